@@ -1,0 +1,149 @@
+package registry
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// The kinds of failure that callers tell apart with errors.Is. Every Error has
+// exactly one of them as its Kind.
+var (
+	// ErrInvalidReference: the reference or digest is not well formed.
+	ErrInvalidReference = errors.New("invalid reference")
+	// ErrNotFound: the registry said itself that it has no such thing. A 404
+	// that is not a registry's is ErrProtocol.
+	ErrNotFound = errors.New("not found")
+	// ErrUnauthorized: 401 after every credential there is.
+	ErrUnauthorized = errors.New("unauthorized")
+	// ErrDenied: 403, a policy or a quota.
+	ErrDenied = errors.New("denied")
+	// ErrRateLimited: 429, still after the retries.
+	ErrRateLimited = errors.New("rate limited")
+	// ErrUnavailable: the registry could not be reached, did not answer in
+	// time, or answered 5xx, still after the retries.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrMismatch: the bytes received are not what their digest or size says.
+	ErrMismatch = errors.New("content does not match its digest")
+	// ErrInvalidManifest: a manifest cannot be read, or may be read in two ways.
+	ErrInvalidManifest = errors.New("invalid manifest")
+	// ErrLimit: a body, a graph or a list is larger than what is accepted.
+	ErrLimit = errors.New("limit exceeded")
+	// ErrUnsupported: the registry cannot do what was asked.
+	ErrUnsupported = errors.New("not supported by the registry")
+	// ErrMissingContent: a manifest was refused because the registry misses
+	// content that it names.
+	ErrMissingContent = errors.New("the registry misses content that the manifest names")
+	// ErrTagImmutable: the tag exists and the registry does not let it move.
+	ErrTagImmutable = errors.New("tag is immutable")
+	// ErrTagHeld: the tag holds something that the caller does not want replaced.
+	ErrTagHeld = errors.New("tag holds another digest")
+	// ErrProtocol: what answered does not speak the registry protocol, or not
+	// as it must.
+	ErrProtocol = errors.New("not a registry's answer")
+	// ErrForbiddenHop: a redirect, token realm or upload location led where
+	// this program does not go, or where it does not take credentials.
+	ErrForbiddenHop = errors.New("refused to follow")
+	// ErrCredentials: credentials could not be read.
+	ErrCredentials = errors.New("credentials could not be read")
+)
+
+// Side says which end of a copy an error belongs to.
+type Side string
+
+// The sides of a copy.
+const (
+	Source      Side = "source"
+	Destination Side = "destination"
+)
+
+// Error is the one error that rises from this package and those below it. It
+// carries what a person needs to act: which side, what was attempted, where,
+// what the registry itself said, and what to do. Its text never holds a secret
+// and only cleaned words of a registry.
+type Error struct {
+	// Side is set by whoever knows which end of a copy a repository is.
+	Side Side
+	// Op is what was attempted, as a verb phrase: "upload the blob".
+	Op string
+	// Repository is host/repository, or the host alone.
+	Repository string
+	// Reference is the tag or digest that it was about.
+	Reference string
+	// Status is the HTTP status, 0 where there was none.
+	Status int
+	// Code is the registry's own error code, such as MANIFEST_UNKNOWN (OCI
+	// distribution specification, "Error Codes").
+	Code string
+	// Message is the registry's own message or, where it gave none, ours.
+	Message string
+	// Hint says what to do.
+	Hint string
+	// Kind is one of the Err… values of this package.
+	Kind error
+	// Err is the cause, where there is one.
+	Err error
+}
+
+// Error gives everything but the hint in one line.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Side != "" {
+		b.WriteString(string(e.Side) + " ")
+	}
+	if e.Repository != "" {
+		b.WriteString(e.Repository + ": ")
+	}
+	b.WriteString("cannot " + e.Op)
+	if e.Reference != "" {
+		b.WriteString(" " + e.Reference)
+	}
+	b.WriteString(": " + e.Reason())
+	return b.String()
+}
+
+// Reason is why it failed, without saying where: status, the registry's own
+// code and message, and the cause.
+func (e *Error) Reason() string {
+	var parts []string
+	if e.Status != 0 {
+		parts = append(parts, fmt.Sprintf("HTTP %d", e.Status))
+	}
+	if e.Code != "" {
+		parts = append(parts, e.Code)
+	}
+	if e.Message != "" {
+		parts = append(parts, e.Message)
+	}
+	if e.Err != nil {
+		parts = append(parts, Clean(e.Err.Error()))
+	}
+	if len(parts) == 0 && e.Kind != nil {
+		parts = append(parts, e.Kind.Error())
+	}
+	return strings.Join(parts, ": ")
+}
+
+// Unwrap lets errors.Is find the kind, and errors.Is and errors.As the cause.
+func (e *Error) Unwrap() []error {
+	var errs []error
+	if e.Kind != nil {
+		errs = append(errs, e.Kind)
+	}
+	if e.Err != nil {
+		errs = append(errs, e.Err)
+	}
+	return errs
+}
+
+// OnSide returns err with its side set, where err is an *Error that does not
+// have one yet; every other error as it is.
+func OnSide(err error, side Side) error {
+	var e *Error
+	if !errors.As(err, &e) || e.Side != "" {
+		return err
+	}
+	sided := *e
+	sided.Side = side
+	return &sided
+}

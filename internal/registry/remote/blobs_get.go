@@ -1,0 +1,191 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// maxResumes is how often in a row a download may break without a byte of
+// progress.
+const maxResumes = 5
+
+// StatBlob asks by HEAD, and by GET where HEAD is refused.
+func (r *repository) StatBlob(ctx context.Context, d digest.Digest) (registry.Descriptor, error) {
+	if err := registry.ValidateDigest(d); err != nil {
+		return registry.Descriptor{}, err
+	}
+	found := registry.Descriptor{Digest: d}
+	stat := func(method string) error {
+		q := request{op: "look up the blob", about: d.String(), method: method, url: r.url("blobs/" + d.String()), scopes: r.scopes(), ok: []int{http.StatusOK}}
+		return r.do(ctx, q, func(resp *http.Response) error {
+			if found.Size = resp.ContentLength; found.Size < 0 {
+				return &registry.Error{Kind: registry.ErrProtocol, Message: "the registry does not say how long it is"}
+			}
+			return nil
+		})
+	}
+	err := stat(http.MethodHead)
+	if errors.Is(err, registry.ErrUnsupported) {
+		err = stat(http.MethodGet)
+	}
+	return found, err
+}
+
+// GetBlob opens a blob (OCI distribution specification, "Pulling blobs").
+func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.ReadCloser, error) {
+	if err := registry.ValidateDescriptor(d); err != nil {
+		return nil, err
+	}
+	// The slot is the download's for as long as it lives, however often the
+	// connection breaks: to give it back and wait for another while an upload
+	// waits for the bytes could wait for that very upload.
+	held, err := r.host.limiter.acquire(ctx, download)
+	if err != nil {
+		return nil, r.broken(request{op: "read the blob", about: d.Digest.String()}, err)
+	}
+	b := &blobReader{ctx: ctx, repository: r, want: d, slot: held}
+	if err := b.open(); err != nil {
+		held.release()
+		return nil, err
+	}
+	return registry.Verify(b, d, r.Name()), nil
+}
+
+// blobReader reads a blob over as many connections as it takes.
+type blobReader struct {
+	ctx        context.Context //nolint:containedctx // the download's, for the requests that resume it
+	repository *repository
+	want       registry.Descriptor
+	slot       *slot
+	at         int64
+	resumes    int // since the last byte
+
+	mu     sync.Mutex // a transport may close what it still reads
+	body   io.ReadCloser
+	closed bool
+}
+
+func (b *blobReader) Read(p []byte) (int, error) {
+	for {
+		n, err := b.current().Read(p)
+		b.at += int64(n)
+		if n > 0 {
+			b.resumes = 0
+		}
+		// Bytes beyond the size and a clean end are the verifier's to judge.
+		if err == nil || err == io.EOF || b.at >= b.want.Size || b.ctx.Err() != nil {
+			if err != nil && err != io.EOF {
+				err = b.repository.broken(b.request(), err)
+			}
+			return n, err
+		}
+		if n > 0 {
+			return n, nil // what broke shows again at the next read
+		}
+		if b.resumes++; b.resumes > maxResumes {
+			return 0, b.repository.broken(b.request(), err)
+		}
+		b.current().Close()
+		if err := b.open(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// Close ends the download, also while it is read.
+func (b *blobReader) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.slot.release()
+	return b.body.Close()
+}
+
+func (b *blobReader) current() io.ReadCloser {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.body
+}
+
+// replace takes the rest of the blob from another answer.
+func (b *blobReader) replace(body io.ReadCloser) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		body.Close()
+		return io.ErrClosedPipe
+	}
+	b.body = body
+	return nil
+}
+
+func (b *blobReader) request() request {
+	r := b.repository
+	q := request{
+		op: "read the blob", about: b.want.Digest.String(), method: http.MethodGet,
+		url: r.url("blobs/" + b.want.Digest.String()), header: http.Header{},
+		scopes: r.scopes(), slot: b.slot, ok: []int{http.StatusOK},
+	}
+	if b.at > 0 {
+		q.header.Set("Range", fmt.Sprintf("bytes=%d-", b.at))
+		q.ok = []int{http.StatusOK, http.StatusPartialContent}
+	}
+	return q
+}
+
+// open asks for the rest of the blob, at the registry itself: where it
+// redirected to may not be valid any more.
+func (b *blobReader) open() error {
+	r, q := b.repository, b.request()
+	return r.client.retry(b.ctx, func(attempt int) error {
+		resp, err := r.attempt(b.ctx, q, attempt > 1 || b.at > 0)
+		if err != nil {
+			return err
+		}
+		if err := b.skip(resp); err != nil {
+			resp.Body.Close()
+			return r.broken(q, err)
+		}
+		return b.replace(resp.Body)
+	})
+}
+
+// skip brings an answer to where reading stopped (RFC 9110, section 14.4).
+func (b *blobReader) skip(resp *http.Response) error {
+	if resp.StatusCode == http.StatusPartialContent {
+		return checkContentRange(resp.Header.Values("Content-Range"), b.at, b.want.Size)
+	}
+	if resp.ContentLength >= 0 && resp.ContentLength != b.want.Size {
+		return &registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("the registry has %d bytes under it and its descriptor says %d", resp.ContentLength, b.want.Size)}
+	}
+	if b.at == 0 {
+		return nil
+	}
+	_, err := io.CopyN(io.Discard, resp.Body, b.at)
+	return err
+}
+
+// checkContentRange refuses a part that is not the one asked for.
+func checkContentRange(values []string, start, size int64) error {
+	wrong := &registry.Error{Kind: registry.ErrProtocol, Message: "it answered with another part of the blob than was asked for"}
+	if len(values) != 1 {
+		return wrong
+	}
+	var first, last int64
+	var total string
+	if n, err := fmt.Sscanf(values[0], "bytes %d-%d/%s", &first, &last, &total); err != nil || n != 3 {
+		return wrong
+	}
+	if first != start || last != size-1 || total != "*" && total != fmt.Sprint(size) {
+		return wrong
+	}
+	return nil
+}

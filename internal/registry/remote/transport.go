@@ -1,0 +1,166 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+const (
+	dialTimeout      = 30 * time.Second
+	handshakeTimeout = 15 * time.Second
+	idleTimeout      = 90 * time.Second
+	// nextAddress is when the next of a name's addresses is tried beside the
+	// ones that have not answered (RFC 8305, "Connection Attempt Delay").
+	nextAddress = 250 * time.Millisecond
+	// maxHeaderBytes bounds what an answer's headers may take.
+	maxHeaderBytes = 64 << 10
+)
+
+// dialer connects to names, after a look at the addresses they resolve to.
+type dialer struct {
+	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	connect func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+func newDialer(o Options) dialer {
+	d := dialer{resolve: o.Resolve, connect: o.Dial}
+	if d.resolve == nil {
+		d.resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	if d.connect == nil {
+		d.connect = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	}
+	return d
+}
+
+// dial connects to the first address of a name that answers. check sees each
+// address after DNS and refuses those that must not be gone to.
+func (d dialer) dial(ctx context.Context, network, address string, check func(netip.Addr) error) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	addrs := []netip.Addr{}
+	if literal, err := netip.ParseAddr(host); err == nil {
+		addrs = append(addrs, literal)
+	} else if addrs, err = d.resolve(ctx, host); err != nil {
+		return nil, err
+	}
+	for _, addr := range addrs {
+		if err := check(addr); err != nil {
+			return nil, err
+		}
+	}
+	if len(addrs) == 0 {
+		return nil, &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
+	}
+	return d.race(ctx, network, port, addrs)
+}
+
+// race tries the addresses in their order, each a moment after the one before,
+// and keeps the first connection.
+func (d dialer) race(ctx context.Context, network, port string, addrs []netip.Addr) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	results := make(chan result, len(addrs))
+	started, ended := 0, 0
+	start := func() {
+		address := net.JoinHostPort(addrs[started].Unmap().String(), port)
+		started++
+		go func() {
+			conn, err := d.connect(ctx, network, address)
+			results <- result{conn, err}
+		}()
+	}
+	start()
+	timer := time.NewTicker(nextAddress)
+	defer timer.Stop()
+	var failed error
+	for {
+		select {
+		case r := <-results:
+			ended++
+			if r.err == nil {
+				go func() { // whoever comes second is not needed
+					for range started - ended {
+						if late := <-results; late.conn != nil {
+							late.conn.Close()
+						}
+					}
+				}()
+				return r.conn, nil
+			}
+			failed = errors.Join(failed, r.err)
+			if ended == len(addrs) {
+				return nil, failed
+			}
+			if started == ended {
+				start()
+			}
+		case <-timer.C:
+			if started < len(addrs) {
+				start()
+			}
+		}
+	}
+}
+
+// newTransport returns a transport that speaks HTTP/1.1 alone: one stream a
+// connection, because one HTTP/2 connection shared by many layers is slower
+// than many connections.
+func newTransport(dial func(ctx context.Context, network, address string) (net.Conn, error), tlsConfig *tls.Config, connections int) *http.Transport {
+	t := &http.Transport{
+		DialContext:            dial,
+		TLSClientConfig:        tlsConfig,
+		TLSHandshakeTimeout:    handshakeTimeout,
+		MaxIdleConnsPerHost:    connections,
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		// The bytes are wanted as they are stored, not as a server may pack
+		// them for the way.
+		DisableCompression: true,
+		WriteBufferSize:    64 << 10,
+		ReadBufferSize:     64 << 10,
+		Protocols:          new(http.Protocols),
+	}
+	t.Protocols.SetHTTP1(true)
+	return t
+}
+
+// tlsConfigOf translates the TLS settings of a host.
+func tlsConfigOf(host string, o HostOptions) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.InsecureSkipTLSVerify} //nolint:gosec // asked for by name, for this host alone
+	if len(o.CACertificate) > 0 {
+		pool, err := x509.SystemCertPool()
+		if err != nil {
+			pool = x509.NewCertPool()
+		}
+		if !pool.AppendCertsFromPEM(o.CACertificate) {
+			return nil, fmt.Errorf("the CA certificate for %s holds no certificate in PEM form", host)
+		}
+		config.RootCAs = pool
+	}
+	if len(o.ClientCertificate) > 0 || o.ClientKey != "" {
+		certificate, err := tls.X509KeyPair(o.ClientCertificate, []byte(o.ClientKey.Reveal()))
+		if err != nil {
+			return nil, fmt.Errorf("the client certificate and key for %s cannot be used: %s", host, registry.Clean(err.Error()))
+		}
+		config.Certificates = []tls.Certificate{certificate}
+	}
+	return config, nil
+}

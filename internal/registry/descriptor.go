@@ -76,10 +76,9 @@ func MediaType(contentType string) string {
 // different algorithms do not, because a registry may know content under an
 // algorithm of its own choice.
 func SameDigest(a, b digest.Digest) bool {
-	if a.Algorithm() != b.Algorithm() {
-		return true
-	}
-	return a == b
+	algorithmA, _, _ := strings.Cut(a.String(), ":")
+	algorithmB, _, _ := strings.Cut(b.String(), ":")
+	return algorithmA != algorithmB || a == b
 }
 
 // emptyDigests are the digests of no bytes at all, the only ones that go with a

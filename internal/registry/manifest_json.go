@@ -60,7 +60,7 @@ func optional(w *wireDescriptor) (*Descriptor, error) {
 func caseVariant(others map[string]jsontext.Value, known []string) error {
 	for key := range others {
 		for _, k := range known {
-			if strings.EqualFold(key, k) {
+			if key != k && strings.EqualFold(key, k) {
 				return fmt.Errorf("it has the key %q, which some clients take for %q", Clean(key), k)
 			}
 		}

@@ -24,8 +24,7 @@ func (r *repository) StatBlob(ctx context.Context, d digest.Digest) (registry.De
 	}
 	found := registry.Descriptor{Digest: d}
 	stat := func(method string) error {
-		q := request{op: "look up the blob", about: d.String(), method: method, url: r.url("blobs/" + d.String()), scopes: r.scopes(), ok: []int{http.StatusOK}}
-		return r.do(ctx, q, func(resp *http.Response) error {
+		return r.do(ctx, r.statRequest(method, d), func(resp *http.Response) error {
 			if found.Size = resp.ContentLength; found.Size < 0 {
 				return &registry.Error{Kind: registry.ErrProtocol, Message: "the registry does not say how long it is"}
 			}
@@ -37,6 +36,13 @@ func (r *repository) StatBlob(ctx context.Context, d digest.Digest) (registry.De
 		err = stat(http.MethodGet)
 	}
 	return found, err
+}
+
+func (r *repository) statRequest(method string, d digest.Digest) request {
+	return request{
+		op: "look up the blob", about: d.String(), method: method,
+		url: r.url("blobs/" + d.String()), scopes: r.scopes(), ok: []int{http.StatusOK},
+	}
 }
 
 // GetBlob opens a blob (OCI distribution specification, "Pulling blobs").

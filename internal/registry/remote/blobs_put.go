@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -45,6 +44,10 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 		}
 		return err
 	})
+	var failed contentError
+	if errors.As(err, &failed) {
+		return "", failed.error
+	}
 	if err != nil {
 		return "", err
 	}
@@ -86,7 +89,7 @@ func (r *repository) offer(ctx context.Context, d registry.Descriptor, content r
 		return nil, registry.Present, nil
 	case session == nil:
 		return nil, registry.Mounted, nil
-	case present:
+	case present, !fromSelf && d.Size >= largeBlob && r.host.seen.habit() != mountTruthful && r.has(ctx, d):
 		r.host.seen.setHabit(mountBlind)
 		r.cancel(ctx, session)
 		return nil, registry.Present, nil
@@ -97,8 +100,12 @@ func (r *repository) offer(ctx context.Context, d registry.Descriptor, content r
 // has says whether the blob is known to be here. What cannot be found out is
 // not known, and no failure.
 func (r *repository) has(ctx context.Context, d registry.Descriptor) bool {
-	found, err := r.StatBlob(ctx, d.Digest)
-	return err == nil && found.Size == d.Size
+	resp, err := r.attempt(ctx, r.statRequest(http.MethodHead, d.Digest), false)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.ContentLength == d.Size
 }
 
 // mount asks to mount a blob. It returns nil where that was done, and an open
@@ -142,18 +149,18 @@ func (r *repository) mount(ctx context.Context, d registry.Descriptor, from stri
 // begin opens an upload.
 func (r *repository) begin(ctx context.Context, d registry.Descriptor) (*url.URL, error) {
 	q := r.beginRequest(d)
-	var session *url.URL
-	err := r.do(ctx, q, func(resp *http.Response) (err error) {
-		session, err = r.opened(q, resp)
-		return err
-	})
-	return session, err
+	resp, err := r.attempt(ctx, q, false)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return r.opened(q, resp)
 }
 
 func (r *repository) beginRequest(d registry.Descriptor) request {
 	return request{
 		op: "upload the blob", about: d.Digest.String(), method: http.MethodPost,
-		url: r.url("blobs/uploads/"), body: []byte{}, scopes: r.scopes(), ok: []int{http.StatusAccepted},
+		url: r.url("blobs/uploads/"), scopes: r.scopes(), ok: []int{http.StatusAccepted},
 	}
 }
 
@@ -168,7 +175,7 @@ func (r *repository) opened(q request, resp *http.Response) (*url.URL, error) {
 func (r *repository) send(ctx context.Context, session *url.URL, d registry.Descriptor, content registry.Content, again bool) error {
 	body, err := content.Open(ctx)
 	if err != nil {
-		return err
+		return contentError{err}
 	}
 	q := request{
 		op: "upload the blob", about: d.Digest.String(), method: http.MethodPut,
@@ -220,7 +227,6 @@ func (r *repository) cancel(ctx context.Context, session *url.URL) {
 		r.client.options.Logger.DebugContext(ctx, "an upload could not be given up", "repository", r.Name(), "error", err)
 		return
 	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxErrorBytes))
 	resp.Body.Close()
 }
 

@@ -15,6 +15,10 @@ import (
 // itself.
 const maxErrorBytes = 64 << 10
 
+// maxRest is how much of an answer that nobody wants is read so that its
+// connection can be used again. A new one costs more than this.
+const maxRest = 4 << 10
+
 // readCapped reads a body into memory, at most limit bytes of it. More is an
 // error that matches registry.ErrLimit, whatever length was declared. This is
 // the one place where a body is read into memory.
@@ -61,6 +65,7 @@ type answerBody struct {
 	ctx   context.Context // the request's; says why reading was ended
 	watch *watchdog
 	stall time.Duration
+	drain bool
 	close func()
 }
 
@@ -74,7 +79,12 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Close gives the connection back where little of the answer is left. A blob's
+// connection is worth nothing any more when its blob was not read to the end.
 func (b *answerBody) Close() error {
+	if b.drain && b.ctx.Err() == nil {
+		_, _ = io.CopyN(io.Discard, b, maxRest)
+	}
 	err := b.ReadCloser.Close()
 	b.watch.end()
 	b.close()
@@ -90,8 +100,9 @@ type requestBody struct {
 	stall   time.Duration
 	commit  time.Duration // how long the answer may take once all was sent
 
-	mu  sync.Mutex
-	err error // what content failed with
+	mu     sync.Mutex
+	err    error // what content failed with
+	closed bool
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
@@ -104,14 +115,34 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		b.watch.reset(b.stall)
 	}
 	if err != nil && err != io.EOF {
-		b.mu.Lock()
-		b.err = err
-		b.mu.Unlock()
+		b.fail(err)
 	}
 	return n, err
 }
 
-func (b *requestBody) Close() error { return b.content.Close() }
+// fail remembers why the content ended. What it fails with after it was closed
+// is no failure of its own: then it is the sending that ended.
+func (b *requestBody) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.err = contentError{err}
+	}
+}
+
+// Close closes the content, also while it is read.
+func (b *requestBody) Close() error {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+	return b.content.Close()
+}
+
+// contentError is an error of what was to be sent. Whoever gave the content has
+// tried what there is to try: to send it again is in vain.
+type contentError struct{ error }
+
+func (e contentError) Unwrap() error { return e.error }
 
 // failed is the error of the content itself, if that is why sending ended.
 func (b *requestBody) failed() error {

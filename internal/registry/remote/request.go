@@ -224,7 +224,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, author
 	case resp.StatusCode < 500:
 		held.succeeded()
 	}
-	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: ctx, watch: watch, stall: c.options.StallTimeout, close: release}
+	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: ctx, watch: watch, stall: c.options.StallTimeout, drain: q.slot == nil, close: release}
 	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" && q.method != http.MethodHead {
 		resp.Body.Close()
 		return nil, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrProtocol,
@@ -274,7 +274,7 @@ func (r *repository) build(ctx context.Context, q request, u *url.URL, authoriza
 		}
 		return req, sent
 	}
-	if q.body != nil {
+	if len(q.body) > 0 {
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(q.body)), int64(len(q.body))
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(q.body)), nil }
 	}

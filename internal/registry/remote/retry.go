@@ -50,7 +50,7 @@ func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
 
 // transient says whether the same request may succeed if it is sent again.
 func transient(err error) bool {
-	if errors.As(err, new(permanent)) {
+	if errors.As(err, new(permanent)) || errors.As(err, new(contentError)) {
 		return false
 	}
 	return errors.Is(err, registry.ErrUnavailable) || errors.Is(err, registry.ErrRateLimited)

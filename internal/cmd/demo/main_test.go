@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// acceptance returns the terraform or tofu that acceptance tests run, and makes
+// everything that the demo leaves behind show in the directory it returns.
+func acceptance(t *testing.T) (program, temp string) {
+	t.Helper()
+	if os.Getenv("TF_ACC") == "" {
+		t.Skip("runs a real terraform: set TF_ACC=1 and TF_ACC_TERRAFORM_PATH, as make test does")
+	}
+	temp = t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	return os.Getenv("TF_ACC_TERRAFORM_PATH"), temp
+}
+
+// nothingLeft fails the test where the demo left files, or a registry that
+// listens at one of the addresses that it printed.
+func nothingLeft(t *testing.T, temp, printed string) {
+	t.Helper()
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("left in the temporary directory: %v, %v", left, err)
+	}
+	addresses := regexp.MustCompile(`(?m)^ +(?:source|destination) +(127\.0\.0\.1:\d+)`).FindAllStringSubmatch(printed, -1)
+	if len(addresses) != 2 {
+		t.Fatalf("two registries were to be started; it printed\n%s", printed)
+	}
+	for _, a := range addresses {
+		if conn, err := net.Dial("tcp", a[1]); err == nil {
+			conn.Close()
+			t.Errorf("a registry still listens at %s", a[1])
+		}
+	}
+}
+
+func TestItShowsAWholePromotionAndLeavesNothing(t *testing.T) {
+	terraform, temp := acceptance(t)
+	var out bytes.Buffer
+	if err := run(t.Context(), &out, terraform); err != nil {
+		t.Fatalf("%v; it printed\n%s", err, &out)
+	}
+	before, after := appImage("first build"), appImage("second build")
+	for _, want := range []string{
+		`app    = 127\.0\.0\.1:\d+/prod/app@` + before.root().digest(),
+		`prod/app:stable\n +` + before.root().digest() + `\n +application/vnd\.oci\.image\.index\.v1\+json: identical`,
+		`application/vnd\.docker\.distribution\.manifest\.v2\+json: identical`,
+		`No changes\.`,
+		`~ digest +=? *"?` + before.root().digest() + `"? -> "?` + after.root().digest(),
+	} {
+		if !regexp.MustCompile(want).MatchString(out.String()) {
+			t.Errorf("it did not print %s", want)
+		}
+	}
+	if t.Failed() {
+		t.Logf("it printed\n%s", &out)
+	}
+	nothingLeft(t, temp, out.String())
+}
+
+func TestInterruptedItLeavesNothing(t *testing.T) {
+	terraform, temp := acceptance(t)
+	for _, at := range []string{"2. Start", "acme/app:1.4", "4. Plan"} {
+		t.Run(at, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			out := &watched{text: at, seen: cancel}
+			if err := run(ctx, out, terraform); err == nil {
+				t.Error("no error, although it was interrupted")
+			}
+			if at != "2. Start" {
+				nothingLeft(t, temp, out.String())
+			} else if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+				t.Errorf("left in the temporary directory: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// watched calls seen once text was written to it.
+type watched struct {
+	bytes.Buffer
+	text string
+	seen func()
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	n, err := w.Buffer.Write(p)
+	if strings.Contains(w.String(), w.text) {
+		w.seen()
+	}
+	return n, err
+}
+
+func TestATerraformThatFailsEndsItAndLeavesNothing(t *testing.T) {
+	_, temp := acceptance(t)
+	var out bytes.Buffer
+	err := run(t.Context(), &out, "/no/such/terraform")
+	if err == nil || !strings.Contains(err.Error(), "/no/such/terraform") {
+		t.Errorf("error = %v", err)
+	}
+	nothingLeft(t, temp, out.String())
+}

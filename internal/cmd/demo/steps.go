@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The images of the demo: where the source has them, and where examples/demo
+// promotes them to.
+const (
+	appSource, appTag       = "acme/app", "1.4"
+	legacySource, legacyTag = "acme/legacy", "2.0"
+	appDestination          = "prod/app"
+	legacyDestination       = "prod/legacy"
+	additionalTag           = "stable"
+)
+
+// demo is what one step leaves to the next.
+type demo struct {
+	out  io.Writer
+	step int
+
+	root                string // of the project
+	bin                 string // where programs are built
+	source, destination registry
+	processes           []*process
+	terraform           terraform
+	app, legacy         image
+}
+
+func (d *demo) build(ctx context.Context) error {
+	d.title("Build the provider")
+	root, err := program{path: "go"}.run(ctx, "list", "-m", "-f", "{{.Dir}}")
+	if err != nil {
+		return err
+	}
+	d.root = strings.TrimSpace(root)
+	d.say("go build (the first time takes a minute or two)")
+	_, err = program{path: "go", dir: d.root}.run(ctx, "build", "-o", d.bin+string(filepath.Separator),
+		".", "./internal/cmd/registry-v2", "./internal/cmd/registry-v3")
+	return err
+}
+
+func (d *demo) start(ctx context.Context) error {
+	d.title("Start two registries on this machine, in memory")
+	for _, r := range []struct {
+		program, side, what string
+		registry            *registry
+	}{
+		{"registry-v3", "source", "distribution 3", &d.source},
+		{"registry-v2", "destination", "docker/distribution 2.8.3", &d.destination},
+	} {
+		p, err := startRegistry(ctx, filepath.Join(d.bin, r.program))
+		if err != nil {
+			return err
+		}
+		d.processes = append(d.processes, p)
+		r.registry.host = p.address
+		d.say("%-12s %s  (%s)", r.side, p.address, r.what)
+	}
+	return nil
+}
+
+// stop ends what start started.
+func (d *demo) stop() error {
+	var errs []error
+	for _, p := range d.processes {
+		errs = append(errs, p.stop())
+	}
+	return errors.Join(errs...)
+}
+
+func (d *demo) push(ctx context.Context) error {
+	d.title("Push two images to the source")
+	d.app, d.legacy = appImage("first build"), legacyImage()
+	if err := d.source.push(ctx, appSource, appTag, d.app); err != nil {
+		return err
+	}
+	if err := d.source.push(ctx, legacySource, legacyTag, d.legacy); err != nil {
+		return err
+	}
+	d.say("%s:%s  for linux/amd64 and linux/arm64, with an attestation", appSource, appTag)
+	d.say("    %s\n    %s", d.app.root().mediaType, d.app.root().digest())
+	d.say("%s:%s  for one platform", legacySource, legacyTag)
+	d.say("    %s\n    %s", d.legacy.root().mediaType, d.legacy.root().digest())
+	return nil
+}
+
+// plan copies examples/demo, makes it use the provider that was built, and plans.
+func (d *demo) plan(ctx context.Context) error {
+	d.title("Plan the promotion that examples/demo declares")
+	if err := os.CopyFS(d.terraform.dir, os.DirFS(filepath.Join(d.root, "examples", "demo"))); err != nil {
+		return err
+	}
+	if err := d.terraform.configure(d.bin, map[string]string{
+		"source_registry":      d.source.host,
+		"destination_registry": d.destination.host,
+	}); err != nil {
+		return err
+	}
+	changes, err := d.terraform.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if !changes {
+		return errors.New("the plan is empty, although nothing was promoted yet")
+	}
+	return d.showPlan(ctx)
+}
+
+func (d *demo) showPlan(ctx context.Context) error {
+	text, err := d.terraform.show(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("%s", text)
+	return nil
+}
+
+func (d *demo) apply(ctx context.Context) error {
+	d.title("Apply the plan")
+	done, err := d.terraform.apply(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("%s", done)
+	outputs, err := d.terraform.outputs(ctx)
+	if err != nil {
+		return err
+	}
+	d.say("\nOutputs, for the rest of the configuration to pin:\n")
+	for _, o := range []struct {
+		name, repository string
+		image            image
+	}{
+		{"app", appDestination, d.app},
+		{"legacy", legacyDestination, d.legacy},
+	} {
+		d.say("%-6s = %s", o.name, outputs[o.name])
+		if want := d.destination.host + "/" + o.repository + "@" + o.image.root().digest(); outputs[o.name] != want {
+			return fmt.Errorf("the output %q is %q and not %q", o.name, outputs[o.name], want)
+		}
+	}
+	return nil
+}
+
+func (d *demo) compare(ctx context.Context) error {
+	d.title("Fetch what arrived, and compare it with what the source holds")
+	for _, c := range []struct {
+		source, destination, tag string
+		tags                     []string
+		image                    image
+	}{
+		{appSource, appDestination, appTag, []string{appTag, additionalTag}, d.app},
+		{legacySource, legacyDestination, legacyTag, []string{legacyTag}, d.legacy},
+	} {
+		for _, tag := range c.tags {
+			d.say("%s:%s", c.destination, tag)
+			if err := d.compareManifest(ctx, c.source, c.tag, c.destination, tag, c.image.root()); err != nil {
+				return err
+			}
+		}
+		for _, child := range c.image.children() {
+			if err := d.compareManifest(ctx, c.source, child.digest(), c.destination, child.digest(), child); err != nil {
+				return err
+			}
+		}
+		for _, blob := range c.image.blobs {
+			arrived, err := d.destination.blob(ctx, c.destination, digestOf(blob))
+			if err != nil {
+				return err
+			}
+			if !bytes.Equal(arrived, blob) {
+				return fmt.Errorf("the blob %s is not what was pushed", digestOf(blob))
+			}
+		}
+		d.say("  and %d blobs: identical", len(c.image.blobs))
+	}
+	return nil
+}
+
+// compareManifest checks that both registries hold want, to the byte and with
+// its media type.
+func (d *demo) compareManifest(ctx context.Context, sourceRepository, sourceReference, repository, reference string, want manifest) error {
+	sent, err := d.source.manifest(ctx, sourceRepository, sourceReference)
+	if err != nil {
+		return err
+	}
+	arrived, err := d.destination.manifest(ctx, repository, reference)
+	if err != nil {
+		return err
+	}
+	if !sent.same(want) {
+		return fmt.Errorf("%s at the source is %s, %s and not what was pushed", sourceReference, sent.mediaType, sent.digest())
+	}
+	if !arrived.same(sent) {
+		return fmt.Errorf("%s at the destination is %s, %s; the source has %s, %s",
+			reference, arrived.mediaType, arrived.digest(), sent.mediaType, sent.digest())
+	}
+	d.say("  %s\n  %s: identical", arrived.digest(), arrived.mediaType)
+	return nil
+}
+
+func (d *demo) planAgain(ctx context.Context) error {
+	d.title("Plan again")
+	changes, err := d.terraform.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.showPlan(ctx); err != nil {
+		return err
+	}
+	if changes {
+		return errors.New("the plan is not empty, although nothing has changed")
+	}
+	return nil
+}
+
+func (d *demo) moveTag(ctx context.Context) error {
+	d.title("Push another build to %s:%s at the source, and plan", appSource, appTag)
+	old := d.app.root().digest()
+	d.app = appImage("second build")
+	if err := d.source.push(ctx, appSource, appTag, d.app); err != nil {
+		return err
+	}
+	changes, err := d.terraform.plan(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.showPlan(ctx); err != nil {
+		return err
+	}
+	if !changes {
+		return errors.New("the plan is empty, although the tag moved at the source")
+	}
+	return d.terraform.plansUpdate(ctx, "registry_image_copy.app", old, d.app.root().digest())
+}

@@ -1,0 +1,115 @@
+// Package serve is what the registry commands have in common: their flags and
+// their life as a child process. The commands themselves only translate Config
+// into what their registry library wants.
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Config is what the flags say about the registry itself.
+type Config struct {
+	// Delete allows deleting manifests, tags and blobs.
+	Delete bool
+	// ReadOnly refuses every write.
+	ReadOnly bool
+	// Schema1 accepts Docker schema 1 manifests, where the registry can.
+	Schema1 bool
+	// Root is the directory of the filesystem driver; "" for memory.
+	Root string
+	// Htpasswd is a file of users with bcrypt hashes; "" for none.
+	Htpasswd string
+	// Token says which tokens are trusted; none where Realm is "".
+	Token Token
+	// Verbose logs every request to standard error.
+	Verbose bool
+}
+
+// Token is the configuration of Docker's token authentication.
+type Token struct {
+	// Realm is the URL of the token server, Service the audience and Issuer the
+	// issuer of its tokens.
+	Realm, Service, Issuer string
+	// RootCert is a PEM file with the certificates that tokens are signed under.
+	RootCert string
+}
+
+// Main parses the flags and serves the handler that open makes of them, until
+// SIGINT, SIGTERM or, with -stdin, until standard input ends. It prints its
+// host:port in one line once it accepts connections, and nothing else. It exits
+// with status 2 where the flags make no sense and 1 where serving failed.
+func Main(open func(Config) (http.Handler, error)) {
+	log.SetFlags(0)
+	var (
+		config  Config
+		addr    = flag.String("addr", "127.0.0.1:0", "listen on this `host:port`; port 0 takes a free one")
+		tlsCert = flag.String("tls-cert", "", "serve TLS with the certificate in this PEM `file`")
+		tlsKey  = flag.String("tls-key", "", "the certificate's key, a PEM `file`")
+		stdin   = flag.Bool("stdin", false, "end when standard input does, so as not to outlive the parent process")
+	)
+	flag.BoolVar(&config.Delete, "delete", true, "allow deletion")
+	flag.BoolVar(&config.ReadOnly, "readonly", false, "refuse every write")
+	flag.BoolVar(&config.Schema1, "schema1", false, "accept Docker schema 1 manifests (registry-v2 only)")
+	flag.StringVar(&config.Root, "root", "", "keep content in this `directory` instead of memory")
+	flag.StringVar(&config.Htpasswd, "htpasswd", "", "ask for Basic authentication against this `file` (bcrypt)")
+	flag.StringVar(&config.Token.Realm, "token-realm", "", "ask for bearer tokens from the server at this `URL`")
+	flag.StringVar(&config.Token.Service, "token-service", "", "the tokens' audience")
+	flag.StringVar(&config.Token.Issuer, "token-issuer", "", "the tokens' issuer")
+	flag.StringVar(&config.Token.RootCert, "token-rootcert", "", "PEM `file` of the certificates that tokens are signed under")
+	flag.BoolVar(&config.Verbose, "v", false, "log requests to standard error")
+	flag.Parse()
+	if flag.NArg() > 0 || (*tlsCert == "") != (*tlsKey == "") || (config.Htpasswd != "" && config.Token.Realm != "") {
+		flag.Usage()
+		os.Exit(2)
+	}
+
+	handler, err := open(config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if *stdin {
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			stop()
+		}()
+	}
+	listener, err := listen(*addr, *tlsCert, *tlsKey)
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	fmt.Println(listener.Addr())
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		log.Fatal(err)
+	}
+}
+
+func listen(addr, cert, key string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil || cert == "" {
+		return listener, err
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return nil, err
+	}
+	return tls.NewListener(listener, &tls.Config{
+		Certificates: []tls.Certificate{pair},
+		NextProtos:   []string{"h2", "http/1.1"},
+		MinVersion:   tls.VersionTLS12,
+	}), nil
+}

@@ -1,0 +1,66 @@
+// Command schema prints the provider's schemas as `terraform providers schema
+// -json` does, so that the documentation can be generated without a Terraform.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+
+	"github.com/hashicorp/terraform-plugin-framework/providerserver"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/provider"
+)
+
+// providerName is the key that tfplugindocs looks for in place of an address.
+const providerName = "registry"
+
+func main() {
+	log.SetFlags(0)
+	server := providerserver.NewProtocol6(provider.New("dev")())()
+	if err := export(context.Background(), os.Stdout, server); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// export asks server for its schemas and writes them to w. Errors in the
+// schemas themselves are among those returned.
+func export(ctx context.Context, w io.Writer, server tfprotov6.ProviderServer) error {
+	schemas, err := server.GetProviderSchema(ctx, &tfprotov6.GetProviderSchemaRequest{})
+	if err != nil {
+		return err
+	}
+	for _, d := range schemas.Diagnostics {
+		if d.Severity == tfprotov6.DiagnosticSeverityError {
+			err = errors.Join(err, fmt.Errorf("%s: %s", d.Summary, d.Detail))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	return out.Encode(document{
+		FormatVersion: "1.0",
+		Providers: map[string]providerJSON{providerName: {
+			Provider:    schema(schemas.Provider),
+			Resources:   each(schemas.ResourceSchemas, schema),
+			DataSources: each(schemas.DataSourceSchemas, schema),
+			Functions:   each(schemas.Functions, function),
+		}},
+	})
+}
+
+// each applies convert to all values of m.
+func each[A, B any](m map[string]A, convert func(A) B) map[string]B {
+	out := make(map[string]B, len(m))
+	for name, v := range m {
+		out[name] = convert(v)
+	}
+	return out
+}

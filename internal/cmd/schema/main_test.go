@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-framework/providerserver"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/provider"
+)
+
+func TestItPrintsWhatTerraformPrints(t *testing.T) {
+	if os.Getenv("TF_ACC") == "" {
+		t.Skip("runs a real terraform: set TF_ACC=1 and TF_ACC_TERRAFORM_PATH, as make test does")
+	}
+	var ours bytes.Buffer
+	if err := export(t.Context(), &ours, providerserver.NewProtocol6(provider.New("test")())()); err != nil {
+		t.Fatal(err)
+	}
+	theirs := theOnlyProvider(t, terraformSchema(t))
+	for part, want := range theOnlyProvider(t, ours.Bytes()) {
+		if !reflect.DeepEqual(theirs[part], want) {
+			t.Errorf("%s:\n%v\nterraform has\n%v", part, want, theirs[part])
+		}
+	}
+}
+
+// terraformSchema is what `terraform providers schema -json` prints of this
+// provider.
+func terraformSchema(t *testing.T) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", dir+string(filepath.Separator),
+		"github.com/terraform-provider-registry/terraform-provider-registry")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	const source = "terraform-provider-registry/registry"
+	write(t, filepath.Join(dir, "main.tf"), fmt.Sprintf("terraform {\n  required_providers {\n    registry = { source = %q }\n  }\n}\n", source))
+	rc := filepath.Join(dir, "terraform.rc")
+	write(t, rc, fmt.Sprintf("provider_installation {\n  dev_overrides {\n    %q = %q\n  }\n}\n", source, dir))
+
+	var stderr bytes.Buffer
+	schema := exec.CommandContext(t.Context(), os.Getenv("TF_ACC_TERRAFORM_PATH"), "providers", "schema", "-json")
+	schema.Dir, schema.Stderr = dir, &stderr
+	schema.Env = append(os.Environ(), "TF_CLI_CONFIG_FILE="+rc)
+	out, err := schema.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	return out
+}
+
+func write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// theOnlyProvider is the content of a schema document of one provider, by part.
+func theOnlyProvider(t *testing.T, document []byte) map[string]any {
+	t.Helper()
+	var d struct {
+		Providers map[string]map[string]any `json:"provider_schemas"`
+	}
+	if err := json.Unmarshal(document, &d); err != nil {
+		t.Fatal(err)
+	}
+	if len(d.Providers) != 1 {
+		t.Fatalf("%d providers, and not one", len(d.Providers))
+	}
+	for _, p := range d.Providers {
+		if len(p) == 0 {
+			t.Fatal("the provider has nothing")
+		}
+		return p
+	}
+	return nil
+}

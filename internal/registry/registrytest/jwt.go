@@ -1,0 +1,75 @@
+package registrytest
+
+import (
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"strings"
+	"time"
+)
+
+// claims are those of a registry's token.
+type claims struct {
+	Issuer    string   `json:"iss"`
+	Subject   string   `json:"sub"`
+	Audience  string   `json:"aud"`
+	Expires   int64    `json:"exp"`
+	NotBefore int64    `json:"nbf"`
+	IssuedAt  int64    `json:"iat"`
+	ID        string   `json:"jti"`
+	Access    []access `json:"access"`
+}
+
+// token is a signed JSON Web Token (RFC 7519) in ES256 (RFC 7518, section 3.4)
+// that carries the certificate it is signed under.
+func (s *TokenServer) token(user string, granted []access, lifetime time.Duration) string {
+	now := time.Now()
+	head := map[string]any{"typ": "JWT", "alg": "ES256", "x5c": []string{base64.StdEncoding.EncodeToString(s.der)}}
+	body := claims{
+		Issuer: s.issuer, Subject: user, Audience: s.Service, ID: rand.Text(), Access: granted,
+		Expires: now.Add(lifetime).Unix(), NotBefore: now.Add(-time.Hour).Unix(), IssuedAt: now.Unix(),
+	}
+	signed := segment(head) + "." + segment(body)
+	sum := sha256.Sum256([]byte(signed))
+	r, v, err := ecdsa.Sign(rand.Reader, s.key, sum[:])
+	if err != nil {
+		panic(fmt.Sprintf("registrytest: %v", err))
+	}
+	signature := make([]byte, 64)
+	r.FillBytes(signature[:32])
+	v.FillBytes(signature[32:])
+	return signed + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+func segment(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("registrytest: %v", err))
+	}
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+// verify gives the claims of a token that this server signed.
+func (s *TokenServer) verify(token string) (claims, bool) {
+	var c claims
+	cut := strings.LastIndex(token, ".")
+	if cut < 0 {
+		return c, false
+	}
+	signature, err := base64.RawURLEncoding.DecodeString(token[cut+1:])
+	if err != nil || len(signature) != 64 {
+		return c, false
+	}
+	sum := sha256.Sum256([]byte(token[:cut]))
+	r, v := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
+	if !ecdsa.Verify(&s.key.PublicKey, sum[:], r, v) {
+		return c, false
+	}
+	_, body, _ := strings.Cut(token[:cut], ".")
+	text, err := base64.RawURLEncoding.DecodeString(body)
+	return c, err == nil && json.Unmarshal(text, &c) == nil
+}

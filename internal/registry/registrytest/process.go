@@ -1,0 +1,148 @@
+package registrytest
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+const commands = "github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/"
+
+// V3 starts distribution v3 and stops it when t ends.
+func V3(t testing.TB, options ...Option) *Registry {
+	t.Helper()
+	return start(t, "registry-v3", buildV3, options)
+}
+
+// V2 starts docker/distribution 2.8.3 and stops it when t ends.
+func V2(t testing.TB, options ...Option) *Registry {
+	t.Helper()
+	return start(t, "registry-v2", buildV2, options)
+}
+
+// start runs a command as a child, with what the options say.
+func start(t testing.TB, name string, build func() (string, error), options []Option) *Registry {
+	t.Helper()
+	var s settings
+	for _, option := range options {
+		option(&s)
+	}
+	if s.tls {
+		s.identity = newIdentity(t, s.names)
+	}
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, s.flags(t)...)
+	// The child's errors go to a file and not to a buffer, which would take a
+	// goroutine that a leak check finds.
+	stderr, err := os.Create(filepath.Join(t.TempDir(), name+".stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = stderr.Close() }()
+	cmd.Stderr = stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The child ends when this pipe does: also when this process is killed.
+	if _, err := cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	addr, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		said, _ := os.ReadFile(stderr.Name())
+		t.Fatalf("%s did not start: %v\n%s", name, err, said)
+	}
+	return newRegistry(t, strings.TrimSpace(addr), s)
+}
+
+// flags are the settings in the words of the commands; files that they name
+// live as long as the test.
+func (s *settings) flags(t testing.TB) []string {
+	file := func(name string, content []byte) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	flags := []string{"-stdin", fmt.Sprintf("-delete=%t", !s.noDelete), fmt.Sprintf("-readonly=%t", s.readOnly), fmt.Sprintf("-schema1=%t", s.schema1)}
+	if s.root != "" {
+		flags = append(flags, "-root", s.root)
+	}
+	if s.user != "" {
+		hash, err := bcrypt.GenerateFromPassword([]byte(s.password), bcrypt.MinCost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		flags = append(flags, "-htpasswd", file("htpasswd", fmt.Appendf(nil, "%s:%s\n", s.user, hash)))
+	}
+	if s.tokens != nil {
+		flags = append(flags, "-token-realm", s.tokens.URL, "-token-service", s.tokens.Service,
+			"-token-issuer", s.tokens.issuer, "-token-rootcert", file("token.pem", s.tokens.cert))
+	}
+	if s.identity != nil {
+		flags = append(flags, "-tls-cert", file("tls.pem", s.identity.cert), "-tls-key", file("tls.key", s.identity.key))
+	}
+	return flags
+}
+
+// The commands are built once for a test binary, and only those that are used.
+var (
+	buildV3 = sync.OnceValues(func() (string, error) { return buildCommand("registry-v3") })
+	buildV2 = sync.OnceValues(func() (string, error) { return buildCommand("registry-v2") })
+)
+
+// Where the process began and with what environment: tests change both, and the
+// go command needs to be found and to find its module and its caches.
+var (
+	startDir, startDirErr     = os.Getwd()
+	startCache, startCacheErr = os.UserCacheDir()
+	startGo, startGoErr       = exec.LookPath("go")
+	startEnv                  = os.Environ()
+)
+
+// buildCommand builds one of the commands and returns its path, which is in the
+// user's cache and the same for every run of one package's tests, so that
+// nothing piles up. It is moved there whole, because another run may be
+// starting the one that is there.
+func buildCommand(name string) (string, error) {
+	if err := errors.Join(startDirErr, startCacheErr, startGoErr); err != nil {
+		return "", err
+	}
+	dir := filepath.Join(startCache, "terraform-provider-registry", fmt.Sprintf("test-%.4x", sha256.Sum256([]byte(startDir))))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	fresh, err := os.MkdirTemp(dir, "build-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(fresh) }()
+	cmd := exec.Command(startGo, "build", "-ldflags=-s -w", "-o", filepath.Join(fresh, name), commands+name)
+	cmd.Dir, cmd.Env = startDir, startEnv
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build %s: %w\n%s", name, err, output)
+	}
+	path := filepath.Join(dir, name)
+	return path, os.Rename(filepath.Join(fresh, name), path)
+}

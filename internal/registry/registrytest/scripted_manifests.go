@@ -1,0 +1,205 @@
+package registrytest
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+type storedManifest struct {
+	mediaType string
+	content   []byte
+	names     struct {
+		named
+		Subject      *ocispec.Descriptor `json:"subject"`
+		ArtifactType string              `json:"artifactType"`
+		Annotations  map[string]string   `json:"annotations"`
+	}
+}
+
+func (s *scripted) serveManifest(w http.ResponseWriter, r *http.Request, name, reference string) {
+	content, err := io.ReadAll(r.Body)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	repo := s.repo(name)
+	d, byDigest := digest.Digest(reference), strings.Contains(reference, ":")
+	switch {
+	case byDigest && d.Validate() != nil:
+		fail(w, http.StatusBadRequest, "DIGEST_INVALID", "provided digest did not match uploaded content")
+		return
+	case !byDigest:
+		d = repo.tags[reference]
+	}
+	switch r.Method {
+	case http.MethodPut:
+		s.putManifest(w, r, name, reference, content)
+	case http.MethodGet, http.MethodHead:
+		s.getManifest(w, r, repo, d)
+	case http.MethodDelete:
+		if _, there := repo.manifests[d]; !there {
+			fail(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")
+			return
+		}
+		if byDigest {
+			delete(repo.manifests, d)
+			maps.DeleteFunc(repo.tags, func(_ string, held digest.Digest) bool { return held == d })
+		} else {
+			delete(repo.tags, reference)
+		}
+		w.WriteHeader(http.StatusAccepted)
+	default:
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	}
+}
+
+// getManifest answers with a manifest as it was put. Who does not say that its
+// media type is accepted does not get it, as in distribution v3.
+func (s *scripted) getManifest(w http.ResponseWriter, r *http.Request, repo *repository, d digest.Digest) {
+	m, there := repo.manifests[d]
+	if !there {
+		fail(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")
+		return
+	}
+	accept := strings.Join(r.Header.Values("Accept"), ",")
+	if !strings.Contains(accept, m.mediaType) && !strings.Contains(accept, "*/*") {
+		fail(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "the Accept header does not list "+m.mediaType)
+		return
+	}
+	w.Header().Set("Content-Type", m.mediaType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(m.content)))
+	s.named(w, d)
+	_, _ = w.Write(m.content)
+}
+
+func (s *scripted) putManifest(w http.ResponseWriter, r *http.Request, name, reference string, content []byte) {
+	repo := s.repo(name)
+	m := storedManifest{mediaType: r.Header.Get("Content-Type"), content: content}
+	if err := json.Unmarshal(content, &m.names); err != nil || m.mediaType == "" {
+		fail(w, http.StatusBadRequest, "MANIFEST_INVALID", "manifest invalid")
+		return
+	}
+	hashed := content
+	if m.mediaType == schema1Signed {
+		hashed = payload(content)
+	}
+	d := digest.FromBytes(hashed)
+	if asked := digest.Digest(reference); strings.Contains(reference, ":") {
+		if d = asked.Algorithm().FromBytes(hashed); d != asked {
+			fail(w, http.StatusBadRequest, "DIGEST_INVALID", "provided digest did not match uploaded content")
+			return
+		}
+	} else if _, exists := repo.tags[reference]; exists && s.behaviour.ImmutableTags {
+		fail(w, http.StatusConflict, "TAG_INVALID", "the tag "+reference+" exists and is immutable")
+		return
+	}
+	if missing := repo.missing(m); missing != "" && !s.behaviour.Unchecked {
+		fail(w, http.StatusBadRequest, "MANIFEST_BLOB_UNKNOWN", "blob unknown to registry: "+string(missing))
+		return
+	}
+	repo = s.repoToWrite(name)
+	repo.manifests[d] = m
+	if !strings.Contains(reference, ":") {
+		repo.tags[reference] = d
+	}
+	if m.names.Subject != nil && s.behaviour.Referrers {
+		w.Header().Set("OCI-Subject", string(m.names.Subject.Digest))
+	}
+	w.Header().Set("Location", fmt.Sprintf("/v2/%s/manifests/%s", name, d))
+	s.named(w, d)
+	w.WriteHeader(http.StatusCreated)
+}
+
+// missing is something that m names and the repository does not have; "" where
+// it has all. Layers that can be had elsewhere need not be here.
+func (r *repository) missing(m storedManifest) digest.Digest {
+	blobs := slices.Concat(m.names.Layers, m.names.Blobs)
+	if m.names.Config != nil {
+		blobs = append(blobs, *m.names.Config)
+	}
+	for _, layer := range m.names.FSLayers {
+		blobs = append(blobs, ocispec.Descriptor{Digest: layer.BlobSum})
+	}
+	for _, b := range blobs {
+		if _, there := r.blobs[b.Digest]; !there && len(b.URLs) == 0 {
+			return b.Digest
+		}
+	}
+	for _, child := range m.names.Manifests {
+		if _, there := r.manifests[child.Digest]; !there {
+			return child.Digest
+		}
+	}
+	return ""
+}
+
+func (s *scripted) serveTags(w http.ResponseWriter, r *http.Request, name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	repo, there := s.repos[name]
+	if !there {
+		fail(w, http.StatusNotFound, "NAME_UNKNOWN", "repository name not known to registry")
+		return
+	}
+	tags := slices.Sorted(maps.Keys(repo.tags))
+	if last := r.URL.Query().Get("last"); last != "" {
+		tags = slices.DeleteFunc(tags, func(tag string) bool { return tag <= last })
+	}
+	size := 100
+	if s.behaviour.PageSize > 0 {
+		size = s.behaviour.PageSize
+	}
+	if n, err := strconv.Atoi(r.URL.Query().Get("n")); err == nil && n < size {
+		size = n
+	}
+	if len(tags) > size {
+		tags = tags[:size]
+		next := url.Values{"last": {tags[size-1]}, "n": {strconv.Itoa(size)}}
+		w.Header().Set("Link", fmt.Sprintf(`</v2/%s/tags/list?%s>; rel="next"`, name, next.Encode()))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"name": name, "tags": tags})
+}
+
+func (s *scripted) serveReferrers(w http.ResponseWriter, r *http.Request, name string, subject digest.Digest) {
+	if !s.behaviour.Referrers {
+		http.NotFound(w, r)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	repo := s.repo(name)
+	wanted := r.URL.Query().Get("artifactType")
+	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{}}
+	index.SchemaVersion = 2
+	for _, d := range slices.Sorted(maps.Keys(repo.manifests)) {
+		m := repo.manifests[d]
+		artifactType := m.names.ArtifactType
+		if artifactType == "" && m.names.Config != nil {
+			artifactType = m.names.Config.MediaType
+		}
+		if m.names.Subject == nil || m.names.Subject.Digest != subject || (wanted != "" && wanted != artifactType) {
+			continue
+		}
+		index.Manifests = append(index.Manifests, ocispec.Descriptor{
+			MediaType: m.mediaType, Digest: d, Size: int64(len(m.content)),
+			ArtifactType: artifactType, Annotations: m.names.Annotations,
+		})
+	}
+	if wanted != "" {
+		w.Header().Set("OCI-Filters-Applied", "artifactType")
+	}
+	w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+	_ = json.NewEncoder(w).Encode(index)
+}

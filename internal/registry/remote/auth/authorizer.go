@@ -1,0 +1,191 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// AuthorizerOptions are what an Authorizer is made of.
+type AuthorizerOptions struct {
+	// Host is the registry as references name it: "docker.io".
+	Host string
+	// Origin is scheme://host[:port] of its API.
+	Origin *url.URL
+	// Send sends a token request. It follows no redirect, and refuses to
+	// connect where a registry has no business to point at.
+	Send func(*http.Request) (*http.Response, error)
+	// UserAgent goes with every token request.
+	UserAgent string
+	// Now is the clock that the life of tokens goes by; time.Now where nil.
+	Now func() time.Time
+	// Logger is told of each token that was fetched; nowhere where nil.
+	Logger *slog.Logger
+}
+
+// Authorizer answers the challenges of one registry. It remembers what the
+// registry wants, so that nothing has to be asked beforehand, and the tokens
+// that it was given. It is safe for concurrent use.
+type Authorizer struct {
+	options AuthorizerOptions
+	fetches flights[purpose, token]
+	// postOnly is set when the token endpoint was seen to refuse GET.
+	postOnly atomic.Bool
+
+	mu     sync.Mutex
+	wanted *demand
+	// further are the scopes that a challenge added to those asked for.
+	further map[purpose][]Scope
+	tokens  map[identity][]token
+}
+
+// demand is what a registry wants to see: Basic, or a token from realm.
+type demand struct {
+	realm   *url.URL // nil: Basic
+	service string
+}
+
+// identity is a credential as a key: what makes two of them the same.
+type identity struct {
+	username                string
+	password, identityToken Secret
+}
+
+// purpose is what a token is for: who asks, and the scopes.
+type purpose struct {
+	identity
+	scopes string
+}
+
+// NewAuthorizer makes the Authorizer of one registry.
+func NewAuthorizer(o AuthorizerOptions) *Authorizer {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Authorizer{options: o, further: map[purpose][]Scope{}, tokens: map[identity][]token{}}
+}
+
+// Format says nothing of what is inside.
+func (a *Authorizer) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "authorizer of "+a.options.Host)
+}
+
+// Authorize returns the Authorization header for a request to the registry that
+// needs scopes, "" where it should go without: the registry has not asked for
+// anything yet, or for nothing that c can give (its next 401 then says so).
+// Where it wants a token, one that is at hand and covers the scopes serves;
+// otherwise one is fetched, once however many callers want the same.
+//
+// The error is a *registry.Error. It matches ErrUnauthorized or ErrDenied where
+// the token endpoint refuses the credential, ErrRateLimited or ErrUnavailable
+// where trying again may help (then something in its chain may have a method
+// RetryAfter() time.Duration), ErrForbiddenHop for a redirect, ErrLimit and
+// ErrProtocol for an answer that is no token, and ErrCredentials for a registry
+// token that no header can carry.
+func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scope) (string, error) {
+	a.mu.Lock()
+	wanted := a.wanted
+	a.mu.Unlock()
+	switch {
+	case wanted == nil:
+		return "", nil
+	case wanted.realm == nil:
+		return basic(c), nil
+	case c.RegistryToken != "":
+		if !isHeaderSafe(c.RegistryToken.Reveal()) {
+			return "", a.failed(scopes, &registry.Error{Op: "authenticate", Kind: registry.ErrCredentials,
+				Message: "the registry token has characters that no header can carry", Hint: "It came from " + c.Origin + "."})
+		}
+		return bearer(c.RegistryToken), nil
+	case a.mayHave(wanted.realm, c) != nil:
+		return "", nil
+	}
+	t, err := a.token(ctx, c, *wanted, scopes)
+	if err != nil {
+		return "", a.failed(scopes, err)
+	}
+	return bearer(t.value), nil
+}
+
+// token returns a token that covers the scopes, from memory or fetched.
+func (a *Authorizer) token(ctx context.Context, c Credential, wanted demand, scopes []Scope) (token, error) {
+	p := purposeOf(c, scopes)
+	a.mu.Lock()
+	scopes = merged(slices.Concat(scopes, a.further[p]))
+	t, ok := a.remembered(p.identity, scopes)
+	a.mu.Unlock()
+	if ok {
+		return t, nil
+	}
+	p.scopes = wire(scopes)
+	t, err := a.fetches.do(ctx, p, func(ctx context.Context) (token, error) {
+		// It may have come while this caller was on the way here.
+		a.mu.Lock()
+		t, ok := a.remembered(p.identity, scopes)
+		a.mu.Unlock()
+		if ok {
+			return t, nil
+		}
+		t, err := a.fetch(ctx, c, wanted, scopes)
+		if err == nil {
+			a.remember(p.identity, t)
+		}
+		return t, err
+	})
+	if err != nil && ctx.Err() != nil {
+		err = &registry.Error{Op: "fetch a token", Kind: registry.ErrUnavailable, Err: context.Cause(ctx)}
+	}
+	return t, err
+}
+
+// remembered finds a token that is good for the scopes and will be for a while.
+// It is called with mu held.
+func (a *Authorizer) remembered(id identity, scopes []Scope) (token, bool) {
+	now := a.options.Now()
+	for _, t := range a.tokens[id] {
+		if now.Before(t.refresh) && covers(t.scopes, scopes) {
+			return t, true
+		}
+	}
+	return token{}, false
+}
+
+// remember keeps a token, in place of those that it makes superfluous and of
+// all whose time has come.
+func (a *Authorizer) remember(id identity, fresh token) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.options.Now()
+	for other, list := range a.tokens {
+		a.keep(other, slices.DeleteFunc(list, func(t token) bool {
+			return !now.Before(t.refresh) || other == id && covers(fresh.scopes, t.scopes)
+		}))
+	}
+	a.tokens[id] = append(a.tokens[id], fresh)
+}
+
+func (a *Authorizer) keep(id identity, list []token) {
+	if len(list) == 0 {
+		delete(a.tokens, id)
+		return
+	}
+	a.tokens[id] = list
+}
+
+func identityOf(c Credential) identity { return identity{c.Username, c.Password, c.IdentityToken} }
+
+func purposeOf(c Credential, scopes []Scope) purpose {
+	return purpose{identityOf(c), wire(merged(scopes))}
+}

@@ -1,0 +1,135 @@
+package auth
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// Challenged is told of a 401 that the registry's own origin gave, never of a
+// redirect's: the header it came with, and the Authorization that the request
+// had. It remembers what the registry wants and forgets the token that was
+// refused, unless another request has had it replaced by then. It returns nil
+// where another try is worthwhile, with what Authorize then gives.
+//
+// Otherwise it returns a *registry.Error that matches ErrUnauthorized (nothing
+// that c has is wanted, or it was refused), ErrForbiddenHop (c must not be sent
+// where the registry wants it) or ErrProtocol (the challenge makes no sense). A
+// token that is refused is always worth another; counting is the caller's.
+func (a *Authorizer) Challenged(header http.Header, used string, c Credential, scopes ...Scope) error {
+	a.forget(used, c)
+	challenges, err := parseChallenges(header.Values("WWW-Authenticate"))
+	if err != nil {
+		return a.refuse(scopes, registry.ErrProtocol, err.Error(), "")
+	}
+	if len(challenges) == 0 {
+		return a.refuse(scopes, registry.ErrUnauthorized, "it does not say how to authenticate (there is no WWW-Authenticate header)", c.advice(a.options.Host))
+	}
+	wanted, scope, err := a.choose(challenges, c)
+	if err != nil {
+		return a.failed(scopes, err)
+	}
+	if wanted.realm == nil && basic(c) == "" && a.keepsToken(used, c) {
+		// Harbor answers a refused token with a Basic challenge. A fresh token
+		// is what helps.
+		return nil
+	}
+	a.mu.Lock()
+	a.wanted = &wanted
+	if more := further(scope, scopes); !covers(scopes, more) {
+		a.further[purposeOf(c, scopes)] = more
+	}
+	a.mu.Unlock()
+	return a.worthwhile(wanted, used, c, scopes)
+}
+
+// worthwhile says why what c has will not do.
+func (a *Authorizer) worthwhile(wanted demand, used string, c Credential, scopes []Scope) error {
+	var message string
+	switch {
+	case wanted.realm != nil && (c.RegistryToken == "" || used != bearer(c.RegistryToken)):
+		return nil
+	case wanted.realm != nil:
+		message = "the registry token was refused"
+	case basic(c) == "" && c.Anonymous():
+		message = "a user name and a password are wanted"
+	case basic(c) == "":
+		message = "a user name and a password are wanted, and there is only a token"
+	case used != basic(c):
+		return nil
+	default:
+		message = "the user name and password were refused"
+	}
+	return a.refuse(scopes, registry.ErrUnauthorized, message, c.advice(a.options.Host))
+}
+
+// choose picks the challenge to answer: a token, where the credential may go to
+// where tokens are, or else Basic, which stays with the registry.
+func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, string, error) {
+	var refusal error
+	for _, ch := range challenges {
+		if ch.scheme != "bearer" {
+			continue
+		}
+		realm, err := a.realm(ch.params["realm"])
+		if err == nil && c.RegistryToken == "" {
+			err = a.mayHave(realm, c)
+		}
+		if err == nil {
+			return demand{realm, ch.params["service"]}, ch.params["scope"], nil
+		}
+		if refusal == nil {
+			refusal = err
+		}
+	}
+	var schemes []string
+	for _, ch := range challenges {
+		if ch.scheme == "basic" && (refusal == nil || basic(c) != "") {
+			return demand{}, "", nil
+		}
+		schemes = append(schemes, registry.Clean(ch.scheme))
+	}
+	if refusal == nil {
+		refusal = &registry.Error{Op: "authenticate", Status: http.StatusUnauthorized, Kind: registry.ErrUnauthorized,
+			Message: fmt.Sprintf("it wants %s authentication, and only Basic and Bearer are known here", strings.Join(schemes, " or "))}
+	}
+	return demand{}, "", refusal
+}
+
+// forget drops the token that a request was refused with.
+func (a *Authorizer) forget(used string, c Credential) {
+	id := identityOf(c)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.keep(id, slices.DeleteFunc(a.tokens[id], func(t token) bool { return used == bearer(t.value) }))
+}
+
+// keepsToken says whether a request went out with a token that can be had anew.
+func (a *Authorizer) keepsToken(used string, c Credential) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.wanted != nil && a.wanted.realm != nil && c.RegistryToken == "" && strings.HasPrefix(used, bearer(""))
+}
+
+// refuse is the error of a 401 that nothing here can answer.
+func (a *Authorizer) refuse(scopes []Scope, kind error, message, hint string) error {
+	return a.failed(scopes, &registry.Error{Op: "authenticate", Status: http.StatusUnauthorized, Kind: kind, Message: message, Hint: hint})
+}
+
+// failed names the repository in an error, where the request was about one, or
+// else the registry.
+func (a *Authorizer) failed(scopes []Scope, err error) error {
+	e, ok := err.(*registry.Error)
+	if !ok {
+		e = &registry.Error{Op: "authenticate", Kind: registry.ErrUnavailable, Err: err}
+	}
+	named := *e
+	named.Repository = a.options.Host
+	if len(scopes) == 1 {
+		named.Repository += "/" + scopes[0].Repository
+	}
+	return &named
+}

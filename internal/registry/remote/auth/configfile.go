@@ -1,0 +1,219 @@
+package auth
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// maxConfig is how large a configuration file may be.
+const maxConfig = 4 << 20
+
+// configFile is a docker or podman configuration, read when it is first needed.
+type configFile struct {
+	name string // for people
+	load func() (dockerConfig, error)
+}
+
+// dockerConfig is what matters of docker's config.json and of podman's
+// auth.json, which has the same form (docker's "config.json" documentation;
+// containers-auth.json(5)). encoding/json reads it because docker does: what
+// docker takes for a key is one here too.
+type dockerConfig struct {
+	Auths       map[string]authEntry `json:"auths"`
+	CredHelpers map[string]string    `json:"credHelpers"`
+	CredsStore  string               `json:"credsStore"`
+}
+
+type authEntry struct {
+	Auth          Secret `json:"auth"` // base64 of user:password
+	Username      string `json:"username"`
+	Password      Secret `json:"password"`
+	IdentityToken Secret `json:"identitytoken"`
+	RegistryToken Secret `json:"registrytoken"`
+}
+
+func inlineConfig(content Secret) *configFile {
+	const name = "docker_config_json"
+	return &configFile{name, sync.OnceValues(func() (dockerConfig, error) {
+		return parseConfig([]byte(content.Reveal()), name)
+	})}
+}
+
+// fileConfig is the configuration at path. Where required is false, a file that
+// is not there is an empty one.
+func fileConfig(path, home string, required bool) *configFile {
+	name := abbreviateHome(path, home)
+	return &configFile{name, sync.OnceValues(func() (dockerConfig, error) {
+		content, err := readFile(path)
+		if errors.Is(err, fs.ErrNotExist) && !required {
+			return dockerConfig{}, nil
+		}
+		if err != nil {
+			return dockerConfig{}, configError(name, reasonOf(err))
+		}
+		return parseConfig(content, name)
+	})}
+}
+
+func readFile(path string) ([]byte, error) {
+	file, err := os.Open(path) //nolint:gosec // the path is the user's own
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxConfig+1))
+	if err == nil && len(content) > maxConfig {
+		err = fmt.Errorf("it is larger than %d bytes", maxConfig)
+	}
+	return content, err
+}
+
+// reasonOf is why a file could not be read, without its path, which the message
+// has already.
+func reasonOf(err error) string {
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		err = failed.Err
+	}
+	return err.Error()
+}
+
+// parseConfig reads a configuration. Its errors quote nothing of the content:
+// what is not where it should be may be a password.
+func parseConfig(content []byte, name string) (dockerConfig, error) {
+	var config dockerConfig
+	if len(strings.TrimSpace(string(content))) == 0 {
+		return config, nil
+	}
+	err := json.Unmarshal(content, &config)
+	if broken, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return dockerConfig{}, configError(name, fmt.Sprintf("it is not JSON (at byte %d)", broken.Offset))
+	}
+	if err != nil {
+		return dockerConfig{}, configError(name, "it is JSON, but not a docker configuration: auths must be an object of objects with text in them, credHelpers one of texts, credsStore a text")
+	}
+	return config, nil
+}
+
+// helper is the helper to ask for a host, "" where there is none.
+func (d dockerConfig) helper(host string) string {
+	for _, key := range sortedKeys(d.CredHelpers) {
+		if p, ok := filePlace(key); ok && p == (place{host: host}) {
+			return d.CredHelpers[key]
+		}
+	}
+	return d.CredsStore
+}
+
+// credential is that of the longest matching entry which has one. Docker leaves
+// empty entries behind for what a helper keeps; they say nothing.
+func (d dockerConfig) credential(host, repository, name string) (Credential, error) {
+	best, found := place{}, Credential{}
+	for _, key := range sortedKeys(d.Auths) {
+		p, ok := filePlace(key)
+		if !ok || !p.holds(host, repository) || !found.Anonymous() && len(p.path) <= len(best.path) {
+			continue
+		}
+		c, err := d.Auths[key].credential()
+		if err != nil {
+			return Credential{}, configError(name, fmt.Sprintf("the entry for %q %s", registry.Clean(key), err))
+		}
+		if !c.Anonymous() {
+			best, found = p, c
+			found.Origin = name
+		}
+	}
+	return found, nil
+}
+
+func (e authEntry) credential() (Credential, error) {
+	c := Credential{Username: e.Username, Password: e.Password, IdentityToken: e.IdentityToken, RegistryToken: e.RegistryToken}
+	if e.Auth != "" {
+		decoded, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(e.Auth.Reveal(), "="))
+		username, password, ok := strings.Cut(string(decoded), ":")
+		if err != nil || !ok {
+			return Credential{}, errors.New("has an auth that is not base64 of user:password")
+		}
+		// Old versions of docker padded the password with NUL.
+		c.Username, c.Password = username, Secret(strings.Trim(password, "\x00"))
+	}
+	return asToken(c), nil
+}
+
+// asToken makes an identity token of a password whose user name says that it
+// is one.
+func asToken(c Credential) Credential {
+	if c.Username == "<token>" {
+		if c.IdentityToken == "" {
+			c.IdentityToken = c.Password
+		}
+		c.Username, c.Password = "", ""
+	}
+	return c
+}
+
+// sortedKeys gives the keys of a file's object in the order in which they are
+// tried where several mean the same: without a scheme first, as they are
+// written today, and so the same at every run.
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		if sa, sb := strings.Contains(a, "://"), strings.Contains(b, "://"); sa != sb {
+			if sa {
+				return 1
+			}
+			return -1
+		}
+		return strings.Compare(a, b)
+	})
+	return keys
+}
+
+// filePlace reads a key of a file. Docker's keys are hosts, or URLs in which
+// only the host counts ("https://index.docker.io/v1/"); podman's are hosts or
+// namespaces.
+func filePlace(key string) (place, bool) {
+	_, bare, isURL := strings.Cut(key, "://")
+	if !isURL {
+		bare = key
+	}
+	name, path, _ := strings.Cut(bare, "/")
+	path = strings.TrimRight(path, "/")
+	if isURL || strings.HasSuffix(bare, "/v1/") || strings.HasSuffix(bare, "/v2/") {
+		path = ""
+	}
+	host, err := canonicalHost(name)
+	return place{host, path}, err == nil
+}
+
+func configError(name, why string) error {
+	return &registry.Error{Op: "read credentials from", Reference: name, Kind: registry.ErrCredentials, Message: why,
+		Hint: `Correct the file, or have the provider read another one, or none ("") with docker_config_path.`}
+}
+
+func expandHome(path, home string) string {
+	if home != "" && (path == "~" || strings.HasPrefix(path, "~/") || strings.HasPrefix(path, `~\`)) {
+		return filepath.Join(home, path[1:])
+	}
+	return path
+}
+
+func abbreviateHome(path, home string) string {
+	if rest, ok := strings.CutPrefix(path, home+string(filepath.Separator)); ok && home != "" {
+		return "~/" + filepath.ToSlash(rest)
+	}
+	return path
+}

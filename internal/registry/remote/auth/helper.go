@@ -1,0 +1,163 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+const (
+	// maxHelperOutput is how much a helper may print.
+	maxHelperOutput = 64 << 10
+	// helperMemory is how long a helper's answer is believed. Some issue
+	// credentials for hours only, and may have issued them a while ago.
+	helperMemory = 10 * time.Minute
+	// helperLag is how long a helper's children may keep its output open after
+	// it has ended.
+	helperLag = time.Second
+	// hubServer is the name under which helpers know Docker Hub.
+	hubServer = "https://index.docker.io/v1/"
+	// helperHasNone is what a helper prints that knows no credential, exit
+	// status 1 (docker's "Credential helper protocol").
+	helperHasNone = "credentials not found in native keychain"
+)
+
+// helpers runs credential helpers, each once for a host however many ask.
+type helpers struct {
+	timeout time.Duration
+	now     func() time.Time
+	flights flights[question, Credential]
+
+	mu      sync.Mutex
+	answers map[question]answer
+}
+
+type question struct{ program, server string }
+
+type answer struct {
+	credential Credential
+	until      time.Time
+}
+
+var helperForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// get asks the helper that a file names by its suffix for a host's credential,
+// which is anonymous where it has none. host must have passed canonicalHost.
+func (h *helpers) get(ctx context.Context, suffix, host, file string) (Credential, error) {
+	q := question{"docker-credential-" + suffix, host}
+	if host == registry.DockerHub {
+		q.server = hubServer
+	}
+	fail := func(why string, err error) error {
+		return &registry.Error{Op: "get credentials for", Reference: host, Kind: registry.ErrCredentials, Err: err,
+			Message: fmt.Sprintf("the credential helper %s, named in %s, %s", registry.Clean(q.program), file, why),
+			Hint:    fmt.Sprintf("Try it with: echo %s | %s get. Credentials for %q in registries make it unnecessary, and docker_config_path = \"\" ignores the file.", q.server, registry.Clean(q.program), host)}
+	}
+	// With a separator in it the name would be a path, and any program.
+	if !helperForm.MatchString(suffix) {
+		return Credential{}, fail("has a name that no helper has", nil)
+	}
+	if c, ok := h.remembered(q); ok {
+		return c, nil
+	}
+	c, err := h.flights.do(ctx, q, func(ctx context.Context) (Credential, error) {
+		if c, ok := h.remembered(q); ok {
+			return c, nil
+		}
+		ctx, cancel := context.WithTimeoutCause(ctx, h.timeout, fmt.Errorf("did not answer within %s", h.timeout))
+		defer cancel()
+		c, err := run(ctx, q)
+		if err != nil {
+			return Credential{}, err
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.answers == nil {
+			h.answers = map[question]answer{}
+		}
+		h.answers[q] = answer{c, h.now().Add(helperMemory)}
+		return c, nil
+	})
+	if err != nil && ctx.Err() != nil {
+		return Credential{}, fail("was not waited for", err)
+	}
+	if err != nil {
+		return Credential{}, fail(err.Error(), nil)
+	}
+	if !c.Anonymous() {
+		c.Origin = fmt.Sprintf("the credential helper %s, named in %s", q.program, file)
+	}
+	return c, nil
+}
+
+func (h *helpers) remembered(q question) (Credential, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a, ok := h.answers[q]
+	return a.credential, ok && h.now().Before(a.until)
+}
+
+// run runs a helper. Its errors go on from "the helper".
+func run(ctx context.Context, q question) (Credential, error) {
+	var out, messages capped
+	cmd := exec.CommandContext(ctx, q.program, "get") //nolint:gosec // its name was checked
+	cmd.Stdin = strings.NewReader(q.server)
+	cmd.Stdout, cmd.Stderr = &out, &messages
+	cmd.WaitDelay = helperLag
+	err := cmd.Run()
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil // it ended well, and left something like an agent behind
+	}
+	switch {
+	case ctx.Err() != nil:
+		return Credential{}, context.Cause(ctx)
+	case errors.Is(err, exec.ErrNotFound):
+		return Credential{}, errors.New("is not on PATH")
+	case err != nil && strings.TrimSpace(out.String()) == helperHasNone:
+		return Credential{}, nil
+	case err != nil:
+		return Credential{}, fmt.Errorf("failed (%s)%s", registry.Clean(err.Error()), saying(out.String()+" "+messages.String()))
+	}
+	var said struct {
+		Username string
+		Secret   Secret
+	}
+	// What it printed is not quoted: it may be the secret.
+	if out.over || json.Unmarshal(out.Bytes(), &said) != nil {
+		return Credential{}, errors.New("printed something else than a credential")
+	}
+	return asToken(Credential{Username: said.Username, Password: said.Secret}), nil
+}
+
+// saying is what a helper said when it failed, as far as it is safe to show.
+func saying(text string) string {
+	words := plainWords(registry.Clean(text))
+	if words == "" {
+		return ""
+	}
+	return ": " + words
+}
+
+// capped keeps the beginning of what is written to it.
+type capped struct {
+	bytes.Buffer
+	over bool
+}
+
+func (c *capped) Write(p []byte) (int, error) {
+	if room := maxHelperOutput - c.Len(); len(p) > room {
+		c.over = true
+		c.Buffer.Write(p[:room])
+		return len(p), nil
+	}
+	return c.Buffer.Write(p)
+}

@@ -1,0 +1,78 @@
+package auth
+
+import (
+	"encoding/base64"
+	"net/url"
+	"strings"
+	"unicode"
+)
+
+// leastMasked is the length from which on a secret is looked for: to replace
+// shorter text everywhere would show it rather than hide it.
+const leastMasked = 4
+
+// Mask returns text with the secrets replaced by "***", in the forms in which a
+// server may echo them: as they are, URL-encoded and in base64. It belongs
+// before registry.Clean, which may cut a secret in two.
+func Mask(text string, secrets ...Secret) string {
+	for _, secret := range secrets {
+		s := secret.Reveal()
+		if len(s) < leastMasked {
+			continue
+		}
+		for _, form := range []string{
+			s, url.QueryEscape(s), url.PathEscape(s),
+			strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(s)), "="),
+			strings.TrimRight(base64.URLEncoding.EncodeToString([]byte(s)), "="),
+		} {
+			text = strings.ReplaceAll(text, form, redacted)
+		}
+	}
+	return text
+}
+
+// secrets are all that must not be shown of a credential.
+func (c Credential) secrets() []Secret {
+	return []Secret{c.Password, c.IdentityToken, c.RegistryToken, Secret(basicValue(c))}
+}
+
+// plainWords are the words of a program that may hold secrets nobody knows of:
+// what is not a plain word or a short number is replaced, and so is whatever
+// follows a word such as "password:".
+func plainWords(text string) string {
+	words := strings.Fields(text)
+	hide := false
+	for i, word := range words {
+		bare := strings.Trim(word, "\"'`.,:;=()[]{}<>!?-")
+		if hide || !isPlain(bare) {
+			words[i] = redacted
+		}
+		hide = strings.ContainsAny(word, ":=") && isSecretName(bare)
+	}
+	return strings.Join(words, " ")
+}
+
+func isPlain(word string) bool {
+	letters, digits := 0, 0
+	for _, r := range word {
+		switch {
+		case r < unicode.MaxASCII && unicode.IsLetter(r):
+			letters++
+		case '0' <= r && r <= '9':
+			digits++
+		default:
+			return false
+		}
+	}
+	return digits == 0 && letters <= 24 || letters == 0 && digits <= 5
+}
+
+func isSecretName(word string) bool {
+	word = strings.ToLower(word)
+	for _, name := range []string{"pass", "secret", "token", "key", "auth", "bearer", "basic", "credential"} {
+		if strings.Contains(word, name) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,113 @@
+package auth
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// tokenHostOf are the registries whose token endpoint is on a host of another
+// name, by the host of references. Only what a registry's operator runs itself
+// belongs here.
+var tokenHostOf = map[string]string{
+	registry.DockerHub:    "auth.docker.io",
+	"rg.fr-par.scw.cloud": "api.scaleway.com",
+	"rg.nl-ams.scw.cloud": "api.scaleway.com",
+	"rg.pl-waw.scw.cloud": "api.scaleway.com",
+}
+
+// realm reads where a Bearer challenge wants tokens to be asked for. Whoever
+// asks, it is an absolute URL without userinfo, never plain HTTP for a registry
+// that speaks HTTPS, and plain HTTP only on the registry's own host.
+func (a *Authorizer) realm(text string) (*url.URL, error) {
+	fail := func(kind error, shown, why string) (*url.URL, error) {
+		return nil, &registry.Error{Op: "ask for a token at", Repository: a.options.Host, Reference: shown, Kind: kind, Message: why}
+	}
+	if text == "" {
+		return fail(registry.ErrProtocol, "", "the registry's challenge names no realm")
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return fail(registry.ErrProtocol, "", "the realm that the registry names is not a URL")
+	}
+	shown := registry.CleanURL(u)
+	switch {
+	case u.Scheme == "":
+		return fail(registry.ErrProtocol, shown, "the realm that the registry names is not an absolute URL")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return fail(registry.ErrForbiddenHop, shown, "only https and http are asked for tokens")
+	case u.Hostname() == "":
+		return fail(registry.ErrProtocol, shown, "the realm that the registry names has no host")
+	case u.User != nil:
+		return fail(registry.ErrForbiddenHop, shown, "the realm that the registry names carries a user name")
+	case u.Scheme == "http" && a.options.Origin.Scheme == "https":
+		return fail(registry.ErrForbiddenHop, shown, "it would go from https to http")
+	case u.Scheme == "http" && !sameName(u, a.options.Origin):
+		return fail(registry.ErrForbiddenHop, shown, "another host than the registry's own is asked for tokens over https alone")
+	}
+	u.Fragment, u.RawFragment = "", ""
+	return u, nil
+}
+
+// mayHave refuses to send a credential to a realm that does not belong to the
+// registry and is not among the credential's own token hosts. An anonymous one
+// has nothing to lose.
+func (a *Authorizer) mayHave(realm *url.URL, c Credential) error {
+	if c.Anonymous() || a.belongs(realm) || slices.ContainsFunc(c.TokenHosts, func(h string) bool { return isHost(realm, h) }) {
+		return nil
+	}
+	return &registry.Error{Op: "ask for a token at", Repository: a.options.Host, Reference: registry.CleanURL(realm), Kind: registry.ErrForbiddenHop,
+		Message: fmt.Sprintf("the registry wants the credentials (%s) to be sent to %s, which is not known to belong to it", c.kind(), registry.Clean(realm.Host)),
+		Hint:    fmt.Sprintf("If %q is where %s has its tokens issued, add it to token_hosts of registries[%q]. Otherwise somebody is after the credentials.", registry.Clean(realm.Host), a.options.Host, a.options.Host)}
+}
+
+// belongs says whether a realm is the registry's: its own origin or, over
+// https, its own host, its registrable domain or the host that goes with it.
+func (a *Authorizer) belongs(realm *url.URL) bool {
+	origin := a.options.Origin
+	if realm.Scheme == origin.Scheme && isHost(realm, origin.Host) {
+		return true
+	}
+	return realm.Scheme == "https" &&
+		(sameName(realm, origin) || sameDomain(realm.Hostname(), origin.Hostname()) || isHost(realm, tokenHostOf[a.options.Host]))
+}
+
+func sameName(a, b *url.URL) bool { return strings.EqualFold(a.Hostname(), b.Hostname()) }
+
+// sameDomain says whether two host names were registered by one party,
+// according to the public suffix list. Addresses and public suffixes such as
+// github.io have no registrable domain.
+func sameDomain(a, b string) bool {
+	domain, err := publicsuffix.EffectiveTLDPlusOne(strings.ToLower(a))
+	if err != nil || isNumeric(domain[strings.LastIndexByte(domain, '.')+1:]) {
+		return false
+	}
+	other, err := publicsuffix.EffectiveTLDPlusOne(strings.ToLower(b))
+	return err == nil && domain == other
+}
+
+// isNumeric catches what resolvers take for an address although it is not
+// written as one, such as 127.1.
+func isNumeric(label string) bool {
+	return label != "" && '0' <= label[0] && label[0] <= '9'
+}
+
+// isHost says whether u is at host[:port], where no port means the scheme's.
+func isHost(u *url.URL, host string) bool {
+	h := &url.URL{Scheme: u.Scheme, Host: host}
+	return sameName(u, h) && portOf(u) == portOf(h)
+}
+
+var defaultPorts = map[string]string{"https": "443", "http": "80"}
+
+func portOf(u *url.URL) string {
+	if port := u.Port(); port != "" {
+		return port
+	}
+	return defaultPorts[u.Scheme]
+}

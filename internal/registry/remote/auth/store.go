@@ -1,0 +1,220 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// Store finds credentials. It reads each file once, when it is first needed,
+// and is safe for concurrent use.
+type Store struct {
+	registries []explicit
+	files      []*configFile
+	helpers    *helpers
+}
+
+// explicit is an entry of Options.Registries.
+type explicit struct {
+	place
+	credential Credential
+}
+
+// NewStore makes a Store. The error matches registry.ErrCredentials and says
+// which key of Options.Registries cannot be used, or that DockerConfigJSON is
+// not what it should be. No file is read yet.
+func NewStore(o Options) (*Store, error) {
+	if o.Getenv == nil {
+		o.Getenv = os.Getenv
+	}
+	if o.HelperTimeout == 0 {
+		o.HelperTimeout = 30 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Store{helpers: &helpers{timeout: o.HelperTimeout, now: o.Now}}
+	for key, credential := range o.Registries {
+		p, err := parseKey(key)
+		if err != nil {
+			return nil, err
+		}
+		if credential.Origin == "" {
+			credential.Origin = fmt.Sprintf("registries[%q] in the provider configuration", key)
+		}
+		s.registries = append(s.registries, explicit{p, credential})
+	}
+	// The longest path first, so that the first that matches is the one.
+	slices.SortFunc(s.registries, func(a, b explicit) int { return len(b.path) - len(a.path) })
+	for i, e := range s.registries {
+		if slices.ContainsFunc(s.registries[:i], func(other explicit) bool { return other.place == e.place }) {
+			return nil, &registry.Error{Op: "read the registries", Reference: e.String(), Kind: registry.ErrCredentials,
+				Message: "two keys mean the same place"}
+		}
+	}
+	if o.DockerConfigJSON != "" {
+		inline := inlineConfig(o.DockerConfigJSON)
+		if _, err := inline.load(); err != nil {
+			return nil, err
+		}
+		s.files = append(s.files, inline)
+	}
+	s.files = append(s.files, configFiles(o)...)
+	return s, nil
+}
+
+// configFiles are the docker and podman files to look into, in order.
+func configFiles(o Options) []*configFile {
+	home := o.Getenv("HOME")
+	if runtime.GOOS == "windows" {
+		home = o.Getenv("USERPROFILE")
+	}
+	if path := o.DockerConfigPath; path != nil {
+		if *path == "" {
+			return nil
+		}
+		return []*configFile{fileConfig(expandHome(*path, home), home, true)}
+	}
+	var files []*configFile
+	add := func(path string) { files = append(files, fileConfig(path, home, false)) }
+	if dir := o.Getenv("DOCKER_CONFIG"); dir != "" {
+		add(filepath.Join(dir, "config.json"))
+	} else if home != "" {
+		add(filepath.Join(home, ".docker", "config.json"))
+	}
+	if path := o.Getenv("REGISTRY_AUTH_FILE"); path != "" {
+		add(path)
+	} else if dir := o.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		add(filepath.Join(dir, "containers", "auth.json"))
+	}
+	return files
+}
+
+// Credential returns the credential for a repository of a host: host as in
+// registry.Reference ("docker.io", "localhost:5000"), repository without it.
+// Where there is none it is anonymous, and its Origin says where none was
+// found. The error matches registry.ErrCredentials: the host is none, a file
+// cannot be read, a credential helper is missing, fails, takes too long or
+// answers with something else than a credential. What a helper says is asked
+// for again after ten minutes, because it may have issued it for a short time.
+func (s *Store) Credential(ctx context.Context, host, repository string) (Credential, error) {
+	host, err := canonicalHost(host)
+	if err != nil {
+		return Credential{}, err
+	}
+	var tokenHosts []string
+	for _, e := range s.registries {
+		if !e.holds(host, repository) {
+			continue
+		}
+		if !e.credential.Anonymous() {
+			return e.credential, nil
+		}
+		tokenHosts = append(tokenHosts, e.credential.TokenHosts...)
+	}
+	for _, file := range s.files {
+		c, err := s.fromFile(ctx, file, host, repository)
+		if err != nil || !c.Anonymous() {
+			c.TokenHosts = tokenHosts
+			return c, err
+		}
+	}
+	return Credential{Origin: s.nowhere(), TokenHosts: tokenHosts}, nil
+}
+
+// fromFile asks the helper that a file names for the host, then looks for the
+// longest matching entry. Docker asks a host's own helper instead of the
+// general one; neither knows of repositories.
+func (s *Store) fromFile(ctx context.Context, file *configFile, host, repository string) (Credential, error) {
+	config, err := file.load()
+	if err != nil {
+		return Credential{}, err
+	}
+	if helper := config.helper(host); helper != "" {
+		c, err := s.helpers.get(ctx, helper, host, file.name)
+		if err != nil || !c.Anonymous() {
+			return c, err
+		}
+	}
+	return config.credential(host, repository, file.name)
+}
+
+func (s *Store) nowhere() string {
+	var names []string
+	if len(s.registries) > 0 {
+		names = append(names, "registries")
+	}
+	for _, file := range s.files {
+		names = append(names, file.name)
+	}
+	if len(names) == 0 {
+		return "no credentials were found, and there is no place to look for them"
+	}
+	return "no credentials were found in " + strings.Join(names, ", ")
+}
+
+// Format says nothing of what is inside.
+func (Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "credential store") }
+
+// place is a host, or a part of it: every repository under path.
+type place struct{ host, path string }
+
+func (p place) String() string { return strings.TrimSuffix(p.host+"/"+p.path, "/") }
+
+// holds says whether a repository is there. Paths end at a slash: team-a does
+// not hold team-ab.
+func (p place) holds(host, repository string) bool {
+	return p.host == host && (p.path == "" || p.path == repository || strings.HasPrefix(repository, p.path+"/"))
+}
+
+var (
+	hostForm = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$`)
+	pathForm = regexp.MustCompile(`^[a-z0-9._-]+(/[a-z0-9._-]+)*$`)
+)
+
+// parseKey reads a key of Options.Registries.
+func parseKey(key string) (place, error) {
+	fail := func(why string) (place, error) {
+		return place{}, &registry.Error{Op: "read the registries", Reference: registry.Clean(key), Kind: registry.ErrCredentials, Message: why,
+			Hint: `A key is a host, as in "registry.example.com" or "localhost:5000", or a host and the beginning of a repository's path, as in "registry.example.com/team-a".`}
+	}
+	if strings.Contains(key, "://") {
+		return fail("the key has a scheme; write it without")
+	}
+	name, path, hasPath := strings.Cut(key, "/")
+	host, err := canonicalHost(name)
+	if err != nil {
+		return fail("the key has no valid host")
+	}
+	if hasPath && !pathForm.MatchString(path) {
+		return fail("the key has no valid path")
+	}
+	return place{host, path}, nil
+}
+
+// hubAliases are the names under which Docker Hub is known besides the one that
+// references have.
+var hubAliases = []string{"index.docker.io", "registry-1.docker.io"}
+
+// canonicalHost gives a host the form that references have. It refuses what
+// cannot be a host, so that nothing else is ever handed to a helper.
+func canonicalHost(host string) (string, error) {
+	lower := strings.ToLower(host)
+	if !hostForm.MatchString(lower) {
+		return "", &registry.Error{Op: "look for credentials for", Reference: registry.Clean(host), Kind: registry.ErrCredentials,
+			Message: "this is not a host"}
+	}
+	if slices.Contains(hubAliases, lower) {
+		return registry.DockerHub, nil
+	}
+	return lower, nil
+}

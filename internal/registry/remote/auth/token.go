@@ -1,0 +1,201 @@
+package auth
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+const (
+	// maxTokenBytes is the cap on a token endpoint's answer.
+	maxTokenBytes = 64 << 10
+	// leastLife is how long a token lives that comes without a lifetime, or
+	// with a shorter one, which the specification forbids ("Token
+	// Authentication Specification", expires_in).
+	leastLife = time.Minute
+	// mostLife is how long a token is used without asking again, whatever its
+	// lifetime: a larger one gains nothing, and one that overflows would lose.
+	mostLife = time.Hour
+	// clientID names this client to token endpoints that want to know.
+	clientID = "terraform-provider-registry"
+)
+
+// token is what a token endpoint issued for scopes.
+type token struct {
+	value   Secret
+	scopes  []Scope
+	refresh time.Time // when another is to be fetched, ahead of its expiry
+}
+
+// issued is what a token endpoint answers: a token and how long it is good for.
+type issued struct {
+	value    Secret
+	lifetime time.Duration
+}
+
+// fetch gets a token for scopes and works out when to fetch the next.
+func (a *Authorizer) fetch(ctx context.Context, c Credential, wanted demand, scopes []Scope) (token, error) {
+	// Counted from before the request, and by this clock alone: a server's
+	// issued_at is as good as its clock.
+	asked := a.options.Now()
+	i, err := a.ask(ctx, c, wanted, scopes)
+	if err != nil {
+		return token{}, err
+	}
+	a.options.Logger.DebugContext(ctx, "fetched a token", "host", a.options.Host, "realm", registry.CleanURL(wanted.realm),
+		"scopes", wire(scopes), "lifetime", i.lifetime.String())
+	ahead := min(i.lifetime/4, 30*time.Second)
+	return token{value: i.value, scopes: scopes, refresh: asked.Add(i.lifetime - ahead)}, nil
+}
+
+// ask asks the realm for a token: with an identity token by OAuth 2, with a
+// user name and password by GET, as every token endpoint knows it, or by OAuth
+// 2 where this one does not.
+func (a *Authorizer) ask(ctx context.Context, c Credential, wanted demand, scopes []Scope) (issued, error) {
+	switch {
+	case c.IdentityToken != "":
+		return a.post(ctx, c, wanted, scopes, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {c.IdentityToken.Reveal()}})
+	case c.Anonymous():
+		return a.get(ctx, c, wanted, scopes)
+	}
+	password := url.Values{"grant_type": {"password"}, "username": {c.Username}, "password": {c.Password.Reveal()}}
+	if a.postOnly.Load() {
+		return a.post(ctx, c, wanted, scopes, password)
+	}
+	i, err := a.get(ctx, c, wanted, scopes)
+	e, failed := errors.AsType[*registry.Error](err)
+	if !failed || e.Status != http.StatusNotFound && e.Status != http.StatusMethodNotAllowed {
+		return i, err
+	}
+	i, postErr := a.post(ctx, c, wanted, scopes, password)
+	if errors.Is(postErr, registry.ErrProtocol) {
+		// POST is not known either, so that the first answer is the telling one.
+		return issued{}, err
+	}
+	a.postOnly.Store(postErr == nil)
+	return i, postErr
+}
+
+// get is the token request that every endpoint knows ("Token Authentication
+// Specification").
+func (a *Authorizer) get(ctx context.Context, c Credential, wanted demand, scopes []Scope) (issued, error) {
+	u := *wanted.realm
+	query := u.Query()
+	if wanted.service != "" {
+		query.Set("service", wanted.service)
+	}
+	for _, s := range scopes {
+		query.Add("scope", s.String())
+	}
+	if c.Username != "" {
+		query.Set("account", c.Username)
+	}
+	u.RawQuery = query.Encode()
+	req := newRequest(ctx, http.MethodGet, &u, nil)
+	if header := basic(c); header != "" {
+		req.Header.Set("Authorization", header)
+	}
+	return a.send(req, c, wanted)
+}
+
+// post is the token request of OAuth 2 ("Oauth2 Token Authentication").
+func (a *Authorizer) post(ctx context.Context, c Credential, wanted demand, scopes []Scope, form url.Values) (issued, error) {
+	form.Set("client_id", clientID)
+	if wanted.service != "" {
+		form.Set("service", wanted.service)
+	}
+	if len(scopes) > 0 {
+		form.Set("scope", wire(scopes))
+	}
+	req := newRequest(ctx, http.MethodPost, wanted.realm, strings.NewReader(form.Encode()))
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return a.send(req, c, wanted)
+}
+
+// newRequest makes a request to a URL that was parsed before, which cannot
+// fail.
+func newRequest(ctx context.Context, method string, u *url.URL, body io.Reader) *http.Request {
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		panic(err)
+	}
+	return req
+}
+
+// send sends a token request and reads the answer. Every answer but a 200 with
+// a token in it is an error.
+func (a *Authorizer) send(req *http.Request, c Credential, wanted demand) (issued, error) {
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", a.options.UserAgent)
+	resp, err := a.options.Send(req)
+	if err != nil {
+		return issued{}, a.unreachable(wanted, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxTokenBytes+1))
+	over := len(body) > maxTokenBytes
+	switch {
+	case resp.StatusCode != http.StatusOK && over:
+		return issued{}, a.answerError(resp, nil, c, wanted)
+	case resp.StatusCode != http.StatusOK:
+		return issued{}, a.answerError(resp, body, c, wanted)
+	case err != nil:
+		return issued{}, a.unreachable(wanted, err)
+	case over:
+		return issued{}, a.endpointError(wanted, registry.ErrLimit, fmt.Sprintf("its answer is larger than %d bytes", maxTokenBytes))
+	}
+	i, err := parseToken(body)
+	if err != nil {
+		return issued{}, a.endpointError(wanted, registry.ErrProtocol,
+			fmt.Sprintf("%s (its Content-Type is %q)", err, registry.Clean(resp.Header.Get("Content-Type"))))
+	}
+	return i, nil
+}
+
+// parseToken reads a token endpoint's answer. Where both names of the token are
+// there, which should then be the same, the older one counts.
+func parseToken(body []byte) (issued, error) {
+	var answer struct {
+		Token       Secret         `json:"token"`
+		AccessToken Secret         `json:"access_token"`
+		ExpiresIn   jsontext.Value `json:"expires_in"`
+	}
+	// What the decoder says may quote the token.
+	if json.Unmarshal(body, &answer) != nil {
+		return issued{}, errors.New("its answer is not a token")
+	}
+	value := cmp.Or(answer.Token, answer.AccessToken)
+	if value == "" {
+		return issued{}, errors.New("its answer has no token in it")
+	}
+	if !isHeaderSafe(value.Reveal()) {
+		return issued{}, errors.New("its answer has a token with characters that no header can carry")
+	}
+	return issued{value, lifetime(answer.ExpiresIn)}, nil
+}
+
+// lifetime reads expires_in, in seconds and by some given as text, as between
+// leastLife and mostLife.
+func lifetime(expiresIn jsontext.Value) time.Duration {
+	// What is no number is 0 or NaN; what overflows is infinite.
+	seconds, _ := strconv.ParseFloat(strings.Trim(string(expiresIn), `"`), 64)
+	switch {
+	case seconds >= mostLife.Seconds():
+		return mostLife
+	case seconds > leastLife.Seconds():
+		return time.Duration(seconds * float64(time.Second))
+	}
+	return leastLife
+}

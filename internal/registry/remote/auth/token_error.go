@@ -1,0 +1,146 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// endpointError is an error of the token endpoint.
+func (a *Authorizer) endpointError(wanted demand, kind error, message string) *registry.Error {
+	return &registry.Error{Op: "fetch a token", Kind: kind,
+		Message: fmt.Sprintf("the token endpoint at %s: %s", registry.Clean(wanted.realm.Host), message)}
+}
+
+// unreachable is the error of a request without an answer.
+func (a *Authorizer) unreachable(wanted demand, err error) error {
+	if e, ok := errors.AsType[*registry.Error](err); ok {
+		return e
+	}
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err // it would quote the URL with all that is in it
+	}
+	e := a.endpointError(wanted, registry.ErrUnavailable, "no answer")
+	e.Err = err
+	return e
+}
+
+// answerError is the error of an answer that gives no token.
+func (a *Authorizer) answerError(resp *http.Response, body []byte, c Credential, wanted demand) error {
+	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		where := "elsewhere"
+		if to, err := resp.Location(); err == nil && to.Host != "" {
+			where = "to " + registry.Clean(to.Host)
+		}
+		e := a.endpointError(wanted, registry.ErrForbiddenHop, "it redirects "+where+", and credentials are not taken along")
+		e.Status = resp.StatusCode
+		return e
+	}
+	code, words := explanation(body)
+	e := a.endpointError(wanted, tokenErrorKind(resp.StatusCode, code), "")
+	e.Status = resp.StatusCode
+	e.Code = registry.Clean(Mask(code, c.secrets()...))
+	if words = registry.Clean(Mask(words, c.secrets()...)); words == "" {
+		words = "it gives no reason"
+	}
+	e.Message += words
+	switch e.Kind {
+	case registry.ErrUnauthorized, registry.ErrDenied:
+		e.Hint = c.advice(a.options.Host)
+	case registry.ErrRateLimited, registry.ErrUnavailable:
+		if wait := ParseRetryAfter(resp.Header.Get("Retry-After"), a.options.Now()); wait > 0 {
+			e.Err = WaitError(wait)
+		}
+	}
+	return e
+}
+
+// tokenErrorKind classifies a status. A 404 is never ErrNotFound: it says
+// nothing of what the registry holds.
+func tokenErrorKind(status int, code string) error {
+	switch {
+	case status == http.StatusUnauthorized:
+		return registry.ErrUnauthorized
+	case status == http.StatusForbidden:
+		return registry.ErrDenied
+	case status == http.StatusBadRequest && slices.Contains([]string{"invalid_grant", "invalid_client", "unauthorized_client"}, code):
+		return registry.ErrUnauthorized // RFC 6749, section 5.2
+	case status == http.StatusTooManyRequests:
+		return registry.ErrRateLimited
+	case status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly || status == 499:
+		return registry.ErrUnavailable
+	}
+	return registry.ErrProtocol
+}
+
+// explanation finds the code and the words of an error, in the forms that token
+// endpoints have: a registry's (OCI distribution specification, "Error Codes"),
+// OAuth 2's, and Docker Hub's.
+func explanation(body []byte) (code, words string) {
+	var said struct {
+		Errors []struct {
+			Code    string `json:"code"`
+			Message string `json:"message"`
+		} `json:"errors"`
+		Error       jsontext.Value `json:"error"`
+		Description string         `json:"error_description"`
+		Details     jsontext.Value `json:"details"`
+		Message     jsontext.Value `json:"message"`
+	}
+	if json.Unmarshal(body, &said) != nil {
+		return "", ""
+	}
+	if len(said.Errors) > 0 {
+		return said.Errors[0].Code, said.Errors[0].Message
+	}
+	for _, text := range []string{said.Description, textOf(said.Details), textOf(said.Message)} {
+		if text != "" {
+			return textOf(said.Error), text
+		}
+	}
+	return textOf(said.Error), ""
+}
+
+// textOf is the text that a JSON value is, "" for any other value.
+func textOf(value jsontext.Value) string {
+	var text string
+	if json.Unmarshal(value, &text) != nil {
+		return ""
+	}
+	return text
+}
+
+// WaitError is an error that says how long to wait before the next try.
+type WaitError time.Duration
+
+// Error says it in words.
+func (e WaitError) Error() string { return "it asks to wait " + time.Duration(e).String() }
+
+// RetryAfter is how long to wait.
+func (e WaitError) RetryAfter() time.Duration { return time.Duration(e) }
+
+// ParseRetryAfter reads a Retry-After header, which is seconds or a date (RFC
+// 9110, section 10.2.3), as the time from now, at most a day. What is neither,
+// or in the past, is 0.
+func ParseRetryAfter(value string, now time.Time) time.Duration {
+	const most = 24 * time.Hour
+	value = strings.TrimSpace(value)
+	if at, err := http.ParseTime(value); err == nil {
+		return min(max(at.Sub(now), 0), most)
+	}
+	seconds, err := strconv.ParseUint(value, 10, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0
+	}
+	return time.Duration(min(seconds, uint64(most/time.Second))) * time.Second
+}

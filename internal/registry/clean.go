@@ -8,15 +8,22 @@ import (
 	"unicode/utf8"
 )
 
-// maxClean is how many bytes of a registry's words are shown: enough for any
-// honest message, too little to flood a terminal.
-const maxClean = 1024
+const (
+	// maxClean is how many bytes of a registry's words are shown: enough for
+	// any honest message, too little to flood a terminal.
+	maxClean = 1024
+	// maxRaw is how many bytes are looked at to find them, so that megabytes of
+	// blanks cost nothing.
+	maxRaw = 16 * maxClean
+)
 
 // Clean makes text that a registry sent fit to be shown or logged: valid UTF-8
 // in one line of at most 1 KiB, without control, format or invisible
-// characters. Everything that a registry said passes here before a person sees
-// it.
+// characters, and without what a CI system takes for a command. Everything that
+// a registry said passes here before a person sees it. What is clean stays as
+// it is.
 func Clean(s string) string {
+	s = s[:min(len(s), maxRaw)]
 	var b strings.Builder
 	space := false
 	for i := 0; i < len(s) && b.Len() < maxClean; {
@@ -26,7 +33,7 @@ func Clean(s string) string {
 		case unicode.IsSpace(r) || unicode.IsControl(r):
 			space = b.Len() > 0
 			continue
-		case r == utf8.RuneError || !unicode.IsGraphic(r):
+		case r == utf8.RuneError || invisible(r):
 			r = '?'
 		}
 		if space {
@@ -35,12 +42,26 @@ func Clean(s string) string {
 		}
 		b.WriteRune(r)
 	}
-	return ciCommand.ReplaceAllString(b.String(), ": :$1")
+	clean := ciCommand.ReplaceAllString(b.String(), "$1$3 $2$4")
+	if len(clean) > maxClean {
+		clean = strings.TrimRight(strings.ToValidUTF8(clean[:maxClean], ""), " ")
+	}
+	return clean
 }
 
-// ciCommand is what some CI systems take for an instruction where it begins a
-// line, and lines are wrapped where nobody can foresee it.
-var ciCommand = regexp.MustCompile(`::([A-Za-z])`)
+// invisible says whether r leaves no mark of its own: what cannot be seen can
+// make two texts look the same, or turn the direction in which one is read.
+// Unicode counts some such characters among letters, marks and symbols.
+func invisible(r rune) bool {
+	const brailleBlank = '\u2800'
+	return !unicode.IsGraphic(r) || r == brailleBlank || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// ciCommand is what CI systems take for an instruction: "::set-output" and
+// "##[set-output" on GitHub, "##vso[" on Azure, "##teamcity[". Some look for it
+// at the beginning of a line alone, but lines are wrapped where nobody can
+// foresee it.
+var ciCommand = regexp.MustCompile(`(:)(:[A-Za-z])|(#)(#[A-Za-z]*\[)`)
 
 // shownQuery are the query parameters that say something to a reader and never
 // carry a secret.
@@ -51,24 +72,36 @@ var shownQuery = map[string]bool{
 
 // CleanURL is u fit to be shown or logged: without userinfo and fragment, and
 // with the values of all query parameters but a few well-known ones replaced,
-// because presigned URLs carry their signature there.
+// because presigned URLs carry their signature there. "" for nil.
 func CleanURL(u *url.URL) string {
 	if u == nil {
 		return ""
 	}
 	shown := *u
 	shown.User, shown.Fragment, shown.RawFragment = nil, "", ""
-	if u.RawQuery != "" {
-		query, err := url.ParseQuery(u.RawQuery)
-		if err != nil {
-			query = url.Values{"unreadable": nil}
-		}
-		for key := range query {
-			if !shownQuery[key] {
-				query[key] = []string{"***"}
-			}
-		}
-		shown.RawQuery = query.Encode()
+	if shown.Opaque != "" {
+		// "https:user:password@host": nobody took it apart.
+		shown.Opaque = "***"
 	}
+	shown.RawQuery = cleanQuery(u.RawQuery)
 	return Clean(shown.String())
+}
+
+// cleanQuery keeps order and spelling of a query, for whoever compares it with
+// a registry's log. Semicolons separate parameters for some servers, so that
+// what follows one belongs to no parameter that is known.
+func cleanQuery(raw string) string {
+	pairs := strings.FieldsFunc(raw, func(r rune) bool { return r == '&' || r == ';' })
+	for i, pair := range pairs {
+		key, _, hasValue := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(key)
+		switch {
+		case err == nil && shownQuery[name]:
+		case hasValue:
+			pairs[i] = key + "=***"
+		default:
+			pairs[i] = "***" // a value without a name, as likely as the reverse
+		}
+	}
+	return strings.Join(pairs, "&")
 }

@@ -3,6 +3,7 @@ package registry
 import (
 	"fmt"
 	"mime"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -42,12 +43,7 @@ func ManifestMediaTypes() []string {
 // IsManifest says whether mediaType is one of a manifest that this program
 // knows.
 func IsManifest(mediaType string) bool {
-	for _, known := range ManifestMediaTypes() {
-		if mediaType == known {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(ManifestMediaTypes(), mediaType)
 }
 
 // IsIndex says whether mediaType is one of a manifest that names other
@@ -64,21 +60,14 @@ func IsSchema1(mediaType string) bool {
 
 // MediaType is the media type of a Content-Type header, without parameters and
 // in lower case (RFC 9110, section 8.3.1); "" for one that cannot be read.
+// Parameters are not looked at, so that a broken one does no harm.
 func MediaType(contentType string) string {
-	mediaType, _, err := mime.ParseMediaType(contentType)
-	if err != nil {
+	essence, _, _ := strings.Cut(contentType, ";")
+	mediaType, _, err := mime.ParseMediaType(essence)
+	if err != nil || !strings.Contains(mediaType, "/") {
 		return ""
 	}
 	return mediaType
-}
-
-// SameDigest says whether two digests contradict each other: digests of
-// different algorithms do not, because a registry may know content under an
-// algorithm of its own choice.
-func SameDigest(a, b digest.Digest) bool {
-	algorithmA, _, _ := strings.Cut(a.String(), ":")
-	algorithmB, _, _ := strings.Cut(b.String(), ":")
-	return algorithmA != algorithmB || a == b
 }
 
 // emptyDigests are the digests of no bytes at all, the only ones that go with a
@@ -89,33 +78,45 @@ var emptyDigests = map[digest.Digest]bool{
 	digest.SHA512.FromBytes(nil): true,
 }
 
+// maxBlobSize is the largest size that a descriptor may say, 16 TiB: far more
+// than any registry holds, and so little that the sizes of everything that one
+// copy names cannot overflow when they are added.
+const maxBlobSize = 1 << 44
+
 // ValidateDescriptor checks a descriptor that a registry sent before anything
 // is asked for by it: digest, size, and inline data against both. The error
-// matches ErrInvalidManifest, or ErrMismatch for data that is not what the
-// digest says (OCI image specification, "Descriptor: Properties").
+// matches ErrInvalidManifest, ErrLimit for a size that nothing has, or
+// ErrMismatch for data that is not what the digest says (OCI image
+// specification, "Descriptor: Properties").
 func ValidateDescriptor(d Descriptor) error {
-	bad := func(kind error, format string, args ...any) error {
-		return &Error{Op: "read a descriptor", Reference: Clean(d.Digest.String()), Kind: kind, Message: fmt.Sprintf(format, args...)}
-	}
-	if err := d.Digest.Validate(); err != nil {
-		why := err.Error()
-		if err == digest.ErrDigestUnsupported {
-			why = "digest algorithm not supported (supported are sha256, sha384 and sha512)"
-		}
-		return bad(ErrInvalidManifest, "%s", why)
-	}
-	if d.Size < 0 {
-		return bad(ErrInvalidManifest, "its size is negative (%d)", d.Size)
-	}
-	if (d.Size == 0) != emptyDigests[d.Digest] {
-		return bad(ErrInvalidManifest, "a size of %d does not go with this digest", d.Size)
-	}
-	if d.Data != nil {
-		if int64(len(d.Data)) != d.Size || d.Digest.Algorithm().FromBytes(d.Data) != d.Digest {
-			return bad(ErrMismatch, "its inline data is not what its digest and size say")
-		}
+	if kind, why := descriptorFault(d); kind != nil {
+		return &Error{Op: "read a descriptor", Reference: Clean(d.Digest.String()), Kind: kind, Message: why}
 	}
 	return nil
+}
+
+// descriptorFault says of what kind a fault of a descriptor is, and what is
+// wrong; nil where nothing is.
+func descriptorFault(d Descriptor) (kind error, why string) {
+	if why := digestFault(d.Digest); why != "" {
+		return ErrInvalidManifest, "its digest is refused: " + why
+	}
+	switch {
+	case d.Size < 0:
+		return ErrInvalidManifest, fmt.Sprintf("its size is negative (%d)", d.Size)
+	case d.Size > maxBlobSize:
+		return ErrLimit, fmt.Sprintf("its size of %d bytes is larger than the %d that are believed", d.Size, int64(maxBlobSize))
+	case (d.Size == 0) != emptyDigests[d.Digest]:
+		return ErrInvalidManifest, fmt.Sprintf("a size of %d does not go with its digest %s", d.Size, d.Digest)
+	case d.Data == nil:
+		return nil, ""
+	case int64(len(d.Data)) != d.Size:
+		return ErrMismatch, fmt.Sprintf("its inline data has %d bytes, and it says %d", len(d.Data), d.Size)
+	}
+	if found := d.Digest.Algorithm().FromBytes(d.Data); found != d.Digest {
+		return ErrMismatch, fmt.Sprintf("its inline data has the digest %s, and it says %s", found, d.Digest)
+	}
+	return nil, ""
 }
 
 // IsForeign says whether a layer is one that registries do not hold: it names

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -24,8 +23,10 @@ type Manifest struct {
 // NewManifest takes what a registry answered: the Content-Type header, the body
 // and the algorithm its digest is wanted in ("" for sha256). It computes the
 // digest and reads nothing else of the body; Parse does. The error matches
-// ErrProtocol where contentType cannot be one of a manifest, and
-// ErrInvalidManifest where a schema 1 manifest has no readable payload.
+// ErrProtocol where contentType cannot be one of a manifest,
+// ErrInvalidReference where the algorithm is not supported, and
+// ErrInvalidManifest or ErrLimit where a schema 1 manifest has no readable
+// payload.
 func NewManifest(contentType string, content []byte, algorithm digest.Algorithm) (Manifest, error) {
 	mediaType := MediaType(contentType)
 	if mediaType == "" || mediaType == "text/html" || mediaType == "text/plain" {
@@ -34,6 +35,9 @@ func NewManifest(contentType string, content []byte, algorithm digest.Algorithm)
 	}
 	if algorithm == "" {
 		algorithm = digest.Canonical
+	}
+	if !algorithm.Available() {
+		return Manifest{}, ValidateDigest(digest.Digest(algorithm + ":"))
 	}
 	payload := content
 	if IsSchema1(mediaType) {
@@ -78,109 +82,44 @@ func (c Contents) Blobs() []Descriptor {
 	return append([]Descriptor{*c.Config}, c.Layers...)
 }
 
-// maxEntries is how many descriptors one manifest may name. Images have at most
-// some hundred layers and indexes some hundred children; beyond this somebody
-// wants memory.
-const maxEntries = 10_000
-
-// wireManifest has every field by which a manifest of any known kind names
-// something.
-type wireManifest struct {
-	MediaType    string                    `json:"mediaType"`
-	ArtifactType string                    `json:"artifactType"`
-	Annotations  map[string]string         `json:"annotations"`
-	Subject      *wireDescriptor           `json:"subject"`
-	Config       *wireDescriptor           `json:"config"`
-	Layers       []wireDescriptor          `json:"layers"`
-	Blobs        []wireDescriptor          `json:"blobs"`
-	Manifests    []wireDescriptor          `json:"manifests"`
-	FSLayers     []wireFSLayer             `json:"fsLayers"`
-	Others       map[string]jsontext.Value `json:",embed"`
-}
-
-type wireFSLayer struct {
-	BlobSum string                    `json:"blobSum"`
-	Others  map[string]jsontext.Value `json:",embed"`
-}
-
 // Parse reads what the manifest names. Bytes that two readers may understand in
 // two ways are refused: duplicate keys, keys that differ from a known one only
-// in case, an index's and an image's fields in one manifest (CVE-2021-41190),
-// and a mediaType that is not the one it was received with. The error matches
+// in case, the fields of another kind of manifest than its media type
+// (CVE-2021-41190), and a mediaType that is not the one it was received with.
+// Of a schema 1 manifest it reads what its digest is over. The error matches
 // ErrInvalidManifest, ErrMismatch or ErrLimit.
 func (m Manifest) Parse() (Contents, error) {
-	fail := func(kind error, format string, args ...any) (Contents, error) {
-		return Contents{}, &Error{Op: "read the manifest", Reference: m.Digest.String(), Kind: kind, Message: fmt.Sprintf(format, args...)}
+	contents, kind, why := m.parse()
+	if kind != nil {
+		return Contents{}, &Error{Op: "read the manifest", Reference: m.Digest.String(), Kind: kind, Message: why}
 	}
-	if err := countEntries(m.Content); err != nil {
-		return fail(ErrLimit, "%s", err)
+	return contents, nil
+}
+
+// parse is Parse, with of what kind a fault is and what is wrong.
+func (m Manifest) parse() (c Contents, kind error, why string) {
+	content := m.Content
+	if IsSchema1(m.MediaType) {
+		var err error
+		if content, err = schema1Payload(content); err != nil {
+			return c, ErrInvalidManifest, err.Error()
+		}
+	}
+	if why := countEntries(content); why != "" {
+		return c, ErrLimit, why
 	}
 	var wire wireManifest
-	if err := decode(m.Content, &wire); err != nil {
-		return fail(ErrInvalidManifest, "%s received as %s: %s", "it is not a JSON object of the form", Clean(m.MediaType), Clean(err.Error()))
+	if why := decode(content, &wire); why != "" {
+		return c, ErrInvalidManifest, fmt.Sprintf("it was received as %s, and %s", Clean(m.MediaType), why)
 	}
-	if err := caseVariant(wire.Others, wireManifestKeys); err != nil {
-		return fail(ErrInvalidManifest, "%s", err)
+	if why := caseVariant(wire.Others, wireManifestKeys); why != "" {
+		return c, ErrInvalidManifest, why
 	}
-	if wire.MediaType != "" && MediaType(wire.MediaType) != m.MediaType {
-		return fail(ErrInvalidManifest, "it says it is %q and was received as %q", Clean(wire.MediaType), Clean(m.MediaType))
+	if wire.MediaType != "" && !strings.EqualFold(wire.MediaType, m.MediaType) {
+		return c, ErrInvalidManifest, fmt.Sprintf("it says it is %q and was received as %q", Clean(wire.MediaType), Clean(m.MediaType))
 	}
 	if why := ambiguous(m.MediaType, wire); why != "" {
-		return fail(ErrInvalidManifest, "%s, so that clients disagree on what it is", why)
+		return c, ErrInvalidManifest, why + ", so that clients disagree on what it is"
 	}
 	return wire.contents()
 }
-
-// ambiguous says in what way a manifest can be taken for another kind than its
-// media type, "" where it cannot. Only null and absence are unambiguous: an
-// empty list is a field too.
-func ambiguous(mediaType string, wire wireManifest) string {
-	index := wire.Manifests != nil
-	image := wire.Config != nil || wire.Layers != nil || wire.Blobs != nil
-	schema1 := wire.FSLayers != nil
-	switch {
-	case IsIndex(mediaType) && (image || schema1):
-		return "it is an index and has the fields of an image"
-	case !IsIndex(mediaType) && IsManifest(mediaType) && index:
-		return "it is an image and has the fields of an index"
-	case index && image, index && schema1, image && schema1 && !IsSchema1(mediaType):
-		return "it has the fields of more than one kind of manifest"
-	}
-	return ""
-}
-
-func (wire wireManifest) contents() (Contents, error) {
-	c := Contents{ArtifactType: wire.ArtifactType, Annotations: wire.Annotations}
-	var err error
-	if c.Subject, err = optional(wire.Subject); err != nil {
-		return Contents{}, err
-	}
-	if c.Config, err = optional(wire.Config); err != nil {
-		return Contents{}, err
-	}
-	for _, list := range []struct {
-		from []wireDescriptor
-		to   *[]Descriptor
-	}{{wire.Layers, &c.Layers}, {wire.Blobs, &c.Layers}, {wire.Manifests, &c.Manifests}} {
-		for i := range list.from {
-			d, err := list.from[i].descriptor()
-			if err != nil {
-				return Contents{}, err
-			}
-			*list.to = append(*list.to, d)
-		}
-	}
-	for _, layer := range wire.FSLayers {
-		if err := caseVariant(layer.Others, []string{"blobSum"}); err != nil {
-			return Contents{}, &Error{Op: "read the manifest", Kind: ErrInvalidManifest, Message: err.Error()}
-		}
-		d := Descriptor{Digest: digest.Digest(layer.BlobSum), Size: SizeUnknown}
-		if err := d.Digest.Validate(); err != nil {
-			return Contents{}, &Error{Op: "read a layer's digest", Reference: Clean(layer.BlobSum), Kind: ErrInvalidManifest, Err: err}
-		}
-		c.Layers = append(c.Layers, d)
-	}
-	return c, nil
-}
-
-var wireManifestKeys = strings.Fields("schemaVersion mediaType artifactType annotations subject config layers blobs manifests fsLayers")

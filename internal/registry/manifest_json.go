@@ -2,7 +2,6 @@ package registry
 
 import (
 	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,132 +12,212 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// decode reads JSON that somebody else wrote. Duplicate keys and invalid UTF-8
-// are errors, keys match in their own case only, nesting is bounded.
-func decode(content []byte, v any) error {
-	return json.Unmarshal(content, v)
+// others holds the members of an object that have no field of their own.
+type others = map[string]jsontext.Value
+
+// wireManifest has every field by which a manifest of any known kind names
+// something. The wire types stand beside those of the specification so that
+// keys which are none of its own can be looked at.
+type wireManifest struct {
+	MediaType    string            `json:"mediaType"`
+	ArtifactType string            `json:"artifactType"`
+	Annotations  map[string]string `json:"annotations"`
+	Subject      *wireDescriptor   `json:"subject"`
+	Config       *wireDescriptor   `json:"config"`
+	Layers       []wireDescriptor  `json:"layers"`
+	Blobs        []wireDescriptor  `json:"blobs"`
+	Manifests    []wireDescriptor  `json:"manifests"`
+	FSLayers     []wireFSLayer     `json:"fsLayers"`
+	Others       others            `json:",embed"`
 }
 
-// wireDescriptor is a Descriptor as it comes. It is a type of its own so that
-// keys which are none of the specification's can be looked at.
+// wireDescriptor is a Descriptor as it comes.
 type wireDescriptor struct {
-	MediaType    string                    `json:"mediaType"`
-	Digest       digest.Digest             `json:"digest"`
-	Size         int64                     `json:"size"`
-	URLs         []string                  `json:"urls"`
-	Annotations  map[string]string         `json:"annotations"`
-	Data         []byte                    `json:"data"`
-	Platform     *ocispec.Platform         `json:"platform"`
-	ArtifactType string                    `json:"artifactType"`
-	Others       map[string]jsontext.Value `json:",embed"`
+	MediaType    string            `json:"mediaType"`
+	Digest       digest.Digest     `json:"digest"`
+	Size         int64             `json:"size"`
+	URLs         []string          `json:"urls"`
+	Annotations  map[string]string `json:"annotations"`
+	Data         []byte            `json:"data"`
+	Platform     *wirePlatform     `json:"platform"`
+	ArtifactType string            `json:"artifactType"`
+	Others       others            `json:",embed"`
 }
 
-var wireDescriptorKeys = strings.Fields("mediaType digest size urls annotations data platform artifactType")
-
-func (w *wireDescriptor) descriptor() (Descriptor, error) {
-	if err := caseVariant(w.Others, wireDescriptorKeys); err != nil {
-		return Descriptor{}, &Error{Op: "read a descriptor", Reference: Clean(w.Digest.String()), Kind: ErrInvalidManifest, Message: err.Error()}
-	}
-	d := Descriptor{
-		MediaType: w.MediaType, Digest: w.Digest, Size: w.Size, URLs: w.URLs,
-		Annotations: w.Annotations, Data: w.Data, Platform: w.Platform, ArtifactType: w.ArtifactType,
-	}
-	return d, ValidateDescriptor(d)
+// wirePlatform is a Platform as it comes.
+type wirePlatform struct {
+	ocispec.Platform
+	Others others `json:",embed"`
 }
 
-func optional(w *wireDescriptor) (*Descriptor, error) {
-	if w == nil {
-		return nil, nil
+// wireFSLayer is a layer of a schema 1 manifest.
+type wireFSLayer struct {
+	BlobSum digest.Digest `json:"blobSum"`
+	Others  others        `json:",embed"`
+}
+
+var (
+	wireManifestKeys   = strings.Fields("schemaVersion mediaType artifactType annotations subject config layers blobs manifests fsLayers signatures")
+	wireDescriptorKeys = strings.Fields("mediaType digest size urls annotations data platform artifactType")
+	wirePlatformKeys   = strings.Fields("architecture os os.version os.features variant")
+	wireFSLayerKeys    = strings.Fields("blobSum")
+)
+
+// contents is what was decoded, in the terms of the specification.
+func (wire wireManifest) contents() (c Contents, kind error, why string) {
+	c = Contents{ArtifactType: wire.ArtifactType, Annotations: wire.Annotations}
+	for _, one := range []struct {
+		name string
+		from *wireDescriptor
+		to   **Descriptor
+	}{{"subject", wire.Subject, &c.Subject}, {"config", wire.Config, &c.Config}} {
+		if one.from == nil {
+			continue
+		}
+		d, kind, why := one.from.descriptor()
+		if kind != nil {
+			return Contents{}, kind, named(one.name, one.from.Digest, why)
+		}
+		*one.to = &d
 	}
-	d, err := w.descriptor()
-	return &d, err
+	for _, list := range []struct {
+		name string
+		from []wireDescriptor
+		to   *[]Descriptor
+	}{{"layers", wire.Layers, &c.Layers}, {"blobs", wire.Blobs, &c.Layers}, {"manifests", wire.Manifests, &c.Manifests}} {
+		for i := range list.from {
+			d, kind, why := list.from[i].descriptor()
+			if kind != nil {
+				return Contents{}, kind, named(fmt.Sprintf("%s[%d]", list.name, i), list.from[i].Digest, why)
+			}
+			*list.to = append(*list.to, d)
+		}
+	}
+	for i, layer := range wire.FSLayers {
+		why := caseVariant(layer.Others, wireFSLayerKeys)
+		if why == "" {
+			why = digestFault(layer.BlobSum)
+		}
+		if why != "" {
+			return Contents{}, ErrInvalidManifest, named(fmt.Sprintf("fsLayers[%d]", i), layer.BlobSum, why)
+		}
+		c.Layers = append(c.Layers, Descriptor{Digest: layer.BlobSum, Size: SizeUnknown})
+	}
+	return c, nil, ""
+}
+
+// named says which part of a manifest is at fault.
+func named(part string, d digest.Digest, why string) string {
+	return fmt.Sprintf("%s (%q): %s", part, Clean(d.String()), why)
+}
+
+func (wire *wireDescriptor) descriptor() (d Descriptor, kind error, why string) {
+	if why := caseVariant(wire.Others, wireDescriptorKeys); why != "" {
+		return d, ErrInvalidManifest, why
+	}
+	d = Descriptor{
+		MediaType: wire.MediaType, Digest: wire.Digest, Size: wire.Size, URLs: wire.URLs,
+		Annotations: wire.Annotations, Data: wire.Data, ArtifactType: wire.ArtifactType,
+	}
+	if wire.Platform != nil {
+		if why := caseVariant(wire.Platform.Others, wirePlatformKeys); why != "" {
+			return d, ErrInvalidManifest, why
+		}
+		d.Platform = &wire.Platform.Platform
+	}
+	kind, why = descriptorFault(d)
+	return d, kind, why
+}
+
+// ambiguous says in what way a manifest can be taken for another kind than its
+// media type, or for several where that is an unknown one; "" where it cannot.
+// Only null and absence are unambiguous: an empty list is a field too.
+func ambiguous(mediaType string, wire wireManifest) string {
+	const index, image, schema1 = "an index", "an image", "a schema 1 image"
+	var has []string
+	if wire.Manifests != nil {
+		has = append(has, index)
+	}
+	if wire.Config != nil || wire.Layers != nil || wire.Blobs != nil {
+		has = append(has, image)
+	}
+	if wire.FSLayers != nil {
+		has = append(has, schema1)
+	}
+	declared := ""
+	switch {
+	case IsIndex(mediaType):
+		declared = index
+	case IsSchema1(mediaType):
+		declared = schema1
+	case IsManifest(mediaType):
+		declared = image
+	case len(has) > 1:
+		return "it has the fields of " + strings.Join(has, " and of ")
+	default:
+		return ""
+	}
+	for _, kind := range has {
+		if kind != declared {
+			return fmt.Sprintf("it is %s by its media type and has the fields of %s", declared, kind)
+		}
+	}
+	return ""
 }
 
 // caseVariant refuses a key that differs from a known one in case alone: Go's
 // own decoder, and so most registries and runtimes, would take it for the known
 // one while others would not see it.
-func caseVariant(others map[string]jsontext.Value, known []string) error {
-	for key := range others {
+func caseVariant(members others, known []string) string {
+	for key := range members {
 		for _, k := range known {
 			if key != k && strings.EqualFold(key, k) {
-				return fmt.Errorf("it has the key %q, which some clients take for %q", Clean(key), k)
+				return fmt.Sprintf("it has the key %q, which some clients take for %q", Clean(key), k)
 			}
 		}
 	}
-	return nil
+	return ""
 }
 
+// decode reads a JSON object that somebody else wrote, and says what is wrong
+// with it, "" where nothing is. Duplicate keys and invalid UTF-8 are faults,
+// keys match in their own case only, nesting is bounded.
+func decode(content []byte, v any) string {
+	if !bytes.HasPrefix(bytes.TrimLeft(content, " \t\r\n"), []byte("{")) {
+		return "it is not a JSON object" // null would be taken for an empty one
+	}
+	err := json.Unmarshal(content, v)
+	if err == nil {
+		return ""
+	}
+	var wrong *json.SemanticError
+	if errors.As(err, &wrong) {
+		// Its own text speaks of Go types.
+		return fmt.Sprintf("at %q in it there is a JSON %s that does not belong there", Clean(string(wrong.JSONPointer)), wrong.JSONKind)
+	}
+	return "it is not valid JSON: " + Clean(strings.TrimPrefix(err.Error(), "jsontext: "))
+}
+
+// maxEntries is how many descriptors one manifest may name. Images have at most
+// some hundred layers and indexes some hundred children; beyond this somebody
+// wants memory.
+const maxEntries = 10_000
+
 // countEntries refuses a manifest that names more than maxEntries things before
-// anything is allocated for them.
-func countEntries(content []byte) error {
+// anything is allocated for them, and says so; "" where it does not.
+func countEntries(content []byte) string {
 	d := jsontext.NewDecoder(bytes.NewReader(content))
 	for {
 		if _, err := d.ReadToken(); err != nil {
 			// Not for this function to report: decode says what is wrong.
-			return nil
+			return ""
 		}
 		if depth := d.StackDepth(); depth > 0 {
 			if kind, length := d.StackIndex(depth); kind == '[' && length > maxEntries {
-				return fmt.Errorf("it has a list of more than %d entries", maxEntries)
+				return fmt.Sprintf("it has a list of more than %d entries", maxEntries)
 			} else if kind == '{' && length > 2*maxEntries {
-				return fmt.Errorf("it has an object of more than %d members", maxEntries)
+				return fmt.Sprintf("it has an object of more than %d members", maxEntries)
 			}
 		}
 	}
-}
-
-// schema1Payload is what the digest of a schema 1 manifest is over. A signed
-// one carries its signatures inside the JSON: each protected header says how
-// many bytes of the payload come first and what its end was (Docker registry
-// "Image Manifest V 2, Schema 1", "Signed Manifests"). An unsigned one is its
-// own payload.
-func schema1Payload(content []byte) ([]byte, error) {
-	fail := func(why string) ([]byte, error) {
-		return nil, &Error{Op: "read the schema 1 manifest", Kind: ErrInvalidManifest, Message: why}
-	}
-	var signed struct {
-		Signatures []struct {
-			Protected string `json:"protected"`
-		} `json:"signatures"`
-	}
-	if err := decode(content, &signed); err != nil {
-		return fail(Clean(err.Error()))
-	}
-	if len(signed.Signatures) == 0 {
-		return content, nil
-	}
-	var payload []byte
-	for _, signature := range signed.Signatures {
-		p, err := signedPayload(content, signature.Protected)
-		if err != nil {
-			return fail(err.Error())
-		}
-		if payload != nil && !bytes.Equal(p, payload) {
-			return fail("its signatures are over different payloads")
-		}
-		payload = p
-	}
-	return payload, nil
-}
-
-func signedPayload(content []byte, protected string) ([]byte, error) {
-	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(protected, "="))
-	if err != nil {
-		return nil, errors.New("a signature's protected header is not base64url")
-	}
-	var header struct {
-		Length int    `json:"formatLength"`
-		Tail   string `json:"formatTail"`
-	}
-	if err := decode(raw, &header); err != nil {
-		return nil, errors.New("a signature's protected header is not JSON")
-	}
-	tail, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(header.Tail, "="))
-	if err != nil {
-		return nil, errors.New("a signature's formatTail is not base64url")
-	}
-	if header.Length < 0 || header.Length > len(content) {
-		return nil, fmt.Errorf("a signature's formatLength of %d is outside the manifest", header.Length)
-	}
-	return append(bytes.Clone(content[:header.Length]), tail...), nil
 }

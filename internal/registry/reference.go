@@ -1,16 +1,10 @@
 package registry
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
-
-	// The digest algorithms that a reference may name must be linked in to be
-	// available; go-digest registers nothing by itself.
-	_ "crypto/sha256"
-	_ "crypto/sha512"
 )
 
 // DockerHub is the name under which references mean Docker Hub, whatever alias
@@ -36,57 +30,60 @@ type Reference struct {
 
 // ParseReference reads a reference as people write it ("alpine:3",
 // "ghcr.io/acme/app@sha256:…"). A reference that names neither tag nor digest
-// gets neither; see WithDefaultTag. The error matches ErrInvalidReference and
-// says what is wrong with s. The grammar is the one of
-// github.com/distribution/reference.
+// gets neither; see WithDefaultTag. The error matches ErrInvalidReference, and
+// its Message says what is wrong with s. The grammar is the one of
+// github.com/distribution/reference, with hosts that can exist: in lower case,
+// with a port up to 65535, and with an address between brackets.
 func ParseReference(s string) (Reference, error) {
-	if scheme, _, found := strings.Cut(s, "://"); found {
-		return Reference{}, invalidReference(s, fmt.Sprintf("it starts with %q; a reference has no scheme, so write it without", scheme+"://"))
-	}
-	named, err := reference.ParseNormalizedNamed(lowerHost(s))
+	named, err := reference.ParseNormalizedNamed(normalHost(s))
 	if err != nil {
-		return Reference{}, invalidReference(s, strings.TrimPrefix(err.Error(), "invalid reference format: "))
+		return Reference{}, invalidReference(s, referenceFault(s))
 	}
 	ref := Reference{Host: reference.Domain(named), Repository: reference.Path(named)}
+	if why := hostFault(ref.Host); why != "" {
+		return Reference{}, invalidReference(s, why)
+	}
 	if tagged, ok := named.(reference.Tagged); ok {
 		ref.Tag = tagged.Tag()
 	}
 	if digested, ok := named.(reference.Digested); ok {
 		ref.Digest = digested.Digest()
-		if err := ValidateDigest(ref.Digest); err != nil {
-			return Reference{}, invalidReference(s, err.Error())
-		}
 	}
 	return ref, nil
 }
 
-// lowerHost lowers the first path component where it is a host, because host
+// normalHost lowers the first path component where it is a host, because host
 // names have no case (RFC 4343) while the grammar keeps the one it was given,
-// and "GHCR.IO" must find the credentials and limits of "ghcr.io".
-func lowerHost(s string) string {
+// and "GHCR.IO" must find the credentials and limits of "ghcr.io". For the same
+// reason it replaces the name of Docker Hub's API, an alias that the grammar
+// does not know.
+func normalHost(s string) string {
 	host, rest, found := strings.Cut(s, "/")
-	if !found || !strings.ContainsAny(host, ".:") && !strings.EqualFold(host, "localhost") {
+	if !found || !isHost(host) {
 		return s
 	}
-	return strings.ToLower(host) + "/" + rest
-}
-
-func invalidReference(s, why string) error {
-	return &Error{Op: "read the reference", Reference: Clean(s), Kind: ErrInvalidReference, Message: why}
-}
-
-// ValidateDigest says whether d is well formed and of an algorithm that this
-// program can compute (sha256, sha384, sha512). The error matches
-// ErrInvalidReference.
-func ValidateDigest(d digest.Digest) error {
-	if err := d.Validate(); err != nil {
-		why := err.Error()
-		if err == digest.ErrDigestUnsupported {
-			why = "its algorithm is not supported; supported are sha256, sha384 and sha512"
-		}
-		return &Error{Op: "read the digest", Reference: Clean(d.String()), Kind: ErrInvalidReference, Message: why}
+	host = lowerASCII(host)
+	if host == "registry-1.docker.io" {
+		host = DockerHub
 	}
-	return nil
+	return host + "/" + rest
+}
+
+// isHost says whether the first component of a path is a host; everything else
+// is a part of a repository on Docker Hub.
+func isHost(component string) bool {
+	return strings.ContainsAny(component, ".:") || lowerASCII(component) == "localhost"
+}
+
+// lowerASCII leaves other letters alone: in Unicode the Kelvin sign lowers to k,
+// and a host that only looks like a known one must not become it.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + ('a' - 'A')
+		}
+		return r
+	}, s)
 }
 
 // WithDefaultTag returns the reference with the tag "latest" where it names

@@ -54,17 +54,21 @@ func (v *verifier) Read(p []byte) (int, error) {
 	return n, v.err
 }
 
+// maxEmptyReads is how often content may say neither that it ended nor anything
+// else, as in package bufio.
+const maxEmptyReads = 100
+
 // finish is called with all expected bytes read: it makes sure that nothing
 // follows them and compares the digest. It returns io.EOF when all is right.
 func (v *verifier) finish(err error) error {
 	for tries := 0; err == nil; tries++ {
+		if tries == maxEmptyReads {
+			return io.ErrNoProgress
+		}
 		var extra [1]byte
 		var n int
 		if n, err = v.content.Read(extra[:]); n > 0 {
 			return v.mismatch(fmt.Sprintf("more than the %d bytes that its descriptor says", v.want.Size))
-		}
-		if tries > 100 {
-			err = io.ErrNoProgress
 		}
 	}
 	if err != io.EOF {

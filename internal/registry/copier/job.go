@@ -1,6 +1,3 @@
-// Package copier is the engine: it walks the graph of a manifest from one
-// Repository into another, children before parents, the tag last, every byte as
-// it was.
 package copier
 
 import (
@@ -26,8 +23,9 @@ type Job struct {
 	Tags []string
 	// MayReplace is asked before a tag that holds another digest is written,
 	// before any byte moves and again just before the write; its error ends the
-	// copy. nil means that every tag may be replaced. The registry API has no
-	// conditional write, so that a change in the last instant is not seen.
+	// copy and is returned as it is. nil means that every tag may be replaced.
+	// The registry API has no conditional write, so that a change in the last
+	// instant is not seen.
 	MayReplace func(tag string, held digest.Digest) error
 	// Foreign copies layers that name other places to be had from too.
 	Foreign bool
@@ -43,7 +41,8 @@ type Report struct {
 	Copied  Count `json:"copied"`
 	Mounted Count `json:"mounted"`
 	Present Count `json:"already_there"`
-	// Manifests is how many manifests were pushed.
+	// Manifests is how many manifests were pushed; the root counts once for
+	// each tag.
 	Manifests int `json:"manifests"`
 	// Tagged are the tags that hold the digest by now, written or found so.
 	Tagged []string `json:"tagged"`

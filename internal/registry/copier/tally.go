@@ -1,11 +1,11 @@
 package copier
 
 import (
-	"io"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
@@ -43,11 +43,12 @@ func (t *tally) trace() registry.Trace {
 	}
 }
 
-func (t *tally) root(d registry.Descriptor) {
+// root says what the root is; mediaType is "" where that is not known yet.
+func (t *tally) root(d digest.Digest, mediaType string) {
 	t.change(func(r *Report) {
-		r.Digest = d.Digest
-		if d.MediaType != "" {
-			r.MediaType = d.MediaType
+		r.Digest = d
+		if mediaType != "" {
+			r.MediaType = mediaType
 		}
 	})
 }
@@ -76,53 +77,4 @@ func (t *tally) done(took time.Duration) Report {
 	defer t.mu.Unlock()
 	t.report.Duration = took
 	return t.report
-}
-
-// Progress is how far all copies of a Copier are, in bytes of blobs.
-type Progress struct {
-	// Known is what is to be at the destinations, as far as is known by now.
-	Known int64
-	// Done is how much of it is, however it came there, or is on its way.
-	Done int64
-}
-
-// Progress says how far the copies are that run and have run.
-func (c *Copier) Progress() Progress {
-	return Progress{Known: c.progress.known.Load(), Done: c.progress.done.Load()}
-}
-
-type progress struct{ known, done atomic.Int64 }
-
-func (p *progress) expect(size int64) { p.known.Add(max(size, 0)) }
-
-func (p *progress) move(size int64) { p.done.Add(max(size, 0)) }
-
-// count counts what is read of content. What is closed before its end was read
-// in vain.
-func (p *progress) count(content io.ReadCloser) io.ReadCloser {
-	return &countedReader{ReadCloser: content, progress: p}
-}
-
-type countedReader struct {
-	io.ReadCloser
-	progress *progress
-	read     atomic.Int64
-	whole    atomic.Bool
-}
-
-func (c *countedReader) Read(p []byte) (int, error) {
-	n, err := c.ReadCloser.Read(p)
-	c.read.Add(int64(n))
-	c.progress.move(int64(n))
-	if err == io.EOF {
-		c.whole.Store(true)
-	}
-	return n, err
-}
-
-func (c *countedReader) Close() error {
-	if !c.whole.Load() {
-		c.progress.done.Add(-c.read.Swap(0))
-	}
-	return c.ReadCloser.Close()
 }

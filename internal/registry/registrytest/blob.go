@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -70,11 +71,34 @@ func (b Blob) length() int64 {
 	return b.Size
 }
 
-// digest reads the content once; it cannot fail, because nothing does I/O.
+// digest reads the content, once in this process for each seed and size: large
+// layers are declared again and again. It cannot fail, because nothing does I/O.
 func (b Blob) digest(algorithm digest.Algorithm) digest.Digest {
+	if b.Content != nil {
+		return algorithm.FromBytes(b.Content)
+	}
+	digestsMu.Lock()
+	defer digestsMu.Unlock()
+	key := digestKey{b.Seed, b.Size, algorithm}
+	if known, ok := digests[key]; ok {
+		return known
+	}
 	d, err := algorithm.FromReader(b.Open())
 	if err != nil {
 		panic(fmt.Sprintf("registrytest: %v", err))
 	}
+	digests[key] = d
 	return d
+}
+
+// digests are the digests of generated blobs.
+var (
+	digestsMu sync.Mutex
+	digests   = map[digestKey]digest.Digest{}
+)
+
+type digestKey struct {
+	seed      string
+	size      int64
+	algorithm digest.Algorithm
 }

@@ -3,6 +3,7 @@ package registrytest_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -18,7 +19,7 @@ func TestNoDelete(t *testing.T) {
 	everyRegistry(t, func(t *testing.T, _ string, start starter) {
 		reg := start(t, registrytest.NoDelete())
 		pushed := reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"})
-		said := failures(func(t testing.TB) { reg.DeleteManifest(t, "app", pushed.Digest) })
+		said := failures(t, func(t testing.TB) { reg.DeleteManifest(t, "app", pushed.Digest) })
 		if !strings.Contains(said, "405") || !strings.Contains(said, "UNSUPPORTED") {
 			t.Errorf("deleting gave %q, want HTTP 405 with UNSUPPORTED", said)
 		}
@@ -31,7 +32,7 @@ func TestNoDelete(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	everyRegistry(t, func(t *testing.T, _ string, start starter) {
 		reg := start(t, registrytest.ReadOnly())
-		if said := failures(func(t testing.TB) { reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"}) }); !strings.Contains(said, "405") {
+		if said := failures(t, func(t testing.TB) { reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"}) }); !strings.Contains(said, "405") {
 			t.Errorf("pushing gave %q, want HTTP 405", said)
 		}
 	})
@@ -57,14 +58,14 @@ func TestBasicAuth(t *testing.T) {
 		registrytest.Same(t, pushed.Tree, reg.Read(t, "app", "1.0"))
 
 		for password, want := range map[string]int{"": 401, "wrong": 401, "secret": 200} {
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, reg.URL()+"/v2/app/tags/list", nil)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, reg.URL()+"/v2/app/tags/list", http.NoBody)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if password != "" {
 				req.SetBasicAuth("ci", password)
 			}
-			res := send(t, http.DefaultClient, req)
+			res := send(t, req)
 			if res.StatusCode != want {
 				t.Errorf("password %q: %s, want %d", password, res.Status, want)
 			}
@@ -99,16 +100,34 @@ func TestTLS(t *testing.T) {
 }
 
 func TestV3RefusesSchema1(t *testing.T) {
-	said := failures(func(t testing.TB) { registrytest.V3(t, registrytest.Schema1()) })
+	said := failures(t, func(t testing.TB) { registrytest.V3(t, registrytest.Schema1()) })
 	if !strings.Contains(said, "did not start") || !strings.Contains(said, "use registry-v2") {
 		t.Errorf("said %q", said)
 	}
 }
 
+func TestRegistriesEndWithTheirTest(t *testing.T) {
+	everyRegistry(t, func(t *testing.T, _ string, start starter) {
+		var addr string
+		said := failures(t, func(t testing.TB) {
+			reg := start(t)
+			reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"})
+			addr = reg.Addr
+		})
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			_ = conn.Close()
+			t.Error("it still listens")
+		}
+		if said != "" {
+			t.Error(said)
+		}
+	})
+}
+
 // send does a request and closes the answer.
-func send(t *testing.T, client *http.Client, req *http.Request) *http.Response {
+func send(t *testing.T, req *http.Request) *http.Response {
 	t.Helper()
-	res, err := client.Do(req)
+	res, err := new(http.Client).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

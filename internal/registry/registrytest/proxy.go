@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy stands between clients and a registry: it records what is asked, and
@@ -23,13 +24,15 @@ import (
 type Proxy struct {
 	*Registry
 	upstream *httputil.ReverseProxy
-	done     chan struct{} // closed when the test ends: what is held up goes on
+	done     chan struct{} // closed when the proxy ends, and with it what is held up
+	stop     func()
 
 	mu       sync.Mutex
 	rules    []*Rule
 	requests []*Request
 	active   int
 	peak     int
+	changed  chan struct{} // closed and replaced when any of these change
 }
 
 // Request is one that reached a proxy.
@@ -56,7 +59,7 @@ func Intercept(t testing.TB, r *Registry) *Proxy {
 		t.Fatal(err)
 	}
 	front := *r
-	p := &Proxy{Registry: &front, done: make(chan struct{})}
+	p := &Proxy{Registry: &front, done: make(chan struct{}), changed: make(chan struct{})}
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}
 	if r.identity != nil {
 		transport.TLSClientConfig = r.client.Transport.(*http.Transport).TLSClientConfig.Clone()
@@ -82,13 +85,53 @@ func Intercept(t testing.TB, r *Registry) *Proxy {
 		server.Start()
 	}
 	front.Addr = server.Listener.Addr().String()
-	t.Cleanup(func() {
+	p.stop = sync.OnceFunc(func() {
 		close(p.done)
 		server.CloseClientConnections()
 		server.Close()
 		transport.CloseIdleConnections()
 	})
+	t.Cleanup(p.stop)
 	return p
+}
+
+// Stop ends the proxy before its test does: connections to it are refused from
+// now on.
+func (p *Proxy) Stop() { p.stop() }
+
+// Through is the registry as a client sees it that goes through the proxy: its
+// methods meet the rules and are recorded.
+func (p *Proxy) Through() *Registry {
+	r := *p.Registry
+	r.direct = r.URL()
+	return &r
+}
+
+// Wait waits until condition, which looks at what the proxy saw, is true. It
+// fails the test where that does not come about for a minute.
+func (p *Proxy) Wait(t testing.TB, condition func() bool) {
+	t.Helper()
+	hang := time.NewTimer(time.Minute)
+	defer hang.Stop()
+	for {
+		p.mu.Lock()
+		changed := p.changed
+		p.mu.Unlock()
+		if condition() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-hang.C:
+			t.Fatalf("waited in vain; %d requests are under way of %d in all", p.Active(), len(p.Requests()))
+		}
+	}
+}
+
+// notify wakes those that wait. p.mu is held.
+func (p *Proxy) notify() {
+	close(p.changed)
+	p.changed = make(chan struct{})
 }
 
 // Requests are those that came so far, in the order that they came in.
@@ -148,6 +191,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.active++
 	p.peak = max(p.peak, p.active)
 	action := p.match(r)
+	p.notify()
 	p.mu.Unlock()
 	r.Body = &countingBody{ReadCloser: r.Body, proxy: p, record: record}
 	answer := &recorder{ResponseWriter: w, proxy: p, record: record}
@@ -184,6 +228,7 @@ func (w *recorder) WriteHeader(status int) {
 	if status >= 200 {
 		w.proxy.mu.Lock()
 		w.record.Status = status
+		w.proxy.notify()
 		w.proxy.mu.Unlock()
 		w.left = -1
 		if length, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64); err == nil {
@@ -211,6 +256,7 @@ func (w *recorder) end() {
 	if !w.ended {
 		w.ended = true
 		w.proxy.active--
+		w.proxy.notify()
 	}
 }
 
@@ -228,6 +274,7 @@ func (b *countingBody) Read(buf []byte) (int, error) {
 	n, err := b.ReadCloser.Read(buf)
 	b.proxy.mu.Lock()
 	b.record.Received += int64(n)
+	b.proxy.notify()
 	b.proxy.mu.Unlock()
 	return n, err
 }

@@ -108,6 +108,12 @@ func (r *Registry) Get(t testing.TB, repo, path string, header http.Header) Answ
 	return r.do(t, http.MethodGet, repo, path, header, nil, 0)
 }
 
+// Do is Get with any method and a body.
+func (r *Registry) Do(t testing.TB, method, repo, path string, header http.Header, body string) Answer {
+	t.Helper()
+	return r.do(t, method, repo, path, header, strings.NewReader(body), int64(len(body)))
+}
+
 // do sends one request and reads the answer whole. It fails the test only where
 // there is no answer.
 func (r *Registry) do(t testing.TB, method, repo, path string, header http.Header, body io.Reader, size int64) Answer {

@@ -20,13 +20,18 @@ import (
 // Specification"). Set its fields before the first request; a registry that was
 // started with TokenAuth trusts it.
 type TokenServer struct {
-	// URL is its realm.
+	// URL is its realm. It may be changed to another that leads here, a path of
+	// a Proxy for example: a TokenServer is an http.Handler.
 	URL string
+	// CA is the PEM of the authority that signed its certificate; nil where it
+	// speaks plain HTTP.
+	CA []byte
 	// Service is the audience of its tokens: "registrytest".
 	Service string
 
 	// User and Password are asked for by Basic authentication, and by
-	// grant_type=password; where User is "", everybody may have any token.
+	// grant_type=password; where User is "", everybody may have any token. Where
+	// Allow is set, so may who brings no user, as far as Allow goes.
 	User, Password string
 	// IdentityToken is taken as refresh_token; none where "".
 	IdentityToken string
@@ -68,16 +73,32 @@ type TokenRequest struct {
 	Status int
 }
 
-// NewTokenServer starts a token server that ends with t.
-func NewTokenServer(t testing.TB) *TokenServer {
+// NewTokenServer starts a token server that ends with t. Of the options it takes
+// TLS.
+func NewTokenServer(t testing.TB, options ...Option) *TokenServer {
+	t.Helper()
+	var o settings
+	for _, option := range options {
+		option(&o)
+	}
 	s := &TokenServer{Service: "registrytest", issuer: "registrytest issuer"}
 	s.key, s.der = sign(t, &x509.Certificate{
 		Subject:  pkix.Name{CommonName: "registrytest tokens"},
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IsCA: true, BasicConstraintsValid: true,
 	}, nil, nil)
 	s.cert = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.der})
-	server := httptest.NewServer(s)
-	t.Cleanup(server.Close)
+	server := httptest.NewUnstartedServer(s)
+	if o.tls {
+		identity := newIdentity(t, o.names)
+		s.CA, server.TLS = identity.ca, identity.config(t)
+		server.StartTLS()
+	} else {
+		server.Start()
+	}
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
 	s.URL = server.URL + "/token"
 	return s
 }

@@ -106,7 +106,7 @@ func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scop
 	case c.RegistryToken != "":
 		if !isHeaderSafe(c.RegistryToken.Reveal()) {
 			return "", a.failed(scopes, &registry.Error{Op: "authenticate", Kind: registry.ErrCredentials,
-				Message: "the registry token has characters that no header can carry", Hint: "It came from " + c.Origin + "."})
+				Message: "the registry token has characters that no header can carry", Hint: c.advice(a.options.Host)})
 		}
 		return bearer(c.RegistryToken), nil
 	case a.mayHave(wanted.realm, c) != nil:

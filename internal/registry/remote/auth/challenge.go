@@ -50,10 +50,7 @@ func (s *scanner) challenge() (challenge, error) {
 	if !strings.HasPrefix(s.rest, " ") {
 		return c, errChallenge
 	}
-	if s.skipSpace(); s.atEnd() {
-		return c, nil
-	}
-	if !s.atParam() {
+	if s.skipSpace(); !s.atParam() {
 		c.token68 = s.take(isToken68Char) + s.take(func(b byte) bool { return b == '=' })
 		if c.token68 == "" || c.token68[0] == '=' || !s.atEnd() {
 			return c, errChallenge

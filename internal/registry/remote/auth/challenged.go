@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -39,7 +40,7 @@ func (a *Authorizer) Challenged(header http.Header, used string, c Credential, s
 	}
 	a.mu.Lock()
 	a.wanted = &wanted
-	if more := further(scope, scopes); !covers(scopes, more) {
+	if more := further(scope, scopes); !covers(merged(scopes), more) {
 		a.further[purposeOf(c, scopes)] = more
 	}
 	a.mu.Unlock()
@@ -122,9 +123,9 @@ func (a *Authorizer) refuse(scopes []Scope, kind error, message, hint string) er
 // failed names the repository in an error, where the request was about one, or
 // else the registry.
 func (a *Authorizer) failed(scopes []Scope, err error) error {
-	e, ok := err.(*registry.Error)
+	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
-		e = &registry.Error{Op: "authenticate", Kind: registry.ErrUnavailable, Err: err}
+		return err
 	}
 	named := *e
 	named.Repository = a.options.Host

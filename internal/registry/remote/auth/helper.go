@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,7 +22,7 @@ const (
 	helperMemory = 10 * time.Minute
 	// helperLag is how long a helper's children may keep its output open after
 	// it has ended.
-	helperLag = time.Second
+	helperLag = 500 * time.Millisecond
 	// hubServer is the name under which helpers know Docker Hub.
 	hubServer = "https://index.docker.io/v1/"
 	// helperHasNone is what a helper prints that knows no credential, exit
@@ -122,17 +121,17 @@ func run(ctx context.Context, q question) (Credential, error) {
 		return Credential{}, context.Cause(ctx)
 	case errors.Is(err, exec.ErrNotFound):
 		return Credential{}, errors.New("is not on PATH")
-	case err != nil && strings.TrimSpace(out.String()) == helperHasNone:
+	case err != nil && strings.TrimSpace(string(out.kept)) == helperHasNone:
 		return Credential{}, nil
 	case err != nil:
-		return Credential{}, fmt.Errorf("failed (%s)%s", registry.Clean(err.Error()), saying(out.String()+" "+messages.String()))
+		return Credential{}, fmt.Errorf("failed (%s)%s", registry.Clean(err.Error()), saying(string(out.kept)+" "+string(messages.kept)))
 	}
 	var said struct {
 		Username string
 		Secret   Secret
 	}
 	// What it printed is not quoted: it may be the secret.
-	if out.over || json.Unmarshal(out.Bytes(), &said) != nil {
+	if out.over || json.Unmarshal(out.kept, &said) != nil {
 		return Credential{}, errors.New("printed something else than a credential")
 	}
 	return asToken(Credential{Username: said.Username, Password: said.Secret}), nil
@@ -149,15 +148,13 @@ func saying(text string) string {
 
 // capped keeps the beginning of what is written to it.
 type capped struct {
-	bytes.Buffer
+	kept []byte
 	over bool
 }
 
 func (c *capped) Write(p []byte) (int, error) {
-	if room := maxHelperOutput - c.Len(); len(p) > room {
-		c.over = true
-		c.Buffer.Write(p[:room])
-		return len(p), nil
-	}
-	return c.Buffer.Write(p)
+	room := min(len(p), maxHelperOutput-len(c.kept))
+	c.kept = append(c.kept, p[:room]...)
+	c.over = c.over || room < len(p)
+	return len(p), nil
 }

@@ -103,7 +103,10 @@ func (a *Authorizer) get(ctx context.Context, c Credential, wanted demand, scope
 		query.Set("account", c.Username)
 	}
 	u.RawQuery = query.Encode()
-	req := newRequest(ctx, http.MethodGet, &u, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return issued{}, a.endpointError(wanted, registry.ErrProtocol, "it cannot be asked under this URL")
+	}
 	if header := basic(c); header != "" {
 		req.Header.Set("Authorization", header)
 	}
@@ -119,19 +122,12 @@ func (a *Authorizer) post(ctx context.Context, c Credential, wanted demand, scop
 	if len(scopes) > 0 {
 		form.Set("scope", wire(scopes))
 	}
-	req := newRequest(ctx, http.MethodPost, wanted.realm, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, wanted.realm.String(), strings.NewReader(form.Encode()))
+	if err != nil {
+		return issued{}, a.endpointError(wanted, registry.ErrProtocol, "it cannot be asked under this URL")
+	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return a.send(req, c, wanted)
-}
-
-// newRequest makes a request to a URL that was parsed before, which cannot
-// fail.
-func newRequest(ctx context.Context, method string, u *url.URL, body io.Reader) *http.Request {
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
-	if err != nil {
-		panic(err)
-	}
-	return req
 }
 
 // send sends a token request and reads the answer. Every answer but a 200 with

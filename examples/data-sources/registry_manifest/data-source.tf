@@ -1,0 +1,20 @@
+# The image for one platform of a multi-platform image.
+data "registry_manifest" "base" {
+  reference = "docker.io/library/alpine:3.20"
+  platform  = "linux/arm64"
+}
+
+output "layers" {
+  value = [for layer in data.registry_manifest.base.layers : layer.digest]
+}
+
+# A tag that may move between plan and apply is read once, and what was read is
+# what is promoted.
+data "registry_manifest" "app" {
+  reference = "ghcr.io/acme/app:nightly"
+}
+
+resource "registry_image_copy" "app" {
+  source      = data.registry_manifest.app.pinned_reference
+  destination = "registry.example.com/staging/app:nightly"
+}

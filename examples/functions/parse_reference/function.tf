@@ -1,0 +1,10 @@
+# {
+#   registry   = "docker.io"
+#   repository = "library/alpine"
+#   tag        = "3"
+#   digest     = null
+#   normalized = "docker.io/library/alpine:3"
+# }
+output "parts" {
+  value = provider::registry::parse_reference("alpine:3")
+}

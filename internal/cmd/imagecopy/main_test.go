@@ -1,0 +1,248 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// TestMain keeps the credentials of whoever runs the tests, and their credential
+// helpers, out of them.
+func TestMain(m *testing.M) {
+	for _, name := range []string{"DOCKER_CONFIG", "REGISTRY_AUTH_FILE"} {
+		if err := os.Setenv(name, filepath.Join(os.TempDir(), "no such place")); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// said is what a run gave back.
+type said struct {
+	status         int
+	stdout, stderr string
+}
+
+// imagecopy runs the command with nobody looking at its standard error.
+func imagecopy(t *testing.T, args ...string) said {
+	t.Helper()
+	return imagecopyUntil(t.Context(), args...)
+}
+
+// imagecopyUntil runs it until it ends or ctx does.
+func imagecopyUntil(ctx context.Context, args ...string) said {
+	var stdout, stderr bytes.Buffer
+	status := run(ctx, args, &stdout, &stderr, false)
+	return said{status, stdout.String(), stderr.String()}
+}
+
+// ended fails the test where a run had another status, or said something else
+// than the regular expression on standard error.
+func (s said) ended(t *testing.T, status int, stderr string) {
+	t.Helper()
+	if s.status != status {
+		t.Errorf("status %d, want %d; standard error:\n%s", s.status, status, s.stderr)
+	}
+	if !regexp.MustCompile(`^(?:` + stderr + `)$`).MatchString(s.stderr) {
+		t.Errorf("standard error:\n%s\nwant it to match\n%s", s.stderr, stderr)
+	}
+}
+
+// report reads the report of a run that made one copy, as somebody else would.
+func (s said) report(t *testing.T) map[string]any {
+	t.Helper()
+	return decode[map[string]any](t, s.stdout)
+}
+
+// reports reads those of a list.
+func (s said) reports(t *testing.T) []map[string]any {
+	t.Helper()
+	return decode[[]map[string]any](t, s.stdout)
+}
+
+func decode[T any](t *testing.T, text string) T {
+	t.Helper()
+	var v T
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	return v
+}
+
+// file writes a file and returns its name.
+func file(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestACopyArrivesAndIsReported(t *testing.T) {
+	v3, v2 := registrytest.V3(t), registrytest.V2(t)
+	for _, way := range []struct {
+		name     string
+		from, to *registrytest.Registry
+		content  registrytest.Content
+	}{
+		{"v3 to 2.8.3", v3, v2, registrytest.MultiArch("a")},
+		{"2.8.3 to v3", v2, v3, registrytest.DockerList("b")},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			pushed := way.from.Push(t, "acme/app", "1", way.content)
+			destination := way.to.Ref("prod/app", "stable")
+
+			first := imagecopy(t, pushed.Ref, destination)
+			first.ended(t, succeeded, "")
+			registrytest.Same(t, pushed.Tree, way.to.Read(t, "prod/app", "stable"))
+			var bytes int64
+			for _, b := range pushed.Tree.Blobs {
+				bytes += b.Size
+			}
+			report := first.report(t)
+			for field, want := range map[string]any{
+				"source": pushed.Ref, "destination": destination,
+				"digest": string(pushed.Digest), "media_type": pushed.MediaType,
+				"tagged":        []any{"stable"},
+				"manifests":     float64(len(pushed.Tree.Manifests)),
+				"copied":        map[string]any{"blobs": float64(len(pushed.Tree.Blobs)), "bytes": float64(bytes)},
+				"mounted":       map[string]any{"blobs": 0.0, "bytes": 0.0},
+				"already_there": map[string]any{"blobs": 0.0, "bytes": 0.0},
+				"retries":       0.0,
+			} {
+				if fmt.Sprint(report[field]) != fmt.Sprint(want) {
+					t.Errorf("%s = %v, want %v", field, report[field], want)
+				}
+			}
+			for _, field := range []string{"requests", "seconds"} {
+				if n, _ := report[field].(float64); n <= 0 {
+					t.Errorf("%s = %v, want more than 0", field, report[field])
+				}
+			}
+			if failure, there := report["error"]; there {
+				t.Errorf("error = %v", failure)
+			}
+
+			again := imagecopy(t, pushed.Ref, destination)
+			again.ended(t, succeeded, "")
+			if report := again.report(t); report["requests"] != 2.0 || report["manifests"] != 0.0 {
+				t.Errorf("the same copy again took %v requests and pushed %v manifests, want 2 and 0", report["requests"], report["manifests"])
+			}
+		})
+	}
+}
+
+func TestADigestIsCopiedWhateverTheTagNames(t *testing.T) {
+	reg := registrytest.Scripted(t, registrytest.Behaviour{})
+	old := reg.Push(t, "app", "1", registrytest.Image{Seed: "old"})
+	reg.Push(t, "app", "1", registrytest.Image{Seed: "new"})
+	imagecopy(t, "-q", old.Ref+"@"+string(old.Digest), reg.Addr+"/prod/app").ended(t, succeeded, "")
+	if got := reg.Digest(t, "prod/app", "latest"); got != old.Digest {
+		t.Errorf("the destination has %s, want %s", got, old.Digest)
+	}
+}
+
+func TestQuietWritesNoReport(t *testing.T) {
+	reg := registrytest.Scripted(t, registrytest.Behaviour{})
+	pushed := reg.Push(t, "app", "1", registrytest.MultiArch("a"))
+	list := file(t, "list", pushed.Ref+" "+reg.Ref("two", "1"))
+	for _, args := range [][]string{
+		{"-q", pushed.Ref, reg.Ref("one", "1")},
+		{"-q", "-list", list},
+	} {
+		s := imagecopy(t, args...)
+		s.ended(t, succeeded, "")
+		if s.stdout != "" {
+			t.Errorf("%q wrote\n%s", args, s.stdout)
+		}
+	}
+}
+
+func TestAReportThatCannotBeWrittenIsAFailure(t *testing.T) {
+	reg := registrytest.Scripted(t, registrytest.Behaviour{})
+	pushed := reg.Push(t, "app", "1", registrytest.MultiArch("a"))
+	var stderr bytes.Buffer
+	status := run(t.Context(), []string{pushed.Ref, reg.Ref("prod", "1")}, full{}, &stderr, false)
+	said{status: status, stderr: stderr.String()}.ended(t, failed, "imagecopy: the report cannot be written: no space left\n")
+}
+
+// full is a file on a full disk.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+func TestALogSaysWhatHappens(t *testing.T) {
+	reg := registrytest.Scripted(t, registrytest.Behaviour{})
+	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	blobs, requests := regexp.MustCompile(`msg="blob copied"`), regexp.MustCompile(`msg=request method=PUT `)
+
+	story := imagecopy(t, "-q", "-v", pushed.Ref, reg.Ref("one", "1"))
+	if n := len(blobs.FindAllString(story.stderr, -1)) + strings.Count(story.stderr, `msg="blob mounted"`); n != 3 {
+		t.Errorf("-v told of %d blobs, want 3:\n%s", n, story.stderr)
+	}
+	if requests.MatchString(story.stderr) {
+		t.Errorf("-v told of requests:\n%s", story.stderr)
+	}
+	if whole := imagecopy(t, "-q", "-trace", pushed.Ref, reg.Ref("two", "1")); !requests.MatchString(whole.stderr) {
+		t.Errorf("-trace did not tell of requests:\n%s", whole.stderr)
+	}
+}
+
+func TestACommandLineThatMakesNoSenseIsToldInOneLine(t *testing.T) {
+	list := file(t, "list", "a b")
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"unknown flag":          {[]string{"-frobnicate", "a", "b"}, "flag provided but not defined: -frobnicate; imagecopy -h lists the flags"},
+		"neither true nor not":  {[]string{"-plain-http=maybe", "a", "b"}, `invalid boolean value "maybe" for -plain-http: say true or false; imagecopy -h lists the flags`},
+		"no arguments":          {nil, "a copy is SRC DST, two words and not 0"},
+		"one argument":          {[]string{"a"}, "a copy is SRC DST, two words and not 1"},
+		"list and pair":         {[]string{"-list", list, "a", "b"}, "give a list or a pair, not both"},
+		"no such list":          {[]string{"-list", "/no/such/list"}, "open /no/such/list: .*"},
+		"bad source":            {[]string{"UPPER/x:1", "b"}, `cannot read the reference UPPER/x:1: .*lowercase`},
+		"bad destination":       {[]string{"a", "http://b/c:1"}, `cannot read the reference http://b/c:1: .*without it`},
+		"destination by digest": {[]string{"a", "b@sha256:" + strings.Repeat("0", 64)}, "the destination b@sha256:0{64} has a digest; give a tag alone, the digest is the source's"},
+		"no such authority":     {[]string{"-ca", "/no/such/ca", "a", "b"}, "open /no/such/ca: .*"},
+		"no certificate":        {[]string{"-ca", list, "a", "b"}, regexp.QuoteMeta(list) + ": .* holds no certificate in PEM form"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := imagecopy(t, c.args...)
+			s.ended(t, misused, "imagecopy: "+c.want+"\n")
+			if s.stdout != "" {
+				t.Errorf("standard output:\n%s", s.stdout)
+			}
+		})
+	}
+}
+
+func TestHelpIsNoFailure(t *testing.T) {
+	for _, flag := range []string{"-h", "-help", "--help"} {
+		s := imagecopy(t, flag)
+		s.ended(t, succeeded, "")
+		if !strings.HasPrefix(s.stdout, "usage: imagecopy [flags] SRC DST\n") || strings.Count(s.stdout, "-plain-http") != 2 {
+			t.Errorf("%s says\n%s", flag, s.stdout)
+		}
+	}
+}
+
+// dockerConfig makes the docker configuration of this process one that has a
+// login for a host, and returns the name of the file.
+func dockerConfig(t *testing.T, host, user, password string) string {
+	t.Helper()
+	auth := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+	path := file(t, "config.json", fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, host, auth))
+	t.Setenv("DOCKER_CONFIG", filepath.Dir(path))
+	return path
+}

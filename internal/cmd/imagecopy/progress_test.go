@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// screen is a terminal that tells when something was drawn.
+type screen struct {
+	mu    sync.Mutex
+	shown bytes.Buffer
+	drawn chan struct{} // closed by the first line of progress
+	once  sync.Once
+}
+
+func (s *screen) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if bytes.Contains(p, []byte("B/s")) {
+		s.once.Do(func() { close(s.drawn) })
+	}
+	return s.shown.Write(p)
+}
+
+func TestProgressIsDrawnOnATerminalAlone(t *testing.T) {
+	reg := registrytest.Scripted(t, registrytest.Behaviour{})
+	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	source := registrytest.Intercept(t, reg)
+	for _, c := range []struct {
+		name     string
+		terminal bool
+		flags    []string
+		want     string
+	}{
+		{"terminal", true, []string{"-q"}, `(\r\x1b\[K[^\r\n]+ of [^\r\n]+ [KMG]?i?B/s[^\r\n]*)+\r\x1b\[K[^\r\n]+ copied, [^\r\n]+ mounted, [^\r\n]+ already there, in [^\r\n]+s\n`},
+		{"no terminal", false, []string{"-q"}, ""},
+		{"terminal with a log", true, []string{"-q", "-v"}, `(time=[^\r\n]*\n)+`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			terminal := &screen{drawn: make(chan struct{})}
+			source.Clear()
+			if c.terminal && len(c.flags) == 1 {
+				source.On("GET", "/v2/app/blobs/.*").Hold(terminal.drawn)
+			}
+			args := append(c.flags, source.Ref("app", "1"), reg.Ref(strings.ReplaceAll(c.name, " ", "-"), "1"))
+			status := run(t.Context(), args, http.NewResponseController, terminal, c.terminal)
+			_ = pushed
+			if status != succeeded || !regexp.MustCompile("^"+c.want+"$").Match(terminal.shown.Bytes()) {
+				t.Errorf("status %d, it showed\n%q", status, terminal.shown.String())
+			}
+		})
+	}
+}
+
+func TestAProgressLineSaysBytesRateAndWhatRemains(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct {
+		progress copier.Progress
+		took     time.Duration
+		want     string
+	}{
+		{copier.Progress{}, 0, "0 B of 0 B, 0 B/s"},
+		{copier.Progress{Known: 100 * mib}, time.Second, "0 B of 100.0 MiB, 0 B/s"},
+		{copier.Progress{Known: 100 * mib, Done: 25 * mib}, 5 * time.Second, "25.0 MiB of 100.0 MiB, 5.0 MiB/s, 15s left"},
+		{copier.Progress{Known: 3 << 30, Done: 1 << 30}, 8 * time.Second, "1.0 GiB of 3.0 GiB, 128.0 MiB/s, 16s left"},
+		{copier.Progress{Known: 1000, Done: 1000}, time.Second, "1000 B of 1000 B, 1000 B/s"},
+		{copier.Progress{Known: 1000, Done: 1500}, time.Second, "1.5 KiB of 1000 B, 1.5 KiB/s"},
+		{copier.Progress{Known: 1<<63 - 1, Done: 1}, time.Second, "1 B of 8589934592.0 GiB, 1 B/s"},
+	} {
+		if got := progressLine(c.progress, c.took); got != c.want {
+			t.Errorf("%+v after %s is %q, want %q", c.progress, c.took, got, c.want)
+		}
+	}
+}
+
+func TestTheProgressOfAListCountsItsCopies(t *testing.T) {
+	b := &batch{engine: copier.New(nil), pairs: make([]pair, 3)}
+	b.ended.Add(2)
+	if got, want := b.progress(time.Second), "2 of 3 copies, 0 B of 0 B, 0 B/s"; got != want {
+		t.Errorf("it is %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,119 @@
+package serve_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/serve"
+)
+
+// TestMain lets the tests run this binary as if it were one of the commands:
+// its handler says what it was configured with.
+func TestMain(m *testing.M) {
+	if os.Getenv("SERVE_AS_COMMAND") == "" {
+		os.Exit(m.Run())
+	}
+	serve.Main(func(config serve.Config) (http.Handler, error) {
+		if config.Schema1 {
+			return nil, errors.New("no schema 1 here")
+		}
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, strings.Join([]string{config.Root, config.Htpasswd, config.Token.Realm}, " "))
+		}), nil
+	})
+}
+
+// command is this binary as a command that does not outlive the test.
+func command(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), executable, args...)
+	cmd.Env = append(os.Environ(), "SERVE_AS_COMMAND=1")
+	return cmd
+}
+
+func TestItPrintsItsAddressAndNothingElse(t *testing.T) {
+	for name, end := range map[string]func(*exec.Cmd, io.Closer) error{
+		"standard input":  func(_ *exec.Cmd, stdin io.Closer) error { return stdin.Close() },
+		"SIGTERM":         func(cmd *exec.Cmd, _ io.Closer) error { return cmd.Process.Signal(syscall.SIGTERM) },
+		"an interruption": func(cmd *exec.Cmd, _ io.Closer) error { return cmd.Process.Signal(os.Interrupt) },
+	} {
+		t.Run("until "+name, func(t *testing.T) {
+			cmd := command(t, "-stdin", "-root", "dir", "-htpasswd", "file")
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			stdin, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			output := bufio.NewReader(stdout)
+			addr, err := output.ReadString('\n')
+			if err != nil || !strings.HasPrefix(addr, "127.0.0.1:") {
+				t.Fatalf("printed %q, %v", addr, err)
+			}
+			res, err := http.Get("http://" + strings.TrimSpace(addr))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = res.Body.Close() }()
+			if body, err := io.ReadAll(res.Body); err != nil || string(body) != "dir file " {
+				t.Errorf("configured with %q, %v", body, err)
+			}
+			if err := end(cmd, stdin); err != nil {
+				t.Fatal(err)
+			}
+			rest, err := io.ReadAll(output)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+			if len(rest) > 0 || stderr.Len() > 0 {
+				t.Errorf("it said %q and %q", rest, &stderr)
+			}
+		})
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	for name, c := range map[string]struct {
+		args   []string
+		status int
+		said   string
+	}{
+		"an argument":             {[]string{"serve"}, 2, "Usage"},
+		"a certificate alone":     {[]string{"-tls-cert", "cert.pem"}, 2, "Usage"},
+		"two authentications":     {[]string{"-htpasswd", "file", "-token-realm", "http://127.0.0.1"}, 2, "Usage"},
+		"an address of elsewhere": {[]string{"-addr", "192.0.2.1:0"}, 1, "192.0.2.1"},
+		"no such certificate":     {[]string{"-tls-cert", "absent.pem", "-tls-key", "absent.key"}, 1, "absent.pem"},
+		"what it cannot do":       {[]string{"-schema1"}, 1, "no schema 1 here"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := command(t, c.args...)
+			output, err := cmd.CombinedOutput()
+			exit, exited := errors.AsType[*exec.ExitError](err)
+			if !exited || exit.ExitCode() != c.status || !strings.Contains(string(output), c.said) {
+				t.Errorf("%v, %q, want status %d and %q", err, output, c.status, c.said)
+			}
+		})
+	}
+}

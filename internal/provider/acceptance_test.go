@@ -1,0 +1,326 @@
+package provider_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-plugin"
+	tfjson "github.com/hashicorp/terraform-json"
+	"github.com/hashicorp/terraform-plugin-framework/providerserver"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6/tf6server"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/provider"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+// The acceptance tests drive a real terraform or tofu through a workspace. What
+// a person would do is one call each, so that whatever is to happen between a
+// plan and its apply stands between the two lines:
+//
+//	ws := newWorkspace(t)
+//	ws.configure(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")))
+//	plan := ws.plan()
+//	src.Retag(t, "app", "other", "1")
+//	ws.apply(plan)
+//	ws.wantNoChanges()
+//
+// The provider runs inside the test, where the engine's options can be set and
+// where coverage counts. Each workspace has its own, so that tests can be
+// parallel.
+
+// workspace is a directory with a configuration, its state, and a provider.
+type workspace struct {
+	t         *testing.T
+	terraform string
+	dir       string
+	env       []string
+}
+
+// newWorkspace makes an empty workspace. The engine tries again at once instead
+// of waiting, and finds no credentials around it; each override may change its
+// options further.
+func newWorkspace(t *testing.T, override ...func(*remote.Options)) *workspace {
+	t.Helper()
+	w := &workspace{t: t, terraform: findTerraform(t), dir: t.TempDir()}
+	cliConfig := filepath.Join(w.dir, "cli.tfrc")
+	if err := os.WriteFile(cliConfig, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.env = append(os.Environ(),
+		"TF_CLI_CONFIG_FILE="+cliConfig,
+		"TF_REATTACH_PROVIDERS="+serve(t, append([]func(*remote.Options){impatient}, override...)),
+		"TF_IN_AUTOMATION=1",
+		"CHECKPOINT_DISABLE=1",
+		"TF_LOG=",
+	)
+	return w
+}
+
+// impatient makes retries cost no time, and keeps the credentials of whoever
+// runs the tests out of them.
+func impatient(o *remote.Options) {
+	o.Attempts = 3
+	o.Backoff = time.Millisecond
+	o.Credentials.Getenv = func(string) string { return "" }
+}
+
+// findTerraform is the terraform or tofu to test with. The test is skipped only
+// where there is none, or where short tests are asked for.
+func findTerraform(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("drives a real terraform, which takes seconds; run without -short")
+	}
+	if named := os.Getenv("TF_ACC_TERRAFORM_PATH"); named != "" {
+		return named
+	}
+	for _, name := range []string{"terraform", "tofu"} {
+		if found, err := exec.LookPath(name); err == nil {
+			return found
+		}
+	}
+	t.Skip("drives a real terraform, and neither terraform nor tofu is on PATH; TF_ACC_TERRAFORM_PATH can name one")
+	return ""
+}
+
+// serve runs the provider until the test ends and returns what tells Terraform
+// where it is.
+func serve(t *testing.T, override []func(*remote.Options)) string {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	addresses := make(chan *plugin.ReattachConfig)
+	closed := make(chan struct{})
+	failed := make(chan error, 1)
+	server := providerserver.NewProtocol6(provider.New("test", override...)())
+	go func() {
+		failed <- tf6server.Serve("registry.terraform.io/terraform-provider-registry/registry",
+			func() tfprotov6.ProviderServer { return server() },
+			tf6server.WithDebug(ctx, addresses, closed), tf6server.WithoutLogStderrOverride(), tf6server.WithLoggingSink(t))
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-closed
+	})
+	select {
+	case err := <-failed:
+		t.Fatalf("the provider does not start: %v", err)
+		return ""
+	case a := <-addresses:
+		at := map[string]any{
+			"Protocol": string(a.Protocol), "ProtocolVersion": a.ProtocolVersion, "Pid": a.Pid, "Test": true,
+			"Addr": map[string]string{"Network": a.Addr.Network(), "String": a.Addr.String()},
+		}
+		reattach, err := json.Marshal(map[string]any{
+			"registry.terraform.io/terraform-provider-registry/registry": at,
+			"registry.opentofu.org/terraform-provider-registry/registry": at,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(reattach)
+	}
+}
+
+// configure replaces the configuration with the given blocks.
+func (w *workspace) configure(blocks ...string) {
+	w.t.Helper()
+	const required = "terraform {\n  required_providers {\n    registry = { source = \"terraform-provider-registry/registry\" }\n  }\n}\n\n"
+	if err := os.WriteFile(filepath.Join(w.dir, "main.tf"), []byte(required+strings.Join(blocks, "\n\n")), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// outcome is what a command said.
+type outcome struct {
+	t           *testing.T
+	failed      bool
+	diagnostics []diagnostic
+	outputs     map[string]any
+	text        string // all of it, for people
+}
+
+// diagnostic is an error or a warning.
+type diagnostic struct {
+	Severity string `json:"severity"`
+	Summary  string `json:"summary"`
+	Detail   string `json:"detail"`
+	// Snippet is the place in the configuration that it points at.
+	Snippet *struct {
+		Context *string `json:"context"`
+		Code    string  `json:"code"`
+	} `json:"snippet"`
+}
+
+// run runs a command that prints JSON lines.
+func (w *workspace) run(args ...string) outcome {
+	w.t.Helper()
+	stdout, stderr, err := w.command(args...)
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		w.t.Fatalf("%s %s: %v", w.terraform, strings.Join(args, " "), err)
+	}
+	o := outcome{t: w.t, failed: err != nil, text: stdout + stderr, outputs: map[string]any{}}
+	for line := range strings.Lines(stdout) {
+		var message struct {
+			Diagnostic *diagnostic `json:"diagnostic"`
+			Outputs    map[string]struct {
+				Value any `json:"value"`
+			} `json:"outputs"`
+		}
+		if err := json.Unmarshal([]byte(line), &message); err != nil {
+			w.t.Fatalf("%s: not JSON: %s\n%s", strings.Join(args, " "), line, stderr)
+		}
+		if message.Diagnostic != nil {
+			o.diagnostics = append(o.diagnostics, *message.Diagnostic)
+		}
+		for name, output := range message.Outputs {
+			if output.Value != nil {
+				o.outputs[name] = output.Value
+			}
+		}
+	}
+	return o
+}
+
+// command runs terraform with the workspace's directory and environment.
+func (w *workspace) command(args ...string) (stdout, stderr string, err error) {
+	w.t.Helper()
+	cmd := exec.CommandContext(w.t.Context(), w.terraform, args...)
+	cmd.Dir, cmd.Env = w.dir, w.env
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
+}
+
+// ok fails the test where the command failed.
+func (o outcome) ok() outcome {
+	o.t.Helper()
+	if o.failed {
+		o.t.Fatalf("failed:\n%s", o.text)
+	}
+	return o
+}
+
+// plan is a plan that can be applied.
+type plan struct {
+	outcome
+	file string
+	tfjson.Plan
+}
+
+// plan plans, with further arguments such as -refresh=false.
+func (w *workspace) plan(args ...string) plan {
+	w.t.Helper()
+	file, err := os.CreateTemp(w.dir, "*.tfplan")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_ = file.Close()
+	p := plan{file: file.Name()}
+	p.outcome = w.run(append([]string{"plan", "-json", "-input=false", "-out=" + p.file}, args...)...).ok()
+	w.show(&p.Plan, p.file)
+	return p
+}
+
+// planFails expects a plan to fail.
+func (w *workspace) planFails(args ...string) outcome {
+	w.t.Helper()
+	o := w.run(append([]string{"plan", "-json", "-input=false"}, args...)...)
+	if !o.failed {
+		w.t.Fatalf("the plan succeeded:\n%s", o.text)
+	}
+	return o
+}
+
+// apply applies exactly what was planned.
+func (w *workspace) apply(p plan) outcome {
+	w.t.Helper()
+	return w.run("apply", "-json", "-input=false", p.file).ok()
+}
+
+// applyFails expects the apply to fail.
+func (w *workspace) applyFails(p plan) outcome {
+	w.t.Helper()
+	o := w.run("apply", "-json", "-input=false", p.file)
+	if !o.failed {
+		w.t.Fatalf("the apply succeeded:\n%s", o.text)
+	}
+	return o
+}
+
+// up configures, plans and applies, and makes sure that the next plan is empty.
+func (w *workspace) up(blocks ...string) outcome {
+	w.t.Helper()
+	w.configure(blocks...)
+	o := w.apply(w.plan())
+	w.wantNoChanges()
+	return o
+}
+
+// destroy destroys everything.
+func (w *workspace) destroy() outcome {
+	w.t.Helper()
+	return w.run("destroy", "-json", "-input=false", "-auto-approve").ok()
+}
+
+// importAs imports an ID as a resource that the configuration has.
+func (w *workspace) importAs(address, id string) {
+	w.t.Helper()
+	if stdout, stderr, err := w.command("import", "-input=false", "-no-color", address, id); err != nil {
+		w.t.Fatalf("import: %v\n%s%s", err, stdout, stderr)
+	}
+}
+
+// show reads a plan file, or the state where file is "".
+func (w *workspace) show(into any, file string) {
+	w.t.Helper()
+	args := []string{"show", "-json"}
+	if file != "" {
+		args = append(args, file)
+	}
+	stdout, stderr, err := w.command(args...)
+	if err != nil {
+		w.t.Fatalf("show: %v\n%s", err, stderr)
+	}
+	if err := json.Unmarshal([]byte(stdout), into); err != nil {
+		w.t.Fatalf("show: %v", err)
+	}
+}
+
+// state is the values of a resource in the state, nil where it is not there.
+func (w *workspace) state(address string) map[string]any {
+	w.t.Helper()
+	var state tfjson.State
+	w.show(&state, "")
+	if state.Values == nil {
+		return nil
+	}
+	for _, r := range state.Values.RootModule.Resources {
+		if r.Address == address {
+			return r.AttributeValues
+		}
+	}
+	return nil
+}
+
+// imageCopy is a registry_image_copy, with further arguments as HCL.
+func imageCopy(name, source, destination string, arguments ...string) string {
+	return fmt.Sprintf("resource \"registry_image_copy\" %q {\n  source      = %q\n  destination = %q\n  %s\n}",
+		name, source, destination, strings.Join(arguments, "\n  "))
+}
+
+// output is an output.
+func output(name, expression string) string {
+	return fmt.Sprintf("output %q {\n  value = %s\n}", name, expression)
+}

@@ -1,0 +1,125 @@
+package provider_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	tfjson "github.com/hashicorp/terraform-json"
+)
+
+// What the acceptance tests want to see.
+
+// change is the planned change of a resource.
+func (p plan) change(address string) *tfjson.Change {
+	p.t.Helper()
+	for _, c := range p.ResourceChanges {
+		if c.Address == address {
+			return c.Change
+		}
+	}
+	p.t.Fatalf("the plan has no %s:\n%s", address, p.text)
+	return nil
+}
+
+// wantAction wants a resource to be created, updated and so on:
+// tfjson.ActionCreate, or two actions for a replacement.
+func (p plan) wantAction(address string, actions ...tfjson.Action) plan {
+	p.t.Helper()
+	if got := p.change(address).Actions; !slices.Equal(got, actions) {
+		p.t.Fatalf("%s: planned %v, want %v\n%s", address, got, actions, p.text)
+	}
+	return p
+}
+
+// wantChange wants an attribute to go from one value to another. nil is null.
+func (p plan) wantChange(address, attribute string, before, after any) plan {
+	p.t.Helper()
+	c := p.change(address)
+	if got := valueOf(c.Before, attribute); fmt.Sprint(got) != fmt.Sprint(before) {
+		p.t.Errorf("%s.%s before: %v, want %v", address, attribute, got, before)
+	}
+	if valueOf(c.AfterUnknown, attribute) == true {
+		p.t.Errorf("%s.%s after: unknown, want %v", address, attribute, after)
+	} else if got := valueOf(c.After, attribute); fmt.Sprint(got) != fmt.Sprint(after) {
+		p.t.Errorf("%s.%s after: %v, want %v", address, attribute, got, after)
+	}
+	return p
+}
+
+// wantUnknown wants attributes to be known only after apply.
+func (p plan) wantUnknown(address string, attributes ...string) plan {
+	p.t.Helper()
+	c := p.change(address)
+	for _, attribute := range attributes {
+		if valueOf(c.AfterUnknown, attribute) != true {
+			p.t.Errorf("%s.%s is known: %v", address, attribute, valueOf(c.After, attribute))
+		}
+	}
+	return p
+}
+
+func valueOf(object any, attribute string) any {
+	values, _ := object.(map[string]any)
+	return values[attribute]
+}
+
+// wantNoChanges wants a new plan to be empty.
+func (w *workspace) wantNoChanges(args ...string) outcome {
+	w.t.Helper()
+	p := w.plan(args...)
+	for _, c := range p.ResourceChanges {
+		if !c.Change.Actions.NoOp() {
+			w.t.Errorf("%s: planned %v\nbefore: %v\nafter:  %v", c.Address, c.Change.Actions, c.Change.Before, c.Change.After)
+		}
+	}
+	for name, c := range p.OutputChanges {
+		if !c.Actions.NoOp() {
+			w.t.Errorf("output %s: planned %v", name, c.Actions)
+		}
+	}
+	return p.outcome
+}
+
+// wantError wants one of the errors to have all of the texts, in its summary or
+// detail.
+func (o outcome) wantError(texts ...string) diagnostic {
+	o.t.Helper()
+	return o.want("error", texts)
+}
+
+// wantWarning is wantError for warnings.
+func (o outcome) wantWarning(texts ...string) diagnostic {
+	o.t.Helper()
+	return o.want("warning", texts)
+}
+
+func (o outcome) want(severity string, texts []string) diagnostic {
+	o.t.Helper()
+	for _, d := range o.diagnostics {
+		if d.Severity == severity && !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(d.Summary+"\n"+d.Detail, text) }) {
+			return d
+		}
+	}
+	o.t.Fatalf("no %s has all of %q:\n%s", severity, texts, o.text)
+	return diagnostic{}
+}
+
+// wantNoWarnings wants nothing to be warned of.
+func (o outcome) wantNoWarnings() outcome {
+	o.t.Helper()
+	for _, d := range o.diagnostics {
+		if d.Severity == "warning" {
+			o.t.Errorf("unexpected warning: %s\n%s", d.Summary, d.Detail)
+		}
+	}
+	return o
+}
+
+// at wants the diagnostic to point at a line of the configuration.
+func (d diagnostic) at(o outcome, code string) {
+	o.t.Helper()
+	if d.Snippet == nil || !strings.Contains(d.Snippet.Code, code) {
+		o.t.Errorf("%q points at %+v, want %q", d.Summary, d.Snippet, code)
+	}
+}

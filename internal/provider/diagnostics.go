@@ -1,0 +1,102 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// addEngineError puts an error of the engine into words: what failed in the
+// summary; where, what the registry said and what to do in the detail. advice
+// is what the operation at hand can add to the engine's own hint.
+func addEngineError(diags *diag.Diagnostics, at path.Path, summary string, err error, advice ...string) {
+	diags.AddAttributeError(at, summary, engineDetail(err, advice))
+}
+
+// addEngineWarning is addEngineError for a failure that stops nothing.
+func addEngineWarning(diags *diag.Diagnostics, at path.Path, summary string, err error, advice ...string) {
+	diags.AddAttributeWarning(at, summary, engineDetail(err, advice))
+}
+
+// engineDetail is one paragraph each for the error, the engine's hint, and
+// every piece of advice.
+func engineDetail(err error, advice []string) string {
+	paragraphs := []string{sentence(err.Error())}
+	var e *registry.Error
+	if errors.As(err, &e) && e.Hint != "" {
+		paragraphs = append(paragraphs, e.Hint)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		paragraphs = append(paragraphs, "The time for it ran out. `timeouts` of the resource gives it more.")
+	}
+	return strings.Join(append(paragraphs, advice...), "\n\n")
+}
+
+// sentence is s with a capital and a full stop.
+func sentence(s string) string {
+	if s == "" {
+		return s
+	}
+	s = strings.ToUpper(s[:1]) + s[1:]
+	if !strings.HasSuffix(s, ".") {
+		s += "."
+	}
+	return s
+}
+
+// sideOf is the attribute that an error of a copy is about.
+func sideOf(err error) path.Path {
+	var e *registry.Error
+	if errors.As(err, &e) && e.Side == registry.Source {
+		return path.Root("source")
+	}
+	return path.Root("destination")
+}
+
+// notices collects what registries want people to know while something is
+// asked of them, each once.
+type notices struct {
+	mu   sync.Mutex
+	said []string
+}
+
+// listen returns a context whose operations report to n.
+func (n *notices) listen(ctx context.Context) context.Context {
+	return registry.WithTrace(ctx, registry.Trace{Warning: func(said string) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if !slices.Contains(n.said, said) {
+			n.said = append(n.said, said)
+		}
+	}})
+}
+
+// tell makes warnings of what was said.
+func (n *notices) tell(diags *diag.Diagnostics) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, said := range n.said {
+		diags.AddWarning("A registry has something to say", said)
+	}
+}
+
+// listed is names as people write lists: "a", "a and b", "a, b and c"; "none"
+// for none.
+func listed(names []string) string {
+	switch len(names) {
+	case 0:
+		return "none"
+	case 1:
+		return names[0]
+	}
+	last := len(names) - 1
+	return fmt.Sprintf("%s and %s", strings.Join(names[:last], ", "), names[last])
+}

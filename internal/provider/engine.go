@@ -1,0 +1,62 @@
+package provider
+
+import (
+	"fmt"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+// engine is what one provider configuration gives to everything that uses it:
+// one client, so that the limits of a host hold for all of it, and one copier,
+// so that a blob goes to a host once.
+type engine struct {
+	client  *remote.Client
+	copier  *copier.Copier
+	unknown []unknownSetting
+}
+
+func newEngine(s settings) (*engine, error) {
+	client, err := remote.New(s.options)
+	if err != nil {
+		return nil, err
+	}
+	return &engine{client: client, copier: copier.New(s.options.Logger), unknown: s.unknown}, nil
+}
+
+// reading and writing give the repository that ref is in.
+func (e *engine) reading(ref registry.Reference) registry.Repository {
+	return e.client.Repository(ref, remote.Pull)
+}
+
+func (e *engine) writing(ref registry.Reference) registry.Repository {
+	return e.client.Repository(ref, remote.Push)
+}
+
+// undecided is the setting of the provider that is needed for ref and not known
+// yet; "" where everything is known.
+func (e *engine) undecided(ref registry.Reference) string {
+	if e == nil {
+		return "the provider's configuration"
+	}
+	for _, u := range e.unknown {
+		if u.concerns(ref) {
+			return u.name
+		}
+	}
+	return ""
+}
+
+// engineOf is the engine in what a resource or data source is configured with;
+// nil before the provider is configured, as while validating.
+func engineOf(providerData any) (*engine, error) {
+	if providerData == nil {
+		return nil, nil
+	}
+	e, ok := providerData.(*engine)
+	if !ok {
+		return nil, fmt.Errorf("configured with %T", providerData)
+	}
+	return e, nil
+}

@@ -1,0 +1,179 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// Delete does what on_destroy in the state says. What is not there any more is
+// as good as deleted.
+func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
+	var state imageCopyModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	rec := loadRecord(ctx, req.Private, &resp.Diagnostics)
+	timeout, diags := state.Timeouts.Delete(ctx, defaultDeleteTimeout)
+	resp.Diagnostics.Append(diags...)
+	policy := state.OnDestroy.ValueString()
+	if resp.Diagnostics.HasError() || policy == onDestroyRetain {
+		return
+	}
+	destination, _ := parseDestination(state.Destination.ValueString())
+	if setting := r.engine.undecided(destination); setting != "" {
+		resp.Diagnostics.AddError("The provider's configuration is incomplete",
+			fmt.Sprintf("%s is not known, and %s cannot be asked without it.", setting, destination.Name()))
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var said notices
+	defer said.tell(&resp.Diagnostics)
+	d := destruction{repository: r.engine.writing(destination), put: rec.Put, diags: &resp.Diagnostics}
+	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag, state.additional())))
+	d.run(said.listen(ctx), policy, tags)
+}
+
+// letGo does with tags that are no longer wanted what on_destroy says, but never
+// deletes the manifest. It says whether that succeeded.
+func (p *promotion) letGo(ctx context.Context) bool {
+	destination, _ := parseDestination(p.plan.Destination.ValueString())
+	var tags []string
+	for tag := range p.record.tagsWith(destination.Tag, p.prior.additional()) {
+		if tag != destination.Tag && !slices.Contains(p.plan.additional(), tag) {
+			tags = append(tags, tag)
+		}
+	}
+	slices.Sort(tags)
+	if len(tags) > 0 && p.plan.OnDestroy.ValueString() != onDestroyRetain {
+		var said notices
+		defer said.tell(p.diags)
+		d := destruction{repository: p.engine.writing(destination), put: p.record.Put, diags: p.diags}
+		if !d.run(said.listen(ctx), onDestroyUntag, tags) {
+			return false
+		}
+	}
+	for _, tag := range tags {
+		p.record.forget(tag)
+	}
+	return true
+}
+
+// destruction removes tags that a resource put, and what they name.
+type destruction struct {
+	repository registry.Repository
+	put        map[string]digest.Digest
+	diags      *diag.Diagnostics
+}
+
+const (
+	destroyFailed = "The image could not be removed from the destination"
+	retainAdvice  = "To leave at the registry what is there, set on_destroy = \"retain\", apply that, and then destroy."
+)
+
+// run untags or deletes. It says whether that succeeded.
+func (d destruction) run(ctx context.Context, policy string, tags []string) bool {
+	ours, err := d.ours(ctx, tags)
+	if err == nil {
+		if policy == onDestroyDelete {
+			err = d.delete(ctx, ours)
+		} else {
+			err = d.untag(ctx, slices.Sorted(maps.Keys(ours)))
+		}
+	}
+	if err != nil {
+		addEngineError(d.diags, path.Root("on_destroy"), destroyFailed, registry.OnSide(err, registry.Destination), retainAdvice)
+	}
+	return err == nil
+}
+
+// ours are those of the tags that still hold what the resource put there, with
+// it. Of the others people are told.
+func (d destruction) ours(ctx context.Context, tags []string) (map[string]digest.Digest, error) {
+	ours := map[string]digest.Digest{}
+	for _, tag := range tags {
+		put := d.put[tag]
+		switch found, err := look(ctx, d.repository, tag, put); {
+		case errors.Is(err, registry.ErrNotFound):
+		case err != nil:
+			return nil, err
+		case found.Digest == put:
+			ours[tag] = put
+		default:
+			d.diags.AddAttributeWarning(path.Root("on_destroy"), "A tag was left as it is",
+				fmt.Sprintf("%s:%s holds %s, which this resource did not put there.", d.repository.Name(), tag, found.Digest))
+		}
+	}
+	return ours, nil
+}
+
+// untag removes tags and leaves what they name.
+func (d destruction) untag(ctx context.Context, tags []string) error {
+	for _, tag := range tags {
+		if err := d.repository.DeleteTag(ctx, tag); err != nil && !errors.Is(err, registry.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// delete deletes the manifests that the tags name. One that a foreign tag names
+// too loses only the tags of this resource.
+func (d destruction) delete(ctx context.Context, ours map[string]digest.Digest) error {
+	manifests := map[digest.Digest][]string{}
+	for _, tag := range slices.Sorted(maps.Keys(ours)) {
+		manifests[ours[tag]] = append(manifests[ours[tag]], tag)
+	}
+	if len(manifests) == 0 {
+		return nil
+	}
+	siblings, err := d.siblings(ctx, ours)
+	if err != nil {
+		return err
+	}
+	for _, manifest := range slices.Sorted(maps.Keys(manifests)) {
+		if others := siblings[manifest]; len(others) > 0 {
+			d.diags.AddAttributeWarning(path.Root("on_destroy"), "The manifest was not deleted",
+				fmt.Sprintf("%s@%s is also named by the tags %s, which this resource did not put there. Only its own were removed: %s.",
+					d.repository.Name(), manifest, listed(others), listed(manifests[manifest])))
+			err = d.untag(ctx, manifests[manifest])
+		} else if err = d.repository.DeleteManifest(ctx, manifest); errors.Is(err, registry.ErrNotFound) {
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// siblings are the repository's tags that are not among ours, by what they
+// name.
+func (d destruction) siblings(ctx context.Context, ours map[string]digest.Digest) (map[digest.Digest][]string, error) {
+	tags, err := d.repository.ListTags(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tags = slices.DeleteFunc(tags, func(tag string) bool { _, is := ours[tag]; return is })
+	var like digest.Digest
+	for _, like = range ours {
+		break
+	}
+	found, err := lookAtAll(ctx, d.repository, tags, like)
+	if err != nil {
+		return nil, err
+	}
+	siblings := map[digest.Digest][]string{}
+	for _, tag := range slices.Sorted(maps.Keys(found)) {
+		siblings[found[tag].Digest] = append(siblings[found[tag].Digest], tag)
+	}
+	return siblings, nil
+}

@@ -1,0 +1,191 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
+)
+
+// Create copies what the plan says. Where that fails there is no state, and the
+// next apply finds at the destination what this one brought there.
+func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
+	var plan imageCopyModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
+	timeout, diags := plan.Timeouts.Create(ctx, defaultCopyTimeout)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	p := promotion{engine: r.engine, plan: &plan, record: newRecord(), diags: &resp.Diagnostics}
+	if !p.run(ctx) {
+		return
+	}
+	p.record.save(ctx, resp.Private, &resp.Diagnostics)
+	resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
+}
+
+// Update copies what the plan says where that is not there yet, and then lets
+// go of tags that are no longer wanted. Where it fails, the state stays as it
+// was and the record says what was done.
+func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	var plan, prior imageCopyModel
+	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
+	resp.Diagnostics.Append(req.State.Get(ctx, &prior)...)
+	rec := loadRecord(ctx, req.Private, &resp.Diagnostics)
+	timeout, diags := plan.Timeouts.Update(ctx, defaultCopyTimeout)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	p := promotion{engine: r.engine, plan: &plan, prior: &prior, record: rec, diags: &resp.Diagnostics}
+	done := p.run(ctx) && p.letGo(ctx)
+	p.record.save(ctx, resp.Private, &resp.Diagnostics)
+	if done {
+		resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
+	}
+}
+
+// promotion is one planned copy on its way.
+type promotion struct {
+	engine *engine
+	plan   *imageCopyModel
+	prior  *imageCopyModel // nil while creating
+	record record
+	diags  *diag.Diagnostics
+}
+
+// run brings the planned digest under the planned tags and records it. It says
+// whether all of it succeeded.
+func (p *promotion) run(ctx context.Context) bool {
+	wanted := digest.Digest(p.plan.Digest.ValueString())
+	destination, _ := parseDestination(p.plan.Destination.ValueString())
+	// The destination's own tag last, so that it moves only when everything
+	// else is in place.
+	tags := append(p.plan.additional(), destination.Tag)
+	if p.inPlace(tags) {
+		p.applied(tags...)
+		return true
+	}
+	job, ok := p.job(destination, wanted, tags)
+	if !ok {
+		return false
+	}
+	var said notices
+	report, err := p.copy(said.listen(ctx), job)
+	said.tell(p.diags)
+	p.record.hold(wanted, report.Tagged...)
+	if err != nil {
+		p.failed(err, tags, report.Tagged)
+		return false
+	}
+	if p.plan.MediaType.IsUnknown() {
+		p.plan.MediaType = types.StringValue(report.MediaType)
+	}
+	p.applied(tags...)
+	return true
+}
+
+// inPlace says whether the tags hold the planned digest already, so that only
+// settings change and no registry needs to be asked.
+func (p *promotion) inPlace(tags []string) bool {
+	if p.prior == nil || !p.plan.Digest.Equal(p.prior.Digest) {
+		return false
+	}
+	there := p.prior.additional()
+	for _, tag := range tags[:len(tags)-1] {
+		if !slices.Contains(there, tag) {
+			return false
+		}
+	}
+	return true
+}
+
+// job is the copy to do. It says no, with a diagnostic, where something is
+// still unknown that was to be known by now.
+func (p *promotion) job(destination registry.Reference, wanted digest.Digest, tags []string) (copier.Job, bool) {
+	source, err := p.plan.Source.parse()
+	if err != nil {
+		p.diags.AddAttributeError(path.Root("source"), "Invalid image reference", invalidReference(p.plan.Source.ValueString(), err))
+		return copier.Job{}, false
+	}
+	for _, ref := range []registry.Reference{source, destination} {
+		if setting := p.engine.undecided(ref); setting != "" {
+			p.diags.AddError("The provider's configuration is incomplete",
+				fmt.Sprintf("%s is still not known, and %s cannot be asked without it.", setting, ref.Name()))
+			return copier.Job{}, false
+		}
+	}
+	job := copier.Job{
+		Source:      p.engine.reading(source),
+		Destination: p.engine.writing(destination),
+		Reference:   source.Target(),
+		Digest:      wanted,
+		Tags:        tags,
+	}
+	if !p.plan.Overwrite.ValueBool() {
+		job.MayReplace = guard{repository: destination.Name(), put: p.record.Put}.mayReplace
+	}
+	return job, true
+}
+
+// copy does a job. While updating, what the destination has already is tagged
+// from there, so that a source that is gone, or counts what is pulled from it,
+// is not needed.
+func (p *promotion) copy(ctx context.Context, job copier.Job) (copier.Report, error) {
+	if p.prior != nil {
+		if _, err := job.Destination.Resolve(ctx, job.Digest.String()); err == nil {
+			retag := job
+			retag.Source, retag.Reference = job.Destination, job.Digest.String()
+			report, err := p.engine.copier.Copy(ctx, retag)
+			if !errors.Is(err, registry.ErrNotFound) && !errors.Is(err, registry.ErrMissingContent) && !errors.Is(err, registry.ErrMismatch) {
+				return report, err
+			}
+		}
+	}
+	return p.engine.copier.Copy(ctx, job)
+}
+
+// applied records that the tags hold what was planned.
+func (p *promotion) applied(tags ...string) {
+	wanted := digest.Digest(p.plan.Digest.ValueString())
+	p.record.hold(wanted, tags...)
+	source, err := p.plan.Source.parse()
+	if err != nil {
+		return // nothing was planned from it
+	}
+	p.record.Applied = resolved{
+		Source:       source.String(),
+		SourceDigest: digest.Digest(p.plan.SourceDigest.ValueString()),
+		Digest:       wanted,
+		MediaType:    p.plan.MediaType.ValueString(),
+	}
+	p.record.Wanted = p.record.Applied
+}
+
+// failed tells why a copy failed and how far it came.
+func (p *promotion) failed(err error, tags, tagged []string) {
+	var advice []string
+	if len(tags) > 1 {
+		missing := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return slices.Contains(tagged, tag) })
+		advice = append(advice, fmt.Sprintf("Tags that hold %s by now: %s. Tags that do not: %s.", p.plan.Digest.ValueString(), listed(tagged), listed(missing)))
+	}
+	at := sideOf(err)
+	if at.Equal(path.Root("source")) && errors.Is(err, registry.ErrNotFound) {
+		advice = append(advice, "The plan was made when the source still had it. Plan again to promote what the source has now.")
+	}
+	addEngineError(p.diags, at, "The image could not be copied", err, advice...)
+}

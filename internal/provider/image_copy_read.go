@@ -1,0 +1,122 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// Read looks at the destination's tags, which become the state, and at the
+// source, which is noted in the record for the plan. Both are asked at once.
+// Only the destination decides whether the resource is still there, and only
+// when the registry says itself that the tag is not.
+func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
+	var state imageCopyModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	rec := loadRecord(ctx, req.Private, &resp.Diagnostics)
+	timeout, diags := state.Timeouts.Read(ctx, defaultReadTimeout)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	destination, _ := parseDestination(state.Destination.ValueString())
+	if setting := r.engine.undecided(destination); setting != "" {
+		resp.Diagnostics.AddAttributeWarning(path.Root("destination"), "The destination was not asked",
+			fmt.Sprintf("%s is known only after apply, and %s cannot be asked without it. What the state says is taken to be so.", setting, destination.Name()))
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var said notices
+	listening := said.listen(ctx)
+
+	var source resolved
+	var sourceErr error
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		// Less time than the destination has, so that a source that does not
+		// answer cannot make the whole refresh fail.
+		ctx, cancel := context.WithTimeout(listening, timeout/2)
+		defer cancel()
+		source, sourceErr = r.refreshSource(ctx, state, rec)
+	})
+	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag, state.additional())))
+	found, err := lookAtAll(listening, r.engine.writing(destination), tags, digest.Digest(state.Digest.ValueString()))
+	asking.Wait()
+	said.tell(&resp.Diagnostics)
+	switch {
+	case err != nil:
+		addEngineError(&resp.Diagnostics, path.Root("destination"), "Cannot find out what the destination holds", err,
+			"The state is kept as it was: only the registry's own word that the tag is not there takes the resource out of it. To plan without asking, use -refresh=false.")
+		return
+	case found[destination.Tag].Digest == "":
+		resp.State.RemoveResource(ctx)
+		return
+	case sourceErr != nil:
+		addEngineWarning(&resp.Diagnostics, path.Root("source"), "The source could not be asked", sourceErr,
+			"What was promoted stays as it is, and nothing new is planned from this source until it answers.")
+	}
+	rec.Wanted = source
+	resp.Diagnostics.Append(state.refresh(ctx, &rec, destination, found)...)
+	rec.save(ctx, resp.Private, &resp.Diagnostics)
+	resp.Diagnostics.Append(resp.State.Set(ctx, state)...)
+}
+
+// refreshSource is what the source holds now. Where it cannot be asked, it is
+// what was copied last, with the reason: what was promoted stays.
+func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyModel, rec record) (resolved, error) {
+	source, err := state.Source.parse()
+	if state.Source.IsNull() || err != nil || source.Digest != "" {
+		return rec.Wanted, nil // just imported, or pinned: there is nothing to ask
+	}
+	if setting := r.engine.undecided(source); setting != "" {
+		return rec.Applied, &registry.Error{Side: registry.Source, Op: "look at", Repository: source.Name(), Reference: source.Target(),
+			Kind: registry.ErrUnavailable, Message: setting + " is known only after apply"}
+	}
+	found, err := resolveSource(ctx, r.engine, source)
+	if err != nil {
+		return rec.Applied, err
+	}
+	return found, nil
+}
+
+// refresh sets the state to what the tags were found to hold.
+func (m *imageCopyModel) refresh(ctx context.Context, rec *record, destination registry.Reference, found map[string]registry.Descriptor) diag.Diagnostics {
+	rec.Held = map[string]digest.Digest{}
+	for tag, d := range found {
+		rec.Held[tag] = d.Digest
+	}
+	now := found[destination.Tag]
+	if m.Digest.IsNull() { // just imported: what is there is taken for what was put
+		rec.Applied = resolved{SourceDigest: now.Digest, Digest: now.Digest, MediaType: now.MediaType}
+		rec.Wanted = rec.Applied
+		rec.Put[destination.Tag] = now.Digest
+		m.SourceDigest = types.StringValue(now.Digest.String())
+	}
+	if m.Digest.ValueString() != now.Digest.String() {
+		m.MediaType = types.StringValue(now.MediaType)
+	}
+	m.Digest = types.StringValue(now.Digest.String())
+	m.PinnedReference = types.StringValue(destination.Pinned(now.Digest))
+
+	// A tag is in its place where it holds what the destination's own tag holds,
+	// or what that one is to hold next. Others are off the list, so that the
+	// plan shows them as added again.
+	var inPlace []string
+	for _, tag := range slices.Sorted(maps.Keys(found)) {
+		if d := found[tag].Digest; tag != destination.Tag && d != "" && (d == now.Digest || d == rec.Wanted.Digest) {
+			inPlace = append(inPlace, tag)
+		}
+	}
+	return m.withAdditional(ctx, inPlace)
+}

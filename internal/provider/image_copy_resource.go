@@ -1,0 +1,249 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/booldefault"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringdefault"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// imageCopyResource is registry_image_copy.
+type imageCopyResource struct{ engine *engine }
+
+var (
+	_ resource.ResourceWithConfigure      = (*imageCopyResource)(nil)
+	_ resource.ResourceWithValidateConfig = (*imageCopyResource)(nil)
+	_ resource.ResourceWithModifyPlan     = (*imageCopyResource)(nil)
+	_ resource.ResourceWithImportState    = (*imageCopyResource)(nil)
+)
+
+func newImageCopyResource() resource.Resource { return &imageCopyResource{} }
+
+// imageCopyModel is a copy as configuration, plan and state have it.
+type imageCopyModel struct {
+	Source          referenceValue `tfsdk:"source"`
+	Destination     referenceValue `tfsdk:"destination"`
+	AdditionalTags  types.Set      `tfsdk:"additional_tags"`
+	Overwrite       types.Bool     `tfsdk:"overwrite"`
+	OnDestroy       types.String   `tfsdk:"on_destroy"`
+	Timeouts        timeouts.Value `tfsdk:"timeouts"`
+	Digest          types.String   `tfsdk:"digest"`
+	SourceDigest    types.String   `tfsdk:"source_digest"`
+	MediaType       types.String   `tfsdk:"media_type"`
+	PinnedReference types.String   `tfsdk:"pinned_reference"`
+}
+
+// The values of on_destroy.
+const (
+	onDestroyRetain = "retain"
+	onDestroyUntag  = "untag"
+	onDestroyDelete = "delete"
+)
+
+// How long each operation may take where timeouts does not say. A copy has an
+// hour, because images are large and lines are slow; it ends much earlier when
+// nothing moves any more.
+const (
+	defaultCopyTimeout   = time.Hour
+	defaultReadTimeout   = 5 * time.Minute
+	defaultDeleteTimeout = 10 * time.Minute
+)
+
+func (r *imageCopyResource) Metadata(_ context.Context, req resource.MetadataRequest, resp *resource.MetadataResponse) {
+	resp.TypeName = req.ProviderTypeName + "_image_copy"
+}
+
+func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
+	resp.Schema = schema.Schema{
+		MarkdownDescription: "An image that is promoted: what `source` names, put under the tag `destination` in another repository or registry, exactly as it is. " +
+			"A whole index comes along with every platform, attestation and nested index, byte for byte, so that the digest stays the same.\n\n" +
+			"The plan says which digest will be where, and `terraform apply` puts exactly that there. When the tag at the source moves, or somebody moves or removes a tag at the destination, " +
+			"the next plan shows it, with the old and the new digest. " +
+			"A source that cannot be asked is a warning once the image has been promoted: what is there stays.",
+		Attributes: map[string]schema.Attribute{
+			"source": schema.StringAttribute{
+				Required:   true,
+				CustomType: referenceType{},
+				MarkdownDescription: "The image to promote: `host/repository:tag`, `host/repository@sha256:…`, or with both, where the digest decides. `alpine:3` is `docker.io/library/alpine:3`, " +
+					"and without tag and digest the tag is `latest`.\n\n" +
+					"With a tag, the image is the one that the tag names when the plan is made, and that one is copied even if the tag moves before the apply. " +
+					"When the resource is created or replaced, or `source` itself is changed, Terraform asks for the digest once more during the apply; if the tag has moved by then, " +
+					"the apply fails with `Provider produced inconsistent final plan`, nothing is copied, and a new plan helps. Where that happens often, pin the source through " +
+					"[`registry_manifest`](../data-sources/manifest.md) (`pinned_reference`), or write `tag@digest`.\n\n" +
+					"An image that is built by the same configuration cannot be asked for while planning. Refer to an attribute of what builds it, so that the source is unknown until then.",
+				PlanModifiers: []planmodifier.String{keepSpelling{}},
+			},
+			"destination": schema.StringAttribute{
+				Required:            true,
+				CustomType:          referenceType{},
+				MarkdownDescription: "Where it is to be: `host/repository:tag`, all three. Another destination replaces the resource.",
+				Validators:          []validator.String{isDestination{}},
+				// The spelling first: what is kept needs no replacement.
+				PlanModifiers: []planmodifier.String{keepSpelling{}, stringplanmodifier.RequiresReplace()},
+			},
+			"additional_tags": schema.SetAttribute{
+				Optional:    true,
+				ElementType: types.StringType,
+				MarkdownDescription: "Further tags in the destination's repository that hold the same digest. They are added and removed in place. " +
+					"A tag that is taken off the list is treated as `on_destroy` says, but the manifest is never deleted by that.",
+			},
+			"overwrite": schema.BoolAttribute{
+				Optional: true,
+				Computed: true,
+				Default:  booldefault.StaticBool(true),
+				MarkdownDescription: "Whether a tag at the destination may be moved away from what somebody else put there. With `false`, a tag must be absent or already hold the wanted digest " +
+					"when the resource is created, and must hold what this resource put there when it is updated; otherwise the plan fails where that is known, or else the apply, before anything is copied. " +
+					"The registry API has no conditional write: it is checked again just before the write, and what somebody writes in that last instant is not seen. The default is `true`.",
+			},
+			"on_destroy": schema.StringAttribute{
+				Optional:   true,
+				Computed:   true,
+				Default:    stringdefault.StaticString(onDestroyRetain),
+				Validators: []validator.String{stringvalidator.OneOf(onDestroyRetain, onDestroyUntag, onDestroyDelete)},
+				MarkdownDescription: "What happens to the promoted image when the resource is destroyed or replaced. Only tags that still hold what this resource put there are touched; others are left, with a warning. " +
+					"The value that was applied last counts: to change it, apply the change before the destroy.\n\n" +
+					"- `retain` (the default): nothing. Images that are in use do not vanish because a line of configuration did.\n" +
+					"- `untag`: the tags are removed and the manifest stays. Not every registry can (docker/distribution 2.8 cannot).\n" +
+					"- `delete`: the manifest is deleted, and the tags with it. Where another tag of the repository names the same digest, the manifest stays and only the tags of this resource are removed. " +
+					"Children of an index and referrers stay. An index elsewhere in the repository that lists the manifest is not seen, nor a tag that somebody adds at the same moment.",
+			},
+			"digest": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: "The digest that the destination holds. Known in the plan.",
+			},
+			"source_digest": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: "The digest that the source held when it was copied. Known in the plan.",
+			},
+			"media_type": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: "The media type of the manifest, such as `application/vnd.oci.image.index.v1+json`.",
+			},
+			"pinned_reference": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: "`host/repository@sha256:…` at the destination: what a deployment refers to so that it runs exactly this image. Known in the plan.",
+			},
+			"timeouts": timeouts.Attributes(ctx, timeouts.Opts{
+				Create: true, Read: true, Update: true, Delete: true,
+				CreateDescription: "How long the copy may take in all, such as \"30m\". The default is 1h. A copy that stands still ends much earlier.",
+				ReadDescription:   "How long looking at source and destination may take, while planning too. The default is 5m.",
+				UpdateDescription: "How long a copy may take that brings a new digest or new tags. The default is 1h.",
+				DeleteDescription: "How long on_destroy may take. The default is 10m.",
+			}),
+		},
+	}
+}
+
+func (r *imageCopyResource) Configure(_ context.Context, req resource.ConfigureRequest, resp *resource.ConfigureResponse) {
+	var err error
+	if r.engine, err = engineOf(req.ProviderData); err != nil {
+		resp.Diagnostics.AddError("The provider handed over something else", err.Error())
+	}
+}
+
+// ValidateConfig refuses what contradicts itself. Terraform asks again while
+// planning and applying, when more is known.
+func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {
+	var m imageCopyModel
+	resp.Diagnostics.Append(req.Config.Get(ctx, &m)...)
+	if resp.Diagnostics.HasError() || !m.Destination.known() {
+		return
+	}
+	destination, problem := parseDestination(m.Destination.ValueString())
+	if problem != "" {
+		return // the attribute says so itself
+	}
+	var source registry.Reference
+	if m.Source.known() {
+		var err error
+		if source, err = m.Source.parse(); err != nil {
+			return // likewise
+		}
+	}
+	if source == destination {
+		resp.Diagnostics.AddAttributeError(path.Root("source"), "Source and destination are the same",
+			fmt.Sprintf("Both are %s: there is nothing to promote. Give the destination another tag or repository, or pin the source with a digest to hold the tag on it.", destination))
+	}
+	at := path.Root("additional_tags")
+	for _, value := range m.AdditionalTags.Elements() {
+		tag, ok := value.(types.String)
+		if !ok || tag.IsUnknown() {
+			continue
+		}
+		if problem := wrongTag(tag.ValueString(), source, destination); problem != "" {
+			resp.Diagnostics.AddAttributeError(at.AtSetValue(value), "Invalid additional tag", problem)
+		}
+	}
+}
+
+// wrongTag says why a tag cannot be an additional one; "" where it can.
+func wrongTag(tag string, source, destination registry.Reference) string {
+	asDestination := destination
+	asDestination.Tag = tag
+	switch ref, err := registry.ParseReference(asDestination.String()); {
+	case err != nil || ref != asDestination || tag == "":
+		return fmt.Sprintf("%q cannot be a tag. A tag has at most 128 letters, digits, underscores, dots and dashes, and does not begin with a dot or a dash.", registry.Clean(tag))
+	case tag == destination.Tag:
+		return fmt.Sprintf("%q is the tag of the destination already. Take it off additional_tags.", tag)
+	case asDestination == source:
+		return fmt.Sprintf("%q is what is copied from, %s. Take it off additional_tags.", tag, source)
+	}
+	return ""
+}
+
+// ImportState adopts a tag by its reference. What it holds, Read finds out.
+func (r *imageCopyResource) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
+	if _, problem := parseDestination(req.ID); problem != "" {
+		resp.Diagnostics.AddError("Invalid import ID", "The ID is the destination of the copy. "+problem)
+		return
+	}
+	for name, value := range map[string]any{
+		"destination": req.ID,
+		"overwrite":   true,
+		"on_destroy":  onDestroyRetain,
+	} {
+		resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root(name), value)...)
+	}
+}
+
+// additional are the additional tags that are known, sorted.
+func (m imageCopyModel) additional() []string {
+	var tags []string
+	for _, value := range m.AdditionalTags.Elements() {
+		if tag, ok := value.(types.String); ok && !tag.IsUnknown() {
+			tags = append(tags, tag.ValueString())
+		}
+	}
+	slices.Sort(tags)
+	return tags
+}
+
+// withAdditional sets the additional tags, and leaves the spelling of none at
+// all (null or an empty set) as it is.
+func (m *imageCopyModel) withAdditional(ctx context.Context, tags []string) diag.Diagnostics {
+	if slices.Equal(tags, m.additional()) {
+		return nil
+	}
+	set, diags := types.SetValueFrom(ctx, types.StringType, tags)
+	m.AdditionalTags = set
+	return diags
+}
+
+// isUnknown says whether a value is not known yet.
+func isUnknown(v attr.Value) bool { return v.IsUnknown() }

@@ -1,0 +1,114 @@
+package provider
+
+import (
+	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// manifestModel is a manifest as configuration and state have it.
+type manifestModel struct {
+	Reference       referenceValue    `tfsdk:"reference"`
+	Platform        types.String      `tfsdk:"platform"`
+	Digest          string            `tfsdk:"digest"`
+	MediaType       string            `tfsdk:"media_type"`
+	ArtifactType    *string           `tfsdk:"artifact_type"`
+	Size            int64             `tfsdk:"size"`
+	ManifestJSON    string            `tfsdk:"manifest_json"`
+	Annotations     map[string]string `tfsdk:"annotations"`
+	Config          *descriptorModel  `tfsdk:"config"`
+	Layers          []descriptorModel `tfsdk:"layers"`
+	Manifests       []descriptorModel `tfsdk:"manifests"`
+	Subject         *descriptorModel  `tfsdk:"subject"`
+	PinnedReference string            `tfsdk:"pinned_reference"`
+}
+
+// descriptorModel is a descriptor.
+type descriptorModel struct {
+	MediaType    string            `tfsdk:"media_type"`
+	Digest       string            `tfsdk:"digest"`
+	Size         *int64            `tfsdk:"size"`
+	ArtifactType *string           `tfsdk:"artifact_type"`
+	Annotations  map[string]string `tfsdk:"annotations"`
+	Platform     *platformModel    `tfsdk:"platform"`
+}
+
+// platformModel is a descriptor's platform.
+type platformModel struct {
+	OS           string   `tfsdk:"os"`
+	Architecture string   `tfsdk:"architecture"`
+	Variant      *string  `tfsdk:"variant"`
+	OSVersion    *string  `tfsdk:"os_version"`
+	OSFeatures   []string `tfsdk:"os_features"`
+}
+
+func newDescriptor(d registry.Descriptor) descriptorModel {
+	m := descriptorModel{
+		MediaType:    d.MediaType,
+		Digest:       d.Digest.String(),
+		ArtifactType: orNull(d.ArtifactType),
+		Annotations:  orEmpty(d.Annotations),
+	}
+	if d.Size != registry.SizeUnknown {
+		m.Size = &d.Size
+	}
+	if p := d.Platform; p != nil {
+		m.Platform = &platformModel{
+			OS:           p.OS,
+			Architecture: p.Architecture,
+			Variant:      orNull(p.Variant),
+			OSVersion:    orNull(p.OSVersion),
+			OSFeatures:   append([]string{}, p.OSFeatures...),
+		}
+	}
+	return m
+}
+
+func newDescriptors(list []registry.Descriptor) []descriptorModel {
+	models := []descriptorModel{}
+	for _, d := range list {
+		models = append(models, newDescriptor(d))
+	}
+	return models
+}
+
+func newOptionalDescriptor(d *registry.Descriptor) *descriptorModel {
+	if d == nil {
+		return nil
+	}
+	m := newDescriptor(*d)
+	return &m
+}
+
+// orEmpty is m, and an empty map for none, so that configurations can look into
+// it without asking first.
+func orEmpty(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
+}
+
+// descriptorAttributes is the schema of a descriptor.
+func descriptorAttributes() map[string]schema.Attribute {
+	return map[string]schema.Attribute{
+		"media_type":    schema.StringAttribute{Computed: true, MarkdownDescription: "The media type of what is described."},
+		"digest":        schema.StringAttribute{Computed: true, MarkdownDescription: "Its digest."},
+		"size":          schema.Int64Attribute{Computed: true, MarkdownDescription: "Its size in bytes; `null` for the layers of a schema 1 image, whose manifest does not say."},
+		"artifact_type": schema.StringAttribute{Computed: true, MarkdownDescription: "The type of artifact, where one is given."},
+		"annotations":   schema.MapAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "Its annotations."},
+		"platform": schema.ObjectAttribute{
+			Computed: true,
+			AttributeTypes: map[string]attr.Type{
+				"os":           types.StringType,
+				"architecture": types.StringType,
+				"variant":      types.StringType,
+				"os_version":   types.StringType,
+				"os_features":  types.ListType{ElemType: types.StringType},
+			},
+			MarkdownDescription: "The platform that it is for, where one is given.",
+		},
+	}
+}

@@ -1,0 +1,170 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/hashicorp/terraform-plugin-framework/types/basetypes"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
+)
+
+// providerModel is the provider's configuration as it was written.
+type providerModel struct {
+	DockerConfigPath types.String `tfsdk:"docker_config_path"`
+	DockerConfigJSON types.String `tfsdk:"docker_config_json"`
+	Registries       types.Map    `tfsdk:"registries"`
+}
+
+// registryModel is one entry of registries.
+type registryModel struct {
+	Username              types.String  `tfsdk:"username"`
+	Password              types.String  `tfsdk:"password"`
+	IdentityToken         types.String  `tfsdk:"identity_token"`
+	RegistryToken         types.String  `tfsdk:"registry_token"`
+	TokenHosts            types.Set     `tfsdk:"token_hosts"`
+	PlainHTTP             types.Bool    `tfsdk:"plain_http"`
+	InsecureSkipTLSVerify types.Bool    `tfsdk:"insecure_skip_tls_verify"`
+	CACertificate         types.String  `tfsdk:"ca_certificate"`
+	ClientCertificate     types.String  `tfsdk:"client_certificate"`
+	ClientKey             types.String  `tfsdk:"client_key"`
+	MaxConcurrentRequests types.Int64   `tfsdk:"max_concurrent_requests"`
+	RequestsPerSecond     types.Float64 `tfsdk:"requests_per_second"`
+}
+
+// settings is what a configuration means to the engine.
+type settings struct {
+	options remote.Options
+	// unknown are the settings whose values Terraform does not know yet. The
+	// options are made of the others.
+	unknown []unknownSetting
+	// secrets are all that the configuration holds, for masking.
+	secrets []auth.Secret
+}
+
+// unknownSetting is a part of the configuration that is known only after apply,
+// and where it matters.
+type unknownSetting struct {
+	name string // `registries["ghcr.io"]`
+	// host and prefix are where it matters; everywhere where host is empty.
+	host, prefix string
+}
+
+// concerns says whether operations on ref need the setting.
+func (u unknownSetting) concerns(ref registry.Reference) bool {
+	return u.host == "" || u.host == ref.Host &&
+		(u.prefix == "" || u.prefix == ref.Repository || strings.HasPrefix(ref.Repository, u.prefix+"/"))
+}
+
+// settings translates the configuration, as far as it is known. It decides
+// nothing: what is not set stays at the engine's zero value.
+func (m providerModel) settings(ctx context.Context) (settings, diag.Diagnostics) {
+	s := settings{options: remote.Options{
+		Hosts:       map[string]remote.HostOptions{},
+		Credentials: auth.Options{Registries: map[string]auth.Credential{}},
+	}}
+	if m.DockerConfigPath.IsUnknown() {
+		s.unknown = append(s.unknown, unknownSetting{name: "docker_config_path"})
+	}
+	s.options.Credentials.DockerConfigPath = m.DockerConfigPath.ValueStringPointer()
+	if m.DockerConfigPath.IsUnknown() {
+		s.options.Credentials.DockerConfigPath = nil
+	}
+	if m.DockerConfigJSON.IsUnknown() {
+		s.unknown = append(s.unknown, unknownSetting{name: "docker_config_json"})
+	}
+	s.options.Credentials.DockerConfigJSON = s.secret(m.DockerConfigJSON)
+	if m.Registries.IsUnknown() {
+		s.unknown = append(s.unknown, unknownSetting{name: "registries"})
+	}
+	entries, diags := m.entries(ctx)
+	for _, key := range slices.Sorted(maps.Keys(entries)) {
+		diags.Append(s.add(ctx, key, entries[key])...)
+	}
+	return s, diags
+}
+
+// entries are the entries of registries; one that is unknown as a whole has
+// unknown values alone.
+func (m providerModel) entries(ctx context.Context) (map[string]registryModel, diag.Diagnostics) {
+	entries := map[string]registryModel{}
+	var diags diag.Diagnostics
+	for key, value := range m.Registries.Elements() {
+		object, ok := value.(types.Object)
+		if !ok || object.IsNull() {
+			continue
+		}
+		var entry registryModel
+		diags.Append(object.As(ctx, &entry, basetypes.ObjectAsOptions{UnhandledUnknownAsEmpty: true})...)
+		if object.IsUnknown() {
+			entry.Username = types.StringUnknown()
+		}
+		entries[key] = entry
+	}
+	return entries, diags
+}
+
+// add takes in one entry of registries. An entry of which something is unknown
+// is not usable at all: half a credential is worse than none.
+func (s *settings) add(ctx context.Context, key string, m registryModel) diag.Diagnostics {
+	host, prefix := splitKey(key)
+	if m.hasUnknown() {
+		s.unknown = append(s.unknown, unknownSetting{name: fmt.Sprintf("registries[%q]", key), host: host, prefix: prefix})
+		return nil
+	}
+	credential := auth.Credential{
+		Username:      m.Username.ValueString(),
+		Password:      s.secret(m.Password),
+		IdentityToken: s.secret(m.IdentityToken),
+		RegistryToken: s.secret(m.RegistryToken),
+		Origin:        fmt.Sprintf("registries[%q] in the provider's configuration", key),
+	}
+	diags := m.TokenHosts.ElementsAs(ctx, &credential.TokenHosts, false)
+	s.options.Credentials.Registries[key] = credential
+	if prefix == "" {
+		s.options.Hosts[host] = remote.HostOptions{
+			PlainHTTP:             m.PlainHTTP.ValueBoolPointer(),
+			InsecureSkipTLSVerify: m.InsecureSkipTLSVerify.ValueBool(),
+			CACertificate:         []byte(m.CACertificate.ValueString()),
+			ClientCertificate:     []byte(m.ClientCertificate.ValueString()),
+			ClientKey:             s.secret(m.ClientKey),
+			MaxConcurrentRequests: int(m.MaxConcurrentRequests.ValueInt64()),
+			RequestsPerSecond:     m.RequestsPerSecond.ValueFloat64(),
+		}
+	}
+	return diags
+}
+
+// secret is a sensitive value, remembered for masking.
+func (s *settings) secret(v types.String) auth.Secret {
+	secret := auth.Secret(v.ValueString())
+	if secret != "" {
+		s.secrets = append(s.secrets, secret)
+	}
+	return secret
+}
+
+func (m registryModel) hasUnknown() bool {
+	return m.Username.IsUnknown() || m.Password.IsUnknown() || m.IdentityToken.IsUnknown() || m.RegistryToken.IsUnknown() ||
+		m.TokenHosts.IsUnknown() || slices.ContainsFunc(m.TokenHosts.Elements(), isUnknown) ||
+		m.PlainHTTP.IsUnknown() || m.InsecureSkipTLSVerify.IsUnknown() ||
+		m.CACertificate.IsUnknown() || m.ClientCertificate.IsUnknown() || m.ClientKey.IsUnknown() ||
+		m.MaxConcurrentRequests.IsUnknown() || m.RequestsPerSecond.IsUnknown()
+}
+
+// splitKey takes a key of registries apart, the host in the form that
+// references have it in.
+func splitKey(key string) (host, prefix string) {
+	host, prefix, _ = strings.Cut(key, "/")
+	if ref, err := registry.ParseReference(host + "/any/repository"); err == nil && ref.Repository == "any/repository" {
+		host = ref.Host
+	}
+	return host, prefix
+}

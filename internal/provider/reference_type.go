@@ -1,0 +1,183 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/attr/xattr"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework/types/basetypes"
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// referenceType is the type of attributes that hold an image reference. It is a
+// string to Terraform; here it is checked, and two spellings of one reference
+// are equal.
+type referenceType struct{ basetypes.StringType }
+
+var _ basetypes.StringTypable = referenceType{}
+
+func (referenceType) String() string { return "reference" }
+
+func (referenceType) ValueType(context.Context) attr.Value { return referenceValue{} }
+
+func (referenceType) Equal(other attr.Type) bool {
+	_, ok := other.(referenceType)
+	return ok
+}
+
+func (referenceType) ValueFromString(_ context.Context, s basetypes.StringValue) (basetypes.StringValuable, diag.Diagnostics) {
+	return referenceValue{s}, nil
+}
+
+func (t referenceType) ValueFromTerraform(ctx context.Context, in tftypes.Value) (attr.Value, error) {
+	v, err := t.StringType.ValueFromTerraform(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	s, ok := v.(basetypes.StringValue)
+	if !ok {
+		return nil, fmt.Errorf("a reference is a string and not %T", v)
+	}
+	return referenceValue{s}, nil
+}
+
+// referenceValue is a reference as it was written.
+type referenceValue struct{ basetypes.StringValue }
+
+var (
+	_ basetypes.StringValuableWithSemanticEquals = referenceValue{}
+	_ xattr.ValidateableAttribute                = referenceValue{}
+)
+
+func newReference(s string) referenceValue { return referenceValue{basetypes.NewStringValue(s)} }
+
+func (referenceValue) Type(context.Context) attr.Type { return referenceType{} }
+
+func (v referenceValue) Equal(other attr.Value) bool {
+	o, ok := other.(referenceValue)
+	return ok && v.StringValue.Equal(o.StringValue)
+}
+
+func (v referenceValue) known() bool { return !v.IsNull() && !v.IsUnknown() }
+
+// parse reads the reference; without tag and digest it means the tag latest.
+func (v referenceValue) parse() (registry.Reference, error) {
+	ref, err := registry.ParseReference(v.ValueString())
+	return ref.WithDefaultTag(), err
+}
+
+// StringSemanticEquals says whether both spellings mean one reference:
+// "alpine:3" and "docker.io/library/alpine:3".
+func (v referenceValue) StringSemanticEquals(_ context.Context, other basetypes.StringValuable) (bool, diag.Diagnostics) {
+	o, ok := other.(referenceValue)
+	return ok && sameReference(v.ValueString(), o.ValueString()), nil
+}
+
+func sameReference(a, b string) bool {
+	refA, errA := newReference(a).parse()
+	refB, errB := newReference(b).parse()
+	return errA == nil && errB == nil && refA == refB
+}
+
+// ValidateAttribute refuses what is no reference.
+func (v referenceValue) ValidateAttribute(_ context.Context, req xattr.ValidateAttributeRequest, resp *xattr.ValidateAttributeResponse) {
+	if !v.known() {
+		return
+	}
+	if _, err := v.parse(); err != nil {
+		resp.Diagnostics.AddAttributeError(req.Path, "Invalid image reference", invalidReference(v.ValueString(), err))
+	}
+}
+
+// invalidReference says what is wrong with a reference, and what one looks
+// like.
+func invalidReference(s string, err error) string {
+	var e *registry.Error
+	why := err.Error()
+	if errors.As(err, &e) && e.Message != "" {
+		why = e.Message
+	}
+	return fmt.Sprintf("%q cannot be read as a reference: %s.\n\n"+
+		"A reference is host/repository:tag or host/repository@sha256:…, such as ghcr.io/acme/app:1.4. Without a host it is Docker Hub's.",
+		registry.Clean(s), why)
+}
+
+// parseDestination reads where an image is to go: host, repository and tag, all
+// three, because nothing about that place is to be guessed. problem says what is
+// wrong with s and what to write instead, "" where nothing is.
+func parseDestination(s string) (ref registry.Reference, problem string) {
+	ref, err := registry.ParseReference(s)
+	switch {
+	case err != nil:
+		return ref, invalidReference(s, err)
+	case !hasHost(s):
+		return ref, fmt.Sprintf("%q names no registry. Write host/repository:tag; if Docker Hub is meant, write %q.", s, ref.WithDefaultTag())
+	case ref.Digest != "":
+		return ref, fmt.Sprintf("%q has a digest. The source decides what goes to a destination: write the destination as host/repository:tag, and the digest behind the source.", s)
+	case ref.Tag == "":
+		return ref, fmt.Sprintf("%q has no tag. Write host/repository:tag, such as %q.", s, ref.Name()+":1.4")
+	}
+	return ref, ""
+}
+
+// hasHost says whether a reference begins with a host instead of leaving Docker
+// Hub to be understood.
+func hasHost(s string) bool {
+	first, _, found := strings.Cut(s, "/")
+	return found && (strings.ContainsAny(first, ".:") || strings.EqualFold(first, "localhost"))
+}
+
+// isDestination validates that an attribute says where an image is to go.
+type isDestination struct{}
+
+var _ validator.String = isDestination{}
+
+func (isDestination) Description(context.Context) string {
+	return "must be host/repository:tag"
+}
+
+func (v isDestination) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
+
+func (isDestination) ValidateString(_ context.Context, req validator.StringRequest, resp *validator.StringResponse) {
+	value := referenceValue{req.ConfigValue}
+	if !value.known() {
+		return
+	}
+	if _, err := value.parse(); err != nil {
+		return // the attribute's type says so already
+	}
+	if _, problem := parseDestination(value.ValueString()); problem != "" {
+		resp.Diagnostics.AddAttributeError(req.Path, "Invalid destination", problem)
+	}
+}
+
+// keepSpelling plans the state's value where the configuration spells the same
+// reference in another way. Terraform does not ask for semantic equality while
+// it plans, so that without it a new spelling would be a change, and for a
+// destination a replacement.
+type keepSpelling struct{}
+
+var _ planmodifier.String = keepSpelling{}
+
+func (keepSpelling) Description(context.Context) string {
+	return "another spelling of the same reference is no change"
+}
+
+func (m keepSpelling) MarkdownDescription(ctx context.Context) string { return m.Description(ctx) }
+
+func (keepSpelling) PlanModifyString(_ context.Context, req planmodifier.StringRequest, resp *planmodifier.StringResponse) {
+	if req.StateValue.IsNull() || req.PlanValue.IsNull() || req.PlanValue.IsUnknown() {
+		return
+	}
+	if sameReference(req.StateValue.ValueString(), req.PlanValue.ValueString()) {
+		resp.PlanValue = req.StateValue
+	}
+}

@@ -1,0 +1,214 @@
+package copier_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// The media types that the engine must know, spelled out.
+const (
+	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+	schema1Signed  = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+	schema1Plain   = "application/vnd.docker.distribution.manifest.v1+json"
+	ociArtifact    = "application/vnd.oci.artifact.manifest.v1+json"
+)
+
+func TestWhatFailsByHandSucceeds(t *testing.T) {
+	t.Parallel()
+	old, v3 := registrytest.V2(t), registrytest.V3(t)
+	image := registrytest.Image{Seed: "report", Docker: true}
+	pushed := old.Push(t, "acme/app", "1.4", image)
+
+	// By hand: the blobs, and then the manifest that a GET gives, under the
+	// type that everybody knows it has.
+	for _, blob := range pushed.Blobs {
+		v3.PushBlob(t, "byhand/app", blob)
+	}
+	got := old.Get(t, "acme/app", "/v2/acme/app/manifests/1.4", nil)
+	if mediaType := got.Header.Get("Content-Type"); mediaType != schema1Signed {
+		t.Fatalf("without Accept 2.8.3 answers with %s, and this test is about %s", mediaType, schema1Signed)
+	}
+	put := v3.PutManifest(t, "byhand/app", "1.4", registrytest.Manifest{MediaType: dockerManifest, Bytes: got.Body})
+	if put.Status != http.StatusBadRequest || !strings.Contains(string(put.Body), "MANIFEST_INVALID") {
+		t.Fatalf("pushing that as %s was answered with %s, want MANIFEST_INVALID", dockerManifest, put)
+	}
+
+	report := newEngine(t).copy(t, pushed.Ref, v3.Ref("prod/app", "1.4"))
+	if report.Digest != pushed.Digest || report.MediaType != dockerManifest {
+		t.Errorf("the report says %s (%s), want %s (%s)", report.Digest, report.MediaType, pushed.Digest, dockerManifest)
+	}
+	registrytest.Same(t, pushed.Tree, v3.Read(t, "prod/app", "1.4"))
+}
+
+func TestEveryKindOfImageArrivesByteForByte(t *testing.T) {
+	t.Parallel()
+	kinds := map[string]registrytest.Content{
+		"OCI image":                  registrytest.Image{Seed: "a"},
+		"Docker image":               registrytest.Image{Seed: "b", Docker: true},
+		"OCI index with attestation": registrytest.MultiArch("c"),
+		"Docker manifest list":       registrytest.DockerList("d"),
+		"nested index":               registrytest.Nested("e"),
+		"artifact":                   registrytest.Artifact{Seed: "f"},
+		"referrer":                   registrytest.Artifact{Seed: "g", Subject: registrytest.Image{Seed: "a"}},
+		"sha512 blobs":               registrytest.Image{Seed: "h", BlobAlgorithm: digest.SHA512},
+		"empty blob":                 registrytest.Image{Seed: "i", Layers: []registrytest.Blob{registrytest.Layer("", 0)}},
+		"index of nothing":           registrytest.Index{Annotations: map[string]string{"empty": "yes"}},
+	}
+	v3, v2 := registrytest.V3(t), registrytest.V2(t)
+	for _, way := range []struct {
+		name     string
+		from, to *registrytest.Registry
+	}{{"v3 to 2.8.3", v3, v2}, {"2.8.3 to v3", v2, v3}, {"within v3", v3, v3}, {"within 2.8.3", v2, v2}} {
+		for name, content := range kinds {
+			t.Run(way.name+"/"+name, func(t *testing.T) {
+				e := newEngine(t)
+				repo := strings.ToLower(strings.ReplaceAll(way.name+"/"+name, " ", "-"))
+				pushed := way.from.Push(t, "from/"+repo, "1", content)
+				report := e.copy(t, pushed.Ref, way.to.Ref("to/"+repo, "1"))
+				if report.Digest != pushed.Digest || report.MediaType != pushed.MediaType {
+					t.Errorf("the report says %s (%s), pushed was %s (%s)", report.Digest, report.MediaType, pushed.Digest, pushed.MediaType)
+				}
+				registrytest.Same(t, pushed.Tree, way.to.Read(t, "to/"+repo, "1"))
+			})
+		}
+	}
+}
+
+func TestSchema1KeepsPayloadAndDigest(t *testing.T) {
+	t.Parallel()
+	from, to := registrytest.V2(t, registrytest.Schema1()), registrytest.V2(t, registrytest.Schema1())
+	pushed := from.Push(t, "app", "old", registrytest.Schema1Image{Seed: "a", Tag: "old"})
+	report := newEngine(t).copy(t, pushed.Ref, to.Ref("app", "old"))
+	if report.Digest != pushed.Digest || report.MediaType != schema1Signed {
+		t.Errorf("the report says %s (%s), pushed was %s", report.Digest, report.MediaType, pushed.Digest)
+	}
+	if report.Copied.Blobs != 2 || report.Copied.Bytes != 23_000 {
+		t.Errorf("the report says %+v copied, want 2 blobs of 23000 bytes", report.Copied)
+	}
+	registrytest.Same(t, pushed.Tree, to.Read(t, "app", "old"))
+}
+
+func TestSchema1ThatIsNoLongerAcceptedSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	from, to := registrytest.V2(t, registrytest.Schema1()), registrytest.V3(t)
+	pushed := from.Push(t, "app", "old", registrytest.Schema1Image{Seed: "a", Tag: "old"})
+	err := newEngine(t).refused(t, pushed.Ref, to.Ref("app", "old"), registry.Destination, registry.ErrInvalidManifest)
+	mentions(t, err.Hint, "schema 1", "no longer accepts", "push the image again")
+	mentions(t, err.Error(), "MANIFEST_INVALID", to.Addr+"/app")
+	if tags := to.Tags(t, "app"); len(tags) > 0 {
+		t.Errorf("the destination has the tags %v", tags)
+	}
+}
+
+func TestSha512ManifestsKeepTheirDigest(t *testing.T) {
+	t.Parallel()
+	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
+	image := registrytest.Image{Seed: "a", Algorithm: digest.SHA512, BlobAlgorithm: digest.SHA512}
+	pushed := from.Push(t, "app", "", registrytest.Index{Algorithm: digest.SHA512, Manifests: []registrytest.Content{image}})
+	e, p := newEngine(t), registrytest.Intercept(t, to)
+
+	report := e.copy(t, pushed.Ref, p.Ref("app", "1"))
+	if report.Digest != pushed.Digest {
+		t.Errorf("the report says %s, pushed was %s", report.Digest, pushed.Digest)
+	}
+	// Under a tag a registry names what it has by sha256.
+	registrytest.Same(t, pushed.Tree, to.Read(t, "app", string(pushed.Digest)))
+	if got := to.Digest(t, "app", "1"); got != digest.FromBytes(pushed.Bytes) {
+		t.Errorf("the tag holds %s", got)
+	}
+
+	p.Forget()
+	report = e.copy(t, pushed.Ref, p.Ref("app", "1"))
+	if report.Digest != pushed.Digest || !slices.Equal(report.Tagged, []string{"1"}) {
+		t.Errorf("the second report says %s under %v", report.Digest, report.Tagged)
+	}
+	if w := writes(p); len(w) > 0 {
+		t.Errorf("the second copy wrote: %+v", w)
+	}
+}
+
+func TestAnUnknownAlgorithmIsAClearError(t *testing.T) {
+	t.Parallel()
+	reg := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})
+	blob := registrytest.Blob{Seed: "a", Size: 10, MediaType: ocispec.MediaTypeImageLayer}.Descriptor()
+	body := `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageManifest + `","config":{"mediaType":"x","digest":"md5:d41d8cd98f00b204e9800998ecf8427e","size":5},"layers":[{"mediaType":"y","digest":"` +
+		string(blob.Digest) + `","size":10}]}`
+	pushed := reg.Push(t, "app", "1", registrytest.Raw{MediaType: ocispec.MediaTypeImageManifest, Bytes: []byte(body)})
+	err := newEngine(t).refused(t, pushed.Ref, reg.Ref("to", "1"), registry.Source, registry.ErrInvalidManifest)
+	mentions(t, err.Error(), "algorithm", "not supported", "sha512")
+}
+
+func TestTheArtifactManifestTypeArrives(t *testing.T) {
+	t.Parallel()
+	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
+	blob := registrytest.Blob{Seed: "sbom", Size: 300, MediaType: "application/spdx+json"}
+	body := `{"mediaType":"` + ociArtifact + `","artifactType":"application/vnd.example.sbom","blobs":[{"mediaType":"application/spdx+json","digest":"` +
+		string(blob.Descriptor().Digest) + `","size":300}]}`
+	pushed := from.Push(t, "app", "1", registrytest.Raw{MediaType: ociArtifact, Bytes: []byte(body), Blobs: []registrytest.Blob{blob}})
+	newEngine(t).copy(t, pushed.Ref, to.Ref("app", "1"))
+	registrytest.Same(t, pushed.Tree, to.Read(t, "app", "1"))
+}
+
+func TestEveryManifestRequestSaysAllThatItAccepts(t *testing.T) {
+	t.Parallel()
+	from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+	from.Push(t, "app", "1", registrytest.Nested("a"))
+	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("app", "1"))
+	manifests := 0
+	for _, r := range slices.Concat(from.Requests(), to.Requests()) {
+		if got := r.Header.Get("Accept-Encoding"); got != "identity" {
+			t.Errorf("%s %s has Accept-Encoding %q", r.Method, r.Path, got)
+		}
+		if !strings.Contains(r.Path, "/manifests/") || r.Method == http.MethodPut {
+			continue
+		}
+		manifests++
+		var accepted []string
+		for _, value := range r.Header.Values("Accept") {
+			for mediaType := range strings.SplitSeq(value, ",") {
+				accepted = append(accepted, strings.TrimSpace(mediaType))
+			}
+		}
+		want := []string{ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, dockerList, dockerManifest, ociArtifact, schema1Signed, schema1Plain}
+		slices.Sort(accepted)
+		slices.Sort(want)
+		if !slices.Equal(accepted, want) {
+			t.Errorf("%s %s accepts %v", r.Method, r.Path, accepted)
+		}
+	}
+	if manifests < 9 {
+		t.Errorf("%d requests for manifests were seen, there must be more", manifests)
+	}
+}
+
+func TestATagThatMovesInMidCopyIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Scripted(t, registrytest.Behaviour{})
+	first := from.Push(t, "app", "1", registrytest.MultiArch("first"))
+	gate := make(chan struct{})
+	from.On("GET", "/v2/app/manifests/"+string(first.Digest)).Hold(gate)
+	e := newEngine(t)
+	ended := e.start(t.Context(), e.job(t, from.Ref("app", "1"), to.Ref("app", "1")))
+	from.Wait(t, func() bool { return from.Count("GET", "/v2/app/manifests/.*") == 1 })
+	second := from.Push(t, "app", "1", registrytest.MultiArch("second"))
+	close(gate)
+	if r := await(t, ended); r.err != nil || r.report.Digest != first.Digest {
+		t.Fatalf("copied %s and not %s: %v", r.report.Digest, first.Digest, r.err)
+	}
+	registrytest.Same(t, first.Tree, to.Read(t, "app", "1"))
+	if n := from.Count("HEAD|GET", "/v2/app/manifests/1"); n != 1 {
+		t.Errorf("the tag was asked for %d times", n)
+	}
+	if to.HasManifest(t, "app", string(second.Digest)) {
+		t.Error("the tag's later image was copied too")
+	}
+}

@@ -1,0 +1,128 @@
+package copier
+
+import (
+	"container/heap"
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// The bounds of a graph. Real indexes are two deep and have some hundred nodes.
+const (
+	maxDepth = 32
+	maxNodes = 20_000
+	// maxManifestBytes bounds the manifests of one graph together: they are
+	// kept until the root is there.
+	maxManifestBytes = 32 << 20
+)
+
+// node is a manifest or blob of the graph, each digest once however often it is
+// named.
+type node struct {
+	descriptor registry.Descriptor // as it was first named
+	depth      int                 // below the root, where it was first named
+	parents    []*node             // that wait for it
+	done       bool                // it is at the destination
+
+	// Of a manifest.
+	manifest registry.Manifest // once fetched
+	fetched  bool
+	children []*node
+	missing  int // children that are not at the destination yet
+
+	// Of a blob.
+	blob    bool
+	meter   *meter
+	size    int64            // also where the descriptor does not say it
+	outcome registry.Outcome // "" where it was left where it is
+}
+
+// key tells nodes apart. What one manifest names as a blob another may name as
+// a manifest, and a registry keeps the two apart.
+type key struct {
+	digest digest.Digest
+	blob   bool
+}
+
+// name makes a child of a node out of a descriptor. Called with mu held.
+func (w *walk) name(parent *node, d registry.Descriptor, blob bool) error {
+	if registry.IsForeign(d) && !w.run.job.Foreign {
+		w.run.copier.log.Debug("layer left where it is: it must not be distributed", "digest", d.Digest, "media_type", d.MediaType)
+		return nil
+	}
+	n, known := w.nodes[key{d.Digest, blob}]
+	switch {
+	case known && !agree(n.descriptor, d, blob):
+		return &registry.Error{Side: registry.Source, Op: "read the manifest", Repository: w.run.job.Source.Name(), Reference: parent.descriptor.Digest.String(),
+			Kind: registry.ErrInvalidManifest, Message: fmt.Sprintf("it names %s with another size or media type than another manifest of the image does", d.Digest)}
+	case !known && parent.depth == maxDepth:
+		return w.limit("its indexes are nested deeper than %d", maxDepth)
+	case !known && len(w.nodes) == maxNodes:
+		return w.limit("it has more than %d manifests and blobs", maxNodes)
+	case !known:
+		n = w.add(d, blob, parent.depth+1)
+	}
+	if last := len(n.parents) - 1; last >= 0 && n.parents[last] == parent {
+		return nil // named twice by one manifest, which is named in one go
+	}
+	parent.children = append(parent.children, n)
+	if !n.done {
+		n.parents = append(n.parents, parent)
+		parent.missing++
+	}
+	return nil
+}
+
+// agree says whether two descriptors of one digest can both be right. A blob
+// may be named by several media types: its bytes do not say which.
+func agree(a, b registry.Descriptor, blob bool) bool {
+	if a.Size != b.Size && a.Size != registry.SizeUnknown && b.Size != registry.SizeUnknown {
+		return false
+	}
+	return blob || a.MediaType == b.MediaType
+}
+
+// add puts a new node into the graph and its first step into the queue.
+func (w *walk) add(d registry.Descriptor, blob bool, depth int) *node {
+	n := &node{descriptor: d, blob: blob, depth: depth, size: d.Size}
+	w.nodes[key{d.Digest, blob}] = n
+	if blob {
+		n.meter = w.run.copier.progress.meter(d.Size)
+	}
+	heap.Push(&w.queue, n)
+	return n
+}
+
+func (w *walk) limit(format string, args ...any) error {
+	return &registry.Error{Side: registry.Source, Op: "walk the image", Repository: w.run.job.Source.Name(), Reference: w.run.digest.String(),
+		Kind: registry.ErrLimit, Message: fmt.Sprintf(format, args...)}
+}
+
+// queue is a heap of what can be done now: manifests first, because others wait
+// for what they name or for them, then blobs, the largest first, so that no
+// large one is left to travel alone at the end.
+type queue []*node
+
+func (q queue) Len() int { return len(q) }
+
+func (q queue) Less(i, j int) bool {
+	if q[i].blob != q[j].blob {
+		return !q[i].blob
+	}
+	return q[i].descriptor.Size > q[j].descriptor.Size
+}
+
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+
+// Push is for container/heap.
+func (q *queue) Push(n any) { *q = append(*q, n.(*node)) }
+
+// Pop is for container/heap.
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	n := (*q)[last]
+	*q = (*q)[:last]
+	return n
+}

@@ -1,0 +1,58 @@
+package copier
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// heal brings everything below a node that the destination only said it had: it
+// believes no such answer any more. What was sent once is not sent again.
+func (w *walk) heal(ctx context.Context, n *node) error {
+	w.healing.Lock()
+	defer w.healing.Unlock()
+	w.run.copier.log.DebugContext(ctx, "the destination misses content that it said it had; sending it",
+		"destination", w.run.job.Destination.Name(), "manifest", n.manifest.Digest)
+	blobs, manifests := below(n)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(workers)
+	for _, blob := range blobs {
+		if blob.outcome == registry.Present || blob.outcome == registry.Mounted {
+			group.Go(func() error { return w.run.sendBlob(groupCtx, blob) })
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for _, manifest := range manifests {
+		if err := w.run.push(ctx, manifest.descriptor.Digest.String(), manifest.manifest); err != nil {
+			return registry.OnSide(err, registry.Destination)
+		}
+	}
+	return nil
+}
+
+// below are the blobs and manifests below a node, each once and each manifest
+// after all that it names.
+func below(n *node) (blobs, manifests []*node) {
+	seen := map[*node]bool{}
+	var visit func(n *node)
+	visit = func(n *node) {
+		for _, child := range n.children {
+			switch {
+			case seen[child]:
+				continue
+			case child.blob:
+				blobs = append(blobs, child)
+			default:
+				visit(child)
+				manifests = append(manifests, child)
+			}
+			seen[child] = true
+		}
+	}
+	visit(n)
+	return blobs, manifests
+}

@@ -1,0 +1,180 @@
+package copier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// survey asks both sides at once what the reference and the tags name, and
+// returns what each tag holds. The reference is resolved here and never again.
+func (r *run) survey(ctx context.Context) (map[string]digest.Digest, error) {
+	if r.digest = r.job.Digest; r.digest != "" {
+		if err := registry.ValidateDigest(r.digest); err != nil {
+			return nil, registry.OnSide(err, registry.Source)
+		}
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	if r.digest == "" {
+		group.Go(func() error {
+			d, err := r.job.Source.Resolve(groupCtx, r.job.Reference)
+			r.digest = d.Digest
+			return registry.OnSide(err, registry.Source)
+		})
+	}
+	found := make([]registry.Descriptor, len(r.job.Tags))
+	for i, tag := range r.job.Tags {
+		group.Go(func() (err error) {
+			found[i], err = r.resolve(groupCtx, tag)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	r.tally.root(r.digest, "")
+	held := map[string]digest.Digest{}
+	for i, tag := range r.job.Tags {
+		d, err := r.translate(ctx, tag, found[i].Digest)
+		if err != nil {
+			return nil, err
+		}
+		if held[tag] = d; d == r.digest {
+			r.tally.root(d, found[i].MediaType)
+			r.tally.tagged(tag)
+		}
+	}
+	return held, nil
+}
+
+// look is the digest that a tag of the destination holds; "" where there is no
+// such tag, or where that may not be known.
+func (r *run) look(ctx context.Context, tag string) (digest.Digest, error) {
+	d, err := r.resolve(ctx, tag)
+	if err != nil {
+		return "", err
+	}
+	return r.translate(ctx, tag, d.Digest)
+}
+
+// resolve is what a tag of the destination names, and nothing where it is not
+// there. That it may not be known is a failure only where what is there must
+// not be replaced; otherwise it shows when the tag is written.
+func (r *run) resolve(ctx context.Context, tag string) (registry.Descriptor, error) {
+	d, err := r.job.Destination.Resolve(ctx, tag)
+	if errors.Is(err, registry.ErrNotFound) || errors.Is(err, registry.ErrDenied) && r.job.MayReplace == nil {
+		return registry.Descriptor{}, nil
+	}
+	return d, registry.OnSide(err, registry.Destination)
+}
+
+// translate gives the digest that a tag holds in the algorithm of the wanted
+// one: under a tag, a registry may know a manifest by an algorithm of its own
+// choice.
+func (r *run) translate(ctx context.Context, tag string, held digest.Digest) (digest.Digest, error) {
+	if held == "" || held.Algorithm() == r.digest.Algorithm() {
+		return held, nil
+	}
+	m, err := r.job.Destination.GetManifest(ctx, tag)
+	if err != nil {
+		return "", registry.OnSide(err, registry.Destination)
+	}
+	return r.digest.Algorithm().FromBytes(m.Content), nil
+}
+
+func (r *run) mayReplace(tag string, held digest.Digest) error {
+	if r.job.MayReplace == nil || held == "" || held == r.digest {
+		return nil
+	}
+	return r.job.MayReplace(tag, held)
+}
+
+// finish writes the root under each tag, or under its digest where there is
+// none. It is the last that a copy does, so that a copy that fails moves no
+// tag. heal is for put.
+func (r *run) finish(ctx context.Context, root registry.Manifest, tags []string, heal func(context.Context) error) error {
+	r.tally.root(r.digest, root.MediaType)
+	// Under a tag a registry stores a manifest by an algorithm of its own
+	// choice; under its digest it has to take this one.
+	if len(r.job.Tags) == 0 || r.digest.Algorithm() != digest.Canonical {
+		if _, err := r.put(ctx, r.digest.String(), root, heal); err != nil {
+			return err
+		}
+	}
+	for _, tag := range tags {
+		if err := r.tag(ctx, tag, root, heal); err != nil {
+			return err
+		}
+		r.tally.tagged(tag)
+	}
+	return nil
+}
+
+// tag writes one tag and makes sure that it holds what was written. One that
+// not everything may be replaced under is looked at once more before: somebody
+// may have written it since.
+func (r *run) tag(ctx context.Context, tag string, root registry.Manifest, heal func(context.Context) error) error {
+	if r.job.MayReplace != nil {
+		held, err := r.look(ctx, tag)
+		if err != nil || held == r.digest {
+			return err
+		}
+		if err := r.mayReplace(tag, held); err != nil {
+			return err
+		}
+	}
+	written, err := r.put(ctx, tag, root, heal)
+	if err != nil || !written {
+		return err
+	}
+	return r.confirm(ctx, tag)
+}
+
+const (
+	// looks is how often a tag that was written is looked at until it shows
+	// what was written: some registries are a moment behind themselves.
+	looks     = 4
+	firstLook = 100 * time.Millisecond
+)
+
+// confirm asks what a tag holds that was just written.
+func (r *run) confirm(ctx context.Context, tag string) error {
+	fail := func(e registry.Error) error {
+		e.Side, e.Op, e.Repository, e.Reference = registry.Destination, "confirm the tag", r.job.Destination.Name(), tag
+		return &e
+	}
+	wait := firstLook
+	for look := 1; ; look++ {
+		d, err := r.job.Destination.Resolve(ctx, tag)
+		if errors.Is(err, registry.ErrDenied) {
+			return nil // may write and not read: there is nothing to confirm with
+		}
+		if err != nil && !errors.Is(err, registry.ErrNotFound) {
+			return registry.OnSide(err, registry.Destination)
+		}
+		found := "nothing"
+		if err == nil {
+			held, err := r.translate(ctx, tag, d.Digest)
+			if err != nil || held == r.digest {
+				return err
+			}
+			found = held.String()
+		}
+		if look == looks {
+			return fail(registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("the registry took %s and the tag holds %s", r.digest, found),
+				Hint: "Somebody else wrote the tag at the same time, or the registry does not keep what it takes. See who else pushes to it."})
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return fail(registry.Error{Kind: registry.ErrUnavailable, Err: context.Cause(ctx)})
+		}
+		wait *= 2
+	}
+}

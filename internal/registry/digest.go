@@ -1,0 +1,54 @@
+package registry
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	// The digest algorithms that a reference may name must be linked in to be
+	// available; go-digest registers nothing by itself.
+	_ "crypto/sha256"
+	_ "crypto/sha512"
+)
+
+// ValidateDigest says whether d is well formed and of an algorithm that this
+// program can compute (sha256, sha384, sha512). The error matches
+// ErrInvalidReference.
+func ValidateDigest(d digest.Digest) error {
+	if why := digestFault(d); why != "" {
+		return &Error{Op: "read the digest", Reference: Clean(d.String()), Kind: ErrInvalidReference, Message: why}
+	}
+	return nil
+}
+
+// digestFault says what is wrong with a digest, "" where nothing is.
+func digestFault(d digest.Digest) string {
+	if d.Validate() == nil {
+		return ""
+	}
+	name, hex, found := strings.Cut(string(d), ":")
+	algorithm := digest.Algorithm(name)
+	switch {
+	case d == "":
+		return "it is empty"
+	case !found:
+		return fmt.Sprintf("%q names no algorithm, and a digest is algorithm:hex", Clean(name))
+	case !algorithm.Available():
+		return fmt.Sprintf("the digest algorithm %q is not supported; sha256, sha384 and sha512 are", Clean(name))
+	case len(hex) != 2*algorithm.Size():
+		return fmt.Sprintf("%s has %d hexadecimal digits, and here there are %d characters", name, 2*algorithm.Size(), len(hex))
+	case digest.Digest(name+":"+lowerASCII(hex)).Validate() == nil:
+		return "its hexadecimal digits are not in lower case"
+	}
+	return fmt.Sprintf("%q has characters that are no hexadecimal digits", Clean(hex))
+}
+
+// SameDigest says whether two digests contradict each other: digests of
+// different algorithms do not, because a registry may know content under an
+// algorithm of its own choice.
+func SameDigest(a, b digest.Digest) bool {
+	algorithmA, _, _ := strings.Cut(a.String(), ":")
+	algorithmB, _, _ := strings.Cut(b.String(), ":")
+	return algorithmA != algorithmB || a == b
+}

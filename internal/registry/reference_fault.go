@@ -1,0 +1,160 @@
+package registry
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+)
+
+// The grammar says that a reference is wrong and not why. This file finds the
+// words: it is asked only about what was refused.
+
+func invalidReference(s, why string) error {
+	return &Error{Op: "read the reference", Reference: Clean(withoutUserinfo(s)), Kind: ErrInvalidReference, Message: why}
+}
+
+// referenceFault says what is wrong with a reference that the grammar refused,
+// looking at its parts in the order in which they are written.
+func referenceFault(s string) string {
+	if s == "" {
+		return "it is empty"
+	}
+	if scheme, _, found := strings.Cut(s, "://"); found {
+		return fmt.Sprintf("it begins with the scheme %q, and a reference has none", Clean(scheme)+"://")
+	}
+	if _, end := userinfo(s); end > 0 {
+		return "it has a user name before an @, and credentials do not belong in a reference"
+	}
+	for _, r := range s {
+		if r <= ' ' || r > '~' || strings.ContainsRune(`?#%\`, r) {
+			return fmt.Sprintf("it has the character %+q, which no reference has", r)
+		}
+	}
+	name, hash, hasDigest := strings.Cut(s, "@")
+	host, path := "", name
+	if first, rest, found := strings.Cut(name, "/"); found && isHost(first) {
+		host, path = first, rest
+	}
+	path, tag, hasTag := strings.Cut(path, ":")
+	switch {
+	case host != "" && !wholeHost.MatchString(host):
+		return fmt.Sprintf("%q is not a host", Clean(host))
+	case pathFault(path) != "":
+		return pathFault(path)
+	case reference.IdentifierRegexp.FindString(s) == s:
+		return "64 hexadecimal digits are the ID of an image on one machine, and name no repository"
+	case hasTag && !wholeTag.MatchString(tag):
+		return tagFault(tag)
+	case hasDigest:
+		return "its digest is refused: " + digestFault(digest.Digest(hash))
+	}
+	return "it is not of the form host/repository:tag or host/repository@digest"
+}
+
+var (
+	wholeHost = regexp.MustCompile(`^` + reference.DomainRegexp.String() + `$`)
+	wholeName = regexp.MustCompile(`^` + reference.NameRegexp.String() + `$`)
+	wholeTag  = regexp.MustCompile(`^` + reference.TagRegexp.String() + `$`)
+)
+
+// hostFault says why a host of the grammar cannot be one, "" where it can.
+func hostFault(host string) string {
+	name, port := host, ""
+	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
+		name, port = host[:colon], host[colon+1:]
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Sprintf("the port %q of its host is not one of 1 to 65535", Clean(port))
+		}
+	}
+	if inner, bracketed := strings.CutPrefix(name, "["); bracketed {
+		if _, err := netip.ParseAddr(strings.TrimSuffix(inner, "]")); err != nil {
+			return fmt.Sprintf("%q is not an IPv6 address", Clean(name))
+		}
+	}
+	if name != lowerASCII(name) {
+		// The grammar takes it for a host because a repository has no capitals,
+		// and a registry named so is nowhere.
+		return fmt.Sprintf("%q is no host, because it has neither a dot nor a port, and repositories are in lower case", Clean(name))
+	}
+	return ""
+}
+
+// pathFault says what is wrong with the path of a repository, "" where nothing
+// is.
+func pathFault(path string) string {
+	const form = "lower-case letters and digits, with single dots, one or two underscores or any number of dashes in between"
+	if path == "" {
+		return "it has no repository"
+	}
+	if path != lowerASCII(path) {
+		return fmt.Sprintf("the repository %q is not in lower case", Clean(path))
+	}
+	for component := range strings.SplitSeq(path, "/") {
+		if component == "" {
+			return fmt.Sprintf("the path of the repository %q has an empty part, so that there is a slash too many", Clean(path))
+		}
+		if !wholeName.MatchString(component) {
+			return fmt.Sprintf("%q cannot be a part of a repository, which has %s", Clean(component), form)
+		}
+	}
+	if len(path) > reference.RepositoryNameTotalLengthMax {
+		return fmt.Sprintf("its repository is longer than %d characters", reference.RepositoryNameTotalLengthMax)
+	}
+	return ""
+}
+
+func tagFault(tag string) string {
+	switch {
+	case tag == "":
+		return "it has a colon and no tag after it"
+	case len(tag) > 128:
+		return fmt.Sprintf("its tag has %d characters, and at most 128 are allowed", len(tag))
+	}
+	return fmt.Sprintf("%q cannot be a tag, which has letters, digits, underscores, dots and dashes, and begins with neither a dot nor a dash", Clean(tag))
+}
+
+// userinfo is where the user name and password of a URL stand in what should be
+// a reference: before the last @ that a digest does not follow. 0, 0 where there
+// are none.
+func userinfo(s string) (start, end int) {
+	if i := strings.Index(s, "://"); i >= 0 {
+		start = i + len("://")
+	}
+	end = strings.LastIndexByte(s, '/')
+	if end < start {
+		// Without a path, "app@1.4" is a tag that was written wrongly, and only
+		// "name:password@host" is more.
+		if colon := strings.IndexByte(s, ':'); colon < 0 || colon > strings.IndexByte(s, '@') {
+			return 0, 0
+		}
+		end = len(s)
+	}
+	for {
+		at := strings.LastIndexByte(s[start:end], '@')
+		if at <= 0 {
+			return 0, 0
+		}
+		end = start + at
+		if !digestLike.MatchString(s[end+1:]) {
+			return start, end
+		}
+	}
+}
+
+// digestLike is a text that was meant to be a digest, however wrong.
+var digestLike = regexp.MustCompile(`^(?i:sha|md|blake)[0-9][0-9A-Za-z]*(?::|$)`)
+
+// withoutUserinfo replaces a user name and password by asterisks: people paste
+// URLs, and errors end in logs.
+func withoutUserinfo(s string) string {
+	start, end := userinfo(s)
+	if end == 0 {
+		return s
+	}
+	return s[:start] + "***" + s[end:]
+}

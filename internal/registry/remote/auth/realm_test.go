@@ -1,0 +1,184 @@
+package auth_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
+)
+
+// bearerAt is a challenge with a realm.
+func bearerAt(realm string) http.Header { return challenge(`Bearer realm="` + realm + `"`) }
+
+func TestCredentialsGoToRealmsThatBelongToTheRegistry(t *testing.T) {
+	for _, test := range []struct{ host, origin, realm string }{
+		{"ghcr.io", "https://ghcr.io", "https://ghcr.io/token"},
+		{"ghcr.io", "https://ghcr.io", "https://GHCR.IO:443/token"},
+		{"ghcr.io", "https://ghcr.io", "https://ghcr.io:8443/token"},
+		{"docker.io", "https://registry-1.docker.io", "https://auth.docker.io/token"},
+		{"docker.io", "https://hub.mirror.example", "https://auth.docker.io/token"},
+		{"rg.fr-par.scw.cloud", "https://rg.fr-par.scw.cloud", "https://api.scaleway.com/registry-internal/v1/regions/fr-par/tokens"},
+		{"registry.gitlab.com", "https://registry.gitlab.com", "https://gitlab.com/jwt/auth"},
+		{"registry.example.co.uk", "https://registry.example.co.uk", "https://Auth.Example.co.uk/token"},
+		{"acme.github.io", "https://acme.github.io", "https://auth.acme.github.io/"},
+		{"localhost:5000", "http://localhost:5000", "http://localhost:5000/token"},
+		{"localhost:5000", "http://localhost:5000", "https://localhost:5001/token"},
+		{"[::1]:5000", "http://[::1]:5000", "http://[::1]:5000/token"},
+		{"10.0.0.1", "https://10.0.0.1", "https://10.0.0.1/token"},
+	} {
+		t.Run(test.host+" "+test.realm, func(t *testing.T) {
+			i := &issuer{}
+			a := challenged(t, optionsFor(i, test.host, test.origin), bearerAt(test.realm), ci, pull)
+			if got := authorize(t, a, ci, pull); got != "Bearer token-1" {
+				t.Errorf("the header is %q", got)
+			}
+			user, pass, _ := i.last(t).BasicAuth()
+			if user != "ci" || pass != password {
+				t.Errorf("the realm was asked as %q with %q", user, pass)
+			}
+		})
+	}
+}
+
+func TestCredentialsGoNowhereElse(t *testing.T) {
+	for _, test := range []struct{ host, origin, realm, named string }{
+		{"ghcr.io", "https://ghcr.io", "https://attacker.example/token", "attacker.example"},
+		{"ghcr.io", "https://ghcr.io", "https://evilghcr.io/token", "evilghcr.io"},
+		{"ghcr.io", "https://ghcr.io", "https://ghcr.io.evil.com/token", "ghcr.io.evil.com"},
+		{"ghcr.io", "https://ghcr.io", "https://ghcr.io./token", "ghcr.io."},
+		{"ghcr.io", "https://ghcr.io", "https://auth.docker.io/token", "auth.docker.io"},
+		{"registry.example.co.uk", "https://registry.example.co.uk", "https://evil.co.uk/token", "evil.co.uk"},
+		{"acme.github.io", "https://acme.github.io", "https://evil.github.io/token", "evil.github.io"},
+		{"acme.github.io", "https://acme.github.io", "https://github.io/token", "github.io"},
+		{"github.io", "https://github.io", "https://acme.github.io/token", "acme.github.io"},
+		{"10.0.0.1", "https://10.0.0.1", "https://10.0.0.2/token", "10.0.0.2"},
+		{"10.0.0.1", "https://10.0.0.1", "https://2.0.0.1/token", "2.0.0.1"},
+		{"a.127.1", "https://a.127.1", "https://b.127.1/token", "b.127.1"},
+		{"10.0.0.1", "https://10.0.0.1", "https://167772161/token", "167772161"},
+		{"[2001:db8::1]", "https://[2001:db8::1]", "https://[2001:db8::2]/token", "[2001:db8::2]"},
+		{"localhost", "https://localhost", "https://auth/token", "auth"},
+		{"localhost:5000", "http://localhost:5000", "http://localhost:5001/token", "localhost:5001"},
+		{"rg.evil.scw.cloud", "https://rg.evil.scw.cloud", "https://api.scaleway.com/tokens", "api.scaleway.com"},
+	} {
+		t.Run(test.host+" "+test.realm, func(t *testing.T) {
+			for _, c := range []auth.Credential{ci, identity} {
+				i := &issuer{}
+				a := auth.NewAuthorizer(optionsFor(i, test.host, test.origin))
+				err := a.Challenged(bearerAt(test.realm), "", c, pull)
+				refused(t, err, registry.ErrForbiddenHop, test.named+",", "token_hosts", `registries["`+test.host+`"]`, test.host+"/acme/app", "~/.docker/config.json")
+				if got := authorize(t, a, c, pull); got != "" || len(i.requests()) > 0 {
+					t.Errorf("it went on with %q after %d token requests", got, len(i.requests()))
+				}
+			}
+		})
+	}
+}
+
+func TestTokenHostsAllowFurtherRealms(t *testing.T) {
+	for _, test := range []struct {
+		origin, realm, tokenHost string
+		allowed                  bool
+	}{
+		{"https://ghcr.io", "https://auth.example/token", "auth.example", true},
+		{"https://ghcr.io", "https://auth.example/token", "AUTH.example", true},
+		{"https://ghcr.io", "https://auth.example/token", "auth.example:443", true},
+		{"https://ghcr.io", "https://auth.example:8443/token", "auth.example:8443", true},
+		{"https://ghcr.io", "https://auth.example:8443/token", "auth.example", false},
+		{"https://ghcr.io", "https://auth.example/token", "auth.example:8443", false},
+		{"https://ghcr.io", "https://sub.auth.example/token", "auth.example", false},
+		{"https://ghcr.io", "https://auth.example/token", "", false},
+		{"http://127.0.0.1:5000", "http://127.0.0.1:5001/token", "127.0.0.1:5001", true},
+		{"http://127.0.0.1:5000", "http://127.0.0.1:5001/token", "127.0.0.1", false},
+	} {
+		c := ci
+		c.TokenHosts = []string{"other.example", test.tokenHost}
+		i := &issuer{}
+		a := auth.NewAuthorizer(optionsFor(i, "ghcr.io", test.origin))
+		err := a.Challenged(bearerAt(test.realm), "", c, pull)
+		switch {
+		case !test.allowed:
+			refused(t, err, registry.ErrForbiddenHop)
+		case err != nil:
+			t.Errorf("%+v: %v", test, err)
+		default:
+			authorize(t, a, c, pull)
+		}
+		if sent := len(i.requests()) > 0; sent != test.allowed {
+			t.Errorf("%+v: the realm was asked: %v", test, sent)
+		}
+	}
+}
+
+func TestRealmsThatNobodyAsks(t *testing.T) {
+	for _, test := range []struct {
+		origin, header string
+		kind           error
+		words          []string
+	}{
+		{"https://ghcr.io", `Bearer`, registry.ErrProtocol, []string{"no realm"}},
+		{"https://ghcr.io", `Bearer service="x"`, registry.ErrProtocol, []string{"no realm"}},
+		{"https://ghcr.io", `Bearer realm=""`, registry.ErrProtocol, []string{"no realm"}},
+		{"https://ghcr.io", `Bearer realm="/token"`, registry.ErrProtocol, []string{"not an absolute URL"}},
+		{"https://ghcr.io", `Bearer realm="Registry Realm"`, registry.ErrProtocol, []string{"not an absolute URL"}},
+		{"https://ghcr.io", `Bearer realm="https://"`, registry.ErrProtocol, []string{"no host"}},
+		{"https://ghcr.io", `Bearer realm="https:token"`, registry.ErrProtocol, []string{"no host"}},
+		{"https://ghcr.io", `Bearer realm="https://ghcr.io:x/"`, registry.ErrProtocol, []string{"not a URL"}},
+		{"https://ghcr.io", `Bearer realm="https://gh cr.io/"`, registry.ErrProtocol, []string{"not a URL"}},
+		{"https://ghcr.io", `Bearer realm="file:///etc/passwd"`, registry.ErrForbiddenHop, []string{"file:///etc/passwd", "only https and http"}},
+		{"https://ghcr.io", `Bearer realm="ftp://ghcr.io/"`, registry.ErrForbiddenHop, []string{"only https and http"}},
+		{"https://ghcr.io", `Bearer realm="https://u:` + password + `@ghcr.io/token"`, registry.ErrForbiddenHop, []string{"user name"}},
+		{"https://ghcr.io", `Bearer realm="http://ghcr.io/token"`, registry.ErrForbiddenHop, []string{"from https to http"}},
+		{"http://localhost:5000", `Bearer realm="http://auth.example/token"`, registry.ErrForbiddenHop, []string{"over https alone"}},
+		{"https://ghcr.io", `Bearer realm="open`, registry.ErrProtocol, []string{"malformed"}},
+	} {
+		for _, c := range []auth.Credential{ci, nobody} {
+			i := &issuer{}
+			a := auth.NewAuthorizer(optionsFor(i, "ghcr.io", test.origin))
+			refused(t, a.Challenged(challenge(test.header), "", c, pull), test.kind, test.words...)
+			if got := authorize(t, a, c, pull); got != "" || len(i.requests()) > 0 {
+				t.Errorf("%s was answered with %q", test.header, got)
+			}
+		}
+	}
+}
+
+func TestAnUnrelatedRealmIsAskedWithoutCredentials(t *testing.T) {
+	i := &issuer{}
+	a := challenged(t, options(i), bearerAt("https://auth.example/token"), nobody, pull)
+	if got := authorize(t, a, nobody, pull); got != "Bearer token-1" {
+		t.Errorf("the header is %q", got)
+	}
+	if header := i.last(t).Header.Get("Authorization"); header != "" {
+		t.Errorf("the realm got the header %q", header)
+	}
+	// Whoever has credentials does not follow.
+	if got := authorize(t, a, ci, pull); got != "" || len(i.requests()) != 1 {
+		t.Errorf("the credentials were used: %q", got)
+	}
+}
+
+func TestARealmsOwnQueryIsKeptAndItsFragmentIsNot(t *testing.T) {
+	i := &issuer{}
+	a := challenged(t, options(i), bearerAt("https://ghcr.io/token?host=acme&x=%2F#top"), ci, pull)
+	authorize(t, a, ci, pull)
+	u := i.last(t).URL
+	if u.Fragment != "" || u.Query().Get("host") != "acme" || u.Query().Get("x") != "/" || u.Query().Get("scope") == "" {
+		t.Errorf("asked was %s", u)
+	}
+}
+
+func TestARegistrysWordsAreCleanInErrors(t *testing.T) {
+	a := auth.NewAuthorizer(options(&issuer{}))
+	for _, header := range []string{
+		"Bearer realm=\"https://evil.example/\u202e?token=secret#x\"",
+		"Bearer realm=\"gopher://evil.example/\u202e\"",
+		"X\u202e", "Digest, Negotiate",
+	} {
+		err := a.Challenged(challenge(header), "", ci, pull)
+		if err == nil || strings.ContainsAny(err.Error(), "\u202e\n") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q gives %q", header, err)
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package auth_test
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
+)
+
+// home is a directory of files, by their paths in it, and an environment in
+// which it is the home directory.
+type home struct {
+	dir string
+	env map[string]string
+}
+
+func newHome(t *testing.T, files map[string]string) *home {
+	t.Helper()
+	h := &home{dir: t.TempDir(), env: map[string]string{}}
+	h.env["HOME"], h.env["USERPROFILE"] = h.dir, h.dir
+	for path, content := range files {
+		full := h.path(path)
+		if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+func (h *home) path(path string) string { return filepath.Join(h.dir, filepath.FromSlash(path)) }
+
+func (h *home) options() auth.Options {
+	return auth.Options{Getenv: func(name string) string { return h.env[name] }}
+}
+
+// newStore is NewStore, which must succeed.
+func newStore(t *testing.T, o auth.Options) *auth.Store {
+	t.Helper()
+	s, err := auth.NewStore(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// find is Credential, which must succeed, for a whole repository name.
+func find(t *testing.T, s *auth.Store, name string) auth.Credential {
+	t.Helper()
+	host, repository, _ := strings.Cut(name, "/")
+	c, err := s.Credential(t.Context(), host, repository)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return c
+}
+
+// users checks which user name each repository gets, "" for anonymous.
+func users(t *testing.T, s *auth.Store, want map[string]string) {
+	t.Helper()
+	for name, user := range want {
+		if got := find(t, s, name).Username; got != user {
+			t.Errorf("%s gets the user name %q, not %q", name, got, user)
+		}
+	}
+}
+
+func explicit(keys ...string) map[string]auth.Credential {
+	registries := map[string]auth.Credential{}
+	for _, key := range keys {
+		registries[key] = auth.Credential{Username: key, Password: password}
+	}
+	return registries
+}
+
+func TestTheLongestPrefixOfRegistriesWins(t *testing.T) {
+	s := newStore(t, auth.Options{Registries: explicit("example.com", "example.com/team-a", "example.com/team-a/secret", "other.com/x"), DockerConfigPath: new(string)})
+	users(t, s, map[string]string{
+		"example.com/app":                  "example.com",
+		"example.com/team-a":               "example.com/team-a",
+		"example.com/team-a/app":           "example.com/team-a",
+		"example.com/team-ab/app":          "example.com",
+		"example.com/team-a/secret":        "example.com/team-a/secret",
+		"example.com/team-a/secret/deep/x": "example.com/team-a/secret",
+		"example.com/team-a/secrets":       "example.com/team-a",
+		"example.com/x/team-a/app":         "example.com",
+		"other.com/x/y":                    "other.com/x",
+		"other.com/y":                      "",
+	})
+}
+
+func TestAHostGetsOnlyItsOwnCredentials(t *testing.T) {
+	s := newStore(t, auth.Options{Registries: explicit("GHCR.io", "index.docker.io", "localhost:5000", "[::1]:5000"), DockerConfigPath: new(string)})
+	users(t, s, map[string]string{
+		"ghcr.io/x":              "GHCR.io",
+		"GHCR.IO/x":              "GHCR.io",
+		"ghcr.io:443/x":          "",
+		"evilghcr.io/x":          "",
+		"ghcr.io.evil.com/x":     "",
+		"www.ghcr.io/x":          "",
+		"docker.io/library/x":    "index.docker.io",
+		"index.docker.io/x":      "index.docker.io",
+		"registry-1.docker.io/x": "index.docker.io",
+		"docker.io:443/x":        "",
+		"auth.docker.io/x":       "",
+		"localhost:5000/x":       "localhost:5000",
+		"localhost:5001/x":       "",
+		"localhost/x":            "",
+		"[::1]:5000/x":           "[::1]:5000",
+	})
+}
+
+func TestWhatIsNoHostIsRefused(t *testing.T) {
+	s := newStore(t, auth.Options{Registries: explicit("ghcr.io"), DockerConfigPath: new(string)})
+	for _, host := range []string{"", "ghcr.io.", "ghcr.io\n", "ghcr.io\nevil.com", "gh cr.io", "-ghcr.io", "https:", "user@ghcr.io", "ghcr.io:x", "ghcr.io:", "ghcr.io;rm", "$(id)", "ghcr.io\x00", "[::1"} {
+		_, err := s.Credential(t.Context(), host, "x")
+		refused(t, err, registry.ErrCredentials, "not a host")
+	}
+}
+
+func TestKeysOfRegistriesThatCannotBeUsed(t *testing.T) {
+	for _, key := range []string{"", "https://ghcr.io", "ghcr.io/", "ghcr.io//x", "ghcr.io/X", "ghcr.io/x/", "gh cr.io", "ghcr.io.", "/x", "user@ghcr.io", "ghcr.io/x?y"} {
+		_, err := auth.NewStore(auth.Options{Registries: explicit(key), DockerConfigPath: new(string)})
+		refused(t, err, registry.ErrCredentials, key, "registry.example.com/team-a")
+	}
+	_, err := auth.NewStore(auth.Options{Registries: explicit("docker.io/x", "registry-1.docker.io/x")})
+	refused(t, err, registry.ErrCredentials, "docker.io/x", "same place")
+}
+
+// TestTheOrderOfPlaces takes one place after the other away and looks who is
+// next.
+func TestTheOrderOfPlaces(t *testing.T) {
+	h := newHome(t, map[string]string{
+		".docker/config.json":      config(map[string]string{"ghcr.io": "docker home"}),
+		"elsewhere/config.json":    config(map[string]string{"ghcr.io": "DOCKER_CONFIG"}),
+		"named.json":               config(map[string]string{"ghcr.io": "path"}),
+		"auth.json":                config(map[string]string{"ghcr.io": "REGISTRY_AUTH_FILE"}),
+		"run/containers/auth.json": config(map[string]string{"ghcr.io": "podman"}),
+	})
+	o := h.options()
+	o.Registries = explicit("ghcr.io")
+	o.DockerConfigJSON = auth.Secret(config(map[string]string{"ghcr.io": "inline"}))
+	path := "~/named.json"
+	o.DockerConfigPath = &path
+	h.env["DOCKER_CONFIG"] = h.path("elsewhere")
+	h.env["REGISTRY_AUTH_FILE"] = h.path("auth.json")
+	h.env["XDG_RUNTIME_DIR"] = h.path("run")
+
+	for _, step := range []struct {
+		user, origin string
+		remove       func()
+	}{
+		{"ghcr.io", `registries["ghcr.io"] in the provider configuration`, func() { o.Registries = nil }},
+		{"inline", "docker_config_json", func() { o.DockerConfigJSON = "" }},
+		{"path", "~/named.json", func() { o.DockerConfigPath = nil }},
+		{"DOCKER_CONFIG", "~/elsewhere/config.json", func() { delete(h.env, "DOCKER_CONFIG") }},
+		{"docker home", "~/.docker/config.json", func() { delete(h.env, "HOME"); delete(h.env, "USERPROFILE") }},
+		{"REGISTRY_AUTH_FILE", h.path("auth.json"), func() { delete(h.env, "REGISTRY_AUTH_FILE") }},
+		{"podman", h.path("run/containers/auth.json"), func() { delete(h.env, "XDG_RUNTIME_DIR") }},
+		{"", "no credentials were found, and there is no place to look for them", func() {}},
+	} {
+		c := find(t, newStore(t, o), "ghcr.io/acme/app")
+		if c.Username != step.user || c.Origin != step.origin {
+			t.Errorf("it is %q from %s, not %q from %s", c.Username, c.Origin, step.user, step.origin)
+		}
+		if step.user != "" && c.Password != password {
+			t.Errorf("the password of %s is another", step.user)
+		}
+		step.remove()
+	}
+}
+
+// TestAPlaceThatHasNoneLetsTheNextAnswer also shows that docker's file is
+// looked into before podman's, and that an anonymous result says where none was
+// found.
+func TestAPlaceThatHasNoneLetsTheNextAnswer(t *testing.T) {
+	h := newHome(t, map[string]string{
+		".docker/config.json":      `{"auths": {"quay.io": {}, "ghcr.io": {"auth": "` + base64Of("docker:"+password) + `"}}}`,
+		"run/containers/auth.json": config(map[string]string{"quay.io": "podman", "ghcr.io": "podman"}),
+	})
+	h.env["XDG_RUNTIME_DIR"] = h.path("run")
+	o := h.options()
+	o.Registries = explicit("other.com")
+	o.DockerConfigJSON = `{}`
+	s := newStore(t, o)
+	users(t, s, map[string]string{"quay.io/x": "podman", "ghcr.io/x": "docker"})
+	c := find(t, s, "gcr.io/x")
+	want := "no credentials were found in registries, docker_config_json, ~/.docker/config.json, ~/run/containers/auth.json"
+	if !c.Anonymous() || c.Origin != want {
+		t.Errorf("it is %+v", c)
+	}
+}
+
+func TestNoAmbientCredentialsWhereThePathIsEmpty(t *testing.T) {
+	h := newHome(t, map[string]string{".docker/config.json": config(map[string]string{"ghcr.io": "docker", "quay.io": "docker"})})
+	o := h.options()
+	o.DockerConfigPath = new(string)
+	o.DockerConfigJSON = auth.Secret(config(map[string]string{"quay.io": "inline"}))
+	users(t, newStore(t, o), map[string]string{"ghcr.io/x": "", "quay.io/x": "inline"})
+}
+
+func TestTokenHostsWithoutCredentialsGoWithThoseFoundElsewhere(t *testing.T) {
+	o := auth.Options{
+		Registries:       map[string]auth.Credential{"ghcr.io": {TokenHosts: []string{"auth.example.com"}}, "ghcr.io/acme": {Username: "acme", TokenHosts: []string{"acme.example.com"}}},
+		DockerConfigPath: new(string),
+		DockerConfigJSON: auth.Secret(config(map[string]string{"ghcr.io": "inline"})),
+	}
+	s := newStore(t, o)
+	for name, want := range map[string]auth.Credential{
+		"ghcr.io/x":      {Username: "inline", Password: password, TokenHosts: []string{"auth.example.com"}, Origin: "docker_config_json"},
+		"ghcr.io/acme/x": {Username: "acme", TokenHosts: []string{"acme.example.com"}, Origin: `registries["ghcr.io/acme"] in the provider configuration`},
+	} {
+		if got := find(t, s, name); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s gets %+v, not %+v", name, got, want)
+		}
+	}
+}

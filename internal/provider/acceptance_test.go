@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/hashicorp/terraform-plugin-framework/providerserver"
@@ -105,7 +106,7 @@ func serve(t *testing.T, override []func(*remote.Options)) string {
 	go func() {
 		failed <- tf6server.Serve("registry.terraform.io/terraform-provider-registry/registry",
 			func() tfprotov6.ProviderServer { return server() },
-			tf6server.WithDebug(ctx, addresses, closed), tf6server.WithoutLogStderrOverride(), tf6server.WithLoggingSink(t))
+			tf6server.WithDebug(ctx, addresses, closed), tf6server.WithGoPluginLogger(hclog.NewNullLogger()))
 	}()
 	t.Cleanup(func() {
 		stop()

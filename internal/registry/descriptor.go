@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"fmt"
 	"mime"
 	"slices"
 	"strings"
@@ -89,34 +88,34 @@ const maxBlobSize = 1 << 44
 // ErrMismatch for data that is not what the digest says (OCI image
 // specification, "Descriptor: Properties").
 func ValidateDescriptor(d Descriptor) error {
-	if kind, why := descriptorFault(d); kind != nil {
-		return &Error{Op: "read a descriptor", Reference: Clean(d.Digest.String()), Kind: kind, Message: why}
+	if fault := descriptorFault(d); fault != nil {
+		fault.Op, fault.Reference = "read the descriptor of", Clean(d.Digest.String())
+		return fault
 	}
 	return nil
 }
 
-// descriptorFault says of what kind a fault of a descriptor is, and what is
-// wrong; nil where nothing is.
-func descriptorFault(d Descriptor) (kind error, why string) {
+// descriptorFault says what is wrong with a descriptor, nil where nothing is.
+func descriptorFault(d Descriptor) *Error {
 	if why := digestFault(d.Digest); why != "" {
-		return ErrInvalidManifest, "its digest is refused: " + why
+		return newFault(ErrInvalidManifest, "its digest is refused: %s", why)
 	}
 	switch {
 	case d.Size < 0:
-		return ErrInvalidManifest, fmt.Sprintf("its size is negative (%d)", d.Size)
+		return newFault(ErrInvalidManifest, "its size is negative (%d)", d.Size)
 	case d.Size > maxBlobSize:
-		return ErrLimit, fmt.Sprintf("its size of %d bytes is larger than the %d that are believed", d.Size, int64(maxBlobSize))
+		return newFault(ErrLimit, "its size of %d bytes is larger than the %d that are believed", d.Size, int64(maxBlobSize))
 	case (d.Size == 0) != emptyDigests[d.Digest]:
-		return ErrInvalidManifest, fmt.Sprintf("a size of %d does not go with its digest %s", d.Size, d.Digest)
+		return newFault(ErrInvalidManifest, "a size of %d does not go with its digest %s", d.Size, d.Digest)
 	case d.Data == nil:
-		return nil, ""
+		return nil
 	case int64(len(d.Data)) != d.Size:
-		return ErrMismatch, fmt.Sprintf("its inline data has %d bytes, and it says %d", len(d.Data), d.Size)
+		return newFault(ErrMismatch, "its inline data has %d bytes, and it says %d", len(d.Data), d.Size)
 	}
 	if found := d.Digest.Algorithm().FromBytes(d.Data); found != d.Digest {
-		return ErrMismatch, fmt.Sprintf("its inline data has the digest %s, and it says %s", found, d.Digest)
+		return newFault(ErrMismatch, "its inline data has the digest %s, and it says %s", found, d.Digest)
 	}
-	return nil, ""
+	return nil
 }
 
 // IsForeign says whether a layer is one that registries do not hold: it names

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 )
 
 // The kinds of failure that callers tell apart with errors.Is. Every Error has
@@ -136,8 +138,22 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// OnSide returns err with its side set, where err is an *Error that does not
-// have one yet; every other error as it is.
+// newFault is the part of an Error that says what is wrong. Whoever knows what
+// it is about adds what was attempted.
+func newFault(kind error, format string, args ...any) *Error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+// in says in which part of a manifest a fault is, and which digest that part
+// has.
+func (e *Error) in(part string, d digest.Digest) *Error {
+	e.Message = fmt.Sprintf("%s (%q): %s", part, Clean(d.String()), e.Message)
+	return e
+}
+
+// OnSide returns err with its side set. That of a wrapped *Error is returned
+// without what is around it. An error that has a side already, or that is no
+// *Error, is returned as it is.
 func OnSide(err error, side Side) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Side != "" {

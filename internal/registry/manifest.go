@@ -41,9 +41,10 @@ func NewManifest(contentType string, content []byte, algorithm digest.Algorithm)
 	}
 	payload := content
 	if IsSchema1(mediaType) {
-		var err error
-		if payload, err = schema1Payload(content); err != nil {
-			return Manifest{}, err
+		var fault *Error
+		if payload, fault = schema1Payload(content); fault != nil {
+			fault.Op = "read the schema 1 manifest"
+			return Manifest{}, fault
 		}
 	}
 	return Manifest{MediaType: mediaType, Digest: algorithm.FromBytes(payload), Content: content}, nil
@@ -89,37 +90,37 @@ func (c Contents) Blobs() []Descriptor {
 // Of a schema 1 manifest it reads what its digest is over. The error matches
 // ErrInvalidManifest, ErrMismatch or ErrLimit.
 func (m Manifest) Parse() (Contents, error) {
-	contents, kind, why := m.parse()
-	if kind != nil {
-		return Contents{}, &Error{Op: "read the manifest", Reference: m.Digest.String(), Kind: kind, Message: why}
+	contents, fault := m.parse()
+	if fault != nil {
+		fault.Op, fault.Reference = "read the manifest", m.Digest.String()
+		return Contents{}, fault
 	}
 	return contents, nil
 }
 
-// parse is Parse, with of what kind a fault is and what is wrong.
-func (m Manifest) parse() (c Contents, kind error, why string) {
+func (m Manifest) parse() (Contents, *Error) {
 	content := m.Content
 	if IsSchema1(m.MediaType) {
-		var err error
-		if content, err = schema1Payload(content); err != nil {
-			return c, ErrInvalidManifest, err.Error()
+		var fault *Error
+		if content, fault = schema1Payload(content); fault != nil {
+			return Contents{}, fault
 		}
 	}
 	if why := countEntries(content); why != "" {
-		return c, ErrLimit, why
+		return Contents{}, newFault(ErrLimit, "%s", why)
 	}
 	var wire wireManifest
 	if why := decode(content, &wire); why != "" {
-		return c, ErrInvalidManifest, fmt.Sprintf("it was received as %s, and %s", Clean(m.MediaType), why)
+		return Contents{}, newFault(ErrInvalidManifest, "it was received as %s, and %s", Clean(m.MediaType), why)
 	}
 	if why := caseVariant(wire.Others, wireManifestKeys); why != "" {
-		return c, ErrInvalidManifest, why
+		return Contents{}, newFault(ErrInvalidManifest, "%s", why)
 	}
 	if wire.MediaType != "" && !strings.EqualFold(wire.MediaType, m.MediaType) {
-		return c, ErrInvalidManifest, fmt.Sprintf("it says it is %q and was received as %q", Clean(wire.MediaType), Clean(m.MediaType))
+		return Contents{}, newFault(ErrInvalidManifest, "it says it is %q and was received as %q", Clean(wire.MediaType), Clean(m.MediaType))
 	}
 	if why := ambiguous(m.MediaType, wire); why != "" {
-		return c, ErrInvalidManifest, why + ", so that clients disagree on what it is"
+		return Contents{}, newFault(ErrInvalidManifest, "%s, so that clients disagree on what it is", why)
 	}
 	return wire.contents()
 }

@@ -12,8 +12,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// others holds the members of an object that have no field of their own.
-type others = map[string]jsontext.Value
+// others is an object of the members that have no field of their own, as they
+// came: to take them apart would cost many times their size.
+type others = jsontext.Value
 
 // wireManifest has every field by which a manifest of any known kind names
 // something. The wire types stand beside those of the specification so that
@@ -64,8 +65,8 @@ var (
 )
 
 // contents is what was decoded, in the terms of the specification.
-func (wire wireManifest) contents() (c Contents, kind error, why string) {
-	c = Contents{ArtifactType: wire.ArtifactType, Annotations: wire.Annotations}
+func (wire wireManifest) contents() (Contents, *Error) {
+	c := Contents{ArtifactType: wire.ArtifactType, Annotations: wire.Annotations}
 	for _, one := range []struct {
 		name string
 		from *wireDescriptor
@@ -74,9 +75,9 @@ func (wire wireManifest) contents() (c Contents, kind error, why string) {
 		if one.from == nil {
 			continue
 		}
-		d, kind, why := one.from.descriptor()
-		if kind != nil {
-			return Contents{}, kind, named(one.name, one.from.Digest, why)
+		d, fault := one.from.descriptor()
+		if fault != nil {
+			return Contents{}, fault.in(one.name, one.from.Digest)
 		}
 		*one.to = &d
 	}
@@ -86,9 +87,9 @@ func (wire wireManifest) contents() (c Contents, kind error, why string) {
 		to   *[]Descriptor
 	}{{"layers", wire.Layers, &c.Layers}, {"blobs", wire.Blobs, &c.Layers}, {"manifests", wire.Manifests, &c.Manifests}} {
 		for i := range list.from {
-			d, kind, why := list.from[i].descriptor()
-			if kind != nil {
-				return Contents{}, kind, named(fmt.Sprintf("%s[%d]", list.name, i), list.from[i].Digest, why)
+			d, fault := list.from[i].descriptor()
+			if fault != nil {
+				return Contents{}, fault.in(fmt.Sprintf("%s[%d]", list.name, i), list.from[i].Digest)
 			}
 			*list.to = append(*list.to, d)
 		}
@@ -99,34 +100,28 @@ func (wire wireManifest) contents() (c Contents, kind error, why string) {
 			why = digestFault(layer.BlobSum)
 		}
 		if why != "" {
-			return Contents{}, ErrInvalidManifest, named(fmt.Sprintf("fsLayers[%d]", i), layer.BlobSum, why)
+			return Contents{}, newFault(ErrInvalidManifest, "%s", why).in(fmt.Sprintf("fsLayers[%d]", i), layer.BlobSum)
 		}
 		c.Layers = append(c.Layers, Descriptor{Digest: layer.BlobSum, Size: SizeUnknown})
 	}
-	return c, nil, ""
+	return c, nil
 }
 
-// named says which part of a manifest is at fault.
-func named(part string, d digest.Digest, why string) string {
-	return fmt.Sprintf("%s (%q): %s", part, Clean(d.String()), why)
-}
-
-func (wire *wireDescriptor) descriptor() (d Descriptor, kind error, why string) {
+func (wire *wireDescriptor) descriptor() (Descriptor, *Error) {
 	if why := caseVariant(wire.Others, wireDescriptorKeys); why != "" {
-		return d, ErrInvalidManifest, why
+		return Descriptor{}, newFault(ErrInvalidManifest, "%s", why)
 	}
-	d = Descriptor{
+	d := Descriptor{
 		MediaType: wire.MediaType, Digest: wire.Digest, Size: wire.Size, URLs: wire.URLs,
 		Annotations: wire.Annotations, Data: wire.Data, ArtifactType: wire.ArtifactType,
 	}
 	if wire.Platform != nil {
 		if why := caseVariant(wire.Platform.Others, wirePlatformKeys); why != "" {
-			return d, ErrInvalidManifest, why
+			return Descriptor{}, newFault(ErrInvalidManifest, "%s", why)
 		}
 		d.Platform = &wire.Platform.Platform
 	}
-	kind, why = descriptorFault(d)
-	return d, kind, why
+	return d, descriptorFault(d)
 }
 
 // ambiguous says in what way a manifest can be taken for another kind than its
@@ -169,14 +164,25 @@ func ambiguous(mediaType string, wire wireManifest) string {
 // own decoder, and so most registries and runtimes, would take it for the known
 // one while others would not see it.
 func caseVariant(members others, known []string) string {
-	for key := range members {
+	d := jsontext.NewDecoder(bytes.NewReader(members))
+	for {
+		token, err := d.ReadToken()
+		if err != nil {
+			return "" // the end: decode has read it all before
+		}
+		if token.Kind() != '"' {
+			continue // the object's own braces
+		}
+		key := token.String()
 		for _, k := range known {
 			if key != k && strings.EqualFold(key, k) {
 				return fmt.Sprintf("it has the key %q, which some clients take for %q", Clean(key), k)
 			}
 		}
+		if d.SkipValue() != nil {
+			return ""
+		}
 	}
-	return ""
 }
 
 // decode reads a JSON object that somebody else wrote, and says what is wrong
@@ -193,21 +199,35 @@ func decode(content []byte, v any) string {
 	var wrong *json.SemanticError
 	if errors.As(err, &wrong) {
 		// Its own text speaks of Go types.
-		return fmt.Sprintf("at %q in it there is a JSON %s that does not belong there", Clean(string(wrong.JSONPointer)), wrong.JSONKind)
+		found := Clean(string(wrong.JSONValue))
+		if found == "" {
+			found = kindNames[wrong.JSONKind]
+		}
+		return fmt.Sprintf("%q in it cannot be %s", Clean(string(wrong.JSONPointer)), found)
 	}
 	return "it is not valid JSON: " + Clean(strings.TrimPrefix(err.Error(), "jsontext: "))
 }
 
-// maxEntries is how many descriptors one manifest may name. Images have at most
-// some hundred layers and indexes some hundred children; beyond this somebody
-// wants memory.
-const maxEntries = 10_000
+var kindNames = map[jsontext.Kind]string{
+	'{': "an object", '[': "a list", '"': "a string", '0': "a number", 't': "true", 'f': "false", 'n': "null", 0: "what it is",
+}
 
-// countEntries refuses a manifest that names more than maxEntries things before
-// anything is allocated for them, and says so; "" where it does not.
+const (
+	// maxEntries is how many descriptors one manifest may name. Images have at
+	// most some hundred layers and indexes some hundred children; beyond this
+	// somebody wants memory.
+	maxEntries = 10_000
+	// maxTokens is how many names, values, brackets and braces it may have: 50
+	// for each descriptor, twice what the longest have.
+	maxTokens = 50 * maxEntries
+)
+
+// countEntries refuses a manifest that names more than maxEntries things, or is
+// otherwise made of too many, before anything is allocated for them, and says
+// so; "" where it does not.
 func countEntries(content []byte) string {
 	d := jsontext.NewDecoder(bytes.NewReader(content))
-	for {
+	for range maxTokens {
 		if _, err := d.ReadToken(); err != nil {
 			// Not for this function to report: decode says what is wrong.
 			return ""
@@ -220,4 +240,8 @@ func countEntries(content []byte) string {
 			}
 		}
 	}
+	if _, err := d.ReadToken(); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("it has more than %d names and values", maxTokens)
 }

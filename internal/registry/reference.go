@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -28,6 +29,10 @@ type Reference struct {
 	Digest digest.Digest
 }
 
+// maxReference is the longest reference that is read: the longest host,
+// repository, tag and digest that can exist fit into it.
+const maxReference = 1024
+
 // ParseReference reads a reference as people write it ("alpine:3",
 // "ghcr.io/acme/app@sha256:…"). A reference that names neither tag nor digest
 // gets neither; see WithDefaultTag. The error matches ErrInvalidReference, and
@@ -35,6 +40,9 @@ type Reference struct {
 // github.com/distribution/reference, with hosts that can exist: in lower case,
 // with a port up to 65535, and with an address between brackets.
 func ParseReference(s string) (Reference, error) {
+	if len(s) > maxReference {
+		return Reference{}, invalidReference(s, fmt.Sprintf("it is longer than %d characters", maxReference))
+	}
 	named, err := reference.ParseNormalizedNamed(normalHost(s))
 	if err != nil {
 		return Reference{}, invalidReference(s, referenceFault(s))

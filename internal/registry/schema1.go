@@ -2,7 +2,6 @@ package registry
 
 import (
 	"encoding/base64"
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -12,12 +11,9 @@ import (
 // many bytes of the payload come first and what its end was (Docker registry
 // "Image Manifest V 2, Schema 1", "Signed Manifests"). An unsigned one is its
 // own payload.
-func schema1Payload(content []byte) ([]byte, error) {
-	fail := func(kind error, why string) ([]byte, error) {
-		return nil, &Error{Op: "read the schema 1 manifest", Kind: kind, Message: why}
-	}
+func schema1Payload(content []byte) ([]byte, *Error) {
 	if why := countEntries(content); why != "" {
-		return fail(ErrLimit, why)
+		return nil, newFault(ErrLimit, "%s", why)
 	}
 	var signed struct {
 		Signatures []struct {
@@ -25,26 +21,26 @@ func schema1Payload(content []byte) ([]byte, error) {
 		} `json:"signatures"`
 	}
 	if why := decode(content, &signed); why != "" {
-		return fail(ErrInvalidManifest, why)
+		return nil, newFault(ErrInvalidManifest, "%s", why)
 	}
 	if len(signed.Signatures) == 0 {
 		return content, nil
 	}
 	format, why := readSignedFormat(signed.Signatures[0].Protected)
 	if why != "" {
-		return fail(ErrInvalidManifest, why)
+		return nil, newFault(ErrInvalidManifest, "%s", why)
 	}
 	for _, signature := range signed.Signatures[1:] {
 		if other, why := readSignedFormat(signature.Protected); why != "" || other != format {
-			return fail(ErrInvalidManifest, "its signatures are over different payloads")
+			return nil, newFault(ErrInvalidManifest, "its signatures are over different payloads")
 		}
 	}
 	tail, err := base64URL(format.Tail)
 	if err != nil {
-		return fail(ErrInvalidManifest, "a signature's formatTail is not base64url")
+		return nil, newFault(ErrInvalidManifest, "a signature's formatTail is not base64url")
 	}
 	if format.Length <= 0 || format.Length > len(content) {
-		return fail(ErrInvalidManifest, fmt.Sprintf("a signature's formatLength of %d is not inside the manifest of %d bytes", format.Length, len(content)))
+		return nil, newFault(ErrInvalidManifest, "a signature's formatLength of %d is not inside the manifest of %d bytes", format.Length, len(content))
 	}
 	return slices.Concat(content[:format.Length], tail), nil
 }

@@ -32,6 +32,7 @@ func (i *image) children() []manifest { return i.manifests[:len(i.manifests)-1] 
 
 // manifest is a manifest's bytes and the media type that they are sent with.
 type manifest struct {
+	name      string // for people: what it is in its image
 	mediaType string
 	content   []byte
 }
@@ -59,7 +60,7 @@ func appImage(build string) image {
 		index.Manifests = append(index.Manifests, child)
 	}
 	index.Manifests = append(index.Manifests, i.addAttestation(index.Manifests[0].Digest))
-	i.addManifest(index.MediaType, index)
+	i.addManifest("the index", index.MediaType, index)
 	return i
 }
 
@@ -78,7 +79,7 @@ func (i *image) addImage(platform ocispec.Platform, build, manifestType, configT
 		Platform: platform,
 		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromBytes(files)}},
 	})
-	return i.addManifest(manifestType, ocispec.Manifest{
+	return i.addManifest(platform.OS+"/"+platform.Architecture, manifestType, ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: manifestType,
 		Config:    i.addBlob(configType, config),
@@ -96,7 +97,7 @@ func (i *image) addAttestation(subject digest.Digest) ocispec.Descriptor {
 		"predicate":     map[string]any{"buildType": "https://example.com/demo"},
 	})
 	platform := ocispec.Platform{OS: "unknown", Architecture: "unknown"}
-	d := i.addManifest(ocispec.MediaTypeImageManifest, ocispec.Manifest{
+	d := i.addManifest("the attestation", ocispec.MediaTypeImageManifest, ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: ocispec.MediaTypeImageManifest,
 		Config:    i.addBlob(ocispec.MediaTypeImageConfig, encode(ocispec.Image{Platform: platform})),
@@ -115,9 +116,9 @@ func (i *image) addBlob(mediaType string, content []byte) ocispec.Descriptor {
 	return describe(mediaType, content)
 }
 
-func (i *image) addManifest(mediaType string, v any) ocispec.Descriptor {
+func (i *image) addManifest(name, mediaType string, v any) ocispec.Descriptor {
 	content := encode(v)
-	i.manifests = append(i.manifests, manifest{mediaType: mediaType, content: content})
+	i.manifests = append(i.manifests, manifest{name: name, mediaType: mediaType, content: content})
 	return describe(mediaType, content)
 }
 

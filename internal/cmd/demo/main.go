@@ -40,23 +40,16 @@ func main() {
 }
 
 // run does the whole demo in a directory of its own, with the terraform or tofu
-// at path, and tells out about it.
-// When it returns, its processes have ended and the directory is gone.
-func run(ctx context.Context, out io.Writer, path string) (err error) {
+// at path, and tells out about it. When it returns, its processes have ended and
+// the directory is gone.
+func run(ctx context.Context, out io.Writer, path string) error {
 	dir, err := os.MkdirTemp("", "registry-demo-")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-
 	d := &demo{out: out, bin: filepath.Join(dir, "bin"), terraform: terraform{program{path: path, dir: filepath.Join(dir, "configuration")}}}
-	defer func() { err = errors.Join(err, d.stop()) }()
-	for _, step := range []func(context.Context) error{
-		d.build, d.start, d.push, d.plan, d.apply, d.compare, d.planAgain, d.moveTag,
-	} {
-		if err := step(ctx); err != nil {
-			return err
-		}
+	if err := errors.Join(d.steps(ctx), d.stop(), os.RemoveAll(dir)); err != nil {
+		return err
 	}
 	d.title("Done")
 	d.say("Everything was as it should be. The registries are stopped and all files removed.")

@@ -24,6 +24,9 @@ type program struct {
 	env  []string // nil for the demo's own
 }
 
+// name is what a person calls the program.
+func (p program) name() string { return filepath.Base(p.path) }
+
 // command makes a command that is interrupted when ctx ends, and so has the time
 // to clean up after itself: terraform ends its providers, go its compilers. It
 // does not hear of a Ctrl-C otherwise, as it would hear of it twice.
@@ -45,7 +48,7 @@ func (p program) run(ctx context.Context, args ...string) (string, error) {
 	err := cmd.Run()
 	killGroup(cmd)
 	if err != nil {
-		err = fmt.Errorf("%s %s: %w\n%s%s", filepath.Base(p.path), args[0], err, &stdout, &stderr)
+		err = fmt.Errorf("%s %s: %w\n%s%s", p.name(), args[0], err, &stdout, &stderr)
 	}
 	return stdout.String(), err
 }

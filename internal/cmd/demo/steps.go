@@ -34,6 +34,18 @@ type demo struct {
 	app, legacy         image
 }
 
+// steps does one step after the other, up to the first that fails.
+func (d *demo) steps(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		d.build, d.start, d.push, d.plan, d.apply, d.compare, d.planAgain, d.moveTag,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (d *demo) build(ctx context.Context) error {
 	d.title("Build the provider")
 	root, err := program{path: "go"}.run(ctx, "list", "-m", "-f", "{{.Dir}}")
@@ -104,32 +116,38 @@ func (d *demo) plan(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	changes, err := d.terraform.plan(ctx)
+	changes, err := d.terraformPlan(ctx)
 	if err != nil {
 		return err
 	}
 	if !changes {
 		return errors.New("the plan is empty, although nothing was promoted yet")
 	}
-	return d.showPlan(ctx)
+	return nil
 }
 
-func (d *demo) showPlan(ctx context.Context) error {
+// terraformPlan makes a plan, prints it, and says whether it changes anything.
+func (d *demo) terraformPlan(ctx context.Context) (changes bool, err error) {
+	d.say("$ %s plan\n", d.terraform.name())
+	if changes, err = d.terraform.plan(ctx); err != nil {
+		return false, err
+	}
 	text, err := d.terraform.show(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	d.say("%s", text)
-	return nil
+	d.say("\n%s", text)
+	return changes, nil
 }
 
 func (d *demo) apply(ctx context.Context) error {
 	d.title("Apply the plan")
+	d.say("$ %s apply", d.terraform.name())
 	done, err := d.terraform.apply(ctx)
 	if err != nil {
 		return err
 	}
-	d.say("%s", done)
+	d.say("\n%s", done)
 	outputs, err := d.terraform.outputs(ctx)
 	if err != nil {
 		return err
@@ -153,20 +171,21 @@ func (d *demo) apply(ctx context.Context) error {
 func (d *demo) compare(ctx context.Context) error {
 	d.title("Fetch what arrived, and compare it with what the source holds")
 	for _, c := range []struct {
-		source, destination, tag string
-		tags                     []string
-		image                    image
+		source, sourceTag, destination string
+		tags                           []string
+		image                          image
 	}{
-		{appSource, appDestination, appTag, []string{appTag, additionalTag}, d.app},
-		{legacySource, legacyDestination, legacyTag, []string{legacyTag}, d.legacy},
+		{appSource, appTag, appDestination, []string{appTag, additionalTag}, d.app},
+		{legacySource, legacyTag, legacyDestination, []string{legacyTag}, d.legacy},
 	} {
 		for _, tag := range c.tags {
 			d.say("%s:%s", c.destination, tag)
-			if err := d.compareManifest(ctx, c.source, c.tag, c.destination, tag, c.image.root()); err != nil {
+			if err := d.compareManifest(ctx, c.source, c.sourceTag, c.destination, tag, c.image.root()); err != nil {
 				return err
 			}
 		}
 		for _, child := range c.image.children() {
+			d.say("%s, %s", c.destination, child.name)
 			if err := d.compareManifest(ctx, c.source, child.digest(), c.destination, child.digest(), child); err != nil {
 				return err
 			}
@@ -180,7 +199,7 @@ func (d *demo) compare(ctx context.Context) error {
 				return fmt.Errorf("the blob %s is not what was pushed", digestOf(blob))
 			}
 		}
-		d.say("  and %d blobs: identical", len(c.image.blobs))
+		d.say("%s, %d blobs: identical", c.destination, len(c.image.blobs))
 	}
 	return nil
 }
@@ -203,17 +222,14 @@ func (d *demo) compareManifest(ctx context.Context, sourceRepository, sourceRefe
 		return fmt.Errorf("%s at the destination is %s, %s; the source has %s, %s",
 			reference, arrived.mediaType, arrived.digest(), sent.mediaType, sent.digest())
 	}
-	d.say("  %s\n  %s: identical", arrived.digest(), arrived.mediaType)
+	d.say("    %s\n    %s: identical", arrived.digest(), arrived.mediaType)
 	return nil
 }
 
 func (d *demo) planAgain(ctx context.Context) error {
 	d.title("Plan again")
-	changes, err := d.terraform.plan(ctx)
+	changes, err := d.terraformPlan(ctx)
 	if err != nil {
-		return err
-	}
-	if err := d.showPlan(ctx); err != nil {
 		return err
 	}
 	if changes {
@@ -229,11 +245,8 @@ func (d *demo) moveTag(ctx context.Context) error {
 	if err := d.source.push(ctx, appSource, appTag, d.app); err != nil {
 		return err
 	}
-	changes, err := d.terraform.plan(ctx)
+	changes, err := d.terraformPlan(ctx)
 	if err != nil {
-		return err
-	}
-	if err := d.showPlan(ctx); err != nil {
 		return err
 	}
 	if !changes {

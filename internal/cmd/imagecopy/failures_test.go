@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"net/http"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
@@ -56,7 +59,7 @@ func TestAFailureSaysWhatToDo(t *testing.T) {
 			s := imagecopy(t, c.args...)
 			s.ended(t, failed, "imagecopy: "+c.error+"\n  "+c.hint+"\n")
 			said, _ := s.report(t)["error"].(string)
-			if !regexp.MustCompile("^(?:" + c.error + ")$").MatchString(said) || !strings.Contains(s.stderr, said) {
+			if !regexp.MustCompile("^(?:"+c.error+")$").MatchString(said) || !strings.Contains(s.stderr, said) {
 				t.Errorf("the report has the error %q", said)
 			}
 		})
@@ -96,7 +99,9 @@ func TestCredentialsComeFromTheDockerConfiguration(t *testing.T) {
 func TestWarningsAreShownAndReported(t *testing.T) {
 	source := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
 	source.Push(t, "app", "1", registrytest.Image{Seed: "a"})
-	source.On("HEAD", ".*/manifests/.*").Alter(withHeader("Warning", `299 - "moving soon"`))
+	source.On("HEAD", ".*/manifests/.*").Alter(func(answer *http.Response) {
+		answer.Header.Set("Warning", `299 - "moving soon"`)
+	})
 	s := imagecopy(t, source.Ref("app", "1"), source.Ref("prod", "1"))
 	s.ended(t, succeeded, `imagecopy: warning: \S+ says: moving soon\n`)
 	if warnings, _ := s.report(t)["warnings"].([]any); len(warnings) != 1 {
@@ -111,7 +116,7 @@ func TestAnInterruptEndsWhatIsUnderWay(t *testing.T) {
 	source.On("GET", "/v2/app/blobs/.*").Stall()
 	ctx, interrupt := context.WithCancel(t.Context())
 	ended := make(chan said, 1)
-	go func() { ended <- imagecopyUntil(ctx, source.Ref("app", "1"), source.Ref("prod", "1")) }()
+	go func() { ended <- imagecopyUntil(ctx, source.Ref("app", "1"), reg.Ref("prod", "1")) }()
 	source.Wait(t, func() bool { return source.Count("GET", "/v2/app/blobs/.*") == len(pushed.Tree.Blobs) })
 	interrupt()
 	s := <-ended
@@ -135,13 +140,13 @@ func TestAnInterruptHidesNoFailure(t *testing.T) {
 		status int
 		want   string
 	}{
-		{[]error{nil, denied, ended, ended}, interrupted, "imagecopy: a/b:1 -> b/c:1: destination b/c: cannot push: denied\n  Ask.\n" +
+		{[]error{nil, denied, ended, ended}, interrupted, "imagecopy: a.a/b:1 -> b.b/c:1: destination b/c: cannot push: denied\n  Ask.\n" +
 			"imagecopy: context canceled; 1 of 4 copies are complete. Run it again to make the rest: blobs that arrived are not sent twice.\n"},
 		{[]error{nil, nil}, succeeded, ""}, // it came too late
 	} {
 		var results []result
 		for _, err := range c.errs {
-			results = append(results, result{pair: newPairOf(t, "a/b:1", "b/c:1"), err: err})
+			results = append(results, result{pair: pairs(t, "a.a/b:1 b.b/c:1")[0], err: err})
 		}
 		var stderr bytes.Buffer
 		if status := complain(ctx, &stderr, results); status != c.status || stderr.String() != c.want {

@@ -12,8 +12,8 @@ import (
 const (
 	// beat is how often progress is drawn.
 	beat = 200 * time.Millisecond
-	// clear goes to the start of a terminal's line and empties it.
-	clear = "\r\x1b[K"
+	// emptied goes to the start of a terminal's line and empties it.
+	emptied = "\r\x1b[K"
 )
 
 // showProgress draws a line on a terminal again and again, until the function
@@ -27,9 +27,9 @@ func showProgress(w io.Writer, line func() string) (stop func()) {
 		for {
 			select {
 			case <-ticker.C:
-				fmt.Fprint(w, clear+line())
+				fmt.Fprint(w, emptied+line())
 			case <-ended:
-				fmt.Fprint(w, clear)
+				fmt.Fprint(w, emptied)
 				return
 			}
 		}

@@ -162,7 +162,7 @@ func (r *run) put(ctx context.Context, name string, m registry.Manifest, heal fu
 		if err := heal(ctx); err != nil {
 			return false, err
 		}
-		err = r.push(ctx, name, m)
+		err = stillMissing(r.push(ctx, name, m))
 	}
 	if errors.Is(err, registry.ErrTagImmutable) {
 		if held, lookErr := r.look(ctx, name); lookErr == nil && held == m.Digest {
@@ -170,4 +170,16 @@ func (r *run) put(ctx context.Context, name string, m registry.Manifest, heal fu
 		}
 	}
 	return err == nil, registry.OnSide(err, registry.Destination)
+}
+
+// stillMissing says what it may be where a registry misses content that it was
+// just sent.
+func stillMissing(err error) error {
+	e, ok := errors.AsType[*registry.Error](err)
+	if !ok || !errors.Is(err, registry.ErrMissingContent) {
+		return err
+	}
+	told := *e
+	told.Hint = "Everything that the manifest names was sent once more, and the registry still misses some of it. Either a garbage collection runs there at the moment, or it does not take what this manifest names: layers that are to be had elsewhere, or an index of something else than manifests."
+	return &told
 }

@@ -3,8 +3,10 @@ package copier
 import (
 	"container/heap"
 	"fmt"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
@@ -73,6 +75,16 @@ func (w *walk) name(parent *node, d registry.Descriptor, blob bool) error {
 		parent.missing++
 	}
 	return nil
+}
+
+// isBlobType says whether a media type is one of layers and configurations. An
+// index may name those too: BuildKit keeps its cache like that.
+func isBlobType(mediaType string) bool {
+	switch mediaType {
+	case ocispec.MediaTypeImageConfig, ocispec.MediaTypeEmptyJSON, "application/vnd.docker.container.image.v1+json", "application/vnd.buildkit.cacheconfig.v0":
+		return true
+	}
+	return strings.HasPrefix(mediaType, "application/vnd.oci.image.layer.") || strings.HasPrefix(mediaType, "application/vnd.docker.image.rootfs.")
 }
 
 // agree says whether two descriptors of one digest can both be right. A blob

@@ -127,12 +127,11 @@ func (w *walk) arrived(n *node) {
 // node can be pushed at once.
 func (w *walk) fetch(ctx context.Context, n *node) (bool, error) {
 	m, err := w.run.job.Source.GetManifest(ctx, n.descriptor.Digest.String())
-	if errors.Is(err, registry.ErrNotFound) && n != w.root && !registry.IsManifest(n.descriptor.MediaType) {
-		// Of a type that nobody knows: no manifest, so it is tried as a blob.
-		w.instead(n)
-		return false, nil
-	}
 	if err != nil {
+		if w.isBlob(ctx, n, err) {
+			w.instead(n)
+			return false, nil
+		}
 		return false, registry.OnSide(err, registry.Source)
 	}
 	contents, err := w.check(n, m)
@@ -151,7 +150,7 @@ func (w *walk) fetch(ctx context.Context, n *node) (bool, error) {
 		}
 	}
 	for _, d := range contents.Manifests {
-		if err := w.name(n, d, false); err != nil {
+		if err := w.name(n, d, isBlobType(d.MediaType)); err != nil {
 			return false, err
 		}
 	}
@@ -177,6 +176,18 @@ func (w *walk) check(n *node, m registry.Manifest) (registry.Contents, error) {
 		return refuse(*e)
 	}
 	return contents, err
+}
+
+// isBlob says whether what could not be read as a manifest is a blob: of a child
+// of a media type that nobody knows, only asking tells. Registries refuse a blob
+// as a manifest in many ways (2.8.3 answers 500).
+func (w *walk) isBlob(ctx context.Context, n *node, err error) bool {
+	refusal, ok := errors.AsType[*registry.Error](err)
+	if n == w.root || registry.IsManifest(n.descriptor.MediaType) || !ok || refusal.Status == 0 {
+		return false
+	}
+	_, err = w.run.job.Source.StatBlob(ctx, n.descriptor.Digest)
+	return err == nil
 }
 
 // instead makes a blob of a node that turned out to be no manifest.

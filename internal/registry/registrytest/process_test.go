@@ -12,6 +12,7 @@ func TestCommandsAreBuiltWhereverATestIs(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("XDG_CACHE_HOME", "")
 	t.Setenv("PATH", "")
+	t.Setenv("GOPROXY", "off") // modules are where HOME was
 	path, err := buildCommand("registry-v2")
 	if err != nil {
 		t.Fatal(err)

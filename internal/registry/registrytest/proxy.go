@@ -38,9 +38,9 @@ type Proxy struct {
 // Request is one that reached a proxy.
 type Request struct {
 	Method string
-	// Path is as it was sent, Query decoded.
-	Path  string
-	Query url.Values
+	// Path and RawQuery are as they were sent, Query is decoded.
+	Path, RawQuery string
+	Query          url.Values
 	// Header is the request's; Host is its own.
 	Header http.Header
 	Host   string
@@ -185,7 +185,10 @@ func (p *Proxy) Clear() {
 // ServeHTTP records the request and lets the first rule that wants it, or else
 // the registry, answer.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	record := &Request{Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.Query(), Header: r.Header.Clone(), Host: r.Host}
+	record := &Request{
+		Method: r.Method, Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery, Query: r.URL.Query(),
+		Header: r.Header.Clone(), Host: r.Host,
+	}
 	p.mu.Lock()
 	p.requests = append(p.requests, record)
 	p.active++

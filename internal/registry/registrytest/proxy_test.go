@@ -237,8 +237,10 @@ func TestWhatIsHeldUpEndsWithTheTest(t *testing.T) {
 		answered := make(chan error, 1)
 		said := failures(t, func(t testing.TB) {
 			p := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
-			hold(p.On("GET", ".*"))
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.URL()+"/v2/", http.NoBody)
+			hold(p.On("PUT", ".*"))
+			// What is held is not read: the server does not notice that its client left.
+			body := strings.NewReader(strings.Repeat("x", 1<<20))
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, p.URL()+"/v2/", body)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -288,15 +290,39 @@ func TestHoldShowsThePeak(t *testing.T) {
 
 // A request is over when its last byte went out, not when its handler returned:
 // otherwise a client with a limit of one would be seen to have two.
-func TestPeakOfOneAfterTheOther(t *testing.T) {
+func TestARequestIsOverWithItsLastByte(t *testing.T) {
 	p, pushed := front(t)
-	for range 200 {
-		for _, b := range pushed.Blobs {
-			p.Through().Get(t, "app", "/v2/app/blobs/"+string(b.Descriptor().Digest), nil)
+	returns := make(chan struct{})
+	p.On("GET", ".*").Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(w, r)
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Error(err)
+		}
+		<-returns
+	})
+	defer close(returns)
+	for _, b := range pushed.Blobs {
+		p.Through().Get(t, "app", "/v2/app/blobs/"+string(b.Descriptor().Digest), nil)
+		if p.Active() != 0 {
+			t.Errorf("%d requests are under way after the answer", p.Active())
 		}
 	}
 	if p.Peak() != 1 {
 		t.Errorf("peak %d, want 1", p.Peak())
+	}
+}
+
+func TestQueriesPassByteForByte(t *testing.T) {
+	outer, _ := front(t)
+	inner := registrytest.Intercept(t, outer.Through())
+	const query = "n=5;x=%2f&&state=a+b%20c"
+	if _, _, err := fetch(t, inner, "GET", "/v2/app/tags/list?"+query, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*registrytest.Proxy{inner, outer} {
+		if got := p.Requests()[0].RawQuery; got != query {
+			t.Errorf("the query %q came as %q", query, got)
+		}
 	}
 }
 

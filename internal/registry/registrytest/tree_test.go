@@ -20,6 +20,11 @@ func TestSameBytesEachTime(t *testing.T) {
 			t.Errorf("%s: built twice, it differs", name)
 		}
 	}
+	for _, b := range contents["sha512 blobs"].content.Build().Blobs {
+		if algorithm := b.Descriptor().Digest.Algorithm(); algorithm != digest.SHA512 {
+			t.Errorf("a blob is named by %s, want %s", algorithm, digest.SHA512)
+		}
+	}
 	if a, b := registrytest.Layer("a", 100).Descriptor(), registrytest.Layer("b", 100).Descriptor(); a.Digest == b.Digest {
 		t.Error("two seeds give one blob")
 	}
@@ -63,6 +68,9 @@ func TestSerialisedAgainItIsAnother(t *testing.T) {
 		}
 		if slices.Contains([]digest.Digest{digest.FromBytes(compact.Bytes()), digest.FromBytes(sorted), digest.FromBytes(bytes.TrimSpace(m.Bytes))}, m.Digest) {
 			t.Errorf("%s: serialised again it has the same digest", name)
+		}
+		if !bytes.Contains(m.Bytes, []byte(`\/`)) {
+			t.Errorf("%s: its strings are written as everybody writes them", name)
 		}
 	}
 }

@@ -21,20 +21,22 @@ func (r reach) String() string {
 
 var (
 	forbiddenRanges = prefixes(
-		"0.0.0.0/8", "169.254.0.0/16", "fe80::/10", "fec0::/10", "::/128", "255.255.255.255/32",
+		"0.0.0.0/8", "169.254.0.0/16", "240.0.0.0/4", "fe80::/10", "fec0::/10", "::/128",
 		"168.63.129.16/32",   // Azure
 		"100.100.100.200/32", // Alibaba Cloud
 		"192.0.0.192/32",     // Oracle Cloud
 		"fd00:ec2::/32",      // Amazon EC2
 		"fd20:ce::254/128",   // Google Cloud
 		"2001::/32",          // Teredo, which hides an IPv4 address
+		"64:ff9b:1::/48",     // NAT64 of somebody's own, which hides one where only they know
 	)
 	privateRanges = prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "198.18.0.0/15", "fc00::/7")
 	// Ranges of IPv6 that carry an IPv4 address, and at which byte.
 	embedding = map[netip.Prefix]int{
-		netip.MustParsePrefix("64:ff9b::/96"): 12, // NAT64, RFC 6052
-		netip.MustParsePrefix("2002::/16"):    2,  // 6to4, RFC 3056
-		netip.MustParsePrefix("::/96"):        12, // IPv4-compatible, RFC 4291
+		netip.MustParsePrefix("64:ff9b::/96"):    12, // NAT64, RFC 6052
+		netip.MustParsePrefix("2002::/16"):       2,  // 6to4, RFC 3056
+		netip.MustParsePrefix("::/96"):           12, // IPv4-compatible, RFC 4291
+		netip.MustParsePrefix("::ffff:0:0:0/96"): 12, // IPv4-translated, RFC 2765
 	}
 )
 

@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -9,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,45 +27,78 @@ type errorDocument struct {
 	} `json:"errors"`
 }
 
+// maxCode is how many bytes of an error code are kept.
+const maxCode = 64
+
 // answerError makes the error of an answer that is a failure, and closes its
 // body. This is the one place where a registry's words become an error: they
-// are read under a cap, cleaned, and only an error document of the registry
-// itself makes a 404 one of ErrNotFound.
-func (r *repository) answerError(ctx context.Context, q request, resp *http.Response) *registry.Error {
+// are read under a cap, rid of secrets, cleaned, and only an error document
+// makes a 404 one of ErrNotFound.
+func (r *repository) answerError(q request, resp *http.Response, authorization string) *registry.Error {
 	defer resp.Body.Close()
 	e := &registry.Error{Op: q.op, Repository: r.Name(), Reference: q.about, Status: resp.StatusCode}
 	body, err := readCapped(resp.Body, maxErrorBytes)
-	if err != nil && ctx.Err() == nil {
+	if err != nil || resp.Header.Get("Content-Encoding") != "" {
 		body = nil // the status says what there is to say
 	}
+	mask := func(text string) string { return registry.Clean(r.mask(text, resp.Request.URL, authorization)) }
 	var document errorDocument
 	spoke := json.Unmarshal(body, &document) == nil && len(document.Errors) > 0 && document.Errors[0].Code != ""
 	if spoke {
 		first := document.Errors[0]
-		e.Code, e.Message = registry.Clean(first.Code), registry.Clean(first.Message)
-		if detail := registry.Clean(string(first.Detail)); detail != "" && detail != "null" && detail != "{}" {
-			e.Message = strings.TrimPrefix(e.Message+" "+detail, " ")
+		detail := mask(string(first.Detail))
+		if detail == "null" || detail == "{}" {
+			detail = ""
 		}
-		e.Message = registry.Clean(e.Message)
-	} else if text := string(body); strings.TrimSpace(text) != "" {
-		e.Message = "what answered is not a registry's error document: " + excerpt(text)
+		e.Code, e.Message = shortened(mask(first.Code), maxCode), registry.Clean(join(mask(first.Message), detail))
+	} else if text := mask(string(body)); text != "" {
+		e.Message = "what answered is not a registry's error document: " + strconv.Quote(shortened(text, maxExcerpt))
 	}
 	e.Kind = kindOf(resp, e.Code, e.Message, spoke, q.method)
-	if wait := parseRetryAfter(resp.Header.Get("Retry-After"), r.client.options.Now()); wait > 0 {
-		e.Err = &waitError{wait}
+	if wait := auth.ParseRetryAfter(resp.Header.Get("Retry-After"), r.client.options.Now()); wait > 0 {
+		e.Err = auth.WaitError(wait)
 	}
-	e.Hint = r.hint(e)
+	if e.Hint = r.hint(e); !r.host.isOrigin(resp.Request.URL) {
+		e.Message = join("from "+registry.Clean(resp.Request.URL.Host)+", where the registry pointed to", e.Message)
+		e.Hint = "This is not the registry itself but a place that it sends its clients to, without credentials. If it stays like this, ask those who run the registry."
+	}
 	return e
 }
 
-// excerpt is the start of a text that nobody expected.
-func excerpt(text string) string {
-	const enough = 200
-	clean := registry.Clean(text)
-	if len(clean) > enough {
-		clean = strings.ToValidUTF8(clean[:enough], "") + "…"
+// mask hides what a server may have seen of ours and may repeat: the credential
+// and, of the URL that it was asked by, what can be a signature.
+func (r *repository) mask(text string, asked *url.URL, authorization string) string {
+	_, token, _ := strings.Cut(authorization, " ")
+	secrets := []auth.Secret{auth.Secret(token)}
+	r.mu.Lock()
+	if c := r.found; c != nil {
+		secrets = append(secrets, c.Password, c.IdentityToken, c.RegistryToken)
 	}
-	return strconv.Quote(clean)
+	r.mu.Unlock()
+	if asked != nil {
+		query, _ := url.ParseQuery(asked.RawQuery)
+		for key, values := range query {
+			if !slices.Contains(plainQuery, key) {
+				for _, value := range values {
+					secrets = append(secrets, auth.Secret(value))
+				}
+			}
+		}
+	}
+	return auth.Mask(text, secrets...)
+}
+
+// plainQuery are the query parameters that are no secret: we put them there.
+var plainQuery = []string{"digest", "from", "mount", "n", "last"}
+
+// maxExcerpt is how much is shown of a text that nobody expected.
+const maxExcerpt = 200
+
+func shortened(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
 // kindOf tells what a failure is, by the registry's own code before the status.
@@ -91,9 +125,7 @@ func kindOf(resp *http.Response, code, message string, spoke bool, method string
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == 499,
 		status == 500, status == 502, status == 503, status == 504, status >= 520 && status <= 529:
 		return registry.ErrUnavailable
-	case status >= 500:
-		return registry.ErrProtocol
-	case status < 400:
+	case status >= 500, status < 400, status == http.StatusBadRequest && !spoke && method != http.MethodHead:
 		return registry.ErrProtocol
 	}
 	return registry.ErrDenied
@@ -116,31 +148,57 @@ func immutable(status int, code, message string) bool {
 // connectionError makes the error of a request that was not answered.
 func connectionError(err error) *registry.Error {
 	e := &registry.Error{Kind: registry.ErrUnavailable, Err: err}
-	var dns *net.DNSError
-	var authority x509.UnknownAuthorityError
-	var verification *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
+	dns, unresolved := errors.AsType[*net.DNSError](err)
 	switch text := err.Error(); {
 	case errors.Is(err, errStalled):
 		e.Hint = "The connection stood still. Look at the network and at the registry's health, then try again."
-	case errors.As(err, &dns):
-		e.Hint = "The host name could not be found. Look for a typing error in it, and at this machine's DNS."
-		if dns.IsNotFound {
-			e.Err = permanent{err}
-		}
-	case errors.As(err, &record) || strings.Contains(text, "server gave HTTP response to HTTPS client"):
-		e.Kind, e.Hint = registry.ErrProtocol, "The registry speaks plain HTTP and was asked over HTTPS. If it really has no TLS, set plain_http = true for this host."
-	case strings.Contains(text, "malformed HTTP response"):
-		e.Kind, e.Hint = registry.ErrProtocol, "The registry did not answer in plain HTTP; it probably wants TLS. Set plain_http = false for this host."
-	case errors.As(err, &authority):
-		e.Kind, e.Hint = registry.ErrProtocol, "Nobody this machine trusts has signed the registry's certificate. Give the certificate of its authority as ca_certificate for this host."
-	case errors.As(err, &verification):
-		e.Kind, e.Hint = registry.ErrProtocol, "The registry's certificate is not valid for this host or at this time. Use the name that it was made for, or have it renewed."
+	case errors.As(err, new(permanent)):
+	case unresolved && dns.IsNotFound:
+		e.Err, e.Hint = permanent{err}, "The host name could not be found. Look for a typing error in it, and at this machine's DNS."
+	case unresolved:
+		e.Hint = "The host name could not be looked up. Look at this machine's DNS."
 	case strings.Contains(text, "connection refused"):
 		e.Hint = "Nothing listens there. Look at host and port, and whether the registry is running."
+	default:
+		if hint := misfit(err); hint != "" {
+			e.Kind, e.Hint = registry.ErrProtocol, hint
+		}
 	}
 	return e
 }
+
+// misfit says what to do where the two ends do not understand each other, so
+// that trying again is in vain; "" where that is not why there was no answer.
+// net/http has no types for what it does not understand.
+func misfit(err error) string {
+	text := err.Error()
+	switch {
+	case errors.As(err, new(tls.RecordHeaderError)) || strings.Contains(text, "server gave HTTP response to HTTPS client"):
+		return "The registry speaks plain HTTP and was asked over HTTPS. If it really has no TLS, set plain_http = true for this host."
+	case strings.Contains(text, "malformed HTTP"):
+		return "What answered does not speak plain HTTP; it probably wants TLS. Set plain_http = false for this host."
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return "Nobody this machine trusts has signed the registry's certificate. Give the certificate of its authority as ca_certificate for this host."
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return "The registry's certificate is not valid for this host or at this time. Use the name that it was made for, or have it renewed."
+	case refusedHandshake(err):
+		return "The registry ended the TLS handshake. It may want a client certificate: set client_certificate and client_key for this host. Or it has no TLS version in common with this program, which needs 1.2 or later."
+	case strings.Contains(text, "server response headers exceeded"), strings.Contains(text, "too many 1xx"), strings.Contains(text, "malformed MIME header"),
+		strings.Contains(text, "bad Content-Length"), strings.Contains(text, "unsupported transfer encoding"):
+		return notARegistry
+	}
+	return ""
+}
+
+// refusedHandshake says whether the other end refused TLS with this one. An
+// internal error of its own passes.
+func refusedHandshake(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error" && !strings.Contains(op.Error(), "internal error")
+}
+
+// notARegistry is the advice for answers that make no sense.
+const notARegistry = "What answered does not seem to be a registry: look at the host, the port, and any proxy on the way."
 
 // permanent marks the cause of an error that trying again does not mend.
 type permanent struct{ error }
@@ -164,45 +222,34 @@ func (r *repository) hint(e *registry.Error) string {
 		return "The registry wants fewer requests. Try again later, or set max_concurrent_requests or requests_per_second for this host."
 	case errors.Is(e.Kind, registry.ErrTagImmutable):
 		return "The tag exists and the registry's settings do not let it move. Promote to a new tag, or allow this one to be changed."
-	case e.Status == http.StatusBadRequest && strings.Contains(e.Message, "HTTP request to an HTTPS server"):
+	case e.Status == http.StatusBadRequest && r.host.origin.Scheme == "http" && strings.Contains(strings.ToLower(e.Message), "https"):
 		return "The registry speaks TLS and was asked in plain HTTP. Set plain_http = false for this host."
 	case errors.Is(e.Kind, registry.ErrDenied) && e.Status == http.StatusForbidden && writing:
 		return "The credentials may not write to this repository. Give them the right to push there, or use others."
 	case errors.Is(e.Kind, registry.ErrDenied) && e.Status == http.StatusForbidden:
 		return "The credentials may not do this in this repository. Give them the right to, or use others."
 	case errors.Is(e.Kind, registry.ErrProtocol):
-		return "What answered does not seem to be a registry: look at the host, the port, and any proxy on the way."
+		return notARegistry
 	case errors.Is(e.Kind, registry.ErrUnavailable):
 		return "The registry is not well. Try again later."
 	}
 	return ""
 }
 
+// unauthorizedHint says which credential was used and where it came from. A
+// user name without a password may be the secret itself.
 func unauthorizedHint(c auth.Credential) string {
 	if c.Anonymous() {
 		return "The registry wants a login and there was none: " + c.Origin + ". Add one for this host to registries in the provider's configuration, or log in with docker login."
 	}
 	who := "the credentials"
-	if c.Username != "" {
+	switch {
+	case c.RegistryToken != "":
+		who = "the registry token"
+	case c.IdentityToken != "":
+		who = "the identity token"
+	case c.Username != "" && c.Password != "":
 		who = fmt.Sprintf("the user %q", registry.Clean(c.Username))
 	}
-	return fmt.Sprintf("The registry refused %s from %s. Look at the user name and password or token, whether it has expired, and whether it may use this repository.", who, c.Origin)
-}
-
-// notices passes on what a registry says beside its answers: Warning headers
-// (OCI distribution specification, "Warnings") and a rate limit that runs low.
-func (r *repository) notices(ctx context.Context, header http.Header) {
-	for _, value := range header.Values("Warning") {
-		if text, ok := strings.CutPrefix(value, "299 - "); ok {
-			if unquoted, err := strconv.Unquote(text); err == nil {
-				text = unquoted
-			}
-			r.client.warn(ctx, "%s says: %s", r.host.name, text)
-		}
-	}
-	const low = 10
-	remaining, _, _ := strings.Cut(header.Get("RateLimit-Remaining"), ";")
-	if left, err := strconv.Atoi(strings.TrimSpace(remaining)); err == nil && left <= low {
-		r.client.warn(ctx, "%s allows %d more pulls before its rate limit (limit: %s)", r.host.name, left, header.Get("RateLimit-Limit"))
-	}
+	return fmt.Sprintf("The registry refused %s from %s. Look whether it is right and has not expired, and whether it may use this repository.", who, c.Origin)
 }

@@ -7,15 +7,19 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// maxResumes is how often in a row a download may break without a byte of
-// progress.
-const maxResumes = 5
+const (
+	// maxResumes is how often in a row a download may break without
+	// someProgress, in bytes.
+	maxResumes   = 5
+	someProgress = 64 << 10
+)
 
 // StatBlob asks by HEAD, and by GET where HEAD is refused.
 func (r *repository) StatBlob(ctx context.Context, d digest.Digest) (registry.Descriptor, error) {
@@ -57,8 +61,10 @@ func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.Rea
 	if err != nil {
 		return nil, r.broken(request{op: "read the blob", about: d.Digest.String()}, err)
 	}
-	b := &blobReader{ctx: ctx, repository: r, want: d, slot: held}
+	b := &blobReader{repository: r, want: d, slot: held, pauses: r.client.pauses()}
+	b.ctx, b.cancel = context.WithCancel(ctx)
 	if err := b.open(); err != nil {
+		b.cancel()
 		held.release()
 		return nil, err
 	}
@@ -68,11 +74,14 @@ func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.Rea
 // blobReader reads a blob over as many connections as it takes.
 type blobReader struct {
 	ctx        context.Context //nolint:containedctx // the download's, for the requests that resume it
+	cancel     context.CancelFunc
 	repository *repository
 	want       registry.Descriptor
 	slot       *slot
 	at         int64
-	resumes    int // since the last byte
+	resumes    int // in a row without much progress
+	resumedAt  int64
+	pauses     func() time.Duration
 
 	mu     sync.Mutex // a transport may close what it still reads
 	body   io.ReadCloser
@@ -83,36 +92,49 @@ func (b *blobReader) Read(p []byte) (int, error) {
 	for {
 		n, err := b.current().Read(p)
 		b.at += int64(n)
-		if n > 0 {
-			b.resumes = 0
-		}
-		// Bytes beyond the size and a clean end are the verifier's to judge.
-		if err == nil || err == io.EOF || b.at >= b.want.Size || b.ctx.Err() != nil {
-			if err != nil && err != io.EOF {
-				err = b.repository.broken(b.request(), err)
-			}
+		switch {
+		case err == nil || err == io.EOF:
 			return n, err
-		}
-		if n > 0 {
+		case b.at >= b.want.Size:
+			return n, io.EOF // all is there; what it is worth says the digest
+		case b.ctx.Err() != nil:
+			return n, b.repository.broken(b.request(), context.Cause(b.ctx))
+		case n > 0:
 			return n, nil // what broke shows again at the next read
 		}
-		if b.resumes++; b.resumes > maxResumes {
-			return 0, b.repository.broken(b.request(), err)
-		}
-		b.current().Close()
-		if err := b.open(); err != nil {
+		if err := b.resume(err); err != nil {
 			return 0, err
 		}
 	}
 }
 
-// Close ends the download, also while it is read.
+// resume goes on where a connection broke, as long as that gets anywhere.
+func (b *blobReader) resume(err error) error {
+	if b.at-b.resumedAt >= someProgress {
+		b.resumes, b.pauses = 0, b.repository.client.pauses()
+	}
+	b.resumedAt = b.at
+	if b.resumes++; b.resumes > maxResumes {
+		return b.repository.broken(b.request(), err)
+	}
+	b.current().Close()
+	if b.resumes > 1 {
+		if cause := sleep(b.ctx, b.pauses()); cause != nil {
+			return b.repository.broken(b.request(), cause)
+		}
+	}
+	return b.open()
+}
+
+// Close ends the download, also while it is read or waits to be resumed.
 func (b *blobReader) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
+	b.cancel()
+	err := b.body.Close()
 	b.slot.release()
-	return b.body.Close()
+	return err
 }
 
 func (b *blobReader) current() io.ReadCloser {

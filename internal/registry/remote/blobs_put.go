@@ -3,7 +3,6 @@ package remote
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -19,9 +18,13 @@ const (
 	// largeBlob is from where on it is worth a request to find out whether a
 	// blob is there when a host's 202 may not mean that it is missing.
 	largeBlob = 1 << 20
-	// cancelTimeout is how long giving up an upload may take, whatever became
-	// of the copy.
-	cancelTimeout = 5 * time.Second
+	// commitPatience is how much longer than for other answers is waited for
+	// the one to a blob: a registry may move it to its place first.
+	commitPatience = 10
+	// cancelTimeout is how long giving up an upload may take, and
+	// hurriedTimeout how long it may take when the copy itself was cancelled.
+	cancelTimeout  = 5 * time.Second
+	hurriedTimeout = 700 * time.Millisecond
 )
 
 // PutBlob asks the registry to mount the blob, from where it is known to be or
@@ -32,173 +35,235 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 	if err := registry.ValidateDescriptor(d); err != nil {
 		return "", err
 	}
-	outcome := registry.Copied
-	err := r.client.retry(ctx, func(attempt int) error {
-		session, there, err := r.offer(ctx, d, content)
-		if err != nil || session == nil {
-			outcome = there
-			return err
+	p := &blobPut{repository: r, want: d, content: content}
+	var outcome registry.Outcome
+	err := r.client.retry(ctx, func(int) (err error) {
+		for refreshes := 0; ; refreshes++ {
+			outcome, err = p.try(ctx)
+			if refreshes == maxRefreshes || !errors.As(err, new(renewed)) {
+				return err
+			}
 		}
-		if err = r.send(ctx, session, d, content, attempt > 1); err != nil {
-			r.cancel(ctx, session)
-		}
-		return err
 	})
-	var failed contentError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[contentError](err); ok {
 		return "", failed.error
 	}
+	if refused, ok := errors.AsType[renewed](err); ok {
+		return "", refused.refusal
+	}
+	return outcome, err
+}
+
+// blobPut is one blob on its way into a repository.
+type blobPut struct {
+	*repository
+	want    registry.Descriptor
+	content registry.Content
+	tries   int
+	sent    bool // once: what is there by now may be what was sent
+}
+
+// again says whether what is done now was done before and failed.
+func (p *blobPut) again() bool { return p.tries > 1 }
+
+// try brings the blob once, by the cheapest way there is. What it opened and
+// did not complete it gives up.
+func (p *blobPut) try(ctx context.Context) (registry.Outcome, error) {
+	p.tries++
+	session, outcome, err := p.offer(ctx)
 	if err != nil {
 		return "", err
 	}
-	return outcome, nil
+	if session == nil {
+		if p.sent && outcome == registry.Present {
+			outcome = registry.Copied
+		}
+		return outcome, nil
+	}
+	if err := p.send(ctx, session); err != nil {
+		p.giveUp(ctx, session)
+		return "", err
+	}
+	return registry.Copied, nil
 }
 
 // offer finds out whether the blob is there or can be mounted, and opens an
 // upload where it is not.
-func (r *repository) offer(ctx context.Context, d registry.Descriptor, content registry.Content) (*url.URL, registry.Outcome, error) {
-	if content.Distrust {
-		session, err := r.begin(ctx, d)
+func (p *blobPut) offer(ctx context.Context) (session *url.URL, outcome registry.Outcome, err error) {
+	if p.content.Distrust {
+		session, err = p.begin(ctx)
 		return session, "", err
 	}
-	from, fromSelf := strings.TrimPrefix(content.From, r.host.name+"/"), false
-	if from == "" || from == r.path || !r.host.seen.mountable(from, r.path) {
-		from, fromSelf = r.path, true
-	}
-	if r.host.seen.habit() == mountBlind {
-		if r.has(ctx, d) {
-			return nil, registry.Present, nil
+	from := strings.TrimPrefix(p.content.From, p.host.name+"/")
+	if from != "" && from != p.path && p.host.seen.mountable(from, p.path) {
+		session, mounted, err := p.mount(ctx, from)
+		switch {
+		case err != nil:
+			return nil, "", err
+		case mounted:
+			return nil, registry.Mounted, nil
+		case session != nil:
+			return p.unlessThere(ctx, session)
 		}
-		session, err := r.begin(ctx, d)
-		return session, "", err
 	}
-	// A 202 of a host that never said 201 may be that of one that does not
-	// mount. For a large blob that is worth knowing, and is asked meanwhile.
-	there := make(chan bool, 1)
-	if r.host.seen.habit() == mountUnknown && d.Size >= largeBlob && fromSelf {
-		go func() { there <- r.has(ctx, d) }()
-	} else {
-		there <- false
-	}
-	session, err := r.mount(ctx, d, from, fromSelf)
-	present := <-there
-	switch {
-	case err != nil:
-		return nil, "", err
-	case session == nil && fromSelf:
-		return nil, registry.Present, nil
-	case session == nil:
-		return nil, registry.Mounted, nil
-	case present, !fromSelf && d.Size >= largeBlob && r.host.seen.habit() != mountTruthful && r.has(ctx, d):
-		r.host.seen.setHabit(mountBlind)
-		r.cancel(ctx, session)
+	return p.offerHere(ctx)
+}
+
+// unlessThere is for an upload that was opened in place of a mount from another
+// repository. That says nothing of what is here.
+func (p *blobPut) unlessThere(ctx context.Context, session *url.URL) (*url.URL, registry.Outcome, error) {
+	if p.want.Size >= largeBlob && p.has(ctx) {
+		p.giveUp(ctx, session)
 		return nil, registry.Present, nil
 	}
 	return session, "", nil
 }
 
+// offerHere asks for what is in this very repository. A 202 of a host that
+// never said 201 may be that of one that does not mount: where the blob is
+// large enough for it to matter, or the host known to be like that, it is asked
+// meanwhile whether the blob is there.
+func (p *blobPut) offerHere(ctx context.Context) (session *url.URL, outcome registry.Outcome, err error) {
+	habit := p.host.seen.habit()
+	there := make(chan bool, 1)
+	if habit == mountBlind || habit == mountUnknown && p.want.Size >= largeBlob {
+		go func() { there <- p.has(ctx) }()
+	} else {
+		there <- false
+	}
+	mounted := false
+	if habit != mountBlind {
+		session, mounted, err = p.mount(ctx, p.path)
+	}
+	if err == nil && session == nil && !mounted {
+		session, err = p.begin(ctx)
+	}
+	switch present := <-there; {
+	case mounted:
+		return nil, registry.Present, nil
+	case present && session != nil:
+		p.host.seen.blind()
+		p.giveUp(ctx, session)
+		fallthrough
+	case present:
+		return nil, registry.Present, nil
+	}
+	return session, "", err
+}
+
 // has says whether the blob is known to be here. What cannot be found out is
 // not known, and no failure.
-func (r *repository) has(ctx context.Context, d registry.Descriptor) bool {
-	resp, err := r.attempt(ctx, r.statRequest(http.MethodHead, d.Digest), false)
+func (p *blobPut) has(ctx context.Context) bool {
+	resp, err := p.attempt(ctx, p.statRequest(http.MethodHead, p.want.Digest), p.again())
 	if err != nil {
 		return false
 	}
 	resp.Body.Close()
-	return resp.ContentLength == d.Size
+	return resp.ContentLength == p.want.Size
 }
 
-// mount asks to mount a blob. It returns nil where that was done, and an open
-// upload where it was not. A refusal of any kind costs this blob a request, and
-// nothing else anything.
-func (r *repository) mount(ctx context.Context, d registry.Descriptor, from string, fromSelf bool) (*url.URL, error) {
-	scopes := r.scopes()
-	if !fromSelf {
-		scopes = append(scopes, auth.Scope{Repository: from, Actions: []string{"pull"}})
+// mount asks to mount the blob. It returns the upload that was opened instead,
+// or nothing where that was refused too: a refusal of any kind costs this blob
+// a request, and nothing else anything.
+func (p *blobPut) mount(ctx context.Context, from string) (session *url.URL, mounted bool, err error) {
+	q := p.beginRequest()
+	if from != p.path {
+		q.scopes = append(q.scopes, auth.Scope{Repository: from, Actions: []string{"pull"}})
 	}
-	q := r.beginRequest(d)
-	q.op, q.scopes = "mount the blob", scopes
-	q.url.RawQuery = url.Values{"mount": {d.Digest.String()}, "from": {from}}.Encode()
+	q.url.RawQuery = url.Values{"mount": {p.want.Digest.String()}, "from": {from}}.Encode()
 	q.ok = append(q.ok, http.StatusCreated)
-	resp, err := r.attempt(ctx, q, false)
+	resp, err := p.attempt(ctx, q, p.again())
 	if err != nil {
 		if ctx.Err() != nil || errors.Is(err, registry.ErrRateLimited) {
-			return nil, err
+			return nil, false, err
 		}
-		r.host.seen.mounted(from, r.path, false)
-		if fromSelf {
-			r.host.seen.setHabit(mountBlind)
+		if e, ok := errors.AsType[*registry.Error](err); ok && e.Status != 0 {
+			p.host.seen.notMounted(from, p.path, true)
 		}
-		return r.begin(ctx, d)
+		return nil, false, nil
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusCreated {
-		if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, d.Digest) {
-			return r.begin(ctx, d)
-		}
-		r.host.seen.setHabit(mountTruthful)
-		r.host.seen.mounted(from, r.path, true)
-		return nil, nil
+	if resp.StatusCode == http.StatusAccepted {
+		p.host.seen.notMounted(from, p.path, false)
+		session, err = p.opened(q, resp)
+		return session, false, err
 	}
-	if !fromSelf {
-		r.host.seen.mounted(from, r.path, false)
+	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, p.want.Digest) {
+		return nil, false, nil
 	}
-	return r.opened(q, resp)
+	p.host.seen.mounted(from, p.path)
+	return nil, true, nil
 }
 
 // begin opens an upload.
-func (r *repository) begin(ctx context.Context, d registry.Descriptor) (*url.URL, error) {
-	q := r.beginRequest(d)
-	resp, err := r.attempt(ctx, q, false)
+func (p *blobPut) begin(ctx context.Context) (*url.URL, error) {
+	q := p.beginRequest()
+	resp, err := p.attempt(ctx, q, p.again())
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	return r.opened(q, resp)
+	return p.opened(q, resp)
 }
 
-func (r *repository) beginRequest(d registry.Descriptor) request {
+func (p *blobPut) beginRequest() request {
 	return request{
-		op: "upload the blob", about: d.Digest.String(), method: http.MethodPost,
-		url: r.url("blobs/uploads/"), scopes: r.scopes(), ok: []int{http.StatusAccepted},
+		op: "upload the blob", about: p.want.Digest.String(), method: http.MethodPost,
+		url: p.url("blobs/uploads/"), scopes: p.scopes(), ok: []int{http.StatusAccepted},
 	}
 }
 
 // opened is where an answer says that its upload goes on.
-func (r *repository) opened(q request, resp *http.Response) (*url.URL, error) {
-	session, err := target(q.url, resp.Header.Get("Location"))
-	return session, r.broken(q, err)
+func (p *blobPut) opened(q request, resp *http.Response) (*url.URL, error) {
+	session, err := p.client.target(p.host, q.url, resp.Header.Get("Location"))
+	return session, p.broken(q, err)
 }
 
-// send uploads a blob in one request to an open upload. Nothing is sent before
-// the content is there.
-func (r *repository) send(ctx context.Context, session *url.URL, d registry.Descriptor, content registry.Content, again bool) error {
-	body, err := content.Open(ctx)
+// send uploads the blob in one request to an open upload. Nothing is sent
+// before the content is there.
+func (p *blobPut) send(ctx context.Context, session *url.URL) error {
+	content, err := p.content.Open(ctx)
 	if err != nil {
 		return contentError{err}
 	}
+	body := &uploadBody{
+		content: content, size: p.want.Size,
+		stall: p.client.options.StallTimeout, commit: commitPatience * p.client.options.HeaderTimeout,
+	}
+	defer body.Close()
+	if err := body.empty(); err != nil {
+		return err
+	}
 	q := request{
-		op: "upload the blob", about: d.Digest.String(), method: http.MethodPut,
-		url: withDigest(session, d.Digest), header: http.Header{"Content-Type": {"application/octet-stream"}},
-		content: body, size: d.Size, scopes: r.scopes(),
+		op: "upload the blob", about: p.want.Digest.String(), method: http.MethodPut,
+		url: withDigest(session, p.want.Digest), header: http.Header{"Content-Type": {"application/octet-stream"}},
+		upload: body, scopes: p.scopes(),
 		ok: []int{http.StatusCreated, http.StatusOK, http.StatusNoContent},
 	}
-	resp, err := r.attempt(ctx, q, again)
-	var e *registry.Error
-	if errors.As(err, &e) && e.Repository == r.Name() && (e.Status == http.StatusNotFound || e.Status == http.StatusRequestedRangeNotSatisfiable) {
-		// The upload is gone. Another one is opened by trying again.
-		gone := *e
-		gone.Kind = registry.ErrUnavailable
-		return &gone
+	p.sent = true
+	resp, err := p.attempt(ctx, q, p.again())
+	if sessionGone(err) {
+		// Another one is opened by trying again.
+		return amended(err, func(e *registry.Error) {
+			e.Kind, e.Hint = registry.ErrUnavailable, "The registry loses uploads before they are complete. If it runs in several instances, look whether they share their storage."
+		})
 	}
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, d.Digest) {
-		return r.broken(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch, Message: "the registry says that it stored " + registry.Clean(said.String())})
+	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, p.want.Digest) {
+		return p.broken(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch, Message: "the registry says that it stored " + registry.Clean(said.String())})
 	}
 	return nil
+}
+
+// sessionGone says whether an upload was refused because it is not open any
+// more, or not at its beginning.
+func sessionGone(err error) bool {
+	e, ok := errors.AsType[*registry.Error](err)
+	return ok && !errors.As(err, new(contentError)) &&
+		(e.Status == http.StatusNotFound && e.Code != "NAME_UNKNOWN" || e.Status == http.StatusRequestedRangeNotSatisfiable)
 }
 
 // withDigest adds the digest to the query of an upload's place, which is kept
@@ -212,28 +277,25 @@ func withDigest(session *url.URL, d digest.Digest) *url.URL {
 	return &u
 }
 
-// cancel gives an upload up, as well as it can, so that the registry does not
-// keep what nobody completes (OCI distribution specification, "Canceling a
-// blob upload"). It works also when the copy was cancelled.
-func (r *repository) cancel(ctx context.Context, session *url.URL) {
-	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
+// giveUp gives an upload up, as well as it can, so that the registry does not
+// keep what nobody completes (OCI distribution specification, "Canceling a blob
+// upload"). It works also when the copy was cancelled, and is then short.
+func (p *blobPut) giveUp(ctx context.Context, session *url.URL) {
+	own, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer stop()
+	hurry := context.AfterFunc(ctx, func() {
+		_ = sleep(own, hurriedTimeout)
+		stop()
+	})
+	defer hurry()
 	q := request{
-		op: "give up the upload", method: http.MethodDelete, url: session, scopes: r.scopes(),
+		op: "give up the upload", about: p.want.Digest.String(), method: http.MethodDelete, url: session, scopes: p.scopes(),
 		ok: []int{http.StatusNoContent, http.StatusOK, http.StatusAccepted},
 	}
-	resp, err := r.attempt(ctx, q, false)
+	resp, err := p.attempt(own, q, false)
 	if err != nil {
-		r.client.options.Logger.DebugContext(ctx, "an upload could not be given up", "repository", r.Name(), "error", err)
+		p.client.options.Logger.DebugContext(ctx, "an upload could not be given up", "repository", p.Name(), "error", err)
 		return
 	}
 	resp.Body.Close()
-}
-
-// bytesText is a number of bytes as people read it.
-func bytesText(n int64) string {
-	if n >= 1<<20 && n%(1<<20) == 0 {
-		return fmt.Sprintf("%d MiB", n>>20)
-	}
-	return fmt.Sprintf("%d bytes", n)
 }

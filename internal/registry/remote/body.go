@@ -31,7 +31,7 @@ func readCapped(body io.Reader, limit int64) ([]byte, error) {
 }
 
 // errStalled is why a request was ended that made no progress.
-var errStalled = errors.New("no byte came or went in time")
+var errStalled = errors.New("it made no progress in time")
 
 // watchdog ends a request that makes no progress: it cancels its context with
 // errStalled.
@@ -58,21 +58,31 @@ func (w *watchdog) end() {
 	w.cancel(context.Canceled)
 }
 
-// answerBody is the body of an answer. It is watched while somebody reads it,
-// and gives the slot back when it is closed.
+// answerBody is the body of an answer, watched for progress: a blob's while
+// somebody reads it, and that of any other answer until it has come whole,
+// because what is read into memory under a cap could otherwise take for ever,
+// a byte at a time.
 type answerBody struct {
 	io.ReadCloser
-	ctx   context.Context // the request's; says why reading was ended
+	ctx   context.Context //nolint:containedctx // the request's; it says why reading was ended
 	watch *watchdog
 	stall time.Duration
-	drain bool
-	close func()
+	blob  bool
+}
+
+func newAnswerBody(ctx context.Context, body io.ReadCloser, watch *watchdog, stall time.Duration, blob bool) *answerBody {
+	if !blob {
+		watch.reset(stall)
+	}
+	return &answerBody{ReadCloser: body, ctx: ctx, watch: watch, stall: stall, blob: blob}
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {
-	b.watch.reset(b.stall)
+	if b.blob {
+		b.watch.reset(b.stall)
+		defer b.watch.pause()
+	}
 	n, err := b.ReadCloser.Read(p)
-	b.watch.pause()
 	if err != nil && err != io.EOF && b.ctx.Err() != nil {
 		err = context.Cause(b.ctx)
 	}
@@ -82,60 +92,134 @@ func (b *answerBody) Read(p []byte) (int, error) {
 // Close gives the connection back where little of the answer is left. A blob's
 // connection is worth nothing any more when its blob was not read to the end.
 func (b *answerBody) Close() error {
-	if b.drain && b.ctx.Err() == nil {
-		_, _ = io.CopyN(io.Discard, b, maxRest)
+	if !b.blob && b.ctx.Err() == nil {
+		_, _ = io.CopyN(io.Discard, b.ReadCloser, maxRest)
 	}
 	err := b.ReadCloser.Close()
 	b.watch.end()
-	b.close()
 	return err
 }
 
-// requestBody is content on its way to a registry. The watch runs while the
+// closing calls a function after its body was closed.
+type closing struct {
+	io.ReadCloser
+	then func()
+}
+
+func (c *closing) Close() error {
+	defer c.then()
+	return c.ReadCloser.Close()
+}
+
+// uploadBody is content on its way to a registry. The watch runs while the
 // network takes what was read, not while the content is waited for: that has a
 // watch of its own.
-type requestBody struct {
+type uploadBody struct {
 	content io.ReadCloser
-	watch   *watchdog
+	size    int64
 	stall   time.Duration
 	commit  time.Duration // how long the answer may take once all was sent
 
 	mu     sync.Mutex
+	watch  *watchdog // of the request that sends it; nil where there is none
+	read   int64
 	err    error // what content failed with
 	closed bool
 }
 
-func (b *requestBody) Read(p []byte) (int, error) {
-	b.watch.pause()
+// Read is called by the transport.
+func (b *uploadBody) Read(p []byte) (int, error) {
+	b.pause()
 	n, err := b.content.Read(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.read += int64(n)
 	switch {
-	case err == io.EOF:
-		b.watch.reset(b.commit)
-	default:
-		b.watch.reset(b.stall)
+	case b.read > b.size:
+		err = mismatched("it has more than the %d bytes that its descriptor says", b.size)
+	case err == io.EOF && b.read < b.size:
+		err = mismatched("it ended after %d of %d bytes", b.read, b.size)
 	}
-	if err != nil && err != io.EOF {
-		b.fail(err)
+	// What it fails with after it was closed is no failure of its own: then it
+	// is the sending that ended.
+	if err != nil && err != io.EOF && !b.closed {
+		b.err = contentError{err}
+	}
+	if b.watch != nil {
+		b.watch.reset(b.wait())
 	}
 	return n, err
 }
 
-// fail remembers why the content ended. What it fails with after it was closed
-// is no failure of its own: then it is the sending that ended.
-func (b *requestBody) fail(err error) {
+func mismatched(format string, args ...any) error {
+	return &registry.Error{Op: "read the content", Kind: registry.ErrMismatch, Message: fmt.Sprintf(format, args...)}
+}
+
+// empty makes sure of content that has no bytes: nobody else reads it.
+func (b *uploadBody) empty() error {
+	if b.size > 0 {
+		return nil
+	}
+	_, err := io.ReadFull(b, make([]byte, 1))
+	if err != io.EOF {
+		return b.failed()
+	}
+	return nil
+}
+
+// wait is how long the network may take with what it was given. With the last
+// bytes it also waits for the answer. Called with mu held.
+func (b *uploadBody) wait() time.Duration {
+	if b.read >= b.size {
+		return b.commit
+	}
+	return b.stall
+}
+
+// watchedBy says which watch looks after the request that sends the content.
+func (b *uploadBody) watchedBy(w *watchdog) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.closed {
-		b.err = contentError{err}
+	b.watch = w
+}
+
+func (b *uploadBody) pause() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.watch != nil {
+		b.watch.pause()
 	}
 }
 
-// Close closes the content, also while it is read.
-func (b *requestBody) Close() error {
+// answered ends the watch. An answer that comes before all was sent does not
+// want the rest, and whoever waits for the content need not wait any longer.
+func (b *uploadBody) answered() {
 	b.mu.Lock()
+	b.watch = nil
+	early := b.read < b.size
+	b.mu.Unlock()
+	if early {
+		b.Close()
+	}
+}
+
+// Close closes the content, also while it is read. Further calls do nothing.
+func (b *uploadBody) Close() error {
+	b.mu.Lock()
+	closed := b.closed
 	b.closed = true
 	b.mu.Unlock()
+	if closed {
+		return nil
+	}
 	return b.content.Close()
+}
+
+// failed is the error of the content itself, if that is why sending ended.
+func (b *uploadBody) failed() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.err
 }
 
 // contentError is an error of what was to be sent. Whoever gave the content has
@@ -143,10 +227,3 @@ func (b *requestBody) Close() error {
 type contentError struct{ error }
 
 func (e contentError) Unwrap() error { return e.error }
-
-// failed is the error of the content itself, if that is why sending ended.
-func (b *requestBody) failed() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.err
-}

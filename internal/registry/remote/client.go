@@ -8,9 +8,12 @@
 package remote
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +41,7 @@ type Client struct {
 	credentials *auth.Store
 	dialer      dialer
 	hops        *hops
-	warned      sync.Map // warnings that were given, each once
+	notices     notices
 
 	mu    sync.Mutex
 	hosts map[string]*host
@@ -58,27 +61,57 @@ func New(o Options) (*Client, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Proxy == nil {
+		o.Proxy = http.ProxyFromEnvironment
+	}
+	o.Proxy = unquotedProxy(o.Proxy)
 	credentials, err := auth.NewStore(o.Credentials)
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{options: o, settings: map[string]HostOptions{}, credentials: credentials, dialer: newDialer(o), hosts: map[string]*host{}}
-	c.hops = newHops(c.dialer)
+	c.hops = newHops(c)
 	for name, settings := range o.Hosts {
-		normal, err := registry.ParseReference(name + "/any")
-		if err != nil || normal.Repository != "any" && normal.Repository != "library/any" {
-			return nil, fmt.Errorf("%q is not a registry host: write host or host:port", registry.Clean(name))
-		}
-		if n := settings.MaxConcurrentRequests; n != 0 && n < 2 {
-			return nil, fmt.Errorf("%d concurrent requests for %s are too few: a blob that moves within one host is read and written at once, so at least 2", n, name)
-		}
-		// What cannot work is found here and not in mid copy.
-		if _, err := tlsConfigOf(name, settings); err != nil {
+		if err := c.configure(name, settings); err != nil {
 			return nil, err
 		}
-		c.settings[normal.Host] = settings
 	}
 	return c, nil
+}
+
+// configure takes the settings of a host. What cannot work is found here and
+// not in mid copy.
+func (c *Client) configure(name string, settings HostOptions) error {
+	normal, err := registry.ParseReference(name + "/any")
+	if err != nil || normal.Repository != "any" && normal.Repository != "library/any" {
+		return fmt.Errorf("%q is not a registry host: write host or host:port", registry.Clean(name))
+	}
+	if _, twice := c.settings[normal.Host]; twice {
+		return fmt.Errorf("there are two settings for the host %s", normal.Host)
+	}
+	if n := settings.MaxConcurrentRequests; n != 0 && n < 2 {
+		return fmt.Errorf("%d concurrent requests for %s are too few: a blob that moves within one host is read and written at once, so at least 2", n, name)
+	}
+	if settings.RequestsPerSecond < 0 {
+		return fmt.Errorf("%g requests per second for %s are too few", settings.RequestsPerSecond, name)
+	}
+	if _, err := tlsConfigOf(name, settings); err != nil {
+		return err
+	}
+	c.settings[normal.Host] = settings
+	return nil
+}
+
+// unquotedProxy finds the same proxy. Its error does not quote what it was
+// found in: proxies are given with passwords in them.
+func unquotedProxy(proxy func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	return func(req *http.Request) (*url.URL, error) {
+		u, err := proxy(req)
+		if err != nil {
+			return nil, permanent{errors.New("the proxy that the environment names (HTTPS_PROXY, HTTP_PROXY) cannot be used: it is not a URL")}
+		}
+		return u, nil
+	}
 }
 
 func orDefault[T comparable](v, otherwise T) T {
@@ -105,11 +138,30 @@ func (c *Client) hostOf(name string) *host {
 	return h
 }
 
-// warn tells the operation at hand what a registry wants people to know, once
-// for the life of the client.
-func (c *Client) warn(ctx context.Context, format string, args ...any) {
-	warning := registry.Clean(fmt.Sprintf(format, args...))
-	if _, given := c.warned.LoadOrStore(warning, true); !given {
-		registry.TraceOf(ctx).Warning(warning)
+// settingsOf finds the settings of the host that a URL is at, with the name
+// they were given under. The scheme's own port may be spelled out or not.
+func (c *Client) settingsOf(u *url.URL) (name string, settings HostOptions, found bool) {
+	host := strings.ToLower(u.Host)
+	names := []string{host}
+	if port := ":" + defaultPort[u.Scheme]; u.Port() == "" {
+		names = append(names, host+port)
+	} else {
+		names = append(names, strings.TrimSuffix(host, port))
 	}
+	for _, name := range names {
+		if settings, found := c.settings[name]; found {
+			return name, settings, true
+		}
+	}
+	return "", HostOptions{}, false
+}
+
+// speaksPlainHTTP says whether plain HTTP is what a host is to be spoken to
+// with: one that the settings say so of, and loopback unless they say
+// otherwise.
+func speaksPlainHTTP(settings HostOptions, hostname string) bool {
+	if settings.PlainHTTP != nil {
+		return *settings.PlainHTTP
+	}
+	return isLoopback(hostname)
 }

@@ -2,40 +2,91 @@ package remote
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// maxHops is how many redirects one request follows.
-const maxHops = 10
-
-// hops are the connections to places that a registry pointed at. They know no
-// host's TLS settings and no credentials, and look at each address after DNS.
-// This is the one place where going to another origin is allowed or refused.
+// hops are the connections to places that a registry pointed at. They carry no
+// credentials, client certificates included, and look at each address after
+// DNS. Only whom to trust there is taken from the settings, where they name the
+// place. This is the one place where going to another origin is allowed or
+// refused.
 type hops struct {
-	guarded map[reach]*http.Transport // by the reach of the registry that pointed
-	proxied *http.Transport
+	client *Client
+
+	mu         sync.Mutex
+	transports map[hop]*http.Transport
 }
 
-func newHops(d dialer) *hops {
-	h := &hops{guarded: map[reach]*http.Transport{}}
-	for _, from := range []reach{public, private, loopback} {
-		h.guarded[from] = newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
-			return d.dial(ctx, network, address, func(a netip.Addr) error { return allowHop(a, from) })
-		}, nil, defaultConcurrency)
+// hop is what the connections to other places are kept apart by.
+type hop struct {
+	host    string // in the settings; "" where they do not name it
+	from    reach  // the reach of the registry that pointed
+	proxied bool
+}
+
+func newHops(c *Client) *hops { return &hops{client: c, transports: map[hop]*http.Transport{}} }
+
+// roundTrip sends a request to another origin than the registry's. A proxy
+// dials by itself, so that behind one only the name can be looked at.
+func (h *hops) roundTrip(req *http.Request, from reach) (*http.Response, error) {
+	proxy, err := h.client.options.Proxy(req)
+	if err != nil {
+		return nil, err
 	}
-	unchecked := func(netip.Addr) error { return nil }
-	h.proxied = newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
-		return d.dial(ctx, network, address, unchecked)
-	}, nil, defaultConcurrency)
-	h.proxied.Proxy = http.ProxyFromEnvironment
-	return h
+	if proxy != nil {
+		if err := allowHopByName(req.URL.Hostname(), from); err != nil {
+			return nil, err
+		}
+	}
+	name, settings, _ := h.client.settingsOf(req.URL)
+	t, err := h.transport(hop{name, from, proxy != nil}, settings)
+	if err != nil {
+		return nil, err
+	}
+	return t.RoundTrip(req)
+}
+
+// transport returns the connections for a hop. There are few: the settings name
+// what is kept apart.
+func (h *hops) transport(to hop, settings HostOptions) (*http.Transport, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t, ok := h.transports[to]; ok {
+		return t, nil
+	}
+	trust, err := h.trust(to.host, settings)
+	if err != nil {
+		return nil, err
+	}
+	check := func(a netip.Addr) error { return allowHop(a, to.from) }
+	if to.proxied {
+		check = anyAddress // the proxy's
+	}
+	t := newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, _, err := h.client.dialer.dial(ctx, network, address, check)
+		return conn, err
+	}, trust, defaultConcurrency)
+	if to.proxied {
+		t.Proxy = h.client.options.Proxy
+	}
+	h.transports[to] = t
+	return t, nil
+}
+
+// trust is whose certificates are believed at a place. A client certificate is
+// a credential, and not for those who only point.
+func (h *hops) trust(host string, settings HostOptions) (*tls.Config, error) {
+	settings.ClientCertificate, settings.ClientKey = nil, ""
+	return tlsConfigOf(host, settings)
 }
 
 // allowHop refuses an address that a registry of the given reach has no
@@ -45,70 +96,82 @@ func allowHop(a netip.Addr, from reach) error {
 	if to == public || to != forbidden && to == from {
 		return nil
 	}
-	return &registry.Error{Op: "follow the registry to", Reference: a.String(), Kind: registry.ErrForbiddenHop,
-		Message: fmt.Sprintf("it is a %s address and the registry's own is %s", to, from)}
+	return refusedHop(fmt.Sprintf("%s is a %s address and the registry's own is %s", a, to, from))
 }
 
-// roundTrip sends a request to another origin than the registry's. A proxy
-// dials by itself, so that behind one only literal addresses can be looked at.
-func (h *hops) roundTrip(req *http.Request, from reach) (*http.Response, error) {
-	proxy, err := http.ProxyFromEnvironment(req)
-	if err != nil {
-		return nil, err
+// allowHopByName is allowHop where a proxy will look up the name: what can be
+// read as an address without looking it up, in any of the forms that resolvers
+// know, is refused unless it is a public one in its usual form.
+func allowHopByName(hostname string, from reach) error {
+	name := strings.TrimSuffix(strings.ToLower(hostname), ".")
+	if literal, err := netip.ParseAddr(name); err == nil {
+		return allowHop(literal, from)
 	}
-	if proxy == nil {
-		return h.guarded[from].RoundTrip(req)
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	switch {
+	case last == "localhost" && from != loopback:
+		return refusedHop(fmt.Sprintf("%s is this machine and the registry is not", registry.Clean(hostname)))
+	case last == "" || '0' <= last[0] && last[0] <= '9':
+		return refusedHop(fmt.Sprintf("%s is an address in an unusual form", registry.Clean(hostname)))
 	}
-	if literal, err := netip.ParseAddr(req.URL.Hostname()); err == nil {
-		if err := allowHop(literal, from); err != nil {
-			return nil, err
-		}
-	}
-	return h.proxied.RoundTrip(req)
+	return nil
 }
 
 // target is where a registry pointed to with a redirect, a Location or a Link,
 // seen from the request that it answered (RFC 3986, section 5; RFC 9110,
-// section 10.2.2). Never from https to http: where that is the same host, it
-// is a registry that does not know that a proxy gives it TLS, and https is
-// meant.
-func target(from *url.URL, location string) (*url.URL, error) {
-	refuse := func(why string) (*url.URL, error) {
-		return nil, &registry.Error{Op: "follow the registry to", Reference: registry.Clean(location), Kind: registry.ErrForbiddenHop, Message: why}
-	}
+// section 10.2.2).
+//
+// Never from https to http: where that is the same host, it is a registry that
+// does not know that a proxy gives it TLS, and https is meant. Nor to http at
+// all unless that is how the place is spoken to.
+func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, error) {
 	if location == "" {
-		return nil, &registry.Error{Op: "follow the registry", Kind: registry.ErrProtocol, Message: "it gave no Location"}
+		return nil, &registry.Error{Kind: registry.ErrProtocol, Message: "the registry points on and does not say where to: its answer has no Location"}
 	}
 	to, err := url.Parse(location)
 	if err != nil {
-		return nil, &registry.Error{Op: "follow the registry", Kind: registry.ErrProtocol, Message: "its Location is not a URL"}
+		return nil, &registry.Error{Kind: registry.ErrProtocol, Message: "the registry points on to what is not a URL"}
 	}
 	to = from.ResolveReference(to)
 	to.Fragment, to.RawFragment = "", ""
-	if to.User != nil {
-		to.User = nil
-		return refuse("it carries a user name")
-	}
-	if to.Scheme != "https" && to.Scheme != "http" || to.Host == "" {
-		return refuse("only https and http are followed")
-	}
-	if from.Scheme == "https" && to.Scheme == "http" {
-		if !strings.EqualFold(to.Hostname(), from.Hostname()) {
-			return refuse("it would go from https to http")
+	switch {
+	case to.User != nil:
+		return nil, refusedTarget(to, "that carries a user name")
+	case to.Scheme != "https" && to.Scheme != "http" || to.Hostname() == "":
+		return nil, refusedTarget(to, "only https and http are followed")
+	case to.Scheme == "http" && from.Scheme == "https":
+		if !strings.EqualFold(to.Hostname(), from.Hostname()) || to.Port() != "" && to.Port() != "80" && to.Port() != portOf(from) {
+			return nil, refusedTarget(to, "that would go from https to http")
 		}
 		to.Scheme, to.Host = "https", from.Host
+	case to.Scheme == "http" && !strings.EqualFold(to.Hostname(), h.origin.Hostname()):
+		if _, settings, _ := c.settingsOf(to); !speaksPlainHTTP(settings, to.Hostname()) {
+			refusal := refusedTarget(to, "that is plain HTTP")
+			refusal.Hint = fmt.Sprintf("If %s really has no TLS, give it an entry of its own with plain_http = true.", registry.Clean(to.Host))
+			return nil, refusal
+		}
 	}
 	return to, nil
 }
 
-// sameOrigin says whether two URLs have one origin (RFC 6454, section 4).
-func sameOrigin(a, b *url.URL) bool {
-	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && portOf(a) == portOf(b)
+func refusedTarget(to *url.URL, why string) *registry.Error {
+	return refusedHop("the registry points to " + registry.CleanURL(to) + ", and " + why)
 }
+
+func refusedHop(why string) *registry.Error {
+	return &registry.Error{Kind: registry.ErrForbiddenHop, Message: why}
+}
+
+// isOrigin says whether a URL is at the host's origin (RFC 6454, section 4).
+func (h *host) isOrigin(u *url.URL) bool {
+	return u.Scheme == h.origin.Scheme && strings.EqualFold(u.Hostname(), h.origin.Hostname()) && portOf(u) == portOf(h.origin)
+}
+
+var defaultPort = map[string]string{"https": "443", "http": "80"}
 
 func portOf(u *url.URL) string {
 	if port := u.Port(); port != "" {
 		return port
 	}
-	return map[string]string{"https": "443", "http": "80"}[u.Scheme]
+	return defaultPort[u.Scheme]
 }

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -12,7 +13,8 @@ import (
 // slot of the download while it waits for one of the upload, on this host or
 // another, where others do the same in the other direction. That cannot
 // deadlock because downloads never take a host's last slot, and because no
-// holder of another slot waits for anything but the network.
+// holder of another slot waits for anything but the network: a token is fetched
+// in the slot of the request that wants it.
 type class int
 
 const (
@@ -92,12 +94,21 @@ func (l *limiter) acquire(ctx context.Context, c class) (*slot, error) {
 	return &slot{limiter: l, class: c, epoch: l.epoch}, nil
 }
 
-// pace waits until the requests of the last second allow one more.
+// pace waits until the requests of the last second allow one more. The error is
+// the context's, also where its deadline will come before that.
 func (l *limiter) pace(ctx context.Context) error {
 	if l.rate == nil {
 		return nil
 	}
-	return l.rate.Wait(ctx)
+	err := l.rate.Wait(ctx)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if err != nil {
+		// Its turn would come after the operation's deadline.
+		return permanent{fmt.Errorf("requests_per_second leaves no time for another request: %w", context.DeadlineExceeded)}
+	}
+	return nil
 }
 
 // free says whether a request of class c may be sent now. Called with mu held.

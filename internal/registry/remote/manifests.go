@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/opencontainers/go-digest"
@@ -31,10 +32,14 @@ func (r *repository) Resolve(ctx context.Context, reference string) (registry.De
 		return registry.Descriptor{}, err
 	}
 	if err == nil && registry.ValidateDigest(d.Digest) == nil {
-		if wanted := digest.Digest(reference); algorithm(reference) != "" {
-			d.Digest = wanted // a registry may know it by another algorithm too
+		wanted := digest.Digest(reference)
+		if algorithm(reference) == "" {
+			return d, nil
 		}
-		return d, nil
+		if registry.SameDigest(wanted, d.Digest) {
+			d.Digest = wanted // a registry may know it by another algorithm too
+			return d, nil
+		}
 	}
 	m, err := r.GetManifest(ctx, reference)
 	return m.Descriptor(), err
@@ -67,7 +72,7 @@ func (r *repository) GetManifest(ctx context.Context, reference string) (registr
 				Hint: "What the registry holds under this digest is damaged, or something between it and this machine changes what passes."}
 		}
 		if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); wanted == "" && said != "" && !registry.SameDigest(said, m.Digest) {
-			r.client.warn(ctx, "%s says that %s has the digest %s, but its bytes have %s; the latter is used", r.Name(), reference, said, m.Digest)
+			r.client.warn(ctx, "digest "+r.Name()+" "+m.Digest.String(), "%s says that %s has the digest %s, but its bytes have %s; the latter is used", r.Name(), reference, said, m.Digest)
 		}
 		return nil
 	})
@@ -80,6 +85,14 @@ func (r *repository) GetManifest(ctx context.Context, reference string) (registr
 func tooLarge(limit int64) error {
 	return &registry.Error{Kind: registry.ErrLimit, Message: "the manifest is larger than the " + bytesText(limit) + " that are read",
 		Hint: "No image needs a manifest of this size. If it is right, put it aside and look at what made it."}
+}
+
+// bytesText is a number of bytes as people read it.
+func bytesText(n int64) string {
+	if n >= 1<<20 && n%(1<<20) == 0 {
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
+	return fmt.Sprintf("%d bytes", n)
 }
 
 // PutManifest puts the bytes under the media type that they came with (OCI
@@ -95,21 +108,45 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 		body:   m.Content, scopes: r.scopes(),
 		ok: []int{http.StatusCreated, http.StatusOK, http.StatusAccepted, http.StatusNoContent},
 	}
-	err := r.do(ctx, q, func(resp *http.Response) error {
-		if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, m.Digest) {
-			return &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch,
-				Message: "the registry says that it stored " + registry.Clean(said.String()) + " instead of " + m.Digest.String(),
-				Hint:    "The registry changed the manifest. Look whether it converts images, and switch that off."}
+	err := r.client.retry(ctx, func(attempt int) error {
+		// A registry that did not answer may have taken it all the same, and may
+		// take a tag only once.
+		if attempt > 1 && r.holds(ctx, reference, m.Digest) {
+			return nil
 		}
-		return nil
+		return r.try(ctx, q, attempt > 1, func(resp *http.Response) error {
+			if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, m.Digest) {
+				return &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch,
+					Message: "the registry says that it stored " + registry.Clean(said.String()) + " instead of " + m.Digest.String(),
+					Hint:    "The registry changed the manifest. Look whether it converts images, and switch that off."}
+			}
+			return nil
+		})
 	})
-	var e *registry.Error
-	if registry.IsSchema1(m.MediaType) && errors.As(err, &e) && e.Status >= 400 && e.Status < 500 && errors.Is(e.Kind, registry.ErrInvalidManifest) {
-		told := *e
-		told.Hint = "The image has Docker's first manifest format (schema 1), which this registry no longer accepts. Build or push the image again with a current tool, so that it becomes an OCI or schema 2 image, and promote that."
-		return &told
+	if registry.IsSchema1(m.MediaType) && refusesFormat(err) {
+		return amended(err, func(e *registry.Error) {
+			e.Hint = "The image has Docker's first manifest format (schema 1), which this registry no longer accepts. Build or push the image again with a current tool, so that it becomes an OCI or schema 2 image, and promote that."
+		})
 	}
 	return err
+}
+
+// holds says whether a tag or digest is known to name d. What cannot be found
+// out is not known, and no failure.
+func (r *repository) holds(ctx context.Context, reference string, d digest.Digest) bool {
+	var said digest.Digest
+	err := r.try(ctx, r.manifestRequest("look up", http.MethodHead, reference), true, func(resp *http.Response) error {
+		said = digest.Digest(resp.Header.Get("Docker-Content-Digest"))
+		return nil
+	})
+	return err == nil && said == d
+}
+
+// refusesFormat says whether a manifest was refused for what it is, and not for
+// who pushed it or what it names.
+func refusesFormat(err error) bool {
+	e, ok := errors.AsType[*registry.Error](err)
+	return ok && (errors.Is(e.Kind, registry.ErrInvalidManifest) || errors.Is(e.Kind, registry.ErrUnsupported) || e.Status == http.StatusUnsupportedMediaType)
 }
 
 // DeleteTag deletes by tag (OCI distribution specification, "Deleting tags").
@@ -134,12 +171,10 @@ func (r *repository) delete(ctx context.Context, op, reference string) error {
 		ok:     []int{http.StatusAccepted, http.StatusOK, http.StatusNoContent},
 	}
 	err := r.do(ctx, q, nil)
-	var e *registry.Error
+	e, ok := errors.AsType[*registry.Error](err)
 	// 2.8.3 takes a tag for a digest that is not well formed.
-	if errors.As(err, &e) && op == "delete the tag" && e.Status == http.StatusBadRequest && errors.Is(e.Kind, registry.ErrMismatch) {
-		told := *e
-		told.Kind = registry.ErrUnsupported
-		return &told
+	if ok && algorithm(reference) == "" && e.Status == http.StatusBadRequest && errors.Is(e.Kind, registry.ErrMismatch) {
+		return amended(err, func(e *registry.Error) { e.Kind = registry.ErrUnsupported })
 	}
 	return err
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
@@ -40,10 +42,12 @@ type Options struct {
 
 	// Dial connects to an address whose host is a literal IP; net.Dialer's
 	// where nil. Resolve finds the addresses of a name; net.DefaultResolver's
-	// where nil. Now is the clock that token lifetimes go by; time.Now where
-	// nil. All three are for tests, which map public names to listeners.
+	// where nil. Proxy finds the proxy for a request; http.ProxyFromEnvironment
+	// where nil. Now is the clock that token lifetimes go by; time.Now where nil.
+	// All four are for tests, which map public names to listeners.
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	Proxy   func(*http.Request) (*url.URL, error)
 	Now     func() time.Time
 }
 

@@ -4,47 +4,65 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"strconv"
-	"strings"
+	"math/rand/v2"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// longestWait is what a registry may ask a client to wait that has no deadline
-// of its own.
-const longestWait = 5 * time.Minute
+const (
+	// longestPause bounds the time that doubles.
+	longestPause = 30 * time.Second
+	// longestWait is what a registry may ask a client to wait that has no
+	// deadline of its own.
+	longestWait = 5 * time.Minute
+)
 
 // retry calls try until it succeeds, fails for good, or the attempts are used
 // up, and waits between them: for what the registry asks, or a time that
 // doubles, with jitter. try gets the number of the attempt, from 1.
 func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval = c.options.Backoff
-	pause.Multiplier = 2
-	pause.MaxInterval = 30 * time.Second
+	pauses := c.pauses()
 	for attempt := 1; ; attempt++ {
 		err := try(attempt)
 		if err == nil || attempt >= c.options.Attempts || ctx.Err() != nil || !transient(err) {
 			return err
 		}
-		wait := pause.NextBackOff()
+		pause := pauses()
 		if asked := retryAfter(err); asked > 0 {
 			if asked > timeLeft(ctx) {
 				return tooLong(err, asked)
 			}
-			wait = asked
+			// Not sooner, and not all who were asked to wait at the same instant.
+			pause = asked + rand.N(c.options.Backoff)
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return err
+		if cause := sleep(ctx, pause); cause != nil {
+			return interrupted(err, cause)
 		}
+	}
+}
+
+// pauses gives the waits between attempts, one after the other.
+func (c *Client) pauses() func() time.Duration {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval = c.options.Backoff
+	pause.Multiplier = 2
+	pause.MaxInterval = longestPause
+	return pause.NextBackOff
+}
+
+// sleep waits for d. It returns why the context ended before that.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -63,42 +81,42 @@ func timeLeft(ctx context.Context) time.Duration {
 	return longestWait
 }
 
+// tooLong is the error of a wait that nobody can afford.
 func tooLong(err error, asked time.Duration) error {
-	var e *registry.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	quoted := *e
-	quoted.Message = strings.TrimPrefix(quoted.Message+": ", ": ") + fmt.Sprintf("it asks to wait %s, longer than this operation may take", asked)
-	return &quoted
+	return amended(err, func(e *registry.Error) {
+		e.Message, e.Err = join(e.Message, fmt.Sprintf("it asks to wait %s, longer than this operation may take", asked)), nil
+	})
 }
 
-// waitError carries how long a registry asks to wait before the next try.
-type waitError struct{ wait time.Duration }
+// interrupted is the error of an operation that ended while it waited for the
+// next attempt.
+func interrupted(err, cause error) error {
+	return amended(err, func(e *registry.Error) {
+		e.Err = fmt.Errorf("there was no time to try again: %w", cause)
+	})
+}
 
-func (e *waitError) Error() string { return fmt.Sprintf("it asks to wait %s", e.wait) }
+// amended is a copy of an error with a change, where it is a *registry.Error.
+func amended(err error, change func(*registry.Error)) error {
+	e, ok := errors.AsType[*registry.Error](err)
+	if !ok {
+		return err
+	}
+	told := *e
+	change(&told)
+	return &told
+}
 
-// RetryAfter is how long to wait.
-func (e *waitError) RetryAfter() time.Duration { return e.wait }
+// join puts two texts together, either of which may be empty.
+func join(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + ": " + b
+}
 
 // retryAfter is how long err asks to wait, 0 where it does not.
 func retryAfter(err error) time.Duration {
-	var asked interface{ RetryAfter() time.Duration }
-	if errors.As(err, &asked) {
-		return asked.RetryAfter()
-	}
-	return 0
-}
-
-// parseRetryAfter reads a Retry-After header (RFC 9110, section 10.2.3):
-// seconds or a date. What is neither, negative or past is 0.
-func parseRetryAfter(value string, now time.Time) time.Duration {
-	value = strings.TrimSpace(value)
-	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil {
-		return time.Duration(min(seconds, uint64(24*time.Hour/time.Second))) * time.Second
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(at.Sub(now), 0)
-	}
-	return 0
+	asked, _ := errors.AsType[auth.WaitError](err)
+	return asked.RetryAfter()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -31,29 +32,30 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 			return tags, nil // a list that goes in circles has been read whole
 		}
 		seen[next.String()] = true
-		var page struct {
+		var page *struct {
 			Tags []string `json:"tags"`
 		}
-		var link string
+		var links []string
 		q := request{op: "list the tags", method: http.MethodGet, url: next, scopes: r.scopes(), ok: []int{http.StatusOK}}
 		err := r.do(ctx, q, func(resp *http.Response) error {
 			body, err := readCapped(resp.Body, maxPageBytes)
 			if err != nil {
 				return err
 			}
-			if err := json.Unmarshal(body, &page); err != nil {
-				return &registry.Error{Kind: registry.ErrProtocol, Message: "the answer is no list of tags: " + registry.Clean(err.Error())}
+			if err := json.Unmarshal(body, &page); err != nil || page == nil {
+				return &registry.Error{Kind: registry.ErrProtocol, Hint: notARegistry,
+					Message: fmt.Sprintf("the answer, of Content-Type %q, is no list of tags", registry.Clean(resp.Header.Get("Content-Type")))}
 			}
-			link = resp.Header.Get("Link")
+			links = resp.Header.Values("Link")
 			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
-		if tags = append(tags, page.Tags...); len(tags) > maxTags {
-			return nil, &registry.Error{Op: q.op, Repository: r.Name(), Kind: registry.ErrLimit, Message: fmt.Sprintf("it has more than %d", maxTags)}
+		if tags, err = r.appendTags(tags, page.Tags); err != nil {
+			return nil, r.broken(q, err)
 		}
-		if next, err = r.nextPage(next, link); err != nil {
+		if next, err = r.nextPage(next, links); err != nil {
 			return nil, r.broken(q, err)
 		}
 		if next == nil {
@@ -63,19 +65,35 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 	return nil, &registry.Error{Op: "list the tags", Repository: r.Name(), Kind: registry.ErrLimit, Message: fmt.Sprintf("the list has more than %d pages", maxPages)}
 }
 
-// nextPage is where a Link header (RFC 8288) says the next page is, nil where
-// it says none.
-func (r *repository) nextPage(from *url.URL, link string) (*url.URL, error) {
-	place, parameters, found := strings.Cut(strings.TrimPrefix(strings.TrimSpace(link), "<"), ">")
-	if !found || place == "" || !strings.Contains(strings.ReplaceAll(parameters, `"`, ""), "rel=next") {
-		return nil, nil
+// appendTags refuses what is no tag, which also bounds the memory that a list
+// takes.
+func (r *repository) appendTags(tags, more []string) ([]string, error) {
+	for _, tag := range more {
+		if !tagGrammar.MatchString(tag) {
+			return nil, &registry.Error{Kind: registry.ErrProtocol, Message: fmt.Sprintf("the list has %q in it, which is no tag", registry.Clean(tag))}
+		}
 	}
-	next, err := target(from, place)
-	if err != nil {
-		return nil, err
+	if tags = append(tags, more...); len(tags) > maxTags {
+		return nil, &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("it has more than %d", maxTags)}
 	}
-	if !sameOrigin(next, r.host.origin) {
-		return nil, &registry.Error{Kind: registry.ErrForbiddenHop, Message: "its next page would be at " + registry.CleanURL(next)}
-	}
-	return next, nil
+	return tags, nil
 }
+
+// link is one element of a Link header (RFC 8288, section 3).
+var link = regexp.MustCompile(`<([^>]*)>((?:[^,"<]|"[^"]*")*)`)
+
+// nextPage is where Link headers say the next page is, nil where they say none.
+func (r *repository) nextPage(from *url.URL, headers []string) (*url.URL, error) {
+	for _, match := range link.FindAllStringSubmatch(strings.Join(headers, ","), -1) {
+		if place, parameters := match[1], strings.ReplaceAll(match[2], `"`, ""); place != "" && relNext.MatchString(parameters) {
+			next, err := r.client.target(r.host, from, place)
+			if err == nil && !r.host.isOrigin(next) {
+				return nil, refusedHop("the registry has its next page at " + registry.CleanURL(next))
+			}
+			return next, err
+		}
+	}
+	return nil, nil
+}
+
+var relNext = regexp.MustCompile(`(?i);\s*rel\s*=[^;]*\bnext\b`)

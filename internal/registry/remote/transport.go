@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -44,47 +45,58 @@ func newDialer(o Options) dialer {
 	return d
 }
 
-// dial connects to the first address of a name that answers. check sees each
-// address after DNS and refuses those that must not be gone to.
-func (d dialer) dial(ctx context.Context, network, address string, check func(netip.Addr) error) (net.Conn, error) {
+// anyAddress is the check of a dial that goes where somebody configured it to.
+func anyAddress(netip.Addr) error { return nil }
+
+// dial connects to the first address of a name that answers, and returns the
+// address too. check sees each address after DNS and refuses those that must
+// not be gone to: one of them is reason enough to go to none.
+func (d dialer) dial(ctx context.Context, network, address string, check func(netip.Addr) error) (net.Conn, netip.Addr, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return nil, err
+		return nil, netip.Addr{}, err
 	}
-	addrs := []netip.Addr{}
+	var addrs []netip.Addr
 	if literal, err := netip.ParseAddr(host); err == nil {
 		addrs = append(addrs, literal)
 	} else if addrs, err = d.resolve(ctx, host); err != nil {
-		return nil, err
+		return nil, netip.Addr{}, err
 	}
 	for _, addr := range addrs {
 		if err := check(addr); err != nil {
-			return nil, err
+			return nil, netip.Addr{}, err
 		}
 	}
 	if len(addrs) == 0 {
-		return nil, &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
+		return nil, netip.Addr{}, &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
 	}
-	return d.race(ctx, network, port, addrs)
+	first := d.race(ctx, network, port, addrs)
+	if first.err != nil {
+		return nil, netip.Addr{}, first.err
+	}
+	return &answerFirst{Conn: first.conn, closed: make(chan struct{})}, first.addr, nil
+}
+
+// dialed is what became of connecting to one address.
+type dialed struct {
+	conn net.Conn
+	addr netip.Addr
+	err  error
 }
 
 // race tries the addresses in their order, each a moment after the one before,
 // and keeps the first connection.
-func (d dialer) race(ctx context.Context, network, port string, addrs []netip.Addr) (net.Conn, error) {
+func (d dialer) race(ctx context.Context, network, port string, addrs []netip.Addr) dialed {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	type result struct {
-		conn net.Conn
-		err  error
-	}
-	results := make(chan result, len(addrs))
+	results := make(chan dialed, len(addrs))
 	started, ended := 0, 0
 	start := func() {
-		address := net.JoinHostPort(addrs[started].Unmap().String(), port)
+		addr := addrs[started].Unmap()
 		started++
 		go func() {
-			conn, err := d.connect(ctx, network, address)
-			results <- result{conn, err}
+			conn, err := d.connect(ctx, network, net.JoinHostPort(addr.String(), port))
+			results <- dialed{conn, addr, err}
 		}()
 	}
 	start()
@@ -96,18 +108,12 @@ func (d dialer) race(ctx context.Context, network, port string, addrs []netip.Ad
 		case r := <-results:
 			ended++
 			if r.err == nil {
-				go func() { // whoever comes second is not needed
-					for range started - ended {
-						if late := <-results; late.conn != nil {
-							late.conn.Close()
-						}
-					}
-				}()
-				return r.conn, nil
+				go closeLate(results, started-ended)
+				return r
 			}
 			failed = errors.Join(failed, r.err)
 			if ended == len(addrs) {
-				return nil, failed
+				return dialed{err: failed}
 			}
 			if started == ended {
 				start()
@@ -118,6 +124,49 @@ func (d dialer) race(ctx context.Context, network, port string, addrs []netip.Ad
 			}
 		}
 	}
+}
+
+// closeLate closes the connections that came after the one that is used.
+func closeLate(results <-chan dialed, n int) {
+	for range n {
+		if late := <-results; late.conn != nil {
+			late.conn.Close()
+		}
+	}
+}
+
+// answerPatience is how long an answer may be behind the failure to write that
+// it explains.
+const answerPatience = time.Second
+
+// answerFirst is a connection that lets an answer overtake the error of writing.
+// A registry that refuses a blob while it is still being sent answers, closes
+// the connection, and so makes the next write fail; net/http gives whichever it
+// sees first, and the answer is the one that says something. All that was
+// received can still be read, and whoever reads closes the connection at its
+// end.
+type answerFirst struct {
+	net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *answerFirst) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		timer := time.NewTimer(answerPatience)
+		defer timer.Stop()
+		select {
+		case <-c.closed:
+		case <-timer.C:
+		}
+	}
+	return n, err
+}
+
+func (c *answerFirst) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
 }
 
 // newTransport returns a transport that speaks HTTP/1.1 alone: one stream a

@@ -165,6 +165,33 @@ func TestARequestThatNobodyWaitsForEnds(t *testing.T) {
 	})
 }
 
+// TestNobodyJoinsARequestThatWasGivenUp has one that takes its time to end.
+func TestNobodyJoinsARequestThatWasGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, ended := &issuer{}, make(chan struct{})
+		i.answer = func(w http.ResponseWriter, _ *http.Request) {
+			if len(i.requests()) == 1 {
+				<-ended
+			}
+			fmt.Fprintf(w, `{"token": "token-%d"}`, len(i.requests()))
+		}
+		a := challenged(t, options(i), ghcr, ci, pull)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		call(ctx, &wg, a, ci, pull)
+		synctest.Wait()
+		cancel()
+		wg.Wait()
+		next := call(t.Context(), &wg, a, ci, pull)
+		synctest.Wait()
+		if !next.done || next.header != "Bearer token-2" {
+			t.Errorf("the next caller has returned: %v, with %q, %v", next.done, next.header, next.err)
+		}
+		close(ended)
+		wg.Wait()
+	})
+}
+
 func TestAFailureIsSharedByThoseWhoWaitedAndNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i, open := gate()

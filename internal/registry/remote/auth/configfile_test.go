@@ -51,7 +51,7 @@ func TestEveryFormOfAKey(t *testing.T) {
 			"docker.io/library/alpine": "hub", "docker.io/v1": "hub", "ghcr.io/x": "", "auth.docker.io/x": "",
 		})
 	}
-	for _, key := range []string{"example.com:5000", "https://example.com:5000", "http://example.com:5000/", "https://example.com:5000/v2/", "example.com:5000/", "EXAMPLE.com:5000"} {
+	for _, key := range []string{"example.com:5000", "https://example.com:5000", "http://example.com:5000/", "https://example.com:5000/v2/", "https://example.com:5000/any/path", "example.com:5000/", "EXAMPLE.com:5000"} {
 		users(t, inline(t, config(map[string]string{key: "port"})), map[string]string{"example.com:5000/x": "port", "example.com/x": "", "example.com:5001/x": ""})
 	}
 	users(t, inline(t, config(map[string]string{"": "x", "not a host": "x", "ghcr.io.": "x", "evilghcr.io": "x", "ghcr.io.evil.com": "x"})), map[string]string{"ghcr.io/x": ""})

@@ -161,7 +161,7 @@ func authorize(t *testing.T, a *auth.Authorizer, c auth.Credential, scopes ...au
 func refused(t *testing.T, err error, kind error, words ...string) *registry.Error {
 	t.Helper()
 	e, ok := errors.AsType[*registry.Error](err)
-	if !ok || !errors.Is(err, kind) {
+	if !ok || e.Kind != kind {
 		t.Fatalf("the error is %v, not one that matches %q", err, kind)
 	}
 	text := e.Error() + "\n" + e.Hint

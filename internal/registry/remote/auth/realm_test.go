@@ -46,6 +46,7 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 	for _, test := range []struct{ host, origin, realm, named string }{
 		{"ghcr.io", "https://ghcr.io", "https://attacker.example/token", "attacker.example"},
 		{"ghcr.io", "https://ghcr.io", "https://evilghcr.io/token", "evilghcr.io"},
+		{"evilghcr.io", "https://evilghcr.io", "https://ghcr.io/token", "ghcr.io"},
 		{"ghcr.io", "https://ghcr.io", "https://ghcr.io.evil.com/token", "ghcr.io.evil.com"},
 		{"ghcr.io", "https://ghcr.io", "https://ghcr.io./token", "ghcr.io."},
 		{"ghcr.io", "https://ghcr.io", "https://auth.docker.io/token", "auth.docker.io"},
@@ -174,6 +175,7 @@ func TestARegistrysWordsAreCleanInErrors(t *testing.T) {
 	for _, header := range []string{
 		"Bearer realm=\"https://evil.example/\u202e?token=secret#x\"",
 		"Bearer realm=\"gopher://evil.example/\u202e\"",
+		"Bearer realm=\"https://evil\u202e.example/\"",
 		"X\u202e", "Digest, Negotiate",
 	} {
 		err := a.Challenged(challenge(header), "", ci, pull)

@@ -141,15 +141,12 @@ func (a *Authorizer) send(req *http.Request, c Credential, wanted demand) (issue
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxTokenBytes+1))
-	over := len(body) > maxTokenBytes
 	switch {
-	case resp.StatusCode != http.StatusOK && over:
-		return issued{}, a.answerError(resp, nil, c, wanted)
 	case resp.StatusCode != http.StatusOK:
 		return issued{}, a.answerError(resp, body, c, wanted)
 	case err != nil:
 		return issued{}, a.unreachable(wanted, err)
-	case over:
+	case len(body) > maxTokenBytes:
 		return issued{}, a.endpointError(wanted, registry.ErrLimit, fmt.Sprintf("its answer is larger than %d bytes", maxTokenBytes))
 	}
 	i, err := parseToken(body)

@@ -90,19 +90,37 @@ func TestAnEndpointWithoutGetIsAskedByPost(t *testing.T) {
 	}
 }
 
+// TestAnEndpointThatIsNotThere also shows that the answer to the GET is the one
+// that is told.
 func TestAnEndpointThatIsNotThere(t *testing.T) {
-	i := answering(404, `{"errors": [{"code": "NOT_FOUND", "message": "no such namespace"}]}`)
-	for c, requests := range map[*auth.Credential]int{&nobody: 1, &ci: 2, &identity: 1} {
-		i.seen = nil
+	for c, requests := range map[*auth.Credential]int{&nobody: 1, &ci: 2} {
+		i := &issuer{answer: func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == "POST" {
+				w.WriteHeader(405)
+				return
+			}
+			w.WriteHeader(404)
+			fmt.Fprint(w, `{"errors": [{"code": "NOT_FOUND", "message": "no such namespace"}]}`)
+		}}
 		a := challenged(t, options(i), ghcr, *c)
 		_, err := a.Authorize(t.Context(), *c, pull)
 		refused(t, err, registry.ErrProtocol, "HTTP 404", "NOT_FOUND", "no such namespace", "ghcr.io/acme/app")
 		if errors.Is(err, registry.ErrNotFound) {
 			t.Error("it is taken for the registry's own 404")
 		}
-		if len(i.seen) != requests {
-			t.Errorf("%d requests", len(i.seen))
+		if len(i.requests()) != requests {
+			t.Errorf("%d requests", len(i.requests()))
 		}
+	}
+}
+
+func TestAnIdentityTokenNeedsAnEndpointThatKnowsPost(t *testing.T) {
+	i := answering(404, "")
+	a := challenged(t, options(i), ghcr, identity)
+	_, err := a.Authorize(t.Context(), identity, pull)
+	refused(t, err, registry.ErrProtocol, "HTTP 404")
+	if len(i.requests()) != 1 {
+		t.Errorf("%d requests", len(i.requests()))
 	}
 }
 
@@ -326,12 +344,13 @@ func TestARedirectOfTheTokenEndpointIsNotFollowed(t *testing.T) {
 }
 
 func TestWhatATokenEndpointEchoesIsMaskedAndClean(t *testing.T) {
+	robot := auth.Credential{Username: "robot", Password: password}
 	for _, echo := range []string{
-		password, identityToken, url.QueryEscape(password), base64Of("ci:" + password), base64Of(password),
-		strings.Repeat("x", 1020) + password,
+		password, identityToken, url.QueryEscape(password), base64Of("robot:" + password), base64Of(password),
+		strings.Repeat("x", 1010) + password,
 	} {
 		body := fmt.Sprintf(`{"errors": [{"code": "X%s", "message": "\u001b[31m%s\r\n::set-output name=x::y"}]}`, echo, echo)
-		for _, c := range []auth.Credential{ci, identity} {
+		for _, c := range []auth.Credential{robot, identity} {
 			if strings.Contains(echo, identityToken) != (c.IdentityToken != "") {
 				continue
 			}
@@ -375,6 +394,13 @@ func TestRetryAfterIsThereForWhoeverRetries(t *testing.T) {
 				t.Errorf("%q gives %v", header, err)
 			}
 		}
+	}
+}
+
+func TestParseRetryAfterIsNeverNegative(t *testing.T) {
+	now := newClock().Now()
+	if got := auth.ParseRetryAfter(now.Add(-time.Hour).Format(http.TimeFormat), now); got != 0 {
+		t.Errorf("a time in the past is %s away", got)
 	}
 }
 

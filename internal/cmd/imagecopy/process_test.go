@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// TestAsAProcess shows what only the program itself can show.
+func TestAsAProcess(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "imagecopy.exe") // the suffix is for Windows, and harms nowhere else
+	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	t.Run("a large layer takes little memory", func(t *testing.T) { takesLittleMemory(t, program) })
+	t.Run("an interrupt ends it", func(t *testing.T) { endsWhenInterrupted(t, program) })
+}
+
+// start starts the program, which is killed if it takes a minute.
+func start(t *testing.T, stderr io.Writer, program string, args ...string) *exec.Cmd {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stderr = stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+func takesLittleMemory(t *testing.T, program string) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the peak of a process's memory is read from /proc, which only Linux has")
+	}
+	const size, allowed = 1 << 30, 64 << 20
+	layer := newEndless(t)
+	large, err := digest.FromReader(io.NewSectionReader(layer, 0, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Neither registry has the layer: the one makes it as it is read, the other
+	// hashes it and lets it go.
+	source := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}))
+	source.On("GET|HEAD", "/v2/big/blobs/"+string(large)).Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(layer, 0, size))
+	})
+	destination := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}))
+	var arrived atomic.Bool
+	destination.On("PUT", "/v2/big/blobs/uploads/.*").Where(isFor(large)).Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		sum := sha256.New()
+		if n, err := io.Copy(sum, r.Body); err != nil || n != size || digest.NewDigest(digest.SHA256, sum) != large {
+			t.Errorf("%d bytes of the layer came, with the digest sha256:%x: %v", n, sum.Sum(nil), err)
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		arrived.Store(true)
+		w.WriteHeader(http.StatusCreated)
+	})
+	measured := make(chan struct{})
+	destination.On("PUT", "/v2/big/manifests/.*").Hold(measured)
+	image := source.Push(t, "big", "1", imageOf(t, large, size))
+
+	cmd := start(t, t.Output(), program, "-q", source.Ref("big", "1"), destination.Ref("big", "1"))
+	destination.Wait(t, func() bool { return destination.Count("PUT", "/v2/big/manifests/.*") == 1 })
+	peak := peakMemory(t, cmd.Process.Pid)
+	close(measured)
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if got := destination.Digest(t, "big", "1"); !arrived.Load() || got != image.Digest {
+		t.Fatalf("the layer arrived: %t; the tag holds %q, want %s", arrived.Load(), got, image.Digest)
+	}
+	t.Logf("peak memory: %s", amount(peak))
+	if peak >= allowed {
+		t.Errorf("peak memory for a layer of %s: %s, want less than %s", amount(size), amount(peak), amount(allowed))
+	}
+}
+
+// peakMemory is what a process that runs has held in memory at most. It is not
+// taken from the process's resource usage: that one starts at what the parent
+// held when it forked.
+func peakMemory(t *testing.T, pid int) int64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	peak := regexp.MustCompile(`(?m)^VmHWM:\s+(\d+) kB$`).FindSubmatch(status)
+	if peak == nil {
+		t.Fatalf("no VmHWM in\n%s", status)
+	}
+	kib, err := strconv.ParseInt(string(peak[1]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
+}
+
+// isFor says whether an upload is completed as the blob of a digest.
+func isFor(d digest.Digest) func(*http.Request) bool {
+	return func(r *http.Request) bool { return r.URL.Query().Get("digest") == string(d) }
+}
+
+// imageOf is an image of one layer.
+func imageOf(t *testing.T, layer digest.Digest, size int64) registrytest.Content {
+	t.Helper()
+	config := registrytest.Blob{Content: []byte("{}"), MediaType: ocispec.MediaTypeImageConfig}
+	m := ocispec.Manifest{
+		MediaType: ocispec.MediaTypeImageManifest,
+		Config:    config.Descriptor(),
+		Layers:    []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer, Digest: layer, Size: size}},
+	}
+	m.SchemaVersion = 2
+	content, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return registrytest.Raw{MediaType: m.MediaType, Bytes: content, Blobs: []registrytest.Blob{config}}
+}
+
+// endless is content that is made as it is read: one block of random bytes again
+// and again, of a length that no buffer has, so that parts in a wrong order are
+// not the same.
+type endless struct{ block []byte }
+
+func newEndless(t *testing.T) endless {
+	t.Helper()
+	e := endless{make([]byte, 1<<20+7)}
+	if _, err := rand.NewChaCha8([32]byte{}).Read(e.block); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// ReadAt implements io.ReaderAt.
+func (e endless) ReadAt(p []byte, at int64) (int, error) {
+	for n := 0; n < len(p); {
+		n += copy(p[n:], e.block[(at+int64(n))%int64(len(e.block)):])
+	}
+	return len(p), nil
+}
+
+func endsWhenInterrupted(t *testing.T, program string) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no way to interrupt one process alone")
+	}
+	reg := registrytest.Scripted(t, registrytest.Behaviour{})
+	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	source := registrytest.Intercept(t, reg)
+	source.On("GET", "/v2/app/blobs/.*").Stall()
+	var stderr bytes.Buffer
+	cmd := start(t, &stderr, program, "-q", source.Ref("app", "1"), reg.Ref("prod", "1"))
+	source.Wait(t, func() bool { return source.Count("GET", "/v2/app/blobs/.*") == len(pushed.Tree.Blobs) })
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // the status says it
+	said{status: cmd.ProcessState.ExitCode(), stderr: stderr.String()}.
+		ended(t, interrupted, `imagecopy: interrupt signal received; 0 of 1 copies are complete\. .*\n`)
+}

@@ -1,0 +1,85 @@
+package provider_test
+
+import (
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+const app = "registry_image_copy.app"
+
+func TestSourceTagMoves(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")))
+
+	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionUpdate).
+		wantChange(app, "digest", first.Digest, second.Digest).
+		wantChange(app, "source_digest", first.Digest, second.Digest).
+		wantChange(app, "pinned_reference", dst.Ref("app", string(first.Digest)), dst.Ref("app", string(second.Digest)))
+
+	// What was planned is copied, although the tag moves once more.
+	third := src.Push(t, "app", "1", registrytest.MultiArch("third"))
+	ws.apply(plan)
+	registrytest.Same(t, second.Tree, dst.Read(t, "app", "1"))
+
+	ws.plan().wantChange(app, "digest", second.Digest, third.Digest)
+}
+
+func TestSourceTagMovesBeforeCreate(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	src.Push(t, "app", "1", registrytest.MultiArch("first"))
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")))
+	plan := ws.plan()
+
+	src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	ws.applyFails(plan).wantError("Provider produced inconsistent final plan", ".digest")
+	if dst.HasManifest(t, "app", "1") {
+		t.Error("something was copied")
+	}
+	if state := ws.state(app); state != nil {
+		t.Errorf("there is state: %v", state)
+	}
+}
+
+func TestDestinationTagMoves(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	ours := src.Push(t, "app", "1", registrytest.MultiArch("ours"))
+	theirs := dst.Push(t, "app", "other", registrytest.DockerList("theirs"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", ours.Ref, dst.Ref("app", "1")))
+
+	dst.Retag(t, "app", "other", "1")
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionUpdate).
+		wantChange(app, "digest", theirs.Digest, ours.Digest).
+		wantChange(app, "media_type", theirs.MediaType, ours.MediaType).
+		wantChange(app, "source_digest", ours.Digest, ours.Digest)
+	ws.apply(plan)
+	registrytest.Same(t, ours.Tree, dst.Read(t, "app", "1"))
+	ws.wantNoChanges()
+}
+
+func TestDestinationTagVanishes(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+
+	dst.DeleteTag(t, "app", "1")
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionCreate)
+	ws.apply(plan)
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+	ws.wantNoChanges()
+}

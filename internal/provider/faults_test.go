@@ -1,0 +1,87 @@
+package provider_test
+
+import (
+	"net/http"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+func TestSourceFaultIsWarning(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]struct {
+		cause func(*registrytest.Proxy)
+		says  string
+	}{
+		"gone": {func(p *registrytest.Proxy) {
+			p.On("GET|HEAD", ".*/manifests/.*").Reply(404, nil, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such manifest"}]}`)
+		}, "no such manifest"},
+		"rate limited": {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(429, nil, "") }, "429"},
+		"broken":       {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(500, nil, "") }, "500"},
+		"unreachable":  {func(p *registrytest.Proxy) { p.Stop() }, "connection refused"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			proxy := registrytest.Intercept(t, src)
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1")))
+
+			fault.cause(proxy)
+			said := ws.wantNoChanges()
+			said.wantWarning("source could not be asked", proxy.Addr+"/app", fault.says).at(said, "source")
+
+			// A tag that was moved is put back from what the destination has.
+			dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
+			plan := ws.plan()
+			plan.wantAction(app, tfjson.ActionUpdate)
+			ws.apply(plan)
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+		})
+	}
+}
+
+func TestSourceFaultOnCreateIsError(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")))
+	said := ws.planFails()
+	said.wantError("source "+src.Addr+"/app", "404", "refer to an attribute").at(said, "source")
+}
+
+func TestDestinationFaultKeepsState(t *testing.T) {
+	t.Parallel()
+	html := http.Header{"Content-Type": {"text/html"}}
+	for name, fault := range map[string]struct {
+		status int
+		header http.Header
+		body   string
+	}{
+		"unauthorized": {401, nil, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}`},
+		"denied":       {403, nil, `{"errors":[{"code":"DENIED","message":"not yours"}]}`},
+		"rate limited": {429, nil, ""},
+		"broken":       {500, nil, ""},
+		"proxy's 404":  {404, html, "<html>not found</html>"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			proxy := registrytest.Intercept(t, dst)
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1")))
+
+			proxy.On("GET|HEAD", ".*").Reply(fault.status, fault.header, fault.body)
+			said := ws.planFails()
+			said.wantError("estination "+proxy.Addr+"/app", "-refresh=false").at(said, "destination")
+			ws.wantNoChanges("-refresh=false")
+
+			proxy.Clear()
+			ws.wantNoChanges().wantNoWarnings()
+		})
+	}
+}

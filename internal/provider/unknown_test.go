@@ -1,0 +1,74 @@
+package provider_test
+
+import (
+	"fmt"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// later is a resource whose output is known only after apply, until its input
+// stays the same.
+func later(name, value string) string {
+	return fmt.Sprintf("resource \"terraform_data\" %q {\n  input = %q\n}", name, value)
+}
+
+func TestUnknownSource(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	ws := newWorkspace(t)
+	copied := fmt.Sprintf("resource \"registry_image_copy\" \"app\" {\n  source = terraform_data.source.output\n  destination = %q\n}", dst.Ref("app", "1"))
+	ws.configure(later("source", src.Ref("app", "1")), copied)
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionCreate).wantUnknown(app, "source", "digest", "source_digest", "media_type", "pinned_reference")
+
+	// It is built only now.
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws.apply(plan)
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+	ws.wantNoChanges()
+}
+
+func TestUnknownCredentials(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t, registrytest.BasicAuth("ci", "secret"))
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	provider := func(password string) string {
+		return fmt.Sprintf("provider \"registry\" {\n  registries = {\n    %q = { username = \"ci\", password = %s }\n  }\n}", dst.Addr, password)
+	}
+	copied := imageCopy("app", pushed.Ref, dst.Ref("app", "1"))
+	ws := newWorkspace(t)
+
+	ws.configure(provider("terraform_data.password.output"), later("password", "secret"), copied)
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionCreate).wantChange(app, "digest", nil, pushed.Digest)
+	ws.apply(plan)
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+	ws.wantNoChanges().wantNoWarnings()
+
+	// Credentials that are to change leave the state as it is.
+	ws.configure(provider("terraform_data.other.output"), later("password", "secret"), later("other", "secret"), copied)
+	plan = ws.plan()
+	plan.wantAction(app, tfjson.ActionNoop)
+	plan.wantWarning(fmt.Sprintf("registries[%q]", dst.Addr), dst.Addr+"/app").at(plan.outcome, "destination")
+	ws.apply(plan)
+	ws.wantNoChanges().wantNoWarnings()
+}
+
+func TestUnknownConfigurationOfAnotherRegistry(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", first.Ref, dst.Ref("app", "1")))
+
+	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	ws.configure(
+		`provider "registry" { registries = { "elsewhere.example.com" = { username = "ci", password = terraform_data.password.output } } }`,
+		later("password", "secret"), imageCopy("app", first.Ref, dst.Ref("app", "1")))
+	plan := ws.plan()
+	plan.wantNoWarnings()
+	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", first.Digest, second.Digest)
+}

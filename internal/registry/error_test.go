@@ -1,0 +1,104 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// refused checks that err is an *Error of one kind and that its text, which is
+// one line, has all of words.
+func refused(t *testing.T, err, kind error, words ...string) {
+	t.Helper()
+	var e *registry.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("the error is %v, want an *Error that is %q", err, kind)
+	}
+	if !errors.Is(e.Kind, kind) {
+		t.Errorf("the kind of %q is %q, want %q", e, e.Kind, kind)
+	}
+	text := e.Error()
+	for _, word := range words {
+		if !strings.Contains(text, word) {
+			t.Errorf("the error %q does not say %q", text, word)
+		}
+	}
+	if strings.ContainsAny(text, "\r\n\x00\x1b") {
+		t.Errorf("the error %q is not one clean line", text)
+	}
+}
+
+func TestErrorTextSaysSideRepositoryOperationStatusAndTheRegistrysOwnWords(t *testing.T) {
+	tests := []struct {
+		err  registry.Error
+		want string
+	}{
+		{registry.Error{
+			Side: registry.Destination, Op: "push the manifest", Repository: "ghcr.io/acme/app", Reference: "1.4", Status: 403,
+			Code: "DENIED", Message: "no quota left", Hint: "buy more", Kind: registry.ErrDenied,
+		}, "destination ghcr.io/acme/app: cannot push the manifest 1.4: HTTP 403: DENIED: no quota left"},
+		{registry.Error{
+			Side: registry.Source, Op: "read the blob", Repository: "ghcr.io/acme/app", Kind: registry.ErrUnavailable, Err: io.ErrUnexpectedEOF,
+		}, "source ghcr.io/acme/app: cannot read the blob: unexpected EOF"},
+		{registry.Error{Op: "read the reference", Reference: "x", Kind: registry.ErrInvalidReference}, "cannot read the reference x: invalid reference"},
+		{registry.Error{Op: "list the tags", Kind: registry.ErrUnavailable, Message: "gave up", Err: context.DeadlineExceeded}, "cannot list the tags: gave up: context deadline exceeded"},
+	}
+	for _, test := range tests {
+		if got := test.err.Error(); got != test.want {
+			t.Errorf("the text is\n%s\nwant\n%s", got, test.want)
+		}
+	}
+}
+
+func TestErrorTextCleansItsCause(t *testing.T) {
+	err := &registry.Error{Op: "read the manifest", Kind: registry.ErrProtocol, Err: errors.New("bad header \"\x1b[31m\r\n::set-output name=x::\"")}
+	refused(t, err, registry.ErrProtocol, `bad header " [31m : :set-output`)
+}
+
+func TestErrorMatchesItsKindAndItsCause(t *testing.T) {
+	cause := fmt.Errorf("dial: %w", io.ErrClosedPipe)
+	err := fmt.Errorf("while copying: %w", &registry.Error{Op: "read the blob", Kind: registry.ErrUnavailable, Err: cause})
+	for _, want := range []error{registry.ErrUnavailable, cause, io.ErrClosedPipe} {
+		if !errors.Is(err, want) {
+			t.Errorf("%v does not match %v", err, want)
+		}
+	}
+	for _, other := range []error{registry.ErrNotFound, io.EOF} {
+		if errors.Is(err, other) {
+			t.Errorf("%v matches %v", err, other)
+		}
+	}
+	if errors.Is(&registry.Error{Op: "x"}, registry.ErrNotFound) {
+		t.Error("an error without kind and cause matches ErrNotFound")
+	}
+}
+
+func TestOnSideSetsTheSideOnce(t *testing.T) {
+	bare := &registry.Error{Op: "read the blob", Kind: registry.ErrNotFound}
+	err := registry.OnSide(bare, registry.Source)
+	refused(t, err, registry.ErrNotFound, "source cannot read the blob")
+	if bare.Side != "" {
+		t.Error("the error that was given has changed; others may hold it")
+	}
+	err = registry.OnSide(err, registry.Destination)
+	refused(t, err, registry.ErrNotFound, "source cannot read the blob")
+}
+
+func TestOnSideFindsAWrappedError(t *testing.T) {
+	wrapped := fmt.Errorf("attempt 3: %w", &registry.Error{Op: "read the blob", Kind: registry.ErrNotFound})
+	refused(t, registry.OnSide(wrapped, registry.Destination), registry.ErrNotFound, "destination cannot read the blob")
+}
+
+func TestOnSideLeavesOtherErrorsAlone(t *testing.T) {
+	if err := registry.OnSide(nil, registry.Source); err != nil {
+		t.Errorf("no error became %v", err)
+	}
+	if err := registry.OnSide(context.Canceled, registry.Source); err != context.Canceled { //nolint:errorlint // identity is what is tested
+		t.Errorf("context.Canceled became %v", err)
+	}
+}

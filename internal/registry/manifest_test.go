@@ -1,0 +1,180 @@
+package registry_test
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// Descriptors of three things, as JSON.
+var (
+	config = named("application/vnd.oci.image.config.v1+json", "config")
+	layer  = named("application/vnd.oci.image.layer.v1.tar+gzip", "layer")
+	child  = named(ociImage, "child")
+)
+
+func named(mediaType, content string) string {
+	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, mediaType, digest.FromString(content), len(content))
+}
+
+func described(mediaType, content string) registry.Descriptor {
+	return registry.Descriptor{MediaType: mediaType, Digest: digest.FromString(content), Size: int64(len(content))}
+}
+
+func received(t *testing.T, contentType, content string) registry.Manifest {
+	t.Helper()
+	m, err := registry.NewManifest(contentType, []byte(content), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestManifestIsWhatWasReceived(t *testing.T) {
+	content := []byte("{\n \"schemaVersion\": 2,\t\"unknown\": \"\\u00e9 \" }\n")
+	for _, mediaType := range append(registry.ManifestMediaTypes(), "application/vnd.acme.thing+json", "application/json") {
+		for _, sum := range []struct {
+			algorithm digest.Algorithm
+			want      digest.Digest
+		}{
+			{"", digest.SHA256.FromBytes(content)},
+			{digest.SHA256, digest.SHA256.FromBytes(content)},
+			{digest.SHA512, digest.SHA512.FromBytes(content)},
+		} {
+			m, err := registry.NewManifest(mediaType+"; charset=utf-8", bytes.Clone(content), sum.algorithm)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.MediaType != mediaType || m.Digest != sum.want || !bytes.Equal(m.Content, content) {
+				t.Errorf("of %s it made %s, %s and %q", mediaType, m.MediaType, m.Digest, m.Content)
+			}
+			want := registry.Descriptor{MediaType: mediaType, Digest: sum.want, Size: int64(len(content))}
+			if got := m.Descriptor(); !reflect.DeepEqual(got, want) {
+				t.Errorf("its descriptor is %+v, want %+v", got, want)
+			}
+		}
+	}
+}
+
+func TestNewManifestRefusesAnswersThatAreNoManifests(t *testing.T) {
+	for contentType, shown := range map[string]string{
+		"":                                   `Content-Type ""`,
+		"text/html":                          `"text/html"`,
+		"Text/HTML; charset=UTF-8":           `"Text/HTML; charset=UTF-8"`,
+		"text/plain":                         `"text/plain"`,
+		"garbage":                            `"garbage"`,
+		"a/b, c/d":                           `"a/b, c/d"`,
+		"\x1b[31m\n::set-output name=a::b/c": `"[31m : :set-output name=a: :b/c"`,
+	} {
+		_, err := registry.NewManifest(contentType, []byte("<html><body>sign in</body></html>"), "")
+		refused(t, err, registry.ErrProtocol, "cannot read the manifest", shown)
+	}
+}
+
+func TestNewManifestRefusesAnAlgorithmThatItCannotCompute(t *testing.T) {
+	_, err := registry.NewManifest(ociImage, []byte("{}"), "md5")
+	refused(t, err, registry.ErrInvalidReference, `"md5" is not supported`)
+}
+
+func TestParseReadsWhatEachKindOfManifestNames(t *testing.T) {
+	theConfig := described("application/vnd.oci.image.config.v1+json", "config")
+	theLayer := described("application/vnd.oci.image.layer.v1.tar+gzip", "layer")
+	theChild := described(ociImage, "child")
+	image := fmt.Sprintf(`{"schemaVersion":2,"config":%s,"layers":[%s,%s]}`, config, layer, layer)
+	index := fmt.Sprintf(`{"schemaVersion":2,"manifests":[%s]}`, child)
+	artifact := fmt.Sprintf(`{"artifactType":"application/vnd.acme.sbom","blobs":[%s],"subject":%s,"annotations":{"a":"1","A":"2"}}`, layer, child)
+	schema1 := fmt.Sprintf(`{"schemaVersion":1,"name":"app","history":[{"v1Compatibility":"{}"}],"fsLayers":[{"blobSum":%q},{"blobSum":%q}]}`, theLayer.Digest, theConfig.Digest)
+	ofImage := registry.Contents{Config: &theConfig, Layers: []registry.Descriptor{theLayer, theLayer}}
+	ofIndex := registry.Contents{Manifests: []registry.Descriptor{theChild}}
+	ofArtifact := registry.Contents{
+		ArtifactType: "application/vnd.acme.sbom", Annotations: map[string]string{"a": "1", "A": "2"},
+		Subject: &theChild, Layers: []registry.Descriptor{theLayer},
+	}
+	ofSchema1 := registry.Contents{Layers: []registry.Descriptor{
+		{Digest: theLayer.Digest, Size: registry.SizeUnknown}, {Digest: theConfig.Digest, Size: registry.SizeUnknown},
+	}}
+	for _, test := range []struct {
+		mediaType, content string
+		want               registry.Contents
+	}{
+		{ociImage, image, ofImage},
+		{dockerImage, image, ofImage},
+		{ociIndex, index, ofIndex},
+		{dockerList, index, ofIndex},
+		{ociArtifact, artifact, ofArtifact},
+		{dockerSchema1, schema1, ofSchema1},
+		{dockerSchema1JWS, schema1, ofSchema1},
+		// Of a type that nobody knows, what it names counts.
+		{"application/vnd.acme.thing+json", image, ofImage},
+		{"application/vnd.acme.thing+json", index, ofIndex},
+		{"application/vnd.acme.thing+json", artifact, ofArtifact},
+		{"application/vnd.acme.thing+json", schema1, ofSchema1},
+		{"application/vnd.acme.thing+json", `{"hello":"world"}`, registry.Contents{}},
+		// An index has annotations, an artifact type and a subject too.
+		{ociIndex, fmt.Sprintf(`{"manifests":[],"artifactType":"x/y","annotations":{"k":"v"},"subject":%s}`, child),
+			registry.Contents{ArtifactType: "x/y", Annotations: map[string]string{"k": "v"}, Subject: &theChild}},
+	} {
+		m := received(t, test.mediaType, test.content)
+		got, err := m.Parse()
+		if err != nil {
+			t.Errorf("%s as %s: %v", test.content, test.mediaType, err)
+		} else if !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s as %s names\n%+v, want\n%+v", test.content, test.mediaType, got, test.want)
+		}
+		if string(m.Content) != test.content {
+			t.Errorf("after it was read, its bytes are %q", m.Content)
+		}
+	}
+}
+
+func TestParseKeepsAllOfADescriptor(t *testing.T) {
+	content := fmt.Sprintf(`{"manifests":[{"mediaType":%q,"digest":%q,"size":8,"artifactType":"x/y","data":"YW4gaW1hZ2U=",
+		"urls":["https://a.example.com","https://b.example.com"],"annotations":{"k":"v"},"unknown":{"k":[1]},
+		"platform":{"architecture":"arm","os":"windows","os.version":"10.0.1","os.features":["win32k"],"variant":"v7","unknown":1}}]}`, ociImage, sum256)
+	got, err := received(t, ociIndex, content).Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := registry.Descriptor{
+		MediaType: ociImage, Digest: sum256, Size: 8, ArtifactType: "x/y", Data: []byte("an image"),
+		URLs: []string{"https://a.example.com", "https://b.example.com"}, Annotations: map[string]string{"k": "v"},
+		Platform: &ocispec.Platform{Architecture: "arm", OS: "windows", OSVersion: "10.0.1", OSFeatures: []string{"win32k"}, Variant: "v7"},
+	}
+	if len(got.Manifests) != 1 || !reflect.DeepEqual(got.Manifests[0], want) {
+		t.Errorf("it names %+v, want %+v", got.Manifests, want)
+	}
+}
+
+func TestParseTakesSHA512AndEmptyBlobs(t *testing.T) {
+	content := fmt.Sprintf(`{"config":{"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2,"data":"e30="},
+		"layers":[{"digest":%q,"size":8},{"digest":%q,"size":0}]}`, sum512, digest.FromString(""))
+	got, err := received(t, ociImage, content).Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got.Config.Data) != "{}" || got.Layers[0].Digest != sum512 || got.Layers[1].Size != 0 {
+		t.Errorf("it names %+v and %+v", got.Config, got.Layers)
+	}
+}
+
+func TestBlobsAreTheConfigurationAndTheLayers(t *testing.T) {
+	content := fmt.Sprintf(`{"config":%s,"layers":[%s],"subject":%s}`, config, layer, child)
+	contents, err := received(t, ociImage, content).Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []registry.Descriptor{described("application/vnd.oci.image.config.v1+json", "config"), described("application/vnd.oci.image.layer.v1.tar+gzip", "layer")}
+	if got := contents.Blobs(); !reflect.DeepEqual(got, want) {
+		t.Errorf("its blobs are %+v, want %+v", got, want)
+	}
+	contents.Config = nil
+	if got := contents.Blobs(); !reflect.DeepEqual(got, want[1:]) {
+		t.Errorf("without a configuration its blobs are %+v, want %+v", got, want[1:])
+	}
+}

@@ -1,0 +1,189 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// LevelTrace is the level at which each HTTP request is logged: below debug,
+// which tells one line a blob and manifest.
+const LevelTrace = slog.LevelDebug - 4
+
+// maxHops is how many redirects one request follows.
+const maxHops = 10
+
+// follow sends a request and goes where the registry redirects it to. Once it
+// has left the registry's origin it has no credential any more, also when it
+// comes back (a hop may be made by the very host that must not have it).
+func (r *repository) follow(ctx context.Context, q request, held *slot, authorization string, again bool) (*http.Response, error) {
+	u := q.url
+	for range maxHops + 1 {
+		if !r.host.isOrigin(u) {
+			authorization = ""
+		}
+		resp, err := r.exchange(ctx, q, u, held, authorization, again)
+		if err != nil || !redirects(q.method, resp.StatusCode) {
+			return resp, err
+		}
+		location := resp.Header.Get("Location")
+		resp.Body.Close()
+		if u, err = r.client.target(r.host, u, location); err != nil {
+			return nil, err
+		}
+	}
+	return nil, &registry.Error{Kind: registry.ErrProtocol, Message: "it redirects without end"}
+}
+
+// redirects says whether an answer sends its request elsewhere. What writes is
+// never sent elsewhere: the registry names the place by Location beforehand.
+func redirects(method string, status int) bool {
+	if method != http.MethodGet && method != http.MethodHead {
+		return false
+	}
+	switch status {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		return true
+	}
+	return false
+}
+
+// exchange is one HTTP request and its answer, paced as the host wants it and
+// watched for progress.
+func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *slot, authorization string, again bool) (*http.Response, error) {
+	c := r.client
+	if err := r.host.limiter.pace(ctx); err != nil {
+		return nil, err
+	}
+	ctx, watch := newWatchdog(ctx, c.options.HeaderTimeout)
+	req := r.build(ctx, q, u, authorization, watch)
+	registry.TraceOf(ctx).Request(registry.Request{Host: u.Host, Method: q.method, Retry: again})
+	began := time.Now()
+	resp, err := c.roundTrip(req, r.host)
+	if q.upload != nil {
+		q.upload.answered()
+	}
+	if err != nil {
+		err = r.unanswered(ctx, q, u, authorization, err)
+		watch.end()
+		c.options.Logger.Log(ctx, LevelTrace, "request failed", "method", q.method, "url", registry.CleanURL(u), "error", registry.Clean(err.Error()))
+		return nil, err
+	}
+	watch.pause()
+	c.options.Logger.Log(ctx, LevelTrace, "request", "method", q.method, "url", registry.CleanURL(u), "status", resp.StatusCode, "took", time.Since(began))
+	switch {
+	case resp.StatusCode == http.StatusTooManyRequests:
+		held.throttled()
+	case resp.StatusCode < 500:
+		held.succeeded()
+	}
+	resp.Body = newAnswerBody(ctx, resp.Body, watch, c.options.StallTimeout, q.slot != nil)
+	if r.host.isOrigin(u) {
+		r.takeNotice(ctx, resp.Header, authorization)
+	}
+	return resp, nil
+}
+
+// unanswered is why there is no answer: what the content failed with, or why
+// the request was ended, before what the connection says of it.
+func (r *repository) unanswered(ctx context.Context, q request, u *url.URL, authorization string, err error) error {
+	if q.upload != nil && q.upload.failed() != nil {
+		return q.upload.failed()
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if masked := r.mask(err.Error(), u, authorization); masked != err.Error() {
+		err = maskedError{err, masked}
+	}
+	if r.host.isOrigin(u) {
+		return err
+	}
+	e, ok := errors.AsType[*registry.Error](err)
+	if !ok {
+		e = connectionError(err)
+	}
+	elsewhere := *e
+	elsewhere.Message = join("at "+registry.Clean(u.Host)+", where the registry pointed to", e.Message)
+	return &elsewhere
+}
+
+// maskedError is an error that quotes a secret, as servers can make it do.
+type maskedError struct {
+	error
+	text string
+}
+
+func (e maskedError) Error() string { return e.text }
+
+// Unwrap lets the error be recognised.
+func (e maskedError) Unwrap() error { return e.error }
+
+// build makes the HTTP request. Its headers are these and no others, wherever
+// it goes.
+func (r *repository) build(ctx context.Context, q request, u *url.URL, authorization string, watch *watchdog) *http.Request {
+	req := (&http.Request{Method: q.method, URL: u, Host: u.Host, Header: q.header.Clone(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
+	if req.Header == nil {
+		req.Header = http.Header{}
+	}
+	req.Header.Set("User-Agent", r.client.options.UserAgent)
+	req.Header.Set("Accept-Encoding", "identity")
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
+	switch {
+	case q.upload != nil && q.upload.size > 0:
+		q.upload.watchedBy(watch)
+		req.Body, req.ContentLength = q.upload, q.upload.size
+	case q.upload != nil:
+		req.Body = http.NoBody
+	case len(q.body) > 0:
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(q.body)), nil }
+		req.Body, _ = req.GetBody()
+		req.ContentLength = int64(len(q.body))
+	}
+	return req
+}
+
+// roundTrip sends a request of a host: over the host's own connections where it
+// stays at its origin, and over guarded ones everywhere else.
+func (c *Client) roundTrip(req *http.Request, h *host) (*http.Response, error) {
+	if h.isOrigin(req.URL) {
+		return h.transport.RoundTrip(req)
+	}
+	return c.hops.roundTrip(req, h.nearest.reach())
+}
+
+// sendToken sends a request for a token on behalf of a host. It goes where it
+// is sent and follows nothing. It needs no slot: the request that wants the
+// token has one and leaves it idle meanwhile.
+func (c *Client) sendToken(h *host, req *http.Request) (*http.Response, error) {
+	if h.isOrigin(req.URL) {
+		if err := h.limiter.pace(req.Context()); err != nil {
+			return nil, connectionError(err)
+		}
+	}
+	ctx, watch := newWatchdog(req.Context(), c.options.HeaderTimeout)
+	registry.TraceOf(ctx).Request(registry.Request{Host: req.URL.Host, Method: req.Method})
+	resp, err := c.roundTrip(req.WithContext(ctx), h)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		watch.end()
+		if e, ok := errors.AsType[*registry.Error](err); ok {
+			return nil, e
+		}
+		return nil, connectionError(err)
+	}
+	watch.pause()
+	resp.Body = newAnswerBody(ctx, resp.Body, watch, c.options.StallTimeout, false)
+	return resp, nil
+}

@@ -1,0 +1,83 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// maxNotices is how many different things all registries together may want
+// people to know: beyond it somebody makes them up.
+const maxNotices = 100
+
+// notices are what people were told, each once for the life of the client.
+type notices struct {
+	mu    sync.Mutex
+	given map[string]bool
+}
+
+// first says whether a notice was not given before.
+func (n *notices) first(key string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.given[key] || len(n.given) == maxNotices {
+		return false
+	}
+	if n.given == nil {
+		n.given = map[string]bool{}
+	}
+	n.given[key] = true
+	return true
+}
+
+// warn tells the operation at hand what a registry wants people to know. What
+// has the same key is told once.
+func (c *Client) warn(ctx context.Context, key, format string, args ...any) {
+	if c.notices.first(key) {
+		registry.TraceOf(ctx).Warning(registry.Clean(fmt.Sprintf(format, args...)))
+	}
+}
+
+// warning is one Warning header as registries send it: code 299, no agent, and
+// a quoted text (OCI distribution specification, "Warnings").
+var warning = regexp.MustCompile(`299 - ("(?:[^"\\]|\\.)*")`)
+
+// lowPulls is when a rate limit is worth a word.
+const lowPulls = 10
+
+// takeNotice passes on what a registry says beside its answers: Warning headers
+// and a rate limit that runs low.
+func (r *repository) takeNotice(ctx context.Context, header http.Header, authorization string) {
+	host := r.host.name
+	for _, value := range header.Values("Warning") {
+		for _, match := range warning.FindAllStringSubmatch(value, -1) {
+			if text, err := strconv.Unquote(match[1]); err == nil && text != "" {
+				text = registry.Clean(r.mask(text, nil, authorization))
+				r.client.warn(ctx, "says "+host+" "+text, "%s says: %s", host, text)
+			}
+		}
+	}
+	remaining, _, _ := strings.Cut(header.Get("RateLimit-Remaining"), ";")
+	if left, err := strconv.Atoi(strings.TrimSpace(remaining)); err == nil && left <= lowPulls {
+		// Once, and not with every number on the way down.
+		r.client.warn(ctx, "rate limit "+host, "%s allows %d more pulls%s", host, left, ofLimit(header.Get("RateLimit-Limit")))
+	}
+}
+
+// ofLimit puts a limit such as "100;w=21600" into words.
+func ofLimit(limit string) string {
+	pulls, window, _ := strings.Cut(limit, ";w=")
+	n, err := strconv.Atoi(pulls)
+	seconds, windowErr := strconv.Atoi(window)
+	if err != nil || windowErr != nil {
+		return ""
+	}
+	return fmt.Sprintf(" of %d in %s", n, time.Duration(seconds)*time.Second)
+}

@@ -1,0 +1,86 @@
+package remote
+
+import "sync"
+
+// seen is what a host was seen to do, remembered so that nothing is asked of it
+// twice in vain.
+type seen struct {
+	mu    sync.Mutex
+	mount mountHabit
+	// refused counts, by the repositories a blob was to be mounted from and
+	// into, how often that was refused in a row.
+	refused map[[2]string]int
+	// selfRefused counts the same for mounting from the repository itself, for
+	// all of them together.
+	selfRefused int
+}
+
+// mountHabit is how a host answers a request to mount what it has.
+type mountHabit int
+
+const (
+	// mountUnknown: no answer so far told.
+	mountUnknown mountHabit = iota
+	// mountTruthful: it said 201 once, so that 202 means that the blob is not
+	// there.
+	mountTruthful
+	// mountBlind: it does not mount; its 202 says nothing.
+	mountBlind
+)
+
+// patience is how many refusals in a row it takes until something is no longer
+// asked for.
+const patience = 2
+
+func (s *seen) habit() mountHabit {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mount
+}
+
+// blind records that a 202 came for a blob that is there. What was proved stays
+// proved: one odd answer does not make a truthful host a blind one.
+func (s *seen) blind() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mount == mountUnknown {
+		s.mount = mountBlind
+	}
+}
+
+// mountable says whether mounting from one repository into another is still
+// worth asking for.
+func (s *seen) mountable(from, to string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused[[2]string{from, to}] < patience
+}
+
+// mounted records that a mount was done.
+func (s *seen) mounted(from, to string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mount, s.selfRefused = mountTruthful, 0
+	delete(s.refused, [2]string{from, to})
+}
+
+// notMounted records that a mount was not done. From the repository itself a
+// 202 is no refusal, but the answer.
+func (s *seen) notMounted(from, to string, refused bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if from != to {
+		if s.refused == nil {
+			s.refused = map[[2]string]int{}
+		}
+		s.refused[[2]string{from, to}]++
+		return
+	}
+	if !refused {
+		s.selfRefused = 0
+		return
+	}
+	if s.selfRefused++; s.selfRefused >= patience && s.mount == mountUnknown {
+		s.mount = mountBlind
+	}
+}

@@ -1,0 +1,48 @@
+package registry_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// heard is a trace that notes what it is told.
+func heard(into *[]string, who string) registry.Trace {
+	return registry.Trace{
+		Request: func(r registry.Request) { *into = append(*into, who+": "+r.Method+" "+r.Host) },
+		Warning: func(w string) { *into = append(*into, who+": "+w) },
+	}
+}
+
+func TestEveryNestedTraceIsToldOnce(t *testing.T) {
+	var got []string
+	outer := registry.WithTrace(t.Context(), heard(&got, "outer"))
+	inner := registry.WithTrace(outer, heard(&got, "inner"))
+
+	registry.TraceOf(inner).Request(registry.Request{Host: "ghcr.io", Method: "GET"})
+	registry.TraceOf(inner).Warning("soon gone")
+	registry.TraceOf(outer).Warning("only outside")
+
+	want := []string{"inner: GET ghcr.io", "outer: GET ghcr.io", "inner: soon gone", "outer: soon gone", "outer: only outside"}
+	if !slices.Equal(got, want) {
+		t.Errorf("heard %q, want %q", got, want)
+	}
+}
+
+func TestTraceNeedsNoFunctions(t *testing.T) {
+	var got []string
+	ctx := registry.WithTrace(t.Context(), heard(&got, "outer"))
+	ctx = registry.WithTrace(ctx, registry.Trace{})
+	registry.TraceOf(ctx).Request(registry.Request{Host: "ghcr.io", Method: "HEAD"})
+	if want := []string{"outer: HEAD ghcr.io"}; !slices.Equal(got, want) {
+		t.Errorf("heard %q through an empty trace, want %q", got, want)
+	}
+
+	none := registry.TraceOf(t.Context())
+	if none.Request == nil || none.Warning == nil {
+		t.Fatal("the trace of a bare context has nil functions")
+	}
+	none.Request(registry.Request{})
+	none.Warning("nobody listens")
+}

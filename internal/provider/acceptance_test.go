@@ -106,7 +106,7 @@ func serve(t *testing.T, override []func(*remote.Options)) string {
 	go func() {
 		failed <- tf6server.Serve("registry.terraform.io/terraform-provider-registry/registry",
 			func() tfprotov6.ProviderServer { return server() },
-			tf6server.WithDebug(ctx, addresses, closed), tf6server.WithGoPluginLogger(hclog.NewNullLogger()))
+			tf6server.WithDebug(ctx, addresses, closed), tf6server.WithLoggingSink(t), tf6server.WithGoPluginLogger(hclog.NewNullLogger()))
 	}()
 	t.Cleanup(func() {
 		stop()
@@ -144,10 +144,11 @@ func (w *workspace) configure(blocks ...string) {
 // outcome is what a command said.
 type outcome struct {
 	t           *testing.T
+	status      int // the command's exit status
 	failed      bool
 	diagnostics []diagnostic
 	outputs     map[string]any
-	text        string // all of it, for people
+	text        string // what it told people, without colours
 }
 
 // diagnostic is an error or a warning.
@@ -170,9 +171,13 @@ func (w *workspace) run(args ...string) outcome {
 	if err != nil && !errors.As(err, &exit) {
 		w.t.Fatalf("%s %s: %v", w.terraform, strings.Join(args, " "), err)
 	}
-	o := outcome{t: w.t, failed: err != nil, text: stdout + stderr, outputs: map[string]any{}}
+	o := outcome{t: w.t, failed: err != nil, text: stderr, outputs: map[string]any{}}
+	if exit != nil {
+		o.status = exit.ExitCode()
+	}
 	for line := range strings.Lines(stdout) {
 		var message struct {
+			Text       string      `json:"@message"`
 			Diagnostic *diagnostic `json:"diagnostic"`
 			Outputs    map[string]struct {
 				Value any `json:"value"`
@@ -181,8 +186,10 @@ func (w *workspace) run(args ...string) outcome {
 		if err := json.Unmarshal([]byte(line), &message); err != nil {
 			w.t.Fatalf("%s: not JSON: %s\n%s", strings.Join(args, " "), line, stderr)
 		}
+		o.text += message.Text + "\n"
 		if message.Diagnostic != nil {
 			o.diagnostics = append(o.diagnostics, *message.Diagnostic)
+			o.text += message.Diagnostic.Detail + "\n"
 		}
 		for name, output := range message.Outputs {
 			if output.Value != nil {
@@ -216,8 +223,8 @@ func (o outcome) ok() outcome {
 // plan is a plan that can be applied.
 type plan struct {
 	outcome
-	file string
-	tfjson.Plan
+	workspace *workspace
+	file      string
 }
 
 // plan plans, with further arguments such as -refresh=false.
@@ -228,9 +235,8 @@ func (w *workspace) plan(args ...string) plan {
 		w.t.Fatal(err)
 	}
 	_ = file.Close()
-	p := plan{file: file.Name()}
+	p := plan{workspace: w, file: file.Name()}
 	p.outcome = w.run(append([]string{"plan", "-json", "-input=false", "-out=" + p.file}, args...)...).ok()
-	w.show(&p.Plan, p.file)
 	return p
 }
 

@@ -13,7 +13,9 @@ import (
 // change is the planned change of a resource.
 func (p plan) change(address string) *tfjson.Change {
 	p.t.Helper()
-	for _, c := range p.ResourceChanges {
+	var planned tfjson.Plan
+	p.workspace.show(&planned, p.file)
+	for _, c := range planned.ResourceChanges {
 		if c.Address == address {
 			return c.Change
 		}
@@ -67,22 +69,21 @@ func valueOf(object any, attribute string) any {
 // wantNoChanges wants a new plan to be empty.
 func (w *workspace) wantNoChanges(args ...string) outcome {
 	w.t.Helper()
-	p := w.plan(args...)
-	for _, c := range p.ResourceChanges {
-		if !c.Change.Actions.NoOp() {
-			w.t.Errorf("%s: planned %v\nbefore: %v\nafter:  %v", c.Address, c.Change.Actions, c.Change.Before, c.Change.After)
-		}
+	const changes = 2 // the status that -detailed-exitcode has for them
+	o := w.run(append([]string{"plan", "-json", "-input=false", "-detailed-exitcode"}, args...)...)
+	switch o.status {
+	case 0:
+	case changes:
+		stdout, _, _ := w.command(append([]string{"plan", "-no-color", "-input=false"}, args...)...)
+		w.t.Errorf("the plan is not empty:\n%s", stdout)
+	default:
+		w.t.Fatalf("failed:\n%s", o.text)
 	}
-	for name, c := range p.OutputChanges {
-		if !c.Actions.NoOp() {
-			w.t.Errorf("output %s: planned %v", name, c.Actions)
-		}
-	}
-	return p.outcome
+	return o
 }
 
 // wantError wants one of the errors to have all of the texts, in its summary or
-// detail.
+// detail and in any case.
 func (o outcome) wantError(texts ...string) diagnostic {
 	o.t.Helper()
 	return o.want("error", texts)
@@ -97,7 +98,9 @@ func (o outcome) wantWarning(texts ...string) diagnostic {
 func (o outcome) want(severity string, texts []string) diagnostic {
 	o.t.Helper()
 	for _, d := range o.diagnostics {
-		if d.Severity == severity && !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(d.Summary+"\n"+d.Detail, text) }) {
+		all := strings.ToLower(d.Summary + "\n" + d.Detail)
+		lacks := func(text string) bool { return !strings.Contains(all, strings.ToLower(text)) }
+		if d.Severity == severity && !slices.ContainsFunc(texts, lacks) {
 			return d
 		}
 	}

@@ -77,7 +77,7 @@ func TestDestinationFaultKeepsState(t *testing.T) {
 
 			proxy.On("GET|HEAD", ".*").Reply(fault.status, fault.header, fault.body)
 			said := ws.planFails()
-			said.wantError("estination "+proxy.Addr+"/app", "-refresh=false").at(said, "destination")
+			said.wantError("destination "+proxy.Addr+"/app", "-refresh=false").at(said, "destination")
 			ws.wantNoChanges("-refresh=false")
 
 			proxy.Clear()

@@ -112,7 +112,7 @@ func (m *imageCopyModel) refresh(ctx context.Context, rec *record, destination r
 	// A tag is in its place where it holds what the destination's own tag holds,
 	// or what that one is to hold next. Others are off the list, so that the
 	// plan shows them as added again.
-	var inPlace []string
+	inPlace := []string{}
 	for _, tag := range slices.Sorted(maps.Keys(found)) {
 		if d := found[tag].Digest; tag != destination.Tag && d != "" && (d == now.Digest || d == rec.Wanted.Digest) {
 			inPlace = append(inPlace, tag)

@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"strings"
 	"testing"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -27,14 +28,19 @@ func TestImport(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-func TestImportNothing(t *testing.T) {
+func TestImportOfWhatIsNotThere(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")))
-	if _, stderr, err := ws.command("import", "-no-color", app, dst.Ref("app", "1")); err == nil {
-		t.Error("a tag that is not there was imported")
-	} else {
-		t.Log(stderr)
+	for id, says := range map[string]string{
+		dst.Ref("app", "1"): "non-existent remote object",
+		dst.Addr + "/app":   "has no tag",
+		"app:1":             "names no registry",
+	} {
+		stdout, stderr, err := ws.command("import", "-no-color", "-input=false", app, id)
+		if err == nil || !strings.Contains(stdout+stderr, says) {
+			t.Errorf("import of %s: %v, want %q\n%s%s", id, err, says, stdout, stderr)
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package provider_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -30,4 +32,111 @@ func TestPromoteIndex(t *testing.T) {
 	}
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "prod/app", "1.4"))
 	ws.wantNoChanges().wantNoWarnings()
+}
+
+func TestAnotherSpellingIsNoChange(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	src.Push(t, "app", "latest", registrytest.MultiArch("app"))
+	lower := strings.NewReplacer("127.0.0.1", "localhost")
+	upper := strings.NewReplacer("127.0.0.1", "LocalHost", ":latest", "")
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", lower.Replace(src.Ref("app", "latest")), lower.Replace(dst.Ref("app", "1"))))
+	ws.configure(imageCopy("app", upper.Replace(src.Ref("app", "latest")), upper.Replace(dst.Ref("app", "1"))))
+	ws.wantNoChanges()
+}
+
+func TestAnotherDestinationReplaces(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "untag"`))
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "2"), `on_destroy = "untag"`))
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionDelete, tfjson.ActionCreate).wantChange(app, "digest", pushed.Digest, pushed.Digest)
+	ws.apply(plan)
+	ws.wantNoChanges()
+	wantTags(t, dst, "app", "2")
+}
+
+func TestChangedSource(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
+	second := src.Push(t, "app", "2", registrytest.MultiArch("second"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", first.Ref, dst.Ref("app", "live")))
+	ws.configure(imageCopy("app", second.Ref, dst.Ref("app", "live")))
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", first.Digest, second.Digest)
+
+	// The new source is asked again while applying: what was not planned is not
+	// copied.
+	src.Push(t, "app", "2", registrytest.MultiArch("third"))
+	ws.applyFails(plan).wantError("inconsistent final plan")
+	registrytest.Same(t, first.Tree, dst.Read(t, "app", "live"))
+}
+
+func TestPinnedSourceIsNotAskedOnRefresh(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	proxy := registrytest.Intercept(t, src)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", proxy.Ref("app", "1")+"@"+string(pushed.Digest), dst.Ref("app", "1")))
+
+	src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	proxy.Forget()
+	ws.wantNoChanges()
+	if n := len(proxy.Requests()); n != 0 {
+		t.Errorf("the source was asked %d times", n)
+	}
+}
+
+func TestSettingsChangeWithoutAskingAnybody(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	proxies := []*registrytest.Proxy{registrytest.Intercept(t, src), registrytest.Intercept(t, dst)}
+	copied := func(arguments ...string) string {
+		return imageCopy("app", proxies[0].Ref("app", "1"), proxies[1].Ref("app", "1"), arguments...)
+	}
+	ws := newWorkspace(t)
+	ws.up(copied(`on_destroy = "untag"`))
+
+	ws.configure(copied(`on_destroy = "retain"`, `timeouts = { create = "2h" }`))
+	for _, p := range proxies {
+		p.Forget()
+	}
+	plan := ws.plan("-refresh=false")
+	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", pushed.Digest, pushed.Digest)
+	ws.apply(plan)
+	for _, p := range proxies {
+		if requests := p.Requests(); len(requests) != 0 {
+			t.Errorf("a registry was asked: %v", requests)
+		}
+	}
+	ws.wantNoChanges()
+}
+
+func TestManyCopiesAtOnce(t *testing.T) {
+	t.Parallel()
+	const copies = 20
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	proxy := registrytest.Intercept(t, dst)
+	blocks := []string{}
+	for i := range copies {
+		blocks = append(blocks, imageCopy(fmt.Sprintf("app%d", i), pushed.Ref, proxy.Ref(fmt.Sprintf("prod/app%d", i), "1")))
+	}
+	ws := newWorkspace(t)
+	ws.up(blocks...)
+	for i := range copies {
+		registrytest.Same(t, pushed.Tree, dst.Read(t, fmt.Sprintf("prod/app%d", i), "1"))
+	}
+	// A blob goes to the host once and is mounted everywhere else.
+	if uploaded, blobs := proxy.Count("PUT", ".*/blobs/uploads/.*"), len(pushed.Tree.Blobs); uploaded != blobs {
+		t.Errorf("%d uploads for %d blobs", uploaded, blobs)
+	}
 }

@@ -164,7 +164,7 @@ func ambiguous(mediaType string, wire wireManifest) string {
 // own decoder, and so most registries and runtimes, would take it for the known
 // one while others would not see it.
 func caseVariant(members others, known []string) string {
-	d := jsontext.NewDecoder(bytes.NewReader(members))
+	d := jsontext.NewDecoder(bytes.NewReader(members), jsontext.AllowDuplicateNames(true))
 	for {
 		token, err := d.ReadToken()
 		if err != nil {
@@ -179,9 +179,7 @@ func caseVariant(members others, known []string) string {
 				return fmt.Sprintf("it has the key %q, which some clients take for %q", Clean(key), k)
 			}
 		}
-		if d.SkipValue() != nil {
-			return ""
-		}
+		_ = d.SkipValue() // the next token fails too
 	}
 }
 
@@ -226,11 +224,15 @@ const (
 // otherwise made of too many, before anything is allocated for them, and says
 // so; "" where it does not.
 func countEntries(content []byte) string {
-	d := jsontext.NewDecoder(bytes.NewReader(content))
-	for range maxTokens {
+	// To remember names would need memory, and decode looks for duplicates.
+	d := jsontext.NewDecoder(bytes.NewReader(content), jsontext.AllowDuplicateNames(true))
+	for tokens := 0; ; tokens++ {
 		if _, err := d.ReadToken(); err != nil {
 			// Not for this function to report: decode says what is wrong.
 			return ""
+		}
+		if tokens == maxTokens {
+			return fmt.Sprintf("it has more than %d names and values", maxTokens)
 		}
 		if depth := d.StackDepth(); depth > 0 {
 			if kind, length := d.StackIndex(depth); kind == '[' && length > maxEntries {
@@ -240,8 +242,4 @@ func countEntries(content []byte) string {
 			}
 		}
 	}
-	if _, err := d.ReadToken(); err != nil {
-		return ""
-	}
-	return fmt.Sprintf("it has more than %d names and values", maxTokens)
 }

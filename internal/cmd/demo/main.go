@@ -2,7 +2,7 @@
 // two real registries on this machine, promotes two images from the one to the
 // other with terraform or tofu, and compares what arrived with what was sent.
 //
-//	go run ./internal/cmd/demo -terraform "$(command -v terraform)"
+//	go run ./internal/cmd/demo
 //
 // It exits with status 0 only when everything was as it says. Nothing of it is
 // left afterwards, also when it is interrupted.
@@ -22,7 +22,7 @@ import (
 )
 
 func main() {
-	path := flag.String("terraform", "terraform", "the terraform or tofu `program` to run")
+	path := flag.String("terraform", "", "the terraform or tofu `program` to run; by default what is on PATH")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -40,9 +40,13 @@ func main() {
 }
 
 // run does the whole demo in a directory of its own, with the terraform or tofu
-// at path, and tells out about it. When it returns, its processes have ended and
+// at path, "" for the one on PATH, and tells out about it. When it returns, its processes have ended and
 // the directory is gone.
 func run(ctx context.Context, out io.Writer, path string) error {
+	path, err := find(path)
+	if err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "registry-demo-")
 	if err != nil {
 		return err

@@ -5,21 +5,26 @@ import (
 	"context"
 	"net"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 )
 
-// acceptance returns the terraform or tofu that acceptance tests run, and makes
-// everything that the demo leaves behind show in the directory it returns.
+// acceptance returns the terraform or tofu to test with, and a directory in which
+// everything shows that the demo leaves behind.
 func acceptance(t *testing.T) (program, temp string) {
 	t.Helper()
-	if os.Getenv("TF_ACC") == "" {
-		t.Skip("runs a real terraform: set TF_ACC=1 and TF_ACC_TERRAFORM_PATH, as make test does")
+	if testing.Short() {
+		t.Skip("drives a real terraform, which takes seconds; run without -short")
+	}
+	program, err := find(os.Getenv("TF_ACC_TERRAFORM_PATH"))
+	if err != nil {
+		t.Skipf("drives a real terraform: %v; TF_ACC_TERRAFORM_PATH can name one", err)
 	}
 	temp = t.TempDir()
 	t.Setenv("TMPDIR", temp)
-	return os.Getenv("TF_ACC_TERRAFORM_PATH"), temp
+	return program, temp
 }
 
 // nothingLeft fails the test where the demo left files, or a registry that
@@ -94,10 +99,23 @@ func (w *watched) Write(p []byte) (int, error) {
 
 func TestATerraformThatFailsEndsItAndLeavesNothing(t *testing.T) {
 	_, temp := acceptance(t)
+	program := filepath.Join(t.TempDir(), "terraform")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho no plan today >&2\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	var out bytes.Buffer
-	err := run(t.Context(), &out, "/no/such/terraform")
-	if err == nil || !strings.Contains(err.Error(), "/no/such/terraform") {
+	err := run(t.Context(), &out, program)
+	if err == nil || !strings.Contains(err.Error(), "terraform plan: exit status 1\nno plan today") {
 		t.Errorf("error = %v", err)
 	}
 	nothingLeft(t, temp, out.String())
+}
+
+func TestWithoutTerraformItSaysWhatItLookedFor(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	var out bytes.Buffer
+	err := run(t.Context(), &out, "")
+	if err == nil || err.Error() != "found no program terraform or tofu" {
+		t.Errorf("error = %v", err)
+	}
 }

@@ -19,6 +19,21 @@ const planFile = "demo.tfplan"
 // machine's own configuration.
 type terraform struct{ program }
 
+// find is path made absolute, or the terraform or else the tofu on PATH where
+// path is "".
+func find(path string) (string, error) {
+	candidates := []string{path}
+	if path == "" {
+		candidates = []string{"terraform", "tofu"}
+	}
+	for _, candidate := range candidates {
+		if found, err := exec.LookPath(candidate); err == nil {
+			return filepath.Abs(found)
+		}
+	}
+	return "", fmt.Errorf("found no program %s", strings.Join(candidates, " or "))
+}
+
 // configure makes the commands that follow use the provider in bin, and these
 // variables. Because the only provider is overridden, there is no init.
 func (t *terraform) configure(bin string, variables map[string]string) error {

@@ -16,14 +16,12 @@ import (
 )
 
 func TestItPrintsWhatTerraformPrints(t *testing.T) {
-	if os.Getenv("TF_ACC") == "" {
-		t.Skip("runs a real terraform: set TF_ACC=1 and TF_ACC_TERRAFORM_PATH, as make test does")
-	}
+	terraform := findTerraform(t)
 	var ours bytes.Buffer
 	if err := export(t.Context(), &ours, providerserver.NewProtocol6(provider.New("test")())()); err != nil {
 		t.Fatal(err)
 	}
-	theirs := theOnlyProvider(t, terraformSchema(t))
+	theirs := theOnlyProvider(t, terraformSchema(t, terraform))
 	for part, want := range theOnlyProvider(t, ours.Bytes()) {
 		if !reflect.DeepEqual(theirs[part], want) {
 			t.Errorf("%s:\n%v\nterraform has\n%v", part, want, theirs[part])
@@ -31,9 +29,23 @@ func TestItPrintsWhatTerraformPrints(t *testing.T) {
 	}
 }
 
+func findTerraform(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("drives a real terraform, which takes seconds; run without -short")
+	}
+	for _, name := range []string{os.Getenv("TF_ACC_TERRAFORM_PATH"), "terraform", "tofu"} {
+		if found, err := exec.LookPath(name); err == nil {
+			return found
+		}
+	}
+	t.Skip("drives a real terraform, and neither terraform nor tofu is on PATH; TF_ACC_TERRAFORM_PATH can name one")
+	return ""
+}
+
 // terraformSchema is what `terraform providers schema -json` prints of this
 // provider.
-func terraformSchema(t *testing.T) []byte {
+func terraformSchema(t *testing.T, terraform string) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", dir+string(filepath.Separator),
@@ -47,7 +59,7 @@ func terraformSchema(t *testing.T) []byte {
 	write(t, rc, fmt.Sprintf("provider_installation {\n  dev_overrides {\n    %q = %q\n  }\n}\n", source, dir))
 
 	var stderr bytes.Buffer
-	schema := exec.CommandContext(t.Context(), os.Getenv("TF_ACC_TERRAFORM_PATH"), "providers", "schema", "-json")
+	schema := exec.CommandContext(t.Context(), terraform, "providers", "schema", "-json")
 	schema.Dir, schema.Stderr = dir, &stderr
 	schema.Env = append(os.Environ(), "TF_CLI_CONFIG_FILE="+rc)
 	out, err := schema.Output()

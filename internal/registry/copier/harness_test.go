@@ -53,6 +53,9 @@ func limited(n int, registries ...*registrytest.Registry) func(*remote.Options) 
 	}
 }
 
+// patient tries a request for as long as there is time.
+func patient(o *remote.Options) { o.Attempts, o.Backoff = 1000, 10*time.Millisecond }
+
 // logged is what an engine logged.
 type logged struct {
 	mu   sync.Mutex

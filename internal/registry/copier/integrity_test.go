@@ -2,13 +2,16 @@ package copier_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
@@ -51,7 +54,7 @@ func TestADamagedBlobIsNeverCommitted(t *testing.T) {
 		"long":                    {answer(long, false), "more than the 20000 bytes"},
 		"long and declared":       {answer(long, true), "20001 bytes"},
 		"without end":             {func(res *http.Response) { answer(nil, false)(res); res.Body = io.NopCloser(endless{}) }, "more than the 20000 bytes"},
-		"empty":                   {answer(nil, false), "ended after 0 of 20000 bytes"},
+		"empty":                   {answer(nil, true), "0 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
@@ -66,8 +69,8 @@ func TestADamagedBlobIsNeverCommitted(t *testing.T) {
 				t.Errorf("the destination has the tags %v", tags)
 			}
 			for _, r := range to.Requests() {
-				if r.Method == http.MethodPut && r.Query.Get("digest") == string(d) && r.Status != 0 {
-					t.Errorf("the upload was completed: %d bytes, HTTP %d", r.Received, r.Status)
+				if r.Method == http.MethodPut && r.Query.Get("digest") == string(d) && r.Status == http.StatusCreated {
+					t.Errorf("the upload was completed with %d bytes", r.Received)
 				}
 			}
 			if to.HasManifest(t, "to", string(pushed.Digest)) {
@@ -138,5 +141,50 @@ func TestADestinationThatStoresSomethingElseIsAnError(t *testing.T) {
 			err := newEngine(t).refused(t, pushed.Ref, to.Ref("to", "1"), registry.Destination, registry.ErrMismatch)
 			mentions(t, err.Error(), other, to.Addr+"/to")
 		})
+	}
+}
+
+func TestAmbiguousManifestsAreRefused(t *testing.T) {
+	t.Parallel()
+	from, to := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}))
+	e := newEngine(t)
+	blob := registrytest.Blob{Seed: "a", Size: 10, MediaType: "x"}
+	b, image := blob.Descriptor(), registrytest.Image{Seed: "child"}.Build()
+	disowned := image.Descriptor()
+	disowned.MediaType = dockerManifest
+	shrunk := image.Descriptor()
+	shrunk.Size--
+	text := func(mediaType, body string) registrytest.Raw {
+		return registrytest.Raw{MediaType: mediaType, Bytes: []byte(body)}
+	}
+	index := func(ds ...ocispec.Descriptor) registrytest.Raw {
+		return raw(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "manifests": ds}, nil, image)
+	}
+	for name, c := range map[string]struct {
+		content registrytest.Raw
+		kind    error
+		says    string
+	}{
+		"index with layers":     {raw(t, ocispec.MediaTypeImageIndex, map[string]any{"manifests": []any{}, "layers": descriptors(blob)}, nil), registry.ErrInvalidManifest, "the fields of an image"},
+		"image with manifests":  {raw(t, ocispec.MediaTypeImageManifest, map[string]any{"config": b, "layers": []any{}, "manifests": []any{}}, nil), registry.ErrInvalidManifest, "the fields of an index"},
+		"another media type":    {raw(t, ocispec.MediaTypeImageManifest, map[string]any{"mediaType": dockerManifest, "config": b, "layers": []any{}}, nil), registry.ErrInvalidManifest, "received as"},
+		"duplicate key":         {text(ocispec.MediaTypeImageIndex, `{"manifests":[],"manifests":[]}`), registry.ErrInvalidManifest, "duplicate"},
+		"key in another case":   {text(ocispec.MediaTypeImageIndex, `{"manifests":[],"Manifests":[]}`), registry.ErrInvalidManifest, "Manifests"},
+		"child of another type": {index(disowned), registry.ErrInvalidManifest, "the index says"},
+		"child of another size": {index(shrunk), registry.ErrMismatch, "the index says"},
+		"child named two ways":  {index(image.Descriptor(), shrunk), registry.ErrInvalidManifest, "another size or media type"},
+		"negative size":         {text(ocispec.MediaTypeImageManifest, fmt.Sprintf(`{"config":{"mediaType":"x","digest":%q,"size":-1},"layers":[]}`, b.Digest)), registry.ErrInvalidManifest, "negative"},
+		"data of another blob": {text(ocispec.MediaTypeImageManifest, fmt.Sprintf(`{"config":{"mediaType":"x","digest":%q,"size":10,"data":"YWFhYWFhYWFhYQ=="},"layers":[]}`, b.Digest)),
+			registry.ErrMismatch, "inline data"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			repo := strings.ReplaceAll(name, " ", "-")
+			pushed := from.Push(t, repo, "1", c.content)
+			err := e.refused(t, pushed.Ref, to.Ref(repo, "1"), registry.Source, c.kind)
+			mentions(t, err.Error(), c.says, from.Addr+"/"+repo)
+		})
+	}
+	if slices.ContainsFunc(to.Requests(), func(r registrytest.Request) bool { return r.Method == http.MethodPut }) {
+		t.Error("something was written")
 	}
 }

@@ -79,7 +79,7 @@ func TestABlobTravelsWhileASiblingsManifestIsFetched(t *testing.T) {
 func TestAFailureAnywhereLeavesTheTagWhereItWas(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
-	pushed := from.Push(t, "app", "1", registrytest.DockerList("new"))
+	pushed := from.Push(t, "app", "1", small("new"))
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("count", "1"))
 	requests := map[registry.Side]int{registry.Source: len(from.Requests()), registry.Destination: len(to.Requests())}
 	for side, p := range map[registry.Side]*registrytest.Proxy{registry.Source: from, registry.Destination: to} {

@@ -4,16 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
 const thing = "application/vnd.example.thing+json"
@@ -215,160 +212,4 @@ func TestAForeignLayerWithoutARepositoryToPutItInIsAnError(t *testing.T) {
 	job.Foreign = true
 	_, err := e.copier.Copy(t.Context(), job)
 	mentions(t, failure(t, err, registry.Destination, registry.ErrNotFound).Error(), "create it first")
-}
-
-func TestAmbiguousManifestsAreRefused(t *testing.T) {
-	t.Parallel()
-	from, to := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}))
-	e := newEngine(t)
-	blob := registrytest.Blob{Seed: "a", Size: 10, MediaType: "x"}
-	b, image := blob.Descriptor(), registrytest.Image{Seed: "child"}.Build()
-	disowned := image.Descriptor()
-	disowned.MediaType = dockerManifest
-	shrunk := image.Descriptor()
-	shrunk.Size--
-	text := func(mediaType, body string) registrytest.Raw {
-		return registrytest.Raw{MediaType: mediaType, Bytes: []byte(body)}
-	}
-	index := func(ds ...ocispec.Descriptor) registrytest.Raw {
-		return raw(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "manifests": ds}, nil, image)
-	}
-	for name, c := range map[string]struct {
-		content registrytest.Raw
-		kind    error
-		says    string
-	}{
-		"index with layers":     {raw(t, ocispec.MediaTypeImageIndex, map[string]any{"manifests": []any{}, "layers": descriptors(blob)}, nil), registry.ErrInvalidManifest, "the fields of an image"},
-		"image with manifests":  {raw(t, ocispec.MediaTypeImageManifest, map[string]any{"config": b, "layers": []any{}, "manifests": []any{}}, nil), registry.ErrInvalidManifest, "the fields of an index"},
-		"another media type":    {raw(t, ocispec.MediaTypeImageManifest, map[string]any{"mediaType": dockerManifest, "config": b, "layers": []any{}}, nil), registry.ErrInvalidManifest, "received as"},
-		"duplicate key":         {text(ocispec.MediaTypeImageIndex, `{"manifests":[],"manifests":[]}`), registry.ErrInvalidManifest, "duplicate"},
-		"key in another case":   {text(ocispec.MediaTypeImageIndex, `{"manifests":[],"Manifests":[]}`), registry.ErrInvalidManifest, "Manifests"},
-		"child of another type": {index(disowned), registry.ErrInvalidManifest, "the index says"},
-		"child of another size": {index(shrunk), registry.ErrMismatch, "the index says"},
-		"child named two ways":  {index(image.Descriptor(), shrunk), registry.ErrInvalidManifest, "another size or media type"},
-		"negative size":         {text(ocispec.MediaTypeImageManifest, fmt.Sprintf(`{"config":{"mediaType":"x","digest":%q,"size":-1},"layers":[]}`, b.Digest)), registry.ErrInvalidManifest, "negative"},
-		"data of another blob": {text(ocispec.MediaTypeImageManifest, fmt.Sprintf(`{"config":{"mediaType":"x","digest":%q,"size":10,"data":"YWFhYWFhYWFhYQ=="},"layers":[]}`, b.Digest)),
-			registry.ErrMismatch, "inline data"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			repo := strings.ReplaceAll(name, " ", "-")
-			pushed := from.Push(t, repo, "1", c.content)
-			err := e.refused(t, pushed.Ref, to.Ref(repo, "1"), registry.Source, c.kind)
-			mentions(t, err.Error(), c.says, from.Addr+"/"+repo)
-		})
-	}
-	if slices.ContainsFunc(to.Requests(), func(r registrytest.Request) bool { return r.Method == http.MethodPut }) {
-		t.Error("something was written")
-	}
-}
-
-func TestManifestsBeyondTheLimitAreRefused(t *testing.T) {
-	t.Parallel()
-	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
-	large := registrytest.Index{Annotations: map[string]string{"padding": strings.Repeat("x", 4<<20)}}
-	pushed := from.Push(t, "app", "1", large)
-	err := newEngine(t).refused(t, pushed.Ref, to.Ref("app", "1"), registry.Source, registry.ErrLimit)
-	mentions(t, err.Error(), "4 MiB", from.Addr+"/app")
-	untouched(t, to, "app", pushed)
-
-	newEngine(t, func(o *remote.Options) { o.MaxManifestBytes = 5 << 20 }).copy(t, pushed.Ref, to.Ref("app", "1"))
-	registrytest.Same(t, pushed.Tree, to.Read(t, "app", "1"))
-}
-
-func TestIndexesAreFollowedToABoundedDepth(t *testing.T) {
-	t.Parallel()
-	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
-	e := newEngine(t)
-	nested := func(levels int) registrytest.Content {
-		var content registrytest.Content = registrytest.Image{Seed: "core"}
-		for range levels {
-			content = registrytest.Index{Manifests: []registrytest.Content{content}}.Build()
-		}
-		return content
-	}
-	// The image is one level below the innermost index, its blobs another.
-	fits := from.Push(t, "fits", "1", nested(31))
-	e.copy(t, fits.Ref, to.Ref("fits", "1"))
-	registrytest.Same(t, fits.Tree, to.Read(t, "fits", "1"))
-
-	deep := from.Push(t, "deep", "1", nested(50))
-	err := e.refused(t, deep.Ref, to.Ref("deep", "1"), registry.Source, registry.ErrLimit)
-	mentions(t, err.Error(), "deeper than 32", string(deep.Digest))
-	untouched(t, to, "deep", deep)
-}
-
-func TestWhatIsNamedTwiceIsCopiedOnce(t *testing.T) {
-	t.Parallel()
-	from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
-	var content registrytest.Content = registrytest.Image{Seed: "core"}.Build()
-	digests := map[digest.Digest]bool{content.Build().Digest: true}
-	for range 30 {
-		// The built form of an index holds all that is below it, here twice at
-		// each level: only the inner one is kept, and named twice.
-		inner := content.Build()
-		inner.Manifests, inner.Blobs = nil, nil
-		d := inner.Descriptor()
-		content = raw(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "manifests": []ocispec.Descriptor{d, d}}, nil, content).Build()
-		digests[content.Build().Digest] = true
-	}
-	pushed := from.Push(t, "app", "1", content)
-	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("app", "1"))
-	registrytest.Same(t, pushed.Tree, to.Read(t, "app", "1"))
-	for d := range digests {
-		if n := from.Count("GET", "/v2/app/manifests/"+string(d)); n != 1 {
-			t.Errorf("%s was fetched %d times", d, n)
-		}
-		if n := to.Count("PUT", "/v2/app/manifests/"+string(d)); n != 1 && d != pushed.Digest {
-			t.Errorf("%s was pushed %d times", d, n)
-		}
-	}
-	for d := range pushed.Tree.Blobs {
-		if n := from.Count("GET", "/v2/app/blobs/"+string(d)); n != 1 {
-			t.Errorf("the blob %s was fetched %d times", d, n)
-		}
-	}
-}
-
-// wide is an index of many small children that do not exist, different ones for
-// each seed.
-func wide(t *testing.T, seed string, children int) registrytest.Manifest {
-	t.Helper()
-	var ds []ocispec.Descriptor
-	for i := range children {
-		ds = append(ds, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString(fmt.Sprint(seed, i)), Size: 10})
-	}
-	return raw(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "manifests": ds}, nil).Build()
-}
-
-func TestAGraphOfTooManyNodesIsRefused(t *testing.T) {
-	t.Parallel()
-	from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})), registrytest.Scripted(t, registrytest.Behaviour{})
-	from.Push(t, "list", "1", wide(t, "list", 10_001))
-	a, b, c := wide(t, "a", 7000), wide(t, "b", 7000), wide(t, "c", 7000)
-	from.Push(t, "graph", "1", registrytest.Index{Manifests: []registrytest.Content{a, b, c}})
-	e := newEngine(t, limited(64, from.Registry))
-
-	err := e.refused(t, from.Ref("list", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
-	mentions(t, err.Error(), "more than 10000 entries")
-
-	// The children do not come before all three indexes were read.
-	from.On("GET", "/v2/graph/manifests/.*").Where(func(r *http.Request) bool {
-		return !slices.ContainsFunc([]registrytest.Manifest{a, b, c, registrytest.Index{Manifests: []registrytest.Content{a, b, c}}.Build()},
-			func(m registrytest.Manifest) bool { return strings.HasSuffix(r.URL.Path, string(m.Digest)) })
-	}).Stall()
-	err = e.refused(t, from.Ref("graph", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
-	mentions(t, err.Error(), "more than 20000 manifests and blobs")
-}
-
-func TestManifestsThatAreTooLargeTogetherAreRefused(t *testing.T) {
-	t.Parallel()
-	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
-	var children []registrytest.Content
-	for i := range 9 {
-		children = append(children, registrytest.Index{Annotations: map[string]string{"padding": strings.Repeat(fmt.Sprint(i), 4<<20-1000)}}.Build())
-	}
-	pushed := from.Push(t, "app", "1", registrytest.Index{Manifests: children})
-	err := newEngine(t).refused(t, pushed.Ref, to.Ref("app", "1"), registry.Source, registry.ErrLimit)
-	mentions(t, err.Error(), "larger than 32 MiB")
-	untouched(t, to, "app", pushed)
 }

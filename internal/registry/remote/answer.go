@@ -85,6 +85,13 @@ func (r *repository) mask(text string, asked *url.URL, authorization string) str
 			}
 		}
 	}
+	for _, secret := range secrets {
+		// What is inside of JSON may be shown as it came.
+		if quoted, err := json.Marshal(secret.Reveal()); err == nil {
+			inside := string(quoted[1 : len(quoted)-1])
+			secrets = append(secrets, auth.Secret(inside), auth.Secret(strings.ReplaceAll(inside, "/", `\/`)))
+		}
+	}
 	return auth.Mask(text, secrets...)
 }
 
@@ -157,7 +164,7 @@ func connectionError(err error) *registry.Error {
 		e.Err, e.Hint = permanent{err}, "The host name could not be found. Look for a typing error in it, and at this machine's DNS."
 	case unresolved:
 		e.Hint = "The host name could not be looked up. Look at this machine's DNS."
-	case strings.Contains(text, "connection refused"):
+	case strings.Contains(text, "refused"): // Windows has its own words around it
 		e.Hint = "Nothing listens there. Look at host and port, and whether the registry is running."
 	default:
 		if hint := misfit(err); hint != "" {

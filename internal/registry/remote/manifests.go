@@ -108,13 +108,12 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 		body:   m.Content, scopes: r.scopes(),
 		ok: []int{http.StatusCreated, http.StatusOK, http.StatusAccepted, http.StatusNoContent},
 	}
+	var failed error
 	err := r.client.retry(ctx, func(attempt int) error {
-		// A registry that did not answer may have taken it all the same, and may
-		// take a tag only once.
-		if attempt > 1 && r.holds(ctx, reference, m.Digest) {
+		if mayBeDone(failed) && r.holds(ctx, reference, m.Digest) {
 			return nil
 		}
-		return r.try(ctx, q, attempt > 1, func(resp *http.Response) error {
+		failed = r.try(ctx, q, attempt > 1, func(resp *http.Response) error {
 			if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, m.Digest) {
 				return &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch,
 					Message: "the registry says that it stored " + registry.Clean(said.String()) + " instead of " + m.Digest.String(),
@@ -122,6 +121,7 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 			}
 			return nil
 		})
+		return failed
 	})
 	if registry.IsSchema1(m.MediaType) && refusesFormat(err) {
 		return amended(err, func(e *registry.Error) {
@@ -131,11 +131,19 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 	return err
 }
 
+// mayBeDone says whether a registry may have taken what it was sent all the
+// same: it did not answer, or something before it did not wait for the answer.
+// It may take a tag only once, so that this is worth a look.
+func mayBeDone(err error) bool {
+	e, failed := errors.AsType[*registry.Error](err)
+	return failed && (e.Status == 0 || e.Status == http.StatusBadGateway || e.Status == http.StatusGatewayTimeout)
+}
+
 // holds says whether a tag or digest is known to name d. What cannot be found
 // out is not known, and no failure.
 func (r *repository) holds(ctx context.Context, reference string, d digest.Digest) bool {
 	var said digest.Digest
-	err := r.try(ctx, r.manifestRequest("look up", http.MethodHead, reference), true, func(resp *http.Response) error {
+	err := r.try(ctx, r.manifestRequest("look up", http.MethodHead, reference), false, func(resp *http.Response) error {
 		said = digest.Digest(resp.Header.Get("Docker-Content-Digest"))
 		return nil
 	})

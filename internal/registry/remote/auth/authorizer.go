@@ -109,7 +109,7 @@ func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scop
 				Message: "the registry token has characters that no header can carry", Hint: c.advice(a.options.Host)})
 		}
 		return bearer(c.RegistryToken), nil
-	case a.mayHave(wanted.realm, c) != nil:
+	case !a.mayHave(wanted.realm, c):
 		return "", nil
 	}
 	t, err := a.token(ctx, c, *wanted, scopes)

@@ -76,8 +76,8 @@ func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, strin
 			continue
 		}
 		realm, err := a.realm(ch.params["realm"])
-		if err == nil && c.RegistryToken == "" {
-			err = a.mayHave(realm, c)
+		if err == nil && c.RegistryToken == "" && !a.mayHave(realm, c) {
+			err = a.foreign(realm, c)
 		}
 		if err == nil {
 			return demand{realm, ch.params["service"]}, ch.params["scope"], nil

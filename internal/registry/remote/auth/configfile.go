@@ -92,7 +92,7 @@ func reasonOf(err error) string {
 // what is not where it should be may be a password.
 func parseConfig(content []byte, name string) (dockerConfig, error) {
 	var config dockerConfig
-	if len(strings.TrimSpace(string(content))) == 0 {
+	if strings.TrimSpace(string(content)) == "" {
 		return config, nil
 	}
 	err := json.Unmarshal(content, &config)

@@ -157,11 +157,11 @@ func authorize(t *testing.T, a *auth.Authorizer, c auth.Credential, scopes ...au
 }
 
 // refused checks that err is an *Error of a kind whose text and hint have all
-// the words, and no secret, and returns it.
-func refused(t *testing.T, err error, kind error, words ...string) *registry.Error {
+// the words, and no secret.
+func refused(t *testing.T, err, kind error, words ...string) {
 	t.Helper()
 	e, ok := errors.AsType[*registry.Error](err)
-	if !ok || e.Kind != kind {
+	if !ok || !errors.Is(e.Kind, kind) {
 		t.Fatalf("the error is %v, not one that matches %q", err, kind)
 	}
 	text := e.Error() + "\n" + e.Hint
@@ -171,7 +171,6 @@ func refused(t *testing.T, err error, kind error, words ...string) *registry.Err
 		}
 	}
 	noSecret(t, text)
-	return e
 }
 
 // noSecret checks that there is no secret in text.

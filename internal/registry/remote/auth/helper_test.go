@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -107,10 +108,10 @@ func TestHelpersThatFail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withHelper(t, test.script)
 			_, err := inline(t, `{"credsStore": "test"}`).Credential(t.Context(), "ghcr.io", "x")
-			words := append(test.words, "docker-credential-test", "docker_config_json", "echo ghcr.io | docker-credential-test get", `"ghcr.io" in registries`)
-			e := refused(t, err, registry.ErrCredentials, words...)
-			if strings.ContainsAny(e.Error(), "\x1b\r\n") || strings.Contains(e.Error(), "::error") {
-				t.Errorf("the error is not clean: %q", e.Error())
+			words := slices.Concat(test.words, []string{"docker-credential-test", "docker_config_json", "echo ghcr.io | docker-credential-test get", `"ghcr.io" in registries`})
+			refused(t, err, registry.ErrCredentials, words...)
+			if strings.ContainsAny(err.Error(), "\x1b\r\n") || strings.Contains(err.Error(), "::error") {
+				t.Errorf("the error is not clean: %q", err.Error())
 			}
 		})
 	}
@@ -179,17 +180,6 @@ func TestAHelperThatLeavesAChildBehind(t *testing.T) {
 	endChild(t, filepath.Join(filepath.Dir(questions), "docker-credential-test.child"))
 }
 
-func TestNobodyWaitsForAHelperLongerThanTheContext(t *testing.T) {
-	withHelper(t, "exec sleep 1000")
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err := inline(t, `{"credsStore": "test"}`).Credential(ctx, "ghcr.io", "x")
-	refused(t, err, registry.ErrCredentials, "was not waited for")
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("it does not match context.Canceled: %v", err)
-	}
-}
-
 func TestAHelperRunsOnceForAHost(t *testing.T) {
 	questions := withHelper(t, says)
 	clock := newClock()
@@ -217,5 +207,19 @@ func TestAHelperRunsOnceForAHost(t *testing.T) {
 	users(t, s, map[string]string{"ghcr.io/x": "helped"})
 	if q := asked(t, questions); len(q) != 3 {
 		t.Errorf("after eleven minutes the helper was not asked again: %q", q)
+	}
+}
+
+// TestNobodyWaitsForAHelperLongerThanTheContext is the last one of its kind: the
+// helper may be starting still when it ends, and a script that is written at
+// that moment cannot be run.
+func TestNobodyWaitsForAHelperLongerThanTheContext(t *testing.T) {
+	withHelper(t, "exec sleep 1000")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := inline(t, `{"credsStore": "test"}`).Credential(ctx, "ghcr.io", "x")
+	refused(t, err, registry.ErrCredentials, "was not waited for")
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("it does not match context.Canceled: %v", err)
 	}
 }

@@ -54,13 +54,15 @@ func (a *Authorizer) realm(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// mayHave refuses to send a credential to a realm that does not belong to the
-// registry and is not among the credential's own token hosts. An anonymous one
-// has nothing to lose.
-func (a *Authorizer) mayHave(realm *url.URL, c Credential) error {
-	if c.Anonymous() || a.belongs(realm) || slices.ContainsFunc(c.TokenHosts, func(h string) bool { return isHost(realm, h) }) {
-		return nil
-	}
+// mayHave says whether a credential may be sent to a realm: it belongs to the
+// registry, or is among the credential's own token hosts. An anonymous one has
+// nothing to lose.
+func (a *Authorizer) mayHave(realm *url.URL, c Credential) bool {
+	return c.Anonymous() || a.belongs(realm) || slices.ContainsFunc(c.TokenHosts, func(h string) bool { return isHost(realm, h) })
+}
+
+// foreign is the error for a realm that may not have a credential.
+func (a *Authorizer) foreign(realm *url.URL, c Credential) error {
 	return &registry.Error{Op: "ask for a token at", Repository: a.options.Host, Reference: registry.CleanURL(realm), Kind: registry.ErrForbiddenHop,
 		Message: fmt.Sprintf("the registry wants the credentials (%s) to be sent to %s, which is not known to belong to it", c.kind(), registry.Clean(realm.Host)),
 		Hint:    fmt.Sprintf("If %q is where %s has its tokens issued, add it to token_hosts of registries[%q]. Otherwise somebody is after the credentials.", registry.Clean(realm.Host), a.options.Host, a.options.Host)}

@@ -72,14 +72,14 @@ var actionForm = regexp.MustCompile(`^([a-z_]{1,32}|\*)$`)
 // says so there; scopes for other repositories are none of its business.
 func further(challenged string, asked []Scope) []Scope {
 	var out []Scope
-	for _, text := range strings.Fields(challenged) {
+	for text := range strings.FieldsSeq(challenged) {
 		kind, rest, _ := strings.Cut(text, ":")
 		colon := strings.LastIndexByte(rest, ':')
 		if kind != "repository" || colon < 0 {
 			continue
 		}
 		s := Scope{Repository: rest[:colon]}
-		for _, action := range strings.Split(rest[colon+1:], ",") {
+		for action := range strings.SplitSeq(rest[colon+1:], ",") {
 			if actionForm.MatchString(action) && len(s.Actions) < maxFurther {
 				s.Actions = append(s.Actions, action)
 			}

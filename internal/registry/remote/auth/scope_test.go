@@ -36,7 +36,7 @@ func TestAChallengeAddsActionsToWhatIsAskedForOnly(t *testing.T) {
 		"repository:acme/app:pull,push":           {{"acme/app", []string{"pull", "push"}}},
 		"repository:host:5000/x:*":                {{"host:5000/x", []string{"*"}}},
 		"repository:secret/app:pull":              nil,
-		"registry:catalog:*":                      nil,
+		"registry:acme/app:*":                     nil,
 		"repository:acme/app":                     nil,
 		"nonsense":                                nil,
 		"repository:acme/app:pull,PU SH":          {{"acme/app", []string{"pull"}}},

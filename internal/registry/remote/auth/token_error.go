@@ -54,13 +54,11 @@ func (a *Authorizer) answerError(resp *http.Response, body []byte, c Credential,
 		words = "it gives no reason"
 	}
 	e.Message += words
-	switch e.Kind {
-	case registry.ErrUnauthorized, registry.ErrDenied:
+	if errors.Is(e, registry.ErrUnauthorized) || errors.Is(e, registry.ErrDenied) {
 		e.Hint = c.advice(a.options.Host)
-	case registry.ErrRateLimited, registry.ErrUnavailable:
-		if wait := ParseRetryAfter(resp.Header.Get("Retry-After"), a.options.Now()); wait > 0 {
-			e.Err = WaitError(wait)
-		}
+	}
+	if wait := ParseRetryAfter(resp.Header.Get("Retry-After"), a.options.Now()); wait > 0 {
+		e.Err = WaitError(wait)
 	}
 	return e
 }

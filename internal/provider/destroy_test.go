@@ -1,0 +1,120 @@
+package provider_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// wantTags wants a repository to have exactly these tags.
+func wantTags(t *testing.T, r *registrytest.Registry, repo string, want ...string) {
+	t.Helper()
+	got := r.Tags(t, repo)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("tags of %s: %v, want %v", repo, got, want)
+	}
+}
+
+func TestDestroyRetains(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	ws.destroy().wantNoWarnings()
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+}
+
+func TestDestroyUntags(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "untag"`, `additional_tags = ["a", "b"]`))
+	theirs := dst.Push(t, "app", "b", registrytest.DockerList("theirs"))
+
+	ws.destroy().wantWarning("left as it is", dst.Addr+"/app:b", string(theirs.Digest))
+	wantTags(t, dst, "app", "b")
+	if !dst.HasManifest(t, "app", string(pushed.Digest)) {
+		t.Error("the manifest is gone")
+	}
+}
+
+func TestDestroyDeletes(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V2(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`, `additional_tags = ["a"]`))
+	dst.Push(t, "app", "other", registrytest.DockerList("theirs"))
+
+	ws.destroy().wantNoWarnings()
+	if dst.HasManifest(t, "app", string(pushed.Digest)) {
+		t.Error("the manifest is still there")
+	}
+	if dst.HasManifest(t, "app", "1") || !dst.HasManifest(t, "app", "other") {
+		t.Error("the wrong tags are gone")
+	}
+}
+
+func TestDestroyKeepsWhatASiblingNames(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`))
+	dst.Retag(t, "app", "1", "theirs")
+
+	ws.destroy().wantWarning("not deleted", "theirs")
+	wantTags(t, dst, "app", "theirs")
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "theirs"))
+}
+
+func TestDestroyWhereTheRegistryCannot(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		registry func(*testing.T) *registrytest.Registry
+		policy   string
+	}{
+		"2.8.3 cannot untag":           {func(t *testing.T) *registrytest.Registry { return registrytest.V2(t) }, "untag"},
+		"deletion disabled, untag":     {func(t *testing.T) *registrytest.Registry { return registrytest.V3(t, registrytest.NoDelete()) }, "untag"},
+		"deletion disabled, delete":    {func(t *testing.T) *registrytest.Registry { return registrytest.V3(t, registrytest.NoDelete()) }, "delete"},
+		"deletion disabled, 2.8.3 too": {func(t *testing.T) *registrytest.Registry { return registrytest.V2(t, registrytest.NoDelete()) }, "delete"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), test.registry(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+test.policy+`"`))
+
+			said := ws.run("destroy", "-json", "-auto-approve")
+			said.wantError(dst.Addr+"/app", `on_destroy = "retain"`)
+			if !said.failed || ws.state(app) == nil {
+				t.Error("the resource is gone")
+			}
+			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+			ws.destroy()
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+		})
+	}
+}
+
+func TestDestroyOfWhatIsGone(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"untag", "delete"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`))
+			plan := ws.plan("-destroy")
+			dst.DeleteManifest(t, "app", pushed.Digest)
+			ws.apply(plan).wantNoWarnings()
+		})
+	}
+}

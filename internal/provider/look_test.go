@@ -1,0 +1,64 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// scripted is a repository that answers a HEAD and a GET as it is told.
+type scripted struct {
+	registry.Repository
+	head    registry.Descriptor
+	headErr error
+	get     registry.Manifest
+	getErr  error
+	gets    int
+}
+
+func (s *scripted) Resolve(context.Context, string) (registry.Descriptor, error) {
+	return s.head, s.headErr
+}
+
+func (s *scripted) GetManifest(context.Context, string) (registry.Manifest, error) {
+	s.gets++
+	return s.get, s.getErr
+}
+
+func TestLook(t *testing.T) {
+	t.Parallel()
+	content := []byte(`{"schemaVersion":2}`)
+	sha256, sha512 := digest.SHA256.FromBytes(content), digest.SHA512.FromBytes(content)
+	manifest := registry.Manifest{MediaType: ocispec.MediaTypeImageIndex, Digest: sha256, Content: content}
+	missing := &registry.Error{Kind: registry.ErrNotFound}
+	broken := &registry.Error{Kind: registry.ErrUnavailable}
+	for name, test := range map[string]struct {
+		repo *scripted
+		like digest.Digest
+		want digest.Digest
+		kind error
+		gets int
+	}{
+		"a HEAD is enough":                   {repo: &scripted{head: manifest.Descriptor()}, like: sha256, want: sha256},
+		"whatever algorithm":                 {repo: &scripted{head: manifest.Descriptor()}, want: sha256},
+		"another algorithm":                  {repo: &scripted{head: manifest.Descriptor(), get: manifest}, like: sha512, want: sha512, gets: 1},
+		"no media type":                      {repo: &scripted{head: registry.Descriptor{Digest: sha256}, get: manifest}, like: sha256, want: sha256, gets: 1},
+		"not there":                          {repo: &scripted{headErr: missing, getErr: missing}, kind: registry.ErrNotFound, gets: 1},
+		"the HEAD alone says not there":      {repo: &scripted{headErr: missing, get: manifest}, like: sha256, want: sha256, gets: 1},
+		"a proxy says not there":             {repo: &scripted{headErr: missing, getErr: &registry.Error{Kind: registry.ErrProtocol}}, kind: registry.ErrProtocol, gets: 1},
+		"what failed is not asked for again": {repo: &scripted{headErr: broken}, kind: registry.ErrUnavailable},
+	} {
+		d, err := look(t.Context(), test.repo, "1", test.like)
+		if !errors.Is(err, test.kind) || d.Digest != test.want || test.repo.gets != test.gets {
+			t.Errorf("%s: %v, %v after %d GETs; want %v, %v after %d", name, d.Digest, err, test.repo.gets, test.want, test.kind, test.gets)
+		}
+		if err == nil && d.MediaType != manifest.MediaType {
+			t.Errorf("%s: media type %q", name, d.MediaType)
+		}
+	}
+}

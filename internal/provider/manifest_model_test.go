@@ -1,0 +1,60 @@
+package provider
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+func artifact(t *testing.T, contentType, content string) registry.Manifest {
+	t.Helper()
+	m, err := registry.NewManifest(contentType, []byte(content), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestManifestDescribesEverything(t *testing.T) {
+	t.Parallel()
+	empty := `{"mediaType":"application/vnd.oci.empty.v1+json","digest":"` + digest.FromString("{}").String() + `","size":2}`
+	m := artifact(t, ocispec.MediaTypeImageManifest, `{"schemaVersion":2,"artifactType":"application/vnd.example","config":`+empty+`,"layers":[`+empty+`],"subject":`+empty+`,"annotations":{"a":"b"}}`)
+	got, diags := newManifest(registry.Reference{Host: "ghcr.io", Repository: "acme/app", Tag: "1"}, m)
+	if len(diags) != 0 {
+		t.Fatal(diags)
+	}
+	if got.ArtifactType == nil || *got.ArtifactType != "application/vnd.example" || got.Annotations["a"] != "b" || got.PinnedReference != "ghcr.io/acme/app@"+m.Digest.String() {
+		t.Errorf("%+v", got)
+	}
+	for name, d := range map[string]*descriptorModel{"config": got.Config, "subject": got.Subject, "layers[0]": &got.Layers[0]} {
+		if d == nil || d.Digest != digest.FromString("{}").String() || *d.Size != 2 || d.Annotations == nil || d.Platform != nil {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
+func TestManifestOfSchema1HasLayersWithoutSize(t *testing.T) {
+	t.Parallel()
+	m := artifact(t, registry.MediaTypeSchema1, `{"schemaVersion":1,"fsLayers":[{"blobSum":"`+digest.FromString("layer").String()+`"}]}`)
+	got, diags := newManifest(registry.Reference{Host: "ghcr.io", Repository: "acme/app", Tag: "1"}, m)
+	if len(diags) != 0 || len(got.Layers) != 1 || got.Layers[0].Size != nil {
+		t.Errorf("%+v %v", got.Layers, diags)
+	}
+}
+
+func TestManifestThatIsNoTerraformString(t *testing.T) {
+	t.Parallel()
+	ref := registry.Reference{Host: "ghcr.io", Repository: "acme/app", Tag: "1"}
+	decomposed := artifact(t, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[],"annotations":{"a":"`+"e\u0301"+`"}}`)
+	if _, diags := newManifest(ref, decomposed); diags.HasError() || diags.WarningsCount() != 1 || !strings.Contains(diags[0].Detail(), "Unicode") {
+		t.Errorf("text that Terraform respells: %v", diags)
+	}
+	invalid := artifact(t, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[],"annotations":{"a":"`+"\xff"+`"}}`)
+	if _, diags := newManifest(ref, invalid); !diags.HasError() {
+		t.Errorf("bytes that are no text: %v", diags)
+	}
+}

@@ -1,0 +1,103 @@
+package provider_test
+
+import (
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+const keep = "overwrite = false"
+
+func TestNoOverwriteOnCreate(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	theirs := dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), keep))
+	said := ws.planFails()
+	said.wantError(dst.Addr+"/app", string(theirs.Digest), keep).at(said, "destination")
+
+	// What holds the wanted digest already is no obstacle.
+	dst.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws.apply(ws.plan())
+	ws.wantNoChanges()
+}
+
+func TestNoOverwriteOfAdditionalTag(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	dst.Push(t, "app", "stable", registrytest.DockerList("theirs"))
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), keep, `additional_tags = ["stable"]`))
+	said := ws.planFails()
+	said.wantError("stable", keep).at(said, "additional_tags")
+
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), keep))
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), keep, `additional_tags = ["stable"]`))
+	ws.planFails().wantError("stable", keep)
+}
+
+func TestNoOverwriteOnUpdate(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	src.Push(t, "app", "1", registrytest.MultiArch("first"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), keep))
+
+	// Its own tag it may move.
+	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	ws.apply(ws.plan())
+	registrytest.Same(t, second.Tree, dst.Read(t, "app", "1"))
+
+	theirs := dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
+	ws.planFails().wantError(string(theirs.Digest), keep)
+	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
+}
+
+func TestNoOverwriteIsCheckedAgainBeforeTheWrite(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	src.Push(t, "app", "1", registrytest.MultiArch("first"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), keep))
+
+	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	plan := ws.plan()
+	theirs := dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
+	said := ws.applyFails(plan)
+	said.wantError(string(theirs.Digest), keep).at(said, "destination")
+	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
+	if dst.HasManifest(t, "app", string(second.Digest)) {
+		t.Error("something was copied")
+	}
+}
+
+func TestCreateAfterOneThatFailed(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	proxy := registrytest.Intercept(t, dst)
+	proxy.On("PUT", ".*/manifests/1").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not today"}]}`)
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), keep, `additional_tags = ["stable"]`))
+	said := ws.applyFails(ws.plan())
+	said.wantError("not today", "hold "+string(pushed.Digest)+" by now: stable", "do not: 1")
+	if state := ws.state(app); state != nil {
+		t.Errorf("there is state: %v", state)
+	}
+
+	proxy.Clear()
+	proxy.Forget()
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionCreate)
+	ws.apply(plan)
+	ws.wantNoChanges()
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+	if n := proxy.Count("POST", ".*/blobs/uploads/"); n != 0 {
+		t.Errorf("%d blobs were uploaded again", n)
+	}
+}

@@ -1,0 +1,37 @@
+package provider_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestParseReference(t *testing.T) {
+	t.Parallel()
+	pinned := "@sha256:" + strings.Repeat("0", 64)
+	ws := newWorkspace(t)
+	blocks := []string{}
+	cases := map[string]map[string]any{
+		"alpine":                              {"registry": "docker.io", "repository": "library/alpine", "tag": "latest", "digest": nil, "normalized": "docker.io/library/alpine:latest"},
+		"GHCR.IO/acme/app:1.4":                {"registry": "ghcr.io", "repository": "acme/app", "tag": "1.4", "digest": nil, "normalized": "ghcr.io/acme/app:1.4"},
+		"localhost:5000/app" + pinned:         {"registry": "localhost:5000", "repository": "app", "tag": nil, "digest": pinned[1:], "normalized": "localhost:5000/app" + pinned},
+		"docker.io/library/alpine:3" + pinned: {"registry": "docker.io", "repository": "library/alpine", "tag": "3", "digest": pinned[1:], "normalized": "docker.io/library/alpine:3" + pinned},
+	}
+	names := map[string]string{}
+	for reference := range cases {
+		name := fmt.Sprintf("r%d", len(names))
+		names[name] = reference
+		blocks = append(blocks, output(name, fmt.Sprintf("provider::registry::parse_reference(%q)", reference)))
+	}
+	said := ws.up(blocks...)
+	for name, reference := range names {
+		for part, want := range cases[reference] {
+			if got := valueOf(said.outputs[name], part); got != want {
+				t.Errorf("%s: %s is %v, want %v", reference, part, got, want)
+			}
+		}
+	}
+
+	ws.configure(output("bad", `provider::registry::parse_reference("https://ghcr.io/acme/app")`))
+	ws.planFails().wantError("https://ghcr.io/acme/app", "scheme")
+}

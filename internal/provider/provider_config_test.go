@@ -1,0 +1,194 @@
+package provider
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
+)
+
+// configuration is a provider configuration with these entries of registries.
+func configuration(t *testing.T, entries map[string]registryModel) providerModel {
+	t.Helper()
+	attributes := map[string]attr.Type{}
+	for name, a := range registryAttributes() {
+		attributes[name] = a.GetType()
+	}
+	for key, e := range entries {
+		if e.TokenHosts.ElementType(t.Context()) != types.StringType {
+			e.TokenHosts = types.SetNull(types.StringType)
+			entries[key] = e
+		}
+	}
+	registries, diags := types.MapValueFrom(t.Context(), types.ObjectType{AttrTypes: attributes}, entries)
+	if diags.HasError() {
+		t.Fatal(diags)
+	}
+	return providerModel{Registries: registries}
+}
+
+func str(s string) types.String { return types.StringValue(s) }
+
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	m := configuration(t, map[string]registryModel{
+		"Registry.Example.com:5000": {
+			Username: str("ci"), Password: str("secret"), TokenHosts: types.SetValueMust(types.StringType, []attr.Value{str("auth.example.net")}),
+			PlainHTTP: types.BoolValue(false), InsecureSkipTLSVerify: types.BoolValue(true),
+			CACertificate: str("ca"), ClientCertificate: str("cert"), ClientKey: str("key"),
+			MaxConcurrentRequests: types.Int64Value(4), RequestsPerSecond: types.Float64Value(0.5),
+		},
+		"registry.example.com/team-a": {RegistryToken: str("token")},
+		"quay.io":                     {IdentityToken: str("refresh")},
+	})
+	m.DockerConfigPath, m.DockerConfigJSON = str(""), str(`{"auths":{}}`)
+	s, diags := m.settings(t.Context())
+	if diags.HasError() {
+		t.Fatal(diags)
+	}
+	no, empty := false, ""
+	want := remote.Options{
+		Credentials: auth.Options{
+			DockerConfigPath: &empty,
+			DockerConfigJSON: `{"auths":{}}`,
+			Registries: map[string]auth.Credential{
+				"Registry.Example.com:5000": {
+					Username: "ci", Password: "secret", TokenHosts: []string{"auth.example.net"},
+					Origin: `registries["Registry.Example.com:5000"] in the provider's configuration`,
+				},
+				"registry.example.com/team-a": {RegistryToken: "token", Origin: `registries["registry.example.com/team-a"] in the provider's configuration`},
+				"quay.io":                     {IdentityToken: "refresh", Origin: `registries["quay.io"] in the provider's configuration`},
+			},
+		},
+		Hosts: map[string]remote.HostOptions{
+			"registry.example.com:5000": {
+				PlainHTTP: &no, InsecureSkipTLSVerify: true,
+				CACertificate: []byte("ca"), ClientCertificate: []byte("cert"), ClientKey: "key",
+				MaxConcurrentRequests: 4, RequestsPerSecond: 0.5,
+			},
+			"quay.io": {CACertificate: []byte{}, ClientCertificate: []byte{}},
+		},
+	}
+	if !reflect.DeepEqual(s.options, want) {
+		t.Errorf("options:\n%#v\nwant:\n%#v", s.options, want)
+	}
+	var secrets []string
+	for _, secret := range s.secrets {
+		secrets = append(secrets, secret.Reveal())
+	}
+	for _, secret := range []string{"secret", "key", "token", "refresh", `{"auths":{}}`} {
+		if !strings.Contains(strings.Join(secrets, "\n"), secret) {
+			t.Errorf("%q is not among what is masked", secret)
+		}
+	}
+}
+
+func TestNoConfigurationLeavesEveryDefault(t *testing.T) {
+	t.Parallel()
+	s, diags := configuration(t, nil).settings(t.Context())
+	want := remote.Options{Hosts: map[string]remote.HostOptions{}, Credentials: auth.Options{Registries: map[string]auth.Credential{}}}
+	if diags.HasError() || !reflect.DeepEqual(s.options, want) {
+		t.Errorf("options: %#v (%v)", s.options, diags)
+	}
+}
+
+func TestUnknownSettings(t *testing.T) {
+	t.Parallel()
+	m := configuration(t, map[string]registryModel{
+		"ghcr.io":       {Username: str("ci"), Password: types.StringUnknown()},
+		"quay.io/acme":  {RegistryToken: types.StringUnknown()},
+		"docker.io":     {TokenHosts: types.SetValueMust(types.StringType, []attr.Value{types.StringUnknown()})},
+		"gcr.io":        {Username: str("ci"), Password: str("secret")},
+		"index.quay.io": {MaxConcurrentRequests: types.Int64Unknown()},
+	})
+	s, diags := m.settings(t.Context())
+	if diags.HasError() {
+		t.Fatal(diags)
+	}
+	e, err := newEngine(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for reference, want := range map[string]string{
+		"ghcr.io/acme/app":  `registries["ghcr.io"]`,
+		"GHCR.IO/acme/app":  `registries["ghcr.io"]`,
+		"quay.io/acme/app":  `registries["quay.io/acme"]`,
+		"quay.io/acme":      `registries["quay.io/acme"]`,
+		"quay.io/acmeister": "",
+		"quay.io/other/app": "",
+		"alpine":            `registries["docker.io"]`,
+		"gcr.io/acme/app":   "",
+	} {
+		ref, err := registry.ParseReference(reference)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.undecided(ref); got != want {
+			t.Errorf("%s waits for %q, want %q", reference, got, want)
+		}
+	}
+	if len(s.options.Credentials.Registries) != 1 {
+		t.Errorf("half known entries are used: %v", s.options.Credentials.Registries)
+	}
+
+	ref := registry.Reference{Host: "anywhere.example.com", Repository: "app"}
+	for name, m := range map[string]providerModel{
+		"registries":         {Registries: types.MapUnknown(types.StringType)},
+		"docker_config_path": {DockerConfigPath: types.StringUnknown()},
+		"docker_config_json": {DockerConfigJSON: types.StringUnknown()},
+	} {
+		s, _ := m.settings(t.Context())
+		if got := (&engine{unknown: s.unknown}).undecided(ref); got != name {
+			t.Errorf("unknown %s: waits for %q", name, got)
+		}
+		if s.options.Credentials.DockerConfigPath != nil {
+			t.Errorf("unknown %s: ambient credentials are off", name)
+		}
+	}
+	if (*engine)(nil).undecided(ref) == "" {
+		t.Error("a provider that is not configured waits for nothing")
+	}
+}
+
+func TestValidation(t *testing.T) {
+	t.Parallel()
+	for says, entries := range map[string]map[string]registryModel{
+		"":                               {"ghcr.io": {Username: str("a"), Password: str("b")}, "localhost": {}, "ghcr.io/acme": {RegistryToken: str("t")}},
+		"has a scheme":                   {"https://ghcr.io": {}},
+		`such as "registry.example.com"`: {"registry": {}},
+		"valid path":                     {"ghcr.io/": {}},
+		"are the same place":             {"docker.io": {}, "index.docker.io": {}},
+		"nothing that proves it":         {"ghcr.io": {Username: str("a")}},
+		"Set username":                   {"ghcr.io": {Password: str("a")}},
+		"an entry has one":               {"ghcr.io": {IdentityToken: str("a"), RegistryToken: str("b")}},
+		`Set plain_http in registries["ghcr.io"]`: {"ghcr.io/acme": {PlainHTTP: types.BoolValue(true)}},
+		`ca_certificate = file("…")`:              {"ghcr.io": {CACertificate: str("ca.pem")}},
+		"set both or none":                        {"ghcr.io": {ClientKey: str("key")}},
+		"max_concurrent_requests is 1":            {"ghcr.io": {MaxConcurrentRequests: types.Int64Value(1)}},
+		"requests_per_second is -1":               {"ghcr.io": {RequestsPerSecond: types.Float64Value(-1)}},
+		"nothing is encrypted":                    {"ghcr.io": {PlainHTTP: types.BoolValue(true), InsecureSkipTLSVerify: types.BoolValue(true)}},
+	} {
+		diags := configuration(t, entries).validate(t.Context())
+		if says == "" {
+			if diags.HasError() {
+				t.Errorf("%v: %v", entries, diags)
+			}
+			continue
+		}
+		if len(diags) == 0 || !strings.Contains(diags[0].Detail(), says) {
+			t.Errorf("%v: %v, want %q", entries, diags, says)
+		}
+	}
+
+	m := configuration(t, nil)
+	m.DockerConfigJSON = str("~/.docker/config.json")
+	if diags := m.validate(t.Context()); len(diags) != 1 || !strings.Contains(diags[0].Detail(), "docker_config_path") {
+		t.Errorf("docker_config_json with a path: %v", diags)
+	}
+}

@@ -1,0 +1,81 @@
+package provider_test
+
+import (
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+func TestAdditionalTags(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1.4", registrytest.MultiArch("app"))
+	copied := func(tags string) string {
+		return imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), "additional_tags = "+tags, `on_destroy = "untag"`)
+	}
+	ws := newWorkspace(t)
+	ws.up(copied(`["1"]`))
+	wantTags(t, dst, "app", "1", "1.4")
+
+	ws.configure(copied(`["1", "stable"]`))
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", pushed.Digest, pushed.Digest)
+	ws.apply(plan)
+	ws.wantNoChanges()
+	wantTags(t, dst, "app", "1", "1.4", "stable")
+
+	ws.up(copied(`["stable"]`))
+	wantTags(t, dst, "app", "1.4", "stable")
+
+	// One that vanished comes back, and one that was moved is put back.
+	dst.DeleteTag(t, "app", "stable")
+	plan = ws.plan()
+	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "additional_tags", []any{}, []any{"stable"})
+	ws.apply(plan)
+	ws.wantNoChanges()
+	dst.Push(t, "app", "stable", registrytest.DockerList("theirs"))
+	ws.apply(ws.plan().wantAction(app, tfjson.ActionUpdate))
+	ws.wantNoChanges()
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
+
+	// None at all, written in both ways.
+	ws.up(copied(`[]`))
+	ws.up(copied(`null`))
+	wantTags(t, dst, "app", "1.4")
+}
+
+func TestAdditionalTagIsRetained(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1.4", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `additional_tags = ["1"]`))
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4")))
+	wantTags(t, dst, "app", "1", "1.4")
+}
+
+func TestUpdateThatFailsMidway(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	first := src.Push(t, "app", "1.4", registrytest.MultiArch("first"))
+	proxy := registrytest.Intercept(t, dst)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", first.Ref, proxy.Ref("app", "1.4"), keep, `additional_tags = ["1", "stable"]`))
+
+	src.Push(t, "app", "1.4", registrytest.MultiArch("second"))
+	proxy.On("PUT", ".*/manifests/stable").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not today"}]}`)
+	said := ws.applyFails(ws.plan())
+	said.wantError("not today", "by now: 1.", "do not: stable and 1.4")
+	registrytest.Same(t, first.Tree, dst.Read(t, "app", "1.4"))
+
+	// What was moved before the failure is still known to be its own.
+	proxy.Clear()
+	third := src.Push(t, "app", "1.4", registrytest.MultiArch("third"))
+	ws.apply(ws.plan().wantChange(app, "digest", first.Digest, third.Digest))
+	ws.wantNoChanges()
+	for _, tag := range []string{"1", "1.4", "stable"} {
+		registrytest.Same(t, third.Tree, dst.Read(t, "app", tag))
+	}
+}

@@ -1,0 +1,162 @@
+package copier_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strconv"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+// serving is a registry that answers with some manifests without ever having
+// read them, the first of them as the tag "1" too: they are large.
+func serving(t *testing.T, manifests ...registrytest.Manifest) *registrytest.Proxy {
+	t.Helper()
+	p := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+	for i, m := range manifests {
+		names := string(m.Digest)
+		if i == 0 {
+			names += "|1"
+		}
+		p.On("GET|HEAD", "/v2/app/manifests/("+names+")").Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			w.Header().Set("Content-Type", m.MediaType)
+			w.Header().Set("Docker-Content-Digest", string(m.Digest))
+			w.Header().Set("Content-Length", strconv.Itoa(len(m.Bytes)))
+			_, _ = w.Write(m.Bytes)
+		})
+	}
+	return p
+}
+
+// padded is an index of nothing that takes n bytes; no two that say another
+// thing are the same.
+func padded(says string, n int) registrytest.Manifest {
+	body := fmt.Appendf(nil, `{"annotations":{"says":%q},"manifests":[]}`, says)
+	body = append(body, bytes.Repeat([]byte(" "), n-len(body))...)
+	return registrytest.Raw{MediaType: ocispec.MediaTypeImageIndex, Bytes: body}.Build()
+}
+
+func TestAManifestBeyondTheLimitIsRefused(t *testing.T) {
+	t.Parallel()
+	large := padded("large", 4<<20+1)
+	from, to := serving(t, large), registrytest.Scripted(t, registrytest.Behaviour{})
+	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
+	mentions(t, err.Error(), "4 MiB", from.Addr+"/app")
+	if tags := to.Tags(t, "app"); len(tags) > 0 {
+		t.Errorf("the destination has the tags %v", tags)
+	}
+	newEngine(t, func(o *remote.Options) { o.MaxManifestBytes = 5 << 20 }).copy(t, from.Ref("app", "1"), to.Ref("app", "1"))
+	if to.Digest(t, "app", "1") != large.Digest {
+		t.Error("the manifest that may be read did not arrive")
+	}
+}
+
+func TestManifestsThatAreTooLargeTogetherAreRefused(t *testing.T) {
+	t.Parallel()
+	var children []registrytest.Content
+	served := []registrytest.Manifest{{}}
+	for i := range 9 {
+		child := padded(fmt.Sprint(i), 4<<20)
+		children, served = append(children, child), append(served, child)
+	}
+	served[0] = registrytest.Index{Manifests: children}.Build()
+	from, to := serving(t, served...), registrytest.Scripted(t, registrytest.Behaviour{})
+	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
+	mentions(t, err.Error(), "larger than 32 MiB", string(served[0].Digest))
+	if tags := to.Tags(t, "app"); len(tags) > 0 {
+		t.Errorf("the destination has the tags %v", tags)
+	}
+}
+
+// wide is an index of small children that do not exist, different ones for each
+// seed.
+func wide(seed string, children int) registrytest.Manifest {
+	var body bytes.Buffer
+	body.WriteString(`{"manifests":[`)
+	for i := range children {
+		fmt.Fprintf(&body, `{"mediaType":%q,"size":1,"digest":%q},`, ocispec.MediaTypeImageManifest, digest.FromString(fmt.Sprint(seed, i)))
+	}
+	body.Truncate(body.Len() - 1)
+	body.WriteString(`]}`)
+	return registrytest.Raw{MediaType: ocispec.MediaTypeImageIndex, Bytes: body.Bytes()}.Build()
+}
+
+func TestAnIndexOfTooManyEntriesIsRefused(t *testing.T) {
+	t.Parallel()
+	from, to := serving(t, wide("a", 10_001)), registrytest.Scripted(t, registrytest.Behaviour{})
+	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
+	mentions(t, err.Error(), "more than 10000 entries", from.Addr+"/app")
+}
+
+func TestAGraphOfTooManyNodesIsRefused(t *testing.T) {
+	t.Parallel()
+	a, b, c := wide("a", 7000), wide("b", 7000), wide("c", 7000)
+	root := registrytest.Index{Manifests: []registrytest.Content{a, b, c}}.Build()
+	from, to := serving(t, root, a, b, c), registrytest.Scripted(t, registrytest.Behaviour{})
+	// What the indexes name is not answered before all three were read.
+	from.On("GET", ".*").Stall()
+	e := newEngine(t, limited(64, from.Registry))
+	err := e.refused(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
+	mentions(t, err.Error(), "more than 20000 manifests and blobs", string(root.Digest))
+}
+
+func TestIndexesAreFollowedToABoundedDepth(t *testing.T) {
+	t.Parallel()
+	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
+	e := newEngine(t)
+	nested := func(levels int) registrytest.Content {
+		var content registrytest.Content = registrytest.Image{Seed: "core"}
+		for range levels {
+			content = registrytest.Index{Manifests: []registrytest.Content{content}}.Build()
+		}
+		return content
+	}
+	// The image is one level below the innermost index, its blobs another.
+	fits := from.Push(t, "fits", "1", nested(31))
+	e.copy(t, fits.Ref, to.Ref("fits", "1"))
+	registrytest.Same(t, fits.Tree, to.Read(t, "fits", "1"))
+
+	deep := from.Push(t, "deep", "1", nested(50))
+	err := e.refused(t, deep.Ref, to.Ref("deep", "1"), registry.Source, registry.ErrLimit)
+	mentions(t, err.Error(), "deeper than 32", string(deep.Digest))
+	untouched(t, to, "deep", deep)
+}
+
+func TestWhatIsNamedTwiceIsCopiedOnce(t *testing.T) {
+	t.Parallel()
+	from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+	var content registrytest.Content = registrytest.Image{Seed: "core"}.Build()
+	digests := map[digest.Digest]bool{content.Build().Digest: true}
+	for range 30 {
+		// The built form of an index holds all that is below it, here twice at
+		// each level: only the inner one is kept, and named twice.
+		inner := content.Build()
+		inner.Manifests, inner.Blobs = nil, nil
+		d := inner.Descriptor()
+		content = raw(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "manifests": []ocispec.Descriptor{d, d}}, nil, content).Build()
+		digests[content.Build().Digest] = true
+	}
+	pushed := from.Push(t, "app", "1", content)
+	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("app", "1"))
+	registrytest.Same(t, pushed.Tree, to.Read(t, "app", "1"))
+	for d := range digests {
+		if n := from.Count("GET", "/v2/app/manifests/"+string(d)); n != 1 {
+			t.Errorf("%s was fetched %d times", d, n)
+		}
+		if n := to.Count("PUT", "/v2/app/manifests/"+string(d)); n != 1 && d != pushed.Digest {
+			t.Errorf("%s was pushed %d times", d, n)
+		}
+	}
+	for d := range pushed.Tree.Blobs {
+		if n := from.Count("GET", "/v2/app/blobs/"+string(d)); n != 1 {
+			t.Errorf("the blob %s was fetched %d times", d, n)
+		}
+	}
+}

@@ -1,0 +1,283 @@
+package copier_test
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// tagPath is where the tests of this file write their tag.
+const tagPath = "/v2/to/manifests/1"
+
+// pair is a source and a destination that are watched.
+func pair(t *testing.T, b registrytest.Behaviour) (from, to *registrytest.Proxy) {
+	t.Helper()
+	return registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, b))
+}
+
+func TestWhatIsThereAlreadyCostsALookOnEachSide(t *testing.T) {
+	t.Parallel()
+	// Its tags are immutable, so that a PUT would fail.
+	from, to := pair(t, registrytest.Behaviour{ImmutableTags: true})
+	pushed := from.Push(t, "app", "1", registrytest.MultiArch("a"))
+	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	for name, c := range map[string]struct {
+		source   string
+		requests int
+	}{
+		"by tag":    {from.Ref("app", "1"), 2},
+		"by digest": {from.Ref("app", string(pushed.Digest)), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from.Forget()
+			to.Forget()
+			report := newEngine(t).copy(t, c.source, to.Ref("to", "1"))
+			requests := slices.Concat(from.Requests(), to.Requests())
+			for _, r := range requests {
+				if r.Method != http.MethodHead {
+					t.Errorf("%s %s was sent", r.Method, r.Path)
+				}
+			}
+			if len(requests) != c.requests || report.Requests != c.requests {
+				t.Errorf("%d requests were sent and the report says %d, want %d", len(requests), report.Requests, c.requests)
+			}
+			if report.Digest != pushed.Digest || report.MediaType != pushed.MediaType || report.Manifests != 0 || !slices.Equal(report.Tagged, []string{"1"}) {
+				t.Errorf("the report says %+v", report)
+			}
+		})
+	}
+}
+
+func TestATagThatMayNotMoveIsAnErrorAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status        int
+		code, message string
+	}{
+		"ECR":         {http.StatusBadRequest, "TAG_INVALID", "The image tag '1' already exists in the 'to' repository and cannot be overwritten because the repository is immutable."},
+		"ECR, older":  {http.StatusBadRequest, "ImageTagAlreadyExistsException", "tag is there"},
+		"Harbor":      {http.StatusPreconditionFailed, "PRECONDITION", "Failed to process request due to 'to:1' configured as immutable."},
+		"tag invalid": {http.StatusConflict, "TAG_INVALID", "manifest tag did not match URI"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, to := pair(t, registrytest.Behaviour{})
+			from.Push(t, "app", "1", registrytest.Image{Seed: "new"})
+			old := to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
+			to.On("PUT", tagPath).Reply(c.status, nil, string(registrytest.ErrorBody(c.code, c.message)))
+			err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrTagImmutable)
+			mentions(t, err.Error(), c.message, to.Addr+"/to")
+			mentions(t, err.Hint, "do not let it move")
+			if n := to.Count("PUT", tagPath); n != 1 {
+				t.Errorf("the tag was written %d times", n)
+			}
+			if to.Digest(t, "to", "1") != old.Digest {
+				t.Error("the tag moved")
+			}
+		})
+	}
+}
+
+func TestAnImmutableTagThatGotTheSameDigestMeanwhileIsFine(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{ImmutableTags: true})
+	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	to.On("PUT", tagPath).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		to.PutManifest(t, "to", "1", pushed.Manifest) // somebody else was quicker
+		next.ServeHTTP(w, r)
+	})
+	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	if !slices.Equal(report.Tagged, []string{"1"}) || report.Manifests != 0 {
+		t.Errorf("the report says %+v", report)
+	}
+	if n := to.Count("PUT", tagPath); n != 1 {
+		t.Errorf("the tag was written %d times", n)
+	}
+	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
+}
+
+func TestAWrittenTagIsLookedAtOnce(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	if n := to.Count("HEAD", tagPath); n != 2 {
+		t.Errorf("the tag was looked at %d times, want before and after", n)
+	}
+}
+
+func TestATagThatShowsAnotherDigestIsAnError(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	other := to.Push(t, "to", "2", registrytest.Image{Seed: "other"})
+	to.On("PUT", tagPath).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(w, r)
+		to.PutManifest(t, "to", "1", other.Manifest)
+	})
+	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrMismatch)
+	mentions(t, err.Error(), string(pushed.Digest), string(other.Digest), to.Addr+"/to", "cannot confirm the tag 1")
+	mentions(t, err.Hint, "Somebody else wrote the tag")
+}
+
+func TestATagThatShowsAMomentLaterIsFine(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	to.On("HEAD", tagPath).After(1).Times(1).Reply(http.StatusNotFound, nil, "")
+	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	if n := to.Count("HEAD", tagPath); n != 3 {
+		t.Errorf("the tag was looked at %d times, want one more than otherwise", n)
+	}
+}
+
+func TestATagThatVanishesIsAnError(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	to.On("HEAD", tagPath).Reply(http.StatusNotFound, nil, "")
+	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrMismatch)
+	mentions(t, err.Error(), "holds nothing")
+}
+
+func TestWhoMayWriteAndNotReadIsServed(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	to.On("HEAD|GET", "/v2/to/.*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "write only")))
+	e := newEngine(t)
+	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
+
+	// What must not be replaced unseen is not replaced.
+	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "2"))
+	job.MayReplace = func(string, digest.Digest) error { return nil }
+	_, err := e.copier.Copy(t.Context(), job)
+	mentions(t, failure(t, err, registry.Destination, registry.ErrDenied).Error(), "write only")
+	if tags := to.Tags(t, "to"); !slices.Equal(tags, []string{"1"}) {
+		t.Errorf("the destination has the tags %v", tags)
+	}
+}
+
+func TestARetagAsksForNoBlob(t *testing.T) {
+	t.Parallel()
+	_, reg := pair(t, registrytest.Behaviour{})
+	pushed := reg.Push(t, "to", "1.4.2", registrytest.MultiArch("a"))
+	report := newEngine(t).copy(t, reg.Ref("to", "1.4.2"), reg.Ref("to", "1"))
+	registrytest.Same(t, pushed.Tree, reg.Read(t, "to", "1"))
+	if n := reg.Count(".*", ".*/blobs/.*"); n != 0 {
+		t.Errorf("%d requests for blobs", n)
+	}
+	// Both tags, the manifest, its PUT, and the look at what was written.
+	if report.Requests != 5 || report.Manifests != 1 || report.Present.Blobs != 0 {
+		t.Errorf("the report says %+v", report)
+	}
+}
+
+func TestARetagOfWhatIsNotWholeIsAnError(t *testing.T) {
+	t.Parallel()
+	_, reg := pair(t, registrytest.Behaviour{})
+	pushed := reg.Push(t, "to", "1.4.2", registrytest.Image{Seed: "a"})
+	reg.DeleteBlob(t, "to", pushed.Blobs[1].Descriptor().Digest)
+	newEngine(t).refused(t, reg.Ref("to", "1.4.2"), reg.Ref("to", "1"), registry.Destination, registry.ErrMissingContent)
+
+	gone := registrytest.Image{Seed: "gone"}.Build()
+	newEngine(t).refused(t, reg.Ref("to", string(gone.Digest)), reg.Ref("to", "1"), registry.Destination, registry.ErrNotFound)
+}
+
+func TestAFurtherTagAsksForNoBlob(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	pushed := from.Push(t, "app", "1", registrytest.MultiArch("a"))
+	e := newEngine(t)
+	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	to.Forget()
+	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	job.Tags = []string{"1", "latest", "stable"}
+	report := e.do(t, job)
+	if n := to.Count(".*", ".*/blobs/.*"); n != 0 {
+		t.Errorf("%d requests for blobs", n)
+	}
+	if report.Manifests != 2 || !slices.Equal(report.Tagged, job.Tags) {
+		t.Errorf("the report says %+v", report)
+	}
+	for _, tag := range job.Tags {
+		if to.Digest(t, "to", tag) != pushed.Digest {
+			t.Errorf("%s holds another digest", tag)
+		}
+	}
+}
+
+func TestAFurtherTagOnWhatIsNotThereAnyMoreCopiesIt(t *testing.T) {
+	t.Parallel()
+	for name, collect := range map[string]func(t *testing.T, to *registrytest.Proxy, pushed registrytest.Pushed){
+		"a blob is gone": func(t *testing.T, to *registrytest.Proxy, pushed registrytest.Pushed) {
+			t.Helper()
+			to.DeleteBlob(t, "to", pushed.Blobs[1].Descriptor().Digest)
+		},
+		"the manifest is gone": func(_ *testing.T, to *registrytest.Proxy, pushed registrytest.Pushed) {
+			to.On("GET", "/v2/to/manifests/"+string(pushed.Digest)).Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("MANIFEST_UNKNOWN", "gone")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, to := pair(t, registrytest.Behaviour{})
+			pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+			newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+			collect(t, to, pushed)
+			e := newEngine(t)
+			job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
+			job.Tags = []string{"1", "2"}
+			e.do(t, job)
+			to.Clear()
+			registrytest.Same(t, pushed.Tree, to.Read(t, "to", "2"))
+		})
+	}
+}
+
+func TestTagsAreWrittenInOrderAndTheReportSaysWhichWere(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	to.On("PUT", "/v2/to/manifests/third").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "reserved")))
+	e := newEngine(t)
+	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	job.Tags = []string{"1", "second", "third", "fourth"}
+	report, err := e.copier.Copy(t.Context(), job)
+	mentions(t, failure(t, err, registry.Destination, registry.ErrDenied).Error(), "third", "reserved")
+	if !slices.Equal(report.Tagged, job.Tags[:2]) || !slices.Equal(to.Tags(t, "to"), []string{"1", "second"}) {
+		t.Errorf("the report says %v, and there are %v", report.Tagged, to.Tags(t, "to"))
+	}
+}
+
+func TestWithoutTagsAManifestIsPutByItsDigest(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	pushed := from.Push(t, "app", "1", registrytest.MultiArch("a"))
+	e := newEngine(t)
+	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	job.Tags = nil
+	e.do(t, job)
+	registrytest.Same(t, pushed.Tree, to.Read(t, "to", string(pushed.Digest)))
+	if tags := to.Tags(t, "to"); len(tags) > 0 {
+		t.Errorf("the destination has the tags %v", tags)
+	}
+}
+
+func TestADigestThatIsNoneIsRefusedBeforeAnyRequest(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	e := newEngine(t)
+	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	for _, bad := range []digest.Digest{"sha256", "sha256:../../x", "md5:d41d8cd98f00b204e9800998ecf8427e"} {
+		job.Digest = bad
+		_, err := e.copier.Copy(t.Context(), job)
+		failure(t, err, registry.Source, registry.ErrInvalidReference)
+	}
+	if n := len(from.Requests()) + len(to.Requests()); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}

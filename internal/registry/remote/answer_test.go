@@ -1,0 +1,265 @@
+package remote_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
+)
+
+// answering is a registry that answers everything alike.
+func answering(t *testing.T, status int, contentType, body string) *httptest.Server {
+	t.Helper()
+	return servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Content-Type", contentType)
+		w.WriteHeader(status)
+		if r.Method != http.MethodHead {
+			_, _ = io.WriteString(w, body)
+		}
+	})
+}
+
+func once(o *remote.Options) { o.Attempts = 1 }
+
+func address(s *httptest.Server) string { return s.Listener.Addr().String() }
+
+func TestAFailureIsOfTheKindThatItsCodeAndStatusSay(t *testing.T) {
+	const get, put, tag = "GET", "PUT", "DELETE a tag"
+	m := registrytest.Image{Seed: "a"}.Build()
+	manifest := registry.Manifest{MediaType: m.MediaType, Digest: m.Digest, Content: m.Bytes}
+	for _, test := range []struct {
+		op            string
+		status        int
+		code, message string
+		want          error
+	}{
+		{get, 404, "MANIFEST_UNKNOWN", "manifest unknown", registry.ErrNotFound},
+		{get, 404, "NAME_UNKNOWN", "", registry.ErrNotFound},
+		{get, 404, "SOMETHING_NEW", "", registry.ErrNotFound},
+		{get, 404, "", "", registry.ErrProtocol},
+		{get, 401, "UNAUTHORIZED", "", registry.ErrUnauthorized},
+		{get, 401, "", "", registry.ErrUnauthorized},
+		{get, 403, "DENIED", "requested access is denied", registry.ErrDenied},
+		{get, 403, "", "", registry.ErrDenied},
+		{get, 429, "TOOMANYREQUESTS", "", registry.ErrRateLimited},
+		{get, 429, "", "", registry.ErrRateLimited},
+		{get, 403, "TOOMANYREQUESTS", "", registry.ErrRateLimited},
+		{get, 400, "UNSUPPORTED", "", registry.ErrUnsupported},
+		{get, 405, "", "", registry.ErrUnsupported},
+		{get, 501, "", "", registry.ErrUnsupported},
+		{get, 400, "", "", registry.ErrProtocol},
+		{get, 300, "", "", registry.ErrProtocol},
+		{get, 505, "", "", registry.ErrProtocol},
+		{get, 204, "", "", registry.ErrProtocol},
+		{get, 500, "UNKNOWN", "", registry.ErrUnavailable},
+		{get, 502, "", "", registry.ErrUnavailable},
+		{get, 503, "", "", registry.ErrUnavailable},
+		{get, 504, "", "", registry.ErrUnavailable},
+		{get, 499, "", "", registry.ErrUnavailable},
+		{get, 520, "", "", registry.ErrUnavailable},
+		{get, 529, "", "", registry.ErrUnavailable},
+		{get, 408, "", "", registry.ErrUnavailable},
+		{get, 425, "", "", registry.ErrUnavailable},
+		{put, 400, "MANIFEST_INVALID", "", registry.ErrInvalidManifest},
+		{put, 400, "MANIFEST_UNVERIFIED", "", registry.ErrInvalidManifest},
+		{put, 400, "MANIFEST_BLOB_UNKNOWN", "", registry.ErrMissingContent},
+		{put, 404, "BLOB_UNKNOWN", "", registry.ErrMissingContent},
+		{put, 404, "MANIFEST_UNKNOWN", "", registry.ErrMissingContent},
+		{put, 404, "NAME_UNKNOWN", "", registry.ErrNotFound},
+		{put, 400, "DIGEST_INVALID", "", registry.ErrMismatch},
+		{put, 400, "SIZE_INVALID", "", registry.ErrMismatch},
+		{put, 413, "", "", registry.ErrDenied},
+		{put, 412, "SOMETHING_NEW", "no", registry.ErrDenied},
+		{put, 403, "DENIED", "quota exceeded", registry.ErrDenied},
+		{put, 400, "NAME_INVALID", "", registry.ErrDenied},
+		{put, 400, "ImageTagAlreadyExistsException", "", registry.ErrTagImmutable},
+		{put, 409, "TAG_INVALID", "", registry.ErrTagImmutable},
+		{put, 412, "PRECONDITION", "the tag 1 is immutable", registry.ErrTagImmutable},
+		{put, 403, "DENIED", "configured as Immutable", registry.ErrTagImmutable},
+		{put, 400, "TAG_INVALID", "the tag exists", registry.ErrTagImmutable},
+		{put, 400, "TAG_INVALID", "what a tag", registry.ErrDenied},
+		{put, 500, "UNKNOWN", "immutable", registry.ErrUnavailable},
+		{tag, 400, "DIGEST_INVALID", "", registry.ErrUnsupported},
+		{tag, 405, "UNSUPPORTED", "", registry.ErrUnsupported},
+		{tag, 404, "MANIFEST_UNKNOWN", "", registry.ErrNotFound},
+	} {
+		t.Run(fmt.Sprint(test.op, test.status, test.code, test.message), func(t *testing.T) {
+			body := ""
+			if test.code != "" {
+				body = string(registrytest.ErrorBody(test.code, test.message))
+			}
+			repo := newClient(t, once).push(t, address(answering(t, test.status, "application/json", body))+"/app")
+			var err error
+			switch test.op {
+			case get:
+				_, err = repo.GetManifest(t.Context(), "1")
+			case put:
+				err = repo.PutManifest(t.Context(), "1", manifest)
+			case tag:
+				err = repo.DeleteTag(t.Context(), "1")
+			}
+			e := failure(t, err, test.want)
+			if e.Status != test.status || e.Code != test.code || !strings.Contains(e.Message, test.message) {
+				t.Errorf("the error has status %d, code %q and message %q", e.Status, e.Code, e.Message)
+			}
+			if e.Repository != repo.Name() || e.Reference != "1" {
+				t.Errorf("the error is about %s and %s", e.Repository, e.Reference)
+			}
+		})
+	}
+}
+
+func TestOnlyARegistrysOwnWordMakesA404ADefiniteOne(t *testing.T) {
+	for name, body := range map[string]string{
+		"a page":                     "<html>not found</html>",
+		"nothing":                    "",
+		"null":                       "null",
+		"an array":                   "[]",
+		"other JSON":                 `{"message":"no route"}`,
+		"no errors":                  `{"errors":[]}`,
+		"an error without code":      `{"errors":[{"message":"x"}]}`,
+		"an error that is null":      `{"errors":[null]}`,
+		"two documents":              string(registrytest.ErrorBody("NAME_UNKNOWN", "")) + "{}",
+		"cut":                        `{"errors":[{"code":"NAME_UNKNOWN"`,
+		"nested without end":         strings.Repeat(`{"errors":[`, 30_000),
+		"too long":                   strings.Repeat(" ", 70_000) + string(registrytest.ErrorBody("NAME_UNKNOWN", "")),
+		"packed although not wanted": "gzip",
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := answering(t, http.StatusNotFound, "application/json", body)
+			if body == "gzip" {
+				server = servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Encoding", "gzip")
+					w.WriteHeader(http.StatusNotFound)
+					_, _ = w.Write(registrytest.ErrorBody("NAME_UNKNOWN", ""))
+				})
+			}
+			repo := newClient(t).pull(t, address(server)+"/app")
+			_, err := repo.GetManifest(t.Context(), "1")
+			says(t, failure(t, err, registry.ErrProtocol).Hint, "proxy")
+			// HEAD has no body: its 404 is a hint, and so documented.
+			_, err = repo.Resolve(t.Context(), "1")
+			failure(t, err, registry.ErrNotFound)
+		})
+	}
+}
+
+func TestARegistrysWordsAreShownInOneShortLine(t *testing.T) {
+	esc := "\x1b[31m\r\n::set-output name=x::y\u202e\x00 " + canary
+	for name, body := range map[string]string{
+		"a document":  string(registrytest.ErrorBody("DENIED"+strings.Repeat("X", 3000), esc+strings.Repeat("long ", 3000))),
+		"its detail":  `{"errors":[{"code":"DENIED","message":"no","detail":` + string(registrytest.ErrorBody(esc, strings.Repeat(esc, 500))) + `}]}`,
+		"a page":      esc + strings.Repeat("<p>", 10_000),
+		"10 MB of it": strings.Repeat(esc, 10<<20/len(esc)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := servePlain(t, guarded(answering(t, http.StatusForbidden, "text/html", body).Config.Handler.ServeHTTP))
+			c := newClient(t, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
+			_, err := c.pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
+			e := failure(t, err, registry.ErrDenied)
+			if n := len(e.Code) + len(e.Message); n > 1200 {
+				t.Errorf("%d bytes are shown", n)
+			}
+			if name != "10 MB of it" && e.Message == "" {
+				t.Error("nothing is shown")
+			}
+			if text := e.Error(); strings.Contains(text, "::set") || strings.ContainsRune(text, '\u202e') {
+				t.Errorf("shown is %q", text)
+			}
+		})
+	}
+}
+
+func TestASecretThatARegistryRepeatsIsNotShown(t *testing.T) {
+	const secret = canary + `"&<x>`
+	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		sent := r.Header.Get("Authorization")
+		if sent == "" {
+			w.Header().Set("WWW-Authenticate", "Basic realm=x")
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Warning", `299 - "you sent `+sent+`"`)
+		w.WriteHeader(http.StatusForbidden)
+		switch r.URL.Path {
+		case "/v2/app/manifests/words":
+			_, _ = w.Write(registrytest.ErrorBody("DENIED", "you sent "+sent+" which is "+secret))
+		case "/v2/app/manifests/detail":
+			_, _ = io.WriteString(w, `{"errors":[{"code":"DENIED","detail":{"a":"Canary\/Secret+\"\u0026\u003cx\u003e","b":"Canary/Secret+\"\u0026\u003cx\u003e"}}]}`)
+		default:
+			_, _ = io.WriteString(w, "<p>"+sent+" "+url.QueryEscape(secret)+" "+secret)
+		}
+	})
+	c := newClient(t, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: secret}}))
+	for tag, want := range map[string]string{"words": "you sent Basic *** which is ***", "detail": `{"a":"***","b":"***"}`, "page": "<p>Basic *** *** ***"} {
+		_, err := c.pull(t, address(server)+"/app").GetManifest(c.context(t), tag)
+		says(t, failure(t, err, registry.ErrDenied).Message, want)
+	}
+	if w := c.Warnings(); len(w) != 1 {
+		t.Errorf("the warnings are %q", w)
+	}
+}
+
+func TestAdviceFitsTheFailure(t *testing.T) {
+	m := registry.Manifest{MediaType: registry.MediaTypeSchema1Signed, Digest: descriptor("x").Digest, Content: []byte("x")}
+	for name, test := range map[string]struct {
+		status     int
+		code, text string
+		op         func(context.Context, registry.Repository) error
+		kind       error
+		want       string
+	}{
+		"ECR without the repository": {404, "NAME_UNKNOWN", "The repository with name 'app' does not exist", push(m), registry.ErrNotFound, "aws_ecr_repository"},
+		"a repository that is missing elsewhere": {404, "NAME_UNKNOWN", "", func(ctx context.Context, r registry.Repository) error {
+			_, err := r.PutBlob(ctx, descriptor("x"), newBody(t, "x").get())
+			return err
+		}, registry.ErrNotFound, "Create it first"},
+		"a tag that is missing":       {404, "MANIFEST_UNKNOWN", "", get, registry.ErrNotFound, "name and the tag"},
+		"Docker Hub's limit":          {429, "TOOMANYREQUESTS", "", get, registry.ErrRateLimited, "Docker Hub limits"},
+		"a limit elsewhere":           {429, "TOOMANYREQUESTS", "", get, registry.ErrRateLimited, "max_concurrent_requests"},
+		"an immutable tag":            {409, "TAG_INVALID", "", push(m), registry.ErrTagImmutable, "Promote to a new tag"},
+		"may not write":               {403, "DENIED", "", push(m), registry.ErrDenied, "push there"},
+		"may not read":                {403, "DENIED", "", get, registry.ErrDenied, "may not do this"},
+		"schema 1 that is not wanted": {400, "MANIFEST_INVALID", "", push(m), registry.ErrInvalidManifest, "schema 1"},
+		"schema 1 that is unknown":    {415, "", "", push(m), registry.ErrDenied, "schema 1"},
+		"not well":                    {503, "", "", get, registry.ErrUnavailable, "Try again later"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			host := "registry.example.com"
+			switch name {
+			case "ECR without the repository":
+				host = "1234.dkr.ecr.eu-west-1.amazonaws.com"
+			case "Docker Hub's limit":
+				host = "docker.io"
+			}
+			n := newInternet(t)
+			api := strings.Replace(host, "docker.io", "registry-1.docker.io", 1)
+			n.serve(t, api, registryAddress, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(test.status)
+				_, _ = w.Write(registrytest.ErrorBody(test.code, test.text))
+			})
+			c := newClient(t, n.options, once, settings(n.trusting(host)))
+			err := test.op(t.Context(), c.push(t, host+"/app/app"))
+			says(t, failure(t, err, test.kind).Hint, test.want)
+		})
+	}
+}
+
+func get(ctx context.Context, r registry.Repository) error {
+	_, err := r.GetManifest(ctx, "1")
+	return err
+}
+
+func push(m registry.Manifest) func(context.Context, registry.Repository) error {
+	return func(ctx context.Context, r registry.Repository) error { return r.PutManifest(ctx, "1", m) }
+}

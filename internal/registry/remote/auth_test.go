@@ -1,0 +1,266 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
+)
+
+func TestTheFirstRequestIsTheOneThatIsWantedAndProvesNothing(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", canary))
+	pushed := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	c := newClient(t, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary}}))
+	for range 3 {
+		if _, err := c.pull(t, p.Ref("app", "1")).GetManifest(c.context(t), string(pushed.Digest)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	requests := p.Requests()
+	if first := requests[0]; first.Path != "/v2/app/manifests/"+string(pushed.Digest) || first.Header.Get("Authorization") != "" {
+		t.Errorf("the first request is for %s with Authorization %q", first.Path, first.Header.Get("Authorization"))
+	}
+	if p.Count(".*", "/v2/") != 0 {
+		t.Error("the registry was pinged")
+	}
+	// The challenge is remembered: one answer in vain, then none.
+	if len(requests) != 4 {
+		t.Errorf("%d requests for three manifests, want 4", len(requests))
+	}
+	if sent, retries := c.sent(); sent != 4 || retries != 1 {
+		t.Errorf("the trace has %d requests and %d retries, want 4 and 1", sent, retries)
+	}
+}
+
+func TestOneTokenServesTheWholeOfARepository(t *testing.T) {
+	tokens := registrytest.NewTokenServer(t)
+	tokens.User, tokens.Password = "ci", canary
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	pushed := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	c := newClient(t, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary, TokenHosts: []string{hostOf(t, tokens.URL)}}}))
+	repo := c.push(t, p.Ref("app", "1"))
+	if _, err := repo.Resolve(t.Context(), "1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readAll(t, repo, pushed.Blobs[0].Descriptor()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := repo.PutBlob(t.Context(), descriptor("new"), newBody(t, "new").get()); err != nil {
+		t.Fatal(err)
+	}
+	asked := tokens.Requests()
+	if len(asked) != 1 || !slices.Equal(asked[0].Scopes, []string{"repository:app:pull,push"}) {
+		t.Errorf("the token server was asked %+v, want once for repository:app:pull,push", asked)
+	}
+}
+
+func TestARequestThatStays401IsRefreshedTwice(t *testing.T) {
+	var issued atomic.Int32
+	tokens := registrytest.NewTokenServer(t)
+	tokens.Answer = func(w http.ResponseWriter, _ registrytest.TokenRequest, _ string) {
+		_, _ = w.Write([]byte(`{"token":"` + canary + string('a'+rune(issued.Add(1))) + `"}`))
+	}
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	c := newClient(t, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary, TokenHosts: []string{hostOf(t, tokens.URL)}, Origin: "the test"}}))
+	repo := c.pull(t, p.Ref("app", "1"))
+	_, err := repo.GetManifest(t.Context(), "1")
+	e := failure(t, err, registry.ErrUnauthorized)
+	says(t, e.Hint, `"ci"`, "the test")
+	if e.Status != http.StatusUnauthorized || e.Code != "UNAUTHORIZED" {
+		t.Errorf("the error has status %d and code %q", e.Status, e.Code)
+	}
+	// Bare, with a token, and with a fresh one.
+	if n := len(p.Requests()); n != 3 {
+		t.Errorf("%d requests, want 3", n)
+	}
+	// The challenge is known now: with a token, and with two fresh ones.
+	p.Forget()
+	_, err = repo.GetManifest(t.Context(), "1")
+	failure(t, err, registry.ErrUnauthorized)
+	if n := len(p.Requests()); n != 3 {
+		t.Errorf("%d requests, want 3", n)
+	}
+	if n := issued.Load(); n != 5 {
+		t.Errorf("%d tokens were issued, want 5", n)
+	}
+}
+
+func TestAWrongPasswordIsTriedOnceAndNamed(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", "right"))
+	for name, test := range map[string]struct {
+		credential auth.Credential
+		hint       []string
+		requests   int
+	}{
+		"wrong":                    {auth.Credential{Username: "ci", Password: canary, Origin: "a file"}, []string{`"ci"`, "a file"}, 2},
+		"none":                     {auth.Credential{}, []string{"no credentials were found", "docker login"}, 1},
+		"a name that is a secret":  {auth.Credential{Username: canary, Origin: "a file"}, []string{"the credentials", "a file"}, 2},
+		"only a token":             {auth.Credential{RegistryToken: canary, Origin: "a file"}, []string{"the registry token", "a file"}, 1},
+		"only an identity token":   {auth.Credential{IdentityToken: canary, Origin: "a file"}, []string{"the identity token", "a file"}, 1},
+		"a name with a line break": {auth.Credential{Username: "c\ni", Password: canary, Origin: "a file"}, []string{`"c i"`}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p.Forget()
+			c := newClient(t, credentials(map[string]auth.Credential{p.Addr: test.credential}))
+			_, err := c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
+			says(t, failure(t, err, registry.ErrUnauthorized).Hint, test.hint...)
+			if n := len(p.Requests()); n != test.requests {
+				t.Errorf("%d requests, want %d", n, test.requests)
+			}
+		})
+	}
+}
+
+func TestTwoRepositoriesOfAHostHaveTheirOwnCredentials(t *testing.T) {
+	tokens := registrytest.NewTokenServer(t)
+	tokens.Allow = func(user, repo, _ string) bool { return repo == user+"/app" }
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	realm := []string{hostOf(t, tokens.URL)}
+	c := newClient(t, credentials(map[string]auth.Credential{
+		p.Addr:            {Username: "nobody", Password: canary, TokenHosts: realm},
+		p.Addr + "/team":  {Username: "team", Password: canary, TokenHosts: realm},
+		p.Addr + "/other": {Username: "other", Password: canary, TokenHosts: realm},
+	}))
+	for _, team := range []string{"team", "other"} {
+		p.Push(t, team+"/app", "1", registrytest.Image{Seed: team})
+		if _, err := c.pull(t, p.Ref(team+"/app", "1")).Resolve(t.Context(), "1"); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err := c.pull(t, p.Ref("app", "1")).Resolve(t.Context(), "1")
+	says(t, failure(t, err, registry.ErrUnauthorized).Hint, `"nobody"`)
+}
+
+func TestAMountAcrossRepositoriesAsksOneTokenForBoth(t *testing.T) {
+	tokens := registrytest.NewTokenServer(t)
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	p.PushBlob(t, "from", registrytest.Blob{Content: []byte("content")})
+	c := newClient(t)
+	content := newBody(t, "content")
+	content.from = p.Addr + "/from"
+	outcome, err := c.push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor("content"), content.get())
+	if err != nil || outcome != registry.Mounted {
+		t.Fatalf("the outcome is %q, %v; want it mounted", outcome, err)
+	}
+	asked := tokens.Requests()
+	if len(asked) != 1 || !slices.Equal(asked[0].Scopes, []string{"repository:from:pull", "repository:to:pull,push"}) {
+		t.Errorf("the token server was asked %+v, want once for both", asked)
+	}
+	if content.opens() != 0 {
+		t.Error("the content was opened although no byte is needed")
+	}
+}
+
+func TestABlobThatMayNotBeMountedIsUploaded(t *testing.T) {
+	tokens := registrytest.NewTokenServer(t)
+	tokens.Allow = func(_, repo, _ string) bool { return repo == "to" }
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	p.PushBlob(t, "from", registrytest.Blob{Content: []byte("content")})
+	content := newBody(t, "content")
+	content.from = p.Addr + "/from"
+	c := newClient(t)
+	outcome, err := c.push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor("content"), content.get())
+	if err != nil || outcome != registry.Copied {
+		t.Fatalf("the outcome is %q, %v; want it copied", outcome, err)
+	}
+	if !p.HasBlob(t, "to", descriptor("content").Digest) {
+		t.Error("the blob is not there")
+	}
+}
+
+func TestATokenThatIsRefusedForBothRepositoriesIsAskedForOne(t *testing.T) {
+	tokens := registrytest.NewTokenServer(t)
+	tokens.Answer = func(w http.ResponseWriter, r registrytest.TokenRequest, token string) {
+		if len(r.Scopes) > 1 {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		_, _ = w.Write([]byte(`{"token":"` + token + `"}`))
+	}
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	content := newBody(t, "content")
+	content.from = p.Addr + "/from"
+	outcome, err := newClient(t).push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor("content"), content.get())
+	if err != nil || outcome != registry.Copied {
+		t.Fatalf("the outcome is %q, %v; want it copied", outcome, err)
+	}
+}
+
+func TestACredentialThatCannotBeReadIsNamedOnceItIsNeeded(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", "right"))
+	open := scripted(t, registrytest.Behaviour{})
+	open.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	c := newClient(t, withDockerConfig(`{"credsStore": "does-not-exist"}`))
+	_, err := c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
+	says(t, failure(t, err, registry.ErrCredentials).Error(), "does-not-exist")
+	if _, err := c.pull(t, open.Ref("app", "1")).GetManifest(t.Context(), "1"); err != nil {
+		t.Errorf("a registry that asks for nothing: %v", err)
+	}
+}
+
+func TestATokenNeedsNoPlaceBesideTransfersThatWaitForEachOther(t *testing.T) {
+	// The realm is on the registry's own host. All that its limits allow is under
+	// way, and one of it, a download that broke, needs a new token to go on.
+	const content = "the content of a blob"
+	var issued, blobs atomic.Int32
+	held, resumed := make(chan struct{}), make(chan struct{})
+	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		valid := fmt.Sprintf("Bearer t%d", issued.Load())
+		switch {
+		case r.URL.Path == "/token":
+			_, _ = fmt.Fprintf(w, `{"token":"t%d"}`, issued.Add(1))
+		case r.Header.Get("Authorization") != valid:
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		case r.URL.Path == "/v2/other/manifests/1":
+			close(held)
+			<-resumed
+			w.WriteHeader(http.StatusForbidden)
+		case blobs.Add(1) == 1:
+			w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+			_, _ = io.WriteString(w, content[:5])
+			_ = http.NewResponseController(w).Flush()
+			<-held
+			issued.Add(1) // the token is worth nothing any more
+			panic(http.ErrAbortHandler)
+		default:
+			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content))
+			close(resumed)
+		}
+	})
+	host := server.Listener.Addr().String()
+	c := newClient(t, settings(map[string]remote.HostOptions{host: {MaxConcurrentRequests: 2}}))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	blob, err := c.pull(t, host+"/app").GetBlob(ctx, descriptor(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var other sync.WaitGroup
+	other.Go(func() {
+		_, err := c.pull(t, host+"/other").GetManifest(ctx, "1")
+		if !errors.Is(err, registry.ErrDenied) {
+			t.Errorf("the request that was held: %v", err)
+		}
+	})
+	got, err := io.ReadAll(blob)
+	_ = blob.Close()
+	if err != nil || string(got) != content {
+		t.Errorf("read %q, %v", got, err)
+	}
+	other.Wait()
+}

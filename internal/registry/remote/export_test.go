@@ -1,0 +1,43 @@
+package remote
+
+import (
+	"net/netip"
+	"net/url"
+)
+
+// Held is how many slots of all hosts are taken.
+func (c *Client) Held() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held := 0
+	for _, h := range c.hosts {
+		h.limiter.mu.Lock()
+		held += h.limiter.held[exchange] + h.limiter.held[download]
+		h.limiter.mu.Unlock()
+	}
+	return held
+}
+
+// Allowed is how many requests a host may have in flight by now.
+func (c *Client) Allowed(host string) int {
+	l := c.hostOf(host).limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.allowed
+}
+
+// ReachOf names how far an address is.
+func ReachOf(a netip.Addr) string { return reachOf(a).String() }
+
+// Target is where a registry of a client points to with a Location.
+func (c *Client) Target(host string, from *url.URL, location string) (*url.URL, error) {
+	return c.target(c.hostOf(host), from, location)
+}
+
+// MaxHops and the others are limits that tests go up to.
+const (
+	MaxHops    = maxHops
+	MaxPages   = maxPages
+	MaxTags    = maxTags
+	MaxResumes = maxResumes
+)

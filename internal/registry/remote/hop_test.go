@@ -1,0 +1,290 @@
+package remote_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+func TestEveryFormOfAnAddressIsSeenForWhatItIs(t *testing.T) {
+	for reach, addresses := range map[string][]string{
+		"public": {"203.0.113.1", "8.8.8.8", "2606:4700::1", "64:ff9b::808:808", "2002:808:808::1", "::ffff:8.8.8.8"},
+		"private": {"10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "198.18.0.1", "fd12:3456::1",
+			"::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::1", "::ffff:0:a00:1"},
+		"loopback": {"127.0.0.1", "127.255.255.254", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::127.0.0.1"},
+		"link-local or metadata": {"169.254.169.254", "169.254.170.2", "::ffff:a9fe:a9fe", "fd00:ec2::254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::",
+			"::ffff:0:a9fe:a9fe", "::169.254.169.254", "0.0.0.0", "0.1.2.3", "::", "168.63.129.16", "100.100.100.200", "192.0.0.192", "fd20:ce::254",
+			"fe80::1", "fe80::1%eth0", "fec0::1", "224.0.0.1", "ff02::1", "255.255.255.255", "240.0.0.1", "2001:0:4136:e378::1", "64:ff9b:1::a9fe:a9fe"},
+	} {
+		for _, address := range addresses {
+			if got := remote.ReachOf(netip.MustParseAddr(address)); got != reach {
+				t.Errorf("%s is %s, want %s", address, got, reach)
+			}
+		}
+	}
+}
+
+// whereTo is a registry at an address that redirects its blobs to a URL, and
+// what reading one then gives.
+func whereTo(t *testing.T, n *internet, address, location string) (error, *client) {
+	t.Helper()
+	n.serve(t, "registry.example.com", address, redirect(location))
+	hosts := n.trusting("registry.example.com")
+	if u, err := url.Parse(location); err == nil {
+		hosts[u.Host] = hosts["registry.example.com"]
+	}
+	c := newClient(t, n.options, settings(hosts))
+	_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
+	return err, c
+}
+
+func TestARegistryPointsOnlyWhereItIsItself(t *testing.T) {
+	for _, test := range []struct {
+		from, to string
+		allowed  bool
+	}{
+		{"203.0.113.1", "203.0.113.2", true},
+		{"203.0.113.1", "10.0.0.2", false},
+		{"203.0.113.1", "127.0.0.2", false},
+		{"203.0.113.1", "::1", false},
+		{"203.0.113.1", "169.254.169.254", false},
+		{"203.0.113.1", "64:ff9b::a9fe:a9fe", false},
+		{"10.0.0.1", "203.0.113.2", true},
+		{"10.0.0.1", "192.168.0.2", true},
+		{"10.0.0.1", "127.0.0.2", false},
+		{"10.0.0.1", "169.254.169.254", false},
+		{"127.0.0.3", "127.0.0.2", true},
+		{"127.0.0.3", "10.0.0.2", false},
+		{"127.0.0.3", "169.254.169.254", false},
+		{"169.254.1.1", "169.254.169.254", false},
+		{"169.254.1.1", "203.0.113.2", true},
+	} {
+		t.Run(test.from+" to "+test.to, func(t *testing.T) {
+			n := newInternet(t)
+			// By name: only the address says what is behind it.
+			n.serve(t, "cdn.example.net", test.to, blob("content"))
+			err, _ := whereTo(t, n, test.from, "https://cdn.example.net/blob")
+			if test.allowed {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			says(t, failure(t, err, registry.ErrForbiddenHop).Error(), test.to, "cdn.example.net")
+			if slices.Contains(n.dials(), net.JoinHostPort(test.to, "443")) {
+				t.Error("it was connected to")
+			}
+		})
+	}
+}
+
+func TestOneForbiddenAddressOfANameIsEnough(t *testing.T) {
+	n := newInternet(t)
+	n.name("cdn.example.net", "203.0.113.2", "169.254.169.254")
+	err, _ := whereTo(t, n, registryAddress, "https://cdn.example.net/blob")
+	failure(t, err, registry.ErrForbiddenHop)
+	if got := n.dials(); !slices.Equal(got, []string{registryAddress + ":443"}) {
+		t.Errorf("connected to %s", got)
+	}
+}
+
+func TestARegistryGainsNothingByASecondAddressThatIsPrivate(t *testing.T) {
+	for name, addresses := range map[string][]string{
+		"after the public one":  {registryAddress, "10.0.0.1"},
+		"before the public one": {"10.0.0.1", registryAddress},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newInternet(t)
+			n.serve(t, "storage.internal.example", "10.0.0.7", blob("content"))
+			n.serve(t, "registry.example.com", registryAddress, redirect("https://storage.internal.example/blob"))
+			n.name("registry.example.com", addresses...)
+			c := newClient(t, n.options, settings(n.trusting("registry.example.com", "storage.internal.example")))
+			_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
+			failure(t, err, registry.ErrForbiddenHop)
+		})
+	}
+}
+
+func TestAnUploadOnAPrivateHostOfAPublicRegistryIsRefused(t *testing.T) {
+	n := newInternet(t)
+	n.serve(t, "storage.example.net", "10.0.0.7", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
+	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "https://storage.example.net/upload")
+		w.WriteHeader(http.StatusAccepted)
+	})
+	c := newClient(t, n.options, settings(n.trusting("registry.example.com", "storage.example.net")))
+	_, err := c.push(t, "registry.example.com/app").PutBlob(t.Context(), descriptor("content"), newBody(t, "content").get())
+	failure(t, err, registry.ErrForbiddenHop)
+}
+
+func TestALocationIsReadAsItIsMeant(t *testing.T) {
+	c := newClient(t)
+	for _, test := range []struct{ host, from, location, want string }{
+		{"r.example", "https://r.example/v2/a/blobs/uploads/", "/v2/x?a=%2F;b&c", "https://r.example/v2/x?a=%2F;b&c"},
+		{"r.example", "https://r.example/v2/a/blobs/uploads/", "https://r.example/x", "https://r.example/x"},
+		{"r.example", "https://r.example/v2/a/blobs/uploads/", "//cdn.example/x?s=1", "https://cdn.example/x?s=1"},
+		{"r.example", "https://r.example/v2/a/blobs/uploads/", "abc?d=e", "https://r.example/v2/a/blobs/uploads/abc?d=e"},
+		{"r.example", "https://r.example/v2/a/blobs/uploads/", "../x%2Fy", "https://r.example/v2/a/blobs/x%2Fy"},
+		{"r.example", "https://r.example/v2/a/blobs/uploads/", "/x#fragment", "https://r.example/x"},
+		// A registry behind a proxy that gives it TLS, and does not know it.
+		{"r.example", "https://r.example/v2/a/blobs/uploads/", "http://r.example/x", "https://r.example/x"},
+		{"r.example", "https://r.example/v2/a/blobs/uploads/", "http://R.example:80/x", "https://r.example/x"},
+		{"r.example:8443", "https://r.example:8443/v2/a/blobs/uploads/", "http://r.example:8443/x", "https://r.example:8443/x"},
+		{"127.0.0.1:5000", "http://127.0.0.1:5000/v2/a/blobs/uploads/", "http://127.0.0.1:9000/x", "http://127.0.0.1:9000/x"},
+		{"127.0.0.1:5000", "http://127.0.0.1:5000/v2/a/blobs/uploads/", "http://localhost:9000/x", "http://localhost:9000/x"},
+	} {
+		from, err := url.Parse(test.from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.Target(test.host, from, test.location)
+		if err != nil || got.String() != test.want {
+			t.Errorf("%s from %s: %s, %v; want %s", test.location, test.from, got, err, test.want)
+		}
+	}
+}
+
+func TestALocationThatLeadsNowhereIsAnError(t *testing.T) {
+	for location, want := range map[string]error{
+		"":                         registry.ErrProtocol,
+		"http://[::1":              registry.ErrProtocol,
+		"https://%zz/":             registry.ErrProtocol,
+		"file:///tmp/x":            registry.ErrForbiddenHop,
+		"https:///x":               registry.ErrForbiddenHop,
+		"http://cdn.example.net/x": registry.ErrForbiddenHop,
+		"http://u:" + url.QueryEscape(canary) + "@other/x": registry.ErrForbiddenHop,
+		"ftp://cdn.example.net/?s=" + canary:               registry.ErrForbiddenHop,
+	} {
+		t.Run(location, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			p.On("POST", ".*").Alter(func(r *http.Response) { r.Header.Set("Location", location) })
+			if location == "" {
+				p.Clear()
+				p.On("POST", ".*").Reply(http.StatusAccepted, nil, "")
+			}
+			content := newBody(t, "content")
+			_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor("content"), content.get())
+			failure(t, err, want)
+			if content.opens() != 0 {
+				t.Error("the content was opened although there is nowhere to send it")
+			}
+		})
+	}
+}
+
+func TestAPlainLocationOfARegistryWithTLSIsNeverSentTo(t *testing.T) {
+	n := newInternet(t)
+	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", "http://registry.example.com/upload")
+		w.WriteHeader(map[bool]int{true: http.StatusCreated, false: http.StatusAccepted}[r.Method == http.MethodPut])
+	})
+	c := newClient(t, n.options, settings(n.trusting("registry.example.com")))
+	if _, err := c.push(t, "registry.example.com/app").PutBlob(t.Context(), descriptor("content"), newBody(t, "content").get()); err != nil {
+		t.Error(err)
+	}
+	if slices.ContainsFunc(n.dials(), func(a string) bool { return !strings.HasSuffix(a, ":443") }) {
+		t.Errorf("connected to %s", n.dials())
+	}
+}
+
+func TestBehindAProxyAddressesAreRefusedByName(t *testing.T) {
+	for _, host := range []string{
+		"169.254.169.254", "[::ffff:a9fe:a9fe]", "[fd00:ec2::254]", "10.0.0.1", "127.0.0.1", "[::1]", "localhost", "app.localhost", "LOCALHOST.",
+		"2130706433", "0x7f000001", "0177.0.0.1", "127.1", "127.0.0.1.", "0xa9.254.0xa9fe", "[64:ff9b::a9fe:a9fe]", "a.0x7f",
+	} {
+		t.Run(host, func(t *testing.T) {
+			n, proxied := newInternet(t), []string{}
+			proxy := n.proxy(t, &proxied)
+			n.serve(t, "registry.example.com", registryAddress, redirect("https://"+host+"/latest/meta-data"))
+			c := newClient(t, n.options, settings(n.trusting("registry.example.com")), through(proxy))
+			_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
+			failure(t, err, registry.ErrForbiddenHop)
+			if !slices.Equal(proxied, []string{"registry.example.com:443"}) {
+				t.Errorf("the proxy was asked for %s", proxied)
+			}
+		})
+	}
+}
+
+func TestAProxyIsGoneThroughForTheRegistryAndForWhereItPoints(t *testing.T) {
+	n, proxied := newInternet(t), []string{}
+	proxy := n.proxy(t, &proxied)
+	cdn := &outside{t: t, answer: blob("content")}
+	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
+	n.serve(t, "registry.example.com", registryAddress, redirect("https://cdn.example.net/blob"))
+	c := newClient(t, n.options, settings(n.trusting("registry.example.com", "cdn.example.net")), through(proxy))
+	if _, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content")); err != nil {
+		t.Error(err)
+	}
+	if !slices.Equal(proxied, []string{"registry.example.com:443", "cdn.example.net:443"}) {
+		t.Errorf("the proxy was asked for %s", proxied)
+	}
+	if !slices.Equal(n.dials(), []string{proxyAddress, proxyAddress}) {
+		t.Errorf("connected to %s", n.dials())
+	}
+}
+
+func TestAProxysOwnAddressSaysNothingOfTheRegistrys(t *testing.T) {
+	// The proxy is at a private address. That must not open private addresses to
+	// what the registry points to.
+	n, proxied := newInternet(t), []string{}
+	proxy := n.proxy(t, &proxied)
+	n.serve(t, "registry.example.com", registryAddress, redirect("https://10.0.0.1/blob"))
+	c := newClient(t, n.options, settings(n.trusting("registry.example.com")), through(proxy))
+	_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
+	failure(t, err, registry.ErrForbiddenHop)
+}
+
+func TestAProxyThatCannotBeReadIsNotQuoted(t *testing.T) {
+	c := newClient(t, func(o *remote.Options) {
+		o.Proxy = func(*http.Request) (*url.URL, error) {
+			return nil, fmt.Errorf("invalid proxy address %q", "http://ci:"+canary+"@proxy:x")
+		}
+	})
+	_, err := c.pull(t, "registry.example.com/app").GetManifest(c.context(t), "1")
+	failure(t, err, registry.ErrUnavailable)
+	if sent, _ := c.sent(); sent != 1 {
+		t.Errorf("%d attempts, want 1: it stays like that", sent)
+	}
+}
+
+// proxyAddress is where the proxy of a test is.
+const proxyAddress = "10.9.9.9:3128"
+
+// proxy starts a proxy that needs a password and notes what it is asked for.
+// Names are looked up by it, not by the client.
+func (n *internet) proxy(t *testing.T, asked *[]string) *url.URL {
+	t.Helper()
+	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		*asked = append(*asked, r.Host)
+		if r.Method != http.MethodConnect || r.Header.Get("Proxy-Authorization") == "" {
+			t.Errorf("the proxy was sent %s without its password", r.Method)
+		}
+		host, port, _ := net.SplitHostPort(r.Host)
+		addrs, err := n.resolve(r.Context(), host)
+		if err != nil {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		n.mu.Lock()
+		listener := n.listeners[net.JoinHostPort(addrs[0].String(), port)]
+		n.mu.Unlock()
+		tunnel(t, w, listener)
+	})
+	n.at(proxyAddress, server.Listener.Addr().String())
+	return &url.URL{Scheme: "http", Host: proxyAddress, User: url.UserPassword("ci", canary)}
+}
+
+// through makes a client use a proxy for everything.
+func through(proxy *url.URL) func(*remote.Options) {
+	return func(o *remote.Options) { o.Proxy = func(*http.Request) (*url.URL, error) { return proxy, nil } }
+}

@@ -1,0 +1,243 @@
+package remote_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+// internet is a world of names and addresses whose servers are all in this
+// process. Names that are not in it do not resolve, addresses refuse.
+type internet struct {
+	authority *authority
+
+	mu        sync.Mutex
+	names     map[string][]netip.Addr
+	listeners map[string]string // the address that was dialed: where it is
+	dialed    []string
+	conns     int
+}
+
+func newInternet(t *testing.T) *internet {
+	t.Helper()
+	return &internet{authority: newAuthority(t), names: map[string][]netip.Addr{}, listeners: map[string]string{}}
+}
+
+// options make a client live in it. It trusts its authority nowhere by itself.
+func (n *internet) options(o *remote.Options) {
+	o.Resolve = n.resolve
+	o.Dial = n.dial
+}
+
+func (n *internet) resolve(_ context.Context, host string) ([]netip.Addr, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if addrs, ok := n.names[host]; ok {
+		return addrs, nil
+	}
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+}
+
+func (n *internet) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	n.mu.Lock()
+	n.dialed = append(n.dialed, address)
+	listener, ok := n.listeners[address]
+	n.mu.Unlock()
+	if !ok {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: errRefused}
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, listener)
+	if err == nil {
+		n.mu.Lock()
+		n.conns++
+		n.mu.Unlock()
+	}
+	return conn, err
+}
+
+var errRefused = refused{}
+
+type refused struct{}
+
+func (refused) Error() string { return "connect: connection refused" }
+
+// dials are the addresses that were connected to so far.
+func (n *internet) dials() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]string(nil), n.dialed...)
+}
+
+// name makes a name resolve to addresses.
+func (n *internet) name(host string, addresses ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.names[host] = nil
+	for _, a := range addresses {
+		n.names[host] = append(n.names[host], netip.MustParseAddr(a))
+	}
+}
+
+// at puts a listener at an address, "ip:port".
+func (n *internet) at(address, listener string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.listeners[address] = listener
+}
+
+// serve starts a server with TLS for a name, at an address that it resolves to
+// and the port 443.
+func (n *internet) serve(t *testing.T, name, address string, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	server := n.serveTLS(t, handler, name)
+	n.name(name, address)
+	n.at(net.JoinHostPort(address, "443"), server.Listener.Addr().String())
+	return server
+}
+
+// serveTLS starts a server with a certificate for names.
+func (n *internet) serveTLS(t *testing.T, handler http.HandlerFunc, names ...string) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = silent
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{n.authority.issue(t, names...)}, MinVersion: tls.VersionTLS12}
+	server.StartTLS()
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server
+}
+
+// servePlain starts a server without TLS.
+func servePlain(t *testing.T, handler http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = silent
+	server.Start()
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server
+}
+
+var silent = log.New(io.Discard, "", 0)
+
+// trusting are the settings of hosts that trust the authority.
+func (n *internet) trusting(hosts ...string) map[string]remote.HostOptions {
+	settings := map[string]remote.HostOptions{}
+	for _, host := range hosts {
+		settings[host] = remote.HostOptions{CACertificate: n.authority.pem}
+	}
+	return settings
+}
+
+// authority signs the certificates of a test.
+type authority struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+	pem         []byte
+	pool        *x509.CertPool
+	serial      int64
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{pool: x509.NewCertPool()}
+	template := &x509.Certificate{
+		Subject: pkix.Name{CommonName: "authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	var der []byte
+	der, a.key = a.sign(t, template, template, nil)
+	var err error
+	if a.certificate, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	a.pool.AddCert(a.certificate)
+	a.pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return a
+}
+
+func (a *authority) sign(t *testing.T, template, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) ([]byte, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if parentKey == nil {
+		parentKey = key
+	}
+	a.serial++
+	template.SerialNumber = big.NewInt(a.serial)
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der, key
+}
+
+// issue makes a certificate for names and addresses.
+func (a *authority) issue(t *testing.T, names ...string) tls.Certificate {
+	t.Helper()
+	template := &x509.Certificate{
+		Subject: pkix.Name{CommonName: "leaf"}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	der, key := a.sign(t, template, a.certificate, a.key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// inPEM is a certificate and its key as the settings want them.
+func inPEM(t *testing.T, c tls.Certificate) (certificate, key []byte) {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+// tunnel connects a client of a proxy to a listener until either side ends.
+func tunnel(t *testing.T, w http.ResponseWriter, listener string) {
+	there, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", listener)
+	if err != nil {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+	here, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	var both sync.WaitGroup
+	both.Go(func() { _, _ = io.Copy(there, buffered); _ = there.Close() })
+	both.Go(func() { _, _ = io.Copy(here, there); _ = here.Close() })
+	both.Wait()
+}

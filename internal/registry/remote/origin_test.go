@@ -1,0 +1,288 @@
+package remote_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
+)
+
+// The addresses of registry.example.com and of other places.
+const (
+	registryAddress = "203.0.113.1"
+	otherAddress    = "203.0.113.2"
+)
+
+// guarded is a registry that asks for Basic authentication, and whose other
+// paths are answered by a function.
+func guarded(answer http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if _, password, _ := r.BasicAuth(); password != canary {
+			w.Header().Set("WWW-Authenticate", "BASIC realm=x")
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		answer(w, r)
+	}
+}
+
+// outside is a place that must never see a secret. It records what it saw.
+type outside struct {
+	t      *testing.T
+	answer http.HandlerFunc
+
+	mu       sync.Mutex
+	requests []*http.Request
+}
+
+func (o *outside) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie", "Referer"} {
+		if value := r.Header.Get(name); value != "" {
+			o.t.Errorf("%s %s%s came with %s", r.Method, r.Host, r.URL.Path, name)
+		}
+	}
+	noSecret(o.t, "request", fmt.Sprint(r.URL, r.Header))
+	o.mu.Lock()
+	o.requests = append(o.requests, r)
+	o.mu.Unlock()
+	o.answer(w, r)
+}
+
+func (o *outside) seen() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.requests)
+}
+
+// blob answers with the content of a blob.
+func blob(content string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, content) }
+}
+
+func redirect(location string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", location)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	}
+}
+
+// ours are the credentials for registry.example.com.
+func ours(o *remote.Options) {
+	o.Credentials.Registries = map[string]auth.Credential{"registry.example.com": {Username: "ci", Password: canary}}
+}
+
+func TestABlobElsewhereIsFetchedWithoutCredentials(t *testing.T) {
+	for name, place := range map[string]string{
+		"another host": "cdn.example.net",
+		"a subdomain":  "cdn.registry.example.com",
+		"another port": "registry.example.com:8443",
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newInternet(t)
+			n.serve(t, "registry.example.com", registryAddress, guarded(redirect("https://"+place+"/blob?X-Amz-Signature=signature")))
+			cdn := &outside{t: t}
+			cdn.answer = func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Query().Get("X-Amz-Signature") != "signature" {
+					t.Error("the query did not arrive")
+				}
+				_, _ = io.WriteString(w, "content")
+			}
+			if host, port, found := strings.Cut(place, ":"); found {
+				n.at(net.JoinHostPort(registryAddress, port), n.serveTLS(t, cdn.ServeHTTP, host).Listener.Addr().String())
+			} else {
+				n.serve(t, place, otherAddress, cdn.ServeHTTP)
+			}
+			c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", place)))
+			got, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
+			if err != nil || got != "content" {
+				t.Fatalf("read %q, %v", got, err)
+			}
+			if cdn.seen() != 1 {
+				t.Errorf("the other place was asked %d times", cdn.seen())
+			}
+		})
+	}
+}
+
+func TestNothingGoesFromTLSToPlainHTTP(t *testing.T) {
+	for name, location := range map[string]string{
+		"another host":          "http://cdn.example.net/blob",
+		"a subdomain":           "http://cdn.registry.example.com/blob",
+		"another port":          "http://registry.example.com:8080/blob",
+		"a host that is plain":  "http://plain.example.net/blob",
+		"a scheme of its own":   "ftp://cdn.example.net/blob",
+		"a file":                "file:///etc/passwd",
+		"a host without a name": "https:///blob",
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newInternet(t)
+			n.serve(t, "registry.example.com", registryAddress, guarded(redirect(location+"?sig="+url.QueryEscape(canary))))
+			for _, host := range []string{"cdn.example.net", "cdn.registry.example.com", "plain.example.net"} {
+				n.name(host, otherAddress)
+			}
+			hosts := n.trusting("registry.example.com")
+			yes := true
+			hosts["plain.example.net"] = remote.HostOptions{PlainHTTP: &yes}
+			c := newClient(t, n.options, ours, settings(hosts))
+			_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
+			failure(t, err, registry.ErrForbiddenHop)
+			for _, address := range n.dials() {
+				if address != registryAddress+":443" {
+					t.Errorf("%s was connected to", address)
+				}
+			}
+		})
+	}
+}
+
+func TestPlainHTTPIsFollowedOnlyWhereItIsConfigured(t *testing.T) {
+	n := newInternet(t)
+	cdn := &outside{t: t, answer: blob("content")}
+	n.name("cdn.example.net", otherAddress)
+	n.at(otherAddress+":80", servePlain(t, cdn.ServeHTTP).Listener.Addr().String())
+	n.name("registry.example.com", registryAddress)
+	n.at(registryAddress+":80", servePlain(t, redirect("http://cdn.example.net/blob")).Listener.Addr().String())
+	yes := true
+	plain := map[string]remote.HostOptions{"registry.example.com": {PlainHTTP: &yes}}
+	_, err := readAll(t, newClient(t, n.options, settings(plain)).pull(t, "registry.example.com/app"), descriptor("content"))
+	says(t, failure(t, err, registry.ErrForbiddenHop).Hint, "cdn.example.net", "plain_http = true")
+	plain["cdn.example.net"] = remote.HostOptions{PlainHTTP: &yes}
+	if _, err := readAll(t, newClient(t, n.options, settings(plain)).pull(t, "registry.example.com/app"), descriptor("content")); err != nil {
+		t.Error(err)
+	}
+	if cdn.seen() != 1 {
+		t.Errorf("the other place was asked %d times, want once", cdn.seen())
+	}
+}
+
+func TestCredentialsThatWereLeftBehindStayBehind(t *testing.T) {
+	// a sends to b, and b back to a: b may be after what a is given.
+	var bare atomic.Int32
+	n := newInternet(t)
+	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/back" && r.Header.Get("Authorization") != "":
+			t.Error("the credentials came back")
+		case r.URL.Path == "/back":
+			bare.Add(1)
+			_, _ = io.WriteString(w, "content")
+		default:
+			guarded(redirect("https://cdn.example.net/there"))(w, r)
+		}
+	})
+	cdn := &outside{t: t, answer: redirect("https://registry.example.com/back")}
+	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
+	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "cdn.example.net")))
+	if _, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content")); err != nil {
+		t.Error(err)
+	}
+	if bare.Load() != 1 {
+		t.Errorf("the registry was asked %d times without credentials", bare.Load())
+	}
+}
+
+func TestAnotherPlacesChallengeBringsNothingOut(t *testing.T) {
+	n := newInternet(t)
+	n.serve(t, "registry.example.com", registryAddress, guarded(redirect("https://cdn.example.net/blob")))
+	cdn := &outside{t: t}
+	cdn.answer = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Add("WWW-Authenticate", "Basic realm=x")
+		w.Header().Add("WWW-Authenticate", `Bearer realm="https://cdn.example.net/token"`)
+		w.Header().Set("Set-Cookie", "session=1")
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
+	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "cdn.example.net")))
+	for range 2 {
+		_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
+		says(t, failure(t, err, registry.ErrUnauthorized).Error(), "cdn.example.net")
+	}
+	if cdn.seen() != 2 {
+		t.Errorf("the other place was asked %d times, want 2", cdn.seen())
+	}
+}
+
+func TestRedirectsEnd(t *testing.T) {
+	for _, test := range []struct {
+		hops int
+		want error
+	}{{remote.MaxHops, nil}, {remote.MaxHops + 1, registry.ErrProtocol}} {
+		var asked atomic.Int32
+		server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+			if int(asked.Add(1)) > test.hops {
+				_, _ = io.WriteString(w, "content")
+				return
+			}
+			redirect(fmt.Sprintf("/%d", asked.Load()))(w, r)
+		})
+		_, err := readAll(t, newClient(t).pull(t, server.Listener.Addr().String()+"/app"), descriptor("content"))
+		if test.want != nil {
+			failure(t, err, test.want)
+		} else if err != nil {
+			t.Errorf("after %d hops: %v", test.hops, err)
+		}
+		if n := int(asked.Load()); n != remote.MaxHops+1 {
+			t.Errorf("%d requests, want %d", n, remote.MaxHops+1)
+		}
+	}
+}
+
+func TestAnUploadElsewhereIsSentWithoutCredentialsAndWithItsQueryAsItWas(t *testing.T) {
+	const query = "b=%2F+%20&a=1;2&sig=" + "x%2fY"
+	n := newInternet(t)
+	n.serve(t, "registry.example.com", registryAddress, guarded(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "https://storage.example.net/up/load%2F1?"+query)
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	storage := &outside{t: t}
+	storage.answer = func(w http.ResponseWriter, r *http.Request) {
+		got, _ := io.ReadAll(r.Body)
+		want := "/up/load%2F1?" + query + "&digest=" + url.QueryEscape(descriptor("content").Digest.String())
+		if r.Method != http.MethodPut || r.RequestURI != want || string(got) != "content" {
+			t.Errorf("%s %s with %q, want a PUT to %s", r.Method, r.RequestURI, got, want)
+		}
+		w.WriteHeader(http.StatusCreated)
+	}
+	n.serve(t, "storage.example.net", otherAddress, storage.ServeHTTP)
+	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "storage.example.net")))
+	outcome, err := c.push(t, "registry.example.com/app").PutBlob(t.Context(), descriptor("content"), newBody(t, "content").get())
+	if err != nil || outcome != registry.Copied {
+		t.Errorf("the outcome is %q, %v", outcome, err)
+	}
+	if storage.seen() != 1 {
+		t.Errorf("the other place was asked %d times", storage.seen())
+	}
+}
+
+func TestAnUploadThatFailsElsewhereIsGivenUpWithoutCredentials(t *testing.T) {
+	n := newInternet(t)
+	n.serve(t, "registry.example.com", registryAddress, guarded(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "https://storage.example.net/upload?sig="+url.QueryEscape(canary))
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	var methods []string
+	server := n.serve(t, "storage.example.net", otherAddress, func(w http.ResponseWriter, r *http.Request) {
+		methods = append(methods, r.Method)
+		if r.Header.Get("Authorization") != "" {
+			t.Errorf("%s came with Authorization", r.Method)
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, "<Error>SignatureProvided "+r.URL.Query().Get("sig")+"</Error>")
+	})
+	defer server.CloseClientConnections()
+	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "storage.example.net")))
+	_, err := c.push(t, "registry.example.com/app").PutBlob(t.Context(), descriptor("content"), newBody(t, "content").get())
+	says(t, failure(t, err, registry.ErrDenied).Error(), "storage.example.net", "***")
+	if got := strings.Join(methods, " "); got != "PUT DELETE" {
+		t.Errorf("the other place was asked %s", got)
+	}
+}

@@ -41,7 +41,7 @@ func (p plan) wantChange(address, attribute string, before, after any) plan {
 	if got := valueOf(c.Before, attribute); fmt.Sprint(got) != fmt.Sprint(before) {
 		p.t.Errorf("%s.%s before: %v, want %v", address, attribute, got, before)
 	}
-	if valueOf(c.AfterUnknown, attribute) == true {
+	if unknown(c, attribute) {
 		p.t.Errorf("%s.%s after: unknown, want %v", address, attribute, after)
 	} else if got := valueOf(c.After, attribute); fmt.Sprint(got) != fmt.Sprint(after) {
 		p.t.Errorf("%s.%s after: %v, want %v", address, attribute, got, after)
@@ -54,11 +54,17 @@ func (p plan) wantUnknown(address string, attributes ...string) plan {
 	p.t.Helper()
 	c := p.change(address)
 	for _, attribute := range attributes {
-		if valueOf(c.AfterUnknown, attribute) != true {
+		if !unknown(c, attribute) {
 			p.t.Errorf("%s.%s is known: %v", address, attribute, valueOf(c.After, attribute))
 		}
 	}
 	return p
+}
+
+// unknown says whether an attribute is known only after apply.
+func unknown(c *tfjson.Change, attribute string) bool {
+	is, _ := valueOf(c.AfterUnknown, attribute).(bool)
+	return is
 }
 
 func valueOf(object any, attribute string) any {

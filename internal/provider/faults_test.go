@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -84,4 +85,45 @@ func TestDestinationFaultKeepsState(t *testing.T) {
 			ws.wantNoChanges().wantNoWarnings()
 		})
 	}
+}
+
+func TestTimeouts(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	source, destination := registrytest.Intercept(t, src), registrytest.Intercept(t, dst)
+	copied := imageCopy("app", source.Ref("app", "1"), destination.Ref("app", "1"), `timeouts = { create = "200ms", read = "200ms" }`)
+	ws := newWorkspace(t)
+	ws.configure(copied)
+	source.On("GET", ".*/blobs/.*").Stall()
+	said := ws.applyFails(ws.plan())
+	said.wantError("could not be copied", "source "+source.Addr+"/app", "`timeouts`").at(said, "source")
+	if dst.HasManifest(t, "app", string(pushed.Digest)) || ws.state(app) != nil {
+		t.Error("a create that failed left something behind")
+	}
+	source.Clear()
+	ws.configure(strings.Replace(copied, "create = \"200ms\", ", "", 1))
+	ws.apply(ws.plan())
+
+	// A source that does not answer leaves the destination its time.
+	source.On(".*", ".*").Stall()
+	ws.wantNoChanges().wantWarning("source could not be asked", "`timeouts`")
+	destination.On(".*", ".*").Stall()
+	ws.planFails().wantError("destination "+destination.Addr+"/app", "`timeouts`", "-refresh=false")
+	if ws.state(app) == nil {
+		t.Error("the state is gone")
+	}
+}
+
+func TestWarningsOfRegistriesAreShown(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	proxy := registrytest.Intercept(t, src)
+	proxy.On(".*", ".*").Alter(func(r *http.Response) { r.Header.Set("Warning", `299 - "this registry closes in May"`) })
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1")), manifest(pushed.Ref))
+	plan := ws.plan()
+	plan.wantWarning(proxy.Addr, "this registry closes in May")
+	ws.apply(plan).wantWarning("this registry closes in May")
 }

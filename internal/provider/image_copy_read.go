@@ -75,9 +75,15 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 // refreshSource is what the source holds now. Where it cannot be asked, it is
 // what was copied last, with the reason: what was promoted stays.
 func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyModel, rec record) (resolved, error) {
+	if state.Source.IsNull() { // just imported
+		return rec.Wanted, nil
+	}
 	source, err := state.Source.parse()
-	if state.Source.IsNull() || err != nil || source.Digest != "" {
-		return rec.Wanted, nil // just imported, or pinned: there is nothing to ask
+	if err != nil {
+		return rec.Applied, err
+	}
+	if source.Digest != "" { // nobody has to be asked what a digest names
+		return rec.Wanted, nil
 	}
 	if setting := r.engine.undecided(source); setting != "" {
 		return rec.Applied, &registry.Error{Side: registry.Source, Op: "look at", Repository: source.Name(), Reference: source.Target(),

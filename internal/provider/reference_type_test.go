@@ -18,7 +18,7 @@ func TestParseDestination(t *testing.T) {
 		"registry.example.com/app":                       "has no tag",
 		"registry.example.com/app:1" + digest:            "has a digest",
 		"registry.example.com/app" + digest:              "has a digest",
-		"registry.example.com/App:1":                     "lowercase",
+		"registry.example.com/App:1":                     "lower case",
 		"https://registry.example.com/app:1":             "scheme",
 		"user@registry.example.com/app:1":                "cannot be read",
 		"registry.example.com/app:1\r\nHost: evil":       "cannot be read",

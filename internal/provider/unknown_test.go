@@ -72,3 +72,40 @@ func TestUnknownConfigurationOfAnotherRegistry(t *testing.T) {
 	plan.wantNoWarnings()
 	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", first.Digest, second.Digest)
 }
+
+func TestUnknownConfigurationAsAWhole(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t, registrytest.BasicAuth("ci", "secret"))
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	all := fmt.Sprintf("resource \"terraform_data\" \"all\" {\n  input = { %q = { username = \"ci\", password = \"secret\" } }\n}", dst.Addr)
+	copied := imageCopy("app", pushed.Ref, dst.Ref("app", "1"))
+	ws := newWorkspace(t)
+	ws.configure(`provider "registry" { registries = terraform_data.all.output }`, all, copied)
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionCreate).wantUnknown(app, "digest", "source_digest", "media_type", "pinned_reference")
+	ws.apply(plan)
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+	ws.wantNoChanges().wantNoWarnings()
+}
+
+func TestCredentialsChange(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t, registrytest.BasicAuth("ci", "secret"))
+	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
+	provider := func(password string) string {
+		return fmt.Sprintf("provider \"registry\" {\n  registries = { %q = { username = \"ci\", password = %q } }\n}", dst.Addr, password)
+	}
+	copied := imageCopy("app", first.Ref, dst.Ref("app", "1"))
+	ws := newWorkspace(t)
+	ws.configure(provider("wrong"), copied)
+	said := ws.applyFails(ws.plan())
+	said.wantError("destination "+dst.Addr+"/app", "401", `the user "ci"`, fmt.Sprintf("registries[%q]", dst.Addr)).at(said, "destination")
+
+	ws.up(provider("secret"), copied)
+	ws.configure(provider("expired"), copied)
+	ws.planFails().wantError("401", "-refresh=false")
+	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	ws.configure(provider("secret"), copied)
+	ws.apply(ws.plan())
+	registrytest.Same(t, second.Tree, dst.Read(t, "app", "1"))
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -311,7 +312,7 @@ func FuzzParseManifest(f *testing.F) {
 		before := string(content)
 		m, err := registry.NewManifest(mediaType, content, "")
 		if err != nil {
-			refused(t, err, err.(*registry.Error).Kind) //nolint:errcheck,errorlint // a panic is a failure too
+			refused(t, err, err.(*registry.Error).Kind) //nolint:errorlint // a panic is a failure too
 			return
 		}
 		contents, err := m.Parse()
@@ -324,7 +325,7 @@ func FuzzParseManifest(f *testing.F) {
 		}
 		switch {
 		case err != nil:
-			refused(t, err, err.(*registry.Error).Kind, "cannot read the manifest") //nolint:errcheck,errorlint // a panic is a failure too
+			refused(t, err, err.(*registry.Error).Kind, "cannot read the manifest") //nolint:errorlint // a panic is a failure too
 		case !registry.IsSchema1(mediaType):
 			sameToOthers(t, content, contents)
 		}
@@ -343,7 +344,7 @@ func sameToOthers(t *testing.T, content []byte, contents registry.Contents) {
 	if err := json.Unmarshal(content, &others); err != nil {
 		t.Fatalf("%q was accepted, and others cannot read it: %v", content, err)
 	}
-	layers := append(others.Layers, others.Blobs...)
+	layers := slices.Concat(others.Layers, others.Blobs)
 	for _, l := range others.FSLayers {
 		layers = append(layers, ocispec.Descriptor{Digest: l.BlobSum, Size: registry.SizeUnknown})
 	}

@@ -139,7 +139,7 @@ func ambiguous(mediaType string, wire wireManifest) string {
 	if wire.FSLayers != nil {
 		has = append(has, schema1)
 	}
-	declared := ""
+	var declared string
 	switch {
 	case IsIndex(mediaType):
 		declared = index
@@ -194,8 +194,7 @@ func decode(content []byte, v any) string {
 	if err == nil {
 		return ""
 	}
-	var wrong *json.SemanticError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*json.SemanticError](err); ok {
 		// Its own text speaks of Go types.
 		found := Clean(string(wrong.JSONValue))
 		if found == "" {

@@ -48,6 +48,11 @@ func ParseReference(s string) (Reference, error) {
 		return Reference{}, invalidReference(s, referenceFault(s))
 	}
 	ref := Reference{Host: reference.Domain(named), Repository: reference.Path(named)}
+	if ref.Host == "" {
+		// "my_host.example/app": no host for its underscore, and the grammar
+		// makes all of it a repository of nowhere.
+		return Reference{}, invalidReference(s, referenceFault(s))
+	}
 	if why := hostFault(ref.Host); why != "" {
 		return Reference{}, invalidReference(s, why)
 	}

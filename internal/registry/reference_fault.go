@@ -64,8 +64,9 @@ var (
 
 // hostFault says why a host of the grammar cannot be one, "" where it can.
 func hostFault(host string) string {
-	name, port := host, ""
+	name := host
 	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
+		var port string
 		name, port = host[:colon], host[colon+1:]
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 			return fmt.Sprintf("the port %q of its host is not one of 1 to 65535", Clean(port))
@@ -147,7 +148,7 @@ func userinfo(s string) (start, end int) {
 }
 
 // digestLike is a text that was meant to be a digest, however wrong.
-var digestLike = regexp.MustCompile(`^(?i:sha|md|blake)[0-9][0-9A-Za-z]*(?::|$)`)
+var digestLike = regexp.MustCompile(`(?i)^(sha|md|blake)\d[\da-z]*(:|$)`)
 
 // withoutUserinfo replaces a user name and password by asterisks: people paste
 // URLs, and errors end in logs.

@@ -152,6 +152,7 @@ func TestParseReferenceRefuses(t *testing.T) {
 		"a dot at the end of a host":  {"ghcr.io./acme/app", `"ghcr.io." is not a host`},
 		"a dash before a host":        {"-ghcr.io/acme/app", `"-ghcr.io" is not a host`},
 		"an underscore in a host":     {"my_host:5000/app", `"my_host:5000" is not a host`},
+		"an underscore before a dot":  {"my_host.example/app", `"my_host.example" is not a host`},
 		"an empty port":               {"ghcr.io:/acme/app", `"ghcr.io:" is not a host`},
 		"a port that is no number":    {"ghcr.io:https/acme/app", `"ghcr.io:https" is not a host`},
 		"port 0":                      {"ghcr.io:0/acme/app", `port "0"`},
@@ -237,7 +238,7 @@ func TestReferenceErrorsAreBounded(t *testing.T) {
 func FuzzParseReference(f *testing.F) {
 	for _, s := range []string{
 		"", "alpine", "alpine:3", "GHCR.IO/acme/app:1.4@" + sum256.String(), "index.docker.io/x", "[::1]:5000/app", "localhost:5000/a/b:c",
-		"https://u:p@ghcr.io/app", "ACME/app", "a/../b", "a//b", "a@sha256:../../x", "app@" + sum512.String(), "doc\u212aer.io/x", "x\r\ny", "host:65536/x",
+		"https://u:p@ghcr.io/app", "ACME/app", "a/../b", "a//b", "a@sha256:../../x", "app@" + sum512.String(), "doc\u212aer.io/x", "x\r\ny", "host:65536/x", "my_host.example/x",
 		sum256.Encoded(), "a@", "a:", ":", "@", "/", "://",
 	} {
 		f.Add(s)

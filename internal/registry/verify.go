@@ -41,9 +41,10 @@ func (v *verifier) Read(p []byte) (int, error) {
 		v.err = v.mismatch(fmt.Sprintf("more than the %d bytes that its descriptor says", v.want.Size))
 		return 0, v.err
 	case v.read == v.want.Size:
-		if v.err = v.finish(err); v.err != io.EOF {
+		if v.err = v.finish(err); v.err != nil {
 			return 0, v.err
 		}
+		v.err = io.EOF
 		return n, nil
 	case err == io.EOF:
 		v.err = v.mismatch(fmt.Sprintf("it ended after %d of %d bytes", v.read, v.want.Size))
@@ -59,7 +60,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 const maxEmptyReads = 100
 
 // finish is called with all expected bytes read: it makes sure that nothing
-// follows them and compares the digest. It returns io.EOF when all is right.
+// follows them and compares the digest.
 func (v *verifier) finish(err error) error {
 	for tries := 0; err == nil; tries++ {
 		if tries == maxEmptyReads {
@@ -77,7 +78,7 @@ func (v *verifier) finish(err error) error {
 	if found := v.hash.Digest(); found != v.want.Digest {
 		return v.mismatch("its bytes have the digest " + found.String())
 	}
-	return io.EOF
+	return nil
 }
 
 func (v *verifier) Close() error { return v.content.Close() }

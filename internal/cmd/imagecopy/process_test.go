@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -33,6 +34,15 @@ func TestAsAProcess(t *testing.T) {
 	}
 	t.Run("a large layer takes little memory", func(t *testing.T) { takesLittleMemory(t, program) })
 	t.Run("an interrupt ends it", func(t *testing.T) { endsWhenInterrupted(t, program) })
+	t.Run("a mistake is told once", func(t *testing.T) {
+		output, err := exec.CommandContext(t.Context(), program, "-frobnicate").CombinedOutput()
+		if failure, ok := errors.AsType[*exec.ExitError](err); !ok || failure.ExitCode() != misused {
+			t.Errorf("it ended with %v, want status %d", err, misused)
+		}
+		if want := "imagecopy: flag provided but not defined: -frobnicate; imagecopy -h lists the flags\n"; string(output) != want {
+			t.Errorf("it wrote\n%s\nwant\n%s", output, want)
+		}
+	})
 }
 
 // start starts the program, which is killed if it takes a minute.

@@ -33,4 +33,6 @@
 //	p.On("GET", "/v2/acme/app/blobs/.*").Times(1).Cut(100)
 //	p.On("PUT", "/v2/.*/manifests/.*").After(2).Reply(503, nil, "")
 //	p.Requests(), p.Count("PUT", "/v2/.*"), p.Peak()
+//	p.Wait(t, func() bool { return p.Active() == 3 })
+//	p.Stop()                                      // connections are refused from now on
 package registrytest

@@ -3,6 +3,7 @@ package registrytest_test
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -24,8 +25,8 @@ func failures(t *testing.T, f func(testing.TB)) string {
 	go func() {
 		defer close(done)
 		defer func() {
-			for i := len(inner.cleanups) - 1; i >= 0; i-- {
-				inner.cleanups[i]()
+			for _, cleanup := range slices.Backward(inner.cleanups) {
+				cleanup()
 			}
 		}()
 		f(inner)

@@ -1,6 +1,7 @@
 package registrytest_test
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 	"testing"
@@ -78,7 +79,7 @@ func TestSchema1KeepsPayloadAndDigest(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, reg.Read(t, "app", string(pushed.Digest)))
 	first := reg.Get(t, "app", "/v2/app/manifests/old", nil)
 	second := reg.Get(t, "app", "/v2/app/manifests/old", nil)
-	if string(first.Body) == string(second.Body) {
+	if bytes.Equal(first.Body, second.Body) {
 		t.Error("2.8.3 is known to sign anew on every GET")
 	}
 }
@@ -134,7 +135,7 @@ func TestManifestWithoutAcceptIsInvalidElsewhere(t *testing.T) {
 	}
 
 	asked := reg.Get(t, "app", "/v2/app/manifests/1.0", http.Header{"Accept": {dockerManifest}})
-	if asked.Header.Get("Content-Type") != dockerManifest || string(asked.Body) != string(pushed.Bytes) {
+	if asked.Header.Get("Content-Type") != dockerManifest || !bytes.Equal(asked.Body, pushed.Bytes) {
 		t.Errorf("GET with Accept: %s, want the bytes that were pushed", asked)
 	}
 }

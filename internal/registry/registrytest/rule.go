@@ -161,7 +161,7 @@ func (r *Rule) Reset() *Rule {
 
 // Stall never answers: it ends when the client gives up or the test ends.
 func (r *Rule) Stall() *Rule {
-	return r.Do(func(w http.ResponseWriter, req *http.Request, _ http.Handler) {
+	return r.Do(func(_ http.ResponseWriter, req *http.Request, _ http.Handler) {
 		// Only a request that was read to its end notices that its client left.
 		_, _ = io.Copy(io.Discard, req.Body)
 		select {

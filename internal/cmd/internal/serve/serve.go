@@ -78,24 +78,33 @@ func Main(open func(Config) (http.Handler, error)) {
 	if err != nil {
 		log.Fatal(err)
 	}
+	listener, err := listen(*addr, *tlsCert, *tlsKey)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := serve(listener, handler, *stdin); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// serve prints the listener's address and serves until the process is told to
+// end.
+func serve(listener net.Listener, handler http.Handler, stdin bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if *stdin {
+	if stdin {
 		go func() {
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			stop()
 		}()
 	}
-	listener, err := listen(*addr, *tlsCert, *tlsKey)
-	if err != nil {
-		log.Fatal(err)
-	}
 	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	fmt.Println(listener.Addr())
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		log.Fatal(err)
+		return err
 	}
+	return nil
 }
 
 func listen(addr, cert, key string) (net.Listener, error) {

@@ -1,0 +1,219 @@
+package copier_test
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// lie answers that a blob was mounted, or is there, and does nothing.
+func lie(to *registrytest.Proxy, blob registrytest.Blob) {
+	d := string(blob.Descriptor().Digest)
+	to.On("POST", "/v2/.*/blobs/uploads/").Where(func(r *http.Request) bool { return r.URL.Query().Get("mount") == d }).
+		Reply(http.StatusCreated, http.Header{"Location": {"/v2/to/blobs/" + d}, "Docker-Content-Digest": {d}}, "")
+}
+
+// plainOpens counts the uploads that were opened without asking whether the blob
+// is there.
+func plainOpens(to *registrytest.Proxy) int {
+	n := 0
+	for _, r := range to.Requests() {
+		if r.Method == http.MethodPost && !r.Query.Has("mount") {
+			n++
+		}
+	}
+	return n
+}
+
+func TestABlobThatWasOnlySaidToBeThereIsSent(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	lie(to, pushed.Blobs[1])
+	e := newEngine(t)
+	report := e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
+	if n := to.Count("PUT", tagPath); n != 2 {
+		t.Errorf("the manifest was pushed %d times", n)
+	}
+	if n := plainOpens(to); n != 1 {
+		t.Errorf("%d blobs were sent once more, and one was missing", n)
+	}
+	if report.Copied.Blobs != 3 || report.Present.Blobs != 0 || report.Manifests != 1 {
+		t.Errorf("the report says %+v", report)
+	}
+	if p := e.copier.Progress(); p.Known != p.Done {
+		t.Errorf("the progress is %+v, and all is done", p)
+	}
+
+	// What was sent in the end is known to be there.
+	to.Forget()
+	e.copy(t, from.Ref("app", "1"), to.Ref("to", "2"))
+	if n := to.Count("PUT", "/v2/to/manifests/2"); n != 1 || plainOpens(to) != 0 {
+		t.Errorf("the manifest was pushed %d times for the next tag", n)
+	}
+}
+
+func TestABlobThatWasCollectedSinceIsSent(t *testing.T) {
+	t.Parallel()
+	for name, to := range map[string]*registrytest.Registry{
+		"v3": registrytest.V3(t), "2.8.3": registrytest.V2(t), "scripted": registrytest.Scripted(t, registrytest.Behaviour{}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			from := registrytest.Scripted(t, registrytest.Behaviour{})
+			pushed := from.Push(t, "app", "1", registrytest.DockerList("a"))
+			e := newEngine(t)
+			e.copy(t, pushed.Ref, to.Ref("to", "1"))
+			for _, child := range pushed.Manifests {
+				to.DeleteBlob(t, "to", child.Blobs[1].Descriptor().Digest)
+				to.DeleteManifest(t, "to", child.Digest)
+			}
+			e.copy(t, pushed.Ref, to.Ref("to", "2"))
+			registrytest.Same(t, pushed.Tree, to.Read(t, "to", "2"))
+		})
+	}
+}
+
+func TestABlobThatAHeadLiedAboutIsSent(t *testing.T) {
+	t.Parallel()
+	// It mounts nothing, and is asked by HEAD what it has.
+	from, to := pair(t, registrytest.Behaviour{BlindMount: true})
+	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a", Layers: []registrytest.Blob{registrytest.Layer("large", 2<<20)}})
+	large := pushed.Blobs[1].Descriptor()
+	to.On("HEAD", "/v2/to/blobs/.*").Reply(http.StatusOK, http.Header{"Content-Length": {"2097152"}}, "")
+	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
+	if n := to.Count("HEAD", "/v2/to/blobs/"+string(large.Digest)); n != 1 {
+		t.Errorf("the large layer was asked for %d times", n)
+	}
+}
+
+func TestAChildThatWasCollectedInBetweenIsPushedAgain(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	pushed := from.Push(t, "app", "1", registrytest.Nested("a"))
+	child := pushed.Manifests[0].Manifests[0]
+	to.On("PUT", tagPath).Times(1).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		to.DeleteManifest(t, "to", child.Digest)
+		to.DeleteManifest(t, "to", pushed.Manifests[0].Digest)
+		next.ServeHTTP(w, r)
+	})
+	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
+}
+
+func TestSiblingsThatMissTheSameBlobGetItOnce(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	shared := registrytest.Layer("shared", 3000)
+	pushed := from.Push(t, "app", "1", registrytest.Index{Manifests: []registrytest.Content{
+		registrytest.Image{Seed: "a", Layers: []registrytest.Blob{shared}},
+		registrytest.Image{Seed: "b", Layers: []registrytest.Blob{shared}},
+	}})
+	lie(to, shared)
+	// Both are refused before either heals.
+	var both sync.WaitGroup
+	both.Add(2)
+	to.On("PUT", "/v2/to/manifests/sha256:.*").Times(2).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		both.Done()
+		both.Wait()
+		next.ServeHTTP(w, r)
+	})
+	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
+	if n := plainOpens(to); n != 1 {
+		t.Errorf("the blob was sent %d times", n)
+	}
+	if n := to.Count("PUT", "/v2/to/manifests/sha256:.*"); n != 4 {
+		t.Errorf("the children were pushed %d times", n)
+	}
+}
+
+func TestWhatCannotBeHealedIsAnErrorAfterOneAttempt(t *testing.T) {
+	t.Parallel()
+	for name, code := range map[string]string{"manifest blob": "MANIFEST_BLOB_UNKNOWN", "blob": "BLOB_UNKNOWN", "manifest": "MANIFEST_UNKNOWN"} {
+		t.Run(name, func(t *testing.T) {
+			from, to := pair(t, registrytest.Behaviour{})
+			from.Push(t, "app", "1", registrytest.Image{Seed: "new"})
+			old := to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
+			to.On("PUT", tagPath).Reply(http.StatusBadRequest, nil, string(registrytest.ErrorBody(code, "it is gone again")))
+			err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrMissingContent)
+			mentions(t, err.Error(), code, "it is gone again", to.Addr+"/to")
+			mentions(t, err.Hint, "garbage collection")
+			if n := to.Count("PUT", tagPath); n != 2 {
+				t.Errorf("the manifest was pushed %d times", n)
+			}
+			if to.Digest(t, "to", "1") != old.Digest {
+				t.Error("the tag moved")
+			}
+		})
+	}
+}
+
+func TestHealingThatFailsSaysWhy(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		hinder func(from, to *registrytest.Proxy)
+		side   registry.Side
+		kind   error
+		says   string
+	}{
+		"the source has it no more": {func(from, _ *registrytest.Proxy) {
+			from.On("GET", "/v2/app/blobs/.*").Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("BLOB_UNKNOWN", "deleted")))
+		}, registry.Source, registry.ErrNotFound, "deleted"},
+		"the destination takes it not": {func(_, to *registrytest.Proxy) {
+			to.On("PUT", "/v2/to/manifests/sha256:.*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "quota")))
+		}, registry.Destination, registry.ErrDenied, "quota"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, to := pair(t, registrytest.Behaviour{})
+			// Everything is said to be there, and the index is refused.
+			pushed := from.Push(t, "app", "1", registrytest.Index{Manifests: []registrytest.Content{single(t, "a")}})
+			lie(to, pushed.Manifests[0].Blobs[0])
+			to.On("PUT", "/v2/to/manifests/sha256:.*").Times(1).Reply(http.StatusCreated, nil, "")
+			c.hinder(from, to)
+			err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), c.side, c.kind)
+			mentions(t, err.Error(), c.says)
+			if tags := to.Tags(t, "to"); len(tags) > 0 {
+				t.Errorf("the destination has the tags %v", tags)
+			}
+		})
+	}
+}
+
+func TestHealingLeavesForeignLayersWhereTheyAre(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	own := registrytest.Layer("own", 3000)
+	foreign := registrytest.Blob{Seed: "foreign", Size: 4000, MediaType: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", URLs: []string{"https://example.com/layer"}, Absent: true}
+	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a", Docker: true, Layers: []registrytest.Blob{foreign, own}})
+	lie(to, own)
+	e := newEngine(t)
+	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	job.Foreign = true
+	e.do(t, job)
+	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
+	if n := from.Count("GET", "/v2/app/blobs/"+string(foreign.Descriptor().Digest)); n != 1 {
+		t.Errorf("the foreign layer was asked for %d times", n)
+	}
+}
+
+func TestABlobThatAnIndexNamesIsSentToo(t *testing.T) {
+	t.Parallel()
+	from := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})
+	to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}))
+	part := registrytest.Blob{Seed: "part", Size: 700, MediaType: "application/vnd.example.part"}
+	index := raw(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "manifests": descriptors(part)}, []registrytest.Blob{part})
+	pushed := from.Push(t, "app", "1", index)
+	lie(to, part)
+	to.On("PUT", tagPath).Times(1).Reply(http.StatusBadRequest, nil, string(registrytest.ErrorBody("MANIFEST_BLOB_UNKNOWN", "no")))
+	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	if !to.HasBlob(t, "to", part.Descriptor().Digest) || to.Digest(t, "to", "1") != pushed.Digest {
+		t.Error("the blob or the tag is not there")
+	}
+}

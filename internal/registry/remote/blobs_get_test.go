@@ -1,0 +1,356 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+// large is a blob of several network packets and buffers.
+var large = strings.Repeat("0123456789abcdef", 64<<10)
+
+func TestADownloadThatBreaksGoesOnWhereItStopped(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.PushBlob(t, "app", registrytest.Blob{Content: []byte(large)})
+	d := descriptor(large)
+	p.On("GET", ".*").Times(3).Cut(200_000)
+	c := newClient(t)
+	got, err := readAll(t, c.pull(t, p.Ref("app", "1")), d)
+	if err != nil || got != large {
+		t.Fatalf("read %d bytes, %v", len(got), err)
+	}
+	// What was read is not asked for again. Of the last bytes before a cut some
+	// may be lost.
+	at := -1
+	for i, r := range p.Requests() {
+		var from int
+		if i > 0 {
+			if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from); err != nil || from <= at || from > i*200_000 {
+				t.Errorf("request %d asks for %q, after %d", i, r.Header.Get("Range"), at)
+			}
+		} else if r.Header.Get("Range") != "" {
+			t.Errorf("the first request has a Range")
+		}
+		at = from
+	}
+	if n := len(p.Requests()); n != 4 {
+		t.Errorf("%d requests, want 4", n)
+	}
+}
+
+func TestADownloadThatGetsNowhereEnds(t *testing.T) {
+	for name, cut := range map[string]int64{"not a byte": 0, "a byte each time": 1} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			p.PushBlob(t, "app", registrytest.Blob{Content: []byte(large)})
+			if cut > 0 {
+				p.On("GET", ".*").Cut(cut)
+			} else {
+				p.On("GET", ".*").Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+					w.Header().Set("Content-Length", strconv.Itoa(len(large)))
+					_ = http.NewResponseController(w).Flush()
+					panic(http.ErrAbortHandler)
+				})
+			}
+			_, err := readAll(t, newClient(t).pull(t, p.Ref("app", "1")), descriptor(large))
+			if cut > 0 {
+				failure(t, err, registry.ErrUnavailable)
+			} else {
+				failure(t, err, registry.ErrUnavailable)
+			}
+			if n := len(p.Requests()); n != remote.MaxResumes+1 {
+				t.Errorf("%d requests, want %d", n, remote.MaxResumes+1)
+			}
+		})
+	}
+}
+
+// resuming is a server whose first answer breaks off half way, and whose next
+// ones are a function's.
+func resuming(t *testing.T, content string, next http.HandlerFunc) string {
+	t.Helper()
+	var asked atomic.Int32
+	return address(servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) > 1 {
+			next(w, r)
+			return
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+		_, _ = io.WriteString(w, content[:len(content)/2])
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+}
+
+func TestARestIsOnlyTakenWhereItIsTheRest(t *testing.T) {
+	const content = "0123456789"
+	rest := func(status int, body string, ranges ...string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Range"] = ranges
+			w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, body)
+		}
+	}
+	for name, test := range map[string]struct {
+		next http.HandlerFunc
+		want error
+	}{
+		"the rest":                       {rest(206, "56789", "bytes 5-9/10"), nil},
+		"the rest of an unknown whole":   {rest(206, "56789", "bytes 5-9/*"), nil},
+		"all of it":                      {rest(200, content), nil},
+		"all of it, of unknown length":   {blob(content), nil},
+		"another start":                  {rest(206, "6789", "bytes 6-9/10"), registry.ErrProtocol},
+		"from the beginning":             {rest(206, content, "bytes 0-9/10"), registry.ErrProtocol},
+		"another end":                    {rest(206, "567", "bytes 5-7/10"), registry.ErrProtocol},
+		"of another whole":               {rest(206, "56789", "bytes 5-9/11"), registry.ErrProtocol},
+		"two ranges":                     {rest(206, "56789", "bytes 5-9/10", "bytes 5-9/10"), registry.ErrProtocol},
+		"no range":                       {rest(206, "56789"), registry.ErrProtocol},
+		"garbage":                        {rest(206, "56789", "5 to 9"), registry.ErrProtocol},
+		"other bytes":                    {rest(206, "ABCDE", "bytes 5-9/10"), registry.ErrMismatch},
+		"another whole":                  {rest(200, "ABCDEFGHIJ"), registry.ErrMismatch},
+		"a whole of another length":      {rest(200, "0123456789a"), registry.ErrMismatch},
+		"more than the rest":             {rest(206, "56789a", "bytes 5-9/10"), registry.ErrMismatch},
+		"gone":                           {rest(404, string(registrytest.ErrorBody("BLOB_UNKNOWN", ""))), registry.ErrNotFound},
+		"not to be had in parts":         {rest(416, ""), registry.ErrDenied},
+		"nothing although there is some": {rest(204, ""), registry.ErrProtocol},
+	} {
+		t.Run(name, func(t *testing.T) {
+			repo := newClient(t).pull(t, resuming(t, content, test.next)+"/app")
+			got, err := readAll(t, repo, descriptor(content))
+			switch {
+			case test.want != nil:
+				failure(t, err, test.want)
+			case err != nil || got != content:
+				t.Errorf("read %q, %v", got, err)
+			}
+			// The digest of the first half is not known: it may have been read.
+			if strings.HasPrefix(content, got) == false {
+				t.Errorf("%q was handed out", got)
+			}
+		})
+	}
+}
+
+func TestARedirectIsResolvedAgainForTheRest(t *testing.T) {
+	const content = "0123456789"
+	var signatures, stale atomic.Int32
+	storage := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("sig") != fmt.Sprint(signatures.Load()) {
+			stale.Add(1)
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		if r.Header.Get("Range") == "" {
+			w.Header().Set("Content-Length", "10")
+			_, _ = io.WriteString(w, content[:5])
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		w.Header().Set("Content-Range", "bytes 5-9/10")
+		w.WriteHeader(http.StatusPartialContent)
+		_, _ = io.WriteString(w, content[5:])
+	})
+	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		redirect(fmt.Sprintf("%s/blob?sig=%d", storage.URL, signatures.Add(1)))(w, r)
+	})
+	got, err := readAll(t, newClient(t).pull(t, address(server)+"/app"), descriptor(content))
+	if err != nil || got != content || signatures.Load() != 2 || stale.Load() != 0 {
+		t.Errorf("read %q with %d signatures, %d of them stale: %v", got, signatures.Load(), stale.Load(), err)
+	}
+}
+
+func TestABlobThatIsNotWhatItsDescriptorSaysIsRefused(t *testing.T) {
+	const content = "0123456789"
+	for name, answer := range map[string]http.HandlerFunc{
+		"other bytes":         blob("ABCDEFGHIJ"),
+		"too few":             func(w http.ResponseWriter, r *http.Request) { chunked(w, "01234") },
+		"too many":            func(w http.ResponseWriter, r *http.Request) { chunked(w, content+"!") },
+		"a length too small":  blob("01234"),
+		"a length too large":  blob(content + "!"),
+		"a page of some text": func(w http.ResponseWriter, _ *http.Request) { chunked(w, "<html>") },
+		"none of it":          func(http.ResponseWriter, *http.Request) {},
+		"endless": func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				if _, err := io.WriteString(w, content); err != nil {
+					return
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := servePlain(t, answer)
+			got, err := readAll(t, newClient(t).pull(t, address(server)+"/app"), descriptor(content))
+			says(t, failure(t, err, registry.ErrMismatch).Error(), address(server)+"/app", string(descriptor(content).Digest))
+			if len(got) >= len(content) {
+				t.Errorf("%d bytes were handed out", len(got))
+			}
+		})
+	}
+}
+
+// chunked answers without saying how much there is.
+func chunked(w http.ResponseWriter, content string) {
+	_ = http.NewResponseController(w).Flush()
+	_, _ = io.WriteString(w, content)
+}
+
+func TestAnAnswerThatWasPackedForTheWayIsRefused(t *testing.T) {
+	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Values("Accept-Encoding"); len(got) != 1 || got[0] != "identity" {
+			t.Errorf("the request accepts %q", got)
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
+		_, _ = io.WriteString(w, "content")
+	})
+	repo := newClient(t).pull(t, address(server)+"/app")
+	_, err := readAll(t, repo, descriptor("content"))
+	says(t, failure(t, err, registry.ErrProtocol).Error(), "gzip")
+	_, err = repo.GetManifest(t.Context(), "1")
+	failure(t, err, registry.ErrProtocol)
+}
+
+func TestAllBytesAreEnoughWhateverBecomesOfTheConnection(t *testing.T) {
+	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+		chunked(w, "content")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler) // before the chunk that ends it
+	})
+	c := newClient(t)
+	got, err := readAll(t, c.pull(t, address(server)+"/app"), descriptor("content"))
+	if err != nil || got != "content" {
+		t.Errorf("read %q, %v", got, err)
+	}
+}
+
+func TestTheSizeOfABlobIsAskedWithoutItsContent(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.PushBlob(t, "app", registrytest.Blob{Content: []byte("content")})
+	repo := newClient(t).pull(t, p.Ref("app", "1"))
+	d, err := repo.StatBlob(t.Context(), descriptor("content").Digest)
+	if err != nil || d.Size != 7 || d.Digest != descriptor("content").Digest {
+		t.Errorf("the blob is %+v, %v", d, err)
+	}
+	_, err = repo.StatBlob(t.Context(), descriptor("other").Digest)
+	failure(t, err, registry.ErrNotFound)
+	if p.Count("HEAD", ".*") != 2 || len(p.Requests()) != 2 {
+		t.Errorf("asked %+v", p.Requests())
+	}
+	p.On("HEAD", ".*").Reply(http.StatusMethodNotAllowed, nil, "")
+	if d, err := repo.StatBlob(t.Context(), descriptor("content").Digest); err != nil || d.Size != 7 {
+		t.Errorf("without HEAD: %+v, %v", d, err)
+	}
+	// 403 is unknown, and not an answer.
+	p.Clear()
+	p.On("HEAD", ".*").Reply(http.StatusForbidden, nil, "")
+	_, err = repo.StatBlob(t.Context(), descriptor("content").Digest)
+	failure(t, err, registry.ErrDenied)
+	p.Clear()
+	p.On("HEAD", ".*").Alter(func(r *http.Response) { r.Header.Del("Content-Length"); r.ContentLength = -1 })
+	_, err = repo.StatBlob(t.Context(), descriptor("content").Digest)
+	failure(t, err, registry.ErrProtocol)
+}
+
+func TestADownloadThatIsClosedWhileItIsReadEnds(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.On("GET", ".*").Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(large)))
+		_, _ = io.WriteString(w, large[:100])
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	c := newClient(t)
+	blob, err := c.pull(t, p.Ref("app", "1")).GetBlob(t.Context(), descriptor(large))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(blob, make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := blob.Read(make([]byte, 100))
+		ended <- err
+	}()
+	_ = blob.Close()
+	if err := <-ended; err == nil {
+		t.Error("what was closed gave more")
+	}
+	if c.Held() != 0 {
+		t.Error("the slot is still held")
+	}
+}
+
+func TestADownloadThatIsClosedWhileItIsResumedEnds(t *testing.T) {
+	// Nobody cancels it but who closes it, as a transport does with a body whose
+	// request has failed.
+	resumes := make(chan struct{})
+	host := resuming(t, large, func(_ http.ResponseWriter, r *http.Request) {
+		close(resumes)
+		<-r.Context().Done()
+	})
+	c := newClient(t)
+	blob, err := c.pull(t, host+"/app").GetBlob(t.Context(), descriptor(large))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := io.Copy(io.Discard, blob)
+		ended <- err
+	}()
+	<-resumes
+	_ = blob.Close()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+func TestADescriptorThatCannotBeIsRefusedBeforeAnythingIsAsked(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	c := newClient(t)
+	repo := c.push(t, p.Ref("app", "1"))
+	good := descriptor("content")
+	for name, d := range map[string]registry.Descriptor{
+		"negative":        {Digest: good.Digest, Size: -1},
+		"empty":           {Digest: good.Digest, Size: 0},
+		"no digest":       {Size: 1},
+		"short":           {Digest: "sha256:abc", Size: 1},
+		"md5":             {Digest: "md5:d41d8cd98f00b204e9800998ecf8427e", Size: 1},
+		"upper case":      {Digest: "sha256:" + "A" + good.Digest[8:], Size: 1},
+		"a path":          {Digest: "sha256:../../x", Size: 1},
+		"percent-encoded": {Digest: "sha256%3A" + good.Digest[7:], Size: 1},
+	} {
+		if _, err := repo.GetBlob(t.Context(), d); err == nil {
+			t.Errorf("%s: GetBlob takes it", name)
+		}
+		if _, err := repo.PutBlob(t.Context(), d, newBody(t, "x").get()); err == nil {
+			t.Errorf("%s: PutBlob takes it", name)
+		}
+		if _, err := repo.StatBlob(t.Context(), d.Digest); err == nil && d.Digest != good.Digest {
+			t.Errorf("%s: StatBlob takes it", name)
+		}
+	}
+	for _, reference := range []string{"", "..", "a/b", "a?b", "a#b", "a\r\nb", "a\x00", strings.Repeat("a", 129), "-a", ".a", "sha256:x", "a b", "%2e"} {
+		_, err := repo.GetManifest(t.Context(), reference)
+		failure(t, err, registry.ErrInvalidReference)
+		_, err = repo.Resolve(t.Context(), reference)
+		failure(t, err, registry.ErrInvalidReference)
+		failure(t, repo.PutManifest(t.Context(), reference, registry.Manifest{}), registry.ErrInvalidReference)
+		failure(t, repo.DeleteTag(t.Context(), reference), registry.ErrInvalidReference)
+	}
+	if p.Count("GET|PUT|POST|DELETE", ".*") != 0 {
+		t.Errorf("asked %+v", p.Requests())
+	}
+}

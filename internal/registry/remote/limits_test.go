@@ -1,0 +1,157 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+func TestAHostIsNeverAskedMoreAtATimeThanItsLimit(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	gate := make(chan struct{})
+	p.On("HEAD", ".*").Hold(gate)
+	c := newClient(t, settings(map[string]remote.HostOptions{p.Addr: {MaxConcurrentRequests: 4}}))
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if _, err := c.pull(t, p.Ref("app", "1")).Resolve(t.Context(), "1"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	p.Wait(t, func() bool { return p.Active() == 4 })
+	close(gate)
+	all.Wait()
+	if p.Peak() != 4 {
+		t.Errorf("%d requests were under way at once, want 4", p.Peak())
+	}
+}
+
+func TestAllRepositoriesOfAHostShareItsLimit(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	gate := make(chan struct{})
+	p.On("HEAD", ".*").Hold(gate)
+	c := newClient(t, settings(map[string]remote.HostOptions{p.Addr: {MaxConcurrentRequests: 2}}))
+	var all sync.WaitGroup
+	for _, repo := range []string{"a", "b", "c", "d"} {
+		all.Go(func() { _, _ = c.pull(t, p.Ref(repo, "1")).Resolve(t.Context(), "1") })
+	}
+	p.Wait(t, func() bool { return p.Active() == 2 })
+	close(gate)
+	all.Wait()
+	if p.Peak() != 2 {
+		t.Errorf("%d requests were under way at once, want 2", p.Peak())
+	}
+}
+
+func TestADownloadWaitsWhileOthersTakeAllButTheLastSlot(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.PushBlob(t, "app", registrytest.Blob{Content: []byte("content")})
+	c := newClient(t, settings(map[string]remote.HostOptions{p.Addr: {MaxConcurrentRequests: 2}}))
+	repo := c.pull(t, p.Ref("app", "1"))
+	first, err := repo.GetBlob(t.Context(), descriptor("content"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, errors.New("waited long enough"))
+	defer cancel()
+	_, err = repo.GetBlob(ctx, descriptor("content"))
+	says(t, failure(t, err, registry.ErrUnavailable).Error(), "waited long enough")
+	if _, err := repo.StatBlob(t.Context(), descriptor("content").Digest); err != nil {
+		t.Errorf("beside a download: %v", err)
+	}
+	_ = first.Close()
+	second, err := repo.GetBlob(t.Context(), descriptor("content"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = second.Close()
+}
+
+func TestA429HalvesWhatAHostIsAskedAndNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var refusing atomic.Bool
+		refusing.Store(true)
+		var together sync.WaitGroup
+		together.Add(16)
+		m := serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Host == memoryHost && refusing.Load() {
+				together.Done()
+				together.Wait()
+				w.Header().Set("Retry-After", "30")
+				w.WriteHeader(http.StatusTooManyRequests)
+				return
+			}
+			w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
+		})
+		const other = "127.0.0.1:5001"
+		c := newClient(t, m.options)
+		began := newClock()
+		var all sync.WaitGroup
+		for range 16 {
+			all.Go(func() {
+				if _, err := c.pull(t, memoryHost+"/app").Resolve(t.Context(), "1"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait() // all were refused, and wait
+		if n := c.Allowed(memoryHost); n != 8 {
+			t.Errorf("%d are allowed after a burst of 429, want 8", n)
+		}
+		for range 16 {
+			if _, err := c.pull(t, other+"/app").Resolve(t.Context(), "1"); err != nil {
+				t.Error(err)
+			}
+		}
+		if began.passed() != 0 || c.Allowed(other) != 16 {
+			t.Errorf("the other host took %s and is allowed %d", began.passed(), c.Allowed(other))
+		}
+		refusing.Store(false)
+		all.Wait()
+		if n := c.Allowed(memoryHost); n <= 8 || n >= 16 {
+			t.Errorf("%d are allowed after as many successes, want more than 8 and not yet 16", n)
+		}
+	})
+}
+
+func TestRequestsASecondAreNotExceeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := newClock()
+		m := serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
+			asked.note()
+			w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
+		})
+		c := newClient(t, m.options, settings(map[string]remote.HostOptions{memoryHost: {RequestsPerSecond: 4}}))
+		var all sync.WaitGroup
+		for range 9 {
+			all.Go(func() { _, _ = c.pull(t, memoryHost+"/app").Resolve(t.Context(), "1") })
+		}
+		all.Wait()
+		at := asked.times()
+		for i := range at {
+			if want := time.Duration(i) * time.Second / 4; at[i] != want {
+				t.Errorf("request %d came after %s, want %s", i, at[i], want)
+			}
+		}
+		// Whose turn is after its deadline need not wait for that.
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		before := asked.passed()
+		_, err := c.pull(t, memoryHost+"/app").Resolve(ctx, "1")
+		says(t, failure(t, err, registry.ErrUnavailable).Error(), "requests_per_second")
+		if asked.passed() != before {
+			t.Errorf("it took %s", asked.passed()-before)
+		}
+	})
+}

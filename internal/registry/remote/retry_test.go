@@ -1,0 +1,260 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+func TestWhatMayPassIsTriedAgainAndWhatStaysIsNot(t *testing.T) {
+	for _, status := range []int{408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 529} {
+		if n := attemptsFor(t, status, ""); n != 6 {
+			t.Errorf("HTTP %d: %d attempts, want 6", status, n)
+		}
+	}
+	for _, status := range []int{400, 401, 403, 404, 405, 409, 412, 413, 416, 422, 501, 505, 530} {
+		if n := attemptsFor(t, status, ""); n != 1 {
+			t.Errorf("HTTP %d: %d attempts, want 1", status, n)
+		}
+	}
+	for _, code := range []string{"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "DENIED", "UNSUPPORTED", "MANIFEST_INVALID"} {
+		if n := attemptsFor(t, http.StatusForbidden, code); n != 1 {
+			t.Errorf("%s: %d attempts, want 1", code, n)
+		}
+	}
+	if n := attemptsFor(t, http.StatusForbidden, "TOOMANYREQUESTS"); n != 6 {
+		t.Errorf("TOOMANYREQUESTS: %d attempts, want 6", n)
+	}
+}
+
+// attemptsFor counts how often a manifest is asked for when the answer is always
+// the same, and compares with the trace.
+func attemptsFor(t *testing.T, status int, code string) int {
+	t.Helper()
+	var asked atomic.Int32
+	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(status)
+		if code != "" {
+			_, _ = w.Write(registrytest.ErrorBody(code, "quota exceeded"))
+		}
+	})
+	c := newClient(t)
+	if _, err := c.pull(t, address(server)+"/app").GetManifest(c.context(t), "1"); err == nil {
+		t.Errorf("HTTP %d is no error", status)
+	}
+	if requests, retries := c.sent(); requests != int(asked.Load()) || retries != requests-1 {
+		t.Errorf("HTTP %d: the trace has %d requests and %d retries, the server had %d", status, requests, retries, asked.Load())
+	}
+	return int(asked.Load())
+}
+
+func TestABrokenConnectionIsTriedAgain(t *testing.T) {
+	for name, fault := range map[string]func(*registrytest.Rule){
+		"reset before the answer": func(r *registrytest.Rule) { r.Reset() },
+		"cut in mid answer":       func(r *registrytest.Rule) { r.Cut(10) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			pushed := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+			fault(p.On("GET", ".*").Times(2))
+			c := newClient(t)
+			m, err := c.pull(t, p.Ref("app", "1")).GetManifest(c.context(t), "1")
+			if err != nil || m.Digest != pushed.Digest {
+				t.Fatalf("read %s, %v", m.Digest, err)
+			}
+			if requests, retries := c.sent(); requests != 3 || retries != 2 {
+				t.Errorf("the trace has %d requests and %d retries, want 3 and 2", requests, retries)
+			}
+			p.Clear()
+			fault(p.On("GET", ".*"))
+			_, err = c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
+			failure(t, err, registry.ErrUnavailable)
+		})
+	}
+}
+
+// unwell is a registry that is never well, and notes when it is asked.
+func unwell(c *clock, status int, retryAfter string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		c.note()
+		if retryAfter != "" {
+			w.Header().Set("Retry-After", retryAfter)
+		}
+		w.WriteHeader(status)
+	}
+}
+
+func TestTheWaitBetweenAttemptsDoublesAndIsNeverTheSame(t *testing.T) {
+	distinct := map[time.Duration]bool{}
+	for range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			asked := newClock()
+			c := newClient(t, serveMemory(t, unwell(asked, 503, "")).options)
+			_, err := c.pull(t, memoryHost+"/app").GetManifest(t.Context(), "1")
+			failure(t, err, registry.ErrUnavailable)
+			at := asked.times()
+			if len(at) != 6 {
+				t.Fatalf("asked %d times", len(at))
+			}
+			want := 250 * time.Millisecond
+			for i := 1; i < len(at); i++ {
+				if wait := at[i] - at[i-1]; wait < want/2 || wait > want*3/2 {
+					t.Errorf("wait %d took %s, want about %s", i, wait, want)
+				}
+				distinct[at[i]-at[i-1]] = true
+				want *= 2
+			}
+		})
+	}
+	if len(distinct) < 10 {
+		t.Errorf("of 15 waits only %d differ", len(distinct))
+	}
+}
+
+func TestARegistryIsWaitedForAsItAsks(t *testing.T) {
+	date := func(d time.Duration) func() string {
+		return func() string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
+	}
+	fixed := func(s string) func() string { return func() string { return s } }
+	for name, test := range map[string]struct {
+		retryAfter func() string
+		least      time.Duration
+		most       time.Duration
+	}{
+		"seconds":         {fixed("120"), 2 * time.Minute, 2*time.Minute + time.Second},
+		"a date":          {date(90 * time.Second), 89 * time.Second, 91 * time.Second},
+		"now":             {fixed("0"), 125 * time.Millisecond, 375 * time.Millisecond},
+		"a date past":     {date(-time.Hour), 125 * time.Millisecond, 375 * time.Millisecond},
+		"a negative time": {fixed("-5"), 125 * time.Millisecond, 375 * time.Millisecond},
+		"with a unit":     {fixed("120s"), 125 * time.Millisecond, 375 * time.Millisecond},
+		"a fraction":      {fixed("1.5"), 125 * time.Millisecond, 375 * time.Millisecond},
+		"no time at all":  {fixed("soon"), 125 * time.Millisecond, 375 * time.Millisecond},
+	} {
+		for _, status := range []int{429, 503} {
+			t.Run(fmt.Sprint(name, status), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					asked := newClock()
+					m := serveMemory(t, func(w http.ResponseWriter, r *http.Request) { unwell(asked, status, test.retryAfter())(w, r) })
+					c := newClient(t, m.options, func(o *remote.Options) { o.Attempts = 2 })
+					_, err := c.pull(t, memoryHost+"/app").GetManifest(t.Context(), "1")
+					if err == nil {
+						t.Fatal("there is no error")
+					}
+					at := asked.times()
+					if wait := at[1] - at[0]; wait < test.least || wait > test.most {
+						t.Errorf("waited %s, want %s to %s", wait, test.least, test.most)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestAWaitThatIsLongerThanTheOperationMayTakeFailsAtOnce(t *testing.T) {
+	for name, test := range map[string]struct {
+		retryAfter string
+		deadline   time.Duration // 0: none
+		quoted     string
+	}{
+		"than its deadline":   {"61", time.Minute, "1m1s"},
+		"than anybody waits":  {"3600", 0, "1h0m0s"},
+		"than can be written": {"99999999999999999999999", time.Hour, "24h0m0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := newClock()
+				c := newClient(t, serveMemory(t, unwell(asked, 429, test.retryAfter)).options)
+				ctx := t.Context()
+				if test.deadline > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, test.deadline)
+					defer cancel()
+				}
+				_, err := c.pull(t, memoryHost+"/app").GetManifest(ctx, "1")
+				says(t, failure(t, err, registry.ErrRateLimited).Error(), "HTTP 429", "it asks to wait "+test.quoted)
+				if asked.passed() != 0 || len(asked.times()) != 1 {
+					t.Errorf("it took %s and %d requests", asked.passed(), len(asked.times()))
+				}
+			})
+		})
+	}
+}
+
+func TestEveryWaitEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := newClock()
+		c := newClient(t, serveMemory(t, unwell(asked, 429, "60")).options)
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(10*time.Second, cancel)
+		_, err := c.pull(t, memoryHost+"/app").GetManifest(ctx, "1")
+		says(t, failure(t, err, registry.ErrRateLimited).Error(), "HTTP 429")
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("it does not say that it was cancelled: %v", err)
+		}
+		if asked.passed() != 10*time.Second {
+			t.Errorf("it took %s, want 10s", asked.passed())
+		}
+	})
+}
+
+func TestAnOperationThatIsCancelledIsNotTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := newClock()
+		ctx, cancel := context.WithCancel(t.Context())
+		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			asked.note()
+			cancel()
+			<-r.Context().Done()
+		}).options)
+		_, err := c.pull(t, memoryHost+"/app").GetManifest(ctx, "1")
+		failure(t, err, registry.ErrUnavailable)
+		if !errors.Is(err, context.Canceled) || len(asked.times()) != 1 || asked.passed() != 0 {
+			t.Errorf("%d requests in %s: %v", len(asked.times()), asked.passed(), err)
+		}
+	})
+}
+
+func TestAManifestThatMayBeThereIsLookedForBeforeItIsPushedAgain(t *testing.T) {
+	m := registrytest.Image{Seed: "a"}.Build()
+	manifest := registry.Manifest{MediaType: m.MediaType, Digest: m.Digest, Content: m.Bytes}
+	for name, test := range map[string]struct {
+		answer func(http.ResponseWriter)
+		want   string
+	}{
+		"the connection breaks": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, "PUT HEAD"},
+		"a gateway times out":   {func(w http.ResponseWriter) { w.WriteHeader(http.StatusGatewayTimeout) }, "PUT HEAD"},
+		"it was not taken":      {func(w http.ResponseWriter) { w.WriteHeader(http.StatusTooManyRequests) }, "PUT PUT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// Tags of this registry are written once, so that a second PUT fails.
+			p := scripted(t, registrytest.Behaviour{ImmutableTags: true, Unchecked: true})
+			p.On("PUT", ".*").Times(1).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if name != "it was not taken" {
+					p.PutManifest(t, "app", "1", m)
+				}
+				test.answer(w)
+			})
+			if err := newClient(t).push(t, p.Ref("app", "1")).PutManifest(t.Context(), "1", manifest); err != nil {
+				t.Fatal(err)
+			}
+			var asked []string
+			for _, r := range p.Requests() {
+				asked = append(asked, r.Method)
+			}
+			if got := strings.Join(asked, " "); got != test.want {
+				t.Errorf("asked %s, want %s", got, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,353 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+// never waits until the client has gone.
+func never(r *http.Request) { <-r.Context().Done() }
+
+// drip writes content a byte at a time, and waits before each.
+func drip(w io.Writer, r *http.Request, content string, wait time.Duration) {
+	for i := range len(content) {
+		select {
+		case <-time.After(wait):
+		case <-r.Context().Done():
+			return
+		}
+		_, _ = io.WriteString(w, content[i:i+1])
+		if flusher, ok := w.(http.Flusher); ok {
+			flusher.Flush()
+		}
+	}
+}
+
+func TestHeadersThatNeverComeAreNotWaitedForWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := newClock()
+		c := newClient(t, serveMemory(t, func(_ http.ResponseWriter, r *http.Request) {
+			asked.note()
+			never(r)
+		}).options)
+		_, err := c.pull(t, memoryHost+"/app").GetManifest(t.Context(), "1")
+		e := failure(t, err, registry.ErrUnavailable)
+		says(t, e.Error(), "no progress")
+		says(t, e.Hint, "stood still")
+		if n, took := len(asked.times()), asked.passed(); n != 6 || took < 6*time.Minute || took > 7*time.Minute {
+			t.Errorf("it took %d attempts and %s", n, took)
+		}
+	})
+}
+
+func TestAnAnswerForMemoryComesWholeInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := newClock()
+		m := serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			asked.note()
+			w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
+			drip(w, r, strings.Repeat(" ", 1000), 50*time.Second)
+		})
+		c := newClient(t, m.options, once)
+		_, err := c.pull(t, memoryHost+"/app").GetManifest(t.Context(), "1")
+		failure(t, err, registry.ErrUnavailable)
+		if took := asked.passed(); took != time.Minute {
+			t.Errorf("it took %s, want 1m", took)
+		}
+	})
+}
+
+func TestABlobMayTakeAsLongAsItMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const content = "a byte a minute"
+		asked := newClock()
+		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			asked.note()
+			w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+			drip(w, r, content, 59*time.Second)
+		}).options)
+		got, err := readAll(t, c.pull(t, memoryHost+"/app"), descriptor(content))
+		if err != nil || got != content || len(asked.times()) != 1 {
+			t.Errorf("read %q in %d requests, %v", got, len(asked.times()), err)
+		}
+		if took := asked.passed(); took != time.Duration(len(content))*59*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+func TestABlobThatStopsIsResumedAndThenGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := newClock()
+		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			if asked.note(); r.Header.Get("Range") != "" {
+				w.Header().Set("Content-Range", "bytes 5-9/10")
+				w.WriteHeader(http.StatusPartialContent)
+				_ = http.NewResponseController(w).Flush()
+			} else {
+				w.Header().Set("Content-Length", "10")
+				drip(w, r, "01234", 0)
+			}
+			never(r)
+		}).options)
+		_, err := readAll(t, c.pull(t, memoryHost+"/app"), descriptor("0123456789"))
+		says(t, failure(t, err, registry.ErrUnavailable).Error(), "no progress")
+		if n, took := len(asked.times()), asked.passed(); n != remote.MaxResumes+1 || took < 6*time.Minute || took > 7*time.Minute {
+			t.Errorf("it took %d requests and %s", n, took)
+		}
+	})
+}
+
+func TestABlobIsNotGivenUpBecauseNobodyReadsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			_, _ = io.WriteString(w, "content")
+		}).options)
+		blob, err := c.pull(t, memoryHost+"/app").GetBlob(t.Context(), descriptor("content"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Hour)
+		got, err := io.ReadAll(blob)
+		_ = blob.Close()
+		if err != nil || string(got) != "content" || asked.Load() != 1 {
+			t.Errorf("read %q in %d requests, %v", got, asked.Load(), err)
+		}
+	})
+}
+
+// uploads is a registry that opens uploads and answers what is put by a
+// function. It notes what is given up.
+func uploads(put http.HandlerFunc, deleted *atomic.Int32) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method {
+		case http.MethodPost:
+			w.Header().Set("Location", "/upload/1")
+			w.WriteHeader(http.StatusAccepted)
+		case http.MethodDelete:
+			deleted.Add(1)
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			put(w, r)
+		}
+	}
+}
+
+func TestAnUploadThatNobodyTakesIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := newClock()
+		var deleted atomic.Int32
+		c := newClient(t, once, serveMemory(t, uploads(func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.ReadFull(r.Body, make([]byte, 1000))
+			never(r)
+		}, &deleted)).options)
+		content := newBody(t, large)
+		_, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor(large), content.get())
+		says(t, failure(t, err, registry.ErrUnavailable).Error(), "no progress")
+		if began.passed() != time.Minute || deleted.Load() != 1 {
+			t.Errorf("it took %s, and %d uploads were given up", began.passed(), deleted.Load())
+		}
+	})
+}
+
+func TestAnUploadMayTakeAsLongAsItMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var deleted atomic.Int32
+		began := newClock()
+		c := newClient(t, serveMemory(t, uploads(func(w http.ResponseWriter, r *http.Request) {
+			for {
+				<-time.After(50 * time.Second)
+				if _, err := io.ReadFull(r.Body, make([]byte, 64<<10)); err != nil {
+					break
+				}
+			}
+			<-time.After(9 * time.Minute) // it moves the blob to its place
+			w.WriteHeader(http.StatusCreated)
+		}, &deleted)).options)
+		outcome, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
+		if err != nil || outcome != registry.Copied || deleted.Load() != 0 {
+			t.Errorf("the outcome is %q, %v", outcome, err)
+		}
+		if began.passed() < 20*time.Minute {
+			t.Errorf("it took only %s", began.passed())
+		}
+	})
+}
+
+// slow is content that waits before each of its bytes.
+type slow struct {
+	*strings.Reader
+	wait time.Duration
+	done <-chan struct{}
+}
+
+func (s slow) Read(p []byte) (int, error) {
+	select {
+	case <-time.After(s.wait):
+		return s.Reader.Read(p[:1])
+	case <-s.done:
+		return 0, context.Canceled
+	}
+}
+
+func (slow) Close() error { return nil }
+
+func TestAnUploadWaitsForItsContentAsLongAsThatTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var deleted atomic.Int32
+		began := newClock()
+		c := newClient(t, serveMemory(t, uploads(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(http.StatusCreated)
+		}, &deleted)).options)
+		content := registry.Content{Open: func(ctx context.Context) (io.ReadCloser, error) {
+			return slow{strings.NewReader("content"), time.Hour, ctx.Done()}, nil
+		}}
+		outcome, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor("content"), content)
+		if err != nil || outcome != registry.Copied || began.passed() < 7*time.Hour {
+			t.Errorf("the outcome is %q after %s, %v", outcome, began.passed(), err)
+		}
+	})
+}
+
+func TestASourceThatStopsEndsTheUploadToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var deleted, puts atomic.Int32
+		put := uploads(func(_ http.ResponseWriter, r *http.Request) {
+			puts.Add(1)
+			_, _ = io.Copy(io.Discard, r.Body)
+		}, &deleted)
+		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Host == memoryHost {
+				put(w, r)
+				return
+			}
+			w.Header().Set("Content-Length", "10")
+			drip(w, r, "01234", 0)
+			never(r)
+		}).options, once)
+		source := c.pull(t, "127.0.0.1:5001/app")
+		d := descriptor("0123456789")
+		_, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), d, registry.Content{Open: func(ctx context.Context) (io.ReadCloser, error) {
+			return source.GetBlob(ctx, d)
+		}})
+		// The error is the source's own, and to send it again would be in vain.
+		e := failure(t, err, registry.ErrUnavailable)
+		if e.Repository != source.Name() || puts.Load() != 1 || deleted.Load() != 1 {
+			t.Errorf("%d uploads were tried and %d given up: %v", puts.Load(), deleted.Load(), err)
+		}
+	})
+}
+
+func TestCancellingEndsWhateverIsUnderWayWithinASecond(t *testing.T) {
+	hang := func(_ http.ResponseWriter, r *http.Request) { never(r) }
+	put := func(ctx context.Context, r registry.Repository) error {
+		_, err := r.PutBlob(ctx, descriptor(large), registry.Content{Open: func(context.Context) (io.ReadCloser, error) {
+			return io.NopCloser(strings.NewReader(large)), nil
+		}})
+		return err
+	}
+	read := func(ctx context.Context, r registry.Repository) error {
+		blob, err := r.GetBlob(ctx, descriptor(large))
+		if err == nil {
+			_, err = io.Copy(io.Discard, blob)
+			_ = blob.Close()
+		}
+		return err
+	}
+	var deleted atomic.Int32
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		op     func(context.Context, registry.Repository) error
+		change func(*remote.Options)
+	}{
+		"connecting": {hang, get, func(o *remote.Options) {
+			o.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
+		}},
+		"waiting for headers": {hang, get, nil},
+		"reading a manifest": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
+			drip(w, r, large, time.Second)
+		}, get, nil},
+		"reading an error": {func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusNotFound)
+			drip(w, r, large, time.Second)
+		}, get, nil},
+		"reading a blob": {func(w http.ResponseWriter, r *http.Request) { drip(w, r, large, time.Second) }, read, nil},
+		"waiting to resume a blob": {func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", strconv.Itoa(len(large)))
+			drip(w, r, "0", 0)
+			panic(http.ErrAbortHandler)
+		}, read, func(o *remote.Options) { o.Backoff = time.Hour }},
+		"waiting to try again": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "100")
+			w.WriteHeader(http.StatusTooManyRequests)
+		}, get, nil},
+		"fetching a token": {func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/token" {
+				never(r)
+			}
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+memoryHost+`/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}, get, nil},
+		"opening an upload":    {hang, put, nil},
+		"uploading":            {uploads(hang, &deleted), put, nil},
+		"waiting for a commit": {uploads(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); never(r) }, &deleted), put, nil},
+		"giving an upload up": {func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				w.Header().Set("Location", "/upload")
+				w.WriteHeader(http.StatusAccepted)
+				return
+			}
+			never(r)
+		}, put, nil},
+		"waiting for its turn": {hang, func(ctx context.Context, r registry.Repository) error {
+			_, err := r.Resolve(ctx, "1")
+			return err
+		}, func(o *remote.Options) {
+			o.Hosts = map[string]remote.HostOptions{memoryHost: {RequestsPerSecond: 0.001}}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newClient(t, serveMemory(t, test.answer).options, func(o *remote.Options) {
+					if test.change != nil {
+						test.change(o)
+					}
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				repo := c.push(t, memoryHost+"/app")
+				if name == "waiting for its turn" {
+					go func() { _, _ = repo.Resolve(ctx, "0") }()
+					synctest.Wait()
+				}
+				var cancelled time.Time
+				time.AfterFunc(10*time.Second, func() { cancelled = time.Now(); cancel() })
+				err := test.op(ctx, repo)
+				if took := time.Since(cancelled); cancelled.IsZero() || took >= time.Second {
+					t.Errorf("it ended %s after it was cancelled: %v", took, err)
+				}
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("it ended with %v", err)
+				}
+			})
+		})
+	}
+	if deleted.Load() != 2 {
+		t.Errorf("%d uploads were given up, want 2", deleted.Load())
+	}
+}

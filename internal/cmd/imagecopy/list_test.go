@@ -117,3 +117,13 @@ func TestOneFailureOfAListStopsNoOther(t *testing.T) {
 	}
 	registrytest.Same(t, pushed.Tree, reg.Read(t, "prod", "1"))
 }
+
+func TestAListOfOneIsReportedAsAList(t *testing.T) {
+	reg := registrytest.Scripted(t, registrytest.Behaviour{})
+	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	s := imagecopy(t, "-list", file(t, "list", pushed.Ref+" "+reg.Ref("prod", "1")))
+	s.ended(t, succeeded, "")
+	if reports := s.reports(t); len(reports) != 1 || reports[0]["source"] != pushed.Ref {
+		t.Errorf("the report is\n%s", s.stdout)
+	}
+}

@@ -38,6 +38,9 @@ func (r *repository) answerError(q request, resp *http.Response, authorization s
 	defer resp.Body.Close()
 	e := &registry.Error{Op: q.op, Repository: r.Name(), Reference: q.about, Status: resp.StatusCode}
 	body, err := readCapped(resp.Body, maxErrorBytes)
+	if broken := r.brokenOff(q, resp, err); broken != nil {
+		return broken
+	}
 	if err != nil || resp.Header.Get("Content-Encoding") != "" {
 		body = nil // the status says what there is to say
 	}
@@ -62,6 +65,18 @@ func (r *repository) answerError(q request, resp *http.Response, authorization s
 		e.Message = join("from "+registry.Clean(resp.Request.URL.Host)+", where the registry pointed to", e.Message)
 		e.Hint = "This is not the registry itself but a place that it sends its clients to, without credentials. If it stays like this, ask those who run the registry."
 	}
+	return e
+}
+
+// brokenOff is the error of a failure that did not come to its end, where its
+// status alone does not say enough: nothing does when the operation was
+// cancelled, and a 404 means little without the document that goes with it.
+func (r *repository) brokenOff(q request, resp *http.Response, err error) *registry.Error {
+	if err == nil || errors.Is(err, registry.ErrLimit) || resp.Request.Context().Err() == nil && resp.StatusCode != http.StatusNotFound {
+		return nil
+	}
+	e := connectionError(err)
+	e.Op, e.Repository, e.Reference, e.Status = q.op, r.Name(), q.about, resp.StatusCode
 	return e
 }
 

@@ -62,7 +62,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	if err := r.host.limiter.pace(ctx); err != nil {
 		return nil, err
 	}
-	ctx, watch := newWatchdog(ctx, c.options.HeaderTimeout)
+	ctx, watch := newWatchdog(dialFor(ctx), c.options.HeaderTimeout)
 	req := r.build(ctx, q, u, authorization, watch)
 	registry.TraceOf(ctx).Request(registry.Request{Host: u.Host, Method: q.method, Retry: again})
 	began := time.Now()
@@ -170,7 +170,7 @@ func (c *Client) sendToken(h *host, req *http.Request) (*http.Response, error) {
 			return nil, connectionError(err)
 		}
 	}
-	ctx, watch := newWatchdog(req.Context(), c.options.HeaderTimeout)
+	ctx, watch := newWatchdog(dialFor(req.Context()), c.options.HeaderTimeout)
 	registry.TraceOf(ctx).Request(registry.Request{Host: req.URL.Host, Method: req.Method})
 	resp, err := c.roundTrip(req.WithContext(ctx), h)
 	if err != nil {

@@ -28,10 +28,22 @@ type memory struct {
 func serveMemory(t *testing.T, handler http.HandlerFunc) *memory {
 	t.Helper()
 	m := &memory{conns: make(chan net.Conn), closed: make(chan struct{})}
-	server := &http.Server{Handler: handler, ErrorLog: silent, ReadHeaderTimeout: time.Hour}
+	ctx, stop := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
+	server := &http.Server{
+		Handler: handler, ErrorLog: silent, BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			switch s {
+			case http.StateNew:
+				serving.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				serving.Done()
+			}
+		},
+	}
 	serving.Go(func() { _ = server.Serve(m) })
 	t.Cleanup(func() {
+		stop() // whoever waits in a handler
 		_ = server.Close()
 		serving.Wait()
 	})

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,7 +18,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// never waits until the client has gone.
+// never waits until the client has gone, or the test has ended: a server
+// notices the former only when it has read all of a request.
 func never(r *http.Request) { <-r.Context().Done() }
 
 // drip writes content a byte at a time, and waits before each.
@@ -58,6 +60,7 @@ func TestAnAnswerForMemoryComesWholeInTime(t *testing.T) {
 		m := serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
 			asked.note()
 			w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
+			_ = http.NewResponseController(w).Flush()
 			drip(w, r, strings.Repeat(" ", 1000), 50*time.Second)
 		})
 		c := newClient(t, m.options, once)
@@ -141,6 +144,8 @@ func uploads(put http.HandlerFunc, deleted *atomic.Int32) http.HandlerFunc {
 		case http.MethodDelete:
 			deleted.Add(1)
 			w.WriteHeader(http.StatusNoContent)
+		case http.MethodHead:
+			w.WriteHeader(http.StatusNotFound)
 		default:
 			put(w, r)
 		}
@@ -331,8 +336,10 @@ func TestCancellingEndsWhateverIsUnderWayWithinASecond(t *testing.T) {
 				})
 				ctx, cancel := context.WithCancel(t.Context())
 				repo := c.push(t, memoryHost+"/app")
+				var before sync.WaitGroup
+				defer before.Wait()
 				if name == "waiting for its turn" {
-					go func() { _, _ = repo.Resolve(ctx, "0") }()
+					before.Go(func() { _, _ = repo.Resolve(ctx, "0") })
 					synctest.Wait()
 				}
 				var cancelled time.Time

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -26,10 +27,12 @@ const (
 	maxHeaderBytes = 64 << 10
 )
 
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
 // dialer connects to names, after a look at the addresses they resolve to.
 type dialer struct {
 	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
-	connect func(ctx context.Context, network, address string) (net.Conn, error)
+	connect dialFunc
 }
 
 func newDialer(o Options) dialer {
@@ -45,6 +48,25 @@ func newDialer(o Options) dialer {
 	return d
 }
 
+type operationKey struct{}
+
+// dialFor makes connecting for a request end with the operation that it is part
+// of. net/http goes on with it otherwise when nobody wants the connection any
+// more, which a Terraform that was interrupted would be seen to wait for.
+func dialFor(ctx context.Context) context.Context { return context.WithValue(ctx, operationKey{}, ctx) }
+
+// operation is the context of a dial, which net/http has freed from its
+// request, tied to the operation again.
+func operation(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	of, ok := ctx.Value(operationKey{}).(context.Context)
+	if !ok {
+		return ctx, func() { cancel(nil) }
+	}
+	stop := context.AfterFunc(of, func() { cancel(context.Cause(of)) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
 // anyAddress is the check of a dial that goes where somebody configured it to.
 func anyAddress(netip.Addr) error { return nil }
 
@@ -56,6 +78,8 @@ func (d dialer) dial(ctx context.Context, network, address string, check func(ne
 	if err != nil {
 		return nil, netip.Addr{}, err
 	}
+	ctx, stop := operation(ctx)
+	defer stop()
 	var addrs []netip.Addr
 	if literal, err := netip.ParseAddr(host); err == nil {
 		addrs = append(addrs, literal)
@@ -172,10 +196,11 @@ func (c *answerFirst) Close() error {
 // newTransport returns a transport that speaks HTTP/1.1 alone: one stream a
 // connection, because one HTTP/2 connection shared by many layers is slower
 // than many connections.
-func newTransport(dial func(ctx context.Context, network, address string) (net.Conn, error), tlsConfig *tls.Config, connections int) *http.Transport {
+func newTransport(dial dialFunc, tlsConfig *tls.Config, connections int) *http.Transport {
 	t := &http.Transport{
 		DialContext:            dial,
-		TLSClientConfig:        tlsConfig,
+		DialTLSContext:         secured(dial, tlsConfig),
+		TLSClientConfig:        tlsConfig, // through a proxy
 		TLSHandshakeTimeout:    handshakeTimeout,
 		MaxIdleConnsPerHost:    connections,
 		IdleConnTimeout:        idleTimeout,
@@ -189,6 +214,33 @@ func newTransport(dial func(ctx context.Context, network, address string) (net.C
 	}
 	t.Protocols.SetHTTP1(true)
 	return t
+}
+
+// secured adds TLS to what dial connects to. net/http would do the same, but go
+// on with it when the operation has ended.
+func secured(dial dialFunc, config *tls.Config) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		own := config.Clone()
+		own.ServerName = host
+		ctx, stop := operation(ctx)
+		defer stop()
+		ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errStalled)
+		defer cancel()
+		client := tls.Client(conn, own)
+		if err := client.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, cmp.Or(context.Cause(ctx), err)
+		}
+		return client, nil
+	}
 }
 
 // tlsConfigOf translates the TLS settings of a host.

@@ -1,0 +1,298 @@
+package remote_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
+)
+
+// manifestAnswer answers everything with a manifest.
+func manifestAnswer(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
+	_, _ = io.WriteString(w, "{}")
+}
+
+func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
+	n := newInternet(t)
+	n.serve(t, "private-ca.example.com", "203.0.113.1", manifestAnswer)
+	n.name("other-name.example.com", "203.0.113.1")
+	plain := servePlain(t, manifestAnswer).Listener.Addr().String()
+	n.name("plain.example.com", "203.0.113.3")
+	n.at("203.0.113.3:443", plain)
+	n.name("nobody.example.com", "203.0.113.4")
+	client := n.authority.issue(t, "ci")
+	mutual := n.serve(t, "mutual.example.com", "203.0.113.5", manifestAnswer)
+	mutual.TLS.ClientAuth, mutual.TLS.ClientCAs = tls.RequireAndVerifyClientCert, n.authority.pool
+	n.name("tls.example.com", "203.0.113.6")
+	n.at("203.0.113.6:80", n.serveTLS(t, manifestAnswer, "tls.example.com").Listener.Addr().String())
+	n.name("nginx.example.com", "203.0.113.7")
+	n.at("203.0.113.7:80", answering(t, 400, "text/html", "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title>").Listener.Addr().String())
+	n.name("binary.example.com", "203.0.113.8")
+	n.at("203.0.113.8:80", serveRaw(t, func(conn net.Conn) { _, _ = io.WriteString(conn, "\x15\x03\x01\x00\x02\x02\x46") }))
+	n.name("headers.example.com", "203.0.113.9")
+	n.at("203.0.113.9:80", serveRaw(t, func(conn net.Conn) {
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+strings.Repeat("X: "+strings.Repeat("x", 1000)+"\r\n", 1000)+"\r\n")
+	}))
+	n.name("informed.example.com", "203.0.113.10")
+	n.at("203.0.113.10:80", serveRaw(t, func(conn net.Conn) {
+		_, _ = io.WriteString(conn, strings.Repeat("HTTP/1.1 103 Early Hints\r\nX: "+strings.Repeat("x", 1000)+"\r\n\r\n", 1000))
+	}))
+
+	hosts := n.trusting("other-name.example.com", "plain.example.com", "nobody.example.com", "mutual.example.com")
+	yes := true
+	for _, host := range []string{"tls", "nginx", "binary", "headers", "informed"} {
+		hosts[host+".example.com"] = remote.HostOptions{PlainHTTP: &yes}
+	}
+	certificate, key := inPEM(t, client)
+	hosts["mutual2.example.com"] = remote.HostOptions{CACertificate: n.authority.pem, ClientCertificate: certificate, ClientKey: auth.Secret(key)}
+	for host, test := range map[string]struct {
+		kind     error
+		hint     string
+		attempts int
+	}{
+		"private-ca.example.com": {registry.ErrProtocol, "ca_certificate", 1},
+		"other-name.example.com": {registry.ErrProtocol, "not valid for this host", 1},
+		"plain.example.com":      {registry.ErrProtocol, "plain_http = true", 1},
+		"mutual.example.com":     {registry.ErrProtocol, "client_certificate", 1},
+		"tls.example.com":        {registry.ErrProtocol, "plain_http = false", 1},
+		"nginx.example.com":      {registry.ErrProtocol, "plain_http = false", 1},
+		"binary.example.com":     {registry.ErrProtocol, "plain_http = false", 1},
+		"headers.example.com":    {registry.ErrProtocol, "does not seem to be a registry", 1},
+		"informed.example.com":   {registry.ErrProtocol, "does not seem to be a registry", 1},
+		"nowhere.example.com":    {registry.ErrUnavailable, "could not be found", 1},
+		"nobody.example.com":     {registry.ErrUnavailable, "Nothing listens there", 6},
+	} {
+		t.Run(host, func(t *testing.T) {
+			c := newClient(t, n.options, settings(hosts))
+			_, err := c.pull(t, host+"/app").GetManifest(c.context(t), "1")
+			e := failure(t, err, test.kind)
+			says(t, e.Hint, test.hint)
+			if sent, _ := c.sent(); sent != test.attempts {
+				t.Errorf("%d attempts, want %d: %v", sent, test.attempts, err)
+			}
+		})
+	}
+}
+
+// serveRaw answers each connection's first bytes with a function, and closes it.
+func serveRaw(t *testing.T, answer func(net.Conn)) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer func() { _ = conn.Close() }()
+				_, _ = conn.Read(make([]byte, 4096))
+				answer(conn)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		serving.Wait()
+	})
+	return listener.Addr().String()
+}
+
+func TestTLSSettingsAreOneHostsAlone(t *testing.T) {
+	for name, test := range map[string]struct {
+		hosts func(n *internet) map[string]remote.HostOptions
+		a, b  error
+	}{
+		"a certificate of its authority": {func(n *internet) map[string]remote.HostOptions { return n.trusting("a.example.com") }, nil, registry.ErrProtocol},
+		"any certificate": {func(*internet) map[string]remote.HostOptions {
+			return map[string]remote.HostOptions{"a.example.com": {InsecureSkipTLSVerify: true}}
+		}, nil, registry.ErrProtocol},
+		"nothing": {func(*internet) map[string]remote.HostOptions { return nil }, registry.ErrProtocol, registry.ErrProtocol},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newInternet(t)
+			n.serve(t, "a.example.com", "203.0.113.1", func(w http.ResponseWriter, r *http.Request) {
+				if strings.Contains(r.URL.Path, "/blobs/") {
+					redirect("https://b.example.com/blob")(w, r)
+					return
+				}
+				manifestAnswer(w, r)
+			})
+			n.serve(t, "b.example.com", "203.0.113.2", manifestAnswer)
+			c := newClient(t, n.options, settings(test.hosts(n)))
+			for host, want := range map[string]error{"a.example.com": test.a, "b.example.com": test.b} {
+				_, err := c.pull(t, host+"/app").GetManifest(t.Context(), "1")
+				if want != nil {
+					failure(t, err, want)
+				} else if err != nil {
+					t.Errorf("%s: %v", host, err)
+				}
+			}
+			if test.a == nil {
+				_, err := readAll(t, c.pull(t, "a.example.com/app"), descriptor("{}"))
+				says(t, failure(t, err, registry.ErrProtocol).Error(), "at b.example.com")
+			}
+		})
+	}
+}
+
+func TestAClientCertificateIsShownToItsHostAlone(t *testing.T) {
+	n := newInternet(t)
+	shown := map[string]int{}
+	var mu sync.Mutex
+	serve := func(name, address string, answer http.HandlerFunc) *httptest.Server {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			shown[name] += len(r.TLS.PeerCertificates)
+			mu.Unlock()
+			answer(w, r)
+		}))
+		server.Config.ErrorLog = silent
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{n.authority.issue(t, name)}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
+		server.StartTLS()
+		t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+		n.name(name, address)
+		n.at(address+":443", server.Listener.Addr().String())
+		return server
+	}
+	// The attacker points to the internal registry, which the settings name and
+	// which knows the client by its certificate.
+	serve("internal.example.com", "203.0.113.1", blob("content"))
+	serve("attacker.example.com", "203.0.113.2", redirect("https://internal.example.com/blob"))
+	certificate, key := inPEM(t, n.authority.issue(t, "ci"))
+	hosts := n.trusting("attacker.example.com")
+	hosts["internal.example.com"] = remote.HostOptions{CACertificate: n.authority.pem, ClientCertificate: certificate, ClientKey: auth.Secret(key)}
+	c := newClient(t, n.options, settings(hosts))
+	if _, err := readAll(t, c.pull(t, "attacker.example.com/app"), descriptor("content")); err != nil {
+		t.Fatal(err)
+	}
+	if shown["internal.example.com"]+shown["attacker.example.com"] != 0 {
+		t.Errorf("the certificate was shown: %v", shown)
+	}
+	if _, err := readAll(t, c.pull(t, "internal.example.com/app"), descriptor("content")); err != nil {
+		t.Fatal(err)
+	}
+	if shown["internal.example.com"] != 1 {
+		t.Errorf("its own host was shown %d certificates", shown["internal.example.com"])
+	}
+}
+
+func TestConnectionsAreUsedAgain(t *testing.T) {
+	n := newInternet(t)
+	server := registrytest.Scripted(t, registrytest.Behaviour{})
+	pushed := server.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	n.name("registry.example.com", registryAddress)
+	n.at(registryAddress+":80", server.Addr)
+	yes := true
+	c := newClient(t, n.options, settings(map[string]remote.HostOptions{"registry.example.com": {PlainHTTP: &yes}}))
+	repo := c.push(t, "registry.example.com/app")
+	for range 10 {
+		if _, err := repo.Resolve(t.Context(), "1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := repo.GetManifest(t.Context(), "1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := repo.GetManifest(t.Context(), "none"); !errors.Is(err, registry.ErrNotFound) {
+			t.Fatal(err)
+		}
+		if _, err := readAll(t, repo, pushed.Blobs[0].Descriptor()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := repo.PutBlob(t.Context(), descriptor("new"), registry.Content{Distrust: true, Open: newBody(t, "new").get().Open}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n.conns != 1 {
+		t.Errorf("%d connections for one request after the other", n.conns)
+	}
+}
+
+func TestTheNextAddressIsTriedWhenOneDoesNotAnswer(t *testing.T) {
+	for name, silentOne := range map[string]bool{"it refuses": false, "it is silent": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := serveMemory(t, manifestAnswer)
+				began := newClock()
+				var abandoned atomic.Int32
+				c := newClient(t, m.options, func(o *remote.Options) {
+					o.Resolve = func(context.Context, string) ([]netip.Addr, error) {
+						return []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("203.0.113.1")}, nil
+					}
+					o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+						switch {
+						case address == "203.0.113.1:80":
+							return m.dial(ctx, network, address)
+						case silentOne:
+							<-ctx.Done()
+							abandoned.Add(1)
+							return nil, ctx.Err()
+						}
+						return nil, errRefused
+					}
+					yes := true
+					o.Hosts = map[string]remote.HostOptions{"registry.example.com": {PlainHTTP: &yes}}
+				})
+				if _, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1"); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				want := map[bool]time.Duration{false: 0, true: 250 * time.Millisecond}[silentOne]
+				if began.passed() != want || abandoned.Load() != map[bool]int32{true: 1}[silentOne] {
+					t.Errorf("it took %s, and %d attempts were given up", began.passed(), abandoned.Load())
+				}
+			})
+		})
+	}
+}
+
+func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
+	good := newAuthority(t)
+	for name, test := range map[string]struct {
+		hosts map[string]remote.HostOptions
+		want  string
+	}{
+		"a repository":           {map[string]remote.HostOptions{"ghcr.io/acme": {}}, "ghcr.io/acme"},
+		"a scheme":               {map[string]remote.HostOptions{"https://ghcr.io": {}}, "https://ghcr.io"},
+		"a word":                 {map[string]remote.HostOptions{"registry": {}}, `"registry"`},
+		"one slot":               {map[string]remote.HostOptions{"ghcr.io": {MaxConcurrentRequests: 1}}, "at least 2"},
+		"fewer than none":        {map[string]remote.HostOptions{"ghcr.io": {RequestsPerSecond: -1}}, "-1 requests per second"},
+		"a CA that is none":      {map[string]remote.HostOptions{"ghcr.io": {CACertificate: []byte("x")}}, "ghcr.io"},
+		"a key alone":            {map[string]remote.HostOptions{"ghcr.io": {ClientKey: canary}}, "ghcr.io"},
+		"a certificate alone":    {map[string]remote.HostOptions{"ghcr.io": {ClientCertificate: good.pem}}, "ghcr.io"},
+		"a host under two names": {map[string]remote.HostOptions{"ghcr.io": {}, "GHCR.io": {}}, "two settings"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := remote.New(remote.Options{Hosts: test.hosts})
+			if err == nil {
+				t.Fatal("they are taken")
+			}
+			says(t, err.Error(), test.want)
+			noSecret(t, "error", err.Error())
+		})
+	}
+	none := ""
+	if _, err := remote.New(remote.Options{Credentials: auth.Options{DockerConfigPath: &none, DockerConfigJSON: "{"}}); !errors.Is(err, registry.ErrCredentials) {
+		t.Errorf("credentials that cannot be read: %v", err)
+	}
+}

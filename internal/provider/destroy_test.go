@@ -116,5 +116,34 @@ func TestDestroyOfWhatIsGone(t *testing.T) {
 			dst.DeleteManifest(t, "app", pushed.Digest)
 			ws.apply(plan).wantNoWarnings()
 		})
+		t.Run(policy+", at the last moment", func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			proxy := registrytest.Intercept(t, dst)
+			proxy.On("DELETE", ".*").Reply(404, nil, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such manifest"}]}`)
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "`+policy+`"`))
+			ws.destroy().wantNoWarnings()
+		})
+	}
+}
+
+func TestDestroyThatMayNotLook(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	proxy := registrytest.Intercept(t, dst)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
+	dst.Push(t, "app", "other", registrytest.DockerList("theirs"))
+	plan := ws.plan("-destroy")
+
+	// Where it cannot be seen what other tags name, nothing is deleted.
+	proxy.On("GET|HEAD", ".*/manifests/other").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not yours"}]}`)
+	ws.applyFails(plan).wantError("403", "other")
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+	if ws.state(app) == nil {
+		t.Error("the state is gone")
 	}
 }

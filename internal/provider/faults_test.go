@@ -45,6 +45,22 @@ func TestSourceFaultIsWarning(t *testing.T) {
 	}
 }
 
+func TestSourceFaultAfterTheSourceMoved(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
+	proxy := registrytest.Intercept(t, src)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1")))
+
+	// The move was seen and is in the state, but what it moved to cannot be had.
+	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	ws.run("apply", "-json", "-refresh-only", "-auto-approve").ok()
+	ws.plan("-refresh=false").wantChange(app, "digest", first.Digest, second.Digest)
+	proxy.Stop()
+	ws.wantNoChanges().wantWarning("source could not be asked")
+}
+
 func TestSourceFaultOnCreateIsError(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)

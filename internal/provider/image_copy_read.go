@@ -43,13 +43,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	var source resolved
 	var sourceErr error
 	var asking sync.WaitGroup
-	asking.Go(func() {
-		// Less time than the destination has, so that a source that does not
-		// answer cannot make the whole refresh fail.
-		ctx, cancel := context.WithTimeout(listening, timeout/2)
-		defer cancel()
-		source, sourceErr = r.refreshSource(ctx, state, rec)
-	})
+	asking.Go(func() { source, sourceErr = r.refreshSource(listening, state, rec) })
 	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag, state.additional())))
 	found, err := lookAtAll(listening, r.engine.writing(destination), tags, digest.Digest(state.Digest.ValueString()))
 	asking.Wait()

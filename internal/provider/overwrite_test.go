@@ -101,3 +101,22 @@ func TestCreateAfterOneThatFailed(t *testing.T) {
 		t.Errorf("%d blobs were uploaded again", n)
 	}
 }
+
+func TestNoOverwriteOnReplace(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("old", "1"), keep))
+
+	// What the old place holds is no obstacle in the new one.
+	dst.Push(t, "old", "1", registrytest.DockerList("theirs"))
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("new", "1"), keep))
+	ws.apply(ws.plan())
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "new", "1"))
+
+	// What the new place holds is one, whatever was put in the old one.
+	dst.Push(t, "newer", "1", registrytest.DockerList("theirs"))
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("newer", "1"), keep))
+	ws.planFails().wantError(dst.Addr+"/newer", keep)
+}

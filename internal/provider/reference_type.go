@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -101,13 +102,14 @@ func (v referenceValue) ValidateAttribute(_ context.Context, req xattr.ValidateA
 // like.
 func invalidReference(s string, err error) string {
 	var e *registry.Error
-	why := err.Error()
+	shown, why := registry.Clean(s), err.Error()
 	if errors.As(err, &e) && e.Message != "" {
 		why = e.Message
+		shown = cmp.Or(e.Reference, shown) // without a password that does not belong there
 	}
 	return fmt.Sprintf("%q cannot be read as a reference: %s.\n\n"+
 		"A reference is host/repository:tag or host/repository@sha256:…, such as ghcr.io/acme/app:1.4. Without a host it is Docker Hub's.",
-		registry.Clean(s), why)
+		shown, why)
 }
 
 // parseDestination reads where an image is to go: host, repository and tag, all

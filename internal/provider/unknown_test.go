@@ -109,3 +109,40 @@ func TestCredentialsChange(t *testing.T) {
 	ws.apply(ws.plan())
 	registrytest.Same(t, second.Tree, dst.Read(t, "app", "1"))
 }
+
+func TestPinnedSourceIsPlannedWithoutItsRegistry(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t, registrytest.BasicAuth("ci", "secret")), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	provider := fmt.Sprintf("provider \"registry\" {\n  registries = { %q = { username = \"ci\", password = terraform_data.password.output } }\n}", src.Addr)
+	ws := newWorkspace(t)
+	ws.configure(provider, later("password", "secret"), imageCopy("app", pushed.Pinned, dst.Ref("app", "1")))
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionCreate).
+		wantChange(app, "digest", nil, pushed.Digest).
+		wantChange(app, "pinned_reference", nil, dst.Ref("app", string(pushed.Digest))).
+		wantUnknown(app, "media_type")
+	ws.apply(plan)
+	if got := ws.state(app)["media_type"]; got != pushed.MediaType {
+		t.Errorf("media_type: %v, want %v", got, pushed.MediaType)
+	}
+	ws.wantNoChanges()
+}
+
+func TestUnknownAdditionalTag(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	copied := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `additional_tags = ["stable", terraform_data.tag.output]`, keep)
+	ws := newWorkspace(t)
+	ws.configure(later("tag", "late"), copied)
+	plan := ws.plan()
+	plan.wantChange(app, "digest", nil, pushed.Digest)
+	ws.apply(plan)
+	ws.wantNoChanges()
+	wantTags(t, dst, "app", "1", "late", "stable")
+
+	// What it turns out to be is checked then.
+	ws.configure(later("tag", "1"), copied)
+	ws.applyFails(ws.plan()).wantError(`"1" is the tag of the destination already`)
+}

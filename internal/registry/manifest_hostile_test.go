@@ -124,6 +124,13 @@ func TestParseRefusesKeysThatTwoReadersTakeForTwoThings(t *testing.T) {
 	}
 }
 
+func TestParseTakesKnownKeysInTheValuesOfUnknownOnes(t *testing.T) {
+	content := `{"a":"Layers","b":{"Config":1,"LAYERS":{}},"c":["Manifests",{"Subject":null}],"d":"config"}`
+	if _, err := received(t, ociImage, content).Parse(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestParseRefusesWhatIsNoJSONObject(t *testing.T) {
 	deep := strings.Repeat("[", 100_000)
 	for name, test := range map[string]struct{ content, why string }{

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ var (
 func TestParseReferenceGivesTheNormalForm(t *testing.T) {
 	for s, want := range map[string]string{
 		"alpine":                             "docker.io/library/alpine",
+		"alpine:3..20":                       "docker.io/library/alpine:3..20",
 		"alpine:3.20":                        "docker.io/library/alpine:3.20",
 		"acme/app:1.4":                       "docker.io/acme/app:1.4",
 		"docker.io/alpine":                   "docker.io/library/alpine",
@@ -145,6 +147,8 @@ func TestParseReferenceRefuses(t *testing.T) {
 		"a tag of 129 characters":     {"ghcr.io/acme/app:" + strings.Repeat("x", 129), "129 characters"},
 		"a dash before the tag":       {"ghcr.io/acme/app:-1", `"-1" cannot be a tag`},
 		"a dot before the tag":        {"ghcr.io/acme/app:.1", `".1" cannot be a tag`},
+		"two dots as tag":             {"ghcr.io/acme/app:..", `".." cannot be a tag`},
+		"a path as tag":               {"ghcr.io/acme/app:../../x", `"../../x" cannot be a tag`},
 		"a plus in the tag":           {"ghcr.io/acme/app:1.4+build", `"1.4+build" cannot be a tag`},
 		"a slash in the tag":          {"ghcr.io/acme/app:1/4", `"1/4" cannot be a tag`},
 		"two tags":                    {"ghcr.io/acme/app:1:2", `"1:2" cannot be a tag`},
@@ -235,10 +239,14 @@ func TestReferenceErrorsAreBounded(t *testing.T) {
 	}
 }
 
+// isDotSegment says whether a segment of a path would lead somewhere else (RFC
+// 3986, section 5.2.4) or nowhere. Dots within a tag, as in "1..2", do not.
+func isDotSegment(segment string) bool { return segment == "" || segment == "." || segment == ".." }
+
 func FuzzParseReference(f *testing.F) {
 	for _, s := range []string{
 		"", "alpine", "alpine:3", "GHCR.IO/acme/app:1.4@" + sum256.String(), "index.docker.io/x", "[::1]:5000/app", "localhost:5000/a/b:c",
-		"https://u:p@ghcr.io/app", "ACME/app", "a/../b", "a//b", "a@sha256:../../x", "app@" + sum512.String(), "doc\u212aer.io/x", "x\r\ny", "host:65536/x", "my_host.example/x",
+		"https://u:p@ghcr.io/app", "ACME/app", "a/../b", "a//b", "a@sha256:../../x", "app@" + sum512.String(), "doc\u212aer.io/x", "x\r\ny", "host:65536/x", "0:0..", "my_host.example/x",
 		sum256.Encoded(), "a@", "a:", ":", "@", "/", "://",
 	} {
 		f.Add(s)
@@ -256,7 +264,7 @@ func FuzzParseReference(f *testing.F) {
 		if ref.Host != strings.ToLower(ref.Host) || ref.Repository != strings.ToLower(ref.Repository) {
 			t.Errorf("%q gives capitals in %q", s, ref.Name())
 		}
-		if ref.Host == "" || ref.Repository == "" || strings.ContainsAny(ref.String(), " \r\n\x00?#%\\") || strings.Contains(ref.String(), "..") || strings.Contains(ref.String(), "//") {
+		if ref.Host == "" || ref.Repository == "" || strings.ContainsAny(ref.String(), " \r\n\x00?#%\\") || slices.ContainsFunc(strings.Split(ref.String(), "/"), isDotSegment) {
 			t.Errorf("%q gives %q, which is not safe in a URL", s, ref)
 		}
 		if ref.Digest != "" && registry.ValidateDigest(ref.Digest) != nil {

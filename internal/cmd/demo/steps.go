@@ -53,7 +53,7 @@ func (d *demo) build(ctx context.Context) error {
 		return err
 	}
 	d.root = strings.TrimSpace(root)
-	d.say("go build (the first time takes a minute or two)")
+	d.say("go build (the first time downloads and compiles for some minutes)")
 	_, err = program{path: "go", dir: d.root}.run(ctx, "build", "-o", d.bin+string(filepath.Separator),
 		".", "./internal/cmd/registry-v2", "./internal/cmd/registry-v3")
 	return err

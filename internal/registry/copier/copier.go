@@ -6,6 +6,7 @@ package copier
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
@@ -76,8 +77,12 @@ func interrupted(ctx context.Context, err error) error {
 	if told.Hint == "" && errors.Is(why, context.DeadlineExceeded) {
 		told.Hint = "Give the copy more time, or see what makes it slow: what was copied so far stays, and the next attempt goes on from there."
 	}
-	if !errors.Is(err, why) {
-		told.Err = errors.Join(why, e.Err)
+	switch {
+	case errors.Is(err, why):
+	case e.Err == nil:
+		told.Err = why
+	default:
+		told.Err = fmt.Errorf("%w: %w", e.Err, why)
 	}
 	return &told
 }

@@ -1,7 +1,9 @@
 package copier_test
 
 import (
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 
@@ -120,9 +122,13 @@ func TestSiblingsThatMissTheSameBlobGetItOnce(t *testing.T) {
 	var both sync.WaitGroup
 	both.Add(2)
 	to.On("PUT", "/v2/to/manifests/sha256:.*").Times(2).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		refusal := httptest.NewRecorder()
+		next.ServeHTTP(refusal, r)
 		both.Done()
 		both.Wait()
-		next.ServeHTTP(w, r)
+		maps.Copy(w.Header(), refusal.Header())
+		w.WriteHeader(refusal.Code)
+		_, _ = w.Write(refusal.Body.Bytes())
 	})
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))

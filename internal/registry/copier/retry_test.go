@@ -48,7 +48,7 @@ func TestAnyOneRequestMayFailUnseen(t *testing.T) {
 	}
 }
 
-func TestAWaitThatIsAskedForIsWaited(t *testing.T) {
+func TestAThrottledRequestIsSentAgain(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		side         registry.Side

@@ -1,6 +1,7 @@
 package copier_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -65,7 +66,7 @@ func TestAnUnknownRootIsCopiedByWhatItNames(t *testing.T) {
 			pushed := from.Push(t, repo, "1", content)
 			e.copy(t, giving(t, from, "1", string(pushed.Digest)).Ref(repo, "1"), giving(t, to, "1").Ref(repo, "1"))
 			got := to.Get(t, repo, "/v2/"+repo+"/manifests/1", http.Header{"Accept": {thing}})
-			if string(got.Body) != string(pushed.Bytes) || got.Header.Get("Content-Type") != thing {
+			if !bytes.Equal(got.Body, pushed.Bytes) || got.Header.Get("Content-Type") != thing {
 				t.Errorf("the root is now %s", got)
 			}
 			for d := range pushed.Tree.Blobs {

@@ -36,7 +36,6 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 	n.name("plain.example.com", "203.0.113.3")
 	n.at("203.0.113.3:443", plain)
 	n.name("nobody.example.com", "203.0.113.4")
-	client := n.authority.issue(t, "ci")
 	mutual := n.serve(t, "mutual.example.com", "203.0.113.5", manifestAnswer)
 	mutual.TLS.ClientAuth, mutual.TLS.ClientCAs = tls.RequireAndVerifyClientCert, n.authority.pool
 	n.name("tls.example.com", "203.0.113.6")
@@ -44,13 +43,13 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 	n.name("nginx.example.com", "203.0.113.7")
 	n.at("203.0.113.7:80", answering(t, 400, "text/html", "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title>").Listener.Addr().String())
 	n.name("binary.example.com", "203.0.113.8")
-	n.at("203.0.113.8:80", serveRaw(t, func(conn net.Conn) { _, _ = io.WriteString(conn, "\x15\x03\x01\x00\x02\x02\x46") }))
+	n.at("203.0.113.8:80", serveRaw(t, func(conn net.Conn, _ string) { _, _ = io.WriteString(conn, "\x15\x03\x01\x00\x02\x02\x46") }))
 	n.name("headers.example.com", "203.0.113.9")
-	n.at("203.0.113.9:80", serveRaw(t, func(conn net.Conn) {
+	n.at("203.0.113.9:80", serveRaw(t, func(conn net.Conn, _ string) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+strings.Repeat("X: "+strings.Repeat("x", 1000)+"\r\n", 1000)+"\r\n")
 	}))
 	n.name("informed.example.com", "203.0.113.10")
-	n.at("203.0.113.10:80", serveRaw(t, func(conn net.Conn) {
+	n.at("203.0.113.10:80", serveRaw(t, func(conn net.Conn, _ string) {
 		_, _ = io.WriteString(conn, strings.Repeat("HTTP/1.1 103 Early Hints\r\nX: "+strings.Repeat("x", 1000)+"\r\n\r\n", 1000))
 	}))
 
@@ -59,8 +58,6 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 	for _, host := range []string{"tls", "nginx", "binary", "headers", "informed"} {
 		hosts[host+".example.com"] = remote.HostOptions{PlainHTTP: &yes}
 	}
-	certificate, key := inPEM(t, client)
-	hosts["mutual2.example.com"] = remote.HostOptions{CACertificate: n.authority.pem, ClientCertificate: certificate, ClientKey: auth.Secret(key)}
 	for host, test := range map[string]struct {
 		kind     error
 		hint     string
@@ -91,7 +88,7 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 }
 
 // serveRaw answers each connection's first bytes with a function, and closes it.
-func serveRaw(t *testing.T, answer func(net.Conn)) string {
+func serveRaw(t *testing.T, answer func(conn net.Conn, request string)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -106,8 +103,9 @@ func serveRaw(t *testing.T, answer func(net.Conn)) string {
 			}
 			serving.Go(func() {
 				defer func() { _ = conn.Close() }()
-				_, _ = conn.Read(make([]byte, 4096))
-				answer(conn)
+				request := make([]byte, 4096)
+				n, _ := conn.Read(request)
+				answer(conn, string(request[:n]))
 			})
 		}
 	})

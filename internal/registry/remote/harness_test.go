@@ -161,18 +161,26 @@ func noSecret(t *testing.T, what, text string) {
 	}
 }
 
-// failure wants an error of a kind, in one line and without secrets.
-func failure(t *testing.T, err error, kind error) *registry.Error {
+// failure wants an error of a kind.
+func failure(t *testing.T, err, kind error) *registry.Error {
 	t.Helper()
-	if err == nil {
-		t.Fatalf("there is no error, want one of %q", kind)
-	}
-	e, ok := errors.AsType[*registry.Error](err)
-	if !ok {
-		t.Fatalf("the error is a %T: %v", err, err)
-	}
+	e := registryError(t, err)
 	if !errors.Is(e.Kind, kind) {
 		t.Fatalf("the error is of %q, want %q: %v", e.Kind, kind, err)
+	}
+	return e
+}
+
+// registryError wants an error as all of this package are: with a kind, in one
+// line and without secrets.
+func registryError(t *testing.T, err error) *registry.Error {
+	t.Helper()
+	if err == nil {
+		t.Fatal("there is no error")
+	}
+	e, ok := errors.AsType[*registry.Error](err)
+	if !ok || e.Kind == nil {
+		t.Fatalf("the error is a %T: %v", err, err)
 	}
 	for _, text := range []string{e.Error(), e.Hint, err.Error()} {
 		noSecret(t, "error", text)

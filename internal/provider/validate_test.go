@@ -1,0 +1,41 @@
+package provider_test
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestImageCopyValidation(t *testing.T) {
+	t.Parallel()
+	digest := "@sha256:" + strings.Repeat("0", 64)
+	ws := newWorkspace(t)
+	for _, test := range []struct {
+		block    string
+		says, at string
+	}{
+		{imageCopy("app", "app:1", "docker.io/library/app:1"), "nothing to promote", "source"},
+		{imageCopy("app", "a b", "ghcr.io/app:1"), `"a b" cannot be read`, "source"},
+		{imageCopy("app", "app:1", "app:1"), "names no registry", "destination"},
+		{imageCopy("app", "app:1", "ghcr.io/app"), "has no tag", "destination"},
+		{imageCopy("app", "app:1", "ghcr.io/app:1"+digest), "has a digest", "destination"},
+		{imageCopy("app", "app:1", "ghcr.io/app:1", `additional_tags = ["1"]`), `"1" is the tag of the destination already`, "additional_tags"},
+		{imageCopy("app", "app:1", "ghcr.io/app:1", `additional_tags = ["a/b"]`), `"a/b" cannot be a tag`, "additional_tags"},
+		{imageCopy("app", "app:1", "ghcr.io/app:1", `additional_tags = [""]`), `"" cannot be a tag`, "additional_tags"},
+		{imageCopy("app", "ghcr.io/app:1", "ghcr.io/app:2", `additional_tags = ["1"]`), "copied from", "additional_tags"},
+		{imageCopy("app", "app:1", "ghcr.io/app:1", `on_destroy = "keep"`), `"retain" "untag" "delete"`, "on_destroy"},
+		{imageCopy("app", "app:1", "ghcr.io/app:1", `timeouts = { create = "soon" }`), "soon", "registry_image_copy"},
+		{`provider "registry" { registries = { "https://ghcr.io" = {} } }` + "\n" + manifest("alpine"), "scheme", "registries"},
+		{`provider "registry" { registries = { "ghcr.io" = { client_certificate = "a", client_key = "b" } } }` + "\n" + manifest("alpine"), "Not a certificate", "registries"},
+		{manifest("https://ghcr.io/app:1"), "scheme", "reference"},
+	} {
+		ws.configure(test.block)
+		said := ws.planFails()
+		said.wantError(test.says).at(said, test.at)
+	}
+
+	// A tag can be held on a digest of its own repository.
+	ws.configure(imageCopy("app", "ghcr.io/app:1"+digest, "ghcr.io/app:1"))
+	if stdout, _, err := ws.command("validate", "-no-color"); err != nil {
+		t.Errorf("validate: %v\n%s", err, stdout)
+	}
+}

@@ -1,0 +1,313 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// oneUploadEach fails the test where two requests put into one upload.
+func oneUploadEach(t *testing.T, p *registrytest.Proxy) {
+	t.Helper()
+	used := map[string]bool{}
+	for _, r := range p.Requests() {
+		if r.Method == http.MethodPut && used[r.Path] {
+			t.Errorf("%s was put into twice", r.Path)
+		}
+		used[r.Path] = used[r.Path] || r.Method == http.MethodPut
+	}
+}
+
+func TestAnUploadThatBreaksIsBegunAnewAndTheOldOneGivenUp(t *testing.T) {
+	for name, fault := range map[string]func(*registrytest.Rule){
+		"reset at the beginning": func(r *registrytest.Rule) { r.Reset() },
+		"reset half way":         func(r *registrytest.Rule) { r.CutUpload(500_000) },
+		"503":                    func(r *registrytest.Rule) { r.Reply(http.StatusServiceUnavailable, nil, "") },
+		"the upload is unknown": func(r *registrytest.Rule) {
+			r.Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("BLOB_UPLOAD_UNKNOWN", "")))
+		},
+		"not at its beginning": func(r *registrytest.Rule) { r.Reply(http.StatusRequestedRangeNotSatisfiable, nil, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			fault(p.On("PUT", ".*").Times(2))
+			c := newClient(t)
+			content := newBody(t, large)
+			outcome, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(large), content.get())
+			if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor(large).Digest) {
+				t.Fatalf("the outcome is %q, %v", outcome, err)
+			}
+			if content.opens() != 3 || p.Count("PUT", ".*") != 3 || p.Count("DELETE", ".*") != 2 {
+				t.Errorf("opened %d times; asked %s", content.opens(), asked(p))
+			}
+			oneUploadEach(t, p)
+		})
+	}
+}
+
+func TestAnUploadThatAlwaysBreaksIsGivenUp(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.On("PUT", ".*").Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("BLOB_UPLOAD_UNKNOWN", "")))
+	_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
+	e := failure(t, err, registry.ErrUnavailable)
+	says(t, e.Hint, "share their storage")
+	if n := p.Count("PUT", ".*"); n != 6 || e.Code != "BLOB_UPLOAD_UNKNOWN" {
+		t.Errorf("%d attempts: %v", n, err)
+	}
+	oneUploadEach(t, p)
+}
+
+func TestWhatWasSentAndThenFoundCountsAsSent(t *testing.T) {
+	// The blob arrives, and the connection breaks before the answer does.
+	p := scripted(t, registrytest.Behaviour{})
+	p.On("PUT", ".*").Times(1).Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		p.PushBlob(t, "app", registrytest.Blob{Content: []byte(small)})
+		panic(http.ErrAbortHandler)
+	})
+	outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
+	if err != nil || outcome != registry.Copied || p.Count("PUT", ".*") != 1 {
+		t.Errorf("the outcome is %q, %v; asked %s", outcome, err, asked(p))
+	}
+}
+
+func TestARefusalIsNotTriedAgainAndItsUploadGivenUp(t *testing.T) {
+	for name, test := range map[string]struct {
+		status int
+		code   string
+		want   error
+	}{
+		"too large":                 {413, "", registry.ErrDenied},
+		"a quota":                   {403, "DENIED", registry.ErrDenied},
+		"another digest":            {400, "DIGEST_INVALID", registry.ErrMismatch},
+		"a repository that is gone": {404, "NAME_UNKNOWN", registry.ErrNotFound},
+		"a redirect":                {307, "", registry.ErrProtocol},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			p.On("PUT", ".*").Reply(test.status, http.Header{"Location": {"/elsewhere"}}, string(registrytest.ErrorBody(test.code, "no more than that")))
+			content := newBody(t, small)
+			_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), content.get())
+			failure(t, err, test.want)
+			if got := asked(p); got != "POST from app, PUT, DELETE" || content.opens() != 1 {
+				t.Errorf("asked %s", got)
+			}
+		})
+	}
+}
+
+func TestAnAnswerWithAnotherDigestIsAnError(t *testing.T) {
+	for header, want := range map[string]error{
+		string(descriptor("other").Digest):   registry.ErrMismatch,
+		"sha512:" + strings.Repeat("0", 128): nil, // of another algorithm
+		string(descriptor(small).Digest):     nil,
+		"":                                   nil,
+	} {
+		p := scripted(t, registrytest.Behaviour{})
+		p.On("PUT", ".*").Alter(func(r *http.Response) { r.Header.Set("Docker-Content-Digest", header) })
+		_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
+		if want != nil {
+			says(t, failure(t, err, want).Error(), header)
+		} else if err != nil {
+			t.Errorf("%q: %v", header, err)
+		}
+	}
+}
+
+func TestContentThatIsNotWhatItShouldBeIsNeverCommitted(t *testing.T) {
+	broken := errors.New("the source broke")
+	for name, test := range map[string]struct {
+		content io.Reader
+		want    error
+	}{
+		"corrupt":   {registry.Verify(io.NopCloser(strings.NewReader(strings.Repeat("x", len(large)))), descriptor(large), "source/app"), registry.ErrMismatch},
+		"too short": {strings.NewReader(large[1:]), registry.ErrMismatch},
+		"too long":  {strings.NewReader(large + "!"), registry.ErrMismatch},
+		"broken":    {io.MultiReader(strings.NewReader(large[:500_000]), failing{broken}), broken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			opened := 0
+			_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(large), registry.Content{
+				Open: func(context.Context) (io.ReadCloser, error) { opened++; return io.NopCloser(test.content), nil },
+			})
+			if !errors.Is(err, test.want) {
+				t.Errorf("the error is %v", err)
+			}
+			// It is the content's own failure: to send it again is in vain.
+			if opened != 1 || p.Count("DELETE", ".*") != 1 {
+				t.Errorf("opened %d times; asked %s", opened, asked(p))
+			}
+			if name != "too long" && p.HasBlob(t, "app", descriptor(large).Digest) {
+				t.Error("it was committed")
+			}
+		})
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+func TestContentThatCannotBeOpenedIsTheCallersToExplain(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	gone := &registry.Error{Op: "read the blob", Repository: "source/app", Kind: registry.ErrUnavailable}
+	_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), registry.Content{
+		Open: func(context.Context) (io.ReadCloser, error) { return nil, gone },
+	})
+	if err != error(gone) {
+		t.Errorf("the error is %v", err)
+	}
+	if got := asked(p); got != "POST from app, DELETE" {
+		t.Errorf("asked %s", got)
+	}
+}
+
+func TestABlobWithoutBytesIsAnUploadLikeAnyOther(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	repo := newClient(t).push(t, p.Ref("app", "1"))
+	outcome, err := repo.PutBlob(t.Context(), descriptor(""), newBody(t, "").get())
+	if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor("").Digest) {
+		t.Fatalf("the outcome is %q, %v", outcome, err)
+	}
+	if got, err := readAll(t, repo, descriptor("")); err != nil || got != "" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	p.Forget()
+	other := scripted(t, registrytest.Behaviour{})
+	_, err = newClient(t).push(t, other.Ref("app", "1")).PutBlob(t.Context(), descriptor(""), newBody(t, "not nothing").get())
+	if !errors.Is(err, registry.ErrMismatch) || other.Count("PUT", ".*") != 0 {
+		t.Errorf("content that has bytes all the same: %v; asked %s", err, asked(other))
+	}
+}
+
+func TestAnUploadThatIsCancelledIsGivenUp(t *testing.T) {
+	registrytest.NoLeaks(t)
+	p := scripted(t, registrytest.Behaviour{})
+	held := make(chan struct{})
+	p.On("PUT", ".*").Do(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		close(held)
+		<-r.Context().Done()
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-held; cancel() }()
+	_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(ctx, descriptor(small), newBody(t, small).get())
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("the error is %v", err)
+	}
+	if got := asked(p); got != "POST from app, PUT, DELETE" {
+		t.Errorf("asked %s", got)
+	}
+}
+
+func TestATokenThatExpiresInMidUploadIsRenewed(t *testing.T) {
+	tokens := registrytest.NewTokenServer(t)
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	refusals := p.On("PUT", ".*").Times(2)
+	refusals.Reply(http.StatusUnauthorized, http.Header{"WWW-Authenticate": {`Bearer realm="` + tokens.URL + `"`}}, "")
+	content := newBody(t, large)
+	outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(large), content.get())
+	if err != nil || outcome != registry.Copied {
+		t.Fatalf("the outcome is %q, %v", outcome, err)
+	}
+	if n := p.Count("PUT", ".*"); n != 3 || content.opens() != 3 {
+		t.Errorf("%d uploads were tried and the content was opened %d times, want 3 and 3", n, content.opens())
+	}
+	// Not for ever.
+	p.Clear()
+	p.Forget()
+	p.On("PUT", ".*").Reply(http.StatusUnauthorized, http.Header{"WWW-Authenticate": {`Bearer realm="` + tokens.URL + `"`}}, string(registrytest.ErrorBody("UNAUTHORIZED", "no")))
+	_, err = newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor("x"), newBody(t, "x").get())
+	says(t, failure(t, err, registry.ErrUnauthorized).Hint, "no credentials were found")
+	if n := p.Count("PUT", ".*"); n != 3 {
+		t.Errorf("%d uploads were tried, want 3", n)
+	}
+	oneUploadEach(t, p)
+}
+
+// refuseEarly answers a request with a status while its body is still being
+// sent, and closes the connection with the rest of it unread, which resets it.
+func refuseEarly(t *testing.T, status string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadFull(r.Body, make([]byte, 100_000))
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 "+status+"\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+		_ = conn.(interface{ SetLinger(int) error }).SetLinger(0)
+		_ = conn.Close()
+	}
+}
+
+func TestARefusalThatComesWhileTheBlobIsStillSentIsHeard(t *testing.T) {
+	const size = 64 << 20
+	for status, want := range map[string]error{
+		"413 Request Entity Too Large": registry.ErrDenied,
+		"403 Forbidden":                registry.ErrDenied,
+		"401 Unauthorized":             registry.ErrUnauthorized,
+		"507 Insufficient Storage":     registry.ErrProtocol,
+	} {
+		t.Run(status, func(t *testing.T) {
+			var deleted atomic.Int32
+			server := servePlain(t, uploads(refuseEarly(t, status), &deleted))
+			blob := registrytest.Layer("large", size)
+			closed := make(chan struct{}, 1)
+			_, err := newClient(t).push(t, address(server)+"/app").PutBlob(t.Context(), blob.Descriptor(), registry.Content{
+				Open: func(context.Context) (io.ReadCloser, error) {
+					return &closable{Reader: blob.Open(), closed: closed}, nil
+				},
+			})
+			if e := failure(t, err, want); e.Status == 0 {
+				t.Errorf("the error is %v", err)
+			}
+			<-closed
+			if deleted.Load() != 1 {
+				t.Errorf("%d uploads were given up", deleted.Load())
+			}
+		})
+	}
+}
+
+type closable struct {
+	io.Reader
+	closed chan struct{}
+}
+
+func (c *closable) Close() error { c.closed <- struct{}{}; return nil }
+
+func TestARefusalThatComesEarlyEndsTheWaitForContent(t *testing.T) {
+	registrytest.NoLeaks(t)
+	// The registry refuses at once, while the source has given one byte and will
+	// give no more.
+	var deleted atomic.Int32
+	server := servePlain(t, uploads(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		_ = http.NewResponseController(w).Flush()
+	}, &deleted))
+	here, there := net.Pipe()
+	go func() { _, _ = io.WriteString(there, "x") }()
+	t.Cleanup(func() { _ = there.Close() })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, err := newClient(t).push(t, address(server)+"/app").PutBlob(ctx, descriptor(large), registry.Content{
+		Open: func(context.Context) (io.ReadCloser, error) { return here, nil },
+	})
+	if e := failure(t, err, registry.ErrDenied); e.Status != http.StatusRequestEntityTooLarge {
+		t.Errorf("the error is %v", err)
+	}
+	if _, err := here.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("the content is still open: %v", err)
+	}
+}

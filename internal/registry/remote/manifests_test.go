@@ -1,0 +1,259 @@
+package remote_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+func TestEveryRequestForAManifestSaysWhatItAccepts(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{NoDigestHeader: true})
+	p.Push(t, "app", "1", registrytest.DockerList("a"))
+	repo := newClient(t).push(t, p.Ref("app", "1"))
+	if _, err := repo.Resolve(t.Context(), "1"); err != nil { // HEAD and, without a digest, GET
+		t.Fatal(err)
+	}
+	if len(p.Requests()) != 2 {
+		t.Fatalf("asked %+v", p.Requests())
+	}
+	for _, r := range p.Requests() {
+		accept := r.Header.Values("Accept")
+		if len(accept) != 1 || accept[0] != strings.Join(registry.ManifestMediaTypes(), ", ") || strings.Contains(accept[0], "*") {
+			t.Errorf("%s accepts %q", r.Method, accept)
+		}
+		if agent := r.Header.Get("User-Agent"); agent != "terraform-provider-registry" {
+			t.Errorf("%s is sent by %q", r.Method, agent)
+		}
+	}
+}
+
+func TestTheUserAgentIsTheCallers(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(registrytest.NewTokenServer(t)))
+	c := newClient(t, func(o *remote.Options) { o.UserAgent = "somebody/1.0" })
+	_, _ = c.push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
+	for _, r := range p.Requests() {
+		if got := r.Header.Get("User-Agent"); got != "somebody/1.0" {
+			t.Errorf("%s is sent by %q", r.Method, got)
+		}
+	}
+}
+
+func TestAManifestIsWhatItsBytesSay(t *testing.T) {
+	m := registrytest.Image{Seed: "a"}.Build()
+	other := registrytest.Image{Seed: "b"}.Build()
+	answer := func(body []byte, digestHeader string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", m.MediaType+"; charset=utf-8")
+			w.Header().Set("Docker-Content-Digest", digestHeader)
+			_, _ = w.Write(body)
+		}
+	}
+	for name, test := range map[string]struct {
+		answer    http.HandlerFunc
+		reference string
+		want      digest.Digest
+		warned    bool
+		kind      error
+	}{
+		"by tag":                             {answer(m.Bytes, string(m.Digest)), "1", m.Digest, false, nil},
+		"by tag, without a header":           {answer(m.Bytes, ""), "1", m.Digest, false, nil},
+		"by tag, with another header":        {answer(m.Bytes, string(other.Digest)), "1", m.Digest, true, nil},
+		"by tag, with another algorithm":     {answer(m.Bytes, string(digest.SHA512.FromBytes(m.Bytes))), "1", m.Digest, false, nil},
+		"by digest":                          {answer(m.Bytes, string(m.Digest)), string(m.Digest), m.Digest, false, nil},
+		"by sha512":                          {answer(m.Bytes, string(m.Digest)), string(digest.SHA512.FromBytes(m.Bytes)), digest.SHA512.FromBytes(m.Bytes), false, nil},
+		"other bytes under the right header": {answer(other.Bytes, string(m.Digest)), string(m.Digest), "", false, registry.ErrMismatch},
+		"other bytes of a sha512":            {answer(other.Bytes, ""), string(digest.SHA512.FromBytes(m.Bytes)), "", false, registry.ErrMismatch},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newClient(t)
+			got, err := c.pull(t, address(servePlain(t, test.answer))+"/app").GetManifest(c.context(t), test.reference)
+			if test.kind != nil {
+				says(t, failure(t, err, test.kind).Error(), "its bytes have the digest", test.reference)
+				return
+			}
+			if err != nil || got.Digest != test.want || string(got.Content) != string(m.Bytes) || got.MediaType != m.MediaType {
+				t.Errorf("it is %s, %s: %v", got.Digest, got.MediaType, err)
+			}
+			if warnings := c.Warnings(); len(warnings) > 0 != test.warned {
+				t.Errorf("the warnings are %q", warnings)
+			}
+		})
+	}
+}
+
+func TestResolvingCostsAHeadAndMoreOnlyWhereThatSaysNothing(t *testing.T) {
+	m := registrytest.Image{Seed: "a"}.Build()
+	with := func(change func(*http.Response)) func(*registrytest.Rule) {
+		return func(r *registrytest.Rule) { r.Alter(change) }
+	}
+	for name, test := range map[string]struct {
+		head      func(*registrytest.Rule)
+		reference string
+		methods   string
+	}{
+		"by tag":                {nil, "1", "HEAD"},
+		"by digest":             {nil, string(m.Digest), "HEAD"},
+		"without a digest":      {with(func(r *http.Response) { r.Header.Del("Docker-Content-Digest") }), "1", "HEAD GET"},
+		"with one that is none": {with(func(r *http.Response) { r.Header.Set("Docker-Content-Digest", "md5:x") }), "1", "HEAD GET"},
+		"with another than was asked for": {with(func(r *http.Response) {
+			r.Header.Set("Docker-Content-Digest", string(descriptor("x").Digest))
+		}), string(m.Digest), "HEAD GET"},
+		"with one of another algorithm": {with(func(r *http.Response) {
+			r.Header.Set("Docker-Content-Digest", "sha512:"+strings.Repeat("0", 128))
+		}), string(m.Digest), "HEAD"},
+		"refused with 403": {func(r *registrytest.Rule) { r.Reply(403, nil, "") }, "1", "HEAD GET"},
+		"refused with 405": {func(r *registrytest.Rule) { r.Reply(405, nil, "") }, "1", "HEAD GET"},
+		"refused with 400": {func(r *registrytest.Rule) { r.Reply(400, nil, "") }, "1", "HEAD GET"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			p.Push(t, "app", "1", m)
+			if test.head != nil {
+				test.head(p.On("HEAD", ".*"))
+			}
+			d, err := newClient(t).pull(t, p.Ref("app", "1")).Resolve(t.Context(), test.reference)
+			if err != nil || d.Digest != m.Digest || d.Size != int64(len(m.Bytes)) || d.MediaType != m.MediaType {
+				t.Errorf("it is %+v, %v", d, err)
+			}
+			if got := strings.ReplaceAll(asked(p), ",", ""); got != test.methods {
+				t.Errorf("asked %s, want %s", got, test.methods)
+			}
+		})
+	}
+}
+
+func TestAManifestIsReadUpToALimit(t *testing.T) {
+	const limit = 1000
+	serve := func(size int, declared bool) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
+			if !declared {
+				_ = http.NewResponseController(w).Flush()
+			}
+			_, _ = io.WriteString(w, strings.Repeat(" ", size))
+		}
+	}
+	small := func(o *remote.Options) { o.MaxManifestBytes = limit }
+	for name, test := range map[string]struct {
+		answer  http.HandlerFunc
+		options func(*remote.Options)
+		says    string
+	}{
+		"as large as allowed":       {serve(limit, true), small, ""},
+		"one more":                  {serve(limit+1, true), small, "1000 bytes"},
+		"one more, undeclared":      {serve(limit+1, false), small, "1000 bytes"},
+		"4 MiB by default":          {serve(4<<20, false), func(*remote.Options) {}, ""},
+		"more than 4 MiB":           {serve(4<<20+1, false), func(*remote.Options) {}, "4 MiB"},
+		"a declared size that lies": {func(w http.ResponseWriter, r *http.Request) { lie(t, w) }, small, "1000 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := newClient(t, test.options).pull(t, address(servePlain(t, test.answer))+"/app").GetManifest(t.Context(), "1")
+			if test.says != "" {
+				says(t, failure(t, err, registry.ErrLimit).Error(), "larger than the "+test.says)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// lie declares a size that nobody has, and sends nothing.
+func lie(t *testing.T, w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: "+registry.MediaTypeDockerManifest+"\r\nContent-Length: 9223372036854775807\r\n\r\n")
+	_ = conn.Close()
+}
+
+func TestWhatIsNoManifestIsNoManifest(t *testing.T) {
+	for contentType, body := range map[string]string{
+		"text/html":                "<html>login</html>",
+		"text/plain; charset=utf8": "hello",
+		"":                         "{}",
+		"nonsense/":                "{}",
+	} {
+		server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Type"] = []string{contentType}
+			_, _ = io.WriteString(w, body)
+		})
+		repo := newClient(t).pull(t, address(server)+"/app")
+		for _, ask := range []func() error{
+			func() error { _, err := repo.GetManifest(t.Context(), "1"); return err },
+			func() error { _, err := repo.Resolve(t.Context(), "1"); return err },
+		} {
+			says(t, failure(t, ask(), registry.ErrProtocol).Error(), address(server), `"`+contentType+`"`)
+		}
+	}
+}
+
+func TestAManifestIsPushedAsItIs(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{Unchecked: true})
+	m := registrytest.MultiArch("a").Build()
+	manifest := registry.Manifest{MediaType: m.MediaType, Digest: m.Digest, Content: m.Bytes}
+	repo := newClient(t).push(t, p.Ref("app", "1"))
+	for _, reference := range []string{"1", string(m.Digest)} {
+		if err := repo.PutManifest(t.Context(), reference, manifest); err != nil {
+			t.Fatal(err)
+		}
+		got, err := repo.GetManifest(t.Context(), reference)
+		if err != nil || string(got.Content) != string(m.Bytes) || got.MediaType != m.MediaType {
+			t.Errorf("%s is %s, %v", reference, got.MediaType, err)
+		}
+	}
+	for header, want := range map[string]error{string(descriptor("x").Digest): registry.ErrMismatch, "sha512:" + strings.Repeat("0", 128): nil} {
+		p.Clear()
+		p.On("PUT", ".*").Alter(func(r *http.Response) { r.Header.Set("Docker-Content-Digest", header) })
+		err := repo.PutManifest(t.Context(), "1", manifest)
+		if want != nil {
+			says(t, failure(t, err, want).Error(), header)
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestTagsAndManifestsAreDeleted(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	pushed := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	p.Retag(t, "app", "1", "2")
+	repo := newClient(t).push(t, p.Ref("app", "1"))
+	if err := repo.DeleteTag(t.Context(), "1"); err != nil {
+		t.Fatal(err)
+	}
+	if p.Digest(t, "app", "1") != "" || p.Digest(t, "app", "2") != pushed.Digest {
+		t.Error("more or less than the tag was deleted")
+	}
+	failure(t, repo.DeleteTag(t.Context(), "1"), registry.ErrNotFound)
+	if err := repo.DeleteManifest(t.Context(), pushed.Digest); err != nil {
+		t.Fatal(err)
+	}
+	if p.Digest(t, "app", "2") != "" {
+		t.Error("the manifest is still there")
+	}
+	failure(t, repo.DeleteManifest(t.Context(), pushed.Digest), registry.ErrNotFound)
+	failure(t, repo.DeleteManifest(t.Context(), "sha256:x"), registry.ErrInvalidReference)
+	readOnly := scripted(t, registrytest.Behaviour{}, registrytest.NoDelete())
+	failure(t, newClient(t).push(t, readOnly.Ref("app", "1")).DeleteTag(t.Context(), "1"), registry.ErrUnsupported)
+}
+
+func TestDeletingAsksForTheRightToDelete(t *testing.T) {
+	tokens := registrytest.NewTokenServer(t)
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	if err := newClient(t).push(t, p.Ref("app", "1")).DeleteTag(t.Context(), "1"); err != nil {
+		t.Fatal(err)
+	}
+	if asked := tokens.Requests(); len(asked) != 1 || !strings.Contains(asked[0].Scopes[0], "delete") {
+		t.Errorf("the token server was asked %+v", asked)
+	}
+}

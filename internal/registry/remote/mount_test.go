@@ -1,0 +1,251 @@
+package remote_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// small is a blob for which nothing is worth asking.
+const small = "small"
+
+// asked are the requests for a repository's blobs so far, as "POST mount 202",
+// in the order they came in, and forgets them.
+func asked(p *registrytest.Proxy) string {
+	var all []string
+	for _, r := range p.Requests() {
+		what := r.Method
+		if from := r.Query.Get("from"); from != "" {
+			what += " from " + from
+		}
+		all = append(all, what)
+	}
+	p.Forget()
+	return strings.Join(all, ", ")
+}
+
+func TestABlobIsLookedForAndItsUploadOpenedInOneRequest(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	repo := newClient(t).push(t, p.Ref("app", "1"))
+	content := newBody(t, small)
+	for _, test := range []struct {
+		want  registry.Outcome
+		asked string
+	}{
+		{registry.Copied, "POST from app, PUT"},
+		{registry.Present, "POST from app"},
+	} {
+		outcome, err := repo.PutBlob(t.Context(), descriptor(small), content.get())
+		if err != nil || outcome != test.want {
+			t.Fatalf("the outcome is %q, %v; want %q", outcome, err, test.want)
+		}
+		if got := asked(p); got != test.asked {
+			t.Errorf("asked %s, want %s", got, test.asked)
+		}
+	}
+	if content.opens() != 1 {
+		t.Errorf("the content was opened %d times", content.opens())
+	}
+}
+
+func TestABlobOfTheSameHostIsMountedAndNoByteMoves(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.PushBlob(t, "from", registrytest.Blob{Content: []byte(large)})
+	p.Forget()
+	content := newBody(t, large)
+	content.from = p.Addr + "/from"
+	outcome, err := newClient(t).push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor(large), content.get())
+	if err != nil || outcome != registry.Mounted || content.opens() != 0 {
+		t.Errorf("the outcome is %q, %v; the content was opened %d times", outcome, err, content.opens())
+	}
+	if got := asked(p); got != "POST from from" {
+		t.Errorf("asked %s", got)
+	}
+	if !p.HasBlob(t, "to", descriptor(large).Digest) {
+		t.Error("it is not there")
+	}
+}
+
+func TestALargeBlobIsLookedForBesideWhileTheHostIsUnknown(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.PushBlob(t, "app", registrytest.Blob{Content: []byte(small)})
+	p.Forget()
+	repo := newClient(t).push(t, p.Ref("app", "1"))
+	put := func(content string) registry.Outcome {
+		t.Helper()
+		outcome, err := repo.PutBlob(t.Context(), descriptor(content), newBody(t, content).get())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return outcome
+	}
+	if outcome := put(large); outcome != registry.Copied || p.Count("HEAD", ".*") != 1 {
+		t.Errorf("of an unknown host: %q and %d HEAD", outcome, p.Count("HEAD", ".*"))
+	}
+	p.Forget()
+	if outcome := put(small); outcome != registry.Present {
+		t.Errorf("a blob that is there: %q", outcome)
+	}
+	// The 201 proved the host truthful: its 202 means that a blob is missing.
+	if outcome := put(large + "!"); outcome != registry.Copied || p.Count("HEAD", ".*") != 0 {
+		t.Errorf("of a truthful host: %q and %d HEAD", outcome, p.Count("HEAD", ".*"))
+	}
+}
+
+func TestAHostThatDoesNotMountIsAskedBesideForEveryBlob(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{BlindMount: true})
+	for _, content := range []string{large, small} {
+		p.PushBlob(t, "app", registrytest.Blob{Content: []byte(content)})
+	}
+	p.Forget()
+	repo := newClient(t).push(t, p.Ref("app", "1"))
+	for _, content := range []string{large, small} {
+		body := newBody(t, content)
+		outcome, err := repo.PutBlob(t.Context(), descriptor(content), body.get())
+		if err != nil || outcome != registry.Present || body.opens() != 0 {
+			t.Errorf("%d bytes: the outcome is %q, %v", len(content), outcome, err)
+		}
+		// The upload that nobody needs is given up.
+		if heads, deletes := p.Count("HEAD", ".*"), p.Count("DELETE", ".*"); heads != 1 || deletes != 1 {
+			t.Errorf("%d bytes: %d HEAD and %d DELETE", len(content), heads, deletes)
+		}
+		p.Forget()
+	}
+	if outcome, err := repo.PutBlob(t.Context(), descriptor("new"), newBody(t, "new").get()); err != nil || outcome != registry.Copied {
+		t.Errorf("a new blob: %q, %v", outcome, err)
+	}
+	if got := p.Count("POST", ".*"); got != 1 || p.Count("HEAD", ".*") != 1 {
+		t.Errorf("a new blob: asked %s", asked(p))
+	}
+}
+
+func TestAnyRefusalToMountCostsARequestAndNothingElse(t *testing.T) {
+	for _, status := range []int{400, 401, 403, 404, 405, 500, 503} {
+		p := scripted(t, registrytest.Behaviour{})
+		refusals := p.On("POST", ".*").Where(func(r *http.Request) bool { return r.URL.Query().Has("mount") })
+		refusals.Reply(status, nil, string(registrytest.ErrorBody("DENIED", "no mounting here")))
+		repo := newClient(t).push(t, p.Ref("app", "1"))
+		for i, content := range []string{"one", "two", "three", "four"} {
+			outcome, err := repo.PutBlob(t.Context(), descriptor(content), newBody(t, content).get())
+			if err != nil || outcome != registry.Copied {
+				t.Fatalf("HTTP %d: the outcome is %q, %v", status, outcome, err)
+			}
+			// Twice is enough to know.
+			if want := min(i+1, 2); refusals.Taken() != want {
+				t.Errorf("HTTP %d: a mount was asked for %d times after %d blobs, want %d", status, refusals.Taken(), i+1, want)
+			}
+		}
+	}
+}
+
+func TestAPairThatKeepsRefusingToMountIsNoLongerAsked(t *testing.T) {
+	for name, fault := range map[string]func(*registrytest.Rule){
+		"refused": func(r *registrytest.Rule) { r.Reply(http.StatusForbidden, nil, "") },
+		"an upload instead": func(r *registrytest.Rule) {
+			r.Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				r.URL.RawQuery = ""
+				next.ServeHTTP(w, r)
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			refusals := p.On("POST", "/v2/to/.*").Where(func(r *http.Request) bool { return r.URL.Query().Get("from") == "secret" })
+			fault(refusals)
+			c := newClient(t)
+			put := func(to, from, content string) registry.Outcome {
+				t.Helper()
+				body := newBody(t, content)
+				body.from = p.Addr + "/" + from
+				outcome, err := c.push(t, p.Ref(to, "1")).PutBlob(t.Context(), descriptor(content), body.get())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return outcome
+			}
+			for _, content := range []string{"one", "two", "three"} {
+				p.PushBlob(t, "secret", registrytest.Blob{Content: []byte(content)})
+				p.PushBlob(t, "open", registrytest.Blob{Content: []byte(content + "!")})
+				if outcome := put("to", "secret", content); outcome != registry.Copied {
+					t.Errorf("%s is %q", content, outcome)
+				}
+			}
+			if refusals.Taken() != 2 {
+				t.Errorf("it was asked %d times, want 2", refusals.Taken())
+			}
+			// Other pairs of the host are still asked.
+			if outcome := put("to", "open", "one!"); outcome != registry.Mounted {
+				t.Errorf("from another repository: %q", outcome)
+			}
+			if outcome := put("other", "secret", "one"); outcome != registry.Mounted {
+				t.Errorf("into another repository: %q", outcome)
+			}
+		})
+	}
+}
+
+func TestWhatWasNotMountedMayStillBeThere(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.On("POST", ".*").Where(func(r *http.Request) bool { return r.URL.Query().Get("from") == "from" }).
+		Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			r.URL.RawQuery = ""
+			next.ServeHTTP(w, r)
+		})
+	p.PushBlob(t, "to", registrytest.Blob{Content: []byte(large)})
+	p.Forget()
+	content := newBody(t, large)
+	content.from = p.Addr + "/from"
+	outcome, err := newClient(t).push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor(large), content.get())
+	if err != nil || outcome != registry.Present || content.opens() != 0 {
+		t.Errorf("the outcome is %q, %v", outcome, err)
+	}
+	if got := asked(p); got != "POST from from, HEAD, DELETE" {
+		t.Errorf("asked %s", got)
+	}
+}
+
+func TestAMountOfSomethingElseIsNoMount(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.On("POST", ".*").Times(1).Reply(http.StatusCreated, http.Header{"Docker-Content-Digest": {string(descriptor("other").Digest)}}, "")
+	outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
+	if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor(small).Digest) {
+		t.Errorf("the outcome is %q, %v", outcome, err)
+	}
+}
+
+func TestWhatARegistrySaysItHasIsNotAlwaysBelieved(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.PushBlob(t, "app", registrytest.Blob{Content: []byte(small)})
+	p.PushBlob(t, "from", registrytest.Blob{Content: []byte(small)})
+	p.Forget()
+	content := newBody(t, small)
+	content.from = p.Addr + "/from"
+	distrusted := content.get()
+	distrusted.Distrust = true
+	outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), distrusted)
+	if err != nil || outcome != registry.Copied || content.opens() != 1 {
+		t.Errorf("the outcome is %q, %v", outcome, err)
+	}
+	if got := asked(p); got != "POST, PUT" {
+		t.Errorf("asked %s", got)
+	}
+}
+
+func TestARegistryThatIsBusyIsNotTakenForOneThatDoesNotMount(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.PushBlob(t, "from", registrytest.Blob{Content: []byte(small)})
+	p.On("POST", ".*").Times(3).Reply(http.StatusTooManyRequests, nil, "")
+	content := newBody(t, small)
+	content.from = p.Addr + "/from"
+	c := newClient(t)
+	outcome, err := c.push(t, p.Ref("to", "1")).PutBlob(c.context(t), descriptor(small), content.get())
+	if err != nil || outcome != registry.Mounted {
+		t.Errorf("the outcome is %q, %v", outcome, err)
+	}
+	if requests, retries := c.sent(); requests != 4 || retries != 3 {
+		t.Errorf("the trace has %d requests and %d retries, want 4 and 3", requests, retries)
+	}
+}

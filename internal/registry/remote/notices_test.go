@@ -1,0 +1,127 @@
+package remote_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"testing"
+)
+
+// hub is Docker Hub, with what it answers.
+func hub(t *testing.T, answer http.HandlerFunc) *client {
+	t.Helper()
+	n := newInternet(t)
+	n.serve(t, "registry-1.docker.io", registryAddress, answer)
+	return newClient(t, n.options, settings(n.trusting("docker.io")))
+}
+
+func TestDockerHubIsAskedWithoutAPullBeingCounted(t *testing.T) {
+	var methods []string
+	c := hub(t, func(w http.ResponseWriter, r *http.Request) {
+		methods = append(methods, r.Method+" "+r.URL.Path)
+		w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
+	})
+	for _, name := range []string{"alpine", "docker.io/library/alpine", "index.docker.io/library/alpine"} {
+		repo := c.pull(t, name)
+		if _, err := repo.Resolve(t.Context(), "3"); err != nil || repo.Host() != "docker.io" {
+			t.Errorf("%s on %s: %v", name, repo.Host(), err)
+		}
+	}
+	if want := slices.Repeat([]string{"HEAD /v2/library/alpine/manifests/3"}, 3); !slices.Equal(methods, want) {
+		t.Errorf("asked %s", methods)
+	}
+}
+
+func TestALimitThatRunsLowIsToldOnce(t *testing.T) {
+	var left atomic.Int32
+	left.Store(12)
+	c := hub(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("RateLimit-Limit", "100;w=21600")
+		w.Header().Set("RateLimit-Remaining", fmt.Sprintf("%d;w=21600", left.Add(-1)))
+		w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
+	})
+	for range 5 {
+		if _, err := c.pull(t, "alpine").Resolve(c.context(t), "3"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := c.Warnings(), "docker.io allows 10 more pulls of 100 in 6h0m0s"; len(got) != 1 || got[0] != want {
+		t.Errorf("the warnings are %q, want %q", got, want)
+	}
+}
+
+func TestALimitOfAnotherFormIsToldAsFarAsItIsUnderstood(t *testing.T) {
+	for limit, want := range map[string]string{"100": "docker.io allows 3 more pulls", "": "docker.io allows 3 more pulls", "x;w=1": "docker.io allows 3 more pulls"} {
+		c := hub(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("RateLimit-Limit", limit)
+			w.Header().Set("RateLimit-Remaining", "3")
+			w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
+		})
+		if _, err := c.pull(t, "alpine").Resolve(c.context(t), "3"); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Warnings(); len(got) != 1 || got[0] != want {
+			t.Errorf("%q: the warnings are %q", limit, got)
+		}
+	}
+}
+
+func TestWhatARegistryWarnsOfIsToldOnce(t *testing.T) {
+	warnings := []string{
+		`299 - "this repository \"app\" moves"`, `299 - "one", 299 - "two, and more"`,
+		`299 - "`, `199 - "not for people"`, `299 agent "somebody else's"`, `299 - ""`, "299 - \"bell \\a and \\u202e\"",
+	}
+	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Warning"] = warnings
+		w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
+	})
+	c := newClient(t)
+	for range 3 {
+		if _, err := c.pull(t, address(server)+"/app").Resolve(c.context(t), "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prefix := address(server) + " says: "
+	want := []string{prefix + `this repository "app" moves`, prefix + "one", prefix + "two, and more", prefix + "bell and ?"}
+	if got := c.Warnings(); !slices.Equal(got, want) {
+		t.Errorf("the warnings are %q, want %q", got, want)
+	}
+}
+
+func TestWarningsThatAreMadeUpEnd(t *testing.T) {
+	var n atomic.Int32
+	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+		for range 50 {
+			w.Header().Add("Warning", fmt.Sprintf(`299 - "%d"`, n.Add(1)))
+		}
+		w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
+	})
+	c := newClient(t)
+	for range 5 {
+		if _, err := c.pull(t, address(server)+"/app").Resolve(c.context(t), "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := len(c.Warnings()); got != 100 {
+		t.Errorf("%d warnings, want 100", got)
+	}
+}
+
+func TestWhereARegistryPointsHasNothingToWarnOf(t *testing.T) {
+	cdn := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Warning", `299 - "send money"`)
+		w.Header().Set("RateLimit-Remaining", "0")
+		_, _ = w.Write([]byte(small))
+	})
+	server := servePlain(t, redirect(cdn.URL+"/blob"))
+	c := newClient(t)
+	blob, err := c.pull(t, address(server)+"/app").GetBlob(c.context(t), descriptor(small))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = blob.Close()
+	if got := c.Warnings(); len(got) != 0 {
+		t.Errorf("the warnings are %q", got)
+	}
+}

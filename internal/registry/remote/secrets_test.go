@@ -1,0 +1,167 @@
+package remote_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
+)
+
+// everything does all that can be done with a repository and returns what
+// failed.
+func everything(ctx context.Context, repo registry.Repository) []error {
+	m := registrytest.Image{Seed: "a"}.Build()
+	manifest := registry.Manifest{MediaType: m.MediaType, Digest: m.Digest, Content: m.Bytes}
+	var failures []error
+	add := func(err error) {
+		if err != nil {
+			failures = append(failures, err)
+		}
+	}
+	_, err := repo.PutBlob(ctx, descriptor(small), registry.Content{From: repo.Host() + "/from", Open: func(context.Context) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(small)), nil
+	}})
+	add(err)
+	_, err = repo.StatBlob(ctx, descriptor(small).Digest)
+	add(err)
+	blob, err := repo.GetBlob(ctx, descriptor(small))
+	if err == nil {
+		_, err = io.Copy(io.Discard, blob)
+		_ = blob.Close()
+	}
+	add(err)
+	add(repo.PutManifest(ctx, "1", manifest))
+	_, err = repo.Resolve(ctx, "1")
+	add(err)
+	_, err = repo.GetManifest(ctx, "1")
+	add(err)
+	_, err = repo.ListTags(ctx)
+	add(err)
+	add(repo.DeleteTag(ctx, "1"))
+	add(repo.DeleteManifest(ctx, m.Digest))
+	return failures
+}
+
+// everySecret is a registry behind a token server whose token is a secret, that
+// redirects to places with a secret in their query, and that may fail.
+func everySecret(t *testing.T, fail func(http.ResponseWriter, *http.Request) bool) string {
+	t.Helper()
+	signature := "X-Amz-Signature=" + url.QueryEscape(canary) + "&sig=" + url.QueryEscape(canary)
+	upstream := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})
+	p := registrytest.Intercept(t, upstream)
+	p.On(".*", ".*").Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		switch {
+		case r.URL.Path == "/token":
+			if !fail(w, r) {
+				_, _ = io.WriteString(w, `{"token":"`+canary+`","expires_in":300}`)
+			}
+			return
+		case r.Header.Get("Authorization") == "" && !r.URL.Query().Has("sig"):
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token?secret=`+url.QueryEscape(canary)+`"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		case fail(w, r):
+			return
+		case r.Method == http.MethodGet && !r.URL.Query().Has("sig"):
+			redirect(r.URL.Path+"?"+signature)(w, r)
+			return
+		}
+		r.URL.RawQuery = strings.ReplaceAll(r.URL.RawQuery, "&"+signature, "")
+		next.ServeHTTP(w, r)
+	})
+	return p.Addr
+}
+
+func TestNoSecretIsEverTold(t *testing.T) {
+	credential := map[string]auth.Credential{
+		"password":       {Username: "ci", Password: canary},
+		"identity token": {IdentityToken: canary},
+		"registry token": {RegistryToken: canary},
+	}
+	faults := map[string]func(http.ResponseWriter, *http.Request) bool{
+		"none": func(http.ResponseWriter, *http.Request) bool { return false },
+		"refused, in words": func(w http.ResponseWriter, r *http.Request) bool {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write(registrytest.ErrorBody("DENIED", fmt.Sprint(r.URL, r.Header)))
+			return true
+		},
+		"refused, with a page": func(w http.ResponseWriter, r *http.Request) bool {
+			w.WriteHeader(http.StatusBadGateway)
+			_, _ = fmt.Fprint(w, "<pre>", r.URL, r.Header)
+			return true
+		},
+		"unauthorized": func(w http.ResponseWriter, r *http.Request) bool {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return true
+		},
+		"led astray": func(w http.ResponseWriter, r *http.Request) bool {
+			w.Header().Set("Location", "ftp://u:"+url.QueryEscape(canary)+"@elsewhere.example.com/?sig="+url.QueryEscape(canary))
+			w.WriteHeader(map[bool]int{true: http.StatusAccepted, false: http.StatusTemporaryRedirect}[r.Method == http.MethodPost])
+			return true
+		},
+		"broken off": func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
+	}
+	for who, c := range credential {
+		for name, fault := range faults {
+			t.Run(who+", "+name, func(t *testing.T) {
+				host := everySecret(t, fault)
+				client := newClient(t, credentials(map[string]auth.Credential{host: c}), func(o *remote.Options) { o.Attempts = 2 })
+				failures := everything(client.context(t), client.push(t, host+"/app"))
+				if (len(failures) > 0) != (name != "none") {
+					t.Errorf("%d operations failed: %v", len(failures), failures)
+				}
+				for _, err := range failures {
+					if e := registryError(t, err); !strings.HasPrefix(e.Repository, host) {
+						t.Errorf("it is not said where: %v", err)
+					}
+					for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+						noSecret(t, "error as "+verb, fmt.Sprintf(verb, err))
+					}
+				}
+				says(t, client.log.String(), "msg=request", host)
+				if name == "none" {
+					says(t, client.log.String(), "sig=***")
+				}
+			})
+		}
+	}
+}
+
+func TestASecretThatAnAnswerMakesNetHTTPQuoteIsNotTold(t *testing.T) {
+	// net/http quotes what it does not understand. This one asks for a password
+	// and makes a header of it that is none.
+	listener := serveRaw(t, func(conn net.Conn, request string) {
+		if !strings.Contains(request, "Authorization") {
+			_, _ = io.WriteString(conn, "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nno header "+canary+"\r\n\r\n")
+	})
+	c := newClient(t, credentials(map[string]auth.Credential{listener: {Username: "ci", Password: canary}}))
+	_, err := c.pull(t, listener+"/app").GetManifest(t.Context(), "1")
+	says(t, failure(t, err, registry.ErrProtocol).Error(), "no header ***")
+}
+
+func TestNothingIsLeftBehind(t *testing.T) {
+	registrytest.NoLeaks(t)
+	host := everySecret(t, func(http.ResponseWriter, *http.Request) bool { return false })
+	c := newClient(t, credentials(map[string]auth.Credential{host: {Username: "ci", Password: canary}}))
+	if failures := everything(t.Context(), c.push(t, host+"/app")); len(failures) > 0 {
+		t.Error(failures)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if failures := everything(ctx, c.push(t, host+"/app")); len(failures) != 9 {
+		t.Errorf("of nine operations that were cancelled %d failed", len(failures))
+	}
+}

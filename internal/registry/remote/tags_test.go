@@ -1,0 +1,145 @@
+package remote_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+func TestAllPagesOfTheTagsAreRead(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{PageSize: 2}, registrytest.BasicAuth("ci", canary))
+	p.Push(t, "app", "a", registrytest.Image{Seed: "a"})
+	want := []string{"a", "b", "c", "d", "e"}
+	for _, tag := range want[1:] {
+		p.Retag(t, "app", "a", tag)
+	}
+	p.Forget()
+	c := newClient(t, withDockerConfig(`{"auths":{"`+p.Addr+`":{"username":"ci","password":"`+canary+`"}}}`))
+	got, err := c.pull(t, p.Ref("app", "1")).ListTags(t.Context())
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("the tags are %q, %v", got, err)
+	}
+	if p.Count("GET", ".*") != 4 { // the first also without credentials
+		t.Errorf("asked %s", asked(p))
+	}
+	_, err = c.pull(t, p.Ref("none", "1")).ListTags(t.Context())
+	failure(t, err, registry.ErrNotFound)
+}
+
+// listing is a registry whose every page has one tag and a Link.
+func listing(t *testing.T, link func(page int) string) (string, *atomic.Int32) {
+	t.Helper()
+	var pages atomic.Int32
+	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+		page := int(pages.Add(1))
+		w.Header().Set("Link", link(page))
+		_, _ = fmt.Fprintf(w, `{"name":"app","tags":["tag%d"]}`, page)
+	})
+	return address(server), &pages
+}
+
+func TestANextPageIsFollowedOnlyWithinTheRegistry(t *testing.T) {
+	for link, test := range map[string]struct {
+		pages int32
+		want  error
+	}{
+		`</v2/app/tags/list?page=%d>; rel="next"`:                               {2, nil},
+		`</v2/app/tags/list?page=%d>;rel=next`:                                  {2, nil},
+		`</first>; rel="first", </v2/app/tags/list?page=%d,2>; rel="prev next"`: {2, nil},
+		`<list?page=%d>; title="a, <b>"; REL="next"`:                            {2, nil},
+		`<https://other.example.com/v2/app/tags/list?%d>; rel="next"`:           {1, registry.ErrForbiddenHop},
+		`<//127.0.0.1:1/v2/app/tags/list?%d>; rel="next"`:                       {1, registry.ErrForbiddenHop},
+		`<file:///etc/passwd?%d>; rel="next"`:                                   {1, registry.ErrForbiddenHop},
+		`<http://[%d>; rel="next"`:                                              {1, registry.ErrProtocol},
+		`</v2/app/tags/list?page=%d>; rel="last"`:                               {1, nil},
+		`</v2/app/tags/list?page=%d>`:                                           {1, nil},
+		`<>; rel="next"; %d`:                                                    {1, nil},
+		`garbage %d`:                                                            {1, nil},
+	} {
+		host, pages := listing(t, func(page int) string {
+			if page > 1 {
+				return ""
+			}
+			return fmt.Sprintf(link, page+1)
+		})
+		got, err := newClient(t).pull(t, host+"/app").ListTags(t.Context())
+		if test.want != nil {
+			failure(t, err, test.want)
+		} else if err != nil || len(got) != int(test.pages) {
+			t.Errorf("%s: the tags are %q, %v", link, got, err)
+		}
+		if pages.Load() != test.pages {
+			t.Errorf("%s: %d pages were asked for, want %d", link, pages.Load(), test.pages)
+		}
+	}
+}
+
+func TestAListThatHasNoEndIsLeft(t *testing.T) {
+	for name, test := range map[string]struct {
+		link  func(int) string
+		pages int32
+		want  error
+	}{
+		"the next page is the same": {func(int) string { return `</v2/app/tags/list?n=1000>; rel="next"` }, 1, nil},
+		"it goes in a circle":       {func(page int) string { return fmt.Sprintf(`</v2/app/tags/list?%d>; rel="next"`, page%3) }, 4, nil},
+		"there is always one more":  {func(page int) string { return fmt.Sprintf(`</v2/app/tags/list?%d>; rel="next"`, page) }, remote.MaxPages, registry.ErrLimit},
+	} {
+		host, pages := listing(t, test.link)
+		got, err := newClient(t).pull(t, host+"/app").ListTags(t.Context())
+		if test.want != nil {
+			failure(t, err, test.want)
+		} else if err != nil || len(got) != int(test.pages) {
+			t.Errorf("%s: the tags are %q, %v", name, got, err)
+		}
+		if pages.Load() != test.pages {
+			t.Errorf("%s: %d pages were asked for, want %d", name, pages.Load(), test.pages)
+		}
+	}
+}
+
+func TestAListIsRefusedThatIsNone(t *testing.T) {
+	many := make([]string, remote.MaxTags+1)
+	for i := range many {
+		many[i] = fmt.Sprintf("t%d", i)
+	}
+	tooMany, err := json.Marshal(map[string]any{"tags": many})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		body string
+		want error
+	}{
+		"a page":             {"<html>", registry.ErrProtocol},
+		"null":               {"null", registry.ErrProtocol},
+		"an array":           {"[]", registry.ErrProtocol},
+		"nothing":            {"", registry.ErrProtocol},
+		"other types":        {`{"tags":[1]}`, registry.ErrProtocol},
+		"what is no tag":     {`{"tags":["../x"]}`, registry.ErrProtocol},
+		"a very long tag":    {`{"tags":["` + strings.Repeat("a", 129) + `"]}`, registry.ErrProtocol},
+		"too many":           {string(tooMany), registry.ErrLimit},
+		"too long":           {`{"tags":[` + strings.Repeat(" ", 4<<20) + `]}`, registry.ErrLimit},
+		"no tags":            {`{"name":"app","tags":null}`, nil},
+		"nothing but a name": {`{"name":"app"}`, nil},
+	} {
+		server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			_, _ = io.WriteString(w, test.body)
+		})
+		got, err := newClient(t).pull(t, address(server)+"/app").ListTags(t.Context())
+		if test.want != nil {
+			says(t, failure(t, err, test.want).Error(), address(server))
+		} else if err != nil || len(got) != 0 {
+			t.Errorf("%s: the tags are %q, %v", name, got, err)
+		}
+	}
+}

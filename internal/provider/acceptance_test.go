@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +60,7 @@ func newWorkspace(t *testing.T, override ...func(*remote.Options)) *workspace {
 	}
 	w.env = append(os.Environ(),
 		"TF_CLI_CONFIG_FILE="+cliConfig,
-		"TF_REATTACH_PROVIDERS="+serve(t, append([]func(*remote.Options){impatient}, override...)),
+		"TF_REATTACH_PROVIDERS="+serve(t, append([]func(*remote.Options){isolated}, override...)),
 		"TF_IN_AUTOMATION=1",
 		"CHECKPOINT_DISABLE=1",
 		"TF_LOG=",
@@ -67,12 +68,18 @@ func newWorkspace(t *testing.T, override ...func(*remote.Options)) *workspace {
 	return w
 }
 
-// impatient makes retries cost no time, and keeps the credentials of whoever
-// runs the tests out of them.
-func impatient(o *remote.Options) {
+// isolated makes retries cost no time, and keeps the credentials of whoever runs
+// the tests, and every name that is not this machine's, out of them.
+func isolated(o *remote.Options) {
 	o.Attempts = 3
 	o.Backoff = time.Millisecond
 	o.Credentials.Getenv = func(string) string { return "" }
+	o.Resolve = func(_ context.Context, host string) ([]netip.Addr, error) {
+		if host == "localhost" {
+			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+		}
+		return nil, fmt.Errorf("the tests know no %s", host)
+	}
 }
 
 // findTerraform is the terraform or tofu to test with. The test is skipped only

@@ -28,6 +28,17 @@ func TestDestroyRetains(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }
 
+func TestDestroyGoesByWhatWasApplied(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.destroy()
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+}
+
 func TestDestroyUntags(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)

@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"net/http"
 	"testing"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -82,4 +83,23 @@ func TestDestinationTagVanishes(t *testing.T) {
 	ws.apply(plan)
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 	ws.wantNoChanges()
+}
+
+func TestDestinationTagMovesAndTheManifestIsGone(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	proxy := registrytest.Intercept(t, dst)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1")))
+
+	// The registry says that it still has the manifest, and does not.
+	dst.DeleteManifest(t, "app", pushed.Digest)
+	dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
+	proxy.On("HEAD", ".*/manifests/"+string(pushed.Digest)).Times(1).Reply(200, http.Header{
+		"Content-Type": {pushed.MediaType}, "Docker-Content-Digest": {string(pushed.Digest)},
+	}, "")
+	ws.apply(ws.plan())
+	ws.wantNoChanges()
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }

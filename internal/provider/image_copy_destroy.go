@@ -75,8 +75,8 @@ type destruction struct {
 }
 
 const (
-	destroyFailed = "The image could not be removed from the destination"
-	retainAdvice  = "To leave at the registry what is there, set on_destroy = \"retain\", apply that, and then destroy."
+	destroyFailed = "The destination could not be cleaned up"
+	retainAdvice  = "Set on_destroy = \"retain\" to leave at the registry what is there. Where the resource is being destroyed, apply that first: the value that was applied last counts."
 )
 
 // run untags or deletes. It says whether that succeeded.

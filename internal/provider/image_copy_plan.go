@@ -51,7 +51,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	wanted := p.wanted(said.listen(ctx))
 	if !resp.Diagnostics.HasError() && wanted.Digest != "" {
 		p.checkTags(said.listen(ctx), wanted.Digest)
-		p.apply(wanted)
+		p.set(wanted)
 		for name, value := range map[string]types.String{
 			"digest":           p.plan.Digest,
 			"source_digest":    p.plan.SourceDigest,
@@ -108,8 +108,8 @@ func resolveSource(ctx context.Context, e *engine, source registry.Reference) (r
 	return resolved{Source: source.String(), SourceDigest: d.Digest, Digest: d.Digest, MediaType: d.MediaType}, nil
 }
 
-// apply sets the computed attributes, each that is known.
-func (p *planner) apply(wanted resolved) {
+// set sets the computed attributes, each that is known.
+func (p *planner) set(wanted resolved) {
 	destination, _ := parseDestination(p.plan.Destination.ValueString())
 	p.plan.Digest = types.StringValue(wanted.Digest.String())
 	p.plan.SourceDigest = types.StringValue(wanted.SourceDigest.String())

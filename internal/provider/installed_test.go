@@ -15,24 +15,31 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// builtProvider is the directory with the provider as people install it, built
-// once.
-var builtProvider = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "provider")
-	if err != nil {
-		return "", err
-	}
-	out, err := exec.Command("go", "build", "-o", dir, "github.com/terraform-provider-registry/terraform-provider-registry").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return dir, nil
-})
+// built is where the provider is as people install it; made when it is first
+// wanted, and removed when all tests are over.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func builtProvider() (string, error) {
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "provider"); built.err != nil {
+			return
+		}
+		out, err := exec.Command("go", "build", "-o", built.dir, "github.com/terraform-provider-registry/terraform-provider-registry").CombinedOutput()
+		if err != nil {
+			built.err = fmt.Errorf("%w: %s", err, out)
+		}
+	})
+	return built.dir, built.err
+}
 
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if dir, err := builtProvider(); err == nil {
-		_ = os.RemoveAll(dir)
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
 	}
 	os.Exit(status)
 }

@@ -181,7 +181,7 @@ func TestValidation(t *testing.T) {
 			}
 			continue
 		}
-		if len(diags) == 0 || !strings.Contains(diags[0].Detail(), says) {
+		if len(diags) != 1 || !strings.Contains(diags[0].Detail(), says) {
 			t.Errorf("%v: %v, want %q", entries, diags, says)
 		}
 	}

@@ -64,34 +64,30 @@ func validKey(diags *diag.Diagnostics, at path.Path, key string) bool {
 
 // validate checks what the entry under key says in itself.
 func (m registryModel) validate(diags *diag.Diagnostics, at path.Path, key string) {
-	m.validateCredential(diags, at)
-	m.validateConnection(diags, at)
-	if host, prefix := splitKey(key); prefix != "" {
-		for name, set := range map[string]bool{
-			"plain_http":               !m.PlainHTTP.IsNull(),
-			"insecure_skip_tls_verify": !m.InsecureSkipTLSVerify.IsNull(),
-			"ca_certificate":           !m.CACertificate.IsNull(),
-			"client_certificate":       !m.ClientCertificate.IsNull(),
-			"client_key":               !m.ClientKey.IsNull(),
-			"max_concurrent_requests":  !m.MaxConcurrentRequests.IsNull(),
-			"requests_per_second":      !m.RequestsPerSecond.IsNull(),
-		} {
-			if set {
-				diags.AddAttributeError(at.AtName(name), "A setting of a host below a prefix",
-					fmt.Sprintf("%q names a part of a host, and such an entry gives credentials alone. Set %s in registries[%q]: it holds for the whole host.", key, name, host))
-			}
+	refuse := func(attribute, summary, format string, args ...any) {
+		where := at
+		if attribute != "" {
+			where = at.AtName(attribute)
 		}
+		diags.AddAttributeError(where, summary, fmt.Sprintf("In registries[%q]: ", key)+fmt.Sprintf(format, args...))
 	}
+	m.validateCredential(refuse)
+	m.validateConnection(refuse)
+	m.validatePlace(refuse, key)
 }
 
-func (m registryModel) validateCredential(diags *diag.Diagnostics, at path.Path) {
+// refusal reports what is wrong with an attribute of an entry, or with the entry
+// as a whole where attribute is "".
+type refusal func(attribute, summary, format string, args ...any)
+
+func (m registryModel) validateCredential(refuse refusal) {
 	if !m.Username.IsNull() && m.Password.IsNull() && m.IdentityToken.IsNull() && m.RegistryToken.IsNull() {
-		diags.AddAttributeError(at.AtName("username"), "A user name without a password",
-			fmt.Sprintf("The user name %q is set and nothing that proves it. Set password, or identity_token; or leave the user name out for anonymous access.", m.Username.ValueString()))
+		refuse("username", "A user name without a password",
+			"the user name %q is set and nothing that proves it. Set password, or identity_token; or leave the user name out for anonymous access.", m.Username.ValueString())
 	}
 	if !m.Password.IsNull() && m.Username.IsNull() {
-		diags.AddAttributeError(at.AtName("password"), "A password without a user name",
-			"A password proves a user name. Set username; a token that is used as it is belongs in registry_token, an OAuth 2 refresh token in identity_token.")
+		refuse("password", "A password without a user name",
+			"a password proves a user name. Set username; a token that is used as it is belongs in registry_token, an OAuth 2 refresh token in identity_token.")
 	}
 	given := 0
 	for _, v := range []types.String{m.Password, m.IdentityToken, m.RegistryToken} {
@@ -100,33 +96,54 @@ func (m registryModel) validateCredential(diags *diag.Diagnostics, at path.Path)
 		}
 	}
 	if given > 1 {
-		diags.AddAttributeError(at, "More than one credential for one place",
-			"Of password, identity_token and registry_token an entry has one. Keep the one that the registry wants.")
+		refuse("", "More than one credential for one place",
+			"an entry has one of password, identity_token and registry_token. Keep the one that the registry wants.")
 	}
 }
 
-func (m registryModel) validateConnection(diags *diag.Diagnostics, at path.Path) {
+func (m registryModel) validateConnection(refuse refusal) {
 	for name, pem := range map[string]types.String{"ca_certificate": m.CACertificate, "client_certificate": m.ClientCertificate} {
 		if text := pem.ValueString(); text != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(text)) {
-			diags.AddAttributeError(at.AtName(name), "Not a certificate in PEM",
-				fmt.Sprintf("%s holds no certificate in PEM (-----BEGIN CERTIFICATE-----). For a file write %s = file(\"…\"): the attribute is the content, not the name.", name, name))
+			refuse(name, "Not a certificate in PEM",
+				"%s holds no certificate in PEM (-----BEGIN CERTIFICATE-----). For a file write %s = file(\"…\"): the attribute is the content, not the name.", name, name)
 		}
 	}
 	if m.ClientCertificate.IsNull() != m.ClientKey.IsNull() {
-		diags.AddAttributeError(at, "Half of a client certificate",
-			"client_certificate and client_key belong together: set both or none.")
+		refuse("", "Half of a client certificate", "client_certificate and client_key belong together: set both or none.")
 	}
 	if n := m.MaxConcurrentRequests; !n.IsNull() && !n.IsUnknown() && n.ValueInt64() < 2 {
-		diags.AddAttributeError(at.AtName("max_concurrent_requests"), "Too few concurrent requests",
-			fmt.Sprintf("max_concurrent_requests is %d. It is at least 2, because a blob that moves within one host is read and written at once. "+
-				"To ask a registry slowly, set requests_per_second.", n.ValueInt64()))
+		refuse("max_concurrent_requests", "Too few concurrent requests",
+			"max_concurrent_requests is %d. It is at least 2, because a blob that moves within one host is read and written at once. "+
+				"To ask a registry slowly, set requests_per_second.", n.ValueInt64())
 	}
 	if r := m.RequestsPerSecond; !r.IsNull() && !r.IsUnknown() && r.ValueFloat64() <= 0 {
-		diags.AddAttributeError(at.AtName("requests_per_second"), "No requests at all",
-			fmt.Sprintf("requests_per_second is %v. It is more than 0; leave it out for no limit.", r.ValueFloat64()))
+		refuse("requests_per_second", "No requests at all",
+			"requests_per_second is %v. It is more than 0; leave it out for no limit.", r.ValueFloat64())
 	}
 	if m.PlainHTTP.ValueBool() && (m.InsecureSkipTLSVerify.ValueBool() || !m.CACertificate.IsNull() || !m.ClientCertificate.IsNull()) {
-		diags.AddAttributeError(at.AtName("plain_http"), "Plain HTTP with settings for TLS",
-			"With plain_http = true nothing is encrypted and no certificate is looked at. Leave it out to use TLS, or remove the settings for it.")
+		refuse("plain_http", "Plain HTTP with settings for TLS",
+			"with plain_http = true nothing is encrypted and no certificate is looked at. Leave it out to use TLS, or remove the settings for it.")
+	}
+}
+
+// validatePlace refuses settings of a host in an entry for a part of it.
+func (m registryModel) validatePlace(refuse refusal, key string) {
+	host, prefix := splitKey(key)
+	if prefix == "" {
+		return
+	}
+	for name, set := range map[string]bool{
+		"plain_http":               !m.PlainHTTP.IsNull(),
+		"insecure_skip_tls_verify": !m.InsecureSkipTLSVerify.IsNull(),
+		"ca_certificate":           !m.CACertificate.IsNull(),
+		"client_certificate":       !m.ClientCertificate.IsNull(),
+		"client_key":               !m.ClientKey.IsNull(),
+		"max_concurrent_requests":  !m.MaxConcurrentRequests.IsNull(),
+		"requests_per_second":      !m.RequestsPerSecond.IsNull(),
+	} {
+		if set {
+			refuse(name, "A setting of a host below a prefix",
+				"the key names a part of a host, and such an entry gives credentials alone. Set %s in registries[%q]: it holds for the whole host.", name, host)
+		}
 	}
 }

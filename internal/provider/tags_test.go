@@ -56,6 +56,38 @@ func TestAdditionalTagIsRetained(t *testing.T) {
 	wantTags(t, dst, "app", "1", "1.4")
 }
 
+func TestAdditionalTagThatTheRegistryCannotRemove(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V2(t)
+	pushed := src.Push(t, "app", "1.4", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `additional_tags = ["1"]`, `on_destroy = "untag"`))
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `on_destroy = "untag"`))
+	ws.applyFails(ws.plan()).wantError(dst.Addr+"/app", " 1:", `on_destroy = "retain"`)
+
+	// It is still this resource's, and planned to be removed.
+	ws.plan().wantChange(app, "additional_tags", []any{"1"}, nil)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4")))
+	wantTags(t, dst, "app", "1", "1.4")
+}
+
+func TestAdditionalTagThatIsSomebodyElses(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1.4", registrytest.MultiArch("app"))
+	copied := func(tags string) string {
+		return imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), "additional_tags = "+tags, `on_destroy = "delete"`)
+	}
+	ws := newWorkspace(t)
+	ws.up(copied(`["1", "stable"]`))
+	ws.configure(copied(`[]`))
+	plan := ws.plan()
+	theirs := dst.Push(t, "app", "stable", registrytest.DockerList("theirs"))
+	ws.apply(plan).wantWarning("left as it is", ":stable", string(theirs.Digest))
+	wantTags(t, dst, "app", "1.4", "stable")
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1.4"))
+}
+
 func TestUpdateThatFailsMidway(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)

@@ -118,10 +118,11 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				Validators: []validator.String{stringvalidator.OneOf(onDestroyRetain, onDestroyUntag, onDestroyDelete)},
 				MarkdownDescription: "What happens to the promoted image when the resource is destroyed or replaced. Only tags that still hold what this resource put there are touched; others are left, with a warning. " +
 					"The value that was applied last counts: to change it, apply the change before the destroy.\n\n" +
-					"- `retain` (the default): nothing. Images that are in use do not vanish because a line of configuration did.\n" +
-					"- `untag`: the tags are removed and the manifest stays. Not every registry can (docker/distribution 2.8 cannot).\n" +
-					"- `delete`: the manifest is deleted, and the tags with it. Where another tag of the repository names the same digest, the manifest stays and only the tags of this resource are removed. " +
-					"Children of an index and referrers stay. An index elsewhere in the repository that lists the manifest is not seen, nor a tag that somebody adds at the same moment.",
+					"  - `retain` (the default): nothing. Images that are in use do not vanish because a line of configuration did.\n" +
+					"  - `untag`: the tags are removed and the manifest stays. Not every registry can (docker/distribution 2.8 cannot).\n" +
+					"  - `delete`: the manifest is deleted, and the tags with it. Where another tag of the repository names the same digest, the manifest stays and only the tags of this resource are removed. " +
+					"Children of an index and referrers stay. An index elsewhere in the repository that lists the manifest is not seen, nor a tag that somebody adds at the same moment. " +
+					"Two resources that put one digest into one repository see each other's tags as somebody else's.",
 			},
 			"digest": schema.StringAttribute{
 				Computed:            true,

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -72,7 +73,9 @@ func (r *repository) answerError(q request, resp *http.Response, authorization s
 // status alone does not say enough: nothing does when the operation was
 // cancelled, and a 404 means little without the document that goes with it.
 func (r *repository) brokenOff(q request, resp *http.Response, err error) *registry.Error {
-	if err == nil || errors.Is(err, registry.ErrLimit) || resp.Request.Context().Err() == nil && resp.StatusCode != http.StatusNotFound {
+	cause := context.Cause(resp.Request.Context())
+	cancelled := cause != nil && !errors.Is(cause, errStalled)
+	if err == nil || errors.Is(err, registry.ErrLimit) || !cancelled && resp.StatusCode != http.StatusNotFound {
 		return nil
 	}
 	e := connectionError(err)

@@ -174,6 +174,12 @@ func TestContentThatCannotBeOpenedIsTheCallersToExplain(t *testing.T) {
 
 func TestABlobWithoutBytesIsAnUploadLikeAnyOther(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
+	p.On("PUT", ".*").Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
+			t.Errorf("it came with the length %d, %s", r.ContentLength, r.TransferEncoding)
+		}
+		next.ServeHTTP(w, r)
+	})
 	repo := newClient(t).push(t, p.Ref("app", "1"))
 	outcome, err := repo.PutBlob(t.Context(), descriptor(""), newBody(t, "").get())
 	if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor("").Digest) {

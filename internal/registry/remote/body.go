@@ -140,9 +140,7 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 	case err == io.EOF && b.read < b.size:
 		err = mismatched("it ended after %d of %d bytes", b.read, b.size)
 	}
-	// What it fails with after it was closed is no failure of its own: then it
-	// is the sending that ended.
-	if err != nil && err != io.EOF && !b.closed {
+	if err != nil && err != io.EOF {
 		b.err = contentError{err}
 	}
 	if b.watch != nil {

@@ -226,6 +226,33 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	}
 }
 
+func TestAConnectionIsUsedAgainAfterAnAnswerThatNobodyReads(t *testing.T) {
+	n := newInternet(t)
+	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodDelete:
+			w.WriteHeader(http.StatusAccepted)
+		case r.URL.Path != "/blob":
+			w.Header().Set("Location", "/blob")
+			w.WriteHeader(http.StatusFound)
+		}
+		_, _ = io.WriteString(w, strings.Repeat("x", 2000))
+	})
+	c := newClient(t, n.options, settings(n.trusting("registry.example.com")))
+	repo := c.push(t, "registry.example.com/app")
+	for range 5 {
+		if _, err := readAll(t, repo, descriptor(strings.Repeat("x", 2000))); err != nil {
+			t.Fatal(err)
+		}
+		if err := repo.DeleteTag(t.Context(), "1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n.conns != 1 {
+		t.Errorf("%d connections for one request after the other", n.conns)
+	}
+}
+
 func TestTheNextAddressIsTriedWhenOneDoesNotAnswer(t *testing.T) {
 	for name, silentOne := range map[string]bool{"it refuses": false, "it is silent": true} {
 		t.Run(name, func(t *testing.T) {
@@ -262,6 +289,33 @@ func TestTheNextAddressIsTriedWhenOneDoesNotAnswer(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAConnectionThatComesTooLateIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := serveMemory(t, manifestAnswer)
+		late, other := net.Pipe()
+		c := newClient(t, m.options, func(o *remote.Options) {
+			o.Resolve = func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("203.0.113.1")}, nil
+			}
+			o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				if address == "203.0.113.1:80" {
+					return m.dial(ctx, network, address)
+				}
+				<-time.After(time.Minute)
+				return late, nil
+			}
+			yes := true
+			o.Hosts = map[string]remote.HostOptions{"registry.example.com": {PlainHTTP: &yes}}
+		})
+		if _, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Errorf("it is still open: %v", err)
+		}
+	})
 }
 
 func TestOptionsThatCannotWorkAreRefused(t *testing.T) {

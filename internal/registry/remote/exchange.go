@@ -84,7 +84,10 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	case resp.StatusCode < 500:
 		held.succeeded()
 	}
-	resp.Body = newAnswerBody(ctx, resp.Body, watch, c.options.StallTimeout, q.slot != nil)
+	// A blob's request may also be answered with a redirect or a refusal, whose
+	// connection is worth keeping.
+	blob := q.slot != nil && resp.StatusCode < http.StatusMultipleChoices
+	resp.Body = newAnswerBody(ctx, resp.Body, watch, c.options.StallTimeout, blob)
 	if r.host.isOrigin(u) {
 		r.takeNotice(ctx, resp.Header, authorization)
 	}

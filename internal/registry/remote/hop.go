@@ -89,11 +89,11 @@ func (h *hops) trust(host string, settings HostOptions) (*tls.Config, error) {
 	return tlsConfigOf(host, settings)
 }
 
-// allowHop refuses an address that a registry of the given reach has no
-// business to point at.
+// allowHop refuses an address that a registry of the given reach, which is never
+// forbidden, has no business to point at.
 func allowHop(a netip.Addr, from reach) error {
 	to := reachOf(a)
-	if to == public || to != forbidden && to == from {
+	if to == public || to == from {
 		return nil
 	}
 	return refusedHop(fmt.Sprintf("%s is a %s address and the registry's own is %s", a, to, from))

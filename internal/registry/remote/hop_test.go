@@ -161,8 +161,9 @@ func TestALocationThatLeadsNowhereIsAnError(t *testing.T) {
 		"file:///tmp/x":            registry.ErrForbiddenHop,
 		"https:///x":               registry.ErrForbiddenHop,
 		"http://cdn.example.net/x": registry.ErrForbiddenHop,
-		"http://u:" + url.QueryEscape(canary) + "@other/x": registry.ErrForbiddenHop,
-		"ftp://cdn.example.net/?s=" + canary:               registry.ErrForbiddenHop,
+		"https://u:" + url.QueryEscape(canary) + "@cdn.example.net/x": registry.ErrForbiddenHop,
+		"http://u:" + url.QueryEscape(canary) + "@other/x":            registry.ErrForbiddenHop,
+		"ftp://cdn.example.net/?s=" + canary:                          registry.ErrForbiddenHop,
 	} {
 		t.Run(location, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
@@ -221,7 +222,8 @@ func TestAProxyIsGoneThroughForTheRegistryAndForWhereItPoints(t *testing.T) {
 	cdn := &outside{t: t, answer: blob("content")}
 	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
 	n.serve(t, "registry.example.com", registryAddress, redirect("https://cdn.example.net/blob"))
-	c := newClient(t, n.options, settings(n.trusting("registry.example.com", "cdn.example.net")), through(proxy))
+	hosts := n.trusting("registry.example.com", "cdn.example.net")
+	c := newClient(t, n.options, settings(hosts), through(proxy))
 	if _, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content")); err != nil {
 		t.Error(err)
 	}

@@ -37,6 +37,32 @@ func TestAHostIsNeverAskedMoreAtATimeThanItsLimit(t *testing.T) {
 	}
 }
 
+func TestARequestIsUnderWayUntilItsAnswerWasRead(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	gate := make(chan struct{})
+	p.On("GET", ".*").Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
+		_ = http.NewResponseController(w).Flush()
+		<-gate
+		_, _ = w.Write([]byte("{}"))
+	})
+	c := newClient(t, settings(map[string]remote.HostOptions{p.Addr: {MaxConcurrentRequests: 2}}))
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() {
+			if _, err := c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	p.Wait(t, func() bool { return p.Active() == 2 })
+	close(gate)
+	all.Wait()
+	if p.Peak() != 2 {
+		t.Errorf("%d requests were under way at once, want 2", p.Peak())
+	}
+}
+
 func TestAllRepositoriesOfAHostShareItsLimit(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	gate := make(chan struct{})

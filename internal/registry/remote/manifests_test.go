@@ -164,6 +164,52 @@ func TestAManifestIsReadUpToALimit(t *testing.T) {
 	}
 }
 
+func TestAnEndlessAnswerIsNotReadBeyondItsLimit(t *testing.T) {
+	for name, test := range map[string]struct {
+		status int
+		op     func(registry.Repository) error
+		limit  int64
+		want   error
+	}{
+		"a manifest":   {200, func(r registry.Repository) error { _, err := r.GetManifest(t.Context(), "1"); return err }, 4 << 20, registry.ErrLimit},
+		"a list":       {200, func(r registry.Repository) error { _, err := r.ListTags(t.Context()); return err }, 4 << 20, registry.ErrLimit},
+		"an error":     {404, func(r registry.Repository) error { _, err := r.GetManifest(t.Context(), "1"); return err }, 64 << 10, registry.ErrProtocol},
+		"of no use":    {201, func(r registry.Repository) error { return r.PutManifest(t.Context(), "1", registry.Manifest{}) }, 4 << 10, nil},
+		"of a refusal": {405, func(r registry.Repository) error { return r.DeleteTag(t.Context(), "1") }, 64 << 10, registry.ErrUnsupported},
+	} {
+		t.Run(name, func(t *testing.T) {
+			written := make(chan int64, 1)
+			server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
+				w.WriteHeader(test.status)
+				n, _ := io.Copy(w, endless{})
+				written <- n
+			})
+			err := test.op(newClient(t).push(t, address(server)+"/app"))
+			if test.want != nil {
+				failure(t, err, test.want)
+			} else if err != nil {
+				t.Error(err)
+			}
+			// What the network holds on the way is not read.
+			const buffers = 12 << 20
+			if n := <-written; n > test.limit+buffers {
+				t.Errorf("%d bytes were taken", n)
+			}
+		})
+	}
+}
+
+// endless is blanks without end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ' '
+	}
+	return len(p), nil
+}
+
 // lie declares a size that nobody has, and sends nothing.
 func lie(t *testing.T, w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()

@@ -202,12 +202,23 @@ func TestAnotherPlacesChallengeBringsNothingOut(t *testing.T) {
 	}
 	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
 	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "cdn.example.net")))
+	// An open registry does not get to see what another place asks for either.
+	n.serve(t, "open.example.com", "203.0.113.3", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "" {
+			t.Error("the credentials came out")
+		}
+		redirect("https://cdn.example.net/blob")(w, r)
+	})
+	open := newClient(t, n.options, settings(n.trusting("open.example.com", "cdn.example.net")),
+		credentials(map[string]auth.Credential{"open.example.com": {Username: "ci", Password: canary}}))
 	for range 2 {
 		_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
 		says(t, failure(t, err, registry.ErrUnauthorized).Error(), "cdn.example.net")
+		_, err = readAll(t, open.pull(t, "open.example.com/app"), descriptor("content"))
+		failure(t, err, registry.ErrUnauthorized)
 	}
-	if cdn.seen() != 2 {
-		t.Errorf("the other place was asked %d times, want 2", cdn.seen())
+	if cdn.seen() != 4 {
+		t.Errorf("the other place was asked %d times, want 4", cdn.seen())
 	}
 }
 

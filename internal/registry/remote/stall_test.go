@@ -118,17 +118,17 @@ func TestABlobIsNotGivenUpBecauseNobodyReadsIt(t *testing.T) {
 		var asked atomic.Int32
 		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
 			asked.Add(1)
-			_, _ = io.WriteString(w, "content")
+			_, _ = io.WriteString(w, large)
 		}).options)
-		blob, err := c.pull(t, memoryHost+"/app").GetBlob(t.Context(), descriptor("content"))
+		blob, err := c.pull(t, memoryHost+"/app").GetBlob(t.Context(), descriptor(large))
 		if err != nil {
 			t.Fatal(err)
 		}
 		<-time.After(time.Hour)
 		got, err := io.ReadAll(blob)
 		_ = blob.Close()
-		if err != nil || string(got) != "content" || asked.Load() != 1 {
-			t.Errorf("read %q in %d requests, %v", got, asked.Load(), err)
+		if err != nil || string(got) != large || asked.Load() != 1 {
+			t.Errorf("read %d bytes in %d requests, %v", len(got), asked.Load(), err)
 		}
 	})
 }
@@ -225,6 +225,28 @@ func TestAnUploadWaitsForItsContentAsLongAsThatTakes(t *testing.T) {
 		outcome, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor("content"), content)
 		if err != nil || outcome != registry.Copied || began.passed() < 7*time.Hour {
 			t.Errorf("the outcome is %q after %s, %v", outcome, began.passed(), err)
+		}
+	})
+}
+
+func TestARefusalThatStopsHalfWayIsNotKeptAliveByTheUpload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var deleted atomic.Int32
+		began := newClock()
+		c := newClient(t, serveMemory(t, uploads(func(w http.ResponseWriter, r *http.Request) {
+			both := http.NewResponseController(w)
+			_ = both.EnableFullDuplex()
+			w.WriteHeader(http.StatusForbidden)
+			_ = both.Flush()
+			_, _ = io.Copy(io.Discard, r.Body)
+		}, &deleted)).options)
+		content := registry.Content{Open: func(ctx context.Context) (io.ReadCloser, error) {
+			return slow{strings.NewReader(large), 30 * time.Second, ctx.Done()}, nil
+		}}
+		_, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor(large), content)
+		failure(t, err, registry.ErrDenied)
+		if began.passed() > time.Minute {
+			t.Errorf("it took %s", began.passed())
 		}
 	})
 }

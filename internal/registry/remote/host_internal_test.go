@@ -1,0 +1,50 @@
+package remote
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+func TestBehindAProxyANameIsAllowedThatIsOne(t *testing.T) {
+	for _, name := range []string{"cdn.example.net", "cdn.example.net.", "CDN.example.net", "1.example.net", "0x.example", "8.8.8.8", "8.8.8.8.", "2606:4700::1"} {
+		if err := allowHopByName(name, public); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, from := range map[string]reach{"10.0.0.1": private, "10.0.0.1.": private, "localhost": loopback, "127.0.0.1": loopback} {
+		if err := allowHopByName(name, from); err != nil {
+			t.Errorf("%s from a %s registry: %v", name, from, err)
+		}
+		if err := allowHopByName(name, public); !errors.Is(err, registry.ErrForbiddenHop) {
+			t.Errorf("%s from a public registry: %v", name, err)
+		}
+	}
+}
+
+func TestOfSeveralAddressesTheMostPublicSaysWhereARegistryIs(t *testing.T) {
+	for _, test := range []struct {
+		seen []reach
+		want reach
+	}{
+		{nil, public},
+		{[]reach{private}, private},
+		{[]reach{loopback}, loopback},
+		{[]reach{public, private}, public},
+		{[]reach{private, public}, public},
+		{[]reach{loopback, private}, private},
+		{[]reach{private, loopback, private}, private},
+		{[]reach{forbidden}, public},
+		{[]reach{forbidden, private}, private},
+		{[]reach{private, forbidden}, private},
+	} {
+		var s reachSeen
+		for _, r := range test.seen {
+			s.note(r)
+		}
+		if got := s.reach(); got != test.want {
+			t.Errorf("after %v it is %v, want %v", test.seen, got, test.want)
+		}
+	}
+}

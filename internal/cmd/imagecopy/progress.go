@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ func progressLine(p copier.Progress, took time.Duration) string {
 	// More than a day is no forecast: it is the first moment, or a size that
 	// nobody has.
 	if left := float64(p.Known-p.Done) / max(rate, 1); left > 0 && left < 24*60*60 {
-		line += fmt.Sprintf(", %s left", time.Duration(left*float64(time.Second)).Round(time.Second))
+		line += fmt.Sprintf(", %s left", time.Duration(math.Ceil(left))*time.Second)
 	}
 	return line
 }

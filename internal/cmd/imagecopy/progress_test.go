@@ -69,6 +69,7 @@ func TestAProgressLineSaysBytesRateAndWhatRemains(t *testing.T) {
 		{copier.Progress{}, 0, "0 B of 0 B, 0 B/s"},
 		{copier.Progress{Known: 100 * mib}, time.Second, "0 B of 100.0 MiB, 0 B/s"},
 		{copier.Progress{Known: 100 * mib, Done: 25 * mib}, 5 * time.Second, "25.0 MiB of 100.0 MiB, 5.0 MiB/s, 15s left"},
+		{copier.Progress{Known: 100 * mib, Done: 99 * mib}, 10 * time.Second, "99.0 MiB of 100.0 MiB, 9.9 MiB/s, 1s left"},
 		{copier.Progress{Known: 3 << 30, Done: 1 << 30}, 8 * time.Second, "1.0 GiB of 3.0 GiB, 128.0 MiB/s, 16s left"},
 		{copier.Progress{Known: 1000, Done: 1000}, time.Second, "1000 B of 1000 B, 1000 B/s"},
 		{copier.Progress{Known: 1000, Done: 1500}, time.Second, "1.5 KiB of 1000 B, 1.5 KiB/s"},

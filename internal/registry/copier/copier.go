@@ -44,19 +44,27 @@ func (c *Copier) Copy(ctx context.Context, job Job) (Report, error) {
 	r := &run{copier: c, job: job, tally: t}
 	err := interrupted(ctx, r.copy(registry.WithTrace(ctx, t.trace())))
 	report := t.done(time.Since(began))
-	outcome := "copied"
-	switch {
-	case err != nil:
-		outcome = "failed"
-	case report.Manifests == 0:
-		outcome = "is there already"
-	}
-	c.log.DebugContext(ctx, "image "+outcome,
+	c.tell(ctx, job, report, err)
+	return report, err
+}
+
+// tell logs what became of a job.
+func (c *Copier) tell(ctx context.Context, job Job, report Report, err error) {
+	outcome := "image copied"
+	about := []any{
 		"source", job.Source.Name(), "destination", job.Destination.Name(), "digest", report.Digest, "tags", report.Tagged,
 		"blobs_copied", report.Copied.Blobs, "bytes_copied", report.Copied.Bytes, "blobs_mounted", report.Mounted.Blobs,
 		"blobs_already_there", report.Present.Blobs, "manifests", report.Manifests,
-		"requests", report.Requests, "retries", report.Retries, "took", report.Duration)
-	return report, err
+		"requests", report.Requests, "retries", report.Retries, "took", report.Duration,
+	}
+	switch {
+	case err != nil:
+		outcome = "image failed"
+		about = append(about, "error", err)
+	case report.Manifests == 0:
+		outcome = "image is there already"
+	}
+	c.log.DebugContext(ctx, outcome, about...)
 }
 
 // interrupted makes the error of a copy whose context ended say so: what failed

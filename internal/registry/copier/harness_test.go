@@ -56,6 +56,16 @@ func limited(n int, registries ...*registrytest.Registry) func(*remote.Options) 
 // patient tries a request for as long as there is time.
 func patient(o *remote.Options) { o.Attempts, o.Backoff = 1000, 10*time.Millisecond }
 
+// tagPath is where most tests write their tag, in the repository "to".
+const tagPath = "/v2/to/manifests/1"
+
+// pair is a source and a destination that are watched; the destination differs
+// from a good registry by b.
+func pair(t *testing.T, b registrytest.Behaviour) (from, to *registrytest.Proxy) {
+	t.Helper()
+	return registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, b))
+}
+
 // logged is what an engine logged.
 type logged struct {
 	mu   sync.Mutex

@@ -57,7 +57,7 @@ func TestADamagedBlobIsNeverCommitted(t *testing.T) {
 		"empty":                   {answer(nil, true), "0 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+			from, to := pair(t, registrytest.Behaviour{})
 			pushed := from.Push(t, "app", "1", image)
 			from.On("GET", "/v2/app/blobs/"+string(d)).Alter(c.alter)
 			err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Source, registry.ErrMismatch)
@@ -93,7 +93,7 @@ func TestADamagedManifestIsNeverPushed(t *testing.T) {
 		"a child":  image.Build().Manifests[1].Digest,
 	} {
 		t.Run(name, func(t *testing.T) {
-			from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+			from, to := pair(t, registrytest.Behaviour{})
 			from.Push(t, "app", "1", image)
 			other := registrytest.Image{Seed: "other"}.Build()
 			// The header goes on saying what was asked for.
@@ -114,7 +114,7 @@ func TestADamagedManifestIsNeverPushed(t *testing.T) {
 
 func TestATagWhoseDigestIsALieIsRefused(t *testing.T) {
 	t.Parallel()
-	from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	lie := digest.FromString("something else")
 	from.On("HEAD", "/v2/app/manifests/1").Alter(func(res *http.Response) { res.Header.Set("Docker-Content-Digest", string(lie)) })

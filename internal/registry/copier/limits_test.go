@@ -131,15 +131,11 @@ func TestIndexesAreFollowedToABoundedDepth(t *testing.T) {
 
 func TestWhatIsNamedTwiceIsCopiedOnce(t *testing.T) {
 	t.Parallel()
-	from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+	from, to := pair(t, registrytest.Behaviour{})
 	var content registrytest.Content = registrytest.Image{Seed: "core"}.Build()
 	digests := map[digest.Digest]bool{content.Build().Digest: true}
 	for range 30 {
-		// The built form of an index holds all that is below it, here twice at
-		// each level: only the inner one is kept, and named twice.
-		inner := content.Build()
-		inner.Manifests, inner.Blobs = nil, nil
-		d := inner.Descriptor()
+		d := content.Build().Descriptor()
 		content = raw(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "manifests": []ocispec.Descriptor{d, d}}, nil, content).Build()
 		digests[content.Build().Digest] = true
 	}

@@ -60,7 +60,7 @@ func TestChildrenComeBeforeParentsAndTheTagLast(t *testing.T) {
 
 func TestABlobTravelsWhileASiblingsManifestIsFetched(t *testing.T) {
 	t.Parallel()
-	from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.DockerList("a"))
 	slow, quick := pushed.Manifests[0], pushed.Manifests[1]
 	gate := make(chan struct{})
@@ -78,7 +78,7 @@ func TestABlobTravelsWhileASiblingsManifestIsFetched(t *testing.T) {
 
 func TestAFailureAnywhereLeavesTheTagWhereItWas(t *testing.T) {
 	t.Parallel()
-	from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", small("new"))
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("count", "1"))
 	requests := map[registry.Side]int{registry.Source: len(from.Requests()), registry.Destination: len(to.Requests())}

@@ -118,7 +118,7 @@ func TestTheLogTellsOneLineABlobAndManifest(t *testing.T) {
 	tell(e, "blob mounted", blobs)
 	to.On("PUT", ".*").Reply(http.StatusForbidden, nil, "")
 	e.refused(t, from.Ref("app", "1"), to.Ref("denied", "1"), registry.Destination, registry.ErrDenied)
-	tell(e, "image failed", 1)
+	tell(e, "image failed", 1, "error=", "HTTP 403")
 }
 
 func TestNoSecretIsLoggedOrReported(t *testing.T) {

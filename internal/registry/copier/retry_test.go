@@ -28,7 +28,7 @@ func TestAnyOneRequestMayFailUnseen(t *testing.T) {
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+			from, to := pair(t, registrytest.Behaviour{})
 			pushed := from.Push(t, "app", "1", small("a"))
 			undisturbed := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("count", "1"))
 			for side, p := range map[registry.Side]*registrytest.Proxy{registry.Source: from, registry.Destination: to} {
@@ -66,7 +66,7 @@ func TestAThrottledRequestIsSentAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+			from, to := pair(t, registrytest.Behaviour{})
 			pushed := from.Push(t, "app", "1", small("a"))
 			p := map[registry.Side]*registrytest.Proxy{registry.Source: from, registry.Destination: to}[c.side]
 			rule := p.On(c.method, c.path).Times(1)

@@ -11,15 +11,6 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// tagPath is where the tests of this file write their tag.
-const tagPath = "/v2/to/manifests/1"
-
-// pair is a source and a destination that are watched.
-func pair(t *testing.T, b registrytest.Behaviour) (from, to *registrytest.Proxy) {
-	t.Helper()
-	return registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, b))
-}
-
 func TestWhatIsThereAlreadyCostsALookOnEachSide(t *testing.T) {
 	t.Parallel()
 	// Its tags are immutable, so that a PUT would fail.

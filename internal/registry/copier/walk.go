@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -13,7 +14,7 @@ import (
 )
 
 // workers is how many things one copy does at a time. What a host bears is up
-// to the host's limits; this only has to be more.
+// to the host's limits; this only has to be more than they usually allow.
 const workers = 32
 
 // walk copies the graph below a root with one queue of work for all of it: the
@@ -163,7 +164,7 @@ func (w *walk) check(n *node, m registry.Manifest) (registry.Contents, error) {
 		e.Side, e.Op, e.Repository, e.Reference = registry.Source, "read the manifest", w.run.job.Source.Name(), m.Digest.String()
 		return registry.Contents{}, &e
 	}
-	if want := n.descriptor.MediaType; want != "" && want != m.MediaType {
+	if want := n.descriptor.MediaType; want != "" && !strings.EqualFold(want, m.MediaType) {
 		return refuse(registry.Error{Kind: registry.ErrInvalidManifest,
 			Message: fmt.Sprintf("the index says that it is %q and the registry that it is %q", registry.Clean(want), registry.Clean(m.MediaType))})
 	}

@@ -35,11 +35,11 @@ const maxCode = 64
 // body. This is the one place where a registry's words become an error: they
 // are read under a cap, rid of secrets, cleaned, and only an error document
 // makes a 404 one of ErrNotFound.
-func (r *repository) answerError(q request, resp *http.Response, authorization string) *registry.Error {
+func (r *repository) answerError(ctx context.Context, q request, resp *http.Response, authorization string) *registry.Error {
 	defer resp.Body.Close()
 	e := &registry.Error{Op: q.op, Repository: r.Name(), Reference: q.about, Status: resp.StatusCode}
 	body, err := readCapped(resp.Body, maxErrorBytes)
-	if broken := r.brokenOff(q, resp, err); broken != nil {
+	if broken := r.brokenOff(ctx, q, resp, err); broken != nil {
 		return broken
 	}
 	if err != nil || resp.Header.Get("Content-Encoding") != "" {
@@ -72,10 +72,8 @@ func (r *repository) answerError(q request, resp *http.Response, authorization s
 // brokenOff is the error of a failure that did not come to its end, where its
 // status alone does not say enough: nothing does when the operation was
 // cancelled, and a 404 means little without the document that goes with it.
-func (r *repository) brokenOff(q request, resp *http.Response, err error) *registry.Error {
-	cause := context.Cause(resp.Request.Context())
-	cancelled := cause != nil && !errors.Is(cause, errStalled)
-	if err == nil || errors.Is(err, registry.ErrLimit) || !cancelled && resp.StatusCode != http.StatusNotFound {
+func (r *repository) brokenOff(ctx context.Context, q request, resp *http.Response, err error) *registry.Error {
+	if err == nil || errors.Is(err, registry.ErrLimit) || ctx.Err() == nil && resp.StatusCode != http.StatusNotFound {
 		return nil
 	}
 	e := connectionError(err)

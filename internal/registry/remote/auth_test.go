@@ -71,7 +71,7 @@ func TestARequestThatStays401IsRefreshedTwice(t *testing.T) {
 	var issued atomic.Int32
 	tokens := registrytest.NewTokenServer(t)
 	tokens.Answer = func(w http.ResponseWriter, _ registrytest.TokenRequest, _ string) {
-		_, _ = w.Write([]byte(`{"token":"` + canary + string('a'+rune(issued.Add(1))) + `"}`))
+		_, _ = w.Write([]byte(`{"token":"` + canary + string('a'+issued.Add(1)) + `"}`))
 	}
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
 	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})

@@ -191,6 +191,9 @@ func TestABlobThatIsNotWhatItsDescriptorSaysIsRefused(t *testing.T) {
 			if len(got) >= len(content) {
 				t.Errorf("%d bytes were handed out", len(got))
 			}
+			if strings.HasPrefix(name, "a length") {
+				says(t, err.Error(), "bytes under it and its descriptor says 10")
+			}
 		})
 	}
 }

@@ -164,7 +164,7 @@ func TestContentThatCannotBeOpenedIsTheCallersToExplain(t *testing.T) {
 	_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), registry.Content{
 		Open: func(context.Context) (io.ReadCloser, error) { return nil, gone },
 	})
-	if err != error(gone) {
+	if !errors.Is(err, gone) {
 		t.Errorf("the error is %v", err)
 	}
 	if got := asked(p); got != "POST from app, DELETE" {

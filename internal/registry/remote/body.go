@@ -174,7 +174,8 @@ func (b *uploadBody) wait() time.Duration {
 	return b.stall
 }
 
-// watchedBy says which watch looks after the request that sends the content.
+// watchedBy says which watch looks after the request that sends the content; nil
+// once it was answered, which may be before all was sent.
 func (b *uploadBody) watchedBy(w *watchdog) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -186,18 +187,6 @@ func (b *uploadBody) pause() {
 	defer b.mu.Unlock()
 	if b.watch != nil {
 		b.watch.pause()
-	}
-}
-
-// answered ends the watch. An answer that comes before all was sent does not
-// want the rest, and whoever waits for the content need not wait any longer.
-func (b *uploadBody) answered() {
-	b.mu.Lock()
-	b.watch = nil
-	early := b.read < b.size
-	b.mu.Unlock()
-	if early {
-		b.Close()
 	}
 }
 

@@ -139,8 +139,8 @@ func (c *Client) hostOf(name string) *host {
 }
 
 // settingsOf finds the settings of the host that a URL is at, with the name
-// they were given under. The scheme's own port may be spelled out or not.
-func (c *Client) settingsOf(u *url.URL) (name string, settings HostOptions, found bool) {
+// they were given under, which is "" where there are none. The scheme's own port may be spelled out or not.
+func (c *Client) settingsOf(u *url.URL) (name string, settings HostOptions) {
 	host := strings.ToLower(u.Host)
 	names := []string{host}
 	if port := ":" + defaultPort[u.Scheme]; u.Port() == "" {
@@ -150,10 +150,10 @@ func (c *Client) settingsOf(u *url.URL) (name string, settings HostOptions, foun
 	}
 	for _, name := range names {
 		if settings, found := c.settings[name]; found {
-			return name, settings, true
+			return name, settings
 		}
 	}
-	return "", HostOptions{}, false
+	return "", HostOptions{}
 }
 
 // speaksPlainHTTP says whether plain HTTP is what a host is to be spoken to

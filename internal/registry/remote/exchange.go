@@ -68,7 +68,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	began := time.Now()
 	resp, err := c.roundTrip(req, r.host)
 	if q.upload != nil {
-		q.upload.answered()
+		q.upload.watchedBy(nil)
 	}
 	if err != nil {
 		err = r.unanswered(ctx, q, u, authorization, err)

@@ -47,7 +47,7 @@ func (h *hops) roundTrip(req *http.Request, from reach) (*http.Response, error) 
 			return nil, err
 		}
 	}
-	name, settings, _ := h.client.settingsOf(req.URL)
+	name, settings := h.client.settingsOf(req.URL)
 	t, err := h.transport(hop{name, from, proxy != nil}, settings)
 	if err != nil {
 		return nil, err
@@ -145,7 +145,7 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 		}
 		to.Scheme, to.Host = "https", from.Host
 	case to.Scheme == "http" && !strings.EqualFold(to.Hostname(), h.origin.Hostname()):
-		if _, settings, _ := c.settingsOf(to); !speaksPlainHTTP(settings, to.Hostname()) {
+		if _, settings := c.settingsOf(to); !speaksPlainHTTP(settings, to.Hostname()) {
 			refusal := refusedTarget(to, "that is plain HTTP")
 			refusal.Hint = fmt.Sprintf("If %s really has no TLS, give it an entry of its own with plain_http = true.", registry.Clean(to.Host))
 			return nil, refusal

@@ -35,7 +35,7 @@ func TestEveryFormOfAnAddressIsSeenForWhatItIs(t *testing.T) {
 
 // whereTo is a registry at an address that redirects its blobs to a URL, and
 // what reading one then gives.
-func whereTo(t *testing.T, n *internet, address, location string) (error, *client) {
+func whereTo(t *testing.T, n *internet, address, location string) error {
 	t.Helper()
 	n.serve(t, "registry.example.com", address, redirect(location))
 	hosts := n.trusting("registry.example.com")
@@ -44,7 +44,7 @@ func whereTo(t *testing.T, n *internet, address, location string) (error, *clien
 	}
 	c := newClient(t, n.options, settings(hosts))
 	_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
-	return err, c
+	return err
 }
 
 func TestARegistryPointsOnlyWhereItIsItself(t *testing.T) {
@@ -72,7 +72,7 @@ func TestARegistryPointsOnlyWhereItIsItself(t *testing.T) {
 			n := newInternet(t)
 			// By name: only the address says what is behind it.
 			n.serve(t, "cdn.example.net", test.to, blob("content"))
-			err, _ := whereTo(t, n, test.from, "https://cdn.example.net/blob")
+			err := whereTo(t, n, test.from, "https://cdn.example.net/blob")
 			if test.allowed {
 				if err != nil {
 					t.Fatal(err)
@@ -90,7 +90,7 @@ func TestARegistryPointsOnlyWhereItIsItself(t *testing.T) {
 func TestOneForbiddenAddressOfANameIsEnough(t *testing.T) {
 	n := newInternet(t)
 	n.name("cdn.example.net", "203.0.113.2", "169.254.169.254")
-	err, _ := whereTo(t, n, registryAddress, "https://cdn.example.net/blob")
+	err := whereTo(t, n, registryAddress, "https://cdn.example.net/blob")
 	failure(t, err, registry.ErrForbiddenHop)
 	if got := n.dials(); !slices.Equal(got, []string{registryAddress + ":443"}) {
 		t.Errorf("connected to %s", got)
@@ -280,7 +280,7 @@ func (n *internet) proxy(t *testing.T, asked *[]string) *url.URL {
 		n.mu.Lock()
 		listener := n.listeners[net.JoinHostPort(addrs[0].String(), port)]
 		n.mu.Unlock()
-		tunnel(t, w, listener)
+		tunnel(r.Context(), t, w, listener)
 	})
 	n.at(proxyAddress, server.Listener.Addr().String())
 	return &url.URL{Scheme: "http", Host: proxyAddress, User: url.UserPassword("ci", canary)}

@@ -73,12 +73,12 @@ func isLoopback(hostname string) bool {
 // reachSeen is the reach of the addresses that a host was connected to. Of
 // several the one closest to the public counts: who answers in public must not
 // gain by a name that resolves to something private from time to time.
-type reachSeen struct{ atomic.Int32 } // one more than the reach; 0: none yet
+type reachSeen struct{ atomic.Int64 } // one more than the reach; 0: none yet
 
 func (s *reachSeen) note(r reach) {
 	for {
 		known := s.Load()
-		if known != 0 && known <= int32(r)+1 || s.CompareAndSwap(known, int32(r)+1) {
+		if known != 0 && known <= int64(r)+1 || s.CompareAndSwap(known, int64(r)+1) {
 			return
 		}
 	}

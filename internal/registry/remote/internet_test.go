@@ -224,8 +224,8 @@ func inPEM(t *testing.T, c tls.Certificate) (certificate, key []byte) {
 }
 
 // tunnel connects a client of a proxy to a listener until either side ends.
-func tunnel(t *testing.T, w http.ResponseWriter, listener string) {
-	there, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", listener)
+func tunnel(ctx context.Context, t *testing.T, w http.ResponseWriter, listener string) {
+	there, err := (&net.Dialer{}).DialContext(ctx, "tcp", listener)
 	if err != nil {
 		w.WriteHeader(http.StatusBadGateway)
 		return

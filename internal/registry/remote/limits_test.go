@@ -38,29 +38,36 @@ func TestAHostIsNeverAskedMoreAtATimeThanItsLimit(t *testing.T) {
 }
 
 func TestARequestIsUnderWayUntilItsAnswerWasRead(t *testing.T) {
-	p := scripted(t, registrytest.Behaviour{})
-	gate := make(chan struct{})
-	p.On("GET", ".*").Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-		w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
-		_ = http.NewResponseController(w).Flush()
-		<-gate
-		_, _ = w.Write([]byte("{}"))
-	})
-	c := newClient(t, settings(map[string]remote.HostOptions{p.Addr: {MaxConcurrentRequests: 2}}))
-	var all sync.WaitGroup
-	for range 6 {
-		all.Go(func() {
-			if _, err := c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1"); err != nil {
-				t.Error(err)
-			}
+	synctest.Test(t, func(t *testing.T) {
+		var active, peak atomic.Int32
+		gate := make(chan struct{})
+		m := serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
+			peak.Store(max(peak.Load(), active.Add(1)))
+			w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
+			_ = http.NewResponseController(w).Flush()
+			<-gate
+			active.Add(-1)
+			_, _ = w.Write([]byte("{}"))
 		})
-	}
-	p.Wait(t, func() bool { return p.Active() == 2 })
-	close(gate)
-	all.Wait()
-	if p.Peak() != 2 {
-		t.Errorf("%d requests were under way at once, want 2", p.Peak())
-	}
+		c := newClient(t, m.options, settings(map[string]remote.HostOptions{memoryHost: {MaxConcurrentRequests: 2}}))
+		var all sync.WaitGroup
+		for range 6 {
+			all.Go(func() {
+				if _, err := c.pull(t, memoryHost+"/app").GetManifest(t.Context(), "1"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait() // for the rest of the answers
+		if n := active.Load(); n != 2 {
+			t.Errorf("%d requests are under way, want 2", n)
+		}
+		close(gate)
+		all.Wait()
+		if peak.Load() != 2 {
+			t.Errorf("%d requests were under way at once, want 2", peak.Load())
+		}
+	})
 }
 
 func TestAllRepositoriesOfAHostShareItsLimit(t *testing.T) {

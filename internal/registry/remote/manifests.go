@@ -13,7 +13,8 @@ import (
 
 // Resolve asks by HEAD, which Docker Hub does not count as a pull, and by GET
 // where HEAD is refused or says no digest (OCI distribution specification,
-// "Checking if content exists in the registry").
+// "Checking if content exists in the registry"). Where HEAD fails otherwise, one
+// GET finds out what the registry has to say of it: a HEAD's answer has no words.
 func (r *repository) Resolve(ctx context.Context, reference string) (registry.Descriptor, error) {
 	if err := checkReference(reference); err != nil {
 		return registry.Descriptor{}, err
@@ -29,7 +30,7 @@ func (r *repository) Resolve(ctx context.Context, reference string) (registry.De
 	})
 	unanswered := errors.Is(err, registry.ErrDenied) || errors.Is(err, registry.ErrUnsupported)
 	if err != nil && !unanswered {
-		return registry.Descriptor{}, err
+		return r.explained(ctx, reference, err)
 	}
 	if err == nil && registry.ValidateDigest(d.Digest) == nil {
 		wanted := digest.Digest(reference)
@@ -45,13 +46,37 @@ func (r *repository) Resolve(ctx context.Context, reference string) (registry.De
 	return m.Descriptor(), err
 }
 
+// explained asks once by GET for what a HEAD has failed to say. That nothing is
+// there needs no words, and neither does what has some already.
+func (r *repository) explained(ctx context.Context, reference string, err error) (registry.Descriptor, error) {
+	e, ok := errors.AsType[*registry.Error](err)
+	if !ok || e.Status == 0 || e.Message != "" || errors.Is(err, registry.ErrNotFound) {
+		return registry.Descriptor{}, err
+	}
+	m, getErr := r.getManifest(ctx, reference, func(ctx context.Context, q request, read func(*http.Response) error) error {
+		return r.try(ctx, q, true, read)
+	})
+	if getErr == nil {
+		return m.Descriptor(), nil
+	}
+	if told, ok := errors.AsType[*registry.Error](getErr); ok && told.Status == e.Status {
+		err = getErr
+	}
+	return registry.Descriptor{}, err
+}
+
 // GetManifest fetches a manifest and hashes what came.
 func (r *repository) GetManifest(ctx context.Context, reference string) (registry.Manifest, error) {
 	if err := checkReference(reference); err != nil {
 		return registry.Manifest{}, err
 	}
+	return r.getManifest(ctx, reference, r.do)
+}
+
+// getManifest fetches a manifest with one of the ways to send a request.
+func (r *repository) getManifest(ctx context.Context, reference string, send func(context.Context, request, func(*http.Response) error) error) (registry.Manifest, error) {
 	var m registry.Manifest
-	err := r.do(ctx, r.manifestRequest("read the manifest", http.MethodGet, reference), func(resp *http.Response) error {
+	err := send(ctx, r.manifestRequest("read the manifest", http.MethodGet, reference), func(resp *http.Response) error {
 		limit := r.client.options.MaxManifestBytes
 		if resp.ContentLength > limit {
 			return tooLarge(limit)

@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"strings"
@@ -78,7 +79,7 @@ func TestAManifestIsWhatItsBytesSay(t *testing.T) {
 				says(t, failure(t, err, test.kind).Error(), "its bytes have the digest", test.reference)
 				return
 			}
-			if err != nil || got.Digest != test.want || string(got.Content) != string(m.Bytes) || got.MediaType != m.MediaType {
+			if err != nil || got.Digest != test.want || !bytes.Equal(got.Content, m.Bytes) || got.MediaType != m.MediaType {
 				t.Errorf("it is %s, %s: %v", got.Digest, got.MediaType, err)
 			}
 			if warnings := c.Warnings(); len(warnings) > 0 != test.warned {
@@ -252,7 +253,7 @@ func TestAManifestIsPushedAsItIs(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := repo.GetManifest(t.Context(), reference)
-		if err != nil || string(got.Content) != string(m.Bytes) || got.MediaType != m.MediaType {
+		if err != nil || !bytes.Equal(got.Content, m.Bytes) || got.MediaType != m.MediaType {
 			t.Errorf("%s is %s, %v", reference, got.MediaType, err)
 		}
 	}
@@ -296,10 +297,15 @@ func TestDeletingAsksForTheRightToDelete(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
 	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
-	if err := newClient(t).push(t, p.Ref("app", "1")).DeleteTag(t.Context(), "1"); err != nil {
+	repo := newClient(t).push(t, p.Ref("app", "1"))
+	if _, err := repo.Resolve(t.Context(), "1"); err != nil {
 		t.Fatal(err)
 	}
-	if asked := tokens.Requests(); len(asked) != 1 || !strings.Contains(asked[0].Scopes[0], "delete") {
+	if err := repo.DeleteTag(t.Context(), "1"); err != nil {
+		t.Fatal(err)
+	}
+	// Before it is refused for want of it.
+	if asked := tokens.Requests(); len(asked) != 2 || asked[1].Scopes[0] != "repository:app:delete,pull,push" || p.Count("DELETE", ".*") != 1 {
 		t.Errorf("the token server was asked %+v", asked)
 	}
 }

@@ -187,6 +187,28 @@ func TestAPairThatKeepsRefusingToMountIsNoLongerAsked(t *testing.T) {
 	}
 }
 
+func TestAPairThatRefusesNowAndThenIsStillAsked(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	repo := newClient(t).push(t, p.Ref("to", "1"))
+	refusals := p.On("POST", "/v2/to/.*").Where(func(r *http.Request) bool { return r.URL.Query().Get("from") == "from" }).Times(0)
+	for i, content := range []string{"one", "two", "three", "four", "five"} {
+		p.PushBlob(t, "from", registrytest.Blob{Content: []byte(content)})
+		want := registry.Mounted
+		if i%2 == 0 { // the first, the third and the fifth
+			refusals.Times(1).Reply(http.StatusNotFound, nil, "")
+			want = registry.Copied
+		}
+		body := newBody(t, content)
+		body.from = p.Addr + "/from"
+		if outcome, err := repo.PutBlob(t.Context(), descriptor(content), body.get()); err != nil || outcome != want {
+			t.Errorf("%s is %q, %v; want %q", content, outcome, err, want)
+		}
+	}
+	if refusals.Taken() != 3 {
+		t.Errorf("it refused %d times, want 3", refusals.Taken())
+	}
+}
+
 func TestWhatWasNotMountedMayStillBeThere(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("POST", ".*").Where(func(r *http.Request) bool { return r.URL.Query().Get("from") == "from" }).

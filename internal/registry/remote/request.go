@@ -108,7 +108,7 @@ func (r *repository) authenticated(ctx context.Context, q request, held *slot, a
 		if slices.Contains(q.ok, resp.StatusCode) {
 			return r.unpacked(q, resp)
 		}
-		refusal := r.answerError(q, resp, authorization)
+		refusal := r.answerError(ctx, q, resp, authorization)
 		if resp.StatusCode != http.StatusUnauthorized || !r.host.isOrigin(resp.Request.URL) {
 			return nil, refusal
 		}

@@ -212,6 +212,44 @@ func TestACredentialThatCannotBeReadIsNamedOnceItIsNeeded(t *testing.T) {
 	}
 }
 
+func TestATokenIsNotFetchedWhereARegistryHasNoBusinessToPoint(t *testing.T) {
+	for _, address := range []string{"169.254.169.254", "fd00:ec2::254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "168.63.129.16", "10.0.0.1", "127.0.0.1", "::1"} {
+		t.Run(address, func(t *testing.T) {
+			n := newInternet(t)
+			n.serve(t, "registry.example.com", registryAddress, challenging("https://tokens.example.net/token"))
+			n.serve(t, "tokens.example.net", address, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"token":"t"}`) })
+			c := newClient(t, n.options, settings(n.trusting("registry.example.com", "tokens.example.net")))
+			_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
+			failure(t, err, registry.ErrForbiddenHop)
+			if dials := n.dials(); !slices.Equal(dials, []string{registryAddress + ":443"}) {
+				t.Errorf("connected to %s", dials)
+			}
+		})
+	}
+}
+
+func TestATokenEndpointIsNotFollowedElsewhere(t *testing.T) {
+	n := newInternet(t)
+	n.serve(t, "registry.example.com", registryAddress, challenging("https://auth.example.com/token"))
+	n.serve(t, "auth.example.com", "203.0.113.3", redirect("https://attacker.example.net/token"))
+	attacker := &outside{t: t, answer: blob(`{"token":"t"}`)}
+	n.serve(t, "attacker.example.net", otherAddress, attacker.ServeHTTP)
+	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "auth.example.com", "attacker.example.net")))
+	_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
+	failure(t, err, registry.ErrForbiddenHop)
+	if attacker.seen() != 0 {
+		t.Error("it was followed")
+	}
+}
+
+// challenging is a registry that wants a token from a realm.
+func challenging(realm string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+}
+
 func TestATokenNeedsNoPlaceBesideTransfersThatWaitForEachOther(t *testing.T) {
 	// The realm is on the registry's own host. All that its limits allow is under
 	// way, and one of it, a download that broke, needs a new token to go on.

@@ -108,6 +108,7 @@ func (r *run) blobError(n *node, err error) error {
 // when it was read, or the source's.
 func (r *run) opener(n *node) func(context.Context) (io.ReadCloser, error) {
 	return func(ctx context.Context) (io.ReadCloser, error) {
+		n.meter.restart()
 		if n.descriptor.Data != nil {
 			return n.meter.read(io.NopCloser(bytes.NewReader(n.descriptor.Data))), nil
 		}

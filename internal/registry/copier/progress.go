@@ -30,7 +30,7 @@ type meter struct {
 	mu      sync.Mutex
 	size    int64 // what is known of it
 	counted int64 // what is done of it
-	reading int   // the reading that counts: a later one replaces those before
+	reading int   // the reading that counts: one that was given up may still go on
 }
 
 // meter makes the meter of a blob of a size, negative where it is not known.
@@ -48,13 +48,19 @@ func (m *meter) expect(size int64) {
 	m.size = size
 }
 
-// read counts what is read of the blob's content, in place of what was read of
-// it in an earlier attempt.
-func (m *meter) read(content io.ReadCloser) io.ReadCloser {
+// restart forgets what was read of the blob: it is read from its first byte
+// again.
+func (m *meter) restart() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reading++
 	m.count(0)
+}
+
+// read counts what is read of the blob's content until it is restarted.
+func (m *meter) read(content io.ReadCloser) io.ReadCloser {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return &meteredReader{ReadCloser: content, meter: m, reading: m.reading}
 }
 

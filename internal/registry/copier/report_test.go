@@ -161,7 +161,7 @@ func TestNoSecretIsLoggedOrReported(t *testing.T) {
 func TestTheProgressComesToItsEnd(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
-	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	pushed := from.Push(t, "app", "1", single(t, "a"))
 	all := weight(pushed).Bytes
 	e := newEngine(t)
 	expect := func(when string, known, done int64) {
@@ -170,14 +170,18 @@ func TestTheProgressComesToItsEnd(t *testing.T) {
 			t.Errorf("%s the progress is %+v, want %d of %d", when, p, done, known)
 		}
 	}
-	gate := make(chan struct{})
-	from.On("GET", "/v2/app/blobs/.*").Hold(gate)
-	// An upload that is refused once it was sent counts once.
-	to.On("PUT", "/v2/to/blobs/.*").Times(2).Reply(http.StatusServiceUnavailable, nil, "")
+	// The upload is refused once it was sent, and then sent again.
+	to.On("PUT", "/v2/to/blobs/.*").Times(1).Reply(http.StatusServiceUnavailable, nil, "")
+	first, second := make(chan struct{}), make(chan struct{})
+	from.On("GET", "/v2/app/blobs/.*").Times(1).Hold(first)
+	from.On("GET", "/v2/app/blobs/.*").Times(1).Hold(second)
 	ended := e.start(t.Context(), e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
-	from.Wait(t, func() bool { return from.Count("GET", "/v2/app/blobs/.*") == len(pushed.Tree.Blobs) })
+	from.Wait(t, func() bool { return from.Count("GET", "/v2/app/blobs/.*") == 1 })
 	expect("before a byte came", all, 0)
-	close(gate)
+	close(first)
+	from.Wait(t, func() bool { return from.Count("GET", "/v2/app/blobs/.*") == 2 })
+	expect("before a byte came again", all, 0)
+	close(second)
 	if r := await(t, ended); r.err != nil {
 		t.Fatal(r.err)
 	}

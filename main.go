@@ -5,7 +5,10 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
+	"io"
 	"log"
+	"os"
 
 	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 
@@ -22,11 +25,16 @@ func main() {
 	debug := flag.Bool("debug", false, "keep running under a debugger; prints what to set TF_REATTACH_PROVIDERS to")
 	flag.Parse()
 
+	// net/http logs what servers send unasked, as it came; what matters goes to
+	// Terraform's log, cleaned.
+	log.SetOutput(io.Discard)
+
 	err := providerserver.Serve(context.Background(), provider.New(version), providerserver.ServeOpts{
 		Address: address,
 		Debug:   *debug,
 	})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 }

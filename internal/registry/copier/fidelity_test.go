@@ -109,6 +109,19 @@ func TestSchema1ThatIsNoLongerAcceptedSaysWhatToDo(t *testing.T) {
 	}
 }
 
+func TestASchema1LayerThatIsGoneIsAnError(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	pushed := from.Push(t, "app", "old", registrytest.Schema1Image{Seed: "a", Tag: "old"})
+	gone := pushed.Blobs[1].Descriptor().Digest
+	from.DeleteBlob(t, "app", gone)
+	err := newEngine(t).refused(t, from.Ref("app", "old"), to.Ref("to", "1"), registry.Source, registry.ErrNotFound)
+	mentions(t, err.Error(), string(gone), from.Addr+"/app")
+	if w := to.Count("PUT", ".*/manifests/.*"); w != 0 {
+		t.Errorf("%d manifests were pushed", w)
+	}
+}
+
 func TestSha512ManifestsKeepTheirDigest(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})

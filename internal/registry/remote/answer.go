@@ -58,7 +58,7 @@ func (r *repository) answerError(ctx context.Context, q request, resp *http.Resp
 	} else if text := mask(string(body)); text != "" {
 		e.Message = "what answered is not a registry's error document: " + strconv.Quote(shortened(text, maxExcerpt))
 	}
-	e.Kind = kindOf(resp, e.Code, e.Message, spoke, q.method)
+	e.Kind = kindOf(resp, e.Code, e.Message, spoke && r.host.isOrigin(resp.Request.URL), q.method)
 	if wait := auth.ParseRetryAfter(resp.Header.Get("Retry-After"), r.client.options.Now()); wait > 0 {
 		e.Err = auth.WaitError(wait)
 	}
@@ -81,6 +81,19 @@ func (r *repository) brokenOff(ctx context.Context, q request, resp *http.Respon
 	return e
 }
 
+// masked is e without what a server may have seen of ours and may repeat in any
+// place that becomes part of an error: a header, a URL, a name.
+func (r *repository) masked(q request, e registry.Error) registry.Error {
+	hide := func(text string) string { return r.mask(text, q.url, "") }
+	e.Code, e.Message, e.Reference, e.Hint = hide(e.Code), hide(e.Message), hide(e.Reference), hide(e.Hint)
+	if e.Err != nil {
+		if text := hide(e.Err.Error()); text != e.Err.Error() {
+			e.Err = maskedError{e.Err, text}
+		}
+	}
+	return e
+}
+
 // mask hides what a server may have seen of ours and may repeat: the credential
 // and, of the URL that it was asked by, what can be a signature.
 func (r *repository) mask(text string, asked *url.URL, authorization string) string {
@@ -90,6 +103,7 @@ func (r *repository) mask(text string, asked *url.URL, authorization string) str
 	if c := r.found; c != nil {
 		secrets = append(secrets, c.Password, c.IdentityToken, c.RegistryToken)
 	}
+	secrets = append(secrets, r.shown...)
 	r.mu.Unlock()
 	if asked != nil {
 		query, _ := url.ParseQuery(asked.RawQuery)
@@ -124,7 +138,14 @@ func shortened(text string, limit int) string {
 	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
+// absences are the codes with which registries say that something is not there
+// (OCI distribution specification, "Error Codes"; NOT_FOUND is Harbor's). A 404
+// with any other code, or none, says no such thing: gateways have error
+// documents too, and some registries answer 404 to those who may not see.
+var absences = []string{"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN", "TAG_UNKNOWN", "NOT_FOUND"}
+
 // kindOf tells what a failure is, by the registry's own code before the status.
+// spoke says that the registry itself explained it.
 func kindOf(resp *http.Response, code, message string, spoke bool, method string) error {
 	switch status := resp.StatusCode; {
 	case immutable(status, code, message):
@@ -137,10 +158,10 @@ func kindOf(resp *http.Response, code, message string, spoke bool, method string
 		return registry.ErrMismatch
 	case status == http.StatusUnauthorized:
 		return registry.ErrUnauthorized
-	case status == http.StatusNotFound && (spoke || method == http.MethodHead):
+	case status == http.StatusNotFound && (spoke && slices.Contains(absences, code) || method == http.MethodHead):
 		return registry.ErrNotFound
-	case status == http.StatusNotFound:
-		return registry.ErrProtocol
+	case status == http.StatusNotFound && code == "UNAUTHORIZED", status == http.StatusNotFound && code == "DENIED":
+		return registry.ErrDenied
 	case status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented || code == "UNSUPPORTED":
 		return registry.ErrUnsupported
 	case status == http.StatusTooManyRequests || code == "TOOMANYREQUESTS":
@@ -148,7 +169,7 @@ func kindOf(resp *http.Response, code, message string, spoke bool, method string
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == 499,
 		status == 500, status == 502, status == 503, status == 504, status >= 520 && status <= 529:
 		return registry.ErrUnavailable
-	case status >= 500, status < 400, status == http.StatusBadRequest && !spoke && method != http.MethodHead:
+	case status == http.StatusNotFound, status >= 500, status < 400, status == http.StatusBadRequest && !spoke && method != http.MethodHead:
 		return registry.ErrProtocol
 	}
 	return registry.ErrDenied

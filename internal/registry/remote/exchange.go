@@ -73,11 +73,11 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	if err != nil {
 		err = r.unanswered(ctx, q, u, authorization, err)
 		watch.end()
-		c.options.Logger.Log(ctx, LevelTrace, "request failed", "method", q.method, "url", registry.CleanURL(u), "error", registry.Clean(err.Error()))
+		c.options.Logger.Log(ctx, LevelTrace, "request failed", "method", q.method, "url", r.mask(registry.CleanURL(u), u, authorization), "error", registry.Clean(r.mask(err.Error(), u, authorization)))
 		return nil, err
 	}
 	watch.pause()
-	c.options.Logger.Log(ctx, LevelTrace, "request", "method", q.method, "url", registry.CleanURL(u), "status", resp.StatusCode, "took", time.Since(began))
+	c.options.Logger.Log(ctx, LevelTrace, "request", "method", q.method, "url", r.mask(registry.CleanURL(u), u, authorization), "status", resp.StatusCode, "took", time.Since(began))
 	switch {
 	case resp.StatusCode == http.StatusTooManyRequests:
 		held.throttled()

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -24,6 +25,7 @@ type repository struct {
 
 	mu    sync.Mutex
 	found *auth.Credential
+	shown []auth.Secret // what was sent as Authorization, for masking
 }
 
 var _ registry.Repository = (*repository)(nil)
@@ -47,6 +49,17 @@ func (r *repository) credential(ctx context.Context) (auth.Credential, error) {
 		r.found = &c
 	}
 	return *r.found, nil
+}
+
+// showed remembers what was sent to prove who asks: a server can repeat it
+// wherever it likes.
+func (r *repository) showed(authorization string) {
+	_, value, _ := strings.Cut(authorization, " ")
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if secret := auth.Secret(value); value != "" && !slices.Contains(r.shown, secret) {
+		r.shown = append(r.shown, secret)
+	}
 }
 
 // url is a place below the repository's own, such as "manifests/latest".

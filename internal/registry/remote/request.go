@@ -61,9 +61,14 @@ func (r *repository) broken(q request, err error) error {
 	if !ok {
 		e = connectionError(err)
 	}
-	filled := *e
+	filled := r.masked(q, *e)
 	if filled.Repository == "" {
-		filled.Op, filled.Repository, filled.Reference = q.op, r.Name(), q.about
+		filled.Repository = r.Name()
+		// An error that says itself what failed, such as reading credentials,
+		// knows better than the request that needed it.
+		if filled.Op == "" || !errors.Is(err, registry.ErrCredentials) {
+			filled.Op, filled.Reference = q.op, q.about
+		}
 	}
 	return &filled
 }
@@ -155,7 +160,9 @@ func (r *repository) authorization(ctx context.Context, q request) (string, erro
 	if err != nil {
 		return "", err
 	}
-	return r.host.auth.Authorize(ctx, credential, q.scopes...)
+	authorization, err := r.host.auth.Authorize(ctx, credential, q.scopes...)
+	r.showed(authorization)
+	return authorization, err
 }
 
 // challenged learns from a 401. It returns nil where asking again is worth it.

@@ -21,7 +21,9 @@ const (
 )
 
 // ListTags follows the pages of the tag list (OCI distribution specification,
-// "Listing Tags"), which stay at the registry's origin.
+// "Listing Tags"), which stay at the registry's origin. A list that cannot be
+// followed to its end is an error and not a shorter list: manifests are deleted
+// by what is on it.
 func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 	next := r.url("tags/list")
 	next.RawQuery = "n=1000"
@@ -29,12 +31,13 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 	seen := map[string]bool{}
 	for range maxPages {
 		if seen[next.String()] {
-			return tags, nil // a list that goes in circles has been read whole
+			return nil, &registry.Error{Op: "list the tags", Repository: r.Name(), Kind: registry.ErrProtocol, Message: "its pages go in a circle", Hint: notARegistry}
 		}
 		seen[next.String()] = true
 		var page *struct {
-			Tags []string `json:"tags"`
+			Tags json.RawMessage `json:"tags"`
 		}
+		var list []string
 		var links []string
 		q := request{op: "list the tags", method: http.MethodGet, url: next, scopes: r.scopes(), ok: []int{http.StatusOK}}
 		err := r.do(ctx, q, func(resp *http.Response) error {
@@ -42,7 +45,8 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 			if err != nil {
 				return err
 			}
-			if err := json.Unmarshal(body, &page); err != nil || page == nil {
+			// "tags" is null where there is none, but it is always there.
+			if json.Unmarshal(body, &page) != nil || page == nil || page.Tags == nil || json.Unmarshal(page.Tags, &list) != nil {
 				return &registry.Error{Kind: registry.ErrProtocol, Hint: notARegistry,
 					Message: fmt.Sprintf("the answer, of Content-Type %q, is no list of tags", registry.Clean(resp.Header.Get("Content-Type")))}
 			}
@@ -52,7 +56,7 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if tags, err = r.appendTags(tags, page.Tags); err != nil {
+		if tags, err = r.appendTags(tags, list); err != nil {
 			return nil, r.broken(q, err)
 		}
 		if next, err = r.nextPage(next, links); err != nil {
@@ -82,10 +86,20 @@ func (r *repository) appendTags(tags, more []string) ([]string, error) {
 // link is one element of a Link header (RFC 8288, section 3).
 var link = regexp.MustCompile(`<([^>]*)>((?:[^,"<]|"[^"]*")*)`)
 
-// nextPage is where Link headers say the next page is, nil where they say none.
+// nextPage is where Link headers say the next page is, nil where there are none
+// or they say other things. What cannot be read may be a next page.
 func (r *repository) nextPage(from *url.URL, headers []string) (*url.URL, error) {
-	for _, match := range link.FindAllStringSubmatch(strings.Join(headers, ","), -1) {
-		if place, parameters := match[1], strings.ReplaceAll(match[2], `"`, ""); place != "" && relNext.MatchString(parameters) {
+	links := link.FindAllStringSubmatch(strings.Join(headers, ","), -1)
+	unreadable := &registry.Error{Kind: registry.ErrProtocol, Message: "its Link header cannot be read", Hint: notARegistry}
+	if len(links) == 0 && strings.TrimSpace(strings.Join(headers, "")) != "" {
+		return nil, unreadable
+	}
+	for _, match := range links {
+		place, parameters := match[1], strings.ReplaceAll(match[2], `"`, "")
+		if place == "" || !relAny.MatchString(parameters) {
+			return nil, unreadable
+		}
+		if relNext.MatchString(parameters) {
 			next, err := r.client.target(r.host, from, place)
 			if err == nil && !r.host.isOrigin(next) {
 				return nil, refusedHop("the registry has its next page at " + registry.CleanURL(next))
@@ -95,5 +109,7 @@ func (r *repository) nextPage(from *url.URL, headers []string) (*url.URL, error)
 	}
 	return nil, nil
 }
+
+var relAny = regexp.MustCompile(`(?i);\s*rel\s*=`)
 
 var relNext = regexp.MustCompile(`(?i);\s*rel\s*=[^;]*\bnext\b`)

@@ -61,9 +61,11 @@ func TestANextPageIsFollowedOnlyWithinTheRegistry(t *testing.T) {
 		`<file:///etc/passwd?%d>; rel="next"`:                                   {1, registry.ErrForbiddenHop},
 		`<http://[%d>; rel="next"`:                                              {1, registry.ErrProtocol},
 		`</v2/app/tags/list?page=%d>; rel="last"`:                               {1, nil},
-		`</v2/app/tags/list?page=%d>`:                                           {1, nil},
-		`<>; rel="next"; %d`:                                                    {1, nil},
-		`garbage %d`:                                                            {1, nil},
+		// What cannot be read may be a next page, and manifests are deleted by
+		// what is not on the list.
+		`</v2/app/tags/list?page=%d>`: {1, registry.ErrProtocol},
+		`<>; rel="next"; %d`:          {1, registry.ErrProtocol},
+		`garbage %d`:                  {1, registry.ErrProtocol},
 	} {
 		host, pages := listing(t, func(page int) string {
 			if page > 1 {
@@ -89,16 +91,14 @@ func TestAListThatHasNoEndIsLeft(t *testing.T) {
 		pages int32
 		want  error
 	}{
-		"the next page is the same": {func(int) string { return `</v2/app/tags/list?n=1000>; rel="next"` }, 1, nil},
-		"it goes in a circle":       {func(page int) string { return fmt.Sprintf(`</v2/app/tags/list?%d>; rel="next"`, page%3) }, 4, nil},
+		"the next page is the same": {func(int) string { return `</v2/app/tags/list?n=1000>; rel="next"` }, 1, registry.ErrProtocol},
+		"it goes in a circle":       {func(page int) string { return fmt.Sprintf(`</v2/app/tags/list?%d>; rel="next"`, page%3) }, 4, registry.ErrProtocol},
 		"there is always one more":  {func(page int) string { return fmt.Sprintf(`</v2/app/tags/list?%d>; rel="next"`, page) }, remote.MaxPages, registry.ErrLimit},
 	} {
 		host, pages := listing(t, test.link)
 		got, err := newClient(t).pull(t, host+"/app").ListTags(t.Context())
-		if test.want != nil {
-			failure(t, err, test.want)
-		} else if err != nil || len(got) != int(test.pages) {
-			t.Errorf("%s: the tags are %q, %v", name, got, err)
+		if failure(t, err, test.want); len(got) != 0 {
+			t.Errorf("%s: the tags are %q", name, got)
 		}
 		if pages.Load() != test.pages {
 			t.Errorf("%s: %d pages were asked for, want %d", name, pages.Load(), test.pages)
@@ -129,7 +129,7 @@ func TestAListIsRefusedThatIsNone(t *testing.T) {
 		"too many":           {string(tooMany), registry.ErrLimit},
 		"too long":           {`{"tags":[` + strings.Repeat(" ", 4<<20) + `]}`, registry.ErrLimit},
 		"no tags":            {`{"name":"app","tags":null}`, nil},
-		"nothing but a name": {`{"name":"app"}`, nil},
+		"nothing but a name": {`{"name":"app"}`, registry.ErrProtocol},
 	} {
 		server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")

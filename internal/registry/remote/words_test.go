@@ -1,12 +1,14 @@
 package remote_test
 
 import (
+	"encoding/base64"
 	"net/http"
 	"strconv"
 	"testing"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
 // A HEAD's answer has no body, so that the registry's own message has to be
@@ -47,5 +49,43 @@ func TestWhatIsNotThereNeedsNoExplanation(t *testing.T) {
 	failure(t, err, registry.ErrNotFound)
 	if n := len(p.Requests()); n != 1 {
 		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+// What a place says that the registry only pointed to is not the registry's own
+// word: it takes no resource out of a state.
+func TestA404ElsewhereIsNotTheRegistrys(t *testing.T) {
+	elsewhere := answering(t, http.StatusNotFound, "application/json", string(registrytest.ErrorBody("MANIFEST_UNKNOWN", "gone")))
+	p := scripted(t, registrytest.Behaviour{})
+	p.On("GET", ".*").Reply(http.StatusTemporaryRedirect, http.Header{"Location": {elsewhere.URL + "/m"}}, "")
+	_, err := newClient(t, once).pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
+	failure(t, err, registry.ErrProtocol)
+}
+
+// A server that was sent a credential can put it into any part of its answer
+// that becomes part of an error or of the log.
+func TestACredentialThatComesBackInAHeaderIsNotShown(t *testing.T) {
+	encoded := base64.StdEncoding.EncodeToString([]byte("ci:" + canary))
+	for name, header := range map[string]http.Header{
+		"a scheme that is not followed": {"Location": {"ftp://h/" + canary}},
+		"a host":                        {"Location": {"ftp://" + canary + ".example/"}},
+		"what was sent":                 {"Location": {"ftp://h/" + encoded}},
+		"a place of its own":            {"Location": {"/" + canary}},
+		"the Content-Encoding":          {"Content-Encoding": {canary}},
+		"the Content-Type":              {"Content-Type": {"text/plain; x=" + canary}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", canary))
+			p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+			status := http.StatusOK
+			if header.Get("Location") != "" {
+				status = http.StatusTemporaryRedirect
+			}
+			p.On("GET", ".*").Where(func(r *http.Request) bool { return r.Header.Get("Authorization") != "" }).Reply(status, header, "{}")
+			c := newClient(t, once, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary, Origin: "the test"}}))
+			_, err := c.pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
+			e := registryError(t, err)
+			noSecret(t, "the error", e.Error()+e.Hint)
+		})
 	}
 }

@@ -67,6 +67,10 @@ func fileConfig(path, home string, required bool) *configFile {
 }
 
 func readFile(path string) ([]byte, error) {
+	// Opening a pipe waits for its other end, for which nothing has a deadline.
+	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+		return nil, errors.New("it is a pipe and not a file")
+	}
 	file, err := os.Open(path) //nolint:gosec // the path is the user's own
 	if err != nil {
 		return nil, err

@@ -25,7 +25,11 @@ func (a *Authorizer) endpointError(wanted demand, kind error, message string) *r
 // unreachable is the error of a request without an answer.
 func (a *Authorizer) unreachable(wanted demand, err error) error {
 	if e, ok := errors.AsType[*registry.Error](err); ok {
-		return e
+		named := *e
+		if named.Op == "" {
+			named.Op, named.Reference = "fetch a token from", registry.CleanURL(wanted.realm)
+		}
+		return &named
 	}
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err // it would quote the URL with all that is in it

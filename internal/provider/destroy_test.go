@@ -158,3 +158,68 @@ func TestDestroyThatMayNotLook(t *testing.T) {
 		t.Error("the state is gone")
 	}
 }
+
+func TestDestroyKeepsWhatTheReplacementPut(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"untag", "delete"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			ws := newWorkspace(t)
+			arguments := []string{`on_destroy = "` + policy + `"`, `additional_tags = ["stable"]`, "lifecycle {\n    create_before_destroy = true\n  }"}
+			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), arguments...))
+
+			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.5"), arguments...)).
+				wantWarning("left as it is", dst.Addr+"/app:stable", "in the same run")
+			wantTags(t, dst, "app", "1.5", "stable")
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1.5"))
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
+
+			// The next run is another, in which it is the resource's own again.
+			ws.destroy().wantNoWarnings()
+			wantTags(t, dst, "app")
+		})
+	}
+}
+
+func TestDestroyOfARenamedResource(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"untag", "delete"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`))
+			// Terraform destroys the one and creates the other at once.
+			ws.up(imageCopy("renamed", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`))
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+		})
+	}
+}
+
+func TestDestroyDoesNotBelieveAnIncompleteList(t *testing.T) {
+	t.Parallel()
+	for name, list := range map[string]string{
+		"no tags":     `{"name":"app","tags":null}`,
+		"not the own": `{"name":"app","tags":["other"]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			proxy := registrytest.Intercept(t, dst)
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
+			dst.Push(t, "app", "other", registrytest.DockerList("theirs"))
+			dst.Retag(t, "app", "1", "theirs")
+			plan := ws.plan("-destroy")
+
+			proxy.On("GET", ".*/tags/list").Reply(200, nil, list)
+			ws.applyFails(plan).wantError("does not have the tag 1", `on_destroy = "retain"`)
+			wantTags(t, dst, "app", "1", "other", "theirs")
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+		})
+	}
+}

@@ -9,12 +9,14 @@ import (
 )
 
 // engine is what one provider configuration gives to everything that uses it:
-// one client, so that the limits of a host hold for all of it, and one copier,
-// so that a blob goes to a host once.
+// one client, so that the limits of a host hold for all of it, one copier, so
+// that a blob goes to a host once, and one table of the tags that are put, so
+// that no resource removes those of another.
 type engine struct {
 	client  *remote.Client
 	copier  *copier.Copier
 	unknown []unknownSetting
+	claims  claims
 }
 
 func newEngine(s settings) (*engine, error) {

@@ -20,8 +20,11 @@ func TestSourceFaultIsWarning(t *testing.T) {
 			p.On("GET|HEAD", ".*/manifests/.*").Reply(404, nil, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such manifest"}]}`)
 		}, "no such manifest"},
 		"rate limited": {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(429, nil, "") }, "429"},
-		"broken":       {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(500, nil, "") }, "500"},
-		"unreachable":  {func(p *registrytest.Proxy) { p.Stop() }, "connection refused"},
+		"rate limited for minutes": {func(p *registrytest.Proxy) {
+			p.On(".*", ".*").Reply(429, http.Header{"Retry-After": {"120"}}, "")
+		}, "asks to wait 2m0s, longer than this operation may take"},
+		"broken":      {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(500, nil, "") }, "500"},
+		"unreachable": {func(p *registrytest.Proxy) { p.Stop() }, "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

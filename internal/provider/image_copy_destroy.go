@@ -37,9 +37,11 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 	defer cancel()
 	var said notices
 	defer said.tell(&resp.Diagnostics)
-	d := destruction{repository: r.engine.writing(destination), put: rec.Put, diags: &resp.Diagnostics}
 	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag, state.additional())))
-	d.run(said.listen(ctx), policy, tags)
+	r.engine.claims.of(destination.Name()).remove(func(claimed map[string]digest.Digest) {
+		d := destruction{repository: r.engine.writing(destination), put: rec.Put, claimed: claimed, diags: &resp.Diagnostics}
+		d.run(said.listen(ctx), policy, tags)
+	})
 }
 
 // letGo does with tags that are no longer wanted what on_destroy says, but never
@@ -56,8 +58,12 @@ func (p *promotion) letGo(ctx context.Context) bool {
 	if len(tags) > 0 && p.plan.OnDestroy.ValueString() != onDestroyRetain {
 		var said notices
 		defer said.tell(p.diags)
-		d := destruction{repository: p.engine.writing(destination), put: p.record.Put, diags: p.diags}
-		if !d.run(said.listen(ctx), onDestroyUntag, tags) {
+		done := false
+		p.engine.claims.of(destination.Name()).remove(func(claimed map[string]digest.Digest) {
+			d := destruction{repository: p.engine.writing(destination), put: p.record.Put, claimed: claimed, diags: p.diags}
+			done = d.run(said.listen(ctx), onDestroyUntag, tags)
+		})
+		if !done {
 			return false
 		}
 	}
@@ -71,6 +77,7 @@ func (p *promotion) letGo(ctx context.Context) bool {
 type destruction struct {
 	repository registry.Repository
 	put        map[string]digest.Digest
+	claimed    map[string]digest.Digest // what is another resource's by now
 	diags      *diag.Diagnostics
 }
 
@@ -100,6 +107,11 @@ func (d destruction) run(ctx context.Context, policy string, tags []string) bool
 func (d destruction) ours(ctx context.Context, tags []string) (map[string]digest.Digest, error) {
 	ours := map[string]digest.Digest{}
 	for _, tag := range tags {
+		if _, is := d.claimed[tag]; is {
+			d.diags.AddAttributeWarning(path.Root("on_destroy"), "A tag was left as it is",
+				fmt.Sprintf("%s:%s belongs to another resource, or to the replacement of this one, which puts it there in the same run.", d.repository.Name(), tag))
+			continue
+		}
 		put := d.put[tag]
 		switch found, err := look(ctx, d.repository, tag, put); {
 		case errors.Is(err, registry.ErrNotFound):
@@ -156,11 +168,18 @@ func (d destruction) delete(ctx context.Context, ours map[string]digest.Digest) 
 }
 
 // siblings are the repository's tags that are not among ours, by what they
-// name.
+// name: those on its list, and those that are about to be. A list without one
+// of ours, which was there a moment ago, is not believed about the others.
 func (d destruction) siblings(ctx context.Context, ours map[string]digest.Digest) (map[digest.Digest][]string, error) {
 	tags, err := d.repository.ListTags(ctx)
 	if err != nil {
 		return nil, err
+	}
+	for _, tag := range slices.Sorted(maps.Keys(ours)) {
+		if !slices.Contains(tags, tag) {
+			return nil, &registry.Error{Side: registry.Destination, Op: "list the tags", Repository: d.repository.Name(), Kind: registry.ErrProtocol,
+				Message: fmt.Sprintf("the list does not have the tag %s, which is there; an incomplete list is not enough to delete by", tag)}
+		}
 	}
 	tags = slices.DeleteFunc(tags, func(tag string) bool { _, is := ours[tag]; return is })
 	var like digest.Digest
@@ -174,6 +193,11 @@ func (d destruction) siblings(ctx context.Context, ours map[string]digest.Digest
 	siblings := map[digest.Digest][]string{}
 	for _, tag := range slices.Sorted(maps.Keys(found)) {
 		siblings[found[tag].Digest] = append(siblings[found[tag].Digest], tag)
+	}
+	for _, tag := range slices.Sorted(maps.Keys(d.claimed)) {
+		if wanted := d.claimed[tag]; found[tag].Digest != wanted {
+			siblings[wanted] = append(siblings[wanted], tag)
+		}
 	}
 	return siblings, nil
 }

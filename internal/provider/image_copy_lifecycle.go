@@ -76,6 +76,7 @@ func (p *promotion) run(ctx context.Context) bool {
 	// The destination's own tag last, so that it moves only when everything
 	// else is in place.
 	tags := append(p.plan.additional(), destination.Tag)
+	p.engine.claims.of(destination.Name()).claim(wanted, tags...)
 	if p.inPlace(tags) {
 		p.applied(tags...)
 		return true

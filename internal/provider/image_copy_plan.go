@@ -174,6 +174,6 @@ func (g guard) mayReplace(tag string, held digest.Digest) error {
 		return nil
 	}
 	return &registry.Error{Side: registry.Destination, Op: "replace the tag", Repository: g.repository, Reference: tag, Kind: registry.ErrTagHeld,
-		Message: fmt.Sprintf("it holds %s, which this resource did not put there, and it has overwrite = false", held),
+		Message: fmt.Sprintf("it holds %s, which is not known to have been put there by this resource, and it has overwrite = false", held),
 		Hint:    "Promote to another tag, remove this one at the registry, or set overwrite = true to move it."}
 }

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -15,6 +16,13 @@ import (
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
+
+// sourcePatience is how long a refresh waits for a source. That it does not
+// answer is only worth a warning, and so not worth the minutes that a rate limit
+// may ask to wait.
+const sourcePatience = 20 * time.Second
+
+var errSourceSlow = fmt.Errorf("it did not answer within %s, and a refresh waits no longer for a source", sourcePatience)
 
 // Read looks at the destination's tags, which become the state, and at the
 // source, which is noted in the record for the plan. Both are asked at once.
@@ -43,7 +51,11 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	var source resolved
 	var sourceErr error
 	var asking sync.WaitGroup
-	asking.Go(func() { source, sourceErr = r.refreshSource(listening, state, rec) })
+	asking.Go(func() {
+		ctx, cancel := context.WithTimeoutCause(listening, sourcePatience, errSourceSlow)
+		defer cancel()
+		source, sourceErr = r.refreshSource(ctx, state, rec)
+	})
 	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag, state.additional())))
 	found, err := lookAtAll(listening, r.engine.writing(destination), tags, digest.Digest(state.Digest.ValueString()))
 	asking.Wait()

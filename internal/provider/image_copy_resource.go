@@ -117,6 +117,7 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				Default:    stringdefault.StaticString(onDestroyRetain),
 				Validators: []validator.String{stringvalidator.OneOf(onDestroyRetain, onDestroyUntag, onDestroyDelete)},
 				MarkdownDescription: "What happens to the promoted image when the resource is destroyed or replaced. Only tags that still hold what this resource put there are touched; others are left, with a warning. " +
+					"So is a tag that another resource, or the replacement of this one, puts there in the same run. " +
 					"The value that was applied last counts: to change it, apply the change before the destroy.\n\n" +
 					"  - `retain` (the default): nothing. Images that are in use do not vanish because a line of configuration did.\n" +
 					"  - `untag`: the tags are removed and the manifest stays. Not every registry can (docker/distribution 2.8 cannot).\n" +

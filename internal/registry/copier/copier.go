@@ -177,12 +177,20 @@ func (r *run) put(ctx context.Context, name string, m registry.Manifest, heal fu
 		}
 		err = stillMissing(r.push(ctx, name, m))
 	}
-	if errors.Is(err, registry.ErrTagImmutable) {
+	if settled(err) {
 		if held, lookErr := r.look(ctx, name); lookErr == nil && held == m.Digest {
 			return false, nil
 		}
 	}
 	return err == nil, registry.OnSide(err, registry.Destination)
+}
+
+// settled says whether a refusal may mean that the name is taken for good, by
+// what was to be put or by something else: a registry that says so, and one that
+// says no more than 409 or 412.
+func settled(err error) bool {
+	e, ok := errors.AsType[*registry.Error](err)
+	return errors.Is(err, registry.ErrTagImmutable) || ok && (e.Status == 409 || e.Status == 412)
 }
 
 // stillMissing says what it may be where a registry misses content that it was

@@ -34,8 +34,8 @@ func answer(content []byte, declared bool) func(*http.Response) {
 
 func TestADamagedBlobIsNeverCommitted(t *testing.T) {
 	t.Parallel()
-	layer := registrytest.Layer("damaged", 20_000)
-	image := registrytest.Image{Seed: "a", Layers: []registrytest.Blob{layer}}
+	layer := registrytest.Blob{Seed: "damaged", Size: 20_000, MediaType: ocispec.MediaTypeImageLayerGzip}
+	image := raw(t, ocispec.MediaTypeImageManifest, map[string]any{"schemaVersion": 2, "layers": descriptors(layer)}, []registrytest.Blob{layer})
 	d := layer.Descriptor().Digest
 	right, err := io.ReadAll(layer.Open())
 	if err != nil {
@@ -75,6 +75,9 @@ func TestADamagedBlobIsNeverCommitted(t *testing.T) {
 			}
 			if to.HasManifest(t, "to", string(pushed.Digest)) {
 				t.Error("the destination has the manifest")
+			}
+			if opened, closed := sessions(to); opened != closed {
+				t.Errorf("%d uploads were opened and %d closed", opened, closed)
 			}
 		})
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -26,17 +25,6 @@ func uploads(p *registrytest.Proxy) map[string]int {
 	return n
 }
 
-// mounts are the repositories that a blob was asked to be mounted from.
-func mounts(p *registrytest.Proxy, d digest.Digest) []string {
-	var from []string
-	for _, r := range p.Requests() {
-		if r.Query.Get("mount") == string(d) {
-			from = append(from, r.Query.Get("from"))
-		}
-	}
-	return from
-}
-
 // succeed wants copies that were started to succeed.
 func succeed(t *testing.T, ends []<-chan result) {
 	t.Helper()
@@ -44,70 +32,6 @@ func succeed(t *testing.T, ends []<-chan result) {
 		if r := await(t, ended); r.err != nil {
 			t.Error(r.err)
 		}
-	}
-}
-
-func TestWithinARegistryNoBlobByteMoves(t *testing.T) {
-	t.Parallel()
-	for name, reg := range map[string]*registrytest.Registry{"v3": registrytest.V3(t), "2.8.3": registrytest.V2(t)} {
-		t.Run(name, func(t *testing.T) {
-			p := registrytest.Intercept(t, reg)
-			pushed := p.Push(t, "from/app", "1", registrytest.MultiArch("a"))
-			report := newEngine(t).copy(t, p.Ref("from/app", "1"), p.Ref("to/app", "1"))
-			registrytest.Same(t, pushed.Tree, p.Read(t, "to/app", "1"))
-			if gets, puts := p.Count("GET", ".*/blobs/.*"), len(uploads(p)); gets != 0 || puts != 0 {
-				t.Errorf("%d blobs were fetched and %d uploaded", gets, puts)
-			}
-			if report.Mounted.Blobs != len(pushed.Tree.Blobs) || report.Copied.Blobs != 0 || report.Present.Blobs != 0 {
-				t.Errorf("the report says %+v", report)
-			}
-			if n := p.Count("POST", ".*"); n != len(pushed.Tree.Blobs) {
-				t.Errorf("%d requests to mount %d blobs", n, len(pushed.Tree.Blobs))
-			}
-		})
-	}
-}
-
-func TestABlobThatIsNotMountedIsUploadedAlone(t *testing.T) {
-	t.Parallel()
-	for _, status := range []int{400, 401, 403, 404, 405, 500, 502, 503} {
-		t.Run(fmt.Sprint(status), func(t *testing.T) {
-			p := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
-			pushed := p.Push(t, "from", "1", registrytest.MultiArch("a"))
-			refused := string(pushed.Manifests[0].Blobs[1].Descriptor().Digest)
-			p.On("POST", ".*").Where(func(r *http.Request) bool { return r.URL.Query().Get("mount") == refused }).
-				Reply(status, nil, string(registrytest.ErrorBody("DENIED", "no mounting of this one")))
-			report := newEngine(t).copy(t, p.Ref("from", "1"), p.Ref("to", "1"))
-			registrytest.Same(t, pushed.Tree, p.Read(t, "to", "1"))
-			if n := uploads(p); len(n) != 1 || n[refused] != 1 {
-				t.Errorf("uploaded were %v", n)
-			}
-			if report.Copied.Blobs != 1 || report.Mounted.Blobs != len(pushed.Tree.Blobs)-1 {
-				t.Errorf("the report says %+v", report)
-			}
-		})
-	}
-}
-
-func TestAPairThatKeepsRefusingToMountIsNotAskedAgain(t *testing.T) {
-	t.Parallel()
-	p := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{RefuseMount: http.StatusForbidden}))
-	e := newEngine(t)
-	asked := func() int {
-		return len(slices.DeleteFunc(p.Requests(), func(r registrytest.Request) bool { return r.Query.Get("from") != "from" }))
-	}
-	first := p.Push(t, "from", "1", registrytest.MultiArch("first"))
-	e.copy(t, p.Ref("from", "1"), p.Ref("to", "1"))
-	registrytest.Same(t, first.Tree, p.Read(t, "to", "1"))
-	if asked() == 0 {
-		t.Error("it was never asked at all")
-	}
-	p.Forget()
-	second := p.Push(t, "from", "2", registrytest.MultiArch("second"))
-	e.copy(t, p.Ref("from", "2"), p.Ref("to", "2"))
-	registrytest.Same(t, second.Tree, p.Read(t, "to", "2"))
-	if n := asked(); n != 0 {
-		t.Errorf("it was asked to mount %d times more", n)
 	}
 }
 
@@ -300,52 +224,5 @@ func TestCopiesInOppositeDirectionsDoNotBlockEachOther(t *testing.T) {
 	}
 	if left.Peak() > limit || right.Peak() > limit {
 		t.Errorf("at most %d and %d requests were under way, and %d may be", left.Peak(), right.Peak(), limit)
-	}
-}
-
-func TestCopiesWithinAHostThatDoesNotMountDoNotBlock(t *testing.T) {
-	t.Parallel()
-	const limit = 2
-	p := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{RefuseMount: http.StatusMethodNotAllowed}))
-	e := newEngine(t, limited(limit, p.Registry))
-	var ends []<-chan result
-	var pushed []registrytest.Pushed
-	for i := range 4 {
-		var layers []registrytest.Blob
-		for k := range 4 {
-			layers = append(layers, registrytest.Layer(fmt.Sprint(i, k), 100_000))
-		}
-		pushed = append(pushed, p.Push(t, fmt.Sprintf("from-%d", i), "1", registrytest.Image{Seed: fmt.Sprint(i), Layers: layers}))
-		ends = append(ends, e.start(t.Context(), e.job(t, p.Ref(fmt.Sprintf("from-%d", i), "1"), p.Ref(fmt.Sprintf("to-%d", i), "1"))))
-	}
-	succeed(t, ends)
-	for i := range pushed {
-		registrytest.Same(t, pushed[i].Tree, p.Read(t, fmt.Sprintf("to-%d", i), "1"))
-	}
-	if p.Peak() > limit {
-		t.Errorf("at most %d requests were under way, and %d may be", p.Peak(), limit)
-	}
-}
-
-func TestABlobOfTheSameHostIsMountedFromItsSource(t *testing.T) {
-	t.Parallel()
-	// It waits for nobody who is about to bring the blob to a third repository.
-	p := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
-	elsewhere := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
-	one, _, layer := sharing(t, elsewhere)
-	p.Push(t, "app", "1", registrytest.Image{Seed: "one", Layers: []registrytest.Blob{registrytest.Layer("shared", 50_000)}})
-	gate := make(chan struct{})
-	elsewhere.On("GET", "/v2/.*/blobs/"+string(layer)).Hold(gate)
-	e := newEngine(t)
-	slow := e.start(t.Context(), e.job(t, elsewhere.Ref("other", "1"), p.Ref("third", "1")))
-	elsewhere.Wait(t, func() bool { return elsewhere.Count("GET", ".*/blobs/"+string(layer)) == 1 })
-	e.copy(t, p.Ref("app", "1"), p.Ref("to", "1"))
-	registrytest.Same(t, one.Tree, p.Read(t, "to", "1"))
-	if asked := mounts(p, layer); !slices.Contains(asked, "app") || strings.Count(strings.Join(asked, " "), "app") != 1 {
-		t.Errorf("the layer was to be mounted from %v", asked)
-	}
-	close(gate)
-	if r := await(t, slow); r.err != nil {
-		t.Fatal(r.err)
 	}
 }

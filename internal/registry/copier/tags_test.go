@@ -91,6 +91,22 @@ func TestAnImmutableTagThatGotTheSameDigestMeanwhileIsFine(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 }
 
+// Some registries say no more than the status.
+func TestATagThatMayNotMoveAndHoldsTheDigestIsFineWithoutAWord(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusConflict, http.StatusPreconditionFailed} {
+		from, to := pair(t, registrytest.Behaviour{})
+		pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+		to.On("PUT", tagPath).Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			to.PutManifest(t, "to", "1", pushed.Manifest)
+			w.WriteHeader(status)
+		})
+		if report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1")); !slices.Equal(report.Tagged, []string{"1"}) {
+			t.Errorf("%d: the report says %+v", status, report)
+		}
+	}
+}
+
 func TestAWrittenTagIsLookedAtOnce(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})

@@ -83,7 +83,7 @@ type destruction struct {
 
 const (
 	destroyFailed = "The destination could not be cleaned up"
-	retainAdvice  = "Set on_destroy = \"retain\" to leave at the registry what is there. Where the resource is being destroyed, apply that first: the value that was applied last counts."
+	retainAdvice  = "Some registries cannot remove a tag (docker/distribution before 3 cannot), and some have deletion switched off. Set on_destroy = \"retain\" to leave at the registry what is there. Where the resource is being destroyed, apply that first: the value that was applied last counts. To forget a resource that is gone from the configuration, use terraform state rm."
 )
 
 // run untags or deletes. It says whether that succeeded.
@@ -153,10 +153,11 @@ func (d destruction) delete(ctx context.Context, ours map[string]digest.Digest) 
 	}
 	for _, manifest := range slices.Sorted(maps.Keys(manifests)) {
 		if others := siblings[manifest]; len(others) > 0 {
-			d.diags.AddAttributeWarning(path.Root("on_destroy"), "The manifest was not deleted",
-				fmt.Sprintf("%s@%s is also named by the tags %s, which this resource did not put there. Only its own were removed: %s.",
-					d.repository.Name(), manifest, listed(others), listed(manifests[manifest])))
-			err = d.untag(ctx, manifests[manifest])
+			if err = d.untag(ctx, manifests[manifest]); err == nil {
+				d.diags.AddAttributeWarning(path.Root("on_destroy"), "The manifest was not deleted",
+					fmt.Sprintf("%s@%s is also named by the tags %s, which this resource did not put there. Only its own were removed: %s.",
+						d.repository.Name(), manifest, listed(others), listed(manifests[manifest])))
+			}
 		} else if err = d.repository.DeleteManifest(ctx, manifest); errors.Is(err, registry.ErrNotFound) {
 			err = nil
 		}

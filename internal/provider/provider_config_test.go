@@ -166,6 +166,7 @@ func TestValidation(t *testing.T) {
 		"are the same place":             {"docker.io": {}, "index.docker.io": {}},
 		"nothing that proves it":         {"ghcr.io": {Username: str("a")}},
 		"Set username":                   {"ghcr.io": {Password: str("a")}},
+		"password is set and empty":      {"ghcr.io": {Username: str("a"), Password: str("")}},
 		"an entry has one":               {"ghcr.io": {IdentityToken: str("a"), RegistryToken: str("b")}},
 		`Set plain_http in registries["ghcr.io"]`: {"ghcr.io/acme": {PlainHTTP: types.BoolValue(true)}},
 		`ca_certificate = file("…")`:              {"ghcr.io": {CACertificate: str("ca.pem")}},

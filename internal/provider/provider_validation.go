@@ -89,6 +89,12 @@ func (m registryModel) validateCredential(refuse refusal) {
 		refuse("password", "A password without a user name",
 			"a password proves a user name. Set username; a token that is used as it is belongs in registry_token, an OAuth 2 refresh token in identity_token.")
 	}
+	for name, v := range map[string]types.String{"password": m.Password, "identity_token": m.IdentityToken, "registry_token": m.RegistryToken} {
+		if !v.IsNull() && !v.IsUnknown() && v.ValueString() == "" {
+			refuse(name, "An empty credential",
+				"%s is set and empty. Look at the variable or secret that it comes from: is it set where Terraform runs? For anonymous access leave the credential out.", name)
+		}
+	}
 	given := 0
 	for _, v := range []types.String{m.Password, m.IdentityToken, m.RegistryToken} {
 		if !v.IsNull() {

@@ -21,6 +21,10 @@ const (
 	longestWait = 5 * time.Minute
 )
 
+// stalls is how often in all something is tried that nobody answers: each time
+// costs the whole patience, and a person waits.
+const stalls = 2
+
 // retry calls try until it succeeds, fails for good, or the attempts are used
 // up, and waits between them: for what the registry asks, or a time that
 // doubles, with jitter. try gets the number of the attempt, from 1.
@@ -28,7 +32,7 @@ func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
 	pauses := c.pauses()
 	for attempt := 1; ; attempt++ {
 		err := try(attempt)
-		if err == nil || attempt >= c.options.Attempts || ctx.Err() != nil || !transient(err) {
+		if err == nil || attempt >= c.options.Attempts || attempt >= stalls && errors.Is(err, errStalled) || ctx.Err() != nil || !transient(err) {
 			return err
 		}
 		pause := pauses()

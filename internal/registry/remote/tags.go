@@ -46,7 +46,7 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 				return err
 			}
 			// "tags" is null where there is none, but it is always there.
-			if json.Unmarshal(body, &page) != nil || page == nil || page.Tags == nil || json.Unmarshal(page.Tags, &list) != nil {
+			if json.Unmarshal(body, &page) != nil || page == nil || json.Unmarshal(page.Tags, &list) != nil {
 				return &registry.Error{Kind: registry.ErrProtocol, Hint: notARegistry,
 					Message: fmt.Sprintf("the answer, of Content-Type %q, is no list of tags", registry.Clean(resp.Header.Get("Content-Type")))}
 			}

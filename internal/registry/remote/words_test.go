@@ -89,3 +89,16 @@ func TestACredentialThatComesBackInAHeaderIsNotShown(t *testing.T) {
 		})
 	}
 }
+
+// A token was issued on the way and is nobody's setting.
+func TestATokenThatComesBackInAHeaderIsNotShown(t *testing.T) {
+	tokens := registrytest.NewTokenServer(t)
+	tokens.Answer = func(w http.ResponseWriter, _ registrytest.TokenRequest, _ string) {
+		_, _ = w.Write([]byte(`{"token":"` + canary + `-issued"}`))
+	}
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	p.On("GET", ".*").Where(func(r *http.Request) bool { return r.Header.Get("Authorization") != "" }).
+		Reply(http.StatusTemporaryRedirect, http.Header{"Location": {"ftp://h/" + canary + "-issued"}}, "")
+	_, err := newClient(t, once).pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
+	noSecret(t, "the error", registryError(t, err).Error())
+}

@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -79,7 +80,7 @@ func TestDestroyKeepsWhatASiblingNames(t *testing.T) {
 	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`))
 	dst.Retag(t, "app", "1", "theirs")
 
-	ws.destroy().wantWarning("not deleted", "theirs")
+	ws.destroy().wantWarning("not deleted", "also named by other tags: theirs", "Only the tags of this resource were removed: 1")
 	wantTags(t, dst, "app", "theirs")
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "theirs"))
 }
@@ -103,7 +104,8 @@ func TestDestroyWhereTheRegistryCannot(t *testing.T) {
 			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+test.policy+`"`))
 
 			said := ws.run("destroy", "-json", "-auto-approve")
-			said.wantError(dst.Addr+"/app", `on_destroy = "retain"`)
+			said.wantError(dst.Addr+"/app", "Some registries cannot remove a tag", `Set on_destroy = "retain" to leave at the registry what is there`,
+				"Where the resource is being destroyed, apply that first", "terraform state rm")
 			if !said.failed || ws.state(app) == nil {
 				t.Error("the resource is gone")
 			}
@@ -190,13 +192,53 @@ func TestDestroyOfARenamedResource(t *testing.T) {
 			t.Parallel()
 			src, dst := registrytest.V3(t), registrytest.V3(t)
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			// Terraform destroys the one and creates the other with nothing to order
+			// them by, unless something depends on both: then the new one is there,
+			// and its dependent has moved to it, before the old one goes.
+			renamed := func(name string) []string {
+				return []string{
+					imageCopy(name, pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`, "lifecycle {\n    create_before_destroy = true\n  }"),
+					fmt.Sprintf("resource \"terraform_data\" \"user\" {\n  input = \"%s ${registry_image_copy.%s.digest}\"\n}", name, name),
+				}
+			}
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`))
-			// Terraform destroys the one and creates the other at once.
-			ws.up(imageCopy("renamed", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`))
+			ws.up(renamed("app")...)
+			ws.up(renamed("renamed")...).wantWarning("left as it is", dst.Addr+"/app:1", "in the same run")
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 		})
 	}
+}
+
+func TestDestroyOfManyTagsOfOneManifest(t *testing.T) {
+	t.Parallel()
+	const copies = 8
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	blocks := []string{}
+	for i := range copies {
+		blocks = append(blocks, imageCopy(fmt.Sprintf("app%d", i), pushed.Ref, dst.Ref("app", fmt.Sprint(i)), `on_destroy = "delete"`))
+	}
+	ws := newWorkspace(t)
+	ws.up(blocks...)
+	ws.destroy().wantWarning("not deleted", "also named by other tags")
+	wantTags(t, dst, "app")
+	if dst.HasManifest(t, "app", string(pushed.Digest)) {
+		t.Error("the last one left the manifest")
+	}
+}
+
+func TestDestroyThatFailsDoesNotSayThatTagsWereRemoved(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V2(t) // which cannot untag
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`))
+	dst.Retag(t, "app", "1", "theirs")
+
+	said := ws.run("destroy", "-json", "-auto-approve")
+	said.wantError("could not be cleaned up", dst.Addr+"/app")
+	said.wantNoWarnings()
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }
 
 func TestDestroyDoesNotBelieveAnIncompleteList(t *testing.T) {

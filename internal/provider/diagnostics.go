@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -40,13 +41,58 @@ func engineDetail(err error, advice []string) string {
 	return strings.Join(append(paragraphs, advice...), "\n\n")
 }
 
+// titles say what failed, by the kind of the error. what is "source ",
+// "destination ", or nothing where there is only one registry.
+var titles = []struct {
+	kind  error
+	title string
+}{
+	{registry.ErrNotFound, "The %simage does not exist"},
+	{registry.ErrUnauthorized, "The %sregistry refused the request"},
+	{registry.ErrDenied, "The %sregistry refused the request"},
+	{registry.ErrRateLimited, "The %sregistry limits requests"},
+	{registry.ErrUnavailable, "The %sregistry is not available"},
+}
+
+// title is the summary for an error: what its kind means, or otherwise that the
+// operation did not succeed, which is all that is known where it was ended from
+// here.
+func title(what string, err error, otherwise string) string {
+	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	for _, t := range titles {
+		if !ended && errors.Is(err, t.kind) {
+			return fmt.Sprintf(t.title, what)
+		}
+	}
+	return otherwise
+}
+
+// untagged is what to say where a reference that names neither tag nor digest
+// leads to nothing.
+func untagged(reference referenceValue, err error) []string {
+	ref, invalid := registry.ParseReference(reference.ValueString())
+	if invalid != nil || ref.Target() != "" || !errors.Is(err, registry.ErrNotFound) {
+		return nil
+	}
+	return []string{fmt.Sprintf("%q gives no tag, so that %q was assumed. Write the tag that is meant.", reference.ValueString(), registry.DefaultTag)}
+}
+
+// notYet says whether the reason may be that what is asked for is still to be
+// made: an image that does not exist, a registry that nothing listens for or
+// whose name nobody knows.
+func notYet(err error) bool {
+	dns, unresolved := errors.AsType[*net.DNSError](err)
+	dial, dialed := errors.AsType[*net.OpError](err)
+	return errors.Is(err, registry.ErrNotFound) || unresolved && dns.IsNotFound || dialed && dial.Op == "dial" && !dial.Timeout()
+}
+
 // sentence is s with a capital and a full stop.
 func sentence(s string) string {
 	if s == "" {
 		return s
 	}
 	s = strings.ToUpper(s[:1]) + s[1:]
-	if !strings.HasSuffix(s, ".") {
+	if !strings.ContainsAny(s[len(s)-1:], ".?!") {
 		s += "."
 	}
 	return s

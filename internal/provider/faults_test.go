@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,18 +14,18 @@ import (
 func TestSourceFaultIsWarning(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]struct {
-		cause func(*registrytest.Proxy)
-		says  string
+		cause       func(*registrytest.Proxy)
+		title, says string
 	}{
 		"gone": {func(p *registrytest.Proxy) {
 			p.On("GET|HEAD", ".*/manifests/.*").Reply(404, nil, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such manifest"}]}`)
-		}, "no such manifest"},
-		"rate limited": {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(429, nil, "") }, "429"},
+		}, "The source image does not exist", "no such manifest"},
+		"rate limited": {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(429, nil, "") }, "The source registry limits requests", "429"},
 		"rate limited for minutes": {func(p *registrytest.Proxy) {
 			p.On(".*", ".*").Reply(429, http.Header{"Retry-After": {"120"}}, "")
-		}, "asks to wait 2m0s, longer than this operation may take"},
-		"broken":      {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(500, nil, "") }, "500"},
-		"unreachable": {func(p *registrytest.Proxy) { p.Stop() }, "connection refused"},
+		}, "The source registry limits requests", "asks to wait 2m0s, longer than this operation may take"},
+		"broken":      {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(500, nil, "") }, "The source registry is not available", "500"},
+		"unreachable": {func(p *registrytest.Proxy) { p.Stop() }, "The source registry is not available", "connection refused"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -36,7 +37,7 @@ func TestSourceFaultIsWarning(t *testing.T) {
 
 			fault.cause(proxy)
 			said := ws.wantNoChanges()
-			said.wantWarning("source could not be asked", proxy.Addr+"/app", fault.says).at(said, "source")
+			said.wantWarning(fault.title, proxy.Addr+"/app", fault.says, "just been changed").at(said, "source")
 
 			// A tag that was moved is put back from what the destination has.
 			dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
@@ -61,16 +62,66 @@ func TestSourceFaultAfterTheSourceMoved(t *testing.T) {
 	ws.run("apply", "-json", "-refresh-only", "-auto-approve").ok()
 	ws.plan("-refresh=false").wantChange(app, "digest", first.Digest, second.Digest)
 	proxy.Stop()
-	ws.wantNoChanges().wantWarning("source could not be asked")
+	ws.wantNoChanges().wantWarning("source registry is not available")
 }
 
 func TestSourceFaultOnCreateIsError(t *testing.T) {
 	t.Parallel()
+	const toBeBuilt = "refer to an attribute"
+	reply := func(status int, code string) func(*registrytest.Proxy) {
+		return func(p *registrytest.Proxy) {
+			p.On(".*", ".*").Reply(status, nil, `{"errors":[{"code":"`+code+`","message":"no"}]}`)
+		}
+	}
+	for name, fault := range map[string]struct {
+		cause    func(*registrytest.Proxy)
+		title    string
+		mayBuild bool
+	}{
+		"gone":          {reply(404, "MANIFEST_UNKNOWN"), "The source image does not exist", true},
+		"no repository": {reply(404, "NAME_UNKNOWN"), "The source image does not exist", true},
+		"not listening": {func(p *registrytest.Proxy) { p.Stop() }, "The source registry is not available", true},
+		"unauthorized":  {reply(401, "UNAUTHORIZED"), "The source registry refused the request", false},
+		"denied":        {reply(403, "DENIED"), "The source registry refused the request", false},
+		"rate limited":  {reply(429, "TOOMANYREQUESTS"), "The source registry limits requests", false},
+		"broken":        {reply(500, "UNKNOWN"), "The source registry is not available", false},
+		"speaks HTTP":   {nil, "Cannot find out what the source holds", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			proxy := registrytest.Intercept(t, src)
+			blocks := []string{imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1"))}
+			if fault.cause != nil {
+				fault.cause(proxy)
+			} else {
+				blocks = append(blocks, fmt.Sprintf(`provider "registry" { registries = { %q = { plain_http = false } } }`, proxy.Addr))
+			}
+			ws := newWorkspace(t)
+			ws.configure(blocks...)
+			said := ws.planFails()
+			said.wantError(fault.title, "source "+proxy.Addr+"/app").at(said, "source")
+			if advised := strings.Contains(said.text, toBeBuilt); advised != fault.mayBuild {
+				t.Errorf("advice for a source that is still to be built: %t\n%s", advised, said.text)
+			}
+		})
+	}
+}
+
+func TestReferenceWithoutATag(t *testing.T) {
+	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
+	src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	untagged := src.Addr + "/app"
 	ws := newWorkspace(t)
-	ws.configure(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")))
-	said := ws.planFails()
-	said.wantError("source "+src.Addr+"/app", "404", "refer to an attribute").at(said, "source")
+	for _, block := range []string{imageCopy("app", untagged, dst.Ref("app", "1")), manifest(untagged)} {
+		ws.configure(block)
+		ws.planFails().wantError("image does not exist", fmt.Sprintf("%q gives no tag", untagged), `"latest" was assumed`)
+	}
+	ws.configure(imageCopy("app", src.Ref("app", "2"), dst.Ref("app", "1")))
+	if said := ws.planFails(); strings.Contains(said.text, "assumed") {
+		t.Errorf("a tag was given:\n%s", said.text)
+	}
 }
 
 func TestDestinationFaultKeepsState(t *testing.T) {
@@ -80,12 +131,13 @@ func TestDestinationFaultKeepsState(t *testing.T) {
 		status int
 		header http.Header
 		body   string
+		title  string
 	}{
-		"unauthorized": {401, nil, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}`},
-		"denied":       {403, nil, `{"errors":[{"code":"DENIED","message":"not yours"}]}`},
-		"rate limited": {429, nil, ""},
-		"broken":       {500, nil, ""},
-		"proxy's 404":  {404, html, "<html>not found</html>"},
+		"unauthorized": {401, nil, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}`, "The destination registry refused the request"},
+		"denied":       {403, nil, `{"errors":[{"code":"DENIED","message":"not yours"}]}`, "The destination registry refused the request"},
+		"rate limited": {429, nil, "", "The destination registry limits requests"},
+		"broken":       {500, nil, "", "The destination registry is not available"},
+		"proxy's 404":  {404, html, "<html>not found</html>", "Cannot find out what the destination holds"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -97,7 +149,7 @@ func TestDestinationFaultKeepsState(t *testing.T) {
 
 			proxy.On("GET|HEAD", ".*").Reply(fault.status, fault.header, fault.body)
 			said := ws.planFails()
-			said.wantError("destination "+proxy.Addr+"/app", "-refresh=false").at(said, "destination")
+			said.wantError(fault.title, "destination "+proxy.Addr+"/app", "-refresh=false").at(said, "destination")
 			ws.wantNoChanges("-refresh=false")
 
 			proxy.Clear()

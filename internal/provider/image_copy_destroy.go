@@ -33,12 +33,12 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 			fmt.Sprintf("%s is not known, and %s cannot be asked without it.", setting, destination.Name()))
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	var said notices
 	defer said.tell(&resp.Diagnostics)
 	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag, state.additional())))
 	r.engine.claims.of(destination.Name()).remove(func(claimed map[string]digest.Digest) {
+		ctx, cancel := context.WithTimeout(ctx, timeout) // which the removals before this one do not use up
+		defer cancel()
 		d := destruction{repository: r.engine.writing(destination), put: rec.Put, claimed: claimed, diags: &resp.Diagnostics}
 		d.run(said.listen(ctx), policy, tags)
 	})
@@ -155,7 +155,7 @@ func (d destruction) delete(ctx context.Context, ours map[string]digest.Digest) 
 		if others := siblings[manifest]; len(others) > 0 {
 			if err = d.untag(ctx, manifests[manifest]); err == nil {
 				d.diags.AddAttributeWarning(path.Root("on_destroy"), "The manifest was not deleted",
-					fmt.Sprintf("%s@%s is also named by the tags %s, which this resource did not put there. Only its own were removed: %s.",
+					fmt.Sprintf("%s@%s is also named by other tags: %s. Only the tags of this resource were removed: %s.",
 						d.repository.Name(), manifest, listed(others), listed(manifests[manifest])))
 			}
 		} else if err = d.repository.DeleteManifest(ctx, manifest); errors.Is(err, registry.ErrNotFound) {

@@ -72,10 +72,7 @@ type promotion struct {
 // whether all of it succeeded.
 func (p *promotion) run(ctx context.Context) bool {
 	wanted := digest.Digest(p.plan.Digest.ValueString())
-	destination, _ := parseDestination(p.plan.Destination.ValueString())
-	// The destination's own tag last, so that it moves only when everything
-	// else is in place.
-	tags := append(p.plan.additional(), destination.Tag)
+	destination, tags := p.plan.place()
 	p.engine.claims.of(destination.Name()).claim(wanted, tags...)
 	if p.inPlace(tags) {
 		p.applied(tags...)
@@ -138,7 +135,7 @@ func (p *promotion) job(destination registry.Reference, wanted digest.Digest, ta
 		Tags:        tags,
 	}
 	if !p.plan.Overwrite.ValueBool() {
-		job.MayReplace = guard{repository: destination.Name(), put: p.record.Put}.mayReplace
+		job.MayReplace = guard{destination: destination, put: p.record.Put}.mayReplace
 	}
 	return job, true
 }
@@ -186,6 +183,7 @@ func (p *promotion) failed(err error, tags, tagged []string) {
 	}
 	at := sideOf(err)
 	if at.Equal(path.Root("source")) && errors.Is(err, registry.ErrNotFound) {
+		advice = append(advice, untagged(p.plan.Source, err)...)
 		advice = append(advice, "The plan was made when the source still had it. Plan again to promote what the source has now.")
 	}
 	addEngineError(p.diags, at, "The image could not be copied", err, advice...)

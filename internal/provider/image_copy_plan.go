@@ -50,6 +50,9 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	var said notices
 	wanted := p.wanted(said.listen(ctx))
 	if !resp.Diagnostics.HasError() && wanted.Digest != "" {
+		if err := r.engine.declare(p.plan, wanted.Digest); err != nil {
+			addEngineError(&resp.Diagnostics, path.Root("destination"), "Two resources declare one tag", err)
+		}
 		p.checkTags(said.listen(ctx), wanted.Digest)
 		p.set(wanted)
 		for name, value := range map[string]types.String{
@@ -84,17 +87,22 @@ func (p *planner) wanted(ctx context.Context) resolved {
 		return resolved{}
 	}
 	if p.update && p.record.Wanted.Source == source.String() {
+		logLook(ctx, source.Name(), source.Target(), p.record.Wanted.SourceDigest, "record", nil)
 		return p.record.Wanted
 	}
 	if p.engine.undecided(source) != "" {
+		logLook(ctx, source.Name(), source.Target(), source.Digest, "reference", nil)
 		// What a digest names is known without asking.
 		return resolved{Source: source.String(), SourceDigest: source.Digest, Digest: source.Digest}
 	}
 	wanted, err := resolveSource(ctx, p.engine, source)
 	if err != nil {
-		addEngineError(p.diags, path.Root("source"), "Cannot find out what the source holds", err,
-			"If this configuration itself builds the image, or the registry it comes from, then refer to an attribute of that resource in `source`: "+
+		advice := untagged(p.plan.Source, err)
+		if notYet(err) {
+			advice = append(advice, "If this configuration itself builds the image, or the registry it comes from, then refer to an attribute of that resource in `source`: "+
 				"the source is then unknown until the image is there, and the plan does not ask for it.")
+		}
+		addEngineError(p.diags, path.Root("source"), title("source ", err, "Cannot find out what the source holds"), err, advice...)
 	}
 	return wanted
 }
@@ -124,34 +132,48 @@ func (p *planner) set(wanted resolved) {
 	}
 }
 
+// declare notes what the tags of a copy are to hold. The error says that another
+// resource wants one of them to hold something else. Terraform plans again while
+// it applies, so that what was unknown before is declared then.
+func (e *engine) declare(m imageCopyModel, wanted digest.Digest) error {
+	if e == nil { // a provider that is not configured asks nobody and promises nothing
+		return nil
+	}
+	source, _ := m.Source.parse() // wanted comes from it
+	destination, tags := m.place()
+	return e.claims.of(destination.Name()).declare(declaration{source, destination, wanted}, tags...)
+}
+
 // checkTags fails the plan where overwrite = false is known to be violated. What
 // Read saw is not asked for again.
 func (p *planner) checkTags(ctx context.Context, wanted digest.Digest) {
 	if p.plan.Overwrite.IsUnknown() || p.plan.Overwrite.ValueBool() {
 		return
 	}
-	destination, _ := parseDestination(p.plan.Destination.ValueString())
+	destination, tags := p.plan.place()
 	held := maps.Clone(p.record.Held)
 	if held == nil {
 		held = map[string]digest.Digest{}
 	}
-	tags := append(p.plan.additional(), destination.Tag)
 	unseen := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { _, seen := held[tag]; return seen })
 	if len(unseen) > 0 && p.engine.undecided(destination) == "" {
 		found, err := lookAtAll(ctx, p.engine.writing(destination), unseen, wanted)
 		if err != nil {
-			addEngineWarning(p.diags, path.Root("destination"), "Cannot find out what the destination holds", err,
+			addEngineWarning(p.diags, path.Root("destination"), title("destination ", err, "Cannot find out what the destination holds"), err,
 				"With overwrite = false this is asked again before anything is written.")
 		}
 		for tag, d := range found {
 			held[tag] = d.Digest
 		}
 	}
-	guard := guard{repository: destination.Name(), put: p.record.Put}
+	guard := guard{destination: destination, put: p.record.Put}
 	for _, tag := range tags {
 		at := path.Root("destination")
 		if tag != destination.Tag {
 			at = path.Root("additional_tags").AtSetValue(types.StringValue(tag))
+		}
+		if !slices.Contains(unseen, tag) {
+			logLook(ctx, destination.Name(), tag, held[tag], "record", nil)
 		}
 		if d := held[tag]; d != "" && d != wanted {
 			if err := guard.mayReplace(tag, d); err != nil {
@@ -163,8 +185,8 @@ func (p *planner) checkTags(ctx context.Context, wanted digest.Digest) {
 
 // guard says which tags may be moved while overwrite is false.
 type guard struct {
-	repository string
-	put        map[string]digest.Digest
+	destination registry.Reference
+	put         map[string]digest.Digest
 }
 
 // mayReplace refuses to move a tag away from what this resource did not put
@@ -173,7 +195,11 @@ func (g guard) mayReplace(tag string, held digest.Digest) error {
 	if held == g.put[tag] {
 		return nil
 	}
-	return &registry.Error{Side: registry.Destination, Op: "replace the tag", Repository: g.repository, Reference: tag, Kind: registry.ErrTagHeld,
+	hint := "Promote to another tag, remove this one at the registry, or set overwrite = true to move it."
+	if len(g.put) == 0 && tag == g.destination.Tag {
+		hint += fmt.Sprintf(" Or import %s: what it holds then counts as put there by this resource, which may move it.", g.destination)
+	}
+	return &registry.Error{Side: registry.Destination, Op: "replace the tag", Repository: g.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,
 		Message: fmt.Sprintf("it holds %s, which is not known to have been put there by this resource, and it has overwrite = false", held),
-		Hint:    "Promote to another tag, remove this one at the registry, or set overwrite = true to move it."}
+		Hint:    hint}
 }

@@ -52,9 +52,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	var sourceErr error
 	var asking sync.WaitGroup
 	asking.Go(func() {
-		ctx, cancel := context.WithTimeoutCause(listening, sourcePatience, errSourceSlow)
-		defer cancel()
-		source, sourceErr = r.refreshSource(ctx, state, rec)
+		source, sourceErr = r.refreshSource(listening, state, rec)
 	})
 	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag, state.additional())))
 	found, err := lookAtAll(listening, r.engine.writing(destination), tags, digest.Digest(state.Digest.ValueString()))
@@ -62,15 +60,19 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	said.tell(&resp.Diagnostics)
 	switch {
 	case err != nil:
-		addEngineError(&resp.Diagnostics, path.Root("destination"), "Cannot find out what the destination holds", err,
-			"The state is kept as it was: only the registry's own word that the tag is not there takes the resource out of it. To plan without asking, use -refresh=false.")
+		var advice []string
+		if !state.Digest.IsNull() { // otherwise it is being imported, and there is no state yet
+			advice = []string{"The state is kept as it was: only the registry's own word that the tag is not there takes the resource out of it. To plan without asking, use -refresh=false."}
+		}
+		addEngineError(&resp.Diagnostics, path.Root("destination"), title("destination ", err, "Cannot find out what the destination holds"), err, advice...)
 		return
 	case found[destination.Tag].Digest == "":
 		resp.State.RemoveResource(ctx)
 		return
 	case sourceErr != nil:
-		addEngineWarning(&resp.Diagnostics, path.Root("source"), "The source could not be asked", sourceErr,
-			"What was promoted stays as it is, and nothing new is planned from this source until it answers.")
+		advice := append(untagged(state.Source, sourceErr), fmt.Sprintf("What was promoted stays as it is, and nothing new is planned from %s until it can be had. "+
+			"If `source` has just been changed, then this is about the old one and of no importance.", state.Source.ValueString()))
+		addEngineWarning(&resp.Diagnostics, path.Root("source"), title("source ", sourceErr, "The source could not be asked"), sourceErr, advice...)
 	}
 	rec.Wanted = source
 	resp.Diagnostics.Append(state.refresh(ctx, &rec, destination, found)...)
@@ -89,12 +91,15 @@ func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyMo
 		return rec.Applied, err
 	}
 	if source.Digest != "" { // nobody has to be asked what a digest names
+		logLook(ctx, source.Name(), source.Target(), source.Digest, "reference", nil)
 		return rec.Wanted, nil
 	}
 	if setting := r.engine.undecided(source); setting != "" {
 		return rec.Applied, &registry.Error{Side: registry.Source, Op: "look at", Repository: source.Name(), Reference: source.Target(),
-			Kind: registry.ErrUnavailable, Message: setting + " is known only after apply"}
+			Kind: registry.ErrCredentials, Message: setting + " is known only after apply"}
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, sourcePatience, errSourceSlow)
+	defer cancel()
 	found, err := resolveSource(ctx, r.engine, source)
 	if err != nil {
 		return rec.Applied, err

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
-	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -101,7 +100,8 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				Optional:    true,
 				ElementType: types.StringType,
 				MarkdownDescription: "Further tags in the destination's repository that hold the same digest. They are added and removed in place. " +
-					"A tag that is taken off the list is treated as `on_destroy` says, but the manifest is never deleted by that.",
+					"A tag that is taken off the list is treated as `on_destroy` says, but the manifest is never deleted by that. " +
+					"A tag belongs to one resource: another that wants it to hold another digest fails the plan.",
 			},
 			"overwrite": schema.BoolAttribute{
 				Optional: true,
@@ -109,21 +109,21 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				Default:  booldefault.StaticBool(true),
 				MarkdownDescription: "Whether a tag at the destination may be moved away from what somebody else put there. With `false`, a tag must be absent or already hold the wanted digest " +
 					"when the resource is created, and must hold what this resource put there when it is updated; otherwise the plan fails where that is known, or else the apply, before anything is copied. " +
+					"To import a tag is to take it over: what it holds then counts as put there by this resource, and the next apply moves it to what `source` holds. " +
 					"The registry API has no conditional write: it is checked again just before the write, and what somebody writes in that last instant is not seen. The default is `true`.",
 			},
 			"on_destroy": schema.StringAttribute{
-				Optional:   true,
-				Computed:   true,
-				Default:    stringdefault.StaticString(onDestroyRetain),
-				Validators: []validator.String{stringvalidator.OneOf(onDestroyRetain, onDestroyUntag, onDestroyDelete)},
+				Optional: true,
+				Computed: true,
+				Default:  stringdefault.StaticString(onDestroyRetain),
 				MarkdownDescription: "What happens to the promoted image when the resource is destroyed or replaced. Only tags that still hold what this resource put there are touched; others are left, with a warning. " +
-					"So is a tag that another resource, or the replacement of this one, puts there in the same run. " +
+					"So is a tag that another resource of the same provider configuration, or the replacement of this one, puts there in the same run. " +
 					"The value that was applied last counts: to change it, apply the change before the destroy.\n\n" +
 					"  - `retain` (the default): nothing. Images that are in use do not vanish because a line of configuration did.\n" +
 					"  - `untag`: the tags are removed and the manifest stays. Not every registry can (docker/distribution 2.8 cannot).\n" +
 					"  - `delete`: the manifest is deleted, and the tags with it. Where another tag of the repository names the same digest, the manifest stays and only the tags of this resource are removed. " +
 					"Children of an index and referrers stay. An index elsewhere in the repository that lists the manifest is not seen, nor a tag that somebody adds at the same moment. " +
-					"Two resources that put one digest into one repository see each other's tags as somebody else's.",
+					"Resources that put one digest into one repository see each other's tags so too: where all are destroyed, the last one deletes the manifest.",
 			},
 			"digest": schema.StringAttribute{
 				Computed:            true,
@@ -164,7 +164,11 @@ func (r *imageCopyResource) Configure(_ context.Context, req resource.ConfigureR
 func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {
 	var m imageCopyModel
 	resp.Diagnostics.Append(req.Config.Get(ctx, &m)...)
-	if resp.Diagnostics.HasError() || !m.Destination.known() {
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	m.validateSettings(&resp.Diagnostics)
+	if !m.Destination.known() {
 		return
 	}
 	destination, problem := parseDestination(m.Destination.ValueString())
@@ -194,13 +198,30 @@ func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.Val
 	}
 }
 
+// validateSettings checks what each setting says in itself.
+func (m imageCopyModel) validateSettings(diags *diag.Diagnostics) {
+	policies := []string{onDestroyRetain, onDestroyUntag, onDestroyDelete}
+	if p := m.OnDestroy; !p.IsNull() && !p.IsUnknown() && !slices.Contains(policies, p.ValueString()) {
+		diags.AddAttributeError(path.Root("on_destroy"), "Invalid on_destroy", fmt.Sprintf("%q is not something that a destroy can do. "+
+			"Write %q to leave everything at the registry, %q to remove the tags, or %q to delete the manifest too.",
+			p.ValueString(), onDestroyRetain, onDestroyUntag, onDestroyDelete))
+	}
+	for name, value := range m.Timeouts.Attributes() {
+		s, _ := value.(types.String)
+		if d, err := time.ParseDuration(s.ValueString()); err == nil && d <= 0 {
+			diags.AddAttributeError(path.Root("timeouts"), "Invalid timeout",
+				fmt.Sprintf("%s = %q leaves no time at all. Write a duration above zero, such as \"30m\", or leave it out for the default.", name, s.ValueString()))
+		}
+	}
+}
+
 // wrongTag says why a tag cannot be an additional one; "" where it can.
 func wrongTag(tag string, source, destination registry.Reference) string {
 	asDestination := destination
 	asDestination.Tag = tag
 	switch ref, err := registry.ParseReference(asDestination.String()); {
 	case err != nil || ref != asDestination || tag == "":
-		return fmt.Sprintf("%q cannot be a tag. A tag has at most 128 letters, digits, underscores, dots and dashes, and does not begin with a dot or a dash.", registry.Clean(tag))
+		return fmt.Sprintf("%q cannot be a tag. A tag has at most 128 letters, digits, underscores, dots and dashes, and does not begin with a dot or a dash.%s", registry.Clean(tag), surrounded(tag))
 	case tag == destination.Tag:
 		return fmt.Sprintf("%q is the tag of the destination already. Take it off additional_tags.", tag)
 	case asDestination == source:
@@ -234,6 +255,13 @@ func (m imageCopyModel) additional() []string {
 	}
 	slices.Sort(tags)
 	return tags
+}
+
+// place is the destination, and all the tags there that are known: its own last,
+// because it is to move only when everything else is in place.
+func (m imageCopyModel) place() (destination registry.Reference, tags []string) {
+	destination, _ = parseDestination(m.Destination.ValueString())
+	return destination, append(m.additional(), destination.Tag)
 }
 
 // withAdditional sets the additional tags, and leaves the spelling of none at

@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -43,4 +44,37 @@ func TestImportOfWhatIsNotThere(t *testing.T) {
 			t.Errorf("import of %s: %v, want %q\n%s%s", id, err, says, stdout, stderr)
 		}
 	}
+}
+
+func TestImportThatFails(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	proxy := registrytest.Intercept(t, dst)
+	proxy.On(".*", ".*").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not yours"}]}`)
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", src.Ref("app", "1"), proxy.Ref("app", "1")))
+	stdout, stderr, err := ws.command("import", "-no-color", "-input=false", app, proxy.Ref("app", "1"))
+	if said := stdout + stderr; err == nil || !strings.Contains(said, "The destination registry refused the request") || strings.Contains(said, "The state is kept") {
+		t.Errorf("import: %v\n%s", err, said)
+	}
+}
+
+// To import is to take over: what was found counts as put by the resource, which
+// may then move the tag.
+func TestImportTakesOverWithoutOverwrite(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("ours"))
+	theirs := dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
+	ws := newWorkspace(t)
+	copied := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), keep)
+	ws.configure(copied)
+	ws.planFails().wantError(string(theirs.Digest), "import "+dst.Ref("app", "1"), "counts as put there by this resource")
+
+	ws.configure(copied, fmt.Sprintf("import {\n  to = %s\n  id = %q\n}", app, dst.Ref("app", "1")))
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", theirs.Digest, pushed.Digest)
+	ws.apply(plan)
+	ws.wantNoChanges()
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }

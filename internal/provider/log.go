@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-log/tflog"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
@@ -18,6 +19,18 @@ import (
 // around.
 func newLogger(secrets []auth.Secret) *slog.Logger {
 	return slog.New(logHandler{secrets: secrets})
+}
+
+// logLook tells what a tag or digest of a repository names, while planning,
+// refreshing and destroying, and where that is known from: the registry, the
+// resource's record, or the reference itself. The engine has masked what an
+// error says.
+func logLook(ctx context.Context, repository, reference string, names digest.Digest, from string, err error) {
+	about := []any{"repository", repository, "reference", reference, "digest", names, "from", from}
+	if err != nil {
+		about = append(about, "error", err)
+	}
+	newLogger(nil).DebugContext(ctx, "looked at a reference", about...)
 }
 
 // logHandler is a slog.Handler onto tflog. The logger is the one in the context

@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-log/tflogtest"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
@@ -61,5 +64,45 @@ func TestLoggerMasksSecrets(t *testing.T) {
 	}
 	if n := strings.Count(out.String(), "***"); n != 5 {
 		t.Errorf("%d masks, want 5: %s", n, out.String())
+	}
+}
+
+func TestLooksAreLogged(t *testing.T) {
+	t.Parallel()
+	const reference = "registry.test/app:1"
+	known, seen := digest.FromString("known"), digest.FromString("seen")
+	var out bytes.Buffer
+	ctx := tflogtest.RootLogger(t.Context(), &out)
+	repo := &scripted{head: registry.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: seen}}
+	if _, err := look(ctx, repo, "1", ""); err != nil {
+		t.Fatal(err)
+	}
+	repo.headErr = &registry.Error{Kind: registry.ErrDenied, Message: "not yours"}
+	if _, err := look(ctx, repo, "1", ""); err == nil {
+		t.Fatal("no error")
+	}
+	p := planner{update: true, plan: imageCopyModel{Source: newReference(reference), Destination: newReference("registry.test/prod:2")},
+		record: record{Wanted: resolved{Source: reference, SourceDigest: known, Digest: known}, Held: map[string]digest.Digest{"2": known}}}
+	p.wanted(ctx)
+	p.checkTags(ctx, known)
+
+	lines, err := tflogtest.MultilineJSONDecode(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []map[string]any{
+		{"repository": "registry.test/app", "reference": "1", "digest": seen.String(), "from": "registry"},
+		{"repository": "registry.test/app", "reference": "1", "from": "registry", "error": repo.headErr.Error()},
+		{"repository": "registry.test/app", "reference": "1", "digest": known.String(), "from": "record"},
+		{"repository": "registry.test/prod", "reference": "2", "digest": known.String(), "from": "record"},
+	} {
+		if i >= len(lines) {
+			t.Fatalf("%d lines", len(lines))
+		}
+		for key, value := range want {
+			if lines[i][key] != value {
+				t.Errorf("line %d: %s is %v, want %v", i, key, lines[i][key], value)
+			}
+		}
 	}
 }

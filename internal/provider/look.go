@@ -16,6 +16,12 @@ import (
 // is in the algorithm of like ("" for whatever the registry answers with), so
 // that the two can be compared.
 func look(ctx context.Context, repo registry.Repository, reference string, like digest.Digest) (registry.Descriptor, error) {
+	d, err := ask(ctx, repo, reference, like)
+	logLook(ctx, repo.Name(), reference, d.Digest, "registry", err)
+	return d, err
+}
+
+func ask(ctx context.Context, repo registry.Repository, reference string, like digest.Digest) (registry.Descriptor, error) {
 	d, err := repo.Resolve(ctx, reference)
 	if err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return d, err

@@ -21,6 +21,8 @@ type scripted struct {
 	gets    int
 }
 
+func (*scripted) Name() string { return "registry.test/app" }
+
 func (s *scripted) Resolve(context.Context, string) (registry.Descriptor, error) {
 	return s.head, s.headErr
 }

@@ -116,15 +116,20 @@ func (d *manifestDataSource) Read(ctx context.Context, req datasource.ReadReques
 	ctx = said.listen(ctx)
 	repo := d.engine.reading(ref)
 	m, err := repo.GetManifest(ctx, ref.Target())
+	summary, advice := title("", err, "The manifest could not be read"), untagged(reference, err)
 	if err == nil && !platform.IsNull() {
 		m, err = platformManifest(ctx, repo, m, platform.ValueString())
 	}
+	var contents registry.Contents
+	if err == nil {
+		contents, err = m.Parse()
+	}
 	said.tell(&resp.Diagnostics)
 	if err != nil {
-		addEngineError(&resp.Diagnostics, at, "The manifest could not be read", err)
+		addEngineError(&resp.Diagnostics, at, summary, registry.Masked(err, repo.Mask), advice...)
 		return
 	}
-	model, diags := newManifest(ref, m)
+	model, diags := newManifest(ref, m, contents)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
 		return
@@ -133,15 +138,10 @@ func (d *manifestDataSource) Read(ctx context.Context, req datasource.ReadReques
 	resp.Diagnostics.Append(resp.State.Set(ctx, model)...)
 }
 
-// newManifest describes a manifest.
-func newManifest(ref registry.Reference, m registry.Manifest) (manifestModel, diag.Diagnostics) {
+// newManifest describes a manifest and its contents.
+func newManifest(ref registry.Reference, m registry.Manifest, contents registry.Contents) (manifestModel, diag.Diagnostics) {
 	var diags diag.Diagnostics
 	at := path.Root("reference")
-	contents, err := m.Parse()
-	if err != nil {
-		addEngineError(&diags, at, "The manifest could not be read", err)
-		return manifestModel{}, diags
-	}
 	switch {
 	case !utf8.Valid(m.Content):
 		diags.AddAttributeError(at, "The manifest is no text",

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -19,11 +20,20 @@ func artifact(t *testing.T, contentType, content string) registry.Manifest {
 	return m
 }
 
+func described(t *testing.T, m registry.Manifest) (manifestModel, diag.Diagnostics) {
+	t.Helper()
+	contents, err := m.Parse()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newManifest(registry.Reference{Host: "ghcr.io", Repository: "acme/app", Tag: "1"}, m, contents)
+}
+
 func TestManifestDescribesEverything(t *testing.T) {
 	t.Parallel()
 	empty := `{"mediaType":"application/vnd.oci.empty.v1+json","digest":"` + digest.FromString("{}").String() + `","size":2}`
 	m := artifact(t, ocispec.MediaTypeImageManifest, `{"schemaVersion":2,"artifactType":"application/vnd.example","config":`+empty+`,"layers":[`+empty+`],"subject":`+empty+`,"annotations":{"a":"b"}}`)
-	got, diags := newManifest(registry.Reference{Host: "ghcr.io", Repository: "acme/app", Tag: "1"}, m)
+	got, diags := described(t, m)
 	if len(diags) != 0 {
 		t.Fatal(diags)
 	}
@@ -40,7 +50,7 @@ func TestManifestDescribesEverything(t *testing.T) {
 func TestManifestOfSchema1HasLayersWithoutSize(t *testing.T) {
 	t.Parallel()
 	m := artifact(t, registry.MediaTypeSchema1, `{"schemaVersion":1,"fsLayers":[{"blobSum":"`+digest.FromString("layer").String()+`"}]}`)
-	got, diags := newManifest(registry.Reference{Host: "ghcr.io", Repository: "acme/app", Tag: "1"}, m)
+	got, diags := described(t, m)
 	if len(diags) != 0 || len(got.Layers) != 1 || got.Layers[0].Size != nil {
 		t.Errorf("%+v %v", got.Layers, diags)
 	}
@@ -48,13 +58,12 @@ func TestManifestOfSchema1HasLayersWithoutSize(t *testing.T) {
 
 func TestManifestThatIsNoTerraformString(t *testing.T) {
 	t.Parallel()
-	ref := registry.Reference{Host: "ghcr.io", Repository: "acme/app", Tag: "1"}
 	decomposed := artifact(t, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[],"annotations":{"a":"`+"e\u0301"+`"}}`)
-	if _, diags := newManifest(ref, decomposed); diags.HasError() || diags.WarningsCount() != 1 || !strings.Contains(diags[0].Detail(), "Unicode") {
+	if _, diags := described(t, decomposed); diags.HasError() || diags.WarningsCount() != 1 || !strings.Contains(diags[0].Detail(), "Unicode") {
 		t.Errorf("text that Terraform respells: %v", diags)
 	}
 	invalid := artifact(t, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[],"annotations":{"a":"`+"\xff"+`"}}`)
-	if _, diags := newManifest(ref, invalid); !diags.HasError() {
+	if _, diags := newManifest(registry.Reference{Host: "ghcr.io", Repository: "acme/app", Tag: "1"}, invalid, registry.Contents{}); !diags.HasError() || !strings.Contains(diags[0].Summary(), "no text") {
 		t.Errorf("bytes that are no text: %v", diags)
 	}
 }

@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
@@ -118,4 +119,18 @@ func TestManifestWithUnknownCredentials(t *testing.T) {
 	said.wantError("registries", reg.Addr, "depends_on").at(said, "reference")
 
 	ws.up(provider, later("password", "secret"), manifest(pushed.Ref, "depends_on = [terraform_data.password]"))
+}
+
+func TestManifestThatRepeatsACredential(t *testing.T) {
+	t.Parallel()
+	const canary = "canary-of-a-password"
+	reg := registrytest.V3(t, registrytest.BasicAuth("ci", canary))
+	pushed := reg.Push(t, "base", "3", registrytest.Image{Seed: "base", Platform: canary + "/amd64"})
+	ws := newWorkspace(t)
+	ws.configure(fmt.Sprintf("provider \"registry\" {\n  registries = { %q = { username = \"ci\", password = %q } }\n}", reg.Addr, canary),
+		manifest(pushed.Ref, `platform = "linux/amd64"`))
+	said := ws.planFails()
+	if d := said.wantError("single image for ***/amd64"); strings.Contains(d.Detail, canary) {
+		t.Errorf("the error shows the password: %s", d.Detail)
+	}
 }

@@ -58,6 +58,31 @@ func TestNoOverwriteOnUpdate(t *testing.T) {
 	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
 }
 
+// Somebody removed the main tag, so that the resource is out of the state and
+// with it the knowledge of what it put under the others.
+func TestNoOverwriteAfterTheMainTagVanished(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
+	copied := imageCopy("app", first.Ref, dst.Ref("app", "1"), keep, `additional_tags = ["stable"]`)
+	ws := newWorkspace(t)
+	ws.up(copied)
+
+	// What still holds the wanted digest is no obstacle.
+	dst.DeleteTag(t, "app", "1")
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionCreate)
+	ws.apply(plan)
+	ws.wantNoChanges()
+
+	dst.DeleteTag(t, "app", "1")
+	src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	said := ws.planFails()
+	said.wantError(" stable:", string(first.Digest), keep, "Promote to another tag, remove this one at the registry, or set overwrite = true").at(said, "additional_tags")
+	dst.DeleteTag(t, "app", "stable")
+	ws.up(copied)
+}
+
 func TestNoOverwriteIsCheckedAgainBeforeTheWrite(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/function"
@@ -60,7 +61,8 @@ func (parseReferenceFunction) Run(ctx context.Context, req function.RunRequest, 
 	}
 	ref, err := newReference(s).parse()
 	if err != nil {
-		resp.Error = function.NewArgumentFuncError(0, invalidReference(s, err))
+		// Terraform puts a full stop of its own behind it.
+		resp.Error = function.NewArgumentFuncError(0, strings.TrimSuffix(invalidReference(s, err), "."))
 		return
 	}
 	resp.Error = resp.Result.Set(ctx, parsedReference{

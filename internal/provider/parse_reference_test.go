@@ -33,5 +33,8 @@ func TestParseReference(t *testing.T) {
 	}
 
 	ws.configure(output("bad", `provider::registry::parse_reference("https://ghcr.io/acme/app")`))
-	ws.planFails().wantError("https://ghcr.io/acme/app", "scheme")
+	said = ws.planFails()
+	if d := said.wantError("https://ghcr.io/acme/app", "scheme"); strings.Contains(d.Detail, "..") {
+		t.Errorf("two full stops: %s", d.Detail)
+	}
 }

@@ -156,24 +156,36 @@ func TestUnknownSettings(t *testing.T) {
 	}
 }
 
+func tokenHost(host string) registryModel {
+	return registryModel{TokenHosts: types.SetValueMust(types.StringType, []attr.Value{types.StringValue(host)})}
+}
+
 func TestValidation(t *testing.T) {
 	t.Parallel()
 	for says, entries := range map[string]map[string]registryModel{
-		"":                               {"ghcr.io": {Username: str("a"), Password: str("b")}, "localhost": {}, "ghcr.io/acme": {RegistryToken: str("t")}},
-		"has a scheme":                   {"https://ghcr.io": {}},
-		`such as "registry.example.com"`: {"registry": {}},
-		"valid path":                     {"ghcr.io/": {}},
-		"are the same place":             {"docker.io": {}, "index.docker.io": {}},
-		"nothing that proves it":         {"ghcr.io": {Username: str("a")}},
-		"Set username":                   {"ghcr.io": {Password: str("a")}},
-		"password is set and empty":      {"ghcr.io": {Username: str("a"), Password: str("")}},
-		"an entry has one":               {"ghcr.io": {IdentityToken: str("a"), RegistryToken: str("b")}},
-		`Set plain_http in registries["ghcr.io"]`: {"ghcr.io/acme": {PlainHTTP: types.BoolValue(true)}},
-		`ca_certificate = file("…")`:              {"ghcr.io": {CACertificate: str("ca.pem")}},
-		"set both or none":                        {"ghcr.io": {ClientKey: str("key")}},
-		"max_concurrent_requests is 1":            {"ghcr.io": {MaxConcurrentRequests: types.Int64Value(1)}},
-		"requests_per_second is -1":               {"ghcr.io": {RequestsPerSecond: types.Float64Value(-1)}},
-		"nothing is encrypted":                    {"ghcr.io": {PlainHTTP: types.BoolValue(true), InsecureSkipTLSVerify: types.BoolValue(true)}},
+		"": {"ghcr.io": {Username: str("a"), Password: str("b")}, "quay.io": tokenHost("auth:8443"), "localhost": {}, "ghcr.io/acme": {RegistryToken: str("t")}},
+		`"https://ghcr.io/v2/" cannot be a key of registries: the key has a scheme`: {"https://ci:hunter22@ghcr.io/v2/": {}},
+		`Here that is "ghcr.io:5000".`:                                              {"https://ghcr.io:5000/v2/": {}},
+		"trimspace(":                                                                {"ghcr.io\n": {}},
+		`"https://auth.ghcr.io/token" cannot be one of token_hosts`:                 {"ghcr.io": tokenHost("https://auth.ghcr.io/token")},
+		`"auth.ghcr.io/token" cannot be one`:                                        {"ghcr.io": tokenHost("auth.ghcr.io/token")},
+		`"*.ghcr.io" cannot be one`:                                                 {"ghcr.io": tokenHost("*.ghcr.io")},
+		`"" cannot be one`:                                                          {"ghcr.io": tokenHost("")},
+		`such as "registry.example.com"`:                                            {"registry": {}},
+		"valid path":                                                                {"ghcr.io/": {}},
+		"are the same place":                                                        {"docker.io": {}, "index.docker.io": {}},
+		"nothing that proves it":                                                    {"ghcr.io": {Username: str("a")}},
+		"Set username":                                                              {"ghcr.io": {Password: str("a")}},
+		"password is set and empty":                                                 {"ghcr.io": {Username: str("a"), Password: str("")}},
+		"an entry has one":                                                          {"ghcr.io": {IdentityToken: str("a"), RegistryToken: str("b")}},
+		`Set plain_http in registries["ghcr.io"]`:                                   {"ghcr.io/acme": {PlainHTTP: types.BoolValue(true)}},
+		`ca_certificate = file("…")`:                                                {"ghcr.io": {CACertificate: str("ca.pem")}},
+		"set both or none":                                                          {"ghcr.io": {ClientKey: str("key")}},
+		"max_concurrent_requests is 1":                                              {"ghcr.io": {MaxConcurrentRequests: types.Int64Value(1)}},
+		"requests_per_second is -1":                                                 {"ghcr.io": {RequestsPerSecond: types.Float64Value(-1)}},
+		"requests_per_second is 0":                                                  {"ghcr.io": {RequestsPerSecond: types.Float64Value(0)}},
+		"max_concurrent_requests is -3":                                             {"ghcr.io": {MaxConcurrentRequests: types.Int64Value(-3)}},
+		"nothing is encrypted":                                                      {"ghcr.io": {PlainHTTP: types.BoolValue(true), InsecureSkipTLSVerify: types.BoolValue(true)}},
 	} {
 		diags := configuration(t, entries).validate(t.Context())
 		if says == "" {

@@ -3,8 +3,10 @@ package provider
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
@@ -48,8 +51,12 @@ func (m providerModel) validate(ctx context.Context) diag.Diagnostics {
 // validKey refuses keys under which nothing would ever be looked up.
 func validKey(diags *diag.Diagnostics, at path.Path, key string) bool {
 	const summary = "Invalid key in registries"
-	if _, err := auth.NewStore(auth.Options{Registries: map[string]auth.Credential{key: {}}}); err != nil {
-		addEngineError(diags, at, summary, err)
+	if e, wrong := errors.AsType[*registry.Error](keyFault(key)); wrong {
+		shown, instead := key, ""
+		if u, err := url.Parse(key); err == nil && u.Host != "" { // a URL, perhaps with a password in it
+			shown, instead = registry.CleanURL(u), fmt.Sprintf(" Here that is %q.", u.Host)
+		}
+		diags.AddAttributeError(at, summary, fmt.Sprintf("%q cannot be a key of registries: %s.%s\n\n%s%s", shown, e.Message, surrounded(key), e.Hint, instead))
 		return false
 	}
 	host, _, _ := strings.Cut(key, "/")
@@ -60,6 +67,12 @@ func validKey(diags *diag.Diagnostics, at path.Path, key string) bool {
 		return false
 	}
 	return true
+}
+
+// keyFault is why the engine does not take a key of registries.
+func keyFault(key string) error {
+	_, err := auth.NewStore(auth.Options{Registries: map[string]auth.Credential{key: {}}})
+	return err
 }
 
 // validate checks what the entry under key says in itself.
@@ -93,6 +106,12 @@ func (m registryModel) validateCredential(refuse refusal) {
 		if !v.IsNull() && !v.IsUnknown() && v.ValueString() == "" {
 			refuse(name, "An empty credential",
 				"%s is set and empty. Look at the variable or secret that it comes from: is it set where Terraform runs? For anonymous access leave the credential out.", name)
+		}
+	}
+	for _, v := range m.TokenHosts.Elements() {
+		if host, ok := v.(types.String); ok && !host.IsUnknown() && (strings.Contains(host.ValueString(), "/") || keyFault(host.ValueString()) != nil) {
+			refuse("token_hosts", "Not a host", "%q cannot be one of token_hosts. Write host or host:port, such as \"auth.example.com\", without scheme and path.%s",
+				host.ValueString(), surrounded(host.ValueString()))
 		}
 	}
 	given := 0

@@ -100,34 +100,36 @@ func (v referenceValue) ValidateAttribute(_ context.Context, req xattr.ValidateA
 
 // invalidReference says what is wrong with a reference, and what one looks
 // like.
-func invalidReference(s string, err error) string {
-	var e *registry.Error
-	shown, why := registry.Clean(s), err.Error()
-	if errors.As(err, &e) && e.Message != "" {
-		why = e.Message
-		shown = cmp.Or(e.Reference, shown) // without a password that does not belong there
+func invalidReference(s string, err error) string { return unreadable(s, "a reference", err) }
+
+// unreadable says why s cannot be read as what it should be.
+func unreadable(s, as string, err error) string {
+	shown, why, hint := registry.Clean(s), err.Error(), ""
+	if e, ok := errors.AsType[*registry.Error](err); ok {
+		// The error's own is without a password that does not belong there.
+		shown, why, hint = cmp.Or(e.Reference, shown), cmp.Or(e.Message, why), e.Hint
 	}
-	return fmt.Sprintf("%q cannot be read as a reference: %s.\n\n"+
-		"A reference is host/repository:tag or host/repository@sha256:…, such as ghcr.io/acme/app:1.4. Without a host it is Docker Hub's.",
-		shown, why)
+	return strings.TrimSpace(fmt.Sprintf("%q cannot be read as %s: %s.%s\n\n%s", shown, as, why, surrounded(s), hint))
+}
+
+// surrounded is what to do where s has white space around it; "" where it has
+// none.
+func surrounded(s string) string {
+	if strings.TrimSpace(s) == s {
+		return ""
+	}
+	return " There is white space around it, such as the line break at the end of a file. Terraform's trimspace() takes it away: trimspace(file(\"…\"))."
 }
 
 // parseDestination reads where an image is to go: host, repository and tag, all
-// three, because nothing about that place is to be guessed. problem says what is
-// wrong with s and what to write instead, "" where nothing is.
+// three. problem says what is wrong with s and what to write instead, "" where
+// nothing is.
 func parseDestination(s string) (ref registry.Reference, problem string) {
-	ref, err := registry.ParseReference(s)
-	switch {
-	case err != nil:
-		return ref, invalidReference(s, err)
-	case !hasHost(s):
-		return ref, fmt.Sprintf("%q names no registry. Write host/repository:tag; if Docker Hub is meant, write %q.", s, ref.WithDefaultTag())
-	case ref.Digest != "":
-		return ref, fmt.Sprintf("%q has a digest. The source decides what goes to a destination: write the destination as host/repository:tag, and the digest behind the source.", s)
-	case ref.Tag == "":
-		return ref, fmt.Sprintf("%q has no tag. Write host/repository:tag, such as %q.", s, ref.Name()+":1.4")
+	ref, err := registry.ParseDestination(s)
+	if err != nil {
+		problem = unreadable(s, "a destination", err)
 	}
-	return ref, ""
+	return ref, problem
 }
 
 // hasHost says whether a reference begins with a host instead of leaving Docker

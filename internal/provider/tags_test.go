@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"fmt"
 	"testing"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -110,4 +111,38 @@ func TestUpdateThatFailsMidway(t *testing.T) {
 	for _, tag := range []string{"1", "1.4", "stable"} {
 		registrytest.Same(t, third.Tree, dst.Read(t, "app", tag))
 	}
+}
+
+func TestTwoResourcesOfOneTag(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	one := src.Push(t, "app", "1", registrytest.MultiArch("one"))
+	src.Push(t, "app", "2", registrytest.MultiArch("one"))
+	stable := `additional_tags = ["stable"]`
+	both := []string{imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), stable), imageCopy("other", src.Ref("app", "2"), dst.Ref("app", "2"), stable)}
+	ws := newWorkspace(t)
+	ws.up(both...) // as long as both want the same
+
+	two := src.Push(t, "app", "2", registrytest.MultiArch("two"))
+	ws.planFails().wantError("Two resources declare one tag", dst.Addr+"/app", " stable:",
+		src.Ref("app", "1"), string(one.Digest), src.Ref("app", "2"), string(two.Digest), dst.Ref("app", "1"), dst.Ref("app", "2"))
+
+	// One after the other is no contradiction.
+	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")), both[1])
+	registrytest.Same(t, two.Tree, dst.Read(t, "app", "stable"))
+	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), stable), imageCopy("other", src.Ref("app", "2"), dst.Ref("app", "2")))
+	registrytest.Same(t, one.Tree, dst.Read(t, "app", "stable"))
+}
+
+func TestTwoResourcesOfOneTagThatIsKnownLate(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	one := src.Push(t, "app", "1", registrytest.MultiArch("one"))
+	two := src.Push(t, "app", "2", registrytest.MultiArch("two"))
+	ws := newWorkspace(t)
+	ws.configure(later("source", two.Ref), imageCopy("app", one.Ref, dst.Ref("app", "1")),
+		fmt.Sprintf("resource \"registry_image_copy\" \"other\" {\n  source = terraform_data.source.output\n  destination = %q\n  depends_on = [%s]\n}", dst.Ref("app", "1"), app))
+	said := ws.applyFails(ws.plan())
+	said.wantError("Two resources declare one tag", one.Ref, two.Ref)
+	registrytest.Same(t, one.Tree, dst.Read(t, "app", "1"))
 }

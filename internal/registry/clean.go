@@ -42,7 +42,12 @@ func Clean(s string) string {
 		}
 		b.WriteRune(r)
 	}
-	clean := ciCommand.ReplaceAllString(b.String(), "$1$3 $2$4")
+	clean := ciCommand.ReplaceAllStringFunc(b.String(), func(match string) string {
+		if match[0] == '[' {
+			return match
+		}
+		return match[:1] + " " + match[1:]
+	})
 	if len(clean) > maxClean {
 		clean = strings.TrimRight(strings.ToValidUTF8(clean[:maxClean], ""), " ")
 	}
@@ -60,8 +65,9 @@ func invisible(r rune) bool {
 // ciCommand is what CI systems take for an instruction: "::set-output" and
 // "##[set-output" on GitHub, "##vso[" on Azure, "##teamcity[". Some look for it
 // at the beginning of a line alone, but lines are wrapped where nobody can
-// foresee it.
-var ciCommand = regexp.MustCompile(`(:)(:[A-Za-z])|(#)(#[A-Za-z]*\[)`)
+// foresee it. An IPv6 address between brackets is none: it matches first, so
+// that it can be left as it is.
+var ciCommand = regexp.MustCompile(`\[[0-9A-Fa-f:.]+\]|::[A-Za-z]|##[A-Za-z]*\[`)
 
 // shownQuery are the query parameters that say something to a reader and never
 // carry a secret.

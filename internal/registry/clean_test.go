@@ -14,6 +14,7 @@ func TestCleanLeavesHonestWordsAlone(t *testing.T) {
 	for _, s := range []string{
 		"", "manifest unknown", `unknown tag "1.4" of acme/app`, "Für Größeres: Kapazität erhöhen", "配額已滿", "naïve café",
 		"at 2026-01-02T03:04:05Z: #12 [a] 100%", "http://[::1]:5000/v2/", "emoji 🚀 too",
+		"http://[::ffff:1.2.3.4]:5000/v2/", `"[fe80::abcd]:5000"`,
 	} {
 		if got := registry.Clean(s); got != s {
 			t.Errorf("Clean(%q) = %q", s, got)
@@ -42,6 +43,7 @@ func TestCleanMakesOneLineWithoutControlAndInvisibleCharacters(t *testing.T) {
 		"a GitHub command":            {"::set-output name=digest::evil", ": :set-output name=digest: :evil"},
 		"a GitHub command in a line":  {"sorry\n::add-mask::x", "sorry : :add-mask: :x"},
 		"a command split by a NUL":    {":\x00:warning", ": :warning"},
+		"a command in brackets":       {"[::warning file=x::y]", "[: :warning file=x: :y]"},
 		"a command behind colons":     {":::error", ":: :error"},
 		"a GitHub command, old style": {"##[set-env name=x]y", "# #[set-env name=x]y"},
 		"an Azure command":            {"x ##vso[task.setvariable variable=a]b", "x # #vso[task.setvariable variable=a]b"},

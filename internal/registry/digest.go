@@ -17,7 +17,7 @@ import (
 // ErrInvalidReference.
 func ValidateDigest(d digest.Digest) error {
 	if why := digestFault(d); why != "" {
-		return &Error{Op: "read the digest", Reference: Clean(d.String()), Kind: ErrInvalidReference, Message: why}
+		return &Error{Op: "read the digest", Reference: Clean(d.String()), Kind: ErrInvalidReference, Message: why, Hint: Advice(ErrInvalidReference)}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -118,12 +119,22 @@ func (e *Error) Reason() string {
 		parts = append(parts, e.Message)
 	}
 	if e.Err != nil {
-		parts = append(parts, Clean(e.Err.Error()))
+		parts = append(parts, Clean(causeText(e.Err)))
 	}
 	if len(parts) == 0 && e.Kind != nil {
 		parts = append(parts, e.Kind.Error())
 	}
 	return strings.Join(parts, ": ")
+}
+
+// causeText is an error's own text, with a person's word for what Go calls a
+// cancelled context: Ctrl-C, or Terraform that was told to stop.
+func causeText(err error) string {
+	text := err.Error()
+	if errors.Is(err, context.Canceled) {
+		text = strings.ReplaceAll(text, context.Canceled.Error(), "interrupted")
+	}
+	return text
 }
 
 // Unwrap lets errors.Is find the kind, and errors.Is and errors.As the cause.
@@ -141,7 +152,7 @@ func (e *Error) Unwrap() []error {
 // newFault is the part of an Error that says what is wrong. Whoever knows what
 // it is about adds what was attempted.
 func newFault(kind error, format string, args ...any) *Error {
-	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...), Hint: Advice(kind)}
 }
 
 // in says in which part of a manifest a fault is, and which digest that part
@@ -162,4 +173,38 @@ func OnSide(err error, side Side) error {
 	sided := *e
 	sided.Side = side
 	return &sided
+}
+
+// Reworded is err with another text. What it is can still be recognised.
+func Reworded(err error, text string) error {
+	if text == err.Error() {
+		return err
+	}
+	return reworded{err, text}
+}
+
+type reworded struct {
+	error
+	text string
+}
+
+// Error is the other text.
+func (e reworded) Error() string { return e.text }
+
+// Unwrap lets the error be recognised.
+func (e reworded) Unwrap() error { return e.error }
+
+// Masked returns err with mask applied to all that may quote a registry, where
+// it is an *Error; see Repository.Mask. What is around it is lost.
+func Masked(err error, mask func(string) string) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	masked := *e
+	masked.Code, masked.Message, masked.Reference, masked.Hint = mask(e.Code), mask(e.Message), mask(e.Reference), mask(e.Hint)
+	if e.Err != nil {
+		masked.Err = Reworded(e.Err, mask(e.Err.Error()))
+	}
+	return &masked
 }

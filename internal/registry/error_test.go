@@ -47,6 +47,8 @@ func TestErrorTextSaysSideRepositoryOperationStatusAndTheRegistrysOwnWords(t *te
 		}, "source ghcr.io/acme/app: cannot read the blob: unexpected EOF"},
 		{registry.Error{Op: "read the reference", Reference: "x", Kind: registry.ErrInvalidReference}, "cannot read the reference x: invalid reference"},
 		{registry.Error{Op: "list the tags", Kind: registry.ErrUnavailable, Message: "gave up", Err: context.DeadlineExceeded}, "cannot list the tags: gave up: context deadline exceeded"},
+		{registry.Error{Op: "list the tags", Kind: registry.ErrUnavailable, Err: fmt.Errorf("no time: %w", context.Canceled)}, "cannot list the tags: no time: interrupted"},
+		{registry.Error{Op: "list the tags", Kind: registry.ErrUnavailable, Err: errors.New("it says: context canceled")}, "cannot list the tags: it says: context canceled"},
 	}
 	for _, test := range tests {
 		if got := test.err.Error(); got != test.want {
@@ -75,6 +77,26 @@ func TestErrorMatchesItsKindAndItsCause(t *testing.T) {
 	}
 	if errors.Is(&registry.Error{Op: "x"}, registry.ErrNotFound) {
 		t.Error("an error without kind and cause matches ErrNotFound")
+	}
+}
+
+func TestAMaskedErrorQuotesNoSecretAndIsTheSame(t *testing.T) {
+	hide := func(text string) string { return strings.ReplaceAll(text, "s3cret", "***") }
+	bare := &registry.Error{
+		Op: "read the manifest", Repository: "ghcr.io/acme/app", Reference: "s3cret-1", Code: "S_s3cret", Message: "it is s3cret", Hint: "Look at s3cret.",
+		Kind: registry.ErrInvalidManifest, Err: fmt.Errorf("quoting s3cret: %w", io.ErrUnexpectedEOF),
+	}
+	err := registry.Masked(bare, hide)
+	refused(t, err, registry.ErrInvalidManifest, "cannot read the manifest ***-1: S_***: it is ***: quoting ***: unexpected EOF")
+	e, _ := errors.AsType[*registry.Error](err)
+	if e.Hint != "Look at ***." || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the hint is %q and the cause %v", e.Hint, e.Err)
+	}
+	if !strings.Contains(bare.Message, "s3cret") {
+		t.Error("the error that was given has changed; others may hold it")
+	}
+	if err := registry.Masked(io.EOF, hide); err != io.EOF {
+		t.Errorf("another error became %v", err)
 	}
 }
 

@@ -30,7 +30,7 @@ type Manifest struct {
 func NewManifest(contentType string, content []byte, algorithm digest.Algorithm) (Manifest, error) {
 	mediaType := MediaType(contentType)
 	if mediaType == "" || mediaType == "text/html" || mediaType == "text/plain" {
-		return Manifest{}, &Error{Op: "read the manifest", Kind: ErrProtocol,
+		return Manifest{}, &Error{Op: "read the manifest", Kind: ErrProtocol, Hint: Advice(ErrProtocol),
 			Message: fmt.Sprintf("the answer has the Content-Type %q, which is no manifest's", Clean(contentType))}
 	}
 	if algorithm == "" {

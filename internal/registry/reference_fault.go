@@ -15,7 +15,8 @@ import (
 // words: it is asked only about what was refused.
 
 func invalidReference(s, why string) error {
-	return &Error{Op: "read the reference", Reference: Clean(withoutUserinfo(s)), Kind: ErrInvalidReference, Message: why}
+	return &Error{Op: "read the reference", Reference: Clean(withoutUserinfo(s)), Kind: ErrInvalidReference, Message: why,
+		Hint: "A reference is host/repository:tag or host/repository@sha256:…, as in registry.example.com/team/app:1.4."}
 }
 
 // referenceFault says what is wrong with a reference that the grammar refused,

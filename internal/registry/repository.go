@@ -22,6 +22,9 @@ type Repository interface {
 	// Host is the registry that it is on. Repositories of one host can mount
 	// each other's blobs.
 	Host() string
+	// Mask hides in text what the repository was sent to prove who asks: what
+	// it holds may repeat that, and errors and logs quote what it holds.
+	Mask(text string) string
 
 	// Resolve returns what a tag or digest names, with at most media type,
 	// digest and size. It is a hint: nothing was hashed unless the registry

@@ -25,6 +25,9 @@ func main() {
 	path := flag.String("terraform", "", "the terraform or tofu `program` to run; by default what is on PATH")
 	flag.Parse()
 
+	// A write into a closed pipe ("| head") is an error, and not the end on the
+	// spot, which would leave everything behind.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := run(ctx, os.Stdout, *path)
 	interrupted := ctx.Err() != nil
@@ -40,8 +43,9 @@ func main() {
 }
 
 // run does the whole demo in a directory of its own, with the terraform or tofu
-// at path, "" for the one on PATH, and tells out about it. When it returns, its processes have ended and
-// the directory is gone.
+// at path, "" for the one on PATH, and tells out about it, for as long as out
+// takes what it is told. When it returns, its processes have ended and the
+// directory is gone.
 func run(ctx context.Context, out io.Writer, path string) error {
 	path, err := find(path)
 	if err != nil {
@@ -51,13 +55,35 @@ func run(ctx context.Context, out io.Writer, path string) error {
 	if err != nil {
 		return err
 	}
-	d := &demo{out: out, bin: filepath.Join(dir, "bin"), terraform: terraform{program{path: path, dir: filepath.Join(dir, "configuration")}}}
-	if err := errors.Join(d.steps(ctx), d.stop(), os.RemoveAll(dir)); err != nil {
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	d := &demo{out: audience{out, leave}, dir: dir, terraform: terraform{program{path: path, dir: filepath.Join(dir, "configuration")}}}
+	err = d.steps(ctx)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx) // what failed failed because of this
+	}
+	if err := errors.Join(err, d.stop(), os.RemoveAll(dir)); err != nil {
 		return err
 	}
 	d.title("Done")
 	d.say("Everything was as it should be. The registries are stopped and all files removed.")
-	return nil
+	return context.Cause(ctx)
+}
+
+// audience is who the demo is shown to. Where nobody reads any more, there is
+// nothing left to do but to clean up.
+type audience struct {
+	io.Writer
+	leave func(error)
+}
+
+// Write implements io.Writer.
+func (a audience) Write(p []byte) (int, error) {
+	n, err := a.Writer.Write(p)
+	if err != nil {
+		a.leave(fmt.Errorf("what it shows cannot be written: %w", err))
+	}
+	return n, err
 }
 
 // title begins a numbered step.

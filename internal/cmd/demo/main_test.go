@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -27,13 +30,19 @@ func acceptance(t *testing.T) (program, temp string) {
 	return program, temp
 }
 
-// nothingLeft fails the test where the demo left files, or a registry that
-// listens at one of the addresses that it printed.
-func nothingLeft(t *testing.T, temp, printed string) {
+// noFiles fails the test where something is in a temporary directory.
+func noFiles(t *testing.T, temp string) {
 	t.Helper()
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 		t.Errorf("left in the temporary directory: %v, %v", left, err)
 	}
+}
+
+// nothingLeft fails the test where the demo left files, or a registry that
+// listens at one of the addresses that it printed.
+func nothingLeft(t *testing.T, temp, printed string) {
+	t.Helper()
+	noFiles(t, temp)
 	addresses := regexp.MustCompile(`(?m)^ +(?:source|destination) +(127\.0\.0\.1:\d+)`).FindAllStringSubmatch(printed, -1)
 	if len(addresses) != 2 {
 		t.Fatalf("two registries were to be started; it printed\n%s", printed)
@@ -95,6 +104,84 @@ func (w *watched) Write(p []byte) (int, error) {
 		w.seen()
 	}
 	return n, err
+}
+
+// built is one of the commands.
+func built(t *testing.T, command string) (program string) {
+	t.Helper()
+	program = filepath.Join(t.TempDir(), "command.exe") // the suffix is for Windows, and harms nowhere else
+	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, command).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	return program
+}
+
+// goes puts a go command on PATH that does something else.
+func goes(t *testing.T, script string) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("a go command of the test's own is a script, which Windows does not run")
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "go"), []byte("#!/bin/sh\n"+script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
+}
+
+// A build that is interrupted does not remove what it has made so far.
+func TestABuildThatDoesNotCleanUpLeavesNothing(t *testing.T) {
+	goes(t, `[ "$1" = list ] && exit
+mktemp -d "${GOTMPDIR:-$TMPDIR}/go-buildXXXXXX" && mktemp "$TMPDIR/ccXXXXXX" && exit 1`)
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	t.Setenv("GOTMPDIR", temp)
+	err := run(t.Context(), io.Discard, os.Args[0])
+	if err == nil || !strings.Contains(err.Error(), "go-build") || !strings.Contains(err.Error(), "cc") {
+		t.Errorf("error = %v, want that of a build that made its files", err)
+	}
+	noFiles(t, temp)
+}
+
+// It ends as after an error, and not by the signal of a write into a closed pipe.
+func TestWhereNobodyReadsItsOutputItLeavesNothing(t *testing.T) {
+	program := built(t, ".")
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	reader.Close()
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	cmd := exec.CommandContext(t.Context(), program, "-terraform", program)
+	var stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = writer, &stderr
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != 1 || !strings.HasPrefix(stderr.String(), "\nThe demo failed: what it shows cannot be written: ") {
+		t.Errorf("it ended with %v and said %q", err, &stderr)
+	}
+	noFiles(t, temp)
+}
+
+// A terraform that is interrupted goes on asking the registries until it ends.
+func TestARegistryOutlivesAnInterruption(t *testing.T) {
+	program := built(t, "../registry-v3")
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	p, err := startRegistry(ctx, program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (registry{p.address}).push(t.Context(), appSource, appTag, appImage("a build")); err != nil {
+		t.Error(err)
+	}
+	if err := p.stop(); err != nil {
+		t.Error(err)
+	}
+	if conn, err := net.Dial("tcp", p.address); err == nil {
+		conn.Close()
+		t.Error("it still listens")
+	}
 }
 
 func TestATerraformThatFailsEndsItAndLeavesNothing(t *testing.T) {

@@ -14,8 +14,9 @@ import (
 	"time"
 )
 
-// patience is how long a process may take to end after it was told to.
-const patience = 10 * time.Second
+// patience is how long a process may take to end after it was told to. Somebody
+// waits for the prompt then, and nothing of what is ended is kept.
+const patience = 3 * time.Second
 
 // program is a program to run.
 type program struct {
@@ -53,31 +54,34 @@ func (p program) run(ctx context.Context, args ...string) (string, error) {
 	return stdout.String(), err
 }
 
-// process is a registry that runs as long as its standard input is open, so
-// that it ends with the demo however the demo ends.
+// process is a registry that runs until it is stopped, or standard input is
+// closed because the demo ended in another way.
 type process struct {
 	address string
 	cmd     *exec.Cmd
+	end     func()
 	stdin   io.Closer
 }
 
 // startRegistry starts one of the registry commands and waits until it says
-// where it listens.
+// where it listens. It outlives ctx, because a terraform that is interrupted
+// goes on asking it for a moment, and would try for seconds to reach one that is
+// gone.
 func startRegistry(ctx context.Context, path string) (*process, error) {
-	cmd := program{path: path}.command(ctx, "-stdin")
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
+	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
+	p := &process{cmd: program{path: path}.command(ctx, "-stdin"), end: end}
+	p.cmd.Stderr = os.Stderr
+	stdout, err := p.cmd.StdoutPipe()
+	if err == nil {
+		p.stdin, err = p.cmd.StdinPipe()
+	}
+	if err == nil {
+		err = p.cmd.Start()
+	}
 	if err != nil {
+		end()
 		return nil, err
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	p := &process{cmd: cmd, stdin: stdin}
 	// It prints one line, or ends.
 	address, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
@@ -87,13 +91,12 @@ func startRegistry(ctx context.Context, path string) (*process, error) {
 	return p, nil
 }
 
-// stop ends the registry and waits for it. That it was interrupted already is
-// no error.
+// stop ends the registry and waits for it.
 func (p *process) stop() error {
-	_ = p.stdin.Close()
+	p.end()
 	err := p.cmd.Wait()
 	if errors.Is(err, context.Canceled) {
-		return nil
+		return nil // it was told to
 	}
 	return err
 }

@@ -27,7 +27,7 @@ type demo struct {
 	step int
 
 	root                string // of the project
-	bin                 string // where programs are built
+	dir                 string // where everything is that the demo makes
 	source, destination registry
 	processes           []*process
 	terraform           terraform
@@ -54,10 +54,15 @@ func (d *demo) build(ctx context.Context) error {
 	}
 	d.root = strings.TrimSpace(root)
 	d.say("go build (the first time downloads and compiles for some minutes)")
-	_, err = program{path: "go", dir: d.root}.run(ctx, "build", "-o", d.bin+string(filepath.Separator),
-		".", "./internal/cmd/registry-v2", "./internal/cmd/registry-v3")
+	build := program{path: "go", dir: d.root}
+	// An interrupted build leaves its files where it makes them.
+	build.env = append(os.Environ(), "GOTMPDIR="+d.dir, "TMPDIR="+d.dir)
+	_, err = build.run(ctx, "build", "-o", d.bin()+string(filepath.Separator), ".", "./internal/cmd/registry-v2", "./internal/cmd/registry-v3")
 	return err
 }
+
+// bin is where programs are built.
+func (d *demo) bin() string { return filepath.Join(d.dir, "bin") }
 
 func (d *demo) start(ctx context.Context) error {
 	d.title("Start two registries on this machine, in memory")
@@ -68,7 +73,7 @@ func (d *demo) start(ctx context.Context) error {
 		{"registry-v3", "source", "distribution 3", &d.source},
 		{"registry-v2", "destination", "docker/distribution 2.8.3", &d.destination},
 	} {
-		p, err := startRegistry(ctx, filepath.Join(d.bin, r.program))
+		p, err := startRegistry(ctx, filepath.Join(d.bin(), r.program))
 		if err != nil {
 			return err
 		}
@@ -110,7 +115,7 @@ func (d *demo) plan(ctx context.Context) error {
 	if err := os.CopyFS(d.terraform.dir, os.DirFS(filepath.Join(d.root, "examples", "demo"))); err != nil {
 		return err
 	}
-	if err := d.terraform.configure(d.bin, map[string]string{
+	if err := d.terraform.configure(d.bin(), map[string]string{
 		"source_registry":      d.source.host,
 		"destination_registry": d.destination.host,
 	}); err != nil {

@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,19 +34,19 @@ func TestAFailureSaysWhatToDo(t *testing.T) {
 		},
 		"plain HTTP towards a source with TLS": {
 			[]string{secured.Ref("app", "1"), plain.Ref("prod", "1")},
-			`source \S+/app: .*`, `The registry speaks TLS .* -plain-http=false .*`,
+			`source \S+/app: .*`, `The registry speaks TLS .* Set -plain-http=false\.`,
 		},
 		"plain HTTP towards a destination with TLS": {
 			[]string{source, secured.Ref("prod", "1")},
-			`destination \S+/prod: .*`, `The registry speaks TLS .* -plain-http=false .*`,
+			`destination \S+/prod: .*`, `The registry speaks TLS .* Set -plain-http=false\.`,
 		},
 		"TLS towards a registry without": {
 			[]string{"-plain-http=false", source, plain.Ref("prod", "1")},
-			`(source \S+/app|destination \S+/prod): .*`, `The registry speaks plain HTTP .* -plain-http for this host\.`,
+			`(source \S+/app|destination \S+/prod): .*`, `The registry speaks plain HTTP .*, set -plain-http=127\.0\.0\.1:\d+\.`,
 		},
 		"TLS of an unknown authority": {
 			[]string{"-plain-http=false", secured.Ref("app", "1"), secured.Ref("prod", "1")},
-			`(source \S+/app|destination \S+/prod): .*`, `Nobody this machine trusts .* -ca FILE .*`,
+			`(source \S+/app|destination \S+/prod): .*`, `Nobody this machine trusts .* Set -ca ca\.pem\. .*where it signed that itself\.`,
 		},
 		"a missing image behind TLS": {
 			[]string{"-plain-http=false", "-ca", authority, secured.Ref("app", "none"), secured.Ref("prod", "1")},
@@ -52,7 +54,7 @@ func TestAFailureSaysWhatToDo(t *testing.T) {
 		},
 		"no credentials": {
 			[]string{source, held.Ref("prod", "1")},
-			`destination \S+/prod: .*HTTP 401.*`, `The registry wants a login .*no such place/config\.json.*\. Log in with docker login\.`,
+			`destination \S+/prod: .*HTTP 401.*`, `The registry wants a login .*no such place/config\.json.*\. Run docker login 127\.0\.0\.1:\d+\.`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,6 +77,59 @@ func TestTLSOnLoopbackNeedsBothFlags(t *testing.T) {
 	imagecopy(t, "-ca", authority, pushed.Ref, reg.Ref("other", "1")).ended(t, failed, `(?s).*-plain-http=false.*`)
 }
 
+// One copy may need plain HTTP at one end and TLS at the other.
+func TestPlainHTTPMayBeForSomeHostsAlone(t *testing.T) {
+	plain, secured := registrytest.V3(t), registrytest.V3(t, registrytest.TLS())
+	pushed := plain.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	authority := file(t, "ca.pem", string(secured.CA))
+	for i, flags := range [][]string{
+		{"-plain-http=" + plain.Addr},
+		{"-plain-http=registry.example.com," + plain.Addr},
+		{"-plain-http=" + plain.Addr, "-plain-http=registry.example.com"},
+		{"-plain-http", "-plain-http=" + plain.Addr},
+	} {
+		destination := secured.Ref(fmt.Sprintf("prod%d", i), "1")
+		imagecopy(t, slices.Concat(flags, []string{"-q", "-ca", authority, pushed.Ref, destination})...).ended(t, succeeded, "")
+	}
+	for hosts, want := range map[string]map[string]bool{
+		"Registry:5000,localhost": {"registry:5000": true, "localhost": true, "localhost:5000": false, "registry": false, "127.0.0.1:5000": false},
+		"docker.io,[::1]:5000":    {"docker.io": true, "[::1]:5000": true},
+		"true":                    {"ghcr.io": true},
+		"0":                       {"localhost": false},
+	} {
+		o := parsed(t, "-plain-http="+hosts, "alpine", "b.c/d:1")
+		for host, plain := range want {
+			if got := o.plainHTTP.with(host); got == nil || *got != plain {
+				t.Errorf("-plain-http=%s says %v of %s", hosts, got, host)
+			}
+		}
+	}
+	if o := parsed(t, "alpine", "b.c/d:1"); o.plainHTTP.with("localhost") != nil {
+		t.Errorf("without the flag it is %s and not the engine's to say", &o.plainHTTP)
+	}
+	for want, flags := range map[string][]string{
+		"true":  {"-plain-http=b.c", "-plain-http"},
+		"false": {"-plain-http=b.c", "-plain-http=false"},
+		"b.c":   {"-plain-http=false", "-plain-http=B.C"},
+	} {
+		o := parsed(t, append(flags, "alpine", "b.c/d:1")...)
+		if got := o.plainHTTP.String(); got != want {
+			t.Errorf("%q is %s, want %s", flags, got, want)
+		}
+		if got := o.plainHTTP.with("b.c"); got == nil || *got != (want != "false") {
+			t.Errorf("%q says %v of b.c", flags, got)
+		}
+	}
+}
+
+// A hint may name what only the provider can be told.
+func TestAHintThatHasNoFlagSaysSo(t *testing.T) {
+	err := &registry.Error{Kind: registry.ErrRateLimited, Hint: "Set " + registry.Setting("b.c", "max_concurrent_requests = 4") + "."}
+	if got := hint(err); !strings.HasSuffix(got, "}. That is a setting of the provider; imagecopy has no flag for it.") {
+		t.Errorf("the hint is %q", got)
+	}
+}
+
 func TestCredentialsComeFromTheDockerConfiguration(t *testing.T) {
 	source := registrytest.Scripted(t, registrytest.Behaviour{})
 	pushed := source.Push(t, "app", "1", registrytest.MultiArch("a"))
@@ -86,7 +141,7 @@ func TestCredentialsComeFromTheDockerConfiguration(t *testing.T) {
 
 	name := dockerConfig(t, held.Addr, "ci", "wr0ng-s3cret")
 	s := imagecopy(t, "-trace", pushed.Ref, held.Ref("prod", "2"))
-	if s.status != failed || !strings.Contains(s.stderr, `The registry refused the user "ci" from `+name+".") {
+	if s.status != failed || !strings.Contains(s.stderr, `the user "ci", from `+name+".") {
 		t.Errorf("status %d, standard error:\n%s", s.status, s.stderr)
 	}
 	for _, secret := range []string{"wr0ng-s3cret", "Y2k6d3IwbmctczNjcmV0"} {
@@ -120,9 +175,9 @@ func TestAnInterruptEndsWhatIsUnderWay(t *testing.T) {
 	source.Wait(t, func() bool { return source.Count("GET", "/v2/app/blobs/.*") == len(pushed.Tree.Blobs) })
 	interrupt()
 	s := <-ended
-	s.ended(t, interrupted, `imagecopy: context canceled; 0 of 1 copies are complete\. Run it again .*\n`)
-	if s.report(t)["error"] == nil {
-		t.Errorf("the report has no error:\n%s", s.stdout)
+	s.ended(t, interrupted, `imagecopy: interrupted; 0 of 1 copies are complete\. Run it again .*\n`)
+	if said, _ := s.report(t)["error"].(string); !strings.Contains(said, "interrupted") {
+		t.Errorf("the report has the error %q", said)
 	}
 	if reg.HasManifest(t, "prod", "1") {
 		t.Error("the tag was written")
@@ -141,7 +196,7 @@ func TestAnInterruptHidesNoFailure(t *testing.T) {
 		want   string
 	}{
 		{[]error{nil, denied, ended, ended}, interrupted, "imagecopy: a.a/b:1 -> b.b/c:1: destination b/c: cannot push: denied\n  Ask.\n" +
-			"imagecopy: context canceled; 1 of 4 copies are complete. Run it again to make the rest: blobs that arrived are not sent twice.\n"},
+			"imagecopy: interrupted; 1 of 4 copies are complete. Run it again to make the rest: blobs that arrived are not sent twice.\n"},
 		{[]error{nil, nil}, succeeded, ""}, // it came too late
 	} {
 		var results []result

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -22,23 +23,40 @@ func newPair(words []string) (pair, error) {
 	if err != nil {
 		return pair{}, err
 	}
-	destination, err := registry.ParseReference(words[1])
+	destination, err := registry.ParseDestination(words[1])
 	if err != nil {
 		return pair{}, err
 	}
-	if destination.Digest != "" {
-		return pair{}, fmt.Errorf("the destination %s has a digest; give a tag alone, the digest is the source's", registry.Clean(words[1]))
+	p := pair{source: source.WithDefaultTag(), destination: destination}
+	if p.source == p.destination {
+		return pair{}, fmt.Errorf("source and destination are the same, %s: there is nothing to copy", p.source)
 	}
-	return pair{source: source.WithDefaultTag(), destination: destination.WithDefaultTag()}, nil
+	return p, nil
 }
 
-// readList reads a file with a pair a line. What stands there twice is wanted
-// once, and two sources for one destination are refused: which of them would be
-// there in the end is chance.
-func readList(name string) ([]pair, error) {
-	content, err := os.ReadFile(name)
+// listName is what people call a list.
+func listName(list string) string {
+	if list == "-" {
+		return "standard input"
+	}
+	return list
+}
+
+// readList reads a file with a pair a line, or stdin where it is "-". What
+// stands there twice is wanted once, and two sources for one destination are
+// refused: which of them would be there in the end is chance.
+func readList(list string, stdin io.Reader) ([]pair, error) {
+	if list != "-" {
+		file, err := os.Open(list)
+		if err != nil {
+			return nil, fmt.Errorf("-list: %w", err)
+		}
+		defer file.Close()
+		stdin = file
+	}
+	content, err := io.ReadAll(stdin)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("-list: %w", err)
 	}
 	var pairs []pair
 	wanted := map[registry.Reference]pair{} // by destination
@@ -51,7 +69,7 @@ func readList(name string) ([]pair, error) {
 		}
 		p, err := newPair(words)
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", name, number, err)
+			return nil, fmt.Errorf("%s:%d: %w", listName(list), number, err)
 		}
 		earlier, taken := wanted[p.destination]
 		switch {
@@ -59,7 +77,7 @@ func readList(name string) ([]pair, error) {
 			wanted[p.destination] = p
 			pairs = append(pairs, p)
 		case earlier != p:
-			return nil, fmt.Errorf("%s:%d: an earlier line copies %s to %s already", name, number, earlier.source, p.destination)
+			return nil, fmt.Errorf("%s:%d: an earlier line copies %s to %s already", listName(list), number, earlier.source, p.destination)
 		}
 	}
 	return pairs, nil

@@ -24,12 +24,12 @@ func pairs(t *testing.T, lines ...string) []pair {
 }
 
 func TestAListHasAPairALine(t *testing.T) {
-	got, err := readList(file(t, "list", "# the fleet\r\n\r\nalpine a/b.c/d\n \t\n\t# not yet: x y\n  ghcr.io/a/b:1\t localhost:5000/b:2  \n"+
-		"docker.io/library/alpine:latest a/b.c/d:latest\nghcr.io/a/b:1 localhost:5000/b:3"))
+	got, err := readList(file(t, "list", "# the fleet\r\n\r\nalpine localhost/b:3\n \t\n\t# not yet: x y\n  ghcr.io/a/b:1\t localhost:5000/b:2  \n"+
+		"docker.io/library/alpine:latest LocalHost/b:3\nghcr.io/a/b:1 localhost:5000/b:3"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := pairs(t, "alpine a/b.c/d", "ghcr.io/a/b:1 localhost:5000/b:2", "ghcr.io/a/b:1 localhost:5000/b:3")
+	want := pairs(t, "alpine localhost/b:3", "ghcr.io/a/b:1 localhost:5000/b:2", "ghcr.io/a/b:1 localhost:5000/b:3")
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%v, want\n%v", got, want)
 	}
@@ -37,16 +37,28 @@ func TestAListHasAPairALine(t *testing.T) {
 
 func TestAListThatMakesNoSenseNamesTheLine(t *testing.T) {
 	for name, c := range map[string]struct{ content, want string }{
-		"three words":   {"# one\na b\n\na b c\n", ":4: a copy is SRC DST, two words and not 3"},
-		"bad reference": {"a b\na:1 b:\n", ":2: cannot read the reference b:: .*"},
-		"two sources":   {"a:1 b:1\na:2 b:2\na:3 docker.io/library/b:1\n", ":3: an earlier line copies docker.io/library/a:1 to docker.io/library/b:1 already"},
-		"a long line":   {"a b\n" + strings.Repeat("x ", 1<<17) + "\n", ":2: a copy is SRC DST, two words and not 131072"},
+		"three words":   {"# one\na b.c/d:1\n\na b c\n", ":4: a copy is SRC DST, two words and not 3"},
+		"bad reference": {"a b.c/d:1\na:1 b:\n", ":2: cannot read the reference b:: .*\n  A reference is .*"},
+		"no host":       {"a b:1\n", ":1: cannot use the destination b:1: it names no registry.*\n  A destination is .*"},
+		"one place":     {"a b.c/d:1\nb.c/d:2 B.C/d:2\n", ":2: source and destination are the same, b.c/d:2: .*"},
+		"two sources":   {"a:1 b.c/d:1\na:2 b.c/d:2\na:3 B.C/d:1\n", ":3: an earlier line copies docker.io/library/a:1 to b.c/d:1 already"},
+		"a long line":   {"a b.c/d:1\n" + strings.Repeat("x ", 1<<17) + "\n", ":2: a copy is SRC DST, two words and not 131072"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			list := file(t, "list", c.content)
 			imagecopy(t, "-list", list).ended(t, misused, "imagecopy: "+list+c.want+"\n")
+			imagecopyWith(t.Context(), strings.NewReader(c.content), "-list", "-").ended(t, misused, "imagecopy: standard input"+c.want+"\n")
 		})
 	}
+}
+
+func TestAListMayComeFromStandardInput(t *testing.T) {
+	reg := registrytest.Scripted(t, registrytest.Behaviour{})
+	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	s := imagecopyWith(t.Context(), strings.NewReader(pushed.Ref+" "+reg.Ref("prod", "1")+"\n"), "-list", "-")
+	s.ended(t, succeeded, "")
+	registrytest.Same(t, pushed.Tree, reg.Read(t, "prod", "1"))
+	imagecopyWith(t.Context(), strings.NewReader(""), "-list", "-").ended(t, succeeded, "imagecopy: standard input names no copies\n")
 }
 
 func TestAnEmptyListIsDoneAndSaidSo(t *testing.T) {
@@ -111,6 +123,9 @@ func TestOneFailureOfAListStopsNoOther(t *testing.T) {
 	reports := s.reports(t)
 	if said, _ := reports[0]["error"].(string); !strings.Contains(said, "HTTP 404") {
 		t.Errorf("the first report has the error %q", said)
+	}
+	if said, _ := reports[0]["hint"].(string); !strings.HasPrefix(said, "Look at ") {
+		t.Errorf("the first report has the hint %q", said)
 	}
 	if said, there := reports[1]["error"]; there {
 		t.Errorf("the second report has the error %q", said)

@@ -4,9 +4,10 @@
 //	imagecopy [flags] SRC DST
 //	imagecopy [flags] -list FILE
 //
-// SRC is a tag or digest, DST a tag; either is "latest" where there is none. A
-// list has one "SRC DST" pair a line, all copied by one engine, at the same time
-// and in no order; empty lines and lines that begin with # do not count.
+// SRC is a tag or digest, the tag "latest" where it is neither; DST is
+// host/repository:tag, all three. A list has one "SRC DST" pair a line, all
+// copied by one engine, at the same time and in no order; empty lines and lines
+// that begin with # do not count. The list "-" is standard input.
 //
 // Standard output gets a report in JSON, an object or, for a list, an array of
 // them in the list's order; type report says what is in it. Standard error gets
@@ -43,32 +44,42 @@ const (
 )
 
 func main() {
+	log.SetOutput(io.Discard) // net/http logs what servers send unasked, as it came
+	o, err := parse(os.Args[1:], os.Stdin)
+	if err != nil {
+		os.Exit(misuse(err, os.Stdout, os.Stderr))
+	}
+	// Not sooner: a list that comes from the keyboard is left by Ctrl-C as any
+	// other program is.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal does not wait for anything
-	log.SetOutput(io.Discard)    // net/http logs what servers send unasked, as it came
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, term.IsTerminal(int(os.Stderr.Fd()))))
+	os.Exit(run(ctx, o, os.Stdout, os.Stderr, term.IsTerminal(int(os.Stderr.Fd()))))
 }
 
-// run does all that main does and returns the exit status. terminal says whether
-// somebody looks at stderr.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer, terminal bool) int {
-	o, err := parse(args)
+// misuse tells what is wrong with the command line, or gives the help that it
+// asked for, and returns the exit status.
+func misuse(err error, stdout, stderr io.Writer) int {
 	if errors.Is(err, flag.ErrHelp) {
-		usage(stdout)
+		fmt.Fprint(stdout, usage, help)
 		return succeeded
 	}
-	if err != nil {
-		fmt.Fprintln(stderr, "imagecopy:", err)
-		return misused
+	fmt.Fprintln(stderr, "imagecopy:", err)
+	if hint := hint(err); hint != "" {
+		fmt.Fprintln(stderr, "  "+hint)
 	}
+	return misused
+}
+
+// run makes the copies and returns the exit status. terminal says whether
+// somebody looks at stderr.
+func run(ctx context.Context, o options, stdout, stderr io.Writer, terminal bool) int {
 	log := o.logger(stderr)
 	client, err := o.client(log)
 	if err != nil {
-		fmt.Fprintln(stderr, "imagecopy:", err)
-		return misused
+		return misuse(err, stdout, stderr)
 	}
 	if len(o.pairs) == 0 {
-		fmt.Fprintf(stderr, "imagecopy: %s names no copies\n", o.list)
+		fmt.Fprintf(stderr, "imagecopy: %s names no copies\n", listName(o.list))
 	}
 
 	began := time.Now()

@@ -6,7 +6,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -41,9 +43,27 @@ func imagecopy(t *testing.T, args ...string) said {
 
 // imagecopyUntil runs it until it ends or ctx does.
 func imagecopyUntil(ctx context.Context, args ...string) said {
+	return imagecopyWith(ctx, strings.NewReader(""), args...)
+}
+
+// imagecopyWith runs it with something on its standard input.
+func imagecopyWith(ctx context.Context, stdin io.Reader, args ...string) said {
 	var stdout, stderr bytes.Buffer
-	status := run(ctx, args, &stdout, &stderr, false)
-	return said{status, stdout.String(), stderr.String()}
+	o, err := parse(args, stdin)
+	if err != nil {
+		return said{misuse(err, &stdout, &stderr), stdout.String(), stderr.String()}
+	}
+	return said{run(ctx, o, &stdout, &stderr, false), stdout.String(), stderr.String()}
+}
+
+// parsed is a command line that makes sense.
+func parsed(t *testing.T, args ...string) options {
+	t.Helper()
+	o, err := parse(args, strings.NewReader(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
 }
 
 // ended fails the test where a run had another status, or said something else
@@ -147,8 +167,8 @@ func TestADigestIsCopiedWhateverTheTagNames(t *testing.T) {
 	reg := registrytest.Scripted(t, registrytest.Behaviour{})
 	old := reg.Push(t, "app", "1", registrytest.Image{Seed: "old"})
 	reg.Push(t, "app", "1", registrytest.Image{Seed: "new"})
-	imagecopy(t, "-q", old.Ref+"@"+string(old.Digest), reg.Addr+"/prod/app").ended(t, succeeded, "")
-	if got := reg.Digest(t, "prod/app", "latest"); got != old.Digest {
+	imagecopy(t, "-q", old.Ref+"@"+string(old.Digest), reg.Ref("prod/app", "1")).ended(t, succeeded, "")
+	if got := reg.Digest(t, "prod/app", "1"); got != old.Digest {
 		t.Errorf("the destination has %s, want %s", got, old.Digest)
 	}
 }
@@ -173,7 +193,7 @@ func TestAReportThatCannotBeWrittenIsAFailure(t *testing.T) {
 	reg := registrytest.Scripted(t, registrytest.Behaviour{})
 	pushed := reg.Push(t, "app", "1", registrytest.MultiArch("a"))
 	var stderr bytes.Buffer
-	status := run(t.Context(), []string{pushed.Ref, reg.Ref("prod", "1")}, full{}, &stderr, false)
+	status := run(t.Context(), parsed(t, pushed.Ref, reg.Ref("prod", "1")), full{}, &stderr, false)
 	said{status: status, stderr: stderr.String()}.ended(t, failed, "imagecopy: the report cannot be written: no space left\n")
 }
 
@@ -185,7 +205,7 @@ func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
 func TestALogSaysWhatHappens(t *testing.T) {
 	reg := registrytest.Scripted(t, registrytest.Behaviour{})
 	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "a"})
-	blobs, requests := regexp.MustCompile(`msg="blob copied"`), regexp.MustCompile(`msg=request method=PUT `)
+	blobs, requests := regexp.MustCompile(`msg="blob copied"`), regexp.MustCompile(`msg=request `)
 
 	story := imagecopy(t, "-q", "-v", pushed.Ref, reg.Ref("one", "1"))
 	if n := len(blobs.FindAllString(story.stderr, -1)) + strings.Count(story.stderr, `msg="blob mounted"`); n != 3 {
@@ -194,32 +214,48 @@ func TestALogSaysWhatHappens(t *testing.T) {
 	if requests.MatchString(story.stderr) {
 		t.Errorf("-v told of requests:\n%s", story.stderr)
 	}
-	if whole := imagecopy(t, "-q", "-trace", pushed.Ref, reg.Ref("two", "1")); !requests.MatchString(whole.stderr) {
+	whole := imagecopy(t, "-q", "-trace", pushed.Ref, reg.Ref("two", "1"))
+	for line := range strings.Lines(whole.stderr) {
+		if requests.MatchString(line) != strings.Contains(line, " level=TRACE ") {
+			t.Errorf("-trace told of a request at another level than TRACE, or of something else there: %s", line)
+		}
+	}
+	if !requests.MatchString(whole.stderr) {
 		t.Errorf("-trace did not tell of requests:\n%s", whole.stderr)
 	}
 }
 
-func TestACommandLineThatMakesNoSenseIsToldInOneLine(t *testing.T) {
-	list := file(t, "list", "a b")
+// withForm is what is said where the command line is not of the right form.
+func withForm(why string) string { return regexp.QuoteMeta(why + "\n" + usage) }
+
+func TestACommandLineThatMakesNoSenseIsExplained(t *testing.T) {
+	list := file(t, "list", "a b.c/d:1")
+	const form = "\n  A destination is host/repository:tag, .*\n"
 	for name, c := range map[string]struct {
 		args []string
 		want string
 	}{
-		"unknown flag":          {[]string{"-frobnicate", "a", "b"}, "flag provided but not defined: -frobnicate; imagecopy -h lists the flags"},
-		"neither true nor not":  {[]string{"-plain-http=maybe", "a", "b"}, `invalid boolean value "maybe" for -plain-http: say true or false; imagecopy -h lists the flags`},
-		"no arguments":          {nil, "a copy is SRC DST, two words and not 0"},
-		"one argument":          {[]string{"a"}, "a copy is SRC DST, two words and not 1"},
-		"list and pair":         {[]string{"-list", list, "a", "b"}, "give a list or a pair, not both"},
-		"no such list":          {[]string{"-list", "/no/such/list"}, "open /no/such/list: .*"},
-		"bad source":            {[]string{"UPPER/x:1", "b"}, "cannot read the reference UPPER/x:1: .*"},
-		"bad destination":       {[]string{"a", "http://b/c:1"}, "cannot read the reference http://b/c:1: .*"},
-		"destination by digest": {[]string{"a", "b@sha256:" + strings.Repeat("0", 64)}, "the destination b@sha256:0{64} has a digest; give a tag alone, the digest is the source's"},
-		"no such authority":     {[]string{"-ca", "/no/such/ca", "a", "b"}, "open /no/such/ca: .*"},
-		"no certificate":        {[]string{"-ca", list, "a", "b"}, regexp.QuoteMeta(list) + ": .* holds no certificate in PEM form"},
+		"unknown flag":          {[]string{"-frobnicate", "a", "b"}, withForm("flag provided but not defined: -frobnicate")},
+		"no host":               {[]string{"-plain-http=maybe", "a", "b.c/d:1"}, withForm(`invalid boolean value "maybe" for -plain-http: "maybe" is no host; say true, false, or hosts as in HOST:PORT,HOST`)},
+		"an empty host":         {[]string{"-plain-http=b.c,", "a", "b.c/d:1"}, withForm(`invalid boolean value "b.c," for -plain-http: "" is no host; say true, false, or hosts as in HOST:PORT,HOST`)},
+		"a repository":          {[]string{"-plain-http=b.c/d", "a", "b.c/d:1"}, withForm(`invalid boolean value "b.c/d" for -plain-http: "b.c/d" is no host; say true, false, or hosts as in HOST:PORT,HOST`)},
+		"no arguments":          {nil, withForm("give SRC and DST, with all flags before them: two words and not 0")},
+		"one argument":          {[]string{"a"}, withForm("give SRC and DST, with all flags before them: two words and not 1")},
+		"a flag behind":         {[]string{"a", "b.c/d:1", "-v"}, withForm("give SRC and DST, with all flags before them: two words and not 3")},
+		"list and pair":         {[]string{"-list", list, "a", "b.c/d:1"}, withForm("give a list or a pair, not both")},
+		"no such list":          {[]string{"-list", "/no/such/list"}, "-list: open /no/such/list: .*\n"},
+		"bad source":            {[]string{"UPPER/x:1", "b.c/d:1"}, "cannot read the reference UPPER/x:1: .*\n  .*\n"},
+		"bad destination":       {[]string{"a", "http://b/c:1"}, "cannot read the reference http://b/c:1: .*\n  .*\n"},
+		"destination by digest": {[]string{"a", "b.c/d@sha256:" + strings.Repeat("0", 64)}, "cannot use the destination b.c/d@sha256:0{64}: it has a digest, .*" + form},
+		"destination by itself": {[]string{"a", "b:1"}, `cannot use the destination b:1: it names no registry; if Docker Hub is meant, write "docker.io/library/b:1"` + form},
+		"destination untagged":  {[]string{"a", "b.c/d"}, "cannot use the destination b.c/d: it has no tag" + form},
+		"one place":             {[]string{"alpine", "index.docker.io/library/alpine:latest"}, "source and destination are the same, docker.io/library/alpine:latest: there is nothing to copy\n"},
+		"no such authority":     {[]string{"-ca", "/no/such/ca", "a", "b.c/d:1"}, "-ca: open /no/such/ca: .*\n"},
+		"no certificate":        {[]string{"-ca", list, "a", "b.c/d:1"}, "-ca " + regexp.QuoteMeta(list) + ": .* holds no certificate in PEM form\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := imagecopy(t, c.args...)
-			s.ended(t, misused, "imagecopy: "+c.want+"\n")
+			s.ended(t, misused, "imagecopy: "+c.want)
 			if s.stdout != "" {
 				t.Errorf("standard output:\n%s", s.stdout)
 			}
@@ -227,13 +263,18 @@ func TestACommandLineThatMakesNoSenseIsToldInOneLine(t *testing.T) {
 	}
 }
 
-func TestHelpIsNoFailure(t *testing.T) {
-	for _, flag := range []string{"-h", "-help", "--help"} {
-		s := imagecopy(t, flag)
+func TestHelpIsNoFailureAndNamesEveryFlag(t *testing.T) {
+	for _, asked := range []string{"-h", "-help", "--help"} {
+		s := imagecopy(t, asked)
 		s.ended(t, succeeded, "")
-		if !strings.HasPrefix(s.stdout, "usage: imagecopy [flags] SRC DST\n") || strings.Count(s.stdout, "-plain-http") != 2 {
-			t.Errorf("%s says\n%s", flag, s.stdout)
+		if !strings.HasPrefix(s.stdout, "usage: imagecopy [flags] SRC DST\n") {
+			t.Errorf("%s says\n%s", asked, s.stdout)
 		}
+		new(options).flags().VisitAll(func(f *flag.Flag) {
+			if !regexp.MustCompile(`(?m)^  -` + f.Name + `\b`).MatchString(s.stdout) {
+				t.Errorf("%s does not tell of -%s", asked, f.Name)
+			}
+		})
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strconv"
+	"strings"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
@@ -18,7 +18,7 @@ type options struct {
 	quiet     bool
 	verbose   bool
 	trace     bool
-	plainHTTP *bool // nil where the engine's own rule holds
+	plainHTTP plainHTTP
 	caFile    string
 	pairs     []pair
 }
@@ -26,76 +26,104 @@ type options struct {
 // flags are what fills o.
 func (o *options) flags() *flag.FlagSet {
 	flags := flag.NewFlagSet("imagecopy", flag.ContinueOnError)
-	// Its errors are told by whoever parses, and help only to those who ask.
+	// Its errors are told by whoever parses, and help has its own words.
 	flags.SetOutput(io.Discard)
-	flags.StringVar(&o.list, "list", "", "copy the pairs in `FILE`, one \"SRC DST\" a line, all at the same time")
-	flags.BoolVar(&o.quiet, "q", false, "write no report")
-	flags.BoolVar(&o.verbose, "v", false, "log to standard error what happens to each blob and manifest")
-	flags.BoolVar(&o.trace, "trace", false, "log each request too")
-	flags.StringVar(&o.caFile, "ca", "", "trust the certificate authorities in `FILE` (PEM) besides the system's")
-	flags.BoolFunc("plain-http", "speak plain HTTP with every registry, or TLS with -plain-http=false; otherwise\nplain HTTP with those on loopback, and TLS with all others", func(s string) error {
-		plain, err := strconv.ParseBool(s)
-		if err != nil {
-			return errors.New("say true or false")
-		}
-		o.plainHTTP = &plain
-		return nil
-	})
+	flags.StringVar(&o.list, "list", "", "")
+	flags.BoolVar(&o.quiet, "q", false, "")
+	flags.BoolVar(&o.verbose, "v", false, "")
+	flags.BoolVar(&o.trace, "trace", false, "")
+	flags.StringVar(&o.caFile, "ca", "", "")
+	flags.Var(&o.plainHTTP, "plain-http", "")
 	return flags
 }
 
-// parse reads the command line, and the list that it names. The error is
-// flag.ErrHelp where help was asked for.
-func parse(args []string) (options, error) {
+const usage = `usage: imagecopy [flags] SRC DST
+       imagecopy [flags] -list FILE
+       imagecopy -h
+`
+
+// help is what -h says below that.
+const help = `
+Copies an image, or any other manifest, with everything below it, byte for byte.
+SRC is host/repository with a tag or digest, DST is host/repository:tag. What DST
+has already is not sent again: after a failure, run the same command once more.
+
+Credentials are those of docker login and podman login. For a private registry
+with a certificate of its own:
+
+  docker login registry.example.com:5000
+  imagecopy -ca ca.pem ghcr.io/acme/app:1.4 registry.example.com:5000/prod/app:1.4
+
+Flags, which come before SRC:
+
+  -list FILE    copy many: one "SRC DST" a line, # begins a comment line, and - as
+                FILE is standard input. All are copied at the same time, and one
+                that fails does not stop the others.
+  -ca FILE      trust the certificate authorities in FILE (PEM) besides the system's
+  -plain-http[=true|false|HOST[:PORT],...]
+                speak plain HTTP instead of TLS: with every registry, with none
+                (false), or with these hosts alone, written as in SRC and DST, where
+                the flag may be repeated. Without it: with localhost, 127.0.0.0/8
+                and ::1 alone.
+  -q            write no report
+  -v            log to standard error what happens to each blob and manifest
+  -trace        log each request too
+
+Standard output gets a report in JSON; standard error what went wrong and what to
+do. Exit status: 0 all is copied, 1 a copy failed, 2 the command line or a file
+that it names is wrong, 130 interrupted.
+`
+
+// parse reads the command line, and the list that it names, which may be stdin.
+// The error is flag.ErrHelp where help was asked for.
+func parse(args []string, stdin io.Reader) (options, error) {
 	var o options
 	flags := o.flags()
 	if err := flags.Parse(args); err != nil {
-		return options{}, fmt.Errorf("%w; imagecopy -h lists the flags", err)
+		return options{}, withUsage(err)
 	}
 	var err error
+	words := flags.Args()
 	switch {
+	case o.list == "" && len(words) != 2:
+		err = withUsage(fmt.Errorf("give SRC and DST, with all flags before them: two words and not %d", len(words)))
 	case o.list == "":
 		var p pair
-		p, err = newPair(flags.Args())
+		p, err = newPair(words)
 		o.pairs = []pair{p}
-	case flags.NArg() > 0:
-		err = errors.New("give a list or a pair, not both")
+	case len(words) > 0:
+		err = withUsage(errors.New("give a list or a pair, not both"))
 	default:
-		o.pairs, err = readList(o.list)
+		o.pairs, err = readList(o.list, stdin)
 	}
 	return o, err
 }
 
-func usage(w io.Writer) {
-	fmt.Fprint(w, `usage: imagecopy [flags] SRC DST
-       imagecopy [flags] -list FILE
-
-Copies an image, or any other manifest, with everything below it from the tag or
-digest SRC to the tag DST. Credentials come from the docker or podman
-configuration. A report goes to standard output, as JSON.
-
-`)
-	flags := new(options).flags()
-	flags.SetOutput(w)
-	flags.PrintDefaults()
+// withUsage adds to what is wrong with a command line what a right one looks
+// like.
+func withUsage(err error) error {
+	return fmt.Errorf("%w\n%s", err, strings.TrimSuffix(usage, "\n"))
 }
 
 // client translates the command line into the client's options.
 func (o options) client(log *slog.Logger) (*remote.Client, error) {
-	settings := remote.HostOptions{PlainHTTP: o.plainHTTP}
+	var settings remote.HostOptions
 	if o.caFile != "" {
 		var err error
 		if settings.CACertificate, err = os.ReadFile(o.caFile); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("-ca: %w", err)
 		}
 	}
 	hosts := map[string]remote.HostOptions{}
 	for _, p := range o.pairs {
-		hosts[p.source.Host], hosts[p.destination.Host] = settings, settings
+		for _, host := range []string{p.source.Host, p.destination.Host} {
+			settings.PlainHTTP = o.plainHTTP.with(host)
+			hosts[host] = settings
+		}
 	}
 	client, err := remote.New(remote.Options{UserAgent: "imagecopy", Logger: log, Hosts: hosts})
 	if err != nil && o.caFile != "" {
-		err = fmt.Errorf("%s: %w", o.caFile, err)
+		err = fmt.Errorf("-ca %s: %w", o.caFile, err)
 	}
 	return client, err
 }
@@ -109,5 +137,13 @@ func (o options) logger(stderr io.Writer) *slog.Logger {
 	case !o.verbose:
 		return slog.New(slog.DiscardHandler)
 	}
-	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: nameTrace}))
+}
+
+// nameTrace gives the level of requests, which slog does not know, its name.
+func nameTrace(_ []string, a slog.Attr) slog.Attr {
+	if level, ok := a.Value.Any().(slog.Level); ok && level == remote.LevelTrace {
+		return slog.String(a.Key, "TRACE")
+	}
+	return a
 }

@@ -34,12 +34,14 @@ func TestAsAProcess(t *testing.T) {
 	}
 	t.Run("a large layer takes little memory", func(t *testing.T) { takesLittleMemory(t, program) })
 	t.Run("an interrupt ends it", func(t *testing.T) { endsWhenInterrupted(t, program) })
+	t.Run("a list at the keyboard is left by an interrupt", func(t *testing.T) { leavesItsInput(t, program) })
+	t.Run("it keeps to itself what is sent unasked", func(t *testing.T) { keepsToItselfWhatIsSentUnasked(t, program) })
 	t.Run("a mistake is told once", func(t *testing.T) {
 		output, err := exec.CommandContext(t.Context(), program, "-frobnicate").CombinedOutput()
 		if failure, ok := errors.AsType[*exec.ExitError](err); !ok || failure.ExitCode() != misused {
 			t.Errorf("it ended with %v, want status %d", err, misused)
 		}
-		if want := "imagecopy: flag provided but not defined: -frobnicate; imagecopy -h lists the flags\n"; string(output) != want {
+		if want := "imagecopy: flag provided but not defined: -frobnicate\n" + usage; string(output) != want {
 			t.Errorf("it wrote\n%s\nwant\n%s", output, want)
 		}
 	})
@@ -186,5 +188,28 @@ func endsWhenInterrupted(t *testing.T, program string) {
 	}
 	_ = cmd.Wait() // the status says it
 	said{status: cmd.ProcessState.ExitCode(), stderr: stderr.String()}.
-		ended(t, interrupted, `imagecopy: interrupt signal received; 0 of 1 copies are complete\. .*\n`)
+		ended(t, interrupted, `imagecopy: interrupted; 0 of 1 copies are complete\. .*\n`)
+}
+
+func leavesItsInput(t *testing.T, program string) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no way to interrupt one process alone")
+	}
+	// Opened for writing, the pipe has a reader: the program got as far as that.
+	pipe := filepath.Join(t.TempDir(), "list")
+	if err := exec.CommandContext(t.Context(), "mkfifo", pipe).Run(); err != nil {
+		t.Fatal(err)
+	}
+	cmd := start(t, t.Output(), program, "-list", pipe)
+	list, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer list.Close()
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || err.Error() != "signal: interrupt" {
+		t.Errorf("it ended with %v, want the signal", err)
+	}
 }

@@ -36,7 +36,7 @@ func TestProgressIsDrawnOnATerminal(t *testing.T) {
 	source := registrytest.Intercept(t, reg)
 	terminal := &screen{drawn: make(chan struct{})}
 	source.On("GET", "/v2/app/blobs/.*").Hold(terminal.drawn)
-	status := run(t.Context(), []string{"-q", source.Ref("app", "1"), reg.Ref("prod", "1")}, io.Discard, terminal, true)
+	status := run(t.Context(), parsed(t, "-q", source.Ref("app", "1"), reg.Ref("prod", "1")), io.Discard, terminal, true)
 	line := emptied + "[^\r\n]* of [^\r\n]*B/s[^\r\n]*"
 	want := "^(" + line + ")+" + emptied + "[^\r\n]+ copied, [^\r\n]+ mounted, [^\r\n]+ already there, in [^\r\n]+\n$"
 	want = strings.ReplaceAll(want, emptied, regexp.QuoteMeta(emptied))
@@ -50,7 +50,7 @@ func TestProgressAndALogAreNotMixed(t *testing.T) {
 	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	for _, flag := range []string{"-v", "-trace"} {
 		var terminal bytes.Buffer
-		run(t.Context(), []string{"-q", flag, pushed.Ref, reg.Ref("prod", "1")}, io.Discard, &terminal, true)
+		run(t.Context(), parsed(t, "-q", flag, pushed.Ref, reg.Ref("prod", "1")), io.Discard, &terminal, true)
 		for line := range strings.Lines(terminal.String()) {
 			if !strings.HasPrefix(line, "time=") {
 				t.Errorf("%s showed the line %q", flag, line)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -42,8 +43,10 @@ type report struct {
 	Seconds float64 `json:"seconds"`
 	// Warnings are what the registries want people to know.
 	Warnings []string `json:"warnings,omitempty"`
-	// Error is why the copy failed; there is none where it succeeded.
+	// Error is why the copy failed, and Hint what to do about it; there are none
+	// where it succeeded.
 	Error string `json:"error,omitempty"`
+	Hint  string `json:"hint,omitempty"`
 }
 
 func newReport(r result) report {
@@ -58,7 +61,7 @@ func newReport(r result) report {
 		Warnings: r.report.Warnings,
 	}
 	if r.err != nil {
-		said.Error = r.err.Error()
+		said.Error, said.Hint = r.err.Error(), hint(r.err)
 	}
 	return said
 }
@@ -96,8 +99,8 @@ func complain(ctx context.Context, w io.Writer, results []result) int {
 		}
 	}
 	if ctx.Err() != nil && complete < len(results) {
-		fmt.Fprintf(w, "imagecopy: %s; %d of %d copies are complete. Run it again to make the rest: blobs that arrived are not sent twice.\n",
-			context.Cause(ctx), complete, len(results))
+		fmt.Fprintf(w, "imagecopy: interrupted; %d of %d copies are complete. Run it again to make the rest: blobs that arrived are not sent twice.\n",
+			complete, len(results))
 		return interrupted
 	}
 	if broken > 0 {
@@ -113,17 +116,37 @@ func explain(w io.Writer, r result, named bool) {
 	} else {
 		fmt.Fprintf(w, "imagecopy: %v\n", r.err)
 	}
-	var e *registry.Error
-	if errors.As(r.err, &e) && e.Hint != "" {
-		fmt.Fprintln(w, "  "+asFlags.Replace(e.Hint))
+	if hint := hint(r.err); hint != "" {
+		fmt.Fprintln(w, "  "+hint)
 	}
 }
 
-// asFlags turns the settings that the engine's hints name, which are those of
-// the provider, into the flags that set them here.
-var asFlags = strings.NewReplacer(
-	"plain_http = true", "-plain-http",
-	"plain_http = false", "-plain-http=false",
-	"ca_certificate", "-ca FILE",
-	"Add one for this host to registries in the provider's configuration, or log in", "Log in",
-)
+// hint is what to do about an error, "" where nothing is known, in the words of
+// this command.
+func hint(err error) string {
+	e, ok := errors.AsType[*registry.Error](err)
+	if !ok {
+		return ""
+	}
+	text := e.Hint
+	for _, s := range spoken {
+		text = s.setting.ReplaceAllString(text, s.flag)
+	}
+	if strings.Contains(text, "registries = ") {
+		text += " That is a setting of the provider; imagecopy has no flag for it."
+	}
+	return text
+}
+
+// spoken are the settings of the provider that the engine's hints name (see
+// registry.Setting), and what does the same here.
+var spoken = []struct {
+	setting *regexp.Regexp
+	flag    string
+}{
+	{regexp.MustCompile(`registries = \{ "([^"]*)" = \{ plain_http = true \} \}`), "-plain-http=$1"},
+	{regexp.MustCompile(`registries = \{ "[^"]*" = \{ plain_http = false \} \}`), "-plain-http=false"},
+	{regexp.MustCompile(`registries = \{ "[^"]*" = \{ ca_certificate = file\("ca.pem"\) \} \}`), "-ca ca.pem"},
+	{regexp.MustCompile(`Set registries = \{ "[^"]*" = \{ username = [^}]* \} \}, or run`), "Run"},
+	{regexp.MustCompile(` For tests alone, insecure_skip_tls_verify = true does without\.`), ""},
+}

@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"net/http"
 
 	"github.com/docker/distribution/configuration"
@@ -14,7 +13,6 @@ import (
 	"github.com/docker/distribution/registry/handlers"
 	_ "github.com/docker/distribution/registry/storage/driver/filesystem"
 	_ "github.com/docker/distribution/registry/storage/driver/inmemory"
-	"github.com/sirupsen/logrus"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/serve"
 )
@@ -22,42 +20,10 @@ import (
 func main() { serve.Main(open) }
 
 func open(config serve.Config) (http.Handler, error) {
-	if !config.Verbose {
-		logrus.SetOutput(io.Discard)
+	options := &configuration.Configuration{
+		Storage: serve.Storage[configuration.Storage](config),
+		Auth:    serve.Authentication[configuration.Auth](config),
 	}
-	options := &configuration.Configuration{Storage: storage(config), Auth: auth(config)}
 	options.Compatibility.Schema1.Enabled = config.Schema1
 	return handlers.NewApp(context.Background(), options), nil
-}
-
-func storage(config serve.Config) configuration.Storage {
-	storage := configuration.Storage{
-		"delete":   {"enabled": config.Delete},
-		"redirect": {"disable": true},
-		"maintenance": {
-			"uploadpurging": map[any]any{"enabled": false},
-			"readonly":      map[any]any{"enabled": config.ReadOnly},
-		},
-	}
-	if config.Root != "" {
-		storage["filesystem"] = configuration.Parameters{"rootdirectory": config.Root}
-	} else {
-		storage["inmemory"] = nil
-	}
-	return storage
-}
-
-func auth(config serve.Config) configuration.Auth {
-	switch {
-	case config.Htpasswd != "":
-		return configuration.Auth{"htpasswd": {"realm": "registry-v2", "path": config.Htpasswd}}
-	case config.Token.Realm != "":
-		return configuration.Auth{"token": {
-			"realm":          config.Token.Realm,
-			"service":        config.Token.Service,
-			"issuer":         config.Token.Issuer,
-			"rootcertbundle": config.Token.RootCert,
-		}}
-	}
-	return nil
 }

@@ -38,7 +38,7 @@ func (r *run) copyBlob(ctx context.Context, n *node) error {
 	case registry.IsForeign(n.descriptor) && isSourceMissing(err):
 		// Nobody promised that the source holds it.
 		n.meter.abandon()
-		r.copier.log.DebugContext(ctx, "layer left where it is: the source does not have it", "digest", n.descriptor.Digest, "media_type", n.descriptor.MediaType)
+		r.copier.log.DebugContext(ctx, "layer left where it is: the source does not have it", "digest", n.descriptor.Digest, "media_type", r.mask(n.descriptor.MediaType))
 	default:
 		return r.blobError(n, err)
 	}
@@ -92,7 +92,7 @@ func (r *run) brought(ctx context.Context, n *node, outcome registry.Outcome, be
 	n.meter.done()
 	r.tally.took(outcome, n.size, 1)
 	r.copier.log.DebugContext(ctx, "blob "+string(outcome), "destination", r.job.Destination.Name(), "digest", n.descriptor.Digest,
-		"media_type", n.descriptor.MediaType, "size", n.size, "took", time.Since(began))
+		"media_type", r.mask(n.descriptor.MediaType), "size", n.size, "took", time.Since(began))
 }
 
 // blobError makes an error of the destination's out of one that has no side

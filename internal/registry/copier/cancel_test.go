@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -88,7 +89,10 @@ func TestACopyCanBeCancelledAtEveryStep(t *testing.T) {
 			if err.Side != c.side && c.method != http.MethodHead {
 				t.Errorf("the error is of the %s: %v", err.Side, err)
 			}
-			mentions(t, err.Error(), "cancel")
+			mentions(t, err.Error(), "interrupted")
+			if text := err.Error(); strings.Contains(text, "context") {
+				t.Errorf("that is Go's word for it: %s", text)
+			}
 			p.Clear()
 			want := old.Digest
 			if written := to.Count("PUT", tagPath) == 1 && name != "the tag is written"; written {

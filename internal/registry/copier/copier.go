@@ -42,7 +42,7 @@ func (c *Copier) Copy(ctx context.Context, job Job) (Report, error) {
 	began := time.Now()
 	t := &tally{}
 	r := &run{copier: c, job: job, tally: t}
-	err := interrupted(ctx, r.copy(registry.WithTrace(ctx, t.trace())))
+	err := r.told(ctx, r.copy(registry.WithTrace(ctx, t.trace())))
 	report := t.done(time.Since(began))
 	c.tell(ctx, job, report, err)
 	return report, err
@@ -76,13 +76,11 @@ func interrupted(ctx context.Context, err error) error {
 		return err
 	}
 	told := *e
-	if told.Message == "" {
-		told.Message = "the copy was cancelled"
-		if errors.Is(why, context.DeadlineExceeded) {
-			told.Message = "the time for the copy is over"
-		}
+	over := errors.Is(why, context.DeadlineExceeded)
+	if over && told.Message == "" {
+		told.Message = "the time for the copy is over"
 	}
-	if told.Hint == "" && errors.Is(why, context.DeadlineExceeded) {
+	if over && told.Hint == "" {
 		told.Hint = "Give the copy more time, or see what makes it slow: what was copied so far stays, and the next attempt goes on from there."
 	}
 	switch {
@@ -102,6 +100,19 @@ type run struct {
 	tally  *tally
 	digest digest.Digest // the root's
 }
+
+// told is the error of a copy as people are told it: what it quotes of a
+// manifest is rid of the credentials that its registry put there, and there is
+// advice where there can be.
+func (r *run) told(ctx context.Context, err error) error {
+	if _, ok := errors.AsType[*registry.Error](err); !ok {
+		return err
+	}
+	return registry.Advised(registry.Masked(interrupted(ctx, err), r.mask))
+}
+
+// mask hides in text what either side was sent to prove who asks.
+func (r *run) mask(text string) string { return r.job.Destination.Mask(r.job.Source.Mask(text)) }
 
 // copy decides what is needed: nothing where every tag holds the digest, the
 // tags alone where the destination has the manifest, and everything else.
@@ -159,9 +170,9 @@ func (r *run) push(ctx context.Context, name string, m registry.Manifest) error 
 	began := time.Now()
 	err := r.job.Destination.PutManifest(ctx, name, m)
 	if err == nil {
-		r.tally.manifest()
+		r.tally.manifest(m.Digest)
 		r.copier.log.DebugContext(ctx, "manifest pushed", "destination", r.job.Destination.Name(), "as", name,
-			"digest", m.Digest, "media_type", m.MediaType, "size", len(m.Content), "took", time.Since(began))
+			"digest", m.Digest, "media_type", r.mask(m.MediaType), "size", len(m.Content), "took", time.Since(began))
 	}
 	return err
 }

@@ -51,7 +51,7 @@ type key struct {
 // name makes a child of a node out of a descriptor. Called with mu held.
 func (w *walk) name(parent *node, d registry.Descriptor, blob bool) error {
 	if registry.IsForeign(d) && !w.run.job.Foreign {
-		w.run.copier.log.Debug("layer left where it is: it must not be distributed", "digest", d.Digest, "media_type", d.MediaType)
+		w.run.copier.log.Debug("layer left where it is: it must not be distributed", "digest", d.Digest, "media_type", w.run.mask(d.MediaType))
 		return nil
 	}
 	n, known := w.nodes[key{d.Digest, blob}]

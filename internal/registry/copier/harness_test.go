@@ -137,7 +137,8 @@ func (e engine) refused(t *testing.T, source, destination string, side registry.
 	return failure(t, err, side, kind)
 }
 
-// failure wants an error to be of a side and kind.
+// failure wants an error to be of a side and kind, with advice unless somebody
+// ended the copy.
 func failure(t *testing.T, err error, side registry.Side, kind error) *registry.Error {
 	t.Helper()
 	e, ok := errors.AsType[*registry.Error](err)
@@ -146,6 +147,9 @@ func failure(t *testing.T, err error, side registry.Side, kind error) *registry.
 	}
 	if e.Side != side || !errors.Is(err, kind) {
 		t.Fatalf("the error is of the side %q and of the kind %q, want %q and %q: %v", e.Side, e.Kind, side, kind, err)
+	}
+	if e.Hint == "" && !errors.Is(err, context.Canceled) {
+		t.Errorf("there is no advice: %v", err)
 	}
 	return e
 }

@@ -41,8 +41,8 @@ type Report struct {
 	Copied  Count `json:"copied"`
 	Mounted Count `json:"mounted"`
 	Present Count `json:"already_there"`
-	// Manifests is how many manifests were pushed; the root counts once for
-	// each tag.
+	// Manifests is how many manifests were pushed, each once, also where it was
+	// put under several tags.
 	Manifests int `json:"manifests"`
 	// Tagged are the tags that hold the digest by now, written or found so.
 	Tagged []string `json:"tagged"`

@@ -158,6 +158,37 @@ func TestNoSecretIsLoggedOrReported(t *testing.T) {
 	}
 }
 
+// A registry that was sent a credential can write it into what it holds.
+func TestASecretInAManifestIsNotQuoted(t *testing.T) {
+	t.Parallel()
+	const password = "canary-p4ssw0rd"
+	from := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}, registrytest.BasicAuth("ci", password))
+	to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+	e := newEngine(t, func(o *remote.Options) {
+		o.Credentials.Registries = map[string]auth.Credential{from.Addr: {Username: "ci", Password: password}}
+	})
+	layer := registrytest.Blob{Seed: "layer", Size: 10, MediaType: "application/x-" + password}
+	for name, c := range map[string]struct{ content, says string }{
+		"its media type":    {`{"mediaType":"` + password + `"}`, `it says it is "***"`},
+		"a key":             {`{"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"` + password + `":1,"Size":1}}`, `the key "Size"`},
+		"a digest":          {`{"config":{"digest":"sha256:` + password + `","size":1}}`, `config ("sha256:***")`},
+		"an encoded digest": {`{"config":{"digest":"` + base64.StdEncoding.EncodeToString([]byte("ci:"+password)) + `","size":1}}`, `***"): its digest is refused`},
+	} {
+		pushed := from.Push(t, "app", "1", registrytest.Raw{MediaType: "application/vnd.oci.image.manifest.v1+json", Bytes: []byte(c.content)})
+		err := e.refused(t, pushed.Ref, to.Ref("to", "1"), registry.Source, registry.ErrInvalidManifest)
+		mentions(t, err.Error(), c.says)
+		if said := err.Error() + err.Hint; strings.Contains(said, "canary") {
+			t.Errorf("%s: the secret is told: %s", name, said)
+		}
+	}
+	pushed := from.Push(t, "app", "2", registrytest.Image{Seed: "a", Layers: []registrytest.Blob{layer}})
+	e.copy(t, pushed.Ref, to.Ref("to", "2"))
+	mentions(t, e.log.text.String(), "media_type=application/x-***")
+	if strings.Contains(e.log.text.String(), "canary") {
+		t.Errorf("the secret is logged: %s", e.log.text.String())
+	}
+}
+
 func TestTheProgressComesToItsEnd(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})

@@ -14,6 +14,7 @@ import (
 type tally struct {
 	mu     sync.Mutex
 	report Report
+	pushed map[digest.Digest]bool
 }
 
 func (t *tally) change(f func(*Report)) {
@@ -55,7 +56,16 @@ func (t *tally) root(d digest.Digest, mediaType string) {
 
 func (t *tally) tagged(tag string) { t.change(func(r *Report) { r.Tagged = append(r.Tagged, tag) }) }
 
-func (t *tally) manifest() { t.change(func(r *Report) { r.Manifests++ }) }
+// manifest counts a manifest that was pushed, once under however many names.
+func (t *tally) manifest(d digest.Digest) {
+	t.change(func(r *Report) {
+		if t.pushed == nil {
+			t.pushed = map[digest.Digest]bool{}
+		}
+		t.pushed[d] = true
+		r.Manifests = len(t.pushed)
+	})
+}
 
 // took counts n blobs of a size, that came by an outcome; -1 takes one back.
 func (t *tally) took(o registry.Outcome, size int64, n int) {

@@ -2,12 +2,8 @@ package remote
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,15 +17,42 @@ import (
 // errorDocument is what a registry explains itself with (OCI distribution
 // specification, "Error Codes").
 type errorDocument struct {
-	Errors []struct {
-		Code    string          `json:"code"`
-		Message string          `json:"message"`
-		Detail  json.RawMessage `json:"detail"`
-	} `json:"errors"`
+	Errors []errorEntry `json:"errors"`
 }
 
-// maxCode is how many bytes of an error code are kept.
-const maxCode = 64
+type errorEntry struct {
+	Code    string          `json:"code"`
+	Message string          `json:"message"`
+	Detail  json.RawMessage `json:"detail"`
+}
+
+const (
+	// maxCode is how many bytes of an error code are kept.
+	maxCode = 64
+	// maxEntries is how many of a document's errors are shown. The first says
+	// what kind of failure it is.
+	maxEntries = 3
+)
+
+// words are the code and the message of an entry, fit to be shown.
+func (e errorEntry) words(mask func(string) string) (code, message string) {
+	detail := mask(string(e.Detail))
+	if detail == "null" || detail == "{}" {
+		detail = ""
+	}
+	return shortened(mask(e.Code), maxCode), registry.Clean(join(mask(e.Message), detail))
+}
+
+// others are the further errors of a document, each behind a semicolon.
+func (d errorDocument) others(mask func(string) string) string {
+	var b strings.Builder
+	for _, entry := range d.Errors[1:min(len(d.Errors), maxEntries)] {
+		if text := join(entry.words(mask)); text != "" {
+			b.WriteString("; " + text)
+		}
+	}
+	return b.String()
+}
 
 // answerError makes the error of an answer that is a failure, and closes its
 // body. This is the one place where a registry's words become an error: they
@@ -49,16 +72,14 @@ func (r *repository) answerError(ctx context.Context, q request, resp *http.Resp
 	var document errorDocument
 	spoke := json.Unmarshal(body, &document) == nil && len(document.Errors) > 0 && document.Errors[0].Code != ""
 	if spoke {
-		first := document.Errors[0]
-		detail := mask(string(first.Detail))
-		if detail == "null" || detail == "{}" {
-			detail = ""
-		}
-		e.Code, e.Message = shortened(mask(first.Code), maxCode), registry.Clean(join(mask(first.Message), detail))
+		e.Code, e.Message = document.Errors[0].words(mask)
 	} else if text := mask(string(body)); text != "" {
 		e.Message = "what answered is not a registry's error document: " + strconv.Quote(shortened(text, maxExcerpt))
 	}
 	e.Kind = kindOf(resp, e.Code, e.Message, spoke && r.host.isOrigin(resp.Request.URL), q.method)
+	if spoke {
+		e.Message = registry.Clean(e.Message + document.others(mask))
+	}
 	if wait := auth.ParseRetryAfter(resp.Header.Get("Retry-After"), r.client.options.Now()); wait > 0 {
 		e.Err = auth.WaitError(wait)
 	}
@@ -76,23 +97,13 @@ func (r *repository) brokenOff(ctx context.Context, q request, resp *http.Respon
 	if err == nil || errors.Is(err, registry.ErrLimit) || ctx.Err() == nil && resp.StatusCode != http.StatusNotFound {
 		return nil
 	}
-	e := connectionError(err)
+	e := r.host.connectionError(err, resp.Request.URL)
 	e.Op, e.Repository, e.Reference, e.Status = q.op, r.Name(), q.about, resp.StatusCode
 	return e
 }
 
-// masked is e without what a server may have seen of ours and may repeat in any
-// place that becomes part of an error: a header, a URL, a name.
-func (r *repository) masked(q request, e registry.Error) registry.Error {
-	hide := func(text string) string { return r.mask(text, q.url, "") }
-	e.Code, e.Message, e.Reference, e.Hint = hide(e.Code), hide(e.Message), hide(e.Reference), hide(e.Hint)
-	if e.Err != nil {
-		if text := hide(e.Err.Error()); text != e.Err.Error() {
-			e.Err = maskedError{e.Err, text}
-		}
-	}
-	return e
-}
+// Mask hides the credential and the tokens that were sent so far.
+func (r *repository) Mask(text string) string { return r.mask(text, nil, "") }
 
 // mask hides what a server may have seen of ours and may repeat: the credential
 // and, of the URL that it was asked by, what can be a signature.
@@ -189,67 +200,10 @@ func immutable(status int, code, message string) bool {
 	return false
 }
 
-// connectionError makes the error of a request that was not answered.
-func connectionError(err error) *registry.Error {
-	e := &registry.Error{Kind: registry.ErrUnavailable, Err: err}
-	dns, unresolved := errors.AsType[*net.DNSError](err)
-	switch text := err.Error(); {
-	case errors.Is(err, errStalled):
-		e.Hint = "The connection stood still. Look at the network and at the registry's health, then try again."
-	case errors.As(err, new(permanent)):
-	case unresolved && dns.IsNotFound:
-		e.Err, e.Hint = permanent{err}, "The host name could not be found. Look for a typing error in it, and at this machine's DNS."
-	case unresolved:
-		e.Hint = "The host name could not be looked up. Look at this machine's DNS."
-	case strings.Contains(text, "refused"): // Windows has its own words around it
-		e.Hint = "Nothing listens there. Look at host and port, and whether the registry is running."
-	default:
-		if hint := misfit(err); hint != "" {
-			e.Kind, e.Hint = registry.ErrProtocol, hint
-		}
-	}
-	return e
-}
-
-// misfit says what to do where the two ends do not understand each other, so
-// that trying again is in vain; "" where that is not why there was no answer.
-// net/http has no types for what it does not understand.
-func misfit(err error) string {
-	text := err.Error()
-	switch {
-	case errors.As(err, new(tls.RecordHeaderError)) || strings.Contains(text, "server gave HTTP response to HTTPS client"):
-		return "The registry speaks plain HTTP and was asked over HTTPS. If it really has no TLS, set plain_http = true for this host."
-	case strings.Contains(text, "malformed HTTP"):
-		return "What answered does not speak plain HTTP; it probably wants TLS. Set plain_http = false for this host."
-	case errors.As(err, new(x509.UnknownAuthorityError)):
-		return "Nobody this machine trusts has signed the registry's certificate. Give the certificate of its authority as ca_certificate for this host."
-	case errors.As(err, new(*tls.CertificateVerificationError)):
-		return "The registry's certificate is not valid for this host or at this time. Use the name that it was made for, or have it renewed."
-	case refusedHandshake(err):
-		return "The registry ended the TLS handshake. It may want a client certificate: set client_certificate and client_key for this host. Or it has no TLS version in common with this program, which needs 1.2 or later."
-	case strings.Contains(text, "server response headers exceeded"), strings.Contains(text, "too many 1xx"), strings.Contains(text, "malformed MIME header"),
-		strings.Contains(text, "bad Content-Length"), strings.Contains(text, "unsupported transfer encoding"):
-		return notARegistry
-	}
-	return ""
-}
-
-// refusedHandshake says whether the other end refused TLS with this one. An
-// internal error of its own passes.
-func refusedHandshake(err error) bool {
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "remote error" && !strings.Contains(op.Error(), "internal error")
-}
-
 // notARegistry is the advice for answers that make no sense.
-const notARegistry = "What answered does not seem to be a registry: look at the host, the port, and any proxy on the way."
+var notARegistry = registry.Advice(registry.ErrProtocol)
 
-// permanent marks the cause of an error that trying again does not mend.
-type permanent struct{ error }
-
-func (p permanent) Unwrap() error { return p.error }
-
-// hint says what a person can do about a refusal, where that is known.
+// hint says what a person can do about a refusal, as far as that is known.
 func (r *repository) hint(e *registry.Error) string {
 	host := r.host.name
 	writing := strings.HasPrefix(e.Op, "upload") || strings.HasPrefix(e.Op, "push")
@@ -263,37 +217,23 @@ func (r *repository) hint(e *registry.Error) string {
 	case errors.Is(e.Kind, registry.ErrRateLimited) && host == registry.DockerHub:
 		return "Docker Hub limits how much an address or account may pull. Log in with an account, wait, or copy from a mirror of your own."
 	case errors.Is(e.Kind, registry.ErrRateLimited):
-		return "The registry wants fewer requests. Try again later, or set max_concurrent_requests or requests_per_second for this host."
+		return "The registry wants fewer requests. Try again later, or set " + registry.Setting(host, "max_concurrent_requests = 4, requests_per_second = 5") + "."
 	case errors.Is(e.Kind, registry.ErrTagImmutable):
 		return "The tag exists and the registry's settings do not let it move. Promote to a new tag, or allow this one to be changed."
 	case e.Status == http.StatusBadRequest && r.host.origin.Scheme == "http" && strings.Contains(strings.ToLower(e.Message), "https"):
-		return "The registry speaks TLS and was asked in plain HTTP. Set plain_http = false for this host."
+		return "The registry speaks TLS and was asked in plain HTTP. Set " + registry.Setting(host, "plain_http = false") + "."
+	case e.Status == http.StatusProxyAuthRequired:
+		return "A proxy on the way wants a login: put it into HTTP_PROXY, as in http://user:password@proxy:3128, or name the registry's host in NO_PROXY."
+	case e.Status == http.StatusMethodNotAllowed && writing:
+		return "The registry takes no uploads: it is read-only, or a mirror of another one. Copy to the one behind it, or have uploads allowed there. If it is neither, look at host and port."
+	case errors.Is(e.Kind, registry.ErrUnsupported) && e.Code == "":
+		return notARegistry
 	case errors.Is(e.Kind, registry.ErrDenied) && e.Status == http.StatusForbidden && writing:
 		return "The credentials may not write to this repository. Give them the right to push there, or use others."
 	case errors.Is(e.Kind, registry.ErrDenied) && e.Status == http.StatusForbidden:
 		return "The credentials may not do this in this repository. Give them the right to, or use others."
-	case errors.Is(e.Kind, registry.ErrProtocol):
-		return notARegistry
 	case errors.Is(e.Kind, registry.ErrUnavailable):
 		return "The registry is not well. Try again later."
 	}
-	return ""
-}
-
-// unauthorizedHint says which credential was used and where it came from. A
-// user name without a password may be the secret itself.
-func unauthorizedHint(c auth.Credential) string {
-	if c.Anonymous() {
-		return "The registry wants a login and there was none: " + c.Origin + ". Add one for this host to registries in the provider's configuration, or log in with docker login."
-	}
-	who := "the credentials"
-	switch {
-	case c.RegistryToken != "":
-		who = "the registry token"
-	case c.IdentityToken != "":
-		who = "the identity token"
-	case c.Username != "" && c.Password != "":
-		who = fmt.Sprintf("the user %q", registry.Clean(c.Username))
-	}
-	return fmt.Sprintf("The registry refused %s from %s. Look whether it is right and has not expired, and whether it may use this repository.", who, c.Origin)
+	return registry.Advice(e.Kind)
 }

@@ -227,20 +227,24 @@ func TestAdviceFitsTheFailure(t *testing.T) {
 		kind       error
 		want       string
 	}{
-		"ECR without the repository": {404, "NAME_UNKNOWN", "The repository with name 'app' does not exist", push(m), registry.ErrNotFound, "aws_ecr_repository"},
-		"a repository that is missing elsewhere": {404, "NAME_UNKNOWN", "", func(ctx context.Context, r registry.Repository) error {
-			_, err := r.PutBlob(ctx, descriptor("x"), newBody(t, "x").get())
-			return err
-		}, registry.ErrNotFound, "Create it first"},
-		"a tag that is missing":       {404, "MANIFEST_UNKNOWN", "", get, registry.ErrNotFound, "name and the tag"},
-		"Docker Hub's limit":          {429, "TOOMANYREQUESTS", "", get, registry.ErrRateLimited, "Docker Hub limits"},
-		"a limit elsewhere":           {429, "TOOMANYREQUESTS", "", get, registry.ErrRateLimited, "max_concurrent_requests"},
-		"an immutable tag":            {409, "TAG_INVALID", "", push(m), registry.ErrTagImmutable, "Promote to a new tag"},
-		"may not write":               {403, "DENIED", "", push(m), registry.ErrDenied, "push there"},
-		"may not read":                {403, "DENIED", "", get, registry.ErrDenied, "may not do this"},
-		"schema 1 that is not wanted": {400, "MANIFEST_INVALID", "", push(m), registry.ErrInvalidManifest, "schema 1"},
-		"schema 1 that is unknown":    {415, "", "", push(m), registry.ErrDenied, "schema 1"},
-		"not well":                    {503, "", "", get, registry.ErrUnavailable, "Try again later"},
+		"ECR without the repository":             {404, "NAME_UNKNOWN", "The repository with name 'app' does not exist", push(m), registry.ErrNotFound, "aws_ecr_repository"},
+		"a repository that is missing elsewhere": {404, "NAME_UNKNOWN", "", upload(t), registry.ErrNotFound, "Create it first"},
+		"a tag that is missing":                  {404, "MANIFEST_UNKNOWN", "", get, registry.ErrNotFound, "name and the tag"},
+		"Docker Hub's limit":                     {429, "TOOMANYREQUESTS", "", get, registry.ErrRateLimited, "Docker Hub limits"},
+		"a limit elsewhere":                      {429, "TOOMANYREQUESTS", "", get, registry.ErrRateLimited, `registries = { "registry.example.com" = { max_concurrent_requests = `},
+		"an immutable tag":                       {409, "TAG_INVALID", "", push(m), registry.ErrTagImmutable, "Promote to a new tag"},
+		"may not write":                          {403, "DENIED", "", push(m), registry.ErrDenied, "push there"},
+		"may not read":                           {403, "DENIED", "", get, registry.ErrDenied, "may not do this"},
+		"schema 1 that is not wanted":            {400, "MANIFEST_INVALID", "", push(m), registry.ErrInvalidManifest, "schema 1"},
+		"schema 1 that is unknown":               {415, "", "", push(m), registry.ErrDenied, "schema 1"},
+		"not well":                               {503, "", "", get, registry.ErrUnavailable, "Try again later"},
+		"a mirror":                               {405, "UNSUPPORTED", "", push(m), registry.ErrUnsupported, "read-only, or a mirror"},
+		"a read-only registry":                   {405, "", "", upload(t), registry.ErrUnsupported, "read-only, or a mirror"},
+		"a web server":                           {501, "", "", upload(t), registry.ErrUnsupported, "does not seem to be a registry: look at the host, the port"},
+		"deleting is switched off":               {405, "UNSUPPORTED", "", remove, registry.ErrUnsupported, "switched off"},
+		"a proxy that wants a login":             {407, "", "", get, registry.ErrDenied, "NO_PROXY"},
+		"a policy":                               {412, "POLICY", "", push(m), registry.ErrDenied, "policy or a quota"},
+		"a manifest that is refused":             {400, "MANIFEST_INVALID", "", push(registry.Manifest{MediaType: registry.MediaTypeDockerManifest, Digest: descriptor("x").Digest, Content: []byte("x")}), registry.ErrInvalidManifest, "not well formed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			host := "registry.example.com"
@@ -270,4 +274,39 @@ func get(ctx context.Context, r registry.Repository) error {
 
 func push(m registry.Manifest) func(context.Context, registry.Repository) error {
 	return func(ctx context.Context, r registry.Repository) error { return r.PutManifest(ctx, "1", m) }
+}
+
+func upload(t *testing.T) func(context.Context, registry.Repository) error {
+	return func(ctx context.Context, r registry.Repository) error {
+		_, err := r.PutBlob(ctx, descriptor("x"), newBody(t, "x").get())
+		return err
+	}
+}
+
+func remove(ctx context.Context, r registry.Repository) error { return r.DeleteTag(ctx, "1") }
+
+func TestTheFirstThreeErrorsOfADocumentAreShown(t *testing.T) {
+	entry := func(code, message string) string {
+		return strings.TrimSuffix(strings.TrimPrefix(string(registrytest.ErrorBody(code, message)), `{"errors":[`), "]}")
+	}
+	long := strings.Repeat("long ", 1000)
+	for name, test := range map[string]struct{ entries, want string }{
+		"two":            {entry("DENIED", "no quota") + "," + entry("SIZE_INVALID", "4 GiB"), "no quota; SIZE_INVALID: 4 GiB"},
+		"four":           {entry("DENIED", "a") + "," + entry("B", "b") + "," + entry("C", "") + "," + entry("D", "d"), "a; B: b; C"},
+		"an empty one":   {entry("DENIED", "a") + `,{},` + entry("C", "c"), "a; C: c"},
+		"with a detail":  {`{"code":"DENIED","message":"a"},{"code":"B","detail":"why"}`, `a; B: "why"`},
+		"with a secret":  {entry("DENIED", "a") + "," + entry("B", canary), "a; B: ***"},
+		"out of control": {entry("DENIED", "a") + "," + entry("\x1b[31m", "::error::x"), "a; [31m: : :error: :x"},
+		"all too long":   {entry("DENIED", "a") + "," + entry("B", long), "a; B: long "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := servePlain(t, guarded(answering(t, http.StatusForbidden, "application/json", `{"errors":[`+test.entries+`]}`).Config.Handler.ServeHTTP))
+			c := newClient(t, once, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
+			_, err := c.pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
+			e := failure(t, err, registry.ErrDenied)
+			if e.Code != "DENIED" || !strings.HasPrefix(e.Message, test.want) || len(e.Message) > 1024 || name != "all too long" && e.Message != test.want {
+				t.Errorf("the code is %q and the message %q, want %q", e.Code, e.Message, test.want)
+			}
+		})
+	}
 }

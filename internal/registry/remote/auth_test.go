@@ -40,8 +40,9 @@ func TestTheFirstRequestIsTheOneThatIsWantedAndProvesNothing(t *testing.T) {
 	if len(requests) != 4 {
 		t.Errorf("%d requests for three manifests, want 4", len(requests))
 	}
-	if sent, retries := c.sent(); sent != 4 || retries != 1 {
-		t.Errorf("the trace has %d requests and %d retries, want 4 and 1", sent, retries)
+	// A challenge is no failure, and what answers it repeats none.
+	if sent, retries := c.sent(); sent != 4 || retries != 0 {
+		t.Errorf("the trace has %d requests and %d retries, want 4 and none", sent, retries)
 	}
 }
 
@@ -77,9 +78,14 @@ func TestARequestThatStays401IsRefreshedTwice(t *testing.T) {
 	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	c := newClient(t, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary, TokenHosts: []string{hostOf(t, tokens.URL)}, Origin: "the test"}}))
 	repo := c.pull(t, p.Ref("app", "1"))
-	_, err := repo.GetManifest(t.Context(), "1")
+	_, err := repo.GetManifest(c.context(t), "1")
 	e := failure(t, err, registry.ErrUnauthorized)
 	says(t, e.Hint, `"ci"`, "the test")
+	// The two requests for tokens are requests too; what follows a token that
+	// was refused repeats a failure.
+	if sent, retries := c.sent(); sent != 5 || retries != 1 {
+		t.Errorf("the trace has %d requests and %d retries, want 5 and 1", sent, retries)
+	}
 	if e.Status != http.StatusUnauthorized || e.Code != "UNAUTHORIZED" {
 		t.Errorf("the error has status %d and code %q", e.Status, e.Code)
 	}
@@ -99,6 +105,33 @@ func TestARequestThatStays401IsRefreshedTwice(t *testing.T) {
 	}
 }
 
+func TestTheLogSaysOnceWhoAskedAHost(t *testing.T) {
+	for name, test := range map[string]struct {
+		credential auth.Credential
+		want       string
+	}{
+		"a user":        {auth.Credential{Username: "ci", Password: canary, Origin: "a file"}, `used="the login of the user \"ci\"" from="a file"`},
+		"a lonely name": {auth.Credential{Username: canary, Origin: "a file"}, `used="the login" from="a file"`},
+		"a token":       {auth.Credential{RegistryToken: canary, Origin: "a file"}, `used="the registry token" from="a file"`},
+		"an identity":   {auth.Credential{IdentityToken: canary, Origin: "a file"}, `used="the identity token" from="a file"`},
+		"nobody":        {auth.Credential{}, `used="none, anonymous" from="no credentials were found in registries"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tokens := registrytest.NewTokenServer(t)
+			p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+			test.credential.TokenHosts = []string{hostOf(t, tokens.URL)}
+			c := newClient(t, credentials(map[string]auth.Credential{p.Addr: test.credential}))
+			for _, repo := range []string{"app", "other", "app"} {
+				_, _ = c.pull(t, p.Ref(repo, "1")).GetManifest(t.Context(), "1") // how it ends does not matter
+			}
+			line := `level=DEBUG msg="credentials chosen" host=` + p.Addr + " " + test.want + "\n"
+			if n := strings.Count(c.log.String(), "credentials chosen"); n != 1 || !strings.Contains(c.log.String(), line) {
+				t.Errorf("it is told %d times, and not %q:\n%s", n, line, c.log)
+			}
+		})
+	}
+}
+
 func TestAWrongPasswordIsTriedOnceAndNamed(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", "right"))
 	for name, test := range map[string]struct {
@@ -108,7 +141,7 @@ func TestAWrongPasswordIsTriedOnceAndNamed(t *testing.T) {
 	}{
 		"wrong":                    {auth.Credential{Username: "ci", Password: canary, Origin: "a file"}, []string{`"ci"`, "a file"}, 2},
 		"none":                     {auth.Credential{}, []string{"no credentials were found", "docker login"}, 1},
-		"a name that is a secret":  {auth.Credential{Username: canary, Origin: "a file"}, []string{"the credentials", "a file"}, 2},
+		"a name that is a secret":  {auth.Credential{Username: canary, Origin: "a file"}, []string{"the login, from a file"}, 2},
 		"only a token":             {auth.Credential{RegistryToken: canary, Origin: "a file"}, []string{"the registry token", "a file"}, 1},
 		"only an identity token":   {auth.Credential{IdentityToken: canary, Origin: "a file"}, []string{"the identity token", "a file"}, 1},
 		"a name with a line break": {auth.Credential{Username: "c\ni", Password: canary, Origin: "a file"}, []string{`"c i"`}, 2},
@@ -225,6 +258,40 @@ func TestATokenIsNotFetchedWhereARegistryHasNoBusinessToPoint(t *testing.T) {
 				t.Errorf("connected to %s", dials)
 			}
 		})
+	}
+}
+
+// To allow as a token host what is refused all the same would only cost a
+// person time, and an attacker would have the advice.
+func TestARealmWhereNobodyGoesIsNotAdvisedToBeAllowed(t *testing.T) {
+	for _, realm := range []string{"https://169.254.169.254/token", "https://10.0.0.1/token", "https://localhost/token"} {
+		n := newInternet(t)
+		n.serve(t, "registry.example.com", registryAddress, challenging(realm))
+		c := newClient(t, n.options, settings(n.trusting("registry.example.com")),
+			credentials(map[string]auth.Credential{"registry.example.com": {Username: "ci", Password: canary}}))
+		_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
+		if e := failure(t, err, registry.ErrForbiddenHop); strings.Contains(e.Hint, "token_hosts") {
+			t.Errorf("%s: the hint is %q", realm, e.Hint)
+		}
+	}
+}
+
+func TestARegistryAtAPrivateAddressIssuesItsOwnTokensBehindAProxyToo(t *testing.T) {
+	n, proxied := newInternet(t), []string{}
+	server := n.serve(t, "10.0.0.1", "10.0.0.1", func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/token":
+			_, _ = io.WriteString(w, `{"token":"t"}`)
+		case r.Header.Get("Authorization") != "Bearer t":
+			challenging("https://10.0.0.1/token")(w, r)
+		default:
+			manifestAnswer(w, r)
+		}
+	})
+	n.at("10.0.0.1:443", server.Listener.Addr().String())
+	c := newClient(t, n.options, through(n.proxy(t, &proxied)), settings(map[string]remote.HostOptions{"10.0.0.1": {InsecureSkipTLSVerify: true}}))
+	if _, err := c.pull(t, "10.0.0.1/app").GetManifest(t.Context(), "1"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -59,7 +59,7 @@ func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.Rea
 	// waits for the bytes could wait for that very upload.
 	held, err := r.host.limiter.acquire(ctx, download)
 	if err != nil {
-		return nil, r.broken(request{op: "read the blob", about: d.Digest.String()}, err)
+		return nil, r.broken(request{op: "read the blob", about: d.Digest.String(), url: r.host.origin}, err)
 	}
 	b := &blobReader{repository: r, want: d, slot: held, pauses: r.client.pauses()}
 	b.ctx, b.cancel = context.WithCancel(ctx)

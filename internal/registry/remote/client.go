@@ -8,9 +8,9 @@
 package remote
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -42,6 +42,7 @@ type Client struct {
 	dialer      dialer
 	hops        *hops
 	notices     notices
+	chosen      notices // the credentials that were logged
 
 	mu    sync.Mutex
 	hosts map[string]*host
@@ -65,6 +66,9 @@ func New(o Options) (*Client, error) {
 		o.Proxy = http.ProxyFromEnvironment
 	}
 	o.Proxy = unquotedProxy(o.Proxy)
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	credentials, err := auth.NewStore(o.Credentials)
 	if err != nil {
 		return nil, err
@@ -92,8 +96,8 @@ func (c *Client) configure(name string, settings HostOptions) error {
 	if n := settings.MaxConcurrentRequests; n != 0 && n < 2 {
 		return fmt.Errorf("%d concurrent requests for %s are too few: a blob that moves within one host is read and written at once, so at least 2", n, name)
 	}
-	if settings.RequestsPerSecond < 0 {
-		return fmt.Errorf("%g requests per second for %s are too few", settings.RequestsPerSecond, name)
+	if rate := settings.RequestsPerSecond; !(rate >= 0) || math.IsInf(rate, 0) { // not a number is neither
+		return fmt.Errorf("%g requests per second for %s make no sense: at least 0, which means no limit", rate, name)
 	}
 	if _, err := tlsConfigOf(name, settings); err != nil {
 		return err
@@ -103,12 +107,12 @@ func (c *Client) configure(name string, settings HostOptions) error {
 }
 
 // unquotedProxy finds the same proxy. Its error does not quote what it was
-// found in: proxies are given with passwords in them.
+// found in.
 func unquotedProxy(proxy func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
 	return func(req *http.Request) (*url.URL, error) {
 		u, err := proxy(req)
 		if err != nil {
-			return nil, permanent{errors.New("the proxy that the environment names (HTTPS_PROXY, HTTP_PROXY) cannot be used: it is not a URL")}
+			return nil, permanent{errProxy}
 		}
 		return u, nil
 	}

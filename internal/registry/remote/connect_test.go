@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -53,9 +54,19 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 		_, _ = io.WriteString(conn, strings.Repeat("HTTP/1.1 103 Early Hints\r\nX: "+strings.Repeat("x", 1000)+"\r\n\r\n", 1000))
 	}))
 
+	n.name("closing.example.com", "203.0.113.11")
+	n.at("203.0.113.11:80", serveRaw(t, func(net.Conn, string) {}))
+	n.name("resetting.example.com", "203.0.113.12")
+	n.at("203.0.113.12:80", serveRaw(t, func(conn net.Conn, _ string) { _ = conn.(*net.TCPConn).SetLinger(0) }))
+	n.name("port.example.com", "203.0.113.3")
+	n.at("203.0.113.3:5104", plain)
+
+	n.serve(t, "other-ca.example.com", "203.0.113.13", manifestAnswer)
+
 	hosts := n.trusting("other-name.example.com", "plain.example.com", "nobody.example.com", "mutual.example.com")
+	hosts["other-ca.example.com"] = remote.HostOptions{CACertificate: newAuthority(t).pem} // of the same name
 	yes := true
-	for _, host := range []string{"tls", "nginx", "binary", "headers", "informed"} {
+	for _, host := range []string{"tls", "nginx", "binary", "headers", "informed", "closing", "resetting"} {
 		hosts[host+".example.com"] = remote.HostOptions{PlainHTTP: &yes}
 	}
 	for host, test := range map[string]struct {
@@ -63,27 +74,51 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 		hint     string
 		attempts int
 	}{
-		"private-ca.example.com": {registry.ErrProtocol, "ca_certificate", 1},
+		"other-ca.example.com":   {registry.ErrProtocol, "its own where it signed that itself", 1},
+		"private-ca.example.com": {registry.ErrProtocol, `registries = { "private-ca.example.com" = { ca_certificate = file("ca.pem") } }`, 1},
 		"other-name.example.com": {registry.ErrProtocol, "not valid for this host", 1},
-		"plain.example.com":      {registry.ErrProtocol, "plain_http = true", 1},
-		"mutual.example.com":     {registry.ErrProtocol, "client_certificate", 1},
-		"tls.example.com":        {registry.ErrProtocol, "plain_http = false", 1},
-		"nginx.example.com":      {registry.ErrProtocol, "plain_http = false", 1},
-		"binary.example.com":     {registry.ErrProtocol, "plain_http = false", 1},
+		"plain.example.com":      {registry.ErrProtocol, `registries = { "plain.example.com" = { plain_http = true } }`, 1},
+		"mutual.example.com":     {registry.ErrProtocol, `registries = { "mutual.example.com" = { client_certificate = `, 1},
+		"tls.example.com":        {registry.ErrProtocol, `registries = { "tls.example.com" = { plain_http = false } }`, 1},
+		"nginx.example.com":      {registry.ErrProtocol, `registries = { "nginx.example.com" = { plain_http = false } }`, 1},
+		"binary.example.com":     {registry.ErrProtocol, `registries = { "binary.example.com" = { plain_http = false } }`, 1},
 		"headers.example.com":    {registry.ErrProtocol, "does not seem to be a registry", 1},
 		"informed.example.com":   {registry.ErrProtocol, "does not seem to be a registry", 1},
-		"nowhere.example.com":    {registry.ErrUnavailable, "could not be found", 1},
-		"nobody.example.com":     {registry.ErrUnavailable, "Nothing listens there", 6},
+		"port.example.com:5104":  {registry.ErrProtocol, `registries = { "port.example.com:5104" = { plain_http = true } }`, 1},
+		// A connection may break for many reasons, so that it is tried again.
+		"closing.example.com":   {registry.ErrUnavailable, `registries = { "closing.example.com" = { plain_http = false } }`, 6},
+		"resetting.example.com": {registry.ErrUnavailable, `registries = { "resetting.example.com" = { plain_http = false } }`, 6},
+		"nowhere.example.com":   {registry.ErrUnavailable, "could not be found", 1},
+		"nobody.example.com":    {registry.ErrUnavailable, "Nothing listens there", 6},
 	} {
 		t.Run(host, func(t *testing.T) {
 			c := newClient(t, n.options, settings(hosts))
 			_, err := c.pull(t, host+"/app").GetManifest(c.context(t), "1")
 			e := failure(t, err, test.kind)
 			says(t, e.Hint, test.hint)
+			if strings.Contains(e.Error(), "possibly because") {
+				t.Errorf("what a certificate says of itself is shown: %v", e)
+			}
 			if sent, _ := c.sent(); sent != test.attempts {
 				t.Errorf("%d attempts, want %d: %v", sent, test.attempts, err)
 			}
 		})
+	}
+}
+
+// Whoever has answered once is spoken to as it wants to be.
+func TestARegistryThatHangsUpLaterIsNotAdvisedToWantTLS(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	c := newClient(t, once)
+	repo := c.pull(t, p.Ref("app", "1"))
+	if _, err := repo.Resolve(t.Context(), "1"); err != nil {
+		t.Fatal(err)
+	}
+	p.On(".*", ".*").Do(func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
+	_, err := repo.GetManifest(t.Context(), "1")
+	if e := failure(t, err, registry.ErrUnavailable); strings.Contains(e.Hint, "plain_http") {
+		t.Errorf("the hint is %q", e.Hint)
 	}
 }
 
@@ -329,6 +364,9 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 		"a word":                 {map[string]remote.HostOptions{"registry": {}}, `"registry"`},
 		"one slot":               {map[string]remote.HostOptions{"ghcr.io": {MaxConcurrentRequests: 1}}, "at least 2"},
 		"fewer than none":        {map[string]remote.HostOptions{"ghcr.io": {RequestsPerSecond: -1}}, "-1 requests per second"},
+		"no number":              {map[string]remote.HostOptions{"ghcr.io": {RequestsPerSecond: math.NaN()}}, "NaN requests per second"},
+		"without end":            {map[string]remote.HostOptions{"ghcr.io": {RequestsPerSecond: math.Inf(1)}}, "+Inf requests per second"},
+		"a negative limit":       {map[string]remote.HostOptions{"ghcr.io": {MaxConcurrentRequests: -1}}, "at least 2"},
 		"a CA that is none":      {map[string]remote.HostOptions{"ghcr.io": {CACertificate: []byte("x")}}, "ghcr.io"},
 		"a key alone":            {map[string]remote.HostOptions{"ghcr.io": {ClientKey: canary}}, "ghcr.io"},
 		"a certificate alone":    {map[string]remote.HostOptions{"ghcr.io": {ClientCertificate: good.pem}}, "ghcr.io"},
@@ -342,6 +380,19 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 			says(t, err.Error(), test.want)
 			noSecret(t, "error", err.Error())
 		})
+	}
+	for want, o := range map[string]remote.Options{
+		"attempts":          {Attempts: -1},
+		"backoff":           {Backoff: -1},
+		"stall timeout":     {StallTimeout: -time.Second},
+		"header timeout":    {HeaderTimeout: -time.Second},
+		"largest manifest":  {MaxManifestBytes: -1},
+		"credential helper": {Credentials: auth.Options{HelperTimeout: -1}},
+		"in token_hosts":    {Credentials: auth.Options{Registries: map[string]auth.Credential{"ghcr.io": {TokenHosts: []string{"https://x"}}}}},
+	} {
+		if _, err := remote.New(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: the error is %v", want, err)
+		}
 	}
 	none := ""
 	if _, err := remote.New(remote.Options{Credentials: auth.Options{DockerConfigPath: &none, DockerConfigJSON: "{"}}); !errors.Is(err, registry.ErrCredentials) {

@@ -77,6 +77,9 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 		return nil, err
 	}
 	watch.pause()
+	if r.host.isOrigin(u) {
+		r.host.answered.Store(true)
+	}
 	c.options.Logger.Log(ctx, LevelTrace, "request", "method", q.method, "url", r.mask(registry.CleanURL(u), u, authorization), "status", resp.StatusCode, "took", time.Since(began))
 	switch {
 	case resp.StatusCode == http.StatusTooManyRequests:
@@ -103,31 +106,18 @@ func (r *repository) unanswered(ctx context.Context, q request, u *url.URL, auth
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	if masked := r.mask(err.Error(), u, authorization); masked != err.Error() {
-		err = maskedError{err, masked}
-	}
+	err = registry.Reworded(err, r.mask(err.Error(), u, authorization))
 	if r.host.isOrigin(u) {
 		return err
 	}
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
-		e = connectionError(err)
+		e = r.host.connectionError(err, u)
 	}
 	elsewhere := *e
 	elsewhere.Message = join("at "+registry.Clean(u.Host)+", where the registry pointed to", e.Message)
 	return &elsewhere
 }
-
-// maskedError is an error that quotes a secret, as servers can make it do.
-type maskedError struct {
-	error
-	text string
-}
-
-func (e maskedError) Error() string { return e.text }
-
-// Unwrap lets the error be recognised.
-func (e maskedError) Unwrap() error { return e.error }
 
 // build makes the HTTP request. Its headers are these and no others, wherever
 // it goes.
@@ -158,10 +148,11 @@ func (r *repository) build(ctx context.Context, q request, u *url.URL, authoriza
 // roundTrip sends a request of a host: over the host's own connections where it
 // stays at its origin, and over guarded ones everywhere else.
 func (c *Client) roundTrip(req *http.Request, h *host) (*http.Response, error) {
-	if h.isOrigin(req.URL) {
-		return h.transport.RoundTrip(req)
+	if !h.isOrigin(req.URL) {
+		return c.hops.roundTrip(req, h.nearest.reach())
 	}
-	return c.hops.roundTrip(req, h.nearest.reach())
+	resp, err := h.transport.RoundTrip(req)
+	return resp, c.blamed(req, err)
 }
 
 // sendToken sends a request for a token on behalf of a host. It goes where it
@@ -170,7 +161,7 @@ func (c *Client) roundTrip(req *http.Request, h *host) (*http.Response, error) {
 func (c *Client) sendToken(h *host, req *http.Request) (*http.Response, error) {
 	if h.isOrigin(req.URL) {
 		if err := h.limiter.pace(req.Context()); err != nil {
-			return nil, connectionError(err)
+			return nil, h.connectionError(err, req.URL)
 		}
 	}
 	ctx, watch := newWatchdog(dialFor(req.Context()), c.options.HeaderTimeout)
@@ -184,7 +175,7 @@ func (c *Client) sendToken(h *host, req *http.Request) (*http.Response, error) {
 		if e, ok := errors.AsType[*registry.Error](err); ok {
 			return nil, e
 		}
-		return nil, connectionError(err)
+		return nil, h.connectionError(err, req.URL)
 	}
 	watch.pause()
 	resp.Body = newAnswerBody(ctx, resp.Body, watch, c.options.StallTimeout, false)

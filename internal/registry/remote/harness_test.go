@@ -171,8 +171,8 @@ func failure(t *testing.T, err, kind error) *registry.Error {
 	return e
 }
 
-// registryError wants an error as all of this package are: with a kind, in one
-// line and without secrets.
+// registryError wants an error as all of this package are: with a kind, with
+// advice unless somebody ended the operation, in one line and without secrets.
 func registryError(t *testing.T, err error) *registry.Error {
 	t.Helper()
 	if err == nil {
@@ -181,6 +181,10 @@ func registryError(t *testing.T, err error) *registry.Error {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || e.Kind == nil {
 		t.Fatalf("the error is a %T: %v", err, err)
+	}
+	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	if e.Hint == "" && !ended {
+		t.Errorf("the error has the hint %q: %v", e.Hint, err)
 	}
 	for _, text := range []string{e.Error(), e.Hint, err.Error()} {
 		noSecret(t, "error", text)

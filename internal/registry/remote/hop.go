@@ -52,7 +52,8 @@ func (h *hops) roundTrip(req *http.Request, from reach) (*http.Response, error) 
 	if err != nil {
 		return nil, err
 	}
-	return t.RoundTrip(req)
+	resp, err := t.RoundTrip(req)
+	return resp, h.client.blamed(req, err)
 }
 
 // transport returns the connections for a hop. There are few: the settings name
@@ -147,7 +148,10 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 	case to.Scheme == "http" && !strings.EqualFold(to.Hostname(), h.origin.Hostname()):
 		if _, settings := c.settingsOf(to); !speaksPlainHTTP(settings, to.Hostname()) {
 			refusal := refusedTarget(to, "that is plain HTTP")
-			refusal.Hint = fmt.Sprintf("If %s really has no TLS, give it an entry of its own with plain_http = true.", registry.Clean(to.Host))
+			// No advice to allow what would not be connected to all the same.
+			if allowHopByName(to.Hostname(), h.nearest.reach()) == nil {
+				refusal.Hint = "If it really has no TLS, set " + registry.Setting(h.keyOf(to), "plain_http = true") + "."
+			}
 			return nil, refusal
 		}
 	}

@@ -253,9 +253,70 @@ func TestAProxyThatCannotBeReadIsNotQuoted(t *testing.T) {
 		}
 	})
 	_, err := c.pull(t, "registry.example.com/app").GetManifest(c.context(t), "1")
-	failure(t, err, registry.ErrUnavailable)
+	says(t, failure(t, err, registry.ErrUnavailable).Hint, "http://host:port")
 	if sent, _ := c.sent(); sent != 1 {
 		t.Errorf("%d attempts, want 1: it stays like that", sent)
+	}
+}
+
+func TestAProxyThatFailsIsNamedAndNotTheRegistry(t *testing.T) {
+	yes := true
+	for name, test := range map[string]struct {
+		scheme  string
+		refuses int // what the proxy answers, 0 where there is none
+		message string
+		hint    string
+		sent    int
+	}{
+		"it is down":                 {"https", 0, "the proxy http://10.9.9.9:3128 cannot be reached: ", "HTTPS_PROXY", 2},
+		"it is down, for plain HTTP": {"http", 0, "the proxy http://10.9.9.9:3128 cannot be reached: ", "HTTP_PROXY", 2},
+		"it does not let it through": {"https", http.StatusForbidden, "the proxy http://10.9.9.9:3128 does not let it through: HTTP 403 Forbidden", "HTTPS_PROXY", 1},
+		"it wants another login":     {"https", http.StatusProxyAuthRequired, "does not let it through: HTTP 407 Proxy Authentication Required", "its login", 1},
+		"it does not reach it":       {"https", http.StatusBadGateway, "does not let it through: HTTP 502 Bad Gateway", "HTTPS_PROXY", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newInternet(t)
+			if test.refuses != 0 {
+				n.at(proxyAddress, address(answering(t, test.refuses, "text/html", "<html>")))
+			}
+			hosts := map[string]remote.HostOptions{}
+			if test.scheme == "http" {
+				hosts["registry.example.com"] = remote.HostOptions{PlainHTTP: &yes}
+			}
+			proxy := &url.URL{Scheme: "http", Host: proxyAddress, User: url.UserPassword("ci", canary)}
+			c := newClient(t, n.options, settings(hosts), through(proxy), func(o *remote.Options) { o.Attempts = 2 })
+			_, err := c.pull(t, "registry.example.com/app").GetManifest(c.context(t), "1")
+			e := failure(t, err, registry.ErrUnavailable)
+			says(t, e.Error(), "registry.example.com/app: cannot read the manifest 1: the proxy ", test.message)
+			says(t, e.Hint, test.hint, "registry.example.com", "NO_PROXY")
+			if sent, _ := c.sent(); sent != test.sent {
+				t.Errorf("%d attempts, want %d", sent, test.sent)
+			}
+		})
+	}
+}
+
+// What is refused when it is dialed must not be advised to be allowed.
+func TestOnlyWhatMayBeGoneToIsAdvisedToBeAllowed(t *testing.T) {
+	from, err := url.Parse("http://registry.example.com/v2/app/blobs/uploads/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes := true
+	c := newClient(t, settings(map[string]remote.HostOptions{"registry.example.com": {PlainHTTP: &yes}}))
+	for location, want := range map[string]string{
+		"http://CDN.example.net:8080/x":        `registries = { "cdn.example.net:8080" = { plain_http = true } }`,
+		"http://[2606:4700::1]/x":              `registries = { "[2606:4700::1]" = { plain_http = true } }`,
+		"http://169.254.169.254/x":             "No setting allows this",
+		"http://0.0.0.0/x":                     "No setting allows this",
+		"http://10.0.0.1/x":                    "No setting allows this",
+		"http://2852039166/x":                  "No setting allows this",
+		"http://[::ffff:169.254.169.254]:80/x": "No setting allows this",
+		"ftp://cdn.example.net/x":              "No setting allows this",
+	} {
+		_, err := c.Target("registry.example.com", from, location)
+		e := failure(t, registry.Advised(err), registry.ErrForbiddenHop)
+		says(t, e.Hint, want)
 	}
 }
 

@@ -24,7 +24,10 @@ type host struct {
 	// challenged is set once the host has asked who asks. Until then nothing is
 	// looked up and nothing sent.
 	challenged atomic.Bool
-	seen       seen
+	// answered is set once the host has answered anything: then it is spoken to
+	// as it wants to be.
+	answered atomic.Bool
+	seen     seen
 }
 
 // apiHosts are registries whose API is not at the host of their references.
@@ -55,6 +58,9 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 	h.transport.Proxy = c.options.Proxy
 	h.auth = auth.NewAuthorizer(auth.AuthorizerOptions{
 		Host: name, Origin: h.origin, UserAgent: c.options.UserAgent, Now: c.options.Now, Logger: c.options.Logger,
+		Allowed: func(realm *url.URL) bool {
+			return h.isOrigin(realm) || allowHopByName(realm.Hostname(), h.nearest.reach()) == nil
+		},
 		Send: func(req *http.Request) (*http.Response, error) { return c.sendToken(h, req) },
 	})
 	return h

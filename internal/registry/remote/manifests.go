@@ -176,11 +176,11 @@ func (r *repository) holds(ctx context.Context, reference string, d digest.Diges
 }
 
 // refusesFormat says whether a manifest was refused for what it is, and not for
-// who pushed it or what it names. 2.8.3 answers 500 to a format that its
+// who pushed it, what it names, or because nothing can be pushed at all. 2.8.3 answers 500 to a format that its
 // configuration does not allow.
 func refusesFormat(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
-	return ok && (errors.Is(e.Kind, registry.ErrInvalidManifest) || errors.Is(e.Kind, registry.ErrUnsupported) ||
+	return ok && (errors.Is(e.Kind, registry.ErrInvalidManifest) || errors.Is(e.Kind, registry.ErrUnsupported) && e.Status != http.StatusMethodNotAllowed ||
 		e.Status == http.StatusUnsupportedMediaType || e.Status == http.StatusInternalServerError)
 }
 

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -49,6 +50,19 @@ type Options struct {
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	Proxy   func(*http.Request) (*url.URL, error)
 	Now     func() time.Time
+}
+
+// check refuses numbers that make no sense, so that none is taken for another.
+func (o Options) check() error {
+	for name, n := range map[string]int64{
+		"largest manifest": o.MaxManifestBytes, "number of attempts": int64(o.Attempts), "backoff": int64(o.Backoff),
+		"stall timeout": int64(o.StallTimeout), "header timeout": int64(o.HeaderTimeout), "time for a credential helper": int64(o.Credentials.HelperTimeout),
+	} {
+		if n < 0 {
+			return fmt.Errorf("the %s is negative", name)
+		}
+	}
+	return nil
 }
 
 // HostOptions are the settings of one registry host.

@@ -47,6 +47,10 @@ func (r *repository) credential(ctx context.Context) (auth.Credential, error) {
 			return auth.Credential{}, err
 		}
 		r.found = &c
+		// Once for the host, however many of its repositories use it.
+		if r.client.chosen.first(r.host.name + "\n" + c.Kind() + "\n" + c.Origin) {
+			r.client.options.Logger.DebugContext(ctx, "credentials chosen", "host", r.host.name, "used", c.Kind(), "from", c.Origin)
+		}
 	}
 	return *r.found, nil
 }
@@ -114,7 +118,8 @@ func checkReference(s string) error {
 	}
 	if !tagGrammar.MatchString(s) {
 		return &registry.Error{Op: "read the tag", Reference: registry.Clean(s), Kind: registry.ErrInvalidReference,
-			Message: "a tag has at most 128 letters, digits, underscores, dots and dashes, and does not start with a dot or dash"}
+			Message: "a tag has at most 128 letters, digits, underscores, dots and dashes, and does not start with a dot or dash",
+			Hint:    registry.Advice(registry.ErrInvalidReference)}
 	}
 	return nil
 }

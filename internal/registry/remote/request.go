@@ -59,9 +59,9 @@ func (r *repository) broken(q request, err error) error {
 	}
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
-		e = connectionError(err)
+		e = r.host.connectionError(err, q.url)
 	}
-	filled := r.masked(q, *e)
+	filled := *e
 	if filled.Repository == "" {
 		filled.Repository = r.Name()
 		// An error that says itself what failed, such as reading credentials,
@@ -70,7 +70,7 @@ func (r *repository) broken(q request, err error) error {
 			filled.Op, filled.Reference = q.op, q.about
 		}
 	}
-	return &filled
+	return registry.Advised(registry.Masked(&filled, func(text string) string { return r.mask(text, q.url, "") }))
 }
 
 // attempt sends a request once, and again where the registry wants it proved
@@ -102,11 +102,13 @@ func (r *repository) attempt(ctx context.Context, q request, again bool) (*http.
 // authenticated sends a request until the registry is satisfied with who asks.
 func (r *repository) authenticated(ctx context.Context, q request, held *slot, again bool) (*http.Response, error) {
 	for refreshes := 0; ; refreshes++ {
+		// The first 401 only asks who it is. One to a credential is a failure,
+		// and what follows repeats it.
 		authorization, err := r.authorization(ctx, q)
 		if err != nil {
 			return nil, r.broken(q, err)
 		}
-		resp, err := r.follow(ctx, q, held, authorization, again || refreshes > 0)
+		resp, err := r.follow(ctx, q, held, authorization, again)
 		if err != nil {
 			return nil, r.broken(q, err)
 		}
@@ -126,6 +128,7 @@ func (r *repository) authenticated(ctx context.Context, q request, held *slot, a
 		if refreshes == maxRefreshes {
 			return nil, refusal
 		}
+		again = again || authorization != ""
 	}
 }
 
@@ -172,7 +175,7 @@ func (r *repository) challenged(ctx context.Context, q request, header http.Head
 	if err != nil {
 		return r.broken(q, err)
 	}
-	refusal.Hint = unauthorizedHint(credential)
+	refusal.Hint = credential.Advice(r.host.name)
 	err = r.host.auth.Challenged(header, used, credential, q.scopes...)
 	if errors.Is(err, registry.ErrUnauthorized) {
 		return refusal

@@ -66,7 +66,7 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 			return tags, nil
 		}
 	}
-	return nil, &registry.Error{Op: "list the tags", Repository: r.Name(), Kind: registry.ErrLimit, Message: fmt.Sprintf("the list has more than %d pages", maxPages)}
+	return nil, &registry.Error{Op: "list the tags", Repository: r.Name(), Kind: registry.ErrLimit, Message: fmt.Sprintf("the list has more than %d pages", maxPages), Hint: registry.Advice(registry.ErrLimit)}
 }
 
 // appendTags refuses what is no tag, which also bounds the memory that a list

@@ -34,10 +34,11 @@ func newTransport(dial dialFunc, tlsConfig *tls.Config, connections int) *http.T
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		// The bytes are wanted as they are stored, not as a server may pack
 		// them for the way.
-		DisableCompression: true,
-		WriteBufferSize:    64 << 10,
-		ReadBufferSize:     64 << 10,
-		Protocols:          new(http.Protocols),
+		DisableCompression:     true,
+		OnProxyConnectResponse: checkTunnel,
+		WriteBufferSize:        64 << 10,
+		ReadBufferSize:         64 << 10,
+		Protocols:              new(http.Protocols),
 	}
 	t.Protocols.SetHTTP1(true)
 	return t

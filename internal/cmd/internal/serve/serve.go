@@ -1,6 +1,6 @@
 // Package serve is what the registry commands have in common: their flags and
-// their life as a child process. The commands themselves only translate Config
-// into what their registry library wants.
+// their life as a child process, their logger, and the configuration that they
+// give to their registry library.
 package serve
 
 import (
@@ -16,34 +16,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/sirupsen/logrus"
 )
-
-// Config is what the flags say about the registry itself.
-type Config struct {
-	// Delete allows deleting manifests, tags and blobs.
-	Delete bool
-	// ReadOnly refuses every write.
-	ReadOnly bool
-	// Schema1 accepts Docker schema 1 manifests, where the registry can.
-	Schema1 bool
-	// Root is the directory of the filesystem driver; "" for memory.
-	Root string
-	// Htpasswd is a file of users with bcrypt hashes; "" for none.
-	Htpasswd string
-	// Token says which tokens are trusted; none where Realm is "".
-	Token Token
-	// Verbose logs every request to standard error.
-	Verbose bool
-}
-
-// Token is the configuration of Docker's token authentication.
-type Token struct {
-	// Realm is the URL of the token server, Service the audience and Issuer the
-	// issuer of its tokens.
-	Realm, Service, Issuer string
-	// RootCert is a PEM file with the certificates that tokens are signed under.
-	RootCert string
-}
 
 // Main parses the flags and serves the handler that open makes of them, until
 // SIGINT, SIGTERM or, with -stdin, until standard input ends. It prints its
@@ -74,6 +49,13 @@ func Main(open func(Config) (http.Handler, error)) {
 		os.Exit(2)
 	}
 
+	if !config.Verbose {
+		logrus.SetOutput(io.Discard)
+	}
+	// The library would make such a file, with a user and password of its own.
+	if _, err := os.Stat(config.Htpasswd); config.Htpasswd != "" && err != nil {
+		log.Fatal("-htpasswd: ", err)
+	}
 	handler, err := open(config)
 	if err != nil {
 		log.Fatal(err)

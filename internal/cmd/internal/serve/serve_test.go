@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,7 +51,11 @@ func TestItPrintsItsAddressAndNothingElse(t *testing.T) {
 		"an interruption": func(cmd *exec.Cmd, _ io.Closer) error { return cmd.Process.Signal(os.Interrupt) },
 	} {
 		t.Run("until "+name, func(t *testing.T) {
-			cmd := command(t, "-stdin", "-root", "dir", "-htpasswd", "file")
+			users := filepath.Join(t.TempDir(), "users")
+			if err := os.WriteFile(users, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd := command(t, "-stdin", "-root", "dir", "-htpasswd", users)
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
 			stdin, err := cmd.StdinPipe()
@@ -74,7 +79,7 @@ func TestItPrintsItsAddressAndNothingElse(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = res.Body.Close() }()
-			if body, err := io.ReadAll(res.Body); err != nil || string(body) != "dir file " {
+			if body, err := io.ReadAll(res.Body); err != nil || string(body) != "dir "+users+" " {
 				t.Errorf("configured with %q, %v", body, err)
 			}
 			if err := end(cmd, stdin); err != nil {
@@ -104,6 +109,7 @@ func TestExitStatus(t *testing.T) {
 		"a certificate alone":     {[]string{"-tls-cert", "cert.pem"}, 2, "Usage"},
 		"two authentications":     {[]string{"-htpasswd", "file", "-token-realm", "http://127.0.0.1"}, 2, "Usage"},
 		"an address of elsewhere": {[]string{"-addr", "192.0.2.1:0"}, 1, "192.0.2.1"},
+		"no such users":           {[]string{"-htpasswd", "absent.htpasswd"}, 1, "-htpasswd: stat absent.htpasswd"},
 		"no such certificate":     {[]string{"-tls-cert", "absent.pem", "-tls-key", "absent.key"}, 1, "absent.pem"},
 		"what it cannot do":       {[]string{"-schema1"}, 1, "no schema 1 here"},
 	} {

@@ -24,6 +24,10 @@ type AuthorizerOptions struct {
 	// Send sends a token request. It follows no redirect, and refuses to
 	// connect where a registry has no business to point at.
 	Send func(*http.Request) (*http.Response, error)
+	// Allowed says of a realm's host, by its name alone, whether Send would not
+	// refuse to connect to it; nil where every one is. What would be refused all
+	// the same must not be advised to allow.
+	Allowed func(realm *url.URL) bool
 	// UserAgent goes with every token request.
 	UserAgent string
 	// Now is the clock that the life of tokens goes by; time.Now where nil.
@@ -106,7 +110,7 @@ func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scop
 	case c.RegistryToken != "":
 		if !isHeaderSafe(c.RegistryToken.Reveal()) {
 			return "", a.failed(scopes, &registry.Error{Op: "authenticate", Kind: registry.ErrCredentials,
-				Message: "the registry token has characters that no header can carry", Hint: c.advice(a.options.Host)})
+				Message: "the registry token has characters that no header can carry", Hint: c.Advice(a.options.Host)})
 		}
 		return bearer(c.RegistryToken), nil
 	case !a.mayHave(wanted.realm, c):

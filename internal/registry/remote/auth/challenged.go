@@ -27,7 +27,7 @@ func (a *Authorizer) Challenged(header http.Header, used string, c Credential, s
 		return a.refuse(scopes, registry.ErrProtocol, err.Error(), "")
 	}
 	if len(challenges) == 0 {
-		return a.refuse(scopes, registry.ErrUnauthorized, "it does not say how to authenticate (there is no WWW-Authenticate header)", c.advice(a.options.Host))
+		return a.refuse(scopes, registry.ErrUnauthorized, "it does not say how to authenticate (there is no WWW-Authenticate header)", c.Advice(a.options.Host))
 	}
 	wanted, scope, err := a.choose(challenges, c)
 	if err != nil {
@@ -64,7 +64,7 @@ func (a *Authorizer) worthwhile(wanted demand, used string, c Credential, scopes
 	default:
 		message = "the user name and password were refused"
 	}
-	return a.refuse(scopes, registry.ErrUnauthorized, message, c.advice(a.options.Host))
+	return a.refuse(scopes, registry.ErrUnauthorized, message, c.Advice(a.options.Host))
 }
 
 // choose picks the challenge to answer: a token, where the credential may go to
@@ -95,7 +95,8 @@ func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, strin
 	}
 	if refusal == nil {
 		refusal = &registry.Error{Op: "authenticate", Status: http.StatusUnauthorized, Kind: registry.ErrUnauthorized,
-			Message: fmt.Sprintf("it wants %s authentication, and only Basic and Bearer are known here", strings.Join(schemes, " or "))}
+			Message: fmt.Sprintf("it wants %s authentication, and only Basic and Bearer are known here", strings.Join(schemes, " or ")),
+			Hint:    "No container tool can log in like this. Look whether a proxy before the registry asks for it, or ask those who run the registry."}
 	}
 	return demand{}, "", refusal
 }

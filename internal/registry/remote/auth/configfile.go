@@ -16,8 +16,12 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// maxConfig is how large a configuration file may be.
-const maxConfig = 4 << 20
+const (
+	// maxConfig is how large a configuration file may be.
+	maxConfig = 4 << 20
+	// configName is the name of docker's configuration file.
+	configName = "config.json"
+)
 
 // configFile is a docker or podman configuration, read when it is first needed.
 type configFile struct {
@@ -55,7 +59,7 @@ func inlineConfig(content Secret) *configFile {
 func fileConfig(path, home string, required bool) *configFile {
 	name := abbreviateHome(path, home)
 	return &configFile{name, sync.OnceValues(func() (dockerConfig, error) {
-		content, err := readFile(path)
+		content, err := readFile(path, name)
 		if errors.Is(err, fs.ErrNotExist) && !required {
 			return dockerConfig{}, nil
 		}
@@ -66,10 +70,17 @@ func fileConfig(path, home string, required bool) *configFile {
 	})}
 }
 
-func readFile(path string) ([]byte, error) {
+// readFile reads the file at path, which is called name to people.
+func readFile(path, name string) ([]byte, error) {
 	// Opening a pipe waits for its other end, for which nothing has a deadline.
-	if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.Mode()&fs.ModeNamedPipe != 0:
 		return nil, errors.New("it is a pipe and not a file")
+	case info.IsDir():
+		return nil, fmt.Errorf("it is a directory and not a file; did you mean %s?", strings.TrimRight(name, "/")+"/"+configName)
 	}
 	file, err := os.Open(path) //nolint:gosec // the path is the user's own
 	if err != nil {

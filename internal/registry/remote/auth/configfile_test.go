@@ -132,7 +132,13 @@ func TestAFileThatIsNotThereOrEmpty(t *testing.T) {
 func TestAFileThatCannotBeRead(t *testing.T) {
 	h := newHome(t, map[string]string{".docker/config.json/is/a": "directory"})
 	_, err := newStore(t, h.options()).Credential(t.Context(), "ghcr.io", "x")
-	refused(t, err, registry.ErrCredentials, "~/.docker/config.json")
+	refused(t, err, registry.ErrCredentials, "~/.docker/config.json", "it is a directory and not a file")
+	o := h.options()
+	for _, path := range []string{"~/.docker", "~/.docker/"} {
+		o.DockerConfigPath = &path
+		_, err = newStore(t, o).Credential(t.Context(), "ghcr.io", "x")
+		refused(t, err, registry.ErrCredentials, "cannot read credentials from ~/.docker", "it is a directory and not a file; did you mean ~/.docker/config.json?")
+	}
 
 	large := newHome(t, map[string]string{".docker/config.json": strings.Repeat(" ", 4<<20) + "{}"})
 	_, err = newStore(t, large.options()).Credential(t.Context(), "ghcr.io", "x")

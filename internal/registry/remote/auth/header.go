@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
 // basic is the Authorization header of RFC 7617, "" where there is neither a
@@ -28,24 +30,31 @@ func isHeaderSafe(token string) bool {
 	return token != "" && !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// kind says what a credential is and where it came from, and nothing of it: a
-// user name can be a token, too.
-func (c Credential) kind() string {
-	what := "the user name and password"
+// Kind says what a credential is, and of it no more than a user name that has a
+// password: one without may be the secret itself.
+func (c Credential) Kind() string {
 	switch {
+	case c.Anonymous():
+		return "none, anonymous"
 	case c.RegistryToken != "":
-		what = "the registry token"
+		return "the registry token"
 	case c.IdentityToken != "":
-		what = "the identity token"
+		return "the identity token"
+	case c.Username != "" && c.Password != "":
+		return fmt.Sprintf("the login of the user %q", registry.Clean(c.Username))
 	}
-	return what + " from " + cmp.Or(c.Origin, "the caller")
+	return "the login"
 }
 
-// advice says what was used and what to do where it was not enough.
-func (c Credential) advice(host string) string {
+// source says where a credential was found.
+func (c Credential) source() string { return cmp.Or(c.Origin, "the caller") }
+
+// Advice says which credential was not enough for a host, where it came from,
+// and what to do.
+func (c Credential) Advice(host string) string {
 	if c.Anonymous() {
-		return fmt.Sprintf("The request was anonymous: %s. Give credentials for %q in registries, or log in with docker login %s.",
-			cmp.Or(c.Origin, "no credentials were given"), host, host)
+		return fmt.Sprintf("The registry wants a login and there was none: %s. Set %s, or run docker login %s.",
+			cmp.Or(c.Origin, "no credentials were given"), registry.Setting(host, `username = "…", password = "…"`), host)
 	}
-	return fmt.Sprintf("Used was %s. Check that it is right and has not expired, and that it may do this.", c.kind())
+	return fmt.Sprintf("The credentials at hand are %s, from %s. Check that they are right and have not expired, and that they may use this repository.", c.Kind(), c.source())
 }

@@ -107,7 +107,11 @@ func (h *helpers) remembered(q question) (Credential, bool) {
 
 // run runs a helper. Its errors go on from "the helper".
 func run(ctx context.Context, q question) (Credential, error) {
-	var out, messages capped
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// What has printed that much is not waited for: it may never end.
+	out := capped{full: func() { cancel(errNoCredential) }}
+	var messages capped
 	cmd := exec.CommandContext(ctx, q.program, "get") //nolint:gosec // its name was checked
 	cmd.Stdin = strings.NewReader(q.server)
 	cmd.Stdout, cmd.Stderr = &out, &messages
@@ -124,37 +128,53 @@ func run(ctx context.Context, q question) (Credential, error) {
 	case err != nil && strings.TrimSpace(string(out.kept)) == helperHasNone:
 		return Credential{}, nil
 	case err != nil:
-		return Credential{}, fmt.Errorf("failed (%s)%s", registry.Clean(err.Error()), saying(string(out.kept)+" "+string(messages.kept)))
+		return Credential{}, fmt.Errorf("failed (%s)%s", registry.Clean(err.Error()), saying(string(out.kept), string(messages.kept)))
 	}
 	var said struct {
 		Username string
 		Secret   Secret
 	}
-	// What it printed is not quoted: it may be the secret.
-	if out.over || json.Unmarshal(out.kept, &said) != nil {
-		return Credential{}, errors.New("printed something else than a credential")
+	if json.Unmarshal(out.kept, &said) != nil {
+		return Credential{}, errNoCredential
 	}
 	return asToken(Credential{Username: said.Username, Password: said.Secret}), nil
 }
 
-// saying is what a helper said when it failed, as far as it is safe to show.
-func saying(text string) string {
-	words := plainWords(registry.Clean(text))
+// errNoCredential goes on from "the helper". What it printed is not quoted: it
+// may be the secret.
+var errNoCredential = errors.New("printed something else than a credential")
+
+// maxSaying is how much is shown of what a helper said.
+const maxSaying = 200
+
+// saying is what a helper said when it failed, as far as it is safe to show. An
+// answer is not, whatever it looks like.
+func saying(out, messages string) string {
+	if strings.Contains(out, "{") {
+		out = redacted
+	}
+	words := plainWords(registry.Clean(out + " " + messages))
+	if len(words) > maxSaying {
+		words = words[:maxSaying] + "…"
+	}
 	if words == "" {
 		return ""
 	}
 	return ": " + words
 }
 
-// capped keeps the beginning of what is written to it.
+// capped keeps the beginning of what is written to it, and calls full, where
+// there is one, when that is not all.
 type capped struct {
 	kept []byte
-	over bool
+	full func()
 }
 
 func (c *capped) Write(p []byte) (int, error) {
 	room := min(len(p), maxHelperOutput-len(c.kept))
 	c.kept = append(c.kept, p[:room]...)
-	c.over = c.over || room < len(p)
+	if room < len(p) && c.full != nil {
+		c.full()
+	}
 	return len(p), nil
 }

@@ -103,13 +103,20 @@ func TestHelpersThatFail(t *testing.T) {
 		"an array":       {"echo '[\"" + password + "\"]'", []string{"something else"}},
 		"in silence":     {"exit 4", []string{"failed (exit status 4)\n"}},
 		"too much":       {says + "; printf '%70000s' x | tr x ' '", []string{"something else"}},
-		"endless":        {"yes " + password + " | head -c 200000", []string{"something else"}},
+		"a plain secret": {`echo 'password is correcthorse, token: batterystaple, "Secret" : "onehundred"' >&2; exit 1`, []string{"password is *** token: *** "}},
+		"an answer":      {`printf '{ "Username" : "helped", "Secret" : "correcthorse" }'; exit 1`, []string{"failed (exit status 1): ***\n"}},
+		"at length":      {`printf 'no %.0s' $(seq 500); exit 1`, []string{strings.Repeat("no ", 66) + "no…"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withHelper(t, test.script)
 			_, err := inline(t, `{"credsStore": "test"}`).Credential(t.Context(), "ghcr.io", "x")
 			words := slices.Concat(test.words, []string{"docker-credential-test", "docker_config_json", "echo ghcr.io | docker-credential-test get", `"ghcr.io" in registries`})
 			refused(t, err, registry.ErrCredentials, words...)
+			for _, plain := range []string{"correcthorse", "batterystaple", "onehundred"} {
+				if strings.Contains(err.Error(), plain) {
+					t.Errorf("the error has a secret in it: %v", err)
+				}
+			}
 			if strings.ContainsAny(err.Error(), "\x1b\r\n") || strings.Contains(err.Error(), "::error") {
 				t.Errorf("the error is not clean: %q", err.Error())
 			}
@@ -163,6 +170,14 @@ func TestAnOddHostReachesNoHelper(t *testing.T) {
 	if _, err := os.Stat(questions); err == nil {
 		t.Error("the helper ran")
 	}
+}
+
+// It has an hour: the test hangs where what it prints does not end it.
+func TestAHelperThatPrintsWithoutEndIsEnded(t *testing.T) {
+	withHelper(t, "trap '' PIPE; while :; do echo "+password+"; done 2>/dev/null")
+	s := newStore(t, auth.Options{DockerConfigJSON: `{"credsStore": "test"}`, DockerConfigPath: new(string), HelperTimeout: time.Hour})
+	_, err := s.Credential(t.Context(), "ghcr.io", "x")
+	refused(t, err, registry.ErrCredentials, "docker-credential-test", "printed something else than a credential")
 }
 
 func TestAHangingHelperIsEnded(t *testing.T) {

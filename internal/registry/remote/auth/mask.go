@@ -41,13 +41,19 @@ func (c Credential) secrets() []Secret {
 // follows a word such as "password:".
 func plainWords(text string) string {
 	words := strings.Fields(text)
-	hide := false
+	named, hide := false, false // the word before named a secret; what follows may be it
 	for i, word := range words {
 		bare := strings.Trim(word, "\"'`.,:;=()[]{}<>!?-")
+		assigns := strings.ContainsAny(word, ":=") || bare == "is"
+		if bare == "" || bare == "is" {
+			hide = hide || named && assigns
+			continue
+		}
 		if hide || !isPlain(bare) {
 			words[i] = redacted
 		}
-		hide = strings.ContainsAny(word, ":=") && isSecretName(bare)
+		named = isSecretName(bare)
+		hide = named && assigns
 	}
 	return strings.Join(words, " ")
 }

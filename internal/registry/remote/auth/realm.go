@@ -26,7 +26,8 @@ var tokenHostOf = map[string]string{
 // that speaks HTTPS, and plain HTTP only on the registry's own host.
 func (a *Authorizer) realm(text string) (*url.URL, error) {
 	fail := func(kind error, shown, why string) (*url.URL, error) {
-		return nil, &registry.Error{Op: "ask for a token at", Repository: a.options.Host, Reference: shown, Kind: kind, Message: why}
+		return nil, &registry.Error{Op: "ask for a token at", Repository: a.options.Host, Reference: shown, Kind: kind, Message: why,
+			Hint: "The realm is part of the registry's own configuration. Ask those who run it to correct it."}
 	}
 	if text == "" {
 		return fail(registry.ErrProtocol, "", "the registry's challenge names no realm")
@@ -49,6 +50,8 @@ func (a *Authorizer) realm(text string) (*url.URL, error) {
 		return fail(registry.ErrForbiddenHop, shown, "it would go from https to http")
 	case u.Scheme == "http" && !sameName(u, a.options.Origin):
 		return fail(registry.ErrForbiddenHop, shown, "another host than the registry's own is asked for tokens over https alone")
+	case a.options.Allowed != nil && !a.options.Allowed(u):
+		return fail(registry.ErrForbiddenHop, shown, "its address is one that a registry has no business to point at")
 	}
 	u.Fragment, u.RawFragment = "", ""
 	return u, nil
@@ -64,8 +67,9 @@ func (a *Authorizer) mayHave(realm *url.URL, c Credential) bool {
 // foreign is the error for a realm that may not have a credential.
 func (a *Authorizer) foreign(realm *url.URL, c Credential) error {
 	return &registry.Error{Op: "ask for a token at", Repository: a.options.Host, Reference: registry.CleanURL(realm), Kind: registry.ErrForbiddenHop,
-		Message: fmt.Sprintf("the registry wants the credentials (%s) to be sent to %s, which is not known to belong to it", c.kind(), registry.Clean(realm.Host)),
-		Hint:    fmt.Sprintf("If %q is where %s has its tokens issued, add it to token_hosts of registries[%q]. Otherwise somebody is after the credentials.", registry.Clean(realm.Host), a.options.Host, a.options.Host)}
+		Message: fmt.Sprintf("the registry wants the credentials (%s) to be sent to %s, which is not known to belong to it", c.Kind()+" from "+c.source(), registry.Clean(realm.Host)),
+		Hint: fmt.Sprintf("If %s has its tokens issued there, set %s. Otherwise somebody is after the credentials.",
+			a.options.Host, registry.Setting(a.options.Host, fmt.Sprintf("token_hosts = [%q]", registry.Clean(realm.Host))))}
 }
 
 // belongs says whether a realm is the registry's: its own origin or, over

@@ -1,7 +1,9 @@
 package auth_test
 
 import (
+	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -68,13 +70,28 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 				i := &issuer{}
 				a := auth.NewAuthorizer(optionsFor(i, test.host, test.origin))
 				err := a.Challenged(bearerAt(test.realm), "", c, pull)
-				refused(t, err, registry.ErrForbiddenHop, test.named+",", "token_hosts", `registries["`+test.host+`"]`, test.host+"/acme/app", "~/.docker/config.json")
+				refused(t, err, registry.ErrForbiddenHop, test.named+",", "token_hosts", `set registries = { "`+test.host+`" = { token_hosts = ["`+test.named+`"] } }.`, test.host+"/acme/app", "~/.docker/config.json")
 				if got := authorize(t, a, c, pull); got != "" || len(i.requests()) > 0 {
 					t.Errorf("it went on with %q after %d token requests", got, len(i.requests()))
 				}
 			}
 		})
 	}
+}
+
+// What would not be connected to all the same is no host to allow.
+func TestARealmThatCannotBeConnectedToIsNotAdvisedToBeAllowed(t *testing.T) {
+	for _, c := range []auth.Credential{ci, nobody} {
+		i := &issuer{}
+		o := options(i)
+		o.Allowed = func(realm *url.URL) bool { return realm.Hostname() != "169.254.169.254" }
+		err := auth.NewAuthorizer(o).Challenged(bearerAt("https://169.254.169.254/token"), "", c, pull)
+		refused(t, err, registry.ErrForbiddenHop, "cannot ask for a token at https://169.254.169.254/token", "no business", "Ask those who run it")
+		if e, _ := errors.AsType[*registry.Error](err); strings.Contains(e.Hint, "token_hosts") || len(i.requests()) > 0 {
+			t.Errorf("the hint is %q, after %d token requests", e.Hint, len(i.requests()))
+		}
+	}
+	challenged(t, options(&issuer{}), ghcr, ci)
 }
 
 func TestTokenHostsAllowFurtherRealms(t *testing.T) {

@@ -48,6 +48,13 @@ func NewStore(o Options) (*Store, error) {
 		if err != nil {
 			return nil, err
 		}
+		for _, host := range credential.TokenHosts {
+			if _, err := canonicalHost(host); err != nil {
+				return nil, &registry.Error{Op: "read the registries", Reference: p.String(), Kind: registry.ErrCredentials,
+					Message: fmt.Sprintf("%q in token_hosts is not a host", registry.Clean(host)),
+					Hint:    `Write a host alone, with a port where it has one: "auth.example.com" or "auth.example.com:8443".`}
+			}
+		}
 		if credential.Origin == "" {
 			credential.Origin = fmt.Sprintf("registries[%q] in the provider configuration", key)
 		}
@@ -58,7 +65,7 @@ func NewStore(o Options) (*Store, error) {
 	for i, e := range s.registries {
 		if slices.ContainsFunc(s.registries[:i], func(other explicit) bool { return other.place == e.place }) {
 			return nil, &registry.Error{Op: "read the registries", Reference: e.String(), Kind: registry.ErrCredentials,
-				Message: "two keys mean the same place"}
+				Message: "two keys mean the same place", Hint: "Keep one of them."}
 		}
 	}
 	if o.DockerConfigJSON != "" {
@@ -87,9 +94,9 @@ func configFiles(o Options) []*configFile {
 	var files []*configFile
 	add := func(path string) { files = append(files, fileConfig(path, home, false)) }
 	if dir := o.Getenv("DOCKER_CONFIG"); dir != "" {
-		add(filepath.Join(dir, "config.json"))
+		add(filepath.Join(dir, configName))
 	} else if home != "" {
-		add(filepath.Join(home, ".docker", "config.json"))
+		add(filepath.Join(home, ".docker", configName))
 	}
 	if path := o.Getenv("REGISTRY_AUTH_FILE"); path != "" {
 		add(path)
@@ -211,7 +218,7 @@ func canonicalHost(host string) (string, error) {
 	lower := strings.ToLower(host)
 	if !hostForm.MatchString(lower) {
 		return "", &registry.Error{Op: "look for credentials for", Reference: registry.Clean(host), Kind: registry.ErrCredentials,
-			Message: "this is not a host"}
+			Message: "this is not a host", Hint: "A host is written as it stands in references: registry.example.com or localhost:5000."}
 	}
 	if slices.Contains(hubAliases, lower) {
 		return registry.DockerHub, nil

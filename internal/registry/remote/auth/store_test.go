@@ -129,6 +129,10 @@ func TestKeysOfRegistriesThatCannotBeUsed(t *testing.T) {
 		_, err := auth.NewStore(auth.Options{Registries: explicit(key), DockerConfigPath: new(string)})
 		refused(t, err, registry.ErrCredentials, key, "registry.example.com/team-a")
 	}
+	for _, host := range []string{"", "https://auth.example", "auth.example/token", "auth example", "*.example", "auth.example:x", "\x1b[31m"} {
+		_, err := auth.NewStore(auth.Options{Registries: map[string]auth.Credential{"ghcr.io/x": {TokenHosts: []string{"auth.example:8443", host}}}})
+		refused(t, err, registry.ErrCredentials, "ghcr.io/x", "in token_hosts is not a host", "auth.example.com:8443")
+	}
 	_, err := auth.NewStore(auth.Options{Registries: explicit("docker.io/x", "registry-1.docker.io/x")})
 	refused(t, err, registry.ErrCredentials, "docker.io/x", "same place")
 }

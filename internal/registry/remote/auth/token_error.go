@@ -18,8 +18,18 @@ import (
 
 // endpointError is an error of the token endpoint.
 func (a *Authorizer) endpointError(wanted demand, kind error, message string) *registry.Error {
-	return &registry.Error{Op: "fetch a token", Kind: kind,
+	return &registry.Error{Op: "fetch a token", Kind: kind, Hint: endpointAdvice[kind],
 		Message: fmt.Sprintf("the token endpoint at %s: %s", registry.Clean(wanted.realm.Host), message)}
+}
+
+// endpointAdvice is what can be done about a token endpoint, besides looking at
+// the credential.
+var endpointAdvice = map[error]string{
+	registry.ErrProtocol:     "What answers there does not issue tokens as registries' token services do. Look for a proxy on the way, or ask those who run the registry whether its realm is right.",
+	registry.ErrLimit:        "What answers there does not issue tokens as registries' token services do. Look for a proxy on the way, or ask those who run the registry whether its realm is right.",
+	registry.ErrForbiddenHop: "Those who run the registry can name the right place as its realm.",
+	registry.ErrRateLimited:  "Too many tokens were asked for. Try again later, or log in where that was done without an account.",
+	registry.ErrUnavailable:  "The token service is not well. Try again later.",
 }
 
 // unreachable is the error of a request without an answer.
@@ -59,7 +69,7 @@ func (a *Authorizer) answerError(resp *http.Response, body []byte, c Credential,
 	}
 	e.Message += words
 	if errors.Is(e, registry.ErrUnauthorized) || errors.Is(e, registry.ErrDenied) {
-		e.Hint = c.advice(a.options.Host)
+		e.Hint = c.Advice(a.options.Host)
 	}
 	if wait := ParseRetryAfter(resp.Header.Get("Retry-After"), a.options.Now()); wait > 0 {
 		e.Err = WaitError(wait)

@@ -244,7 +244,7 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 		i := answering(200, answer)
 		a := challenged(t, options(i), ghcr, ci)
 		_, err := a.Authorize(t.Context(), ci, pull)
-		refused(t, err, kind, "ghcr.io/acme/app", "the token endpoint at ghcr.io")
+		refused(t, err, kind, "ghcr.io/acme/app: cannot fetch a token: the token endpoint at ghcr.io: ", "does not issue tokens", "its realm")
 		if len(err.Error()) > 1000 {
 			t.Errorf("the error has %d bytes", len(err.Error()))
 		}
@@ -299,13 +299,13 @@ func TestATokenEndpointsRefusalsAreTyped(t *testing.T) {
 		for _, c := range []auth.Credential{ci, nobody, identity} {
 			a := challenged(t, options(answering(test.status, test.body)), ghcr, c)
 			_, err := a.Authorize(t.Context(), c, pull)
-			words := slices.Concat(test.words, []string{"ghcr.io/acme/app", "the token endpoint at ghcr.io"})
+			words := slices.Concat(test.words, []string{"ghcr.io/acme/app: cannot fetch a token: ", "the token endpoint at ghcr.io"})
 			if test.status == 401 || test.status == 403 {
-				words = append(words, map[bool]string{true: "anonymous: no credentials were found in", false: "from ~/.docker/config.json"}[c.Anonymous()])
+				words = append(words, map[bool]string{true: "there was none: no credentials were found in", false: "from ~/.docker/config.json"}[c.Anonymous()])
 			}
 			refused(t, err, test.kind, words...)
-			if e, _ := errors.AsType[*registry.Error](err); e.Status != test.status {
-				t.Errorf("the status is %d", e.Status)
+			if e, _ := errors.AsType[*registry.Error](err); e.Status != test.status || e.Hint == "" {
+				t.Errorf("the status is %d and the hint %q", e.Status, e.Hint)
 			}
 		}
 	}
@@ -313,11 +313,13 @@ func TestATokenEndpointsRefusalsAreTyped(t *testing.T) {
 
 func TestHintsNameTheCredential(t *testing.T) {
 	for want, c := range map[string]auth.Credential{
-		"Used was the user name and password from ~/.docker/config.json.": ci,
-		"Used was the identity token from ~/.docker/config.json.":         identity,
-		"Used was the user name and password from the caller.":            {Username: "ci", Password: password},
-		"log in with docker login ghcr.io":                                nobody,
-		"The request was anonymous: no credentials were given.":           {},
+		`the login of the user "ci", from ~/.docker/config.json.`:                   ci,
+		"the identity token, from ~/.docker/config.json.":                           identity,
+		`the login of the user "ci", from the caller.`:                              {Username: "ci", Password: password},
+		"the login, from the caller.":                                               {Username: password},
+		"or run docker login ghcr.io.":                                              nobody,
+		`Set registries = { "ghcr.io" = { username = "…", password = "…" } }`:       nobody,
+		"The registry wants a login and there was none: no credentials were given.": {},
 	} {
 		a := challenged(t, options(answering(401, "")), ghcr, c)
 		_, err := a.Authorize(t.Context(), c, pull)
@@ -412,7 +414,8 @@ func TestATokenEndpointThatDoesNotAnswer(t *testing.T) {
 	}{
 		"reset":            {errors.New("connection reset by\r\npeer"), registry.ErrUnavailable, []string{"the token endpoint at ghcr.io", "connection reset by peer"}},
 		"of net/http":      {&url.Error{Op: "Get", URL: "https://ghcr.io/?" + password, Err: io.ErrUnexpectedEOF}, registry.ErrUnavailable, []string{"unexpected EOF"}},
-		"refused to dial":  {refusal, registry.ErrForbiddenHop, []string{"169.254.169.254", "link-local"}},
+		"refused to dial":  {refusal, registry.ErrForbiddenHop, []string{"169.254.169.254", "link-local", "cannot follow the registry to 169.254.169.254"}},
+		"nothing said of":  {&registry.Error{Kind: registry.ErrUnavailable}, registry.ErrUnavailable, []string{"cannot fetch a token from https://ghcr.io/token: "}},
 		"refused, wrapped": {fmt.Errorf("dial: %w", refusal), registry.ErrForbiddenHop, []string{"169.254.169.254"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,70 @@
+package provider
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+// answering dials servers that give a request this answer, and none where it is
+// "".
+func answering(answer string) func(context.Context, string, string) (net.Conn, error) {
+	return func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go func() {
+			defer server.Close()
+			_, _ = http.ReadRequest(bufio.NewReader(server))
+			if _, _ = io.WriteString(server, answer); answer == "" {
+				_, _ = io.Copy(io.Discard, server) // until the client has gone
+			}
+		}()
+		return client, nil
+	}
+}
+
+func TestRefreshWaitsOnlySoLongForASource(t *testing.T) {
+	const reference = "127.0.0.1:5000/app:1"
+	for name, test := range map[string]struct {
+		answer string
+		says   string
+		kind   error
+	}{
+		"rate limited": {"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 6\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "asks to wait 6s", registry.ErrRateLimited},
+		"silent":       {"", "it did not answer within 20s, and a refresh waits no longer for a source", registry.ErrUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e, err := newEngine(settings{options: remote.Options{Dial: answering(test.answer)}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				applied := resolved{Source: reference, SourceDigest: digest.FromString("app"), Digest: digest.FromString("app")}
+				ctx, cancel := context.WithTimeout(t.Context(), defaultReadTimeout)
+				defer cancel()
+				began := time.Now() // of the bubble: no time passes for real
+				found, err := (&imageCopyResource{engine: e}).refreshSource(ctx, imageCopyModel{Source: newReference(reference)}, record{Applied: applied})
+				if took := time.Since(began); took < 10*time.Second || took > sourcePatience {
+					t.Errorf("it took %s", took)
+				}
+				if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.says) {
+					t.Errorf("%v, want %q", err, test.says)
+				}
+				if found != applied {
+					t.Errorf("found %v, want what was applied", found)
+				}
+			})
+		})
+	}
+}

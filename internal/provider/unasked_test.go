@@ -1,0 +1,36 @@
+package provider_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// What a server sends unasked net/http writes to the standard log, as it came,
+// and Terraform takes that for lines of its own log.
+func TestWhatServersSendUnaskedIsNotLogged(t *testing.T) {
+	t.Parallel()
+	src := registrytest.Scripted(t, registrytest.Behaviour{})
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	dst := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+	dst.On("HEAD", "/v2/app/manifests/1").Times(1).Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\nunasked \x1b[31m::error::words")
+	})
+	ws, log := installed(t)
+	ws.env = append(ws.env, "TF_LOG=TRACE")
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	said := log()
+	wantLine(t, said, "HEAD", dst.Addr) // it is the provider's log
+	if i := strings.Index(said, "unasked"); i >= 0 {
+		t.Errorf("the log repeats what was sent unasked: %q", said[max(0, i-200):min(len(said), i+200)])
+	}
+}

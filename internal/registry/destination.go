@@ -1,0 +1,30 @@
+package registry
+
+import (
+	"fmt"
+	"strings"
+)
+
+// ParseDestination reads where an image is to go: host, repository and tag, all
+// three, because nothing about that place is to be guessed. The error matches
+// ErrInvalidReference, and its Message says what is wrong with s.
+func ParseDestination(s string) (Reference, error) {
+	ref, err := ParseReference(s)
+	if err != nil {
+		return Reference{}, err
+	}
+	var why string
+	host, _, found := strings.Cut(s, "/")
+	switch {
+	case !found || !isHost(host):
+		why = fmt.Sprintf("it names no registry; if Docker Hub is meant, write %q", ref.WithDefaultTag())
+	case ref.Digest != "":
+		why = "it has a digest, and which one goes there is the source's to say"
+	case ref.Tag == "":
+		why = "it has no tag"
+	default:
+		return ref, nil
+	}
+	return Reference{}, &Error{Op: "use the destination", Reference: Clean(s), Kind: ErrInvalidReference, Message: why,
+		Hint: "A destination is host/repository:tag, as in registry.example.com/team/app:1.4."}
+}

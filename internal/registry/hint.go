@@ -1,0 +1,48 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Setting is how settings of a host are written, as every hint shows them:
+//
+//	registries = { "localhost:5000" = { plain_http = false } }
+//
+// host is the key, exactly as it is looked up; settings is what goes into the
+// entry, such as "plain_http = false".
+func Setting(host, settings string) string {
+	return fmt.Sprintf("registries = { %q = { %s } }", Clean(host), settings)
+}
+
+// general is what can be done about an error of a kind where nothing is known
+// that fits better.
+var general = map[error]string{
+	ErrInvalidReference: "Give a tag, or a digest as in sha256:… with 64 hexadecimal digits.",
+	ErrMismatch:         "What the registry holds under this digest is damaged, or something between it and this machine changes what passes. Push the image to it again, or take the proxy out of the way.",
+	ErrInvalidManifest:  "The image is not well formed. Build it again with a current tool and push it anew, or report it to those who publish it.",
+	ErrLimit:            "No ordinary image or list is as large as this. Look at what made it.",
+	ErrUnsupported:      "The registry cannot do this, or it is switched off there. Ask those who run it.",
+	ErrMissingContent:   "Something that the manifest names is not in the registry, or not any more: a garbage collection may run there. Try again.",
+	ErrDenied:           "The registry does not allow this: a policy or a quota may be why. Ask those who run it.",
+	ErrForbiddenHop:     "No setting allows this. If the registry is yours, have it name another place; if it is not, tell those who run it.",
+	ErrProtocol:         "What answered does not seem to be a registry: look at the host, the port, and any proxy on the way.",
+	ErrUnavailable:      "The connection broke, or the registry is not well. Look at the network and at the registry's health, then try again.",
+}
+
+// Advice is what can be done about an error of a kind, "" where that depends.
+func Advice(kind error) string { return general[kind] }
+
+// Advised returns err with a hint where it has none and something can be done:
+// the one for its kind. That of a wrapped *Error is returned without what is
+// around it.
+func Advised(err error) error {
+	var e *Error
+	if !errors.As(err, &e) || e.Hint != "" || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	advised := *e
+	advised.Hint = Advice(e.Kind)
+	return &advised
+}

@@ -1,0 +1,160 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// permanent marks the cause of an error that trying again does not mend.
+type permanent struct{ error }
+
+func (p permanent) Unwrap() error { return p.error }
+
+// keyOf is the key under which settings for a URL are looked up: the host of
+// references at the registry itself, and the URL's own elsewhere.
+func (h *host) keyOf(u *url.URL) string {
+	if h.isOrigin(u) {
+		return h.name
+	}
+	return strings.ToLower(u.Host)
+}
+
+// connectionError makes the error of a request that was not answered, or whose
+// answer broke off.
+func (h *host) connectionError(err error, asked *url.URL) *registry.Error {
+	e := &registry.Error{Kind: registry.ErrUnavailable, Err: err}
+	dns, unresolved := errors.AsType[*net.DNSError](err)
+	proxied, byProxy := errors.AsType[proxyError](err)
+	switch text := err.Error(); {
+	case errors.Is(err, errStalled):
+		e.Hint = "The connection stood still. Look at the network and at the registry's health, then try again."
+	case byProxy:
+		e.Message, e.Hint = proxied.message(), proxied.hint(asked)
+	case errors.Is(err, errProxy):
+		e.Hint = "A proxy is given as http://host:port. Correct the variable, or take it out."
+	case errors.As(err, new(permanent)):
+	case unresolved && dns.IsNotFound:
+		e.Err, e.Hint = permanent{err}, "The host name could not be found. Look for a typing error in it, and at this machine's DNS."
+	case unresolved:
+		e.Hint = "The host name could not be looked up. Look at this machine's DNS."
+	case strings.Contains(text, "refused"): // Windows has its own words around it
+		e.Hint = "Nothing listens there. Look at host and port, and whether the registry is running."
+	case isHungUp(err) && !h.answered.Load() && asked.Scheme == "http":
+		e.Hint = "The connection was closed without an answer, as a server does that wants TLS. If this one does, set " + registry.Setting(h.keyOf(asked), "plain_http = false") + "."
+	default:
+		if hint := misfit(err, h.keyOf(asked)); hint != "" {
+			e.Kind, e.Hint = registry.ErrProtocol, hint
+			// What Go adds in parentheses tells of certificates that the
+			// registry made up.
+			text, _, _ := strings.Cut(text, " (possibly because of ")
+			e.Err = registry.Reworded(err, text)
+		}
+	}
+	return e
+}
+
+// isHungUp says whether the other end closed the connection.
+func isHungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || strings.Contains(err.Error(), "forcibly closed") // by Windows
+}
+
+// misfit says what to do where the two ends do not understand each other, so
+// that trying again is in vain; "" where that is not why there was no answer.
+// net/http has no types for what it does not understand.
+func misfit(err error, key string) string {
+	text := err.Error()
+	switch {
+	case errors.As(err, new(tls.RecordHeaderError)) || strings.Contains(text, "server gave HTTP response to HTTPS client"):
+		return "The registry speaks plain HTTP and was asked over HTTPS. If it really has no TLS, set " + registry.Setting(key, "plain_http = true") + "."
+	case strings.Contains(text, "malformed HTTP"):
+		return "What answered does not speak plain HTTP; it probably wants TLS. Set " + registry.Setting(key, "plain_http = false") + "."
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return "Nobody this machine trusts has signed the registry's certificate. Set " + registry.Setting(key, `ca_certificate = file("ca.pem")`) +
+			". The file holds its authority's certificate, or its own where it signed that itself. For tests alone, insecure_skip_tls_verify = true does without."
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return "The registry's certificate is not valid for this host or at this time. Use the name that it was made for, or have it renewed."
+	case refusedHandshake(err):
+		return "The registry ended the TLS handshake. It may want a client certificate. Set " + registry.Setting(key, `client_certificate = file("client.pem"), client_key = file("client.key")`) +
+			". Or it has no TLS version in common with this program, which needs 1.2 or later."
+	case strings.Contains(text, "server response headers exceeded"), strings.Contains(text, "too many 1xx"), strings.Contains(text, "malformed MIME header"),
+		strings.Contains(text, "bad Content-Length"), strings.Contains(text, "unsupported transfer encoding"):
+		return notARegistry
+	}
+	return ""
+}
+
+// refusedHandshake says whether the other end refused TLS with this one. An
+// internal error of its own passes.
+func refusedHandshake(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "remote error" && !strings.Contains(op.Error(), "internal error")
+}
+
+// errProxy is a proxy that cannot be one. What it was found in is not quoted:
+// proxies are given with passwords in them.
+var errProxy = errors.New("the proxy that the environment names (HTTPS_PROXY, HTTP_PROXY) cannot be used: it is not a URL")
+
+// proxyError is the failure of a proxy, and not of the registry behind it.
+type proxyError struct {
+	error
+	proxy string // cleaned
+}
+
+// Unwrap lets the cause be found.
+func (e proxyError) Unwrap() error { return e.error }
+
+func (e proxyError) message() string {
+	if errors.As(e.error, new(tunnelError)) {
+		return "the proxy " + e.proxy + " does not let it through"
+	}
+	return "the proxy " + e.proxy + " cannot be reached"
+}
+
+func (e proxyError) hint(asked *url.URL) string {
+	return fmt.Sprintf("This goes through the proxy that %s_PROXY names. Look whether that one is right, runs, and has its login in the variable where it wants one. If %s can be reached without it, add that name to NO_PROXY.",
+		strings.ToUpper(asked.Scheme), registry.Clean(asked.Hostname()))
+}
+
+// tunnelError is the status with which a proxy refuses to connect.
+type tunnelError int
+
+// Error says it as net/http does.
+func (s tunnelError) Error() string {
+	return fmt.Sprintf("HTTP %d %s", int(s), http.StatusText(int(s)))
+}
+
+// checkTunnel makes an error of a proxy's refusal, which net/http would give as
+// a bare text. Whether one that is overloaded connects later is worth a try.
+func checkTunnel(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+	switch {
+	case answer.StatusCode == http.StatusOK:
+		return nil
+	case answer.StatusCode >= http.StatusInternalServerError:
+		return tunnelError(answer.StatusCode)
+	}
+	return permanent{tunnelError(answer.StatusCode)}
+}
+
+// blamed names the proxy in an error that is its own.
+func (c *Client) blamed(req *http.Request, err error) error {
+	op, _ := errors.AsType[*net.OpError](err)
+	if !errors.As(err, new(tunnelError)) && (op == nil || op.Op != "proxyconnect") {
+		return err
+	}
+	proxy, proxyErr := c.options.Proxy(req)
+	if proxyErr != nil || proxy == nil {
+		return err
+	}
+	return proxyError{err, registry.CleanURL(proxy)}
+}

@@ -58,9 +58,8 @@ func (d declaration) contradicts(other declaration) bool {
 		d.digest != other.digest && d.digest.Algorithm() == other.digest.Algorithm()
 }
 
-// declare notes what tags are planned to hold. The error
-// says which of them another resource wants to hold something else; then
-// nothing is noted.
+// declare notes what tags are planned to hold. The error says which of them
+// another resource wants to hold something else; then nothing is noted.
 func (c *claimed) declare(d declaration, tags ...string) error {
 	c.declaring.Lock()
 	defer c.declaring.Unlock()

@@ -60,7 +60,7 @@ func validKey(diags *diag.Diagnostics, at path.Path, key string) bool {
 		return false
 	}
 	host, _, _ := strings.Cut(key, "/")
-	if !hasHost(host + "/repository") {
+	if !registry.HasHost(host + "/repository") {
 		diags.AddAttributeError(at, summary, fmt.Sprintf("In a reference %q is not a registry but a repository on Docker Hub, because it has "+
 			"neither a dot nor a port. Write the key as the host stands in references, such as %q or %q.",
 			key, host+".example.com", host+":5000"))

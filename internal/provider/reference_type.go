@@ -132,13 +132,6 @@ func parseDestination(s string) (ref registry.Reference, problem string) {
 	return ref, problem
 }
 
-// hasHost says whether a reference begins with a host instead of leaving Docker
-// Hub to be understood.
-func hasHost(s string) bool {
-	first, _, found := strings.Cut(s, "/")
-	return found && (strings.ContainsAny(first, ".:") || strings.EqualFold(first, "localhost"))
-}
-
 // isDestination validates that an attribute says where an image is to go.
 type isDestination struct{}
 

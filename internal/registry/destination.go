@@ -1,9 +1,6 @@
 package registry
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // ParseDestination reads where an image is to go: host, repository and tag, all
 // three, because nothing about that place is to be guessed. The error matches
@@ -14,9 +11,8 @@ func ParseDestination(s string) (Reference, error) {
 		return Reference{}, err
 	}
 	var why string
-	host, _, found := strings.Cut(s, "/")
 	switch {
-	case !found || !isHost(host):
+	case !HasHost(s):
 		why = fmt.Sprintf("it names no registry; if Docker Hub is meant, write %q", ref.WithDefaultTag())
 	case ref.Digest != "":
 		why = "it has a digest, and which one goes there is the source's to say"

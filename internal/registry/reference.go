@@ -82,6 +82,13 @@ func normalHost(s string) string {
 	return host + "/" + rest
 }
 
+// HasHost says whether a reference begins with a host instead of leaving Docker
+// Hub to be understood.
+func HasHost(s string) bool {
+	first, _, found := strings.Cut(s, "/")
+	return found && isHost(first)
+}
+
 // isHost says whether the first component of a path is a host; everything else
 // is a part of a repository on Docker Hub.
 func isHost(component string) bool {

@@ -143,7 +143,8 @@ func (c *Client) hostOf(name string) *host {
 }
 
 // settingsOf finds the settings of the host that a URL is at, with the name
-// they were given under, which is "" where there are none. The scheme's own port may be spelled out or not.
+// they were given under, which is "" where there are none. The scheme's own port
+// may be spelled out or not.
 func (c *Client) settingsOf(u *url.URL) (name string, settings HostOptions) {
 	host := strings.ToLower(u.Host)
 	names := []string{host}

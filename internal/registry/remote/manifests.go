@@ -176,12 +176,20 @@ func (r *repository) holds(ctx context.Context, reference string, d digest.Diges
 }
 
 // refusesFormat says whether a manifest was refused for what it is, and not for
-// who pushed it, what it names, or because nothing can be pushed at all. 2.8.3 answers 500 to a format that its
-// configuration does not allow.
+// who pushed it, what it names, or because nothing can be pushed at all. 2.8.3
+// answers 500 to a format that its configuration does not allow.
 func refusesFormat(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
-	return ok && (errors.Is(e.Kind, registry.ErrInvalidManifest) || errors.Is(e.Kind, registry.ErrUnsupported) && e.Status != http.StatusMethodNotAllowed ||
-		e.Status == http.StatusUnsupportedMediaType || e.Status == http.StatusInternalServerError)
+	if !ok {
+		return false
+	}
+	switch e.Status {
+	case http.StatusMethodNotAllowed:
+		return false
+	case http.StatusUnsupportedMediaType, http.StatusInternalServerError:
+		return true
+	}
+	return errors.Is(e.Kind, registry.ErrInvalidManifest) || errors.Is(e.Kind, registry.ErrUnsupported)
 }
 
 // DeleteTag deletes by tag (OCI distribution specification, "Deleting tags").

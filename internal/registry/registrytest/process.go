@@ -2,7 +2,6 @@ package registrytest
 
 import (
 	"bufio"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -115,21 +114,24 @@ var (
 // Where the process began and with what environment: tests change both, and the
 // go command needs to be found and to find its module and its caches.
 var (
-	startDir, startDirErr     = os.Getwd()
-	startCache, startCacheErr = os.UserCacheDir()
-	startGo, startGoErr       = exec.LookPath("go")
-	startEnv                  = os.Environ()
+	startDir, startDirErr = os.Getwd()
+	startGo, startGoErr   = exec.LookPath("go")
+	startEnv              = os.Environ()
 )
 
-// buildCommand builds one of the commands and returns its path, which is in the
-// user's cache and the same for every run of one package's tests, so that
-// nothing piles up. It is moved there whole, because another run may be
-// starting the one that is there.
+// buildCommand builds one of the commands and returns its path, which is among
+// the checkout's tools: one for all packages, and gone with the checkout. It is
+// moved there whole, because another package's tests may be starting the one
+// that is there.
 func buildCommand(name string) (string, error) {
-	if err := errors.Join(startDirErr, startCacheErr, startGoErr); err != nil {
+	if err := errors.Join(startDirErr, startGoErr); err != nil {
 		return "", err
 	}
-	dir := filepath.Join(startCache, "terraform-provider-registry", fmt.Sprintf("test-%.4x", sha256.Sum256([]byte(startDir))))
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(root, ".tools", "test")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
@@ -145,4 +147,16 @@ func buildCommand(name string) (string, error) {
 	}
 	path := filepath.Join(dir, name)
 	return path, os.Rename(filepath.Join(fresh, name), path)
+}
+
+// moduleRoot is the directory of the module that the process began in.
+func moduleRoot() (string, error) {
+	for dir := startDir; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("%s is in no Go module", startDir)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package provider_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
@@ -116,6 +117,37 @@ func TestDestroyWhereTheRegistryCannot(t *testing.T) {
 	}
 }
 
+func TestDestroyWhereTheRegistryIsNotReached(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]struct {
+		cause func(*registrytest.Proxy)
+		says  string
+	}{
+		"down":                  {func(p *registrytest.Proxy) { p.Stop() }, "Nothing was removed. Apply again"},
+		"logged out":            {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(401, nil, "") }, "Nothing was removed. Apply again"},
+		"broken while removing": {func(p *registrytest.Proxy) { p.On("DELETE", ".*").Reply(503, nil, "") }, "Apply again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			proxy := registrytest.Intercept(t, dst)
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "untag"`))
+			plan := ws.plan("-destroy")
+			fault.cause(proxy)
+			said := ws.applyFails(plan)
+			said.wantError("could not be cleaned up", fault.says, "terraform state rm")
+			if strings.Contains(said.text, "cannot remove a tag") || name == "broken while removing" && strings.Contains(said.text, "Nothing was removed") {
+				t.Errorf("the wrong advice:\n%s", said.text)
+			}
+			if ws.state(app) == nil {
+				t.Error("the state is gone")
+			}
+		})
+	}
+}
+
 func TestDestroyOfWhatIsGone(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -205,6 +237,58 @@ func TestDestroyOfARenamedResource(t *testing.T) {
 			ws.up(renamed("app")...)
 			ws.up(renamed("renamed")...).wantWarning("left as it is", dst.Addr+"/app:1", "in the same run")
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+		})
+	}
+}
+
+// A rename of which only the one half was applied.
+func TestDestroyOfWhatAnotherResourceHasInPlace(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"untag", "delete"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			copied := func(name string) string {
+				return imageCopy(name, pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`)
+			}
+			ws := newWorkspace(t)
+			ws.up(copied("app"))
+			ws.configure(copied("renamed"))
+			ws.apply(ws.plan("-target=registry_image_copy.renamed"))
+
+			ws.planFails().wantError("Two resources declare one tag", dst.Addr+"/app", `"1"`, "has it in place", "terraform state rm", "destroy = false")
+			if stdout, stderr, err := ws.command("state", "rm", app); err != nil {
+				t.Fatalf("%v\n%s%s", err, stdout, stderr)
+			}
+			ws.wantNoChanges()
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+		})
+	}
+}
+
+func TestDestroyThatFailsLeavesWhatTheReplacementPutToo(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"untag", "delete"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			proxy := registrytest.Intercept(t, dst)
+			arguments := []string{`on_destroy = "` + policy + `"`, `additional_tags = ["stable"]`, "lifecycle {\n    create_before_destroy = true\n  }"}
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1.4"), arguments...))
+
+			// The replaced object stays in the state, and the next apply ends it:
+			// when nobody knows any more what the replacement has put.
+			proxy.On("DELETE", ".*").Reply(503, nil, "")
+			ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("app", "1.5"), arguments...))
+			ws.applyFails(ws.plan())
+			proxy.Clear()
+			ws.apply(ws.plan())
+			ws.wantNoChanges()
+			wantTags(t, dst, "app", "1.5", "stable")
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
 		})
 	}
 }

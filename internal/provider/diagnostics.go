@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -32,14 +33,39 @@ func addEngineWarning(diags *diag.Diagnostics, at path.Path, summary string, err
 func engineDetail(err error, advice []string) string {
 	paragraphs := []string{sentence(err.Error())}
 	var e *registry.Error
-	if errors.As(err, &e) && e.Hint != "" {
+	over, isOver := errors.AsType[timeoutError](err)
+	switch {
+	case isOver:
+		paragraphs = append(paragraphs, fmt.Sprintf("Look whether the registry is well. If it only needs longer, `timeouts` gives it more: timeouts = { %s = \"…\" }.", over.operation))
+	case errors.As(err, &e) && e.Hint != "":
 		paragraphs = append(paragraphs, e.Hint)
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		paragraphs = append(paragraphs, "The time for it ran out. `timeouts` of the resource gives it more.")
 	}
 	return strings.Join(append(paragraphs, advice...), "\n\n")
 }
+
+// limited is ctx for one operation of a resource ("create", "read" and so on).
+// What is still under way after its timeout fails with a timeoutError.
+func limited(ctx context.Context, timeout time.Duration, operation string) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, timeout, timeoutError{operation, timeout})
+}
+
+// timeoutError is why something was ended when the time for an operation was over.
+type timeoutError struct {
+	operation string
+	timeout   time.Duration
+}
+
+// Error says what was not done in time. A read waits for answers and nothing
+// else.
+func (t timeoutError) Error() string {
+	if t.operation == "read" {
+		return fmt.Sprintf("the registry did not answer within %s, the read timeout", t.timeout)
+	}
+	return fmt.Sprintf("it was not done within %s, the %s timeout", t.timeout, t.operation)
+}
+
+// Is lets it be recognised as what it is to everything else.
+func (timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // titles say what failed, by the kind of the error. what is "source ",
 // "destination ", or nothing where there is only one registry.
@@ -70,11 +96,10 @@ func title(what string, err error, otherwise string) string {
 // untagged is what to say where a reference that names neither tag nor digest
 // leads to nothing.
 func untagged(reference referenceValue, err error) []string {
-	ref, invalid := registry.ParseReference(reference.ValueString())
-	if invalid != nil || ref.Target() != "" || !errors.Is(err, registry.ErrNotFound) {
-		return nil
+	if said := registry.Untagged(reference.ValueString(), err); said != "" {
+		return []string{said}
 	}
-	return []string{fmt.Sprintf("%q gives no tag, so that %q was assumed. Write the tag that is meant.", reference.ValueString(), registry.DefaultTag)}
+	return nil
 }
 
 // notYet says whether the reason may be that what is asked for is still to be
@@ -86,12 +111,15 @@ func notYet(err error) bool {
 	return errors.Is(err, registry.ErrNotFound) || unresolved && dns.IsNotFound || dialed && dial.Op == "dial" && !dial.Timeout()
 }
 
-// sentence is s with a capital and a full stop.
+// sentence is s with a full stop, and with a capital where it begins with a
+// word: a host or a reference is shown as it is written.
 func sentence(s string) string {
 	if s == "" {
 		return s
 	}
-	s = strings.ToUpper(s[:1]) + s[1:]
+	if first, _, _ := strings.Cut(s, " "); !strings.ContainsAny(first, "./:") {
+		s = strings.ToUpper(s[:1]) + s[1:]
+	}
 	if !strings.ContainsAny(s[len(s)-1:], ".?!") {
 		s += "."
 	}
@@ -134,9 +162,16 @@ func (n *notices) tell(diags *diag.Diagnostics) {
 	}
 }
 
+// maxListed is how many names a list shows: a repository may have thousands of
+// tags.
+const maxListed = 20
+
 // listed is names as people write lists: "a", "a and b", "a, b and c"; "none"
 // for none.
 func listed(names []string) string {
+	if more := len(names) - maxListed; more > 1 {
+		names = append(slices.Clone(names[:maxListed]), fmt.Sprintf("%d more", more))
+	}
 	switch len(names) {
 	case 0:
 		return "none"

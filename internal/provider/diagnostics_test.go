@@ -56,7 +56,8 @@ func TestNotYet(t *testing.T) {
 
 func TestSentence(t *testing.T) {
 	t.Parallel()
-	for s, want := range map[string]string{"": "", "it broke": "It broke.", "it broke.": "It broke.", "did you mean it?": "Did you mean it?"} {
+	for s, want := range map[string]string{"": "", "it broke": "It broke.", "it broke.": "It broke.", "did you mean it?": "Did you mean it?",
+		"localhost:5601/acme: cannot look": "localhost:5601/acme: cannot look.", "docker.io/library/alpine: cannot look": "docker.io/library/alpine: cannot look."} {
 		if got := sentence(s); got != want {
 			t.Errorf("%q: %q, want %q", s, got, want)
 		}

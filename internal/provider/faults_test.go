@@ -149,13 +149,27 @@ func TestDestinationFaultKeepsState(t *testing.T) {
 
 			proxy.On("GET|HEAD", ".*").Reply(fault.status, fault.header, fault.body)
 			said := ws.planFails()
-			said.wantError(fault.title, "destination "+proxy.Addr+"/app", "-refresh=false").at(said, "destination")
+			said.wantError(fault.title, "destination "+proxy.Addr+"/app", "-refresh=false", "terraform state rm").at(said, "destination")
 			ws.wantNoChanges("-refresh=false")
 
 			proxy.Clear()
 			ws.wantNoChanges().wantNoWarnings()
 		})
 	}
+}
+
+func TestDestinationMovesAwayFromARegistryThatIsDown(t *testing.T) {
+	t.Parallel()
+	src, old, dst := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	proxy := registrytest.Intercept(t, old)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1")))
+	proxy.Stop()
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	ws.planFails().wantError("This is about "+proxy.Ref("app", "1")+", where the state has the image", "that is the old place", "-refresh=false")
+	ws.apply(ws.plan("-refresh=false"))
+	ws.wantNoChanges()
 }
 
 func TestTimeouts(t *testing.T) {
@@ -168,7 +182,7 @@ func TestTimeouts(t *testing.T) {
 	ws.configure(copied)
 	source.On("GET", ".*/blobs/.*").Stall()
 	said := ws.applyFails(ws.plan())
-	said.wantError("could not be copied", "source "+source.Addr+"/app", "`timeouts`").at(said, "source")
+	said.wantError("could not be copied", "source "+source.Addr+"/app", "it was not done within 200ms, the create timeout", `timeouts = { create = "…" }`).at(said, "source")
 	if dst.HasManifest(t, "app", string(pushed.Digest)) || ws.state(app) != nil {
 		t.Error("a create that failed left something behind")
 	}
@@ -178,9 +192,9 @@ func TestTimeouts(t *testing.T) {
 
 	// A source that does not answer leaves the destination its time.
 	source.On(".*", ".*").Stall()
-	ws.wantNoChanges().wantWarning("source could not be asked", "`timeouts`")
+	ws.wantNoChanges().wantWarning("source could not be asked", "the registry did not answer within 200ms, the read timeout", "timeouts = { read")
 	destination.On(".*", ".*").Stall()
-	ws.planFails().wantError("destination "+destination.Addr+"/app", "`timeouts`", "-refresh=false")
+	ws.planFails().wantError("destination "+destination.Addr+"/app", "the registry did not answer within 200ms, the read timeout", "-refresh=false")
 	if ws.state(app) == nil {
 		t.Error("the state is gone")
 	}

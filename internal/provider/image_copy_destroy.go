@@ -36,11 +36,17 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 	var said notices
 	defer said.tell(&resp.Diagnostics)
 	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag, state.additional())))
-	r.engine.claims.of(destination.Name()).remove(func(claimed map[string]digest.Digest) {
-		ctx, cancel := context.WithTimeout(ctx, timeout) // which the removals before this one do not use up
+	d := destruction{repository: r.engine.writing(destination), put: rec.Put, diags: &resp.Diagnostics}
+	d.inTurn(ctx, r.engine.claims.of(destination.Name()), tags, func() {
+		ctx, cancel := limited(ctx, timeout, "delete") // which the removals before this one do not use up
 		defer cancel()
-		d := destruction{repository: r.engine.writing(destination), put: rec.Put, claimed: claimed, diags: &resp.Diagnostics}
 		d.run(said.listen(ctx), policy, tags)
+		// What is another resource's by now must not be removed by a further
+		// attempt, when nobody knows of that any more.
+		for tag := range d.claimed {
+			rec.forget(tag)
+		}
+		rec.save(ctx, resp.Private, &resp.Diagnostics)
 	})
 }
 
@@ -59,8 +65,8 @@ func (p *promotion) letGo(ctx context.Context) bool {
 		var said notices
 		defer said.tell(p.diags)
 		done := false
-		p.engine.claims.of(destination.Name()).remove(func(claimed map[string]digest.Digest) {
-			d := destruction{repository: p.engine.writing(destination), put: p.record.Put, claimed: claimed, diags: p.diags}
+		d := destruction{repository: p.engine.writing(destination), put: p.record.Put, diags: p.diags}
+		d.inTurn(ctx, p.engine.claims.of(destination.Name()), tags, func() {
 			done = d.run(said.listen(ctx), onDestroyUntag, tags)
 		})
 		if !done {
@@ -83,28 +89,56 @@ type destruction struct {
 
 const (
 	destroyFailed = "The destination could not be cleaned up"
+	againAdvice   = "Apply again to try again: the state still has the resource. To forget it there and leave at the registry what is there, use terraform state rm."
 	retainAdvice  = "Some registries cannot remove a tag (docker/distribution before 3 cannot), and some have deletion switched off. Set on_destroy = \"retain\" to leave at the registry what is there. Where the resource is being destroyed, apply that first: the value that was applied last counts. To forget a resource that is gone from the configuration, use terraform state rm."
 )
 
+// inTurn waits until no other removal runs in the repository, and then runs one
+// that knows what is claimed.
+func (d *destruction) inTurn(ctx context.Context, claims *claimed, tags []string, removal func()) {
+	err := claims.remove(ctx, tags, func(claimed map[string]digest.Digest) {
+		d.claimed = claimed
+		removal()
+	})
+	if err != nil {
+		d.failed(&registry.Error{Op: "remove tags from it", Repository: d.repository.Name(), Kind: registry.ErrUnavailable, Err: err}, "Nothing was removed. "+againAdvice)
+	}
+}
+
+func (d *destruction) failed(err error, advice string) {
+	addEngineError(d.diags, path.Root("on_destroy"), destroyFailed, registry.OnSide(err, registry.Destination), advice)
+}
+
 // run untags or deletes. It says whether that succeeded.
-func (d destruction) run(ctx context.Context, policy string, tags []string) bool {
+func (d *destruction) run(ctx context.Context, policy string, tags []string) bool {
 	ours, err := d.ours(ctx, tags)
+	advice := "Nothing was removed. " + againAdvice
 	if err == nil {
 		if policy == onDestroyDelete {
 			err = d.delete(ctx, ours)
 		} else {
 			err = d.untag(ctx, slices.Sorted(maps.Keys(ours)))
 		}
+		if advice = retainAdvice; unreached(err) {
+			advice = againAdvice
+		}
 	}
 	if err != nil {
-		addEngineError(d.diags, path.Root("on_destroy"), destroyFailed, registry.OnSide(err, registry.Destination), retainAdvice)
+		d.failed(err, advice)
 	}
 	return err == nil
 }
 
+// unreached says whether a registry did not come to say if it can do what was
+// asked.
+func unreached(err error) bool {
+	return slices.ContainsFunc([]error{context.Canceled, context.DeadlineExceeded, registry.ErrUnavailable, registry.ErrUnauthorized, registry.ErrRateLimited, registry.ErrCredentials},
+		func(kind error) bool { return errors.Is(err, kind) })
+}
+
 // ours are those of the tags that still hold what the resource put there, with
 // it. Of the others people are told.
-func (d destruction) ours(ctx context.Context, tags []string) (map[string]digest.Digest, error) {
+func (d *destruction) ours(ctx context.Context, tags []string) (map[string]digest.Digest, error) {
 	ours := map[string]digest.Digest{}
 	for _, tag := range tags {
 		if _, is := d.claimed[tag]; is {
@@ -128,7 +162,7 @@ func (d destruction) ours(ctx context.Context, tags []string) (map[string]digest
 }
 
 // untag removes tags and leaves what they name.
-func (d destruction) untag(ctx context.Context, tags []string) error {
+func (d *destruction) untag(ctx context.Context, tags []string) error {
 	for _, tag := range tags {
 		if err := d.repository.DeleteTag(ctx, tag); err != nil && !errors.Is(err, registry.ErrNotFound) {
 			return err
@@ -139,7 +173,7 @@ func (d destruction) untag(ctx context.Context, tags []string) error {
 
 // delete deletes the manifests that the tags name. One that a foreign tag names
 // too loses only the tags of this resource.
-func (d destruction) delete(ctx context.Context, ours map[string]digest.Digest) error {
+func (d *destruction) delete(ctx context.Context, ours map[string]digest.Digest) error {
 	manifests := map[digest.Digest][]string{}
 	for _, tag := range slices.Sorted(maps.Keys(ours)) {
 		manifests[ours[tag]] = append(manifests[ours[tag]], tag)
@@ -171,7 +205,7 @@ func (d destruction) delete(ctx context.Context, ours map[string]digest.Digest) 
 // siblings are the repository's tags that are not among ours, by what they
 // name: those on its list, and those that are about to be. A list without one
 // of ours, which was there a moment ago, is not believed about the others.
-func (d destruction) siblings(ctx context.Context, ours map[string]digest.Digest) (map[digest.Digest][]string, error) {
+func (d *destruction) siblings(ctx context.Context, ours map[string]digest.Digest) (map[digest.Digest][]string, error) {
 	tags, err := d.repository.ListTags(ctx)
 	if err != nil {
 		return nil, err
@@ -193,7 +227,7 @@ func (d destruction) siblings(ctx context.Context, ours map[string]digest.Digest
 	}
 	siblings := map[digest.Digest][]string{}
 	for _, tag := range slices.Sorted(maps.Keys(found)) {
-		siblings[found[tag].Digest] = append(siblings[found[tag].Digest], tag)
+		siblings[found[tag].Digest] = append(siblings[found[tag].Digest], d.repository.Mask(tag))
 	}
 	for _, tag := range slices.Sorted(maps.Keys(d.claimed)) {
 		if wanted := d.claimed[tag]; found[tag].Digest != wanted {

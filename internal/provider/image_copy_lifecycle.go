@@ -26,9 +26,12 @@ func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateReque
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	p := promotion{engine: r.engine, plan: &plan, record: newRecord(), diags: &resp.Diagnostics}
+	if !p.claim(ctx) {
+		return
+	}
+	ctx, cancel := limited(ctx, timeout, "create")
+	defer cancel()
 	if !p.run(ctx) {
 		return
 	}
@@ -49,9 +52,12 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	p := promotion{engine: r.engine, plan: &plan, prior: &prior, record: rec, diags: &resp.Diagnostics}
+	if !p.claim(ctx) {
+		return
+	}
+	ctx, cancel := limited(ctx, timeout, "update")
+	defer cancel()
 	done := p.run(ctx) && p.letGo(ctx)
 	p.record.save(ctx, resp.Private, &resp.Diagnostics)
 	if done {
@@ -66,6 +72,23 @@ type promotion struct {
 	prior  *imageCopyModel // nil while creating
 	record record
 	diags  *diag.Diagnostics
+	// disturbed says that another resource removed a tag during this run, so
+	// that what was seen before counts no more.
+	disturbed bool
+}
+
+// claim says that the planned tags are this resource's from now on. It waits for
+// other resources that remove tags at the moment, which the time for the copy
+// does not count. It says whether that came to an end.
+func (p *promotion) claim(ctx context.Context) bool {
+	destination, tags := p.plan.place()
+	var err error
+	p.disturbed, err = p.engine.claims.of(destination.Name()).claim(ctx, digest.Digest(p.plan.Digest.ValueString()), tags...)
+	if err != nil {
+		p.diags.AddAttributeError(path.Root("destination"), "The image could not be copied",
+			fmt.Sprintf("It was interrupted while another resource removed tags from %s. Apply again to go on.", destination.Name()))
+	}
+	return err == nil
 }
 
 // run brings the planned digest under the planned tags and records it. It says
@@ -73,8 +96,7 @@ type promotion struct {
 func (p *promotion) run(ctx context.Context) bool {
 	wanted := digest.Digest(p.plan.Digest.ValueString())
 	destination, tags := p.plan.place()
-	p.engine.claims.of(destination.Name()).claim(wanted, tags...)
-	if p.inPlace(tags) {
+	if p.inPlace(wanted, tags) {
 		p.applied(tags...)
 		return true
 	}
@@ -97,19 +119,10 @@ func (p *promotion) run(ctx context.Context) bool {
 	return true
 }
 
-// inPlace says whether the tags hold the planned digest already, so that only
-// settings change and no registry needs to be asked.
-func (p *promotion) inPlace(tags []string) bool {
-	if p.prior == nil || !p.plan.Digest.Equal(p.prior.Digest) {
-		return false
-	}
-	there := p.prior.additional()
-	for _, tag := range tags[:len(tags)-1] {
-		if !slices.Contains(there, tag) {
-			return false
-		}
-	}
-	return true
+// inPlace says whether the tags hold the planned digest already, as far as was
+// seen, so that only settings change and no registry needs to be asked.
+func (p *promotion) inPlace(wanted digest.Digest, tags []string) bool {
+	return p.prior != nil && !p.disturbed && !slices.ContainsFunc(tags, func(tag string) bool { return p.record.Held[tag] != wanted })
 }
 
 // job is the copy to do. It says no, with a diagnostic, where something is
@@ -180,6 +193,9 @@ func (p *promotion) failed(err error, tags, tagged []string) {
 	if len(tags) > 1 {
 		missing := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return slices.Contains(tagged, tag) })
 		advice = append(advice, fmt.Sprintf("Tags that hold %s by now: %s. Tags that do not: %s.", p.plan.Digest.ValueString(), listed(tagged), listed(missing)))
+	}
+	if errors.Is(err, context.Canceled) {
+		advice = append(advice, "What was copied stays. Apply again to go on.")
 	}
 	at := sideOf(err)
 	if at.Equal(path.Root("source")) && errors.Is(err, registry.ErrNotFound) {

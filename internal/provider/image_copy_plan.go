@@ -24,11 +24,15 @@ import (
 //   - While the source reference is the one that Read looked at, what Read found
 //     is planned. Nobody is asked, so that the plan that Terraform makes again
 //     during the apply is the same, wherever the tag points by then.
-//   - On a create and for a changed source the source is asked, and asked again
-//     during the apply. If the two answers differ, Terraform itself fails the
-//     apply, before anything is copied.
+//   - On a create and for a changed source, what another copy of this run is to
+//     put there counts. Terraform plans that one first where this one refers to
+//     it, and has applied it before it plans this one again.
+//   - Otherwise the source is asked then, and asked again during the apply. If
+//     the two answers differ, Terraform itself fails the apply, before anything
+//     is copied.
 func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	if req.Plan.Raw.IsNull() {
+		r.planDestroy(ctx, req, resp)
 		return
 	}
 	var plan imageCopyModel
@@ -45,15 +49,11 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	}
 	timeout, diags := plan.Timeouts.Read(ctx, defaultReadTimeout)
 	resp.Diagnostics.Append(diags...)
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := limited(ctx, timeout, "read")
 	defer cancel()
 	var said notices
 	wanted := p.wanted(said.listen(ctx))
 	if !resp.Diagnostics.HasError() && wanted.Digest != "" {
-		if err := r.engine.declare(p.plan, wanted.Digest); err != nil {
-			addEngineError(&resp.Diagnostics, path.Root("destination"), "Two resources declare one tag", err)
-		}
-		p.checkTags(said.listen(ctx), wanted.Digest)
 		p.set(wanted)
 		for name, value := range map[string]types.String{
 			"digest":           p.plan.Digest,
@@ -63,8 +63,24 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 		} {
 			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root(name), value)...)
 		}
+		p.declare(p.update && resp.Plan.Raw.Equal(req.State.Raw))
+		p.checkTags(said.listen(ctx), wanted.Digest)
 	}
 	said.tell(&resp.Diagnostics)
+}
+
+// planDestroy notes which tags a resource is to remove at its end.
+func (r *imageCopyResource) planDestroy(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	var state imageCopyModel
+	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
+	rec := loadRecord(ctx, req.Private, &resp.Diagnostics)
+	if resp.Diagnostics.HasError() || r.engine == nil || state.OnDestroy.ValueString() == onDestroyRetain {
+		return
+	}
+	destination, _ := parseDestination(state.Destination.ValueString())
+	if err := r.engine.claims.of(destination.Name()).leave(rec.Put); err != nil {
+		addEngineError(&resp.Diagnostics, path.Root("on_destroy"), "Two resources declare one tag", err, destroyAllTheSame)
+	}
 }
 
 // planner makes one plan.
@@ -78,6 +94,17 @@ type planner struct {
 	record record
 }
 
+// toBeMade is what to do about a source that is not there, or whose registry is
+// not, because it is still to be made.
+const toBeMade = "If this configuration itself makes the image, then `source` has to depend on what makes it. " +
+	"Where another resource builds it, or runs the registry, refer to an attribute of that resource that is known only after apply: the plan then does not ask for the image. " +
+	"Where another registry_image_copy puts it there, refer to the pinned_reference of that copy. If that copy belongs to another provider alias, of whose plans this one knows nothing, " +
+	"put data \"registry_manifest\" \"between\" { reference = registry_image_copy.NAME.pinned_reference } between the two, and make its pinned_reference the source."
+
+// destroyAllTheSame is for errors of the plan: terraform destroy makes one first,
+// which these errors end too.
+const destroyAllTheSame = "If this is in the way of a terraform destroy, use terraform destroy -refresh=false."
+
 // wanted is what the source holds, without a digest where that cannot be known
 // yet.
 func (p *planner) wanted(ctx context.Context) resolved {
@@ -90,6 +117,10 @@ func (p *planner) wanted(ctx context.Context) resolved {
 		logLook(ctx, source.Name(), source.Target(), p.record.Wanted.SourceDigest, "record", nil)
 		return p.record.Wanted
 	}
+	if d, is := p.engine.expected(source, p.plan); is {
+		logLook(ctx, source.Name(), source.Target(), d.digest, "plan", nil)
+		return resolved{Source: source.String(), SourceDigest: d.digest, Digest: d.digest, MediaType: d.mediaType}
+	}
 	if p.engine.undecided(source) != "" {
 		logLook(ctx, source.Name(), source.Target(), source.Digest, "reference", nil)
 		// What a digest names is known without asking.
@@ -99,9 +130,9 @@ func (p *planner) wanted(ctx context.Context) resolved {
 	if err != nil {
 		advice := untagged(p.plan.Source, err)
 		if notYet(err) {
-			advice = append(advice, "If this configuration itself builds the image, or the registry it comes from, then refer to an attribute of that resource in `source`: "+
-				"the source is then unknown until the image is there, and the plan does not ask for it.")
+			advice = append(advice, toBeMade)
 		}
+		advice = append(advice, destroyAllTheSame)
 		addEngineError(p.diags, path.Root("source"), title("source ", err, "Cannot find out what the source holds"), err, advice...)
 	}
 	return wanted
@@ -132,16 +163,44 @@ func (p *planner) set(wanted resolved) {
 	}
 }
 
-// declare notes what the tags of a copy are to hold. The error says that another
-// resource wants one of them to hold something else. Terraform plans again while
-// it applies, so that what was unknown before is declared then.
-func (e *engine) declare(m imageCopyModel, wanted digest.Digest) error {
-	if e == nil { // a provider that is not configured asks nobody and promises nothing
-		return nil
+// declare notes what the tags of a copy are to hold, and of which it lets go;
+// idle says that nothing else is planned. What contradicts another resource
+// fails the plan. Terraform plans again while it applies, so that what was
+// unknown before is declared then.
+func (p *planner) declare(idle bool) {
+	if p.engine == nil { // a provider that is not configured asks nobody and promises nothing
+		return
 	}
-	source, _ := m.Source.parse() // wanted comes from it
-	destination, tags := m.place()
-	return e.claims.of(destination.Name()).declare(declaration{source, destination, wanted}, tags...)
+	source, _ := p.plan.Source.parse() // wanted comes from it
+	destination, tags := p.plan.place()
+	repository := p.engine.claims.of(destination.Name())
+	err := repository.declare(declaration{
+		source: source, destination: destination,
+		digest: digest.Digest(p.plan.Digest.ValueString()), mediaType: p.plan.MediaType.ValueString(), idle: idle,
+	}, tags...)
+	if err != nil {
+		addEngineError(p.diags, path.Root("destination"), "Two resources declare one tag", err, destroyAllTheSame)
+	}
+	if !p.update || p.plan.OnDestroy.IsUnknown() || p.plan.OnDestroy.ValueString() == onDestroyRetain {
+		return
+	}
+	leaving := maps.Clone(p.record.Put)
+	for _, tag := range tags {
+		delete(leaving, tag)
+	}
+	if err := repository.leave(leaving); err != nil {
+		addEngineError(p.diags, path.Root("additional_tags"), "Two resources declare one tag", err, destroyAllTheSame)
+	}
+}
+
+// expected is what another copy of this run is to put where source is, which
+// the registry does not know yet while planning.
+func (e *engine) expected(source registry.Reference, m imageCopyModel) (declaration, bool) {
+	if e == nil {
+		return declaration{}, false
+	}
+	destination, _ := m.place()
+	return e.claims.of(source.Name()).expected(source, destination)
 }
 
 // checkTags fails the plan where overwrite = false is known to be violated. What
@@ -177,7 +236,7 @@ func (p *planner) checkTags(ctx context.Context, wanted digest.Digest) {
 		}
 		if d := held[tag]; d != "" && d != wanted {
 			if err := guard.mayReplace(tag, d); err != nil {
-				addEngineError(p.diags, at, "The tag holds something else", err)
+				addEngineError(p.diags, at, "The tag holds something else", err, destroyAllTheSame)
 			}
 		}
 	}

@@ -43,7 +43,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 			fmt.Sprintf("%s is known only after apply, and %s cannot be asked without it. What the state says is taken to be so.", setting, destination.Name()))
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := limited(ctx, timeout, "read")
 	defer cancel()
 	var said notices
 	listening := said.listen(ctx)
@@ -62,7 +62,11 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	case err != nil:
 		var advice []string
 		if !state.Digest.IsNull() { // otherwise it is being imported, and there is no state yet
-			advice = []string{"The state is kept as it was: only the registry's own word that the tag is not there takes the resource out of it. To plan without asking, use -refresh=false."}
+			advice = []string{
+				"The state is kept as it was: only the registry's own word that the tag is not there takes the resource out of it. To plan without asking, use -refresh=false. " +
+					"If the registry is gone for good, terraform state rm forgets the resource.",
+				fmt.Sprintf("This is about %s, where the state has the image. If `destination` has just been changed, that is the old place.", destination),
+			}
 		}
 		addEngineError(&resp.Diagnostics, path.Root("destination"), title("destination ", err, "Cannot find out what the destination holds"), err, advice...)
 		return

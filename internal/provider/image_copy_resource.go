@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
@@ -55,15 +54,6 @@ const (
 	onDestroyDelete = "delete"
 )
 
-// How long each operation may take where timeouts does not say. A copy has an
-// hour, because images are large and lines are slow; it ends much earlier when
-// nothing moves any more.
-const (
-	defaultCopyTimeout   = time.Hour
-	defaultReadTimeout   = 5 * time.Minute
-	defaultDeleteTimeout = 10 * time.Minute
-)
-
 func (r *imageCopyResource) Metadata(_ context.Context, req resource.MetadataRequest, resp *resource.MetadataResponse) {
 	resp.TypeName = req.ProviderTypeName + "_image_copy"
 }
@@ -85,7 +75,8 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 					"When the resource is created or replaced, or `source` itself is changed, Terraform asks for the digest once more during the apply; if the tag has moved by then, " +
 					"the apply fails with `Provider produced inconsistent final plan`, nothing is copied, and a new plan helps. Where that happens often, pin the source through " +
 					"[`registry_manifest`](../data-sources/manifest.md) (`pinned_reference`), or write `tag@digest`.\n\n" +
-					"An image that is built by the same configuration cannot be asked for while planning. Refer to an attribute of what builds it, so that the source is unknown until then.",
+					"An image that is built by the same configuration cannot be asked for while planning. Refer to an attribute of what builds it, so that the source is unknown until then. " +
+					"One that another `registry_image_copy` puts in its place can be planned: refer to its `pinned_reference`, see [Promote in stages](#promote-in-stages).",
 				PlanModifiers: []planmodifier.String{keepSpelling{}},
 			},
 			"destination": schema.StringAttribute{
@@ -141,13 +132,7 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				Computed:            true,
 				MarkdownDescription: "`host/repository@sha256:…` at the destination: what a deployment refers to so that it runs exactly this image. Known in the plan.",
 			},
-			"timeouts": timeouts.Attributes(ctx, timeouts.Opts{
-				Create: true, Read: true, Update: true, Delete: true,
-				CreateDescription: "How long the copy may take in all, such as \"30m\". The default is 1h. A copy that stands still ends much earlier.",
-				ReadDescription:   "How long looking at source and destination may take, while planning too. The default is 5m.",
-				UpdateDescription: "How long a copy may take that brings a new digest or new tags. The default is 1h.",
-				DeleteDescription: "How long on_destroy may take. The default is 10m.",
-			}),
+			"timeouts": timeoutsAttribute(ctx),
 		},
 	}
 }
@@ -205,13 +190,6 @@ func (m imageCopyModel) validateSettings(diags *diag.Diagnostics) {
 		diags.AddAttributeError(path.Root("on_destroy"), "Invalid on_destroy", fmt.Sprintf("%q is not something that a destroy can do. "+
 			"Write %q to leave everything at the registry, %q to remove the tags, or %q to delete the manifest too.",
 			p.ValueString(), onDestroyRetain, onDestroyUntag, onDestroyDelete))
-	}
-	for name, value := range m.Timeouts.Attributes() {
-		s, _ := value.(types.String)
-		if d, err := time.ParseDuration(s.ValueString()); err == nil && d <= 0 {
-			diags.AddAttributeError(path.Root("timeouts"), "Invalid timeout",
-				fmt.Sprintf("%s = %q leaves no time at all. Write a duration above zero, such as \"30m\", or leave it out for the default.", name, s.ValueString()))
-		}
 	}
 }
 

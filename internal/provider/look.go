@@ -3,9 +3,9 @@ package provider
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
@@ -17,7 +17,7 @@ import (
 // that the two can be compared.
 func look(ctx context.Context, repo registry.Repository, reference string, like digest.Digest) (registry.Descriptor, error) {
 	d, err := ask(ctx, repo, reference, like)
-	logLook(ctx, repo.Name(), reference, d.Digest, "registry", err)
+	logLook(ctx, repo.Name(), repo.Mask(reference), d.Digest, "registry", err)
 	return d, err
 }
 
@@ -29,7 +29,11 @@ func ask(ctx context.Context, repo registry.Repository, reference string, like d
 	if err == nil && registry.IsManifest(d.MediaType) && (like == "" || d.Digest.Algorithm() == like.Algorithm()) {
 		return d, nil
 	}
+	missing := err != nil
 	m, err := repo.GetManifest(ctx, reference)
+	if !missing && errors.Is(err, registry.ErrNotFound) {
+		return registry.Descriptor{}, registry.Contradicted(repo.Name(), reference)
+	}
 	if err != nil {
 		return registry.Descriptor{}, err
 	}
@@ -39,16 +43,24 @@ func ask(ctx context.Context, repo registry.Repository, reference string, like d
 	return m.Descriptor(), err
 }
 
+// maxLooks is how many tags are looked at at once: there may be thousands, and
+// the host's limit is the client's matter.
+const maxLooks = 32
+
 // lookAtAll looks at several tags at once. A tag that is not there has a zero
 // descriptor; any other failure is the error, of the first tag that has one.
 func lookAtAll(ctx context.Context, repo registry.Repository, tags []string, like digest.Digest) (map[string]registry.Descriptor, error) {
 	found := make([]registry.Descriptor, len(tags))
 	errs := make([]error, len(tags))
-	var wg sync.WaitGroup
+	var group errgroup.Group
+	group.SetLimit(maxLooks)
 	for i, tag := range tags {
-		wg.Go(func() { found[i], errs[i] = look(ctx, repo, tag, like) })
+		group.Go(func() error {
+			found[i], errs[i] = look(ctx, repo, tag, like)
+			return nil
+		})
 	}
-	wg.Wait()
+	_ = group.Wait()
 	byTag := map[string]registry.Descriptor{}
 	for i, tag := range tags {
 		if errs[i] != nil && !errors.Is(errs[i], registry.ErrNotFound) {

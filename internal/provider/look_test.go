@@ -23,6 +23,8 @@ type scripted struct {
 
 func (*scripted) Name() string { return "registry.test/app" }
 
+func (*scripted) Mask(text string) string { return text }
+
 func (s *scripted) Resolve(context.Context, string) (registry.Descriptor, error) {
 	return s.head, s.headErr
 }
@@ -53,6 +55,7 @@ func TestLook(t *testing.T) {
 		"not there":                          {repo: &scripted{headErr: missing, getErr: missing}, kind: registry.ErrNotFound, gets: 1},
 		"the HEAD alone says not there":      {repo: &scripted{headErr: missing, get: manifest}, like: sha256, want: sha256, gets: 1},
 		"a proxy says not there":             {repo: &scripted{headErr: missing, getErr: &registry.Error{Kind: registry.ErrProtocol}}, kind: registry.ErrProtocol, gets: 1},
+		"there by HEAD and not by GET":       {repo: &scripted{head: registry.Descriptor{Digest: sha256}, getErr: missing}, kind: registry.ErrProtocol, gets: 1},
 		"what failed is not asked for again": {repo: &scripted{headErr: broken}, kind: registry.ErrUnavailable},
 	} {
 		d, err := look(t.Context(), test.repo, "1", test.like)

@@ -78,7 +78,7 @@ func TestNoOverwriteAfterTheMainTagVanished(t *testing.T) {
 	dst.DeleteTag(t, "app", "1")
 	src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	said := ws.planFails()
-	said.wantError(" stable:", string(first.Digest), keep, "Promote to another tag, remove this one at the registry, or set overwrite = true").at(said, "additional_tags")
+	said.wantError(`"stable"`, string(first.Digest), keep, "Promote to another tag, remove this one at the registry, or set overwrite = true").at(said, "additional_tags")
 	dst.DeleteTag(t, "app", "stable")
 	ws.up(copied)
 }

@@ -60,7 +60,7 @@ func (p *registryProvider) Schema(_ context.Context, _ provider.SchemaRequest, r
 				Optional:  true,
 				Sensitive: true,
 				MarkdownDescription: "The content of a docker configuration file (`{\"auths\": {…}}`), for runners that have no home directory. " +
-					"It is asked before any file.",
+					"It is asked before any file, and may not be empty.",
 			},
 			"registries": schema.MapNestedAttribute{
 				Optional: true,
@@ -102,7 +102,7 @@ func registryAttributes() map[string]schema.Attribute {
 		},
 		"plain_http": schema.BoolAttribute{
 			Optional:            true,
-			MarkdownDescription: "Speak HTTP without TLS. The default is `true` for loopback alone (`localhost`, `127.0.0.0/8`, `[::1]`) and `false` for everything else.",
+			MarkdownDescription: "Speak HTTP without TLS. The default is `true` for loopback alone (`localhost`, `127.0.0.0/8`, `[::1]`) that has no setting for TLS, and `false` for everything else.",
 		},
 		"insecure_skip_tls_verify": schema.BoolAttribute{
 			Optional:            true,
@@ -121,7 +121,7 @@ func registryAttributes() map[string]schema.Attribute {
 			Sensitive:           true,
 			MarkdownDescription: "The key of `client_certificate`, as PEM.",
 		},
-		"max_concurrent_requests": schema.Int64Attribute{
+		"max_concurrent_requests": schema.Float64Attribute{ // a whole number, which validation says better than the framework
 			Optional: true,
 			MarkdownDescription: "How many requests may be under way to this host at once, over all resources. The default is `16`; at least `2`, " +
 				"because a blob that moves within one host is read and written at once.",

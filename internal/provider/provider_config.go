@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -35,7 +36,7 @@ type registryModel struct {
 	CACertificate         types.String  `tfsdk:"ca_certificate"`
 	ClientCertificate     types.String  `tfsdk:"client_certificate"`
 	ClientKey             types.String  `tfsdk:"client_key"`
-	MaxConcurrentRequests types.Int64   `tfsdk:"max_concurrent_requests"`
+	MaxConcurrentRequests types.Float64 `tfsdk:"max_concurrent_requests"`
 	RequestsPerSecond     types.Float64 `tfsdk:"requests_per_second"`
 }
 
@@ -135,7 +136,7 @@ func (s *settings) add(ctx context.Context, key string, m registryModel) diag.Di
 			CACertificate:         []byte(m.CACertificate.ValueString()),
 			ClientCertificate:     []byte(m.ClientCertificate.ValueString()),
 			ClientKey:             s.secret(m.ClientKey),
-			MaxConcurrentRequests: int(m.MaxConcurrentRequests.ValueInt64()),
+			MaxConcurrentRequests: int(min(m.MaxConcurrentRequests.ValueFloat64(), math.MaxInt32)),
 			RequestsPerSecond:     m.RequestsPerSecond.ValueFloat64(),
 		}
 	}

@@ -1,11 +1,14 @@
 package provider
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -42,7 +45,7 @@ func TestSettings(t *testing.T) {
 			Username: str("ci"), Password: str("secret"), TokenHosts: types.SetValueMust(types.StringType, []attr.Value{str("auth.example.net")}),
 			PlainHTTP: types.BoolValue(false), InsecureSkipTLSVerify: types.BoolValue(true),
 			CACertificate: str("ca"), ClientCertificate: str("cert"), ClientKey: str("key"),
-			MaxConcurrentRequests: types.Int64Value(4), RequestsPerSecond: types.Float64Value(0.5),
+			MaxConcurrentRequests: types.Float64Value(4), RequestsPerSecond: types.Float64Value(0.5),
 		},
 		"registry.example.com/team-a": {RegistryToken: str("token")},
 		"quay.io":                     {IdentityToken: str("refresh")},
@@ -105,7 +108,7 @@ func TestUnknownSettings(t *testing.T) {
 		"quay.io/acme":  {RegistryToken: types.StringUnknown()},
 		"docker.io":     {TokenHosts: types.SetValueMust(types.StringType, []attr.Value{types.StringUnknown()})},
 		"gcr.io":        {Username: str("ci"), Password: str("secret")},
-		"index.quay.io": {MaxConcurrentRequests: types.Int64Unknown()},
+		"index.quay.io": {MaxConcurrentRequests: types.Float64Unknown()},
 	})
 	s, diags := m.settings(t.Context())
 	if diags.HasError() {
@@ -164,7 +167,9 @@ func TestValidation(t *testing.T) {
 	t.Parallel()
 	for says, entries := range map[string]map[string]registryModel{
 		"": {"ghcr.io": {Username: str("a"), Password: str("b")}, "quay.io": tokenHost("auth:8443"), "localhost": {}, "ghcr.io/acme": {RegistryToken: str("t")}},
-		`"https://ghcr.io/v2/" cannot be a key of registries: the key has a scheme`: {"https://ci:hunter22@ghcr.io/v2/": {}},
+		`"https://ghcr.io/v2/" cannot be a key of registries: the key has a scheme`: {"https://ci:s3cret@ghcr.io/v2/": {}},
+		`"***@ghcr.io" cannot be a key of registries`:                               {"ci:s3cret@ghcr.io": {}},
+		`"***@ghcr.io" cannot be one of token_hosts`:                                {"ghcr.io": tokenHost("ci:s3cret@ghcr.io")},
 		`Here that is "ghcr.io:5000".`:                                              {"https://ghcr.io:5000/v2/": {}},
 		"trimspace(":                                                                {"ghcr.io\n": {}},
 		`"https://auth.ghcr.io/token" cannot be one of token_hosts`:                 {"ghcr.io": tokenHost("https://auth.ghcr.io/token")},
@@ -172,7 +177,7 @@ func TestValidation(t *testing.T) {
 		`"*.ghcr.io" cannot be one`:                                                 {"ghcr.io": tokenHost("*.ghcr.io")},
 		`"" cannot be one`:                                                          {"ghcr.io": tokenHost("")},
 		`such as "registry.example.com"`:                                            {"registry": {}},
-		"valid path":                                                                {"ghcr.io/": {}},
+		"has a slash at the end":                                                    {"ghcr.io/": {}},
 		"are the same place":                                                        {"docker.io": {}, "index.docker.io": {}},
 		"nothing that proves it":                                                    {"ghcr.io": {Username: str("a")}},
 		"Set username":                                                              {"ghcr.io": {Password: str("a")}},
@@ -181,10 +186,12 @@ func TestValidation(t *testing.T) {
 		`Set plain_http in registries["ghcr.io"]`:                                   {"ghcr.io/acme": {PlainHTTP: types.BoolValue(true)}},
 		`ca_certificate = file("…")`:                                                {"ghcr.io": {CACertificate: str("ca.pem")}},
 		"set both or none":                                                          {"ghcr.io": {ClientKey: str("key")}},
-		"max_concurrent_requests is 1":                                              {"ghcr.io": {MaxConcurrentRequests: types.Int64Value(1)}},
+		"max_concurrent_requests is 2.5. Write a whole number, such as 2.":          {"ghcr.io": {MaxConcurrentRequests: types.Float64Value(2.5)}},
+		`the user name begins with "ci:"`:                                           {"ghcr.io": {Username: str("ci:s3cret")}},
+		"max_concurrent_requests is 1":                                              {"ghcr.io": {MaxConcurrentRequests: types.Float64Value(1)}},
 		"requests_per_second is -1":                                                 {"ghcr.io": {RequestsPerSecond: types.Float64Value(-1)}},
 		"requests_per_second is 0":                                                  {"ghcr.io": {RequestsPerSecond: types.Float64Value(0)}},
-		"max_concurrent_requests is -3":                                             {"ghcr.io": {MaxConcurrentRequests: types.Int64Value(-3)}},
+		"max_concurrent_requests is -3":                                             {"ghcr.io": {MaxConcurrentRequests: types.Float64Value(-3)}},
 		"nothing is encrypted":                                                      {"ghcr.io": {PlainHTTP: types.BoolValue(true), InsecureSkipTLSVerify: types.BoolValue(true)}},
 	} {
 		diags := configuration(t, entries).validate(t.Context())
@@ -197,11 +204,52 @@ func TestValidation(t *testing.T) {
 		if len(diags) != 1 || !strings.Contains(diags[0].Detail(), says) {
 			t.Errorf("%v: %v, want %q", entries, diags, says)
 		}
+		for _, d := range diags {
+			if strings.Contains(d.Summary()+d.Detail(), "s3cret") {
+				t.Errorf("a password is shown: %v", d)
+			}
+		}
 	}
+}
 
-	m := configuration(t, nil)
-	m.DockerConfigJSON = str("~/.docker/config.json")
-	if diags := m.validate(t.Context()); len(diags) != 1 || !strings.Contains(diags[0].Detail(), "docker_config_path") {
-		t.Errorf("docker_config_json with a path: %v", diags)
+func TestDockerConfigValidation(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOME", filepath.Dir(file))
+	t.Setenv("USERPROFILE", filepath.Dir(file))
+	for name, test := range map[string]struct {
+		path, json types.String
+		says       string
+		severity   diag.Severity
+	}{
+		"neither":           {},
+		"a file":            {path: str(file)},
+		"at home":           {path: str("~/config.json")},
+		"no file wanted":    {path: str("")},
+		"not known":         {path: types.StringUnknown(), json: types.StringUnknown()},
+		"credentials":       {json: str(`{"auths": {}}`)},
+		"helpers":           {json: str(`{"credHelpers": {}}`)},
+		"a store":           {json: str(`{"credsStore": "pass"}`)},
+		"no such file":      {path: str(file + ".bak"), says: "There is no file", severity: diag.SeverityWarning},
+		"not at home":       {path: str("~/elsewhere.json"), says: `"~/elsewhere.json"`, severity: diag.SeverityWarning},
+		"empty":             {json: str(" \n"), says: "docker_config_json is set and empty", severity: diag.SeverityError},
+		"a path":            {json: str("~/.docker/config.json"), says: "docker_config_path", severity: diag.SeverityError},
+		"hosts at the root": {json: str(`{"ghcr.io": {"auth": "s3cret"}}`), says: "none of auths, credHelpers and credsStore", severity: diag.SeverityWarning},
+		"a typing error":    {json: str(`{"auth": {}}`), says: "none of auths, credHelpers and credsStore", severity: diag.SeverityWarning},
+	} {
+		m := configuration(t, nil)
+		m.DockerConfigPath, m.DockerConfigJSON = test.path, test.json
+		diags := m.validate(t.Context())
+		if test.says == "" {
+			if len(diags) != 0 {
+				t.Errorf("%s: %v", name, diags)
+			}
+			continue
+		}
+		if len(diags) != 1 || diags[0].Severity() != test.severity || !strings.Contains(diags[0].Detail(), test.says) || strings.Contains(diags[0].Detail(), "s3cret") {
+			t.Errorf("%s: %v, want %v: %q", name, diags, test.severity, test.says)
+		}
 	}
 }

@@ -3,10 +3,14 @@ package provider
 import (
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"math"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -21,13 +25,7 @@ import (
 // validate finds what cannot work before anything is asked of a registry.
 func (m providerModel) validate(ctx context.Context) diag.Diagnostics {
 	var diags diag.Diagnostics
-	if m.DockerConfigJSON.ValueString() != "" {
-		at := path.Root("docker_config_json")
-		if _, err := auth.NewStore(auth.Options{DockerConfigJSON: auth.Secret(m.DockerConfigJSON.ValueString())}); err != nil {
-			addEngineError(&diags, at, "Invalid docker configuration", err,
-				"docker_config_json is the content of a docker configuration file. For a file's name there is docker_config_path.")
-		}
-	}
+	m.validateDockerConfig(&diags)
 	entries, entryDiags := m.entries(ctx)
 	diags.Append(entryDiags...)
 	seen := map[string]string{}
@@ -48,11 +46,46 @@ func (m providerModel) validate(ctx context.Context) diag.Diagnostics {
 	return diags
 }
 
+// validateDockerConfig finds a docker configuration that holds nothing. A file
+// that is not there is only a warning: where this is validated, or until
+// something else has written it, it may be missing for good reason.
+func (m providerModel) validateDockerConfig(diags *diag.Diagnostics) {
+	file := m.DockerConfigPath.ValueString()
+	if rest, below := strings.CutPrefix(file, "~"); below {
+		home, _ := os.UserHomeDir()
+		file = home + rest
+	}
+	if _, err := os.Stat(file); file != "" && errors.Is(err, fs.ErrNotExist) {
+		diags.AddAttributeWarning(path.Root("docker_config_path"), "No docker configuration there",
+			fmt.Sprintf("There is no file %q. A registry that wants credentials from it will fail. Correct the path, or write \"\" to use no such file at all.", m.DockerConfigPath.ValueString()))
+	}
+	if m.DockerConfigJSON.IsNull() || m.DockerConfigJSON.IsUnknown() {
+		return
+	}
+	at := path.Root("docker_config_json")
+	content := m.DockerConfigJSON.ValueString()
+	if strings.TrimSpace(content) == "" {
+		diags.AddAttributeError(at, "An empty docker configuration",
+			"docker_config_json is set and empty. Look at the variable or secret that it comes from: is it set where Terraform runs? To do without, leave it out.")
+		return
+	}
+	if _, err := auth.NewStore(auth.Options{DockerConfigJSON: auth.Secret(content)}); err != nil {
+		addEngineError(diags, at, "Invalid docker configuration", err,
+			"docker_config_json is the content of a docker configuration file. For a file's name there is docker_config_path.")
+		return
+	}
+	var known struct{ Auths, CredHelpers, CredsStore json.RawMessage }
+	if json.Unmarshal([]byte(content), &known) == nil && known.Auths == nil && known.CredHelpers == nil && known.CredsStore == nil {
+		diags.AddAttributeWarning(at, "A docker configuration without credentials",
+			`docker_config_json has none of auths, credHelpers and credsStore, so that no credentials will be found in it. It looks like {"auths": {"registry.example.com": {"auth": "…"}}}.`)
+	}
+}
+
 // validKey refuses keys under which nothing would ever be looked up.
 func validKey(diags *diag.Diagnostics, at path.Path, key string) bool {
 	const summary = "Invalid key in registries"
 	if e, wrong := errors.AsType[*registry.Error](keyFault(key)); wrong {
-		shown, instead := key, ""
+		shown, instead := withoutUser(key), ""
 		if u, err := url.Parse(key); err == nil && u.Host != "" { // a URL, perhaps with a password in it
 			shown, instead = registry.CleanURL(u), fmt.Sprintf(" Here that is %q.", u.Host)
 		}
@@ -69,6 +102,15 @@ func validKey(diags *diag.Diagnostics, at path.Path, key string) bool {
 	return true
 }
 
+// withoutUser is a host as it was written, without what stands before an @ and
+// may be a password.
+func withoutUser(host string) string {
+	if at := strings.LastIndex(host, "@"); at >= 0 {
+		return "***" + host[at:]
+	}
+	return host
+}
+
 // keyFault is why the engine does not take a key of registries.
 func keyFault(key string) error {
 	_, err := auth.NewStore(auth.Options{Registries: map[string]auth.Credential{key: {}}})
@@ -77,41 +119,42 @@ func keyFault(key string) error {
 
 // validate checks what the entry under key says in itself.
 func (m registryModel) validate(diags *diag.Diagnostics, at path.Path, key string) {
-	refuse := func(attribute, summary, format string, args ...any) {
-		where := at
-		if attribute != "" {
-			where = at.AtName(attribute)
-		}
-		diags.AddAttributeError(where, summary, fmt.Sprintf("In registries[%q]: ", key)+fmt.Sprintf(format, args...))
+	// Terraform finds no line for a path that goes on inside of an entry.
+	refuse := func(summary, format string, args ...any) {
+		diags.AddAttributeError(at, summary, fmt.Sprintf("In registries[%q]: ", key)+fmt.Sprintf(format, args...))
 	}
 	m.validateCredential(refuse)
 	m.validateConnection(refuse)
 	m.validatePlace(refuse, key)
 }
 
-// refusal reports what is wrong with an attribute of an entry, or with the entry
-// as a whole where attribute is "".
-type refusal func(attribute, summary, format string, args ...any)
+// refusal reports what is wrong with an entry.
+type refusal func(summary, format string, args ...any)
 
 func (m registryModel) validateCredential(refuse refusal) {
+	if name, _, colon := strings.Cut(m.Username.ValueString(), ":"); colon {
+		refuse("A user name with a colon in it",
+			"the user name begins with %q, and HTTP's Basic authentication ends a user name at its first colon. If a password follows it, write that as password.", name+":")
+		return // what else there is to say would show what follows the colon
+	}
 	if !m.Username.IsNull() && m.Password.IsNull() && m.IdentityToken.IsNull() && m.RegistryToken.IsNull() {
-		refuse("username", "A user name without a password",
+		refuse("A user name without a password",
 			"the user name %q is set and nothing that proves it. Set password, or identity_token; or leave the user name out for anonymous access.", m.Username.ValueString())
 	}
 	if !m.Password.IsNull() && m.Username.IsNull() {
-		refuse("password", "A password without a user name",
+		refuse("A password without a user name",
 			"a password proves a user name. Set username; a token that is used as it is belongs in registry_token, an OAuth 2 refresh token in identity_token.")
 	}
 	for name, v := range map[string]types.String{"password": m.Password, "identity_token": m.IdentityToken, "registry_token": m.RegistryToken} {
 		if !v.IsNull() && !v.IsUnknown() && v.ValueString() == "" {
-			refuse(name, "An empty credential",
+			refuse("An empty credential",
 				"%s is set and empty. Look at the variable or secret that it comes from: is it set where Terraform runs? For anonymous access leave the credential out.", name)
 		}
 	}
 	for _, v := range m.TokenHosts.Elements() {
 		if host, ok := v.(types.String); ok && !host.IsUnknown() && (strings.Contains(host.ValueString(), "/") || keyFault(host.ValueString()) != nil) {
-			refuse("token_hosts", "Not a host", "%q cannot be one of token_hosts. Write host or host:port, such as \"auth.example.com\", without scheme and path.%s",
-				host.ValueString(), surrounded(host.ValueString()))
+			refuse("Not a host", "%q cannot be one of token_hosts. Write host or host:port, such as \"auth.example.com\", without scheme and path.%s",
+				withoutUser(host.ValueString()), surrounded(host.ValueString()))
 		}
 	}
 	given := 0
@@ -121,7 +164,7 @@ func (m registryModel) validateCredential(refuse refusal) {
 		}
 	}
 	if given > 1 {
-		refuse("", "More than one credential for one place",
+		refuse("More than one credential for one place",
 			"an entry has one of password, identity_token and registry_token. Keep the one that the registry wants.")
 	}
 }
@@ -129,24 +172,29 @@ func (m registryModel) validateCredential(refuse refusal) {
 func (m registryModel) validateConnection(refuse refusal) {
 	for name, pem := range map[string]types.String{"ca_certificate": m.CACertificate, "client_certificate": m.ClientCertificate} {
 		if text := pem.ValueString(); text != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(text)) {
-			refuse(name, "Not a certificate in PEM",
+			refuse("Not a certificate in PEM",
 				"%s holds no certificate in PEM (-----BEGIN CERTIFICATE-----). For a file write %s = file(\"…\"): the attribute is the content, not the name.", name, name)
 		}
 	}
 	if m.ClientCertificate.IsNull() != m.ClientKey.IsNull() {
-		refuse("", "Half of a client certificate", "client_certificate and client_key belong together: set both or none.")
+		refuse("Half of a client certificate", "client_certificate and client_key belong together: set both or none.")
 	}
-	if n := m.MaxConcurrentRequests; !n.IsNull() && !n.IsUnknown() && n.ValueInt64() < 2 {
-		refuse("max_concurrent_requests", "Too few concurrent requests",
-			"max_concurrent_requests is %d. It is at least 2, because a blob that moves within one host is read and written at once. "+
-				"To ask a registry slowly, set requests_per_second.", n.ValueInt64())
+	if v := m.MaxConcurrentRequests; !v.IsNull() && !v.IsUnknown() {
+		switch n := v.ValueFloat64(); {
+		case n < 2:
+			refuse("Too few concurrent requests",
+				"max_concurrent_requests is %v. It is at least 2, because a blob that moves within one host is read and written at once. "+
+					"To ask a registry slowly, set requests_per_second.", n)
+		case n != math.Trunc(n):
+			refuse("Not a whole number", "max_concurrent_requests is %v. Write a whole number, such as %v.", n, math.Trunc(n))
+		}
 	}
 	if r := m.RequestsPerSecond; !r.IsNull() && !r.IsUnknown() && r.ValueFloat64() <= 0 {
-		refuse("requests_per_second", "No requests at all",
+		refuse("No requests at all",
 			"requests_per_second is %v. It is more than 0; leave it out for no limit.", r.ValueFloat64())
 	}
 	if m.PlainHTTP.ValueBool() && (m.InsecureSkipTLSVerify.ValueBool() || !m.CACertificate.IsNull() || !m.ClientCertificate.IsNull()) {
-		refuse("plain_http", "Plain HTTP with settings for TLS",
+		refuse("Plain HTTP with settings for TLS",
 			"with plain_http = true nothing is encrypted and no certificate is looked at. Leave it out to use TLS, or remove the settings for it.")
 	}
 }
@@ -167,7 +215,7 @@ func (m registryModel) validatePlace(refuse refusal, key string) {
 		"requests_per_second":      !m.RequestsPerSecond.IsNull(),
 	} {
 		if set {
-			refuse(name, "A setting of a host below a prefix",
+			refuse("A setting of a host below a prefix",
 				"the key names a part of a host, and such an entry gives credentials alone. Set %s in registries[%q]: it holds for the whole host.", name, host)
 		}
 	}

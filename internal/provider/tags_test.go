@@ -64,7 +64,7 @@ func TestAdditionalTagThatTheRegistryCannotRemove(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `additional_tags = ["1"]`, `on_destroy = "untag"`))
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `on_destroy = "untag"`))
-	ws.applyFails(ws.plan()).wantError(dst.Addr+"/app", " 1:", `on_destroy = "retain"`)
+	ws.applyFails(ws.plan()).wantError(dst.Addr+"/app", `"1"`, `on_destroy = "retain"`)
 
 	// It is still this resource's, and planned to be removed.
 	ws.plan().wantChange(app, "additional_tags", []any{"1"}, nil)
@@ -113,6 +113,31 @@ func TestUpdateThatFailsMidway(t *testing.T) {
 	}
 }
 
+func TestARollbackAfterAnUpdateThatFailedMidway(t *testing.T) {
+	t.Parallel()
+	for _, overwrite := range []string{"overwrite = true", "overwrite = false"} {
+		t.Run(overwrite, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			first := src.Push(t, "app", "1.4", registrytest.MultiArch("first"))
+			proxy := registrytest.Intercept(t, dst)
+			stable := `additional_tags = ["stable"]`
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", first.Ref, proxy.Ref("app", "1.4"), stable, overwrite))
+			src.Push(t, "app", "1.4", registrytest.MultiArch("second"))
+			proxy.On("PUT", ".*/manifests/1.4").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not today"}]}`)
+			ws.applyFails(ws.plan())
+
+			// The additional tag has moved and the other one not.
+			proxy.Clear()
+			ws.up(imageCopy("app", src.Ref("app", string(first.Digest)), proxy.Ref("app", "1.4"), stable, overwrite))
+			for _, tag := range []string{"1.4", "stable"} {
+				registrytest.Same(t, first.Tree, dst.Read(t, "app", tag))
+			}
+		})
+	}
+}
+
 func TestTwoResourcesOfOneTag(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -124,7 +149,7 @@ func TestTwoResourcesOfOneTag(t *testing.T) {
 	ws.up(both...) // as long as both want the same
 
 	two := src.Push(t, "app", "2", registrytest.MultiArch("two"))
-	ws.planFails().wantError("Two resources declare one tag", dst.Addr+"/app", " stable:",
+	ws.planFails().wantError("Two resources declare one tag", dst.Addr+"/app", `"stable"`,
 		src.Ref("app", "1"), string(one.Digest), src.Ref("app", "2"), string(two.Digest), dst.Ref("app", "1"), dst.Ref("app", "2"))
 
 	// One after the other is no contradiction.

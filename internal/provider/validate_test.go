@@ -1,6 +1,8 @@
 package provider_test
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -23,13 +25,16 @@ func TestImageCopyValidation(t *testing.T) {
 		{imageCopy("app", "app:1", "ghcr.io/app:1", `additional_tags = [""]`), `"" cannot be a tag`, "additional_tags"},
 		{imageCopy("app", "ghcr.io/app:1", "ghcr.io/app:2", `additional_tags = ["1"]`), "copied from", "additional_tags"},
 		{imageCopy("app", "app:1", "ghcr.io/app:1", `on_destroy = "untagg"`), `"untagg" is not something that a destroy can do. Write "retain" to leave everything at the registry, "untag"`, "on_destroy"},
-		{imageCopy("app", "app:1", "ghcr.io/app:1", `timeouts = { create = "soon" }`), "soon", "registry_image_copy"},
-		{imageCopy("app", "app:1", "ghcr.io/app:1", `timeouts = { create = "0s" }`), `create = "0s" leaves no time at all`, "timeouts"},
-		{imageCopy("app", "app:1", "ghcr.io/app:1", `timeouts = { delete = "-1m" }`), `delete = "-1m" leaves no time at all`, "timeouts"},
+		{imageCopy("app", "app:1", "ghcr.io/app:1", `timeouts = { create = "soon" }`), `timeouts.create = "soon" cannot be read as a time`, "timeouts"},
+		{imageCopy("app", "app:1", "ghcr.io/app:1", `timeouts = { read = "99999999h" }`), `"99999999h" cannot be read as a time, or is longer`, "timeouts"},
+		{imageCopy("app", "app:1", "ghcr.io/app:1", `timeouts = { update = "-1.5h" }`), `such as "30m" or "1h30m"`, "timeouts"},
+		{imageCopy("app", "app:1", "ghcr.io/app:1", `timeouts = { create = "0s" }`), `timeouts.create = "0s" leaves no time at all`, "timeouts"},
+		{imageCopy("app", "app:1", "ghcr.io/app:1", `timeouts = { delete = "-1m" }`), `timeouts.delete = "-1m" leaves no time at all`, "timeouts"},
 		{imageCopy("app", "app:1\n", "ghcr.io/app:1"), "trimspace(", "source"},
 		{imageCopy("app", "app:1", " ghcr.io/app:1"), "trimspace(", "destination"},
 		{imageCopy("app", "app:1", "ghcr.io/app:1", `additional_tags = ["stable\n"]`), "trimspace(", "additional_tags"},
 		{`provider "registry" { registries = { "https://ghcr.io/v2/" = {} } }` + "\n" + manifest("alpine"), `cannot be a key of registries: the key has a scheme`, "registries"},
+		{`provider "registry" { registries = { "ghcr.io" = { max_concurrent_requests = 2.5 } } }` + "\n" + manifest("alpine"), `max_concurrent_requests is 2.5`, "registries"},
 		{`provider "registry" { registries = { "ghcr.io" = { client_certificate = "a", client_key = "b" } } }` + "\n" + manifest("alpine"), "Not a certificate", "registries"},
 		{manifest("https://ghcr.io/app:1"), "scheme", "reference"},
 	} {
@@ -42,5 +47,27 @@ func TestImageCopyValidation(t *testing.T) {
 	ws.configure(imageCopy("app", "ghcr.io/app:1"+digest, "ghcr.io/app:1"))
 	if stdout, _, err := ws.command("validate", "-no-color"); err != nil {
 		t.Errorf("validate: %v\n%s", err, stdout)
+	}
+}
+
+func TestExamplesAreValid(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../../examples/*/*.tf")
+	deeper, deeperErr := filepath.Glob("../../examples/*/*/*.tf")
+	if err != nil || deeperErr != nil || len(files) == 0 || len(deeper) == 0 {
+		t.Fatalf("%d and %d examples: %v, %v", len(files), len(deeper), err, deeperErr)
+	}
+	ws := newWorkspace(t)
+	for _, file := range append(files, deeper...) {
+		example, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(ws.dir, "main.tf"), example, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if stdout, _, err := ws.command("validate", "-no-color"); err != nil {
+			t.Errorf("%s: %v\n%s", file, err, stdout)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -99,10 +100,25 @@ func (e *Error) Error() string {
 	}
 	b.WriteString("cannot " + e.Op)
 	if e.Reference != "" {
-		b.WriteString(" " + e.Reference)
+		b.WriteString(" " + e.about())
 	}
 	b.WriteString(": " + e.Reason())
 	return b.String()
+}
+
+// about is the reference as it goes on from Op: a tag is quoted and called one,
+// because "1" alone tells nobody what it is.
+func (e *Error) about() string {
+	switch quoted := strconv.Quote(e.Reference); {
+	case strings.HasSuffix(e.Op, "the tag"):
+		return quoted
+	case strings.Contains(e.Reference, ":"): // a digest
+	case strings.HasSuffix(e.Op, "the manifest"):
+		return "of the tag " + quoted
+	case e.Op == "look up" || e.Op == "look at":
+		return "the tag " + quoted
+	}
+	return e.Reference
 }
 
 // Reason is why it failed, without saying where: status, the registry's own
@@ -127,12 +143,15 @@ func (e *Error) Reason() string {
 	return strings.Join(parts, ": ")
 }
 
-// causeText is an error's own text, with a person's word for what Go calls a
-// cancelled context: Ctrl-C, or Terraform that was told to stop.
+// causeText is an error's own text, with a person's words for what Go calls a
+// cancelled context (Ctrl-C, or Terraform that was told to stop) and for a
+// deadline.
 func causeText(err error) string {
 	text := err.Error()
-	if errors.Is(err, context.Canceled) {
-		text = strings.ReplaceAll(text, context.Canceled.Error(), "interrupted")
+	for ended, word := range map[error]string{context.Canceled: "interrupted", context.DeadlineExceeded: "it did not answer in time"} {
+		if errors.Is(err, ended) {
+			text = strings.ReplaceAll(text, ended.Error(), word)
+		}
 	}
 	return text
 }
@@ -160,6 +179,15 @@ func newFault(kind error, format string, args ...any) *Error {
 func (e *Error) in(part string, d digest.Digest) *Error {
 	e.Message = fmt.Sprintf("%s (%q): %s", part, Clean(d.String()), e.Message)
 	return e
+}
+
+// Contradicted is the error of a reference that a registry says is there when it
+// is asked by HEAD, and is not when it is asked by GET. Which is right nobody
+// knows, so that it is not ErrNotFound.
+func Contradicted(repository, reference string) error {
+	return &Error{Op: "look up", Repository: repository, Reference: reference, Kind: ErrProtocol,
+		Message: "the registry says by HEAD that it is there, and by GET that it is not",
+		Hint:    "It may have been removed in this moment: try again. If it stays like this, look for a cache or proxy on the way."}
 }
 
 // OnSide returns err with its side set. That of a wrapped *Error is returned

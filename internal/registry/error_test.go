@@ -41,12 +41,17 @@ func TestErrorTextSaysSideRepositoryOperationStatusAndTheRegistrysOwnWords(t *te
 		{registry.Error{
 			Side: registry.Destination, Op: "push the manifest", Repository: "ghcr.io/acme/app", Reference: "1.4", Status: 403,
 			Code: "DENIED", Message: "no quota left", Hint: "buy more", Kind: registry.ErrDenied,
-		}, "destination ghcr.io/acme/app: cannot push the manifest 1.4: HTTP 403: DENIED: no quota left"},
+		}, "destination ghcr.io/acme/app: cannot push the manifest of the tag \"1.4\": HTTP 403: DENIED: no quota left"},
 		{registry.Error{
 			Side: registry.Source, Op: "read the blob", Repository: "ghcr.io/acme/app", Kind: registry.ErrUnavailable, Err: io.ErrUnexpectedEOF,
 		}, "source ghcr.io/acme/app: cannot read the blob: unexpected EOF"},
 		{registry.Error{Op: "read the reference", Reference: "x", Kind: registry.ErrInvalidReference}, "cannot read the reference x: invalid reference"},
-		{registry.Error{Op: "list the tags", Kind: registry.ErrUnavailable, Message: "gave up", Err: context.DeadlineExceeded}, "cannot list the tags: gave up: context deadline exceeded"},
+		{registry.Error{Op: "list the tags", Kind: registry.ErrUnavailable, Message: "gave up", Err: context.DeadlineExceeded}, "cannot list the tags: gave up: it did not answer in time"},
+		{registry.Error{Op: "look up", Reference: "1", Status: 503}, `cannot look up the tag "1": HTTP 503`},
+		{registry.Error{Op: "delete the tag", Reference: "1", Status: 503}, `cannot delete the tag "1": HTTP 503`},
+		{registry.Error{Op: "look up", Reference: "sha256:ab", Status: 503}, "cannot look up sha256:ab: HTTP 503"},
+		{registry.Error{Op: "read the manifest", Reference: "sha256:ab", Status: 503}, "cannot read the manifest sha256:ab: HTTP 503"},
+		{registry.Error{Op: "get credentials for", Reference: "ghcr.io", Message: "none"}, "cannot get credentials for ghcr.io: none"},
 		{registry.Error{Op: "list the tags", Kind: registry.ErrUnavailable, Err: fmt.Errorf("no time: %w", context.Canceled)}, "cannot list the tags: no time: interrupted"},
 		{registry.Error{Op: "list the tags", Kind: registry.ErrUnavailable, Err: errors.New("it says: context canceled")}, "cannot list the tags: it says: context canceled"},
 	}
@@ -87,7 +92,7 @@ func TestAMaskedErrorQuotesNoSecretAndIsTheSame(t *testing.T) {
 		Kind: registry.ErrInvalidManifest, Err: fmt.Errorf("quoting s3cret: %w", io.ErrUnexpectedEOF),
 	}
 	err := registry.Masked(bare, hide)
-	refused(t, err, registry.ErrInvalidManifest, "cannot read the manifest ***-1: S_***: it is ***: quoting ***: unexpected EOF")
+	refused(t, err, registry.ErrInvalidManifest, "cannot read the manifest of the tag \"***-1\": S_***: it is ***: quoting ***: unexpected EOF")
 	e, _ := errors.AsType[*registry.Error](err)
 	if e.Hint != "Look at ***." || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("the hint is %q and the cause %v", e.Hint, e.Err)

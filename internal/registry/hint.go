@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 )
 
 // Setting is how settings of a host are written, as every hint shows them:
@@ -11,9 +13,41 @@ import (
 //	registries = { "localhost:5000" = { plain_http = false } }
 //
 // host is the key, exactly as it is looked up; settings is what goes into the
-// entry, such as "plain_http = false".
+// entry, such as "plain_http = false". Before it stands "set", so that Retold
+// finds it.
 func Setting(host, settings string) string {
 	return fmt.Sprintf("registries = { %q = { %s } }", Clean(host), settings)
+}
+
+// toSet is what a hint says of a setting, to the end of the sentence: a full
+// stop that a space or nothing follows. One alone is no host's.
+var toSet = regexp.MustCompile(`\b([Ss])et (?:registries = \{ "([^"]*)" = \{ (.*?) \} \}|(docker_config_path)\b).*?\.( |$)`)
+
+// Retold returns a hint for people who do not use the provider. Where it says
+// "set" and a setting of the provider, the rest of that sentence gives way to
+// what instead returns, which is never nothing. instead is given what Setting
+// was, or, for the file that credentials are read from, no host and
+// "docker_config_path".
+func Retold(hint string, instead func(host, settings string) string) string {
+	return toSet.ReplaceAllStringFunc(hint, func(said string) string {
+		part := toSet.FindStringSubmatch(said)
+		words := instead(part[2], part[3]+part[4])
+		if part[1] == "S" {
+			words = strings.ToUpper(words[:1]) + words[1:]
+		}
+		return words + "." + part[5]
+	})
+}
+
+// Untagged is what to say where a reference, as it was written, gives neither
+// tag nor digest and the image is not there; "" otherwise.
+func Untagged(written string, err error) string {
+	var e *Error
+	ref, invalid := ParseReference(written)
+	if invalid != nil || ref.Target() != "" || !errors.Is(err, ErrNotFound) || errors.As(err, &e) && e.Side == Destination {
+		return ""
+	}
+	return fmt.Sprintf("%q gives no tag, so that %q was assumed. Write the tag that is meant.", written, DefaultTag)
 }
 
 // general is what can be done about an error of a kind where nothing is known

@@ -23,6 +23,40 @@ func TestASettingIsWrittenAsPeopleWriteIt(t *testing.T) {
 	}
 }
 
+func TestAHintIsToldToWhoeverHasOtherSettings(t *testing.T) {
+	instead := func(host, settings string) string { return "do <" + host + "|" + settings + ">" }
+	plain, authority := registry.Setting("b.c:5000", "plain_http = true"), registry.Setting("b.c", `ca_certificate = file("ca.pem")`)
+	for hint, want := range map[string]string{
+		"Look there. Try again.":               "Look there. Try again.",
+		"If it has no TLS, set " + plain + ".": "If it has no TLS, do <b.c:5000|plain_http = true>.",
+		"Set " + authority + ", or more a.b. The file. Or set " + plain + " too. End.": `Do <b.c|ca_certificate = file("ca.pem")>. The file. Or do <b.c:5000|plain_http = true>. End.`,
+		`Correct it, or set docker_config_path to another one, or to "" for none.`:     "Correct it, or do <|docker_config_path>.",
+		"Reset " + plain + ".": "Reset " + plain + ".",
+	} {
+		if got := registry.Retold(hint, instead); got != want {
+			t.Errorf("%s\nbecame %s\nand not %s", hint, got, want)
+		}
+	}
+}
+
+func TestWhereNoTagWasGivenThatIsSaid(t *testing.T) {
+	missing := &registry.Error{Side: registry.Source, Kind: registry.ErrNotFound}
+	const want = `"b.c/app" gives no tag, so that "latest" was assumed. Write the tag that is meant.`
+	if got := registry.Untagged("b.c/app", fmt.Errorf("around it: %w", missing)); got != want {
+		t.Errorf("it says %q", got)
+	}
+	for written, err := range map[string]error{
+		"b.c/app:latest": missing,
+		"b.c/app:":       missing,
+		"b.c/app":        &registry.Error{Side: registry.Destination, Kind: registry.ErrNotFound},
+		"b.c/other":      &registry.Error{Side: registry.Source, Kind: registry.ErrDenied},
+	} {
+		if got := registry.Untagged(written, err); got != "" {
+			t.Errorf("of %s and %v it says %q", written, err, got)
+		}
+	}
+}
+
 func TestAnErrorWithoutAHintGetsTheOneForItsKind(t *testing.T) {
 	hint := func(err error) string {
 		e, _ := errors.AsType[*registry.Error](registry.Advised(err))

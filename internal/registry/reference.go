@@ -38,7 +38,8 @@ const maxReference = 1024
 // gets neither; see WithDefaultTag. The error matches ErrInvalidReference, and
 // its Message says what is wrong with s. The grammar is the one of
 // github.com/distribution/reference, with hosts that can exist: in lower case,
-// with a port up to 65535, and with an address between brackets.
+// with a port up to 65535, and with an address between brackets. A host and port
+// alone are refused, although the grammar makes a tag of the port.
 func ParseReference(s string) (Reference, error) {
 	if len(s) > maxReference {
 		return Reference{}, invalidReference(s, fmt.Sprintf("it is longer than %d characters", maxReference))
@@ -54,6 +55,9 @@ func ParseReference(s string) (Reference, error) {
 		return Reference{}, invalidReference(s, referenceFault(s))
 	}
 	if why := hostFault(ref.Host); why != "" {
+		return Reference{}, invalidReference(s, why)
+	}
+	if why := hostAlone(s); why != "" {
 		return Reference{}, invalidReference(s, why)
 	}
 	if tagged, ok := named.(reference.Tagged); ok {

@@ -86,6 +86,19 @@ func hostFault(host string) string {
 	return ""
 }
 
+// hostAlone says what is wrong with a host and a port that no repository
+// follows, "" for everything else. Docker Hub has no image with such a name.
+func hostAlone(s string) string {
+	name, _, _ := strings.Cut(s, "@")
+	host, port, _ := strings.Cut(name, ":")
+	if strings.Contains(host, "/") || !isHost(host) || !allDigits.MatchString(port) {
+		return ""
+	}
+	return fmt.Sprintf("it has no repository: %q would be read as the repository library/%s on Docker Hub with the tag %s", Clean(name), Clean(host), Clean(port))
+}
+
+var allDigits = regexp.MustCompile(`^[0-9]+$`)
+
 // pathFault says what is wrong with the path of a repository, "" where nothing
 // is.
 func pathFault(path string) string {

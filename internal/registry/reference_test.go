@@ -23,6 +23,9 @@ func TestParseReferenceGivesTheNormalForm(t *testing.T) {
 		"alpine:3.20":                        "docker.io/library/alpine:3.20",
 		"acme/app:1.4":                       "docker.io/acme/app:1.4",
 		"docker.io/alpine":                   "docker.io/library/alpine",
+		"alpine:3":                           "docker.io/library/alpine:3",
+		"node.js:v20":                        "docker.io/library/node.js:v20",
+		"docker.io/localhost:5601":           "docker.io/library/localhost:5601",
 		"docker.io/library/alpine:3":         "docker.io/library/alpine:3",
 		"index.docker.io/alpine:3":           "docker.io/library/alpine:3",
 		"Index.Docker.IO/library/alpine:3":   "docker.io/library/alpine:3",
@@ -182,6 +185,9 @@ func TestParseReferenceRefuses(t *testing.T) {
 		"a path as long as a digest":  {"ghcr.io/app@sha256:" + strings.Repeat("../x", 16), "no hexadecimal digits"},
 		"an escaped digest":           {"ghcr.io/app@sha256%3A" + sum256.Encoded(), `'%'`},
 		"two digests":                 {"ghcr.io/app@" + sum256.String() + "@" + sum256.String(), "here there are 136"},
+		"a host and a port":           {"localhost:5601", `"localhost:5601" would be read as the repository library/localhost on Docker Hub with the tag 5601`},
+		"a domain and a port":         {"registry.example.com:5000", "it has no repository"},
+		"an address and a port":       {"127.0.0.1:5000@" + sum256.String(), "it has no repository"},
 		"a tag after the digest":      {"ghcr.io/app@" + sum256.String() + ":1.4", "here there are 68"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,3 +1,11 @@
+terraform {
+  required_providers {
+    registry = {
+      source = "terraform-provider-registry/registry"
+    }
+  }
+}
+
 # The image for one platform of a multi-platform image.
 data "registry_manifest" "base" {
   reference = "docker.io/library/alpine:3.20"

@@ -1,3 +1,11 @@
+terraform {
+  required_providers {
+    registry = {
+      source = "terraform-provider-registry/registry"
+    }
+  }
+}
+
 # {
 #   registry   = "docker.io"
 #   repository = "library/alpine"

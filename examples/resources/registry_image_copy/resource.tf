@@ -1,3 +1,11 @@
+terraform {
+  required_providers {
+    registry = {
+      source = "terraform-provider-registry/registry"
+    }
+  }
+}
+
 # Whatever the tag names when this is planned is promoted, every platform of it.
 # When the tag moves, the next plan shows the old and the new digest.
 resource "registry_image_copy" "app" {

@@ -21,6 +21,7 @@ type batch struct {
 	client *remote.Client
 	engine *copier.Copier
 	pairs  []pair
+	hints  hints
 	ended  atomic.Int64 // copies that are over
 }
 
@@ -29,6 +30,7 @@ type result struct {
 	pair   pair
 	report copier.Report
 	err    error
+	hint   string // what to do about err, "" where nothing is known
 }
 
 // copy makes every copy, whatever becomes of the others, and returns how they
@@ -46,7 +48,7 @@ func (b *batch) copy(ctx context.Context) []result {
 				Digest:      p.source.Digest,
 				Tags:        []string{p.destination.Tag},
 			})
-			results[i] = result{pair: p, report: report, err: err}
+			results[i] = result{pair: p, report: report, err: err, hint: b.hints.about(p, err)}
 			b.ended.Add(1)
 			return nil
 		})

@@ -30,15 +30,15 @@ func TestAFailureSaysWhatToDo(t *testing.T) {
 	}{
 		"missing repository": {
 			[]string{plain.Ref("nobody/has/this", "1"), plain.Ref("prod", "1")},
-			`source \S+/nobody/has/this: cannot look up 1: HTTP 404.*`, `Look at the repository's name and the tag .*`,
+			`source \S+/nobody/has/this: cannot look up the tag "1": HTTP 404.*`, `Look at the repository's name and the tag .*`,
 		},
 		"plain HTTP towards a source with TLS": {
 			[]string{secured.Ref("app", "1"), plain.Ref("prod", "1")},
-			`source \S+/app: .*`, `The registry speaks TLS .* Set -plain-http=false\.`,
+			`source \S+/app: .*`, `The registry wants TLS .* Set -plain-http=` + plain.Addr + `\.`,
 		},
 		"plain HTTP towards a destination with TLS": {
 			[]string{source, secured.Ref("prod", "1")},
-			`destination \S+/prod: .*`, `The registry speaks TLS .* Set -plain-http=false\.`,
+			`destination \S+/prod: .*`, `The registry wants TLS .* Set -plain-http=` + plain.Addr + `\.`,
 		},
 		"TLS towards a registry without": {
 			[]string{"-plain-http=false", source, plain.Ref("prod", "1")},
@@ -50,7 +50,11 @@ func TestAFailureSaysWhatToDo(t *testing.T) {
 		},
 		"a missing image behind TLS": {
 			[]string{"-plain-http=false", "-ca", authority, secured.Ref("app", "none"), secured.Ref("prod", "1")},
-			`source \S+/app: cannot look up none: HTTP 404.*`, `Look at the repository's name and the tag .*`,
+			`source \S+/app: cannot look up the tag "none": HTTP 404.*`, `Look at the repository's name and the tag .*`,
+		},
+		"a tag that nobody gave": {
+			[]string{plain.Addr + "/app", plain.Ref("prod", "1")},
+			`source \S+/app: cannot look up the tag "latest": HTTP 404.*`, `Look at .* "` + plain.Addr + `/app" gives no tag, so that "latest" was assumed\. Write the tag that is meant\.`,
 		},
 		"no credentials": {
 			[]string{source, held.Ref("prod", "1")},
@@ -119,14 +123,6 @@ func TestPlainHTTPMayBeForSomeHostsAlone(t *testing.T) {
 		if got := o.plainHTTP.with("b.c"); got == nil || *got != (want != "false") {
 			t.Errorf("%q says %v of b.c", flags, got)
 		}
-	}
-}
-
-// A hint may name what only the provider can be told.
-func TestAHintThatHasNoFlagSaysSo(t *testing.T) {
-	err := &registry.Error{Kind: registry.ErrRateLimited, Hint: "Set " + registry.Setting("b.c", "max_concurrent_requests = 4") + "."}
-	if got := hint(err); !strings.HasSuffix(got, "}. That is a setting of the provider; imagecopy has no flag for it.") {
-		t.Errorf("the hint is %q", got)
 	}
 }
 
@@ -201,7 +197,7 @@ func TestAnInterruptHidesNoFailure(t *testing.T) {
 	} {
 		var results []result
 		for _, err := range c.errs {
-			results = append(results, result{pair: pairs(t, "a.a/b:1 b.b/c:1")[0], err: err})
+			results = append(results, result{pair: pairs(t, "a.a/b:1 b.b/c:1")[0], err: err, hint: hints{}.about(pair{}, err)})
 		}
 		var stderr bytes.Buffer
 		if status := complain(ctx, &stderr, results); status != c.status || stderr.String() != c.want {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,7 +11,10 @@ import (
 )
 
 // pair is one copy that is wanted.
-type pair struct{ source, destination registry.Reference }
+type pair struct {
+	source, destination registry.Reference
+	written             string // the source, as somebody wrote it
+}
 
 func (p pair) String() string { return p.source.String() + " -> " + p.destination.String() }
 
@@ -27,7 +31,7 @@ func newPair(words []string) (pair, error) {
 	if err != nil {
 		return pair{}, err
 	}
-	p := pair{source: source.WithDefaultTag(), destination: destination}
+	p := pair{source: source.WithDefaultTag(), destination: destination, written: words[0]}
 	if p.source == p.destination {
 		return pair{}, fmt.Errorf("source and destination are the same, %s: there is nothing to copy", p.source)
 	}
@@ -42,9 +46,19 @@ func listName(list string) string {
 	return list
 }
 
+// mistakes are what is wrong with a list, a line each.
+type mistakes []error
+
+// Error implements error.
+func (m mistakes) Error() string { return errors.Join(m...).Error() }
+
+// maxMistakes is how many are told: somebody may have given another file.
+const maxMistakes = 10
+
 // readList reads a file with a pair a line, or stdin where it is "-". What
 // stands there twice is wanted once, and two sources for one destination are
-// refused: which of them would be there in the end is chance.
+// refused: which of them would be there in the end is chance. The error is
+// mistakes where lines make no sense.
 func readList(list string, stdin io.Reader) ([]pair, error) {
 	if list != "-" {
 		file, err := os.Open(list)
@@ -59,6 +73,7 @@ func readList(list string, stdin io.Reader) ([]pair, error) {
 		return nil, fmt.Errorf("-list: %w", err)
 	}
 	var pairs []pair
+	var wrong mistakes
 	wanted := map[registry.Reference]pair{} // by destination
 	number := 0
 	for line := range strings.Lines(string(content)) {
@@ -68,17 +83,24 @@ func readList(list string, stdin io.Reader) ([]pair, error) {
 			continue
 		}
 		p, err := newPair(words)
-		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", listName(list), number, err)
-		}
 		earlier, taken := wanted[p.destination]
 		switch {
+		case err != nil:
 		case !taken:
 			wanted[p.destination] = p
 			pairs = append(pairs, p)
-		case earlier != p:
-			return nil, fmt.Errorf("%s:%d: an earlier line copies %s to %s already", listName(list), number, earlier.source, p.destination)
+		case earlier.source != p.source:
+			err = fmt.Errorf("an earlier line copies %s to %s already", earlier.source, p.destination)
 		}
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("%s:%d: %w", listName(list), number, err))
+		}
+	}
+	if more := len(wrong) - maxMistakes; more > 0 {
+		wrong = append(wrong[:maxMistakes], fmt.Errorf("%s: lines that make no sense besides these: %d", listName(list), more))
+	}
+	if wrong != nil {
+		return nil, wrong
 	}
 	return pairs, nil
 }

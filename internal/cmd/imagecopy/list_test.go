@@ -52,6 +52,24 @@ func TestAListThatMakesNoSenseNamesTheLine(t *testing.T) {
 	}
 }
 
+func TestAllThatIsWrongWithAListIsToldAtOnce(t *testing.T) {
+	list := file(t, "list", "a b:1\na b.c/d:1\na b.c/d\nx y z\na:2 b.c/d:1\n")
+	s := imagecopy(t, "-list", list)
+	told := func(number int, what string) string { return fmt.Sprintf("imagecopy: %s:%d: %s\n", list, number, what) }
+	s.ended(t, misused, told(1, ".* names no registry.*")+told(3, ".* has no tag.*")+told(4, "a copy is SRC DST, .*")+told(5, "an earlier line .*")+
+		"  A destination is .*\n")
+
+	list = file(t, "list", strings.Repeat("a\n", maxMistakes))
+	if s := imagecopy(t, "-list", list); strings.Count(s.stderr, "a copy is SRC DST") != maxMistakes || strings.Contains(s.stderr, "besides") {
+		t.Errorf("of as many mistakes as are told it tells\n%s", s.stderr)
+	}
+	list = file(t, "list", strings.Repeat("a\n", maxMistakes+3))
+	s = imagecopy(t, "-list", list)
+	if last := "imagecopy: " + list + ": lines that make no sense besides these: 3\n"; strings.Count(s.stderr, "a copy is SRC DST") != maxMistakes || !strings.HasSuffix(s.stderr, last) {
+		t.Errorf("of more mistakes than are told it tells\n%s", s.stderr)
+	}
+}
+
 func TestAListMayComeFromStandardInput(t *testing.T) {
 	reg := registrytest.Scripted(t, registrytest.Behaviour{})
 	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -119,7 +137,7 @@ func TestOneFailureOfAListStopsNoOther(t *testing.T) {
 	missing := reg.Ref("nobody/has/this", "1")
 	list := file(t, "list", missing+" "+reg.Ref("never", "1")+"\n"+pushed.Ref+" "+reg.Ref("prod", "1"))
 	s := imagecopy(t, "-list", list)
-	s.ended(t, failed, `imagecopy: `+missing+` -> `+reg.Ref("never", "1")+`: source \S+/nobody/has/this: cannot look up 1: HTTP 404.*\n  Look at .*\n`)
+	s.ended(t, failed, `imagecopy: `+missing+` -> `+reg.Ref("never", "1")+`: source \S+/nobody/has/this: cannot look up the tag "1": HTTP 404.*\n  Look at .*\n`)
 	reports := s.reports(t)
 	if said, _ := reports[0]["error"].(string); !strings.Contains(said, "HTTP 404") {
 		t.Errorf("the first report has the error %q", said)

@@ -27,11 +27,13 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
 	"golang.org/x/term"
 
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 )
 
@@ -63,8 +65,18 @@ func misuse(err error, stdout, stderr io.Writer) int {
 		fmt.Fprint(stdout, usage, help)
 		return succeeded
 	}
-	fmt.Fprintln(stderr, "imagecopy:", err)
-	if hint := hint(err); hint != "" {
+	errs, several := errors.AsType[mistakes](err)
+	if !several {
+		errs = mistakes{err}
+	}
+	var hints []string // each once, below all that it may be for
+	for _, err := range errs {
+		fmt.Fprintln(stderr, "imagecopy:", err)
+		if e, ok := errors.AsType[*registry.Error](err); ok && e.Hint != "" && !slices.Contains(hints, e.Hint) {
+			hints = append(hints, e.Hint)
+		}
+	}
+	for _, hint := range hints {
 		fmt.Fprintln(stderr, "  "+hint)
 	}
 	return misused
@@ -83,7 +95,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer, terminal bool
 	}
 
 	began := time.Now()
-	b := &batch{client: client, engine: copier.New(log), pairs: o.pairs}
+	b := &batch{client: client, engine: copier.New(log), pairs: o.pairs, hints: hints{client, o}}
 	var results []result
 	if terminal && !o.verbose && !o.trace {
 		stop := showProgress(stderr, func() string { return b.progress(time.Since(began)) })

@@ -236,9 +236,9 @@ func TestACommandLineThatMakesNoSenseIsExplained(t *testing.T) {
 		want string
 	}{
 		"unknown flag":          {[]string{"-frobnicate", "a", "b"}, withForm("flag provided but not defined: -frobnicate")},
-		"no host":               {[]string{"-plain-http=maybe", "a", "b.c/d:1"}, withForm(`invalid boolean value "maybe" for -plain-http: "maybe" is no host; say true, false, or hosts as in HOST:PORT,HOST`)},
-		"an empty host":         {[]string{"-plain-http=b.c,", "a", "b.c/d:1"}, withForm(`invalid boolean value "b.c," for -plain-http: "" is no host; say true, false, or hosts as in HOST:PORT,HOST`)},
-		"a repository":          {[]string{"-plain-http=b.c/d", "a", "b.c/d:1"}, withForm(`invalid boolean value "b.c/d" for -plain-http: "b.c/d" is no host; say true, false, or hosts as in HOST:PORT,HOST`)},
+		"no host":               {[]string{"-plain-http=maybe", "a", "b.c/d:1"}, withForm(`-plain-http=maybe: "maybe" is no host; say true, false, or hosts as in HOST:PORT,HOST`)},
+		"an empty host":         {[]string{"-plain-http=b.c,", "a", "b.c/d:1"}, withForm(`-plain-http=b.c,: "" is no host; say true, false, or hosts as in HOST:PORT,HOST`)},
+		"a repository":          {[]string{"-plain-http=b.c/d", "a", "b.c/d:1"}, withForm(`-plain-http=b.c/d: "b.c/d" is no host; say true, false, or hosts as in HOST:PORT,HOST`)},
 		"no arguments":          {nil, withForm("give SRC and DST, with all flags before them: two words and not 0")},
 		"one argument":          {[]string{"a"}, withForm("give SRC and DST, with all flags before them: two words and not 1")},
 		"a flag behind":         {[]string{"a", "b.c/d:1", "-v"}, withForm("give SRC and DST, with all flags before them: two words and not 3")},
@@ -251,7 +251,7 @@ func TestACommandLineThatMakesNoSenseIsExplained(t *testing.T) {
 		"destination untagged":  {[]string{"a", "b.c/d"}, "cannot use the destination b.c/d: it has no tag" + form},
 		"one place":             {[]string{"alpine", "index.docker.io/library/alpine:latest"}, "source and destination are the same, docker.io/library/alpine:latest: there is nothing to copy\n"},
 		"no such authority":     {[]string{"-ca", "/no/such/ca", "a", "b.c/d:1"}, "-ca: open /no/such/ca: .*\n"},
-		"no certificate":        {[]string{"-ca", list, "a", "b.c/d:1"}, "-ca " + regexp.QuoteMeta(list) + ": .* holds no certificate in PEM form\n"},
+		"no certificate":        {[]string{"-ca", list, "a", "b.c/d:1"}, "-ca " + regexp.QuoteMeta(list) + ": the file holds no certificate in PEM form\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := imagecopy(t, c.args...)

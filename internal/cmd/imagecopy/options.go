@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
@@ -45,8 +48,9 @@ const usage = `usage: imagecopy [flags] SRC DST
 // help is what -h says below that.
 const help = `
 Copies an image, or any other manifest, with everything below it, byte for byte.
-SRC is host/repository with a tag or digest, DST is host/repository:tag. What DST
-has already is not sent again: after a failure, run the same command once more.
+SRC is host/repository with a tag or digest (the tag latest where it has neither),
+DST is host/repository:tag. What DST has already is not sent again: after a
+failure, run the same command once more.
 
 Credentials are those of docker login and podman login. For a private registry
 with a certificate of its own:
@@ -58,7 +62,8 @@ Flags, which come before SRC:
 
   -list FILE    copy many: one "SRC DST" a line, # begins a comment line, and - as
                 FILE is standard input. All are copied at the same time, and one
-                that fails does not stop the others.
+                that fails does not stop the others. Where a line makes no sense,
+                nothing is copied.
   -ca FILE      trust the certificate authorities in FILE (PEM) besides the system's
   -plain-http[=true|false|HOST[:PORT],...]
                 speak plain HTTP instead of TLS: with every registry, with none
@@ -80,7 +85,7 @@ func parse(args []string, stdin io.Reader) (options, error) {
 	var o options
 	flags := o.flags()
 	if err := flags.Parse(args); err != nil {
-		return options{}, withUsage(err)
+		return options{}, withUsage(cmp.Or(o.plainHTTP.wrong, err))
 	}
 	var err error
 	words := flags.Args()
@@ -113,19 +118,38 @@ func (o options) client(log *slog.Logger) (*remote.Client, error) {
 		if settings.CACertificate, err = os.ReadFile(o.caFile); err != nil {
 			return nil, fmt.Errorf("-ca: %w", err)
 		}
-	}
-	hosts := map[string]remote.HostOptions{}
-	for _, p := range o.pairs {
-		for _, host := range []string{p.source.Host, p.destination.Host} {
-			settings.PlainHTTP = o.plainHTTP.with(host)
-			hosts[host] = settings
+		// The engine would say of which host, and it is for all of them.
+		if !x509.NewCertPool().AppendCertsFromPEM(settings.CACertificate) {
+			return nil, fmt.Errorf("-ca %s: the file holds no certificate in PEM form", o.caFile)
 		}
 	}
-	client, err := remote.New(remote.Options{UserAgent: "imagecopy", Logger: log, Hosts: hosts})
-	if err != nil && o.caFile != "" {
-		err = fmt.Errorf("-ca %s: %w", o.caFile, err)
+	hosts := map[string]remote.HostOptions{}
+	for _, host := range o.hosts() {
+		settings.PlainHTTP = o.plainHTTP.with(host)
+		if settings.PlainHTTP == nil && o.caFile != "" {
+			// For the engine -ca would mean TLS, and here it is for every host.
+			loopback := remote.IsLoopback(host)
+			settings.PlainHTTP = &loopback
+		}
+		hosts[host] = settings
 	}
-	return client, err
+	return remote.New(remote.Options{UserAgent: "imagecopy", Logger: log, Hosts: hosts})
+}
+
+// hosts are those that the command line names, each once: of the copies, and of
+// -plain-http, where the places may stand that a registry sends its clients to.
+func (o options) hosts() []string {
+	var named []string
+	for _, p := range o.pairs {
+		named = append(named, p.source.Host, p.destination.Host)
+	}
+	var hosts []string
+	for _, host := range append(named, o.plainHTTP.hosts...) {
+		if !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts
 }
 
 // logger makes the one that client and engine share.

@@ -14,6 +14,7 @@ import (
 type plainHTTP struct {
 	all   *bool
 	hosts []string // in normal form; nil where all decides
+	wrong error    // what Set refused; package flag would say that it is no boolean
 }
 
 // IsBoolFlag lets -plain-http stand without a value, for true.
@@ -37,7 +38,8 @@ func (p *plainHTTP) Set(s string) error {
 	for host := range strings.SplitSeq(s, ",") {
 		ref, err := registry.ParseReference(host + "/library/any")
 		if err != nil || ref.Repository != "library/any" {
-			return fmt.Errorf("%q is no host; say true, false, or hosts as in HOST:PORT,HOST", registry.Clean(host))
+			p.wrong = fmt.Errorf("-plain-http=%s: %q is no host; say true, false, or hosts as in HOST:PORT,HOST", registry.Clean(s), registry.Clean(host))
+			return p.wrong
 		}
 		p.hosts = append(p.hosts, ref.Host)
 	}

@@ -7,12 +7,9 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"regexp"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 )
 
@@ -61,7 +58,7 @@ func newReport(r result) report {
 		Warnings: r.report.Warnings,
 	}
 	if r.err != nil {
-		said.Error, said.Hint = r.err.Error(), hint(r.err)
+		said.Error, said.Hint = r.err.Error(), r.hint
 	}
 	return said
 }
@@ -116,37 +113,7 @@ func explain(w io.Writer, r result, named bool) {
 	} else {
 		fmt.Fprintf(w, "imagecopy: %v\n", r.err)
 	}
-	if hint := hint(r.err); hint != "" {
-		fmt.Fprintln(w, "  "+hint)
+	if r.hint != "" {
+		fmt.Fprintln(w, "  "+r.hint)
 	}
-}
-
-// hint is what to do about an error, "" where nothing is known, in the words of
-// this command.
-func hint(err error) string {
-	e, ok := errors.AsType[*registry.Error](err)
-	if !ok {
-		return ""
-	}
-	text := e.Hint
-	for _, s := range spoken {
-		text = s.setting.ReplaceAllString(text, s.flag)
-	}
-	if strings.Contains(text, "registries = ") {
-		text += " That is a setting of the provider; imagecopy has no flag for it."
-	}
-	return text
-}
-
-// spoken are the settings of the provider that the engine's hints name (see
-// registry.Setting), and what does the same here.
-var spoken = []struct {
-	setting *regexp.Regexp
-	flag    string
-}{
-	{regexp.MustCompile(`registries = \{ "([^"]*)" = \{ plain_http = true \} \}`), "-plain-http=$1"},
-	{regexp.MustCompile(`registries = \{ "[^"]*" = \{ plain_http = false \} \}`), "-plain-http=false"},
-	{regexp.MustCompile(`registries = \{ "[^"]*" = \{ ca_certificate = file\("ca.pem"\) \} \}`), "-ca ca.pem"},
-	{regexp.MustCompile(`Set registries = \{ "[^"]*" = \{ username = [^}]* \} \}, or run`), "Run"},
-	{regexp.MustCompile(` For tests alone, insecure_skip_tls_verify = true does without\.`), ""},
 }

@@ -196,7 +196,7 @@ func TestACopyWhoseTimeIsOverSaysSo(t *testing.T) {
 			if !errors.Is(r.err, context.DeadlineExceeded) {
 				t.Errorf("the error is not that of the context: %v", r.err)
 			}
-			mentions(t, err.Error(), "deadline exceeded", from.Addr+"/app")
+			mentions(t, err.Error(), "the time for the copy is over", "it did not answer in time", from.Addr+"/app")
 			if err.Hint == "" {
 				t.Error("it does not say what to do")
 			}

@@ -127,7 +127,7 @@ func TestATagThatShowsAnotherDigestIsAnError(t *testing.T) {
 		to.PutManifest(t, "to", "1", other.Manifest)
 	})
 	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrMismatch)
-	mentions(t, err.Error(), string(pushed.Digest), string(other.Digest), to.Addr+"/to", "cannot confirm the tag 1")
+	mentions(t, err.Error(), string(pushed.Digest), string(other.Digest), to.Addr+"/to", `cannot confirm the tag "1"`)
 	mentions(t, err.Hint, "Somebody else wrote the tag")
 }
 

@@ -37,7 +37,9 @@ const (
 // words are the code and the message of an entry, fit to be shown.
 func (e errorEntry) words(mask func(string) string) (code, message string) {
 	detail := mask(string(e.Detail))
-	if detail == "null" || detail == "{}" {
+	// What was wanted of a repository, as JSON, tells a person nothing.
+	refusal := e.Code == "UNAUTHORIZED" || e.Code == "DENIED"
+	if detail == "null" || detail == "{}" || refusal && strings.ContainsAny(detail[:min(1, len(detail))], "{[") {
 		detail = ""
 	}
 	return shortened(mask(e.Code), maxCode), registry.Clean(join(mask(e.Message), detail))
@@ -74,7 +76,7 @@ func (r *repository) answerError(ctx context.Context, q request, resp *http.Resp
 	if spoke {
 		e.Code, e.Message = document.Errors[0].words(mask)
 	} else if text := mask(string(body)); text != "" {
-		e.Message = "what answered is not a registry's error document: " + strconv.Quote(shortened(text, maxExcerpt))
+		e.Message = "what answered says " + strconv.Quote(shortened(text, maxExcerpt))
 	}
 	e.Kind = kindOf(resp, e.Code, e.Message, spoke && r.host.isOrigin(resp.Request.URL), q.method)
 	if spoke {
@@ -180,6 +182,8 @@ func kindOf(resp *http.Response, code, message string, spoke bool, method string
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == 499,
 		status == 500, status == 502, status == 503, status == 504, status >= 520 && status <= 529:
 		return registry.ErrUnavailable
+	case spoke && status >= 500:
+		return registry.ErrUnavailable
 	case status == http.StatusNotFound, status >= 500, status < 400, status == http.StatusBadRequest && !spoke && method != http.MethodHead:
 		return registry.ErrProtocol
 	}
@@ -203,35 +207,55 @@ func immutable(status int, code, message string) bool {
 // notARegistry is the advice for answers that make no sense.
 var notARegistry = registry.Advice(registry.ErrProtocol)
 
+// noSpace says whether a registry has failed because its storage is full: 507,
+// or a 500 with what the system says of a full disk.
+func noSpace(e *registry.Error) bool {
+	return e.Status == http.StatusInsufficientStorage || strings.Contains(strings.ToLower(e.Message), "no space left")
+}
+
+// denied says which login a 403 was given to, and what to do.
+func (r *repository) denied(writing bool) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.found == nil:
+		return "The registry did not ask who it is, so that no login was sent. A policy, or something before the registry, refuses this to everybody: ask those who run it."
+	case writing:
+		return r.found.AdviceTo(r.host.name, "They may not write to this repository. Give them the right to push there, or use others.")
+	}
+	return r.found.AdviceTo(r.host.name, "They may not do this in this repository. Give them the right to, or use others.")
+}
+
 // hint says what a person can do about a refusal, as far as that is known.
 func (r *repository) hint(e *registry.Error) string {
 	host := r.host.name
 	writing := strings.HasPrefix(e.Op, "upload") || strings.HasPrefix(e.Op, "push")
 	switch {
 	case strings.HasSuffix(host, ".amazonaws.com") && errors.Is(e.Kind, registry.ErrNotFound) && writing:
-		return "ECR does not create repositories by itself: create this one first, for example with aws_ecr_repository, and let the destination refer to it."
+		return "ECR does not create repositories by itself: create this one first. In Terraform that is aws_ecr_repository, and the destination refers to it."
 	case errors.Is(e.Kind, registry.ErrNotFound) && writing:
 		return "The registry does not have this repository and did not create it. Create it first, or look at its name."
 	case errors.Is(e.Kind, registry.ErrNotFound):
 		return "Look at the repository's name and the tag or digest. Some registries answer like this too where the credentials may not see the repository."
-	case errors.Is(e.Kind, registry.ErrRateLimited) && host == registry.DockerHub:
-		return "Docker Hub limits how much an address or account may pull. Log in with an account, wait, or copy from a mirror of your own."
 	case errors.Is(e.Kind, registry.ErrRateLimited):
-		return "The registry wants fewer requests. Try again later, or set " + registry.Setting(host, "max_concurrent_requests = 4, requests_per_second = 5") + "."
+		return "The registry limits how much an address or account may ask for. Whoever is logged in may have more, and a mirror of your own has no limit. Try again later, or set " +
+			registry.Setting(host, "max_concurrent_requests = 4, requests_per_second = 5") + "."
 	case errors.Is(e.Kind, registry.ErrTagImmutable):
 		return "The tag exists and the registry's settings do not let it move. Promote to a new tag, or allow this one to be changed."
 	case e.Status == http.StatusBadRequest && r.host.origin.Scheme == "http" && strings.Contains(strings.ToLower(e.Message), "https"):
-		return "The registry speaks TLS and was asked in plain HTTP. Set " + registry.Setting(host, "plain_http = false") + "."
+		return "The registry wants TLS and was asked in plain HTTP. Set " + registry.Setting(host, "plain_http = false") + "."
 	case e.Status == http.StatusProxyAuthRequired:
 		return "A proxy on the way wants a login: put it into HTTP_PROXY, as in http://user:password@proxy:3128, or name the registry's host in NO_PROXY."
 	case e.Status == http.StatusMethodNotAllowed && writing:
 		return "The registry takes no uploads: it is read-only, or a mirror of another one. Copy to the one behind it, or have uploads allowed there. If it is neither, look at host and port."
 	case errors.Is(e.Kind, registry.ErrUnsupported) && e.Code == "":
 		return notARegistry
-	case errors.Is(e.Kind, registry.ErrDenied) && e.Status == http.StatusForbidden && writing:
-		return "The credentials may not write to this repository. Give them the right to push there, or use others."
 	case errors.Is(e.Kind, registry.ErrDenied) && e.Status == http.StatusForbidden:
-		return "The credentials may not do this in this repository. Give them the right to, or use others."
+		return r.denied(writing)
+	case errors.Is(e.Kind, registry.ErrUnavailable) && noSpace(e):
+		return "The registry has no space left: those who run it have to make some, for example with a garbage collection."
+	case errors.Is(e.Kind, registry.ErrUnavailable) && e.Code != "":
+		return "The registry itself failed. Try again later, and ask those who run it if it stays like this."
 	case errors.Is(e.Kind, registry.ErrUnavailable):
 		return "The registry is not well. Try again later."
 	}

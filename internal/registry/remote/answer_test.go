@@ -203,7 +203,7 @@ func TestASecretThatARegistryRepeatsIsNotShown(t *testing.T) {
 		case "/v2/app/manifests/words":
 			_, _ = w.Write(registrytest.ErrorBody("DENIED", "you sent "+sent+" which is "+secret))
 		case "/v2/app/manifests/detail":
-			_, _ = io.WriteString(w, `{"errors":[{"code":"DENIED","detail":{"a":"Canary\/Secret+\"\u0026\u003cx\u003e","b":"Canary/Secret+\"\u0026\u003cx\u003e"}}]}`)
+			_, _ = io.WriteString(w, `{"errors":[{"code":"QUOTA","detail":{"a":"Canary\/Secret+\"\u0026\u003cx\u003e","b":"Canary/Secret+\"\u0026\u003cx\u003e"}}]}`)
 		default:
 			_, _ = io.WriteString(w, "<p>"+sent+" "+url.QueryEscape(secret)+" "+secret)
 		}
@@ -230,11 +230,13 @@ func TestAdviceFitsTheFailure(t *testing.T) {
 		"ECR without the repository":             {404, "NAME_UNKNOWN", "The repository with name 'app' does not exist", push(m), registry.ErrNotFound, "aws_ecr_repository"},
 		"a repository that is missing elsewhere": {404, "NAME_UNKNOWN", "", upload(t), registry.ErrNotFound, "Create it first"},
 		"a tag that is missing":                  {404, "MANIFEST_UNKNOWN", "", get, registry.ErrNotFound, "name and the tag"},
-		"Docker Hub's limit":                     {429, "TOOMANYREQUESTS", "", get, registry.ErrRateLimited, "Docker Hub limits"},
+		"Docker Hub's limit":                     {429, "TOOMANYREQUESTS", "", get, registry.ErrRateLimited, "Whoever is logged in"},
 		"a limit elsewhere":                      {429, "TOOMANYREQUESTS", "", get, registry.ErrRateLimited, `registries = { "registry.example.com" = { max_concurrent_requests = `},
 		"an immutable tag":                       {409, "TAG_INVALID", "", push(m), registry.ErrTagImmutable, "Promote to a new tag"},
-		"may not write":                          {403, "DENIED", "", push(m), registry.ErrDenied, "push there"},
-		"may not read":                           {403, "DENIED", "", get, registry.ErrDenied, "may not do this"},
+		"nobody was asked":                       {403, "DENIED", "", push(m), registry.ErrDenied, "did not ask who it is, so that no login was sent"},
+		"storage that is full":                   {507, "UNKNOWN", "no space left on device", push(m), registry.ErrUnavailable, "The registry has no space left"},
+		"a disk that is full":                    {500, "UNKNOWN", "write /x: no space left on device", upload(t), registry.ErrUnavailable, "The registry has no space left"},
+		"trouble of its own":                     {505, "UNKNOWN", "oh", get, registry.ErrUnavailable, "The registry itself failed. Try again later, and ask those who run it"},
 		"schema 1 that is not wanted":            {400, "MANIFEST_INVALID", "", push(m), registry.ErrInvalidManifest, "schema 1"},
 		"schema 1 that is unknown":               {415, "", "", push(m), registry.ErrDenied, "schema 1"},
 		"not well":                               {503, "", "", get, registry.ErrUnavailable, "Try again later"},
@@ -291,13 +293,14 @@ func TestTheFirstThreeErrorsOfADocumentAreShown(t *testing.T) {
 	}
 	long := strings.Repeat("long ", 1000)
 	for name, test := range map[string]struct{ entries, want string }{
-		"two":            {entry("DENIED", "no quota") + "," + entry("SIZE_INVALID", "4 GiB"), "no quota; SIZE_INVALID: 4 GiB"},
-		"four":           {entry("DENIED", "a") + "," + entry("B", "b") + "," + entry("C", "") + "," + entry("D", "d"), "a; B: b; C"},
-		"an empty one":   {entry("DENIED", "a") + `,{},` + entry("C", "c"), "a; C: c"},
-		"with a detail":  {`{"code":"DENIED","message":"a"},{"code":"B","detail":"why"}`, `a; B: "why"`},
-		"with a secret":  {entry("DENIED", "a") + "," + entry("B", canary), "a; B: ***"},
-		"out of control": {entry("DENIED", "a") + "," + entry("\x1b[31m", "::error::x"), "a; [31m: : :error: :x"},
-		"all too long":   {entry("DENIED", "a") + "," + entry("B", long), "a; B: long "},
+		"two":                    {entry("DENIED", "no quota") + "," + entry("SIZE_INVALID", "4 GiB"), "no quota; SIZE_INVALID: 4 GiB"},
+		"four":                   {entry("DENIED", "a") + "," + entry("B", "b") + "," + entry("C", "") + "," + entry("D", "d"), "a; B: b; C"},
+		"an empty one":           {entry("DENIED", "a") + `,{},` + entry("C", "c"), "a; C: c"},
+		"without its own detail": {`{"code":"DENIED","message":"a","detail":[{"Type":"repository"}]},{"code":"UNAUTHORIZED","detail":{"x":1}}`, "a; UNAUTHORIZED"},
+		"with a detail":          {`{"code":"DENIED","message":"a"},{"code":"B","detail":"why"}`, `a; B: "why"`},
+		"with a secret":          {entry("DENIED", "a") + "," + entry("B", canary), "a; B: ***"},
+		"out of control":         {entry("DENIED", "a") + "," + entry("\x1b[31m", "::error::x"), "a; [31m: : :error: :x"},
+		"all too long":           {entry("DENIED", "a") + "," + entry("B", long), "a; B: long "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := servePlain(t, guarded(answering(t, http.StatusForbidden, "application/json", `{"errors":[`+test.entries+`]}`).Config.Handler.ServeHTTP))
@@ -308,5 +311,48 @@ func TestTheFirstThreeErrorsOfADocumentAreShown(t *testing.T) {
 				t.Errorf("the code is %q and the message %q, want %q", e.Code, e.Message, test.want)
 			}
 		})
+	}
+}
+
+// A 403 to a login and one to nobody look the same, and are mended otherwise.
+func TestA403SaysWhichLoginItWasGivenTo(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(registrytest.NewTokenServer(t)))
+	p.On(".*", ".*").Where(func(r *http.Request) bool { return r.Header.Get("Authorization") != "" }).Reply(http.StatusForbidden, nil, "")
+	for _, test := range []struct {
+		credential auth.Credential
+		op         func(context.Context, registry.Repository) error
+		want       []string
+	}{
+		{auth.Credential{}, get, []string{"there was none: no credentials were found in registries. Set registries"}},
+		{auth.Credential{RegistryToken: canary, Origin: "a file"}, get, []string{"are the registry token, from a file.", "may not do this", "Give them the right to"}},
+		{auth.Credential{RegistryToken: canary, Origin: "a file"}, upload(t), []string{"are the registry token, from a file.", "may not write", "push there"}},
+	} {
+		c := newClient(t, once, credentials(map[string]auth.Credential{p.Addr: test.credential}))
+		says(t, failure(t, test.op(t.Context(), c.push(t, p.Addr+"/app")), registry.ErrDenied).Hint, test.want...)
+	}
+}
+
+// What is full stays full: to send a blob six times into it helps nobody.
+func TestStorageThatIsFullIsNotTriedAgain(t *testing.T) {
+	c := newClient(t)
+	_, err := c.pull(t, address(answering(t, http.StatusInsufficientStorage, "", string(registrytest.ErrorBody("UNKNOWN", "no space left on device"))))+"/app").GetManifest(c.context(t), "1")
+	failure(t, err, registry.ErrUnavailable)
+	if sent, _ := c.sent(); sent != 1 {
+		t.Errorf("%d requests, want 1", sent)
+	}
+}
+
+func TestDockerHubsNamesHaveTwoParts(t *testing.T) {
+	const told = `"registry/acme/app" was read as a repository on Docker Hub, where names have two parts. If registry is a registry, write it with its domain or port, as in registry:5000/acme/app.`
+	for name, want := range map[string]string{"registry/acme/app": told, "acme/app": "", "app": "", "ghcr.io/registry/acme/app": ""} {
+		n := newInternet(t)
+		for api, address := range map[string]string{"registry-1.docker.io": registryAddress, "ghcr.io": otherAddress} {
+			n.serve(t, api, address, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+		}
+		_, err := newClient(t, n.options, once, settings(n.trusting("docker.io", "ghcr.io"))).pull(t, name).Resolve(t.Context(), "1")
+		hint := failure(t, err, registry.ErrUnauthorized).Hint
+		if !strings.HasSuffix(hint, want) || strings.Contains(hint, "two parts") != (want != "") {
+			t.Errorf("%s: the hint is %q", name, hint)
+		}
 	}
 }

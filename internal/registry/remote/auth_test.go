@@ -140,11 +140,11 @@ func TestAWrongPasswordIsTriedOnceAndNamed(t *testing.T) {
 		requests   int
 	}{
 		"wrong":                    {auth.Credential{Username: "ci", Password: canary, Origin: "a file"}, []string{`"ci"`, "a file"}, 2},
-		"none":                     {auth.Credential{}, []string{"no credentials were found", "docker login"}, 1},
+		"none":                     {auth.Credential{}, []string{"no credentials were found", `Set registries = { "`}, 1},
 		"a name that is a secret":  {auth.Credential{Username: canary, Origin: "a file"}, []string{"the login, from a file"}, 2},
 		"only a token":             {auth.Credential{RegistryToken: canary, Origin: "a file"}, []string{"the registry token", "a file"}, 1},
-		"only an identity token":   {auth.Credential{IdentityToken: canary, Origin: "a file"}, []string{"the identity token", "a file"}, 1},
-		"a name with a line break": {auth.Credential{Username: "c\ni", Password: canary, Origin: "a file"}, []string{`"c i"`}, 2},
+		"only an identity token":   {auth.Credential{IdentityToken: canary, Origin: "a file"}, []string{"the identity token, from a file. This registry takes a user name and a password and no token: set registries"}, 1},
+		"a name with a line break": {auth.Credential{Username: "c\ni", Password: canary, Origin: "a file"}, []string{`"c\ni"`}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p.Forget()

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -63,9 +62,9 @@ func New(o Options) (*Client, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Proxy == nil {
-		o.Proxy = http.ProxyFromEnvironment
+		o.Proxy = environmentProxy()
 	}
-	o.Proxy = unquotedProxy(o.Proxy)
+	o.Proxy = wellFormedProxy(o.Proxy)
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -106,18 +105,6 @@ func (c *Client) configure(name string, settings HostOptions) error {
 	return nil
 }
 
-// unquotedProxy finds the same proxy. Its error does not quote what it was
-// found in.
-func unquotedProxy(proxy func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
-	return func(req *http.Request) (*url.URL, error) {
-		u, err := proxy(req)
-		if err != nil {
-			return nil, permanent{errProxy}
-		}
-		return u, nil
-	}
-}
-
 func orDefault[T comparable](v, otherwise T) T {
 	var zero T
 	if v == zero {
@@ -130,6 +117,10 @@ func orDefault[T comparable](v, otherwise T) T {
 func (c *Client) Repository(ref registry.Reference, access Access) registry.Repository {
 	return &repository{client: c, host: c.hostOf(ref.Host), path: ref.Repository, access: access}
 }
+
+// PlainHTTP says whether a host, as in references, is spoken to in plain HTTP.
+// It asks nothing.
+func (c *Client) PlainHTTP(host string) bool { return c.hostOf(host).origin.Scheme == "http" }
 
 func (c *Client) hostOf(name string) *host {
 	c.mu.Lock()
@@ -162,11 +153,11 @@ func (c *Client) settingsOf(u *url.URL) (name string, settings HostOptions) {
 }
 
 // speaksPlainHTTP says whether plain HTTP is what a host is to be spoken to
-// with: one that the settings say so of, and loopback unless they say
-// otherwise.
-func speaksPlainHTTP(settings HostOptions, hostname string) bool {
+// with: one that the settings say so of, and loopback unless they say otherwise.
+// A setting for TLS says so too: nobody gives one to have it ignored.
+func speaksPlainHTTP(settings HostOptions, host string) bool {
 	if settings.PlainHTTP != nil {
 		return *settings.PlainHTTP
 	}
-	return isLoopback(hostname)
+	return !settings.wantTLS() && IsLoopback(host)
 }

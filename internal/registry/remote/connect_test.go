@@ -34,7 +34,9 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 	n.serve(t, "private-ca.example.com", "203.0.113.1", manifestAnswer)
 	n.name("other-name.example.com", "203.0.113.1")
 	plain := servePlain(t, manifestAnswer).Listener.Addr().String()
-	n.name("plain.example.com", "203.0.113.3")
+	n.name("plain.example.com", "10.1.1.3")
+	n.at("10.1.1.3:443", plain)
+	n.name("on-the-way.example.com", "203.0.113.3")
 	n.at("203.0.113.3:443", plain)
 	n.name("nobody.example.com", "203.0.113.4")
 	mutual := n.serve(t, "mutual.example.com", "203.0.113.5", manifestAnswer)
@@ -58,8 +60,8 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 	n.at("203.0.113.11:80", serveRaw(t, func(net.Conn, string) {}))
 	n.name("resetting.example.com", "203.0.113.12")
 	n.at("203.0.113.12:80", serveRaw(t, func(conn net.Conn, _ string) { _ = conn.(*net.TCPConn).SetLinger(0) }))
-	n.name("port.example.com", "203.0.113.3")
-	n.at("203.0.113.3:5104", plain)
+	n.name("port.example.com", "10.1.1.3")
+	n.at("10.1.1.3:5104", plain)
 
 	n.serve(t, "other-ca.example.com", "203.0.113.13", manifestAnswer)
 
@@ -76,8 +78,9 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 	}{
 		"other-ca.example.com":   {registry.ErrProtocol, "its own where it signed that itself", 1},
 		"private-ca.example.com": {registry.ErrProtocol, `registries = { "private-ca.example.com" = { ca_certificate = file("ca.pem") } }`, 1},
-		"other-name.example.com": {registry.ErrProtocol, "not valid for this host", 1},
+		"other-name.example.com": {registry.ErrProtocol, "not valid for this host: it was made for other names", 1},
 		"plain.example.com":      {registry.ErrProtocol, `registries = { "plain.example.com" = { plain_http = true } }`, 1},
+		"on-the-way.example.com": {registry.ErrProtocol, "no registry on the internet does without TLS", 1},
 		"mutual.example.com":     {registry.ErrProtocol, `registries = { "mutual.example.com" = { client_certificate = `, 1},
 		"tls.example.com":        {registry.ErrProtocol, `registries = { "tls.example.com" = { plain_http = false } }`, 1},
 		"nginx.example.com":      {registry.ErrProtocol, `registries = { "nginx.example.com" = { plain_http = false } }`, 1},
@@ -96,6 +99,9 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 			_, err := c.pull(t, host+"/app").GetManifest(c.context(t), "1")
 			e := failure(t, err, test.kind)
 			says(t, e.Hint, test.hint)
+			if host == "on-the-way.example.com" && strings.Contains(e.Hint, "plain_http") {
+				t.Errorf("it advises to send credentials in the clear: %s", e.Hint)
+			}
 			if strings.Contains(e.Error(), "possibly because") {
 				t.Errorf("what a certificate says of itself is shown: %v", e)
 			}
@@ -355,6 +361,7 @@ func TestAConnectionThatComesTooLateIsClosed(t *testing.T) {
 
 func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	good := newAuthority(t)
+	_, goodKey := inPEM(t, good.issue(t, "x"))
 	for name, test := range map[string]struct {
 		hosts map[string]remote.HostOptions
 		want  string
@@ -367,6 +374,7 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 		"no number":              {map[string]remote.HostOptions{"ghcr.io": {RequestsPerSecond: math.NaN()}}, "NaN requests per second"},
 		"without end":            {map[string]remote.HostOptions{"ghcr.io": {RequestsPerSecond: math.Inf(1)}}, "+Inf requests per second"},
 		"a negative limit":       {map[string]remote.HostOptions{"ghcr.io": {MaxConcurrentRequests: -1}}, "at least 2"},
+		"a key as CA":            {map[string]remote.HostOptions{"ghcr.io": {CACertificate: goodKey}}, "begins with a private key"},
 		"a CA that is none":      {map[string]remote.HostOptions{"ghcr.io": {CACertificate: []byte("x")}}, "ghcr.io"},
 		"a key alone":            {map[string]remote.HostOptions{"ghcr.io": {ClientKey: canary}}, "ghcr.io"},
 		"a certificate alone":    {map[string]remote.HostOptions{"ghcr.io": {ClientCertificate: good.pem}}, "ghcr.io"},
@@ -398,4 +406,41 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 	if _, err := remote.New(remote.Options{Credentials: auth.Options{DockerConfigPath: &none, DockerConfigJSON: "{"}}); !errors.Is(err, registry.ErrCredentials) {
 		t.Errorf("credentials that cannot be read: %v", err)
 	}
+}
+
+// A setting for TLS is one for TLS: nobody means it to be ignored.
+func TestLoopbackWithASettingForTLSIsSpokenToInTLS(t *testing.T) {
+	n := newInternet(t)
+	host := address(n.serveTLS(t, manifestAnswer, "127.0.0.1"))
+	certificate, key := inPEM(t, n.authority.issue(t, "ci"))
+	yes, no := true, false
+	for name, test := range map[string]struct {
+		settings remote.HostOptions
+		plain    bool
+	}{
+		"nothing":                {remote.HostOptions{}, true},
+		"a limit":                {remote.HostOptions{RequestsPerSecond: 1000}, true},
+		"an authority":           {remote.HostOptions{CACertificate: n.authority.pem}, false},
+		"any certificate":        {remote.HostOptions{InsecureSkipTLSVerify: true}, false},
+		"a client's certificate": {remote.HostOptions{ClientCertificate: certificate, ClientKey: auth.Secret(key)}, false},
+		"both":                   {remote.HostOptions{CACertificate: n.authority.pem, PlainHTTP: &yes}, true},
+		"it is said":             {remote.HostOptions{PlainHTTP: &no}, false},
+	} {
+		c := newClient(t, settings(map[string]remote.HostOptions{host: test.settings}))
+		if got := c.PlainHTTP(host); got != test.plain {
+			t.Errorf("%s: plain HTTP is %t", name, got)
+		}
+	}
+	c := newClient(t, settings(map[string]remote.HostOptions{host: {CACertificate: n.authority.pem}}))
+	if _, err := c.pull(t, host+"/app").GetManifest(t.Context(), "1"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTLSThatIsAskedInPlainHTTPIsNotQuotedAtLength(t *testing.T) {
+	host := address(newInternet(t).serveTLS(t, manifestAnswer, "127.0.0.1"))
+	_, err := newClient(t, once).pull(t, host+"/app").GetManifest(t.Context(), "1")
+	e := failure(t, err, registry.ErrProtocol)
+	says(t, e.Error(), `HTTP 400: what answered says "Client sent an HTTP request to an HTTPS server."`)
+	says(t, e.Hint, "wants TLS", "plain_http = false")
 }

@@ -146,7 +146,7 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 		}
 		to.Scheme, to.Host = "https", from.Host
 	case to.Scheme == "http" && !strings.EqualFold(to.Hostname(), h.origin.Hostname()):
-		if _, settings := c.settingsOf(to); !speaksPlainHTTP(settings, to.Hostname()) {
+		if _, settings := c.settingsOf(to); !speaksPlainHTTP(settings, to.Host) {
 			refusal := refusedTarget(to, "that is plain HTTP")
 			// No advice to allow what would not be connected to all the same.
 			if allowHopByName(to.Hostname(), h.nearest.reach()) == nil {

@@ -259,6 +259,28 @@ func TestAProxyThatCannotBeReadIsNotQuoted(t *testing.T) {
 	}
 }
 
+// What has to be escaped in a password and is not makes another URL of it. The
+// client must neither show what it takes for the proxy then, nor go past it.
+func TestAProxyWhosePasswordIsNotEscapedIsNotQuoted(t *testing.T) {
+	for _, character := range []string{"#", "/", "?", "[", "\\", " ", "^", "\"", "%", "@:x"} {
+		for _, user := range []string{"http://ci:" + canary, "ci:" + canary, "http://ci:123"} {
+			t.Setenv("HTTPS_PROXY", user+character+canary+"@10.9.9.9:3128")
+			t.Setenv("NO_PROXY", "direct.example.com")
+			n := newInternet(t)
+			c := newClient(t, n.options, func(o *remote.Options) { o.Proxy = nil })
+			_, err := c.pull(t, "registry.example.com/app").Resolve(c.context(t), "1")
+			says(t, failure(t, err, registry.ErrUnavailable).Hint, "special characters")
+			if dialled := n.dials(); len(dialled) > 0 {
+				t.Errorf("%s: connected to %s", character, dialled)
+			}
+			_, err = c.pull(t, "direct.example.com/app").Resolve(c.context(t), "1")
+			if err == nil || strings.Contains(err.Error(), "proxy") {
+				t.Errorf("%s: without the proxy: %v", character, err)
+			}
+		}
+	}
+}
+
 func TestAProxyThatFailsIsNamedAndNotTheRegistry(t *testing.T) {
 	yes := true
 	for name, test := range map[string]struct {
@@ -287,7 +309,7 @@ func TestAProxyThatFailsIsNamedAndNotTheRegistry(t *testing.T) {
 			c := newClient(t, n.options, settings(hosts), through(proxy), func(o *remote.Options) { o.Attempts = 2 })
 			_, err := c.pull(t, "registry.example.com/app").GetManifest(c.context(t), "1")
 			e := failure(t, err, registry.ErrUnavailable)
-			says(t, e.Error(), "registry.example.com/app: cannot read the manifest 1: the proxy ", test.message)
+			says(t, e.Error(), "registry.example.com/app: cannot read the manifest of the tag \"1\": the proxy ", test.message)
 			says(t, e.Hint, test.hint, "registry.example.com", "NO_PROXY")
 			if sent, _ := c.sent(); sent != test.sent {
 				t.Errorf("%d attempts, want %d", sent, test.sent)

@@ -40,7 +40,7 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 	if api, ok := apiHosts[name]; ok {
 		h.origin.Host = api
 	}
-	if speaksPlainHTTP(settings, h.origin.Hostname()) {
+	if speaksPlainHTTP(settings, h.origin.Host) {
 		h.origin.Scheme = "http"
 	}
 	tlsConfig, err := tlsConfigOf(name, settings)
@@ -66,9 +66,10 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 	return h
 }
 
-// isLoopback says whether a host name is this machine's by itself, without
+// IsLoopback says whether host[:port] is this machine's by its name, without
 // asking anybody: plain HTTP is the default there.
-func isLoopback(hostname string) bool {
+func IsLoopback(host string) bool {
+	hostname := (&url.URL{Host: host}).Hostname()
 	if hostname == "localhost" {
 		return true
 	}

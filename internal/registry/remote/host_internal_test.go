@@ -1,7 +1,11 @@
 package remote
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -45,6 +49,27 @@ func TestOfSeveralAddressesTheMostPublicSaysWhereARegistryIs(t *testing.T) {
 		}
 		if got := s.reach(); got != test.want {
 			t.Errorf("after %v it is %v, want %v", test.seen, got, test.want)
+		}
+	}
+}
+
+func TestWhatIsWrongWithACertificateIsSaid(t *testing.T) {
+	for reason, want := range map[x509.InvalidReason]string{x509.Expired: "has expired or is not valid yet", x509.NotAuthorizedToSign: "cannot be used"} {
+		err := &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Cert: new(x509.Certificate), Reason: reason}}
+		at := &url.URL{Scheme: "https", Host: "h"}
+		if got := (&host{name: "h", origin: at}).misfit(err, at); !strings.Contains(got, want) {
+			t.Errorf("it says %q, and not %q", got, want)
+		}
+	}
+}
+
+func TestLoopbackIsKnownByItsName(t *testing.T) {
+	for host, want := range map[string]bool{
+		"localhost": true, "localhost:5000": true, "127.0.0.1:5000": true, "127.9.9.9": true, "[::1]": true, "[::1]:5000": true,
+		"localhost.example:5000": false, "10.0.0.1:5000": false, "[fd00::1]:5000": false, "docker.io": false, "": false,
+	} {
+		if got := IsLoopback(host); got != want {
+			t.Errorf("%s: %t", host, got)
 		}
 	}
 }

@@ -2,11 +2,12 @@ package remote
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 
 	"golang.org/x/time/rate"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
 // class is what a request holds its slot for. Whoever copies a blob holds the
@@ -106,7 +107,7 @@ func (l *limiter) pace(ctx context.Context) error {
 	}
 	if err != nil {
 		// Its turn would come after the operation's deadline.
-		return permanent{fmt.Errorf("requests_per_second leaves no time for another request: %w", context.DeadlineExceeded)}
+		return permanent{registry.Reworded(context.DeadlineExceeded, "requests_per_second leaves no time for another request")}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,8 +43,11 @@ func (r *repository) Resolve(ctx context.Context, reference string) (registry.De
 			return d, nil
 		}
 	}
-	m, err := r.GetManifest(ctx, reference)
-	return m.Descriptor(), err
+	m, getErr := r.GetManifest(ctx, reference)
+	if errors.Is(getErr, registry.ErrNotFound) && !errors.Is(err, registry.ErrUnsupported) {
+		return registry.Descriptor{}, cmp.Or(err, registry.Contradicted(r.Name(), reference))
+	}
+	return m.Descriptor(), getErr
 }
 
 // explained asks once by GET for what a HEAD has failed to say. That nothing is
@@ -217,7 +221,9 @@ func (r *repository) delete(ctx context.Context, op, reference string) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	// 2.8.3 takes a tag for a digest that is not well formed.
 	if ok && algorithm(reference) == "" && e.Status == http.StatusBadRequest && errors.Is(e.Kind, registry.ErrMismatch) {
-		return amended(err, func(e *registry.Error) { e.Kind = registry.ErrUnsupported })
+		return amended(err, func(e *registry.Error) {
+			e.Kind, e.Hint = registry.ErrUnsupported, "This registry cannot remove a tag without its manifest."
+		})
 	}
 	return err
 }

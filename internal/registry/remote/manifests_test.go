@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -127,6 +128,22 @@ func TestResolvingCostsAHeadAndMoreOnlyWhereThatSaysNothing(t *testing.T) {
 				t.Errorf("asked %s, want %s", got, test.methods)
 			}
 		})
+	}
+}
+
+// A resource leaves the state for ErrNotFound: a HEAD that says anything else
+// than 404 is a reason for doubt, unless the registry cannot do HEAD at all.
+func TestThatNothingIsThereSaysAHeadAndAGet(t *testing.T) {
+	for status, want := range map[int]error{
+		200: registry.ErrProtocol, 204: registry.ErrProtocol, 400: registry.ErrDenied, 401: registry.ErrUnauthorized, 403: registry.ErrDenied,
+		404: registry.ErrNotFound, 405: registry.ErrNotFound, 406: registry.ErrDenied, 410: registry.ErrDenied, 501: registry.ErrNotFound, 503: registry.ErrUnavailable,
+	} {
+		p := scripted(t, registrytest.Behaviour{})
+		p.On("HEAD", ".*").Reply(status, nil, "")
+		_, err := newClient(t).pull(t, p.Ref("app", "1")).Resolve(t.Context(), "1")
+		if !errors.Is(err, want) || errors.Is(err, registry.ErrNotFound) != errors.Is(want, registry.ErrNotFound) {
+			t.Errorf("HEAD %d, GET 404: %v, want %v", status, err, want)
+		}
 	}
 }
 

@@ -68,7 +68,8 @@ func (o Options) check() error {
 // HostOptions are the settings of one registry host.
 type HostOptions struct {
 	// PlainHTTP speaks HTTP instead of HTTPS. nil means yes for loopback
-	// (127.0.0.0/8, ::1, localhost) and no for everything else.
+	// (127.0.0.0/8, ::1, localhost) without any of the settings for TLS below,
+	// and no for everything else.
 	PlainHTTP *bool
 	// InsecureSkipTLSVerify accepts any certificate of this host, and of no
 	// other that it redirects to.
@@ -83,4 +84,9 @@ type HostOptions struct {
 	MaxConcurrentRequests int
 	// RequestsPerSecond has no limit where 0.
 	RequestsPerSecond float64
+}
+
+// wantTLS says whether there is a setting that only TLS has a use for.
+func (o HostOptions) wantTLS() bool {
+	return o.InsecureSkipTLSVerify || len(o.CACertificate) > 0 || len(o.ClientCertificate) > 0 || o.ClientKey != ""
 }

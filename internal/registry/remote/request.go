@@ -3,9 +3,11 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
@@ -93,10 +95,24 @@ func (r *repository) attempt(ctx context.Context, q request, again bool) (*http.
 	resp, err := r.authenticated(ctx, q, held, again)
 	if err != nil {
 		release()
-		return nil, err
+		return nil, r.misread(q, err)
 	}
 	resp.Body = &closing{resp.Body, release}
 	return resp, nil
+}
+
+// misread adds to what Docker Hub refuses how its name was read, where that can
+// be none of Docker Hub's: "registry/acme/app" was meant to begin with a host.
+func (r *repository) misread(q request, err error) error {
+	first, rest, _ := strings.Cut(r.path, "/")
+	if r.host.name != registry.DockerHub || !strings.Contains(rest, "/") || q.upload != nil {
+		return err
+	}
+	return amended(err, func(e *registry.Error) {
+		if e.Hint != "" { // nobody ended it
+			e.Hint += fmt.Sprintf(" %q was read as a repository on Docker Hub, where names have two parts. If %s is a registry, write it with its domain or port, as in %s:5000/%s.", r.path, first, first, rest)
+		}
+	})
 }
 
 // authenticated sends a request until the registry is satisfied with who asks.
@@ -177,7 +193,8 @@ func (r *repository) challenged(ctx context.Context, q request, header http.Head
 	}
 	refusal.Hint = credential.Advice(r.host.name)
 	err = r.host.auth.Challenged(header, used, credential, q.scopes...)
-	if errors.Is(err, registry.ErrUnauthorized) {
+	if e, ok := errors.AsType[*registry.Error](err); ok && errors.Is(e.Kind, registry.ErrUnauthorized) {
+		refusal.Hint = e.Hint
 		return refusal
 	}
 	return r.broken(q, err)

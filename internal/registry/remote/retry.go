@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -75,6 +76,9 @@ func transient(err error) bool {
 	if errors.As(err, new(permanent)) || errors.As(err, new(contentError)) {
 		return false
 	}
+	if e, ok := errors.AsType[*registry.Error](err); ok && e.Status == http.StatusInsufficientStorage {
+		return false // storage that is full stays full for a while
+	}
 	return errors.Is(err, registry.ErrUnavailable) || errors.Is(err, registry.ErrRateLimited)
 }
 
@@ -96,7 +100,10 @@ func tooLong(err error, asked time.Duration) error {
 // next attempt.
 func interrupted(err, cause error) error {
 	return amended(err, func(e *registry.Error) {
-		e.Err = fmt.Errorf("there was no time to try again: %w", cause)
+		const why = "there was no time to try again"
+		if e.Err = fmt.Errorf("%s: %w", why, cause); errors.Is(cause, context.DeadlineExceeded) {
+			e.Err = registry.Reworded(cause, why) // which says it
+		}
 	})
 }
 

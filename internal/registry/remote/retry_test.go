@@ -205,6 +205,12 @@ func TestEveryWaitEndsWithItsContext(t *testing.T) {
 		if asked.passed() != 10*time.Second {
 			t.Errorf("it took %s, want 10s", asked.passed())
 		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		_, err = newClient(t, serveMemory(t, unwell(asked, 503, "")).options, func(o *remote.Options) { o.Backoff = time.Minute }).pull(t, memoryHost+"/app").GetManifest(ctx, "1")
+		if e := failure(t, err, registry.ErrUnavailable); !strings.HasSuffix(e.Error(), ": there was no time to try again") || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("at its deadline it says %q", e)
+		}
 	})
 }
 

@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -78,6 +80,9 @@ func tlsConfigOf(host string, o HostOptions) (*tls.Config, error) {
 		pool, err := x509.SystemCertPool()
 		if err != nil {
 			pool = x509.NewCertPool()
+		}
+		if block, _ := pem.Decode(o.CACertificate); block != nil && strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return nil, fmt.Errorf("the CA certificate for %s begins with a private key, which is a secret and no certificate", host)
 		}
 		if !pool.AppendCertsFromPEM(o.CACertificate) {
 			return nil, fmt.Errorf("the CA certificate for %s holds no certificate in PEM form", host)

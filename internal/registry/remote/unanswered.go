@@ -42,7 +42,7 @@ func (h *host) connectionError(err error, asked *url.URL) *registry.Error {
 	case byProxy:
 		e.Message, e.Hint = proxied.message(), proxied.hint(asked)
 	case errors.Is(err, errProxy):
-		e.Hint = "A proxy is given as http://host:port. Correct the variable, or take it out."
+		e.Hint = "A proxy is given as http://host:port, or http://user:password@host:port, where special characters of the password are written as % and two digits. Correct the variable, or take it out."
 	case errors.As(err, new(permanent)):
 	case unresolved && dns.IsNotFound:
 		e.Err, e.Hint = permanent{err}, "The host name could not be found. Look for a typing error in it, and at this machine's DNS."
@@ -53,7 +53,7 @@ func (h *host) connectionError(err error, asked *url.URL) *registry.Error {
 	case isHungUp(err) && !h.answered.Load() && asked.Scheme == "http":
 		e.Hint = "The connection was closed without an answer, as a server does that wants TLS. If this one does, set " + registry.Setting(h.keyOf(asked), "plain_http = false") + "."
 	default:
-		if hint := misfit(err, h.keyOf(asked)); hint != "" {
+		if hint := h.misfit(err, asked); hint != "" {
 			e.Kind, e.Hint = registry.ErrProtocol, hint
 			// What Go adds in parentheses tells of certificates that the
 			// registry made up.
@@ -72,18 +72,30 @@ func isHungUp(err error) bool {
 // misfit says what to do where the two ends do not understand each other, so
 // that trying again is in vain; "" where that is not why there was no answer.
 // net/http has no types for what it does not understand.
-func misfit(err error, key string) string {
-	text := err.Error()
+func (h *host) misfit(err error, asked *url.URL) string {
+	text, key := err.Error(), h.keyOf(asked)
+	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.As(err, new(tls.RecordHeaderError)) || strings.Contains(text, "server gave HTTP response to HTTPS client"):
+		// Nobody is told to send a password in the clear through the internet,
+		// nor to a place that somebody else has pointed at.
+		if !h.isOrigin(asked) || h.nearest.reach() == public {
+			return "What answered speaks plain HTTP, and was asked over HTTPS. Look at the port, and for a proxy or a login page on the way: no registry on the internet does without TLS."
+		}
 		return "The registry speaks plain HTTP and was asked over HTTPS. If it really has no TLS, set " + registry.Setting(key, "plain_http = true") + "."
+	case strings.Contains(text, "malformed HTTP") && asked.Scheme == "https":
+		return notARegistry
 	case strings.Contains(text, "malformed HTTP"):
-		return "What answered does not speak plain HTTP; it probably wants TLS. Set " + registry.Setting(key, "plain_http = false") + "."
+		return "What answered does not speak plain HTTP, as a server does not that wants TLS. Set " + registry.Setting(key, "plain_http = false") + "."
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		return "Nobody this machine trusts has signed the registry's certificate. Set " + registry.Setting(key, `ca_certificate = file("ca.pem")`) +
-			". The file holds its authority's certificate, or its own where it signed that itself. For tests alone, insecure_skip_tls_verify = true does without."
+			", or for tests alone insecure_skip_tls_verify = true. The file holds its authority's certificate, or its own where it signed that itself."
+	case errors.As(err, new(x509.HostnameError)):
+		return "The registry's certificate is not valid for this host: it was made for other names. Use one of them, or have a certificate made for this one."
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "The registry's certificate has expired or is not valid yet. Have it renewed, and look at this machine's clock."
 	case errors.As(err, new(*tls.CertificateVerificationError)):
-		return "The registry's certificate is not valid for this host or at this time. Use the name that it was made for, or have it renewed."
+		return "The registry's certificate cannot be used. Have a proper one made."
 	case refusedHandshake(err):
 		return "The registry ended the TLS handshake. It may want a client certificate. Set " + registry.Setting(key, `client_certificate = file("client.pem"), client_key = file("client.key")`) +
 			". Or it has no TLS version in common with this program, which needs 1.2 or later."
@@ -100,10 +112,6 @@ func refusedHandshake(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "remote error" && !strings.Contains(op.Error(), "internal error")
 }
-
-// errProxy is a proxy that cannot be one. What it was found in is not quoted:
-// proxies are given with passwords in them.
-var errProxy = errors.New("the proxy that the environment names (HTTPS_PROXY, HTTP_PROXY) cannot be used: it is not a URL")
 
 // proxyError is the failure of a proxy, and not of the registry behind it.
 type proxyError struct {

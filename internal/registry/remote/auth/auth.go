@@ -47,6 +47,9 @@ type Credential struct {
 	// `registries["ghcr.io"]`, `~/.docker/config.json`. Of an anonymous one it
 	// says where none was found.
 	Origin string
+	// Elsewhere is, of an anonymous one, what a person can do about it besides
+	// an entry of registries: "run docker login ghcr.io". It may be empty.
+	Elsewhere string
 }
 
 // Anonymous says whether there is nothing in c to prove anything with.

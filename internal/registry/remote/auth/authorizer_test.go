@@ -39,9 +39,9 @@ func TestBasic(t *testing.T) {
 
 func TestBasicWithNothingToGive(t *testing.T) {
 	for want, c := range map[string]auth.Credential{
-		"a user name and a password are wanted: \nThe registry wants a login and there was none": nobody,
-		"there is only a token: \nthe identity token, from ~/.docker/config.json.":               identity,
-		"there is only a token: \nthe registry token, from the caller.":                          {RegistryToken: registryToken},
+		"a user name and a password are wanted: \nThe registry wants a login and there was none":                                                               nobody,
+		"there is only a token: \nthe identity token, from ~/.docker/config.json. This registry takes a user name and a password and no token: set registries": identity,
+		"there is only a token: \nthe registry token, from the caller.":                                                                                        {RegistryToken: registryToken},
 	} {
 		a := auth.NewAuthorizer(options(&issuer{}))
 		err := a.Challenged(challenge("Basic"), "", c, pull)

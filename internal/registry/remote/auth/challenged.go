@@ -49,7 +49,7 @@ func (a *Authorizer) Challenged(header http.Header, used string, c Credential, s
 
 // worthwhile says why what c has will not do.
 func (a *Authorizer) worthwhile(wanted demand, used string, c Credential, scopes []Scope) error {
-	var message string
+	message, hint := "", c.Advice(a.options.Host)
 	switch {
 	case wanted.realm != nil && (c.RegistryToken == "" || used != bearer(c.RegistryToken)):
 		return nil
@@ -59,12 +59,13 @@ func (a *Authorizer) worthwhile(wanted demand, used string, c Credential, scopes
 		message = "a user name and a password are wanted"
 	case basic(c) == "":
 		message = "a user name and a password are wanted, and there is only a token"
+		hint = c.AdviceTo(a.options.Host, "This registry takes a user name and a password and no token: set "+registry.Setting(a.options.Host, `username = "…", password = "…"`)+".")
 	case used != basic(c):
 		return nil
 	default:
 		message = "the user name and password were refused"
 	}
-	return a.refuse(scopes, registry.ErrUnauthorized, message, c.Advice(a.options.Host))
+	return a.refuse(scopes, registry.ErrUnauthorized, message, hint)
 }
 
 // choose picks the challenge to answer: a token, where the credential may go to

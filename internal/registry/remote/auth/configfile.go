@@ -47,27 +47,30 @@ type authEntry struct {
 	RegistryToken Secret `json:"registrytoken"`
 }
 
+// inlineName is the name of the configuration that is a setting itself.
+const inlineName = "docker_config_json"
+
 func inlineConfig(content Secret) *configFile {
-	const name = "docker_config_json"
-	return &configFile{name, sync.OnceValues(func() (dockerConfig, error) {
-		return parseConfig([]byte(content.Reveal()), name)
-	})}
+	f := &configFile{name: inlineName}
+	f.load = sync.OnceValues(func() (dockerConfig, error) { return f.parse([]byte(content.Reveal())) })
+	return f
 }
 
 // fileConfig is the configuration at path. Where required is false, a file that
 // is not there is an empty one.
 func fileConfig(path, home string, required bool) *configFile {
-	name := abbreviateHome(path, home)
-	return &configFile{name, sync.OnceValues(func() (dockerConfig, error) {
-		content, err := readFile(path, name)
+	f := &configFile{name: abbreviateHome(path, home)}
+	f.load = sync.OnceValues(func() (dockerConfig, error) {
+		content, err := readFile(path, f.name)
 		if errors.Is(err, fs.ErrNotExist) && !required {
 			return dockerConfig{}, nil
 		}
 		if err != nil {
-			return dockerConfig{}, configError(name, reasonOf(err))
+			return dockerConfig{}, f.fault(reasonOf(err))
 		}
-		return parseConfig(content, name)
-	})}
+		return f.parse(content)
+	})
+	return f
 }
 
 // readFile reads the file at path, which is called name to people.
@@ -103,19 +106,19 @@ func reasonOf(err error) string {
 	return err.Error()
 }
 
-// parseConfig reads a configuration. Its errors quote nothing of the content:
+// parse reads a configuration. Its errors quote nothing of the content:
 // what is not where it should be may be a password.
-func parseConfig(content []byte, name string) (dockerConfig, error) {
+func (f *configFile) parse(content []byte) (dockerConfig, error) {
 	var config dockerConfig
 	if strings.TrimSpace(string(content)) == "" {
 		return config, nil
 	}
 	err := json.Unmarshal(content, &config)
 	if broken, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return dockerConfig{}, configError(name, fmt.Sprintf("it is not JSON (at byte %d)", broken.Offset))
+		return dockerConfig{}, f.fault(fmt.Sprintf("it is not JSON (at byte %d)", broken.Offset))
 	}
 	if err != nil {
-		return dockerConfig{}, configError(name, "it is JSON, but not a docker configuration: auths must be an object of objects with text in them, credHelpers one of texts, credsStore a text")
+		return dockerConfig{}, f.fault("it is JSON, but not a docker configuration: auths must be an object of objects with text in them, credHelpers one of texts, credsStore a text")
 	}
 	return config, nil
 }
@@ -132,7 +135,7 @@ func (d dockerConfig) helper(host string) string {
 
 // credential is that of the longest matching entry which has one. Docker leaves
 // empty entries behind for what a helper keeps; they say nothing.
-func (d dockerConfig) credential(host, repository, name string) (Credential, error) {
+func (d dockerConfig) credential(host, repository string, file *configFile) (Credential, error) {
 	best, found := place{}, Credential{}
 	for _, key := range sortedKeys(d.Auths) {
 		p, ok := filePlace(key)
@@ -141,11 +144,11 @@ func (d dockerConfig) credential(host, repository, name string) (Credential, err
 		}
 		c, err := d.Auths[key].credential()
 		if err != nil {
-			return Credential{}, configError(name, fmt.Sprintf("the entry for %q %s", registry.Clean(key), err))
+			return Credential{}, file.fault(fmt.Sprintf("the entry for %q %s", registry.Clean(key), err))
 		}
 		if !c.Anonymous() {
 			best, found = p, c
-			found.Origin = name
+			found.Origin = file.name
 		}
 	}
 	return found, nil
@@ -214,9 +217,8 @@ func filePlace(key string) (place, bool) {
 	return place{host, path}, err == nil
 }
 
-func configError(name, why string) error {
-	return &registry.Error{Op: "read credentials from", Reference: name, Kind: registry.ErrCredentials, Message: why,
-		Hint: `Correct the file, or have the provider read another one, or none ("") with docker_config_path.`}
+func (f *configFile) fault(why string) error {
+	return &registry.Error{Op: "read credentials from", Reference: f.name, Kind: registry.ErrCredentials, Message: why, Hint: f.mend()}
 }
 
 func expandHome(path, home string) string {

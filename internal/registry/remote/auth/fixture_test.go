@@ -27,7 +27,7 @@ const (
 var (
 	ci       = auth.Credential{Username: "ci", Password: password, Origin: "~/.docker/config.json"}
 	identity = auth.Credential{IdentityToken: identityToken, Origin: "~/.docker/config.json"}
-	nobody   = auth.Credential{Origin: "no credentials were found in ~/.docker/config.json"}
+	nobody   = auth.Credential{Origin: "no credentials were found in ~/.docker/config.json", Elsewhere: "run docker login ghcr.io"}
 	pull     = auth.Scope{Repository: "acme/app", Actions: []string{"pull"}}
 	push     = auth.Scope{Repository: "acme/app", Actions: []string{"pull", "push"}}
 )

@@ -51,15 +51,15 @@ var helperForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
 // get asks the helper that a file names by its suffix for a host's credential,
 // which is anonymous where it has none. host must have passed canonicalHost.
-func (h *helpers) get(ctx context.Context, suffix, host, file string) (Credential, error) {
+func (h *helpers) get(ctx context.Context, suffix, host string, file *configFile) (Credential, error) {
 	q := question{"docker-credential-" + suffix, host}
 	if host == registry.DockerHub {
 		q.server = hubServer
 	}
 	fail := func(why string, err error) error {
 		return &registry.Error{Op: "get credentials for", Reference: host, Kind: registry.ErrCredentials, Err: err,
-			Message: fmt.Sprintf("the credential helper %s, named in %s, %s", registry.Clean(q.program), file, why),
-			Hint:    fmt.Sprintf("Try it with: echo %s | %s get. Credentials for %q in registries make it unnecessary, and docker_config_path = \"\" ignores the file.", q.server, registry.Clean(q.program), host)}
+			Message: fmt.Sprintf("the credential helper %s, named in %s, %s", registry.Clean(q.program), file.name, why),
+			Hint:    fmt.Sprintf("Try it with: echo %s | %s get. Or %s, or give credentials for %q in registries.", q.server, registry.Clean(q.program), file.withoutHelper(), host)}
 	}
 	// With a separator in it the name would be a path, and any program.
 	if !helperForm.MatchString(suffix) {
@@ -93,7 +93,7 @@ func (h *helpers) get(ctx context.Context, suffix, host, file string) (Credentia
 		return Credential{}, fail(err.Error(), nil)
 	}
 	if !c.Anonymous() {
-		c.Origin = fmt.Sprintf("the credential helper %s, named in %s", q.program, file)
+		c.Origin = fmt.Sprintf("the credential helper %s, named in %s", q.program, file.name)
 	}
 	return c, nil
 }
@@ -116,6 +116,7 @@ func run(ctx context.Context, q question) (Credential, error) {
 	cmd.Stdin = strings.NewReader(q.server)
 	cmd.Stdout, cmd.Stderr = &out, &messages
 	cmd.WaitDelay = helperLag
+	endWithChildren(cmd)
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil // it ended well, and left something like an agent behind

@@ -237,4 +237,8 @@ func TestNobodyWaitsForAHelperLongerThanTheContext(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("it does not match context.Canceled: %v", err)
 	}
+	late, stop := context.WithDeadline(t.Context(), time.Now())
+	defer stop()
+	_, err = inline(t, `{"credsStore": "test"}`).Credential(late, "ghcr.io", "x")
+	refused(t, err, registry.ErrCredentials, "was not waited for: it did not answer in time")
 }

@@ -2,7 +2,9 @@ package auth
 
 import (
 	"encoding/base64"
+	"html"
 	"net/url"
+	"regexp"
 	"strings"
 	"unicode"
 )
@@ -12,16 +14,17 @@ import (
 const leastMasked = 4
 
 // Mask returns text with the secrets replaced by "***", in the forms in which a
-// server may echo them: as they are, URL-encoded and in base64. It belongs
-// before registry.Clean, which may cut a secret in two.
+// server may echo them: as they are, URL-encoded, in HTML and in base64. It
+// belongs before registry.Clean, which may cut a secret in two.
 func Mask(text string, secrets ...Secret) string {
 	for _, secret := range secrets {
 		s := secret.Reveal()
 		if len(s) < leastMasked {
 			continue
 		}
+		query, path := url.QueryEscape(s), url.PathEscape(s)
 		for _, form := range []string{
-			s, url.QueryEscape(s), url.PathEscape(s),
+			s, query, path, lowerEscapes(query), lowerEscapes(path), html.EscapeString(s),
 			strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(s)), "="),
 			strings.TrimRight(base64.URLEncoding.EncodeToString([]byte(s)), "="),
 		} {
@@ -30,6 +33,11 @@ func Mask(text string, secrets ...Secret) string {
 	}
 	return text
 }
+
+var percentEscape = regexp.MustCompile(`%[0-9A-F]{2}`)
+
+// lowerEscapes spells %2F as %2f.
+func lowerEscapes(s string) string { return percentEscape.ReplaceAllStringFunc(s, strings.ToLower) }
 
 // secrets are all that must not be shown of a credential.
 func (c Credential) secrets() []Secret {

@@ -66,6 +66,9 @@ func TestMaskFindsEveryFormOfASecret(t *testing.T) {
 		"said " + secret + " twice " + secret,
 		"password=p%2Fw+d%2B%3F%3D%26%C3%A9&x=1",
 		"/p%2Fw%20d+%3F=&%C3%A9/",
+		"password=p%2fw+d%2b%3f%3d%26%c3%a9&x=1",
+		"/p%2fw%20d+%3f=&%c3%a9/",
+		"<p>p/w d+?=&amp;é</p>",
 		"Basic " + base64Of(secret),
 		base64.RawURLEncoding.EncodeToString([]byte(secret)),
 	} {

@@ -20,6 +20,7 @@ import (
 type Store struct {
 	registries []explicit
 	files      []*configFile
+	path       *string // Options.DockerConfigPath
 	helpers    *helpers
 }
 
@@ -42,7 +43,7 @@ func NewStore(o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{helpers: &helpers{timeout: o.HelperTimeout, now: o.Now}}
+	s := &Store{path: o.DockerConfigPath, helpers: &helpers{timeout: o.HelperTimeout, now: o.Now}}
 	for key, credential := range o.Registries {
 		p, err := parseKey(key)
 		if err != nil {
@@ -135,7 +136,7 @@ func (s *Store) Credential(ctx context.Context, host, repository string) (Creden
 			return c, err
 		}
 	}
-	return Credential{Origin: s.nowhere(), TokenHosts: tokenHosts}, nil
+	return Credential{Origin: s.nowhere(), Elsewhere: s.elsewhere(host), TokenHosts: tokenHosts}, nil
 }
 
 // fromFile asks the helper that a file names for the host, then looks for the
@@ -147,12 +148,12 @@ func (s *Store) fromFile(ctx context.Context, file *configFile, host, repository
 		return Credential{}, err
 	}
 	if helper := config.helper(host); helper != "" {
-		c, err := s.helpers.get(ctx, helper, host, file.name)
+		c, err := s.helpers.get(ctx, helper, host, file)
 		if err != nil || !c.Anonymous() {
 			return c, err
 		}
 	}
-	return config.credential(host, repository, file.name)
+	return config.credential(host, repository, file)
 }
 
 func (s *Store) nowhere() string {
@@ -196,6 +197,9 @@ func parseKey(key string) (place, error) {
 	}
 	if strings.Contains(key, "://") {
 		return fail("the key has a scheme; write it without")
+	}
+	if strings.HasSuffix(key, "/") {
+		return fail("the key has a slash at the end; write it without")
 	}
 	name, path, hasPath := strings.Cut(key, "/")
 	host, err := canonicalHost(name)

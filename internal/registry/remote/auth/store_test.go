@@ -128,6 +128,9 @@ func TestKeysOfRegistriesThatCannotBeUsed(t *testing.T) {
 	for _, key := range []string{"", "https://ghcr.io", "ghcr.io/", "ghcr.io//x", "ghcr.io/X", "ghcr.io/x/", "gh cr.io", "ghcr.io.", "/x", "user@ghcr.io", "ghcr.io/x?y"} {
 		_, err := auth.NewStore(auth.Options{Registries: explicit(key), DockerConfigPath: new(string)})
 		refused(t, err, registry.ErrCredentials, key, "registry.example.com/team-a")
+		if slash := strings.HasSuffix(key, "/"); slash != strings.Contains(err.Error(), "a slash at the end; write it without") {
+			t.Errorf("%s: %v", key, err)
+		}
 	}
 	for _, host := range []string{"", "https://auth.example", "auth.example/token", "auth example", "*.example", "auth.example:x", "\x1b[31m"} {
 		_, err := auth.NewStore(auth.Options{Registries: map[string]auth.Credential{"ghcr.io/x": {TokenHosts: []string{"auth.example:8443", host}}}})

@@ -1,0 +1,19 @@
+terraform {
+  required_providers {
+    registry = {
+      source = "terraform-provider-registry/registry"
+    }
+  }
+}
+
+resource "registry_image_copy" "staging" {
+  source      = "ghcr.io/acme/app:1.4"
+  destination = "registry.example.com/staging/app:1.4"
+}
+
+# Planned together with the first, although the image is not in staging yet, and
+# copied after it.
+resource "registry_image_copy" "production" {
+  source      = registry_image_copy.staging.pinned_reference
+  destination = "registry.example.com/production/app:1.4"
+}

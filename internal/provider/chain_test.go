@@ -1,0 +1,137 @@
+package provider_test
+
+import (
+	"strings"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// from is a copy whose source is an expression.
+func from(name, source, destination string, arguments ...string) string {
+	return strings.Replace(imageCopy(name, "SOURCE", destination, arguments...), `"SOURCE"`, source, 1)
+}
+
+const (
+	stage = "registry_image_copy.stage"
+	prod  = "registry_image_copy.prod"
+)
+
+func TestChain(t *testing.T) {
+	t.Parallel()
+	build, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V2(t)
+	first := build.Push(t, "app", "1", registrytest.MultiArch("first"))
+	ws := newWorkspace(t)
+	ws.configure(
+		imageCopy("stage", first.Ref, staging.Ref("app", "live")),
+		from("prod", stage+".pinned_reference", production.Ref("app", "live")),
+		from("edge", prod+".pinned_reference", production.Ref("edge", "live")))
+	edge := "registry_image_copy.edge"
+	plan := ws.plan()
+	for _, copied := range []string{stage, prod, edge} {
+		plan.wantAction(copied, tfjson.ActionCreate).
+			wantChange(copied, "digest", nil, first.Digest).
+			wantChange(copied, "media_type", nil, first.MediaType)
+	}
+	ws.apply(plan)
+	registrytest.Same(t, first.Tree, production.Read(t, "edge", "live"))
+	ws.wantNoChanges().wantNoWarnings()
+
+	// When the tag moves that the chain begins with, one apply moves all of it.
+	second := build.Push(t, "app", "1", registrytest.DockerList("second"))
+	plan = ws.plan()
+	for _, copied := range []string{stage, prod, edge} {
+		plan.wantAction(copied, tfjson.ActionUpdate).
+			wantChange(copied, "digest", first.Digest, second.Digest).
+			wantChange(copied, "media_type", first.MediaType, second.MediaType)
+	}
+	ws.apply(plan)
+	registrytest.Same(t, second.Tree, production.Read(t, "edge", "live"))
+	ws.wantNoChanges().wantNoWarnings()
+
+	// A tag that somebody moved in the middle comes back without the others.
+	staging.Push(t, "app", "live", registrytest.MultiArch("theirs"))
+	plan = ws.plan()
+	plan.wantAction(stage, tfjson.ActionUpdate).wantAction(prod, tfjson.ActionNoop)
+	ws.apply(plan)
+	ws.wantNoChanges()
+}
+
+func TestChainOfWhatIsReplaced(t *testing.T) {
+	t.Parallel()
+	build, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
+	pushed := build.Push(t, "app", "1", registrytest.MultiArch("app"))
+	chain := func(repository string) []string {
+		return []string{
+			imageCopy("stage", pushed.Ref, staging.Ref(repository, "live"), `on_destroy = "delete"`),
+			from("prod", stage+".pinned_reference", production.Ref("app", "live")),
+		}
+	}
+	ws := newWorkspace(t)
+	ws.up(chain("app")...)
+	ws.up(chain("moved")...)
+	registrytest.Same(t, pushed.Tree, production.Read(t, "app", "live"))
+}
+
+func TestChainByDestination(t *testing.T) {
+	t.Parallel()
+	build, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
+	first := build.Push(t, "app", "1", registrytest.MultiArch("first"))
+	ws := newWorkspace(t)
+	chain := []string{
+		imageCopy("stage", first.Ref, staging.Ref("app", "live"), `additional_tags = ["stable"]`),
+		from("prod", stage+".destination", production.Ref("app", "live")),
+		from("stable", `replace(`+stage+`.destination, ":live", ":stable")`, production.Ref("app", "stable")),
+	}
+	ws.up(chain...)
+	registrytest.Same(t, first.Tree, production.Read(t, "app", "live"))
+
+	// What the tag holds is planned, and that is still the old image.
+	second := build.Push(t, "app", "1", registrytest.MultiArch("second"))
+	plan := ws.plan()
+	plan.wantAction(stage, tfjson.ActionUpdate).wantAction(prod, tfjson.ActionNoop)
+	ws.apply(plan)
+	ws.up(chain...)
+	registrytest.Same(t, second.Tree, production.Read(t, "app", "live"))
+}
+
+func TestChainOfWhatIsNotPutThere(t *testing.T) {
+	t.Parallel()
+	build, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
+	pushed := build.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	staged := imageCopy("stage", pushed.Ref, staging.Ref("app", "live"))
+	for name, source := range map[string]string{
+		"another tag":    `replace(` + stage + `.destination, ":live", ":other")`,
+		"another digest": `replace(` + stage + `.pinned_reference, "/[0-9a-f]{64}$/", "` + strings.Repeat("0", 64) + `")`,
+	} {
+		ws.configure(staged, from("prod", source, production.Ref("app", "live")))
+		said := ws.planFails()
+		if at := said.wantError("source image does not exist", staging.Addr, "pinned_reference of that copy"); at.Snippet == nil {
+			t.Errorf("%s: points nowhere", name)
+		}
+	}
+}
+
+func TestChainThroughAnotherProvider(t *testing.T) {
+	t.Parallel()
+	build, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
+	first := build.Push(t, "app", "1", registrytest.MultiArch("first"))
+	alias := "provider \"registry\" {\n  alias = \"build\"\n}"
+	staged := imageCopy("stage", first.Ref, staging.Ref("app", "live"), "provider = registry.build")
+	ws, _ := installed(t) // where each alias is a process of its own
+	ws.configure(alias, staged, from("prod", stage+".pinned_reference", production.Ref("app", "live")))
+	said := ws.planFails().wantError("source image does not exist", "another provider alias", `data "registry_manifest"`)
+
+	// What the error says to do.
+	_, between, _ := strings.Cut(said.Detail, "put data ")
+	between, _, _ = strings.Cut(between, " between the two")
+	between = "data " + strings.ReplaceAll(strings.ReplaceAll(between, "\n", " "), "registry_image_copy.NAME", stage)
+	ws.up(alias, staged, between, from("prod", `data.registry_manifest.between.pinned_reference`, production.Ref("app", "live")))
+	second := build.Push(t, "app", "1", registrytest.MultiArch("second"))
+	ws.apply(ws.plan())
+	ws.wantNoChanges()
+	registrytest.Same(t, second.Tree, production.Read(t, "app", "live"))
+}

@@ -1,0 +1,92 @@
+package auth
+
+import (
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// Kind says what a credential is, and of it no more than a user name that has a
+// password: one without may be the secret itself.
+func (c Credential) Kind() string {
+	switch {
+	case c.Anonymous():
+		return "none, anonymous"
+	case c.RegistryToken != "":
+		return "the registry token"
+	case c.IdentityToken != "":
+		return "the identity token"
+	case c.Username != "" && c.Password != "":
+		// Quoted before it is cleaned, so that a blank at its end can be seen.
+		return "the login of the user " + registry.Clean(strconv.Quote(c.Username))
+	}
+	return "the login"
+}
+
+// source says where a credential was found.
+func (c Credential) source() string { return cmp.Or(c.Origin, "the caller") }
+
+// Advice says which credential was not enough for a host, where it came from,
+// and what to do.
+func (c Credential) Advice(host string) string {
+	return c.AdviceTo(host, "Check that they are right and have not expired, and that they may use this repository.")
+}
+
+// AdviceTo is Advice with other words for what to do where there is a
+// credential.
+func (c Credential) AdviceTo(host, act string) string {
+	if !c.Anonymous() {
+		return fmt.Sprintf("The credentials at hand are %s, from %s.%s %s", c.Kind(), c.source(), c.padding(), act)
+	}
+	login := registry.Setting(host, `username = "…", password = "…"`)
+	if c.Elsewhere != "" {
+		login += ", or " + c.Elsewhere
+	}
+	return fmt.Sprintf("The registry wants a login and there was none: %s. Set %s.", cmp.Or(c.Origin, "no credentials were given"), login)
+}
+
+// padding tells of white space around a part of a credential: nobody sees it,
+// and it is wrong nearly always.
+func (c Credential) padding() string {
+	var told strings.Builder
+	for _, part := range []struct{ name, text string }{
+		{"user name", c.Username}, {"password", c.Password.Reveal()},
+		{"identity token", c.IdentityToken.Reveal()}, {"registry token", c.RegistryToken.Reveal()},
+	} {
+		if strings.TrimSpace(part.text) != part.text {
+			told.WriteString(" The " + part.name + " begins or ends with white space, such as the line break at the end of a file: trimspace(file(…)) takes it away.")
+		}
+	}
+	return told.String()
+}
+
+// elsewhere is where a login for a host can go besides registries, as what to
+// do: it depends on where the store looks.
+func (s *Store) elsewhere(host string) string {
+	switch {
+	case s.path == nil:
+		return "run docker login " + host
+	case *s.path == "":
+		return ""
+	}
+	return "put one into " + s.files[len(s.files)-1].name + ", which docker_config_path names"
+}
+
+// mend is what to do about a configuration that cannot be used.
+func (f *configFile) mend() string {
+	if f.name == inlineName {
+		return "Correct docker_config_json in the provider's configuration."
+	}
+	return `Correct the file, or set docker_config_path to another one, or to none ("").`
+}
+
+// withoutHelper is how to do without a helper that a configuration names.
+func (f *configFile) withoutHelper() string {
+	if f.name == inlineName {
+		return "take it out of docker_config_json"
+	}
+	return `set docker_config_path = "" so that the file is not read`
+}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package auth
+
+import "os/exec"
+
+// endWithChildren does nothing where there are no process groups.
+func endWithChildren(*exec.Cmd) {}

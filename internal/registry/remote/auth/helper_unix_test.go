@@ -1,0 +1,41 @@
+//go:build unix
+
+package auth_test
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
+)
+
+// The child holds the writing end of a pipe open, whose end of file shows that
+// it is gone.
+func TestAHelperThatIsEndedTakesItsChildrenAlong(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "child")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// It is ended because it prints without end, which it does once it has a child.
+	withHelper(t, "sleep 600 > '"+path+"' 2> /dev/null &\ntrap '' PIPE; while :; do echo "+password+"; done 2> /dev/null")
+	gone := make(chan error, 1)
+	go func() {
+		_, err := os.ReadFile(path)
+		gone <- err
+	}()
+	store := newStore(t, auth.Options{DockerConfigJSON: `{"credsStore": "test"}`, DockerConfigPath: new(string), HelperTimeout: time.Hour})
+	if _, err := store.Credential(t.Context(), "registry.example.com", "app"); err == nil {
+		t.Error("it answered")
+	}
+	select {
+	case err := <-gone:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("its child goes on")
+	}
+}

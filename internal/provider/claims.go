@@ -23,6 +23,26 @@ import (
 type claims struct {
 	mu           sync.Mutex
 	repositories map[string]*claimed
+	created      []creation
+}
+
+// creation is a copy that this run has begun to make anew.
+type creation struct{ source, destination registry.Reference }
+
+func (c *claims) creates(made creation) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.created = append(c.created, made)
+}
+
+// replaces says whether this run makes a copy that may be in the place of an old
+// one: of the same source or to the same destination.
+func (c *claims) replaces(old creation) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.created, func(made creation) bool {
+		return made.source == old.source || made.destination == old.destination
+	})
 }
 
 // of gives the claims in a repository, by its host/repository.
@@ -34,8 +54,8 @@ func (c *claims) of(repository string) *claimed {
 	}
 	if c.repositories[repository] == nil {
 		c.repositories[repository] = &claimed{
-			removing: make(chan struct{}, 1), tags: map[string]digest.Digest{}, removed: map[string]bool{},
-			declared: map[string]declaration{}, leaving: map[string]digest.Digest{},
+			removing: make(chan struct{}, 1),
+			declared: map[string]declaration{}, leaving: map[string]leave{}, tags: map[string]digest.Digest{}, removed: map[string]bool{},
 		}
 	}
 	return c.repositories[repository]
@@ -43,16 +63,22 @@ func (c *claims) of(repository string) *claimed {
 
 // claimed are the claims in one repository.
 type claimed struct {
-	// While one plan is applied. Who has put something into removing has the
-	// tags: while they are claimed, and while some of them are removed.
+	// Who has put something into removing removes tags, or claims some.
 	removing chan struct{}
-	tags     map[string]digest.Digest
-	removed  map[string]bool
 
-	// While one plan is made.
-	declaring sync.Mutex
-	declared  map[string]declaration
-	leaving   map[string]digest.Digest // tags that resources are to remove, and what they put there
+	mu       sync.Mutex
+	declared map[string]declaration   // what the plan is for tags to hold
+	leaving  map[string]leave         // tags that are planned to be removed
+	tags     map[string]digest.Digest // what was claimed while applying
+	removed  map[string]bool          // while applying
+}
+
+// leave is the plan to remove a tag from what a resource put under it.
+type leave struct {
+	digest digest.Digest
+	// binding says that the plan cannot be changed any more when it turns out
+	// that another resource has the tag.
+	binding bool
 }
 
 // declaration is what a resource wants its tags to hold. A provider is not told
@@ -73,60 +99,69 @@ func (d declaration) contradicts(other declaration) bool {
 		d.digest != other.digest && d.digest.Algorithm() == other.digest.Algorithm()
 }
 
-// declare notes what tags are planned to hold. The error says which of them
-// another resource wants to hold something else; then nothing is noted.
-func (c *claimed) declare(d declaration, tags ...string) error {
-	c.declaring.Lock()
-	defer c.declaring.Unlock()
+// declare notes what tags are planned to hold. It says whether one of them is in
+// place and will not stay there by itself, because another resource is to remove
+// it, or has. The error says which of them another resource wants to hold
+// something else, or to remove for good; then nothing is noted.
+func (c *claimed) declare(d declaration, tags ...string) (disturbed bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, tag := range tags {
 		if other, is := c.declared[tag]; is && d.contradicts(other) {
-			return &registry.Error{Side: registry.Destination, Op: "have two resources put the tag", Repository: d.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,
+			return false, &registry.Error{Side: registry.Destination, Op: "have two resources put the tag", Repository: d.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,
 				Message: fmt.Sprintf("the copy of %s to %s wants it to hold %s, and the copy of %s to %s wants it to hold %s",
 					d.source, d.destination, d.digest, other.source, other.destination, other.digest),
 				Hint: "They would take it from each other with every apply. Leave it to one of them: take it out of `destination` or `additional_tags` of the other."}
 		}
-	}
-	for _, tag := range tags {
-		if d.idle && c.leaving[tag] == d.digest {
-			return d.losesTag(tag)
+		l, leaves := c.leaving[tag]
+		if d.idle && leaves && l.digest == d.digest {
+			if l.binding {
+				return false, d.losesTag(tag)
+			}
+			disturbed = true
 		}
+		disturbed = disturbed || d.idle && c.removed[tag]
 	}
 	for _, tag := range tags {
 		c.declared[tag] = d
 	}
-	return nil
+	return disturbed, nil
 }
 
 // leave notes tags that a resource is planned to remove, with what it put there.
-// The error says which of them another resource has in place. Of one that
-// another is about to put there, its claim takes care.
-func (c *claimed) leave(put map[string]digest.Digest) error {
-	c.declaring.Lock()
-	defer c.declaring.Unlock()
+// It returns those that another resource declares: they are to be spared. Where
+// the plan is binding and cannot spare them, one that another has in place is an
+// error; what another is about to put there its claim takes care of.
+func (c *claimed) leave(put map[string]digest.Digest, binding bool) (spared []string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, tag := range slices.Sorted(maps.Keys(put)) {
-		if d, is := c.declared[tag]; is && d.idle && d.digest == put[tag] {
-			return d.losesTag(tag)
+		switch d, is := c.declared[tag]; {
+		case !is || d.digest != put[tag]:
+			c.leaving[tag] = leave{put[tag], binding}
+		case !binding:
+			spared = append(spared, tag)
+		case d.idle:
+			return nil, d.losesTag(tag)
 		}
 	}
-	maps.Copy(c.leaving, put)
-	return nil
+	return spared, nil
 }
 
 // losesTag is the error of a tag that one resource would remove and another one
 // has in place.
 func (d declaration) losesTag(tag string) error {
 	return &registry.Error{Side: registry.Destination, Op: "remove the tag", Repository: d.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,
-		Message: fmt.Sprintf("the copy of %s to %s has it in place, and another resource that put the same there is to be destroyed, or lets go of it", d.source, d.destination),
-		Hint: "If that other resource is one that was renamed, or that an apply which failed has left behind, let Terraform forget it: terraform state rm, or a removed block with lifecycle { destroy = false }. " +
-			"Otherwise give it on_destroy = \"retain\" and apply that first."}
+		Message: fmt.Sprintf("the copy of %s to %s has it in place, and another resource that put the same there lets go of it or is replaced", d.source, d.destination),
+		Hint:    "Give that other resource on_destroy = \"retain\" and apply that first."}
 }
 
 // expected is what source is to hold when this run is over, because a copy to
 // another place than own declares to put it there: under the tag that source
 // names, or, where it names a digest, under any.
 func (c *claimed) expected(source, own registry.Reference) (expected declaration, is bool) {
-	c.declaring.Lock()
-	defer c.declaring.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for tag, d := range c.declared {
 		named := tag == source.Tag
 		if source.Digest != "" {
@@ -150,6 +185,8 @@ func (c *claimed) claim(ctx context.Context, d digest.Digest, tags ...string) (r
 		return false, context.Cause(ctx)
 	}
 	defer func() { <-c.removing }()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, tag := range tags {
 		c.tags[tag] = d
 		removed = removed || c.removed[tag]
@@ -157,10 +194,10 @@ func (c *claimed) claim(ctx context.Context, d digest.Digest, tags ...string) (r
 	return removed, nil
 }
 
-// remove runs a removal of tags with what is claimed. Nothing more is claimed
-// until it returns, and no other removal runs: of resources that share a
-// manifest, the last one then sees that nobody else names it. The error is the
-// context's.
+// remove runs a removal of tags with what others claim, or are planned to put,
+// as far as that is known. Nothing more is claimed until it returns, and no
+// other removal runs: of resources that share a manifest, the last one then sees
+// that nobody else names it. The error is the context's.
 func (c *claimed) remove(ctx context.Context, tags []string, removal func(claimed map[string]digest.Digest)) error {
 	select {
 	case c.removing <- struct{}{}:
@@ -168,9 +205,24 @@ func (c *claimed) remove(ctx context.Context, tags []string, removal func(claime
 		return context.Cause(ctx)
 	}
 	defer func() { <-c.removing }()
-	for _, tag := range tags {
-		c.removed[tag] = true
-	}
-	removal(maps.Clone(c.tags))
+	removal(c.others(tags))
 	return nil
+}
+
+// others are the tags that are claimed or declared. Of tags, the others are
+// taken for removed from now on.
+func (c *claimed) others(tags []string) map[string]digest.Digest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	others := map[string]digest.Digest{}
+	for tag, d := range c.declared {
+		others[tag] = d.digest
+	}
+	maps.Copy(others, c.tags)
+	for _, tag := range tags {
+		if _, is := others[tag]; !is {
+			c.removed[tag] = true
+		}
+	}
+	return others
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -29,7 +30,7 @@ func TestClaims(t *testing.T) {
 
 	ended, end := context.WithCancel(t.Context())
 	end()
-	err := all.of("registry.test/app").remove(t.Context(), []string{"1"}, func(claimed map[string]digest.Digest) {
+	err := all.of("registry.test/app").remove(t.Context(), []string{"1", "old"}, func(claimed map[string]digest.Digest) {
 		if want := map[string]digest.Digest{"1": one, "stable": two}; !maps.Equal(claimed, want) {
 			t.Errorf("claimed: %v, want %v", claimed, want)
 		}
@@ -45,35 +46,79 @@ func TestClaims(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if !claim(app, one, "3", "1") || claim(app, one, "3") || claim(all.of("registry.test/other"), one, "1") {
+	if !claim(app, one, "3", "old") || claim(app, one, "3", "1") || claim(all.of("registry.test/other"), one, "old") {
 		t.Error("what was removed is not known as such, or what was not is")
 	}
 }
 
-func TestWhatOneResourceRemovesAnotherMustNotHaveInPlace(t *testing.T) {
+func TestWhatOneResourceRemovesAndAnotherDeclares(t *testing.T) {
 	t.Parallel()
 	one, two := digest.FromString("one"), digest.FromString("two")
+	inPlace, aboutToBe := declaration{digest: one, idle: true}, declaration{digest: one}
 	for name, test := range map[string]struct {
 		declared declaration
-		leaves   map[string]digest.Digest
-		refused  bool
+		put      digest.Digest
+		binding  bool
+		first    string // what becomes of it where the declaration comes first
+		last     string // and where it comes last
 	}{
-		"in place":                      {declaration{digest: one, idle: true}, map[string]digest.Digest{"1": one}, true},
-		"about to be put there":         {declaration{digest: one}, map[string]digest.Digest{"1": one}, false},
-		"something else was put there":  {declaration{digest: one, idle: true}, map[string]digest.Digest{"1": two}, false},
-		"another tag of the same image": {declaration{digest: one, idle: true}, map[string]digest.Digest{"2": one}, false},
+		"in place, and destroyed elsewhere":  {inPlace, one, false, "spared", "disturbed"},
+		"in place, and let go of":            {inPlace, one, true, "refused", "refused"},
+		"about to be put":                    {aboutToBe, one, false, "spared", ""},
+		"about to be put, and let go of":     {aboutToBe, one, true, "", ""},
+		"in place, where something else was": {inPlace, two, false, "", ""},
 	} {
-		var before, after claimed
-		for _, c := range []*claimed{&before, &after} {
-			c.declared, c.leaving = map[string]declaration{}, map[string]digest.Digest{}
-		}
-		for order, err := range map[string]error{
-			"declared first": errors.Join(before.declare(test.declared, "1"), before.leave(test.leaves)),
-			"removed first":  errors.Join(after.leave(test.leaves), after.declare(test.declared, "1")),
-		} {
-			if errors.Is(err, registry.ErrTagHeld) != test.refused {
-				t.Errorf("%s, %s: %v, want it to be refused: %t", name, order, err, test.refused)
+		for order, want := range map[string]string{"first": test.first, "last": test.last} {
+			var all claims
+			repository := all.of("registry.test/app")
+			put := map[string]digest.Digest{"1": test.put, "else": two}
+			if order == "last" {
+				if _, err := repository.leave(put, test.binding); err != nil {
+					t.Fatal(err)
+				}
 			}
+			disturbed, err := repository.declare(test.declared, "1")
+			var spared []string
+			if order == "first" {
+				spared, err = repository.leave(put, test.binding)
+			}
+			got := ""
+			switch {
+			case errors.Is(err, registry.ErrTagHeld):
+				got = "refused"
+			case disturbed:
+				got = "disturbed"
+			case slices.Equal(spared, []string{"1"}):
+				got = "spared"
+			}
+			if got != want {
+				t.Errorf("%s, declared %s: %q, want %q", name, order, got, want)
+			}
+		}
+	}
+}
+
+// While a plan is applied, what was removed before is not in place any more, and
+// what is declared is not removed.
+func TestWhatWasRemovedIsPutAgain(t *testing.T) {
+	t.Parallel()
+	one := digest.FromString("one")
+	var all claims
+	repository := all.of("registry.test/app")
+	if _, err := repository.declare(declaration{digest: one}, "declared"); err != nil {
+		t.Fatal(err)
+	}
+	err := repository.remove(t.Context(), []string{"declared", "1"}, func(claimed map[string]digest.Digest) {
+		if want := map[string]digest.Digest{"declared": one}; !maps.Equal(claimed, want) {
+			t.Errorf("claimed: %v, want %v", claimed, want)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for tag, want := range map[string]bool{"1": true, "declared": false, "another": false} {
+		if disturbed, err := repository.declare(declaration{digest: one, idle: true}, tag); disturbed != want || err != nil {
+			t.Errorf("%s: disturbed: %t, %v; want %t", tag, disturbed, err, want)
 		}
 	}
 }
@@ -102,10 +147,10 @@ func TestDeclarations(t *testing.T) {
 	} {
 		var all claims
 		repository := all.of("registry.test/app")
-		if err := repository.declare(first, "1", "stable"); err != nil {
+		if _, err := repository.declare(first, "1", "stable"); err != nil {
 			t.Fatal(err)
 		}
-		err := repository.declare(test.then, "other", "stable")
+		_, err := repository.declare(test.then, "other", "stable")
 		if (err != nil) != test.refused || test.refused && !errors.Is(err, registry.ErrTagHeld) {
 			t.Errorf("%s: %v, want it to be refused: %t", name, err, test.refused)
 		}
@@ -113,7 +158,7 @@ func TestDeclarations(t *testing.T) {
 			t.Errorf("%s: noted: %t", name, noted)
 		}
 		// Nor does it concern another repository.
-		if err := all.of("registry.test/other").declare(test.then, "stable"); err != nil {
+		if _, err := all.of("registry.test/other").declare(test.then, "stable"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -138,7 +183,7 @@ func TestExpected(t *testing.T) {
 		{declaration{destination: reference("registry.test/app:1"), digest: one}, []string{"1", "stable"}},
 		{declaration{destination: reference("registry.test/app:2"), digest: one, mediaType: "index"}, []string{"2"}},
 	} {
-		if err := app.declare(d.declaration, d.tags...); err != nil {
+		if _, err := app.declare(d.declaration, d.tags...); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"crypto/rand"
 	"fmt"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -17,6 +18,7 @@ type engine struct {
 	copier  *copier.Copier
 	unknown []unknownSetting
 	claims  claims
+	run     string // tells this run from others: Terraform plans in one and applies in another
 }
 
 func newEngine(s settings) (*engine, error) {
@@ -24,7 +26,7 @@ func newEngine(s settings) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &engine{client: client, copier: copier.New(s.options.Logger), unknown: s.unknown}, nil
+	return &engine{client: client, copier: copier.New(s.options.Logger), unknown: s.unknown, run: rand.Text()}, nil
 }
 
 // reading and writing give the repository that ref is in.

@@ -28,6 +28,12 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 		return
 	}
 	destination, _ := parseDestination(state.Destination.ValueString())
+	if rec.DestroyPlannedBy == r.engine.run && !r.engine.claims.replaces(state.creation()) {
+		resp.Diagnostics.AddAttributeWarning(path.Root("on_destroy"), "Nothing was removed",
+			fmt.Sprintf("What is destroyed here was replaced in an earlier run, which did not come to destroy it. What it put stays, because its replacement may have it in place: %s in %s. Remove what nobody needs by hand.",
+				listed(slices.Sorted(maps.Keys(rec.Put))), destination.Name()))
+		return
+	}
 	if setting := r.engine.undecided(destination); setting != "" {
 		resp.Diagnostics.AddError("The provider's configuration is incomplete",
 			fmt.Sprintf("%s is not known, and %s cannot be asked without it.", setting, destination.Name()))
@@ -69,6 +75,11 @@ func (p *promotion) letGo(ctx context.Context) bool {
 		d.inTurn(ctx, p.engine.claims.of(destination.Name()), tags, func() {
 			done = d.run(said.listen(ctx), onDestroyUntag, tags)
 		})
+		for tag := range d.claimed {
+			if slices.Contains(tags, tag) {
+				p.record.forget(tag)
+			}
+		}
 		if !done {
 			return false
 		}
@@ -155,7 +166,7 @@ func (d *destruction) ours(ctx context.Context, tags []string) (map[string]diges
 			ours[tag] = put
 		default:
 			d.diags.AddAttributeWarning(path.Root("on_destroy"), "A tag was left as it is",
-				fmt.Sprintf("%s:%s holds %s, which this resource did not put there.", d.repository.Name(), tag, found.Digest))
+				fmt.Sprintf("%s:%s holds %s, which is not this resource's to remove.", d.repository.Name(), tag, found.Digest))
 		}
 	}
 	return ours, nil

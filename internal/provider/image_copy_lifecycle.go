@@ -30,6 +30,7 @@ func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateReque
 	if !p.claim(ctx) {
 		return
 	}
+	r.engine.claims.creates(plan.creation())
 	ctx, cancel := limited(ctx, timeout, "create")
 	defer cancel()
 	if !p.run(ctx) {
@@ -97,6 +98,9 @@ func (p *promotion) run(ctx context.Context) bool {
 	wanted := digest.Digest(p.plan.Digest.ValueString())
 	destination, tags := p.plan.place()
 	if p.inPlace(wanted, tags) {
+		if p.plan.MediaType.IsUnknown() {
+			p.plan.MediaType = p.prior.MediaType
+		}
 		p.applied(tags...)
 		return true
 	}

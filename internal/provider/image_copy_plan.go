@@ -43,8 +43,11 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 		resp.Diagnostics.Append(req.State.Get(ctx, &p.prior)...)
 		p.record = loadRecord(ctx, req.Private, &resp.Diagnostics)
 	}
-	if resp.Diagnostics.HasError() || plan.Source.IsUnknown() || plan.Destination.IsUnknown() ||
-		p.update && !plan.Destination.Equal(p.prior.Destination) {
+	if resp.Diagnostics.HasError() || plan.Source.IsUnknown() || plan.Destination.IsUnknown() {
+		return
+	}
+	if p.update && !plan.Destination.Equal(p.prior.Destination) {
+		p.replace()
 		return
 	}
 	timeout, diags := plan.Timeouts.Read(ctx, defaultReadTimeout)
@@ -63,13 +66,20 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 		} {
 			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root(name), value)...)
 		}
-		p.declare(p.update && resp.Plan.Raw.Equal(req.State.Raw))
+		if p.declare(p.update && resp.Plan.Raw.Equal(req.State.Raw)) {
+			// Something has to be planned, or nobody is asked to put the tags again.
+			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("media_type"), types.StringUnknown())...)
+		}
 		p.checkTags(said.listen(ctx), wanted.Digest)
 	}
 	said.tell(&resp.Diagnostics)
 }
 
-// planDestroy notes which tags a resource is to remove at its end.
+// planDestroy notes which tags a resource is to remove at its end. Those that
+// another one declares it forgets: what is private in this plan is what its
+// Delete goes by. Of an object that a replacement in an earlier run has left
+// behind Terraform plans the end once more while it applies, when nothing is
+// known any more of what others have in place.
 func (r *imageCopyResource) planDestroy(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	var state imageCopyModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
@@ -78,9 +88,12 @@ func (r *imageCopyResource) planDestroy(ctx context.Context, req resource.Modify
 		return
 	}
 	destination, _ := parseDestination(state.Destination.ValueString())
-	if err := r.engine.claims.of(destination.Name()).leave(rec.Put); err != nil {
-		addEngineError(&resp.Diagnostics, path.Root("on_destroy"), "Two resources declare one tag", err, destroyAllTheSame)
+	spared, _ := r.engine.claims.of(destination.Name()).leave(rec.Put, false)
+	for _, tag := range spared {
+		rec.forget(tag)
 	}
+	rec.DestroyPlannedBy = r.engine.run
+	rec.save(ctx, resp.Private, &resp.Diagnostics)
 }
 
 // planner makes one plan.
@@ -166,32 +179,53 @@ func (p *planner) set(wanted resolved) {
 // declare notes what the tags of a copy are to hold, and of which it lets go;
 // idle says that nothing else is planned. What contradicts another resource
 // fails the plan. Terraform plans again while it applies, so that what was
-// unknown before is declared then.
-func (p *planner) declare(idle bool) {
+// unknown before is declared then. It says whether tags that are in place have
+// to be put again, because another resource is to remove them.
+func (p *planner) declare(idle bool) (disturbed bool) {
 	if p.engine == nil { // a provider that is not configured asks nobody and promises nothing
-		return
+		return false
 	}
 	source, _ := p.plan.Source.parse() // wanted comes from it
 	destination, tags := p.plan.place()
 	repository := p.engine.claims.of(destination.Name())
-	err := repository.declare(declaration{
+	disturbed, err := repository.declare(declaration{
 		source: source, destination: destination,
 		digest: digest.Digest(p.plan.Digest.ValueString()), mediaType: p.plan.MediaType.ValueString(), idle: idle,
 	}, tags...)
 	if err != nil {
-		addEngineError(p.diags, path.Root("destination"), "Two resources declare one tag", err, destroyAllTheSame)
+		addEngineError(p.diags, path.Root("destination"), twoDeclare, err, destroyAllTheSame)
 	}
-	if !p.update || p.plan.OnDestroy.IsUnknown() || p.plan.OnDestroy.ValueString() == onDestroyRetain {
-		return
+	if disturbed {
+		p.diags.AddAttributeWarning(path.Root("destination"), "Another resource is to remove a tag that this one has in place",
+			fmt.Sprintf("It has put the same image under tags of %s, and is destroyed now. This resource is updated so that they stay, or are put again.", destination.Name()))
 	}
-	leaving := maps.Clone(p.record.Put)
-	for _, tag := range tags {
-		delete(leaving, tag)
+	if p.update && !p.plan.OnDestroy.IsUnknown() && p.plan.OnDestroy.ValueString() != onDestroyRetain {
+		p.leave(repository, path.Root("additional_tags"), tags)
 	}
-	if err := repository.leave(leaving); err != nil {
-		addEngineError(p.diags, path.Root("additional_tags"), "Two resources declare one tag", err, destroyAllTheSame)
+	return disturbed
+}
+
+// replace notes which tags are to be removed where the resource was until now.
+func (p *planner) replace() {
+	if p.engine != nil && p.prior.OnDestroy.ValueString() != onDestroyRetain {
+		destination, _ := p.prior.place()
+		p.leave(p.engine.claims.of(destination.Name()), path.Root("destination"), nil)
 	}
 }
+
+// leave notes that all tags but some are to be removed. That another resource has
+// one of them in place fails the plan.
+func (p *planner) leave(repository *claimed, at path.Path, but []string) {
+	leaving := maps.Clone(p.record.Put)
+	for _, tag := range but {
+		delete(leaving, tag)
+	}
+	if _, err := repository.leave(leaving, true); err != nil {
+		addEngineError(p.diags, at, twoDeclare, err, destroyAllTheSame)
+	}
+}
+
+const twoDeclare = "Two resources declare one tag"
 
 // expected is what another copy of this run is to put where source is, which
 // the registry does not know yet while planning.

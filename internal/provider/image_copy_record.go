@@ -30,6 +30,9 @@ type record struct {
 	// Held is what each tag was last seen to hold; "" for one that was not
 	// there.
 	Held map[string]digest.Digest `json:"held"`
+	// DestroyPlannedBy is the run that planned the resource's end, in what is
+	// private to that plan alone.
+	DestroyPlannedBy string `json:"destroy_planned_by,omitempty"`
 }
 
 // resolved is what a source was found to hold.

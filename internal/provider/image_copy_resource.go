@@ -108,7 +108,9 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				Computed: true,
 				Default:  stringdefault.StaticString(onDestroyRetain),
 				MarkdownDescription: "What happens to the promoted image when the resource is destroyed or replaced. Only tags that still hold what this resource put there are touched; others are left, with a warning. " +
-					"So is a tag that another resource of the same provider configuration, or the replacement of this one, puts there in the same run. " +
+					"So is a tag that another resource of the same provider configuration, or the replacement of this one, puts there in the same run or has in place. " +
+					"To rename a resource use a `moved` block: otherwise the old one may be destroyed before the new one puts its tags again. " +
+					"Of a replaced object that an apply which failed has left behind, everything stays. " +
 					"The value that was applied last counts: to change it, apply the change before the destroy.\n\n" +
 					"  - `retain` (the default): nothing. Images that are in use do not vanish because a line of configuration did.\n" +
 					"  - `untag`: the tags are removed and the manifest stays. Not every registry can (docker/distribution 2.8 cannot).\n" +
@@ -240,6 +242,13 @@ func (m imageCopyModel) additional() []string {
 func (m imageCopyModel) place() (destination registry.Reference, tags []string) {
 	destination, _ = parseDestination(m.Destination.ValueString())
 	return destination, append(m.additional(), destination.Tag)
+}
+
+// creation is the copy from where to where.
+func (m imageCopyModel) creation() creation {
+	source, _ := m.Source.parse()
+	destination, _ := m.place()
+	return creation{source, destination}
 }
 
 // withAdditional sets the additional tags, and leaves the spelling of none at

@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/child"
 )
 
 func main() {
@@ -57,7 +59,7 @@ func run(ctx context.Context, out io.Writer, path string) error {
 	}
 	ctx, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	d := &demo{out: audience{out, leave}, dir: dir, terraform: terraform{program{path: path, dir: filepath.Join(dir, "configuration")}}}
+	d := &demo{out: audience{out, leave}, dir: dir, terraform: terraform{child.Program{Path: path, Dir: filepath.Join(dir, "configuration")}}}
 	err = d.steps(ctx)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx) // what failed failed because of this

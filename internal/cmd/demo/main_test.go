@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/child"
 )
 
 // acceptance returns the terraform or tofu to test with, and a directory in which
@@ -168,17 +170,17 @@ func TestARegistryOutlivesAnInterruption(t *testing.T) {
 	program := built(t, "../registry-v3")
 	ctx, interrupt := context.WithCancel(t.Context())
 	interrupt()
-	p, err := startRegistry(ctx, program)
+	p, err := child.StartRegistry(ctx, program)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := (registry{p.address}).push(t.Context(), appSource, appTag, appImage("a build")); err != nil {
+	if err := (registry{p.Address}).push(t.Context(), appSource, appTag, appImage("a build")); err != nil {
 		t.Error(err)
 	}
-	if err := p.stop(); err != nil {
+	if err := p.Stop(); err != nil {
 		t.Error(err)
 	}
-	if conn, err := net.Dial("tcp", p.address); err == nil {
+	if conn, err := net.Dial("tcp", p.Address); err == nil {
 		conn.Close()
 		t.Error("it still listens")
 	}

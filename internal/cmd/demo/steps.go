@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/child"
 )
 
 // The images of the demo: where the source has them, and where examples/demo
@@ -29,7 +31,7 @@ type demo struct {
 	root                string // of the project
 	dir                 string // where everything is that the demo makes
 	source, destination registry
-	processes           []*process
+	processes           []*child.Registry
 	terraform           terraform
 	app, legacy         image
 }
@@ -48,16 +50,16 @@ func (d *demo) steps(ctx context.Context) error {
 
 func (d *demo) build(ctx context.Context) error {
 	d.title("Build the provider")
-	root, err := program{path: "go"}.run(ctx, "list", "-m", "-f", "{{.Dir}}")
+	root, err := child.Program{Path: "go"}.Run(ctx, "list", "-m", "-f", "{{.Dir}}")
 	if err != nil {
 		return err
 	}
 	d.root = strings.TrimSpace(root)
 	d.say("go build (the first time downloads and compiles for some minutes)")
-	build := program{path: "go", dir: d.root}
+	build := child.Program{Path: "go", Dir: d.root}
 	// An interrupted build leaves its files where it makes them.
-	build.env = append(os.Environ(), "GOTMPDIR="+d.dir, "TMPDIR="+d.dir)
-	_, err = build.run(ctx, "build", "-o", d.bin()+string(filepath.Separator), ".", "./internal/cmd/registry-v2", "./internal/cmd/registry-v3")
+	build.Env = append(os.Environ(), "GOTMPDIR="+d.dir, "TMPDIR="+d.dir)
+	_, err = build.Run(ctx, "build", "-o", d.bin()+string(filepath.Separator), ".", "./internal/cmd/registry-v2", "./internal/cmd/registry-v3")
 	return err
 }
 
@@ -73,13 +75,13 @@ func (d *demo) start(ctx context.Context) error {
 		{"registry-v3", "source", "distribution 3", &d.source},
 		{"registry-v2", "destination", "docker/distribution 2.8.3", &d.destination},
 	} {
-		p, err := startRegistry(ctx, filepath.Join(d.bin(), r.program))
+		p, err := child.StartRegistry(ctx, filepath.Join(d.bin(), r.program))
 		if err != nil {
 			return err
 		}
 		d.processes = append(d.processes, p)
-		r.registry.host = p.address
-		d.say("%-12s %s  (%s)", r.side, p.address, r.what)
+		r.registry.host = p.Address
+		d.say("%-12s %s  (%s)", r.side, p.Address, r.what)
 	}
 	return nil
 }
@@ -88,7 +90,7 @@ func (d *demo) start(ctx context.Context) error {
 func (d *demo) stop() error {
 	var errs []error
 	for _, p := range d.processes {
-		errs = append(errs, p.stop())
+		errs = append(errs, p.Stop())
 	}
 	return errors.Join(errs...)
 }
@@ -112,7 +114,7 @@ func (d *demo) push(ctx context.Context) error {
 // plan copies examples/demo, makes it use the provider that was built, and plans.
 func (d *demo) plan(ctx context.Context) error {
 	d.title("Plan the promotion that examples/demo declares")
-	if err := os.CopyFS(d.terraform.dir, os.DirFS(filepath.Join(d.root, "examples", "demo"))); err != nil {
+	if err := os.CopyFS(d.terraform.Dir, os.DirFS(filepath.Join(d.root, "examples", "demo"))); err != nil {
 		return err
 	}
 	if err := d.terraform.configure(d.bin(), map[string]string{
@@ -133,7 +135,7 @@ func (d *demo) plan(ctx context.Context) error {
 
 // terraformPlan makes a plan, prints it, and says whether it changes anything.
 func (d *demo) terraformPlan(ctx context.Context) (changes bool, err error) {
-	d.say("$ %s plan\n", d.terraform.name())
+	d.say("$ %s plan\n", d.terraform.Name())
 	if changes, err = d.terraform.plan(ctx); err != nil {
 		return false, err
 	}
@@ -147,7 +149,7 @@ func (d *demo) terraformPlan(ctx context.Context) (changes bool, err error) {
 
 func (d *demo) apply(ctx context.Context) error {
 	d.title("Apply the plan")
-	d.say("$ %s apply", d.terraform.name())
+	d.say("$ %s apply", d.terraform.Name())
 	done, err := d.terraform.apply(ctx)
 	if err != nil {
 		return err

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/child"
 )
 
 // planFile is where a plan is kept between plan, show and apply.
@@ -17,7 +19,7 @@ const planFile = "demo.tfplan"
 
 // terraform is terraform or tofu, which it runs on one configuration, with nothing of this
 // machine's own configuration.
-type terraform struct{ program }
+type terraform struct{ child.Program }
 
 // find is path made absolute, or the terraform or else the tofu on PATH where
 // path is "".
@@ -37,7 +39,7 @@ func find(path string) (string, error) {
 // configure makes the commands that follow use the provider in bin, and these
 // variables. Because the only provider is overridden, there is no init.
 func (t *terraform) configure(bin string, variables map[string]string) error {
-	rc := filepath.Join(t.dir, "terraform.rc")
+	rc := filepath.Join(t.Dir, "terraform.rc")
 	config := fmt.Sprintf(`provider_installation {
   dev_overrides {
     "terraform-provider-registry/registry" = %q
@@ -48,17 +50,17 @@ func (t *terraform) configure(bin string, variables map[string]string) error {
 	if err := os.WriteFile(rc, []byte(config), 0o600); err != nil {
 		return err
 	}
-	t.env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TF_") })
-	t.env = append(t.env, "TF_CLI_CONFIG_FILE="+rc, "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1")
+	t.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "TF_") })
+	t.Env = append(t.Env, "TF_CLI_CONFIG_FILE="+rc, "TF_IN_AUTOMATION=1", "CHECKPOINT_DISABLE=1")
 	for name, value := range variables {
-		t.env = append(t.env, "TF_VAR_"+name+"="+value)
+		t.Env = append(t.Env, "TF_VAR_"+name+"="+value)
 	}
 	return nil
 }
 
 // plan makes a plan and says whether it changes anything.
 func (t *terraform) plan(ctx context.Context) (changes bool, err error) {
-	_, err = t.run(ctx, "plan", "-input=false", "-no-color", "-detailed-exitcode", "-out="+planFile)
+	_, err = t.Run(ctx, "plan", "-input=false", "-no-color", "-detailed-exitcode", "-out="+planFile)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.ExitCode() == 2 {
 		return true, nil
@@ -68,14 +70,14 @@ func (t *terraform) plan(ctx context.Context) (changes bool, err error) {
 
 // show is the last plan in words.
 func (t *terraform) show(ctx context.Context) (string, error) {
-	text, err := t.run(ctx, "show", "-no-color", planFile)
+	text, err := t.Run(ctx, "show", "-no-color", planFile)
 	return strings.Trim(text, "\n"), err
 }
 
 // apply applies the last plan and returns what was done, without the warning
 // that a provider is overridden.
 func (t *terraform) apply(ctx context.Context) (string, error) {
-	text, err := t.run(ctx, "apply", "-input=false", "-no-color", planFile)
+	text, err := t.Run(ctx, "apply", "-input=false", "-no-color", planFile)
 	var done strings.Builder
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "registry_image_copy.") || strings.HasPrefix(line, "Apply complete!") {
@@ -87,7 +89,7 @@ func (t *terraform) apply(ctx context.Context) (string, error) {
 
 // outputs are the values of the outputs that are strings.
 func (t *terraform) outputs(ctx context.Context) (map[string]string, error) {
-	text, err := t.run(ctx, "output", "-json")
+	text, err := t.Run(ctx, "output", "-json")
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +109,7 @@ func (t *terraform) outputs(ctx context.Context) (map[string]string, error) {
 // plansUpdate checks that the last plan updates the resource in place, from one
 // digest to the other, and changes no other resource.
 func (t *terraform) plansUpdate(ctx context.Context, address, from, to string) error {
-	text, err := t.run(ctx, "show", "-json", planFile)
+	text, err := t.Run(ctx, "show", "-json", planFile)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,8 @@ import (
 // Main parses the flags and serves the handler that open makes of them, until
 // SIGINT, SIGTERM or, with -stdin, until standard input ends. It prints its
 // host:port in one line once it accepts connections, and nothing else. It exits
-// with status 2 where the flags make no sense and 1 where serving failed.
+// with status 2 where the flags make no sense and 1 where serving failed. At
+// /requests it tells how many requests it had, by method, in JSON.
 func Main(open func(Config) (http.Handler, error)) {
 	log.SetFlags(0)
 	var (
@@ -80,7 +81,7 @@ func serve(listener net.Listener, handler http.Handler, stdin bool) error {
 			stop()
 		}()
 	}
-	server := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
+	server := &http.Server{Handler: count(handler), ErrorLog: log.New(io.Discard, "", 0)}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	fmt.Println(listener.Addr())
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

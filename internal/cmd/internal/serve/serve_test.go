@@ -99,6 +99,53 @@ func TestItPrintsItsAddressAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestItTellsHowManyRequestsItHad(t *testing.T) {
+	cmd := command(t, "-stdin")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := ""
+	for _, r := range []struct{ method, path string }{
+		{"GET", "/v2/"}, {"PUT", "/v2/a"}, {"GET", "/requests"}, {"GET", "/v2/b"}, {"GET", "/requests"},
+	} {
+		req, err := http.NewRequest(r.method, "http://"+strings.TrimSpace(addr)+r.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if r.path == "/requests" {
+			told += string(body)
+		}
+	}
+	if want := "{\"GET\":1,\"PUT\":1}\n{\"GET\":2,\"PUT\":1}\n"; told != want {
+		t.Errorf("it told %q, want %q", told, want)
+	}
+	_ = stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
 func TestExitStatus(t *testing.T) {
 	for name, c := range map[string]struct {
 		args   []string

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/child"
+)
+
+// copier is a program that copies images, by name and command lines. These are
+// the places of a template:
+//
+//	{src} {dst}              the image and where it goes, host:port/repository:tag
+//	{source} {destination}   the host:port of each
+//	{list}                   a file of all copies, "SRC DST" a line
+//	{home}                   an empty directory of the run's own, with {list} and a
+//	                         Terraform configuration of all copies in it
+//	{ca}                     the registries' authority, a PEM file
+//	{bin} {terraform}        where our programs are, and the Terraform to use
+type copier struct {
+	name string
+	// plain and tls copy one image, or all of them where {list} or {home} is
+	// where they are from.
+	plain, tls commands
+	// version prints its version; "" for what is built from this tree.
+	version template
+	// scenarios are those that it takes part in.
+	scenarios []string
+	ours      bool
+}
+
+// commands copy one image, and many; a copier with no command for many runs the
+// one for each of them.
+type commands struct{ one, many template }
+
+var (
+	copying    = []string{"app", "tiny", "big", "promote", "fleet"}
+	everything = append(slices.Clone(copying), "noop")
+)
+
+var copiers = []copier{
+	{
+		name: yardstick, scenarios: copying,
+		plain: commands{one: "{bin}/bench raw {src} {dst}"},
+		tls:   commands{one: "{bin}/bench raw -ca {ca} {src} {dst}"},
+	},
+	{
+		name: "imagecopy", ours: true, scenarios: append(slices.Clone(everything), "capped"),
+		plain: commands{one: "{bin}/imagecopy -q {src} {dst}", many: "{bin}/imagecopy -q -list {list}"},
+		tls: commands{
+			one:  "{bin}/imagecopy -q -plain-http=false -ca {ca} {src} {dst}",
+			many: "{bin}/imagecopy -q -plain-http=false -ca {ca} -list {list}",
+		},
+	},
+	{
+		name: "terraform apply", ours: true, scenarios: []string{"fleet"}, version: "{terraform} version",
+		plain: commands{many: terraformApply},
+		tls:   commands{many: terraformApply},
+	},
+	{
+		name: "crane", scenarios: everything, version: "crane version",
+		plain: commands{one: "crane copy --insecure {src} {dst}"},
+		tls:   commands{one: "SSL_CERT_FILE={ca} crane copy {src} {dst}"},
+	},
+	{
+		name: "regctl", scenarios: everything, version: "regctl version",
+		plain: commands{one: "regctl --host reg={source},tls=disabled --host reg={destination},tls=disabled image copy {src} {dst}"},
+		tls:   commands{one: "SSL_CERT_FILE={ca} regctl --host reg={source},tls=enabled --host reg={destination},tls=enabled image copy {src} {dst}"},
+	},
+	{
+		name: "oras", scenarios: everything, version: "oras version",
+		plain: commands{one: "oras copy --from-plain-http --to-plain-http {src} {dst}"},
+		tls:   commands{one: "SSL_CERT_FILE={ca} oras copy {src} {dst}"},
+	},
+	{
+		// It remembers in which repositories of a host it saw a blob, and finds
+		// that in the run's own directory only where it is not root.
+		name: "skopeo", scenarios: everything, version: "skopeo --version",
+		plain: commands{one: "_CONTAINERS_ROOTLESS_UID=1 skopeo --insecure-policy copy --all --preserve-digests --src-tls-verify=false --dest-tls-verify=false docker://{src} docker://{dst}"},
+		tls:   commands{one: "_CONTAINERS_ROOTLESS_UID=1 SSL_CERT_FILE={ca} skopeo --insecure-policy copy --all --preserve-digests docker://{src} docker://{dst}"},
+	},
+}
+
+// terraformApply is Terraform from its start to its end, with the provider from
+// {bin}: the configuration names the registries' authority itself.
+const terraformApply = "TF_CLI_CONFIG_FILE={home}/terraform.rc CHECKPOINT_DISABLE=1 " +
+	"{terraform} -chdir={home} apply -input=false -auto-approve -no-color"
+
+// commandsFor are the command lines that do the pairs; values are those that all
+// pairs have in common.
+func (c copier) commandsFor(pairs []pair, values map[string]string) []command {
+	templates := c.plain
+	if values["ca"] != "" {
+		templates = c.tls
+	}
+	if templates.many != "" && (len(pairs) > 1 || templates.one == "") {
+		return []command{templates.many.fill(values)}
+	}
+	var lines []command
+	for _, p := range pairs {
+		values["src"], values["dst"] = p.source, p.destination
+		values["source"], values["destination"] = host(p.source), host(p.destination)
+		lines = append(lines, templates.one.fill(values))
+	}
+	return lines
+}
+
+func host(image string) string {
+	host, _, _ := strings.Cut(image, "/")
+	return host
+}
+
+// contender is a copier that is here, in a version.
+type contender struct {
+	copier
+	found string
+}
+
+var versionPattern = regexp.MustCompile(`v?\d+\.\d+\.\d+[-+.\w]*`)
+
+// takesPart says whether the copier does a scenario.
+func (c copier) takesPart(s scenario) bool { return slices.Contains(c.scenarios, s.name) }
+
+// find returns the copiers that are on PATH, and the names of the others.
+func (b *bench) find(ctx context.Context) (here []contender, missing []string) {
+	for _, c := range copiers {
+		found := b.tree
+		if c.version != "" {
+			line := c.version.fill(b.values())
+			printed, err := child.Program{Path: line.Args[0]}.Run(ctx, line.Args[1:]...)
+			if err != nil {
+				missing = append(missing, c.name)
+				continue
+			}
+			found = strings.TrimPrefix(versionPattern.FindString(printed), "v")
+		}
+		if c.name == "terraform apply" {
+			found = filepath.Base(b.terraform) + " " + found + ", and the provider from " + b.tree
+		}
+		here = append(here, contender{c, found})
+	}
+	return here, missing
+}
+
+// values are what no copy changes.
+func (b *bench) values() map[string]string {
+	return map[string]string{"bin": b.bin, "terraform": b.terraform}
+}
+
+// lookTerraform makes the path absolute, as it is run in another directory.
+func lookTerraform(name string) string {
+	if found, err := exec.LookPath(name); err == nil {
+		return found
+	}
+	return name
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// options are the command line.
+type options struct {
+	rtts      []time.Duration
+	runs      int
+	only      []string // names of scenarios; all where empty
+	tls       bool
+	out       string
+	terraform string
+	// again are the flags that give the same measurement on another machine.
+	again string
+}
+
+// parse reads the command line. The error is flag.ErrHelp where help was asked
+// for, and has been told already.
+func parse(args []string) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	rtts := flags.String("rtt", "0,20ms", "round-trip `times` to each registry to measure at")
+	flags.IntVar(&o.runs, "runs", 5, "how often each copier does each scenario")
+	only := flags.String("only", "", "the `scenarios` to measure, of "+strings.Join(scenarioNames(), ",")+"; all by default")
+	flags.BoolVar(&o.tls, "tls", false, "measure over TLS too, with HTTP/2 offered")
+	flags.StringVar(&o.out, "out", "BENCHMARKS.md", "write the tables to this `file`")
+	flags.StringVar(&o.terraform, "terraform", "terraform", "the terraform or tofu `program` to run")
+	if err := flags.Parse(args); err != nil {
+		return options{}, err
+	}
+	if flags.NArg() > 0 || o.runs < 1 {
+		return options{}, errors.New("say at least one run, and nothing but flags; -help lists them")
+	}
+	for word := range strings.SplitSeq(*rtts, ",") {
+		rtt, err := time.ParseDuration(word)
+		if err != nil || rtt < 0 {
+			return options{}, fmt.Errorf("%q is no round-trip time", word)
+		}
+		o.rtts = append(o.rtts, rtt)
+	}
+	if *only != "" {
+		o.only = strings.Split(*only, ",")
+	}
+	for _, name := range o.only {
+		if !slices.Contains(scenarioNames(), name) {
+			return options{}, fmt.Errorf("there is no scenario %q", name)
+		}
+	}
+	o.again = fmt.Sprintf("-rtt %s -runs %d", *rtts, o.runs)
+	if *only != "" {
+		o.again += " -only " + *only
+	}
+	if o.tls {
+		o.again += " -tls"
+	}
+	return o, nil
+}
+
+// scenarios are those that are to be measured.
+func (o options) scenarios() []scenario {
+	return slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool {
+		return len(o.only) > 0 && !slices.Contains(o.only, s.name)
+	})
+}

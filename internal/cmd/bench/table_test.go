@@ -1,0 +1,88 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// timed is a row of a copier with a run for each of the wall times.
+func timed(name string, walls ...time.Duration) row {
+	r := row{contender: contender{copier: copier{name: name}}}
+	for i, wall := range walls {
+		r.samples = append(r.samples, sample{wall: wall, cpu: 100 * time.Millisecond, memory: 20 << 20,
+			requests: map[string]int{"GET": 2, "HEAD": i}, connections: 4, bytes: 10 << 20})
+	}
+	return r
+}
+
+func TestTheMedianIsOneRun(t *testing.T) {
+	for _, c := range []struct {
+		walls []time.Duration
+		want  time.Duration
+		heads int // of that run
+	}{
+		{[]time.Duration{7}, 7, 0},
+		{[]time.Duration{9, 1, 5}, 5, 2},
+		{[]time.Duration{4, 3, 2, 1}, 3, 1},
+		{[]time.Duration{5, 5, 5, 5, 1}, 5, 1},
+	} {
+		if got := timed("a", c.walls...).median(); got.wall != c.want || got.requests["HEAD"] != c.heads {
+			t.Errorf("of %v it is %d with %d HEADs, want %d with %d", c.walls, got.wall, got.requests["HEAD"], c.want, c.heads)
+		}
+	}
+}
+
+func TestRequestsAreWhatWasAdded(t *testing.T) {
+	s := sample{requests: difference(map[string]int{"GET": 5, "PUT": 2, "HEAD": 3}, map[string]int{"GET": 1, "HEAD": 3})}
+	if got, want := s.methods(), "GET 4, PUT 2"; got != want || s.total() != 6 {
+		t.Errorf("they are %d, %q, want 6, %q", s.total(), got, want)
+	}
+}
+
+func TestATable(t *testing.T) {
+	ours := timed("imagecopy", 100*time.Millisecond, 150*time.Millisecond, 120*time.Millisecond)
+	ours.ours = true
+	for i := range ours.samples {
+		ours.samples[i].cpu, ours.samples[i].connections = 50*time.Millisecond, 9
+		ours.samples[i].bytes += 1000 // nobody sees the difference
+	}
+	broken := timed("oras", time.Millisecond, time.Millisecond)
+	broken.samples[1].failed = "exit status 1:\nno | here"
+	got := block{rows: []row{timed(yardstick, 50*time.Millisecond), ours, timed("crane", 300*time.Millisecond), timed("regctl", 60*time.Millisecond), broken}}.table()
+	want := `| copier | × raw | × peer | wall time | processor | memory | requests | connections | moved |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| raw | 1.00 | 0.83 | 0.050 s (0.050–0.050) | 0.10 s | 20 MiB | 2 (GET 2, HEAD 0) | 4 | 10.0 MiB |
+| imagecopy | 2.40 | 2.00 | **0.120 s (0.100–0.150)** | 0.05 s | 20 MiB | **4 (GET 2, HEAD 2)** | **9** | 10.0 MiB |
+| crane | 6.00 | 5.00 | 0.300 s (0.300–0.300) | 0.10 s | 20 MiB | 2 (GET 2, HEAD 0) | 4 | 10.0 MiB |
+| regctl | 1.20 | 1.00 | 0.060 s (0.060–0.060) | 0.10 s | 20 MiB | 2 (GET 2, HEAD 0) | 4 | 10.0 MiB |
+| oras | failed |  | exit status 1: no \| here |  |  |  |  |  |
+`
+	if got != want {
+		t.Errorf("the table is\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestWithoutRawAndPeersThereAreNoRatios(t *testing.T) {
+	ours := timed("imagecopy", time.Second)
+	ours.ours = true
+	got := block{rows: []row{ours}}.table()
+	if !strings.Contains(got, "| imagecopy | – | – | 1.000 s") {
+		t.Errorf("the table is\n%s", got)
+	}
+}
+
+func TestThePageSaysHowToGetItAgain(t *testing.T) {
+	p := &page{date: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC), machine: "a | machine", versions: []string{"Go 1", "crane: 2"}, again: "-runs 5"}
+	p.parts = []*part{{scenario: scenario{name: "tiny", about: "Little."}}}
+	p.add(scenario{name: "tiny"}, setting{tls: true, rtt: 20 * time.Millisecond}, []row{timed("crane", time.Second)})
+	got := p.markdown()
+	for _, want := range []string{
+		"| Date | 2025-03-01 |\n", `| Machine | a \| machine |`, "| Versions | Go 1; crane: 2 |\n", "`make bench BENCH='-runs 5'`",
+		"\n## tiny\n\nLittle.\n\n20 ms, TLS:\n\n| copier |",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in it:\n%s", want, got)
+		}
+	}
+}

@@ -98,7 +98,8 @@ type run struct {
 	copier *Copier
 	job    Job
 	tally  *tally
-	digest digest.Digest // the root's
+	digest digest.Digest     // the root's
+	known  registry.Manifest // the root, where finding out what it is brought it
 }
 
 // told is the error of a copy as people are told it: what it quotes of a
@@ -151,7 +152,10 @@ func (r *run) elsewhere() bool { return r.job.Source.Name() != r.job.Destination
 // It returns false where the destination does not have it, or not whole, and
 // the source is somewhere else.
 func (r *run) retag(ctx context.Context, tags []string) (bool, error) {
-	m, err := r.job.Destination.GetManifest(ctx, r.digest.String())
+	m, err := r.known, error(nil)
+	if r.elsewhere() || m.Digest == "" {
+		m, err = r.job.Destination.GetManifest(ctx, r.digest.String())
+	}
 	if errors.Is(err, registry.ErrNotFound) && r.elsewhere() {
 		return false, nil
 	}

@@ -22,9 +22,8 @@ func (r *run) survey(ctx context.Context) (map[string]digest.Digest, error) {
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	if r.digest == "" {
-		group.Go(func() error {
-			d, err := r.job.Source.Resolve(groupCtx, r.job.Reference)
-			r.digest = d.Digest
+		group.Go(func() (err error) {
+			r.digest, err = r.named(groupCtx)
 			return registry.OnSide(err, registry.Source)
 		})
 	}
@@ -51,6 +50,22 @@ func (r *run) survey(ctx context.Context) (map[string]digest.Digest, error) {
 		}
 	}
 	return held, nil
+}
+
+// named is the digest that the reference names at the source. Within one
+// registry its manifest is read at once, which saves a round trip and costs a
+// few bytes: whoever promotes there does so in a registry of their own. A foreign
+// one may count what is read from it as a pull, also where it turns out that
+// nothing has to be copied; Docker Hub does.
+func (r *run) named(ctx context.Context) (digest.Digest, error) {
+	source := r.job.Source
+	if source.Host() != r.job.Destination.Host() || source.Host() == registry.DockerHub {
+		d, err := source.Resolve(ctx, r.job.Reference)
+		return d.Digest, err
+	}
+	m, err := source.GetManifest(ctx, r.job.Reference)
+	r.known = m
+	return m.Digest, err
 }
 
 // look is the digest that a tag of the destination holds; "" where there is no

@@ -127,7 +127,7 @@ func (w *walk) arrived(n *node) {
 // fetch reads a manifest and queues what it names. It returns true where the
 // node can be pushed at once.
 func (w *walk) fetch(ctx context.Context, n *node) (bool, error) {
-	m, err := w.run.job.Source.GetManifest(ctx, n.descriptor.Digest.String())
+	m, err := w.run.read(ctx, n.descriptor.Digest)
 	if err != nil {
 		if w.isBlob(ctx, n, err) {
 			w.instead(n)
@@ -156,6 +156,14 @@ func (w *walk) fetch(ctx context.Context, n *node) (bool, error) {
 		}
 	}
 	return n.missing == 0, nil
+}
+
+// read is a manifest of the source.
+func (r *run) read(ctx context.Context, d digest.Digest) (registry.Manifest, error) {
+	if d == r.known.Digest {
+		return r.known, nil
+	}
+	return r.job.Source.GetManifest(ctx, d.String())
 }
 
 // check holds what came against what named it, and reads it.

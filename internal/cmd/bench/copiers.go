@@ -57,6 +57,11 @@ var copiers = []copier{
 		},
 	},
 	{
+		name: "imagecopy -ranges=false", ours: true, scenarios: []string{"capped"},
+		plain: commands{one: "{bin}/imagecopy -q -ranges=false {src} {dst}"},
+		tls:   commands{one: "{bin}/imagecopy -q -ranges=false -plain-http=false -ca {ca} {src} {dst}"},
+	},
+	{
 		name: "terraform apply", ours: true, scenarios: []string{"fleet"}, version: "{terraform} version",
 		plain: commands{many: terraformApply},
 		tls:   commands{many: terraformApply},

@@ -23,6 +23,7 @@ type options struct {
 	trace     bool
 	plainHTTP plainHTTP
 	caFile    string
+	ranges    bool
 	pairs     []pair
 }
 
@@ -36,6 +37,7 @@ func (o *options) flags() *flag.FlagSet {
 	flags.BoolVar(&o.verbose, "v", false, "")
 	flags.BoolVar(&o.trace, "trace", false, "")
 	flags.StringVar(&o.caFile, "ca", "", "")
+	flags.BoolVar(&o.ranges, "ranges", true, "")
 	flags.Var(&o.plainHTTP, "plain-http", "")
 	return flags
 }
@@ -70,6 +72,9 @@ Flags, which come before SRC:
                 (false), or with these hosts alone, written as in SRC and DST, where
                 the flag may be repeated. Without it: with localhost, 127.0.0.0/8
                 and ::1 alone.
+  -ranges=false
+                read each blob over one connection. Without it, one of 64 MiB or more
+                is read in parts over several where a single connection is slow.
   -q            write no report
   -v            log to standard error what happens to each blob and manifest
   -trace        log each request too
@@ -133,7 +138,7 @@ func (o options) client(log *slog.Logger) (*remote.Client, error) {
 		}
 		hosts[host] = settings
 	}
-	return remote.New(remote.Options{UserAgent: "imagecopy", Logger: log, Hosts: hosts})
+	return remote.New(remote.Options{UserAgent: "imagecopy", Logger: log, Hosts: hosts, NoRanges: !o.ranges})
 }
 
 // hosts are those that the command line names, each once: of the copies, and of

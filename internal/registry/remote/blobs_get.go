@@ -61,27 +61,41 @@ func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.Rea
 	if err != nil {
 		return nil, r.broken(request{op: "read the blob", about: d.Digest.String(), url: r.host.origin}, err)
 	}
-	b := &blobReader{repository: r, want: d, slot: held, pauses: r.client.pauses()}
-	b.ctx, b.cancel = context.WithCancel(ctx)
-	if err := b.open(); err != nil {
-		b.cancel()
+	b, err := r.openBlob(ctx, d, 0, d.Size, held)
+	if err != nil {
 		held.release()
 		return nil, err
 	}
-	return registry.Verify(b, d, r.Name()), nil
+	return registry.Verify(&closing{b, held.release}, d, r.Name()), nil
 }
 
-// blobReader reads a blob over as many connections as it takes.
+// openBlob asks for the bytes of a blob from one position to before another, in
+// a slot that stays the caller's.
+func (r *repository) openBlob(ctx context.Context, d registry.Descriptor, from, to int64, held *slot) (*blobReader, error) {
+	b := &blobReader{repository: r, want: d, slot: held, from: from, at: from, to: to, pauses: r.client.pauses()}
+	b.ctx, b.cancel = context.WithCancel(ctx)
+	b.trial = b.newTrial()
+	if err := b.open(); err != nil {
+		b.cancel()
+		return nil, err
+	}
+	return b, nil
+}
+
+// blobReader reads a blob, or a part of it, over as many connections as it
+// takes.
 type blobReader struct {
 	ctx        context.Context //nolint:containedctx // the download's, for the requests that resume it
 	cancel     context.CancelFunc
 	repository *repository
 	want       registry.Descriptor
 	slot       *slot
+	from, to   int64 // of the blob
 	at         int64
 	resumes    int // in a row without much progress
 	resumedAt  int64
 	pauses     func() time.Duration
+	trial      trial
 
 	mu     sync.Mutex // a transport may close what it still reads
 	body   io.ReadCloser
@@ -90,12 +104,11 @@ type blobReader struct {
 
 func (b *blobReader) Read(p []byte) (int, error) {
 	for {
-		n, err := b.current().Read(p)
-		b.at += int64(n)
+		n, err := b.receive(p)
 		switch {
 		case err == nil || err == io.EOF:
 			return n, err
-		case b.at >= b.want.Size:
+		case b.at >= b.to:
 			return n, io.EOF // all is there; what it is worth says the digest
 		case b.ctx.Err() != nil:
 			return n, b.repository.broken(b.request(), context.Cause(b.ctx))
@@ -108,6 +121,18 @@ func (b *blobReader) Read(p []byte) (int, error) {
 	}
 }
 
+// receive reads what comes next, and asks for more at a time where that is slow
+// to come.
+func (b *blobReader) receive(p []byte) (int, error) {
+	began := time.Now()
+	n, err := b.current().Read(p)
+	b.at += int64(n)
+	if b.trial.slow(&b.repository.client.ranges, n, time.Since(began)) && err == nil {
+		b.widen()
+	}
+	return n, err
+}
+
 // resume goes on where a connection broke, as long as that gets anywhere.
 func (b *blobReader) resume(err error) error {
 	if b.at-b.resumedAt >= someProgress {
@@ -118,6 +143,7 @@ func (b *blobReader) resume(err error) error {
 		return b.repository.broken(b.request(), err)
 	}
 	b.current().Close()
+	b.trial = b.newTrial()
 	if b.resumes > 1 {
 		if cause := sleep(b.ctx, b.pauses()); cause != nil {
 			return b.repository.broken(b.request(), cause)
@@ -132,9 +158,7 @@ func (b *blobReader) Close() error {
 	defer b.mu.Unlock()
 	b.closed = true
 	b.cancel()
-	err := b.body.Close()
-	b.slot.release()
-	return err
+	return b.body.Close()
 }
 
 func (b *blobReader) current() io.ReadCloser {
@@ -162,19 +186,26 @@ func (b *blobReader) request() request {
 		url: r.url("blobs/" + b.want.Digest.String()), header: http.Header{},
 		scopes: r.scopes(), slot: b.slot, ok: []int{http.StatusOK},
 	}
-	if b.at > 0 {
-		q.header.Set("Range", fmt.Sprintf("bytes=%d-", b.at))
+	if b.at > 0 || b.isPart() {
+		wanted := fmt.Sprintf("bytes=%d-", b.at)
+		if b.to < b.want.Size {
+			wanted += fmt.Sprint(b.to - 1)
+		}
+		q.header.Set("Range", wanted)
 		q.ok = []int{http.StatusOK, http.StatusPartialContent}
 	}
 	return q
 }
 
-// open asks for the rest of the blob, at the registry itself: where it
+// isPart says whether not all of the blob is read.
+func (b *blobReader) isPart() bool { return b.from > 0 || b.to < b.want.Size }
+
+// open asks for the rest of what is read, at the registry itself: where it
 // redirected to may not be valid any more.
 func (b *blobReader) open() error {
 	r, q := b.repository, b.request()
 	return r.client.retry(b.ctx, func(attempt int) error {
-		resp, err := r.attempt(b.ctx, q, attempt > 1 || b.at > 0)
+		resp, err := r.attempt(b.ctx, q, attempt > 1 || b.at > b.from)
 		if err != nil {
 			return err
 		}
@@ -189,7 +220,11 @@ func (b *blobReader) open() error {
 // skip brings an answer to where reading stopped (RFC 9110, section 14.4).
 func (b *blobReader) skip(resp *http.Response) error {
 	if resp.StatusCode == http.StatusPartialContent {
-		return checkContentRange(resp.Header.Values("Content-Range"), b.at, b.want.Size)
+		return checkContentRange(resp.Header.Values("Content-Range"), b.at, b.to, b.want.Size)
+	}
+	if b.isPart() {
+		b.repository.host.seen.wholeOnly()
+		return &registry.Error{Kind: registry.ErrUnsupported, Message: "the registry does not give parts of a blob"}
 	}
 	if resp.ContentLength >= 0 && resp.ContentLength != b.want.Size {
 		return &registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("the registry has %d bytes under it and its descriptor says %d", resp.ContentLength, b.want.Size)}
@@ -202,7 +237,7 @@ func (b *blobReader) skip(resp *http.Response) error {
 }
 
 // checkContentRange refuses a part that is not the one asked for.
-func checkContentRange(values []string, start, size int64) error {
+func checkContentRange(values []string, start, end, size int64) error {
 	wrong := &registry.Error{Kind: registry.ErrProtocol, Message: "it answered with another part of the blob than was asked for"}
 	if len(values) != 1 {
 		return wrong
@@ -212,7 +247,7 @@ func checkContentRange(values []string, start, size int64) error {
 	if n, err := fmt.Sscanf(values[0], "bytes %d-%d/%s", &first, &last, &total); err != nil || n != 3 {
 		return wrong
 	}
-	if first != start || last != size-1 || total != "*" && total != fmt.Sprint(size) {
+	if first != start || last != end-1 || total != "*" && total != fmt.Sprint(size) {
 		return wrong
 	}
 	return nil

@@ -42,6 +42,7 @@ type Client struct {
 	hops        *hops
 	notices     notices
 	chosen      notices // the credentials that were logged
+	ranges      ranges
 
 	mu    sync.Mutex
 	hosts map[string]*host
@@ -72,7 +73,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{options: o, settings: map[string]HostOptions{}, credentials: credentials, dialer: newDialer(o), hosts: map[string]*host{}}
+	c := &Client{options: o, settings: map[string]HostOptions{}, credentials: credentials, dialer: newDialer(o), ranges: newRanges(), hosts: map[string]*host{}}
 	c.hops = newHops(c)
 	for name, settings := range o.Hosts {
 		if err := c.configure(name, settings); err != nil {

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"math"
 	"net/netip"
 	"net/url"
 )
@@ -34,10 +35,21 @@ func (c *Client) Target(host string, from *url.URL, location string) (*url.URL, 
 	return c.target(c.hostOf(host), from, location)
 }
 
+// Parts makes a client read every blob in parts of a size over so many further
+// connections, once it has read a part over one, however fast that is.
+func (c *Client) Parts(size int64, lanes int) {
+	c.ranges.from, c.ranges.trial, c.ranges.part, c.ranges.lanes = 1, size, size, lanes
+	c.ranges.enough = math.Inf(1)
+}
+
+// FreeBuffers is how many of the buffers for parts nobody holds.
+func (c *Client) FreeBuffers() int { return len(c.ranges.buffers.free) }
+
 // MaxHops and the others are limits that tests go up to.
 const (
 	MaxHops    = maxHops
 	MaxPages   = maxPages
 	MaxTags    = maxTags
 	MaxResumes = maxResumes
+	MaxBuffers = maxBuffers
 )

@@ -95,6 +95,18 @@ func (l *limiter) acquire(ctx context.Context, c class) (*slot, error) {
 	return &slot{limiter: l, class: c, epoch: l.epoch}, nil
 }
 
+// spare is a slot of a class that leaves half of them to others, nil where there
+// is none at the moment. It is for what only makes something faster.
+func (l *limiter) spare(c class) *slot {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if held := l.held[exchange] + l.held[download]; len(l.waiting[c]) > 0 || held >= l.allowed/2 || !l.free(c) {
+		return nil
+	}
+	l.held[c]++
+	return &slot{limiter: l, class: c, epoch: l.epoch}
+}
+
 // pace waits until the requests of the last second allow one more. The error is
 // the context's, also where its deadline will come before that.
 func (l *limiter) pace(ctx context.Context) error {

@@ -29,6 +29,8 @@ type Options struct {
 	// Logger is told each request at debug level; nowhere where nil.
 	Logger *slog.Logger
 
+	// NoRanges reads each blob over one connection, however slow that is.
+	NoRanges bool
 	// Attempts is how often a request is tried in all; 6 where 0.
 	Attempts int
 	// Backoff is the wait before the second attempt, doubled for each further

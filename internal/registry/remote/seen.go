@@ -13,6 +13,8 @@ type seen struct {
 	// selfRefused counts the same for mounting from the repository itself, for
 	// all of them together.
 	selfRefused int
+	// noParts says that it gave a whole blob where a part was asked for.
+	noParts bool
 }
 
 // mountHabit is how a host answers a request to mount what it has.
@@ -83,4 +85,18 @@ func (s *seen) notMounted(from, to string, refused bool) {
 	if s.selfRefused++; s.selfRefused >= patience && s.mount == mountUnknown {
 		s.mount = mountBlind
 	}
+}
+
+// parts says whether asking for parts of a blob is worth it.
+func (s *seen) parts() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.noParts
+}
+
+// wholeOnly records that there was a whole blob where a part was asked for.
+func (s *seen) wholeOnly() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.noParts = true
 }

@@ -1,0 +1,266 @@
+package remote
+
+import (
+	"context"
+	"io"
+	"sync"
+	"time"
+)
+
+// ranges says when a blob is read in parts over several connections, and how.
+type ranges struct {
+	// from is the size of a blob from which on it may be. Smaller ones are many
+	// and travel side by side.
+	from int64
+	// trial is how much of a blob is read before its connection is judged, and
+	// enough the speed, in bytes a second, from which on further ones are not
+	// worth their requests.
+	trial  int64
+	enough float64
+	// part is how much one request asks for, and how large a buffer is.
+	part int64
+	// lanes is how many further connections one blob is read over at most.
+	lanes int
+	// buffers are those of the process, which bounds what all blobs together
+	// hold in memory.
+	buffers buffers
+}
+
+const maxBuffers = 8
+
+func newRanges() ranges {
+	return ranges{from: 64 << 20, trial: 8 << 20, enough: 150 << 20, part: 4 << 20, lanes: 6, buffers: newBuffers(maxBuffers)}
+}
+
+// trial judges, once, how fast a connection brings a blob.
+type trial struct {
+	over   bool
+	read   int64
+	waited time.Duration
+}
+
+// newTrial is one for what comes next of a blob, which is over already where
+// there is nothing to judge.
+func (b *blobReader) newTrial() trial {
+	c := b.repository.client
+	return trial{over: b.isPart() || b.want.Size < c.ranges.from || c.options.NoRanges}
+}
+
+// slow takes n bytes that were waited for, and says whether the connection
+// turns out to be slow.
+func (t *trial) slow(r *ranges, n int, waited time.Duration) bool {
+	if t.over {
+		return false
+	}
+	t.read += int64(n)
+	t.waited += waited
+	t.over = t.read >= r.trial
+	return t.over && float64(t.read) < t.waited.Seconds()*r.enough
+}
+
+// widen reads what is left of a blob over several connections: many networks and
+// registries limit what a single one gets. The one that is there brings the next
+// part, so that nothing waits for the others to begin. Where they fail, reading
+// goes on over one, as after any connection that broke.
+func (b *blobReader) widen() {
+	size := b.repository.client.ranges.part
+	start := b.at + size
+	if start >= b.to || !b.repository.host.seen.parts() {
+		return
+	}
+	p := &parts{of: b, size: size, at: start}
+	p.ctx, p.cancel = context.WithCancel(b.ctx)
+	for more := true; more && len(p.lanes) < b.repository.client.ranges.lanes; {
+		more = p.addLane()
+	}
+	if len(p.lanes) < 2 {
+		_ = p.Close()
+		return
+	}
+	for i, l := range p.lanes {
+		p.running.Go(func() { p.run(l, start+int64(i)*size) })
+	}
+	alone := b.current()
+	if b.replace(&widened{alone: alone, left: size, parts: p}) != nil {
+		_ = p.Close() // it was closed in this moment
+	}
+}
+
+// widened is the next part of a blob over the connection that was there alone,
+// which is hung up then, and the others behind it.
+type widened struct {
+	alone io.ReadCloser
+	left  int64
+	parts *parts
+}
+
+func (w *widened) Read(p []byte) (int, error) {
+	if w.left == 0 {
+		return w.parts.Read(p)
+	}
+	n, err := w.alone.Read(p[:min(int64(len(p)), w.left)])
+	if w.left -= int64(n); w.left == 0 {
+		return n, w.alone.Close()
+	}
+	return n, err
+}
+
+func (w *widened) Close() error {
+	_ = w.parts.Close()
+	return w.alone.Close()
+}
+
+// parts are what is left of a blob, read over several connections, each part
+// into a buffer, and given in their order. Each lane brings every so manieth
+// part, and waits with the next one until its buffer was read, which bounds the
+// memory.
+type parts struct {
+	ctx     context.Context //nolint:containedctx // the download's, for what its lanes ask
+	cancel  context.CancelFunc
+	of      *blobReader
+	size    int64 // of a part
+	lanes   []*lane
+	running sync.WaitGroup
+
+	mu      sync.Mutex // held while it is read, and while it ends
+	at      int64
+	next    int    // the lane that has what comes next
+	content []byte // what is left of the part that is being read
+	closed  bool
+}
+
+// lane is one connection's part of the work.
+type lane struct {
+	slot   *slot
+	buffer []byte
+	full   chan part     // what it brought
+	empty  chan struct{} // that its buffer was read
+}
+
+type part struct {
+	content []byte
+	err     error
+}
+
+// addLane adds a lane where there is a slot of the host and a buffer for it.
+func (p *parts) addLane() bool {
+	r := p.of.repository
+	buffer := r.client.ranges.buffers.take(p.size)
+	if buffer == nil {
+		return false
+	}
+	spare := r.host.limiter.spare(download)
+	if spare == nil {
+		r.client.ranges.buffers.giveBack(buffer)
+		return false
+	}
+	p.lanes = append(p.lanes, &lane{slot: spare, buffer: buffer, full: make(chan part), empty: make(chan struct{})})
+	return true
+}
+
+// run brings the parts of a lane, of which the first is at a position.
+func (p *parts) run(l *lane, at int64) {
+	for ; at < p.of.to; at += int64(len(p.lanes)) * p.size {
+		content, err := p.bring(l, at)
+		select {
+		case l.full <- part{content, err}:
+		case <-p.ctx.Done():
+			return
+		}
+		select {
+		case <-l.empty:
+		case <-p.ctx.Done():
+			return
+		}
+	}
+}
+
+// bring reads one part into the lane's buffer.
+func (p *parts) bring(l *lane, at int64) ([]byte, error) {
+	content := l.buffer[:min(p.size, p.of.to-at)]
+	b, err := p.of.repository.openBlob(p.ctx, p.of.want, at, at+int64(len(content)), l.slot)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	_, err = io.ReadFull(b, content)
+	return content, err
+}
+
+// Read gives the parts in their order.
+func (p *parts) Read(into []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.closed:
+		return 0, io.ErrClosedPipe
+	case p.at == p.of.to:
+		return 0, io.EOF
+	}
+	l := p.lanes[p.next]
+	if len(p.content) == 0 {
+		select {
+		case brought := <-l.full:
+			if brought.err != nil {
+				return 0, brought.err
+			}
+			p.content = brought.content
+		case <-p.ctx.Done():
+			return 0, context.Cause(p.ctx)
+		}
+	}
+	n := copy(into, p.content)
+	p.at += int64(n)
+	if p.content = p.content[n:]; len(p.content) == 0 {
+		p.next = (p.next + 1) % len(p.lanes)
+		select {
+		case l.empty <- struct{}{}:
+		case <-p.ctx.Done():
+		}
+	}
+	return n, nil
+}
+
+// Close ends all lanes, also while they are read, and gives back what they held.
+func (p *parts) Close() error {
+	p.cancel()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+	p.running.Wait()
+	for _, l := range p.lanes {
+		l.slot.release()
+		p.of.repository.client.ranges.buffers.giveBack(l.buffer)
+	}
+	return nil
+}
+
+// buffers are those that a process has for parts. They are made when they are
+// wanted first, and kept.
+type buffers struct{ free chan []byte }
+
+func newBuffers(n int) buffers {
+	b := buffers{free: make(chan []byte, n)}
+	for range n {
+		b.free <- nil
+	}
+	return b
+}
+
+// take is a buffer of a size, nil where all are in use.
+func (b buffers) take(size int64) []byte {
+	select {
+	case buffer := <-b.free:
+		if buffer == nil {
+			buffer = make([]byte, size)
+		}
+		return buffer
+	default:
+		return nil
+	}
+}
+
+func (b buffers) giveBack(buffer []byte) { b.free <- buffer }

@@ -68,6 +68,10 @@ type Content struct {
 	// Distrust makes PutBlob believe no answer that the blob is there already,
 	// and mount nothing: the content is sent.
 	Distrust bool
+	// Ahead makes PutBlob open the content while it still asks whether the blob
+	// is there, which saves a round trip where it is not and opens the content
+	// in vain where it is.
+	Ahead bool
 	// Open opens the content from its first byte. It is called only when bytes
 	// are wanted, and again for each attempt; its error is returned as it is.
 	Open func(ctx context.Context) (io.ReadCloser, error)

@@ -30,7 +30,7 @@ func (r *run) copyBlob(ctx context.Context, n *node) error {
 		r.brought(ctx, n, registry.Present, began)
 		return nil
 	}
-	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{From: c.from, Open: r.opener(n)})
+	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{From: c.from, Ahead: c.from == "" && r.probablyMissing(), Open: r.opener(n)})
 	c.settle(err == nil)
 	switch {
 	case err == nil:
@@ -49,6 +49,10 @@ func isSourceMissing(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	return ok && e.Side == registry.Source && errors.Is(err, registry.ErrNotFound)
 }
+
+// probablyMissing says whether blobs are probably not at the destination: no tag
+// was, and no blob so far.
+func (r *run) probablyMissing() bool { return r.fresh && !r.tally.foundAny() }
 
 // sendBlob sends a blob whatever the destination says of it.
 func (r *run) sendBlob(ctx context.Context, n *node) error {

@@ -99,6 +99,7 @@ type run struct {
 	job    Job
 	tally  *tally
 	digest digest.Digest     // the root's
+	fresh  bool              // no tag of the job holds anything yet
 	known  registry.Manifest // the root, where finding out what it is brought it
 }
 
@@ -131,6 +132,7 @@ func (r *run) copy(ctx context.Context) error {
 			return err
 		}
 	}
+	r.fresh = !slices.ContainsFunc(r.job.Tags, func(tag string) bool { return held[tag] != "" })
 	if !r.elsewhere() || len(missing) < len(r.job.Tags) {
 		done, err := r.retag(ctx, missing)
 		if done || err != nil {

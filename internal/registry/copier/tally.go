@@ -82,6 +82,13 @@ func (t *tally) took(o registry.Outcome, size int64, n int) {
 	})
 }
 
+// foundAny says whether a blob was at the destination already.
+func (t *tally) foundAny() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.report.Present.Blobs > 0
+}
+
 func (t *tally) done(took time.Duration) Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -70,6 +71,8 @@ func (p *blobPut) again() bool { return p.tries > 1 }
 // did not complete it gives up.
 func (p *blobPut) try(ctx context.Context) (registry.Outcome, error) {
 	p.tries++
+	early := p.openEarly(ctx)
+	defer early.drop()
 	session, outcome, err := p.offer(ctx)
 	if err != nil {
 		return "", err
@@ -80,7 +83,7 @@ func (p *blobPut) try(ctx context.Context) (registry.Outcome, error) {
 		}
 		return outcome, nil
 	}
-	if err := p.send(ctx, session); err != nil {
+	if err := p.send(ctx, session, early); err != nil {
 		p.giveUp(ctx, session)
 		return "", err
 	}
@@ -219,10 +222,59 @@ func (p *blobPut) opened(q request, resp *http.Response) (*url.URL, error) {
 	return session, p.broken(q, err)
 }
 
+// earlyContent is content that is opened while something else is asked; nil is
+// content that is opened when it is wanted.
+type earlyContent struct {
+	cancel context.CancelFunc
+	opened chan openedContent
+}
+
+type openedContent struct {
+	content io.ReadCloser
+	err     error
+}
+
+// openEarly opens the content ahead where that is wanted. It is not after a
+// failure, which may have been the content's.
+func (p *blobPut) openEarly(ctx context.Context) *earlyContent {
+	if !p.content.Ahead || p.content.Distrust || p.again() {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	e := &earlyContent{cancel: cancel, opened: make(chan openedContent, 1)}
+	go func() {
+		content, err := p.content.Open(ctx)
+		e.opened <- openedContent{content, err}
+	}()
+	return e
+}
+
+// take is the content, which is the caller's to close and must not be read any
+// more once it was dropped.
+func (e *earlyContent) take(ctx context.Context, open func(context.Context) (io.ReadCloser, error)) (io.ReadCloser, error) {
+	if e == nil {
+		return open(ctx)
+	}
+	o := <-e.opened
+	close(e.opened)
+	return o.content, o.err
+}
+
+// drop ends the content, also while it is being opened.
+func (e *earlyContent) drop() {
+	if e == nil {
+		return
+	}
+	e.cancel()
+	if o := <-e.opened; o.content != nil {
+		_ = o.content.Close()
+	}
+}
+
 // send uploads the blob in one request to an open upload. Nothing is sent
 // before the content is there.
-func (p *blobPut) send(ctx context.Context, session *url.URL) error {
-	content, err := p.content.Open(ctx)
+func (p *blobPut) send(ctx context.Context, session *url.URL, early *earlyContent) error {
+	content, err := early.take(ctx, p.content.Open)
 	if err != nil {
 		return contentError{err}
 	}

@@ -49,6 +49,8 @@ func TestTheReportSaysWhatWasDone(t *testing.T) {
 	}
 	check("new", report, want)
 
+	// Of what is read ahead and turns out not to be wanted, not all is sent.
+	to.Push(t, "to", "2", registrytest.Image{Seed: "so that nothing is read ahead"})
 	to.Forget()
 	from.Forget()
 	report = newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "2"))

@@ -100,7 +100,10 @@ func TestAPartThatBreaksGoesOnWhereItStopped(t *testing.T) {
 
 func TestAnotherPartThanWasAskedForIsNotTaken(t *testing.T) {
 	p, c := inParts(t, 3)
-	p.On("GET", ".*").Where(isRange).Times(3).Alter(func(r *http.Response) {
+	// Only a part has an end: what goes on to the end of the blob is what it
+	// should be.
+	isPart := func(r *http.Request) bool { return isRange(r) && !strings.HasSuffix(r.Header.Get("Range"), "-") }
+	p.On("GET", ".*").Where(isPart).Alter(func(r *http.Response) {
 		r.Header.Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", part-1, len(large)))
 	})
 	if got, err := readAll(t, c.pull(t, p.Ref("app", "1")), descriptor(large)); err != nil || got != large {

@@ -30,7 +30,7 @@ func TestAFailureSaysWhatToDo(t *testing.T) {
 	}{
 		"missing repository": {
 			[]string{plain.Ref("nobody/has/this", "1"), plain.Ref("prod", "1")},
-			`source \S+/nobody/has/this: cannot look up the tag "1": HTTP 404.*`, `Look at the repository's name and the tag .*`,
+			`source \S+/nobody/has/this: cannot read the manifest of the tag "1": HTTP 404.*`, `Look at the repository's name and the tag .*`,
 		},
 		"plain HTTP towards a source with TLS": {
 			[]string{secured.Ref("app", "1"), plain.Ref("prod", "1")},
@@ -50,11 +50,11 @@ func TestAFailureSaysWhatToDo(t *testing.T) {
 		},
 		"a missing image behind TLS": {
 			[]string{"-plain-http=false", "-ca", authority, secured.Ref("app", "none"), secured.Ref("prod", "1")},
-			`source \S+/app: cannot look up the tag "none": HTTP 404.*`, `Look at the repository's name and the tag .*`,
+			`source \S+/app: cannot read the manifest of the tag "none": HTTP 404.*`, `Look at the repository's name and the tag .*`,
 		},
 		"a tag that nobody gave": {
 			[]string{plain.Addr + "/app", plain.Ref("prod", "1")},
-			`source \S+/app: cannot look up the tag "latest": HTTP 404.*`, `Look at .* "` + plain.Addr + `/app" gives no tag, so that "latest" was assumed\. Write the tag that is meant\.`,
+			`source \S+/app: cannot read the manifest of the tag "latest": HTTP 404.*`, `Look at .* "` + plain.Addr + `/app" gives no tag, so that "latest" was assumed\. Write the tag that is meant\.`,
 		},
 		"no credentials": {
 			[]string{source, held.Ref("prod", "1")},

@@ -137,7 +137,7 @@ func TestOneFailureOfAListStopsNoOther(t *testing.T) {
 	missing := reg.Ref("nobody/has/this", "1")
 	list := file(t, "list", missing+" "+reg.Ref("never", "1")+"\n"+pushed.Ref+" "+reg.Ref("prod", "1"))
 	s := imagecopy(t, "-list", list)
-	s.ended(t, failed, `imagecopy: `+missing+` -> `+reg.Ref("never", "1")+`: source \S+/nobody/has/this: cannot look up the tag "1": HTTP 404.*\n  Look at .*\n`)
+	s.ended(t, failed, `imagecopy: `+missing+` -> `+reg.Ref("never", "1")+`: source \S+/nobody/has/this: cannot read the manifest of the tag "1": HTTP 404.*\n  Look at .*\n`)
 	reports := s.reports(t)
 	if said, _ := reports[0]["error"].(string); !strings.Contains(said, "HTTP 404") {
 		t.Errorf("the first report has the error %q", said)

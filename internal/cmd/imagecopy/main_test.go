@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -150,6 +151,9 @@ func TestACopyArrivesAndIsReported(t *testing.T) {
 					t.Errorf("%s = %v, want more than 0", field, report[field])
 				}
 			}
+			if got := asked(t, first.stdout); got != report["requests"] {
+				t.Errorf("the hosts were asked %v times and there were %v requests", got, report["requests"])
+			}
 			if failure, there := report["error"]; there {
 				t.Errorf("error = %v", failure)
 			}
@@ -160,6 +164,45 @@ func TestACopyArrivesAndIsReported(t *testing.T) {
 				t.Errorf("the same copy again took %v requests and pushed %v manifests, want 2 and 0", report["requests"], report["manifests"])
 			}
 		})
+	}
+}
+
+// asked is how many requests a report says that its two hosts got, each of which
+// must have had some under way and given or taken a blob.
+func asked(t *testing.T, stdout string) float64 {
+	t.Helper()
+	said := decode[struct {
+		Hosts map[string]struct {
+			Requests map[string]float64 `json:"requests"`
+			Peak     int                `json:"peak_requests"`
+		} `json:"hosts"`
+	}](t, stdout)
+	sum := 0.0
+	for name, host := range said.Hosts {
+		for _, n := range host.Requests {
+			sum += n
+		}
+		if host.Peak < 1 || host.Peak > 16 || host.Requests["GET blob"]+host.Requests["PUT upload"] == 0 {
+			t.Errorf("of %s the report says %+v", name, host)
+		}
+	}
+	if len(said.Hosts) != 2 {
+		t.Errorf("%d hosts were asked, want 2", len(said.Hosts))
+	}
+	return sum
+}
+
+func TestTheReportSaysWhatACopyWaitedFor(t *testing.T) {
+	p := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+	pushed := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	p.On("GET|HEAD", "/v2/app/manifests/1").Times(1).Reply(http.StatusServiceUnavailable, http.Header{"Retry-After": {"1"}}, "")
+	report := imagecopy(t, p.Ref("app", "1"), p.Ref("prod", "1")).report(t)
+	if waited, _ := report["longest_wait_seconds"].(float64); report["digest"] != string(pushed.Digest) || report["longest_wait_for"] != "retry" || waited < 1 {
+		t.Errorf("it waited %v s for %v, want 1 s or more for a retry", report["longest_wait_seconds"], report["longest_wait_for"])
+	}
+	report = imagecopy(t, p.Ref("app", "1"), p.Ref("prod", "1")).report(t)
+	if why, waited := report["longest_wait_for"]; waited || report["longest_wait_seconds"] != 0.0 {
+		t.Errorf("it waited %v s for %v, and there is nothing to wait for", report["longest_wait_seconds"], why)
 	}
 }
 

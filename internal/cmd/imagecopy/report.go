@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 )
 
@@ -36,6 +38,15 @@ type report struct {
 	// them repeat one that failed.
 	Requests int `json:"requests"`
 	Retries  int `json:"retries"`
+	// Hosts says the same by host[:port]: how many of each kind, such as "GET
+	// blob", and the most that were under way at a time.
+	Hosts copier.Hosts `json:"hosts"`
+	// LongestWait is the longest time, to the millisecond, for which one request
+	// was held back before it was sent, and WaitedFor why: the setting that says
+	// so, or "retry" for the pause after a failure, which a registry may ask for.
+	// That an answer took long does not count.
+	LongestWait float64             `json:"longest_wait_seconds"`
+	WaitedFor   registry.WaitReason `json:"longest_wait_for,omitempty"`
 	// Seconds is how long the copy took, to the millisecond.
 	Seconds float64 `json:"seconds"`
 	// Warnings are what the registries want people to know.
@@ -53,8 +64,9 @@ func newReport(r result) report {
 		Tagged:    append([]string{}, r.report.Tagged...), // [] and not null
 		Manifests: r.report.Manifests,
 		Copied:    r.report.Copied, Mounted: r.report.Mounted, Present: r.report.Present,
-		Requests: r.report.Requests, Retries: r.report.Retries,
-		Seconds:  math.Round(r.report.Duration.Seconds()*1000) / 1000,
+		Requests: r.report.Requests, Retries: r.report.Retries, Hosts: r.report.Hosts,
+		LongestWait: seconds(r.report.LongestWait), WaitedFor: r.report.WaitedFor,
+		Seconds:  seconds(r.report.Duration),
 		Warnings: r.report.Warnings,
 	}
 	if r.err != nil {
@@ -62,6 +74,9 @@ func newReport(r result) report {
 	}
 	return said
 }
+
+// seconds is a time in seconds, to the millisecond.
+func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1000) / 1000 }
 
 // writeReports writes the reports of a list, or of the one copy that there was.
 func writeReports(w io.Writer, results []result, list bool) error {

@@ -53,9 +53,11 @@ func (c *Copier) tell(ctx context.Context, job Job, report Report, err error) {
 	outcome := "image copied"
 	about := []any{
 		"source", job.Source.Name(), "destination", job.Destination.Name(), "digest", report.Digest, "tags", report.Tagged,
-		"blobs_copied", report.Copied.Blobs, "bytes_copied", report.Copied.Bytes, "blobs_mounted", report.Mounted.Blobs,
-		"blobs_already_there", report.Present.Blobs, "manifests", report.Manifests,
-		"requests", report.Requests, "retries", report.Retries, "took", report.Duration,
+		"blobs_copied", report.Copied.Blobs, "bytes_copied", report.Copied.Bytes,
+		"blobs_mounted", report.Mounted.Blobs, "bytes_mounted", report.Mounted.Bytes,
+		"blobs_already_there", report.Present.Blobs, "bytes_already_there", report.Present.Bytes, "manifests", report.Manifests,
+		"requests", report.Requests, "retries", report.Retries, "requests_by_host", report.Hosts,
+		"longest_wait", report.LongestWait, "longest_wait_for", report.WaitedFor, "took", report.Duration,
 	}
 	switch {
 	case err != nil:

@@ -1,6 +1,10 @@
 package copier
 
 import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -49,10 +53,44 @@ type Report struct {
 	// Requests and Retries count HTTP requests, over both sides.
 	Requests int `json:"requests"`
 	Retries  int `json:"retries"`
+	// Hosts says the same by host.
+	Hosts Hosts `json:"hosts"`
+	// LongestWait is the longest time for which one request was held back before
+	// it was sent, and WaitedFor why; "" where none was. Waiting for an answer
+	// does not count.
+	LongestWait time.Duration       `json:"longest_wait_ns"`
+	WaitedFor   registry.WaitReason `json:"longest_wait_for,omitempty"`
 	// Warnings are what registries want people to know, each once.
 	Warnings []string `json:"warnings,omitempty"`
 	// Duration is the time from the first request to the last answer.
 	Duration time.Duration `json:"duration_ns"`
+}
+
+// Hosts is what each host was asked, by host[:port]: the registries, and where
+// they point their clients to.
+type Hosts map[string]Host
+
+// Host is what one host was asked.
+type Host struct {
+	// Requests counts them by their kind: "GET blob", "POST upload".
+	Requests map[string]int `json:"requests"`
+	// Peak is the most of them that were under way at a time, each until its
+	// answer was read. Other copies of the process are not counted.
+	Peak int `json:"peak_requests"`
+}
+
+// String is one line for a log, in a stable order: "ghcr.io: 3 GET blob, 2 GET
+// manifest, at most 2 at a time; quay.io: …".
+func (h Hosts) String() string {
+	var hosts []string
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		var kinds []string
+		for _, kind := range slices.Sorted(maps.Keys(h[name].Requests)) {
+			kinds = append(kinds, fmt.Sprintf("%d %s", h[name].Requests[kind], kind))
+		}
+		hosts = append(hosts, fmt.Sprintf("%s: %s, at most %d at a time", name, strings.Join(kinds, ", "), h[name].Peak))
+	}
+	return strings.Join(hosts, "; ")
 }
 
 // Count is a number of blobs and their bytes.

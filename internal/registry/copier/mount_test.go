@@ -2,6 +2,7 @@ package copier_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -107,6 +108,34 @@ func TestABlobOfTheSameHostIsMountedFromItsSource(t *testing.T) {
 	close(gate)
 	if r := await(t, slow); r.err != nil {
 		t.Fatal(r.err)
+	}
+}
+
+// Of an image that is half there, a registry that opens an upload in answer to
+// every mount is not sent what it has.
+func TestARegistryThatMountsNothingIsSentWhatItMisses(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{BlindMount: true})
+	var there, missing []registrytest.Blob
+	for i := range 4 {
+		there = append(there, registrytest.Layer(fmt.Sprint("there ", i), 1<<20+int64(i)))
+		missing = append(missing, registrytest.Layer(fmt.Sprint("missing ", i), 1<<20+int64(i)))
+	}
+	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a", Layers: slices.Concat(there, missing)})
+	for _, b := range there {
+		to.PushBlob(t, "to", b)
+	}
+	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
+	sent := map[string]int{string(pushed.Blobs[0].Descriptor().Digest): 1} // the configuration
+	for _, b := range missing {
+		sent[string(b.Descriptor().Digest)] = 1
+	}
+	if got := uploads(to); !maps.Equal(got, sent) {
+		t.Errorf("sent were %v, want %v", got, sent)
+	}
+	if report.Present.Blobs != len(there) || report.Copied.Blobs != len(sent) || report.Mounted.Blobs != 0 {
+		t.Errorf("the report says %+v", report)
 	}
 }
 

@@ -2,6 +2,8 @@ package copier_test
 
 import (
 	"encoding/base64"
+	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -29,7 +31,7 @@ func TestTheReportSaysWhatWasDone(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.MultiArch("a"))
-	e := newEngine(t)
+	e := newEngine(t, limited(100, from.Registry, to.Registry)) // nothing waits for a slot
 	from.On("GET", "/v2/app/manifests/"+string(pushed.Digest)).Times(2).Reply(http.StatusServiceUnavailable, nil, "")
 	report := e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	want := copier.Report{
@@ -48,6 +50,14 @@ func TestTheReportSaysWhatWasDone(t *testing.T) {
 		}
 	}
 	check("new", report, want)
+	for _, p := range []*registrytest.Proxy{from, to} {
+		if got, want := report.Hosts[p.Addr].Requests, kinds(p); !maps.Equal(got, want) || len(report.Hosts) != 2 {
+			t.Errorf("of %d hosts, %s was asked %v, and the report says %v", len(report.Hosts), p.Addr, want, got)
+		}
+	}
+	if report.WaitedFor != registry.WaitRetry || report.LongestWait <= 0 || report.LongestWait > report.Duration {
+		t.Errorf("of %s it waited %s for %q", report.Duration, report.LongestWait, report.WaitedFor)
+	}
 
 	// Of what is read ahead and turns out not to be wanted, not all is sent.
 	to.Push(t, "to", "2", registrytest.Image{Seed: "so that nothing is read ahead"})
@@ -63,6 +73,72 @@ func TestTheReportSaysWhatWasDone(t *testing.T) {
 	want.Present, want.Mounted, want.Tagged = copier.Count{}, weight(pushed), []string{"1"}
 	want.Requests = len(to.Requests())
 	check("within the registry", report, want)
+}
+
+// kinds counts what a registry was asked by kind, as it was seen by itself.
+func kinds(p *registrytest.Proxy) map[string]int {
+	counts := map[string]int{}
+	for _, r := range p.Requests() {
+		object := "blob"
+		switch {
+		case strings.Contains(r.Path, "/blobs/uploads/"):
+			object = "upload"
+		case strings.Contains(r.Path, "/manifests/"):
+			object = "manifest"
+		}
+		counts[r.Method+" "+object]++
+	}
+	return counts
+}
+
+// The peak is of this copy alone, by host, and a request is under way until it
+// was answered.
+func TestTheReportSaysHowManyRequestsWereUnderWay(t *testing.T) {
+	t.Parallel()
+	const limit = 5
+	from, to := pair(t, registrytest.Behaviour{})
+	from.Push(t, "app", "1", manyLayers("a"))
+	from.Push(t, "other", "1", manyLayers("b"))
+	gate := make(chan struct{})
+	from.On("GET", "/v2/app/blobs/.*").Hold(gate)
+	e := newEngine(t, limited(limit, from.Registry, to.Registry))
+	first := e.start(t.Context(), e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
+	from.Wait(t, func() bool { return from.Active() == limit-1 }) // the last slot is not for blobs
+	second := e.start(t.Context(), e.job(t, from.Ref("other", "1"), to.Ref("to", "2")))
+	from.Wait(t, func() bool { return from.Count("GET", "/v2/other/manifests/.*") > 0 })
+	if n := from.Peak(); n != limit {
+		t.Errorf("%d requests were under way at once, want %d", n, limit)
+	}
+	close(gate)
+	for name, ended := range map[string]<-chan result{"first": first, "second": second} {
+		r := await(t, ended)
+		if r.err != nil {
+			t.Fatal(r.err)
+		}
+		asked, sent := r.report.Hosts[from.Addr], r.report.Hosts[to.Addr]
+		if asked.Peak < 1 || asked.Peak > limit || name == "first" && asked.Peak < limit-1 || sent.Peak < 1 || sent.Peak > limit {
+			t.Errorf("the %s copy had up to %d and %d requests under way, of at most %d", name, asked.Peak, sent.Peak, limit)
+		}
+		if r.report.WaitedFor != registry.WaitSlot || r.report.LongestWait <= 0 {
+			t.Errorf("the %s copy waited %s for %q", name, r.report.LongestWait, r.report.WaitedFor)
+		}
+	}
+}
+
+func TestTheReportNamesWhereARegistryPointsTo(t *testing.T) {
+	t.Parallel()
+	store := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+	from := registrytest.Scripted(t, registrytest.Behaviour{BlobsElsewhere: "http://" + store.Addr + "/v2/app/blobs/"})
+	to := registrytest.Scripted(t, registrytest.Behaviour{})
+	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	store.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	report := newEngine(t).copy(t, pushed.Ref, to.Ref("to", "1"))
+	blobs := len(pushed.Tree.Blobs)
+	for _, host := range []string{from.Addr, store.Addr} {
+		if n := report.Hosts[host].Requests["GET blob"]; n != blobs {
+			t.Errorf("the report has %d reads of %d blobs from %s", n, blobs, host)
+		}
+	}
 }
 
 func TestTheReportOfAFailureSaysHowFarItCame(t *testing.T) {
@@ -108,7 +184,9 @@ func TestTheLogTellsOneLineABlobAndManifest(t *testing.T) {
 	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	tell(e, "blob copied", blobs, "digest=sha256:", "size=", "media_type=application/")
 	tell(e, "manifest pushed", manifests, "digest=sha256:", "size=", "media_type=application/", "as=")
-	tell(e, "image copied", 1, "source="+from.Addr+"/app", "digest="+string(pushed.Digest), "tags=[1]", "requests=", "retries=0")
+	tell(e, "image copied", 1, "source="+from.Addr+"/app", "digest="+string(pushed.Digest), "tags=[1]", "requests=", "retries=0",
+		fmt.Sprint("bytes_copied=", weight(pushed).Bytes), "bytes_mounted=0", "bytes_already_there=0", "longest_wait=", "longest_wait_for=",
+		fmt.Sprintf("%s: %d GET blob, ", from.Addr, blobs), " at a time; ", fmt.Sprintf(" %d PUT manifest, ", manifests))
 	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	tell(e, "image is there already", 1)
 

@@ -1,6 +1,7 @@
 package copier
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ type tally struct {
 	mu     sync.Mutex
 	report Report
 	pushed map[digest.Digest]bool
+	hosts  map[string]*asked
 }
 
 func (t *tally) change(f func(*Report)) {
@@ -31,6 +33,15 @@ func (t *tally) trace() registry.Trace {
 				r.Requests++
 				if q.Retry {
 					r.Retries++
+				}
+				t.asked(q.Host).begins(q.Kind())
+			})
+		},
+		Over: func(q registry.Request) { t.change(func(*Report) { t.asked(q.Host).now-- }) },
+		Wait: func(w registry.Wait) {
+			t.change(func(r *Report) {
+				if w.Took > r.LongestWait {
+					r.LongestWait, r.WaitedFor = w.Took, w.For
 				}
 			})
 		},
@@ -92,6 +103,33 @@ func (t *tally) foundAny() bool {
 func (t *tally) done(took time.Duration) Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.report.Duration = took
-	return t.report
+	report := t.report
+	report.Duration, report.Hosts = took, Hosts{}
+	for name, a := range t.hosts {
+		report.Hosts[name] = Host{Requests: maps.Clone(a.kinds), Peak: a.peak}
+	}
+	return report
+}
+
+// asked is what one host is asked.
+type asked struct {
+	kinds     map[string]int
+	now, peak int // requests under way
+}
+
+func (a *asked) begins(kind string) {
+	a.kinds[kind]++
+	a.now++
+	a.peak = max(a.peak, a.now)
+}
+
+// asked is what a host is asked. Called with mu held.
+func (t *tally) asked(host string) *asked {
+	if t.hosts == nil {
+		t.hosts = map[string]*asked{}
+	}
+	if t.hosts[host] == nil {
+		t.hosts[host] = &asked{kinds: map[string]int{}}
+	}
+	return t.hosts[host]
 }

@@ -44,7 +44,7 @@ func (r *repository) StatBlob(ctx context.Context, d digest.Digest) (registry.De
 
 func (r *repository) statRequest(method string, d digest.Digest) request {
 	return request{
-		op: "look up the blob", about: d.String(), method: method,
+		op: "look up the blob", object: "blob", about: d.String(), method: method,
 		url: r.url("blobs/" + d.String()), scopes: r.scopes(), ok: []int{http.StatusOK},
 	}
 }
@@ -145,7 +145,7 @@ func (b *blobReader) resume(err error) error {
 	b.current().Close()
 	b.trial = b.newTrial()
 	if b.resumes > 1 {
-		if cause := sleep(b.ctx, b.pauses()); cause != nil {
+		if cause := pauseFor(b.ctx, b.pauses()); cause != nil {
 			return b.repository.broken(b.request(), cause)
 		}
 	}
@@ -182,7 +182,7 @@ func (b *blobReader) replace(body io.ReadCloser) error {
 func (b *blobReader) request() request {
 	r := b.repository
 	q := request{
-		op: "read the blob", about: b.want.Digest.String(), method: http.MethodGet,
+		op: "read the blob", object: "blob", about: b.want.Digest.String(), method: http.MethodGet,
 		url: r.url("blobs/" + b.want.Digest.String()), header: http.Header{},
 		scopes: r.scopes(), slot: b.slot, ok: []int{http.StatusOK},
 	}

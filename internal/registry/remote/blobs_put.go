@@ -19,9 +19,6 @@ const (
 	// largeBlob is from where on it is worth a request to find out whether a
 	// blob is there when a host's 202 may not mean that it is missing.
 	largeBlob = 1 << 20
-	// commitPatience is how much longer than for other answers is waited for
-	// the one to a blob: a registry may move it to its place first.
-	commitPatience = 10
 	// cancelTimeout is how long giving up an upload may take, and
 	// hurriedTimeout how long it may take when the copy itself was cancelled.
 	cancelTimeout  = 5 * time.Second
@@ -37,11 +34,17 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 		return "", err
 	}
 	p := &blobPut{repository: r, want: d, content: content}
+	defer p.abandon(ctx)
 	var outcome registry.Outcome
 	err := r.client.retry(ctx, func(int) (err error) {
-		for refreshes := 0; ; refreshes++ {
+		for refreshes, steps := 0, 0; ; {
 			outcome, err = p.try(ctx)
-			if refreshes == maxRefreshes || !errors.As(err, new(renewed)) {
+			switch {
+			case errors.As(err, new(stepped)) && steps < maxSteps:
+				steps++
+			case errors.As(err, new(renewed)) && refreshes < maxRefreshes:
+				refreshes++
+			default:
 				return err
 			}
 		}
@@ -52,6 +55,9 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 	if refused, ok := errors.AsType[renewed](err); ok {
 		return "", refused.refusal
 	}
+	if refused, ok := errors.AsType[stepped](err); ok {
+		return "", refused.error
+	}
 	return outcome, err
 }
 
@@ -61,52 +67,56 @@ type blobPut struct {
 	want    registry.Descriptor
 	content registry.Content
 	tries   int
-	sent    bool // once: what is there by now may be what was sent
+	sent    bool     // once: what is there by now may be what was sent
+	session *session // the open one, of this attempt or of the one before
+	absent  int      // how often an upload was answered a 404 that gives no reason
 }
 
 // again says whether what is done now was done before and failed.
 func (p *blobPut) again() bool { return p.tries > 1 }
 
-// try brings the blob once, by the cheapest way there is. What it opened and
-// did not complete it gives up.
-func (p *blobPut) try(ctx context.Context) (registry.Outcome, error) {
+// try brings the blob once, by the cheapest way there is. A session that it did
+// not complete it leaves to the next attempt.
+func (p *blobPut) try(ctx context.Context) (outcome registry.Outcome, err error) {
 	p.tries++
 	early := p.openEarly(ctx)
 	defer early.drop()
-	session, outcome, err := p.offer(ctx)
-	if err != nil {
-		return "", err
+	if !p.resume(ctx) {
+		p.abandon(ctx)
+		if p.session, outcome, err = p.offer(ctx); err != nil {
+			return "", err
+		}
 	}
-	if session == nil {
+	if p.session == nil {
 		if p.sent && outcome == registry.Present {
 			outcome = registry.Copied
 		}
 		return outcome, nil
 	}
-	if err := p.send(ctx, session, early); err != nil {
-		p.giveUp(ctx, session)
+	if err := p.send(ctx, p.session, early); err != nil {
 		return "", err
 	}
+	p.session = nil
 	return registry.Copied, nil
 }
 
 // offer finds out whether the blob is there or can be mounted, and opens an
 // upload where it is not.
-func (p *blobPut) offer(ctx context.Context) (session *url.URL, outcome registry.Outcome, err error) {
+func (p *blobPut) offer(ctx context.Context) (open *session, outcome registry.Outcome, err error) {
 	if p.content.Distrust {
-		session, err = p.begin(ctx)
-		return session, "", err
+		open, err = p.begin(ctx)
+		return open, "", err
 	}
 	from := strings.TrimPrefix(p.content.From, p.host.name+"/")
 	if from != "" && from != p.path && p.host.seen.mountable(from, p.path) {
-		session, mounted, err := p.mount(ctx, from)
+		open, mounted, err := p.mount(ctx, from)
 		switch {
 		case err != nil:
 			return nil, "", err
 		case mounted:
 			return nil, registry.Mounted, nil
-		case session != nil:
-			return p.unlessThere(ctx, session)
+		case open != nil:
+			return p.unlessThere(ctx, open)
 		}
 	}
 	return p.offerHere(ctx)
@@ -114,19 +124,19 @@ func (p *blobPut) offer(ctx context.Context) (session *url.URL, outcome registry
 
 // unlessThere is for an upload that was opened in place of a mount from another
 // repository. That says nothing of what is here.
-func (p *blobPut) unlessThere(ctx context.Context, session *url.URL) (*url.URL, registry.Outcome, error) {
+func (p *blobPut) unlessThere(ctx context.Context, open *session) (*session, registry.Outcome, error) {
 	if p.want.Size >= largeBlob && p.has(ctx) {
-		p.giveUp(ctx, session)
+		p.giveUp(ctx, open)
 		return nil, registry.Present, nil
 	}
-	return session, "", nil
+	return open, "", nil
 }
 
 // offerHere asks for what is in this very repository. A 202 of a host that
 // never said 201 may be that of one that does not mount: where the blob is
 // large enough for it to matter, or the host known to be like that, it is asked
 // meanwhile whether the blob is there.
-func (p *blobPut) offerHere(ctx context.Context) (session *url.URL, outcome registry.Outcome, err error) {
+func (p *blobPut) offerHere(ctx context.Context) (open *session, outcome registry.Outcome, err error) {
 	habit := p.host.seen.habit()
 	there := make(chan bool, 1)
 	if habit == mountBlind || habit == mountUnknown && p.want.Size >= largeBlob {
@@ -136,22 +146,22 @@ func (p *blobPut) offerHere(ctx context.Context) (session *url.URL, outcome regi
 	}
 	mounted := false
 	if habit != mountBlind {
-		session, mounted, err = p.mount(ctx, p.path)
+		open, mounted, err = p.mount(ctx, p.path)
 	}
-	if err == nil && session == nil && !mounted {
-		session, err = p.begin(ctx)
+	if err == nil && open == nil && !mounted {
+		open, err = p.begin(ctx)
 	}
 	switch present := <-there; {
 	case mounted:
 		return nil, registry.Present, nil
-	case present && session != nil:
+	case present && open != nil:
 		p.host.seen.blind()
-		p.giveUp(ctx, session)
+		p.giveUp(ctx, open)
 		fallthrough
 	case present:
 		return nil, registry.Present, nil
 	}
-	return session, "", err
+	return open, "", err
 }
 
 // has says whether the blob is known to be here. What cannot be found out is
@@ -168,7 +178,7 @@ func (p *blobPut) has(ctx context.Context) bool {
 // mount asks to mount the blob. It returns the upload that was opened instead,
 // or nothing where that was refused too: a refusal of any kind costs this blob
 // a request, and nothing else anything.
-func (p *blobPut) mount(ctx context.Context, from string) (session *url.URL, mounted bool, err error) {
+func (p *blobPut) mount(ctx context.Context, from string) (open *session, mounted bool, err error) {
 	q := p.beginRequest()
 	if from != p.path {
 		q.scopes = append(q.scopes, auth.Scope{Repository: from, Actions: []string{"pull"}})
@@ -188,8 +198,8 @@ func (p *blobPut) mount(ctx context.Context, from string) (session *url.URL, mou
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusAccepted {
 		p.host.seen.notMounted(from, p.path, false)
-		session, err = p.opened(q, resp)
-		return session, false, err
+		open, err = p.opened(q, resp)
+		return open, false, err
 	}
 	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, p.want.Digest) {
 		return nil, false, nil
@@ -199,7 +209,7 @@ func (p *blobPut) mount(ctx context.Context, from string) (session *url.URL, mou
 }
 
 // begin opens an upload.
-func (p *blobPut) begin(ctx context.Context) (*url.URL, error) {
+func (p *blobPut) begin(ctx context.Context) (*session, error) {
 	q := p.beginRequest()
 	resp, err := p.attempt(ctx, q, p.again())
 	if err != nil {
@@ -214,12 +224,6 @@ func (p *blobPut) beginRequest() request {
 		op: "upload the blob", about: p.want.Digest.String(), method: http.MethodPost,
 		url: p.url("blobs/uploads/"), scopes: p.scopes(), ok: []int{http.StatusAccepted},
 	}
-}
-
-// opened is where an answer says that its upload goes on.
-func (p *blobPut) opened(q request, resp *http.Response) (*url.URL, error) {
-	session, err := p.client.target(p.host, q.url, resp.Header.Get("Location"))
-	return session, p.broken(q, err)
 }
 
 // earlyContent is content that is opened while something else is asked; nil is
@@ -271,68 +275,10 @@ func (e *earlyContent) drop() {
 	}
 }
 
-// send uploads the blob in one request to an open upload. Nothing is sent
-// before the content is there.
-func (p *blobPut) send(ctx context.Context, session *url.URL, early *earlyContent) error {
-	content, err := early.take(ctx, p.content.Open)
-	if err != nil {
-		return contentError{err}
-	}
-	body := &uploadBody{
-		content: content, size: p.want.Size,
-		stall: p.client.options.StallTimeout, commit: commitPatience * p.client.options.HeaderTimeout,
-	}
-	defer body.Close()
-	if err := body.empty(); err != nil {
-		return err
-	}
-	q := request{
-		op: "upload the blob", about: p.want.Digest.String(), method: http.MethodPut,
-		url: withDigest(session, p.want.Digest), header: http.Header{"Content-Type": {"application/octet-stream"}},
-		upload: body, scopes: p.scopes(),
-		ok: []int{http.StatusCreated, http.StatusOK, http.StatusNoContent},
-	}
-	p.sent = true
-	resp, err := p.attempt(ctx, q, p.again())
-	if sessionGone(err) {
-		// Another one is opened by trying again.
-		return amended(err, func(e *registry.Error) {
-			e.Kind, e.Hint = registry.ErrUnavailable, "The registry loses uploads before they are complete. If it runs in several instances, look whether they share their storage."
-		})
-	}
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, p.want.Digest) {
-		return p.broken(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch, Message: "the registry says that it stored " + registry.Clean(said.String())})
-	}
-	return nil
-}
-
-// sessionGone says whether an upload was refused because it is not open any
-// more, or not at its beginning.
-func sessionGone(err error) bool {
-	e, ok := errors.AsType[*registry.Error](err)
-	return ok && !errors.As(err, new(contentError)) &&
-		(e.Status == http.StatusNotFound && e.Code != "NAME_UNKNOWN" || e.Status == http.StatusRequestedRangeNotSatisfiable)
-}
-
-// withDigest adds the digest to the query of an upload's place, which is kept
-// byte for byte: it may be signed.
-func withDigest(session *url.URL, d digest.Digest) *url.URL {
-	u := *session
-	if u.RawQuery != "" {
-		u.RawQuery += "&"
-	}
-	u.RawQuery += "digest=" + url.QueryEscape(d.String())
-	return &u
-}
-
 // giveUp gives an upload up, as well as it can, so that the registry does not
 // keep what nobody completes (OCI distribution specification, "Canceling a blob
 // upload"). It works also when the copy was cancelled, and is then short.
-func (p *blobPut) giveUp(ctx context.Context, session *url.URL) {
+func (p *blobPut) giveUp(ctx context.Context, open *session) {
 	own, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer stop()
 	hurry := context.AfterFunc(ctx, func() {
@@ -341,7 +287,7 @@ func (p *blobPut) giveUp(ctx context.Context, session *url.URL) {
 	})
 	defer hurry()
 	q := request{
-		op: "give up the upload", about: p.want.Digest.String(), method: http.MethodDelete, url: session, scopes: p.scopes(),
+		op: "give up the upload", about: p.want.Digest.String(), method: http.MethodDelete, url: open.url, scopes: p.scopes(),
 		ok: []int{http.StatusNoContent, http.StatusOK, http.StatusAccepted},
 	}
 	resp, err := p.attempt(own, q, false)

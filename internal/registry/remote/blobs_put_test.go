@@ -259,28 +259,34 @@ func refuseEarly(t *testing.T, status string) http.HandlerFunc {
 
 func TestARefusalThatComesWhileTheBlobIsStillSentIsHeard(t *testing.T) {
 	const size = 64 << 20
-	for status, want := range map[string]error{
-		"413 Request Entity Too Large": registry.ErrDenied,
-		"403 Forbidden":                registry.ErrDenied,
-		"401 Unauthorized":             registry.ErrUnauthorized,
-		"507 Insufficient Storage":     registry.ErrProtocol,
+	for status, test := range map[string]struct {
+		want    error
+		uploads int
+	}{
+		// The PUT, the PATCH, and chunks from 16 MiB down to 256 KiB.
+		"413 Request Entity Too Large": {registry.ErrDenied, 9},
+		"403 Forbidden":                {registry.ErrDenied, 1},
+		"401 Unauthorized":             {registry.ErrUnauthorized, 1},
+		"507 Insufficient Storage":     {registry.ErrProtocol, 1},
 	} {
 		t.Run(status, func(t *testing.T) {
 			var deleted atomic.Int32
 			server := servePlain(t, uploads(refuseEarly(t, status), &deleted))
 			blob := registrytest.Layer("large", size)
-			closed := make(chan struct{}, 1)
+			closed := make(chan struct{}, test.uploads)
 			_, err := newClient(t).push(t, address(server)+"/app").PutBlob(t.Context(), blob.Descriptor(), registry.Content{
 				Open: func(context.Context) (io.ReadCloser, error) {
 					return &closable{Reader: blob.Open(), closed: closed}, nil
 				},
 			})
-			if e := failure(t, err, want); e.Status == 0 {
+			if e := failure(t, err, test.want); e.Status == 0 {
 				t.Errorf("the error is %v", err)
 			}
-			<-closed
-			if deleted.Load() != 1 {
-				t.Errorf("%d uploads were given up", deleted.Load())
+			for range test.uploads {
+				<-closed
+			}
+			if int(deleted.Load()) != test.uploads {
+				t.Errorf("%d uploads were given up, want %d", deleted.Load(), test.uploads)
 			}
 		})
 	}
@@ -299,7 +305,7 @@ func TestARefusalThatComesEarlyEndsTheWaitForContent(t *testing.T) {
 	// give no more.
 	var deleted atomic.Int32
 	server := servePlain(t, uploads(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		w.WriteHeader(http.StatusForbidden)
 		_ = http.NewResponseController(w).Flush()
 	}, &deleted))
 	here, there := net.Pipe()
@@ -310,7 +316,7 @@ func TestARefusalThatComesEarlyEndsTheWaitForContent(t *testing.T) {
 	_, err := newClient(t).push(t, address(server)+"/app").PutBlob(ctx, descriptor(large), registry.Content{
 		Open: func(context.Context) (io.ReadCloser, error) { return here, nil },
 	})
-	if e := failure(t, err, registry.ErrDenied); e.Status != http.StatusRequestEntityTooLarge {
+	if e := failure(t, err, registry.ErrDenied); e.Status != http.StatusForbidden {
 		t.Errorf("the error is %v", err)
 	}
 	if _, err := here.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {

@@ -111,34 +111,44 @@ func (c *closing) Close() error {
 	return c.ReadCloser.Close()
 }
 
-// uploadBody is content on its way to a registry. The watch runs while the
-// network takes what was read, not while the content is waited for: that has a
-// watch of its own.
+// uploadBody is what one request sends of content on its way to a registry: all
+// of it, or what is between two positions, which leaves the content open for the
+// request that sends what follows. The watch runs while the network takes what
+// was read, not while the content is waited for: that has a watch of its own.
 type uploadBody struct {
 	content io.ReadCloser
-	size    int64
+	size    int64 // of the content
+	until   int64 // the position in it that this request sends it to
 	stall   time.Duration
 	commit  time.Duration // how long the answer may take once all was sent
 
-	mu     sync.Mutex
-	watch  *watchdog // of the request that sends it; nil where there is none
-	read   int64
-	err    error // what content failed with
-	closed bool
+	mu    sync.Mutex
+	watch *watchdog // of the request that sends it; nil where there is none
+	at    int64     // the position in the content
+	err   error     // what content failed with
 }
+
+// length is how many bytes there are left to send.
+func (b *uploadBody) length() int64 { return b.until - b.at }
 
 // Read is called by the transport.
 func (b *uploadBody) Read(p []byte) (int, error) {
+	if b.handedOver() {
+		return 0, io.EOF // and its answer is waited for as before
+	}
 	b.pause()
+	if b.until < b.size {
+		p = p[:min(int64(len(p)), b.until-b.position())]
+	}
 	n, err := b.content.Read(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.read += int64(n)
+	b.at += int64(n)
 	switch {
-	case b.read > b.size:
+	case b.at > b.size:
 		err = mismatched("it has more than the %d bytes that its descriptor says", b.size)
-	case err == io.EOF && b.read < b.size:
-		err = mismatched("it ended after %d of %d bytes", b.read, b.size)
+	case err == io.EOF && b.at < b.size:
+		err = mismatched("it ended after %d of %d bytes", b.at, b.size)
 	}
 	if err != nil && err != io.EOF {
 		b.err = contentError{err}
@@ -168,7 +178,7 @@ func (b *uploadBody) empty() error {
 // wait is how long the network may take with what it was given. With the last
 // bytes it also waits for the answer. Called with mu held.
 func (b *uploadBody) wait() time.Duration {
-	if b.read >= b.size {
+	if b.at >= b.until {
 		return b.commit
 	}
 	return b.stall
@@ -190,16 +200,36 @@ func (b *uploadBody) pause() {
 	}
 }
 
-// Close closes the content, also while it is read. Further calls do nothing.
-func (b *uploadBody) Close() error {
+// position is how far the content was read.
+func (b *uploadBody) position() int64 {
 	b.mu.Lock()
-	closed := b.closed
-	b.closed = true
-	b.mu.Unlock()
-	if closed {
+	defer b.mu.Unlock()
+	return b.at
+}
+
+// handedOver says whether the content is now for the request that sends what
+// follows. From then on this one does not touch it, however late a transport
+// asks for more.
+func (b *uploadBody) handedOver() bool { return b.until < b.size && b.position() == b.until }
+
+// Close closes the content, also while it is read, unless another request is to
+// go on with it.
+func (b *uploadBody) Close() error {
+	if b.handedOver() {
 		return nil
 	}
 	return b.content.Close()
+}
+
+// closedOnce can be closed more than once.
+type closedOnce struct {
+	io.ReadCloser
+	once sync.Once
+}
+
+func (c *closedOnce) Close() (err error) {
+	c.once.Do(func() { err = c.ReadCloser.Close() })
+	return err
 }
 
 // failed is the error of the content itself, if that is why sending ended.

@@ -2,12 +2,14 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -62,9 +64,9 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	if err := r.host.limiter.pace(ctx); err != nil {
 		return nil, err
 	}
-	ctx, watch := newWatchdog(dialFor(ctx), c.options.HeaderTimeout)
+	ctx, watch := newWatchdog(dialFor(ctx), orDefault(q.wait, c.options.HeaderTimeout))
 	req := r.build(ctx, q, u, authorization, watch)
-	registry.TraceOf(ctx).Request(registry.Request{Host: u.Host, Method: q.method, Retry: again})
+	over := underWay(ctx, registry.Request{Host: registry.Clean(u.Host), Method: q.method, Object: cmp.Or(q.object, "upload"), Retry: again})
 	began := time.Now()
 	resp, err := c.roundTrip(req, r.host)
 	if q.upload != nil {
@@ -73,6 +75,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	if err != nil {
 		err = r.unanswered(ctx, q, u, authorization, err)
 		watch.end()
+		over()
 		c.options.Logger.Log(ctx, LevelTrace, "request failed", "method", q.method, "url", r.mask(registry.CleanURL(u), u, authorization), "error", registry.Clean(r.mask(err.Error(), u, authorization)))
 		return nil, err
 	}
@@ -90,11 +93,19 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	// A blob's request may also be answered with a redirect or a refusal, whose
 	// connection is worth keeping.
 	blob := q.slot != nil && resp.StatusCode < http.StatusMultipleChoices
-	resp.Body = newAnswerBody(ctx, resp.Body, watch, c.options.StallTimeout, blob)
+	resp.Body = &closing{newAnswerBody(ctx, resp.Body, watch, c.options.StallTimeout, blob), over}
 	if r.host.isOrigin(u) {
 		r.takeNotice(ctx, resp.Header, authorization)
 	}
 	return resp, nil
+}
+
+// underWay tells the trace of a request that is sent now. What it returns tells
+// that it is over, once.
+func underWay(ctx context.Context, q registry.Request) (over func()) {
+	trace := registry.TraceOf(ctx)
+	trace.Request(q)
+	return sync.OnceFunc(func() { trace.Over(q) })
 }
 
 // unanswered is why there is no answer: what the content failed with, or why
@@ -132,9 +143,9 @@ func (r *repository) build(ctx context.Context, q request, u *url.URL, authoriza
 		req.Header.Set("Authorization", authorization)
 	}
 	switch {
-	case q.upload != nil && q.upload.size > 0:
+	case q.upload != nil && q.upload.length() > 0:
 		q.upload.watchedBy(watch)
-		req.Body, req.ContentLength = q.upload, q.upload.size
+		req.Body, req.ContentLength = q.upload, q.upload.length()
 	case q.upload != nil:
 		req.Body = http.NoBody
 	case len(q.body) > 0:
@@ -165,19 +176,20 @@ func (c *Client) sendToken(h *host, req *http.Request) (*http.Response, error) {
 		}
 	}
 	ctx, watch := newWatchdog(dialFor(req.Context()), c.options.HeaderTimeout)
-	registry.TraceOf(ctx).Request(registry.Request{Host: req.URL.Host, Method: req.Method})
+	over := underWay(ctx, registry.Request{Host: registry.Clean(req.URL.Host), Method: req.Method, Object: "token"})
 	resp, err := c.roundTrip(req.WithContext(ctx), h)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
 		watch.end()
+		over()
 		if e, ok := errors.AsType[*registry.Error](err); ok {
 			return nil, e
 		}
 		return nil, h.connectionError(err, req.URL)
 	}
 	watch.pause()
-	resp.Body = newAnswerBody(ctx, resp.Body, watch, c.options.StallTimeout, false)
+	resp.Body = &closing{newAnswerBody(ctx, resp.Body, watch, c.options.StallTimeout, false), over}
 	return resp, nil
 }

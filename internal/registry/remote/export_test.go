@@ -45,11 +45,23 @@ func (c *Client) Parts(size int64, lanes int) {
 // FreeBuffers is how many of the buffers for parts nobody holds.
 func (c *Client) FreeBuffers() int { return len(c.ranges.buffers.free) }
 
+// InOnePatch makes a client send the blobs for a host in one PATCH each.
+func (c *Client) InOnePatch(host string) { c.hostOf(host).seen.refusedWay(onePut, 1) }
+
+// InChunks makes a client send the blobs for a host in chunks of a size, which
+// is not less than SmallestChunk.
+func (c *Client) InChunks(host string, size int64) {
+	c.InOnePatch(host)
+	c.hostOf(host).seen.refusedWay(onePatch, 1)
+	c.hostOf(host).seen.refusedWay(chunks, 2*size)
+}
+
 // MaxHops and the others are limits that tests go up to.
 const (
-	MaxHops    = maxHops
-	MaxPages   = maxPages
-	MaxTags    = maxTags
-	MaxResumes = maxResumes
-	MaxBuffers = maxBuffers
+	MaxHops       = maxHops
+	SmallestChunk = smallestChunk
+	MaxPages      = maxPages
+	MaxTags       = maxTags
+	MaxResumes    = maxResumes
+	MaxBuffers    = maxBuffers
 )

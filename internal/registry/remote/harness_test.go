@@ -26,8 +26,9 @@ import (
 // warning or trace may have it, in any form.
 const canary = "Canary/Secret+"
 
-// client is a client whose log, warnings and requests are kept. When its test
-// ends it must hold no slot any more and have told no secret.
+// client is a client whose log and what its trace tells are kept. When its test
+// ends it must hold no slot any more, have no request under way and have told no
+// secret.
 type client struct {
 	*remote.Client
 	log *journal
@@ -35,6 +36,8 @@ type client struct {
 	mu       sync.Mutex
 	warnings []string
 	requests []registry.Request
+	waits    []registry.Wait
+	underWay int
 }
 
 // newClient makes a client without ambient credentials and without a proxy that
@@ -60,6 +63,11 @@ func newClient(t *testing.T, change ...func(*remote.Options)) *client {
 		if held := c.Held(); held != 0 {
 			t.Errorf("%d slots are still held", held)
 		}
+		c.mu.Lock()
+		if c.underWay != 0 {
+			t.Errorf("of %d requests %d are told to be under way still", len(c.requests), c.underWay)
+		}
+		c.mu.Unlock()
 		noSecret(t, "log", c.log.String())
 		for _, w := range c.Warnings() {
 			noSecret(t, "warning", w)
@@ -77,6 +85,17 @@ func (c *client) traced(ctx context.Context) context.Context {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.requests = append(c.requests, q)
+			c.underWay++
+		},
+		Over: func(registry.Request) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.underWay--
+		},
+		Wait: func(w registry.Wait) {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.waits = append(c.waits, w)
 		},
 		Warning: func(w string) {
 			c.mu.Lock()

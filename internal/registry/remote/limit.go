@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -73,6 +74,7 @@ func (l *limiter) acquire(ctx context.Context, c class) (*slot, error) {
 		l.mu.Unlock()
 		return s, nil
 	}
+	defer waited(ctx, registry.WaitSlot, time.Now())
 	ready := make(chan struct{})
 	l.waiting[c] = append(l.waiting[c], ready)
 	l.mu.Unlock()
@@ -113,7 +115,9 @@ func (l *limiter) pace(ctx context.Context) error {
 	if l.rate == nil {
 		return nil
 	}
+	began := time.Now()
 	err := l.rate.Wait(ctx)
+	waited(ctx, registry.WaitRate, began)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -122,6 +126,11 @@ func (l *limiter) pace(ctx context.Context) error {
 		return permanent{registry.Reworded(context.DeadlineExceeded, "requests_per_second leaves no time for another request")}
 	}
 	return nil
+}
+
+// waited tells the trace of a wait that is over.
+func waited(ctx context.Context, why registry.WaitReason, began time.Time) {
+	registry.TraceOf(ctx).Wait(registry.Wait{For: why, Took: time.Since(began)})
 }
 
 // free says whether a request of class c may be sent now. Called with mu held.

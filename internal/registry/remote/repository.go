@@ -98,7 +98,7 @@ func algorithm(reference string) digest.Algorithm {
 // what it accepts.
 func (r *repository) manifestRequest(op, method, reference string) request {
 	return request{
-		op: op, about: reference, method: method,
+		op: op, object: "manifest", about: reference, method: method,
 		url:    r.url("manifests/" + reference),
 		header: http.Header{"Accept": {strings.Join(registry.ManifestMediaTypes(), ", ")}},
 		scopes: r.scopes(),

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
@@ -21,15 +22,17 @@ const maxRefreshes = 2
 // is up to retry and attempt.
 type request struct {
 	op     string // for errors, a verb phrase
+	object string // for traces; "" is an upload
 	about  string // for errors, the tag or digest
 	method string
 	url    *url.URL
 	header http.Header
-	body   []byte       // sent again with each attempt
-	upload *uploadBody  // instead of body: sent once, closed by whoever made it
-	scopes []auth.Scope // what a token must allow
-	slot   *slot        // one that the caller holds; nil: each attempt takes its own
-	ok     []int        // statuses that are an answer and not a failure
+	body   []byte        // sent again with each attempt
+	upload *uploadBody   // instead of body: sent once, closed by whoever made it
+	scopes []auth.Scope  // what a token must allow
+	slot   *slot         // one that the caller holds; nil: each attempt takes its own
+	wait   time.Duration // for the answer; 0: as long as for any other
+	ok     []int         // statuses that are an answer and not a failure
 }
 
 // do sends a request until it is answered, and gives the answer to read, whose

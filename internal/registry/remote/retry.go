@@ -44,7 +44,7 @@ func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
 			// Not sooner, and not all who were asked to wait at the same instant.
 			pause = asked + rand.N(c.options.Backoff)
 		}
-		if cause := sleep(ctx, pause); cause != nil {
+		if cause := pauseFor(ctx, pause); cause != nil {
 			return interrupted(err, cause)
 		}
 	}
@@ -57,6 +57,12 @@ func (c *Client) pauses() func() time.Duration {
 	pause.Multiplier = 2
 	pause.MaxInterval = longestPause
 	return pause.NextBackOff
+}
+
+// pauseFor waits for d before something is tried again, as sleep does.
+func pauseFor(ctx context.Context, d time.Duration) error {
+	defer waited(ctx, registry.WaitRetry, time.Now())
+	return sleep(ctx, d)
 }
 
 // sleep waits for d. It returns why the context ended before that.

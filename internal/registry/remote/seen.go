@@ -15,6 +15,11 @@ type seen struct {
 	selfRefused int
 	// noParts says that it gave a whole blob where a part was asked for.
 	noParts bool
+	// noPut and noPatch are the sizes from which on it refused a whole blob in
+	// one PUT and in one PATCH, 0 where it did not.
+	noPut, noPatch int64
+	// chunk is how long a chunk of a blob may be, 0 where it refused none.
+	chunk int64
 }
 
 // mountHabit is how a host answers a request to mount what it has.
@@ -99,4 +104,39 @@ func (s *seen) wholeOnly() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.noParts = true
+}
+
+// way is how a blob of a size is sent, and how long its chunks are.
+func (s *seen) way(size int64) (way way, chunk int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.noPut == 0 || size < s.noPut:
+		return onePut, size
+	case s.noPatch == 0 || size < s.noPatch:
+		return onePatch, size
+	}
+	return chunks, max(orDefault(s.chunk, largestChunk), smallestChunk)
+}
+
+// refusedWay records that a body of a size was refused, which is 1 where it was
+// not for its size. What other uploads learned meanwhile stays.
+func (s *seen) refusedWay(w way, size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lower := func(limit *int64, to int64) {
+		if *limit == 0 || to < *limit {
+			*limit = to
+		}
+	}
+	switch w {
+	case onePut:
+		lower(&s.noPut, size)
+	case onePatch:
+		if lower(&s.noPatch, size); size > 1 {
+			lower(&s.chunk, min(size/2, largestChunk))
+		}
+	case chunks:
+		lower(&s.chunk, size/2)
+	}
 }

@@ -39,7 +39,7 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 		}
 		var list []string
 		var links []string
-		q := request{op: "list the tags", method: http.MethodGet, url: next, scopes: r.scopes(), ok: []int{http.StatusOK}}
+		q := request{op: "list the tags", object: "tags", method: http.MethodGet, url: next, scopes: r.scopes(), ok: []int{http.StatusOK}}
 		err := r.do(ctx, q, func(resp *http.Response) error {
 			body, err := readCapped(resp.Body, maxPageBytes)
 			if err != nil {

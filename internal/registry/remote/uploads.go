@@ -1,0 +1,318 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// way is how the bytes of a blob are sent: the rungs of a ladder, of which a
+// host is sent the first that it was not seen to refuse (OCI distribution
+// specification, "Pushing blobs").
+type way int
+
+const (
+	// onePut: the whole blob in the PUT that completes the upload. It is the
+	// fastest, and the only one that all clouds' registries do well.
+	onePut way = iota
+	// onePatch: the whole blob in a PATCH, and a PUT without a body. What Docker
+	// does, so that every registry was made for it.
+	onePatch
+	// chunks: a PATCH for each part of the blob, and a PUT without a body.
+	chunks
+)
+
+const (
+	// largestChunk is what chunks are begun with. Each costs a round trip, and
+	// the limits of clouds and of proxies in front of registries are above this
+	// or, such as that of 1 MiB of an nginx that nobody set up for blobs, a few
+	// halves below it.
+	largestChunk = 16 << 20
+	// smallestChunk is where a refusal is taken for one of the blob and not of
+	// how it is sent.
+	smallestChunk = 256 << 10
+	// maxSteps is more than there are from the first way to the smallest chunk.
+	maxSteps = 10
+	// commitPatience is how much longer than for other answers is waited for
+	// the one to a blob: a registry may move it to its place first.
+	commitPatience = 10
+)
+
+// session is an open upload.
+type session struct {
+	url      *url.URL
+	minChunk int64 // how short a chunk may be that is not the last
+	at       int64 // how much of the blob the registry has, as far as is known
+	sent     int64 // how much it may have
+	resumed  bool  // what is there was sent by an attempt that failed
+	dead     bool  // nothing of it can be used any more
+}
+
+// stepped is a refusal of how a blob was sent. There is another way, which the
+// host is remembered to want.
+type stepped struct{ error }
+
+func (e stepped) Unwrap() error { return e.error }
+
+// opened is the session that an answer opens.
+func (p *blobPut) opened(q request, resp *http.Response) (*session, error) {
+	u, err := p.client.target(p.host, q.url, resp.Header.Get("Location"))
+	if err != nil {
+		return nil, p.broken(q, err)
+	}
+	// What is no number asks for nothing.
+	minChunk, _ := strconv.ParseInt(resp.Header.Get("OCI-Chunk-Min-Length"), 10, 64)
+	return &session{url: u, minChunk: minChunk}, nil
+}
+
+// abandon gives up the session that is left of an attempt.
+func (p *blobPut) abandon(ctx context.Context) {
+	if p.session != nil {
+		p.giveUp(ctx, p.session)
+		p.session = nil
+	}
+}
+
+// resume says whether the attempt before left a session that can be continued.
+// Nothing but the rest is ever sent to one that was used. It is not worth asking
+// for little.
+func (p *blobPut) resume(ctx context.Context) bool {
+	s := p.session
+	if s == nil || s.dead || s.sent < largeBlob {
+		return false
+	}
+	q := p.sessionRequest(http.MethodGet, s.url)
+	q.ok = []int{http.StatusNoContent, http.StatusOK, http.StatusAccepted}
+	resp, err := p.attempt(ctx, q, true)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	if resp.Header.Get("Range") == "" || p.goesOn(s, q, resp) != nil {
+		return false
+	}
+	s.resumed = true
+	return s.at > 0
+}
+
+// send brings the content to a session, the way that its host takes it. Nothing
+// is sent before the content is there.
+func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) error {
+	if s.at > 0 && s.at == p.want.Size {
+		return p.complete(ctx, s, chunks, nil) // only content that was found right is sent to its end
+	}
+	opened, err := early.take(ctx, p.content.Open)
+	if err != nil {
+		return contentError{err}
+	}
+	content := &closedOnce{ReadCloser: opened}
+	defer content.Close()
+	way, chunk := p.host.seen.way(p.want.Size)
+	if way == onePut && s.at == 0 {
+		return p.complete(ctx, s, way, p.body(content, 0, p.want.Size))
+	}
+	if err := skip(content, s.at); err != nil {
+		return contentError{err}
+	}
+	for s.at < p.want.Size {
+		rest := p.want.Size - s.at
+		if rest < s.minChunk && (way == chunks || s.at > 0) {
+			// Only the PUT tells the registry that this one may be that short.
+			return p.complete(ctx, s, chunks, p.body(content, s.at, p.want.Size))
+		}
+		until := p.want.Size
+		if way == chunks {
+			until = s.at + min(rest, max(chunk, s.minChunk))
+		}
+		if err := p.patch(ctx, s, way, p.body(content, s.at, until)); err != nil {
+			return err
+		}
+	}
+	return p.complete(ctx, s, way, nil)
+}
+
+// skip reads what the registry already has: verifying content wants to see it.
+func skip(content io.Reader, n int64) error {
+	read, err := io.CopyN(io.Discard, content, n)
+	if err == io.EOF {
+		return mismatched("it ended after %d bytes, and had %d before", read, n)
+	}
+	return err
+}
+
+func (p *blobPut) body(content io.ReadCloser, from, until int64) *uploadBody {
+	return &uploadBody{
+		content: content, size: p.want.Size, at: from, until: until,
+		stall: p.client.options.StallTimeout, commit: commitPatience * p.client.options.HeaderTimeout,
+	}
+}
+
+func (p *blobPut) sessionRequest(method string, u *url.URL) request {
+	return request{
+		op: "upload the blob", about: p.want.Digest.String(), method: method, url: u, scopes: p.scopes(),
+		header: http.Header{"Content-Type": {"application/octet-stream"}},
+	}
+}
+
+// patch sends a part of the blob, or all of it.
+func (p *blobPut) patch(ctx context.Context, s *session, w way, body *uploadBody) error {
+	from, length := s.at, body.length()
+	q := p.sessionRequest(http.MethodPatch, s.url)
+	q.upload = body
+	q.ok = []int{http.StatusAccepted, http.StatusNoContent, http.StatusCreated, http.StatusOK}
+	if w == chunks || from > 0 {
+		q.header.Set("Content-Range", contentRange(body))
+	}
+	p.sent = true
+	resp, err := p.attempt(ctx, q, p.again())
+	s.sent = max(s.sent, body.position())
+	if err != nil {
+		return p.refused(s, w, length, err)
+	}
+	defer resp.Body.Close()
+	if err := p.goesOn(s, q, resp); err != nil {
+		return err
+	}
+	if s.at < body.until || body.position() < body.until {
+		return p.broken(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrUnavailable,
+			Message: fmt.Sprintf("the registry took only %d of %d bytes", s.at-from, length)})
+	}
+	return nil
+}
+
+// contentRange is what a request sends of a blob, in the words of the OCI
+// distribution specification, which are not those of HTTP.
+func contentRange(body *uploadBody) string { return fmt.Sprintf("%d-%d", body.at, body.until-1) }
+
+// goesOn takes from an answer where a session goes on, and how far it came.
+// Where the registry has less than it had, or more than was sent, the session is
+// worth nothing.
+func (p *blobPut) goesOn(s *session, q request, resp *http.Response) error {
+	next, err := p.client.target(p.host, q.url, resp.Header.Get("Location"))
+	if err != nil {
+		return p.broken(q, err)
+	}
+	at := s.sent
+	if said := resp.Header.Get("Range"); said != "" {
+		at = received(said, s.sent)
+	}
+	if s.dead = at < s.at || at > s.sent; s.dead {
+		return p.broken(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrUnavailable,
+			Message: fmt.Sprintf("the registry says %q of what was sent to it, which was %d bytes", registry.Clean(resp.Header.Get("Range")), s.sent)})
+	}
+	s.url, s.at = next, at
+	return nil
+}
+
+// received is how many bytes a Range says that were received, -1 where it says
+// nothing that makes sense. "0-0" is one byte, and is said of none: there is no
+// other way to say that.
+func received(said string, sent int64) int64 {
+	first, last, _ := strings.Cut(said, "-")
+	end, err := strconv.ParseInt(last, 10, 64)
+	switch {
+	case first != "0" || err != nil || end < 0:
+		return -1
+	case end == 0 && sent != 1:
+		return 0
+	}
+	return end + 1
+}
+
+// complete ends an upload, with the whole blob, with what is left of it, or with
+// nothing where all was sent before.
+func (p *blobPut) complete(ctx context.Context, s *session, w way, body *uploadBody) error {
+	q := p.sessionRequest(http.MethodPut, withDigest(s.url, p.want.Digest))
+	q.wait = commitPatience * p.client.options.HeaderTimeout
+	q.ok = []int{http.StatusCreated, http.StatusOK, http.StatusNoContent}
+	var length int64
+	if body != nil {
+		if err := body.empty(); err != nil {
+			return err
+		}
+		length = body.length()
+		q.upload, q.wait = body, 0
+		if s.at > 0 {
+			q.header.Set("Content-Range", contentRange(body))
+		}
+	}
+	p.sent = true
+	resp, err := p.attempt(ctx, q, p.again())
+	if body != nil {
+		s.sent = max(s.sent, body.position())
+	}
+	if err != nil {
+		return p.refused(s, w, length, err)
+	}
+	defer resp.Body.Close()
+	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, p.want.Digest) {
+		return p.broken(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch, Message: "the registry says that it stored " + registry.Clean(said.String())})
+	}
+	return nil
+}
+
+// refused decides what comes after a request with so many bytes of the blob
+// failed: to send it another way, to continue the session or to open another.
+func (p *blobPut) refused(s *session, w way, length int64, err error) error {
+	e, ok := errors.AsType[*registry.Error](err)
+	if !ok || errors.As(err, new(contentError)) {
+		return err
+	}
+	if length > 0 && !s.resumed && p.unfit(e, w, max(s.minChunk, smallestChunk), length) {
+		s.dead = true
+		return stepped{err}
+	}
+	gone := e.Status == http.StatusNotFound && e.Code != "NAME_UNKNOWN"
+	notSo := s.resumed && (e.Status == http.StatusBadRequest || e.Status == http.StatusMethodNotAllowed)
+	if !gone && !notSo && e.Status != http.StatusRequestedRangeNotSatisfiable {
+		return err
+	}
+	// Another one is opened by trying again.
+	s.dead = gone || notSo
+	return amended(err, func(e *registry.Error) {
+		e.Kind, e.Hint = registry.ErrUnavailable, "The registry loses uploads before they are complete. If it runs in several instances, look whether they share their storage."
+	})
+}
+
+// unfit says whether a host refuses how something is sent to it, and remembers
+// it. A registry that is asked for what it does not know may answer 404, as it
+// does where it has lost an upload: it is believed to mean the first when it
+// says so twice.
+func (p *blobPut) unfit(e *registry.Error, w way, least, length int64) bool {
+	switch {
+	case e.Status == http.StatusRequestEntityTooLarge && e.Code != "DENIED" && length > least:
+		p.host.seen.refusedWay(w, length)
+		return true
+	case w == chunks:
+		return false
+	case e.Status == http.StatusNotFound && e.Code != "NAME_UNKNOWN" && e.Code != "BLOB_UPLOAD_UNKNOWN":
+		p.absent++
+		if p.absent%patience != 0 {
+			return false
+		}
+	case e.Status != http.StatusMethodNotAllowed:
+		return false
+	}
+	p.host.seen.refusedWay(w, 1)
+	return true
+}
+
+// withDigest adds the digest to the query of an upload's place, which is kept
+// byte for byte: it may be signed.
+func withDigest(session *url.URL, d digest.Digest) *url.URL {
+	u := *session
+	if u.RawQuery != "" {
+		u.RawQuery += "&"
+	}
+	u.RawQuery += "digest=" + url.QueryEscape(d.String())
+	return &u
+}

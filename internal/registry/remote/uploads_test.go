@@ -1,0 +1,422 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+// huge is a blob of 3 MiB, which is worth continuing.
+var huge = large + large[1:] + "!" + large
+
+// ways are those in which a blob can be sent, and how a client is made to.
+var ways = map[string]func(c *client, host string){
+	"one PUT":   func(*client, string) {},
+	"one PATCH": func(c *client, host string) { c.InOnePatch(host) },
+	"chunks":    func(c *client, host string) { c.InChunks(host, 1<<20) },
+}
+
+// arrives sends a blob without asking whether it is there, and wants it to arrive.
+func arrives(t *testing.T, c *client, p *registrytest.Proxy, content string) *body {
+	t.Helper()
+	b := newBody(t, content)
+	distrusted := registry.Content{Distrust: true, Open: func(ctx context.Context) (io.ReadCloser, error) {
+		opened, err := b.get().Open(ctx)
+		return &unreadable{ReadCloser: opened}, err
+	}}
+	outcome, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(content), distrusted)
+	if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor(content).Digest) {
+		t.Errorf("the outcome is %q, %v; asked %s", outcome, err, asked(p))
+	}
+	whole := map[string]bool{}
+	for _, r := range p.Requests() {
+		if r.Header.Get("Content-Length") != strconv.Itoa(len(content)) {
+			continue
+		}
+		if whole[r.Path] {
+			t.Errorf("the whole blob was sent to %s twice", r.Path)
+		}
+		whole[r.Path] = true
+	}
+	return b
+}
+
+// unreadable is content that cannot be read any more once it was closed.
+type unreadable struct {
+	io.ReadCloser
+	closed atomic.Bool
+}
+
+func (u *unreadable) Read(p []byte) (int, error) {
+	if u.closed.Load() {
+		return 0, io.ErrClosedPipe
+	}
+	return u.ReadCloser.Read(p)
+}
+
+func (u *unreadable) Close() error {
+	u.closed.Store(true)
+	return u.ReadCloser.Close()
+}
+
+// withBody is for requests that bring something.
+func withBody(r *http.Request) bool { return r.ContentLength > 0 }
+
+// ranges are the Content-Range of the requests so far that have one.
+func ranges(p *registrytest.Proxy) string {
+	var all []string
+	for _, r := range p.Requests() {
+		if at := r.Header.Get("Content-Range"); at != "" {
+			all = append(all, at)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+func TestAHostIsSentBlobsTheWayThatItTakes(t *testing.T) {
+	const oneRefusal = "POST, PUT, DELETE, POST, PATCH, PUT"
+	nginx := func(r *http.Request) bool { return r.ContentLength > 1<<20 }
+	for name, test := range map[string]struct {
+		refuse      func(p *registrytest.Proxy)
+		first, then string
+		small       string
+	}{
+		"no PUT with a body (405)": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(withBody).Reply(405, nil, "") },
+			oneRefusal, "POST, PATCH, PUT", "POST, PATCH, PUT"},
+		"no large PUT (413)": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(nginx).Reply(413, nil, "") },
+			oneRefusal, "POST, PATCH, PUT", "POST, PUT"},
+		// The first could be an upload that was lost.
+		"no PUT with a body (404)": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(withBody).Reply(404, nil, "") },
+			"POST, PUT, DELETE, " + oneRefusal, "POST, PATCH, PUT", "POST, PATCH, PUT"},
+		"no large body": {func(p *registrytest.Proxy) { p.On("PUT|PATCH", ".*").Where(nginx).Reply(413, nil, "") },
+			"POST, PUT, DELETE, POST, PATCH, DELETE, POST, PATCH, DELETE, POST, PATCH, PATCH, PATCH, PATCH, PUT",
+			"POST, PATCH, PATCH, PATCH, PATCH, PUT", "POST, PUT"},
+		"only chunks": {func(p *registrytest.Proxy) {
+			p.On("PUT|PATCH", ".*").Where(func(r *http.Request) bool { return withBody(r) && r.Header.Get("Content-Range") == "" }).Reply(405, nil, "")
+		}, "POST, PUT, DELETE, POST, PATCH, DELETE, POST, PATCH, PUT", "POST, PATCH, PUT", "POST, PATCH, PUT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			test.refuse(p)
+			c := newClient(t)
+			for _, step := range []struct{ content, want string }{{huge, test.first}, {huge[1:] + "?", test.then}, {small, test.small}} {
+				arrives(t, c, p, step.content)
+				if got := asked(p); got != step.want {
+					t.Errorf("%d bytes: asked %s, want %s", len(step.content), got, step.want)
+				}
+			}
+		})
+	}
+}
+
+func TestARefusalOfTheBlobItselfLeadsNowhereElse(t *testing.T) {
+	for name, body := range map[string]string{"too large": "", "over the quota": string(registrytest.ErrorBody("DENIED", "quota"))} {
+		p := scripted(t, registrytest.Behaviour{})
+		p.On("PUT|PATCH", ".*").Where(withBody).Reply(http.StatusRequestEntityTooLarge, nil, body)
+		content := strings.Repeat("x", remote.SmallestChunk)
+		if body != "" {
+			content = huge
+		}
+		_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(content), newBody(t, content).get())
+		failure(t, err, registry.ErrDenied)
+		if puts := p.Count("PUT|PATCH", ".*"); puts != 1 {
+			t.Errorf("%s: asked %s", name, asked(p))
+		}
+	}
+}
+
+func TestChunksAreAsLongAsTheRegistryWants(t *testing.T) {
+	for announced, want := range map[int64]string{
+		0:         "0-262143, 262144-524287, 524288-786431, 786432-1048575",
+		1000:      "0-262143, 262144-524287, 524288-786431, 786432-1048575",
+		300_000:   "0-299999, 300000-599999, 600000-899999, 900000-1048575",
+		9_000_000: "", // all of it is too short for a chunk
+	} {
+		p := scripted(t, registrytest.Behaviour{MinChunk: announced})
+		c := newClient(t)
+		c.InChunks(p.Addr, remote.SmallestChunk)
+		arrives(t, c, p, large)
+		if got := ranges(p); got != want {
+			t.Errorf("at least %d: %s, want %s", announced, got, want)
+		}
+	}
+	for _, announced := range []string{"-1", "9223372036854775807", "many"} {
+		p := scripted(t, registrytest.Behaviour{})
+		p.On("POST", ".*").Alter(func(r *http.Response) { r.Header.Set("OCI-Chunk-Min-Length", announced) })
+		c := newClient(t)
+		c.InChunks(p.Addr, remote.SmallestChunk)
+		arrives(t, c, p, large)
+	}
+}
+
+// partly passes on so much of a request's body and breaks off then.
+func partly(n int64) func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		r.Body = io.NopCloser(io.MultiReader(io.LimitReader(r.Body, n), failing{errors.New("cut")}))
+		next.ServeHTTP(w, r)
+	}
+}
+
+func TestAnUploadThatBreaksIsContinuedWhereItStopped(t *testing.T) {
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			fault := p.On("PUT|PATCH", ".*").Where(withBody).Times(1)
+			if fault.Do(partly(2<<20 - 100)); name == "chunks" {
+				fault.After(1).Do(partly(1<<20 - 100))
+			}
+			c := newClient(t)
+			way(c, p.Addr)
+			content := arrives(t, c, p, huge)
+			if content.opens() != 2 || p.Count("POST", ".*") != 1 || p.Count("GET", ".*") != 1 || p.Count("DELETE", ".*") != 0 {
+				t.Errorf("opened %d times; asked %s", content.opens(), asked(p))
+			}
+			if got := ranges(p); !strings.HasSuffix(got, "-3145727") {
+				t.Errorf("it was sent %s", got)
+			}
+			var received int64
+			for _, r := range p.Requests() {
+				received += r.Received
+			}
+			if received > 4<<20 { // to begin anew would be 5
+				t.Errorf("%d bytes were sent of %d", received, len(huge))
+			}
+		})
+	}
+}
+
+func TestAnUploadThatOnlyLacksItsEndIsNotReadAgain(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.On("PATCH", ".*").Times(1).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(httptest.NewRecorder(), r)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	c := newClient(t)
+	c.InOnePatch(p.Addr)
+	if content := arrives(t, c, p, huge); content.opens() != 1 {
+		t.Errorf("the content was opened %d times", content.opens())
+	}
+	if got := asked(p); got != "POST, PATCH, GET, PUT" {
+		t.Errorf("asked %s", got)
+	}
+}
+
+func TestASessionThatCannotBeContinuedIsReplaced(t *testing.T) {
+	for name, test := range map[string]struct {
+		fault func(p *registrytest.Proxy)
+		want  string
+	}{
+		"nothing arrived": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Times(1).Reply(503, nil, "") },
+			"POST, PUT, GET, DELETE, POST, PUT"},
+		"no offset": {func(p *registrytest.Proxy) {
+			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("GET", ".*").Reply(404, nil, "")
+		}, "POST, PUT, GET, DELETE, POST, PUT"},
+		"an offset beyond what was sent": {func(p *registrytest.Proxy) {
+			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("GET", ".*").Alter(func(r *http.Response) { r.Header.Set("Range", "0-99999999") })
+		}, "POST, PUT, GET, DELETE, POST, PUT"},
+		"no PATCH": {func(p *registrytest.Proxy) {
+			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("PATCH", ".*").Reply(405, nil, "")
+		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
+		"it was lost": {func(p *registrytest.Proxy) {
+			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("PATCH", ".*").Reply(404, nil, "")
+		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
+		"other bytes were there": {func(p *registrytest.Proxy) {
+			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("PUT", ".*").Times(1).Reply(400, nil, string(registrytest.ErrorBody("DIGEST_INVALID", "")))
+		}, "POST, PUT, GET, PATCH, PUT, DELETE, POST, PUT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			test.fault(p)
+			arrives(t, newClient(t), p, huge)
+			if got := asked(p); got != test.want {
+				t.Errorf("asked %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestWhatAChunkIsAnsweredIsHeard(t *testing.T) {
+	const restarted = "POST, PATCH, PATCH, DELETE, POST, PATCH, PATCH, PATCH, PUT"
+	const resumed = "POST, PATCH, PATCH, GET, PATCH, PATCH, PUT"
+	says := func(header string) func(*registrytest.Rule) {
+		return func(r *registrytest.Rule) {
+			r.Alter(func(r *http.Response) { r.Header.Set("Range", header) })
+		}
+	}
+	replies := func(status int, code string) func(*registrytest.Rule) {
+		return func(r *registrytest.Rule) { r.Reply(status, nil, string(registrytest.ErrorBody(code, ""))) }
+	}
+	for name, test := range map[string]struct {
+		fault func(*registrytest.Rule)
+		want  string
+	}{
+		"it took less": {func(r *registrytest.Rule) {
+			r.Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				rest := r.Body
+				r.Body, r.ContentLength = io.NopCloser(io.LimitReader(rest, 1000)), 1000
+				next.ServeHTTP(w, r)
+				_, _ = io.Copy(io.Discard, rest)
+			})
+		}, resumed},
+		"it took more than there was": {says("0-99999999"), restarted},
+		"it lost some":                {says("0-999"), restarted},
+		"backwards":                   {says("5-3"), restarted},
+		"nonsense":                    {says("all"), restarted},
+		"another unit":                {says("bytes 0-2097151/*"), restarted},
+		"a number too large":          {says("0-9223372036854775808"), restarted},
+		"the largest number":          {says("0-9223372036854775807"), restarted},
+		"no Range":                    {func(r *registrytest.Rule) { r.Alter(func(r *http.Response) { r.Header.Del("Range") }) }, "POST, PATCH, PATCH, PATCH, PUT"},
+		"not there":                   {replies(404, "BLOB_UPLOAD_UNKNOWN"), restarted},
+		"not here":                    {replies(416, ""), resumed},
+		"not now":                     {replies(503, ""), resumed},
+		"too many":                    {replies(429, ""), resumed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			test.fault(p.On("PATCH", ".*").After(1).Times(1))
+			c := newClient(t)
+			c.InChunks(p.Addr, 1<<20)
+			arrives(t, c, p, huge)
+			if got := asked(p); got != test.want {
+				t.Errorf("asked %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestAnAnswerThatMakesNoSenseTimeAfterTimeEndsTheUpload(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	p.On("PATCH", ".*").Alter(func(r *http.Response) { r.Header.Set("Range", "\x80") })
+	c := newClient(t)
+	c.InOnePatch(p.Addr)
+	_, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(small), newBody(t, small).get())
+	failure(t, err, registry.ErrUnavailable)
+	if patches, given := p.Count("PATCH", ".*"), p.Count("DELETE", ".*"); patches != 6 || given != 6 {
+		t.Errorf("%d PATCH and %d DELETE", patches, given)
+	}
+}
+
+func TestATokenThatExpiresBetweenChunksIsRenewedAndTheUploadContinued(t *testing.T) {
+	tokens := registrytest.NewTokenServer(t)
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	p.On("PATCH", ".*").After(1).Times(1).Reply(http.StatusUnauthorized, http.Header{"WWW-Authenticate": {`Bearer realm="` + tokens.URL + `"`}}, "")
+	c := newClient(t)
+	c.InChunks(p.Addr, 1<<20)
+	arrives(t, c, p, huge)
+	// The first request of all was the challenge.
+	if got := asked(p); got != "POST, POST, PATCH, PATCH, GET, PATCH, PATCH, PUT" {
+		t.Errorf("asked %s", got)
+	}
+}
+
+func TestContentThatIsNotWhatItShouldBeIsNotCompletedInAnyWay(t *testing.T) {
+	for name, way := range ways {
+		for what, content := range map[string]io.Reader{
+			"corrupt":   registry.Verify(io.NopCloser(strings.NewReader(strings.Repeat("x", len(huge)))), descriptor(huge), "source/app"),
+			"too short": strings.NewReader(huge[1:]),
+		} {
+			t.Run(name+" "+what, func(t *testing.T) {
+				p := scripted(t, registrytest.Behaviour{})
+				c := newClient(t)
+				way(c, p.Addr)
+				_, err := c.push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(huge), registry.Content{
+					Distrust: true, Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(content), nil },
+				})
+				if !errors.Is(err, registry.ErrMismatch) {
+					t.Errorf("the error is %v", err)
+				}
+				var received int64
+				puts := 0
+				for _, r := range p.Requests() {
+					received += r.Received
+					if r.Method == http.MethodPut && r.Header.Get("Content-Length") == "0" {
+						puts++
+					}
+				}
+				if puts != 0 || received >= int64(len(huge)) || p.Count("DELETE", ".*") != 1 {
+					t.Errorf("%d bytes were sent; asked %s", received, asked(p))
+				}
+			})
+		}
+	}
+}
+
+func TestAnUploadInPartsIsWaitedForAsLongAsAWholeOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var deleted atomic.Int32
+		var log journal
+		c := newClient(t, once, serveMemory(t, uploads(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			fmt.Fprint(&log, r.Method, " ", r.URL.Path, ", ")
+			<-time.After(9 * time.Minute)
+			w.Header().Set("Location", r.URL.Path+"1") // each leads to the next
+			w.WriteHeader(map[string]int{http.MethodPatch: http.StatusAccepted, http.MethodPut: http.StatusCreated}[r.Method])
+		}, &deleted)).options)
+		c.InChunks(memoryHost, 1<<19)
+		outcome, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
+		if err != nil || outcome != registry.Copied || deleted.Load() != 0 {
+			t.Errorf("the outcome is %q, %v", outcome, err)
+		}
+		if got := log.String(); got != "PATCH /upload/1, PATCH /upload/11, PUT /upload/111, " {
+			t.Errorf("asked %s", got)
+		}
+	})
+}
+
+func TestAChunkThatIsNeverAnsweredIsNotWaitedForForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := newClock()
+		var deleted atomic.Int32
+		c := newClient(t, once, serveMemory(t, uploads(func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			never(r)
+		}, &deleted)).options)
+		c.InChunks(memoryHost, 1<<19)
+		_, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
+		says(t, failure(t, err, registry.ErrUnavailable).Error(), "no progress")
+		if began.passed() > time.Hour || deleted.Load() != 1 {
+			t.Errorf("it took %s, and %d uploads were given up", began.passed(), deleted.Load())
+		}
+	})
+}
+
+func TestRealRegistriesTakeBlobsInEveryWay(t *testing.T) {
+	for version, start := range map[string]func(testing.TB, ...registrytest.Option) *registrytest.Registry{"v3": registrytest.V3, "2.8.3": registrytest.V2} {
+		p := registrytest.Intercept(t, start(t))
+		for name, way := range ways {
+			t.Run(version+" "+name, func(t *testing.T) {
+				c := newClient(t)
+				way(c, p.Addr)
+				p.Forget()
+				arrives(t, c, p, huge)
+				want := map[string]string{"one PUT": "POST, PUT", "one PATCH": "POST, PATCH, PUT", "chunks": "POST, PATCH, PATCH, PATCH, PUT"}[name]
+				if got := asked(p); got != want {
+					t.Errorf("asked %s, want %s", got, want)
+				}
+				// The same again, with an upload that breaks off. How much of it
+				// is there already when it is asked is the registry's own affair,
+				// and 2.8.3 forgets all of it.
+				p.On("PUT|PATCH", ".*").Where(withBody).Times(1).Do(partly(1<<20 - 100))
+				arrives(t, c, p, huge)
+			})
+		}
+	}
+}

@@ -248,6 +248,8 @@ func (r *repository) hint(e *registry.Error) string {
 		return "A proxy on the way wants a login: put it into HTTP_PROXY, as in http://user:password@proxy:3128, or name the registry's host in NO_PROXY."
 	case e.Status == http.StatusMethodNotAllowed && writing:
 		return "The registry takes no uploads: it is read-only, or a mirror of another one. Copy to the one behind it, or have uploads allowed there. If it is neither, look at host and port."
+	case e.Status == http.StatusRequestEntityTooLarge && writing:
+		return "The registry, or a proxy before it, takes no request as large as this one, and smaller ones were tried where there are any. Have its limit raised: of an nginx that is client_max_body_size."
 	case errors.Is(e.Kind, registry.ErrUnsupported) && e.Code == "":
 		return notARegistry
 	case errors.Is(e.Kind, registry.ErrDenied) && e.Status == http.StatusForbidden:

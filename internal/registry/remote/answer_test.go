@@ -245,6 +245,7 @@ func TestAdviceFitsTheFailure(t *testing.T) {
 		"a web server":                           {501, "", "", upload(t), registry.ErrUnsupported, "does not seem to be a registry: look at the host, the port"},
 		"deleting is switched off":               {405, "UNSUPPORTED", "", remove, registry.ErrUnsupported, "switched off"},
 		"a proxy that wants a login":             {407, "", "", get, registry.ErrDenied, "NO_PROXY"},
+		"a limit on requests":                    {413, "", "", upload(t), registry.ErrDenied, "client_max_body_size"},
 		"a policy":                               {412, "POLICY", "", push(m), registry.ErrDenied, "policy or a quota"},
 		"a manifest that is refused":             {400, "MANIFEST_INVALID", "", push(registry.Manifest{MediaType: registry.MediaTypeDockerManifest, Digest: descriptor("x").Digest, Content: []byte("x")}), registry.ErrInvalidManifest, "not well formed"},
 	} {

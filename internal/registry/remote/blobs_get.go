@@ -223,7 +223,6 @@ func (b *blobReader) skip(resp *http.Response) error {
 		return checkContentRange(resp.Header.Values("Content-Range"), b.at, b.to, b.want.Size)
 	}
 	if b.isPart() {
-		b.repository.host.seen.wholeOnly()
 		return &registry.Error{Kind: registry.ErrUnsupported, Message: "the registry does not give parts of a blob"}
 	}
 	if resp.ContentLength >= 0 && resp.ContentLength != b.want.Size {

@@ -87,20 +87,36 @@ func (b *blobReader) widen() {
 }
 
 // widened is the next part of a blob over the connection that was there alone,
-// which is hung up then, and the others behind it.
+// and the others behind it. That one is hung up once they have brought something,
+// and goes on where they bring nothing.
 type widened struct {
 	alone io.ReadCloser
-	left  int64
+	left  int64 // that alone is to bring in any case
 	parts *parts
+	// began says that the others have brought something, failed that they have
+	// not and will not.
+	began, failed bool
 }
 
 func (w *widened) Read(p []byte) (int, error) {
-	if w.left == 0 {
-		return w.parts.Read(p)
+	switch {
+	case w.left > 0:
+		n, err := w.alone.Read(p[:min(int64(len(p)), w.left)])
+		w.left -= int64(n)
+		return n, err
+	case w.failed:
+		return w.alone.Read(p)
 	}
-	n, err := w.alone.Read(p[:min(int64(len(p)), w.left)])
-	if w.left -= int64(n); w.left == 0 {
-		return n, w.alone.Close()
+	n, err := w.parts.Read(p)
+	switch {
+	case w.began:
+	case err == nil:
+		w.began = true
+		_ = w.alone.Close()
+	default:
+		w.failed = true
+		_ = w.parts.Close()
+		return w.alone.Read(p)
 	}
 	return n, err
 }
@@ -178,8 +194,12 @@ func (p *parts) run(l *lane, at int64) {
 // bring reads one part into the lane's buffer.
 func (p *parts) bring(l *lane, at int64) ([]byte, error) {
 	content := l.buffer[:min(p.size, p.of.to-at)]
-	b, err := p.of.repository.openBlob(p.ctx, p.of.want, at, at+int64(len(content)), l.slot)
+	r := p.of.repository
+	b, err := r.openBlob(p.ctx, p.of.want, at, at+int64(len(content)), l.slot)
 	if err != nil {
+		if p.ctx.Err() == nil && !transient(err) {
+			r.host.seen.wholeOnly() // it does not give parts, in whatever words
+		}
 		return nil, err
 	}
 	defer b.Close()

@@ -90,6 +90,26 @@ func TestAHostThatGivesNoPartsIsReadOverOneConnectionFromThenOn(t *testing.T) {
 	}
 }
 
+// A gateway may take a Range for an attack, or be confused by it: what one
+// connection can bring is brought.
+func TestPartsThatAreRefusedCostNothingButTheAttempt(t *testing.T) {
+	for _, status := range []int{403, 404, 416, 500} {
+		p, c := inParts(t, 3)
+		p.On("GET", ".*").Where(isRange).Reply(status, nil, "")
+		repo := c.pull(t, p.Ref("app", "1"))
+		if got, err := readAll(t, repo, descriptor(large)); err != nil || got != large {
+			t.Fatalf("%d: read %d bytes, %v", status, len(got), err)
+		}
+		p.Forget()
+		if got, err := readAll(t, repo, descriptor(large)); err != nil || got != large {
+			t.Fatalf("%d: read %d bytes, %v", status, len(got), err)
+		}
+		if n := len(p.Requests()); status < 500 && n != 1 {
+			t.Errorf("%d: %d requests for the next blob, want one", status, n)
+		}
+	}
+}
+
 func TestAPartThatBreaksGoesOnWhereItStopped(t *testing.T) {
 	p, c := inParts(t, 3)
 	p.On("GET", ".*").Where(isRange).Times(2).Cut(part / 2)

@@ -70,7 +70,10 @@ func (p *blobPut) opened(q request, resp *http.Response) (*session, error) {
 		return nil, p.broken(q, err)
 	}
 	// What is no number asks for nothing.
-	minChunk, _ := strconv.ParseInt(resp.Header.Get("OCI-Chunk-Min-Length"), 10, 64)
+	minChunk, err := strconv.ParseInt(resp.Header.Get("OCI-Chunk-Min-Length"), 10, 64)
+	if err != nil {
+		minChunk = 0
+	}
 	return &session{url: u, minChunk: minChunk}, nil
 }
 
@@ -97,10 +100,10 @@ func (p *blobPut) resume(ctx context.Context) bool {
 		return false
 	}
 	defer resp.Body.Close()
-	if resp.Header.Get("Range") == "" || p.goesOn(s, q, resp) != nil {
+	if resp.Header.Get("Range") == "" || p.goesOn(s, q, resp, s.sent) != nil {
 		return false
 	}
-	s.resumed = true
+	s.resumed, s.sent = true, s.at
 	return s.at > 0
 }
 
@@ -179,7 +182,7 @@ func (p *blobPut) patch(ctx context.Context, s *session, w way, body *uploadBody
 		return p.refused(s, w, length, err)
 	}
 	defer resp.Body.Close()
-	if err := p.goesOn(s, q, resp); err != nil {
+	if err := p.goesOn(s, q, resp, body.position()); err != nil {
 		return err
 	}
 	if s.at < body.until || body.position() < body.until {
@@ -193,21 +196,27 @@ func (p *blobPut) patch(ctx context.Context, s *session, w way, body *uploadBody
 // distribution specification, which are not those of HTTP.
 func contentRange(body *uploadBody) string { return fmt.Sprintf("%d-%d", body.at, body.until-1) }
 
-// goesOn takes from an answer where a session goes on, and how far it came.
-// Where the registry has less than it had, or more than was sent, the session is
-// worth nothing.
-func (p *blobPut) goesOn(s *session, q request, resp *http.Response) error {
-	next, err := p.client.target(p.host, q.url, resp.Header.Get("Location"))
+// goesOn takes from an answer where a session goes on, and how far it came, which
+// is no further than was sent. Where the registry has less than it had, or more
+// than that, the session is worth nothing. From another place it never leads
+// back to the registry, where requests have credentials: nobody but the registry
+// says what is asked of it.
+func (p *blobPut) goesOn(s *session, q request, resp *http.Response, sent int64) error {
+	from := resp.Request.URL
+	next, err := p.client.target(p.host, from, resp.Header.Get("Location"))
+	if err == nil && !p.host.isOrigin(from) && p.host.isOrigin(next) {
+		err = refusedHop("the upload is at " + registry.Clean(from.Host) + ", which points back to the registry")
+	}
 	if err != nil {
 		return p.broken(q, err)
 	}
-	at := s.sent
+	at := sent
 	if said := resp.Header.Get("Range"); said != "" {
-		at = received(said, s.sent)
+		at = received(said, sent)
 	}
-	if s.dead = at < s.at || at > s.sent; s.dead {
+	if s.dead = at < s.at || at > sent; s.dead {
 		return p.broken(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrUnavailable,
-			Message: fmt.Sprintf("the registry says %q of what was sent to it, which was %d bytes", registry.Clean(resp.Header.Get("Range")), s.sent)})
+			Message: fmt.Sprintf("the registry says %q of what was sent to it, which was %d bytes", registry.Clean(resp.Header.Get("Range")), sent)})
 	}
 	s.url, s.at = next, at
 	return nil
@@ -272,7 +281,7 @@ func (p *blobPut) refused(s *session, w way, length int64, err error) error {
 		return stepped{err}
 	}
 	gone := e.Status == http.StatusNotFound && e.Code != "NAME_UNKNOWN"
-	notSo := s.resumed && (e.Status == http.StatusBadRequest || e.Status == http.StatusMethodNotAllowed)
+	notSo := s.resumed && (e.Status == http.StatusBadRequest || e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusRequestEntityTooLarge)
 	if !gone && !notSo && e.Status != http.StatusRequestedRangeNotSatisfiable {
 		return err
 	}

@@ -420,3 +420,63 @@ func TestRealRegistriesTakeBlobsInEveryWay(t *testing.T) {
 		}
 	}
 }
+
+// A registry may have uploads at a place of somebody else. That one must not make
+// requests of ours to the registry, which have credentials.
+func TestAnUploadElsewhereDoesNotLeadBackToTheRegistry(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	elsewhere := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Location", "http://"+p.Addr+"/v2/victim/manifests/sha256:0")
+		w.WriteHeader(http.StatusAccepted)
+	})
+	p.On("POST", ".*").Alter(func(r *http.Response) { r.Header.Set("Location", "http://"+address(elsewhere)+"/upload") })
+	c := newClient(t)
+	c.InOnePatch(p.Addr)
+	_, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(small), newBody(t, small).get())
+	failure(t, err, registry.ErrForbiddenHop)
+	if n := p.Count(".*", "/v2/victim/.*"); n != 0 {
+		t.Errorf("%d requests to the registry", n)
+	}
+}
+
+// What an earlier request to the session had read of the content says nothing of
+// what this one has sent.
+func TestAnAnswerWithoutARangeMeansWhatThisRequestSent(t *testing.T) {
+	var c *client
+	var host string
+	var has int
+	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", "/upload")
+		switch r.Method {
+		case http.MethodPost:
+			w.WriteHeader(http.StatusAccepted)
+		case http.MethodGet: // by now other blobs have shown what the host wants
+			c.InChunks(host, 1<<20)
+			has = 1 << 20
+			w.Header().Set("Range", fmt.Sprintf("0-%d", has-1))
+			w.WriteHeader(http.StatusNoContent)
+		case http.MethodPatch:
+			n, _ := io.Copy(io.Discard, r.Body)
+			has += int(n)
+			w.WriteHeader(http.StatusAccepted)
+		case http.MethodPut:
+			if has == 0 { // all of it arrives, and is lost
+				_, _ = io.Copy(io.Discard, r.Body)
+				panic(http.ErrAbortHandler)
+			}
+			if has != len(huge) {
+				t.Errorf("completed with %d of %d bytes", has, len(huge))
+			}
+			w.WriteHeader(http.StatusCreated)
+		}
+	})
+	host = address(server)
+	c = newClient(t)
+	b := newBody(t, huge)
+	content := b.get()
+	content.Distrust = true
+	if _, err := c.push(t, host+"/app").PutBlob(c.context(t), descriptor(huge), content); err != nil {
+		t.Error(err)
+	}
+}

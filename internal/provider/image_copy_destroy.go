@@ -52,6 +52,7 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 		for tag := range d.claimed {
 			rec.forget(tag)
 		}
+		rec.DestroyPlannedBy = "" // of this plan alone
 		rec.save(ctx, resp.Private, &resp.Diagnostics)
 	})
 }

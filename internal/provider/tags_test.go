@@ -113,6 +113,31 @@ func TestUpdateThatFailsMidway(t *testing.T) {
 	}
 }
 
+// What was handed over is the other's, also where the rest could not be removed
+// and is tried again.
+func TestAdditionalTagThatWasHandedOverIsForgotten(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	proxy := registrytest.Intercept(t, dst)
+	both := func(ofApp, ofOther string) []string {
+		return []string{
+			imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "untag"`, "additional_tags = "+ofApp, "depends_on = [registry_image_copy.other]"),
+			imageCopy("other", pushed.Ref, proxy.Ref("app", "2"), "additional_tags = "+ofOther),
+		}
+	}
+	ws := newWorkspace(t)
+	ws.up(both(`["handed", "old"]`, `[]`)...)
+	proxy.On("DELETE", ".*").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not today"}]}`)
+	ws.configure(both(`[]`, `["handed"]`)...)
+	ws.applyFails(ws.plan())
+
+	proxy.Clear()
+	ws.apply(ws.plan())
+	ws.wantNoChanges()
+	wantTags(t, dst, "app", "1", "2", "handed")
+}
+
 func TestARollbackAfterAnUpdateThatFailedMidway(t *testing.T) {
 	t.Parallel()
 	for _, overwrite := range []string{"overwrite = true", "overwrite = false"} {

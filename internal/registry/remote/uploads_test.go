@@ -160,6 +160,15 @@ func TestChunksAreAsLongAsTheRegistryWants(t *testing.T) {
 		c.InChunks(p.Addr, remote.SmallestChunk)
 		arrives(t, c, p, large)
 	}
+	// More than a number can be is no number, and asks for nothing.
+	p := scripted(t, registrytest.Behaviour{})
+	p.On("POST", ".*").Alter(func(r *http.Response) { r.Header.Set("OCI-Chunk-Min-Length", "9223372036854775808") })
+	c := newClient(t)
+	c.InChunks(p.Addr, remote.SmallestChunk)
+	arrives(t, c, p, large)
+	if got := ranges(p); got != "0-262143, 262144-524287, 524288-786431, 786432-1048575" {
+		t.Errorf("sent %s", got)
+	}
 }
 
 // partly passes on so much of a request's body and breaks off then.
@@ -232,6 +241,10 @@ func TestASessionThatCannotBeContinuedIsReplaced(t *testing.T) {
 		"no PATCH": {func(p *registrytest.Proxy) {
 			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
 			p.On("PATCH", ".*").Reply(405, nil, "")
+		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
+		"a PATCH that is too large": {func(p *registrytest.Proxy) {
+			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("PATCH", ".*").Reply(413, nil, "")
 		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
 		"it was lost": {func(p *registrytest.Proxy) {
 			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))

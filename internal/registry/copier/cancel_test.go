@@ -7,11 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
 // singleSize is the size of a single's blob.
@@ -177,26 +179,28 @@ func TestACopyWhoseTimeIsOverSaysSo(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		hinder func(*registrytest.Rule)
-		times  int
+		seen   string // what the log has when the time may be over
+		says   string
 	}{
-		"no answer":             {func(r *registrytest.Rule) { r.Stall() }, 1},
-		"one that is no answer": {func(r *registrytest.Rule) { r.Reply(http.StatusServiceUnavailable, nil, "") }, 3},
+		"no answer":             {func(r *registrytest.Rule) { r.Stall() }, "", "it did not answer in time"},
+		"one that is no answer": {func(r *registrytest.Rule) { r.Reply(http.StatusServiceUnavailable, nil, "") }, "status=503", "there was no time to try again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
 			from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 			c.hinder(from.On("GET", "/v2/app/manifests/.*"))
-			e := newEngine(t, patient)
+			e := newEngine(t, func(o *remote.Options) { o.Backoff = time.Hour })
 			ctx := deadline{t.Context(), make(chan struct{})}
 			ended := e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
-			from.Wait(t, func() bool { return from.Count("GET", "/v2/app/manifests/.*") >= c.times })
+			from.Wait(t, func() bool { return from.Count("GET", "/v2/app/manifests/.*") == 1 })
+			e.log.wait(t, c.seen)
 			close(ctx.over)
 			r := await(t, ended)
 			err := failure(t, r.err, registry.Source, registry.ErrUnavailable)
 			if !errors.Is(r.err, context.DeadlineExceeded) {
 				t.Errorf("the error is not that of the context: %v", r.err)
 			}
-			mentions(t, err.Error(), "the time for the copy is over", "it did not answer in time", from.Addr+"/app")
+			mentions(t, err.Error(), "the time for the copy is over", c.says, from.Addr+"/app")
 			if err.Hint == "" {
 				t.Error("it does not say what to do")
 			}

@@ -30,7 +30,7 @@ type engine struct {
 func newEngine(t *testing.T, change ...func(*remote.Options)) engine {
 	t.Helper()
 	none := ""
-	log := &logged{}
+	log := &logged{more: make(chan struct{})}
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: remote.LevelTrace}))
 	o := remote.Options{Backoff: time.Millisecond, Credentials: auth.Options{DockerConfigPath: &none}, Logger: logger}
 	for _, f := range change {
@@ -53,9 +53,6 @@ func limited(n int, registries ...*registrytest.Registry) func(*remote.Options) 
 	}
 }
 
-// patient tries a request for as long as there is time.
-func patient(o *remote.Options) { o.Attempts, o.Backoff = 1000, 10*time.Millisecond }
-
 // tagPath is where most tests write their tag, in the repository "to".
 const tagPath = "/v2/to/manifests/1"
 
@@ -70,12 +67,34 @@ func pair(t *testing.T, b registrytest.Behaviour) (from, to *registrytest.Proxy)
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer
+	more chan struct{} // closed by the next line
 }
 
 func (l *logged) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	close(l.more)
+	l.more = make(chan struct{})
 	return l.text.Write(p)
+}
+
+// wait returns when a line of the log has the text.
+func (l *logged) wait(t *testing.T, text string) {
+	t.Helper()
+	hang := time.After(time.Minute)
+	for {
+		l.mu.Lock()
+		found, more := strings.Contains(l.text.String(), text), l.more
+		l.mu.Unlock()
+		if found {
+			return
+		}
+		select {
+		case <-more:
+		case <-hang:
+			t.Fatalf("waited in vain for %q in the log", text)
+		}
+	}
 }
 
 // lines are those that have the message.

@@ -29,7 +29,7 @@ type ranges struct {
 const maxBuffers = 8
 
 func newRanges() ranges {
-	return ranges{from: 64 << 20, trial: 8 << 20, enough: 150 << 20, part: 4 << 20, lanes: 6, buffers: newBuffers(maxBuffers)}
+	return ranges{from: 64 << 20, trial: 8 << 20, enough: 150 << 20, part: 2 << 20, lanes: 6, buffers: newBuffers(maxBuffers)}
 }
 
 // trial judges, once, how fast a connection brings a blob.

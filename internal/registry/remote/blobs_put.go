@@ -97,7 +97,21 @@ func (p *blobPut) try(ctx context.Context) (outcome registry.Outcome, err error)
 		return "", err
 	}
 	p.session = nil
+	p.prove(ctx)
 	return registry.Copied, nil
+}
+
+// prove asks to mount a small blob where it was completed just now, which shows
+// whether the host's 202 means that a blob is missing: the large ones that come
+// are spared a request each. What it does not show costs nothing.
+func (p *blobPut) prove(ctx context.Context) {
+	if p.want.Size >= largeBlob || !p.host.seen.worthAsking() {
+		return
+	}
+	if open, _, _ := p.mount(ctx, p.path); open != nil {
+		p.host.seen.blind()
+		p.giveUp(ctx, open)
+	}
 }
 
 // offer finds out whether the blob is there or can be mounted, and opens an
@@ -140,6 +154,7 @@ func (p *blobPut) offerHere(ctx context.Context) (open *session, outcome registr
 	habit := p.host.seen.habit()
 	there := make(chan bool, 1)
 	if habit == mountBlind || habit == mountUnknown && p.want.Size >= largeBlob {
+		p.host.seen.doubt()
 		go func() { there <- p.has(ctx) }()
 	} else {
 		there <- false

@@ -13,7 +13,7 @@ func (c *Client) Held() int {
 	held := 0
 	for _, h := range c.hosts {
 		h.limiter.mu.Lock()
-		held += h.limiter.held[exchange] + h.limiter.held[download]
+		held += h.limiter.inFlight()
 		h.limiter.mu.Unlock()
 	}
 	return held

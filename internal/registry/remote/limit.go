@@ -14,16 +14,23 @@ import (
 // class is what a request holds its slot for. Whoever copies a blob holds the
 // slot of the download while it waits for one of the upload, on this host or
 // another, where others do the same in the other direction. That cannot
-// deadlock because downloads never take a host's last slot, and because no
-// holder of another slot waits for anything but the network: a token is fetched
-// in the slot of the request that wants it.
+// deadlock because downloads never take a host's last slots, one upload is
+// always let through, and no holder of another slot waits for anything but the
+// network: a token is fetched in the slot of the request that wants it.
+//
+// What takes long, in either direction, leaves a slot to what does not: the
+// manifests and the many small blobs go on while the large ones are under way.
 type class int
 
 const (
 	// exchange is a request whose answer is read at once.
 	exchange class = iota
+	// upload is a large blob, or a large part of one, on its way to the host.
+	upload
 	// download is a blob that is read while something else is done with it.
 	download
+
+	classes = iota
 )
 
 const defaultConcurrency = 16
@@ -36,8 +43,8 @@ type limiter struct {
 
 	mu        sync.Mutex
 	allowed   int // at most max; halved by 429, grown by successes
-	held      [2]int
-	waiting   [2][]chan struct{}
+	held      [classes]int
+	waiting   []waiter // none of whom can be given a slot at the moment
 	successes int
 	epoch     int // counts halvings
 }
@@ -62,30 +69,36 @@ type slot struct {
 	once    sync.Once
 }
 
+// waiter is who waits for a slot. What is closed says that there is one.
+type waiter struct {
+	class class
+	ready chan struct{}
+}
+
 // acquire waits for a slot. The error is the context's.
 func (l *limiter) acquire(ctx context.Context, c class) (*slot, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
 	l.mu.Lock()
-	if len(l.waiting[c]) == 0 && l.free(c) {
+	if l.free(c) {
 		l.held[c]++
 		s := &slot{limiter: l, class: c, epoch: l.epoch}
 		l.mu.Unlock()
 		return s, nil
 	}
 	defer waited(ctx, registry.WaitSlot, time.Now())
-	ready := make(chan struct{})
-	l.waiting[c] = append(l.waiting[c], ready)
+	w := waiter{c, make(chan struct{})}
+	l.waiting = append(l.waiting, w)
 	l.mu.Unlock()
 
 	select {
-	case <-ready:
+	case <-w.ready:
 	case <-ctx.Done():
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if i := slices.Index(l.waiting[c], ready); i >= 0 {
-			l.waiting[c] = slices.Delete(l.waiting[c], i, i+1)
+		if i := slices.Index(l.waiting, w); i >= 0 {
+			l.waiting = slices.Delete(l.waiting, i, i+1)
 		} else { // granted in this very moment: pass it on
 			l.held[c]--
 			l.grant()
@@ -102,7 +115,7 @@ func (l *limiter) acquire(ctx context.Context, c class) (*slot, error) {
 func (l *limiter) spare(c class) *slot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if held := l.held[exchange] + l.held[download]; len(l.waiting[c]) > 0 || held >= l.allowed/2 || !l.free(c) {
+	if l.inFlight() >= l.allowed/2 || !l.free(c) {
 		return nil
 	}
 	l.held[c]++
@@ -133,26 +146,46 @@ func waited(ctx context.Context, why registry.WaitReason, began time.Time) {
 	registry.TraceOf(ctx).Wait(registry.Wait{For: why, Took: time.Since(began)})
 }
 
-// free says whether a request of class c may be sent now. Called with mu held.
-func (l *limiter) free(c class) bool {
-	held := l.held[exchange] + l.held[download]
-	if c == download {
-		return held < l.allowed && l.held[download] < l.allowed-1
+// inFlight is how many requests are under way. Called with mu held.
+func (l *limiter) inFlight() (n int) {
+	for _, held := range l.held {
+		n += held
 	}
-	// One exchange is always allowed, however far a 429 has lowered the limit
-	// below the downloads that are under way: they end only when it does.
-	return held < l.allowed || l.held[exchange] == 0 && held < l.max
+	return n
 }
 
-// grant gives free slots to those who wait, exchanges first: they are short and
-// others wait for their answers. Called with mu held.
-func (l *limiter) grant() {
-	for _, c := range []class{exchange, download} {
-		for len(l.waiting[c]) > 0 && l.free(c) {
-			close(l.waiting[c][0])
-			l.waiting[c] = l.waiting[c][1:]
-			l.held[c]++
+// free says whether a request of class c may be sent now. Called with mu held.
+func (l *limiter) free(c class) bool {
+	held, bulk := l.inFlight(), l.held[upload]+l.held[download]
+	switch c {
+	case download:
+		return held < l.allowed && bulk < l.allowed-1 && l.held[download] < max(l.allowed-2, 1)
+	case upload:
+		if l.held[upload] > 0 {
+			return held < l.allowed && bulk < l.allowed-1
 		}
+	case exchange:
+		if l.held[exchange] > 0 {
+			return held < l.allowed
+		}
+	}
+	// One of each is always allowed, however far a 429 has lowered the limit
+	// below the downloads that are under way: they end only when it does.
+	return held < l.max
+}
+
+// grant gives free slots to those who wait, in their order, but downloads last:
+// the others are what downloads already under way wait for. Called with mu held.
+func (l *limiter) grant() {
+	for _, last := range []bool{false, true} {
+		l.waiting = slices.DeleteFunc(l.waiting, func(w waiter) bool {
+			if (w.class == download) != last || !l.free(w.class) {
+				return false
+			}
+			close(w.ready)
+			l.held[w.class]++
+			return true
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -32,44 +33,109 @@ func full(t *testing.T, l *limiter, c class) {
 	}
 }
 
-func TestDownloadsNeverTakeTheLastSlot(t *testing.T) {
+func TestBulkLeavesASlotToSmallRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(3, 0)
+		l := newLimiter(4, 0)
 		one, two := take(t, l, download), take(t, l, download)
-		full(t, l, download)
+		full(t, l, download) // the uploads that they wait for could be here
+		up := take(t, l, upload)
+		full(t, l, upload)
 		last := take(t, l, exchange)
 		full(t, l, exchange)
 		last.release()
 		one.release()
 		one.release() // once is enough
-		take(t, l, download).release()
+		second := take(t, l, upload)
+		full(t, l, upload)
+		full(t, l, download)
+		take(t, l, exchange).release()
+		for _, s := range []*slot{two, up, second} {
+			s.release()
+		}
+		for range 3 {
+			take(t, l, upload)
+		}
+		full(t, l, upload)
+		full(t, l, download)
+		take(t, l, exchange).release()
+	})
+}
+
+func TestABlobMovesWithinAHostOfTwoSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(2, 0)
+		down := take(t, l, download)
+		full(t, l, download)
+		up := take(t, l, upload)
+		full(t, l, upload)
+		full(t, l, exchange)
+		up.release()
+		down.release()
+		up = take(t, l, upload)
+		full(t, l, upload)
+		full(t, l, download)
+		take(t, l, exchange).release()
+		up.release()
+	})
+}
+
+func TestWhoWaitsGetsOnInTurnAndDownloadsLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(2, 0)
+		one, two := take(t, l, exchange), take(t, l, exchange)
+		var mu sync.Mutex
+		var order []class
+		var all sync.WaitGroup
+		want := []class{download, exchange, upload, exchange}
+		for _, c := range want {
+			all.Go(func() {
+				s, err := l.acquire(t.Context(), c)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				order = append(order, c)
+				mu.Unlock()
+				_ = sleep(t.Context(), time.Second)
+				s.release()
+			})
+			synctest.Wait()
+		}
+		one.release()
+		all.Wait()
 		two.release()
-		if l.held != [2]int{} {
-			t.Errorf("%v are still held", l.held)
+		if want := []class{exchange, upload, exchange, download}; !slices.Equal(order, want) {
+			t.Errorf("the order was %v, want %v", order, want)
 		}
 	})
 }
 
-func TestExchangesGetOnWhenTheLimitSinksBelowTheDownloads(t *testing.T) {
+func TestExchangesAndAnUploadGetOnWhenTheLimitSinksBelowTheDownloads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(8, 0)
 		var downloads []*slot
-		for range 7 {
+		for range 6 {
 			downloads = append(downloads, take(t, l, download))
 		}
 		take(t, l, exchange).release()
 		throttle := take(t, l, exchange)
 		throttle.throttled()
 		throttle.release()
-		// Seven are held and four allowed: one exchange at a time all the same.
-		one := take(t, l, exchange)
+		// Six are held and four allowed: one exchange and one upload at a time all
+		// the same.
+		one, up := take(t, l, exchange), take(t, l, upload)
 		full(t, l, exchange)
+		full(t, l, upload)
 		full(t, l, download)
 		one.release()
+		full(t, l, upload)
+		up.release()
 		for _, d := range downloads[:4] {
 			d.release()
 		}
 		full(t, l, download)
+		take(t, l, upload).release()
 		take(t, l, exchange).release()
 	})
 }
@@ -149,8 +215,8 @@ func TestWhoStopsWaitingGivesThePlaceOn(t *testing.T) {
 			one.release()
 			waiting.Wait()
 			two.release()
-			if l.held != [2]int{} || len(l.waiting[exchange]) != 0 {
-				t.Errorf("%v are held and %d wait", l.held, len(l.waiting[exchange]))
+			if l.held != [classes]int{} || len(l.waiting) != 0 {
+				t.Errorf("%v are held and %d wait", l.held, len(l.waiting))
 			}
 		})
 	}
@@ -161,17 +227,20 @@ func TestTheLimitIsNeverExceededWhateverHappens(t *testing.T) {
 		const limit = 5
 		l := newLimiter(limit, 0)
 		var mu sync.Mutex
-		held, downloads, peak := 0, 0, 0
+		held, downloads, uploads, peak := 0, 0, 0, 0
 		count := func(c class, by int) {
 			mu.Lock()
 			defer mu.Unlock()
 			held += by
-			if c == download {
+			switch c {
+			case download:
 				downloads += by
+			case upload:
+				uploads += by
 			}
 			peak = max(peak, held)
-			if held > limit || downloads > limit-1 {
-				t.Errorf("%d are under way, %d of them downloads", held, downloads)
+			if held > limit || downloads > limit-2 || uploads > limit-1 {
+				t.Errorf("%d are under way, %d of them downloads and %d uploads", held, downloads, uploads)
 			}
 		}
 		var all sync.WaitGroup
@@ -180,7 +249,7 @@ func TestTheLimitIsNeverExceededWhateverHappens(t *testing.T) {
 			all.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.IntN(2000))*time.Millisecond)
 				defer cancel()
-				c := class(random.IntN(2))
+				c := class(random.IntN(classes))
 				s, err := l.acquire(ctx, c)
 				if err != nil {
 					return
@@ -200,8 +269,8 @@ func TestTheLimitIsNeverExceededWhateverHappens(t *testing.T) {
 		if peak != limit {
 			t.Errorf("at most %d were under way, want %d", peak, limit)
 		}
-		if l.held != [2]int{} || len(l.waiting[exchange])+len(l.waiting[download]) != 0 {
-			t.Errorf("%v are held in the end, and %d and %d wait", l.held, len(l.waiting[exchange]), len(l.waiting[download]))
+		if l.held != [classes]int{} || len(l.waiting) != 0 {
+			t.Errorf("%v are held in the end, and %d wait", l.held, len(l.waiting))
 		}
 	})
 }

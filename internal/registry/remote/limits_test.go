@@ -112,6 +112,30 @@ func TestADownloadWaitsWhileOthersTakeAllButTheLastSlot(t *testing.T) {
 	_ = second.Close()
 }
 
+func TestSmallRequestsGetOnWhileLargeBlobsAreSent(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	gate := make(chan struct{})
+	p.On("PUT", ".*").Where(func(r *http.Request) bool { return r.ContentLength >= 1<<20 }).Hold(gate)
+	c := newClient(t, settings(map[string]remote.HostOptions{p.Addr: {MaxConcurrentRequests: 3}}))
+	repo := c.push(t, p.Ref("app", "1"))
+	put := func(content string) {
+		if _, err := repo.PutBlob(t.Context(), descriptor(content), newBody(t, content).get()); err != nil {
+			t.Error(err)
+		}
+	}
+	var all sync.WaitGroup
+	for _, name := range []string{"a", "b", "c", "d"} {
+		all.Go(func() { put(large + name) })
+	}
+	p.Wait(t, func() bool { return p.Active() == 2 && p.Count("POST", ".*") == 4 && p.Count("HEAD", ".*") == 4 })
+	put(small)
+	close(gate)
+	all.Wait()
+	if p.Peak() != 3 {
+		t.Errorf("%d requests were under way at once, want 3", p.Peak())
+	}
+}
+
 func TestA429HalvesWhatAHostIsAskedAndNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var refusing atomic.Bool

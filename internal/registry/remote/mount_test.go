@@ -95,6 +95,52 @@ func TestALargeBlobIsLookedForBesideWhileTheHostIsUnknown(t *testing.T) {
 	}
 }
 
+func TestASmallBlobJustCompletedShowsWhatA202Means(t *testing.T) {
+	mount := func(r *http.Request) bool { return r.URL.Query().Has("mount") }
+	for name, c := range map[string]struct {
+		behaviour    registrytest.Behaviour
+		fails        int    // how often asking for it is answered 503
+		asked        string // about the small blob, after which all is known
+		large, small int    // how many HEAD for others then
+	}{
+		"truthful":  {registrytest.Behaviour{}, 0, "POST from to, PUT, POST from to", 0, 0},
+		"blind":     {registrytest.Behaviour{BlindMount: true}, 0, "POST from to, PUT, POST from to, DELETE", 1, 1},
+		"no answer": {registrytest.Behaviour{}, 1, "POST from to, PUT, POST from to", 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, c.behaviour)
+			repo := newClient(t).push(t, p.Ref("to", "1"))
+			put := func(content string) (heads int) {
+				t.Helper()
+				if outcome, err := repo.PutBlob(t.Context(), descriptor(content), newBody(t, content).get()); err != nil || outcome != registry.Copied {
+					t.Fatalf("%d bytes: %q, %v", len(content), outcome, err)
+				}
+				return p.Count("HEAD", ".*/"+string(descriptor(content).Digest))
+			}
+			put("before") // nothing was to be found out yet
+			if got := asked(p); got != "POST from to, PUT" {
+				t.Errorf("while no large blob came: asked %s", got)
+			}
+			put(large)
+			p.Forget()
+			p.On("POST", ".*").Where(mount).After(1).Times(c.fails).Reply(http.StatusServiceUnavailable, nil, "")
+			put(small)
+			if got := asked(p); got != c.asked {
+				t.Errorf("asked %s, want %s", got, c.asked)
+			}
+			if heads := put("another"); heads != c.small {
+				t.Errorf("%d HEAD for a small blob, want %d", heads, c.small)
+			}
+			if posts := p.Count("POST", ".*"); posts != 1 {
+				t.Errorf("%d POST for a small blob: it was asked again", posts)
+			}
+			if heads := put(large + "!"); heads != c.large {
+				t.Errorf("%d HEAD for a large blob, want %d", heads, c.large)
+			}
+		})
+	}
+}
+
 func TestAHostThatDoesNotMountIsAskedBesideForEveryBlob(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{BlindMount: true})
 	for _, content := range []string{large, small} {

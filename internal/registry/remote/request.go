@@ -35,6 +35,14 @@ type request struct {
 	ok     []int         // statuses that are an answer and not a failure
 }
 
+// class is what the request holds its slot for where it takes its own.
+func (q request) class() class {
+	if q.upload != nil && q.upload.length() >= largeBlob {
+		return upload
+	}
+	return exchange
+}
+
 // do sends a request until it is answered, and gives the answer to read, whose
 // error counts as the attempt's. The body is closed after it.
 func (r *repository) do(ctx context.Context, q request, read func(*http.Response) error) error {
@@ -90,7 +98,7 @@ func (r *repository) attempt(ctx context.Context, q request, again bool) (*http.
 	release := func() {}
 	if held == nil {
 		var err error
-		if held, err = r.host.limiter.acquire(ctx, exchange); err != nil {
+		if held, err = r.host.limiter.acquire(ctx, q.class()); err != nil {
 			return nil, r.broken(q, err)
 		}
 		release = held.release

@@ -33,8 +33,14 @@ func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
 	pauses := c.pauses()
 	for attempt := 1; ; attempt++ {
 		err := try(attempt)
-		if err == nil || attempt >= c.options.Attempts || attempt >= stalls && errors.Is(err, errStalled) || ctx.Err() != nil || !transient(err) {
+		if err == nil || attempt >= c.options.Attempts || attempt >= stalls && errors.Is(err, errStalled) || !transient(err) {
 			return err
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			if !answered(err) {
+				return err // which says that nobody answered in time
+			}
+			return interrupted(err, cause)
 		}
 		pause := pauses()
 		if asked := retryAfter(err); asked > 0 {
@@ -86,6 +92,12 @@ func transient(err error) bool {
 		return false // storage that is full stays full for a while
 	}
 	return errors.Is(err, registry.ErrUnavailable) || errors.Is(err, registry.ErrRateLimited)
+}
+
+// answered says whether an error is what a registry answered.
+func answered(err error) bool {
+	e, ok := errors.AsType[*registry.Error](err)
+	return ok && e.Status != 0
 }
 
 func timeLeft(ctx context.Context) time.Duration {

@@ -7,6 +7,9 @@ import "sync"
 type seen struct {
 	mu    sync.Mutex
 	mount mountHabit
+	// doubted says that a 202 was checked by a request of its own, and asked that
+	// it was found out whether that is necessary.
+	doubted, asked bool
 	// refused counts, by the repositories a blob was to be mounted from and
 	// into, how often that was refused in a row.
 	refused map[[2]string]int
@@ -43,6 +46,23 @@ func (s *seen) habit() mountHabit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mount
+}
+
+// doubt records that a 202 is checked by a request of its own.
+func (s *seen) doubt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doubted = true
+}
+
+// worthAsking says, once, that it is worth a request to find out whether 202s
+// need to be checked: some were, and no answer has told so far.
+func (s *seen) worthAsking() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	worth := s.mount == mountUnknown && s.doubted && !s.asked
+	s.asked = s.asked || worth
+	return worth
 }
 
 // blind records that a 202 came for a blob that is there. What was proved stays

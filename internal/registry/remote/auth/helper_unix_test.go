@@ -19,8 +19,9 @@ func TestAHelperThatIsEndedTakesItsChildrenAlong(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// It is ended because it prints without end, which it does once it has a child.
-	withHelper(t, "sleep 600 > '"+path+"' 2> /dev/null &\ntrap '' PIPE; while :; do echo "+password+"; done 2> /dev/null")
+	// It is ended because it prints without end, which it does once the pipe is
+	// open and it has a child.
+	withHelper(t, "exec 9> '"+path+"'\nsleep 600 >&9 2> /dev/null &\ntrap '' PIPE; while :; do echo "+password+"; done 2> /dev/null")
 	gone := make(chan error, 1)
 	go func() {
 		_, err := os.ReadFile(path)

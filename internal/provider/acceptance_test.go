@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -174,6 +175,12 @@ type diagnostic struct {
 func (w *workspace) run(args ...string) outcome {
 	w.t.Helper()
 	stdout, stderr, err := w.command(args...)
+	return w.outcomeOf(args, stdout, stderr, err)
+}
+
+// outcomeOf reads what a command said that prints JSON lines, and how it ended.
+func (w *workspace) outcomeOf(args []string, stdout, stderr string, err error) outcome {
+	w.t.Helper()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		w.t.Fatalf("%s %s: %v", w.terraform, strings.Join(args, " "), err)
@@ -230,8 +237,8 @@ func (o outcome) ok() outcome {
 // plan is a plan that can be applied.
 type plan struct {
 	outcome
-	workspace *workspace
-	file      string
+	file    string
+	planned func() tfjson.Plan // what it says
 }
 
 // plan plans, with further arguments such as -refresh=false.
@@ -242,7 +249,11 @@ func (w *workspace) plan(args ...string) plan {
 		w.t.Fatal(err)
 	}
 	_ = file.Close()
-	p := plan{workspace: w, file: file.Name()}
+	p := plan{file: file.Name()}
+	p.planned = sync.OnceValue(func() (said tfjson.Plan) {
+		w.show(&said, p.file)
+		return said
+	})
 	p.outcome = w.run(append([]string{"plan", "-json", "-input=false", "-out=" + p.file}, args...)...).ok()
 	return p
 }

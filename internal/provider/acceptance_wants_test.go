@@ -13,9 +13,7 @@ import (
 // change is the planned change of a resource.
 func (p plan) change(address string) *tfjson.Change {
 	p.t.Helper()
-	var planned tfjson.Plan
-	p.workspace.show(&planned, p.file)
-	for _, c := range planned.ResourceChanges {
+	for _, c := range p.planned().ResourceChanges {
 		if c.Address == address {
 			return c.Change
 		}

@@ -2,7 +2,12 @@ package provider_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -11,41 +16,123 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-func TestSourceFaultIsWarning(t *testing.T) {
+// faulty is a copy of its own source to its own destination, of which one is at
+// fault later.
+type faulty struct {
+	cause       func(p *registrytest.Proxy)
+	title, says string
+
+	proxy  *registrytest.Proxy // of the one at fault
+	other  *registrytest.Registry
+	pushed registrytest.Pushed // at the source
+}
+
+// start starts both. The source is at fault where atSource says so.
+func (f *faulty) start(t *testing.T, name string, atSource bool) (copied string) {
+	t.Helper()
+	f.proxy, f.other = registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Scripted(t, registrytest.Behaviour{})
+	if atSource {
+		f.pushed = f.proxy.Push(t, "app", "1", registrytest.MultiArch("app"))
+		return imageCopy(name, f.pushed.Ref, f.other.Ref("app", "1"))
+	}
+	f.pushed = f.other.Push(t, "app", "1", registrytest.MultiArch("app"))
+	return imageCopy(name, f.pushed.Ref, f.proxy.Ref("app", "1"))
+}
+
+func replies(status int, contentType, body string) func(*registrytest.Proxy) {
+	return func(p *registrytest.Proxy) {
+		p.On("GET|HEAD", ".*").Reply(status, http.Header{"Content-Type": {contentType}}, body)
+	}
+}
+
+// repliesDocument is for a registry's own answers, and repliesPage for those of a
+// proxy before it.
+func repliesDocument(status int, code string) func(*registrytest.Proxy) {
+	return replies(status, "application/json", string(registrytest.ErrorBody(code, "no, said the registry")))
+}
+
+func repliesPage(status int) func(*registrytest.Proxy) {
+	return replies(status, "text/html", "<html>not the registry</html>")
+}
+
+func resets(p *registrytest.Proxy) { p.On(".*", ".*").Reset() }
+
+// cuts ends an answer before it has told what is not there.
+func cuts(p *registrytest.Proxy) {
+	p.On("HEAD", ".*").Reply(404, nil, "")
+	p.On("GET", ".*").Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		document := registrytest.ErrorBody("MANIFEST_UNKNOWN", "no, said the registry")
+		w.Header().Set("Content-Length", strconv.Itoa(len(document)))
+		w.WriteHeader(404)
+		_, _ = w.Write(document[:len(document)/2])
+	})
+}
+
+func redirects(p *registrytest.Proxy) {
+	p.On("GET|HEAD", ".*").Reply(307, http.Header{"Location": {"/elsewhere"}}, "")
+}
+
+func stops(p *registrytest.Proxy) { p.Stop() }
+
+// stateFile is what the file of the state has in it.
+func (w *workspace) stateFile() string {
+	w.t.Helper()
+	content, err := os.ReadFile(filepath.Join(w.dir, "terraform.tfstate"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(content)
+}
+
+func TestAnyFaultOfTheSourceIsAWarning(t *testing.T) {
 	t.Parallel()
-	for name, fault := range map[string]struct {
-		cause       func(*registrytest.Proxy)
-		title, says string
-	}{
-		"gone": {func(p *registrytest.Proxy) {
-			p.On("GET|HEAD", ".*/manifests/.*").Reply(404, nil, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such manifest"}]}`)
-		}, "The source image does not exist", "no such manifest"},
-		"rate limited": {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(429, nil, "") }, "The source registry limits requests", "429"},
-		"rate limited for minutes": {func(p *registrytest.Proxy) {
-			p.On(".*", ".*").Reply(429, http.Header{"Retry-After": {"120"}}, "")
-		}, "The source registry limits requests", "asks to wait 2m0s, longer than this operation may take"},
-		"broken":      {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(500, nil, "") }, "The source registry is not available", "500"},
-		"unreachable": {func(p *registrytest.Proxy) { p.Stop() }, "The source registry is not available", "connection refused"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			src, dst := registrytest.V3(t), registrytest.V3(t)
-			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-			proxy := registrytest.Intercept(t, src)
-			ws := newWorkspace(t)
-			ws.up(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1")))
+	const gone, refused, limited, notThere, unclear = "The source image does not exist", "The source registry refused the request",
+		"The source registry limits requests", "The source registry is not available", "The source could not be asked"
+	faults := map[string]*faulty{
+		"gone":                {cause: repliesDocument(404, "MANIFEST_UNKNOWN"), title: gone, says: "no, said the registry"},
+		"no_repository":       {cause: repliesDocument(404, "NAME_UNKNOWN"), title: gone, says: "no, said the registry"},
+		"unauthorized":        {cause: repliesDocument(401, "UNAUTHORIZED"), title: refused, says: "401"},
+		"denied":              {cause: repliesDocument(403, "DENIED"), title: refused, says: "403"},
+		"limited":             {cause: repliesDocument(429, "TOOMANYREQUESTS"), title: limited, says: "429"},
+		"limited_for_minutes": {cause: func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(429, http.Header{"Retry-After": {"120"}}, "") }, title: limited, says: "asks to wait 2m0s, longer than this operation may take"},
+		"broken":              {cause: repliesPage(500), title: notThere, says: "500"},
+		"bad_gateway":         {cause: repliesPage(502), title: notThere, says: "502"},
+		"resets":              {cause: resets, title: notThere, says: "connection reset"},
+		"unreachable":         {cause: stops, title: notThere, says: "connection refused"},
+		"proxys_404":          {cause: repliesPage(404), title: unclear, says: "404"},
+		"a_page":              {cause: repliesPage(200), title: unclear, says: "text/html"},
+		"without_end":         {cause: redirects, title: unclear, says: "redirects without end"},
+	}
+	blocks := []string{}
+	ws := newWorkspace(t)
+	for name, f := range faults {
+		blocks = append(blocks, f.start(t, name, true))
+	}
+	ws.up(blocks...)
+	before := ws.stateFile()
+	for _, f := range faults {
+		f.cause(f.proxy)
+	}
+	for _, said := range []outcome{ws.wantNoChanges(), ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").ok()} {
+		for _, f := range faults {
+			said.wantWarning(f.title, "source "+f.proxy.Addr+"/app", f.says, "just been changed").at(said, "source")
+		}
+	}
+	if after := ws.stateFile(); after != before {
+		t.Errorf("the state was\n%s\nand is\n%s", before, after)
+	}
 
-			fault.cause(proxy)
-			said := ws.wantNoChanges()
-			said.wantWarning(fault.title, proxy.Addr+"/app", fault.says, "just been changed").at(said, "source")
-
-			// A tag that was moved is put back from what the destination has.
-			dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
-			plan := ws.plan()
-			plan.wantAction(app, tfjson.ActionUpdate)
-			ws.apply(plan)
-			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
-		})
+	// A tag that was moved is put back from what the destination has.
+	for _, f := range faults {
+		f.other.Push(t, "app", "1", registrytest.DockerList("theirs"))
+	}
+	plan := ws.plan()
+	for name := range faults {
+		plan.wantAction("registry_image_copy."+name, tfjson.ActionUpdate)
+	}
+	ws.apply(plan)
+	for _, f := range faults {
+		registrytest.Same(t, f.pushed.Tree, f.other.Read(t, "app", "1"))
 	}
 }
 
@@ -124,37 +211,87 @@ func TestReferenceWithoutATag(t *testing.T) {
 	}
 }
 
-func TestDestinationFaultKeepsState(t *testing.T) {
+// A read that fails changes nothing: only the registry's own word that the tag is
+// not there takes a resource out of the state.
+func TestOnlyADefinite404TakesAResourceOutOfTheState(t *testing.T) {
 	t.Parallel()
-	html := http.Header{"Content-Type": {"text/html"}}
-	for name, fault := range map[string]struct {
-		status int
-		header http.Header
-		body   string
-		title  string
-	}{
-		"unauthorized": {401, nil, `{"errors":[{"code":"UNAUTHORIZED","message":"who are you"}]}`, "The destination registry refused the request"},
-		"denied":       {403, nil, `{"errors":[{"code":"DENIED","message":"not yours"}]}`, "The destination registry refused the request"},
-		"rate limited": {429, nil, "", "The destination registry limits requests"},
-		"broken":       {500, nil, "", "The destination registry is not available"},
-		"proxy's 404":  {404, html, "<html>not found</html>", "Cannot find out what the destination holds"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			src, dst := registrytest.V3(t), registrytest.V3(t)
-			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-			proxy := registrytest.Intercept(t, dst)
-			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1")))
+	const refused, limited, notThere, unclear = "The destination registry refused the request", "The destination registry limits requests",
+		"The destination registry is not available", "Cannot find out what the destination holds"
+	faults := map[string]*faulty{
+		"unauthorized":    {cause: repliesDocument(401, "UNAUTHORIZED"), title: refused},
+		"denied":          {cause: repliesDocument(403, "DENIED"), title: refused},
+		"limited":         {cause: repliesDocument(429, "TOOMANYREQUESTS"), title: limited},
+		"broken":          {cause: repliesPage(500), title: notThere},
+		"bad_gateway":     {cause: repliesPage(502), title: notThere},
+		"not_available":   {cause: repliesDocument(503, "UNAVAILABLE"), title: notThere},
+		"resets":          {cause: resets, title: notThere},
+		"unreachable":     {cause: stops, title: notThere},
+		"does_not_answer": {cause: func(p *registrytest.Proxy) { p.On(".*", ".*").Stall() }, title: unclear},
+		"proxys_404":      {cause: repliesPage(404), title: unclear},
+		"silent_404":      {cause: replies(404, "", ""), title: unclear},
+		"gateways_404":    {cause: repliesDocument(404, "ROUTE_UNKNOWN"), title: unclear},
+		"hiding_404":      {cause: repliesDocument(404, "UNAUTHORIZED"), title: refused},
+		"only_HEADs_404":  {cause: func(p *registrytest.Proxy) { p.On("HEAD", ".*").Reply(404, nil, "") }}, // no fault
+		"cut_404":         {cause: cuts, title: notThere},
+		"a_page":          {cause: repliesPage(200), title: unclear},
+		"without_end":     {cause: redirects, title: unclear},
+	}
+	blocks, patient := []string{}, []string{}
+	ws := newWorkspace(t)
+	for name, f := range faults {
+		copied := f.start(t, name, false)
+		patient = append(patient, copied)
+		if name == "does_not_answer" {
+			copied = strings.Replace(copied, "  source ", "  timeouts = { read = \"100ms\" }\n  source ", 1)
+		}
+		blocks = append(blocks, copied)
+	}
+	ws.up(patient...)
+	ws.configure(blocks...)
+	ws.apply(ws.plan("-refresh=false")) // without asking, for which there may not be the time
+	before := ws.stateFile()
+	errors := 0
+	for _, f := range faults {
+		if f.cause(f.proxy); f.title != "" {
+			errors++
+		}
+	}
+	for _, said := range []outcome{ws.planFails(), ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false")} {
+		for _, f := range faults {
+			if f.title != "" {
+				said.wantError(f.title, "destination "+f.proxy.Addr+"/app", "-refresh=false", "terraform state rm").at(said, "destination")
+			}
+		}
+		if len(said.diagnostics) != errors {
+			t.Errorf("%d diagnostics for %d faults:\n%s", len(said.diagnostics), errors, said.text)
+		}
+	}
+	ws.wantNoChanges("-refresh=false")
+	if after := ws.stateFile(); after != before {
+		t.Errorf("the state was\n%s\nand is\n%s", before, after)
+	}
 
-			proxy.On("GET|HEAD", ".*").Reply(fault.status, fault.header, fault.body)
-			said := ws.planFails()
-			said.wantError(fault.title, "destination "+proxy.Addr+"/app", "-refresh=false", "terraform state rm").at(said, "destination")
-			ws.wantNoChanges("-refresh=false")
+	// What is gone for good is forgotten as was advised, and the others are there.
+	if _, stderr, err := ws.command("state", "rm", "registry_image_copy.unreachable"); err != nil {
+		t.Fatalf("state rm: %v\n%s", err, stderr)
+	}
+	patient = slices.DeleteFunc(patient, func(block string) bool { return strings.Contains(block, faults["unreachable"].proxy.Addr) })
+	delete(faults, "unreachable")
+	for _, f := range faults {
+		f.proxy.Clear()
+	}
+	ws.configure(patient...)
+	ws.apply(ws.plan("-refresh=false"))
+	ws.wantNoChanges().wantNoWarnings()
 
-			proxy.Clear()
-			ws.wantNoChanges().wantNoWarnings()
-		})
+	want := ws.addresses()
+	for name, code := range map[string]string{"denied": "MANIFEST_UNKNOWN", "broken": "NAME_UNKNOWN"} {
+		repliesDocument(404, code)(faults[name].proxy)
+		delete(want, "registry_image_copy."+name)
+	}
+	ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").ok()
+	if got := ws.addresses(); !maps.Equal(got, want) {
+		t.Errorf("the state has %v, want %v", got, want)
 	}
 }
 

@@ -151,6 +151,9 @@ func (p *promotion) job(destination registry.Reference, wanted digest.Digest, ta
 		Digest:      wanted,
 		Tags:        tags,
 	}
+	if platforms := p.plan.platforms(); len(platforms) > 0 {
+		job.Digest, job.Platforms = digest.Digest(p.plan.SourceDigest.ValueString()), platformsOf(platforms)
+	}
 	if !p.plan.Overwrite.ValueBool() {
 		job.MayReplace = guard{destination: destination, put: p.record.Put}.mayReplace
 	}
@@ -162,9 +165,10 @@ func (p *promotion) job(destination registry.Reference, wanted digest.Digest, ta
 // is not needed.
 func (p *promotion) copy(ctx context.Context, job copier.Job) (copier.Report, error) {
 	if p.prior != nil {
-		if _, err := job.Destination.Resolve(ctx, job.Digest.String()); err == nil {
+		wanted := digest.Digest(p.plan.Digest.ValueString())
+		if _, err := job.Destination.Resolve(ctx, wanted.String()); err == nil {
 			retag := job
-			retag.Source, retag.Reference = job.Destination, job.Digest.String()
+			retag.Source, retag.Reference, retag.Digest, retag.Platforms = job.Destination, wanted.String(), wanted, nil
 			report, err := p.engine.copier.Copy(ctx, retag)
 			if !errors.Is(err, registry.ErrNotFound) && !errors.Is(err, registry.ErrMissingContent) && !errors.Is(err, registry.ErrMismatch) {
 				return report, err
@@ -184,6 +188,7 @@ func (p *promotion) applied(tags ...string) {
 	}
 	p.record.Applied = resolved{
 		Source:       source.String(),
+		Platforms:    p.plan.platforms(),
 		SourceDigest: digest.Digest(p.plan.SourceDigest.ValueString()),
 		Digest:       wanted,
 		MediaType:    p.plan.MediaType.ValueString(),

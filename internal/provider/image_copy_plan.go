@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 )
 
 // ModifyPlan decides which digest is to be where.
@@ -43,7 +44,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 		resp.Diagnostics.Append(req.State.Get(ctx, &p.prior)...)
 		p.record = loadRecord(ctx, req.Private, &resp.Diagnostics)
 	}
-	if resp.Diagnostics.HasError() || plan.Source.IsUnknown() || plan.Destination.IsUnknown() {
+	if resp.Diagnostics.HasError() || plan.Source.IsUnknown() || plan.Destination.IsUnknown() || plan.platformsUnknown() {
 		return
 	}
 	if p.update && !plan.Destination.Equal(p.prior.Destination) {
@@ -58,6 +59,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	wanted := p.wanted(said.listen(ctx))
 	if !resp.Diagnostics.HasError() && wanted.Digest != "" {
 		p.set(wanted)
+		p.warnOfSignatures(wanted)
 		for name, value := range map[string]types.String{
 			"digest":           p.plan.Digest,
 			"source_digest":    p.plan.SourceDigest,
@@ -126,20 +128,24 @@ func (p *planner) wanted(ctx context.Context) resolved {
 		p.diags.AddAttributeError(path.Root("source"), "Invalid image reference", invalidReference(p.plan.Source.ValueString(), err))
 		return resolved{}
 	}
-	if p.update && p.record.Wanted.Source == source.String() {
+	platforms := p.plan.platforms()
+	if p.update && p.record.Wanted.is(source, platforms) {
 		logLook(ctx, source.Name(), source.Target(), p.record.Wanted.SourceDigest, "record", nil)
 		return p.record.Wanted
 	}
 	if d, is := p.engine.expected(source, p.plan); is {
 		logLook(ctx, source.Name(), source.Target(), d.digest, "plan", nil)
-		return resolved{Source: source.String(), SourceDigest: d.digest, Digest: d.digest, MediaType: d.mediaType}
+		return p.ofExpected(ctx, source, d)
 	}
 	if p.engine.undecided(source) != "" {
+		if len(platforms) > 0 {
+			return resolved{}
+		}
 		logLook(ctx, source.Name(), source.Target(), source.Digest, "reference", nil)
 		// What a digest names is known without asking.
 		return resolved{Source: source.String(), SourceDigest: source.Digest, Digest: source.Digest}
 	}
-	wanted, err := resolveSource(ctx, p.engine, source)
+	wanted, err := resolveSource(ctx, p.engine, source, platforms)
 	if err != nil {
 		advice := untagged(p.plan.Source, err)
 		if notYet(err) {
@@ -151,13 +157,48 @@ func (p *planner) wanted(ctx context.Context) resolved {
 	return wanted
 }
 
-// resolveSource asks what a source holds. The error is the source's.
-func resolveSource(ctx context.Context, e *engine, source registry.Reference) (resolved, error) {
-	d, err := look(ctx, e.reading(source), source.Target(), source.Digest)
-	if err != nil {
-		return resolved{}, registry.OnSide(err, registry.Source)
+// ofExpected is what is promoted of what another copy of this run is to put at
+// the source. What some platforms need of that is known when it is there, which
+// it is when Terraform plans again during the apply.
+func (p *planner) ofExpected(ctx context.Context, source registry.Reference, d declaration) resolved {
+	platforms := p.plan.platforms()
+	if len(platforms) == 0 {
+		return resolved{Source: source.String(), SourceDigest: d.digest, Digest: d.digest, MediaType: d.mediaType}
 	}
-	return resolved{Source: source.String(), SourceDigest: d.Digest, Digest: d.Digest, MediaType: d.MediaType}, nil
+	there := source
+	there.Digest = d.digest
+	wanted, err := resolveSource(ctx, p.engine, there, platforms)
+	if err != nil {
+		return resolved{}
+	}
+	wanted.Source = source.String()
+	return wanted
+}
+
+// resolveSource asks what a source holds, and what of it the platforms need. The
+// error is the source's.
+func resolveSource(ctx context.Context, e *engine, source registry.Reference, platforms []string) (resolved, error) {
+	r := resolved{Source: source.String(), Platforms: platforms}
+	if len(platforms) > 0 {
+		found, selection, err := copier.Select(ctx, e.reading(source), source.Target(), platformsOf(platforms))
+		logLook(ctx, source.Name(), source.Target(), found.Digest, "registry", err)
+		r.SourceDigest, r.Digest, r.MediaType = found.Digest, selection.Root.Digest, selection.Root.MediaType
+		return r, registry.OnSide(err, registry.Source)
+	}
+	d, err := look(ctx, e.reading(source), source.Target(), source.Digest)
+	r.SourceDigest, r.Digest, r.MediaType = d.Digest, d.Digest, d.MediaType
+	return r, registry.OnSide(err, registry.Source)
+}
+
+// warnOfSignatures says, where a plan makes another digest of the source's, what
+// that means for those who verify it.
+func (p *planner) warnOfSignatures(wanted resolved) {
+	if wanted.Digest == wanted.SourceDigest || p.update && p.prior.Digest.ValueString() == wanted.Digest.String() {
+		return
+	}
+	p.diags.AddAttributeWarning(path.Root("platforms"), "Signatures of the whole image do not hold for what is promoted",
+		fmt.Sprintf("The source has the digest %s, and what these platforms need of it has the digest %s. A signature or attestation of the first says nothing of the second. "+
+			"Where signatures are verified, promote the whole image, or sign what was promoted.", wanted.SourceDigest, wanted.Digest))
 }
 
 // set sets the computed attributes, each that is known.

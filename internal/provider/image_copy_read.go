@@ -104,7 +104,17 @@ func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyMo
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, sourcePatience, errSourceSlow)
 	defer cancel()
-	found, err := resolveSource(ctx, r.engine, source)
+	found, err := resolveSource(ctx, r.engine, source, nil)
+	platforms := state.platforms()
+	switch {
+	case err != nil:
+		return rec.Applied, err
+	case len(platforms) == 0:
+		return found, nil
+	case found.SourceDigest == rec.Wanted.SourceDigest && rec.Wanted.is(source, platforms):
+		return rec.Wanted, nil // a digest does not change what its platforms need
+	}
+	found, err = resolveSource(ctx, r.engine, source, platforms)
 	if err != nil {
 		return rec.Applied, err
 	}

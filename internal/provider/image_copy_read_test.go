@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -61,7 +62,7 @@ func TestRefreshWaitsOnlySoLongForASource(t *testing.T) {
 				if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.says) {
 					t.Errorf("%v, want %q", err, test.says)
 				}
-				if found != applied {
+				if !reflect.DeepEqual(found, applied) {
 					t.Errorf("found %v, want what was applied", found)
 				}
 			})

@@ -3,9 +3,12 @@ package provider
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
 // recordKey is where the record is in private state.
@@ -39,12 +42,20 @@ type record struct {
 type resolved struct {
 	// Source is the reference in normal form.
 	Source string `json:"source"`
+	// Platforms are those that are promoted of it, as names in one spelling and in
+	// order; none for all of it.
+	Platforms []string `json:"platforms,omitempty"`
 	// SourceDigest is what the reference names, Digest what goes to the
 	// destination.
 	SourceDigest digest.Digest `json:"source_digest"`
 	Digest       digest.Digest `json:"digest"`
 	// MediaType is "" where it is not known.
 	MediaType string `json:"media_type"`
+}
+
+// is says whether it was found out for a source and platforms.
+func (r resolved) is(source registry.Reference, platforms []string) bool {
+	return r.Source == source.String() && slices.Equal(r.Platforms, platforms)
 }
 
 // privateReader and privateWriter are what the framework gives for private

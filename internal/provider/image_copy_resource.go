@@ -38,6 +38,7 @@ type imageCopyModel struct {
 	Source          referenceValue `tfsdk:"source"`
 	Destination     referenceValue `tfsdk:"destination"`
 	AdditionalTags  types.Set      `tfsdk:"additional_tags"`
+	Platforms       types.Set      `tfsdk:"platforms"`
 	Overwrite       types.Bool     `tfsdk:"overwrite"`
 	OnDestroy       types.String   `tfsdk:"on_destroy"`
 	Timeouts        timeouts.Value `tfsdk:"timeouts"`
@@ -93,6 +94,19 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				MarkdownDescription: "Further tags in the destination's repository that hold the same digest. They are added and removed in place. " +
 					"A tag that is taken off the list is treated as `on_destroy` says, but the manifest is never deleted by that. " +
 					"A tag belongs to one resource: another that wants it to hold another digest fails the plan.",
+			},
+			"platforms": schema.SetAttribute{
+				Optional:    true,
+				ElementType: types.StringType,
+				Validators:  []validator.Set{arePlatforms{}},
+				MarkdownDescription: "The platforms to promote of an index, such as `[\"linux/amd64\", \"linux/arm/v7\"]`; everything, byte for byte, where it is not set. " +
+					"It is the one setting that changes the digest, and the plan shows the new one as `digest` beside `source_digest`.\n\n" +
+					"One platform: its manifest is what is promoted. Several: an index with the same media type and annotations, and with the descriptors of these platforms as they are and in their order, " +
+					"together with the attestation manifests that are about them. A single image is promoted as it is where its configuration says that it is for each of the platforms. " +
+					"A platform that the image does not have fails the plan, which lists those that it has.\n\n" +
+					"Platforms are compared as Docker does: `linux/arm64` is `linux/arm64/v8`, `linux/arm` is `linux/arm/v7`. Where an image has several versions of an operating system, " +
+					"name one in parentheses: `windows(10.0.20348)/amd64`.\n\n" +
+					"A signature of the whole index is about another digest than the one promoted, and does not hold for it.",
 			},
 			"overwrite": schema.BoolAttribute{
 				Optional: true,

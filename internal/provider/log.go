@@ -95,7 +95,10 @@ func (h logHandler) add(fields map[string]any, prefix string, a slog.Attr) {
 		for _, member := range v.Group() {
 			h.add(fields, prefix+a.Key+".", member)
 		}
-	case slog.KindInt64, slog.KindUint64, slog.KindFloat64, slog.KindBool:
+	case slog.KindInt64, slog.KindUint64:
+		// As text: Terraform shows a large number as 1.2e+06.
+		fields[prefix+a.Key] = v.String()
+	case slog.KindFloat64, slog.KindBool:
 		fields[prefix+a.Key] = v.Any()
 	case slog.KindDuration:
 		fields[prefix+a.Key] = v.Duration().Round(time.Millisecond).String()

@@ -34,8 +34,8 @@ func TestLoggerWritesToTerraformsLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []map[string]any{
-		{"@level": "trace", "@message": "request", "host": "ghcr.io", "blob.status": 200.0},
-		{"@level": "debug", "@message": "copied", "blob.size": 7.0, "blob.took": "2ms", "blob.side.source": "a"},
+		{"@level": "trace", "@message": "request", "host": "ghcr.io", "blob.status": "200"},
+		{"@level": "debug", "@message": "copied", "blob.size": "7", "blob.took": "2ms", "blob.side.source": "a"},
 		{"@level": "info", "@message": "info"},
 		{"@level": "warn", "@message": "warn"},
 		{"@level": "error", "@message": "error", "blob.err": "broken", "blob.password": "***"},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -15,7 +14,7 @@ import (
 // platformManifest is the manifest for a platform: the first child of an index
 // that is for it, and a single image itself where its configuration says so.
 func platformManifest(ctx context.Context, repo registry.Repository, m registry.Manifest, platform string) (registry.Manifest, error) {
-	wanted, err := parsePlatform(platform)
+	wanted, err := registry.ParsePlatform(platform)
 	if err != nil {
 		return m, err
 	}
@@ -28,13 +27,13 @@ func platformManifest(ctx context.Context, repo registry.Repository, m registry.
 	}
 	var there []string
 	for _, child := range contents.Manifests {
-		if !isPlatform(child.Platform) {
+		if !registry.IsPlatform(child.Platform) {
 			continue
 		}
-		if samePlatform(*child.Platform, wanted) {
+		if registry.IsFor(*child.Platform, wanted) {
 			return repo.GetManifest(ctx, child.Digest.String())
 		}
-		there = append(there, platformName(*child.Platform))
+		there = append(there, registry.PlatformName(*child.Platform))
 	}
 	return m, noPlatform(repo, m, wanted, "the index has "+listed(there))
 }
@@ -56,22 +55,22 @@ func checkPlatform(ctx context.Context, repo registry.Repository, m registry.Man
 		return err
 	}
 	defer blob.Close()
-	content, err := io.ReadAll(blob)
+	content, err := registry.ReadCapped(blob, maxConfig)
 	if err != nil {
 		return err
 	}
 	var is ocispec.Platform
-	if err := json.Unmarshal(content, &is); err != nil || !isPlatform(&is) {
+	if err := json.Unmarshal(content, &is); err != nil || !registry.IsPlatform(&is) {
 		return noPlatform(repo, m, wanted, "it is not an index, and its configuration names no platform")
 	}
-	if !samePlatform(is, wanted) {
-		return noPlatform(repo, m, wanted, "it is not an index but a single image for "+platformName(is))
+	if !registry.IsFor(is, wanted) {
+		return noPlatform(repo, m, wanted, "it is not an index but a single image for "+registry.PlatformName(is))
 	}
 	return nil
 }
 
 func noPlatform(repo registry.Repository, m registry.Manifest, wanted ocispec.Platform, why string) error {
-	return &registry.Error{Op: "find the platform " + platformName(wanted) + " in", Repository: repo.Name(), Reference: m.Digest.String(), Kind: registry.ErrNotFound,
+	return &registry.Error{Op: "find the platform " + registry.PlatformName(wanted) + " in", Repository: repo.Name(), Reference: m.Digest.String(), Kind: registry.ErrNotFound,
 		Message: registry.Clean(why), Hint: "Ask for a platform that it has, or leave platform out for the whole."}
 }
 
@@ -90,7 +89,7 @@ func (isPlatformName) ValidateString(_ context.Context, req validator.StringRequ
 	if req.ConfigValue.IsNull() || req.ConfigValue.IsUnknown() {
 		return
 	}
-	if _, err := parsePlatform(req.ConfigValue.ValueString()); err != nil {
+	if _, err := registry.ParsePlatform(req.ConfigValue.ValueString()); err != nil {
 		resp.Diagnostics.AddAttributeError(req.Path, "Invalid platform", sentence(err.Error()))
 	}
 }

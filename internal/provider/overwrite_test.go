@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"net/http"
 	"testing"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -99,6 +100,26 @@ func TestNoOverwriteIsCheckedAgainBeforeTheWrite(t *testing.T) {
 	if dst.HasManifest(t, "app", string(second.Digest)) {
 		t.Error("something was copied")
 	}
+}
+
+// Somebody writes the tag in the moment in which it is written here.
+func TestCreateOfATagThatIsOverwrittenMeanwhile(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	theirs := dst.Push(t, "app", "theirs", registrytest.DockerList("theirs"))
+	proxy := registrytest.Intercept(t, dst)
+	proxy.On("PUT", ".*/manifests/1").Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(w, r)
+		dst.PutManifest(t, "app", "1", theirs.Manifest)
+	})
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("app", "1")))
+	ws.applyFails(ws.plan()).wantError(string(theirs.Digest), "Somebody else wrote the tag")
+	if state := ws.state(app); state != nil {
+		t.Errorf("there is state: %v", state)
+	}
+	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
 }
 
 func TestCreateAfterOneThatFailed(t *testing.T) {

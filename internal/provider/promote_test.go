@@ -1,10 +1,7 @@
 package provider_test
 
 import (
-	"bytes"
 	"fmt"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -54,41 +51,6 @@ func TestRequestsSayWhoAsks(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestInterruptLeavesTheTagAlone(t *testing.T) {
-	t.Parallel()
-	src, dst := registrytest.V3(t), registrytest.V3(t)
-	src.Push(t, "app", "1", registrytest.MultiArch("first"))
-	proxy := registrytest.Intercept(t, src)
-	ws := newWorkspace(t)
-	ws.up(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1")))
-	before := dst.Digest(t, "app", "1")
-
-	src.Push(t, "app", "1", registrytest.MultiArch("second"))
-	plan := ws.plan()
-	proxy.On("GET", ".*/blobs/.*").Stall()
-	proxy.Forget()
-	apply := exec.CommandContext(t.Context(), ws.terraform, "apply", "-json", "-input=false", plan.file)
-	apply.Dir, apply.Env = ws.dir, ws.env
-	var out bytes.Buffer
-	apply.Stdout = &out
-	if err := apply.Start(); err != nil {
-		t.Fatal(err)
-	}
-	proxy.Wait(t, func() bool { return proxy.Count("GET", ".*/blobs/.*") > 0 })
-	if err := apply.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := apply.Wait(); err == nil || !strings.Contains(out.String(), "could not be copied") || !strings.Contains(out.String(), "What was copied stays. Apply again to go on.") {
-		t.Errorf("the apply ended with %v:\n%s", err, out.String())
-	}
-	if after := dst.Digest(t, "app", "1"); after != before {
-		t.Errorf("the tag moved to %s", after)
-	}
-	proxy.Clear()
-	ws.apply(ws.plan())
-	ws.wantNoChanges()
 }
 
 func TestAnotherSpellingIsNoChange(t *testing.T) {

@@ -113,6 +113,29 @@ func TestUpdateThatFailsMidway(t *testing.T) {
 	}
 }
 
+func TestAnUpdateThatFailedMidwayIsFinished(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	first := src.Push(t, "app", "1.4", registrytest.MultiArch("first"))
+	proxy := registrytest.Intercept(t, dst)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", first.Ref, proxy.Ref("app", "1.4"), `additional_tags = ["1", "stable"]`))
+	second := src.Push(t, "app", "1.4", registrytest.MultiArch("second"))
+	proxy.On("PUT", ".*/manifests/stable").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not today"}]}`)
+	ws.applyFails(ws.plan())
+
+	proxy.Clear()
+	proxy.Forget()
+	ws.apply(ws.plan().wantAction(app, tfjson.ActionUpdate))
+	ws.wantNoChanges()
+	for _, tag := range []string{"1", "1.4", "stable"} {
+		registrytest.Same(t, second.Tree, dst.Read(t, "app", tag))
+	}
+	if sent, tags := proxy.Count("PUT|PATCH|POST", ".*"), proxy.Count("PUT", ".*/manifests/(1\\.4|stable)"); sent != tags || tags != 2 {
+		t.Errorf("%d requests wrote, of which %d the two tags that were missing", sent, tags)
+	}
+}
+
 // What was handed over is the other's, also where the rest could not be removed
 // and is tried again.
 func TestAdditionalTagThatWasHandedOverIsForgotten(t *testing.T) {

@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -28,6 +29,37 @@ func TestUnknownSource(t *testing.T) {
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws.apply(plan)
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+	ws.wantNoChanges()
+}
+
+// What is not known yet is planned without asking anybody for it.
+func TestWhatIsUnknownIsPlannedOffline(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	unknown := func(name, source, destination string, arguments ...string) string {
+		return fmt.Sprintf("resource \"registry_image_copy\" %q {\n  source = %s\n  destination = %s\n  %s\n}", name, source, destination, strings.Join(arguments, "\n  "))
+	}
+	quoted := func(s string) string { return fmt.Sprintf("%q", s) }
+	ws := newWorkspace(t)
+	ws.configure(
+		fmt.Sprintf(`provider "registry" { registries = { for host in [%q, %q] : host => { username = "ci", password = terraform_data.password.output } } }`, src.Addr, dst.Addr),
+		later("password", "secret"), later("source", pushed.Ref), later("destination", dst.Ref("app", "1")), later("tag", "late"),
+		unknown("source", "terraform_data.source.output", quoted(dst.Ref("source", "1"))),
+		unknown("destination", quoted(pushed.Ref), "terraform_data.destination.output"),
+		unknown("both", "terraform_data.source.output", quoted(dst.Ref("both", "1")), `additional_tags = [terraform_data.tag.output]`, keep),
+		unknown("credentials", quoted(pushed.Pinned), quoted(dst.Ref("credentials", "1")), keep),
+		unknown("chain", "registry_image_copy.source.pinned_reference", quoted(dst.Ref("chain", "1"))),
+	)
+	plan := ws.plan()
+	for _, name := range []string{"source", "destination", "both", "chain"} {
+		plan.wantUnknown("registry_image_copy."+name, "digest", "source_digest", "media_type", "pinned_reference")
+	}
+	plan.wantChange("registry_image_copy.credentials", "digest", nil, pushed.Digest)
+	if asked := append(dst.Requests(), src.Requests()...); len(asked) > 0 {
+		t.Errorf("registries were asked: %v", asked)
+	}
+	ws.apply(plan)
 	ws.wantNoChanges()
 }
 

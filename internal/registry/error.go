@@ -48,6 +48,8 @@ var (
 	// ErrForbiddenHop: a redirect, token realm or upload location led where
 	// this program does not go, or where it does not take credentials.
 	ErrForbiddenHop = errors.New("refused to follow")
+	// ErrInvalidLayout: what is on disk is no OCI image layout.
+	ErrInvalidLayout = errors.New("invalid image layout")
 	// ErrCredentials: credentials could not be read.
 	ErrCredentials = errors.New("credentials could not be read")
 )

@@ -59,6 +59,7 @@ var general = map[error]string{
 	ErrLimit:            "No ordinary image or list is as large as this. Look at what made it.",
 	ErrUnsupported:      "The registry cannot do this, or it is switched off there. Ask those who run it.",
 	ErrMissingContent:   "Something that the manifest names is not in the registry, or not any more: a garbage collection may run there. Try again.",
+	ErrTagImmutable:     "The tag exists and the registry's settings do not let it move. Promote to a new tag, or allow this one to be changed.",
 	ErrDenied:           "The registry does not allow this: a policy or a quota may be why. Ask those who run it.",
 	ErrForbiddenHop:     "No setting allows this. If the registry is yours, have it name another place; if it is not, tell those who run it.",
 	ErrProtocol:         "What answered does not seem to be a registry: look at the host, the port, and any proxy on the way.",

@@ -64,7 +64,7 @@ func TestAnErrorWithoutAHintGetsTheOneForItsKind(t *testing.T) {
 	}
 	for _, kind := range []error{
 		registry.ErrInvalidReference, registry.ErrMismatch, registry.ErrInvalidManifest, registry.ErrLimit, registry.ErrUnsupported,
-		registry.ErrMissingContent, registry.ErrDenied, registry.ErrForbiddenHop, registry.ErrProtocol, registry.ErrUnavailable,
+		registry.ErrMissingContent, registry.ErrTagImmutable, registry.ErrDenied, registry.ErrForbiddenHop, registry.ErrProtocol, registry.ErrUnavailable,
 	} {
 		bare := &registry.Error{Op: "x", Kind: kind}
 		if got := hint(fmt.Errorf("around it: %w", bare)); got == "" || got != registry.Advice(kind) {

@@ -214,9 +214,9 @@ const (
 	// most some hundred layers and indexes some hundred children; beyond this
 	// somebody wants memory.
 	maxEntries = 10_000
-	// maxTokens is how many names, values, brackets and braces it may have: 50
-	// for each descriptor, twice what the longest have.
-	maxTokens = 50 * maxEntries
+	// maxTokens is how many names, values, brackets and braces it may have: 20
+	// for each descriptor of that many, which is more than most have.
+	maxTokens = 20 * maxEntries
 )
 
 // countEntries refuses a manifest that names more than maxEntries things, or is

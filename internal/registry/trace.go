@@ -14,7 +14,7 @@ type Trace struct {
 	// Over is called for each of them, once and with the same, when its answer
 	// was read or is given up. Until then the request is under way.
 	Over func(Request)
-	// Wait is called when a request waited before it was sent, or sent again.
+	// Wait is called when something waited before it was sent, or sent again.
 	Wait func(Wait)
 	// Warning is called with what a registry wants people to know, cleaned.
 	Warning func(string)
@@ -38,7 +38,7 @@ type Request struct {
 // so is asking to mount one a "POST upload".
 func (r Request) Kind() string { return r.Method + " " + r.Object }
 
-// Wait is a time for which a request was held back. That its answer took long
+// Wait is a time for which a request or a blob was held back. That its answer took long
 // is none.
 type Wait struct {
 	For  WaitReason
@@ -57,6 +57,8 @@ const (
 	// WaitRetry is the pause after a failure: what the registry asked for with
 	// Retry-After, or a time that doubles.
 	WaitRetry WaitReason = "retry"
+	// WaitShared is for another copy of the process, which brings the same blob.
+	WaitShared WaitReason = "another copy of the blob"
 )
 
 type traceKey struct{}

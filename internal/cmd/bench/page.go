@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ type page struct {
 	machine  string
 	versions []string
 	again    string
+	lines    []string // how each copier is run
 	parts    []*part
 }
 
@@ -30,7 +32,10 @@ type block struct {
 func (b *bench) newPage() *page {
 	p := &page{date: time.Now(), machine: describeMachine(), again: b.again, versions: []string{"Go " + goVersion()}}
 	for _, c := range b.contenders {
-		p.versions = append(p.versions, c.name+": "+c.found)
+		if slices.ContainsFunc(b.scenarios(), c.takesPart) {
+			p.versions = append(p.versions, c.name+": "+c.found)
+			p.lines = append(p.lines, "- "+c.name+": `"+string(cmp.Or(c.plain.one, c.plain.many))+"`")
+		}
 	}
 	for _, s := range b.scenarios() {
 		p.parts = append(p.parts, &part{scenario: s})
@@ -47,8 +52,9 @@ const introduction = `# Benchmarks
 
 The same images, between the same two registries, with this engine (%[1]simagecopy%[1]s, and the provider under
 %[1]sterraform apply%[1]s) and with every other copier that was there, in one run. Both registries are distribution v3 on
-the same machine, with their content in memory and a proxy before each that holds every byte for half a round trip, and a
-new connection for one more. Over TLS the registries offer HTTP/2.
+the same machine, with their content in a file system in memory and a proxy before each that holds every byte for half a
+round trip, and a new connection for one more. Over TLS the registries offer HTTP/2. What takes its time from waiting is
+seen with a delay, and what takes it from the processor without one.
 
 %[1]sraw%[1]s is a yardstick and no tool: it checks, hashes and retries nothing, and keeps sixteen blobs under way over
 HTTP/1.1. Each copier begins with an empty destination and an empty home directory, in turn with the others; afterwards
@@ -77,6 +83,9 @@ func (p *page) markdown() string {
 			fmt.Fprintf(&out, "\n%s:\n\n%s", capital(b.String()), b.table())
 		}
 	}
+	fmt.Fprintf(&out, "\n## How each is run\n\n%s\n\n", strings.Join(p.lines, "\n"))
+	out.WriteString("Each with as many requests at a time as it keeps by itself. Of a fleet, `imagecopy -list` and Terraform make all copies in\n" +
+		"one process, and the others one a copy, ten of them at a time.\n")
 	return out.String()
 }
 

@@ -73,13 +73,14 @@ func TestWithoutRawAndPeersThereAreNoRatios(t *testing.T) {
 }
 
 func TestThePageSaysHowToGetItAgain(t *testing.T) {
-	p := &page{date: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC), machine: "a | machine", versions: []string{"Go 1", "crane: 2"}, again: "-runs 5"}
+	p := &page{date: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC), machine: "a | machine", versions: []string{"Go 1", "crane: 2"}, again: "-runs 5", lines: []string{"- crane: `crane copy {src} {dst}`"}}
 	p.parts = []*part{{scenario: scenario{name: "tiny", about: "Little."}}}
 	p.add(scenario{name: "tiny"}, setting{tls: true, rtt: 20 * time.Millisecond}, []row{timed("crane", time.Second)})
 	got := p.markdown()
 	for _, want := range []string{
 		"| Date | 2025-03-01 |\n", `| Machine | a \| machine |`, "| Versions | Go 1; crane: 2 |\n", "`make bench BENCH='-runs 5'`",
 		"\n## tiny\n\nLittle.\n\n20 ms, TLS:\n\n| copier |",
+		"\n## How each is run\n\n- crane: `crane copy {src} {dst}`\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in it:\n%s", want, got)

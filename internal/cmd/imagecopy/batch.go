@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
@@ -18,11 +19,12 @@ const copiesAtOnce = 64
 
 // batch is the copies of one run of the command, made by one engine.
 type batch struct {
-	client *remote.Client
-	engine *copier.Copier
-	pairs  []pair
-	hints  hints
-	ended  atomic.Int64 // copies that are over
+	client    *remote.Client
+	engine    *copier.Copier
+	pairs     []pair
+	hints     hints
+	platforms []registry.Platform
+	ended     atomic.Int64 // copies that are over
 }
 
 // result is how one copy went.
@@ -41,13 +43,7 @@ func (b *batch) copy(ctx context.Context) []result {
 	group.SetLimit(copiesAtOnce)
 	for i, p := range b.pairs {
 		group.Go(func() error {
-			report, err := b.engine.Copy(ctx, copier.Job{
-				Source:      b.client.Repository(p.source, remote.Pull),
-				Destination: b.client.Repository(p.destination, remote.Push),
-				Reference:   p.source.Target(),
-				Digest:      p.source.Digest,
-				Tags:        []string{p.destination.Tag},
-			})
+			report, err := b.one(ctx, p)
 			results[i] = result{pair: p, report: report, err: err, hint: b.hints.about(p, err)}
 			b.ended.Add(1)
 			return nil
@@ -55,6 +51,22 @@ func (b *batch) copy(ctx context.Context) []result {
 	}
 	_ = group.Wait()
 	return results
+}
+
+// one makes one copy.
+func (b *batch) one(ctx context.Context, p pair) (copier.Report, error) {
+	source, err := p.source.open(b.client, registry.Source)
+	if err != nil {
+		return copier.Report{}, err
+	}
+	destination, err := p.destination.open(b.client, registry.Destination)
+	if err != nil {
+		return copier.Report{}, err
+	}
+	return b.engine.Copy(ctx, copier.Job{
+		Source: source, Destination: destination,
+		Reference: p.source.target(), Digest: p.source.digest(), Platforms: b.platforms, Tags: []string{p.destination.tag()},
+	})
 }
 
 // progress is a line that says how far the copies are after a time.

@@ -44,7 +44,7 @@ func (h hints) instead(host, setting string) string {
 	case "username":
 		return "run docker login " + host
 	case "max_concurrent_requests":
-		return "have less asked at once, with a shorter list"
+		return "set -max-concurrent-requests=4 -requests-per-second=5"
 	case "docker_config_path":
 		return "have another one read: docker's is in the directory DOCKER_CONFIG, podman's is REGISTRY_AUTH_FILE"
 	}

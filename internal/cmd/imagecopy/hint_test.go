@@ -96,7 +96,7 @@ func TestAHintNamesNoSettingOfTheProvider(t *testing.T) {
 		{nil, `ca_certificate = file("ca.pem")`, "Set ", "Set -ca ca.pem."},
 		{[]string{"-ca", file(t, "mine.pem", string(registrytest.V3(t, registrytest.TLS()).CA))}, `ca_certificate = file("ca.pem")`, "Set ", "Add what is missing to "},
 		{nil, `username = "…", password = "…"`, "Set ", "Run docker login b.c."},
-		{nil, "max_concurrent_requests = 4, requests_per_second = 5", "Try again later, or set ", "Try again later, or have less asked at once, with a shorter list."},
+		{nil, "max_concurrent_requests = 4, requests_per_second = 5", "Try again later, or set ", "Try again later, or set -max-concurrent-requests=4 -requests-per-second=5."},
 		{nil, `token_hosts = ["x"]`, "If so, set ", "If so, use the provider: imagecopy has no flag for this."},
 	} {
 		err := &registry.Error{Hint: c.before + registry.Setting("b.c", c.setting) + ", or more."}
@@ -131,7 +131,7 @@ func TestTheEnginesHintsCanBeFollowed(t *testing.T) {
 	}{
 		"a helper that is not there":   {`{"credsStore": "nobody-has-this"}`, []string{source, held.Ref("prod", "1")}, `Try it with: echo \S+ \| docker-credential-nobody-has-this get\. Or h` + anotherFile},
 		"a configuration that is none": {`{`, []string{source, held.Ref("prod", "1")}, `Correct the file, or h` + anotherFile},
-		"too many requests":            {`{}`, []string{limited.Ref("app", "1"), reg.Ref("prod", "1")}, `.*, or have less asked at once, with a shorter list\.`},
+		"too many requests":            {`{}`, []string{limited.Ref("app", "1"), reg.Ref("prod", "1")}, `.*, or set -max-concurrent-requests=4 -requests-per-second=5\.`},
 		"tokens from elsewhere": {`{"auths": {"` + foreign.Addr + `": {"auth": "Y2k6eA=="}}}`, []string{foreign.Ref("app", "1"), reg.Ref("prod", "1")},
 			`If \S+ has its tokens issued there, use the provider: imagecopy has no flag for this\. Otherwise .*`},
 		"an unknown authority": {`{}`, []string{"-plain-http=" + reg.Addr, source, secured.Ref("prod", "1")},

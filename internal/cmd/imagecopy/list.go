@@ -6,13 +6,11 @@ import (
 	"io"
 	"os"
 	"strings"
-
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
 // pair is one copy that is wanted.
 type pair struct {
-	source, destination registry.Reference
+	source, destination place
 	written             string // the source, as somebody wrote it
 }
 
@@ -23,15 +21,15 @@ func newPair(words []string) (pair, error) {
 	if len(words) != 2 {
 		return pair{}, fmt.Errorf("a copy is SRC DST, two words and not %d", len(words))
 	}
-	source, err := registry.ParseReference(words[0])
+	source, err := newSource(words[0])
 	if err != nil {
 		return pair{}, err
 	}
-	destination, err := registry.ParseDestination(words[1])
+	destination, err := newDestination(words[1])
 	if err != nil {
 		return pair{}, err
 	}
-	p := pair{source: source.WithDefaultTag(), destination: destination, written: words[0]}
+	p := pair{source: source, destination: destination, written: words[0]}
 	if p.source == p.destination {
 		return pair{}, fmt.Errorf("source and destination are the same, %s: there is nothing to copy", p.source)
 	}
@@ -61,7 +59,7 @@ const maxMistakes = 10
 // mistakes where lines make no sense.
 func readList(list string, stdin io.Reader) ([]pair, error) {
 	if list != "-" {
-		file, err := os.Open(list)
+		file, err := os.Open(list) //nolint:gosec // the file is the user's own
 		if err != nil {
 			return nil, fmt.Errorf("-list: %w", err)
 		}
@@ -74,7 +72,7 @@ func readList(list string, stdin io.Reader) ([]pair, error) {
 	}
 	var pairs []pair
 	var wrong mistakes
-	wanted := map[registry.Reference]pair{} // by destination
+	wanted := map[place]pair{} // by destination
 	number := 0
 	for line := range strings.Lines(string(content)) {
 		number++

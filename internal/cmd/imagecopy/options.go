@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
@@ -24,6 +25,9 @@ type options struct {
 	plainHTTP plainHTTP
 	caFile    string
 	ranges    bool
+	requests  int
+	perSecond float64
+	platforms platforms
 	pairs     []pair
 }
 
@@ -38,6 +42,9 @@ func (o *options) flags() *flag.FlagSet {
 	flags.BoolVar(&o.trace, "trace", false, "")
 	flags.StringVar(&o.caFile, "ca", "", "")
 	flags.BoolVar(&o.ranges, "ranges", true, "")
+	flags.IntVar(&o.requests, "max-concurrent-requests", 0, "")
+	flags.Float64Var(&o.perSecond, "requests-per-second", 0, "")
+	flags.Var(&o.platforms, "platforms", "")
 	flags.Var(&o.plainHTTP, "plain-http", "")
 	return flags
 }
@@ -51,7 +58,9 @@ const usage = `usage: imagecopy [flags] SRC DST
 const help = `
 Copies an image, or any other manifest, with everything below it, byte for byte.
 SRC is host/repository with a tag or digest (the tag latest where it has neither),
-DST is host/repository:tag. What DST has already is not sent again: after a
+DST is host/repository:tag. Either may be an image layout on this machine:
+oci:PATH:tag, where PATH is a folder or, as SRC, the tar archive of one, and the
+tag may be left out of a SRC that holds but one image. What DST has already is not sent again: after a
 failure, run the same command once more.
 
 Credentials are those of docker login and podman login. For a private registry
@@ -66,12 +75,22 @@ Flags, which come before SRC:
                 FILE is standard input. All are copied at the same time, and one
                 that fails does not stop the others. Where a line makes no sense,
                 nothing is copied.
+  -platforms OS/ARCHITECTURE[/VARIANT],...
+                copy of each index what these platforms need, such as
+                linux/amd64,linux/arm/v7: of one its manifest, of several an index of
+                them with their attestations. The digest is another one then, and
+                signatures of the whole do not go with it
   -ca FILE      trust the certificate authorities in FILE (PEM) besides the system's
   -plain-http[=true|false|HOST[:PORT],...]
                 speak plain HTTP instead of TLS: with every registry, with none
                 (false), or with these hosts alone, written as in SRC and DST, where
                 the flag may be repeated. Without it: with localhost, 127.0.0.0/8
                 and ::1 alone.
+  -max-concurrent-requests N
+                keep no more than N requests under way to each host, at least 2;
+                without it 16. A host that answers 429 gets fewer by itself
+  -requests-per-second N
+                send each host no more than N requests a second, such as 5 or 0.5
   -ranges=false
                 read each blob over one connection. Without it, one of 64 MiB or more
                 is read in parts over several where a single connection is slow.
@@ -115,9 +134,27 @@ func withUsage(err error) error {
 	return fmt.Errorf("%w\n%s", err, strings.TrimSuffix(usage, "\n"))
 }
 
+// platforms are the values of -platforms, which may be repeated.
+type platforms []registry.Platform
+
+// String is asked for by the flag package.
+func (p *platforms) String() string { return "" }
+
+// Set reads a list.
+func (p *platforms) Set(list string) error {
+	for name := range strings.SplitSeq(list, ",") {
+		platform, err := registry.ParsePlatform(strings.TrimSpace(name))
+		if err != nil {
+			return err
+		}
+		*p = append(*p, platform)
+	}
+	return nil
+}
+
 // client translates the command line into the client's options.
 func (o options) client(log *slog.Logger) (*remote.Client, error) {
-	var settings remote.HostOptions
+	settings := remote.HostOptions{MaxConcurrentRequests: o.requests, RequestsPerSecond: o.perSecond}
 	if o.caFile != "" {
 		var err error
 		if settings.CACertificate, err = os.ReadFile(o.caFile); err != nil {
@@ -146,7 +183,11 @@ func (o options) client(log *slog.Logger) (*remote.Client, error) {
 func (o options) hosts() []string {
 	var named []string
 	for _, p := range o.pairs {
-		named = append(named, p.source.Host, p.destination.Host)
+		for _, at := range []place{p.source, p.destination} {
+			if at.reference.Host != "" {
+				named = append(named, at.reference.Host)
+			}
+		}
 	}
 	var hosts []string
 	for _, host := range append(named, o.plainHTTP.hosts...) {

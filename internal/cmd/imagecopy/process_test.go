@@ -28,12 +28,10 @@ import (
 
 // TestAsAProcess shows what only the program itself can show.
 func TestAsAProcess(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "imagecopy.exe") // the suffix is for Windows, and harms nowhere else
-	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
+	program := build(t)
 	t.Run("a large layer takes little memory", func(t *testing.T) { takesLittleMemory(t, program) })
 	t.Run("an interrupt ends it", func(t *testing.T) { endsWhenInterrupted(t, program) })
+	t.Run("it may be killed at any request", func(t *testing.T) { survivesBeingKilled(t, program) })
 	t.Run("a list at the keyboard is left by an interrupt", func(t *testing.T) { leavesItsInput(t, program) })
 	t.Run("it keeps to itself what is sent unasked", func(t *testing.T) { keepsToItselfWhatIsSentUnasked(t, program) })
 	t.Run("a mistake is told once", func(t *testing.T) {
@@ -45,6 +43,16 @@ func TestAsAProcess(t *testing.T) {
 			t.Errorf("it wrote\n%s\nwant\n%s", output, want)
 		}
 	})
+}
+
+// build builds the program and returns its name.
+func build(t *testing.T) string {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "imagecopy.exe") // the suffix is for Windows, and harms nowhere else
+	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	return program
 }
 
 // start starts the program, which is killed if it takes a minute.

@@ -35,16 +35,18 @@ type report struct {
 	Mounted copier.Count `json:"mounted"`
 	Present copier.Count `json:"already_there"`
 	// Requests is how many were sent, over both sides, and Retries how many of
-	// them repeat one that failed.
+	// them there would not have been without a failure: a blob that is sent again
+	// takes an upload of its own, and so several.
 	Requests int `json:"requests"`
 	Retries  int `json:"retries"`
 	// Hosts says the same by host[:port]: how many of each kind, such as "GET
 	// blob", and the most that were under way at a time.
 	Hosts copier.Hosts `json:"hosts"`
 	// LongestWait is the longest time, to the millisecond, for which one request
-	// was held back before it was sent, and WaitedFor why: the setting that says
-	// so, or "retry" for the pause after a failure, which a registry may ask for.
-	// That an answer took long does not count.
+	// or blob was held back before it was sent, and WaitedFor why: the setting that
+	// says so, "retry" for the pause after a failure, which a registry may ask for,
+	// or another copy that brought the same blob. That an answer took long does not
+	// count.
 	LongestWait float64             `json:"longest_wait_seconds"`
 	WaitedFor   registry.WaitReason `json:"longest_wait_for,omitempty"`
 	// Seconds is how long the copy took, to the millisecond.

@@ -79,6 +79,10 @@ func (r *run) measure(ctx context.Context, n *node) error {
 		return registry.OnSide(err, registry.Source)
 	}
 	n.size = found.Size
+	if e, wrong := errors.AsType[*registry.Error](registry.ValidateDescriptor(n.sized())); wrong {
+		e.Side, e.Repository = registry.Source, r.job.Source.Name()
+		return e
+	}
 	n.meter.expect(n.size)
 	return nil
 }

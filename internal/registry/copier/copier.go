@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -23,6 +24,7 @@ type Copier struct {
 	log      *slog.Logger
 	blobs    *blobTable
 	progress progress
+	large    sync.Mutex // held while a large manifest is parsed
 }
 
 // New makes a Copier that tells log, at debug level, one line a blob and
@@ -197,8 +199,12 @@ func (r *run) put(ctx context.Context, name string, m registry.Manifest, heal fu
 		err = stillMissing(r.push(ctx, name, m))
 	}
 	if settled(err) {
-		if held, lookErr := r.look(ctx, name); lookErr == nil && held == m.Digest {
+		held, lookErr := r.look(ctx, name)
+		if lookErr == nil && held == m.Digest {
 			return false, nil
+		}
+		if lookErr == nil && held != "" {
+			err = taken(err, held)
 		}
 	}
 	return err == nil, registry.OnSide(err, registry.Destination)
@@ -210,6 +216,23 @@ func (r *run) put(ctx context.Context, name string, m registry.Manifest, heal fu
 func settled(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	return errors.Is(err, registry.ErrTagImmutable) || ok && (e.Status == 409 || e.Status == 412)
+}
+
+// taken is a refusal to put something under a name that holds something else.
+// That it conflicts says enough; a failed precondition may be a policy's, where
+// the registry has anything to say of it.
+func taken(err error, held digest.Digest) error {
+	e, ok := errors.AsType[*registry.Error](err)
+	silent := ok && e.Code == "" && e.Message == ""
+	if !ok || errors.Is(err, registry.ErrTagImmutable) || e.Status != 409 && !silent {
+		return err
+	}
+	told := *e
+	told.Kind, told.Hint = registry.ErrTagImmutable, registry.Advice(registry.ErrTagImmutable)
+	if silent {
+		told.Message = fmt.Sprintf("the tag is immutable and holds %s", held)
+	}
+	return &told
 }
 
 // stillMissing says what it may be where a registry misses content that it was

@@ -17,7 +17,10 @@ const (
 	maxNodes = 20_000
 	// maxManifestBytes bounds the manifests of one graph together: they are
 	// kept until the root is there.
-	maxManifestBytes = 32 << 20
+	maxManifestBytes = 16 << 20
+	// largeManifest is from where on manifests are parsed one at a time: what they
+	// name can take many times their size while it is looked at.
+	largeManifest = 256 << 10
 )
 
 // node is a manifest or blob of the graph, each digest once however often it is
@@ -39,6 +42,15 @@ type node struct {
 	meter   *meter
 	size    int64            // also where the descriptor does not say it
 	outcome registry.Outcome // "" where it was left where it is
+}
+
+// foretold is how large a manifest is by what names it, before it is fetched: no
+// other size is accepted. What may be a blob is nothing yet.
+func (n *node) foretold() int64 {
+	if n.blob || !registry.IsManifest(n.descriptor.MediaType) {
+		return 0
+	}
+	return n.descriptor.Size
 }
 
 // key tells nodes apart. What one manifest names as a blob another may name as
@@ -65,6 +77,9 @@ func (w *walk) name(parent *node, d registry.Descriptor, blob bool) error {
 		return w.limit("it has more than %d manifests and blobs", maxNodes)
 	case !known:
 		n = w.add(d, blob, parent.depth+1)
+		if w.bytes += n.foretold(); w.bytes > maxManifestBytes {
+			return w.tooManyBytes()
+		}
 	}
 	if last := len(n.parents) - 1; last >= 0 && n.parents[last] == parent {
 		return nil // named twice by one manifest, which is named in one go
@@ -98,6 +113,7 @@ func agree(a, b registry.Descriptor, blob bool) bool {
 
 // add puts a new node into the graph and its first step into the queue.
 func (w *walk) add(d registry.Descriptor, blob bool, depth int) *node {
+	d.Annotations, d.Platform = nil, nil // which nobody asks for, and may be many
 	n := &node{descriptor: d, blob: blob, depth: depth, size: d.Size}
 	w.nodes[key{d.Digest, blob}] = n
 	if blob {
@@ -105,6 +121,10 @@ func (w *walk) add(d registry.Descriptor, blob bool, depth int) *node {
 	}
 	heap.Push(&w.queue, n)
 	return n
+}
+
+func (w *walk) tooManyBytes() error {
+	return w.limit("its manifests together are larger than %d MiB", maxManifestBytes>>20)
 }
 
 func (w *walk) limit(format string, args ...any) error {

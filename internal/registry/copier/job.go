@@ -22,6 +22,9 @@ type Job struct {
 	// Digest is what is to be copied where that is known already (pinned, or
 	// planned); the reference is then not resolved, whatever it names by now.
 	Digest digest.Digest
+	// Platforms are those that are copied of an index; all of it where there are
+	// none. See Select.
+	Platforms []registry.Platform
 	// Tags are the tags of the destination that are to hold it, written in this
 	// order and last of all. None means that the manifest is put by its digest.
 	Tags []string
@@ -55,8 +58,8 @@ type Report struct {
 	Retries  int `json:"retries"`
 	// Hosts says the same by host.
 	Hosts Hosts `json:"hosts"`
-	// LongestWait is the longest time for which one request was held back before
-	// it was sent, and WaitedFor why; "" where none was. Waiting for an answer
+	// LongestWait is the longest time for which one request or blob was held back
+	// before it was sent, and WaitedFor why; "" where none was. Waiting for an answer
 	// does not count.
 	LongestWait time.Duration       `json:"longest_wait_ns"`
 	WaitedFor   registry.WaitReason `json:"longest_wait_for,omitempty"`

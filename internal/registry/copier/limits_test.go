@@ -60,18 +60,32 @@ func TestAManifestBeyondTheLimitIsRefused(t *testing.T) {
 
 func TestManifestsThatAreTooLargeTogetherAreRefused(t *testing.T) {
 	t.Parallel()
-	var children []registrytest.Content
-	served := []registrytest.Manifest{{}}
-	for i := range 9 {
-		child := padded(fmt.Sprint(i), 4<<20)
-		children, served = append(children, child), append(served, child)
-	}
-	served[0] = registrytest.Index{Manifests: children}.Build()
-	from, to := serving(t, served...), registrytest.Scripted(t, registrytest.Behaviour{})
-	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
-	mentions(t, err.Error(), "larger than 32 MiB", string(served[0].Digest))
-	if tags := to.Tags(t, "app"); len(tags) > 0 {
-		t.Errorf("the destination has the tags %v", tags)
+	for name, c := range map[string]struct {
+		mediaType string
+		fetched   int // of the children
+	}{
+		"manifests, before any is fetched":       {ocispec.MediaTypeImageIndex, 0},
+		"what may be blobs, when it is no blobs": {thing, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var children []registrytest.Content
+			served := []registrytest.Manifest{{}}
+			for i := range 5 {
+				child := padded(fmt.Sprint(i), 4<<20)
+				child.MediaType = c.mediaType
+				children, served = append(children, child), append(served, child)
+			}
+			served[0] = registrytest.Index{Manifests: children}.Build()
+			from, to := serving(t, served...), registrytest.Scripted(t, registrytest.Behaviour{})
+			err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
+			mentions(t, err.Error(), "larger than 16 MiB", string(served[0].Digest))
+			if n := from.Count("GET", "/v2/app/manifests/.*"); c.fetched == 0 && n != 1 || n < 1+c.fetched {
+				t.Errorf("%d manifests were fetched", n)
+			}
+			if tags := to.Tags(t, "app"); len(tags) > 0 {
+				t.Errorf("the destination has the tags %v", tags)
+			}
+		})
 	}
 }
 

@@ -5,8 +5,11 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
 // blobTable knows, for everything in the process, which repositories of a host
@@ -46,15 +49,25 @@ type claim struct {
 // context's.
 func (t *blobTable) claim(ctx context.Context, host, name string, d digest.Digest, from string) (*claim, error) {
 	for {
-		c, wait := t.try(host, name, d, from)
-		if wait == nil {
+		c, ready := t.try(host, name, d, from)
+		if ready == nil {
 			return c, nil
 		}
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+		if err := wait(ctx, ready); err != nil {
+			return nil, err
 		}
+	}
+}
+
+// wait tells the trace how long it took.
+func wait(ctx context.Context, ready <-chan struct{}) error {
+	began := time.Now()
+	defer func() { registry.TraceOf(ctx).Wait(registry.Wait{For: registry.WaitShared, Took: time.Since(began)}) }()
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 

@@ -98,6 +98,9 @@ func TestACopyIntoAnotherRepositoryWaitsAndMounts(t *testing.T) {
 	if uploads(to)[string(layer)] != 1 || second.report.Mounted.Blobs != 1 {
 		t.Errorf("the layer was uploaded %d times; the second report says %+v", uploads(to)[string(layer)], second.report)
 	}
+	if second.report.WaitedFor != registry.WaitShared || second.report.LongestWait <= 0 {
+		t.Errorf("the second copy waited %s for %q", second.report.LongestWait, second.report.WaitedFor)
+	}
 }
 
 // unhurt wants a copy to succeed as if there were no other.

@@ -21,7 +21,10 @@ func (r *run) survey(ctx context.Context) (map[string]digest.Digest, error) {
 		}
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
-	if r.digest == "" {
+	switch {
+	case len(r.job.Platforms) > 0:
+		group.Go(func() error { return registry.OnSide(r.choose(groupCtx), registry.Source) })
+	case r.digest == "":
 		group.Go(func() (err error) {
 			r.digest, err = r.named(groupCtx)
 			return registry.OnSide(err, registry.Source)

@@ -1,6 +1,7 @@
 package copier_test
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -66,10 +67,11 @@ func TestATagThatMayNotMoveIsAnErrorAtOnce(t *testing.T) {
 		status        int
 		code, message string
 	}{
-		"ECR":         {http.StatusBadRequest, "TAG_INVALID", "The image tag '1' already exists in the 'to' repository and cannot be overwritten because the repository is immutable."},
-		"ECR, older":  {http.StatusBadRequest, "ImageTagAlreadyExistsException", "tag is there"},
-		"Harbor":      {http.StatusPreconditionFailed, "PRECONDITION", "Failed to process request due to 'to:1' configured as immutable."},
-		"tag invalid": {http.StatusConflict, "TAG_INVALID", "manifest tag did not match URI"},
+		"ECR":            {http.StatusBadRequest, "TAG_INVALID", "The image tag '1' already exists in the 'to' repository and cannot be overwritten because the repository is immutable."},
+		"ECR, older":     {http.StatusBadRequest, "ImageTagAlreadyExistsException", "tag is there"},
+		"Harbor":         {http.StatusPreconditionFailed, "PRECONDITION", "Failed to process request due to 'to:1' configured as immutable."},
+		"tag invalid":    {http.StatusConflict, "TAG_INVALID", "manifest tag did not match URI"},
+		"a 409 of words": {http.StatusConflict, "CONFLICT", "there is one already"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
@@ -84,6 +86,54 @@ func TestATagThatMayNotMoveIsAnErrorAtOnce(t *testing.T) {
 			}
 			if to.Digest(t, "to", "1") != old.Digest {
 				t.Error("the tag moved")
+			}
+		})
+	}
+}
+
+// Some registries say no more than the status.
+func TestATagThatMayNotMoveIsAnErrorAtOnceAlsoWithoutAWord(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{http.StatusConflict, http.StatusPreconditionFailed} {
+		from, to := pair(t, registrytest.Behaviour{})
+		from.Push(t, "app", "1", registrytest.Image{Seed: "new"})
+		old := to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
+		to.On("PUT", tagPath).Reply(status, nil, "")
+		err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrTagImmutable)
+		mentions(t, err.Error(), fmt.Sprint("HTTP ", status), "the tag is immutable and holds "+string(old.Digest), to.Addr+"/to")
+		mentions(t, err.Hint, "do not let it move")
+		if n := to.Count("PUT", tagPath); n != 1 {
+			t.Errorf("%d: the tag was written %d times", status, n)
+		}
+	}
+}
+
+// A failed precondition may be a policy's, and where there is no such tag
+// nothing is in the way of it.
+func TestARefusalThatIsNotTheTagsIsNotTakenForIt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		held   bool
+		status int
+		body   string
+		says   string
+	}{
+		"a policy":                    {true, http.StatusPreconditionFailed, string(registrytest.ErrorBody("POLICY", "it was never scanned")), "it was never scanned"},
+		"a conflict about nothing":    {false, http.StatusConflict, "", "HTTP 409"},
+		"a precondition, and no tag":  {false, http.StatusPreconditionFailed, "", "HTTP 412"},
+		"a conflict of words, no tag": {false, http.StatusConflict, string(registrytest.ErrorBody("CONFLICT", "project is being deleted")), "project is being deleted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, to := pair(t, registrytest.Behaviour{})
+			from.Push(t, "app", "1", registrytest.Image{Seed: "new"})
+			if c.held {
+				to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
+			}
+			to.On("PUT", tagPath).Reply(c.status, nil, c.body)
+			err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrDenied)
+			mentions(t, err.Error(), c.says)
+			if n := to.Count("PUT", tagPath); n != 1 {
+				t.Errorf("the tag was written %d times", n)
 			}
 		})
 	}
@@ -142,19 +192,36 @@ func TestATagThatShowsAnotherDigestIsAnError(t *testing.T) {
 		next.ServeHTTP(w, r)
 		to.PutManifest(t, "to", "1", other.Manifest)
 	})
-	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrMismatch)
-	mentions(t, err.Error(), string(pushed.Digest), string(other.Digest), to.Addr+"/to", `cannot confirm the tag "1"`)
-	mentions(t, err.Hint, "Somebody else wrote the tag")
+	e := newEngine(t)
+	report, err := e.copier.Copy(t.Context(), e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
+	failed := failure(t, err, registry.Destination, registry.ErrMismatch)
+	mentions(t, failed.Error(), string(pushed.Digest), string(other.Digest), to.Addr+"/to", `cannot confirm the tag "1"`)
+	mentions(t, failed.Hint, "Somebody else wrote the tag")
+	if len(report.Tagged) != 0 {
+		t.Errorf("the report says that %q hold the image", report.Tagged)
+	}
+	if puts, looks := to.Count("PUT", tagPath), to.Count("HEAD", tagPath); puts != 1 || looks != 1+4 {
+		t.Errorf("the tag was written %d times, and looked at %d times, want before and four times after", puts, looks)
+	}
 }
 
 func TestATagThatShowsAMomentLaterIsFine(t *testing.T) {
 	t.Parallel()
-	from, to := pair(t, registrytest.Behaviour{})
-	from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
-	to.On("HEAD", tagPath).After(1).Times(1).Reply(http.StatusNotFound, nil, "")
-	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
-	if n := to.Count("HEAD", tagPath); n != 3 {
-		t.Errorf("the tag was looked at %d times, want one more than otherwise", n)
+	for name, shows := range map[string]func(*registrytest.Rule){
+		"nothing": func(r *registrytest.Rule) { r.Reply(http.StatusNotFound, nil, "") },
+		"what was there before": func(r *registrytest.Rule) {
+			r.Alter(func(res *http.Response) { res.Header.Set("Docker-Content-Digest", string(digest.FromString("before"))) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from, to := pair(t, registrytest.Behaviour{})
+			from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+			shows(to.On("HEAD", tagPath).After(1).Times(1))
+			newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+			if n := to.Count("HEAD", tagPath); n != 3 {
+				t.Errorf("the tag was looked at %d times, want one more than otherwise", n)
+			}
+		})
 	}
 }
 
@@ -296,7 +363,7 @@ func TestADigestThatIsNoneIsRefusedBeforeAnyRequest(t *testing.T) {
 	from, to := pair(t, registrytest.Behaviour{})
 	e := newEngine(t)
 	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
-	for _, bad := range []digest.Digest{"sha256", "sha256:../../x", "md5:d41d8cd98f00b204e9800998ecf8427e"} {
+	for _, bad := range badDigests[1:] { // none at all is no fault
 		job.Digest = bad
 		_, err := e.copier.Copy(t.Context(), job)
 		failure(t, err, registry.Source, registry.ErrInvalidReference)

@@ -141,8 +141,8 @@ func (w *walk) fetch(ctx context.Context, n *node) (bool, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.bytes += int64(len(m.Content)); w.bytes > maxManifestBytes {
-		return false, w.limit("its manifests together are larger than %d MiB", maxManifestBytes>>20)
+	if w.bytes += int64(len(m.Content)) - n.foretold(); w.bytes > maxManifestBytes {
+		return false, w.tooManyBytes()
 	}
 	n.manifest, n.fetched = m, true
 	for _, d := range contents.Blobs() {
@@ -179,6 +179,10 @@ func (w *walk) check(n *node, m registry.Manifest) (registry.Contents, error) {
 	// A schema 1 manifest is signed anew each time and has no size of its own.
 	if want := n.descriptor.Size; n != w.root && want != int64(len(m.Content)) && !registry.IsSchema1(m.MediaType) {
 		return refuse(registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("it has %d bytes and the index says %d", len(m.Content), want)})
+	}
+	if len(m.Content) >= largeManifest {
+		w.run.copier.large.Lock()
+		defer w.run.copier.large.Unlock()
 	}
 	contents, err := m.Parse()
 	if e, ok := errors.AsType[*registry.Error](err); ok {

@@ -25,13 +25,16 @@
 // [Registry.Retag], [Registry.HasBlob], [Registry.DeleteTag],
 // [Registry.DeleteManifest], [Registry.DeleteBlob], and [Registry.Get] for
 // whatever else. They work with every registry, its authentication and TLS
-// included, and go around the rules of a [Proxy].
+// included, and go around the rules of a [Proxy] and, where the registry is in
+// this process, around the network.
 //
 // Put faults in between and see what was asked:
 //
 //	p := registrytest.Intercept(t, reg)           // p.Addr and p.Ref are the proxy's
+//	p := registrytest.Front(t, registrytest.Behaviour{}) // the same before a scripted one, and faster
 //	p.On("GET", "/v2/acme/app/blobs/.*").Times(1).Cut(100)
 //	p.On("PUT", "/v2/.*/manifests/.*").After(2).Reply(503, nil, "")
+//	p.On(".*", ".*").After(7).Times(1).Refuse()   // the connection, of who connects by Dialer(p)
 //	p.Requests(), p.Count("PUT", "/v2/.*"), p.Peak()
 //	p.Wait(t, func() bool { return p.Active() == 3 })
 //	p.Stop()                                      // connections are refused from now on

@@ -74,6 +74,9 @@ func described(d ocispec.Descriptor) object {
 		if d.Platform.Variant != "" {
 			p = append(p, member{"variant", d.Platform.Variant})
 		}
+		if d.Platform.OSVersion != "" {
+			p = append(p, member{"os.version", d.Platform.OSVersion})
+		}
 		o = append(o, member{"platform", p})
 	}
 	if d.URLs != nil {

@@ -25,13 +25,18 @@ type claims struct {
 }
 
 // token is a signed JSON Web Token (RFC 7519) in ES256 (RFC 7518, section 3.4)
-// that carries the certificate it is signed under.
+// that carries the certificate it is signed under, or one without a form.
 func (s *TokenServer) token(user string, granted []access, lifetime time.Duration) string {
 	now := time.Now()
 	head := map[string]any{"typ": "JWT", "alg": "ES256", "x5c": []string{base64.StdEncoding.EncodeToString(s.der)}}
 	body := claims{
 		Issuer: s.issuer, Subject: user, Audience: s.Service, ID: rand.Text(), Access: granted,
 		Expires: now.Add(lifetime).Unix(), NotBefore: now.Add(-time.Hour).Unix(), IssuedAt: now.Unix(),
+	}
+	if s.Opaque {
+		opaque := rand.Text()
+		s.verified.Store(opaque, body)
+		return opaque
 	}
 	signed := segment(head) + "." + segment(body)
 	sum := sha256.Sum256([]byte(signed))
@@ -53,8 +58,20 @@ func segment(v any) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-// verify gives the claims of a token that this server signed.
+// verify gives the claims of a token that this server signed. It is slow, and
+// each is brought with many requests.
 func (s *TokenServer) verify(token string) (claims, bool) {
+	if known, ok := s.verified.Load(token); ok {
+		return known.(claims), true
+	}
+	c, ok := s.examine(token)
+	if ok {
+		s.verified.Store(token, c)
+	}
+	return c, ok
+}
+
+func (s *TokenServer) examine(token string) (claims, bool) {
 	var c claims
 	cut := strings.LastIndex(token, ".")
 	if cut < 0 {

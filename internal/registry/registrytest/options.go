@@ -33,7 +33,9 @@ func BasicAuth(user, password string) Option {
 	return func(s *settings) { s.user, s.password = user, password }
 }
 
-// TokenAuth asks for bearer tokens that the token server issues.
+// TokenAuth asks for bearer tokens that the token server issues. A scripted
+// registry issues them itself too, below its path /token: where they are to be
+// had is what the server's URL says.
 func TokenAuth(server *TokenServer) Option {
 	return func(s *settings) { s.tokens = server }
 }

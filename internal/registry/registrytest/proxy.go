@@ -23,7 +23,8 @@ import (
 // proxy, with the same certificate.
 type Proxy struct {
 	*Registry
-	upstream *httputil.ReverseProxy
+	upstream http.Handler // the registry
+	server   *http.Server
 	done     chan struct{} // closed when the proxy ends, and with it what is held up
 	stop     func()
 
@@ -44,7 +45,7 @@ type Request struct {
 	// Header is the request's; Host is its own.
 	Header http.Header
 	Host   string
-	// Status is what was answered; 0 where nothing was, or not yet.
+	// Status is what was answered, whole or not; 0 where nothing was, or not yet.
 	Status int
 	// Received is how many bytes of its body came.
 	Received int64
@@ -58,13 +59,12 @@ func Intercept(t testing.TB, r *Registry) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	front := *r
-	p := &Proxy{Registry: &front, done: make(chan struct{}), changed: make(chan struct{})}
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 64}
 	if r.identity != nil {
 		transport.TLSClientConfig = r.client.Transport.(*http.Transport).TLSClientConfig.Clone()
 	}
-	p.upstream = &httputil.ReverseProxy{
+	t.Cleanup(transport.CloseIdleConnections) // after the proxy has ended
+	return before(t, r, &httputil.ReverseProxy{
 		Transport: transport,
 		// A fault that a rule makes is no news.
 		ErrorLog:       discard,
@@ -75,9 +75,25 @@ func Intercept(t testing.TB, r *Registry) *Proxy {
 			pr.Out.Host = pr.In.Host
 			pr.Out.URL.RawQuery = pr.In.URL.RawQuery
 		},
-	}
+	})
+}
+
+// Front is Scripted behind a proxy, without a connection between the two: it
+// costs a test half of what Intercept does. What it cannot do is Rule.Alter.
+func Front(t testing.TB, b Behaviour, options ...Option) *Proxy {
+	t.Helper()
+	s, r := startScripted(t, b, options)
+	return before(t, r, s)
+}
+
+// before starts a proxy before a registry, which ends with t.
+func before(t testing.TB, r *Registry, upstream http.Handler) *Proxy {
+	t.Helper()
+	front := *r
+	p := &Proxy{Registry: &front, upstream: upstream, done: make(chan struct{}), changed: make(chan struct{})}
 	server := httptest.NewUnstartedServer(p)
-	server.Config.ErrorLog = discard
+	p.server = server.Config
+	p.server.ErrorLog = discard
 	if r.identity != nil {
 		server.TLS = r.identity.config(t)
 		server.StartTLS()
@@ -89,7 +105,6 @@ func Intercept(t testing.TB, r *Registry) *Proxy {
 		close(p.done)
 		server.CloseClientConnections()
 		server.Close()
-		transport.CloseIdleConnections()
 	})
 	t.Cleanup(p.stop)
 	return p
@@ -103,7 +118,7 @@ func (p *Proxy) Stop() { p.stop() }
 // methods meet the rules and are recorded.
 func (p *Proxy) Through() *Registry {
 	r := *p.Registry
-	r.direct = r.URL()
+	r.direct, r.handler = r.URL(), nil
 	return &r
 }
 
@@ -193,7 +208,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.requests = append(p.requests, record)
 	p.active++
 	p.peak = max(p.peak, p.active)
-	action := p.match(r)
+	action := p.match(r, false)
 	p.notify()
 	p.mu.Unlock()
 	r.Body = &countingBody{ReadCloser: r.Body, proxy: p, record: record}
@@ -206,10 +221,11 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.upstream.ServeHTTP(answer, r)
 }
 
-// match finds the rule for a request and counts it. p.mu is held.
-func (p *Proxy) match(r *http.Request) action {
+// match finds the rule for a request, or for a connection, and counts it. p.mu
+// is held.
+func (p *Proxy) match(r *http.Request, connecting bool) action {
 	for _, rule := range p.rules {
-		if rule.wants(r) {
+		if rule.refuses == connecting && rule.wants(r) {
 			return rule.action
 		}
 	}
@@ -229,16 +245,20 @@ type recorder struct {
 
 func (w *recorder) WriteHeader(status int) {
 	if status >= 200 {
-		w.proxy.mu.Lock()
-		w.record.Status = status
-		w.proxy.notify()
-		w.proxy.mu.Unlock()
+		w.answered(status)
 		w.left = -1
 		if length, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64); err == nil {
 			w.left = length
 		}
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) answered(status int) {
+	w.proxy.mu.Lock()
+	defer w.proxy.mu.Unlock()
+	w.record.Status = status
+	w.proxy.notify()
 }
 
 // Write counts the request as over before its last byte goes out: a client may
@@ -284,11 +304,7 @@ func (b *countingBody) Read(buf []byte) (int, error) {
 
 // reset ends a connection without a word, with RST where it is TCP.
 func reset(w http.ResponseWriter) {
-	conn, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler) // HTTP/2 has no connection to take over
-	}
-	raw := conn
+	raw := takeOver(w)
 	if secured, ok := raw.(interface{ NetConn() net.Conn }); ok {
 		raw = secured.NetConn()
 	}
@@ -296,6 +312,15 @@ func reset(w http.ResponseWriter) {
 		_ = tcp.SetLinger(0)
 	}
 	_ = raw.Close()
+}
+
+// takeOver is the connection of a request, which is the caller's from now on.
+func takeOver(w http.ResponseWriter) net.Conn {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler) // HTTP/2 has no connection to take over
+	}
+	return conn
 }
 
 var discard = log.New(io.Discard, "", 0)

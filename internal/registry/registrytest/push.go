@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -141,6 +142,11 @@ func (r *Registry) send(t testing.TB, method, repo, path string, header http.Hea
 	}
 	if r.authorize != nil {
 		r.authorize(req, repo)
+	}
+	if r.handler != nil {
+		answer := httptest.NewRecorder()
+		r.handler.ServeHTTP(answer, req)
+		return answer.Result()
 	}
 	res, err := r.client.Do(req)
 	if err != nil {

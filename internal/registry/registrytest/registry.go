@@ -20,6 +20,9 @@ type Registry struct {
 	// a proxy, whose Addr is another.
 	direct string
 	client *http.Client
+	// handler is the registry itself where that is in this process and direct:
+	// a connection would only cost time.
+	handler http.Handler
 	// authorize lets a request of this package in; nil where everybody may.
 	authorize func(req *http.Request, repo string)
 	identity  *identity

@@ -1,23 +1,29 @@
 package registrytest
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"regexp"
+	"strconv"
 )
 
 // Rule says what a proxy does with some requests. It does nothing until one of
-// its verbs (Reply, Do, Alter, Cut, CutUpload, Reset, Stall, Hold) was called;
-// the last one counts. Of several rules that want a request, the one made first
+// its verbs (Reply, Do, Alter, Cut, CutHalfway, CutUpload, Reset, Refuse, Stall,
+// Hold) was called; the last one counts. Of several rules that want a request, the one made first
 // gets it.
 type Rule struct {
 	proxy        *Proxy
 	method, path *regexp.Regexp
 	where        func(*http.Request) bool
-	skip         int // requests yet to be let past
-	left         int // requests yet to be taken; negative for any number
+	refuses      bool // it is for connections and not for requests
+	skip         int  // requests yet to be let past
+	left         int  // requests yet to be taken; negative for any number
 	taken        int
 	action       action
 }
@@ -82,7 +88,7 @@ func (r *Rule) Taken() int {
 
 // Do answers with a function; next passes the request on to the registry.
 func (r *Rule) Do(f func(w http.ResponseWriter, req *http.Request, next http.Handler)) *Rule {
-	return r.set(func() { r.action = f })
+	return r.set(func() { r.refuses, r.action = false, f })
 }
 
 // Reply answers with a status, headers and a body. The request's body is read
@@ -99,8 +105,11 @@ func (r *Rule) Reply(status int, header http.Header, body string) *Rule {
 }
 
 // Alter changes the registry's answer before it is passed on: status, headers,
-// body.
+// body. A proxy that Front made cannot.
 func (r *Rule) Alter(change func(*http.Response)) *Rule {
+	if _, passes := r.proxy.upstream.(*httputil.ReverseProxy); !passes {
+		panic("registrytest: Alter wants a proxy that Intercept made")
+	}
 	return r.Do(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		next.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), alterKey{}, change)))
 	})
@@ -144,6 +153,34 @@ func (c *cutter) Write(b []byte) (int, error) {
 func (c *cutter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
 var errCut = errors.New("cut by a rule")
+
+// CutHalfway passes the request on and closes the connection in the middle of
+// the registry's answer: of its body or, where there is none, of its headers.
+func (r *Rule) CutHalfway() *Rule {
+	return r.Do(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, req)
+		w.(*recorder).answered(answer.Code)
+		if req.Method == http.MethodHead {
+			answer.Body.Reset()
+		}
+		if answer.Body.Len() > 0 {
+			answer.Header().Set("Content-Length", strconv.Itoa(answer.Body.Len()))
+		}
+		var text bytes.Buffer
+		fmt.Fprintf(&text, "HTTP/1.1 %d %s\r\n", answer.Code, http.StatusText(answer.Code))
+		_ = answer.Header().Write(&text)
+		text.WriteString("\r\n")
+		half := text.Len() / 2
+		if answer.Body.Len() > 0 {
+			half = text.Len() + answer.Body.Len()/2
+		}
+		text.Write(answer.Body.Bytes())
+		conn := takeOver(w)
+		_, _ = conn.Write(text.Bytes()[:half])
+		_ = conn.Close()
+	})
+}
 
 // CutUpload reads n bytes of the request's body and resets the connection; the
 // registry hears nothing of the request.

@@ -48,6 +48,12 @@ type Behaviour struct {
 // and TLS.
 func Scripted(t testing.TB, b Behaviour, options ...Option) *Registry {
 	t.Helper()
+	_, r := startScripted(t, b, options)
+	return r
+}
+
+func startScripted(t testing.TB, b Behaviour, options []Option) (*scripted, *Registry) {
+	t.Helper()
 	s := &scripted{behaviour: b, repos: map[string]*repository{}, uploads: map[string]*upload{}}
 	for _, option := range options {
 		option(&s.settings)
@@ -69,7 +75,11 @@ func Scripted(t testing.TB, b Behaviour, options ...Option) *Registry {
 		server.CloseClientConnections()
 		server.Close()
 	})
-	return newRegistry(t, server.Listener.Addr().String(), s.settings)
+	r := newRegistry(t, server.Listener.Addr().String(), s.settings)
+	if s.identity == nil {
+		r.handler = s
+	}
+	return s, r
 }
 
 // scripted is the registry behind Scripted.
@@ -93,6 +103,10 @@ type repository struct {
 var route = regexp.MustCompile(`^/v2/(?:([a-z0-9._/-]+)/(manifests|blobs|tags|referrers)/(.*))?$`)
 
 func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.tokens != nil && strings.HasPrefix(r.URL.Path, "/token") {
+		s.tokens.ServeHTTP(w, r)
+		return
+	}
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	parts := route.FindStringSubmatch(r.URL.Path)
 	if parts == nil {

@@ -43,6 +43,9 @@ type TokenServer struct {
 	// registries add a minute of their own: less than minus one minute gives
 	// tokens that they refuse.
 	Lifetime time.Duration
+	// Opaque makes tokens that are short and say nothing. Only scripted
+	// registries know them; they cost a test less.
+	Opaque bool
 	// Answer is how an issued token is answered; where nil, as
 	// {"token": …, "access_token": …, "expires_in": …, "issued_at": …}.
 	Answer func(w http.ResponseWriter, r TokenRequest, token string)
@@ -51,6 +54,9 @@ type TokenServer struct {
 	key    *ecdsa.PrivateKey
 	der    []byte
 	cert   []byte // der in PEM, what registries trust
+
+	verified sync.Map // the claims of tokens that were found good
+	setup    sync.Map // the tokens of forSetup, by repository
 
 	mu       sync.Mutex
 	requests []TokenRequest
@@ -204,7 +210,12 @@ func (s *TokenServer) issue(user string, scopes []string) string {
 // forSetup is a token with which this package itself does whatever it wants
 // with a repository; nobody asked for it.
 func (s *TokenServer) forSetup(repo string) string {
-	return s.token("registrytest", []access{{"repository", repo, []string{"pull", "push", "delete"}}}, time.Hour)
+	if known, ok := s.setup.Load(repo); ok {
+		return known.(string)
+	}
+	token := s.token("registrytest", []access{{"repository", repo, []string{"pull", "push", "delete"}}}, time.Hour)
+	s.setup.Store(repo, token)
+	return token
 }
 
 // allows says whether a request brings a good token for all of what is needed.

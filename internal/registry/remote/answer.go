@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,7 +64,7 @@ func (d errorDocument) others(mask func(string) string) string {
 func (r *repository) answerError(ctx context.Context, q request, resp *http.Response, authorization string) *registry.Error {
 	defer resp.Body.Close()
 	e := &registry.Error{Op: q.op, Repository: r.Name(), Reference: q.about, Status: resp.StatusCode}
-	body, err := readCapped(resp.Body, maxErrorBytes)
+	body, err := registry.ReadCapped(resp.Body, maxErrorBytes)
 	if broken := r.brokenOff(ctx, q, resp, err); broken != nil {
 		return broken
 	}
@@ -94,9 +95,11 @@ func (r *repository) answerError(ctx context.Context, q request, resp *http.Resp
 
 // brokenOff is the error of a failure that did not come to its end, where its
 // status alone does not say enough: nothing does when the operation was
-// cancelled, and a 404 means little without the document that goes with it.
+// cancelled, and a 404, or a 400 to what is not an upload, means little without the
+// document that goes with it.
 func (r *repository) brokenOff(ctx context.Context, q request, resp *http.Response, err error) *registry.Error {
-	if err == nil || errors.Is(err, registry.ErrLimit) || ctx.Err() == nil && resp.StatusCode != http.StatusNotFound {
+	vague := resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest && q.upload == nil
+	if err == nil || errors.Is(err, registry.ErrLimit) || ctx.Err() == nil && !vague {
 		return nil
 	}
 	e := r.host.connectionError(err, resp.Request.URL)
@@ -107,14 +110,15 @@ func (r *repository) brokenOff(ctx context.Context, q request, resp *http.Respon
 // Mask hides the credential and the tokens that were sent so far.
 func (r *repository) Mask(text string) string { return r.mask(text, nil, "") }
 
-// mask hides what a server may have seen of ours and may repeat: the credential
-// and, of the URL that it was asked by, what can be a signature.
+// mask hides what a server may have seen of ours and may repeat: the credential,
+// the login of a proxy on the way and, of the URL that it was asked by, what can be
+// a signature.
 func (r *repository) mask(text string, asked *url.URL, authorization string) string {
 	_, token, _ := strings.Cut(authorization, " ")
 	secrets := []auth.Secret{auth.Secret(token)}
 	r.mu.Lock()
 	if c := r.found; c != nil {
-		secrets = append(secrets, c.Password, c.IdentityToken, c.RegistryToken)
+		secrets = append(secrets, c.Secrets()...)
 	}
 	secrets = append(secrets, r.shown...)
 	r.mu.Unlock()
@@ -128,6 +132,7 @@ func (r *repository) mask(text string, asked *url.URL, authorization string) str
 			}
 		}
 	}
+	secrets = append(secrets, r.client.proxyLogin(cmp.Or(asked, r.host.origin))...)
 	for _, secret := range secrets {
 		// What is inside of JSON may be shown as it came.
 		if quoted, err := json.Marshal(secret.Reveal()); err == nil {
@@ -241,7 +246,7 @@ func (r *repository) hint(e *registry.Error) string {
 		return "The registry limits how much an address or account may ask for. Whoever is logged in may have more, and a mirror of your own has no limit. Try again later, or set " +
 			registry.Setting(host, "max_concurrent_requests = 4, requests_per_second = 5") + "."
 	case errors.Is(e.Kind, registry.ErrTagImmutable):
-		return "The tag exists and the registry's settings do not let it move. Promote to a new tag, or allow this one to be changed."
+		return registry.Advice(e.Kind)
 	case e.Status == http.StatusBadRequest && r.host.origin.Scheme == "http" && strings.Contains(strings.ToLower(e.Message), "https"):
 		return "The registry wants TLS and was asked in plain HTTP. Set " + registry.Setting(host, "plain_http = false") + "."
 	case e.Status == http.StatusProxyAuthRequired:

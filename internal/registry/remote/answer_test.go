@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -160,6 +161,58 @@ func TestOnlyARegistrysOwnWordMakesA404ADefiniteOne(t *testing.T) {
 			failure(t, err, registry.ErrNotFound)
 		})
 	}
+}
+
+// Only the document of a 400 says whether a manifest is refused for good.
+func TestARefusalOfAManifestThatBreaksOffIsHeardAgain(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	says := string(registrytest.ErrorBody("MANIFEST_BLOB_UNKNOWN", "blob unknown to registry"))
+	p.On("PUT", ".*").Times(1).Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(says)))
+		w.WriteHeader(400)
+		_, _ = io.WriteString(w, says[:20])
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	refused := p.On("PUT", ".*").Times(1).Reply(400, nil, says)
+	m, err := registry.NewManifest("application/vnd.oci.image.manifest.v1+json", []byte("{}"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	failure(t, newClient(t).push(t, p.Ref("app", "1")).PutManifest(t.Context(), "1", m), registry.ErrMissingContent)
+	if refused.Taken() != 1 {
+		t.Error("it was not heard again")
+	}
+}
+
+func TestAnErrorThatWasPackedForTheWaySaysNoMoreThanItsStatus(t *testing.T) {
+	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write(packed(t, string(registrytest.ErrorBody("TAG_INVALID", "the tag is immutable"))))
+	})
+	e := failure(t, newClient(t).push(t, address(server)+"/app").PutManifest(t.Context(), "1", registry.Manifest{}), registry.ErrDenied)
+	if e.Status != http.StatusForbidden || e.Code != "" || e.Message != "" {
+		t.Errorf("the error has status %d, code %q and message %q", e.Status, e.Code, e.Message)
+	}
+}
+
+func TestATokenThatWasPackedForTheWayIsNone(t *testing.T) {
+	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/token":
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(packed(t, `{"token":"a"}`))
+		case r.Header.Get("Authorization") != "":
+			t.Errorf("%s came with a token", r.URL.Path)
+		default:
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	})
+	_, err := newClient(t).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
+	says(t, failure(t, err, registry.ErrProtocol).Error(), address(server), "its answer is not a token")
 }
 
 func TestARegistrysWordsAreShownInOneShortLine(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -245,18 +246,90 @@ func TestACredentialThatCannotBeReadIsNamedOnceItIsNeeded(t *testing.T) {
 	}
 }
 
-func TestATokenIsNotFetchedWhereARegistryHasNoBusinessToPoint(t *testing.T) {
-	for _, address := range []string{"169.254.169.254", "fd00:ec2::254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "168.63.129.16", "10.0.0.1", "127.0.0.1", "::1"} {
-		t.Run(address, func(t *testing.T) {
-			n := newInternet(t)
-			n.serve(t, "registry.example.com", registryAddress, challenging("https://tokens.example.net/token"))
-			n.serve(t, "tokens.example.net", address, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"token":"t"}`) })
-			c := newClient(t, n.options, settings(n.trusting("registry.example.com", "tokens.example.net")))
-			_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
-			failure(t, err, registry.ErrForbiddenHop)
-			if dials := n.dials(); !slices.Equal(dials, []string{registryAddress + ":443"}) {
-				t.Errorf("connected to %s", dials)
+func TestARealmOnAnUnrelatedHostSeesNothing(t *testing.T) {
+	for who, c := range map[string]auth.Credential{"password": {Username: "ci", Password: canary}, "identity token": {IdentityToken: canary}} {
+		for _, place := range []string{"attacker.example.net", "evilexample.com", "registry.example.com.example.net"} {
+			t.Run(who+" for "+place, func(t *testing.T) {
+				n := newInternet(t)
+				n.serve(t, "registry.example.com", registryAddress, challenging("https://"+place+"/token"))
+				attacker := &outside{t: t, answer: blob(`{"token":"t"}`)}
+				n.serve(t, place, otherAddress, attacker.ServeHTTP)
+				client := newClient(t, n.options, settings(n.trusting("registry.example.com", place)), credentials(map[string]auth.Credential{"registry.example.com": c}))
+				for range 2 {
+					_, err := client.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
+					e := failure(t, err, registry.ErrForbiddenHop)
+					says(t, e.Error(), "registry.example.com", place)
+					says(t, e.Hint, `registries = { "registry.example.com" = { token_hosts = ["`+place+`"] } }`)
+				}
+				if attacker.seen() != 0 || slices.Contains(n.dials(), otherAddress+":443") {
+					t.Errorf("it was asked %d times; connected to %s", attacker.seen(), n.dials())
+				}
+			})
+		}
+	}
+}
+
+func TestOnlyA401AsksWhoItIs(t *testing.T) {
+	for _, status := range []int{200, 400, 403, 404, 407, 429, 503} {
+		server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "" || r.URL.Path == "/token" {
+				t.Errorf("after HTTP %d: %s with Authorization %q", status, r.URL.Path, r.Header.Get("Authorization"))
 			}
+			w.Header().Add("WWW-Authenticate", "Basic realm=x")
+			w.Header().Add("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token"`)
+			w.WriteHeader(status)
+			_, _ = w.Write(registrytest.ErrorBody("UNAUTHORIZED", "log in"))
+		})
+		c := newClient(t, once, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
+		for range 2 {
+			_, err := c.pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
+			if e := registryError(t, err); errors.Is(e, registry.ErrUnauthorized) {
+				t.Errorf("HTTP %d is taken for a 401: %v", status, e)
+			}
+		}
+	}
+}
+
+func TestATokenEndpointThatIsUnwellIsAskedAgain(t *testing.T) {
+	later := func(status int, retryAfter string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", retryAfter)
+			w.WriteHeader(status)
+		}
+	}
+	for name, test := range map[string]struct {
+		fail  http.HandlerFunc
+		least time.Duration
+	}{
+		"it is unavailable":       {later(http.StatusServiceUnavailable, ""), 100 * time.Millisecond},
+		"it hangs up":             {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0},
+		"it asks to wait":         {later(http.StatusTooManyRequests, "30"), 30 * time.Second},
+		"it asks for more of it":  {later(http.StatusServiceUnavailable, "90"), 90 * time.Second},
+		"it asks for what is not": {later(http.StatusServiceUnavailable, "90s"), 100 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var asked atomic.Int32
+				began := newClock()
+				c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+					switch {
+					case r.URL.Path == "/token" && asked.Add(1) == 1:
+						test.fail(w, r)
+					case r.URL.Path == "/token":
+						_, _ = io.WriteString(w, `{"token":"t"}`)
+					case r.Header.Get("Authorization") == "Bearer t":
+						manifestAnswer(w, r)
+					default:
+						challenging("http://"+memoryHost+"/token")(w, r)
+					}
+				}).options)
+				if _, err := c.pull(t, memoryHost+"/app").GetManifest(t.Context(), "1"); err != nil {
+					t.Fatal(err)
+				}
+				if asked.Load() != 2 || began.passed() < test.least || began.passed() > test.least+time.Second {
+					t.Errorf("it was asked %d times in %s", asked.Load(), began.passed())
+				}
+			})
 		})
 	}
 }

@@ -1,15 +1,20 @@
 package remote_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
@@ -204,20 +209,47 @@ func chunked(w http.ResponseWriter, content string) {
 	_, _ = io.WriteString(w, content)
 }
 
+// packed is content as it is compressed for the way.
+func packed(t *testing.T, content string) []byte {
+	t.Helper()
+	var small bytes.Buffer
+	w := gzip.NewWriter(&small)
+	if _, err := io.WriteString(w, content); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return small.Bytes()
+}
+
+// Unpacked, each of these would be what was asked for.
 func TestAnAnswerThatWasPackedForTheWayIsRefused(t *testing.T) {
-	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
-		if got := r.Header.Values("Accept-Encoding"); len(got) != 1 || got[0] != "identity" {
-			t.Errorf("the request accepts %q", got)
+	const content = `{"tags":["1"]}`
+	for name, ask := range map[string]func(registry.Repository) error{
+		"a manifest by tag": func(r registry.Repository) error { _, err := r.GetManifest(t.Context(), "1"); return err },
+		"a manifest by digest": func(r registry.Repository) error {
+			_, err := r.GetManifest(t.Context(), string(descriptor(content).Digest))
+			return err
+		},
+		"a blob": func(r registry.Repository) error { _, err := readAll(t, r, descriptor(content)); return err },
+		"a list": func(r registry.Repository) error { _, err := r.ListTags(t.Context()); return err },
+	} {
+		for _, encoding := range []string{"gzip", "GZIP", "x-gzip", "br"} {
+			t.Run(name+", "+encoding, func(t *testing.T) {
+				server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+					if got := r.Header.Values("Accept-Encoding"); len(got) != 1 || got[0] != "identity" {
+						t.Errorf("the request accepts %q", got)
+					}
+					w.Header().Set("Content-Encoding", encoding)
+					w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
+					_, _ = w.Write(packed(t, content))
+				})
+				err := ask(newClient(t).pull(t, address(server)+"/app"))
+				says(t, failure(t, err, registry.ErrProtocol).Error(), address(server)+"/app", "packed with Content-Encoding "+encoding)
+			})
 		}
-		w.Header().Set("Content-Encoding", "gzip")
-		w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
-		_, _ = io.WriteString(w, "content")
-	})
-	repo := newClient(t).pull(t, address(server)+"/app")
-	_, err := readAll(t, repo, descriptor("content"))
-	says(t, failure(t, err, registry.ErrProtocol).Error(), "gzip")
-	_, err = repo.GetManifest(t.Context(), "1")
-	failure(t, err, registry.ErrProtocol)
+	}
 }
 
 func TestAllBytesAreEnoughWhateverBecomesOfTheConnection(t *testing.T) {
@@ -320,38 +352,67 @@ func TestADownloadThatIsClosedWhileItIsResumedEnds(t *testing.T) {
 
 func TestADescriptorThatCannotBeIsRefusedBeforeAnythingIsAsked(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
-	c := newClient(t)
-	repo := c.push(t, p.Ref("app", "1"))
+	repo := newClient(t).push(t, p.Ref("app", "1"))
 	good := descriptor("content")
-	for name, d := range map[string]registry.Descriptor{
-		"negative":        {Digest: good.Digest, Size: -1},
-		"empty":           {Digest: good.Digest, Size: 0},
-		"no digest":       {Size: 1},
-		"short":           {Digest: "sha256:abc", Size: 1},
-		"md5":             {Digest: "md5:d41d8cd98f00b204e9800998ecf8427e", Size: 1},
-		"upper case":      {Digest: "sha256:" + "A" + good.Digest[8:], Size: 1},
-		"a path":          {Digest: "sha256:../../x", Size: 1},
-		"percent-encoded": {Digest: "sha256%3A" + good.Digest[7:], Size: 1},
+	for name, test := range map[string]struct {
+		size int64
+		kind error
+	}{
+		"negative":              {-1, registry.ErrInvalidManifest},
+		"the most negative":     {math.MinInt64, registry.ErrInvalidManifest},
+		"0, and not of nothing": {0, registry.ErrInvalidManifest},
+		"2^63-1":                {math.MaxInt64, registry.ErrLimit},
 	} {
-		if _, err := repo.GetBlob(t.Context(), d); err == nil {
-			t.Errorf("%s: GetBlob takes it", name)
-		}
-		if _, err := repo.PutBlob(t.Context(), d, newBody(t, "x").get()); err == nil {
-			t.Errorf("%s: PutBlob takes it", name)
-		}
-		if _, err := repo.StatBlob(t.Context(), d.Digest); err == nil && d.Digest != good.Digest {
-			t.Errorf("%s: StatBlob takes it", name)
-		}
+		t.Run(name, func(t *testing.T) {
+			d := registry.Descriptor{Digest: good.Digest, Size: test.size}
+			_, err := repo.GetBlob(t.Context(), d)
+			failure(t, err, test.kind)
+			_, err = repo.PutBlob(t.Context(), d, newBody(t, "content").get())
+			failure(t, err, test.kind)
+		})
 	}
-	for _, reference := range []string{"", "..", "a/b", "a?b", "a#b", "a\r\nb", "a\x00", strings.Repeat("a", 129), "-a", ".a", "sha256:x", "a b", "%2e"} {
+	for _, d := range badDigests {
+		_, err := repo.GetBlob(t.Context(), registry.Descriptor{Digest: d, Size: 1})
+		failure(t, err, registry.ErrInvalidManifest)
+		_, err = repo.PutBlob(t.Context(), registry.Descriptor{Digest: d, Size: 1}, newBody(t, "x").get())
+		failure(t, err, registry.ErrInvalidManifest)
+		_, err = repo.StatBlob(t.Context(), d)
+		failure(t, err, registry.ErrInvalidReference)
+	}
+	if n := len(p.Requests()); n != 0 {
+		t.Errorf("asked %+v", p.Requests())
+	}
+}
+
+// badDigests are none, of an algorithm that can be computed, in its own form.
+var badDigests = []digest.Digest{
+	"", "sha256:", "sha256:abc", "sha256:../../x", "md5:d41d8cd98f00b204e9800998ecf8427e",
+	"sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855", // in upper case
+	"SHA256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+	"sha256%3Ae3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", // percent-encoded
+	"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85?",
+}
+
+func TestAReferenceThatCannotBeIsRefusedBeforeAnythingIsAsked(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	repo := newClient(t).push(t, p.Ref("app", "1"))
+	references := []string{
+		"..", "a/b", "a//b", "a?b", "a#b", "a\rb", "a\nb", "a\x00", strings.Repeat("a", 129), "-a", ".a", "a b", "%2e",
+		"https://example.com", "user@example.com",
+	}
+	for _, d := range badDigests {
+		references = append(references, string(d))
+	}
+	for _, reference := range references {
 		_, err := repo.GetManifest(t.Context(), reference)
 		failure(t, err, registry.ErrInvalidReference)
 		_, err = repo.Resolve(t.Context(), reference)
 		failure(t, err, registry.ErrInvalidReference)
 		failure(t, repo.PutManifest(t.Context(), reference, registry.Manifest{}), registry.ErrInvalidReference)
 		failure(t, repo.DeleteTag(t.Context(), reference), registry.ErrInvalidReference)
+		failure(t, repo.DeleteManifest(t.Context(), digest.Digest(reference)), registry.ErrInvalidReference)
 	}
-	if p.Count("GET|PUT|POST|DELETE", ".*") != 0 {
+	if n := len(p.Requests()); n != 0 {
 		t.Errorf("asked %+v", p.Requests())
 	}
 }

@@ -41,6 +41,7 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 			outcome, err = p.try(ctx)
 			switch {
 			case errors.As(err, new(stepped)) && steps < maxSteps:
+				r.client.options.Logger.DebugContext(ctx, "the registry does not take a blob like this, and is sent it another way", "digest", d.Digest, "error", err)
 				steps++
 			case errors.As(err, new(renewed)) && refreshes < maxRefreshes:
 				refreshes++
@@ -306,6 +307,10 @@ func (p *blobPut) giveUp(ctx context.Context, open *session) {
 		ok: []int{http.StatusNoContent, http.StatusOK, http.StatusAccepted},
 	}
 	resp, err := p.attempt(own, q, false)
+	if err != nil && !answered(err) && own.Err() == nil {
+		// Connections end with what was cancelled, and this may have been one.
+		resp, err = p.attempt(own, q, true)
+	}
 	if err != nil {
 		p.client.options.Logger.DebugContext(ctx, "an upload could not be given up", "repository", p.Name(), "error", err)
 		return

@@ -3,12 +3,14 @@ package remote_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -105,6 +107,68 @@ func TestARefusalIsNotTriedAgainAndItsUploadGivenUp(t *testing.T) {
 	}
 }
 
+// What a registry refuses for good it is not asked again, and what it says of it
+// is what people are told.
+func TestARefusalForGoodIsNotTriedAgainAndKeepsTheRegistrysWords(t *testing.T) {
+	const words = "no more than 10 GiB for the project"
+	manifest := func(r registry.Repository) error {
+		return r.PutManifest(t.Context(), "1", registry.Manifest{MediaType: registry.MediaTypeDockerManifest, Digest: descriptor("{}").Digest, Content: []byte("{}")})
+	}
+	blob := func(r registry.Repository) error {
+		_, err := r.PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
+		return err
+	}
+	for step, s := range map[string]struct {
+		method string
+		do     func(registry.Repository) error
+		asked  string
+	}{
+		"opening an upload":  {"POST", blob, "POST from app, POST"}, // a mount that is refused is no more than that
+		"uploading":          {"PUT", blob, "POST from app, PUT, DELETE"},
+		"putting a manifest": {"PUT", manifest, "PUT"},
+	} {
+		for _, refusal := range []struct {
+			status int
+			code   string
+		}{{403, "DENIED"}, {403, "QUOTA_EXCEEDED"}, {412, "PRECONDITION"}, {413, "SIZE_LIMIT"}, {400, "DENIED"}, {409, "CONFLICT"}, {422, "POLICY"}} {
+			t.Run(fmt.Sprint(step, ", ", refusal.status, " ", refusal.code), func(t *testing.T) {
+				p := scripted(t, registrytest.Behaviour{})
+				p.On(s.method, ".*").Reply(refusal.status, nil, string(registrytest.ErrorBody(refusal.code, words)))
+				e := failure(t, s.do(newClient(t).push(t, p.Ref("app", "1"))), registry.ErrDenied)
+				if e.Status != refusal.status || e.Code != refusal.code || e.Message != words {
+					t.Errorf("the error has status %d, code %q and message %q", e.Status, e.Code, e.Message)
+				}
+				if got := asked(p); got != s.asked {
+					t.Errorf("asked %s, want %s", got, s.asked)
+				}
+			})
+		}
+	}
+}
+
+func TestABlobOfWhichNobodySaysWhetherItIsThereIsSent(t *testing.T) {
+	for name, says := range map[string]func(*registrytest.Rule){
+		"401":         func(r *registrytest.Rule) { r.Reply(http.StatusUnauthorized, nil, "") },
+		"403":         func(r *registrytest.Rule) { r.Reply(http.StatusForbidden, nil, "") },
+		"405":         func(r *registrytest.Rule) { r.Reply(http.StatusMethodNotAllowed, nil, "") },
+		"500":         func(r *registrytest.Rule) { r.Reply(http.StatusInternalServerError, nil, "") },
+		"no length":   func(r *registrytest.Rule) { r.Reply(http.StatusOK, nil, "") },
+		"another one": func(r *registrytest.Rule) { r.Reply(http.StatusOK, http.Header{"Content-Length": {"7"}}, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			says(p.On("HEAD", "/v2/app/blobs/.*"))
+			outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
+			if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor(large).Digest) {
+				t.Errorf("the outcome is %q, %v", outcome, err)
+			}
+			if n := p.Count("HEAD", ".*"); n != 1 {
+				t.Errorf("it was looked for %d times", n)
+			}
+		})
+	}
+}
+
 func TestAnAnswerWithAnotherDigestIsAnError(t *testing.T) {
 	for header, want := range map[string]error{
 		string(descriptor("other").Digest):   registry.ErrMismatch,
@@ -169,6 +233,40 @@ func TestContentThatCannotBeOpenedIsTheCallersToExplain(t *testing.T) {
 	}
 	if got := asked(p); got != "POST from app, DELETE" {
 		t.Errorf("asked %s", got)
+	}
+}
+
+func TestAnUploadIsNotSentBeforeItsContentIsThere(t *testing.T) {
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var deleted, sent atomic.Int32
+				c := newClient(t, serveMemory(t, uploads(func(w http.ResponseWriter, r *http.Request) {
+					sent.Add(1)
+					_, _ = io.Copy(io.Discard, r.Body)
+					w.Header().Set("Location", r.URL.Path)
+					w.WriteHeader(map[string]int{http.MethodPatch: http.StatusAccepted, http.MethodPut: http.StatusCreated}[r.Method])
+				}, &deleted)).options)
+				way(c, memoryHost)
+				gate, ended := make(chan struct{}), make(chan error, 1)
+				content := newBody(t, large)
+				go func() {
+					_, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor(large), registry.Content{Open: func(ctx context.Context) (io.ReadCloser, error) {
+						<-gate
+						return content.get().Open(ctx)
+					}})
+					ended <- err
+				}()
+				synctest.Wait()
+				if n := sent.Load(); n != 0 {
+					t.Errorf("%d requests were sent with nothing to send", n)
+				}
+				close(gate)
+				if err := <-ended; err != nil || sent.Load() == 0 || deleted.Load() != 0 {
+					t.Errorf("%d requests, %v", sent.Load(), err)
+				}
+			})
+		})
 	}
 }
 
@@ -260,14 +358,15 @@ func refuseEarly(t *testing.T, status string) http.HandlerFunc {
 func TestARefusalThatComesWhileTheBlobIsStillSentIsHeard(t *testing.T) {
 	const size = 64 << 20
 	for status, test := range map[string]struct {
+		status  int
 		want    error
 		uploads int
 	}{
 		// The PUT, the PATCH, and chunks from 16 MiB down to 256 KiB.
-		"413 Request Entity Too Large": {registry.ErrDenied, 9},
-		"403 Forbidden":                {registry.ErrDenied, 1},
-		"401 Unauthorized":             {registry.ErrUnauthorized, 1},
-		"507 Insufficient Storage":     {registry.ErrProtocol, 1},
+		"413 Request Entity Too Large": {413, registry.ErrDenied, 9},
+		"403 Forbidden":                {403, registry.ErrDenied, 1},
+		"401 Unauthorized":             {401, registry.ErrUnauthorized, 1},
+		"507 Insufficient Storage":     {507, registry.ErrProtocol, 1},
 	} {
 		t.Run(status, func(t *testing.T) {
 			var deleted atomic.Int32
@@ -279,7 +378,7 @@ func TestARefusalThatComesWhileTheBlobIsStillSentIsHeard(t *testing.T) {
 					return &closable{Reader: blob.Open(), closed: closed}, nil
 				},
 			})
-			if e := failure(t, err, test.want); e.Status == 0 {
+			if e := failure(t, err, test.want); e.Status != test.status || strings.Contains(err.Error(), "broken pipe") {
 				t.Errorf("the error is %v", err)
 			}
 			for range test.uploads {

@@ -19,17 +19,6 @@ const maxErrorBytes = 64 << 10
 // connection can be used again. A new one costs more than this.
 const maxRest = 4 << 10
 
-// readCapped reads a body into memory, at most limit bytes of it. More is an
-// error that matches registry.ErrLimit, whatever length was declared. This is
-// the one place where a body is read into memory.
-func readCapped(body io.Reader, limit int64) ([]byte, error) {
-	content, err := io.ReadAll(io.LimitReader(body, limit+1))
-	if err == nil && int64(len(content)) > limit {
-		err = &registry.Error{Op: "read the answer", Kind: registry.ErrLimit, Message: fmt.Sprintf("it is longer than %d bytes", limit)}
-	}
-	return content, err
-}
-
 // errStalled is why a request was ended that made no progress.
 var errStalled = errors.New("it made no progress in time")
 

@@ -3,8 +3,8 @@
 //
 // A request gets its credential in one place (attempt), a hop to another origin
 // is allowed or refused in one place (hops), a body is read into memory in one
-// place (readCapped), and a registry's words become an error in one place
-// (answerError).
+// place (registry.ReadCapped), and a registry's words become an error in one
+// place (answerError).
 package remote
 
 import (
@@ -40,7 +40,6 @@ type Client struct {
 	credentials *auth.Store
 	dialer      dialer
 	hops        *hops
-	notices     notices
 	chosen      notices // the credentials that were logged
 	ranges      ranges
 

@@ -55,6 +55,12 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 	n.at("203.0.113.10:80", serveRaw(t, func(conn net.Conn, _ string) {
 		_, _ = io.WriteString(conn, strings.Repeat("HTTP/1.1 103 Early Hints\r\nX: "+strings.Repeat("x", 1000)+"\r\n\r\n", 1000))
 	}))
+	n.name("continuing.example.com", "203.0.113.14")
+	n.at("203.0.113.14:80", serveRaw(t, func(conn net.Conn, _ string) {
+		for err := error(nil); err == nil; { // until the client has had enough
+			_, err = io.WriteString(conn, strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1000))
+		}
+	}))
 
 	n.name("closing.example.com", "203.0.113.11")
 	n.at("203.0.113.11:80", serveRaw(t, func(net.Conn, string) {}))
@@ -68,7 +74,7 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 	hosts := n.trusting("other-name.example.com", "plain.example.com", "nobody.example.com", "mutual.example.com")
 	hosts["other-ca.example.com"] = remote.HostOptions{CACertificate: newAuthority(t).pem} // of the same name
 	yes := true
-	for _, host := range []string{"tls", "nginx", "binary", "headers", "informed", "closing", "resetting"} {
+	for _, host := range []string{"tls", "nginx", "binary", "headers", "informed", "continuing", "closing", "resetting"} {
 		hosts[host+".example.com"] = remote.HostOptions{PlainHTTP: &yes}
 	}
 	for host, test := range map[string]struct {
@@ -87,6 +93,7 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 		"binary.example.com":     {registry.ErrProtocol, `registries = { "binary.example.com" = { plain_http = false } }`, 1},
 		"headers.example.com":    {registry.ErrProtocol, "does not seem to be a registry", 1},
 		"informed.example.com":   {registry.ErrProtocol, "does not seem to be a registry", 1},
+		"continuing.example.com": {registry.ErrProtocol, "does not seem to be a registry", 1},
 		"port.example.com:5104":  {registry.ErrProtocol, `registries = { "port.example.com:5104" = { plain_http = true } }`, 1},
 		// A connection may break for many reasons, so that it is tried again.
 		"closing.example.com":   {registry.ErrUnavailable, `registries = { "closing.example.com" = { plain_http = false } }`, 6},
@@ -170,13 +177,15 @@ func TestTLSSettingsAreOneHostsAlone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newInternet(t)
+			var elsewhere atomic.Pointer[string]
 			n.serve(t, "a.example.com", "203.0.113.1", func(w http.ResponseWriter, r *http.Request) {
 				if strings.Contains(r.URL.Path, "/blobs/") {
-					redirect("https://b.example.com/blob")(w, r)
+					redirect("https://"+*elsewhere.Load()+"/blob")(w, r)
 					return
 				}
 				manifestAnswer(w, r)
 			})
+			n.at("203.0.113.1:8443", address(n.serveTLS(t, manifestAnswer, "a.example.com")))
 			n.serve(t, "b.example.com", "203.0.113.2", manifestAnswer)
 			c := newClient(t, n.options, settings(test.hosts(n)))
 			for host, want := range map[string]error{"a.example.com": test.a, "b.example.com": test.b} {
@@ -188,8 +197,11 @@ func TestTLSSettingsAreOneHostsAlone(t *testing.T) {
 				}
 			}
 			if test.a == nil {
-				_, err := readAll(t, c.pull(t, "a.example.com/app"), descriptor("{}"))
-				says(t, failure(t, err, registry.ErrProtocol).Error(), "at b.example.com")
+				for _, place := range []string{"b.example.com", "a.example.com:8443"} {
+					elsewhere.Store(&place)
+					_, err := readAll(t, c.pull(t, "a.example.com/app"), descriptor("{}"))
+					says(t, failure(t, err, registry.ErrProtocol).Error(), "at "+place)
+				}
 			}
 		})
 	}
@@ -292,6 +304,52 @@ func TestAConnectionIsUsedAgainAfterAnAnswerThatNobodyReads(t *testing.T) {
 	if n.conns != 1 {
 		t.Errorf("%d connections for one request after the other", n.conns)
 	}
+}
+
+func TestARegistryThatClosesEachConnectionCostsOneARequestAndNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit, requests = 4, 20
+		var open, peak, dialed, closed atomic.Int32
+		m := serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			peak.Store(max(peak.Load(), open.Add(1)))
+			<-time.After(time.Second)
+			w.Header().Set("Connection", "close")
+			open.Add(-1)
+			manifestAnswer(w, r)
+		})
+		c := newClient(t, m.options, settings(map[string]remote.HostOptions{memoryHost: {MaxConcurrentRequests: limit}}), func(o *remote.Options) {
+			dial := o.Dial
+			o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+				conn, err := dial(ctx, network, address)
+				dialed.Add(1)
+				return &counted{Conn: conn, closed: sync.OnceFunc(func() { closed.Add(1) })}, err
+			}
+		})
+		var all sync.WaitGroup
+		for range requests {
+			all.Go(func() {
+				if err := get(t.Context(), c.pull(t, memoryHost+"/app")); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		synctest.Wait()
+		if peak.Load() != limit || dialed.Load() != requests || closed.Load() != requests {
+			t.Errorf("%d were under way at once; of %d connections %d were closed", peak.Load(), dialed.Load(), closed.Load())
+		}
+	})
+}
+
+// counted is a connection that tells when it is closed.
+type counted struct {
+	net.Conn
+	closed func()
+}
+
+func (c *counted) Close() error {
+	c.closed()
+	return c.Conn.Close()
 }
 
 func TestTheNextAddressIsTriedWhenOneDoesNotAnswer(t *testing.T) {

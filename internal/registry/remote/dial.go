@@ -1,9 +1,11 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
+	"net/http/httptrace"
 	"net/netip"
 	"sync"
 	"time"
@@ -37,23 +39,67 @@ func newDialer(o Options) dialer {
 	return d
 }
 
-type operationKey struct{}
+// making ties the making of a connection to the operation that it is made for.
+// net/http goes on with it otherwise when nobody wants the connection any more:
+// for a minute with a proxy that does not answer, and for ever with one of some
+// kinds.
+type making struct {
+	operation context.Context //nolint:containedctx // net/http frees what is dialed from the request's
 
-// dialFor makes connecting for a request end with the operation that it is part
-// of. net/http goes on with it otherwise when nobody wants the connection any
-// more, which a Terraform that was interrupted would be seen to wait for.
-func dialFor(ctx context.Context) context.Context { return context.WithValue(ctx, operationKey{}, ctx) }
+	mu    sync.Mutex
+	over  bool
+	loose []func() bool // unties the connections that are being made
+}
 
-// operation is the context of a dial, which net/http has freed from its
-// request, tied to the operation again.
-func operation(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	of, ok := ctx.Value(operationKey{}).(context.Context)
-	if !ok {
-		return ctx, func() { cancel(nil) }
+type makingKey struct{}
+
+// dialFor makes the connection for a request end with the operation that it is
+// part of, until the request has got one.
+func dialFor(ctx context.Context) context.Context {
+	m := &making{operation: ctx}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { m.end() }})
+	return context.WithValue(ctx, makingKey{}, m)
+}
+
+// makingOf is what dialFor put into a context; without that, it lasts as long
+// as the context.
+func makingOf(ctx context.Context) *making {
+	if m, ok := ctx.Value(makingKey{}).(*making); ok {
+		return m
 	}
-	stop := context.AfterFunc(of, func() { cancel(context.Cause(of)) })
+	return &making{operation: ctx}
+}
+
+// endOf is why a request was ended, nil where it was not. Its connection may be
+// closed with the operation before the request's own context has ended.
+func endOf(ctx context.Context) error {
+	return cmp.Or(context.Cause(ctx), context.Cause(makingOf(ctx).operation)) //nolint:contextcheck // it is only asked
+}
+
+// dialing is a context for the first part of it, the connection's own.
+func (m *making) dialing(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(m.operation, func() { cancel(context.Cause(m.operation)) })
 	return ctx, func() { stop(); cancel(nil) }
+}
+
+// tie closes a connection with the operation while it is not ready for use.
+func (m *making) tie(conn net.Conn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.over {
+		m.loose = append(m.loose, context.AfterFunc(m.operation, func() { conn.Close() }))
+	}
+}
+
+// end unties the connections: from now on they are anybody's.
+func (m *making) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.over = true
+	for _, loosen := range m.loose {
+		loosen()
+	}
 }
 
 // anyAddress is the check of a dial that goes where somebody configured it to.
@@ -67,7 +113,8 @@ func (d dialer) dial(ctx context.Context, network, address string, check func(ne
 	if err != nil {
 		return nil, netip.Addr{}, err
 	}
-	ctx, stop := operation(ctx)
+	m := makingOf(ctx)
+	ctx, stop := m.dialing(ctx)
 	defer stop()
 	var addrs []netip.Addr
 	if literal, err := netip.ParseAddr(host); err == nil {
@@ -87,7 +134,9 @@ func (d dialer) dial(ctx context.Context, network, address string, check func(ne
 	if first.err != nil {
 		return nil, netip.Addr{}, first.err
 	}
-	return &answerFirst{Conn: first.conn, closed: make(chan struct{})}, first.addr, nil
+	conn := &answerFirst{Conn: first.conn, closed: make(chan struct{})}
+	m.tie(conn)
+	return conn, first.addr, nil
 }
 
 // dialed is what became of connecting to one address.

@@ -114,7 +114,7 @@ func (r *repository) unanswered(ctx context.Context, q request, u *url.URL, auth
 	if q.upload != nil && q.upload.failed() != nil {
 		return q.upload.failed()
 	}
-	if cause := context.Cause(ctx); cause != nil {
+	if cause := endOf(ctx); cause != nil {
 		err = cause
 	}
 	err = registry.Reworded(err, r.mask(err.Error(), u, authorization))
@@ -179,7 +179,7 @@ func (c *Client) sendToken(h *host, req *http.Request) (*http.Response, error) {
 	over := underWay(ctx, registry.Request{Host: registry.Clean(req.URL.Host), Method: req.Method, Object: "token"})
 	resp, err := c.roundTrip(req.WithContext(ctx), h)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
+		if cause := endOf(ctx); cause != nil {
 			err = cause
 		}
 		watch.end()

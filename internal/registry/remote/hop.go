@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -47,8 +46,8 @@ func (h *hops) roundTrip(req *http.Request, from reach) (*http.Response, error) 
 			return nil, err
 		}
 	}
-	name, settings := h.client.settingsOf(req.URL)
-	t, err := h.transport(hop{name, from, proxy != nil}, settings)
+	name, _ := h.client.settingsOf(req.URL)
+	t, err := h.transport(hop{name, from, proxy != nil}, req.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -58,13 +57,13 @@ func (h *hops) roundTrip(req *http.Request, from reach) (*http.Response, error) 
 
 // transport returns the connections for a hop. There are few: the settings name
 // what is kept apart.
-func (h *hops) transport(to hop, settings HostOptions) (*http.Transport, error) {
+func (h *hops) transport(to hop, place *url.URL) (*http.Transport, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t, ok := h.transports[to]; ok {
 		return t, nil
 	}
-	trust, err := h.trust(to.host, settings)
+	trust, err := h.client.trust(place)
 	if err != nil {
 		return nil, err
 	}
@@ -72,22 +71,15 @@ func (h *hops) transport(to hop, settings HostOptions) (*http.Transport, error) 
 	if to.proxied {
 		check = anyAddress // the proxy's
 	}
-	t := newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
+	t := h.client.newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, _, err := h.client.dialer.dial(ctx, network, address, check)
 		return conn, err
-	}, trust, defaultConcurrency)
+	}, trust, func(string) bool { return to.proxied }, defaultConcurrency)
 	if to.proxied {
 		t.Proxy = h.client.options.Proxy
 	}
 	h.transports[to] = t
 	return t, nil
-}
-
-// trust is whose certificates are believed at a place. A client certificate is
-// a credential, and not for those who only point.
-func (h *hops) trust(host string, settings HostOptions) (*tls.Config, error) {
-	settings.ClientCertificate, settings.ClientKey = nil, ""
-	return tlsConfigOf(host, settings)
 }
 
 // allowHop refuses an address that a registry of the given reach, which is never

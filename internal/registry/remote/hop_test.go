@@ -1,18 +1,23 @@
 package remote_test
 
 import (
+	"context"
+	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
 func TestEveryFormOfAnAddressIsSeenForWhatItIs(t *testing.T) {
@@ -84,6 +89,64 @@ func TestARegistryPointsOnlyWhereItIsItself(t *testing.T) {
 				t.Error("it was connected to")
 			}
 		})
+	}
+}
+
+// pointers are the ways in which a registry leads to another place, given its
+// URL, and what it then does with a repository that goes there.
+var pointers = map[string]struct {
+	to func(place string) http.HandlerFunc
+	do func(context.Context, registry.Repository) error
+}{
+	"a token's realm": {challenging, get},
+	"a redirect": {
+		func(place string) http.HandlerFunc { return guarded(redirect(place)) },
+		func(ctx context.Context, r registry.Repository) error { return drain(ctx, r, descriptor("content")) },
+	},
+	"an upload's Location": {
+		func(place string) http.HandlerFunc {
+			return guarded(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Location", place)
+				w.WriteHeader(http.StatusAccepted)
+			})
+		},
+		func(ctx context.Context, r registry.Repository) error {
+			_, err := r.PutBlob(ctx, descriptor("content"), registry.Content{Open: func(context.Context) (io.ReadCloser, error) {
+				return io.NopCloser(strings.NewReader("content")), nil
+			}})
+			return err
+		},
+	},
+}
+
+// Where nobody in public has any business to point to, neither the address nor a
+// name of the registry's own domain that has it is gone to, even where the
+// settings allow it to be sent the credentials.
+func TestNothingInsideIsDialedForARegistryInPublic(t *testing.T) {
+	inside := map[string]string{
+		"127.0.0.1": "127.0.0.1", "[::1]": "::1", "10.0.0.1": "10.0.0.1", "0.0.0.0": "0.0.0.0",
+		"169.254.169.254": "169.254.169.254", "[::ffff:a9fe:a9fe]": "::ffff:169.254.169.254", "[fd00:ec2::254]": "fd00:ec2::254", "168.63.129.16": "168.63.129.16",
+		"[64:ff9b::a9fe:a9fe]": "64:ff9b::a9fe:a9fe", "[2002:a9fe:a9fe::]": "2002:a9fe:a9fe::",
+		// What resolvers take for an address.
+		"2852039166": "169.254.169.254", "0x7f000001": "127.0.0.1", "127.1": "127.0.0.1",
+	}
+	for way, pointer := range pointers {
+		for literal, address := range inside {
+			for _, place := range []string{literal, "inside.example.com"} {
+				t.Run(way+" at "+place+" is "+address, func(t *testing.T) {
+					n := newInternet(t)
+					n.name(place, address)
+					n.serve(t, "registry.example.com", registryAddress, pointer.to("https://"+place+"/there"))
+					c := newClient(t, n.options, settings(n.trusting("registry.example.com")), credentials(map[string]auth.Credential{
+						"registry.example.com": {Username: "ci", Password: canary, TokenHosts: []string{place}},
+					}))
+					failure(t, pointer.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenHop)
+					if dials := slices.Compact(n.dials()); !slices.Equal(dials, []string{registryAddress + ":443"}) {
+						t.Errorf("connected to %s", dials)
+					}
+				})
+			}
+		}
 	}
 }
 
@@ -198,21 +261,23 @@ func TestAPlainLocationOfARegistryWithTLSIsNeverSentTo(t *testing.T) {
 }
 
 func TestBehindAProxyAddressesAreRefusedByName(t *testing.T) {
-	for _, host := range []string{
-		"169.254.169.254", "[::ffff:a9fe:a9fe]", "[fd00:ec2::254]", "10.0.0.1", "127.0.0.1", "[::1]", "localhost", "app.localhost", "LOCALHOST.",
-		"2130706433", "0x7f000001", "0177.0.0.1", "127.1", "127.0.0.1.", "0xa9.254.0xa9fe", "[64:ff9b::a9fe:a9fe]", "a.0x7f",
-	} {
-		t.Run(host, func(t *testing.T) {
-			n, proxied := newInternet(t), []string{}
-			proxy := n.proxy(t, &proxied)
-			n.serve(t, "registry.example.com", registryAddress, redirect("https://"+host+"/latest/meta-data"))
-			c := newClient(t, n.options, settings(n.trusting("registry.example.com")), through(proxy))
-			_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
-			failure(t, err, registry.ErrForbiddenHop)
-			if !slices.Equal(proxied, []string{"registry.example.com:443"}) {
-				t.Errorf("the proxy was asked for %s", proxied)
-			}
-		})
+	for way, pointer := range pointers {
+		for _, host := range []string{
+			"169.254.169.254", "[::ffff:a9fe:a9fe]", "[fd00:ec2::254]", "10.0.0.1", "127.0.0.1", "[::1]", "localhost", "app.localhost", "LOCALHOST.",
+			"2130706433", "0x7f000001", "0177.0.0.1", "127.1", "127.0.0.1.", "0xa9.254.0xa9fe", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::]", "a.0x7f",
+			"0.0.0.0", "168.63.129.16",
+		} {
+			t.Run(way+" at "+host, func(t *testing.T) {
+				n, proxied := newInternet(t), []string{}
+				proxy := n.proxy(t, &proxied)
+				n.serve(t, "registry.example.com", registryAddress, pointer.to("https://"+host+"/latest/meta-data"))
+				c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com")), through(proxy))
+				failure(t, pointer.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenHop)
+				if !slices.Equal(proxied, []string{"registry.example.com:443"}) {
+					t.Errorf("the proxy was asked for %s", proxied)
+				}
+			})
+		}
 	}
 }
 
@@ -232,6 +297,125 @@ func TestAProxyIsGoneThroughForTheRegistryAndForWhereItPoints(t *testing.T) {
 	}
 	if !slices.Equal(n.dials(), []string{proxyAddress, proxyAddress}) {
 		t.Errorf("connected to %s", n.dials())
+	}
+}
+
+func TestTheProxiesOfTheEnvironmentAreUsedAndTheirPasswordIsNobodyElses(t *testing.T) {
+	for name, test := range map[string]struct {
+		env     map[string]string
+		host    string
+		proxied []string
+	}{
+		"HTTPS_PROXY":                 {map[string]string{"HTTPS_PROXY": "proxy"}, "tls.example.com", []string{"tls.example.com:443"}},
+		"in lower case":               {map[string]string{"https_proxy": "proxy"}, "tls.example.com", []string{"tls.example.com:443"}},
+		"HTTP_PROXY":                  {map[string]string{"HTTP_PROXY": "proxy"}, "plain.example.com", []string{"plain.example.com"}},
+		"one for the other scheme":    {map[string]string{"HTTP_PROXY": "proxy"}, "tls.example.com", nil},
+		"NO_PROXY names the host":     {map[string]string{"HTTPS_PROXY": "proxy", "NO_PROXY": "x.example.net,tls.example.com"}, "tls.example.com", nil},
+		"NO_PROXY names its domain":   {map[string]string{"HTTP_PROXY": "proxy", "NO_PROXY": ".example.com"}, "plain.example.com", nil},
+		"NO_PROXY names another host": {map[string]string{"HTTPS_PROXY": "proxy", "NO_PROXY": "example.net"}, "tls.example.com", []string{"tls.example.com:443"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var proxied []string
+			n, registry := newInternet(t), &outside{t: t, answer: manifestAnswer}
+			proxy := n.proxy(t, &proxied)
+			for _, variable := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"} {
+				t.Setenv(variable, strings.Replace(test.env[variable], "proxy", proxy.String(), 1))
+			}
+			n.serve(t, "tls.example.com", registryAddress, registry.ServeHTTP)
+			n.name("plain.example.com", otherAddress)
+			n.at(otherAddress+":80", address(servePlain(t, registry.ServeHTTP)))
+			hosts, yes := n.trusting("tls.example.com"), true
+			hosts["plain.example.com"] = remote.HostOptions{PlainHTTP: &yes}
+			c := newClient(t, n.options, settings(hosts), func(o *remote.Options) { o.Proxy = nil })
+			if _, err := c.pull(t, test.host+"/app").GetManifest(t.Context(), "1"); err != nil {
+				t.Fatal(err)
+			}
+			if direct := !slices.Contains(n.dials(), proxyAddress); !slices.Equal(proxied, test.proxied) || direct != (len(test.proxied) == 0) {
+				t.Errorf("the proxy was asked for %s, and connected to was %s", proxied, n.dials())
+			}
+		})
+	}
+}
+
+// A redirect can lead from where a proxy is used to where none is.
+func TestAProxysPasswordStaysBehindWhereARedirectGoesPastIt(t *testing.T) {
+	n, proxied := newInternet(t), []string{}
+	proxy := n.proxy(t, &proxied)
+	n.serve(t, "registry.example.com", registryAddress, redirect("https://cdn.example.net/blob"))
+	cdn := &outside{t: t, answer: blob("content")}
+	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
+	c := newClient(t, n.options, settings(n.trusting("registry.example.com", "cdn.example.net")), func(o *remote.Options) {
+		o.Proxy = func(r *http.Request) (*url.URL, error) {
+			if r.URL.Host == "cdn.example.net" {
+				return nil, nil
+			}
+			return proxy, nil
+		}
+	})
+	if _, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content")); err != nil {
+		t.Fatal(err)
+	}
+	if dials := n.dials(); !slices.Equal(dials, []string{proxyAddress, otherAddress + ":443"}) || cdn.seen() != 1 {
+		t.Errorf("connected to %s", dials)
+	}
+}
+
+// A proxy with TLS is a place of its own: what a registry's settings accept, and
+// the certificate that proves to the registry who asks, are none of its.
+func TestAProxyWithTLSIsTrustedByItsOwnSettingsAlone(t *testing.T) {
+	n := newInternet(t)
+	client, key := inPEM(t, n.authority.issue(t, "ci"))
+	for name, test := range map[string]struct {
+		registry, proxy remote.HostOptions
+		trusted         bool
+	}{
+		"any certificate of the registry": {remote.HostOptions{InsecureSkipTLSVerify: true}, remote.HostOptions{}, false},
+		"the registry's authority":        {remote.HostOptions{CACertificate: n.authority.pem}, remote.HostOptions{}, false},
+		"the proxy's authority": {
+			remote.HostOptions{CACertificate: n.authority.pem, ClientCertificate: client, ClientKey: auth.Secret(key)},
+			remote.HostOptions{CACertificate: n.authority.pem}, true,
+		},
+	} {
+		for place, answer := range map[string]http.HandlerFunc{"registry.example.com": blob("content"), "cdn.example.net": redirect("https://cdn.example.net/blob")} {
+			t.Run(name+", on the way to "+place, func(t *testing.T) {
+				var asked, shown atomic.Int32
+				proxy := n.serveTLS(t, func(w http.ResponseWriter, r *http.Request) {
+					asked.Add(1)
+					shown.Add(int32(len(r.TLS.PeerCertificates)))
+					tunnel(r.Context(), t, w, n.behind(r.Context(), r.Host))
+				}, "proxy.example.net")
+				proxy.TLS.ClientAuth = tls.RequestClientCert
+				n.name("proxy.example.net", "10.9.9.9")
+				n.at("10.9.9.9:3129", address(proxy))
+				n.serve(t, "cdn.example.net", otherAddress, blob("content"))
+				n.serve(t, "registry.example.com", registryAddress, answer)
+				hosts := n.trusting("registry.example.com")
+				hosts[place], hosts["proxy.example.net:3129"] = test.registry, test.proxy
+				c := newClient(t, n.options, settings(hosts), func(o *remote.Options) {
+					o.Proxy = func(r *http.Request) (*url.URL, error) {
+						if r.URL.Host != place {
+							return nil, nil
+						}
+						return &url.URL{Scheme: "https", Host: "proxy.example.net:3129", User: url.UserPassword("ci", canary)}, nil
+					}
+				})
+				err := drain(c.context(t), c.pull(t, "registry.example.com/app"), descriptor("content"))
+				if sent, _ := c.sent(); sent > 2 {
+					t.Errorf("%d requests: it is tried again", sent)
+				}
+				if test.trusted && err != nil {
+					t.Fatal(err)
+				}
+				if !test.trusted {
+					e := failure(t, err, registry.ErrUnavailable)
+					says(t, e.Error(), "the proxy https://proxy.example.net:3129 cannot be reached", "unknown authority")
+					says(t, e.Hint, `registries = { "proxy.example.net:3129" = { ca_certificate = file("ca.pem") } }`)
+				}
+				if reached := asked.Load() > 0; reached != test.trusted || shown.Load() > 0 {
+					t.Errorf("the proxy was asked %d times and shown %d certificates", asked.Load(), shown.Load())
+				}
+			})
+		}
 	}
 }
 
@@ -346,27 +530,36 @@ func TestOnlyWhatMayBeGoneToIsAdvisedToBeAllowed(t *testing.T) {
 const proxyAddress = "10.9.9.9:3128"
 
 // proxy starts a proxy that needs a password and notes what it is asked for.
-// Names are looked up by it, not by the client.
+// Names are looked up by it, not by the client. What it is asked for in plain
+// HTTP it answers itself, with a manifest.
 func (n *internet) proxy(t *testing.T, asked *[]string) *url.URL {
 	t.Helper()
 	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 		*asked = append(*asked, r.Host)
-		if r.Method != http.MethodConnect || r.Header.Get("Proxy-Authorization") == "" {
+		if r.Header.Get("Proxy-Authorization") == "" {
 			t.Errorf("the proxy was sent %s without its password", r.Method)
 		}
-		host, port, _ := net.SplitHostPort(r.Host)
-		addrs, err := n.resolve(r.Context(), host)
-		if err != nil {
-			w.WriteHeader(http.StatusBadGateway)
+		if r.Method != http.MethodConnect {
+			manifestAnswer(w, r)
 			return
 		}
-		n.mu.Lock()
-		listener := n.listeners[net.JoinHostPort(addrs[0].String(), port)]
-		n.mu.Unlock()
-		tunnel(r.Context(), t, w, listener)
+		tunnel(r.Context(), t, w, n.behind(r.Context(), r.Host))
 	})
 	n.at(proxyAddress, server.Listener.Addr().String())
 	return &url.URL{Scheme: "http", Host: proxyAddress, User: url.UserPassword("ci", canary)}
+}
+
+// behind is the listener that a proxy finds under host:port, "" where there is
+// none.
+func (n *internet) behind(ctx context.Context, place string) string {
+	host, port, _ := net.SplitHostPort(place)
+	addrs, err := n.resolve(ctx, host)
+	if err != nil {
+		return ""
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.listeners[net.JoinHostPort(addrs[0].String(), port)]
 }
 
 // through makes a client use a proxy for everything.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync/atomic"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -28,6 +29,9 @@ type host struct {
 	// as it wants to be.
 	answered atomic.Bool
 	seen     seen
+	notices  notices
+	// large has room for one who reads a large manifest into memory.
+	large chan struct{}
 }
 
 // apiHosts are registries whose API is not at the host of their references.
@@ -35,7 +39,7 @@ var apiHosts = map[string]string{registry.DockerHub: "registry-1.docker.io"}
 
 // newHost makes a host of settings that New has checked.
 func newHost(c *Client, name string, settings HostOptions) *host {
-	h := &host{name: name, limiter: newLimiter(settings.MaxConcurrentRequests, settings.RequestsPerSecond)}
+	h := &host{name: name, limiter: newLimiter(settings.MaxConcurrentRequests, settings.RequestsPerSecond), large: make(chan struct{}, 1)}
 	h.origin = &url.URL{Scheme: "https", Host: name}
 	if api, ok := apiHosts[name]; ok {
 		h.origin.Host = api
@@ -48,13 +52,14 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 		panic(err) // New has made it once
 	}
 	own := net.JoinHostPort(h.origin.Hostname(), portOf(h.origin))
-	h.transport = newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
+	isOwn := func(address string) bool { return strings.EqualFold(address, own) } // and not a proxy's
+	h.transport = c.newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, at, err := c.dialer.dial(ctx, network, address, anyAddress)
-		if err == nil && address == own { // and not that of a proxy
+		if err == nil && isOwn(address) {
 			h.nearest.note(reachOf(at))
 		}
 		return conn, err
-	}, tlsConfig, h.limiter.max)
+	}, tlsConfig, func(address string) bool { return !isOwn(address) }, h.limiter.max)
 	h.transport.Proxy = c.options.Proxy
 	h.auth = auth.NewAuthorizer(auth.AuthorizerOptions{
 		Host: name, Origin: h.origin, UserAgent: c.options.UserAgent, Now: c.options.Now, Logger: c.options.Logger,

@@ -3,6 +3,7 @@ package remote_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -35,6 +36,69 @@ func TestAHostIsNeverAskedMoreAtATimeThanItsLimit(t *testing.T) {
 	all.Wait()
 	if p.Peak() != 4 {
 		t.Errorf("%d requests were under way at once, want 4", p.Peak())
+	}
+}
+
+// repeating is a registry that lets the first two attempts for each tag fail.
+func repeating(fail http.HandlerFunc) http.HandlerFunc {
+	var mu sync.Mutex
+	asked := map[string]int{}
+	return func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		asked[r.URL.Path]++
+		again := asked[r.URL.Path] > 2
+		mu.Unlock()
+		if !again {
+			fail(w, r)
+			return
+		}
+		w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
+	}
+}
+
+func TestLimitsHoldWhileRequestsAreTriedAgain(t *testing.T) {
+	for name, fail := range map[string]http.HandlerFunc{
+		"it is unavailable": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"it is throttled":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
+		"it hangs up":       func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"it redirects":      func(w http.ResponseWriter, r *http.Request) { redirect(r.URL.Path)(w, r) },
+	} {
+		for what, limits := range map[string]remote.HostOptions{"at a time": {MaxConcurrentRequests: 3}, "a second": {RequestsPerSecond: 0.5}} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var active, peak atomic.Int32
+					asked, answer := newClock(), repeating(fail)
+					c := newClient(t, settings(map[string]remote.HostOptions{memoryHost: limits}), serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+						asked.note()
+						peak.Store(max(peak.Load(), active.Add(1)))
+						<-time.After(time.Second)
+						active.Add(-1)
+						answer(w, r)
+					}).options)
+					var all sync.WaitGroup
+					for i := range 10 {
+						all.Go(func() {
+							if _, err := c.pull(t, memoryHost+"/app").Resolve(t.Context(), fmt.Sprint(i)); err != nil {
+								t.Error(err)
+							}
+						})
+					}
+					all.Wait()
+					at, most := asked.times(), int32(1) // a request takes half of the time between two
+					if limits.MaxConcurrentRequests > 0 {
+						most = 3
+					}
+					if len(at) != 30 || peak.Load() != most {
+						t.Errorf("of %d requests %d were under way at once, want 30 and %d", len(at), peak.Load(), most)
+					}
+					for i := 1; limits.RequestsPerSecond > 0 && i < len(at); i++ {
+						if after := at[i] - at[i-1]; after.Round(time.Millisecond) < 2*time.Second {
+							t.Errorf("request %d came %s after the one before", i, after)
+						}
+					}
+				})
+			})
+		}
 	}
 }
 

@@ -85,7 +85,7 @@ func (r *repository) getManifest(ctx context.Context, reference string, send fun
 		if resp.ContentLength > limit {
 			return tooLarge(limit)
 		}
-		content, err := readCapped(resp.Body, limit)
+		content, err := r.readManifest(ctx, resp, limit)
 		if errors.Is(err, registry.ErrLimit) {
 			return tooLarge(limit)
 		}
@@ -101,7 +101,7 @@ func (r *repository) getManifest(ctx context.Context, reference string, send fun
 				Hint: "What the registry holds under this digest is damaged, or something between it and this machine changes what passes."}
 		}
 		if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); wanted == "" && said != "" && !registry.SameDigest(said, m.Digest) {
-			r.client.warn(ctx, "digest "+r.Name()+" "+m.Digest.String(), "%s says that %s has the digest %s, but its bytes have %s; the latter is used", r.Name(), reference, said, m.Digest)
+			r.warn(ctx, "digest "+r.Name()+" "+m.Digest.String(), "%s says that %s has the digest %s, but its bytes have %s; the latter is used", r.Name(), reference, said, m.Digest)
 		}
 		return nil
 	})
@@ -109,6 +109,24 @@ func (r *repository) getManifest(ctx context.Context, reference string, send fun
 		return registry.Manifest{}, err
 	}
 	return m, nil
+}
+
+// ordinaryManifest is more than nearly every manifest has.
+const ordinaryManifest = 256 << 10
+
+// readManifest reads a manifest into memory. Those of a host that are larger than
+// ordinary ones, or may be, are read one at a time, so that not as many come
+// together as are asked for at once.
+func (r *repository) readManifest(ctx context.Context, resp *http.Response, limit int64) ([]byte, error) {
+	if resp.ContentLength < 0 || resp.ContentLength > ordinaryManifest {
+		select {
+		case r.host.large <- struct{}{}:
+			defer func() { <-r.host.large }()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return registry.ReadCapped(resp.Body, limit)
 }
 
 func tooLarge(limit int64) error {

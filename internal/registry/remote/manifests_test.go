@@ -2,11 +2,14 @@ package remote_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
+	"path"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/opencontainers/go-digest"
 
@@ -180,6 +183,50 @@ func TestAManifestIsReadUpToALimit(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Of what takes much memory, not as much as is asked for at once comes together.
+func TestALargeManifestIsReadAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
+			if path.Base(r.URL.Path) == "small" {
+				w.Header().Set("Content-Length", "2")
+			}
+			_ = http.NewResponseController(w).Flush()
+			if path.Base(r.URL.Path) == "first" {
+				<-gate
+			}
+			_, _ = io.WriteString(w, "{}")
+		}).options)
+		repo := c.pull(t, memoryHost+"/app")
+		read := func(ctx context.Context, tag string) <-chan error {
+			ended := make(chan error, 1)
+			go func() {
+				_, err := repo.GetManifest(ctx, tag)
+				ended <- err
+			}()
+			synctest.Wait()
+			return ended
+		}
+		leaving, leave := context.WithCancel(t.Context())
+		first, second, third := read(t.Context(), "first"), read(t.Context(), "second"), read(leaving, "third")
+		if err := <-read(t.Context(), "small"); err != nil {
+			t.Errorf("one that is known to be small: %v", err)
+		}
+		if len(first)+len(second)+len(third) != 0 {
+			t.Error("one that may be large was read beside another")
+		}
+		leave()
+		if err := <-third; !errors.Is(err, context.Canceled) {
+			t.Errorf("one that is not wanted any more: %v", err)
+		}
+		close(gate)
+		if err := errors.Join(<-first, <-second); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestAnEndlessAnswerIsNotReadBeyondItsLimit(t *testing.T) {

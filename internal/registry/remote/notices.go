@@ -13,8 +13,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// maxNotices is how many different things all registries together may want
-// people to know: beyond it somebody makes them up.
+// maxNotices is how many different things a registry may want people to know:
+// beyond it somebody makes them up.
 const maxNotices = 100
 
 // notices are what people were told, each once for the life of the client.
@@ -37,10 +37,10 @@ func (n *notices) first(key string) bool {
 	return true
 }
 
-// warn tells the operation at hand what a registry wants people to know. What
+// warn tells the operation at hand what the registry wants people to know. What
 // has the same key is told once.
-func (c *Client) warn(ctx context.Context, key, format string, args ...any) {
-	if c.notices.first(key) {
+func (r *repository) warn(ctx context.Context, key, format string, args ...any) {
+	if r.host.notices.first(key) {
 		registry.TraceOf(ctx).Warning(registry.Clean(fmt.Sprintf(format, args...)))
 	}
 }
@@ -60,22 +60,22 @@ func (r *repository) takeNotice(ctx context.Context, header http.Header, authori
 		for _, match := range warning.FindAllStringSubmatch(value, -1) {
 			if text, err := strconv.Unquote(match[1]); err == nil && text != "" {
 				text = registry.Clean(r.mask(text, nil, authorization))
-				r.client.warn(ctx, "says "+host+" "+text, "%s says: %s", host, text)
+				r.warn(ctx, "says "+text, "%s says: %s", host, text)
 			}
 		}
 	}
 	remaining, _, _ := strings.Cut(header.Get("RateLimit-Remaining"), ";")
-	if left, err := strconv.Atoi(strings.TrimSpace(remaining)); err == nil && left <= lowPulls {
+	if left, err := strconv.Atoi(strings.TrimSpace(remaining)); err == nil && left >= 0 && left <= lowPulls {
 		// Once, and not with every number on the way down.
-		r.client.warn(ctx, "rate limit "+host, "%s allows %d more pulls%s", host, left, ofLimit(header.Get("RateLimit-Limit")))
+		r.warn(ctx, "rate limit", "%s allows %d more pulls%s", host, left, ofLimit(header.Get("RateLimit-Limit")))
 	}
 }
 
 // ofLimit puts a limit such as "100;w=21600" into words.
 func ofLimit(limit string) string {
 	pulls, window, _ := strings.Cut(limit, ";w=")
-	n, err := strconv.Atoi(pulls)
-	seconds, windowErr := strconv.Atoi(window)
+	n, err := strconv.ParseUint(pulls, 10, 32)
+	seconds, windowErr := strconv.ParseUint(window, 10, 32)
 	if err != nil || windowErr != nil {
 		return ""
 	}

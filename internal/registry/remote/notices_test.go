@@ -52,7 +52,8 @@ func TestALimitThatRunsLowIsToldOnce(t *testing.T) {
 }
 
 func TestALimitOfAnotherFormIsToldAsFarAsItIsUnderstood(t *testing.T) {
-	for limit, want := range map[string]string{"100": "docker.io allows 3 more pulls", "": "docker.io allows 3 more pulls", "x;w=1": "docker.io allows 3 more pulls"} {
+	const want = "docker.io allows 3 more pulls"
+	for _, limit := range []string{"100", "", "x;w=1", "100;w=99999999999", "-1;w=60", "100;w=-1"} {
 		c := hub(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("RateLimit-Limit", limit)
 			w.Header().Set("RateLimit-Remaining", "3")
@@ -63,6 +64,21 @@ func TestALimitOfAnotherFormIsToldAsFarAsItIsUnderstood(t *testing.T) {
 		}
 		if got := c.Warnings(); len(got) != 1 || got[0] != want {
 			t.Errorf("%q: the warnings are %q", limit, got)
+		}
+	}
+}
+
+func TestALimitThatMakesNoSenseIsNotTold(t *testing.T) {
+	for _, remaining := range []string{"-1", "soon", "99999999999999999999", "11", ""} {
+		c := hub(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("RateLimit-Remaining", remaining)
+			w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
+		})
+		if _, err := c.pull(t, "alpine").Resolve(c.context(t), "3"); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Warnings(); len(got) != 0 {
+			t.Errorf("%q: the warnings are %q", remaining, got)
 		}
 	}
 }
@@ -105,6 +121,17 @@ func TestWarningsThatAreMadeUpEnd(t *testing.T) {
 	}
 	if got := len(c.Warnings()); got != 100 {
 		t.Errorf("%d warnings, want 100", got)
+	}
+	// Nobody else's are lost for that.
+	other := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Warning", `299 - "this repository moves"`)
+		w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
+	})
+	if _, err := c.pull(t, address(other)+"/app").Resolve(c.context(t), "1"); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Warnings(); got[len(got)-1] != address(other)+" says: this repository moves" {
+		t.Errorf("the last warning is %q", got[len(got)-1])
 	}
 }
 

@@ -1,11 +1,14 @@
 package remote_test
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -114,31 +117,128 @@ func TestABlobElsewhereIsFetchedWithoutCredentials(t *testing.T) {
 }
 
 func TestNothingGoesFromTLSToPlainHTTP(t *testing.T) {
-	for name, location := range map[string]string{
-		"another host":          "http://cdn.example.net/blob",
-		"a subdomain":           "http://cdn.registry.example.com/blob",
-		"another port":          "http://registry.example.com:8080/blob",
-		"a host that is plain":  "http://plain.example.net/blob",
-		"a scheme of its own":   "ftp://cdn.example.net/blob",
-		"a file":                "file:///etc/passwd",
-		"a host without a name": "https:///blob",
+	for way, pointer := range pointers {
+		for name, place := range map[string]string{
+			"another host":         "http://cdn.example.net/blob",
+			"a subdomain":          "http://cdn.registry.example.com/blob",
+			"another port":         "http://registry.example.com:8080/blob",
+			"a host that is plain": "http://plain.example.net/blob",
+			"a scheme of its own":  "ftp://cdn.example.net/blob",
+			"a file":               "file:///etc/passwd",
+		} {
+			t.Run(way+" at "+name, func(t *testing.T) {
+				n := newInternet(t)
+				n.serve(t, "registry.example.com", registryAddress, pointer.to(place+"?sig="+url.QueryEscape(canary)))
+				for _, host := range []string{"cdn.example.net", "cdn.registry.example.com", "plain.example.net"} {
+					n.name(host, otherAddress)
+				}
+				hosts := n.trusting("registry.example.com")
+				yes := true
+				hosts["plain.example.net"] = remote.HostOptions{PlainHTTP: &yes}
+				c := newClient(t, n.options, ours, settings(hosts))
+				failure(t, pointer.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenHop)
+				for _, address := range n.dials() {
+					if address != registryAddress+":443" {
+						t.Errorf("%s was connected to", address)
+					}
+				}
+			})
+		}
+	}
+}
+
+// A place that the registry points to, and that points on.
+func TestNoSecondHopGoesFromTLSToPlainHTTPEither(t *testing.T) {
+	n := newInternet(t)
+	yes := true
+	n.name("plain.example.com", registryAddress)
+	n.at(registryAddress+":80", address(servePlain(t, redirect("https://cdn.example.net/blob"))))
+	n.serve(t, "tls.example.com", "203.0.113.3", redirect("https://cdn.example.net/blob"))
+	cdn := &outside{t: t, answer: redirect("http://plain.example.com/blob")}
+	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
+	hosts := n.trusting("tls.example.com", "cdn.example.net")
+	hosts["plain.example.com"] = remote.HostOptions{PlainHTTP: &yes}
+	c := newClient(t, n.options, settings(hosts))
+	for _, host := range []string{"tls.example.com", "plain.example.com"} {
+		_, err := readAll(t, c.pull(t, host+"/app"), descriptor("content"))
+		says(t, failure(t, err, registry.ErrForbiddenHop).Error(), "from https to http")
+	}
+	if cdn.seen() != 2 {
+		t.Errorf("the place between was asked %d times, want twice", cdn.seen())
+	}
+}
+
+func TestARedirectThatLeadsNowhereIsAnError(t *testing.T) {
+	for location, want := range map[string]error{"": registry.ErrProtocol, "http://[::1": registry.ErrProtocol, "https:///blob": registry.ErrForbiddenHop} {
+		_, err := readAll(t, newClient(t).pull(t, address(servePlain(t, redirect(location)))+"/app"), descriptor("content"))
+		failure(t, err, want)
+	}
+}
+
+// From plain HTTP to TLS is a change of origin too, though not of the host, and
+// even where it is not one of the port.
+func TestARegistryInPlainHTTPThatRedirectsToTLSLeavesItsOrigin(t *testing.T) {
+	for _, host := range []string{"registry.example.com", "registry.example.com:5000"} {
+		n := newInternet(t)
+		there := &outside{t: t, answer: blob("content")}
+		tls := address(n.serveTLS(t, there.ServeHTTP, "registry.example.com"))
+		n.name("registry.example.com", registryAddress)
+		n.at(registryAddress+":443", tls)
+		for _, port := range []string{":80", ":5000"} {
+			n.at(registryAddress+port, address(servePlain(t, guarded(func(w http.ResponseWriter, r *http.Request) {
+				n.at(registryAddress+":5000", tls)
+				redirect("https://"+host+"/blob")(w, r)
+			}))))
+		}
+		yes := true
+		c := newClient(t, n.options, credentials(map[string]auth.Credential{host: {Username: "ci", Password: canary}}),
+			settings(map[string]remote.HostOptions{host: {PlainHTTP: &yes, CACertificate: n.authority.pem}}))
+		if _, err := readAll(t, c.pull(t, host+"/app"), descriptor("content")); err != nil || there.seen() != 1 {
+			t.Errorf("%s: it was asked %d times, %v", host, there.seen(), err)
+		}
+	}
+}
+
+func TestWhatGoesToAnotherPlaceIsTheRequestAndNothingElse(t *testing.T) {
+	put, fetch := pointers["an upload's Location"], pointers["a redirect"]
+	for name, test := range map[string]struct {
+		to   func(string) http.HandlerFunc
+		do   func(context.Context, registry.Repository) error
+		want []string
+	}{
+		"a blob":     {fetch.to, fetch.do, []string{"Accept-Encoding", "User-Agent"}},
+		"a manifest": {fetch.to, get, []string{"Accept", "Accept-Encoding", "User-Agent"}},
+		"an upload":  {put.to, put.do, []string{"Accept-Encoding", "Content-Length", "Content-Type", "User-Agent"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newInternet(t)
-			n.serve(t, "registry.example.com", registryAddress, guarded(redirect(location+"?sig="+url.QueryEscape(canary))))
-			for _, host := range []string{"cdn.example.net", "cdn.registry.example.com", "plain.example.net"} {
-				n.name(host, otherAddress)
-			}
-			hosts := n.trusting("registry.example.com")
-			yes := true
-			hosts["plain.example.net"] = remote.HostOptions{PlainHTTP: &yes}
-			c := newClient(t, n.options, ours, settings(hosts))
-			_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
-			failure(t, err, registry.ErrForbiddenHop)
-			for _, address := range n.dials() {
-				if address != registryAddress+":443" {
-					t.Errorf("%s was connected to", address)
+			point := test.to("https://cdn.example.net/there")
+			n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
+				if cookies := r.Header.Get("Cookie"); cookies != "" {
+					t.Errorf("the registry was sent the cookies %q", cookies)
 				}
+				w.Header().Set("Set-Cookie", "session="+url.QueryEscape(canary)+"; Domain=example.net")
+				w.Header().Set("X-Registry-Session", "1")
+				point(w, r)
+			})
+			cdn := &outside{t: t, answer: func(w http.ResponseWriter, r *http.Request) {
+				if got := slices.Sorted(maps.Keys(r.Header)); !slices.Equal(got, test.want) {
+					t.Errorf("it came with %s, want %s", got, test.want)
+				}
+				w.Header().Set("Set-Cookie", "session=2")
+				if r.Method == http.MethodPut {
+					w.WriteHeader(http.StatusCreated)
+					return
+				}
+				manifestAnswer(w, r)
+			}}
+			n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
+			c := newClient(t, once, n.options, ours, settings(n.trusting("registry.example.com", "cdn.example.net")))
+			for range 2 {
+				_ = test.do(t.Context(), c.push(t, "registry.example.com/app")) // how it ends does not matter
+			}
+			if cdn.seen() < 2 {
+				t.Errorf("the other place was asked %d times", cdn.seen())
 			}
 		})
 	}
@@ -165,7 +265,7 @@ func TestPlainHTTPIsFollowedOnlyWhereItIsConfigured(t *testing.T) {
 }
 
 func TestCredentialsThatWereLeftBehindStayBehind(t *testing.T) {
-	// a sends to b, and b back to a: b may be after what a is given.
+	// a sends to b, b back to a, and a to b again: b may be after what a is given.
 	var bare atomic.Int32
 	n := newInternet(t)
 	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
@@ -174,19 +274,25 @@ func TestCredentialsThatWereLeftBehindStayBehind(t *testing.T) {
 			t.Error("the credentials came back")
 		case r.URL.Path == "/back":
 			bare.Add(1)
-			_, _ = io.WriteString(w, "content")
+			redirect("https://cdn.example.net/again")(w, r)
 		default:
 			guarded(redirect("https://cdn.example.net/there"))(w, r)
 		}
 	})
-	cdn := &outside{t: t, answer: redirect("https://registry.example.com/back")}
+	cdn := &outside{t: t, answer: func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/again" {
+			_, _ = io.WriteString(w, "content")
+			return
+		}
+		redirect("https://registry.example.com/back")(w, r)
+	}}
 	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
 	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "cdn.example.net")))
 	if _, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content")); err != nil {
 		t.Error(err)
 	}
-	if bare.Load() != 1 {
-		t.Errorf("the registry was asked %d times without credentials", bare.Load())
+	if bare.Load() != 1 || cdn.seen() != 2 {
+		t.Errorf("the registry was asked %d times without credentials, and the other place %d times", bare.Load(), cdn.seen())
 	}
 }
 
@@ -219,6 +325,28 @@ func TestAnotherPlacesChallengeBringsNothingOut(t *testing.T) {
 	}
 	if cdn.seen() != 4 {
 		t.Errorf("the other place was asked %d times, want 4", cdn.seen())
+	}
+}
+
+func TestTheChallengeOfAnUploadsPlaceBringsNothingOut(t *testing.T) {
+	n := newInternet(t)
+	pointer := pointers["an upload's Location"]
+	n.serve(t, "registry.example.com", registryAddress, pointer.to("https://storage.example.net/upload"))
+	storage := &outside{t: t, answer: func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Www-Authenticate"] = []string{"Basic realm=x", `Bearer realm="https://storage.example.net/token"`}
+		w.WriteHeader(http.StatusUnauthorized)
+	}}
+	n.serve(t, "storage.example.net", otherAddress, storage.ServeHTTP)
+	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "storage.example.net")))
+	err := pointer.do(t.Context(), c.push(t, "registry.example.com/app"))
+	says(t, failure(t, err, registry.ErrUnauthorized).Error(), "storage.example.net")
+	for _, r := range storage.requests {
+		if r.URL.Path != "/upload" {
+			t.Errorf("it was asked %s %s", r.Method, r.URL)
+		}
+	}
+	if storage.seen() == 0 {
+		t.Error("it was not asked")
 	}
 }
 

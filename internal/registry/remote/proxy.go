@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpproxy"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
 // errProxy is a proxy that cannot be one. What it was found in is not quoted:
@@ -30,6 +32,17 @@ func wellFormedProxy(proxy func(*http.Request) (*url.URL, error)) func(*http.Req
 func isProxy(u *url.URL) bool {
 	return slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) && u.Hostname() != "" && !strings.HasSuffix(u.Host, ":") &&
 		u.Opaque == "" && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == ""
+}
+
+// proxyLogin is what the proxy for a URL is shown to prove who asks; nothing where
+// it wants no login. A proxy that fails may repeat it.
+func (c *Client) proxyLogin(u *url.URL) []auth.Secret {
+	proxy, err := c.options.Proxy(&http.Request{URL: u})
+	if err != nil || proxy == nil || proxy.User == nil {
+		return nil
+	}
+	password, _ := proxy.User.Password()
+	return auth.Credential{Username: proxy.User.Username(), Password: auth.Secret(password)}.Secrets()
 }
 
 // environmentProxy finds proxies as the environment is now (HTTPS_PROXY,

@@ -48,8 +48,9 @@ func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
 				return tooLong(err, asked)
 			}
 			// Not sooner, and not all who were asked to wait at the same instant.
-			pause = asked + rand.N(c.options.Backoff)
+			pause = asked + rand.N(c.options.Backoff) //nolint:gosec // nobody gains by guessing it
 		}
+		c.options.Logger.DebugContext(ctx, "it is tried again", "after", pause, "attempt", attempt, "error", err)
 		if cause := pauseFor(ctx, pause); cause != nil {
 			return interrupted(err, cause)
 		}

@@ -2,9 +2,15 @@ package remote_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -17,7 +23,7 @@ import (
 )
 
 func TestWhatMayPassIsTriedAgainAndWhatStaysIsNot(t *testing.T) {
-	for _, status := range []int{408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 529} {
+	for _, status := range []int{408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 528, 529} {
 		if n := attemptsFor(t, status, ""); n != 6 {
 			t.Errorf("HTTP %d: %d attempts, want 6", status, n)
 		}
@@ -27,8 +33,11 @@ func TestWhatMayPassIsTriedAgainAndWhatStaysIsNot(t *testing.T) {
 			t.Errorf("HTTP %d: %d attempts, want 1", status, n)
 		}
 	}
-	for _, code := range []string{"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "DENIED", "UNSUPPORTED", "MANIFEST_INVALID"} {
-		if n := attemptsFor(t, http.StatusForbidden, code); n != 1 {
+	// What is said of each is that a quota was exceeded.
+	for code, status := range map[string]int{
+		"NAME_UNKNOWN": 404, "MANIFEST_UNKNOWN": 404, "DENIED": 403, "UNSUPPORTED": 405, "MANIFEST_INVALID": 400, "UNAUTHORIZED": 401, "QUOTA": 413,
+	} {
+		if n := attemptsFor(t, status, code); n != 1 {
 			t.Errorf("%s: %d attempts, want 1", code, n)
 		}
 	}
@@ -81,6 +90,91 @@ func TestABrokenConnectionIsTriedAgain(t *testing.T) {
 			_, err = c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
 			failure(t, err, registry.ErrUnavailable)
 		})
+	}
+}
+
+func TestAFaultOfTLSOrOfNamesThatMayPassIsTriedAgain(t *testing.T) {
+	alert := func(kind string) func(net.Conn, string) {
+		return func(conn net.Conn, _ string) { _, _ = io.WriteString(conn, "\x15\x03\x03\x00\x02\x02"+kind) }
+	}
+	notFound := &net.DNSError{Err: "no such host", IsNotFound: true}
+	for name, test := range map[string]struct {
+		name  error                  // of looking the name up
+		shake func(net.Conn, string) // instead of a handshake
+		kind  error                  // where it stays like that; ErrProtocol and what is not found are not tried again
+		once  bool
+	}{
+		"the name server fails":                    {&net.DNSError{Err: "server misbehaving", IsTemporary: true}, nil, registry.ErrUnavailable, false},
+		"the name server does not answer":          {&net.DNSError{Err: "i/o timeout", IsTimeout: true}, nil, registry.ErrUnavailable, false},
+		"the name is not known":                    {notFound, nil, registry.ErrUnavailable, true},
+		"the connection closes in the handshake":   {nil, func(net.Conn, string) {}, registry.ErrUnavailable, false},
+		"the connection is reset in the handshake": {nil, func(conn net.Conn, _ string) { _ = conn.(*net.TCPConn).SetLinger(0) }, registry.ErrUnavailable, false},
+		"the handshake meets an internal error":    {nil, alert("\x50"), registry.ErrUnavailable, false},
+		"the handshake is refused":                 {nil, alert("\x28"), registry.ErrProtocol, true},
+	} {
+		for _, times := range []int32{2, 100} {
+			t.Run(fmt.Sprintf("%s, %d times", name, times), func(t *testing.T) {
+				n := newInternet(t)
+				n.serve(t, "registry.example.com", registryAddress, manifestAnswer)
+				var faults atomic.Int32
+				faulty := ""
+				if test.shake != nil {
+					faulty = serveRaw(t, test.shake)
+				}
+				c := newClient(t, n.options, settings(n.trusting("registry.example.com")), func(o *remote.Options) {
+					o.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+						if test.name != nil && faults.Add(1) <= times {
+							return nil, test.name
+						}
+						return n.resolve(ctx, host)
+					}
+					o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+						if faulty != "" && faults.Add(1) <= times {
+							return (&net.Dialer{}).DialContext(ctx, network, faulty)
+						}
+						return n.dial(ctx, network, address)
+					}
+				})
+				_, err := c.pull(t, "registry.example.com/app").GetManifest(c.context(t), "1")
+				if want := times == 2 && !test.once; want && err != nil {
+					t.Error(err)
+				} else if !want {
+					failure(t, err, test.kind)
+				}
+				want := min(int(times)+1, 6)
+				if test.once {
+					want = 1
+				}
+				if sent, _ := c.sent(); sent != want {
+					t.Errorf("%d attempts, want %d: %v", sent, want, err)
+				}
+			})
+		}
+	}
+}
+
+// HTTP/2 would be offered by the server. Where it is not spoken, no GOAWAY ends
+// the requests of many.
+func TestHTTP2IsNotSpoken(t *testing.T) {
+	n := newInternet(t)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 1 {
+			t.Errorf("it is asked in %s", r.Proto)
+		}
+		manifestAnswer(w, r)
+	}))
+	server.EnableHTTP2 = true
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{n.authority.issue(t, "registry.example.com")}, MinVersion: tls.VersionTLS12}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	n.name("registry.example.com", registryAddress)
+	n.at(registryAddress+":443", address(server))
+	proxied := []string{}
+	for _, proxy := range []*url.URL{nil, n.proxy(t, &proxied)} {
+		c := newClient(t, n.options, through(proxy), settings(n.trusting("registry.example.com")))
+		if _, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1"); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

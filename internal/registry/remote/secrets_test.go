@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -145,7 +149,7 @@ func TestASecretThatAnAnswerMakesNetHTTPQuoteIsNotTold(t *testing.T) {
 			_, _ = io.WriteString(conn, "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 			return
 		}
-		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nno header "+canary+"\r\n\r\n")
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n no header "+canary+"\r\n\r\n")
 	})
 	c := newClient(t, credentials(map[string]auth.Credential{listener: {Username: "ci", Password: canary}}))
 	_, err := c.pull(t, listener+"/app").GetManifest(t.Context(), "1")
@@ -164,4 +168,59 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	if failures := everything(ctx, c.push(t, host+"/app")); len(failures) != 9 {
 		t.Errorf("of nine operations that were cancelled %d failed", len(failures))
 	}
+}
+
+// keys notes the messages and the keys of all that is logged.
+type keys struct {
+	slog.Handler
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func (k *keys) Handle(ctx context.Context, r slog.Record) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.seen[r.Message] = true
+	r.Attrs(func(a slog.Attr) bool { k.seen[a.Key] = true; return true })
+	return k.Handler.Handle(ctx, r)
+}
+
+// What is logged of HTTP is on this list, and no header or body is: neither a
+// request's nor that of an answer, a failure or a token.
+func TestTheLogHasNoHeaderAndNoBody(t *testing.T) {
+	const marker = "Marker"
+	host := everySecret(t, func(w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("X-"+marker, marker)
+		w.Header().Set("Set-Cookie", marker)
+		switch {
+		case r.Method == http.MethodHead:
+			panic(http.ErrAbortHandler)
+		case r.URL.Query().Has("digest"):
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write(registrytest.ErrorBody(strings.ToUpper(marker), marker))
+			return true
+		}
+		return false
+	})
+	var log journal
+	noted := &keys{Handler: slog.NewTextHandler(&log, &slog.HandlerOptions{Level: remote.LevelTrace}), seen: map[string]bool{}}
+	c := newClient(t, once, credentials(map[string]auth.Credential{host: {Username: "ci", Password: canary}}), func(o *remote.Options) {
+		o.Logger, o.UserAgent = slog.New(noted), marker
+	})
+	ctx := c.context(t)
+	for _, repo := range []string{"app", "other"} {
+		_ = everything(ctx, c.push(t, host+"/"+repo)) // some of it fails, as it should
+	}
+	want := []string{
+		"credentials chosen", "fetched a token", "request", "request failed",
+		"error", "from", "host", "lifetime", "method", "realm", "scopes", "status", "took", "url", "used",
+	}
+	slices.Sort(want)
+	if got := slices.Sorted(maps.Keys(noted.seen)); !slices.Equal(got, want) {
+		t.Errorf("logged are %q, want %q", got, want)
+	}
+	if text := strings.ToLower(log.String()); strings.Contains(text, strings.ToLower(marker)) {
+		t.Errorf("a header or a body is in the log:\n%s", text)
+	}
+	noSecret(t, "log", log.String())
 }

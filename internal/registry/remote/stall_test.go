@@ -1,11 +1,14 @@
 package remote_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -346,6 +349,17 @@ func TestCancellingEndsWhateverIsUnderWayWithinASecond(t *testing.T) {
 			}
 			never(r)
 		}, put, nil},
+		"shaking hands": {hang, get, func(o *remote.Options) {
+			no := false
+			o.Hosts = map[string]remote.HostOptions{memoryHost: {PlainHTTP: &no}}
+			o.Dial = func(context.Context, string, string) (net.Conn, error) { conn, _ := net.Pipe(); return conn, nil }
+		}},
+		"waiting for a slot": {hang, func(ctx context.Context, r registry.Repository) error {
+			_, err := r.Resolve(ctx, "1")
+			return err
+		}, func(o *remote.Options) {
+			o.Hosts = map[string]remote.HostOptions{memoryHost: {MaxConcurrentRequests: 2}}
+		}},
 		"waiting for its turn": {hang, func(ctx context.Context, r registry.Repository) error {
 			_, err := r.Resolve(ctx, "1")
 			return err
@@ -364,8 +378,10 @@ func TestCancellingEndsWhateverIsUnderWayWithinASecond(t *testing.T) {
 				repo := c.push(t, memoryHost+"/app")
 				var before sync.WaitGroup
 				defer before.Wait()
-				if name == "waiting for its turn" {
-					before.Go(func() { _, _ = repo.Resolve(ctx, "0") })
+				if name == "waiting for a slot" || name == "waiting for its turn" {
+					for range 2 {
+						before.Go(func() { _, _ = repo.Resolve(ctx, "0") })
+					}
 					synctest.Wait()
 				}
 				var cancelled time.Time
@@ -382,5 +398,73 @@ func TestCancellingEndsWhateverIsUnderWayWithinASecond(t *testing.T) {
 	}
 	if deleted.Load() != 2 {
 		t.Errorf("%d uploads were given up, want 2", deleted.Load())
+	}
+}
+
+// net/http makes a connection for whoever comes next where nobody wants it any
+// more. Here nobody does: it is closed in the moment in which the operation ends.
+func TestAConnectionThatIsBeingMadeEndsWithItsOperation(t *testing.T) {
+	silent := func(*testing.T, net.Conn) {}
+	for name, test := range map[string]struct {
+		proxy string
+		serve func(*testing.T, net.Conn) // until the client waits for what never comes
+	}{
+		"the handshake":                      {"", silent},
+		"a proxy's answer":                   {"http://proxy.example.net:3128", silent},
+		"the handshake of a proxy":           {"https://proxy.example.net:3129", silent},
+		"the answer of a proxy of addresses": {"socks5://proxy.example.net:1080", silent},
+		"the handshake behind a proxy": {"http://proxy.example.net:3128", func(t *testing.T, conn net.Conn) {
+			if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+				t.Error(err)
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
+		}},
+	} {
+		for _, place := range []string{"the registry", "where it points to"} {
+			t.Run(name+" of "+place, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					began := newClock()
+					var closed atomic.Int64
+					var serving sync.WaitGroup
+					m := serveMemory(t, redirect("https://203.0.113.9/there"))
+					host := map[string]string{"the registry": "203.0.113.9", "where it points to": "203.0.113.8"}[place]
+					yes := true
+					c := newClient(t, func(o *remote.Options) {
+						o.Hosts = map[string]remote.HostOptions{"203.0.113.8": {PlainHTTP: &yes}}
+						o.Resolve = func(context.Context, string) ([]netip.Addr, error) {
+							return []netip.Addr{netip.MustParseAddr("10.9.9.9")}, nil
+						}
+						o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+							if address == "203.0.113.8:80" {
+								return m.dial(ctx, network, address)
+							}
+							client, server := net.Pipe()
+							serving.Go(func() {
+								test.serve(t, server)
+								_, _ = io.Copy(io.Discard, server)
+								closed.Store(int64(began.passed()))
+								_ = server.Close()
+							})
+							return client, nil
+						}
+						o.Proxy = func(r *http.Request) (*url.URL, error) {
+							if test.proxy == "" || r.URL.Host == "203.0.113.8" {
+								return nil, nil
+							}
+							return url.Parse(test.proxy)
+						}
+					})
+					ctx, cancel := context.WithCancel(t.Context())
+					time.AfterFunc(time.Second, cancel)
+					if err := get(ctx, c.pull(t, host+"/app")); !errors.Is(err, context.Canceled) {
+						t.Errorf("it ended with %v", err)
+					}
+					serving.Wait()
+					if at := time.Duration(closed.Load()); at != time.Second || began.passed() != time.Second {
+						t.Errorf("the operation ended after %s and the connection after %s, want both after 1s", began.passed(), at)
+					}
+				})
+			})
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -41,7 +42,7 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 		var links []string
 		q := request{op: "list the tags", object: "tags", method: http.MethodGet, url: next, scopes: r.scopes(), ok: []int{http.StatusOK}}
 		err := r.do(ctx, q, func(resp *http.Response) error {
-			body, err := readCapped(resp.Body, maxPageBytes)
+			body, err := registry.ReadCapped(resp.Body, maxPageBytes)
 			if err != nil {
 				return err
 			}
@@ -95,21 +96,41 @@ func (r *repository) nextPage(from *url.URL, headers []string) (*url.URL, error)
 		return nil, unreadable
 	}
 	for _, match := range links {
-		place, parameters := match[1], strings.ReplaceAll(match[2], `"`, "")
-		if place == "" || !relAny.MatchString(parameters) {
+		place, relations := match[1], relationsOf(match[2])
+		if place == "" || len(relations) == 0 {
 			return nil, unreadable
 		}
-		if relNext.MatchString(parameters) {
+		if slices.Contains(relations, "next") {
 			next, err := r.client.target(r.host, from, place)
-			if err == nil && !r.host.isOrigin(next) {
+			switch {
+			case err != nil:
+				return nil, err
+			case !r.host.isOrigin(next):
 				return nil, refusedHop("the registry has its next page at " + registry.CleanURL(next))
+			case from.Scheme == "https" && strings.HasPrefix(strings.ToLower(place), "http:"):
+				return nil, refusedHop("the registry has its next page in plain HTTP")
 			}
-			return next, err
+			return next, nil
 		}
 	}
 	return nil, nil
 }
 
-var relAny = regexp.MustCompile(`(?i);\s*rel\s*=`)
+// linkParameter is one parameter of a link, with what it is set to.
+var linkParameter = regexp.MustCompile(`^\s*;\s*([^\s;="]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;"]*)))?\s*`)
 
-var relNext = regexp.MustCompile(`(?i);\s*rel\s*=[^;]*\bnext\b`)
+// relationsOf are what the parameters of a link say that it is, in lower case:
+// those of the first rel that there is. None where they cannot be read.
+func relationsOf(parameters string) (relations []string) {
+	for strings.Trim(parameters, "; \t") != "" {
+		found := linkParameter.FindStringSubmatch(parameters)
+		if found == nil {
+			return nil
+		}
+		if relations == nil && strings.EqualFold(found[1], "rel") {
+			relations = strings.Fields(strings.ToLower(found[2] + found[3]))
+		}
+		parameters = parameters[len(found[0]):]
+	}
+	return relations
+}

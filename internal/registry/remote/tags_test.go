@@ -58,6 +58,8 @@ func TestANextPageIsFollowedOnlyWithinTheRegistry(t *testing.T) {
 		`<list?page=%d>; title="a, <b>"; REL="next"`:                            {2, nil},
 		`<https://other.example.com/v2/app/tags/list?%d>; rel="next"`:           {1, registry.ErrForbiddenHop},
 		`<//127.0.0.1:1/v2/app/tags/list?%d>; rel="next"`:                       {1, registry.ErrForbiddenHop},
+		`<http://other.example.com/v2/app/tags/list?%d>; rel="next"`:            {1, registry.ErrForbiddenHop},
+		`<http://localhost:1/v2/app/tags/list?%d>; rel="next"`:                  {1, registry.ErrForbiddenHop},
 		`<file:///etc/passwd?%d>; rel="next"`:                                   {1, registry.ErrForbiddenHop},
 		`<http://[%d>; rel="next"`:                                              {1, registry.ErrProtocol},
 		`</v2/app/tags/list?page=%d>; rel="last"`:                               {1, nil},
@@ -65,6 +67,7 @@ func TestANextPageIsFollowedOnlyWithinTheRegistry(t *testing.T) {
 		// what is not on the list.
 		`</v2/app/tags/list?page=%d>`: {1, registry.ErrProtocol},
 		`<>; rel="next"; %d`:          {1, registry.ErrProtocol},
+		`<>%d`:                        {1, registry.ErrProtocol},
 		`garbage %d`:                  {1, registry.ErrProtocol},
 	} {
 		host, pages := listing(t, func(page int) string {
@@ -81,6 +84,26 @@ func TestANextPageIsFollowedOnlyWithinTheRegistry(t *testing.T) {
 		}
 		if pages.Load() != test.pages {
 			t.Errorf("%s: %d pages were asked for, want %d", link, pages.Load(), test.pages)
+		}
+	}
+}
+
+func TestANextPageInPlainHTTPOfARegistryWithTLSIsRefused(t *testing.T) {
+	for _, place := range []string{
+		"http://registry.example.com/v2/app/tags/list?page=2", "HTTP://registry.example.com:443/v2/app/tags/list?page=2",
+		"http://registry.example.com:8080/v2/app/tags/list?page=2", "http://other.example.com/v2/app/tags/list?page=2",
+	} {
+		n := newInternet(t)
+		n.name("other.example.com", otherAddress)
+		n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Link", "<"+place+`>; rel="next"`)
+			_, _ = io.WriteString(w, `{"tags":["1"]}`)
+		})
+		c := newClient(t, n.options, settings(n.trusting("registry.example.com")))
+		_, err := c.pull(t, "registry.example.com/app").ListTags(c.context(t))
+		failure(t, err, registry.ErrForbiddenHop)
+		if sent, _ := c.sent(); sent != 1 || !slices.Equal(n.dials(), []string{registryAddress + ":443"}) {
+			t.Errorf("%s: %d requests, connected to %s", place, sent, n.dials())
 		}
 	}
 }

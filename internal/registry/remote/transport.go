@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -24,11 +25,17 @@ const (
 
 // newTransport returns a transport that speaks HTTP/1.1 alone: one stream a
 // connection, because one HTTP/2 connection shared by many layers is slower
-// than many connections.
-func newTransport(dial dialFunc, tlsConfig *tls.Config, connections int) *http.Transport {
+// than many connections. isProxy says of an address, host:port, whether it is
+// that of a proxy, for which tlsConfig is not.
+func (c *Client) newTransport(dial dialFunc, tlsConfig *tls.Config, isProxy func(address string) bool, connections int) *http.Transport {
 	t := &http.Transport{
-		DialContext:            dial,
-		DialTLSContext:         secured(dial, tlsConfig),
+		DialContext: dial,
+		DialTLSContext: secured(dial, func(address string) (*tls.Config, error) {
+			if isProxy(address) {
+				return c.trust(&url.URL{Scheme: "https", Host: address})
+			}
+			return tlsConfig.Clone(), nil
+		}),
 		TLSClientConfig:        tlsConfig, // through a proxy
 		TLSHandshakeTimeout:    handshakeTimeout,
 		MaxIdleConnsPerHost:    connections,
@@ -46,31 +53,39 @@ func newTransport(dial dialFunc, tlsConfig *tls.Config, connections int) *http.T
 	return t
 }
 
-// secured adds TLS to what dial connects to. net/http would do the same, but go
-// on with it when the operation has ended.
-func secured(dial dialFunc, config *tls.Config) dialFunc {
+// secured adds TLS to what dial connects to. net/http would do the same, with one
+// configuration for a registry and the proxy before it.
+func secured(dial dialFunc, configFor func(address string) (*tls.Config, error)) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		host, _, err := net.SplitHostPort(address)
+		config, err := configFor(address)
 		if err != nil {
+			return nil, err
+		}
+		if config.ServerName, _, err = net.SplitHostPort(address); err != nil {
 			return nil, err
 		}
 		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		own := config.Clone()
-		own.ServerName = host
-		ctx, stop := operation(ctx)
-		defer stop()
 		ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errStalled)
 		defer cancel()
-		client := tls.Client(conn, own)
+		client := tls.Client(conn, config)
 		if err := client.HandshakeContext(ctx); err != nil {
 			conn.Close()
 			return nil, cmp.Or(context.Cause(ctx), err)
 		}
 		return client, nil
 	}
+}
+
+// trust is whose certificates are believed at a place that is no registry of the
+// operation at hand: one that a registry points to, or a proxy. A client
+// certificate is a credential, and not for those.
+func (c *Client) trust(place *url.URL) (*tls.Config, error) {
+	name, settings := c.settingsOf(place)
+	settings.ClientCertificate, settings.ClientKey = nil, ""
+	return tlsConfigOf(name, settings)
 }
 
 // tlsConfigOf translates the TLS settings of a host.

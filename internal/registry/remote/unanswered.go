@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -52,6 +53,8 @@ func (h *host) connectionError(err error, asked *url.URL) *registry.Error {
 		e.Hint = "Nothing listens there. Look at host and port, and whether the registry is running."
 	case isHungUp(err) && !h.answered.Load() && asked.Scheme == "http":
 		e.Hint = "The connection was closed without an answer, as a server does that wants TLS. If this one does, set " + registry.Setting(h.keyOf(asked), "plain_http = false") + "."
+	case brokenLine.MatchString(text):
+		e.Err = registry.Reworded(err, "the connection ended in the middle of an answer")
 	default:
 		if hint := h.misfit(err, asked); hint != "" {
 			e.Kind, e.Hint = registry.ErrProtocol, hint
@@ -63,6 +66,10 @@ func (h *host) connectionError(err error, asked *url.URL) *registry.Error {
 	}
 	return e
 }
+
+// brokenLine is what net/http says of an answer that ended in the middle of its
+// status or of a header: it takes what there is of the line for all of it.
+var brokenLine = regexp.MustCompile(`malformed (HTTP response "H(T(T(P(/(1(\.[01]?)?)?)?)?)?)?"|HTTP status code "[0-9]{0,2}"|MIME header: missing colon: |MIME header line: ".*\\r"$)`)
 
 // isHungUp says whether the other end closed the connection.
 func isHungUp(err error) bool {
@@ -130,6 +137,10 @@ func (e proxyError) message() string {
 }
 
 func (e proxyError) hint(asked *url.URL) string {
+	if errors.As(e.error, new(x509.UnknownAuthorityError)) {
+		_, host, _ := strings.Cut(e.proxy, "://")
+		return "Nobody this machine trusts has signed the proxy's certificate. Set " + registry.Setting(host, `ca_certificate = file("ca.pem")`) + "."
+	}
 	return fmt.Sprintf("This goes through the proxy that %s_PROXY names. Look whether that one is right, runs, and has its login in the variable where it wants one. If %s can be reached without it, add that name to NO_PROXY.",
 		strings.ToUpper(asked.Scheme), registry.Clean(asked.Hostname()))
 }
@@ -163,6 +174,9 @@ func (c *Client) blamed(req *http.Request, err error) error {
 	proxy, proxyErr := c.options.Proxy(req)
 	if proxyErr != nil || proxy == nil {
 		return err
+	}
+	if errors.As(err, new(*tls.CertificateVerificationError)) {
+		err = permanent{err}
 	}
 	return proxyError{err, registry.CleanURL(proxy)}
 }

@@ -227,14 +227,14 @@ func (p *blobPut) goesOn(s *session, q request, resp *http.Response, sent int64)
 // other way to say that.
 func received(said string, sent int64) int64 {
 	first, last, _ := strings.Cut(said, "-")
-	end, err := strconv.ParseInt(last, 10, 64)
+	end, err := strconv.ParseUint(last, 10, 62) // no sign, and one more is a number too
 	switch {
-	case first != "0" || err != nil || end < 0:
+	case first != "0" || err != nil:
 		return -1
 	case end == 0 && sent != 1:
 		return 0
 	}
-	return end + 1
+	return int64(end) + 1
 }
 
 // complete ends an upload, with the whole blob, with what is left of it, or with
@@ -281,8 +281,9 @@ func (p *blobPut) refused(s *session, w way, length int64, err error) error {
 		return stepped{err}
 	}
 	gone := e.Status == http.StatusNotFound && e.Code != "NAME_UNKNOWN"
-	notSo := s.resumed && (e.Status == http.StatusBadRequest || e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusRequestEntityTooLarge)
-	if !gone && !notSo && e.Status != http.StatusRequestedRangeNotSatisfiable {
+	elsewhere := e.Status == http.StatusRequestedRangeNotSatisfiable
+	notSo := s.resumed && (elsewhere || e.Status == http.StatusBadRequest || e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusRequestEntityTooLarge)
+	if !gone && !notSo && !elsewhere {
 		return err
 	}
 	// Another one is opened by trying again.

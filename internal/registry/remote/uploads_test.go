@@ -250,6 +250,10 @@ func TestASessionThatCannotBeContinuedIsReplaced(t *testing.T) {
 			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
 			p.On("PATCH", ".*").Reply(404, nil, "")
 		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
+		"it stands elsewhere than it says": {func(p *registrytest.Proxy) {
+			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("PATCH", ".*").Reply(416, nil, "")
+		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
 		"other bytes were there": {func(p *registrytest.Proxy) {
 			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
 			p.On("PUT", ".*").Times(1).Reply(400, nil, string(registrytest.ErrorBody("DIGEST_INVALID", "")))
@@ -258,9 +262,13 @@ func TestASessionThatCannotBeContinuedIsReplaced(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
 			test.fault(p)
-			arrives(t, newClient(t), p, huge)
+			c := newClient(t)
+			arrives(t, c, p, huge)
 			if got := asked(p); got != test.want {
 				t.Errorf("asked %s, want %s", got, test.want)
+			}
+			if _, retries := c.sent(); retries == 0 {
+				t.Error("no retry is counted")
 			}
 		})
 	}
@@ -269,6 +277,9 @@ func TestASessionThatCannotBeContinuedIsReplaced(t *testing.T) {
 func TestWhatAChunkIsAnsweredIsHeard(t *testing.T) {
 	const restarted = "POST, PATCH, PATCH, DELETE, POST, PATCH, PATCH, PATCH, PUT"
 	const resumed = "POST, PATCH, PATCH, GET, PATCH, PATCH, PUT"
+	const undisturbed = "POST, PATCH, PATCH, PATCH, PUT"
+	// To give an upload up is no retry.
+	counted := map[string]int{restarted: 5, resumed: 4, undisturbed: 0}
 	says := func(header string) func(*registrytest.Rule) {
 		return func(r *registrytest.Rule) {
 			r.Alter(func(r *http.Response) { r.Header.Set("Range", header) })
@@ -296,7 +307,8 @@ func TestWhatAChunkIsAnsweredIsHeard(t *testing.T) {
 		"another unit":                {says("bytes 0-2097151/*"), restarted},
 		"a number too large":          {says("0-9223372036854775808"), restarted},
 		"the largest number":          {says("0-9223372036854775807"), restarted},
-		"no Range":                    {func(r *registrytest.Rule) { r.Alter(func(r *http.Response) { r.Header.Del("Range") }) }, "POST, PATCH, PATCH, PATCH, PUT"},
+		"no Range":                    {func(r *registrytest.Rule) { r.Alter(func(r *http.Response) { r.Header.Del("Range") }) }, undisturbed},
+		"created, as ECR says":        {func(r *registrytest.Rule) { r.Alter(func(r *http.Response) { r.StatusCode = 201 }) }, undisturbed},
 		"not there":                   {replies(404, "BLOB_UPLOAD_UNKNOWN"), restarted},
 		"not here":                    {replies(416, ""), resumed},
 		"not now":                     {replies(503, ""), resumed},
@@ -311,19 +323,38 @@ func TestWhatAChunkIsAnsweredIsHeard(t *testing.T) {
 			if got := asked(p); got != test.want {
 				t.Errorf("asked %s, want %s", got, test.want)
 			}
+			if _, retries := c.sent(); retries != counted[test.want] {
+				t.Errorf("%d retries are counted, want %d", retries, counted[test.want])
+			}
 		})
 	}
 }
 
 func TestAnAnswerThatMakesNoSenseTimeAfterTimeEndsTheUpload(t *testing.T) {
-	p := scripted(t, registrytest.Behaviour{})
-	p.On("PATCH", ".*").Alter(func(r *http.Response) { r.Header.Set("Range", "\x80") })
-	c := newClient(t)
-	c.InOnePatch(p.Addr)
-	_, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(small), newBody(t, small).get())
-	failure(t, err, registry.ErrUnavailable)
-	if patches, given := p.Count("PATCH", ".*"), p.Count("DELETE", ".*"); patches != 6 || given != 6 {
-		t.Errorf("%d PATCH and %d DELETE", patches, given)
+	says := func(header string) func(*registrytest.Rule) {
+		return func(r *registrytest.Rule) {
+			r.Alter(func(r *http.Response) { r.Header.Set("Range", header) })
+		}
+	}
+	for name, fault := range map[string]func(*registrytest.Rule){
+		"no number":      says("\x80"),
+		"less each time": says("0-1"),
+		"elsewhere":      func(r *registrytest.Rule) { r.Reply(http.StatusRequestedRangeNotSatisfiable, nil, "") },
+		"it is lost": func(r *registrytest.Rule) {
+			r.Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("BLOB_UPLOAD_UNKNOWN", "")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			fault(p.On("PATCH", ".*"))
+			c := newClient(t)
+			c.InOnePatch(p.Addr)
+			_, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(small), newBody(t, small).get())
+			failure(t, err, registry.ErrUnavailable)
+			if patches, given := p.Count("PATCH", ".*"), p.Count("DELETE", ".*"); patches != 6 || given != 6 {
+				t.Errorf("%d PATCH and %d DELETE", patches, given)
+			}
+		})
 	}
 }
 

@@ -2,12 +2,15 @@ package remote_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"testing"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
@@ -101,4 +104,20 @@ func TestATokenThatComesBackInAHeaderIsNotShown(t *testing.T) {
 		Reply(http.StatusTemporaryRedirect, http.Header{"Location": {"ftp://h/" + canary + "-issued"}}, "")
 	_, err := newClient(t, once).pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
 	noSecret(t, "the error", registryError(t, err).Error())
+}
+
+// A proxy was sent a login of its own.
+func TestAProxysLoginThatComesBackIsNotShown(t *testing.T) {
+	proxy := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusProxyAuthRequired)
+		_, _ = fmt.Fprint(w, r.Header.Get("Proxy-Authorization"), " ", canary)
+	})
+	plain := true
+	c := newClient(t, settings(map[string]remote.HostOptions{"registry.example.com": {PlainHTTP: &plain}}), func(o *remote.Options) {
+		o.Proxy = func(*http.Request) (*url.URL, error) {
+			return &url.URL{Scheme: "http", User: url.UserPassword("deploy", canary), Host: address(proxy)}, nil
+		}
+	})
+	_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
+	says(t, failure(t, err, registry.ErrDenied).Error(), "says \"Basic *** ***\"")
 }

@@ -37,7 +37,7 @@ func Main(open func(Config) (http.Handler, error)) {
 	flag.BoolVar(&config.Delete, "delete", true, "allow deletion")
 	flag.BoolVar(&config.ReadOnly, "readonly", false, "refuse every write")
 	flag.BoolVar(&config.Schema1, "schema1", false, "accept Docker schema 1 manifests (registry-v2 only)")
-	flag.StringVar(&config.Root, "root", "", "keep content in this `directory` instead of memory")
+	flag.StringVar(&config.Root, "root", "", "keep content in this `directory` instead of memory, which is slow for large layers")
 	flag.StringVar(&config.Htpasswd, "htpasswd", "", "ask for Basic authentication against this `file` (bcrypt)")
 	flag.StringVar(&config.Token.Realm, "token-realm", "", "ask for bearer tokens from the server at this `URL`")
 	flag.StringVar(&config.Token.Service, "token-service", "", "the tokens' audience")

@@ -99,8 +99,13 @@ func (a *Authorizer) Format(f fmt.State, _ rune) {
 // ErrProtocol for an answer that is no token, and ErrCredentials for a registry
 // token that no header can carry.
 func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scope) (string, error) {
+	p := purposeOf(c, scopes)
 	a.mu.Lock()
 	wanted := a.wanted
+	scopes = merged(slices.Concat(scopes, a.further[p]))
+	// Looked for at the same moment: no token is fetched from where the registry
+	// does not want them any more.
+	t, found := a.remembered(p.identity, scopes)
 	a.mu.Unlock()
 	switch {
 	case wanted == nil:
@@ -116,24 +121,18 @@ func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scop
 	case !a.mayHave(wanted.realm, c):
 		return "", nil
 	}
-	t, err := a.token(ctx, c, *wanted, scopes)
-	if err != nil {
-		return "", a.failed(scopes, err)
+	if !found {
+		var err error
+		if t, err = a.token(ctx, c, *wanted, scopes); err != nil {
+			return "", a.failed(scopes, err)
+		}
 	}
 	return bearer(t.value), nil
 }
 
-// token returns a token that covers the scopes, from memory or fetched.
+// token fetches a token that covers the scopes.
 func (a *Authorizer) token(ctx context.Context, c Credential, wanted demand, scopes []Scope) (token, error) {
 	p := purposeOf(c, scopes)
-	a.mu.Lock()
-	scopes = merged(slices.Concat(scopes, a.further[p]))
-	t, ok := a.remembered(p.identity, scopes)
-	a.mu.Unlock()
-	if ok {
-		return t, nil
-	}
-	p.scopes = wire(scopes)
 	t, err := a.fetches.do(ctx, p, func(ctx context.Context) (token, error) {
 		// It may have come while this caller was on the way here.
 		a.mu.Lock()
@@ -154,11 +153,11 @@ func (a *Authorizer) token(ctx context.Context, c Credential, wanted demand, sco
 	return t, err
 }
 
-// remembered finds a token that is good for the scopes and will be for a while.
-// It is called with mu held.
+// remembered finds a token that is good for the scopes and will be for a while,
+// the last that came. It is called with mu held.
 func (a *Authorizer) remembered(id identity, scopes []Scope) (token, bool) {
 	now := a.options.Now()
-	for _, t := range a.tokens[id] {
+	for _, t := range slices.Backward(a.tokens[id]) {
 		if now.Before(t.refresh) && covers(t.scopes, scopes) {
 			return t, true
 		}

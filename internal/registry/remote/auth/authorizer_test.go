@@ -166,6 +166,30 @@ func TestARefusedTokenIsReplaced(t *testing.T) {
 	}
 }
 
+// A registry that has a new key refuses all tokens that there are. A request is
+// not tried with one after the other, and those for something else are left alone.
+func TestARefusedTokenTakesThoseWithItThatAreOlder(t *testing.T) {
+	base := auth.Scope{Repository: "base/os", Actions: []string{"pull"}}
+	next := auth.Scope{Repository: "next/app", Actions: []string{"pull"}}
+	a := challenged(t, options(&issuer{}), ghcr, ci, pull)
+	for _, scopes := range [][]auth.Scope{{next}, {pull}, {push}, {pull, base}} {
+		authorize(t, a, ci, scopes...)
+	}
+	used := authorize(t, a, ci, pull)
+	if used != "Bearer token-4" {
+		t.Errorf("%q was used, which is not the last", used)
+	}
+	if err := a.Challenged(ghcr, used, ci, pull); err != nil {
+		t.Fatal(err)
+	}
+	if got := authorize(t, a, ci, pull); got != "Bearer token-5" {
+		t.Errorf("%q is used, which is older than the one that was refused", got)
+	}
+	if got := authorize(t, a, ci, next); got != "Bearer token-1" {
+		t.Errorf("%q is used for what nobody was refused", got)
+	}
+}
+
 func TestARefusedTokenOfOneCredentialStaysWithAnother(t *testing.T) {
 	i := answering(200, `{"token": "same"}`)
 	a := challenged(t, options(i), ghcr, ci, pull)

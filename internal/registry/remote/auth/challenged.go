@@ -13,15 +13,17 @@ import (
 // Challenged is told of a 401 that the registry's own origin gave, never of a
 // redirect's: the header it came with, and the Authorization that the request
 // had. It remembers what the registry wants and forgets the token that was
-// refused, unless another request has had it replaced by then. It returns nil
-// where another try is worthwhile, with what Authorize then gives.
+// refused, with the older ones that serve the same scopes, unless another request
+// has had it replaced by then. It returns nil where another try is worthwhile,
+// with what Authorize then gives.
 //
 // Otherwise it returns a *registry.Error that matches ErrUnauthorized (nothing
 // that c has is wanted, or it was refused), ErrForbiddenHop (c must not be sent
 // where the registry wants it) or ErrProtocol (the challenge makes no sense). A
 // token that is refused is always worth another; counting is the caller's.
 func (a *Authorizer) Challenged(header http.Header, used string, c Credential, scopes ...Scope) error {
-	a.forget(used, c)
+	// Not before it is known where the next one is to come from.
+	defer a.forget(used, c, scopes)
 	challenges, err := parseChallenges(header.Values("WWW-Authenticate"))
 	if err != nil {
 		return a.refuse(scopes, registry.ErrProtocol, err.Error(), "")
@@ -102,12 +104,20 @@ func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, strin
 	return demand{}, "", refusal
 }
 
-// forget drops the token that a request was refused with.
-func (a *Authorizer) forget(used string, c Credential) {
+// forget drops the token that a request was refused with, and the older ones that
+// it could have had instead: a registry that takes tokens for a shorter time than
+// they say, or that checks them with a new key, would refuse them one by one.
+func (a *Authorizer) forget(used string, c Credential, scopes []Scope) {
 	id := identityOf(c)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.keep(id, slices.DeleteFunc(a.tokens[id], func(t token) bool { return used == bearer(t.value) }))
+	list := a.tokens[id]
+	refused := slices.IndexFunc(list, func(t token) bool { return used == bearer(t.value) })
+	if refused < 0 {
+		return
+	}
+	older := slices.DeleteFunc(slices.Clone(list[:refused]), func(t token) bool { return covers(t.scopes, merged(scopes)) })
+	a.keep(id, append(older, list[refused+1:]...))
 }
 
 // keepsToken says whether a request went out with a token that can be had anew.

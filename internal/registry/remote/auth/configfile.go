@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -90,8 +89,8 @@ func readFile(path, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxConfig+1))
-	if err == nil && len(content) > maxConfig {
+	content, err := registry.ReadCapped(file, maxConfig)
+	if errors.Is(err, registry.ErrLimit) {
 		err = fmt.Errorf("it is larger than %d bytes", maxConfig)
 	}
 	return content, err

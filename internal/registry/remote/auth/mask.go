@@ -39,9 +39,16 @@ var percentEscape = regexp.MustCompile(`%[0-9A-F]{2}`)
 // lowerEscapes spells %2F as %2f.
 func lowerEscapes(s string) string { return percentEscape.ReplaceAllStringFunc(s, strings.ToLower) }
 
-// secrets are all that must not be shown of a credential.
-func (c Credential) secrets() []Secret {
-	return []Secret{c.Password, c.IdentityToken, c.RegistryToken, Secret(basicValue(c))}
+// Secrets are all that must not be shown of a credential, with what a server is sent
+// of it: user name and password in base64, which whoever repeats them may pad or
+// not.
+func (c Credential) Secrets() []Secret {
+	secrets := []Secret{c.Password, c.IdentityToken, c.RegistryToken}
+	if basic(c) != "" {
+		pair := []byte(c.Username + ":" + c.Password.Reveal())
+		secrets = append(secrets, Secret(base64.RawStdEncoding.EncodeToString(pair)), Secret(base64.RawURLEncoding.EncodeToString(pair)))
+	}
+	return secrets
 }
 
 // plainWords are the words of a program that may hold secrets nobody knows of:

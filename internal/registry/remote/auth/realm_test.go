@@ -18,7 +18,6 @@ func TestCredentialsGoToRealmsThatBelongToTheRegistry(t *testing.T) {
 	for _, test := range []struct{ host, origin, realm string }{
 		{"ghcr.io", "https://ghcr.io", "https://ghcr.io/token"},
 		{"ghcr.io", "https://ghcr.io", "https://GHCR.IO:443/token"},
-		{"ghcr.io", "https://ghcr.io", "https://ghcr.io:8443/token"},
 		{"docker.io", "https://registry-1.docker.io", "https://auth.docker.io/token"},
 		{"docker.io", "https://hub.mirror.example", "https://auth.docker.io/token"},
 		{"rg.fr-par.scw.cloud", "https://rg.fr-par.scw.cloud", "https://api.scaleway.com/registry-internal/v1/regions/fr-par/tokens"},
@@ -26,7 +25,6 @@ func TestCredentialsGoToRealmsThatBelongToTheRegistry(t *testing.T) {
 		{"registry.example.co.uk", "https://registry.example.co.uk", "https://Auth.Example.co.uk/token"},
 		{"acme.github.io", "https://acme.github.io", "https://auth.acme.github.io/"},
 		{"localhost:5000", "http://localhost:5000", "http://localhost:5000/token"},
-		{"localhost:5000", "http://localhost:5000", "https://localhost:5001/token"},
 		{"[::1]:5000", "http://[::1]:5000", "http://[::1]:5000/token"},
 		{"10.0.0.1", "https://10.0.0.1", "https://10.0.0.1/token"},
 	} {
@@ -62,7 +60,6 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 		{"10.0.0.1", "https://10.0.0.1", "https://167772161/token", "167772161"},
 		{"[2001:db8::1]", "https://[2001:db8::1]", "https://[2001:db8::2]/token", "[2001:db8::2]"},
 		{"localhost", "https://localhost", "https://auth/token", "auth"},
-		{"localhost:5000", "http://localhost:5000", "http://localhost:5001/token", "localhost:5001"},
 		{"rg.evil.scw.cloud", "https://rg.evil.scw.cloud", "https://api.scaleway.com/tokens", "api.scaleway.com"},
 	} {
 		t.Run(test.host+" "+test.realm, func(t *testing.T) {
@@ -76,6 +73,38 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A registry and its token service are often two programs of one host. With TLS
+// the certificate shows that it is the same host's; without, any port will do for
+// whoever has an account there.
+func TestARealmOnAnotherPortOfTheRegistrysHostIsItsOwnWithTLSAlone(t *testing.T) {
+	for _, test := range []struct {
+		origin, realm string
+		allowed       bool
+	}{
+		{"https://ghcr.io", "https://ghcr.io:8443/token", true},
+		{"https://ghcr.io:5000", "https://ghcr.io/token", true},
+		{"https://10.0.0.1:5000", "https://10.0.0.1:5001/token", true},
+		{"http://localhost:5000", "https://localhost:5001/token", true},
+		{"http://localhost:5000", "http://localhost:5001/token", false},
+		{"http://localhost:5000", "http://localhost/token", false},
+		{"http://ghcr.io", "http://ghcr.io:8080/token", false},
+	} {
+		i := &issuer{}
+		a := auth.NewAuthorizer(optionsFor(i, "ghcr.io", test.origin))
+		err := a.Challenged(bearerAt(test.realm), "", ci, pull)
+		if test.allowed && err != nil {
+			t.Errorf("%+v: %v", test, err)
+		}
+		if !test.allowed {
+			refused(t, err, registry.ErrForbiddenHop, "token_hosts", mustURL(test.realm).Host)
+		}
+		_ = authorize(t, a, ci, pull)
+		if sent := len(i.requests()) > 0; sent != test.allowed {
+			t.Errorf("%+v: the realm was asked: %t", test, sent)
+		}
 	}
 }
 

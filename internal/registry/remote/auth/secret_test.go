@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
@@ -79,5 +80,15 @@ func TestMaskFindsEveryFormOfASecret(t *testing.T) {
 	}
 	if got := auth.Mask("an apple a day", "a", ""); got != "an apple a day" {
 		t.Errorf("a secret of one letter was masked: %q", got)
+	}
+}
+
+func TestACredentialIsMaskedInTheFormInWhichItIsSent(t *testing.T) {
+	c := auth.Credential{Username: "deploy", Password: "~~~???~~~"}
+	pair := []byte("deploy:~~~???~~~")
+	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
+		if sent := encoding.EncodeToString(pair); strings.Trim(auth.Mask(sent, c.Secrets()...), "=") != "***" {
+			t.Errorf("%q is shown as %q", sent, auth.Mask(sent, c.Secrets()...))
+		}
 	}
 }

@@ -57,7 +57,7 @@ func NewStore(o Options) (*Store, error) {
 			}
 		}
 		if credential.Origin == "" {
-			credential.Origin = fmt.Sprintf("registries[%q] in the provider configuration", key)
+			credential.Origin = fmt.Sprintf("registries[%q] in the provider's configuration", key)
 		}
 		s.registries = append(s.registries, explicit{p, credential})
 	}

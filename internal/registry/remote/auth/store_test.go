@@ -163,7 +163,7 @@ func TestTheOrderOfPlaces(t *testing.T) {
 		user, origin string
 		remove       func()
 	}{
-		{"ghcr.io", `registries["ghcr.io"] in the provider configuration`, func() { o.Registries = nil }},
+		{"ghcr.io", `registries["ghcr.io"] in the provider's configuration`, func() { o.Registries = nil }},
 		{"inline", "docker_config_json", func() { o.DockerConfigJSON = "" }},
 		{"path", "~/named.json", func() { o.DockerConfigPath = nil }},
 		{"DOCKER_CONFIG", "~/elsewhere/config.json", func() { delete(h.env, "DOCKER_CONFIG") }},
@@ -221,7 +221,7 @@ func TestTokenHostsWithoutCredentialsGoWithThoseFoundElsewhere(t *testing.T) {
 	s := newStore(t, o)
 	for name, want := range map[string]auth.Credential{
 		"ghcr.io/x":      {Username: "inline", Password: password, TokenHosts: []string{"auth.example.com"}, Origin: "docker_config_json"},
-		"ghcr.io/acme/x": {Username: "acme", TokenHosts: []string{"acme.example.com"}, Origin: `registries["ghcr.io/acme"] in the provider configuration`},
+		"ghcr.io/acme/x": {Username: "acme", TokenHosts: []string{"acme.example.com"}, Origin: `registries["ghcr.io/acme"] in the provider's configuration`},
 	} {
 		if got := find(t, s, name); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s gets %+v, not %+v", name, got, want)

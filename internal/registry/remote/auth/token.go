@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -54,7 +53,7 @@ func (a *Authorizer) fetch(ctx context.Context, c Credential, wanted demand, sco
 	if err != nil {
 		return token{}, err
 	}
-	a.options.Logger.DebugContext(ctx, "fetched a token", "host", a.options.Host, "realm", registry.CleanURL(wanted.realm),
+	a.options.Logger.DebugContext(ctx, "fetched a token", "host", a.options.Host, "realm", Mask(registry.CleanURL(wanted.realm), c.Secrets()...),
 		"scopes", wire(scopes), "lifetime", i.lifetime.String())
 	ahead := min(i.lifetime/4, 30*time.Second)
 	return token{value: i.value, scopes: scopes, refresh: asked.Add(i.lifetime - ahead)}, nil
@@ -140,14 +139,17 @@ func (a *Authorizer) send(req *http.Request, c Credential, wanted demand) (issue
 		return issued{}, a.unreachable(wanted, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxTokenBytes+1))
+	body, err := registry.ReadCapped(resp.Body, maxTokenBytes)
+	if err != nil {
+		body = nil // the beginning of an answer is none
+	}
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		return issued{}, a.answerError(resp, body, c, wanted)
+	case errors.Is(err, registry.ErrLimit):
+		return issued{}, a.endpointError(wanted, registry.ErrLimit, fmt.Sprintf("its answer is larger than %d bytes", maxTokenBytes))
 	case err != nil:
 		return issued{}, a.unreachable(wanted, err)
-	case len(body) > maxTokenBytes:
-		return issued{}, a.endpointError(wanted, registry.ErrLimit, fmt.Sprintf("its answer is larger than %d bytes", maxTokenBytes))
 	}
 	i, err := parseToken(body)
 	if err != nil {

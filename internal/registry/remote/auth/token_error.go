@@ -63,8 +63,8 @@ func (a *Authorizer) answerError(resp *http.Response, body []byte, c Credential,
 	code, words := explanation(body)
 	e := a.endpointError(wanted, tokenErrorKind(resp.StatusCode, code), "")
 	e.Status = resp.StatusCode
-	e.Code = registry.Clean(Mask(code, c.secrets()...))
-	if words = registry.Clean(Mask(words, c.secrets()...)); words == "" {
+	e.Code = registry.Clean(Mask(code, c.Secrets()...))
+	if words = registry.Clean(Mask(words, c.Secrets()...)); words == "" {
 		words = "it gives no reason"
 	}
 	e.Message += words
@@ -150,9 +150,9 @@ func ParseRetryAfter(value string, now time.Time) time.Duration {
 	if at, err := http.ParseTime(value); err == nil {
 		return min(max(at.Sub(now), 0), most)
 	}
-	seconds, err := strconv.ParseUint(value, 10, 64)
-	if err != nil && !errors.Is(err, strconv.ErrRange) {
+	if strings.Trim(value, "0123456789") != "" {
 		return 0
 	}
+	seconds, _ := strconv.ParseUint(value, 10, 64) // of too many digits, as many as there can be
 	return time.Duration(min(seconds, uint64(most/time.Second))) * time.Second
 }

@@ -283,6 +283,7 @@ func TestATokenEndpointsRefusalsAreTyped(t *testing.T) {
 		{401, ``, registry.ErrUnauthorized, []string{"HTTP 401", "it gives no reason"}},
 		{401, `<html>`, registry.ErrUnauthorized, []string{"it gives no reason"}},
 		{401, strings.Repeat("x", 1<<20), registry.ErrUnauthorized, []string{"it gives no reason"}},
+		{401, `{"message": "login first"}` + strings.Repeat(" ", 64<<10), registry.ErrUnauthorized, []string{"it gives no reason"}},
 		{403, `{"errors": [{"code": "DENIED", "message": "no access"}]}`, registry.ErrDenied, []string{"HTTP 403", "DENIED", "no access"}},
 		{400, `{"error": "invalid_grant", "error_description": "expired"}`, registry.ErrUnauthorized, []string{"HTTP 400", "invalid_grant", "expired"}},
 		{400, `{"error": "invalid_scope"}`, registry.ErrProtocol, []string{"HTTP 400", "invalid_scope"}},
@@ -456,6 +457,21 @@ func TestTheLogTellsOfTokensWithoutThem(t *testing.T) {
 		}
 	}
 	noSecret(t, log.String())
+}
+
+// Whoever was sent the credentials can name them in the realm that comes next.
+func TestASecretInARealmIsNotLogged(t *testing.T) {
+	for _, c := range []auth.Credential{ci, identity} {
+		var log bytes.Buffer
+		o := options(&issuer{})
+		o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		a := challenged(t, o, bearerAt("https://ghcr.io/"+(c.Password+c.IdentityToken).Reveal()+"/"+base64Of("ci:"+c.Password.Reveal())), c)
+		authorize(t, a, c, pull)
+		noSecret(t, log.String())
+		if c.Password != "" && !strings.Contains(log.String(), "realm=https://ghcr.io/***/") {
+			t.Errorf("the log says:\n%s", log.String())
+		}
+	}
 }
 
 // TestARegistryAndItsTokenEndpoint goes the whole way over real connections.

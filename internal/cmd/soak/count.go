@@ -1,0 +1,134 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
+)
+
+// count is what happened so far.
+type count struct {
+	done, cancelled, givenUp atomic.Int64 // errands
+	unsure                   atomic.Int64 // tags that a copy wrote and could not know of
+	removed                  atomic.Int64 // tags
+	sweeps, postponed        atomic.Int64
+
+	mu                       sync.Mutex
+	failures                 map[string]int // attempts, by the kind of their error
+	copied, mounted, present copier.Count
+	retries                  int
+	peak                     uint64 // bytes of heap
+}
+
+// attempt counts what an attempt did.
+func (c *count) attempt(r copier.Report) {
+	heap := heapInUse()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	add(&c.copied, r.Copied)
+	add(&c.mounted, r.Mounted)
+	add(&c.present, r.Present)
+	c.retries += r.Retries
+	c.peak = max(c.peak, heap)
+}
+
+func add(to *copier.Count, n copier.Count) {
+	to.Blobs += n.Blobs
+	to.Bytes += n.Bytes
+}
+
+// failed counts an attempt that failed.
+func (c *count) failed(err error) {
+	kind := "of no kind"
+	if e, ok := errors.AsType[*registry.Error](err); ok {
+		kind = fmt.Sprintf("%v at the %s", e.Kind, cmp.Or(e.Side, "engine"))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.failures == nil {
+		c.failures = map[string]int{}
+	}
+	c.failures[kind]++
+}
+
+// failedAttempts is how many attempts failed, and of what.
+func (c *count) failedAttempts() (n int, kinds string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(c.failures)) {
+		n += c.failures[kind]
+		parts = append(parts, fmt.Sprintf("%d × %s", c.failures[kind], kind))
+	}
+	return n, strings.Join(parts, ", ")
+}
+
+// line says in one line how far the soak is.
+func (s *soak) line() string {
+	failed, _ := s.count.failedAttempts()
+	return fmt.Sprintf("%6s  copies: %d done, %d attempts failed, %d cancelled, %d given up; %d cuts, %d stalls, %d sweeps, %d tokens; %s, %d goroutines",
+		time.Since(s.began).Round(time.Second), s.count.done.Load(), failed, s.count.cancelled.Load(), s.count.givenUp.Load(),
+		s.faults.cuts.Load(), s.faults.stalls.Load(), s.count.sweeps.Load(), s.issued(), mib(heapInUse()), runtime.NumGoroutine())
+}
+
+// summary says what happened.
+func (s *soak) summary() string {
+	failed, kinds := s.count.failedAttempts()
+	var b strings.Builder
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-14s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("copies", "%d done, %d cancelled, %d given up after %d attempts", s.count.done.Load(), s.count.cancelled.Load(), s.count.givenUp.Load(), persistence)
+	row("failures", "%d attempts: %s", failed, cmp.Or(kinds, "none"))
+	row("tags", "%d removed, %d written by copies that could not know it", s.count.removed.Load(), s.count.unsure.Load())
+	row("blobs", "%s copied, %s mounted, %s already there; %d requests were tried again", blobs(s.count.copied), blobs(s.count.mounted), blobs(s.count.present), s.count.retries)
+	row("connections", "%d, of which %d were cut, %d after standing still; %d delays", s.faults.connections.Load(), s.faults.cuts.Load(), s.faults.stalls.Load(), s.faults.delays.Load())
+	row("tokens", "%d issued, %d requests came with one that had expired", s.issued(), s.source.tokens.expired.Load()+s.destination.tokens.expired.Load())
+	row("sweeps", "%d, and %d postponed because a request went on for too long", s.count.sweeps.Load(), s.count.postponed.Load())
+	row("heap", "at most %s, what the registries hold included", mib(s.count.peak))
+	return b.String()
+}
+
+// issued is how many tokens were issued.
+func (s *soak) issued() int64 {
+	return s.source.tokens.issued.Load() + s.destination.tokens.issued.Load()
+}
+
+func blobs(n copier.Count) string { return fmt.Sprintf("%d (%s)", n.Blobs, mib(uint64(n.Bytes))) }
+
+// beat is how often progress is told.
+const beat = 5 * time.Second
+
+// showProgress tells out how far the soak is, again and again, until the function
+// that it returns is called.
+func (s *soak) showProgress(out io.Writer) (stop func()) {
+	ended := make(chan struct{})
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		ticker := time.NewTicker(beat)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				fmt.Fprintln(out, s.line())
+			case <-ended:
+				return
+			}
+		}
+	})
+	return func() {
+		close(ended)
+		telling.Wait()
+	}
+}

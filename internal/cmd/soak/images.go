@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+const (
+	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
+	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
+	dockerConfig   = "application/vnd.docker.container.image.v1+json"
+	dockerLayer    = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+)
+
+const (
+	images  = 24
+	sources = 6 // repositories that they are in
+	bases   = 12
+)
+
+// image is one that can be copied.
+type image struct {
+	repository, tag string
+	root            digest.Digest
+}
+
+// types are the media types of an image.
+type types struct{ index, manifest, config, layer string }
+
+var (
+	ociTypes    = types{ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageConfig, ocispec.MediaTypeImageLayerGzip}
+	dockerTypes = types{dockerList, dockerManifest, dockerConfig, dockerLayer}
+)
+
+// stock puts the seed's images into a registry. They share base layers of up to
+// 4 MiB, and have small ones of their own; a third are indexes of several
+// platforms, a quarter is of Docker's types.
+func stock(ctx context.Context, s *server, seed uint64) ([]image, error) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	var base [bases][]byte
+	for i := range base {
+		base[i] = noise(random, (1+random.IntN(4))<<(18+i%3)) // 256 KiB to 4 MiB
+	}
+	var stocked []image
+	for n := range images {
+		i := image{repository: fmt.Sprintf("team-%d/app", n%sources), tag: fmt.Sprintf("v%d", n)}
+		place, err := s.repository(ctx, i.repository)
+		if err != nil {
+			return nil, err
+		}
+		b := builder{repository: place, random: random, base: base[:], types: ociTypes}
+		if n%4 == 1 {
+			b.types = dockerTypes
+		}
+		var root ocispec.Descriptor
+		if n%3 == 0 {
+			root = b.index(ctx)
+		} else {
+			root = b.image(ctx, "amd64")
+		}
+		if b.err == nil {
+			b.err = place.tags.Tag(ctx, i.tag, root)
+		}
+		if b.err != nil {
+			return nil, b.err
+		}
+		i.root = root.Digest
+		stocked = append(stocked, i)
+	}
+	return stocked, nil
+}
+
+// builder puts images into a repository. After an error it does nothing.
+type builder struct {
+	repository
+	random *rand.Rand
+	base   [][]byte
+	types  types
+	err    error
+}
+
+func (b *builder) index(ctx context.Context) ocispec.Descriptor {
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: b.types.index}
+	for _, architecture := range []string{"amd64", "arm64", "ppc64le", "s390x"}[:2+b.random.IntN(3)] {
+		child := b.image(ctx, architecture)
+		child.Platform = &ocispec.Platform{OS: "linux", Architecture: architecture}
+		index.Manifests = append(index.Manifests, child)
+	}
+	return b.manifest(ctx, index.MediaType, index)
+}
+
+func (b *builder) image(ctx context.Context, architecture string) ocispec.Descriptor {
+	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: b.types.manifest}
+	for _, i := range b.random.Perm(len(b.base))[:1+b.random.IntN(3)] {
+		m.Layers = append(m.Layers, b.blob(ctx, b.types.layer, b.base[i]))
+	}
+	for range 1 + b.random.IntN(3) {
+		m.Layers = append(m.Layers, b.blob(ctx, b.types.layer, noise(b.random, 1<<10+b.random.IntN(64<<10))))
+	}
+	m.Config = b.blob(ctx, b.types.config, b.json(ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: architecture}, Author: fmt.Sprint(b.random.Uint64())}))
+	return b.manifest(ctx, m.MediaType, m)
+}
+
+func (b *builder) blob(ctx context.Context, mediaType string, content []byte) ocispec.Descriptor {
+	if b.err != nil {
+		return ocispec.Descriptor{}
+	}
+	_, b.err = b.blobs.Put(ctx, mediaType, content)
+	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
+}
+
+func (b *builder) manifest(ctx context.Context, mediaType string, v any) ocispec.Descriptor {
+	content := b.json(v)
+	if b.err != nil {
+		return ocispec.Descriptor{}
+	}
+	var m distribution.Manifest
+	if m, _, b.err = distribution.UnmarshalManifest(mediaType, content); b.err == nil {
+		_, b.err = b.manifests.Put(ctx, m)
+	}
+	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(content), Size: int64(len(content))}
+}
+
+func (b *builder) json(v any) []byte {
+	content, err := json.Marshal(v)
+	if b.err == nil {
+		b.err = err
+	}
+	return content
+}
+
+// noise is so many bytes that nothing compresses.
+func noise(random *rand.Rand, size int) []byte {
+	content := make([]byte, size)
+	_, _ = rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, random.Uint64()))).Read(content) // which does not fail
+	return content
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/distribution/distribution/v3"
+	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// repository is one of a registry's, past connections and tokens.
+type repository struct {
+	name      string
+	manifests distribution.ManifestService
+	blobs     distribution.BlobStore
+	tags      distribution.TagService
+}
+
+func (s *server) repository(ctx context.Context, name string) (repository, error) {
+	named, err := reference.WithName(name)
+	if err != nil {
+		return repository{}, err
+	}
+	opened, err := s.content.Repository(ctx, named)
+	if err != nil {
+		return repository{}, err
+	}
+	manifests, err := opened.Manifests(ctx)
+	return repository{name, manifests, opened.Blobs(ctx), opened.Tags(ctx)}, err
+}
+
+// digest is what a tag names, "" where there is no such tag.
+func (r repository) digest(ctx context.Context, tag string) (digest.Digest, error) {
+	d, err := r.tags.Get(ctx, tag)
+	if errors.As(err, new(distribution.ErrTagUnknown)) {
+		return "", nil
+	}
+	return d.Digest, err
+}
+
+// contents is what a manifest names.
+type contents struct {
+	Manifests []ocispec.Descriptor `json:"manifests"`
+	Config    *ocispec.Descriptor  `json:"config"`
+	Layers    []ocispec.Descriptor `json:"layers"`
+}
+
+// read reads a manifest and checks its digest.
+func (r repository) read(ctx context.Context, d digest.Digest) (contents, error) {
+	var c contents
+	m, err := r.manifests.Get(ctx, d)
+	if err != nil {
+		return c, fmt.Errorf("%s: manifest %s: %w", r.name, d, err)
+	}
+	_, content, err := m.Payload()
+	if err != nil {
+		return c, fmt.Errorf("%s: manifest %s: %w", r.name, d, err)
+	}
+	if found := d.Algorithm().FromBytes(content); found != d {
+		return c, fmt.Errorf("%s: the bytes of the manifest %s have the digest %s", r.name, d, found)
+	}
+	err = json.Unmarshal(content, &c)
+	return c, err
+}
+
+// whole goes through everything from a manifest downwards, and says what is
+// missing or is not what its digest says. The bytes of a blob are read where they
+// are not among those read already; where that is nil, none are.
+func (r repository) whole(ctx context.Context, d digest.Digest, read map[digest.Digest]bool) error {
+	c, err := r.read(ctx, d)
+	if err != nil {
+		return err
+	}
+	for _, child := range c.Manifests {
+		if err := r.whole(ctx, child.Digest, read); err != nil {
+			return err
+		}
+	}
+	if c.Config != nil {
+		c.Layers = append(c.Layers, *c.Config)
+	}
+	for _, layer := range c.Layers {
+		if err := r.wholeBlob(ctx, layer, read); err != nil {
+			return fmt.Errorf("%s: blob %s: %w", r.name, layer.Digest, err)
+		}
+	}
+	return nil
+}
+
+func (r repository) wholeBlob(ctx context.Context, d ocispec.Descriptor, read map[digest.Digest]bool) error {
+	found, err := r.blobs.Stat(ctx, d.Digest)
+	if err == nil && found.Size != d.Size {
+		err = fmt.Errorf("it has %d bytes and not %d", found.Size, d.Size)
+	}
+	if err != nil || read == nil || read[d.Digest] {
+		return err
+	}
+	content, err := r.blobs.Open(ctx, d.Digest)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	verifier := d.Digest.Verifier()
+	if _, err := io.Copy(verifier, content); err != nil {
+		return err
+	}
+	if !verifier.Verified() {
+		return errors.New("its bytes have another digest")
+	}
+	read[d.Digest] = true
+	return nil
+}

@@ -1,0 +1,122 @@
+package provider_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// breakable is a copy between two registries of its own that can break off.
+type breakable struct {
+	src, dst *registrytest.Proxy
+	failing  *registrytest.Proxy // one of the two
+	fails    func()              // from now on
+	pushed   registrytest.Pushed
+}
+
+func newBreakable(t *testing.T) *breakable {
+	t.Helper()
+	b := &breakable{
+		src: registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})),
+		dst: registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})),
+	}
+	b.pushed = b.src.Push(t, "app", "1", registrytest.Image{Seed: "app"})
+	return b
+}
+
+func (b *breakable) copied(name string) string {
+	return imageCopy(name, b.pushed.Ref, b.dst.Ref("app", "1"))
+}
+
+// uploads is how often each blob was taken by the destination.
+func (b *breakable) uploads() map[digest.Digest]int {
+	taken := map[digest.Digest]int{}
+	for _, r := range b.dst.Requests() {
+		if r.Method == http.MethodPut && r.Query.Has("digest") && r.Status == http.StatusCreated {
+			taken[digest.Digest(r.Query.Get("digest"))]++
+		}
+	}
+	return taken
+}
+
+// Whatever request of a create is the first to fail: nothing of it is in the
+// state, and the next apply goes on from where it broke off.
+func TestACreateMayBreakOffAnywhere(t *testing.T) {
+	t.Parallel()
+	ws := newWorkspace(t)
+	whole := newBreakable(t)
+	ws.configure(whole.copied("whole"))
+	plan := ws.plan()
+	whole.src.Forget()
+	ws.apply(plan)
+
+	copies, blocks := map[string]*breakable{}, []string{whole.copied("whole")}
+	for of, proxy := range map[string]func(*breakable) *registrytest.Proxy{
+		"source":      func(b *breakable) *registrytest.Proxy { return b.src },
+		"destination": func(b *breakable) *registrytest.Proxy { return b.dst },
+	} {
+		for k := range proxy(whole).Requests() {
+			for how, fail := range map[string]func(*registrytest.Rule){
+				"answers": func(r *registrytest.Rule) { r.Reply(503, nil, "") },
+				"resets":  func(r *registrytest.Rule) { r.Reset() },
+			} {
+				b, name := newBreakable(t), fmt.Sprintf("%s_%s_%d", of, how, k)
+				b.failing = proxy(b)
+				b.fails = func() { fail(b.failing.On(".*", ".*").After(k)) }
+				copies[name], blocks = b, append(blocks, b.copied(name))
+			}
+		}
+	}
+	ws.configure(blocks...)
+	plan = ws.plan()
+	for _, c := range copies {
+		c.fails()
+	}
+	said := ws.applyFails(plan)
+	created := ws.addresses()
+	for name, c := range copies {
+		switch held := c.dst.Digest(t, "app", "1"); {
+		case created["registry_image_copy."+name]:
+			t.Errorf("%s: it is in the state", name)
+		case held != "" && held != c.pushed.Digest:
+			t.Errorf("%s: the tag holds %s", name, held)
+		}
+		said.wantError(c.failing.Addr + "/app")
+		c.src.Clear()
+		c.dst.Clear()
+	}
+
+	plan = ws.plan()
+	for name := range copies {
+		plan.wantAction("registry_image_copy."+name, tfjson.ActionCreate)
+	}
+	ws.apply(plan)
+	ws.wantNoChanges()
+	for name, c := range copies {
+		registrytest.Same(t, c.pushed.Tree, c.dst.Read(t, "app", "1"))
+		for blob, n := range c.uploads() {
+			if n > 1 {
+				t.Errorf("%s: %s was uploaded %d times", name, blob, n)
+			}
+		}
+	}
+}
+
+// addresses are those of the resources in the state.
+func (w *workspace) addresses() map[string]bool {
+	w.t.Helper()
+	var state tfjson.State
+	w.show(&state, "")
+	addresses := map[string]bool{}
+	if state.Values != nil {
+		for _, r := range state.Values.RootModule.Resources {
+			addresses[r.Address] = true
+		}
+	}
+	return addresses
+}

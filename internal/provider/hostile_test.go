@@ -1,0 +1,265 @@
+package provider_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// hostile is a registry that is a good one until it has turned. It wants a login,
+// which is given in one of several ways, and keeps its blobs in a bucket, another
+// origin, to which it sends with signed URLs.
+type hostile struct {
+	*registrytest.Proxy
+	hostility
+	bucket   *registrytest.Proxy
+	attacker string // the URL of who must never see a secret
+	knows    []string
+	turned   atomic.Bool
+	turns    atomic.Int64 // how often it was hostile
+}
+
+// hostility is what a registry does once it has turned.
+type hostility struct {
+	name  string
+	login login
+	at    place
+	does  answer
+}
+
+// answer is how a registry answers a request.
+type answer func(h *hostile, w http.ResponseWriter, r *http.Request)
+
+// login is how the provider is given a credential, and asked for it.
+type login struct {
+	secret string // its name
+	hcl    string // in registries; in docker_config_json where ""
+	scheme string // of the challenge
+}
+
+var (
+	basic    = login{"password", `username = "deploy", password = var.secret["password"]`, "Basic"}
+	exchange = login{"password", basic.hcl, "Bearer"}
+	identity = login{"identity_token", `identity_token = var.secret["identity_token"]`, "Bearer"}
+	ready    = login{"registry_token", `registry_token = var.secret["registry_token"]`, "Bearer"}
+	docker   = login{"password", "", "Bearer"}
+	secured  = login{"password", basic.hcl + `, client_certificate = var.secret["client_certificate"], client_key = var.secret["client_key"]`, "Basic"}
+)
+
+// place is which of the requests to a registry or its bucket are meant, and whom
+// that concerns: a data source, a copy from there, a copy to there.
+type place struct {
+	method, path   string
+	inBucket       bool
+	data, from, to bool
+}
+
+var (
+	anywhere  = place{".*", "/v2/.*", false, true, true, true}
+	tokens    = place{".*", "/token", false, true, true, true}
+	manifests = place{"GET", "/v2/.*/manifests/.*", false, true, true, false}
+	pointing  = place{"GET", "/v2/.*/blobs/.*", false, false, true, false}
+	opening   = place{"POST", "/v2/.*/blobs/uploads/", false, false, false, true}
+	downloads = place{"GET", ".*", true, false, true, false}
+	uploads   = place{"PUT", ".*", true, false, false, true}
+
+	// Where a provider tries again for seconds, one that does so is enough.
+	data       = place{".*", "/v2/.*", false, true, false, false}
+	dataTokens = place{".*", "/token", false, true, false, false}
+)
+
+// The user's name, whose length puts a password out of step in base64.
+const user = "deploy"
+
+// bearer is the token that is issued for a credential.
+const bearer = canary + "bearer=="
+
+// signature is what signs the bucket's URLs.
+var signature = "X-Amz-Signature=" + url.QueryEscape(canary+"amz=") + "&sig=" + url.QueryEscape(canary+"sas=")
+
+// turnable starts a hostile registry.
+func turnable(t *testing.T, s secrets, attacker string, does hostility) *hostile {
+	t.Helper()
+	var options []registrytest.Option
+	if does.login == secured {
+		options = append(options, registrytest.TLS())
+	}
+	upstream := registrytest.Scripted(t, registrytest.Behaviour{}, options...)
+	h := &hostile{Proxy: registrytest.Intercept(t, upstream), bucket: registrytest.Intercept(t, upstream), hostility: does, attacker: attacker, knows: []string{s[does.login.secret]}}
+	if does.login.scheme == "Bearer" && does.login != ready && does.at.path != tokens.path { // otherwise none was issued
+		h.knows = append(h.knows, bearer)
+	}
+	behind := h.Proxy
+	if does.at.inBucket {
+		behind = h.bucket
+	}
+	asks := func(r *http.Request) bool {
+		return r.Header.Get("Authorization") == "" && r.URL.Path != "/token"
+	}
+	h.On(".*", "/v2/.*").Where(asks).Reply(401, http.Header{"WWW-Authenticate": {fmt.Sprintf("%s realm=%q", does.login.scheme, h.URL()+"/token")}}, "")
+	behind.On(does.at.method, does.at.path).Where(func(*http.Request) bool { return h.turned.Load() }).Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		h.turns.Add(1)
+		does.does(h, w, r)
+	})
+	h.On(".*", "/token").Reply(200, nil, fmt.Sprintf(`{"token":%q}`, bearer))
+	if does.login != secured { // the bucket has no certificate that is trusted
+		h.On("GET", "/v2/.*/blobs/.*").Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+			http.Redirect(w, r, h.bucket.URL()+r.URL.Path+"?"+signature, http.StatusTemporaryRedirect)
+		})
+		h.On("POST", ".*").Alter(func(r *http.Response) {
+			if location := r.Header.Get("Location"); r.StatusCode == http.StatusAccepted {
+				r.Header.Set("Location", h.bucket.URL()+location+"&"+signature)
+			}
+		})
+	}
+	return h
+}
+
+// hears is all that a registry has heard of secrets by now, and whoever works for
+// it, in the forms in which it may say it.
+func (h *hostile) hears(r *http.Request) string {
+	heard := []string{fmt.Sprint(r.URL, r.Header)}
+	for _, secret := range h.knows {
+		heard = append(heard, secret, url.QueryEscape(secret), url.PathEscape(secret))
+		for _, encoded := range []string{secret, user + ":" + secret} {
+			if encoded == secret || strings.Contains(secret, "password") { // only that comes with a user
+				heard = append(heard, base64.StdEncoding.EncodeToString([]byte(encoded)), base64.RawStdEncoding.EncodeToString([]byte(encoded)), base64.URLEncoding.EncodeToString([]byte(encoded)))
+			}
+		}
+	}
+	return strings.Join(heard, " ")
+}
+
+// The answers of registries that have turned. Those that might be worth another
+// try ask to wait for longer than anybody does.
+
+var never = strconv.Itoa(24 * 60 * 60)
+
+func document(status int) answer {
+	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", never)
+		w.WriteHeader(status)
+		_, _ = w.Write(registrytest.ErrorBody("UNKNOWN", h.hears(r)))
+	}
+}
+
+// code puts all of it into the code.
+func code(status int) answer {
+	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", never)
+		w.WriteHeader(status)
+		_, _ = w.Write(registrytest.ErrorBody(h.hears(r), "see the code"))
+	}
+}
+
+// oauth is how token servers refuse (RFC 6749, section 5.2).
+func oauth(status int) answer {
+	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", never)
+		w.WriteHeader(status)
+		_, _ = fmt.Fprintf(w, `{"error":%q,"error_description":%q}`, h.hears(r), h.hears(r))
+	}
+}
+
+func page(status int) answer {
+	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		w.Header().Set("Retry-After", never)
+		w.WriteHeader(status)
+		_, _ = fmt.Fprint(w, "<html><pre>", h.hears(r), "</pre></html>")
+	}
+}
+
+// headers puts it into every header that a client looks at.
+func headers(status int) answer {
+	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
+		heard := h.hears(r)
+		for _, name := range []string{"Content-Type", "Docker-Content-Digest", "Link", "Range", "Retry-After", "OCI-Chunk-Min-Length"} {
+			w.Header().Set(name, heard)
+		}
+		w.Header().Set("Location", "ftp://elsewhere.example.com/"+url.PathEscape(heard))
+		w.Header().Set("Warning", fmt.Sprintf("299 - %q", heard))
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm=%q,service=%q,scope=%q`, h.URL()+"/token/"+url.PathEscape(heard), heard, heard))
+		w.WriteHeader(status)
+	}
+}
+
+// packed says so of its answer, in words of its own.
+func packed(h *hostile, w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Encoding", h.hears(r))
+}
+
+// raw answers in what may or may not be HTTP.
+func raw(t *testing.T, format string) answer {
+	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = fmt.Fprintf(conn, format, h.hears(r))
+	}
+}
+
+func closes(*hostile, http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+
+// leads sends to a place: by a redirect, or as that of an upload. %s is the
+// attacker's.
+func leads(location string) answer {
+	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", strings.ReplaceAll(location, "%s", h.attacker))
+		status := http.StatusTemporaryRedirect
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/uploads/") {
+			status = http.StatusAccepted
+		}
+		w.WriteHeader(status)
+	}
+}
+
+// realm wants the credential to be sent to a place. %s is the attacker's.
+func realm(location string) answer {
+	return func(h *hostile, w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf("Bearer realm=%q", strings.ReplaceAll(location, "%s", h.attacker)))
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+}
+
+// body answers with 200 and a body. %s is what it has heard.
+func body(contentType, format string) answer {
+	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", contentType)
+		_, _ = io.WriteString(w, strings.ReplaceAll(format, "%s", h.hears(r)))
+	}
+}
+
+// attacked starts whom registries point at: it asks for a password, and fails the
+// test where it sees any secret.
+func attacked(t *testing.T, s secrets) string {
+	t.Helper()
+	forms := s.forms()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sent, _ := io.ReadAll(r.Body)
+		seen := fmt.Sprint(r.Method, r.URL, r.Header, string(sent))
+		for _, form := range forms {
+			if strings.Contains(seen, form) {
+				t.Errorf("the attacker has seen a secret: %s", seen)
+				break
+			}
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="attacker"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}

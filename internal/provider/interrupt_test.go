@@ -1,0 +1,147 @@
+package provider_test
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// interruptible is a copy that is held up at one of its requests.
+type interruptible struct {
+	side, method, path string
+	holdUp             func(*registrytest.Rule)
+	src, dst           *registrytest.Proxy
+	tokens             *registrytest.TokenServer // of the destination, behind its proxy, where it wants tokens
+}
+
+func (c *interruptible) start(t *testing.T) {
+	var options []registrytest.Option
+	if c.path == "/token" {
+		c.tokens = registrytest.NewTokenServer(t)
+		options = append(options, registrytest.TokenAuth(c.tokens))
+	}
+	c.src = registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+	c.dst = registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}, options...))
+	if c.tokens != nil {
+		c.tokens.URL = c.dst.URL() + "/token"
+	}
+	c.goOn()
+}
+
+// held is whose request is held up.
+func (c *interruptible) held() *registrytest.Proxy {
+	if c.side == "source" {
+		return c.src
+	}
+	return c.dst
+}
+
+// stop holds up whatever asks for it from now on, and goOn nothing any more.
+func (c *interruptible) stop() {
+	c.src.Forget()
+	c.dst.Forget()
+	c.dst.Clear()
+	c.holdUp(c.held().On(c.method, c.path))
+	c.serveTokens()
+}
+
+func (c *interruptible) goOn() {
+	c.src.Clear()
+	c.dst.Clear()
+	c.serveTokens()
+}
+
+func (c *interruptible) serveTokens() {
+	c.dst.On(".*", "/token").Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) { c.tokens.ServeHTTP(w, r) })
+}
+
+// sessions are the uploads that the destination opened and that were not completed,
+// and how many of them were given up.
+func (c *interruptible) sessions() (open, givenUp int) {
+	for _, r := range c.dst.Requests() {
+		switch {
+		case r.Method == http.MethodPost && r.Status == http.StatusAccepted:
+			open++
+		case r.Method == http.MethodPut && r.Query.Has("digest") && r.Status == http.StatusCreated:
+			open--
+		case r.Method == http.MethodDelete:
+			givenUp++
+		}
+	}
+	return open, givenUp
+}
+
+func TestInterruptLeavesTheTagAlone(t *testing.T) {
+	t.Parallel()
+	stall := func(r *registrytest.Rule) { r.Stall() }
+	putOff := func(r *registrytest.Rule) { r.Reply(429, http.Header{"Retry-After": {"600"}}, "") }
+	copies := map[string]*interruptible{
+		"blob_is_read": {side: "source", method: "GET", path: ".*/blobs/.*", holdUp: stall},
+		"blob_is_sent": {side: "destination", method: "PUT", path: ".*/blobs/uploads/.*", holdUp: stall},
+		"tag_is_put":   {side: "destination", method: "PUT", path: ".*/manifests/1", holdUp: stall},
+		"tag_put_off":  {side: "destination", method: "PUT", path: ".*/manifests/1", holdUp: putOff},
+		"token_waits":  {side: "destination", method: "GET", path: "/token", holdUp: stall},
+	}
+	blocks, before := []string{}, map[string]registrytest.Pushed{}
+	for name, c := range copies {
+		c.start(t)
+		before[name] = c.src.Push(t, "app", "1", registrytest.MultiArch("first"))
+		blocks = append(blocks, imageCopy(name, c.src.Ref("app", "1"), c.dst.Ref("app", "1")))
+	}
+	ws := newWorkspace(t)
+	ws.up(blocks...)
+	for _, c := range copies {
+		c.src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	}
+	plan := ws.plan()
+	for _, c := range copies {
+		c.stop()
+	}
+
+	said := ws.interrupted(func() {
+		for _, c := range copies {
+			c.held().Wait(t, func() bool { return c.held().Count(c.method, c.path) > 0 })
+		}
+	}, "apply", "-json", "-input=false", plan.file)
+	for name, c := range copies {
+		said.wantError("could not be copied", c.side+" "+c.held().Addr+"/app", "What was copied stays. Apply again to go on.")
+		registrytest.Same(t, before[name].Tree, c.dst.Read(t, "app", "1"))
+		// That is done in a hurry, so that not all of them may be.
+		if open, givenUp := c.sessions(); open > 0 && givenUp == 0 {
+			t.Errorf("%s: %d uploads were left open", name, open)
+		}
+		c.goOn()
+	}
+	ws.apply(ws.plan())
+	ws.wantNoChanges()
+}
+
+// interrupted runs a command, and interrupts it once ready returns. It fails the
+// test where the command succeeds, or does not come to its end.
+func (w *workspace) interrupted(ready func(), args ...string) outcome {
+	w.t.Helper()
+	hang, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(hang, w.terraform, args...)
+	cmd.Dir, cmd.Env = w.dir, w.env
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	ready()
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		w.t.Fatal(err)
+	}
+	err := cmd.Wait()
+	if err == nil || hang.Err() != nil {
+		w.t.Fatalf("it ended with %v, and ran into the limit with %v:\n%s", err, hang.Err(), out.String())
+	}
+	return w.outcomeOf(args, out.String(), errs.String(), err)
+}

@@ -1,0 +1,199 @@
+package provider_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+const signatures = "Signatures of the whole image do not hold"
+
+// platformsOf are the index and its images, by platform: of Docker's media types
+// or OCI's.
+func platformsOf(seed string, docker bool) (index registrytest.Index, images map[string]registrytest.Manifest) {
+	images = map[string]registrytest.Manifest{}
+	index.Docker = docker
+	for _, name := range []string{"linux/amd64", "linux/arm/v7", "linux/arm64/v8"} {
+		images[name] = registrytest.Image{Docker: docker, Seed: seed + name, Platform: name}.Build()
+		index.Manifests = append(index.Manifests, images[name])
+	}
+	if !docker {
+		index.Manifests = append(index.Manifests, registrytest.Attestation(seed, images["linux/amd64"]))
+	}
+	return index, images
+}
+
+func TestPlatforms(t *testing.T) {
+	t.Parallel()
+	for name, docker := range map[string]bool{"OCI": false, "Docker": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V2(t)
+			index, images := platformsOf("app", docker)
+			pushed := src.Push(t, "app", "1", index)
+			proxy := registrytest.Intercept(t, src)
+			copyOf := func(platforms string) string {
+				return imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1"), "platforms = "+platforms)
+			}
+			ws := newWorkspace(t)
+
+			// One platform is its manifest.
+			arm := images["linux/arm/v7"]
+			ws.configure(copyOf(`["linux/arm"]`))
+			plan := ws.plan()
+			plan.wantAction(app, tfjson.ActionCreate).
+				wantChange(app, "digest", nil, arm.Digest).
+				wantChange(app, "source_digest", nil, pushed.Digest).
+				wantChange(app, "media_type", nil, arm.MediaType).
+				wantChange(app, "pinned_reference", nil, dst.Ref("app", string(arm.Digest))).
+				wantWarning(signatures, string(pushed.Digest), string(arm.Digest))
+			ws.apply(plan)
+			registrytest.Same(t, src.Read(t, "app", string(arm.Digest)), dst.Read(t, "app", "1"))
+			ws.wantNoChanges().wantNoWarnings()
+
+			// Another spelling is the same platform.
+			proxy.Forget()
+			ws.up(copyOf(`["linux/armhf"]`))
+			if n := proxy.Count("GET", ".*"); n != 0 {
+				t.Errorf("the source was read %d times", n)
+			}
+			registrytest.Same(t, src.Read(t, "app", string(arm.Digest)), dst.Read(t, "app", "1"))
+
+			// Several are an index of them, in place of the one.
+			ws.configure(copyOf(`["linux/arm64", "linux/amd64"]`))
+			plan = ws.plan()
+			plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "media_type", arm.MediaType, pushed.MediaType)
+			ws.apply(plan)
+			there := dst.Read(t, "app", "1")
+			if got := ws.state(app)["digest"]; fmt.Sprint(got) != string(there.Root) {
+				t.Errorf("the state has %v and the tag %s", got, there.Root)
+			}
+			want := 3 // the index and two images
+			if !docker {
+				want++ // and an attestation
+			}
+			if _, other := there.Manifests[arm.Digest]; len(there.Manifests) != want || other {
+				t.Errorf("there are %d manifests, want %d", len(there.Manifests), want)
+			}
+			ws.wantNoChanges().wantNoWarnings()
+
+			// All of them are the image as it is.
+			ws.configure(copyOf(`["linux/arm64", "linux/amd64", "linux/arm/v7"]`))
+			plan = ws.plan()
+			plan.wantChange(app, "digest", there.Root, pushed.Digest).wantNoWarnings()
+			ws.apply(plan)
+			ws.up(copyOf("null"))
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+			ws.wantNoChanges().wantNoWarnings()
+		})
+	}
+}
+
+func TestPlatformsThatTheImageDoesNotHave(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	index, _ := platformsOf("app", false)
+	src.Push(t, "app", "index", index)
+	src.Push(t, "app", "image", registrytest.Image{Seed: "single", Platform: "linux/arm64/v8"})
+	src.Push(t, "app", "artifact", registrytest.Artifact{Seed: "chart"})
+	ws := newWorkspace(t)
+	for source, says := range map[string]string{
+		"index":    "the index has linux/amd64, linux/arm/v7, linux/arm64/v8",
+		"image":    "it is no index but a single image for linux/arm64/v8",
+		"artifact": "it is no index, and its configuration names no platform",
+	} {
+		ws.configure(imageCopy("app", src.Ref("app", source), dst.Ref("app", "1"), `platforms = ["linux/s390x"]`))
+		ws.planFails().wantError("cannot find the platform linux/s390x in", says)
+	}
+	for platforms, says := range map[string]string{
+		`[]`:                       "An empty set promotes nothing",
+		`["linux"]`:                `"linux" cannot be read as a platform`,
+		`["linux/amd64", "a/b c"]`: `"a/b c" cannot be read as a platform`,
+	} {
+		ws.configure(imageCopy("app", src.Ref("app", "index"), dst.Ref("app", "1"), "platforms = "+platforms))
+		ws.planFails().wantError(says)
+	}
+	// A single image is promoted as it is where it is the one.
+	ws.up(imageCopy("app", src.Ref("app", "image"), dst.Ref("app", "1"), `platforms = ["linux/arm64"]`))
+	registrytest.Same(t, src.Read(t, "app", "image"), dst.Read(t, "app", "1"))
+	ws.wantNoChanges()
+}
+
+// A refresh asks the source what its tag names, and reads no more while that is
+// the same. What moved shows, with the digest of what the platforms need of it.
+func TestPlatformsOfASourceThatMoves(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	index, images := platformsOf("first", false)
+	first := src.Push(t, "app", "1", index)
+	proxy := registrytest.Intercept(t, src)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1"), `platforms = ["linux/amd64"]`))
+	proxy.Forget()
+	ws.wantNoChanges()
+	if n := proxy.Count("GET", ".*"); n != 0 || len(proxy.Requests()) != 1 {
+		t.Errorf("the source was asked %d times, %d of them by GET", len(proxy.Requests()), n)
+	}
+
+	// Another index with the same image for this platform: nothing is copied.
+	changed := index
+	changed.Annotations = map[string]string{"changed": "yes"}
+	second := src.Push(t, "app", "1", changed)
+	plan := ws.plan()
+	amd64 := images["linux/amd64"].Digest
+	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "source_digest", first.Digest, second.Digest).
+		wantChange(app, "digest", amd64, amd64).wantNoWarnings()
+	ws.apply(plan)
+	ws.wantNoChanges()
+
+	// What was planned is copied, although the tag moves once more.
+	newer, images := platformsOf("newer", false)
+	src.Push(t, "app", "1", newer)
+	plan = ws.plan()
+	plan.wantChange(app, "digest", amd64, images["linux/amd64"].Digest)
+	src.Push(t, "app", "1", index)
+	ws.apply(plan)
+	registrytest.Same(t, src.Read(t, "app", string(images["linux/amd64"].Digest)), dst.Read(t, "app", "1"))
+
+	// A source that cannot be asked is a warning, and what is there stays.
+	proxy.On(".*", ".*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "not now")))
+	ws.wantNoChanges().wantWarning("not now")
+}
+
+// What another copy of the run promotes is known when it is there.
+func TestPlatformsOfWhatAnotherCopyPromotes(t *testing.T) {
+	t.Parallel()
+	src, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
+	index, images := platformsOf("app", false)
+	pushed := src.Push(t, "app", "1", index)
+	ws := newWorkspace(t)
+	ws.configure(
+		imageCopy("staging", pushed.Ref, staging.Ref("app", "1")),
+		fmt.Sprintf("resource \"registry_image_copy\" \"app\" {\n  source = registry_image_copy.staging.pinned_reference\n  destination = %q\n  platforms = [\"linux/arm64\"]\n}\n",
+			production.Ref("app", "1")))
+	plan := ws.plan()
+	plan.wantUnknown(app, "digest", "pinned_reference", "source_digest")
+	ws.apply(plan)
+	registrytest.Same(t, src.Read(t, "app", string(images["linux/arm64/v8"].Digest)), production.Read(t, "app", "1"))
+	ws.wantNoChanges()
+}
+
+func TestPlatformsOfAnImport(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	index, images := platformsOf("app", false)
+	pushed := src.Push(t, "app", "1", index)
+	dst.Push(t, "app", "1", images["linux/amd64"])
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `platforms = ["linux/amd64"]`),
+		fmt.Sprintf("import {\n  to = registry_image_copy.app\n  id = %q\n}\n", dst.Ref("app", "1")))
+	plan := ws.plan()
+	plan.wantChange(app, "digest", images["linux/amd64"].Digest, images["linux/amd64"].Digest).
+		wantChange(app, "source_digest", images["linux/amd64"].Digest, pushed.Digest)
+	ws.apply(plan)
+	ws.wantNoChanges()
+}

@@ -1,0 +1,94 @@
+package provider_test
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// leaves are all texts in a JSON value, and the names of all members.
+func leaves(value any) (texts, names []string) {
+	var all []any
+	switch v := value.(type) {
+	case string:
+		return []string{v}, nil
+	case []any:
+		all = v
+	case map[string]any:
+		names = slices.Collect(maps.Keys(v))
+		all = slices.Collect(maps.Values(v))
+	}
+	for _, one := range all {
+		t, n := leaves(one)
+		texts, names = append(texts, t...), append(names, n...)
+	}
+	return texts, names
+}
+
+func TestTheStateHoldsReferencesDigestsAndMediaTypes(t *testing.T) {
+	t.Parallel()
+	s := newSecrets(t)
+	src, dst := registrytest.V3(t, registrytest.BasicAuth(user, s["password"])), registrytest.V3(t)
+	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
+	ws := newWorkspace(t)
+	copied := imageCopy("app", first.Ref, dst.Ref("app", "1"), `additional_tags = ["stable"]`, `on_destroy = "untag"`, `timeouts = { create = "30m" }`, keep)
+	ws.up(s.variable(ws), providerBlock(map[string]string{src.Addr: basic.hcl}), copied)
+	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").ok() // so that it knows what comes next
+
+	var record any
+	if err := json.Unmarshal([]byte(private(t, []byte(ws.stateFile()))), &record); err != nil {
+		t.Fatal(err)
+	}
+	settings := []string{"stable", "untag", "30m"}
+	known := []string{
+		first.Ref, dst.Ref("app", "1"), dst.Ref("app", string(first.Digest)),
+		string(first.Digest), string(second.Digest), first.MediaType, second.MediaType,
+	}
+	for what, test := range map[string]struct {
+		value any
+		texts []string
+		names []string
+	}{
+		"state": {ws.state(app), slices.Concat(known, settings), []string{
+			"source", "destination", "additional_tags", "overwrite", "on_destroy", "digest", "source_digest", "media_type", "pinned_reference",
+			"platforms", "timeouts", "create", "read", "update", "delete",
+		}},
+		"private state": {record, known, []string{
+			"wanted", "applied", "source", "source_digest", "digest", "media_type", "put", "held", "1", "stable",
+		}},
+	} {
+		texts, names := leaves(test.value)
+		for _, text := range texts {
+			if !slices.Contains(test.texts, text) {
+				t.Errorf("the %s holds %q", what, text)
+			}
+		}
+		for _, name := range names {
+			if !slices.Contains(test.names, name) {
+				t.Errorf("the %s has a %q", what, name)
+			}
+		}
+		if len(texts) == 0 {
+			t.Errorf("the %s is empty", what)
+		}
+	}
+	s.wantNoSecret(ws)
+}
+
+// TestManifestOfIndex shows that a manifest is kept as it was received.
+func TestTheDocumentationSaysThatAManifestIsKeptAsPlainText(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/data-sources/manifest.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := "What a manifest says is kept in the state as it was received, as plain text."; !strings.Contains(string(page), said) {
+		t.Errorf("it does not say %q", said)
+	}
+}

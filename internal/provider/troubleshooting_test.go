@@ -1,0 +1,217 @@
+package provider
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const guideFile = "../../templates/guides/troubleshooting.md"
+
+// Whoever looks an error up has it in front of them: the guide has the
+// beginning of everything that people can be told.
+func TestEveryErrorIsInTheGuide(t *testing.T) {
+	t.Parallel()
+	guide := unadorned(theGuide(t))
+	for _, text := range everythingTold(t) {
+		if phrase := phraseOf(text.words); phrase != "" && !strings.Contains(guide, phrase) {
+			t.Errorf("%s: %s has no row with %q", text.at, guideFile, phrase)
+		}
+	}
+}
+
+// What stands as `code` in the first column of its tables is said somewhere,
+// with … for what differs. A row of what nobody says any more is in the way.
+func TestTheGuideQuotesOnlyWhatIsTold(t *testing.T) {
+	t.Parallel()
+	texts := everythingTold(t)
+	rows := false
+	for line := range strings.Lines(theGuide(t)) {
+		rows = line == "| it says | it means | what to do |\n" || rows && strings.HasPrefix(line, "|")
+		if !rows {
+			continue
+		}
+		says, _, _ := strings.Cut(line[2:], " | ")
+		for _, quoted := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(says, -1) {
+			for part := range strings.SplitSeq(quoted[1], "…") {
+				part = strings.TrimSpace(part)
+				if !slices.ContainsFunc(texts, func(text told) bool { return strings.Contains(text.words, part) }) {
+					t.Errorf("%s quotes %q, which nobody says", guideFile, part)
+				}
+			}
+		}
+	}
+}
+
+func theGuide(t *testing.T) string {
+	t.Helper()
+	content, err := os.ReadFile(guideFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// unadorned is a text in one line, without the marks of code.
+func unadorned(text string) string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(text, "`", "")), " ")
+}
+
+// longestPhrase is how much of a text the guide has to have: enough to find it
+// by, and not so much that its rows cannot be short.
+const longestPhrase = 40
+
+// phraseOf is what a text is found by: the beginning of the longest part that is
+// always the same. It is "" for what is no more than a word.
+func phraseOf(words string) string {
+	phrase := ""
+	for part := range strings.SplitSeq(words, "…") {
+		if part = strings.Trim(part, " .,:;()[]\"'"); len(part) > len(phrase) {
+			phrase = part
+		}
+	}
+	if space := strings.LastIndexByte(phrase[:min(len(phrase), longestPhrase)], ' '); len(phrase) > longestPhrase && space > 0 {
+		phrase = phrase[:space]
+	}
+	if len(phrase) < 8 || !strings.Contains(phrase, " ") {
+		return ""
+	}
+	return phrase
+}
+
+// told is a text that people can be told, with … for all that differs.
+type told struct {
+	words string
+	at    token.Position
+}
+
+// everythingTold are the texts of all packages whose words people see: what
+// stands between quotes there and has no other use that listener knows.
+func everythingTold(t *testing.T) []told {
+	t.Helper()
+	l := &listener{files: token.NewFileSet()}
+	for _, room := range []string{".", "../registry", "../cmd/imagecopy"} {
+		err := filepath.WalkDir(room, func(name string, entry fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				return err
+			case entry.Name() == "registrytest":
+				return fs.SkipDir // which talks to those who test
+			case filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") || name == "../cmd/imagecopy/progress.go": // where all goes well
+				return nil
+			}
+			file, err := parser.ParseFile(l.files, name, nil, parser.SkipObjectResolution)
+			if err == nil {
+				ast.Walk(l, file)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l.heard
+}
+
+// listener collects texts from the syntax of a program.
+type listener struct {
+	files *token.FileSet
+	heard []told
+}
+
+var (
+	// What these are called with is logged, or looked for.
+	unheard = strings.Fields("Debug DebugContext Log MustCompile Contains HasPrefix HasSuffix Cut Fields")
+	// These are called with a summary, and the details of that follow.
+	summarised = strings.Fields("AddError AddWarning AddAttributeError AddAttributeWarning refuse")
+	// Of these the documentation is made, imagecopy's help, or what takes the
+	// place of a secret.
+	documented = regexp.MustCompile(`Description$|^(Summary|usage|help|Format)$`)
+	// What fmt puts something else for.
+	verb = regexp.MustCompile(`%[+#]?[a-zA-Z]`)
+)
+
+// Visit hears the texts of a node, and returns nil where there is nothing more
+// to hear in it.
+func (l *listener) Visit(n ast.Node) ast.Visitor {
+	switch n := n.(type) {
+	case *ast.ImportSpec, *ast.Field: // a field's tag
+		return nil
+	case *ast.FuncDecl:
+		if documented.MatchString(n.Name.Name) {
+			return nil
+		}
+	case *ast.ValueSpec:
+		if documented.MatchString(n.Names[0].Name) {
+			return nil
+		}
+	case *ast.KeyValueExpr:
+		if key, ok := n.Key.(*ast.Ident); ok && documented.MatchString(key.Name) {
+			return nil
+		}
+	case *ast.CallExpr:
+		switch called := calledBy(n); {
+		case slices.Contains(unheard, called):
+			return nil
+		case slices.Contains(summarised, called):
+			for before, i := len(l.heard), 0; i < len(n.Args) && !l.understood(before); i++ {
+				ast.Walk(l, n.Args[i])
+			}
+			return nil
+		}
+	case *ast.BasicLit:
+		l.heard = append(l.heard, told{l.wordsOf(n), l.files.Position(n.Pos())})
+	case *ast.BinaryExpr:
+		switch n.Op {
+		case token.ADD:
+			l.heard = append(l.heard, told{l.wordsOf(n), l.files.Position(n.Pos())})
+			return nil
+		case token.EQL, token.NEQ: // nobody says what is only compared
+			return nil
+		}
+	}
+	return l
+}
+
+// understood says whether something was heard since that is more than a word.
+func (l *listener) understood(since int) bool {
+	return slices.ContainsFunc(l.heard[since:], func(text told) bool { return phraseOf(text.words) != "" })
+}
+
+// wordsOf puts a text together that is written in several parts. What is not
+// written differs, and is listened to by itself.
+func (l *listener) wordsOf(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.BasicLit:
+		if text, err := strconv.Unquote(e.Value); err == nil && e.Kind == token.STRING {
+			return strings.ReplaceAll(verb.ReplaceAllString(strings.ReplaceAll(text, "`", ""), "…"), "\n", "…")
+		}
+	case *ast.BinaryExpr:
+		if e.Op == token.ADD {
+			return l.wordsOf(e.X) + l.wordsOf(e.Y)
+		}
+		ast.Walk(l, e)
+	default:
+		ast.Walk(l, e)
+	}
+	return "…"
+}
+
+// calledBy is the name of the function that a call calls, without its package.
+func calledBy(call *ast.CallExpr) string {
+	switch f := call.Fun.(type) {
+	case *ast.Ident:
+		return f.Name
+	case *ast.SelectorExpr:
+		return f.Sel.Name
+	}
+	return ""
+}

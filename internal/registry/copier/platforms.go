@@ -1,0 +1,112 @@
+package copier
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// Select reads what a tag or digest of a repository names and decides what of it
+// some platforms need: of an index the part that registry.Manifest.Select keeps,
+// and of a single image all, where its configuration says that it is for each of
+// them. It returns what the reference names too. The error is the repository's,
+// and matches registry.ErrNotFound where a platform is not there.
+func Select(ctx context.Context, from registry.Repository, reference string, platforms []registry.Platform) (registry.Descriptor, registry.Selection, error) {
+	m, err := from.GetManifest(ctx, reference)
+	if err != nil {
+		return registry.Descriptor{}, registry.Selection{}, err
+	}
+	if !registry.IsIndex(m.MediaType) {
+		err := checkImage(ctx, from, m, platforms)
+		return m.Descriptor(), registry.Selection{Root: m.Descriptor(), Index: m}, err
+	}
+	s, err := m.Select(platforms)
+	return m.Descriptor(), s, at(from, err)
+}
+
+// at says which repository an error is about.
+func at(from registry.Repository, err error) error {
+	e, ok := errors.AsType[*registry.Error](err)
+	if !ok || e.Repository != "" {
+		return err
+	}
+	told := *e
+	told.Repository = from.Name()
+	return &told
+}
+
+// maxConfig is the largest image configuration that is read to see its
+// platform.
+const maxConfig = 4 << 20
+
+// checkImage makes sure that a single image is for every platform that is
+// wanted.
+func checkImage(ctx context.Context, from registry.Repository, m registry.Manifest, platforms []registry.Platform) error {
+	refuse := func(wanted registry.Platform, why string) error {
+		return &registry.Error{Op: "find the platform " + registry.PlatformName(wanted) + " in", Repository: from.Name(), Reference: m.Digest.String(),
+			Kind: registry.ErrNotFound, Message: why, Hint: "Ask for the platform that it has, or leave platforms out for the whole."}
+	}
+	contents, err := m.Parse()
+	if err != nil {
+		return at(from, err)
+	}
+	if contents.Config == nil {
+		return refuse(platforms[0], "it is no index, and has no configuration that names a platform")
+	}
+	is, err := configPlatform(ctx, from, *contents.Config)
+	if err != nil {
+		return err
+	}
+	for _, wanted := range platforms {
+		switch {
+		case !registry.IsPlatform(&is):
+			return refuse(wanted, "it is no index, and its configuration names no platform")
+		case !registry.IsFor(is, wanted):
+			return refuse(wanted, "it is no index but a single image for "+registry.PlatformName(is))
+		}
+	}
+	return nil
+}
+
+// configPlatform is the platform that a configuration names, a zero one where it
+// names none.
+func configPlatform(ctx context.Context, from registry.Repository, config registry.Descriptor) (registry.Platform, error) {
+	var is registry.Platform
+	if config.Size > maxConfig {
+		return is, at(from, &registry.Error{Op: "read the configuration", Reference: config.Digest.String(), Kind: registry.ErrLimit,
+			Message: fmt.Sprintf("it has %d bytes, too many for one that names a platform", config.Size), Hint: registry.Advice(registry.ErrLimit)})
+	}
+	blob, err := from.GetBlob(ctx, config)
+	if err != nil {
+		return is, err
+	}
+	defer blob.Close()
+	content, err := registry.ReadCapped(blob, maxConfig)
+	if err != nil {
+		return is, err
+	}
+	// Of another kind of artifact it may be anything.
+	if json.Unmarshal(content, &is) != nil || strings.TrimSpace(is.OS) == "" {
+		return registry.Platform{}, nil
+	}
+	return is, nil
+}
+
+// choose decides what of the source is copied where platforms are given. What
+// the reference names is read once, and nothing of it again.
+func (r *run) choose(ctx context.Context) error {
+	reference := r.job.Reference
+	if r.job.Digest != "" {
+		reference = r.job.Digest.String()
+	}
+	_, s, err := Select(ctx, r.job.Source, reference, r.job.Platforms)
+	if err != nil {
+		return err
+	}
+	r.digest, r.known = s.Root.Digest, s.Index
+	return nil
+}

@@ -1,0 +1,303 @@
+package layout_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+func TestWhatIsNoLayoutIsRefused(t *testing.T) {
+	write := func(name, content string) func(*testing.T, string) {
+		return func(t *testing.T, dir string) { registrytest.WriteFile(t, dir, name, []byte(content)) }
+	}
+	for name, c := range map[string]struct {
+		spoil func(*testing.T, string)
+		kind  error
+		says  string
+	}{
+		"no folder":              {func(t *testing.T, dir string) { remove(t, dir) }, registry.ErrNotFound, "no such file or directory"},
+		"no marker":              {func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "oci-layout")) }, registry.ErrInvalidLayout, `it holds no file "oci-layout"`},
+		"another version":        {write("oci-layout", `{"imageLayoutVersion":"2.0.0"}`), registry.ErrInvalidLayout, "does not say that it is one of version 1"},
+		"a marker of anything":   {write("oci-layout", "x"), registry.ErrInvalidLayout, "does not say that it is one of version 1"},
+		"an endless marker":      {write("oci-layout", strings.Repeat(" ", 65<<10)), registry.ErrLimit, "oci-layout is larger than the 65536 bytes that are read"},
+		"no index":               {func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "index.json")) }, registry.ErrInvalidLayout, `it holds no file "index.json"`},
+		"an index of anything":   {write("index.json", "[]"), registry.ErrInvalidLayout, "index.json: "},
+		"too large an index":     {write("index.json", strings.Repeat(" ", 4<<20+1)), registry.ErrLimit, "larger than the 4194304 bytes that are read"},
+		"an index of layers too": {write("index.json", `{"schemaVersion":2,"manifests":[],"layers":[]}`), registry.ErrInvalidLayout, "index.json: "},
+		"a digest that climbs": {write("index.json", `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:../../../etc/passwd","size":5}]}`),
+			registry.ErrInvalidLayout, "its digest is refused"},
+		"a manifest that is not there": {write("index.json", index(digest.FromString("gone"))), registry.ErrNotFound, "the layout does not hold it"},
+		"a manifest of another digest": {func(t *testing.T, dir string) {
+			d := digest.FromString("promised")
+			registrytest.WriteFile(t, dir, registrytest.BlobFile(d), []byte("else"))
+			registrytest.WriteFile(t, dir, "index.json", []byte(index(d)))
+		}, registry.ErrMismatch, "its bytes have the digest " + digest.FromString("else").String()},
+		"too large a manifest": {func(t *testing.T, dir string) {
+			content := []byte(strings.Repeat(" ", 4<<20+1))
+			registrytest.WriteFile(t, dir, registrytest.BlobFile(digest.FromBytes(content)), content)
+			registrytest.WriteFile(t, dir, "index.json", []byte(index(digest.FromBytes(content))))
+		}, registry.ErrLimit, "larger than the 4194304 bytes that are read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
+			c.spoil(t, dir)
+			l, err := layout.Open(dir)
+			if err == nil {
+				_, err = l.GetManifest(t.Context(), "1")
+			}
+			says(t, err, c.says, layout.Scheme+dir)
+			if !errors.Is(err, c.kind) {
+				t.Errorf("it is not %q: %v", c.kind, err)
+			}
+		})
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// index is one that names one manifest "1".
+func index(d digest.Digest) string {
+	return `{"schemaVersion":2,"manifests":[{"mediaType":"` + ocispec.MediaTypeImageManifest + `","digest":"` + d.String() +
+		`","size":5,"annotations":{"org.opencontainers.image.ref.name":"1"}}]}`
+}
+
+func TestADamagedBlobOfALayoutGoesNowhere(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, dir, file string){
+		"other bytes": func(t *testing.T, dir, file string) {
+			content, err := os.ReadFile(filepath.Join(dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			content[0] ^= 1
+			registrytest.WriteFile(t, dir, file, content)
+		},
+		"too short": func(t *testing.T, dir, file string) { registrytest.WriteFile(t, dir, file, []byte("x")) },
+		"gone":      func(t *testing.T, dir, file string) { remove(t, filepath.Join(dir, file)) },
+		"a link out of it": func(t *testing.T, dir, file string) {
+			outside := filepath.Join(t.TempDir(), "outside")
+			if err := os.Rename(filepath.Join(dir, file), outside); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(outside, filepath.Join(dir, file)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a pipe": func(t *testing.T, dir, file string) {
+			remove(t, filepath.Join(dir, file))
+			if err := syscall.Mkfifo(filepath.Join(dir, file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a folder": func(t *testing.T, dir, file string) {
+			remove(t, filepath.Join(dir, file))
+			registrytest.WriteFile(t, dir, file+"/x", nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			layer := registrytest.Layer("layer", 100_000)
+			image := registrytest.Image{Seed: "a", Layers: []registrytest.Blob{layer}}
+			dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image})
+			spoil(t, dir, registrytest.BlobFile(layer.Descriptor().Digest))
+			to := registrytest.Scripted(t, registrytest.Behaviour{})
+			_, err := copier.New(discard()).Copy(t.Context(), copier.Job{
+				Source: open(t, dir), Reference: "1", Destination: repository(t, to.Ref("app", "1")), Tags: []string{"1"},
+			})
+			e, ok := errors.AsType[*registry.Error](err)
+			if !ok || e.Side != registry.Source {
+				t.Fatalf("the error is %v", err)
+			}
+			if to.HasBlob(t, "app", layer.Descriptor().Digest) || len(to.Tags(t, "app")) > 0 {
+				t.Error("and yet something was committed")
+			}
+		})
+	}
+}
+
+func TestAnArchiveThatIsNoneIsExplained(t *testing.T) {
+	entry := func(name string, size int64) []byte {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		if err := w.WriteHeader(&tar.Header{Name: name, Size: size, Mode: 0o644, Format: tar.FormatPAX}); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = w.Write(make([]byte, size))
+		return b.Bytes()
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, _ = z.Write(entry("oci-layout", 10))
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		content []byte
+		says    string
+	}{
+		"an entry that climbs":  {entry("../oci-layout", 1), `"../oci-layout", which leads out of it`},
+		"an entry from the top": {entry("/etc/passwd", 1), "which leads out of it"},
+		"compressed":            {packed.Bytes(), "it is compressed, and has to be unpacked first"},
+		"something else":        {bytes.Repeat([]byte("x"), 2000), "it is neither a folder nor a tar archive"},
+		"one that ends early":   {entry("oci-layout", 5000)[:1000], "neither a folder nor a tar archive"},
+		"nothing":               {nil, `it holds no file "oci-layout"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			registrytest.WriteFile(t, dir, "image.tar", c.content)
+			_, err := layout.Open(filepath.Join(dir, "image.tar"))
+			says(t, err, c.says)
+			if !errors.Is(err, registry.ErrInvalidLayout) {
+				t.Errorf("the error is %v", err)
+			}
+		})
+	}
+}
+
+func TestNothingIsWrittenOverWhatIsNoLayout(t *testing.T) {
+	dir := t.TempDir()
+	registrytest.WriteFile(t, dir, "precious", []byte("x"))
+	_, err := layout.Create(dir)
+	says(t, err, `it holds no file "oci-layout"`)
+	file := filepath.Join(dir, "precious")
+	if _, err := layout.Create(file); err == nil {
+		t.Error("a file was taken for a folder")
+	}
+}
+
+// A layout that somebody prepared may hold links.
+func TestNothingIsWrittenThroughALinkThatLeadsOut(t *testing.T) {
+	outside := t.TempDir()
+	dir := registrytest.Layout(t, nil)
+	if err := os.Symlink(outside, filepath.Join(dir, "blobs")); err != nil {
+		t.Fatal(err)
+	}
+	from := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
+	_, err := copier.New(discard()).Copy(t.Context(), copier.Job{Source: open(t, from), Reference: "1", Destination: create(t, dir), Tags: []string{"1"}})
+	if e, ok := errors.AsType[*registry.Error](err); !ok || e.Side != registry.Destination {
+		t.Errorf("the error is %v", err)
+	}
+	if entries, err := os.ReadDir(outside); err != nil || len(entries) > 0 {
+		t.Errorf("outside there is %v, %v", entries, err)
+	}
+}
+
+// Whatever an archive and an index hold: it is read or refused, by an error of
+// this program that names the layout, and what is read is what its digest says.
+func FuzzLayout(f *testing.F) {
+	f.Add([]byte(`{"schemaVersion":2,"manifests":[]}`), []byte("{}"), "1")
+	f.Add([]byte(index(digest.FromString("{}"))), []byte("{}"), "1")
+	f.Add([]byte(index(digest.FromString(`{"config":{}}`))), []byte(`{"config":{}}`), "")
+	f.Add([]byte(`{"manifests":[{"digest":"sha256:../../x","size":-1}]}`), []byte("x"), "sha256:../x")
+	f.Fuzz(func(t *testing.T, indexJSON, blob []byte, reference string) {
+		dir := t.TempDir()
+		registrytest.WriteFile(t, dir, ocispec.ImageLayoutFile, []byte(`{"imageLayoutVersion":"1.0.0"}`))
+		registrytest.WriteFile(t, dir, ocispec.ImageIndexFile, indexJSON)
+		registrytest.WriteFile(t, dir, registrytest.BlobFile(digest.FromBytes(blob)), blob)
+		l, err := layout.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := l.GetManifest(t.Context(), reference)
+		if err != nil {
+			told(t, err, l.Name())
+			return
+		}
+		if d := m.Digest.Algorithm().FromBytes(m.Content); d != m.Digest && !registry.IsSchema1(m.MediaType) {
+			t.Errorf("what was read as %s has the digest %s", m.Digest, d)
+		}
+	})
+}
+
+// Whatever a file holds that is given as an archive.
+func FuzzTar(f *testing.F) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for name, content := range map[string]string{"oci-layout": `{"imageLayoutVersion":"1.0.0"}`, "index.json": index(digest.FromString("{}"))} {
+		if err := w.WriteHeader(&tar.Header{Name: name, Size: int64(len(content)), Mode: 0o644}); err != nil {
+			f.Fatal(err)
+		}
+		_, _ = io.WriteString(w, content)
+	}
+	_ = w.Close()
+	f.Add(b.Bytes())
+	f.Add([]byte{0x1f, 0x8b})
+	f.Fuzz(func(t *testing.T, content []byte) {
+		dir := t.TempDir()
+		registrytest.WriteFile(t, dir, "image.tar", content)
+		l, err := layout.Open(filepath.Join(dir, "image.tar"))
+		if err != nil {
+			told(t, err, "image.tar")
+			return
+		}
+		if _, err := l.GetManifest(t.Context(), ""); err != nil {
+			told(t, err, "image.tar")
+		}
+	})
+}
+
+// told wants an error in one line that is this program's own.
+func told(t *testing.T, err error, names string) {
+	t.Helper()
+	if _, ok := errors.AsType[*registry.Error](err); !ok {
+		t.Errorf("the error is %v", err)
+	}
+	if text := err.Error(); strings.ContainsAny(text, "\n\r\x1b") || !strings.Contains(text, names) || len(text) > 8<<10 {
+		t.Errorf("it says %q", text)
+	}
+}
+
+func TestParseReference(t *testing.T) {
+	const d = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	for s, want := range map[string]layout.Reference{
+		"oci:image":                 {Path: "image"},
+		"oci:./image:1.4":           {Path: "./image", Tag: "1.4"},
+		"oci:/a/b.tar:x":            {Path: "/a/b.tar", Tag: "x"},
+		"oci:image@" + d:            {Path: "image", Digest: d},
+		"oci:image:1@" + d:          {Path: "image", Tag: "1", Digest: d},
+		"oci:/a:b/c":                {Path: "/a:b/c"},
+		`oci:C:\images\app`:         {Path: `C:\images\app`},
+		`oci:C:\images\app:1`:       {Path: `C:\images\app`, Tag: "1"},
+		"oci:user@example.com/app":  {Path: "user@example.com/app"},
+		"oci:a folder/with space:1": {Path: "a folder/with space", Tag: "1"},
+	} {
+		got, err := layout.ParseReference(s)
+		if err != nil || got != want {
+			t.Errorf("%q is %+v, %v; want %+v", s, got, err, want)
+		}
+		if got.String() != s {
+			t.Errorf("%q is written %q", s, got)
+		}
+	}
+	for s, why := range map[string]string{
+		"image:1":         "does not begin with oci:",
+		"oci:":            "names no path",
+		"oci::1":          "names no path",
+		"oci:image:":      "nothing follows its last colon",
+		"oci:a\nb":        "control character",
+		"oci:a@sha256:xy": "is no digest",
+	} {
+		_, err := layout.ParseReference(s)
+		if !errors.Is(err, registry.ErrInvalidReference) || !strings.Contains(err.Error(), why) {
+			t.Errorf("%q: %v; want %q", s, err, why)
+		}
+	}
+}

@@ -1,0 +1,106 @@
+package registry
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Platform is the image specification's own type (OCI image index
+// specification, "platform"), under the name that this vocabulary uses.
+type Platform = ocispec.Platform
+
+// platformForm is os[(version)]/architecture[/variant], as containerd and Docker
+// write it.
+var platformForm = regexp.MustCompile(`^([A-Za-z0-9_.-]+)(?:\(([A-Za-z0-9_.-]+)\))?/([A-Za-z0-9_.-]+)(?:/([A-Za-z0-9_.-]+))?$`)
+
+// ParsePlatform reads os/architecture[/variant], as in "linux/arm64" or
+// "linux/arm/v7", and os(version)/architecture for Windows, as in
+// "windows(10.0.20348)/amd64". The error says what is wrong with s.
+func ParsePlatform(s string) (Platform, error) {
+	parts := platformForm.FindStringSubmatch(s)
+	if parts == nil {
+		return Platform{}, fmt.Errorf("%q cannot be read as a platform: write os/architecture or os/architecture/variant, such as linux/amd64 or linux/arm/v7; "+
+			"the version of an operating system follows it in parentheses, such as windows(10.0.20348)/amd64", Clean(s))
+	}
+	return Platform{OS: parts[1], OSVersion: parts[2], Architecture: parts[3], Variant: parts[4]}, nil
+}
+
+// NormalPlatform spells a platform in one way, because images are labelled by
+// many hands: arm64 means v8, arm means v7, and some names have older forms
+// (OCI image index specification, "Platform Variants").
+func NormalPlatform(p Platform) Platform {
+	p.OS, p.Architecture, p.Variant = strings.ToLower(p.OS), strings.ToLower(p.Architecture), strings.ToLower(p.Variant)
+	if p.OS == "macos" {
+		p.OS = "darwin"
+	}
+	switch p.Architecture {
+	case "x86_64", "x86-64":
+		p.Architecture = "amd64"
+	case "i386":
+		p.Architecture = "386"
+	case "aarch64":
+		p.Architecture = "arm64"
+	case "armhf":
+		p.Architecture, p.Variant = "arm", "v7"
+	case "armel":
+		p.Architecture, p.Variant = "arm", "v6"
+	}
+	if p.Variant != "" && p.Variant[0] >= '0' && p.Variant[0] <= '9' {
+		p.Variant = "v" + p.Variant
+	}
+	switch p.Architecture + "/" + p.Variant {
+	case "arm/":
+		p.Variant = "v7"
+	case "arm64/v8", "amd64/v1":
+		p.Variant = ""
+	}
+	return p
+}
+
+// IsFor says whether an image made for a platform is what somebody means who
+// asks for the wanted one. A version of the operating system counts where it is
+// asked for, as far as it is said: 10.0.20348 means every 10.0.20348.x. Features
+// are not asked for and not looked at.
+func IsFor(is, wanted Platform) bool {
+	is, wanted = NormalPlatform(is), NormalPlatform(wanted)
+	version := wanted.OSVersion == "" || is.OSVersion == wanted.OSVersion || strings.HasPrefix(is.OSVersion, wanted.OSVersion+".")
+	return is.OS == wanted.OS && is.Architecture == wanted.Architecture && is.Variant == wanted.Variant && version
+}
+
+// PlatformName is a platform as people write it, and as ParsePlatform reads it.
+func PlatformName(p Platform) string {
+	name := p.OS
+	if p.OSVersion != "" {
+		name += "(" + p.OSVersion + ")"
+	}
+	name += "/" + p.Architecture
+	if p.Variant != "" {
+		name += "/" + p.Variant
+	}
+	return Clean(name)
+}
+
+// IsPlatform says whether a descriptor's platform is one that something can run
+// on: attestation manifests say unknown/unknown.
+func IsPlatform(p *Platform) bool {
+	return p != nil && p.OS != "" && p.OS != "unknown" && p.Architecture != "unknown"
+}
+
+// platformNames are those of descriptors that have one, each once, in their
+// order.
+func platformNames(descriptors []Descriptor) []string {
+	var names []string
+	for _, d := range descriptors {
+		if !IsPlatform(d.Platform) {
+			continue
+		}
+		if name := PlatformName(*d.Platform); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,155 @@
+package registrytest
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Layout writes content into an OCI image layout of its own, under tags, and
+// returns its folder. Where a tag is "", its entry has no name.
+func Layout(t testing.TB, tagged map[string]Content) string {
+	t.Helper()
+	dir := t.TempDir()
+	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex}
+	index.SchemaVersion = 2
+	for tag, content := range tagged {
+		m := content.Build()
+		writeAll(t, dir, m)
+		d := m.Descriptor()
+		if tag != "" {
+			d.Annotations = map[string]string{ocispec.AnnotationRefName: tag}
+		}
+		index.Manifests = append(index.Manifests, d)
+	}
+	for name, v := range map[string]any{ocispec.ImageLayoutFile: ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}, ocispec.ImageIndexFile: index} {
+		content, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		WriteFile(t, dir, name, content)
+	}
+	return dir
+}
+
+// writeAll writes a manifest and everything below it.
+func writeAll(t testing.TB, dir string, m Manifest) {
+	t.Helper()
+	for _, b := range m.Blobs {
+		if b.Absent {
+			continue
+		}
+		content, err := io.ReadAll(b.Open())
+		if err != nil {
+			t.Fatal(err)
+		}
+		WriteFile(t, dir, BlobFile(b.Descriptor().Digest), content)
+	}
+	for _, child := range m.Manifests {
+		writeAll(t, dir, child)
+	}
+	WriteFile(t, dir, BlobFile(m.Digest), m.Bytes)
+}
+
+// BlobFile is the name of a blob's file in a layout.
+func BlobFile(d digest.Digest) string {
+	return filepath.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
+}
+
+// WriteFile writes a file of a layout, and the folders on the way.
+func WriteFile(t testing.TB, dir, name string, content []byte) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Tar is the archive of a layout's folder, in a file of its own.
+func Tar(t testing.TB, dir string) string {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "layout.tar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := tar.NewWriter(file)
+	if err := w.AddFS(os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return file.Name()
+}
+
+// ReadLayout walks everything below a tag of a layout's folder as [Registry.Read]
+// does in a registry: it checks every digest, and fails the test where anything
+// is missing or damaged.
+func ReadLayout(t testing.TB, dir, tag string) Tree {
+	t.Helper()
+	var index ocispec.Index
+	if err := json.Unmarshal(readFile(t, dir, ocispec.ImageIndexFile), &index); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(index.Manifests, func(d ocispec.Descriptor) bool { return d.Annotations[ocispec.AnnotationRefName] == tag })
+	if i < 0 {
+		t.Fatalf("the layout %s has no tag %q", dir, tag)
+	}
+	root := index.Manifests[i]
+	tree := Tree{Root: root.Digest, Manifests: map[digest.Digest]ReadManifest{}, Blobs: map[digest.Digest]ReadBlob{}}
+	readLayout(t, dir, root, tree)
+	return tree
+}
+
+func readLayout(t testing.TB, dir string, d ocispec.Descriptor, tree Tree) {
+	t.Helper()
+	content := readBlobFile(t, dir, d)
+	tree.Manifests[d.Digest] = ReadManifest{MediaType: d.MediaType, Content: string(content)}
+	var names named
+	if err := json.Unmarshal(content, &names); err != nil {
+		t.Fatalf("read %s of the layout %s: %v", d.Digest, dir, err)
+	}
+	if names.Config != nil {
+		names.Layers = append(names.Layers, *names.Config)
+	}
+	for _, blob := range append(names.Layers, names.Blobs...) {
+		content := readBlobFile(t, dir, blob)
+		tree.Blobs[blob.Digest] = ReadBlob{SHA256: fmt.Sprintf("%x", sha256.Sum256(content)), Size: int64(len(content))}
+	}
+	for _, child := range names.Manifests {
+		readLayout(t, dir, child, tree)
+	}
+}
+
+func readBlobFile(t testing.TB, dir string, d ocispec.Descriptor) []byte {
+	t.Helper()
+	content := readFile(t, dir, BlobFile(d.Digest))
+	if got := d.Digest.Algorithm().FromBytes(content); got != d.Digest || int64(len(content)) != d.Size {
+		t.Fatalf("%s of the layout %s has the digest %s and %d bytes", d.Digest, dir, got, len(content))
+	}
+	return content
+}
+
+func readFile(t testing.TB, dir, name string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}

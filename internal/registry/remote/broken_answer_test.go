@@ -1,0 +1,71 @@
+package remote_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// Wherever it ends: net/http takes some ends for the ends of lines.
+func TestAnAnswerThatBreaksOffIsAskedForAgain(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	pushed := p.Push(t, "app", "1", registrytest.Index{})
+	head := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: %s\r\nDocker-Content-Digest: %s\r\nContent-Length: %d\r\n\r\n",
+		pushed.MediaType, pushed.Digest, len(pushed.Bytes))
+	c := newClient(t)
+	for n := range len(head) + len(pushed.Bytes) {
+		rule := p.On("GET", ".*").Times(1).Do(cutAfter(n, head+string(pushed.Bytes)))
+		m, err := c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
+		if err != nil || m.Digest != pushed.Digest || rule.Taken() != 1 {
+			t.Errorf("of the answer came %q: %v", (head + string(pushed.Bytes))[:n], err)
+		}
+	}
+}
+
+// cutAfter answers with the first n bytes of a text and ends the connection.
+func cutAfter(n int, text string) func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		_, _ = conn.Write([]byte(text[:n]))
+		_ = conn.Close()
+	}
+}
+
+func TestAnAnswerThatAlwaysBreaksOffIsNoOtherProtocol(t *testing.T) {
+	for _, came := range []string{"H", "HTTP/1.", "HTTP/1.1 ", "HTTP/1.1 20", "HTTP/1.1 200 OK\r\nDocker"} {
+		p := scripted(t, registrytest.Behaviour{})
+		p.On("GET", ".*").Do(cutAfter(len(came), came))
+		_, err := newClient(t).pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
+		says(t, failure(t, err, registry.ErrUnavailable).Error(), "in the middle of an answer")
+	}
+}
+
+func TestAnUploadIsGivenUpAlsoWhereAConnectionBreaksOverIt(t *testing.T) {
+	for want, hinder := range map[string]func(*registrytest.Rule){
+		"[204]":   func(r *registrytest.Rule) { r.Times(0).Reset() },
+		"[0 204]": func(r *registrytest.Rule) { r.Times(1).Reset() },
+		"[0 0]":   func(r *registrytest.Rule) { r.Reset() }, // there are limits to it
+		"[503]":   func(r *registrytest.Rule) { r.Reply(http.StatusServiceUnavailable, nil, "") },
+	} {
+		p := scripted(t, registrytest.Behaviour{})
+		p.On("PUT", ".*").Reply(http.StatusForbidden, nil, "")
+		hinder(p.On("DELETE", ".*"))
+		_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor("new"), newBody(t, "new").get())
+		failure(t, err, registry.ErrDenied)
+		var answers []int
+		for _, r := range p.Requests() {
+			if r.Method == http.MethodDelete {
+				answers = append(answers, r.Status)
+			}
+		}
+		if got := fmt.Sprint(answers); got != want {
+			t.Errorf("giving it up was answered %s, want %s", got, want)
+		}
+	}
+}

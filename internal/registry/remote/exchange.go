@@ -83,7 +83,9 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	if r.host.isOrigin(u) {
 		r.host.answered.Store(true)
 	}
-	c.options.Logger.Log(ctx, LevelTrace, "request", "method", q.method, "url", r.mask(registry.CleanURL(u), u, authorization), "status", resp.StatusCode, "took", time.Since(began))
+	if c.options.Logger.Enabled(ctx, LevelTrace) { // masking costs more than the line
+		c.options.Logger.Log(ctx, LevelTrace, "request", "method", q.method, "url", r.mask(registry.CleanURL(u), u, authorization), "status", resp.StatusCode, "took", time.Since(began))
+	}
 	switch {
 	case resp.StatusCode == http.StatusTooManyRequests:
 		held.throttled()

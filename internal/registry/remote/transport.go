@@ -46,8 +46,9 @@ func (c *Client) newTransport(dial dialFunc, tlsConfig *tls.Config, isProxy func
 		DisableCompression:     true,
 		OnProxyConnectResponse: checkTunnel,
 		WriteBufferSize:        64 << 10,
-		ReadBufferSize:         64 << 10,
-		Protocols:              new(http.Protocols),
+		// Less than a piece: what is read in pieces goes past it.
+		ReadBufferSize: 16 << 10,
+		Protocols:      new(http.Protocols),
 	}
 	t.Protocols.SetHTTP1(true)
 	return t

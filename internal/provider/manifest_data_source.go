@@ -42,7 +42,7 @@ func (d *manifestDataSource) Schema(_ context.Context, _ datasource.SchemaReques
 				Optional:   true,
 				Validators: []validator.String{isPlatformName{}},
 				MarkdownDescription: "A platform as `os/architecture` or `os/architecture/variant`: `linux/amd64`, `linux/arm/v7`. Of an index, the manifest for that platform is taken instead of the index; " +
-					"`linux/arm64` is the same as `linux/arm64/v8`, and `linux/arm` as `linux/arm/v7`. A single image must be for that platform. " +
+					"`linux/arm64` is the same as `linux/arm64/v8`, and `linux/arm` as `linux/arm/v7`. Where there are several versions of an operating system, name one: `windows(10.0.20348)/amd64`. A single image must be for that platform. " +
 					"Everything below then describes that manifest.",
 			},
 			"digest":     schema.StringAttribute{Computed: true, MarkdownDescription: "The digest of the manifest."},

@@ -83,7 +83,7 @@ func (m Manifest) noPlatform(wanted Platform, children []Descriptor) error {
 		there = strings.Join(names, ", ")
 	}
 	return &Error{Op: "find the platform " + PlatformName(wanted) + " in", Reference: m.Digest.String(), Kind: ErrNotFound,
-		Message: "the index has " + there, Hint: "Ask for a platform that it has, or leave platforms out for the whole."}
+		Message: "the index has " + there, Hint: "Ask for a platform that it has, or for none to have the whole."}
 }
 
 // attests says whether a child is an attestation manifest about one that is

@@ -20,12 +20,17 @@ func Select(ctx context.Context, from registry.Repository, reference string, pla
 	if err != nil {
 		return registry.Descriptor{}, registry.Selection{}, err
 	}
+	s, err := SelectOf(ctx, from, m, platforms)
+	return m.Descriptor(), s, err
+}
+
+// SelectOf is Select for a manifest that was read already.
+func SelectOf(ctx context.Context, from registry.Repository, m registry.Manifest, platforms []registry.Platform) (registry.Selection, error) {
 	if !registry.IsIndex(m.MediaType) {
-		err := checkImage(ctx, from, m, platforms)
-		return m.Descriptor(), registry.Selection{Root: m.Descriptor(), Index: m}, err
+		return registry.Selection{Root: m.Descriptor(), Index: m}, checkImage(ctx, from, m, platforms)
 	}
 	s, err := m.Select(platforms)
-	return m.Descriptor(), s, at(from, err)
+	return s, at(from, err)
 }
 
 // at says which repository an error is about.
@@ -48,7 +53,7 @@ const maxConfig = 4 << 20
 func checkImage(ctx context.Context, from registry.Repository, m registry.Manifest, platforms []registry.Platform) error {
 	refuse := func(wanted registry.Platform, why string) error {
 		return &registry.Error{Op: "find the platform " + registry.PlatformName(wanted) + " in", Repository: from.Name(), Reference: m.Digest.String(),
-			Kind: registry.ErrNotFound, Message: why, Hint: "Ask for the platform that it has, or leave platforms out for the whole."}
+			Kind: registry.ErrNotFound, Message: why, Hint: "Ask for the platform that it has, or for none to have the whole."}
 	}
 	contents, err := m.Parse()
 	if err != nil {

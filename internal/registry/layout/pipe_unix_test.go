@@ -1,0 +1,27 @@
+//go:build unix
+
+package layout_test
+
+import (
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// To open a pipe would wait for somebody who writes to it.
+func TestAPipeInALayoutIsNotWaitedFor(t *testing.T) {
+	dir := registrytest.Layout(t, nil)
+	d := digest.FromString("content")
+	path := filepath.Join(dir, registrytest.BlobFile(d))
+	registrytest.WriteFile(t, filepath.Dir(path), "beside", nil)
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := open(t, dir).GetBlob(t.Context(), registry.Descriptor{Digest: d, Size: 7})
+	says(t, err, "it is no regular file")
+}

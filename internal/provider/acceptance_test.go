@@ -54,6 +54,21 @@ type workspace struct {
 // options further.
 func newWorkspace(t *testing.T, override ...func(*remote.Options)) *workspace {
 	t.Helper()
+	return newWorkspaceOf(t, map[string]func() tfprotov6.ProviderServer{ours: thisProvider(override...)})
+}
+
+// ours is the address of this provider, without the host of a registry.
+const ours = "terraform-provider-registry/registry"
+
+// thisProvider makes the provider with which newWorkspace makes its workspaces.
+func thisProvider(override ...func(*remote.Options)) func() tfprotov6.ProviderServer {
+	return providerserver.NewProtocol6(provider.New("test", append([]func(*remote.Options){isolated}, override...)...)())
+}
+
+// newWorkspaceOf makes an empty workspace in which there are the given providers,
+// by address, and no others.
+func newWorkspaceOf(t *testing.T, providers map[string]func() tfprotov6.ProviderServer) *workspace {
+	t.Helper()
 	w := &workspace{t: t, terraform: findTerraform(t), dir: t.TempDir()}
 	cliConfig := filepath.Join(w.dir, "cli.tfrc")
 	if err := os.WriteFile(cliConfig, nil, 0o600); err != nil {
@@ -61,7 +76,7 @@ func newWorkspace(t *testing.T, override ...func(*remote.Options)) *workspace {
 	}
 	w.env = append(os.Environ(),
 		"TF_CLI_CONFIG_FILE="+cliConfig,
-		"TF_REATTACH_PROVIDERS="+serve(t, append([]func(*remote.Options){isolated}, override...)),
+		"TF_REATTACH_PROVIDERS="+serve(t, providers),
 		"TF_IN_AUTOMATION=1",
 		"CHECKPOINT_DISABLE=1",
 		"TF_LOG=",
@@ -102,18 +117,31 @@ func findTerraform(t *testing.T) string {
 	return ""
 }
 
-// serve runs the provider until the test ends and returns what tells Terraform
-// where it is.
-func serve(t *testing.T, override []func(*remote.Options)) string {
+// serve runs providers until the test ends and returns what tells Terraform where
+// they are.
+func serve(t *testing.T, providers map[string]func() tfprotov6.ProviderServer) string {
+	t.Helper()
+	served := map[string]any{}
+	for address, server := range providers {
+		at := serveOne(t, address, server)
+		served["registry.terraform.io/"+address], served["registry.opentofu.org/"+address] = at, at
+	}
+	reattach, err := json.Marshal(served)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(reattach)
+}
+
+// serveOne runs a provider and returns where it is, in Terraform's form.
+func serveOne(t *testing.T, address string, server func() tfprotov6.ProviderServer) map[string]any {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	addresses := make(chan *plugin.ReattachConfig)
 	closed := make(chan struct{})
 	failed := make(chan error, 1)
-	server := providerserver.NewProtocol6(provider.New("test", override...)())
 	go func() {
-		failed <- tf6server.Serve("registry.terraform.io/terraform-provider-registry/registry",
-			func() tfprotov6.ProviderServer { return server() },
+		failed <- tf6server.Serve("registry.terraform.io/"+address, server,
 			tf6server.WithDebug(ctx, addresses, closed), tf6server.WithLoggingSink(t), tf6server.WithGoPluginLogger(hclog.NewNullLogger()))
 	}()
 	t.Cleanup(func() {
@@ -122,21 +150,13 @@ func serve(t *testing.T, override []func(*remote.Options)) string {
 	})
 	select {
 	case err := <-failed:
-		t.Fatalf("the provider does not start: %v", err)
-		return ""
+		t.Fatalf("%s does not start: %v", address, err)
+		return nil
 	case a := <-addresses:
-		at := map[string]any{
+		return map[string]any{
 			"Protocol": string(a.Protocol), "ProtocolVersion": a.ProtocolVersion, "Pid": a.Pid, "Test": true,
 			"Addr": map[string]string{"Network": a.Addr.Network(), "String": a.Addr.String()},
 		}
-		reattach, err := json.Marshal(map[string]any{
-			"registry.terraform.io/terraform-provider-registry/registry": at,
-			"registry.opentofu.org/terraform-provider-registry/registry": at,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(reattach)
 	}
 }
 

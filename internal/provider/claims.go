@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
 // claims are the tags that resources of one provider configuration put, or find
@@ -27,7 +28,7 @@ type claims struct {
 }
 
 // creation is a copy that this run has begun to make anew.
-type creation struct{ source, destination registry.Reference }
+type creation struct{ source, destination place.Place }
 
 func (c *claims) creates(made creation) {
 	c.mu.Lock()
@@ -41,11 +42,11 @@ func (c *claims) replaces(old creation) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.ContainsFunc(c.created, func(made creation) bool {
-		return made.source == old.source || made.destination == old.destination
+		return made.source.Same(old.source) || made.destination.Same(old.destination)
 	})
 }
 
-// of gives the claims in a repository, by its host/repository.
+// of gives the claims in a repository, by the name of its place.
 func (c *claims) of(repository string) *claimed {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -85,7 +86,7 @@ type leave struct {
 // which resource it works for, and is asked about one more than once; but two
 // that copy one source to one destination want the same.
 type declaration struct {
-	source, destination registry.Reference
+	source, destination place.Place
 	digest              digest.Digest
 	mediaType           string // "" where it is not known
 	// idle says that the tags are in place, so that nothing is planned, and
@@ -95,7 +96,7 @@ type declaration struct {
 
 // contradicts says whether two resources cannot both have their way with a tag.
 func (d declaration) contradicts(other declaration) bool {
-	return (d.source != other.source || d.destination != other.destination) &&
+	return (!d.source.Same(other.source) || !d.destination.Same(other.destination)) &&
 		d.digest != other.digest && d.digest.Algorithm() == other.digest.Algorithm()
 }
 
@@ -159,16 +160,16 @@ func (d declaration) losesTag(tag string) error {
 // expected is what source is to hold when this run is over, because a copy to
 // another place than own declares to put it there: under the tag that source
 // names, or, where it names a digest, under any.
-func (c *claimed) expected(source, own registry.Reference) (expected declaration, is bool) {
+func (c *claimed) expected(source, own place.Place) (expected declaration, is bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for tag, d := range c.declared {
-		named := tag == source.Tag
-		if source.Digest != "" {
-			named = d.digest == source.Digest
+		named := tag == source.Tag()
+		if source.Digest() != "" {
+			named = d.digest == source.Digest()
 		}
 		// Of several that put one digest there, one that knows its media type.
-		if named && d.destination != own && expected.mediaType == "" {
+		if named && !d.destination.Same(own) && expected.mediaType == "" {
 			expected, is = d, true
 		}
 	}

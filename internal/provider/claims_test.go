@@ -10,6 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
 func TestClaims(t *testing.T) {
@@ -127,7 +128,7 @@ func TestDeclarations(t *testing.T) {
 	t.Parallel()
 	one, two := digest.FromString("one"), digest.FromString("two")
 	declared := func(source, destination string, d digest.Digest) declaration {
-		from, err := registry.ParseReference(source)
+		from, err := place.ParseSource(source)
 		to, problem := parseDestination(destination)
 		if err != nil || problem != "" {
 			t.Fatal(err, problem)
@@ -167,12 +168,12 @@ func TestDeclarations(t *testing.T) {
 func TestExpected(t *testing.T) {
 	t.Parallel()
 	one, two := digest.FromString("one"), digest.FromString("two")
-	reference := func(s string) registry.Reference {
-		ref, err := registry.ParseReference(s)
+	reference := func(s string) place.Place {
+		p, err := place.ParseSource(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return ref
+		return p
 	}
 	var all claims
 	app := all.of("registry.test/app")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/path"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
 )
 
 // addEngineError puts an error of the engine into words: what failed in the
@@ -39,6 +39,8 @@ func engineDetail(err error, advice []string) string {
 		paragraphs = append(paragraphs, fmt.Sprintf("Look whether the registry is well. If it only needs longer, `timeouts` gives it more: timeouts = { %s = \"…\" }.", over.operation))
 	case errors.As(err, &e) && e.Hint != "":
 		paragraphs = append(paragraphs, e.Hint)
+	case errors.Is(err, context.Canceled) && len(advice) == 0:
+		paragraphs = append(paragraphs, "Somebody ended it. Run it again.")
 	}
 	return strings.Join(append(paragraphs, advice...), "\n\n")
 }
@@ -80,11 +82,28 @@ var titles = []struct {
 	{registry.ErrUnavailable, "The %sregistry is not available"},
 }
 
+// lacksPlatform says whether an image is there, and a platform that is wanted of
+// it is not.
+func lacksPlatform(err error) bool {
+	e, ok := errors.AsType[*registry.Error](err)
+	return ok && errors.Is(err, registry.ErrNotFound) && strings.HasPrefix(e.Op, "find the platform")
+}
+
 // title is the summary for an error: what its kind means, or otherwise that the
 // operation did not succeed, which is all that is known where it was ended from
 // here.
 func title(what string, err error, otherwise string) string {
 	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	e, ok := errors.AsType[*registry.Error](err)
+	if ok && !ended && layout.Is(e.Repository) && !errors.Is(err, registry.ErrNotFound) {
+		return fmt.Sprintf("The %simage layout cannot be used", what)
+	}
+	switch {
+	case lacksPlatform(err):
+		return fmt.Sprintf("The %simage does not have the platform", what)
+	case ok && !ended && errors.Is(err, registry.ErrUnavailable) && strings.HasPrefix(e.Op, "fetch a token"):
+		return fmt.Sprintf("The %sregistry's token service is not available", what)
+	}
 	for _, t := range titles {
 		if !ended && errors.Is(err, t.kind) {
 			return fmt.Sprintf(t.title, what)
@@ -103,12 +122,10 @@ func untagged(reference referenceValue, err error) []string {
 }
 
 // notYet says whether the reason may be that what is asked for is still to be
-// made: an image that does not exist, a registry that nothing listens for or
-// whose name nobody knows.
+// made: an image that does not exist, a folder that is no layout yet. That a
+// registry is still to be started is rarer than that it is down.
 func notYet(err error) bool {
-	dns, unresolved := errors.AsType[*net.DNSError](err)
-	dial, dialed := errors.AsType[*net.OpError](err)
-	return errors.Is(err, registry.ErrNotFound) || unresolved && dns.IsNotFound || dialed && dial.Op == "dial" && !dial.Timeout()
+	return errors.Is(err, registry.ErrNotFound) && !lacksPlatform(err) || errors.Is(err, registry.ErrInvalidLayout)
 }
 
 // sentence is s with a full stop, and with a capital where it begins with a

@@ -6,6 +6,7 @@ import (
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
@@ -29,13 +30,30 @@ func newEngine(s settings) (*engine, error) {
 	return &engine{client: client, copier: copier.New(s.options.Logger), unknown: s.unknown, run: rand.Text()}, nil
 }
 
-// reading and writing give the repository that ref is in.
+// from and to open where something is copied from and to. What is no image layout
+// or cannot be read is an error; a registry is asked nothing.
+func (e *engine) from(p place.Place) (registry.Repository, error) {
+	repo, err := p.From(e.client)
+	return repo, registry.OnSide(err, registry.Source)
+}
+
+func (e *engine) to(p place.Place) (registry.Repository, error) {
+	repo, err := p.To(e.client)
+	return repo, registry.OnSide(err, registry.Destination)
+}
+
+// reading gives the repository that ref is in.
 func (e *engine) reading(ref registry.Reference) registry.Repository {
 	return e.client.Repository(ref, remote.Pull)
 }
 
-func (e *engine) writing(ref registry.Reference) registry.Repository {
-	return e.client.Repository(ref, remote.Push)
+// undecidedAt is undecided for a place; an image layout needs no setting.
+func (e *engine) undecidedAt(p place.Place) string {
+	ref, ok := p.Reference()
+	if e != nil && !ok {
+		return ""
+	}
+	return e.undecided(ref)
 }
 
 // undecided is the setting of the provider that is needed for ref and not known

@@ -12,7 +12,9 @@ import (
 	"testing"
 
 	tfjson "github.com/hashicorp/terraform-json"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
@@ -167,7 +169,7 @@ func TestSourceFaultOnCreateIsError(t *testing.T) {
 	}{
 		"gone":          {reply(404, "MANIFEST_UNKNOWN"), "The source image does not exist", true},
 		"no repository": {reply(404, "NAME_UNKNOWN"), "The source image does not exist", true},
-		"not listening": {func(p *registrytest.Proxy) { p.Stop() }, "The source registry is not available", true},
+		"not listening": {func(p *registrytest.Proxy) { p.Stop() }, "The source registry is not available", false},
 		"unauthorized":  {reply(401, "UNAUTHORIZED"), "The source registry refused the request", false},
 		"denied":        {reply(403, "DENIED"), "The source registry refused the request", false},
 		"rate limited":  {reply(429, "TOOMANYREQUESTS"), "The source registry limits requests", false},
@@ -193,6 +195,37 @@ func TestSourceFaultOnCreateIsError(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is in the plan is what HEAD says, and what is copied is what GET gives.
+func TestASourceThatSaysTwoMediaTypesIsNotCopied(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})), registrytest.Scripted(t, registrytest.Behaviour{})
+	untyped := registrytest.Raw{MediaType: ocispec.MediaTypeImageManifest, Bytes: []byte(`{"schemaVersion":2,"layers":[]}`)}
+	pushed := src.Push(t, "app", "1", untyped)
+	src.On("HEAD", ".*").Alter(func(answer *http.Response) { answer.Header.Set("Content-Type", registry.MediaTypeDockerManifest) })
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	planned := ws.plan().wantChange(app, "media_type", nil, registry.MediaTypeDockerManifest)
+	ws.applyFails(planned).wantError("source", registry.MediaTypeDockerManifest, ocispec.MediaTypeImageManifest)
+	if tags := dst.Tags(t, "app"); len(tags) > 0 {
+		t.Errorf("the destination has the tags %v", tags)
+	}
+}
+
+// A registry that names a digest by HEAD and does not have it says so again for
+// the next plan.
+func TestATagOfADigestThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	source, dst := registrytest.Intercept(t, registrytest.V3(t)), registrytest.V3(t)
+	pushed := source.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	source.On("HEAD", ".*/manifests/1").Reply(200, http.Header{
+		"Content-Type":          {pushed.MediaType},
+		"Docker-Content-Digest": {"sha256:" + strings.Repeat("0", 64)},
+	}, "")
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", source.Ref("app", "1"), dst.Ref("app", "1")))
+	ws.applyFails(ws.plan()).wantError("could not be copied", "404", `the registry said that the tag "1" names this digest. Plan again`, "names what it does not have")
 }
 
 func TestReferenceWithoutATag(t *testing.T) {

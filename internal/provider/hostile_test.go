@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
@@ -241,6 +243,15 @@ func body(contentType, format string) answer {
 		w.Header().Set("Content-Type", contentType)
 		_, _ = io.WriteString(w, strings.ReplaceAll(format, "%s", h.hears(r)))
 	}
+}
+
+// typed answers with a manifest that it gives a media type of what it has heard.
+func typed(h *hostile, w http.ResponseWriter, _ *http.Request) {
+	const manifest = `{"schemaVersion":2,"layers":[]}`
+	w.Header().Set("Content-Type", "application/vnd."+base64.RawURLEncoding.EncodeToString([]byte(user+":"+h.knows[0]))+"+json")
+	w.Header().Set("Docker-Content-Digest", digest.FromString(manifest).String())
+	w.Header().Set("Content-Length", strconv.Itoa(len(manifest)))
+	_, _ = io.WriteString(w, manifest)
 }
 
 // attacked starts whom registries point at: it asks for a password, and fails the

@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
 // Delete does what on_destroy in the state says. What is not there any more is
@@ -34,15 +35,18 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 				listed(slices.Sorted(maps.Keys(rec.Put))), destination.Name()))
 		return
 	}
-	if setting := r.engine.undecided(destination); setting != "" {
+	if setting := r.engine.undecidedAt(destination); setting != "" {
 		resp.Diagnostics.AddError("The provider's configuration is incomplete",
 			fmt.Sprintf("%s is not known, and %s cannot be asked without it.", setting, destination.Name()))
 		return
 	}
 	var said notices
 	defer said.tell(&resp.Diagnostics)
-	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag, state.additional())))
-	d := destruction{repository: r.engine.writing(destination), put: rec.Put, diags: &resp.Diagnostics}
+	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag(), state.additional())))
+	d := destruction{put: rec.Put, diags: &resp.Diagnostics}
+	if !d.open(r.engine, destination) {
+		return
+	}
 	d.inTurn(ctx, r.engine.claims.of(destination.Name()), tags, func() {
 		ctx, cancel := limited(ctx, timeout, "delete") // which the removals before this one do not use up
 		defer cancel()
@@ -62,8 +66,8 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 func (p *promotion) letGo(ctx context.Context) bool {
 	destination, _ := parseDestination(p.plan.Destination.ValueString())
 	var tags []string
-	for tag := range p.record.tagsWith(destination.Tag, p.prior.additional()) {
-		if tag != destination.Tag && !slices.Contains(p.plan.additional(), tag) {
+	for tag := range p.record.tagsWith(destination.Tag(), p.prior.additional()) {
+		if tag != destination.Tag() && !slices.Contains(p.plan.additional(), tag) {
 			tags = append(tags, tag)
 		}
 	}
@@ -72,7 +76,10 @@ func (p *promotion) letGo(ctx context.Context) bool {
 		var said notices
 		defer said.tell(p.diags)
 		done := false
-		d := destruction{repository: p.engine.writing(destination), put: p.record.Put, diags: p.diags}
+		d := destruction{put: p.record.Put, diags: p.diags}
+		if !d.open(p.engine, destination) {
+			return false
+		}
 		d.inTurn(ctx, p.engine.claims.of(destination.Name()), tags, func() {
 			done = d.run(said.listen(ctx), onDestroyUntag, tags)
 		})
@@ -104,6 +111,15 @@ const (
 	againAdvice   = "Apply again to try again: the state still has the resource. To forget it there and leave at the registry what is there, use terraform state rm."
 	retainAdvice  = "Some registries cannot remove a tag (docker/distribution before 3 cannot), and some have deletion switched off. Set on_destroy = \"retain\" to leave at the registry what is there. Where the resource is being destroyed, apply that first: the value that was applied last counts. To forget a resource that is gone from the configuration, use terraform state rm."
 )
+
+// open opens where the tags are. It says whether that succeeded.
+func (d *destruction) open(e *engine, destination place.Place) bool {
+	repository, err := e.to(destination)
+	if d.repository = repository; err != nil {
+		d.failed(err, "Nothing was removed. "+againAdvice)
+	}
+	return err == nil
+}
 
 // inTurn waits until no other removal runs in the repository, and then runs one
 // that knows what is claimed.

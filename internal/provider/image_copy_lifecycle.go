@@ -14,6 +14,7 @@ import (
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
 // Create copies what the plan says. Where that fails there is no state, and the
@@ -37,6 +38,7 @@ func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateReque
 		return
 	}
 	p.record.save(ctx, resp.Private, &resp.Diagnostics)
+	resp.Diagnostics.Append(identify(ctx, resp.Identity, p.destination())...)
 	resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
 }
 
@@ -61,6 +63,7 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 	defer cancel()
 	done := p.run(ctx) && p.letGo(ctx)
 	p.record.save(ctx, resp.Private, &resp.Diagnostics)
+	resp.Diagnostics.Append(identify(ctx, resp.Identity, p.destination())...)
 	if done {
 		resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
 	}
@@ -76,6 +79,12 @@ type promotion struct {
 	// disturbed says that another resource removed a tag during this run, so
 	// that what was seen before counts no more.
 	disturbed bool
+}
+
+// destination is where the image is put.
+func (p *promotion) destination() place.Place {
+	destination, _ := p.plan.place()
+	return destination
 }
 
 // claim says that the planned tags are this resource's from now on. It waits for
@@ -101,6 +110,7 @@ func (p *promotion) run(ctx context.Context) bool {
 		if p.plan.MediaType.IsUnknown() {
 			p.plan.MediaType = p.prior.MediaType
 		}
+		p.brought(ctx, copier.Report{})
 		p.applied(tags...)
 		return true
 	}
@@ -112,6 +122,7 @@ func (p *promotion) run(ctx context.Context) bool {
 	report, err := p.copy(said.listen(ctx), job)
 	said.tell(p.diags)
 	p.record.hold(wanted, report.Tagged...)
+	p.record.ReferrerTags = merged(p.record.ReferrerTags, report.ReferrerTags)
 	if err != nil {
 		p.failed(err, tags, report.Tagged)
 		return false
@@ -119,6 +130,7 @@ func (p *promotion) run(ctx context.Context) bool {
 	if p.plan.MediaType.IsUnknown() {
 		p.plan.MediaType = types.StringValue(report.MediaType)
 	}
+	p.brought(ctx, report)
 	p.applied(tags...)
 	return true
 }
@@ -126,36 +138,36 @@ func (p *promotion) run(ctx context.Context) bool {
 // inPlace says whether the tags hold the planned digest already, as far as was
 // seen, so that only settings change and no registry needs to be asked.
 func (p *promotion) inPlace(wanted digest.Digest, tags []string) bool {
-	return p.prior != nil && !p.disturbed && !slices.ContainsFunc(tags, func(tag string) bool { return p.record.Held[tag] != wanted })
+	return p.prior != nil && !p.disturbed && !p.bringsReferrers() && len(p.record.Missing) == 0 && !slices.ContainsFunc(tags, func(tag string) bool { return p.record.Held[tag] != wanted })
 }
 
-// job is the copy to do. It says no, with a diagnostic, where something is
+// job is the copy to do, but for where it is copied from, which copy opens when
+// it is needed. It says no, with a diagnostic, where something is
 // still unknown that was to be known by now.
-func (p *promotion) job(destination registry.Reference, wanted digest.Digest, tags []string) (copier.Job, bool) {
-	source, err := p.plan.Source.parse()
+func (p *promotion) job(destination place.Place, wanted digest.Digest, tags []string) (copier.Job, bool) {
+	source, err := p.plan.Source.place()
 	if err != nil {
 		p.diags.AddAttributeError(path.Root("source"), "Invalid image reference", invalidReference(p.plan.Source.ValueString(), err))
 		return copier.Job{}, false
 	}
-	for _, ref := range []registry.Reference{source, destination} {
-		if setting := p.engine.undecided(ref); setting != "" {
+	for _, at := range []place.Place{source, destination} {
+		if setting := p.engine.undecidedAt(at); setting != "" {
 			p.diags.AddError("The provider's configuration is incomplete",
-				fmt.Sprintf("%s is still not known, and %s cannot be asked without it.", setting, ref.Name()))
+				fmt.Sprintf("%s is still not known, and %s cannot be asked without it.", setting, at.Name()))
 			return copier.Job{}, false
 		}
 	}
-	job := copier.Job{
-		Source:      p.engine.reading(source),
-		Destination: p.engine.writing(destination),
-		Reference:   source.Target(),
-		Digest:      wanted,
-		Tags:        tags,
+	job := copier.Job{Reference: source.Target(), Digest: wanted, MediaType: p.plan.MediaType.ValueString(), Tags: tags, Missing: p.record.Missing,
+		Referrers: p.bringsReferrers(), ReferrerTypes: p.plan.referrerTypes()}
+	if job.Destination, err = p.engine.to(destination); err != nil {
+		p.failed(err, tags, nil)
+		return copier.Job{}, false
 	}
 	if platforms := p.plan.platforms(); len(platforms) > 0 {
 		job.Digest, job.Platforms = digest.Digest(p.plan.SourceDigest.ValueString()), platformsOf(platforms)
 	}
 	if !p.plan.Overwrite.ValueBool() {
-		job.MayReplace = guard{destination: destination, put: p.record.Put}.mayReplace
+		job.MayReplace = guard{destination: destination, put: p.record.mine()}.mayReplace
 	}
 	return job, true
 }
@@ -164,7 +176,7 @@ func (p *promotion) job(destination registry.Reference, wanted digest.Digest, ta
 // from there, so that a source that is gone, or counts what is pulled from it,
 // is not needed.
 func (p *promotion) copy(ctx context.Context, job copier.Job) (copier.Report, error) {
-	if p.prior != nil {
+	if p.prior != nil && !job.Referrers && len(job.Missing) == 0 {
 		wanted := digest.Digest(p.plan.Digest.ValueString())
 		if _, err := job.Destination.Resolve(ctx, wanted.String()); err == nil {
 			retag := job
@@ -175,6 +187,13 @@ func (p *promotion) copy(ctx context.Context, job copier.Job) (copier.Report, er
 			}
 		}
 	}
+	source, err := p.plan.Source.place()
+	if err == nil {
+		job.Source, err = p.engine.from(source)
+	}
+	if err != nil {
+		return copier.Report{}, err
+	}
 	return p.engine.copier.Copy(ctx, job)
 }
 
@@ -182,7 +201,7 @@ func (p *promotion) copy(ctx context.Context, job copier.Job) (copier.Report, er
 func (p *promotion) applied(tags ...string) {
 	wanted := digest.Digest(p.plan.Digest.ValueString())
 	p.record.hold(wanted, tags...)
-	source, err := p.plan.Source.parse()
+	source, err := p.plan.Source.place()
 	if err != nil {
 		return // nothing was planned from it
 	}
@@ -209,7 +228,22 @@ func (p *promotion) failed(err error, tags, tagged []string) {
 	at := sideOf(err)
 	if at.Equal(path.Root("source")) && errors.Is(err, registry.ErrNotFound) {
 		advice = append(advice, untagged(p.plan.Source, err)...)
-		advice = append(advice, "The plan was made when the source still had it. Plan again to promote what the source has now.")
+		advice = append(advice, p.gone(err)...)
 	}
 	addEngineError(p.diags, at, "The image could not be copied", err, advice...)
+}
+
+// gone is what to do where the source does not have the planned digest. Where it
+// is a part of the image that is missing, another plan is no help.
+func (p *promotion) gone(err error) []string {
+	e, ok := errors.AsType[*registry.Error](err)
+	if !ok || e.Reference != p.plan.SourceDigest.ValueString() {
+		return nil
+	}
+	source, _ := p.plan.Source.place() // copied from
+	if _, inRegistry := source.Reference(); inRegistry && source.Digest() == "" {
+		return []string{fmt.Sprintf("For the plan, the registry said that the tag %q names this digest. Plan again to promote what it names now. "+
+			"Should that be the same digest, then the registry names what it does not have: tell those who run it.", source.Target())}
+	}
+	return []string{"The plan was made when the source still had it. Plan again to promote what the source has now."}
 }

@@ -2,10 +2,12 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
+	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
 // ModifyPlan decides which digest is to be where.
@@ -44,6 +47,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 		resp.Diagnostics.Append(req.State.Get(ctx, &p.prior)...)
 		p.record = loadRecord(ctx, req.Private, &resp.Diagnostics)
 	}
+	resp.Diagnostics.Append(plan.planUnasked(ctx, &resp.Plan)...)
 	if resp.Diagnostics.HasError() || plan.Source.IsUnknown() || plan.Destination.IsUnknown() || plan.platformsUnknown() {
 		return
 	}
@@ -59,12 +63,14 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	wanted := p.wanted(said.listen(ctx))
 	if !resp.Diagnostics.HasError() && wanted.Digest != "" {
 		p.set(wanted)
+		p.planReferrers(wanted)
 		p.warnOfSignatures(wanted)
-		for name, value := range map[string]types.String{
+		for name, value := range map[string]attr.Value{
 			"digest":           p.plan.Digest,
 			"source_digest":    p.plan.SourceDigest,
 			"media_type":       p.plan.MediaType,
 			"pinned_reference": p.plan.PinnedReference,
+			"referrers_digest": p.plan.ReferrersDigest,
 		} {
 			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root(name), value)...)
 		}
@@ -109,12 +115,11 @@ type planner struct {
 	record record
 }
 
-// toBeMade is what to do about a source that is not there, or whose registry is
-// not, because it is still to be made.
-const toBeMade = "If this configuration itself makes the image, then `source` has to depend on what makes it. " +
-	"Where another resource builds it, or runs the registry, refer to an attribute of that resource that is known only after apply: the plan then does not ask for the image. " +
-	"Where another registry_image_copy puts it there, refer to the pinned_reference of that copy. If that copy belongs to another provider alias, of whose plans this one knows nothing, " +
-	"put data \"registry_manifest\" \"between\" { reference = registry_image_copy.NAME.pinned_reference } between the two, and make its pinned_reference the source."
+// toBeMade is what to do about a source that is not there because it is still to
+// be made.
+const toBeMade = "If this configuration itself makes the image, then `source` has to depend on what makes it: refer to an attribute of that resource that is known only after apply " +
+	"or, where another registry_image_copy puts it there, to the pinned_reference of that copy. If that copy belongs to another provider alias, put data \"registry_manifest\" \"between\" " +
+	"{ reference = registry_image_copy.NAME.pinned_reference } between the two, and make its pinned_reference the source."
 
 // destroyAllTheSame is for errors of the plan: terraform destroy makes one first,
 // which these errors end too.
@@ -123,7 +128,7 @@ const destroyAllTheSame = "If this is in the way of a terraform destroy, use ter
 // wanted is what the source holds, without a digest where that cannot be known
 // yet.
 func (p *planner) wanted(ctx context.Context) resolved {
-	source, err := p.plan.Source.parse()
+	source, err := p.plan.Source.place()
 	if err != nil {
 		p.diags.AddAttributeError(path.Root("source"), "Invalid image reference", invalidReference(p.plan.Source.ValueString(), err))
 		return resolved{}
@@ -131,43 +136,68 @@ func (p *planner) wanted(ctx context.Context) resolved {
 	platforms := p.plan.platforms()
 	if p.update && p.record.Wanted.is(source, platforms) {
 		logLook(ctx, source.Name(), source.Target(), p.record.Wanted.SourceDigest, "record", nil)
+		p.warnOfRebuilt(ctx, source)
 		return p.record.Wanted
 	}
 	if d, is := p.engine.expected(source, p.plan); is {
 		logLook(ctx, source.Name(), source.Target(), d.digest, "plan", nil)
 		return p.ofExpected(ctx, source, d)
 	}
-	if p.engine.undecided(source) != "" {
+	if p.engine.undecidedAt(source) != "" {
 		if len(platforms) > 0 {
 			return resolved{}
 		}
-		logLook(ctx, source.Name(), source.Target(), source.Digest, "reference", nil)
+		logLook(ctx, source.Name(), source.Target(), source.Digest(), "reference", nil)
 		// What a digest names is known without asking.
-		return resolved{Source: source.String(), SourceDigest: source.Digest, Digest: source.Digest}
+		return resolved{Source: source.String(), SourceDigest: source.Digest(), Digest: source.Digest()}
 	}
 	wanted, err := resolveSource(ctx, p.engine, source, platforms)
 	if err != nil {
-		advice := untagged(p.plan.Source, err)
-		if notYet(err) {
-			advice = append(advice, toBeMade)
-		}
-		advice = append(advice, destroyAllTheSame)
-		addEngineError(p.diags, path.Root("source"), title("source ", err, "Cannot find out what the source holds"), err, advice...)
+		addEngineError(p.diags, path.Root("source"), title("source ", err, "Cannot find out what the source holds"), err, p.advice(err)...)
 	}
 	return wanted
+}
+
+// advice is what to do about a source of which a plan does not learn what it
+// holds.
+func (p *planner) advice(err error) []string {
+	advice := untagged(p.plan.Source, err)
+	if notYet(err) {
+		advice = append(advice, toBeMade)
+	}
+	if p.update && !errors.Is(err, context.Canceled) { // otherwise there is nothing to destroy, or somebody has ended it
+		advice = append(advice, destroyAllTheSame)
+	}
+	return advice
+}
+
+// warnOfRebuilt says where an image layout holds something else by now than what
+// is planned. A build in the same run is why, most of the time: nobody can tell
+// it from one that came between the plan and its apply, and there what was
+// planned has to count.
+func (p *planner) warnOfRebuilt(ctx context.Context, source place.Place) {
+	if _, inRegistry := source.Reference(); inRegistry {
+		return
+	}
+	planned := p.record.Wanted.SourceDigest
+	now, err := resolveSource(ctx, p.engine, source, nil)
+	if err != nil || now.SourceDigest == planned {
+		return // what cannot be read a refresh tells
+	}
+	p.diags.AddAttributeWarning(path.Root("source"), "The image layout was built again",
+		fmt.Sprintf("%s holds %s by now, and what was planned is %s, which it held when it was last looked at. Plan and apply again to promote what it holds now. "+
+			"Where this configuration itself builds the layout, give each build a tag or a path of its own, so that source changes with it: it is then promoted in the same apply.", source, now.SourceDigest, planned))
 }
 
 // ofExpected is what is promoted of what another copy of this run is to put at
 // the source. What some platforms need of that is known when it is there, which
 // it is when Terraform plans again during the apply.
-func (p *planner) ofExpected(ctx context.Context, source registry.Reference, d declaration) resolved {
+func (p *planner) ofExpected(ctx context.Context, source place.Place, d declaration) resolved {
 	platforms := p.plan.platforms()
 	if len(platforms) == 0 {
 		return resolved{Source: source.String(), SourceDigest: d.digest, Digest: d.digest, MediaType: d.mediaType}
 	}
-	there := source
-	there.Digest = d.digest
-	wanted, err := resolveSource(ctx, p.engine, there, platforms)
+	wanted, err := resolveSource(ctx, p.engine, source.At(d.digest), platforms)
 	if err != nil {
 		return resolved{}
 	}
@@ -177,15 +207,19 @@ func (p *planner) ofExpected(ctx context.Context, source registry.Reference, d d
 
 // resolveSource asks what a source holds, and what of it the platforms need. The
 // error is the source's.
-func resolveSource(ctx context.Context, e *engine, source registry.Reference, platforms []string) (resolved, error) {
+func resolveSource(ctx context.Context, e *engine, source place.Place, platforms []string) (resolved, error) {
 	r := resolved{Source: source.String(), Platforms: platforms}
+	repo, err := e.from(source)
+	if err != nil {
+		return r, err
+	}
 	if len(platforms) > 0 {
-		found, selection, err := copier.Select(ctx, e.reading(source), source.Target(), platformsOf(platforms))
+		found, selection, err := copier.Select(ctx, repo, source.Target(), platformsOf(platforms))
 		logLook(ctx, source.Name(), source.Target(), found.Digest, "registry", err)
 		r.SourceDigest, r.Digest, r.MediaType = found.Digest, selection.Root.Digest, selection.Root.MediaType
 		return r, registry.OnSide(err, registry.Source)
 	}
-	d, err := look(ctx, e.reading(source), source.Target(), source.Digest)
+	d, err := look(ctx, repo, source.Target(), source.Digest())
 	r.SourceDigest, r.Digest, r.MediaType = d.Digest, d.Digest, d.MediaType
 	return r, registry.OnSide(err, registry.Source)
 }
@@ -226,7 +260,7 @@ func (p *planner) declare(idle bool) (disturbed bool) {
 	if p.engine == nil { // a provider that is not configured asks nobody and promises nothing
 		return false
 	}
-	source, _ := p.plan.Source.parse() // wanted comes from it
+	source, _ := p.plan.Source.place() // wanted comes from it
 	destination, tags := p.plan.place()
 	repository := p.engine.claims.of(destination.Name())
 	disturbed, err := repository.declare(declaration{
@@ -270,7 +304,7 @@ const twoDeclare = "Two resources declare one tag"
 
 // expected is what another copy of this run is to put where source is, which
 // the registry does not know yet while planning.
-func (e *engine) expected(source registry.Reference, m imageCopyModel) (declaration, bool) {
+func (e *engine) expected(source place.Place, m imageCopyModel) (declaration, bool) {
 	if e == nil {
 		return declaration{}, false
 	}
@@ -290,8 +324,8 @@ func (p *planner) checkTags(ctx context.Context, wanted digest.Digest) {
 		held = map[string]digest.Digest{}
 	}
 	unseen := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { _, seen := held[tag]; return seen })
-	if len(unseen) > 0 && p.engine.undecided(destination) == "" {
-		found, err := lookAtAll(ctx, p.engine.writing(destination), unseen, wanted)
+	if len(unseen) > 0 && p.engine.undecidedAt(destination) == "" {
+		found, err := p.engine.held(ctx, destination, unseen, wanted)
 		if err != nil {
 			addEngineWarning(p.diags, path.Root("destination"), title("destination ", err, "Cannot find out what the destination holds"), err,
 				"With overwrite = false this is asked again before anything is written.")
@@ -300,10 +334,10 @@ func (p *planner) checkTags(ctx context.Context, wanted digest.Digest) {
 			held[tag] = d.Digest
 		}
 	}
-	guard := guard{destination: destination, put: p.record.Put}
+	guard := guard{destination: destination, put: p.record.mine()}
 	for _, tag := range tags {
 		at := path.Root("destination")
-		if tag != destination.Tag {
+		if tag != destination.Tag() {
 			at = path.Root("additional_tags").AtSetValue(types.StringValue(tag))
 		}
 		if !slices.Contains(unseen, tag) {
@@ -319,7 +353,7 @@ func (p *planner) checkTags(ctx context.Context, wanted digest.Digest) {
 
 // guard says which tags may be moved while overwrite is false.
 type guard struct {
-	destination registry.Reference
+	destination place.Place
 	put         map[string]digest.Digest
 }
 
@@ -330,7 +364,7 @@ func (g guard) mayReplace(tag string, held digest.Digest) error {
 		return nil
 	}
 	hint := "Promote to another tag, remove this one at the registry, or set overwrite = true to move it."
-	if len(g.put) == 0 && tag == g.destination.Tag {
+	if len(g.put) == 0 && tag == g.destination.Tag() {
 		hint += fmt.Sprintf(" Or import %s: what it holds then counts as put there by this resource, which may move it.", g.destination)
 	}
 	return &registry.Error{Side: registry.Destination, Op: "replace the tag", Repository: g.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,

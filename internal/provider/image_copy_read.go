@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +16,8 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
 // sourcePatience is how long a refresh waits for a source. That it does not
@@ -38,7 +41,8 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 		return
 	}
 	destination, _ := parseDestination(state.Destination.ValueString())
-	if setting := r.engine.undecided(destination); setting != "" {
+	resp.Diagnostics.Append(identify(ctx, resp.Identity, destination)...) // also of one that turns out to be gone
+	if setting := r.engine.undecidedAt(destination); setting != "" {
 		resp.Diagnostics.AddAttributeWarning(path.Root("destination"), "The destination was not asked",
 			fmt.Sprintf("%s is known only after apply, and %s cannot be asked without it. What the state says is taken to be so.", setting, destination.Name()))
 		return
@@ -49,19 +53,23 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	listening := said.listen(ctx)
 
 	var source resolved
+	var referrers copier.Report
 	var sourceErr error
 	var asking sync.WaitGroup
 	asking.Go(func() {
-		source, sourceErr = r.refreshSource(listening, state, rec)
+		source, referrers, sourceErr = r.refreshSource(listening, state, rec)
 	})
-	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag, state.additional())))
-	found, err := lookAtAll(listening, r.engine.writing(destination), tags, digest.Digest(state.Digest.ValueString()))
+	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag(), state.additional())))
+	found, err := r.engine.held(listening, destination, tags, digest.Digest(state.Digest.ValueString()))
 	asking.Wait()
+	if now := found[destination.Tag()].Digest; err == nil && now != "" && now == rec.Applied.Digest {
+		rec.Missing, err = state.check(listening, r.engine, destination, append([]digest.Digest{now}, referrers.Referrers...)...)
+	}
 	said.tell(&resp.Diagnostics)
 	switch {
 	case err != nil:
 		var advice []string
-		if !state.Digest.IsNull() { // otherwise it is being imported, and there is no state yet
+		if !state.Digest.IsNull() && !errors.Is(err, context.Canceled) { // otherwise it is being imported, and there is no state yet, or nothing is wrong
 			advice = []string{
 				"The state is kept as it was: only the registry's own word that the tag is not there takes the resource out of it. To plan without asking, use -refresh=false. " +
 					"If the registry is gone for good, terraform state rm forgets the resource.",
@@ -70,7 +78,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 		}
 		addEngineError(&resp.Diagnostics, path.Root("destination"), title("destination ", err, "Cannot find out what the destination holds"), err, advice...)
 		return
-	case found[destination.Tag].Digest == "":
+	case found[destination.Tag()].Digest == "":
 		resp.State.RemoveResource(ctx)
 		return
 	case sourceErr != nil:
@@ -79,31 +87,51 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 		addEngineWarning(&resp.Diagnostics, path.Root("source"), title("source ", sourceErr, "The source could not be asked"), sourceErr, advice...)
 	}
 	rec.Wanted = source
+	if referrers.ReferrersDigest != "" {
+		rec.Referrers = referrers.ReferrersDigest
+	}
+	state.sinceReferrers()
+	state.Missing = listOf(ctx, rec.Missing)
 	resp.Diagnostics.Append(state.refresh(ctx, &rec, destination, found)...)
 	rec.save(ctx, resp.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.State.Set(ctx, state)...)
 }
 
-// refreshSource is what the source holds now. Where it cannot be asked, it is
-// what was copied last, with the reason: what was promoted stays.
-func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyModel, rec record) (resolved, error) {
+// refreshSource is what the source holds now, and what refers to it. Where it
+// cannot be asked, it is what was copied last, with the reason: what was promoted
+// stays.
+func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyModel, rec record) (resolved, copier.Report, error) {
 	if state.Source.IsNull() { // just imported
-		return rec.Wanted, nil
+		return rec.Wanted, copier.Report{}, nil
 	}
-	source, err := state.Source.parse()
+	source, err := state.Source.place()
 	if err != nil {
-		return rec.Applied, err
+		return rec.Applied, copier.Report{}, err
 	}
-	if source.Digest != "" { // nobody has to be asked what a digest names
-		logLook(ctx, source.Name(), source.Target(), source.Digest, "reference", nil)
-		return rec.Wanted, nil
-	}
-	if setting := r.engine.undecided(source); setting != "" {
-		return rec.Applied, &registry.Error{Side: registry.Source, Op: "look at", Repository: source.Name(), Reference: source.Target(),
+	setting := r.engine.undecidedAt(source)
+	if setting != "" && (source.Digest() == "" || state.Referrers.ValueBool()) {
+		return rec.Applied, copier.Report{}, &registry.Error{Side: registry.Source, Op: "look at", Repository: source.Name(), Reference: source.Target(),
 			Kind: registry.ErrCredentials, Message: setting + " is known only after apply"}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, sourcePatience, errSourceSlow)
 	defer cancel()
+	found, err := r.refreshDigest(ctx, source, state, rec)
+	if err != nil || found.Digest != rec.Applied.Digest { // what refers to something else the copy finds
+		return found, copier.Report{}, err
+	}
+	referrers, err := state.findReferrers(ctx, r.engine, source, found)
+	if err != nil {
+		return rec.Applied, copier.Report{}, err
+	}
+	return found, referrers, nil
+}
+
+// refreshDigest is what the source holds now.
+func (r *imageCopyResource) refreshDigest(ctx context.Context, source place.Place, state imageCopyModel, rec record) (resolved, error) {
+	if source.Digest() != "" { // nobody has to be asked what a digest names
+		logLook(ctx, source.Name(), source.Target(), source.Digest(), "reference", nil)
+		return rec.Wanted, nil
+	}
 	found, err := resolveSource(ctx, r.engine, source, nil)
 	platforms := state.platforms()
 	switch {
@@ -122,16 +150,16 @@ func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyMo
 }
 
 // refresh sets the state to what the tags were found to hold.
-func (m *imageCopyModel) refresh(ctx context.Context, rec *record, destination registry.Reference, found map[string]registry.Descriptor) diag.Diagnostics {
+func (m *imageCopyModel) refresh(ctx context.Context, rec *record, destination place.Place, found map[string]registry.Descriptor) diag.Diagnostics {
 	rec.Held = map[string]digest.Digest{}
 	for tag, d := range found {
 		rec.Held[tag] = d.Digest
 	}
-	now := found[destination.Tag]
+	now := found[destination.Tag()]
 	if m.Digest.IsNull() { // just imported: what is there is taken for what was put
 		rec.Applied = resolved{SourceDigest: now.Digest, Digest: now.Digest, MediaType: now.MediaType}
 		rec.Wanted = rec.Applied
-		rec.Put[destination.Tag] = now.Digest
+		rec.Put[destination.Tag()] = now.Digest
 		m.SourceDigest = types.StringValue(now.Digest.String())
 	}
 	if m.Digest.ValueString() != now.Digest.String() {
@@ -145,7 +173,7 @@ func (m *imageCopyModel) refresh(ctx context.Context, rec *record, destination r
 	// plan shows them as added again.
 	inPlace := []string{}
 	for _, tag := range slices.Sorted(maps.Keys(found)) {
-		if d := found[tag].Digest; tag != destination.Tag && d != "" && (d == now.Digest || d == rec.Wanted.Digest) {
+		if d := found[tag].Digest; tag != destination.Tag() && d != "" && (d == now.Digest || d == rec.Wanted.Digest) {
 			inPlace = append(inPlace, tag)
 		}
 	}

@@ -55,7 +55,7 @@ func TestRefreshWaitsOnlySoLongForASource(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), defaultReadTimeout)
 				defer cancel()
 				began := time.Now() // of the bubble: no time passes for real
-				found, err := (&imageCopyResource{engine: e}).refreshSource(ctx, imageCopyModel{Source: newReference(reference)}, record{Applied: applied})
+				found, _, err := (&imageCopyResource{engine: e}).refreshSource(ctx, imageCopyModel{Source: newReference(reference)}, record{Applied: applied})
 				if took := time.Since(began); took < 10*time.Second || took > sourcePatience {
 					t.Errorf("it took %s", took)
 				}

@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
 // recordKey is where the record is in private state.
@@ -33,6 +33,13 @@ type record struct {
 	// Held is what each tag was last seen to hold; "" for one that was not
 	// there.
 	Held map[string]digest.Digest `json:"held"`
+	// Referrers is a digest over what was last found to refer to the image at its
+	// source, "" where nobody asked, and ReferrerTags what this resource put under
+	// tags by which referrers are found.
+	Referrers    digest.Digest            `json:"referrers,omitempty"`
+	ReferrerTags map[string]digest.Digest `json:"referrer_tags,omitempty"`
+	// Missing is what the destination was last found to lack of what its tags hold.
+	Missing []digest.Digest `json:"missing,omitempty"`
 	// DestroyPlannedBy is the run that planned the resource's end, in what is
 	// private to that plan alone.
 	DestroyPlannedBy string `json:"destroy_planned_by,omitempty"`
@@ -54,7 +61,7 @@ type resolved struct {
 }
 
 // is says whether it was found out for a source and platforms.
-func (r resolved) is(source registry.Reference, platforms []string) bool {
+func (r resolved) is(source place.Place, platforms []string) bool {
 	return r.Source == source.String() && slices.Equal(r.Platforms, platforms)
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
 // imageCopyResource is registry_image_copy.
@@ -39,13 +40,18 @@ type imageCopyModel struct {
 	Destination     referenceValue `tfsdk:"destination"`
 	AdditionalTags  types.Set      `tfsdk:"additional_tags"`
 	Platforms       types.Set      `tfsdk:"platforms"`
+	Referrers       types.Bool     `tfsdk:"referrers"`
+	ReferrerTypes   types.Set      `tfsdk:"referrer_types"`
 	Overwrite       types.Bool     `tfsdk:"overwrite"`
 	OnDestroy       types.String   `tfsdk:"on_destroy"`
+	DeepCheck       types.Bool     `tfsdk:"deep_check"`
 	Timeouts        timeouts.Value `tfsdk:"timeouts"`
 	Digest          types.String   `tfsdk:"digest"`
 	SourceDigest    types.String   `tfsdk:"source_digest"`
 	MediaType       types.String   `tfsdk:"media_type"`
 	PinnedReference types.String   `tfsdk:"pinned_reference"`
+	ReferrersDigest types.String   `tfsdk:"referrers_digest"`
+	Missing         types.List     `tfsdk:"missing"`
 }
 
 // The values of on_destroy.
@@ -71,7 +77,8 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				Required:   true,
 				CustomType: referenceType{},
 				MarkdownDescription: "The image to promote: `host/repository:tag`, `host/repository@sha256:…`, or with both, where the digest decides. `alpine:3` is `docker.io/library/alpine:3`, " +
-					"and without tag and digest the tag is `latest`.\n\n" +
+					"and without tag and digest the tag is `latest`. Or one in an OCI image layout on this machine, as builds leave it: `oci:PATH:tag`, `oci:PATH@sha256:…`, or `oci:PATH` where it holds but one, " +
+					"with the path of a folder or of the tar archive of one; see [From and to image layouts](#from-and-to-image-layouts).\n\n" +
 					"With a tag, the image is the one that the tag names when the plan is made, and that one is copied even if the tag moves before the apply. " +
 					"When the resource is created or replaced, or `source` itself is changed, Terraform asks for the digest once more during the apply; if the tag has moved by then, " +
 					"the apply fails with `Provider produced inconsistent final plan`, nothing is copied, and a new plan helps. Where that happens often, pin the source through " +
@@ -81,10 +88,11 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				PlanModifiers: []planmodifier.String{keepSpelling{}},
 			},
 			"destination": schema.StringAttribute{
-				Required:            true,
-				CustomType:          referenceType{},
-				MarkdownDescription: "Where it is to be: `host/repository:tag`, all three. Another destination replaces the resource.",
-				Validators:          []validator.String{isDestination{}},
+				Required:   true,
+				CustomType: referenceType{},
+				MarkdownDescription: "Where it is to be: `host/repository:tag`, all three, or `oci:PATH:tag` in an OCI image layout on this machine, whose folder is made where there is none. " +
+					"Another destination replaces the resource; another way to write the same one does not.",
+				Validators: []validator.String{isDestination{}},
 				// The spelling first: what is kept needs no replacement.
 				PlanModifiers: []planmodifier.String{keepSpelling{}, stringplanmodifier.RequiresReplace()},
 			},
@@ -108,6 +116,24 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 					"name one in parentheses: `windows(10.0.20348)/amd64`.\n\n" +
 					"A signature of the whole index is about another digest than the one promoted, and does not hold for it.",
 			},
+			"referrers": schema.BoolAttribute{
+				Optional: true,
+				Computed: true,
+				Default:  booldefault.StaticBool(false),
+				MarkdownDescription: "Whether what refers to the image is promoted with it: signatures, SBOMs, attestations. They are found by the referrers API of the source or, where it has none, by the tag that stands for it, " +
+					"and by cosign's tags `sha256-….sig`, `.att` and `.sbom`; those of every manifest in an index come along, and those of referrers themselves. " +
+					"At the destination they are found in the same ways. What is there already stays.\n\n" +
+					"A referrer that appears at the source later shows in the next plan as a new `referrers_digest`. To find that out, a refresh asks the source several questions for each manifest of the image, " +
+					"also where `source` is pinned by a digest. With `false`, nothing is removed that came along before. The default is `false`.",
+			},
+			"referrer_types": schema.SetAttribute{
+				Optional:    true,
+				ElementType: types.StringType,
+				Validators:  []validator.Set{areArtifactTypes{}},
+				MarkdownDescription: "The artifact types of the referrers to promote, such as `[\"application/vnd.dev.cosign.artifact.sig.v1+json\"]`; all where it is not set. " +
+					"A referrer's type is the `artifactType` that its manifest says, or else the media type of its configuration; what is found by one of cosign's tags is of its layers' media types too. " +
+					"What refers to a referrer comes along only where that referrer does, and is of one of the types itself.",
+			},
 			"overwrite": schema.BoolAttribute{
 				Optional: true,
 				Computed: true,
@@ -130,7 +156,15 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 					"  - `untag`: the tags are removed and the manifest stays. Not every registry can (docker/distribution 2.8 cannot).\n" +
 					"  - `delete`: the manifest is deleted, and the tags with it. Where another tag of the repository names the same digest, the manifest stays and only the tags of this resource are removed. " +
 					"Children of an index and referrers stay. An index elsewhere in the repository that lists the manifest is not seen, nor a tag that somebody adds at the same moment. " +
-					"Resources that put one digest into one repository see each other's tags so too: where all are destroyed, the last one deletes the manifest.",
+					"Resources that put one digest into one repository see each other's tags so too: where all are destroyed, the last one deletes the manifest.\n\n" +
+					"In an image layout tags and manifests are taken out of `index.json`. The files of the blobs stay, because nobody knows what else uses them; to free the space, remove the folder.",
+			},
+			"deep_check": schema.BoolAttribute{
+				Optional: true,
+				Computed: true,
+				Default:  booldefault.StaticBool(false),
+				MarkdownDescription: "Whether a refresh makes sure that the destination still has everything below its tag, and not the tag alone: it reads each manifest and asks for each blob by `HEAD`, " +
+					"and does the same for the referrers that came along. What is missing or damaged, because of a garbage collection for example, is in `missing`, and the plan repairs it from the source. The default is `false`.",
 			},
 			"digest": schema.StringAttribute{
 				Computed:            true,
@@ -146,7 +180,16 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 			},
 			"pinned_reference": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "`host/repository@sha256:…` at the destination: what a deployment refers to so that it runs exactly this image. Known in the plan.",
+				MarkdownDescription: "`host/repository@sha256:…` at the destination: what a deployment refers to so that it runs exactly this image. In an image layout it is `oci:PATH@sha256:…`, with the path as `destination` has it. Known in the plan.",
+			},
+			"referrers_digest": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: "A digest over what refers to the image and came along: it changes when a referrer comes or goes. `null` without `referrers`. It is no digest of anything that can be pulled.",
+			},
+			"missing": schema.ListAttribute{
+				Computed:            true,
+				ElementType:         types.StringType,
+				MarkdownDescription: "The digests of what the destination was found to lack by the last `deep_check`. The plan empties it, and the apply brings what is on it.",
 			},
 			"timeouts": timeoutsAttribute(ctx),
 		},
@@ -169,6 +212,7 @@ func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.Val
 		return
 	}
 	m.validateSettings(&resp.Diagnostics)
+	m.validateReferrers(resp)
 	if !m.Destination.known() {
 		return
 	}
@@ -176,14 +220,14 @@ func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.Val
 	if problem != "" {
 		return // the attribute says so itself
 	}
-	var source registry.Reference
+	var source place.Place
 	if m.Source.known() {
 		var err error
-		if source, err = m.Source.parse(); err != nil {
+		if source, err = m.Source.place(); err != nil {
 			return // likewise
 		}
 	}
-	if source == destination {
+	if source.Same(destination) {
 		resp.Diagnostics.AddAttributeError(path.Root("source"), "Source and destination are the same",
 			fmt.Sprintf("Both are %s: there is nothing to promote. Give the destination another tag or repository, or pin the source with a digest to hold the tag on it.", destination))
 	}
@@ -210,15 +254,13 @@ func (m imageCopyModel) validateSettings(diags *diag.Diagnostics) {
 }
 
 // wrongTag says why a tag cannot be an additional one; "" where it can.
-func wrongTag(tag string, source, destination registry.Reference) string {
-	asDestination := destination
-	asDestination.Tag = tag
-	switch ref, err := registry.ParseReference(asDestination.String()); {
-	case err != nil || ref != asDestination || tag == "":
+func wrongTag(tag string, source, destination place.Place) string {
+	switch {
+	case !registry.IsTag(tag):
 		return fmt.Sprintf("%q cannot be a tag. A tag has at most 128 letters, digits, underscores, dots and dashes, and does not begin with a dot or a dash.%s", registry.Clean(tag), surrounded(tag))
-	case tag == destination.Tag:
+	case tag == destination.Tag():
 		return fmt.Sprintf("%q is the tag of the destination already. Take it off additional_tags.", tag)
-	case asDestination == source:
+	case destination.WithTag(tag).Same(source):
 		return fmt.Sprintf("%q is what is copied from, %s. Take it off additional_tags.", tag, source)
 	}
 	return ""
@@ -226,14 +268,21 @@ func wrongTag(tag string, source, destination registry.Reference) string {
 
 // ImportState adopts a tag by its reference. What it holds, Read finds out.
 func (r *imageCopyResource) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
-	if _, problem := parseDestination(req.ID); problem != "" {
+	id, diags := importID(ctx, req)
+	resp.Diagnostics.Append(diags...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	if _, problem := parseDestination(id); problem != "" {
 		resp.Diagnostics.AddError("Invalid import ID", "The ID is the destination of the copy. "+problem)
 		return
 	}
 	for name, value := range map[string]any{
-		"destination": req.ID,
+		"destination": id,
 		"overwrite":   true,
 		"on_destroy":  onDestroyRetain,
+		"referrers":   false,
+		"deep_check":  false,
 	} {
 		resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root(name), value)...)
 	}
@@ -253,14 +302,14 @@ func (m imageCopyModel) additional() []string {
 
 // place is the destination, and all the tags there that are known: its own last,
 // because it is to move only when everything else is in place.
-func (m imageCopyModel) place() (destination registry.Reference, tags []string) {
+func (m imageCopyModel) place() (destination place.Place, tags []string) {
 	destination, _ = parseDestination(m.Destination.ValueString())
-	return destination, append(m.additional(), destination.Tag)
+	return destination, append(m.additional(), destination.Tag())
 }
 
 // creation is the copy from where to where.
 func (m imageCopyModel) creation() creation {
-	source, _ := m.Source.parse()
+	source, _ := m.Source.place()
 	destination, _ := m.place()
 	return creation{source, destination}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,6 +121,28 @@ func TestInterruptLeavesTheTagAlone(t *testing.T) {
 	}
 	ws.apply(ws.plan())
 	ws.wantNoChanges()
+}
+
+// Of a plan that somebody ends there is nothing to mend.
+func TestAnInterruptedPlanIsToBeRunAgain(t *testing.T) {
+	t.Parallel()
+	source, destination := registrytest.Intercept(t, registrytest.V3(t)), registrytest.Intercept(t, registrytest.V3(t))
+	source.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	ws := newWorkspace(t)
+	for _, held := range []*registrytest.Proxy{source, destination} {
+		held.On(".*", ".*/manifests/1").Stall()
+		ws.configure(imageCopy("app", source.Ref("app", "1"), destination.Ref("app", "1")))
+		held.Forget()
+		said := ws.interrupted(func() { held.Wait(t, func() bool { return held.Count(".*", ".*/manifests/1") > 0 }) }, "plan", "-json", "-input=false")
+		said.wantError("interrupted", "Run it again.")
+		for _, d := range said.diagnostics {
+			if strings.Contains(d.Detail, "-refresh=false") {
+				t.Errorf("it advises what is not needed: %s", d.Detail)
+			}
+		}
+		held.Clear()
+		ws.apply(ws.plan())
+	}
 }
 
 // interrupted runs a command, and interrupts it once ready returns. It fails the

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
 // look says what a tag or digest names in a repository. Its ErrNotFound is
@@ -41,6 +42,15 @@ func ask(ctx context.Context, repo registry.Repository, reference string, like d
 		m, err = registry.NewManifest(m.MediaType, m.Content, like.Algorithm())
 	}
 	return m.Descriptor(), err
+}
+
+// held is what tags of a destination hold; see lookAtAll.
+func (e *engine) held(ctx context.Context, destination place.Place, tags []string, like digest.Digest) (map[string]registry.Descriptor, error) {
+	repo, err := e.to(destination)
+	if err != nil {
+		return nil, err
+	}
+	return lookAtAll(ctx, repo, tags, like)
 }
 
 // maxLooks is how many tags are looked at at once: there may be thousands, and

@@ -9,15 +9,13 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
-	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
-	"golang.org/x/text/unicode/norm"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
 // manifestDataSource is registry_manifest.
-type manifestDataSource struct{ engine *engine }
+type manifestDataSource struct{ dataSource }
 
 var _ datasource.DataSourceWithConfigure = (*manifestDataSource)(nil)
 
@@ -33,17 +31,16 @@ func (d *manifestDataSource) Schema(_ context.Context, _ datasource.SchemaReques
 			"`pinned_reference` names this image for good, whatever the tag does later, and is a good `source` for `registry_image_copy`.\n\n" +
 			"What a manifest says is kept in the state as it was received, as plain text.",
 		Attributes: map[string]schema.Attribute{
-			"reference": schema.StringAttribute{
-				Required:            true,
-				CustomType:          referenceType{},
-				MarkdownDescription: "The reference, such as `docker.io/library/alpine:3.20` or `ghcr.io/acme/app@sha256:…`. With a tag and a digest, the digest decides.",
+			"reference": referenceAttribute(),
+			"platform":  platformAttribute(),
+			"allow_missing": schema.BoolAttribute{
+				Optional: true,
+				MarkdownDescription: "`true` says by `exists = false` that the registry does not have what `reference` names, where that is an error otherwise. It counts only where the registry itself says so, by HTTP 404. " +
+					"A registry that refuses the login (many do so for what does not exist too), limits requests or does not answer stays an error, and so does an image that is there but not for `platform`. The default is `false`.",
 			},
-			"platform": schema.StringAttribute{
-				Optional:   true,
-				Validators: []validator.String{isPlatformName{}},
-				MarkdownDescription: "A platform as `os/architecture` or `os/architecture/variant`: `linux/amd64`, `linux/arm/v7`. Of an index, the manifest for that platform is taken instead of the index; " +
-					"`linux/arm64` is the same as `linux/arm64/v8`, and `linux/arm` as `linux/arm/v7`. Where there are several versions of an operating system, name one: `windows(10.0.20348)/amd64`. A single image must be for that platform. " +
-					"Everything below then describes that manifest.",
+			"exists": schema.BoolAttribute{
+				Computed:            true,
+				MarkdownDescription: "Whether the registry has it. `false` is possible with `allow_missing` alone, and all that is read of it is then `null`.",
 			},
 			"digest":     schema.StringAttribute{Computed: true, MarkdownDescription: "The digest of the manifest."},
 			"media_type": schema.StringAttribute{Computed: true, MarkdownDescription: "The media type that it came with."},
@@ -72,6 +69,12 @@ func (d *manifestDataSource) Schema(_ context.Context, _ datasource.SchemaReques
 				NestedObject:        schema.NestedAttributeObject{Attributes: descriptorAttributes()},
 				MarkdownDescription: "The manifests that an index lists, in their order; empty for an image.",
 			},
+			"platforms": schema.ListAttribute{
+				Computed:    true,
+				ElementType: types.StringType,
+				MarkdownDescription: "The platforms of an index, in the form that `platform` has, in their order and each once; empty for an image. " +
+					"`for_each = toset(data.registry_manifest.app.platforms)` does something for each of them.",
+			},
 			"subject": schema.SingleNestedAttribute{
 				Computed:            true,
 				Attributes:          descriptorAttributes(),
@@ -85,73 +88,50 @@ func (d *manifestDataSource) Schema(_ context.Context, _ datasource.SchemaReques
 	}
 }
 
-func (d *manifestDataSource) Configure(_ context.Context, req datasource.ConfigureRequest, resp *datasource.ConfigureResponse) {
-	var err error
-	if d.engine, err = engineOf(req.ProviderData); err != nil {
-		resp.Diagnostics.AddError("The provider handed over something else", err.Error())
-	}
-}
-
 func (d *manifestDataSource) Read(ctx context.Context, req datasource.ReadRequest, resp *datasource.ReadResponse) {
-	var reference referenceValue
-	var platform types.String
-	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("reference"), &reference)...)
-	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("platform"), &platform)...)
+	var allowMissing types.Bool
+	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("allow_missing"), &allowMissing)...)
+	w := d.wanted(ctx, req.Config, &resp.Diagnostics)
 	if resp.Diagnostics.HasError() {
-		return
-	}
-	at := path.Root("reference")
-	ref, err := reference.parse()
-	if err != nil {
-		resp.Diagnostics.AddAttributeError(at, "Invalid image reference", invalidReference(reference.ValueString(), err))
-		return
-	}
-	if setting := d.engine.undecided(ref); setting != "" {
-		resp.Diagnostics.AddAttributeError(at, "The registry cannot be asked yet",
-			fmt.Sprintf("%s in the provider's configuration is known only after apply, and %s cannot be asked without it. "+
-				"Add depends_on with the resource that it comes from to this data source, so that it is read after that.", setting, ref.Name()))
 		return
 	}
 	var said notices
 	ctx = said.listen(ctx)
-	repo := d.engine.reading(ref)
-	m, err := repo.GetManifest(ctx, ref.Target())
-	summary, advice := title("", err, "The manifest could not be read"), untagged(reference, err)
-	if err == nil && !platform.IsNull() {
-		m, err = platformManifest(ctx, repo, m, platform.ValueString())
-	}
+	m, err := w.manifest(ctx)
 	var contents registry.Contents
 	if err == nil {
 		contents, err = m.Parse()
 	}
 	said.tell(&resp.Diagnostics)
-	if err != nil {
-		addEngineError(&resp.Diagnostics, at, summary, registry.Masked(err, repo.Mask), advice...)
+	switch {
+	case allowMissing.ValueBool() && w.missing(err):
+		// The state is the configuration still, in which all else is null.
+		resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root("exists"), false)...)
+		return
+	case err != nil:
+		w.failed(&resp.Diagnostics, "The manifest could not be read", err)
 		return
 	}
-	model, diags := newManifest(ref, m, contents)
+	model, diags := newManifest(w.place.Pinned(m.Digest), m, contents)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	model.Reference, model.Platform = reference, platform
+	model.Reference, model.Platform, model.AllowMissing = w.reference, w.platform, allowMissing
 	resp.Diagnostics.Append(resp.State.Set(ctx, model)...)
 }
 
-// newManifest describes a manifest and its contents.
-func newManifest(ref registry.Reference, m registry.Manifest, contents registry.Contents) (manifestModel, diag.Diagnostics) {
+// newManifest describes a manifest, which pinned names, and its contents.
+func newManifest(pinned string, m registry.Manifest, contents registry.Contents) (manifestModel, diag.Diagnostics) {
 	var diags diag.Diagnostics
-	at := path.Root("reference")
-	switch {
-	case !utf8.Valid(m.Content):
-		diags.AddAttributeError(at, "The manifest is no text",
-			fmt.Sprintf("%s holds bytes that are not UTF-8, and Terraform's strings cannot hold those.", ref.Pinned(m.Digest)))
+	if !utf8.Valid(m.Content) {
+		diags.AddAttributeError(path.Root("reference"), "The manifest is no text",
+			fmt.Sprintf("%s holds bytes that are not UTF-8, and Terraform's strings cannot hold those.", pinned))
 		return manifestModel{}, diags
-	case !norm.NFC.IsNormal(m.Content):
-		diags.AddAttributeWarning(at, "manifest_json is not byte for byte",
-			fmt.Sprintf("%s holds text that Terraform spells in another way (Unicode normal form C) when it keeps it. Its digest is not the one of manifest_json.", ref.Pinned(m.Digest)))
 	}
+	warnRespelled(&diags, "manifest_json", pinned, m.Content)
 	return manifestModel{
+		Exists:          true,
 		Digest:          m.Digest.String(),
 		MediaType:       m.MediaType,
 		ArtifactType:    orNull(contents.ArtifactType),
@@ -161,7 +141,8 @@ func newManifest(ref registry.Reference, m registry.Manifest, contents registry.
 		Config:          newOptionalDescriptor(contents.Config),
 		Layers:          newDescriptors(contents.Layers),
 		Manifests:       newDescriptors(contents.Manifests),
+		Platforms:       append([]string{}, registry.PlatformNames(contents.Manifests)...),
 		Subject:         newOptionalDescriptor(contents.Subject),
-		PinnedReference: ref.Pinned(m.Digest),
+		PinnedReference: pinned,
 	}, diags
 }

@@ -12,6 +12,8 @@ import (
 type manifestModel struct {
 	Reference       referenceValue    `tfsdk:"reference"`
 	Platform        types.String      `tfsdk:"platform"`
+	AllowMissing    types.Bool        `tfsdk:"allow_missing"`
+	Exists          bool              `tfsdk:"exists"`
 	Digest          string            `tfsdk:"digest"`
 	MediaType       string            `tfsdk:"media_type"`
 	ArtifactType    *string           `tfsdk:"artifact_type"`
@@ -21,6 +23,7 @@ type manifestModel struct {
 	Config          *descriptorModel  `tfsdk:"config"`
 	Layers          []descriptorModel `tfsdk:"layers"`
 	Manifests       []descriptorModel `tfsdk:"manifests"`
+	Platforms       []string          `tfsdk:"platforms"`
 	Subject         *descriptorModel  `tfsdk:"subject"`
 	PinnedReference string            `tfsdk:"pinned_reference"`
 }

@@ -26,7 +26,7 @@ func described(t *testing.T, m registry.Manifest) (manifestModel, diag.Diagnosti
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newManifest(registry.Reference{Host: "ghcr.io", Repository: "acme/app", Tag: "1"}, m, contents)
+	return newManifest("ghcr.io/acme/app@"+m.Digest.String(), m, contents)
 }
 
 func TestManifestDescribesEverything(t *testing.T) {
@@ -63,7 +63,7 @@ func TestManifestThatIsNoTerraformString(t *testing.T) {
 		t.Errorf("text that Terraform respells: %v", diags)
 	}
 	invalid := artifact(t, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[],"annotations":{"a":"`+"\xff"+`"}}`)
-	if _, diags := newManifest(registry.Reference{Host: "ghcr.io", Repository: "acme/app", Tag: "1"}, invalid, registry.Contents{}); !diags.HasError() || !strings.Contains(diags[0].Summary(), "no text") {
+	if _, diags := newManifest("ghcr.io/acme/app@"+invalid.Digest.String(), invalid, registry.Contents{}); !diags.HasError() || !strings.Contains(diags[0].Summary(), "no text") {
 		t.Errorf("bytes that are no text: %v", diags)
 	}
 }

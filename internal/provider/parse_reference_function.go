@@ -20,6 +20,7 @@ func newParseReferenceFunction() function.Function { return parseReferenceFuncti
 type parsedReference struct {
 	Registry   string  `tfsdk:"registry"`
 	Repository string  `tfsdk:"repository"`
+	Name       string  `tfsdk:"name"`
 	Tag        *string `tfsdk:"tag"`
 	Digest     *string `tfsdk:"digest"`
 	Normalized string  `tfsdk:"normalized"`
@@ -37,6 +38,7 @@ func (parseReferenceFunction) Definition(_ context.Context, _ function.Definitio
 			"The result is an object:\n\n" +
 			"- `registry`: the host, with its port where one was given. `docker.io` for Docker Hub.\n" +
 			"- `repository`: the path of the repository on that host.\n" +
+			"- `name`: both of these, `registry/repository`: what `registry_tags` takes as its `repository`, and what to write another tag behind.\n" +
 			"- `tag`: the tag, `latest` where the reference has neither tag nor digest, and `null` where it has only a digest.\n" +
 			"- `digest`: the digest, `null` where the reference has none. A reference with a tag and a digest means the digest.\n" +
 			"- `normalized`: the whole reference, spelled out.",
@@ -47,6 +49,7 @@ func (parseReferenceFunction) Definition(_ context.Context, _ function.Definitio
 		Return: function.ObjectReturn{AttributeTypes: map[string]attr.Type{
 			"registry":   types.StringType,
 			"repository": types.StringType,
+			"name":       types.StringType,
 			"tag":        types.StringType,
 			"digest":     types.StringType,
 			"normalized": types.StringType,
@@ -68,6 +71,7 @@ func (parseReferenceFunction) Run(ctx context.Context, req function.RunRequest, 
 	resp.Error = resp.Result.Set(ctx, parsedReference{
 		Registry:   ref.Host,
 		Repository: ref.Repository,
+		Name:       ref.Name(),
 		Tag:        orNull(ref.Tag),
 		Digest:     orNull(ref.Digest.String()),
 		Normalized: ref.String(),

@@ -12,10 +12,10 @@ func TestParseReference(t *testing.T) {
 	ws := newWorkspace(t)
 	blocks := []string{}
 	cases := map[string]map[string]any{
-		"alpine":                              {"registry": "docker.io", "repository": "library/alpine", "tag": "latest", "digest": nil, "normalized": "docker.io/library/alpine:latest"},
-		"GHCR.IO/acme/app:1.4":                {"registry": "ghcr.io", "repository": "acme/app", "tag": "1.4", "digest": nil, "normalized": "ghcr.io/acme/app:1.4"},
-		"localhost:5000/app" + pinned:         {"registry": "localhost:5000", "repository": "app", "tag": nil, "digest": pinned[1:], "normalized": "localhost:5000/app" + pinned},
-		"docker.io/library/alpine:3" + pinned: {"registry": "docker.io", "repository": "library/alpine", "tag": "3", "digest": pinned[1:], "normalized": "docker.io/library/alpine:3" + pinned},
+		"alpine":                              {"registry": "docker.io", "repository": "library/alpine", "name": "docker.io/library/alpine", "tag": "latest", "digest": nil, "normalized": "docker.io/library/alpine:latest"},
+		"GHCR.IO/acme/app:1.4":                {"registry": "ghcr.io", "repository": "acme/app", "name": "ghcr.io/acme/app", "tag": "1.4", "digest": nil, "normalized": "ghcr.io/acme/app:1.4"},
+		"localhost:5000/app" + pinned:         {"registry": "localhost:5000", "repository": "app", "name": "localhost:5000/app", "tag": nil, "digest": pinned[1:], "normalized": "localhost:5000/app" + pinned},
+		"docker.io/library/alpine:3" + pinned: {"registry": "docker.io", "repository": "library/alpine", "name": "docker.io/library/alpine", "tag": "3", "digest": pinned[1:], "normalized": "docker.io/library/alpine:3" + pinned},
 	}
 	names := map[string]string{}
 	for reference := range cases {

@@ -1,5 +1,5 @@
 // Package provider is what Terraform sees: the provider's configuration,
-// registry_image_copy, registry_manifest and parse_reference. It translates:
+// the resource, the data sources and the functions. It translates:
 // configuration into the engine's options, references into repositories, what a
 // copy did into state, and errors into diagnostics. What it knows of registries
 // it knows through the engine.
@@ -170,9 +170,9 @@ func (p *registryProvider) Resources(context.Context) []func() resource.Resource
 }
 
 func (p *registryProvider) DataSources(context.Context) []func() datasource.DataSource {
-	return []func() datasource.DataSource{newManifestDataSource}
+	return []func() datasource.DataSource{newManifestDataSource, newImageConfigDataSource, newReferrersDataSource, newTagsDataSource}
 }
 
 func (p *registryProvider) Functions(context.Context) []func() function.Function {
-	return []func() function.Function{newParseReferenceFunction}
+	return []func() function.Function{newParseReferenceFunction, newPinFunction}
 }

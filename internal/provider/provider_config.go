@@ -122,11 +122,12 @@ func (s *settings) add(ctx context.Context, key string, m registryModel) diag.Di
 	}
 	credential := auth.Credential{
 		Username:      m.Username.ValueString(),
-		Password:      s.secret(m.Password),
-		IdentityToken: s.secret(m.IdentityToken),
-		RegistryToken: s.secret(m.RegistryToken),
+		Password:      auth.Secret(m.Password.ValueString()),
+		IdentityToken: auth.Secret(m.IdentityToken.ValueString()),
+		RegistryToken: auth.Secret(m.RegistryToken.ValueString()),
 		Origin:        fmt.Sprintf("registries[%q] in the provider's configuration", key),
 	}
+	s.secrets = append(s.secrets, credential.Secrets()...)
 	diags := m.TokenHosts.ElementsAs(ctx, &credential.TokenHosts, false)
 	s.options.Credentials.Registries[key] = credential
 	if prefix == "" {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,6 +90,14 @@ func TestSettings(t *testing.T) {
 		if !strings.Contains(strings.Join(secrets, "\n"), secret) {
 			t.Errorf("%q is not among what is masked", secret)
 		}
+	}
+}
+
+func TestAUserNameThatIsATokenIsAmongWhatIsMasked(t *testing.T) {
+	t.Parallel()
+	s, diags := configuration(t, map[string]registryModel{"ghcr.io": {Username: str("token-4711")}}).settings(t.Context())
+	if diags.HasError() || !slices.Contains(s.secrets, "token-4711") {
+		t.Errorf("it is not: %v", diags)
 	}
 }
 

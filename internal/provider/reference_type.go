@@ -16,6 +16,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
 // referenceType is the type of attributes that hold an image reference. It is a
@@ -69,23 +71,31 @@ func (v referenceValue) Equal(other attr.Value) bool {
 
 func (v referenceValue) known() bool { return !v.IsNull() && !v.IsUnknown() }
 
-// parse reads the reference; without tag and digest it means the tag latest.
+// place reads where the reference leads to: without tag and digest to the tag
+// latest in a registry, and to the only image of a layout.
+func (v referenceValue) place() (place.Place, error) { return place.ParseSource(v.ValueString()) }
+
+// parse is place for what can be in a registry alone.
 func (v referenceValue) parse() (registry.Reference, error) {
+	if layout.Is(v.ValueString()) {
+		return registry.Reference{}, &registry.Error{Op: "read the reference", Reference: registry.Clean(v.ValueString()), Kind: registry.ErrInvalidReference,
+			Message: "it names an image layout on this machine, and here it has to be in a registry"}
+	}
 	ref, err := registry.ParseReference(v.ValueString())
 	return ref.WithDefaultTag(), err
 }
 
-// StringSemanticEquals says whether both spellings mean one reference:
-// "alpine:3" and "docker.io/library/alpine:3".
+// StringSemanticEquals says whether both spellings mean one place: "alpine:3" and
+// "docker.io/library/alpine:3", "oci:app:1" and "oci:./app:1".
 func (v referenceValue) StringSemanticEquals(_ context.Context, other basetypes.StringValuable) (bool, diag.Diagnostics) {
 	o, ok := other.(referenceValue)
 	return ok && sameReference(v.ValueString(), o.ValueString()), nil
 }
 
 func sameReference(a, b string) bool {
-	refA, errA := newReference(a).parse()
-	refB, errB := newReference(b).parse()
-	return errA == nil && errB == nil && refA == refB
+	placeA, errA := newReference(a).place()
+	placeB, errB := newReference(b).place()
+	return errA == nil && errB == nil && placeA.Same(placeB)
 }
 
 // ValidateAttribute refuses what is no reference.
@@ -93,7 +103,7 @@ func (v referenceValue) ValidateAttribute(_ context.Context, req xattr.ValidateA
 	if !v.known() {
 		return
 	}
-	if _, err := v.parse(); err != nil {
+	if _, err := v.place(); err != nil {
 		resp.Diagnostics.AddAttributeError(req.Path, "Invalid image reference", invalidReference(v.ValueString(), err))
 	}
 }
@@ -121,15 +131,15 @@ func surrounded(s string) string {
 	return " There is white space around it, such as the line break at the end of a file. Terraform's trimspace() takes it away: trimspace(file(\"…\"))."
 }
 
-// parseDestination reads where an image is to go: host, repository and tag, all
-// three. problem says what is wrong with s and what to write instead, "" where
-// nothing is.
-func parseDestination(s string) (ref registry.Reference, problem string) {
-	ref, err := registry.ParseDestination(s)
+// parseDestination reads where an image is to go; see place.ParseDestination.
+// problem says what is wrong with s and what to write instead, "" where nothing
+// is.
+func parseDestination(s string) (destination place.Place, problem string) {
+	destination, err := place.ParseDestination(s)
 	if err != nil {
 		problem = unreadable(s, "a destination", err)
 	}
-	return ref, problem
+	return destination, problem
 }
 
 // isDestination validates that an attribute says where an image is to go.
@@ -138,7 +148,7 @@ type isDestination struct{}
 var _ validator.String = isDestination{}
 
 func (isDestination) Description(context.Context) string {
-	return "must be host/repository:tag"
+	return "must be host/repository:tag or oci:PATH:tag"
 }
 
 func (v isDestination) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
@@ -148,7 +158,7 @@ func (isDestination) ValidateString(_ context.Context, req validator.StringReque
 	if !value.known() {
 		return
 	}
-	if _, err := value.parse(); err != nil {
+	if _, err := value.place(); err != nil {
 		return // the attribute's type says so already
 	}
 	if _, problem := parseDestination(value.ValueString()); problem != "" {

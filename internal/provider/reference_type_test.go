@@ -43,6 +43,7 @@ func TestSameReference(t *testing.T) {
 		{"alpine", "docker.io/library/alpine:latest"},
 		{"alpine:3", "index.docker.io/library/alpine:3"},
 		{"GHCR.IO/acme/app:1", "ghcr.io/acme/app:1"},
+		{"oci:app:1", "oci:./app:1"},
 	} {
 		if !sameReference(pair[0], pair[1]) {
 			t.Errorf("%s and %s are not the same", pair[0], pair[1])
@@ -52,9 +53,23 @@ func TestSameReference(t *testing.T) {
 		{"alpine", "alpine:3"},
 		{"ghcr.io/acme/app:1", "quay.io/acme/app:1"},
 		{"not a reference", "not a reference"},
+		{"oci:app:1", "oci:app:2"},
+		{"oci:app:1", "docker.io/library/oci:app"},
 	} {
 		if sameReference(pair[0], pair[1]) {
 			t.Errorf("%s and %s are the same", pair[0], pair[1])
+		}
+	}
+}
+
+func TestWhatIsInARegistryAloneIsInNoLayout(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{"oci:app", "oci:./build/app:1.4"} {
+		if _, err := newReference(s).parse(); err == nil || !strings.Contains(invalidReference(s, err), "names an image layout on this machine") {
+			t.Errorf("%s: %v", s, err)
+		}
+		if _, err := newReference(s).place(); err != nil {
+			t.Errorf("%s: %v", s, err)
 		}
 	}
 }

@@ -107,6 +107,7 @@ func TestNoFailureShowsASecret(t *testing.T) {
 		{"a manifest of a secret", basic, manifests, body("application/vnd.oci.image.manifest.v1+json", `{"schemaVersion":2,"mediaType":"%s","config":{"mediaType":"%s","digest":"%s","size":1, false},"layers":[]}`)},
 		{"half a manifest", exchange, manifests, body("application/vnd.oci.image.index.v1+json", `{"schemaVersion":2,"manifests":[{"digest":"%s`)},
 		{"a manifest that is a page", basic, manifests, body("text/html; secret=%s", "<html>%s</html>")},
+		{"a media type of a secret", basic, anywhere, typed},
 		{"a deep manifest", ready, manifests, body("application/vnd.oci.image.manifest.v1+json", strings.Repeat(`{"%s":`, 10_000))},
 	})
 	s.behindProxy(true, map[string]answer{

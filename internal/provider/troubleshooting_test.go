@@ -1,10 +1,17 @@
 package provider
 
 import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"flag"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -47,6 +54,55 @@ func TestTheGuideQuotesOnlyWhatIsTold(t *testing.T) {
 					t.Errorf("%s quotes %q, which nobody says", guideFile, part)
 				}
 			}
+		}
+	}
+}
+
+// What catches the eye is often nobody's here: a status, a registry's code, or
+// words of Go. Whoever searches for those finds a row too.
+func TestTheGuideIsFoundByTheWordsOfOthers(t *testing.T) {
+	t.Parallel()
+	var firsts strings.Builder
+	for line := range strings.Lines(theGuide(t)) {
+		if strings.HasPrefix(line, "| ") {
+			says, _, _ := strings.Cut(line[2:], " | ")
+			firsts.WriteString(strings.ReplaceAll(says, ", 502, 503, 504", ", HTTP 502, HTTP 503, HTTP 504") + "\n")
+		}
+	}
+	wanted := strings.Split("HTTP 400,HTTP 401,HTTP 403,HTTP 404,HTTP 405,HTTP 413,HTTP 429,HTTP 500,HTTP 502,HTTP 503,HTTP 504,HTTP 507,connection refused,no such host", ",")
+	source, err := os.ReadFile("../registry/remote/answer.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, code := range regexp.MustCompile(`"([A-Z_]{6,})"`).FindAllStringSubmatch(string(source), -1) {
+		wanted = append(wanted, code[1])
+	}
+	const ssh = "SSH-2.0-OpenSSH_9.6\r\n"
+	client, server := net.Pipe()
+	go func() { _, _ = io.Copy(io.Discard, server) }()
+	go func() { _, _ = io.WriteString(server, ssh) }()
+	noTLS := tls.Client(client, &tls.Config{ServerName: "x", MinVersion: tls.VersionTLS12}).HandshakeContext(t.Context())
+	_ = client.Close()
+	_, noHTTP := http.ReadResponse(bufio.NewReader(strings.NewReader(ssh)), nil)
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	for words, err := range map[string]error{
+		"certificate signed by unknown authority":         x509.UnknownAuthorityError{},
+		"certificate has expired or is not yet valid":     x509.CertificateInvalidError{Reason: x509.Expired},
+		"doesn't contain any IP SANs":                     (&x509.Certificate{}).VerifyHostname("127.0.0.1"),
+		"first record does not look like a TLS handshake": noTLS,
+		"malformed HTTP response":                         noHTTP,
+		"unexpected EOF":                                  io.ErrUnexpectedEOF,
+		"flag provided but not defined":                   flags.Parse([]string{"-x"}),
+	} {
+		if !strings.Contains(err.Error(), words) {
+			t.Errorf("Go says %q by now, and not %q", err, words)
+		}
+		wanted = append(wanted, words)
+	}
+	for _, words := range wanted {
+		if !strings.Contains(firsts.String(), words) {
+			t.Errorf("%s has no row with %q", guideFile, words)
 		}
 	}
 }

@@ -1,8 +1,6 @@
 package provider_test
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -47,27 +45,5 @@ func TestImageCopyValidation(t *testing.T) {
 	ws.configure(imageCopy("app", "ghcr.io/app:1"+digest, "ghcr.io/app:1"))
 	if stdout, _, err := ws.command("validate", "-no-color"); err != nil {
 		t.Errorf("validate: %v\n%s", err, stdout)
-	}
-}
-
-func TestExamplesAreValid(t *testing.T) {
-	t.Parallel()
-	files, err := filepath.Glob("../../examples/*/*.tf")
-	deeper, deeperErr := filepath.Glob("../../examples/*/*/*.tf")
-	if err != nil || deeperErr != nil || len(files) == 0 || len(deeper) == 0 {
-		t.Fatalf("%d and %d examples: %v, %v", len(files), len(deeper), err, deeperErr)
-	}
-	ws := newWorkspace(t)
-	for _, file := range append(files, deeper...) {
-		example, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(ws.dir, "main.tf"), example, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if stdout, _, err := ws.command("validate", "-no-color"); err != nil {
-			t.Errorf("%s: %v\n%s", file, err, stdout)
-		}
 	}
 }

@@ -15,6 +15,8 @@ const (
 	// maxRaw is how many bytes are looked at to find them, so that megabytes of
 	// blanks cost nothing.
 	maxRaw = 16 * maxClean
+	// maxPage is the same of a page, which may have much before its text.
+	maxPage = 4 * maxRaw
 )
 
 // Clean makes text that a registry sent fit to be shown or logged: valid UTF-8
@@ -69,6 +71,26 @@ func invisible(r rune) bool {
 // that it can be left as it is.
 var ciCommand = regexp.MustCompile(`\[[0-9A-Fa-f:.]+\]|::[A-Za-z]|##[A-Za-z]*\[`)
 
+// maxExcerpt is how many bytes are shown of a text that nobody expected.
+const maxExcerpt = 200
+
+// markup is what a page has besides its text.
+var markup = regexp.MustCompile(`(?is)<(script|style)\b.*?</(script|style)\s*>|<!--.*?-->|<[^<>]*>`)
+
+// Excerpt is the beginning of what a server answered where an explanation was
+// expected, cleaned; of a page it is the text without the markup. "" where there
+// is none.
+func Excerpt(body string) string {
+	text := body[:min(len(body), maxPage)]
+	if strings.HasPrefix(strings.TrimSpace(text), "<") {
+		text = markup.ReplaceAllString(text, " ")
+	}
+	if text = Clean(text); len(text) > maxExcerpt {
+		text = strings.ToValidUTF8(text[:maxExcerpt], "") + "…"
+	}
+	return text
+}
+
 // shownQuery are the query parameters that say something to a reader and never
 // carry a secret.
 var shownQuery = map[string]bool{
@@ -99,11 +121,11 @@ func CleanURL(u *url.URL) string {
 func cleanQuery(raw string) string {
 	pairs := strings.FieldsFunc(raw, func(r rune) bool { return r == '&' || r == ';' })
 	for i, pair := range pairs {
-		key, _, hasValue := strings.Cut(pair, "=")
+		key, value, _ := strings.Cut(pair, "=")
 		name, err := url.QueryUnescape(key)
 		switch {
 		case err == nil && shownQuery[name]:
-		case hasValue:
+		case strings.Trim(value, "=") != "": // and no padding of base64
 			pairs[i] = key + "=***"
 		default:
 			pairs[i] = "***" // a value without a name, as likely as the reverse

@@ -57,6 +57,24 @@ func TestCleanMakesOneLineWithoutControlAndInvisibleCharacters(t *testing.T) {
 	}
 }
 
+func TestAnExcerptIsTheTextOfAPage(t *testing.T) {
+	for name, test := range map[string]struct{ in, want string }{
+		"nothing":        {"", ""},
+		"words":          {"Method not allowed\n", "Method not allowed"},
+		"a comparison":   {"3 < 4 and 5 > 4", "3 < 4 and 5 > 4"},
+		"a page":         {"<html><head><title>Blocked</title></head>\n<body>by the <b>firewall</b>, ref 12</body></html>", "Blocked by the firewall , ref 12"},
+		"XML":            {`<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>`, "AccessDenied Request has expired"},
+		"much before it": {"<html><style>" + strings.Repeat("a {}", 5000) + "</style><script>if (a<b) x()</script><!-- c --><h1>502 Bad Gateway</h1>", "502 Bad Gateway"},
+		"no text":        {"<html><br></html>", ""},
+		"a long one":     {"<p>" + strings.Repeat("ä", 300), strings.Repeat("ä", 100) + "…"},
+		"a command":      {"<p>\n::error::x", ": :error: :x"},
+	} {
+		if got := registry.Excerpt(test.in); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
 func TestCleanIsBounded(t *testing.T) {
 	const limit = 1024
 	for name, unit := range map[string]string{
@@ -108,6 +126,7 @@ func TestCleanURLHidesWhatMayBeSecret(t *testing.T) {
 		"a fragment":                        {"https://ghcr.io/x#access_token=canary", "https://ghcr.io/x"},
 		"an escaped fragment":               {"https://ghcr.io/x#a%2Fcanary", "https://ghcr.io/x"},
 		"without a scheme":                  {"//user:canary@ghcr.io/x", "//ghcr.io/x"},
+		"padding and no value":              {"/x?canary==&canary=", "/x?***&***"},
 		"relative":                          {"uploads/1?sig=canary", "uploads/1?sig=***"},
 		"never taken apart":                 {"https:user:canary@ghcr.io/x?sig=canary", "https:***?sig=***"},
 		"escaped line ends":                 {"https://ghcr.io/x%0d%0a::set-output", "https://ghcr.io/x%0d%0a: :set-output"},

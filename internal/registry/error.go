@@ -136,6 +136,9 @@ func (e *Error) Reason() string {
 	if e.Message != "" {
 		parts = append(parts, e.Message)
 	}
+	if e.Err != nil && e.Message != "" {
+		parts[len(parts)-1] = strings.TrimSuffix(e.Message, ".") // it goes on
+	}
 	if e.Err != nil {
 		parts = append(parts, Clean(causeText(e.Err)))
 	}
@@ -203,6 +206,18 @@ func OnSide(err error, side Side) error {
 	sided := *e
 	sided.Side = side
 	return &sided
+}
+
+// Of returns err with its repository set, where it is an *Error that names none:
+// what is around it is lost then.
+func Of(err error, repository string) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Repository != "" {
+		return err
+	}
+	named := *e
+	named.Repository = repository
+	return &named
 }
 
 // Reworded is err with another text. What it is can still be recognised.

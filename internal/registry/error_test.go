@@ -47,6 +47,9 @@ func TestErrorTextSaysSideRepositoryOperationStatusAndTheRegistrysOwnWords(t *te
 		}, "source ghcr.io/acme/app: cannot read the blob: unexpected EOF"},
 		{registry.Error{Op: "read the reference", Reference: "x", Kind: registry.ErrInvalidReference}, "cannot read the reference x: invalid reference"},
 		{registry.Error{Op: "list the tags", Kind: registry.ErrUnavailable, Message: "gave up", Err: context.DeadlineExceeded}, "cannot list the tags: gave up: it did not answer in time"},
+		{registry.Error{Op: "look up", Reference: "1", Status: 429, Message: "You have reached your limit.", Err: errors.New("it asks to wait 2s")},
+			`cannot look up the tag "1": HTTP 429: You have reached your limit: it asks to wait 2s`},
+		{registry.Error{Op: "look up", Reference: "1", Message: "Gone."}, `cannot look up the tag "1": Gone.`},
 		{registry.Error{Op: "look up", Reference: "1", Status: 503}, `cannot look up the tag "1": HTTP 503`},
 		{registry.Error{Op: "delete the tag", Reference: "1", Status: 503}, `cannot delete the tag "1": HTTP 503`},
 		{registry.Error{Op: "look up", Reference: "sha256:ab", Status: 503}, "cannot look up sha256:ab: HTTP 503"},
@@ -101,6 +104,18 @@ func TestAMaskedErrorQuotesNoSecretAndIsTheSame(t *testing.T) {
 		t.Error("the error that was given has changed; others may hold it")
 	}
 	if err := registry.Masked(io.EOF, hide); err != io.EOF {
+		t.Errorf("another error became %v", err)
+	}
+}
+
+func TestOfNamesTheRepositoryWhereNoneIsNamed(t *testing.T) {
+	bare := &registry.Error{Op: "read the manifest", Kind: registry.ErrInvalidManifest}
+	refused(t, registry.Of(fmt.Errorf("so: %w", bare), "ghcr.io/a"), registry.ErrInvalidManifest, "ghcr.io/a: cannot read the manifest")
+	if bare.Repository != "" {
+		t.Error("the error that was given has changed; others may hold it")
+	}
+	refused(t, registry.Of(&registry.Error{Op: "look up", Repository: "ghcr.io/b", Kind: registry.ErrNotFound}, "ghcr.io/a"), registry.ErrNotFound, "ghcr.io/b: cannot look up")
+	if err := registry.Of(io.EOF, "ghcr.io/a"); err != io.EOF {
 		t.Errorf("another error became %v", err)
 	}
 }

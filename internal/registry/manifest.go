@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -23,15 +22,22 @@ type Manifest struct {
 // NewManifest takes what a registry answered: the Content-Type header, the body
 // and the algorithm its digest is wanted in ("" for sha256). It computes the
 // digest and reads nothing else of the body; Parse does. The error matches
-// ErrProtocol where contentType cannot be one of a manifest,
-// ErrInvalidReference where the algorithm is not supported, and
-// ErrInvalidManifest or ErrLimit where a schema 1 manifest has no readable
-// payload.
+// ErrProtocol where contentType cannot be one of a manifest, or is that of any
+// JSON and content has none of a manifest's fields, ErrInvalidReference where the
+// algorithm is not supported, and ErrInvalidManifest or ErrLimit where a schema 1
+// manifest has no readable payload.
 func NewManifest(contentType string, content []byte, algorithm digest.Algorithm) (Manifest, error) {
 	mediaType := MediaType(contentType)
-	if mediaType == "" || mediaType == "text/html" || mediaType == "text/plain" {
-		return Manifest{}, &Error{Op: "read the manifest", Kind: ErrProtocol, Hint: Advice(ErrProtocol),
-			Message: fmt.Sprintf("the answer has the Content-Type %q, which is no manifest's", Clean(contentType))}
+	var fault *Error
+	switch {
+	case mediaType == "" || mediaType == "text/html" || mediaType == "text/plain":
+		fault = newFault(ErrProtocol, "the answer has the Content-Type %q, which is no manifest's", Clean(contentType))
+	case mediaType == "application/json" && !resemblesManifest(content):
+		fault = newFault(ErrProtocol, "the answer has the Content-Type %q and nothing in it that a manifest has", Clean(contentType))
+	}
+	if fault != nil {
+		fault.Op = "read the manifest"
+		return Manifest{}, fault
 	}
 	if algorithm == "" {
 		algorithm = digest.Canonical

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -158,6 +159,25 @@ func ambiguous(mediaType string, wire wireManifest) string {
 		}
 	}
 	return ""
+}
+
+// resemblesManifest says whether content is an object with at least one of the
+// fields of a manifest. Whether it is a sound one is for Parse to say.
+func resemblesManifest(content []byte) bool {
+	d := jsontext.NewDecoder(bytes.NewReader(content), jsontext.AllowDuplicateNames(true))
+	if token, err := d.ReadToken(); err != nil || token.Kind() != '{' {
+		return false
+	}
+	for {
+		name, err := d.ReadToken()
+		if err != nil || name.Kind() != '"' {
+			return false
+		}
+		if slices.Contains(wireManifestKeys, name.String()) {
+			return true
+		}
+		_ = d.SkipValue() // the next token fails too
+	}
 }
 
 // caseVariant refuses a key that differs from a known one in case alone: Go's

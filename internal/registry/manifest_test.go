@@ -70,10 +70,36 @@ func TestNewManifestRefusesAnswersThatAreNoManifests(t *testing.T) {
 		"text/plain":                         `"text/plain"`,
 		"garbage":                            `"garbage"`,
 		"a/b, c/d":                           `"a/b, c/d"`,
+		"application/json":                   `"application/json" and nothing in it that a manifest has`,
 		"\x1b[31m\n::set-output name=a::b/c": `"[31m : :set-output name=a: :b/c"`,
 	} {
 		_, err := registry.NewManifest(contentType, []byte("<html><body>sign in</body></html>"), "")
 		refused(t, err, registry.ErrProtocol, "cannot read the manifest", shown)
+	}
+}
+
+// Any program answers in JSON. Old registries do with schema 1 manifests too.
+func TestJSONOfNoOwnTypeIsAManifestWhereItHasAFieldOfOne(t *testing.T) {
+	for content, manifest := range map[string]bool{
+		`{"schemaVersion":1,"name":"acme/app","fsLayers":[]}`: true,
+		`{"name":"acme/app","fsLayers":[]}`:                   true,
+		`{"x":{"y":[1]},"manifests":[]}`:                      true,
+		`{"config":1}`:                                        true, // which Parse refuses
+		`{"hello":1}`:                                         false,
+		`{"status":"ok","data":{"layers":[]}}`:                false,
+		`{}`:                                                  false,
+		`["layers"]`:                                          false,
+		`"layers"`:                                            false,
+		`{"hello`:                                             false,
+		``:                                                    false,
+	} {
+		_, err := registry.NewManifest("application/json; charset=utf-8", []byte(content), "")
+		if manifest != (err == nil) {
+			t.Errorf("%s: %v", content, err)
+		}
+		if !manifest {
+			refused(t, err, registry.ErrProtocol, "nothing in it that a manifest has")
+		}
 	}
 }
 

@@ -90,9 +90,9 @@ func IsPlatform(p *Platform) bool {
 	return p != nil && p.OS != "" && p.OS != "unknown" && p.Architecture != "unknown"
 }
 
-// platformNames are those of descriptors that have one, each once, in their
-// order.
-func platformNames(descriptors []Descriptor) []string {
+// PlatformNames are the platforms of descriptors that have one, each once, in
+// their order.
+func PlatformNames(descriptors []Descriptor) []string {
 	var names []string
 	for _, d := range descriptors {
 		if !IsPlatform(d.Platform) {
@@ -103,4 +103,12 @@ func platformNames(descriptors []Descriptor) []string {
 		}
 	}
 	return names
+}
+
+// ListPlatforms is PlatformNames in a sentence.
+func ListPlatforms(descriptors []Descriptor) string {
+	if names := PlatformNames(descriptors); len(names) > 0 {
+		return strings.Join(names, ", ")
+	}
+	return "no platforms"
 }

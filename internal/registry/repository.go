@@ -47,6 +47,10 @@ type Repository interface {
 	DeleteManifest(ctx context.Context, d digest.Digest) error
 	// ListTags returns all tags. ErrLimit where there are too many to read.
 	ListTags(ctx context.Context) ([]string, error)
+	// ListReferrers returns what is listed as referring to a digest, all pages of
+	// it. Nothing listed is no error, and neither is a subject that is not there.
+	// ErrLimit where there are too many to read.
+	ListReferrers(ctx context.Context, subject digest.Digest) (Listing, error)
 
 	// StatBlob returns the size of a blob that is there, and ErrNotFound where
 	// it is not. Any other error means that it is not known.

@@ -26,3 +26,14 @@ resource "registry_image_copy" "app" {
   source      = data.registry_manifest.app.pinned_reference
   destination = "registry.example.com/staging/app:nightly"
 }
+
+# Whether a tag is there already. Only the registry's own 404 is an answer; a
+# registry that is down is an error.
+data "registry_manifest" "release" {
+  reference     = "registry.example.com/prod/app:2.0"
+  allow_missing = true
+}
+
+output "released" {
+  value = data.registry_manifest.release.exists
+}

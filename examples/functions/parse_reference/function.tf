@@ -9,6 +9,7 @@ terraform {
 # {
 #   registry   = "docker.io"
 #   repository = "library/alpine"
+#   name       = "docker.io/library/alpine"
 #   tag        = "3"
 #   digest     = null
 #   normalized = "docker.io/library/alpine:3"

@@ -24,6 +24,7 @@ type batch struct {
 	pairs     []pair
 	hints     hints
 	platforms []registry.Platform
+	referrers referrers
 	ended     atomic.Int64 // copies that are over
 }
 
@@ -55,17 +56,18 @@ func (b *batch) copy(ctx context.Context) []result {
 
 // one makes one copy.
 func (b *batch) one(ctx context.Context, p pair) (copier.Report, error) {
-	source, err := p.source.open(b.client, registry.Source)
+	source, err := p.source.From(b.client)
 	if err != nil {
-		return copier.Report{}, err
+		return copier.Report{}, registry.OnSide(err, registry.Source)
 	}
-	destination, err := p.destination.open(b.client, registry.Destination)
+	destination, err := p.destination.To(b.client)
 	if err != nil {
-		return copier.Report{}, err
+		return copier.Report{}, registry.OnSide(err, registry.Destination)
 	}
 	return b.engine.Copy(ctx, copier.Job{
 		Source: source, Destination: destination,
-		Reference: p.source.target(), Digest: p.source.digest(), Platforms: b.platforms, Tags: []string{p.destination.tag()},
+		Reference: p.source.Target(), Digest: p.source.Digest(), Platforms: b.platforms, Tags: []string{p.destination.Tag()},
+		Referrers: b.referrers.wanted, ReferrerTypes: b.referrers.types,
 	})
 }
 

@@ -34,11 +34,11 @@ func TestAFailureSaysWhatToDo(t *testing.T) {
 		},
 		"plain HTTP towards a source with TLS": {
 			[]string{secured.Ref("app", "1"), plain.Ref("prod", "1")},
-			`source \S+/app: .*`, `The registry wants TLS .* Set -plain-http=` + plain.Addr + `\.`,
+			`source \S+/app: .*`, `The registry wants TLS .* Set -plain-http=` + plain.Addr + ` only\.`,
 		},
 		"plain HTTP towards a destination with TLS": {
 			[]string{source, secured.Ref("prod", "1")},
-			`destination \S+/prod: .*`, `The registry wants TLS .* Set -plain-http=` + plain.Addr + `\.`,
+			`destination \S+/prod: .*`, `The registry wants TLS .* Set -plain-http=` + plain.Addr + ` only\.`,
 		},
 		"TLS towards a registry without": {
 			[]string{"-plain-http=false", source, plain.Ref("prod", "1")},

@@ -64,8 +64,11 @@ func (h hints) plainHTTP(host string, plain bool) string {
 		}
 		return !h.client.PlainHTTP(other)
 	})
-	if len(hosts) == 0 {
+	switch {
+	case len(hosts) == 0:
 		return "false"
+	case plain:
+		return strings.Join(hosts, ",")
 	}
-	return strings.Join(hosts, ",")
+	return strings.Join(hosts, ",") + " only" // and not the one that it is about
 }

@@ -32,16 +32,16 @@ func TestAHintOfPlainHTTPKeepsWhatIsRight(t *testing.T) {
 		plain      bool
 	}{
 		{[]string{"localhost:1/a:1", "vm:1/a:1"}, "vm:1", "localhost:1,vm:1", true},
-		{[]string{"localhost:1/a:1", "localhost:2/a:1"}, "localhost:2", "localhost:1", false},
+		{[]string{"localhost:1/a:1", "localhost:2/a:1"}, "localhost:2", "localhost:1 only", false},
 		{[]string{"ghcr.io/a/b:1", "localhost:2/a:1"}, "localhost:2", "false", false},
 		{[]string{"localhost:1/a:1", "localhost:1/b:1"}, "localhost:1", "false", false},
 		{[]string{"-plain-http=vm:1", "localhost:1/a:1", "vm:1/a:1"}, "localhost:1", "localhost:1,vm:1", true},
-		{[]string{"-plain-http", "localhost:1/a:1", "vm:1/a:1"}, "vm:1", "localhost:1", false},
+		{[]string{"-plain-http", "localhost:1/a:1", "vm:1/a:1"}, "vm:1", "localhost:1 only", false},
 		{[]string{"-plain-http=false", "localhost:1/a:1", "vm:1/a:1"}, "vm:1", "vm:1", true},
 		{[]string{"-list", list}, "vm:2", "localhost:1,localhost:2,vm:2", true},
 		// Where a registry sends its clients is no host of the run.
 		{[]string{"localhost:1/a:1", "vm:1/a:1"}, "storage:1", "localhost:1,storage:1", true},
-		{[]string{"-plain-http=vm:1,storage:1", "localhost:1/a:1", "vm:1/a:1"}, "vm:1", "storage:1", false},
+		{[]string{"-plain-http=vm:1,storage:1", "localhost:1/a:1", "vm:1/a:1"}, "vm:1", "storage:1 only", false},
 	} {
 		setting := "plain_http = false"
 		if c.plain {
@@ -60,7 +60,7 @@ func TestHintsOfPlainHTTPLeadToACopy(t *testing.T) {
 	plain, secured := registrytest.V3(t), registrytest.V3(t, registrytest.TLS())
 	fromPlain, fromSecured := plain.Push(t, "app", "1", image).Ref, secured.Push(t, "app", "1", image).Ref
 	authority := file(t, "ca.pem", string(secured.CA))
-	flag := regexp.MustCompile(`[Ss]et (-plain-http=\S+)\.\n`)
+	flag := regexp.MustCompile(`[Ss]et (-plain-http=\S+?)(?: only)?\.\n`)
 	for name, pair := range map[string][2]string{
 		"plain to TLS": {fromPlain, secured.Ref("prod", "1")},
 		"TLS to plain": {fromSecured, plain.Ref("prod", "1")},

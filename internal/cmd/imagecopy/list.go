@@ -6,11 +6,13 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
 // pair is one copy that is wanted.
 type pair struct {
-	source, destination place
+	source, destination place.Place
 	written             string // the source, as somebody wrote it
 }
 
@@ -21,16 +23,16 @@ func newPair(words []string) (pair, error) {
 	if len(words) != 2 {
 		return pair{}, fmt.Errorf("a copy is SRC DST, two words and not %d", len(words))
 	}
-	source, err := newSource(words[0])
+	source, err := place.ParseSource(words[0])
 	if err != nil {
 		return pair{}, err
 	}
-	destination, err := newDestination(words[1])
+	destination, err := place.ParseDestination(words[1])
 	if err != nil {
 		return pair{}, err
 	}
 	p := pair{source: source, destination: destination, written: words[0]}
-	if p.source == p.destination {
+	if p.source.Same(p.destination) {
 		return pair{}, fmt.Errorf("source and destination are the same, %s: there is nothing to copy", p.source)
 	}
 	return p, nil
@@ -72,7 +74,7 @@ func readList(list string, stdin io.Reader) ([]pair, error) {
 	}
 	var pairs []pair
 	var wrong mistakes
-	wanted := map[place]pair{} // by destination
+	wanted := map[string]pair{} // by the destination's name and tag
 	number := 0
 	for line := range strings.Lines(string(content)) {
 		number++
@@ -81,13 +83,14 @@ func readList(list string, stdin io.Reader) ([]pair, error) {
 			continue
 		}
 		p, err := newPair(words)
-		earlier, taken := wanted[p.destination]
+		at := p.destination.Name() + ":" + p.destination.Tag()
+		earlier, taken := wanted[at]
 		switch {
 		case err != nil:
 		case !taken:
-			wanted[p.destination] = p
+			wanted[at] = p
 			pairs = append(pairs, p)
-		case earlier.source != p.source:
+		case !earlier.source.Same(p.source):
 			err = fmt.Errorf("an earlier line copies %s to %s already", earlier.source, p.destination)
 		}
 		if err != nil {

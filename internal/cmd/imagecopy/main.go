@@ -95,7 +95,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer, terminal bool
 	}
 
 	began := time.Now()
-	b := &batch{client: client, engine: copier.New(log), pairs: o.pairs, platforms: o.platforms, hints: hints{client, o}}
+	b := &batch{client: client, engine: copier.New(log), pairs: o.pairs, platforms: o.platforms, referrers: o.referrers, hints: hints{client, o}}
 	var results []result
 	if terminal && !o.verbose && !o.trace {
 		stop := showProgress(stderr, func() string { return b.progress(time.Since(began)) })

@@ -10,9 +10,11 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
@@ -28,6 +30,7 @@ type options struct {
 	requests  int
 	perSecond float64
 	platforms platforms
+	referrers referrers
 	pairs     []pair
 }
 
@@ -45,6 +48,7 @@ func (o *options) flags() *flag.FlagSet {
 	flags.IntVar(&o.requests, "max-concurrent-requests", 0, "")
 	flags.Float64Var(&o.perSecond, "requests-per-second", 0, "")
 	flags.Var(&o.platforms, "platforms", "")
+	flags.Var(&o.referrers, "referrers", "")
 	flags.Var(&o.plainHTTP, "plain-http", "")
 	return flags
 }
@@ -81,6 +85,11 @@ Flags, which come before SRC:
                 them with their attestations. The digest is another one then, and
                 signatures of the whole do not go with it
   -ca FILE      trust the certificate authorities in FILE (PEM) besides the system's
+  -referrers[=TYPE,...]
+                copy what refers to the image too, and to anything that comes with it:
+                signatures, SBOMs, attestations, by the referrers API, by its tag, or
+                by cosign's tags sha256-….sig, .att and .sbom. With types, those of
+                these artifact types alone
   -plain-http[=true|false|HOST[:PORT],...]
                 speak plain HTTP instead of TLS: with every registry, with none
                 (false), or with these hosts alone, written as in SRC and DST, where
@@ -152,6 +161,35 @@ func (p *platforms) Set(list string) error {
 	return nil
 }
 
+// referrers is the value of -referrers.
+type referrers struct {
+	wanted bool
+	types  []string
+}
+
+// IsBoolFlag lets the flag stand alone.
+func (r *referrers) IsBoolFlag() bool { return true }
+
+// String is asked for by the flag package.
+func (r *referrers) String() string { return "" }
+
+// Set reads a list of artifact types, or what a flag that stands alone is set to.
+func (r *referrers) Set(list string) error {
+	if wanted, err := strconv.ParseBool(list); err == nil {
+		r.wanted, r.types = wanted, nil
+		return nil
+	}
+	r.wanted = true
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.TrimSpace(name)
+		if registry.MediaType(name) != name {
+			return fmt.Errorf("%q is no artifact type; one looks like application/vnd.dev.cosign.artifact.sig.v1+json", name)
+		}
+		r.types = append(r.types, name)
+	}
+	return nil
+}
+
 // client translates the command line into the client's options.
 func (o options) client(log *slog.Logger) (*remote.Client, error) {
 	settings := remote.HostOptions{MaxConcurrentRequests: o.requests, RequestsPerSecond: o.perSecond}
@@ -183,9 +221,9 @@ func (o options) client(log *slog.Logger) (*remote.Client, error) {
 func (o options) hosts() []string {
 	var named []string
 	for _, p := range o.pairs {
-		for _, at := range []place{p.source, p.destination} {
-			if at.reference.Host != "" {
-				named = append(named, at.reference.Host)
+		for _, at := range []place.Place{p.source, p.destination} {
+			if ref, ok := at.Reference(); ok {
+				named = append(named, ref.Host)
 			}
 		}
 	}

@@ -34,13 +34,14 @@ func TestAnImageLayoutThatCannotBeUsedIsExplained(t *testing.T) {
 		status              int
 		says                string
 	}{
-		"no layout":                {"oci:" + empty, "localhost:1/a:1", failed, "imagecopy: source oci:.*: cannot open the image layout: it holds no file \"oci-layout\"\n  An image layout is .*\n"},
-		"another tag":              {"oci:" + dir + ":2", "localhost:1/a:1", failed, "imagecopy: source oci:.*: the layout holds \"1\" .*\n  Use one of the tags .*\n"},
-		"no layout to write to":    {"oci:" + dir, "oci:" + empty + ":1", failed, "imagecopy: destination oci:.*: it holds no file \"oci-layout\"\n  .*\n"},
-		"no tag to write":          {"oci:" + dir, "oci:" + empty, misused, "imagecopy: a destination has a tag.*\n.*"},
-		"a digest to write":        {"oci:" + dir, "oci:" + empty + "@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", misused, "imagecopy: a destination has no digest.*\n.*"},
-		"no path":                  {"oci:", "localhost:1/a:1", misused, "imagecopy: cannot use the reference oci:: it names no path\n.*\n"},
-		"the same place, it seems": {"oci:" + dir + ":1", "oci:" + dir + ":1", misused, "imagecopy: source and destination are the same.*\n.*"},
+		"no layout":                     {"oci:" + empty, "localhost:1/a:1", failed, "imagecopy: source oci:.*: cannot open the image layout: it holds no file \"oci-layout\"\n  An image layout is .*\n"},
+		"another tag":                   {"oci:" + dir + ":2", "localhost:1/a:1", failed, "imagecopy: source oci:.*: the layout holds \"1\" .*\n  Use one of the tags .*\n"},
+		"no layout to write to":         {"oci:" + dir, "oci:" + empty + ":1", failed, "imagecopy: destination oci:.*: it holds no file \"oci-layout\"\n  .*\n"},
+		"no tag to write":               {"oci:" + dir, "oci:" + empty, misused, "imagecopy: cannot use the destination .*: it has no tag\n.*\n"},
+		"a digest to write":             {"oci:" + dir, "oci:" + empty + "@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", misused, "imagecopy: cannot use the destination .*: it has a digest.*\n.*\n"},
+		"the same, written in two ways": {"oci:" + dir + ":1", "oci:" + dir + "/../" + filepath.Base(dir) + ":1", misused, "imagecopy: source and destination are the same.*\n.*"},
+		"no path":                       {"oci:", "localhost:1/a:1", misused, "imagecopy: cannot use the reference oci:: it names no path\n.*\n"},
+		"the same place, it seems":      {"oci:" + dir + ":1", "oci:" + dir + ":1", misused, "imagecopy: source and destination are the same.*\n.*"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			imagecopy(t, "-q", c.source, c.destination).ended(t, c.status, c.says)

@@ -28,6 +28,10 @@ type report struct {
 	Tagged []string `json:"tagged"`
 	// Manifests is how many were pushed.
 	Manifests int `json:"manifests"`
+	// Referrers is how many manifests came along because they refer to what was
+	// copied, or were there, and ReferrersDigest a digest over what refers to what.
+	Referrers       int           `json:"referrers,omitempty"`
+	ReferrersDigest digest.Digest `json:"referrers_digest,omitempty"`
 	// Copied, Mounted and Present count blobs and their bytes: those that were
 	// sent, that the registry took from another repository of its own, and that
 	// were there.
@@ -64,8 +68,8 @@ func newReport(r result) report {
 		Source: r.pair.source.String(), Destination: r.pair.destination.String(),
 		Digest: r.report.Digest, MediaType: r.report.MediaType,
 		Tagged:    append([]string{}, r.report.Tagged...), // [] and not null
-		Manifests: r.report.Manifests,
-		Copied:    r.report.Copied, Mounted: r.report.Mounted, Present: r.report.Present,
+		Manifests: r.report.Manifests, Referrers: len(r.report.Referrers), ReferrersDigest: r.report.ReferrersDigest,
+		Copied: r.report.Copied, Mounted: r.report.Mounted, Present: r.report.Present,
 		Requests: r.report.Requests, Retries: r.report.Retries, Hosts: r.report.Hosts,
 		LongestWait: seconds(r.report.LongestWait), WaitedFor: r.report.WaitedFor,
 		Seconds:  seconds(r.report.Duration),

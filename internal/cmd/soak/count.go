@@ -28,6 +28,7 @@ type count struct {
 	failures                 map[string]int // attempts, by the kind of their error
 	copied, mounted, present copier.Count
 	retries                  int
+	attached                 int    // found at the destination after they came along
 	peak                     uint64 // bytes of heap
 }
 
@@ -40,6 +41,7 @@ func (c *count) attempt(r copier.Report) {
 	add(&c.mounted, r.Mounted)
 	add(&c.present, r.Present)
 	c.retries += r.Retries
+	c.attached += len(r.Referrers)
 	c.peak = max(c.peak, heap)
 }
 
@@ -93,6 +95,7 @@ func (s *soak) summary() string {
 	row("failures", "%d attempts: %s", failed, cmp.Or(kinds, "none"))
 	row("tags", "%d removed, %d written by copies that could not know it", s.count.removed.Load(), s.count.unsure.Load())
 	row("blobs", "%s copied, %s mounted, %s already there; %d requests were tried again", blobs(s.count.copied), blobs(s.count.mounted), blobs(s.count.present), s.count.retries)
+	row("referrers", "%d brought along or found there", s.count.attached)
 	row("connections", "%d, of which %d were cut, %d after standing still; %d delays", s.faults.connections.Load(), s.faults.cuts.Load(), s.faults.stalls.Load(), s.faults.delays.Load())
 	row("tokens", "%d issued, %d requests came with one that had expired", s.issued(), s.source.tokens.expired.Load()+s.destination.tokens.expired.Load())
 	row("sweeps", "%d, and %d postponed because a request went on for too long", s.count.sweeps.Load(), s.count.postponed.Load())

@@ -11,6 +11,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
 const (
@@ -30,6 +32,14 @@ const (
 type image struct {
 	repository, tag string
 	root            digest.Digest
+	attached        []referrer
+}
+
+// referrer is a manifest that refers to an image, to something in it, or to
+// another referrer, and the tag under which it is listed.
+type referrer struct {
+	list   string
+	digest digest.Digest
 }
 
 // types are the media types of an image.
@@ -42,7 +52,8 @@ var (
 
 // stock puts the seed's images into a registry. They share base layers of up to
 // 4 MiB, and have small ones of their own; a third are indexes of several
-// platforms, a quarter is of Docker's types.
+// platforms, a quarter is of Docker's types. Each has a signature and an SBOM,
+// which is signed too, and so has what an index begins with.
 func stock(ctx context.Context, s *server, seed uint64) ([]image, error) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	var base [bases][]byte
@@ -66,13 +77,12 @@ func stock(ctx context.Context, s *server, seed uint64) ([]image, error) {
 		} else {
 			root = b.image(ctx, "amd64")
 		}
-		if b.err == nil {
-			b.err = place.tags.Tag(ctx, i.tag, root)
-		}
+		b.tag(ctx, i.tag, root)
+		b.sign(ctx, root)
 		if b.err != nil {
 			return nil, b.err
 		}
-		i.root = root.Digest
+		i.root, i.attached = root.Digest, b.attached
 		stocked = append(stocked, i)
 	}
 	return stocked, nil
@@ -84,7 +94,9 @@ type builder struct {
 	random *rand.Rand
 	base   [][]byte
 	types  types
-	err    error
+	// attached is what refers to anything that was built.
+	attached []referrer
+	err      error
 }
 
 func (b *builder) index(ctx context.Context) ocispec.Descriptor {
@@ -94,7 +106,43 @@ func (b *builder) index(ctx context.Context) ocispec.Descriptor {
 		child.Platform = &ocispec.Platform{OS: "linux", Architecture: architecture}
 		index.Manifests = append(index.Manifests, child)
 	}
+	b.sign(ctx, index.Manifests[0])
 	return b.manifest(ctx, index.MediaType, index)
+}
+
+// sign attaches a signature and an SBOM, which is signed itself.
+func (b *builder) sign(ctx context.Context, subject ocispec.Descriptor) {
+	sbom := b.artifact(ctx, "application/spdx+json", subject)
+	b.list(ctx, subject, b.artifact(ctx, "application/vnd.example.signature", subject), sbom)
+	b.list(ctx, sbom, b.artifact(ctx, "application/vnd.example.signature", sbom))
+}
+
+// artifact is a manifest that refers to something.
+func (b *builder) artifact(ctx context.Context, artifactType string, subject ocispec.Descriptor) ocispec.Descriptor {
+	return b.manifest(ctx, ocispec.MediaTypeImageManifest, ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType,
+		Config:  b.blob(ctx, ocispec.MediaTypeEmptyJSON, []byte("{}")),
+		Layers:  []ocispec.Descriptor{b.blob(ctx, artifactType, noise(b.random, 1<<10+b.random.IntN(8<<10)))},
+		Subject: &ocispec.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size},
+	})
+}
+
+// list puts what refers to something where clients look for it in a registry
+// that has no referrers API.
+func (b *builder) list(ctx context.Context, subject ocispec.Descriptor, referrers ...ocispec.Descriptor) {
+	tag := registry.ReferrersTag(subject.Digest)
+	b.tag(ctx, tag, b.manifest(ctx, ocispec.MediaTypeImageIndex, ocispec.Index{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: referrers,
+	}))
+	for _, r := range referrers {
+		b.attached = append(b.attached, referrer{tag, r.Digest})
+	}
+}
+
+func (b *builder) tag(ctx context.Context, tag string, d ocispec.Descriptor) {
+	if b.err == nil {
+		b.err = b.tags.Tag(ctx, tag, d)
+	}
 }
 
 func (b *builder) image(ctx context.Context, architecture string) ocispec.Descriptor {

@@ -26,7 +26,7 @@ func (s *soak) judge(ctx context.Context, e errand, report copier.Report, failed
 	for _, p := range e.to {
 		found, err := s.inspect(ctx, p, nil)
 		if err != nil {
-			s.broken("after a copy of %s that ended with %v: %v", e.source, failed, err)
+			s.broken("after the copy of %s that %s: %v", e.source, outcome(failed), err)
 		}
 		written := failed == nil || slices.Contains(report.Tagged, p.tag)
 		switch {
@@ -38,8 +38,24 @@ func (s *soak) judge(ctx context.Context, e errand, report copier.Report, failed
 		default:
 			s.broken("%s:%s held %s before a copy that failed, and then %s: %v", p.repository, p.tag, named(p.held), named(found), failed)
 		}
+		switch {
+		case failed == nil && e.along:
+			p.attached = e.attached
+		case found != p.held:
+			p.attached = nil
+		}
 		p.held = found
+		if err := s.accompanied(ctx, p, nil); err != nil {
+			s.broken("after the copy of %s that %s: %v", e.source, outcome(failed), err)
+		}
 	}
+}
+
+func outcome(failed error) string {
+	if failed == nil {
+		return "succeeded"
+	}
+	return "failed (" + failed.Error() + ")"
 }
 
 // unexplained says what is wrong with the error of a copy; "" where it is one
@@ -76,6 +92,21 @@ func (s *soak) inspect(ctx context.Context, p *place, read map[digest.Digest]boo
 		return nil
 	})
 	return found, err
+}
+
+// accompanied says whether what came along with what a tag holds is listed and
+// whole; read is for that.
+func (s *soak) accompanied(ctx context.Context, p *place, read map[digest.Digest]bool) error {
+	return s.destination.holding(ctx, func() error {
+		r, err := s.destination.repository(ctx, p.repository)
+		if err == nil {
+			err = r.accompanied(ctx, p.attached, read)
+		}
+		if err != nil {
+			return fmt.Errorf("not all that is attached to %s:%s is there: %w", p.repository, p.tag, err)
+		}
+		return nil
+	})
 }
 
 func named(d digest.Digest) string {

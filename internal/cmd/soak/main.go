@@ -5,6 +5,7 @@
 //
 //   - a tag that a copy reports as written is whole: every manifest and blob
 //     below it is there and has its digest;
+//   - what refers to an image is listed and whole where it came along;
 //   - the tag of a copy that failed holds what it held before;
 //   - without faults every copy succeeds at once;
 //   - memory and goroutines are back to where they were.
@@ -13,10 +14,10 @@
 //
 //	go run ./internal/cmd/soak -for 3m -seed 42
 //
-// The same seed makes the same choices, and not the same order of events. The exit
-// status is 0 when all of that held, 1 when something did not, which is then
-// named, 2 when the command line makes no sense, and 130 when it was interrupted
-// and all held until then.
+// The same seed makes the same choices, and not the same order of events; -log
+// writes down what the engine tells of them. The exit status is 0 when all of that
+// held, 1 when something did not, which is then named, 2 when the command line
+// makes no sense, and 130 when it was interrupted and all held until then.
 package main
 
 import (

@@ -39,12 +39,7 @@ func complains(t *testing.T, s *soak, of string) {
 }
 
 func TestATagThatIsNotAsItShouldBeIsNoticed(t *testing.T) {
-	s := still(t)
-	places, indexes := s.places, s.images
-	for name, test := range map[string]struct {
-		damage func(ctx context.Context, s *soak, r repository, p *place) error
-		of     string
-	}{
+	noticed(t, map[string]damage{
 		"nothing happened": {func(context.Context, *soak, repository, *place) error { return nil }, ""},
 		"a blob is gone": {func(ctx context.Context, _ *soak, r repository, p *place) error {
 			return r.blobs.Delete(ctx, layerBelow(ctx, t, r, p.held))
@@ -65,23 +60,53 @@ func TestATagThatIsNotAsItShouldBeIsNoticed(t *testing.T) {
 		"the tag is gone": {func(ctx context.Context, _ *soak, r repository, p *place) error {
 			return r.tags.Untag(ctx, p.tag)
 		}, " holds nothing, and sha256:"},
-	} {
+	})
+}
+
+func TestWhatIsAttachedAndNotAsItShouldBeIsNoticed(t *testing.T) {
+	noticed(t, map[string]damage{
+		"it is not listed": {func(ctx context.Context, _ *soak, r repository, p *place) error {
+			return r.tags.Tag(ctx, registry.ReferrersTag(p.held), ocispec.Descriptor{Digest: p.held})
+		}, " does not name sha256:"},
+		"the list is gone": {func(ctx context.Context, _ *soak, r repository, p *place) error {
+			return r.tags.Untag(ctx, registry.ReferrersTag(p.held))
+		}, ": there is no list sha256-"},
+		"a blob of it is gone": {func(ctx context.Context, _ *soak, r repository, p *place) error {
+			c, err := r.read(ctx, p.attached[0].digest)
+			return errors.Join(err, r.blobs.Delete(ctx, c.Layers[0].Digest))
+		}, ": blob sha256:"},
+	})
+}
+
+// damage is what befalls a tag, and how the soak complains of it; "" for not.
+type damage struct {
+	do func(ctx context.Context, s *soak, r repository, p *place) error
+	of string
+}
+
+// noticed copies an index with what is attached to it, damages that, and looks
+// what the check says.
+func noticed(t *testing.T, cases map[string]damage) {
+	t.Helper()
+	s := still(t)
+	places, indexes := s.places, s.images
+	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			p, index := places[0], indexes[0]
 			places, indexes, s.complaints = places[tagsEach:], indexes[3:], nil // of another repository, with other layers
-			e := errand{to: []*place{p}}
+			e := errand{to: []*place{p}, along: true}
 			e.of(s.source.host, index)
 			if err := s.attempt(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
 			r, err := s.destination.repository(t.Context(), p.repository)
-			if err = errors.Join(err, test.damage(t.Context(), s, r, p)); err != nil {
+			if err = errors.Join(err, test.do(t.Context(), s, r, p)); err != nil {
 				t.Fatal(err)
 			}
 			s.check(t.Context())
 			complains(t, s, test.of)
 			_ = r.tags.Untag(t.Context(), p.tag) // where it is there
-			p.held = ""
+			p.held, p.attached = "", nil
 		})
 	}
 }
@@ -113,18 +138,21 @@ func TestACopyThatDoesOtherThanItSaysIsNoticed(t *testing.T) {
 	for name, test := range map[string]struct {
 		written bool // the tag holds what was to be copied
 		tagged  bool // the copy reports so
+		along   bool // what is attached was to come along, and did not
 		failed  error
 		of      string
 	}{
-		"it succeeds and writes":                 {true, true, nil, ""},
-		"it succeeds and does not write":         {false, true, nil, "holds nothing after a copy"},
-		"it fails and does not write":            {false, false, lost, ""},
-		"it fails, and says that it has written": {false, true, lost, "holds nothing after a copy"},
-		"it fails before an answer comes":        {true, false, lost, ""},
-		"it is refused and has written":          {true, false, &registry.Error{Kind: registry.ErrMissingContent}, "held nothing before a copy that failed"},
-		"it fails with something else":           {false, false, errors.New("surprise"), "none of the engine's"},
-		"it fails without a kind":                {false, false, &registry.Error{}, "of no kind"},
-		"it fails as nothing here makes it":      {false, false, &registry.Error{Kind: registry.ErrMismatch}, "nothing here explains"},
+		"it succeeds and writes":                  {true, true, false, nil, ""},
+		"it succeeds and does not write":          {false, true, false, nil, "holds nothing after a copy"},
+		"it succeeds and leaves what is attached": {true, true, true, nil, "v1 that succeeded: not all that is attached to prod-"},
+		"it fails and leaves what is attached":    {false, false, true, lost, ""},
+		"it fails and does not write":             {false, false, false, lost, ""},
+		"it fails, and says that it has written":  {false, true, false, lost, "holds nothing after a copy"},
+		"it fails before an answer comes":         {true, false, false, lost, ""},
+		"it is refused and has written":           {true, false, false, &registry.Error{Kind: registry.ErrMissingContent}, "held nothing before a copy that failed"},
+		"it fails with something else":            {false, false, false, errors.New("surprise"), "none of the engine's"},
+		"it fails without a kind":                 {false, false, false, &registry.Error{}, "of no kind"},
+		"it fails as nothing here makes it":       {false, false, false, &registry.Error{Kind: registry.ErrMismatch}, "nothing here explains"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, i := places[0], s.images[1]
@@ -132,7 +160,7 @@ func TestACopyThatDoesOtherThanItSaysIsNoticed(t *testing.T) {
 			if test.written {
 				transplant(t, s, i, p)
 			}
-			e := errand{to: []*place{p}}
+			e := errand{to: []*place{p}, along: test.along}
 			e.of(s.source.host, i)
 			report := copier.Report{Digest: i.root}
 			if test.tagged {
@@ -147,8 +175,16 @@ func TestACopyThatDoesOtherThanItSaysIsNoticed(t *testing.T) {
 // transplant puts an image under a tag without the engine.
 func transplant(t *testing.T, s *soak, i image, p *place) {
 	t.Helper()
+	if err := bring(t, s, i, p.repository).tags.Tag(t.Context(), p.tag, ocispec.Descriptor{Digest: i.root}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// bring puts an image into a repository of the destination, under no tag.
+func bring(t *testing.T, s *soak, i image, name string) repository {
+	t.Helper()
 	from, err := s.source.repository(t.Context(), i.repository)
-	to, toErr := s.destination.repository(t.Context(), p.repository)
+	to, toErr := s.destination.repository(t.Context(), name)
 	c, readErr := from.read(t.Context(), i.root)
 	if err := errors.Join(err, toErr, readErr); err != nil {
 		t.Fatal(err)
@@ -166,12 +202,10 @@ func transplant(t *testing.T, s *soak, i image, p *place) {
 	if err == nil {
 		_, err = to.manifests.Put(t.Context(), m)
 	}
-	if err == nil {
-		err = to.tags.Tag(t.Context(), p.tag, ocispec.Descriptor{Digest: i.root})
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	return to
 }
 
 func TestAGoroutineThatStaysIsNamed(t *testing.T) {

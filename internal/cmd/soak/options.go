@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"time"
 )
 
@@ -14,7 +15,27 @@ type options struct {
 	lasts  time.Duration
 	copies uint64 // 0 for as many as there is time for
 	atOnce int
+	log    *os.File // what the engine tells; nil for nowhere
 }
+
+// about is what -help tells before the flags.
+var about = fmt.Sprintf(`The soak lets one engine make many copies at once between two registries of this
+process, while connections are cut, tokens expire, copies are cancelled, tags are
+removed and the destination collects its garbage. It ends with "everything held",
+or names what did not: a tag that is not whole, or is another one after a copy
+that failed; what was to come along and did not; memory or goroutines that stay.
+
+A copy may fail meanwhile. The counts that say so are no faults:
+
+done         the copy succeeded, at once or when it was tried again
+given up     it failed %d times in a row, which is as often as it is tried
+cancelled    its context was cancelled on the way, on purpose
+could not know it
+             the copy failed because no answer came, and the registry had
+             written the tag all the same
+postponed    a garbage collection did not begin, because it waits for requests
+             that are under way, and some took longer than %s
+`, persistence, sweepWaits)
 
 // parse reads the command line. The error is flag.ErrHelp where help was asked
 // for, and has been told already.
@@ -25,6 +46,11 @@ func parse(args []string) (options, error) {
 	flags.Uint64Var(&o.copies, "copies", 0, "begin this many copies, however long they take; 0 for as many as there is time for")
 	flags.Uint64Var(&o.seed, "seed", 0, "make the random choices of this seed; 0 takes another one each time")
 	flags.IntVar(&o.atOnce, "at-once", 8, fmt.Sprintf("how many copies are made at a time, at most %d", mostAtOnce))
+	log := flags.String("log", "", "write what the engine tells of its copies, and when garbage was collected, into this `file`")
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), about+"\nThe flags are\n")
+		flags.PrintDefaults()
+	}
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
 	}
@@ -34,5 +60,10 @@ func parse(args []string) (options, error) {
 	if o.seed == 0 {
 		o.seed = rand.Uint64N(1 << 32) // short enough to be typed
 	}
-	return o, nil
+	if *log == "" {
+		return o, nil
+	}
+	var err error
+	o.log, err = os.Create(*log) // until the process ends
+	return o, err
 }

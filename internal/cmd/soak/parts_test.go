@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/distribution/distribution/v3/registry/auth"
+	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -82,7 +83,8 @@ func TestATokenIsGoodForItsScopesAndItsLife(t *testing.T) {
 		"another action":       {push, 0, false, false},
 		"another repository":   {other, 0, false, false},
 		"after its life":       {pull, tokenLife + 1, false, false},
-		"after it was revoked": {pull, 0, true, false},
+		"after it was revoked": {pull, keyOverlaps, true, false},
+		"under the next key":   {pull, keyOverlaps - 1, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -109,6 +111,26 @@ func TestATokenIsGoodForItsScopesAndItsLife(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAKeyThatIsNewIsNotReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pull := auth.Access{Resource: auth.Resource{Type: "repository", Name: "app"}, Action: "pull"}
+		tokens := newTokens("http://registry/token")
+		tokens.revoke()
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Authorization", "Bearer "+tokenFor(t, tokens, "repository:app:pull"))
+		for _, key := range []struct {
+			lasted time.Duration
+			good   bool
+		}{{keyLasts - 1, true}, {1, false}} {
+			<-time.After(key.lasted)
+			tokens.revoke()
+			if _, err := tokens.Authorized(r, pull); (err == nil) != key.good {
+				t.Errorf("after another %s the answer is %v", key.lasted, err)
+			}
+		}
+	})
 }
 
 // tokenFor asks for a token with the right password.
@@ -155,6 +177,63 @@ func TestASweepTakesWhatNoTagLeadsTo(t *testing.T) {
 		}
 	}
 	complains(t, s, "")
+}
+
+// While an index is copied to a repository for the first time, its manifests are
+// there and no tag is.
+func TestASweepTakesTheManifestsOfARepositoryThatHasNoTagYet(t *testing.T) {
+	s := still(t)
+	index := s.images[0]
+	from, err := s.source.repository(t.Context(), index.repository)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := from.read(t.Context(), index.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var untagged, tagged repository // in the order in which they are swept
+	for _, child := range c.Manifests {
+		untagged = bring(t, s, image{repository: index.repository, root: child.Digest}, "prod-0/app")
+		tagged = bring(t, s, image{repository: index.repository, root: child.Digest}, "prod-1/app")
+		if err := tagged.tags.Tag(t.Context(), child.Digest.Encoded(), child); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.sweepAtLast(t.Context())
+	m, err := from.manifests.Get(t.Context(), index.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := untagged.manifests.Put(t.Context(), m); err == nil {
+		t.Errorf("an index can be pushed of what was swept, and then: %v", untagged.whole(t.Context(), index.root, nil))
+	}
+	if _, err := tagged.manifests.Put(t.Context(), m); err != nil {
+		t.Errorf("an index cannot be pushed of what has tags: %v", err)
+	}
+	if err := tagged.whole(t.Context(), index.root, map[digest.Digest]bool{}); err != nil {
+		t.Errorf("what has tags is not whole: %v", err)
+	}
+	complains(t, s, "")
+}
+
+func TestAnUploadThatIsGivenUpWhileItIsCompletedIsCompleted(t *testing.T) {
+	const upload, blob = "/repository/_uploads/1/data", "/blobs/1/data"
+	storage := memory{inmemory.New()}
+	completes, err := storage.Writer(t.Context(), upload, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, writeErr := completes.Write([]byte("content"))
+	givesUp, err := storage.Writer(t.Context(), upload, true)
+	if err = errors.Join(writeErr, err, completes.Commit(t.Context()), completes.Close(), storage.Move(t.Context(), upload, blob)); err != nil {
+		t.Fatal(err)
+	}
+	_ = givesUp.Cancel(t.Context()) // of what is not there any more
+	_ = givesUp.Close()
+	if content, err := storage.GetContent(t.Context(), blob); err != nil || string(content) != "content" {
+		t.Errorf("the blob is %q, %v", content, err)
+	}
 }
 
 func TestASweepDoesNotWaitForARequestThatGoesOn(t *testing.T) {

@@ -32,6 +32,7 @@ type place struct {
 	repository, tag string
 	mu              sync.Mutex
 	held            digest.Digest // "" for nothing
+	attached        []referrer    // what came along with it
 }
 
 func newPlaces() []*place {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/reference"
@@ -87,6 +88,31 @@ func (r repository) whole(ctx context.Context, d digest.Digest, read map[digest.
 	for _, layer := range c.Layers {
 		if err := r.wholeBlob(ctx, layer, read); err != nil {
 			return fmt.Errorf("%s: blob %s: %w", r.name, layer.Digest, err)
+		}
+	}
+	return nil
+}
+
+// accompanied goes through what is attached to something, and says what is not
+// listed or is not whole; read is for whole.
+func (r repository) accompanied(ctx context.Context, by []referrer, read map[digest.Digest]bool) error {
+	for _, a := range by {
+		list, err := r.digest(ctx, a.list)
+		if err != nil {
+			return err
+		}
+		if list == "" {
+			return fmt.Errorf("%s: there is no list %s", r.name, a.list)
+		}
+		c, err := r.read(ctx, list)
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(c.Manifests, func(d ocispec.Descriptor) bool { return d.Digest == a.digest }) {
+			return fmt.Errorf("%s: the list %s does not name %s", r.name, a.list, a.digest)
+		}
+		if err := r.whole(ctx, a.digest, read); err != nil {
+			return err
 		}
 	}
 	return nil

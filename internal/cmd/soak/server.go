@@ -45,7 +45,7 @@ func openServer(ctx context.Context, f *faults, w *wires) (*server, error) {
 		return nil, err
 	}
 	s := &server{host: conns.Addr().String(), storage: memory{inmemory.New()}, gate: semaphore.NewWeighted(everybody)}
-	if s.content, err = storage.NewRegistry(ctx, s.storage, storage.EnableDelete); err != nil {
+	if s.content, err = storage.NewRegistry(ctx, s.storage, storage.EnableDelete, storage.EnableValidateImageIndexImagesExist); err != nil {
 		_ = conns.Close()
 		return nil, err
 	}

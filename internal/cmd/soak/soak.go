@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"runtime"
 	"strings"
@@ -22,6 +23,9 @@ import (
 const (
 	// patience is how long the engine waits for an answer or a byte.
 	patience = 5 * time.Second
+	// whatToDo goes with them, and takes the seed.
+	whatToDo = "Run it again with -seed %d -log FILE, some times: the same seed makes the same choices in another order of events." +
+		" What then stays is a fault, of the engine unless a registry cannot do what the soak did to it."
 	// mostComplaints are told: what is broken is often broken again and again.
 	mostComplaints = 20
 )
@@ -30,6 +34,7 @@ const (
 type soak struct {
 	options
 	began               time.Time
+	told                *slog.Logger
 	faults              faults
 	wires               *wires
 	source, destination *server
@@ -63,15 +68,23 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	for _, what := range more {
 		s.broken("%s", what)
 	}
-	fmt.Fprintf(out, "%-14s %s and %d goroutines before, %s and %d after\n", "at rest", mib(before.heap), before.goroutines, mib(after.heap), after.goroutines)
+	fmt.Fprintf(out, "%-14s %s and %d goroutines before, %s and %d after\n\n", "at rest", mib(before.heap), before.goroutines, mib(after.heap), after.goroutines)
 	runtime.KeepAlive(s) // the engine with all that it knows
-	return s.verdict()
+	if err := s.verdict(); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "everything held")
+	return nil
 }
 
 // open starts both registries, with something in each, and the engine.
 func open(ctx context.Context, o options) (*soak, error) {
 	s := &soak{options: o, began: time.Now(), places: newPlaces(), wires: newWires()}
 	s.faults.seed = o.seed
+	s.told = slog.New(slog.DiscardHandler)
+	if o.log != nil {
+		s.told = slog.New(slog.NewTextHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
 	var err error
 	if s.source, err = openServer(ctx, &s.faults, s.wires); err != nil {
 		return nil, err
@@ -97,11 +110,12 @@ func (s *soak) prepare(ctx context.Context) (err error) {
 			Registries:       map[string]auth.Credential{s.source.host: credential, s.destination.host: credential},
 			DockerConfigPath: new(""),
 		},
-		Dial: s.wires.dial,
+		Dial:   s.wires.dial,
+		Logger: s.told,
 		// Less than by default, so that copies fail at all.
 		Attempts: 2, Backoff: 20 * time.Millisecond, StallTimeout: patience, HeaderTimeout: patience,
 	})
-	s.engine = copier.New(nil)
+	s.engine = copier.New(s.told)
 	return err
 }
 
@@ -139,7 +153,7 @@ func (s *soak) settle(ctx context.Context) {
 	copies.SetLimit(s.atOnce)
 	for n, i := range s.images {
 		p := s.places[n]
-		e := errand{to: []*place{p}}
+		e := errand{to: []*place{p}, along: true}
 		e.of(s.source.host, i)
 		copies.Go(func() error {
 			p.mu.Lock()
@@ -164,6 +178,9 @@ func (s *soak) check(ctx context.Context) {
 		case found != p.held:
 			s.broken("in the end %s:%s holds %s, and %s was put there", p.repository, p.tag, named(found), named(p.held))
 		}
+		if err := s.accompanied(ctx, p, read); err != nil {
+			s.broken("in the end: %v", err)
+		}
 	}
 }
 
@@ -174,6 +191,7 @@ func (s *soak) sweep(ctx context.Context) bool {
 	case err != nil:
 		s.broken("the destination does not work any more: %v", err)
 	case done:
+		s.told.DebugContext(ctx, "the destination's garbage was collected")
 		s.count.sweeps.Add(1)
 	default:
 		s.count.postponed.Add(1)
@@ -195,7 +213,7 @@ func (s *soak) sweepAtLast(ctx context.Context) {
 func (s *soak) broken(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.complaints = append(s.complaints, fmt.Sprintf(format, args...))
+	s.complaints = append(s.complaints, fmt.Sprintf("after %s: %s", time.Since(s.began).Round(time.Millisecond), fmt.Sprintf(format, args...)))
 }
 
 // verdict is nil where everything holds.
@@ -206,5 +224,9 @@ func (s *soak) verdict() error {
 		return nil
 	}
 	told := s.complaints[:min(len(s.complaints), mostComplaints)]
-	return fmt.Errorf("%d things do not hold, with the seed %d:\n- %s", len(s.complaints), s.seed, strings.Join(told, "\n- "))
+	things := "things do"
+	if len(s.complaints) == 1 {
+		things = "thing does"
+	}
+	return fmt.Errorf("%d %s not hold:\n- %s\n%s", len(s.complaints), things, strings.Join(told, "\n- "), fmt.Sprintf(whatToDo, s.seed))
 }

@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -19,6 +22,12 @@ func TestASoakHolds(t *testing.T) {
 		t.Error(err)
 	}
 	t.Log(out.String())
+	if !strings.HasSuffix(out.String(), "\neverything held\n") {
+		t.Error("it does not say that everything held")
+	}
+	if strings.Contains(out.String(), "\nreferrers      0 ") {
+		t.Error("nothing came along")
+	}
 	if strings.Contains(out.String(), " of which 0 were cut") {
 		t.Error("there were no faults")
 	}
@@ -36,8 +45,22 @@ func TestAnInterruptedSoakMakesItsChecks(t *testing.T) {
 	}
 }
 
+func TestWhatTheEngineTellsIsWrittenDownWhereThatIsWanted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "soak.log")
+	o, err := parse([]string{"-copies", "1", "-at-once", "1", "-seed", "1", "-log", file})
+	if err == nil {
+		err = run(t.Context(), o, io.Discard)
+	}
+	if err = errors.Join(err, o.log.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if told, err := os.ReadFile(file); err != nil || !strings.Contains(string(told), `msg="image copied"`) {
+		t.Errorf("%v; it says no more than %.300s", err, told)
+	}
+}
+
 func TestWhatMakesNoSenseIsRefused(t *testing.T) {
-	for _, args := range [][]string{{"-at-once", "0"}, {"-at-once", "99"}, {"-for", "0s"}, {"word"}} {
+	for _, args := range [][]string{{"-at-once", "0"}, {"-at-once", "99"}, {"-for", "0s"}, {"word"}, {"-log", filepath.Join(t.TempDir(), "no", "folder")}} {
 		if o, err := parse(args); err == nil {
 			t.Errorf("%q is %+v", args, o)
 		}

@@ -23,7 +23,7 @@ func (m memory) Writer(ctx context.Context, path string, appends bool) (driver.F
 	if err != nil {
 		return nil, err
 	}
-	return &bufferedFile{file, bufio.NewWriterSize(file, 1<<20)}, nil
+	return &bufferedFile{file, bufio.NewWriterSize(file, 1<<20), m, path}, nil
 }
 
 // Reader reads an upload at once, under the driver's lock: a request of it that
@@ -42,6 +42,8 @@ func (m memory) Reader(ctx context.Context, path string, offset int64) (io.ReadC
 type bufferedFile struct {
 	driver.FileWriter
 	buffer *bufio.Writer
+	memory memory
+	path   string
 }
 
 func (f *bufferedFile) Write(p []byte) (int, error) { return f.buffer.Write(p) }
@@ -51,6 +53,14 @@ func (f *bufferedFile) Commit(ctx context.Context) error {
 		return err
 	}
 	return f.FileWriter.Commit(ctx)
+}
+
+// Cancel removes the upload from where it was. The driver removes it from where it
+// is by now: an upload that is given up while it is completed would take the blob
+// with it that it has become.
+func (f *bufferedFile) Cancel(ctx context.Context) error {
+	f.buffer.Reset(io.Discard)
+	return f.memory.Delete(ctx, f.path)
 }
 
 // Close flushes, unless the file was committed or cancelled: then nothing is

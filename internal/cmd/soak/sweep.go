@@ -8,6 +8,7 @@ import (
 
 	"github.com/distribution/distribution/v3"
 	"github.com/distribution/distribution/v3/registry/storage"
+	"github.com/distribution/distribution/v3/registry/storage/driver"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -41,7 +42,7 @@ func (s *server) sweep(ctx context.Context, repositories []string) (bool, error)
 	if empty {
 		return true, nil // what distribution fails to find
 	}
-	if err := storage.MarkAndSweep(ctx, s.storage, s.content, storage.GCOpts{RemoveUntagged: true, Quiet: true}); err != nil {
+	if err := storage.MarkAndSweep(ctx, s.storage, s.content, storage.GCOpts{Quiet: true}); err != nil {
 		return false, fmt.Errorf("collect garbage: %w", err)
 	}
 	s.tokens.revoke() // as after a restart
@@ -50,20 +51,22 @@ func (s *server) sweep(ctx context.Context, repositories []string) (bool, error)
 }
 
 // dropUntagged removes the manifests of a repository that none of its tags leads
-// to, and says whether there is such a repository. MarkAndSweep would do it for
-// the whole registry at once: a manifest that has a tag in another repository then
-// stays in this one, while its blobs may leave it, and an index of it can be
-// pushed that nobody can pull.
+// to, and says whether there is such a repository. What refers to something stays
+// where a tag lists it.
+//
+// MarkAndSweep can do it too, and does not as a registry must. A manifest stays in
+// a repository, while its blobs leave it, where it has a tag in another one, and
+// where this one never had a tag, which is so while an index is copied there for
+// the first time. The index can then be pushed, and nobody can pull it. No client
+// can see that: whether a manifest's blobs are there is looked at when it is put,
+// and of an index only whether the manifests are.
 func (s *server) dropUntagged(ctx context.Context, name string) (bool, error) {
 	place, err := s.repository(ctx, name)
 	if err != nil {
 		return false, err
 	}
 	tags, err := place.tags.All(ctx)
-	if errors.As(err, new(distribution.ErrRepositoryUnknown)) {
-		return false, nil
-	}
-	if err != nil {
+	if err != nil && !errors.As(err, new(distribution.ErrRepositoryUnknown)) { // which has no tag so far
 		return false, err
 	}
 	kept := map[digest.Digest]bool{}
@@ -84,6 +87,9 @@ func (s *server) dropUntagged(ctx context.Context, name string) (bool, error) {
 		}
 		return nil
 	})
+	if errors.As(err, new(driver.PathNotFoundError)) {
+		return false, nil
+	}
 	for _, d := range dropped {
 		if err == nil {
 			err = vacuum.RemoveManifest(name, d, tags)

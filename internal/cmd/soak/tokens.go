@@ -17,9 +17,16 @@ import (
 // Who may have tokens.
 const user, password = "soak", "not a secret"
 
-// tokenLife is how long a token is good for that is not revoked before, as all are
-// with each sweep.
-const tokenLife = 30 * time.Second
+const (
+	// tokenLife is how long a token is good for that is not revoked before, as all
+	// are with a sweep.
+	tokenLife = 30 * time.Second
+	// keyLasts is how long there is no other key at least, and keyOverlaps how long
+	// before a new one tokens are already made with it. A request is made with three
+	// tokens at most, and all of them may have been on their way when the key changed.
+	keyLasts    = patience
+	keyOverlaps = 2 * time.Second
+)
 
 // tokens issues the tokens of a registry, which are good for a short time, and
 // tells the registry which still are. Distribution's own token authentication
@@ -30,8 +37,9 @@ type tokens struct {
 	issued  atomic.Int64
 	expired atomic.Int64 // requests that came with a token that was good no more
 
-	mu   sync.Mutex
-	good map[string]grant
+	mu      sync.Mutex
+	good    map[string]grant
+	revoked time.Time
 }
 
 // grant is what a token allows, and until when.
@@ -87,11 +95,15 @@ func (t *tokens) Authorized(r *http.Request, wanted ...auth.Access) (*auth.Grant
 	return &auth.Grant{User: auth.UserInfo{Name: user}}, nil
 }
 
-// revoke ends all tokens, as a new key does that the registry checks them with.
+// revoke ends the tokens, as a new key does that the registry checks them with,
+// unless the one that there is is too new.
 func (t *tokens) revoke() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	clear(t.good)
+	if now := time.Now(); now.Sub(t.revoked) >= keyLasts {
+		t.revoked = now
+		maps.DeleteFunc(t.good, func(_ string, g grant) bool { return now.Sub(g.until.Add(-tokenLife)) >= keyOverlaps })
+	}
 }
 
 // challenge asks for a token in place of an answer.

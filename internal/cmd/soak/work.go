@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
@@ -28,10 +26,11 @@ const (
 // errand is a copy that somebody wants.
 type errand struct {
 	source registry.Reference
-	root   digest.Digest // what source names
-	pinned bool          // the copy is told so
-	from   *place        // that source is, locked; nil where it is of the source
-	to     []*place      // of one repository, locked
+	image           // what source names
+	pinned bool     // the copy is told which digest that is
+	along  bool     // what is attached is to come along
+	from   *place   // that source is, locked; nil where it is of the source
+	to     []*place // of one repository, locked
 	// cancelled is after how long the copy is cancelled; 0 for never.
 	cancelled time.Duration
 }
@@ -81,7 +80,7 @@ func (s *soak) remove(ctx context.Context, random *rand.Rand) {
 		s.broken("%s:%s cannot be removed: %v", p.repository, p.tag, err)
 		return
 	}
-	p.held = ""
+	p.held, p.attached = "", nil
 	s.count.removed.Add(1)
 }
 
@@ -99,11 +98,11 @@ func (s *soak) errand(random *rand.Rand) errand {
 	e.of(s.source.host, s.images[random.IntN(len(s.images))])
 	if random.IntN(3) == 0 {
 		if from := s.take(random, (*place).holdsSomething); from != nil {
-			e.of(s.destination.host, image{from.repository, from.tag, from.held})
+			e.of(s.destination.host, image{from.repository, from.tag, from.held, from.attached})
 			e.from = from
 		}
 	}
-	e.pinned = random.IntN(2) == 0
+	e.pinned, e.along = random.IntN(2) == 0, random.IntN(3) == 0
 	if random.IntN(10) == 0 {
 		e.cancelled = time.Duration(1 + random.Int64N(int64(400*time.Millisecond)))
 	}
@@ -112,7 +111,7 @@ func (s *soak) errand(random *rand.Rand) errand {
 
 // of says what is to be copied.
 func (e *errand) of(host string, i image) {
-	e.source, e.root = registry.Reference{Host: host, Repository: i.repository, Tag: i.tag}, i.root
+	e.source, e.image = registry.Reference{Host: host, Repository: i.repository, Tag: i.tag}, i
 }
 
 func (e errand) release() {
@@ -162,6 +161,7 @@ func (s *soak) job(e errand) copier.Job {
 		Source:      s.client.Repository(e.source, remote.Pull),
 		Destination: s.client.Repository(registry.Reference{Host: s.destination.host, Repository: e.to[0].repository}, remote.Push),
 		Reference:   e.source.Tag,
+		Referrers:   e.along,
 	}
 	if e.pinned {
 		job.Digest = e.root

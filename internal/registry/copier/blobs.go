@@ -40,7 +40,7 @@ func (r *run) copyBlob(ctx context.Context, n *node) error {
 		n.meter.abandon()
 		r.copier.log.DebugContext(ctx, "layer left where it is: the source does not have it", "digest", n.descriptor.Digest, "media_type", r.mask(n.descriptor.MediaType))
 	default:
-		return r.blobError(n, err)
+		return r.incomplete(r.blobError(n, err))
 	}
 	return nil
 }
@@ -58,13 +58,18 @@ func (r *run) probablyMissing() bool { return r.fresh && !r.tally.foundAny() }
 func (r *run) sendBlob(ctx context.Context, n *node) error {
 	began := time.Now()
 	destination, d := r.job.Destination, n.descriptor.Digest
+	if err := r.measure(ctx, n); err != nil {
+		return err
+	}
 	r.copier.blobs.set(destination.Host(), destination.Name(), d, false)
 	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{Distrust: true, Open: r.opener(n)})
 	if err != nil {
-		return r.blobError(n, err)
+		return r.incomplete(r.blobError(n, err))
 	}
 	r.copier.blobs.set(destination.Host(), destination.Name(), d, true)
-	r.tally.took(n.outcome, n.size, -1) // that was not so
+	if n.outcome != "" {
+		r.tally.took(n.outcome, n.size, -1) // that was not so
+	}
 	r.brought(ctx, n, outcome, began)
 	return nil
 }
@@ -76,7 +81,7 @@ func (r *run) measure(ctx context.Context, n *node) error {
 	}
 	found, err := r.job.Source.StatBlob(ctx, n.descriptor.Digest)
 	if err != nil {
-		return registry.OnSide(err, registry.Source)
+		return r.incomplete(registry.OnSide(err, registry.Source))
 	}
 	n.size = found.Size
 	if e, wrong := errors.AsType[*registry.Error](registry.ValidateDescriptor(n.sized())); wrong {

@@ -8,8 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -23,8 +23,8 @@ import (
 type Copier struct {
 	log      *slog.Logger
 	blobs    *blobTable
+	turns    turns
 	progress progress
-	large    sync.Mutex // held while a large manifest is parsed
 }
 
 // New makes a Copier that tells log, at debug level, one line a blob and
@@ -41,13 +41,23 @@ func New(log *slog.Logger) *Copier {
 // Job.MayReplace returned, as it is. Where the context ended it matches the
 // context's error too.
 func (c *Copier) Copy(ctx context.Context, job Job) (Report, error) {
+	report, err := c.report(ctx, job, func(ctx context.Context, r *run) error { return r.copy(ctx) })
+	c.tell(ctx, job, report, err)
+	return report, err
+}
+
+// report does something about a job and says what was done.
+func (c *Copier) report(ctx context.Context, job Job, do func(context.Context, *run) error) (Report, error) {
 	began := time.Now()
 	t := &tally{}
 	r := &run{copier: c, job: job, tally: t}
-	err := r.told(ctx, r.copy(registry.WithTrace(ctx, t.trace())))
-	report := t.done(time.Since(began))
-	c.tell(ctx, job, report, err)
-	return report, err
+	err := r.told(ctx, do(registry.WithTrace(ctx, t.trace()), r))
+	if done := r.many; done != nil {
+		r = nil
+		runtime.GC() // what it held goes before the next one holds as much
+		done()
+	}
+	return t.done(time.Since(began)), err
 }
 
 // tell logs what became of a job.
@@ -57,7 +67,7 @@ func (c *Copier) tell(ctx context.Context, job Job, report Report, err error) {
 		"source", job.Source.Name(), "destination", job.Destination.Name(), "digest", report.Digest, "tags", report.Tagged,
 		"blobs_copied", report.Copied.Blobs, "bytes_copied", report.Copied.Bytes,
 		"blobs_mounted", report.Mounted.Blobs, "bytes_mounted", report.Mounted.Bytes,
-		"blobs_already_there", report.Present.Blobs, "bytes_already_there", report.Present.Bytes, "manifests", report.Manifests,
+		"blobs_already_there", report.Present.Blobs, "bytes_already_there", report.Present.Bytes, "manifests", report.Manifests, "referrers", len(report.Referrers),
 		"requests", report.Requests, "retries", report.Retries, "requests_by_host", report.Hosts,
 		"longest_wait", report.LongestWait, "longest_wait_for", report.WaitedFor, "took", report.Duration,
 	}
@@ -104,6 +114,8 @@ type run struct {
 	tally  *tally
 	digest digest.Digest     // the root's
 	fresh  bool              // no tag of the job holds anything yet
+	many   func()            // ends its turn to hold many manifests, nil where it has none
+	placed bool              // the root was put by its digest, because something refers to it
 	known  registry.Manifest // the root, where finding out what it is brought it
 }
 
@@ -128,25 +140,31 @@ func (r *run) copy(ctx context.Context) error {
 		return err
 	}
 	missing := slices.DeleteFunc(slices.Clone(r.job.Tags), func(tag string) bool { return held[tag] == r.digest })
-	if len(missing) == 0 && len(r.job.Tags) > 0 {
-		return nil
+	repair := len(r.job.Missing) > 0
+	if len(missing) == 0 && len(r.job.Tags) > 0 && !repair {
+		return r.bringReferrers(ctx)
 	}
 	for _, tag := range missing {
-		if err := r.mayReplace(tag, held[tag]); err != nil {
+		if err := r.mayReplace(tag, held[tag], r.digest); err != nil {
 			return err
 		}
 	}
 	r.fresh = !slices.ContainsFunc(r.job.Tags, func(tag string) bool { return held[tag] != "" })
-	if !r.elsewhere() || len(missing) < len(r.job.Tags) {
+	if !r.elsewhere() || len(missing) < len(r.job.Tags) && !repair {
 		done, err := r.retag(ctx, missing)
 		if done || err != nil {
 			return err
 		}
 	}
 	w := newWalk(r)
-	root, err := w.copy(ctx, r.digest)
+	root, err := w.copy(ctx, r.digest, false)
 	if err != nil {
 		return err
+	}
+	if r.placed = w.root.done; w.search != nil {
+		if err := r.link(ctx, w.found); err != nil {
+			return err
+		}
 	}
 	return r.finish(ctx, root, missing, func(ctx context.Context) error { return w.heal(ctx, w.root) })
 }
@@ -167,6 +185,9 @@ func (r *run) retag(ctx context.Context, tags []string) (bool, error) {
 	}
 	if err != nil {
 		return false, registry.OnSide(err, registry.Destination)
+	}
+	if err := r.bringReferrers(ctx); err != nil {
+		return false, err
 	}
 	err = r.finish(ctx, m, tags, nil)
 	if errors.Is(err, registry.ErrMissingContent) && r.elsewhere() {
@@ -199,7 +220,7 @@ func (r *run) put(ctx context.Context, name string, m registry.Manifest, heal fu
 		err = stillMissing(r.push(ctx, name, m))
 	}
 	if settled(err) {
-		held, lookErr := r.look(ctx, name)
+		held, lookErr := r.look(ctx, name, m.Digest)
 		if lookErr == nil && held == m.Digest {
 			return false, nil
 		}

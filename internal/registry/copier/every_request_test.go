@@ -154,12 +154,20 @@ func TestACopyThatFailsFromAnyRequestOnLeavesTheTagAndIsContinued(t *testing.T) 
 		p := w.at(side)
 		f.happen(p.On(f.method, f.path).After(k), p)
 		w.engine(t, 2).refused(t, w.source(), w.destination(), side, f.kind)
+		w.rests(t)
 		w.stands(t, old.Digest)
 		p.Clear()
 		w.engine(t, 1).copy(t, w.source(), w.destination())
 		registrytest.Same(t, w.image.Tree, w.to.Read(t, "to", "1"))
 		w.sentOnce(t)
 	})
+}
+
+// rests waits until the destination has done what it was sent: what a copy gave up
+// in the middle of may still arrive.
+func (w world) rests(t *testing.T) {
+	t.Helper()
+	w.to.Wait(t, func() bool { return w.to.Active() == 0 })
 }
 
 // arrivals are how often each blob and manifest of the image was put and taken.

@@ -115,7 +115,7 @@ func TestASchema1LayerThatIsGoneIsAnError(t *testing.T) {
 	pushed := from.Push(t, "app", "old", registrytest.Schema1Image{Seed: "a", Tag: "old"})
 	gone := pushed.Blobs[1].Descriptor().Digest
 	from.DeleteBlob(t, "app", gone)
-	err := newEngine(t).refused(t, from.Ref("app", "old"), to.Ref("to", "1"), registry.Source, registry.ErrNotFound)
+	err := newEngine(t).refused(t, from.Ref("app", "old"), to.Ref("to", "1"), registry.Source, registry.ErrMissingContent)
 	mentions(t, err.Error(), string(gone), from.Addr+"/app")
 	if w := to.Count("PUT", ".*/manifests/.*"); w != 0 {
 		t.Errorf("%d manifests were pushed", w)

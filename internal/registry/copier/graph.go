@@ -17,10 +17,13 @@ const (
 	maxNodes = 20_000
 	// maxManifestBytes bounds the manifests of one graph together: they are
 	// kept until the root is there.
-	maxManifestBytes = 16 << 20
-	// largeManifest is from where on manifests are parsed one at a time: what they
-	// name can take many times their size while it is looked at.
+	maxManifestBytes = 10 << 20
+	// largeManifest is from where on manifests are read and parsed one at a time:
+	// what they name can take many times their size while it is looked at.
 	largeManifest = 256 << 10
+	// ordinaryManifests are the bytes of manifests from which on copies hold them
+	// one at a time.
+	ordinaryManifests = 512 << 10
 )
 
 // node is a manifest or blob of the graph, each digest once however often it is
@@ -30,12 +33,13 @@ type node struct {
 	depth      int                 // below the root, where it was first named
 	parents    []*node             // that wait for it
 	done       bool                // it is at the destination
+	held       bool                // it was there whole before: nothing of it is sent
 
 	// Of a manifest.
 	manifest registry.Manifest // once fetched
 	fetched  bool
 	children []*node
-	missing  int // children that are not at the destination yet
+	missing  int // what it waits for: that it is read, its children, and its subject
 
 	// Of a blob.
 	blob    bool
@@ -62,6 +66,9 @@ type key struct {
 
 // name makes a child of a node out of a descriptor. Called with mu held.
 func (w *walk) name(parent *node, d registry.Descriptor, blob bool) error {
+	if blob && w.idle(parent) && w.missing == nil {
+		return nil
+	}
 	if registry.IsForeign(d) && !w.run.job.Foreign {
 		w.run.copier.log.Debug("layer left where it is: it must not be distributed", "digest", d.Digest, "media_type", w.run.mask(d.MediaType))
 		return nil
@@ -77,6 +84,7 @@ func (w *walk) name(parent *node, d registry.Descriptor, blob bool) error {
 		return w.limit("it has more than %d manifests and blobs", maxNodes)
 	case !known:
 		n = w.add(d, blob, parent.depth+1)
+		n.held = parent.held
 		if w.bytes += n.foretold(); w.bytes > maxManifestBytes {
 			return w.tooManyBytes()
 		}
@@ -116,8 +124,11 @@ func (w *walk) add(d registry.Descriptor, blob bool, depth int) *node {
 	d.Annotations, d.Platform = nil, nil // which nobody asks for, and may be many
 	n := &node{descriptor: d, blob: blob, depth: depth, size: d.Size}
 	w.nodes[key{d.Digest, blob}] = n
-	if blob {
+	if blob && !w.looking {
 		n.meter = w.run.copier.progress.meter(d.Size)
+	}
+	if !blob {
+		n.missing = 1 // until it is read
 	}
 	heap.Push(&w.queue, n)
 	return n

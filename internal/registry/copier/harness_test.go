@@ -147,9 +147,13 @@ func parse(t *testing.T, s string) registry.Reference {
 }
 
 // copy copies and wants it to succeed.
-func (e engine) copy(t *testing.T, source, destination string) copier.Report {
+func (e engine) copy(t *testing.T, source, destination string, change ...func(*copier.Job)) copier.Report {
 	t.Helper()
-	return e.do(t, e.job(t, source, destination))
+	job := e.job(t, source, destination)
+	for _, f := range change {
+		f(&job)
+	}
+	return e.do(t, job)
 }
 
 // do does a job and wants it to succeed.
@@ -163,9 +167,13 @@ func (e engine) do(t *testing.T, job copier.Job) copier.Report {
 }
 
 // refused copies and wants it to fail on a side with an error of a kind.
-func (e engine) refused(t *testing.T, source, destination string, side registry.Side, kind error) *registry.Error {
+func (e engine) refused(t *testing.T, source, destination string, side registry.Side, kind error, change ...func(*copier.Job)) *registry.Error {
 	t.Helper()
-	_, err := e.copier.Copy(t.Context(), e.job(t, source, destination))
+	job := e.job(t, source, destination)
+	for _, f := range change {
+		f(&job)
+	}
+	_, err := e.copier.Copy(t.Context(), job)
 	return failure(t, err, side, kind)
 }
 

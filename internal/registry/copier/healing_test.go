@@ -189,7 +189,7 @@ func TestHealingThatFailsSaysWhy(t *testing.T) {
 	}{
 		"the source has it no more": {func(from, _ *registrytest.Proxy) {
 			from.On("GET", "/v2/app/blobs/.*").Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("BLOB_UNKNOWN", "deleted")))
-		}, registry.Source, registry.ErrNotFound, "deleted"},
+		}, registry.Source, registry.ErrMissingContent, "deleted"},
 		"the destination takes it not": {func(_, to *registrytest.Proxy) {
 			to.On("PUT", "/v2/to/manifests/sha256:.*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "quota")))
 		}, registry.Destination, registry.ErrDenied, "quota"},

@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
@@ -252,6 +253,27 @@ func TestParametersOfAContentTypeAreIgnored(t *testing.T) {
 		}
 		registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 	}
+}
+
+// A manifest need not say what it is. Whoever planned a copy by what the registry
+// said of it gets that or nothing.
+func TestASourceThatSaysTwoMediaTypesOfOneDigestIsRefused(t *testing.T) {
+	t.Parallel()
+	layer := registrytest.Blob{Seed: "a", Size: 10, MediaType: ocispec.MediaTypeImageLayerGzip}
+	image := raw(t, ocispec.MediaTypeImageManifest, map[string]any{"schemaVersion": 2, "layers": descriptors(layer)}, []registrytest.Blob{layer})
+	from, to := pair(t, registrytest.Behaviour{})
+	pushed := from.Push(t, "app", "1", image)
+	said := func(mediaType string) func(*copier.Job) {
+		return func(job *copier.Job) { job.Digest, job.MediaType = pushed.Digest, mediaType }
+	}
+	e := newEngine(t)
+	err := e.refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Source, registry.ErrInvalidManifest, said(dockerManifest))
+	mentions(t, err.Error(), dockerManifest, ocispec.MediaTypeImageManifest, string(pushed.Digest))
+	if sent := to.Count("POST|PUT", ".*"); sent != 0 {
+		t.Errorf("the destination was sent %d things", sent)
+	}
+	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), said(ocispec.MediaTypeImageManifest))
+	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 }
 
 // A schema 1 manifest says no sizes, so that the registry is asked for them.

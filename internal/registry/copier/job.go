@@ -22,6 +22,9 @@ type Job struct {
 	// Digest is what is to be copied where that is known already (pinned, or
 	// planned); the reference is then not resolved, whatever it names by now.
 	Digest digest.Digest
+	// MediaType is what the source has said that this is, "" where it was not asked:
+	// one that says something else of the same digest is not believed.
+	MediaType string
 	// Platforms are those that are copied of an index; all of it where there are
 	// none. See Select.
 	Platforms []registry.Platform
@@ -34,9 +37,22 @@ type Job struct {
 	// The registry API has no conditional write, so that a change in the last
 	// instant is not seen.
 	MayReplace func(tag string, held digest.Digest) error
+	// Referrers brings along what refers to the image, to anything in it, and to
+	// what comes along: signatures, SBOMs, attestations. ReferrerTypes are the
+	// artifact types of those that are wanted, all where there are none. Within one
+	// repository nothing has to be brought.
+	Referrers     bool
+	ReferrerTypes []string
+	// Missing is what the destination was found to lack of what its tags hold; see
+	// Check. It is sent whatever the destination says of it, and everything that
+	// names it is put again.
+	Missing []digest.Digest
 	// Foreign copies layers that name other places to be had from too.
 	Foreign bool
 }
+
+// lacks says whether the destination was found to lack something.
+func (j Job) lacks(d digest.Digest) bool { return slices.Contains(j.Missing, d) }
 
 // Report says what a copy did, also where it failed half way.
 type Report struct {
@@ -53,6 +69,15 @@ type Report struct {
 	Manifests int `json:"manifests"`
 	// Tagged are the tags that hold the digest by now, written or found so.
 	Tagged []string `json:"tagged"`
+	// Referrers are the manifests that refer to the image or to anything that came
+	// with it, and are at the destination by now, and ReferrersDigest is a digest
+	// over what refers to what: it changes when one comes or goes. "" where none were
+	// asked for.
+	Referrers       []digest.Digest `json:"referrers,omitempty"`
+	ReferrersDigest digest.Digest   `json:"referrers_digest,omitempty"`
+	// ReferrerTags are the tags of the destination by which some of them are found,
+	// with what they hold.
+	ReferrerTags map[string]digest.Digest `json:"referrer_tags,omitempty"`
 	// Requests and Retries count HTTP requests, over both sides.
 	Requests int `json:"requests"`
 	Retries  int `json:"retries"`

@@ -2,10 +2,7 @@ package copier
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"strings"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
@@ -44,10 +41,6 @@ func at(from registry.Repository, err error) error {
 	return &told
 }
 
-// maxConfig is the largest image configuration that is read to see its
-// platform.
-const maxConfig = 4 << 20
-
 // checkImage makes sure that a single image is for every platform that is
 // wanted.
 func checkImage(ctx context.Context, from registry.Repository, m registry.Manifest, platforms []registry.Platform) error {
@@ -62,10 +55,11 @@ func checkImage(ctx context.Context, from registry.Repository, m registry.Manife
 	if contents.Config == nil {
 		return refuse(platforms[0], "it is no index, and has no configuration that names a platform")
 	}
-	is, err := configPlatform(ctx, from, *contents.Config)
+	content, err := readConfig(ctx, from, *contents.Config)
 	if err != nil {
 		return err
 	}
+	is := registry.ConfigPlatform(content)
 	for _, wanted := range platforms {
 		switch {
 		case !registry.IsPlatform(&is):
@@ -75,30 +69,6 @@ func checkImage(ctx context.Context, from registry.Repository, m registry.Manife
 		}
 	}
 	return nil
-}
-
-// configPlatform is the platform that a configuration names, a zero one where it
-// names none.
-func configPlatform(ctx context.Context, from registry.Repository, config registry.Descriptor) (registry.Platform, error) {
-	var is registry.Platform
-	if config.Size > maxConfig {
-		return is, at(from, &registry.Error{Op: "read the configuration", Reference: config.Digest.String(), Kind: registry.ErrLimit,
-			Message: fmt.Sprintf("it has %d bytes, too many for one that names a platform", config.Size), Hint: registry.Advice(registry.ErrLimit)})
-	}
-	blob, err := from.GetBlob(ctx, config)
-	if err != nil {
-		return is, err
-	}
-	defer blob.Close()
-	content, err := registry.ReadCapped(blob, maxConfig)
-	if err != nil {
-		return is, err
-	}
-	// Of another kind of artifact it may be anything.
-	if json.Unmarshal(content, &is) != nil || strings.TrimSpace(is.OS) == "" {
-		return registry.Platform{}, nil
-	}
-	return is, nil
 }
 
 // choose decides what of the source is copied where platforms are given. What

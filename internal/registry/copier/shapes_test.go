@@ -111,7 +111,7 @@ func TestAChildThatIsNeitherManifestNorBlobIsAnError(t *testing.T) {
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}), registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})
 	gone := registrytest.Blob{Seed: "gone", Size: 700, MediaType: "application/vnd.example.part"}.Descriptor()
 	from.Push(t, "app", "1", raw(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "manifests": []ocispec.Descriptor{gone}}, nil))
-	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrNotFound)
+	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrMissingContent)
 	mentions(t, err.Error(), string(gone.Digest), from.Addr+"/app")
 	if tags := to.Tags(t, "app"); len(tags) > 0 {
 		t.Errorf("the destination has the tags %v", tags)

@@ -15,21 +15,8 @@ import (
 // survey asks both sides at once what the reference and the tags name, and
 // returns what each tag holds. The reference is resolved here and never again.
 func (r *run) survey(ctx context.Context) (map[string]digest.Digest, error) {
-	if r.digest = r.job.Digest; r.digest != "" {
-		if err := registry.ValidateDigest(r.digest); err != nil {
-			return nil, registry.OnSide(err, registry.Source)
-		}
-	}
 	group, groupCtx := errgroup.WithContext(ctx)
-	switch {
-	case len(r.job.Platforms) > 0:
-		group.Go(func() error { return registry.OnSide(r.choose(groupCtx), registry.Source) })
-	case r.digest == "":
-		group.Go(func() (err error) {
-			r.digest, err = r.named(groupCtx)
-			return registry.OnSide(err, registry.Source)
-		})
-	}
+	group.Go(func() error { return registry.OnSide(r.resolveSource(groupCtx), registry.Source) })
 	found := make([]registry.Descriptor, len(r.job.Tags))
 	for i, tag := range r.job.Tags {
 		group.Go(func() (err error) {
@@ -43,7 +30,7 @@ func (r *run) survey(ctx context.Context) (map[string]digest.Digest, error) {
 	r.tally.root(r.digest, "")
 	held := map[string]digest.Digest{}
 	for i, tag := range r.job.Tags {
-		d, err := r.translate(ctx, tag, found[i].Digest)
+		d, err := r.translate(ctx, tag, found[i].Digest, r.digest)
 		if err != nil {
 			return nil, err
 		}
@@ -53,6 +40,23 @@ func (r *run) survey(ctx context.Context) (map[string]digest.Digest, error) {
 		}
 	}
 	return held, nil
+}
+
+// resolveSource finds out what is to be copied, where that is not known.
+func (r *run) resolveSource(ctx context.Context) (err error) {
+	r.digest = r.job.Digest
+	if r.digest != "" {
+		err = registry.ValidateDigest(r.digest)
+	}
+	switch {
+	case err != nil:
+		return err
+	case len(r.job.Platforms) > 0:
+		return r.choose(ctx)
+	case r.digest == "":
+		r.digest, err = r.named(ctx)
+	}
+	return err
 }
 
 // named is the digest that the reference names at the source. Within one
@@ -71,14 +75,14 @@ func (r *run) named(ctx context.Context) (digest.Digest, error) {
 	return m.Digest, err
 }
 
-// look is the digest that a tag of the destination holds; "" where there is no
-// such tag, or where that may not be known.
-func (r *run) look(ctx context.Context, tag string) (digest.Digest, error) {
+// look is the digest that a tag of the destination holds, in the algorithm of the
+// wanted one; "" where there is no such tag, or where that may not be known.
+func (r *run) look(ctx context.Context, tag string, wanted digest.Digest) (digest.Digest, error) {
 	d, err := r.resolve(ctx, tag)
 	if err != nil {
 		return "", err
 	}
-	return r.translate(ctx, tag, d.Digest)
+	return r.translate(ctx, tag, d.Digest, wanted)
 }
 
 // resolve is what a tag of the destination names, and nothing where it is not
@@ -95,19 +99,19 @@ func (r *run) resolve(ctx context.Context, tag string) (registry.Descriptor, err
 // translate gives the digest that a tag holds in the algorithm of the wanted
 // one: under a tag, a registry may know a manifest by an algorithm of its own
 // choice.
-func (r *run) translate(ctx context.Context, tag string, held digest.Digest) (digest.Digest, error) {
-	if held == "" || held.Algorithm() == r.digest.Algorithm() {
+func (r *run) translate(ctx context.Context, tag string, held, wanted digest.Digest) (digest.Digest, error) {
+	if held == "" || held.Algorithm() == wanted.Algorithm() {
 		return held, nil
 	}
 	m, err := r.job.Destination.GetManifest(ctx, tag)
 	if err != nil {
 		return "", registry.OnSide(err, registry.Destination)
 	}
-	return r.digest.Algorithm().FromBytes(m.Content), nil
+	return wanted.Algorithm().FromBytes(m.Content), nil
 }
 
-func (r *run) mayReplace(tag string, held digest.Digest) error {
-	if r.job.MayReplace == nil || held == "" || held == r.digest {
+func (r *run) mayReplace(tag string, held, wanted digest.Digest) error {
+	if r.job.MayReplace == nil || held == "" || held == wanted {
 		return nil
 	}
 	return r.job.MayReplace(tag, held)
@@ -120,7 +124,8 @@ func (r *run) finish(ctx context.Context, root registry.Manifest, tags []string,
 	r.tally.root(r.digest, root.MediaType)
 	// Under a tag a registry stores a manifest by an algorithm of its own
 	// choice; under its digest it has to take this one.
-	if len(r.job.Tags) == 0 || r.digest.Algorithm() != digest.Canonical {
+	byDigest := len(r.job.Tags) == 0 || len(r.job.Missing) > 0 || r.digest.Algorithm() != digest.Canonical
+	if byDigest && !r.placed {
 		if _, err := r.put(ctx, r.digest.String(), root, heal); err != nil {
 			return err
 		}
@@ -137,21 +142,21 @@ func (r *run) finish(ctx context.Context, root registry.Manifest, tags []string,
 // tag writes one tag and makes sure that it holds what was written. One that
 // not everything may be replaced under is looked at once more before: somebody
 // may have written it since.
-func (r *run) tag(ctx context.Context, tag string, root registry.Manifest, heal func(context.Context) error) error {
+func (r *run) tag(ctx context.Context, tag string, m registry.Manifest, heal func(context.Context) error) error {
 	if r.job.MayReplace != nil {
-		held, err := r.look(ctx, tag)
-		if err != nil || held == r.digest {
+		held, err := r.look(ctx, tag, m.Digest)
+		if err != nil || held == m.Digest {
 			return err
 		}
-		if err := r.mayReplace(tag, held); err != nil {
+		if err := r.mayReplace(tag, held, m.Digest); err != nil {
 			return err
 		}
 	}
-	written, err := r.put(ctx, tag, root, heal)
+	written, err := r.put(ctx, tag, m, heal)
 	if err != nil || !written {
 		return err
 	}
-	return r.confirm(ctx, tag)
+	return r.confirm(ctx, tag, m.Digest)
 }
 
 const (
@@ -162,7 +167,7 @@ const (
 )
 
 // confirm asks what a tag holds that was just written.
-func (r *run) confirm(ctx context.Context, tag string) error {
+func (r *run) confirm(ctx context.Context, tag string, wanted digest.Digest) error {
 	fail := func(e registry.Error) error {
 		e.Side, e.Op, e.Repository, e.Reference = registry.Destination, "confirm the tag", r.job.Destination.Name(), tag
 		return &e
@@ -178,14 +183,14 @@ func (r *run) confirm(ctx context.Context, tag string) error {
 		}
 		found := "nothing"
 		if err == nil {
-			held, err := r.translate(ctx, tag, d.Digest)
-			if err != nil || held == r.digest {
+			held, err := r.translate(ctx, tag, d.Digest, wanted)
+			if err != nil || held == wanted {
 				return err
 			}
 			found = held.String()
 		}
 		if look == looks {
-			return fail(registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("the registry took %s and the tag holds %s", r.digest, found),
+			return fail(registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("the registry took %s and the tag holds %s", wanted, found),
 				Hint: "Somebody else wrote the tag at the same time, or the registry does not keep what it takes. See who else pushes to it."})
 		}
 		select {

@@ -78,6 +78,21 @@ func (t *tally) manifest(d digest.Digest) {
 	})
 }
 
+// referrers says what refers to the image and to what came with it.
+func (t *tally) referrers(found []Referrer) {
+	t.change(func(r *Report) {
+		r.ReferrerTags = map[string]digest.Digest{}
+		for _, f := range found {
+			r.Referrers = append(r.Referrers, f.Manifest.Digest)
+			if f.Tag != "" {
+				r.ReferrerTags[f.Tag] = f.Manifest.Digest
+			}
+		}
+		slices.Sort(r.Referrers)
+		r.Referrers, r.ReferrersDigest = slices.Compact(r.Referrers), digestOf(found)
+	})
+}
+
 // took counts n blobs of a size, that came by an outcome; -1 takes one back.
 func (t *tally) took(o registry.Outcome, size int64, n int) {
 	t.change(func(r *Report) {

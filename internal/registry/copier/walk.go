@@ -23,30 +23,41 @@ const workers = 32
 type walk struct {
 	run  *run
 	root *node
+	// looking walks without a destination, to find what refers to the image.
+	looking bool
+	missing *missing // of a check, nil in every other walk
+	search  *search  // for referrers; nil where none are wanted
 
 	healing sync.Mutex // held by heal, so that nothing is sent twice
+	making  sync.Mutex // held by room, while it waits for the others
 
 	mu     sync.Mutex
 	wake   *sync.Cond // when there may be something to do, or nothing any more
 	queue  queue
 	nodes  map[key]*node
 	bytes  int64 // of manifests
+	found  []Referrer
 	active int   // workers that do something
 	err    error // why the walk ends early
 }
 
 func newWalk(r *run) *walk {
 	w := &walk{run: r, nodes: map[key]*node{}}
+	if r.job.Referrers {
+		w.search = &search{from: r.job.Source, types: r.job.ReferrerTypes, turns: &r.copier.turns}
+	}
 	w.wake = sync.NewCond(&w.mu)
 	return w
 }
 
-// copy brings everything below the root to the destination, and returns the
-// root, which is not pushed: that is for the tag to do.
-func (w *walk) copy(ctx context.Context, root digest.Digest) (registry.Manifest, error) {
+// copy brings everything below the root to the destination, and what refers to
+// any of it, and returns the root. It is not pushed where nothing refers to it:
+// that is for the tag to do. held says that the destination has the root whole.
+func (w *walk) copy(ctx context.Context, root digest.Digest, held bool) (registry.Manifest, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w.root = w.add(registry.Descriptor{Digest: root}, false, 0)
+	w.root = w.add(rootOf(root), false, 0)
+	w.root.held = held
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() { w.work(ctx, cancel) })
@@ -58,6 +69,11 @@ func (w *walk) copy(ctx context.Context, root digest.Digest) (registry.Manifest,
 		}
 	}
 	return w.root.manifest, w.err
+}
+
+// rootOf is what is known of a manifest that nothing has named.
+func rootOf(d digest.Digest) registry.Descriptor {
+	return registry.Descriptor{Digest: d, Size: registry.SizeUnknown}
 }
 
 // work does what is ready until nothing is left or something failed.
@@ -90,25 +106,51 @@ func (w *walk) work(ctx context.Context, cancel context.CancelFunc) {
 // one whose children are there.
 func (w *walk) step(ctx context.Context, n *node) error {
 	if n.blob {
-		if err := w.run.copyBlob(ctx, n); err != nil {
-			return err
+		err := w.bring(ctx, n)
+		if err == nil {
+			w.arrived(n)
 		}
-		w.arrived(n)
-		return nil
+		return err
 	}
 	if !n.fetched {
 		if ready, err := w.fetch(ctx, n); !ready {
 			return err
 		}
 	}
-	if n == w.root {
+	if n == w.root && !w.awaited(n) {
 		return nil
 	}
-	_, err := w.run.put(ctx, n.descriptor.Digest.String(), n.manifest, func(ctx context.Context) error { return w.heal(ctx, n) })
-	if err == nil {
-		w.arrived(n)
+	if !w.idle(n) {
+		_, err := w.run.put(ctx, n.descriptor.Digest.String(), n.manifest, func(ctx context.Context) error { return w.heal(ctx, n) })
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	w.arrived(n)
+	return nil
+}
+
+// bring does for a blob what the walk is for.
+func (w *walk) bring(ctx context.Context, n *node) error {
+	switch {
+	case w.missing != nil:
+		return w.checkBlob(ctx, n)
+	case w.idle(n):
+		return nil
+	case w.run.job.lacks(n.descriptor.Digest):
+		return w.run.sendBlob(ctx, n)
+	}
+	return w.run.copyBlob(ctx, n)
+}
+
+// idle says that nothing has to be done for a node at the destination.
+func (w *walk) idle(n *node) bool { return w.looking || n.held }
+
+// awaited says whether something waits for a node.
+func (w *walk) awaited(n *node) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(n.parents) > 0
 }
 
 // arrived tells the parents of a node that it is at the destination. Who has no
@@ -124,46 +166,132 @@ func (w *walk) arrived(n *node) {
 	n.parents, n.done = nil, true
 }
 
-// fetch reads a manifest and queues what it names. It returns true where the
-// node can be pushed at once.
+// fetch reads a manifest, queues what it names, and finds what refers to it. It
+// returns true where the node can be pushed at once.
 func (w *walk) fetch(ctx context.Context, n *node) (bool, error) {
-	m, err := w.run.read(ctx, n.descriptor.Digest)
-	if err != nil {
-		if w.isBlob(ctx, n, err) {
-			w.instead(n)
-			return false, nil
-		}
-		return false, registry.OnSide(err, registry.Source)
-	}
-	contents, err := w.check(n, m)
-	if err != nil {
+	switch err := w.open(ctx, n); {
+	case err == nil:
+	case w.isBlob(ctx, n, err):
+		w.instead(n)
+		return false, nil
+	case w.broken(n, err):
+		return true, nil
+	default:
 		return false, err
+	}
+	if w.search != nil {
+		if err := w.refer(ctx, n); err != nil {
+			return false, err
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	n.missing--
+	return n.missing == 0, nil
+}
+
+// open reads a manifest into memory and queues what it names.
+func (w *walk) open(ctx context.Context, n *node) error {
+	if err := w.room(ctx); err != nil {
+		return w.run.ended(n, err)
+	}
+	if n.descriptor.Size >= largeManifest {
+		done, err := w.run.copier.turns.take(ctx, aLargeManifest)
+		if err != nil {
+			return w.run.ended(n, err)
+		}
+		defer done()
+	}
+	m, err := w.read(ctx, n)
+	if err != nil {
+		if err = registry.OnSide(err, registry.Source); n != w.root {
+			err = w.run.incomplete(err)
+		}
+		return err
+	}
+	if len(m.Content) >= largeManifest && n.descriptor.Size < largeManifest {
+		done, err := w.run.copier.turns.take(ctx, aLargeManifest)
+		if err != nil {
+			return w.run.ended(n, err)
+		}
+		defer done()
+	}
+	contents, err := w.check(n, m)
+	if err != nil {
+		return err
+	}
+	return w.nameAll(n, m, contents)
+}
+
+// room waits until the copy may hold more manifests than most have: one copy at a
+// time may.
+func (w *walk) room(ctx context.Context) error {
+	w.mu.Lock()
+	ordinary := w.bytes <= ordinaryManifests
+	w.mu.Unlock()
+	if ordinary {
+		return nil
+	}
+	w.making.Lock()
+	defer w.making.Unlock()
+	if w.run.many != nil {
+		return nil
+	}
+	done, err := w.run.copier.turns.take(ctx, manyManifests)
+	w.run.many = done
+	return err
+}
+
+// ended is the error of a manifest that was not read any more.
+func (r *run) ended(n *node, err error) error {
+	return &registry.Error{Side: registry.Source, Op: "read the manifest", Repository: r.job.Source.Name(), Reference: n.descriptor.Digest.String(), Kind: registry.ErrUnavailable, Err: err}
+}
+
+// incomplete says of what is missing at the source that the image names it: that
+// is not an image that is not there.
+func (r *run) incomplete(err error) error {
+	e, ok := errors.AsType[*registry.Error](err)
+	if !ok || e.Side != registry.Source || !errors.Is(err, registry.ErrNotFound) {
+		return err
+	}
+	told := *e
+	told.Kind = registry.ErrMissingContent
+	told.Hint = fmt.Sprintf("The image at the source is not complete: %s names this, or something in it does, and it is not there. Push the image there again, or copy it there again from where it came.", r.digest)
+	return &told
+}
+
+// nameAll queues what a manifest names.
+func (w *walk) nameAll(n *node, m registry.Manifest, contents registry.Contents) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.bytes += int64(len(m.Content)) - n.foretold(); w.bytes > maxManifestBytes {
-		return false, w.tooManyBytes()
+		return w.tooManyBytes()
 	}
 	n.manifest, n.fetched = m, true
 	for _, d := range contents.Blobs() {
 		if err := w.name(n, d, true); err != nil {
-			return false, err
+			return err
 		}
 	}
 	for _, d := range contents.Manifests {
 		if err := w.name(n, d, isBlobType(d.MediaType)); err != nil {
-			return false, err
+			return err
 		}
 	}
-	return n.missing == 0, nil
+	return nil
 }
 
-// read is a manifest of the source.
-func (r *run) read(ctx context.Context, d digest.Digest) (registry.Manifest, error) {
-	if d == r.known.Digest {
-		return r.known, nil
+// read is a manifest of the source. The root may be known already, and a referrer
+// was read to see what it refers to.
+func (w *walk) read(ctx context.Context, n *node) (registry.Manifest, error) {
+	switch d := n.descriptor.Digest; d {
+	case n.manifest.Digest:
+		return n.manifest, nil
+	case w.run.known.Digest:
+		return w.run.known, nil
+	default:
+		return w.run.job.Source.GetManifest(ctx, d.String())
 	}
-	return r.job.Source.GetManifest(ctx, d.String())
 }
 
 // check holds what came against what named it, and reads it.
@@ -172,17 +300,16 @@ func (w *walk) check(n *node, m registry.Manifest) (registry.Contents, error) {
 		e.Side, e.Op, e.Repository, e.Reference = registry.Source, "read the manifest", w.run.job.Source.Name(), m.Digest.String()
 		return registry.Contents{}, &e
 	}
-	if want := n.descriptor.MediaType; want != "" && !strings.EqualFold(want, m.MediaType) {
-		return refuse(registry.Error{Kind: registry.ErrInvalidManifest,
-			Message: fmt.Sprintf("the index says that it is %q and the registry that it is %q", registry.Clean(want), registry.Clean(m.MediaType))})
+	want, contradiction := n.descriptor.MediaType, "the index says that it is %q and the registry that it is %q"
+	if n == w.root {
+		want, contradiction = w.run.job.MediaType, "the registry has said that it is %q and says now that it is %q"
+	}
+	if want != "" && !strings.EqualFold(want, m.MediaType) {
+		return refuse(registry.Error{Kind: registry.ErrInvalidManifest, Message: fmt.Sprintf(contradiction, registry.Clean(want), registry.Clean(m.MediaType))})
 	}
 	// A schema 1 manifest is signed anew each time and has no size of its own.
-	if want := n.descriptor.Size; n != w.root && want != int64(len(m.Content)) && !registry.IsSchema1(m.MediaType) {
+	if want := n.descriptor.Size; want != registry.SizeUnknown && want != int64(len(m.Content)) && !registry.IsSchema1(m.MediaType) {
 		return refuse(registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("it has %d bytes and the index says %d", len(m.Content), want)})
-	}
-	if len(m.Content) >= largeManifest {
-		w.run.copier.large.Lock()
-		defer w.run.copier.large.Unlock()
 	}
 	contents, err := m.Parse()
 	if e, ok := errors.AsType[*registry.Error](err); ok {
@@ -207,6 +334,8 @@ func (w *walk) isBlob(ctx context.Context, n *node, err error) bool {
 func (w *walk) instead(n *node) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n.blob, n.meter = true, w.run.copier.progress.meter(n.size)
+	if n.blob = true; !w.idle(n) {
+		n.meter = w.run.copier.progress.meter(n.size)
+	}
 	heap.Push(&w.queue, n)
 }

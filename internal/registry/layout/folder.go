@@ -4,6 +4,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 )
 
 // folder is a layout in a folder, by its path.
@@ -16,16 +17,23 @@ func (f folder) open(name string) (io.ReadCloser, int64, error) {
 		return nil, 0, err
 	}
 	defer root.Close()
-	// Asked first: to open a pipe would wait for somebody to write to it.
-	info, err := root.Stat(name)
+	return regular(name, root.OpenFile)
+}
+
+// regular opens a file that is a regular one, and gives its size. To open a pipe
+// would wait for somebody to write to it, and to ask before what it is would leave
+// the time for another to take its place.
+func regular(name string, open func(name string, flag int, perm fs.FileMode) (*os.File, error)) (*os.File, int64, error) {
+	file, err := open(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: name, Err: errNotRegular}
 	}
-	file, err := root.Open(name)
 	if err != nil {
+		_ = file.Close()
 		return nil, 0, err
 	}
 	return file, info.Size(), nil

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -170,10 +172,8 @@ func TestNothingIsWrittenOverWhatIsNoLayout(t *testing.T) {
 	registrytest.WriteFile(t, dir, "precious", []byte("x"))
 	_, err := layout.Create(dir)
 	says(t, err, `it holds no file "oci-layout"`)
-	file := filepath.Join(dir, "precious")
-	if _, err := layout.Create(file); err == nil {
-		t.Error("a file was taken for a folder")
-	}
+	_, err = layout.Create(filepath.Join(dir, "precious"))
+	says(t, err, "it is a file, and an archive can be read but not written to")
 }
 
 // A layout that somebody prepared may hold links.
@@ -271,6 +271,11 @@ func TestParseReference(t *testing.T) {
 		`oci:C:\images\app:1`:       {Path: `C:\images\app`, Tag: "1"},
 		"oci:user@example.com/app":  {Path: "user@example.com/app"},
 		"oci:a folder/with space:1": {Path: "a folder/with space", Tag: "1"},
+		"oci:C:/images/app@" + d:    {Path: "C:/images/app", Digest: d},
+		"oci:user@host:1":           {Path: "user@host", Tag: "1"},
+		"oci:a:b:1":                 {Path: "a:b", Tag: "1"},
+		"oci:~/app:1":               {Path: "~/app", Tag: "1"},
+		"oci:a@sha256:x/app:1":      {Path: "a@sha256:x/app", Tag: "1"},
 	} {
 		got, err := layout.ParseReference(s)
 		if err != nil || got != want {
@@ -287,10 +292,57 @@ func TestParseReference(t *testing.T) {
 		"oci:image:":      "nothing follows its last colon",
 		"oci:a\nb":        "control character",
 		"oci:a@sha256:xy": "is no digest",
+		"oci:a@md5:" + d:  "is no digest",
+		"oci:app:1.4 ":    "white space",
+		"oci: ":           "names no path",
+		"oci:app\u0085:1": "control character",
 	} {
 		_, err := layout.ParseReference(s)
 		if !errors.Is(err, registry.ErrInvalidReference) || !strings.Contains(err.Error(), why) {
 			t.Errorf("%q: %v; want %q", s, err, why)
 		}
 	}
+}
+
+// An archive may have any files beside those of a layout, under names of a
+// megabyte each.
+func TestLongNamesInAnArchiveAreNotKept(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "long.tar")
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	const names, size = 40, 900_000
+	for i := range names {
+		name := "blobs/" + strings.Repeat("n", size) + strconv.Itoa(i)
+		if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Format: tar.FormatPAX}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, content := range map[string]string{"oci-layout": `{"imageLayoutVersion":"1.0.0"}`, "index.json": `{"schemaVersion":2,"manifests":[]}`} {
+		if err := w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Size: int64(len(content))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), os.WriteFile(file, archive.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	archive = bytes.Buffer{}
+	before := held()
+	l := open(t, file)
+	if kept := held() - before; kept > names*size/4 {
+		t.Errorf("%d bytes are kept of %d names of %d", kept, names, size)
+	}
+	if tags, err := l.ListTags(t.Context()); err != nil || tags != nil {
+		t.Errorf("%v, %v", tags, err)
+	}
+}
+
+// held is how much memory is in use.
+func held() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

@@ -71,7 +71,13 @@ func (l *Layout) Resolve(ctx context.Context, reference string) (registry.Descri
 	if err != nil {
 		return registry.Descriptor{}, l.during(err, op, reference)
 	}
+	if l.writes { // where what is written as a tag has no other name
+		entries = slices.DeleteFunc(entries, func(d registry.Descriptor) bool { return nameOf(d) != reference })
+	}
 	found, err := pick(entries, reference)
+	if err == nil {
+		_, err = l.sizeOf(found.Digest) // a registry has no tag without its manifest either
+	}
 	if err != nil {
 		return registry.Descriptor{}, l.during(err, op, reference)
 	}

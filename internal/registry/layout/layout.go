@@ -15,7 +15,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -49,6 +49,8 @@ type Layout struct {
 	mu sync.Mutex
 	// types are the media types of manifests, as what names them says.
 	types map[digest.Digest]string
+	// subjects are what manifests refer to, as far as they were read.
+	subjects map[digest.Digest]digest.Digest
 }
 
 // Open opens a layout to read from: a folder, or an uncompressed tar archive of
@@ -88,26 +90,36 @@ func Create(path string) (*Layout, error) {
 		return nil, err
 	}
 	l.files, l.writes = folder(l.path), true
+	if info, err := os.Stat(l.path); err == nil && !info.IsDir() {
+		return nil, l.told(&registry.Error{Kind: registry.ErrInvalidLayout, Message: "it is a file, and an archive can be read but not written to", Hint: hintWritten})
+	}
 	entries, err := os.ReadDir(l.path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0:
+	case errors.Is(err, fs.ErrNotExist) || err == nil && !slices.ContainsFunc(entries, notBegun):
 		return l, nil
 	case err != nil:
 		return nil, l.fault(err)
 	}
 	if err := l.check(); err != nil {
+		if e, ok := errors.AsType[*registry.Error](err); ok && errors.Is(err, registry.ErrInvalidLayout) {
+			e.Hint = hintWritten
+		}
 		return nil, err
 	}
 	return l, nil
 }
 
+// notBegun says whether an entry of a folder is anything else than a file that
+// somebody begins to write, who makes a layout of the folder in this moment.
+func notBegun(entry fs.DirEntry) bool { return !strings.HasPrefix(entry.Name(), begun) }
+
 // at is a layout at a path, of which nothing is known.
 func at(path string) (*Layout, error) {
-	absolute, err := filepath.Abs(path)
+	absolute, err := absolute(path)
 	if err != nil {
 		return nil, &registry.Error{Op: "open the image layout", Repository: Scheme + registry.Clean(path), Kind: registry.ErrInvalidReference, Err: err}
 	}
-	return &Layout{path: absolute, types: map[digest.Digest]string{}}, nil
+	return &Layout{path: absolute, types: map[digest.Digest]string{}, subjects: map[digest.Digest]digest.Digest{}}, nil
 }
 
 // check looks for the file that makes a folder a layout.
@@ -127,7 +139,7 @@ func (l *Layout) check() error {
 }
 
 // Name is oci: and the absolute path.
-func (l *Layout) Name() string { return Scheme + filepath.ToSlash(l.path) }
+func (l *Layout) Name() string { return nameOfLayout(l.path) }
 
 // Host is the same: nothing can be mounted from one layout into another.
 func (l *Layout) Host() string { return l.Name() }
@@ -157,6 +169,9 @@ func readCapped(file io.ReadCloser, name string, limit int64) ([]byte, error) {
 
 const hint = "An image layout is a folder with the files oci-layout and index.json and the folder blobs, or the uncompressed tar archive of one, " +
 	"as `docker buildx build --output type=oci,dest=image.tar` and `skopeo copy … oci:PATH` write it."
+
+// hintWritten is for where one is to be written.
+const hintWritten = "What is written to is a folder that holds an image layout, an empty one, or one that is not there yet. Name another one, or empty it."
 
 // invalid is the error of what is no layout.
 func (l *Layout) invalid(why string) error {

@@ -3,6 +3,7 @@
 package layout_test
 
 import (
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
@@ -24,4 +26,20 @@ func TestAPipeInALayoutIsNotWaitedFor(t *testing.T) {
 	}
 	_, err := open(t, dir).GetBlob(t.Context(), registry.Descriptor{Digest: d, Size: 7})
 	says(t, err, "it is no regular file")
+}
+
+// What was an archive when it was opened may be something else by now.
+func TestAPipeInThePlaceOfAnArchiveIsNotWaitedFor(t *testing.T) {
+	file := registrytest.Tar(t, registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}}))
+	l := open(t, file)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := l.GetManifest(t.Context(), "1")
+	says(t, err, "it is no regular file")
+	_, err = layout.Open(file)
+	says(t, err, "it is neither a folder nor a file")
 }

@@ -2,7 +2,11 @@ package layout
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/opencontainers/go-digest"
 
@@ -18,16 +22,22 @@ type Reference struct {
 	Path string
 	// Tag may be empty: then Digest decides, or the layout holds but one.
 	Tag string
-	// Digest may be empty.
+	// Digest may be empty. Where both are given the digest decides.
 	Digest digest.Digest
 }
 
 // Is says whether s is meant as a reference to an image layout.
 func Is(s string) bool { return strings.HasPrefix(s, Scheme) }
 
+// digestLike is a text that was meant to be a digest, however wrong: in a path
+// an @ may stand for anything.
+var digestLike = regexp.MustCompile(`(?i)^(sha|md|blake)\d[\da-z]*:[^/\\]*$`)
+
 // ParseReference reads "oci:PATH", "oci:PATH:tag" and "oci:PATH@digest". What
-// follows the last colon is a tag where no separator of folders follows it. The
-// error matches registry.ErrInvalidReference.
+// follows the last colon is a tag where no separator of folders follows it, so
+// that neither the drive in `oci:C:\images\app` nor a colon in the name of a
+// folder is in the way. The error matches registry.ErrInvalidReference, and its
+// Message says what is wrong with s.
 func ParseReference(s string) (Reference, error) {
 	rest, found := strings.CutPrefix(s, Scheme)
 	invalid := func(why string) (Reference, error) {
@@ -37,11 +47,11 @@ func ParseReference(s string) (Reference, error) {
 	if !found {
 		return invalid("it does not begin with " + Scheme)
 	}
-	if i := strings.IndexFunc(rest, func(r rune) bool { return r < ' ' || r == 0x7f }); i >= 0 {
+	if strings.ContainsFunc(rest, unicode.IsControl) {
 		return invalid("it holds a control character")
 	}
 	ref := Reference{Path: rest}
-	if before, after, ok := cutLast(rest, "@"); ok && strings.Contains(after, ":") {
+	if before, after, ok := cutLast(rest, "@"); ok && digestLike.MatchString(after) {
 		ref.Path, ref.Digest = before, digest.Digest(after)
 		if err := registry.ValidateDigest(ref.Digest); err != nil {
 			return invalid(fmt.Sprintf("%q is no digest", registry.Clean(after)))
@@ -51,11 +61,39 @@ func ParseReference(s string) (Reference, error) {
 		if ref.Path, ref.Tag = before, after; ref.Tag == "" {
 			return invalid("nothing follows its last colon, where a tag would be")
 		}
+		if strings.ContainsFunc(ref.Tag, unicode.IsSpace) {
+			return invalid(fmt.Sprintf("its tag %q has white space in it", registry.Clean(ref.Tag)))
+		}
 	}
-	if ref.Path == "" {
+	if strings.TrimSpace(ref.Path) == "" {
 		return invalid("it names no path")
 	}
 	return ref, nil
+}
+
+// Name is that of the layout, whatever tag or digest is meant: oci: and the
+// absolute path. Two references of one name are to one layout.
+func (r Reference) Name() string {
+	path, err := absolute(r.Path)
+	if err != nil { // which opening it tells
+		path = r.Path
+	}
+	return nameOfLayout(path)
+}
+
+func nameOfLayout(path string) string { return Scheme + filepath.ToSlash(path) }
+
+// absolute is where a path leads to: from the working directory, or from the
+// home of whoever runs this where it begins with ~.
+func absolute(path string) (string, error) {
+	if rest, below := strings.CutPrefix(path, "~"); below && (rest == "" || strings.ContainsAny(rest[:1], `/\`)) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(home, rest)
+	}
+	return filepath.Abs(path)
 }
 
 // Target is what is looked up in the layout: the digest where there is one, or
@@ -65,6 +103,16 @@ func (r Reference) Target() string {
 		return r.Digest.String()
 	}
 	return r.Tag
+}
+
+// Pinned is oci:PATH@digest. The tag stays where without it the end of the path
+// would be read as one.
+func (r Reference) Pinned(d digest.Digest) string {
+	r.Digest = d
+	if _, after, colon := cutLast(r.Path, ":"); !colon || strings.ContainsAny(after, `/\`) {
+		r.Tag = ""
+	}
+	return r.String()
 }
 
 // String is the reference as ParseReference reads it.

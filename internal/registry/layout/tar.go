@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
@@ -29,7 +32,7 @@ type extent struct{ at, size int64 }
 // openTar reads the names of an archive and where their bytes are, and leaves
 // the bytes where they are.
 func openTar(name string) (*archive, error) {
-	file, err := os.Open(name) //nolint:gosec // the file that somebody named
+	file, _, err := regular(name, os.OpenFile)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +57,8 @@ func index(name string, file io.ReadSeeker) (*archive, error) {
 			return nil, &registry.Error{Kind: registry.ErrInvalidLayout, Hint: hint,
 				Message: fmt.Sprintf("the archive has an entry %q, which leads out of it", registry.Clean(header.Name))}
 		}
-		if header.Typeflag != tar.TypeReg {
+		name := path.Clean(header.Name)
+		if header.Typeflag != tar.TypeReg || !isFile(name) {
 			continue // folders, and links, which no layout needs
 		}
 		// The reader reads headers alone, and seeks over what they announce.
@@ -62,8 +66,17 @@ func index(name string, file io.ReadSeeker) (*archive, error) {
 		if err != nil {
 			return nil, err
 		}
-		a.files[path.Clean(header.Name)] = extent{at, header.Size}
+		a.files[name] = extent{at, header.Size}
 	}
+}
+
+// maxName is longer than the name of any blob.
+const maxName = 256
+
+// isFile says whether a layout has files of that name. Others may have names of
+// any length, and nobody asks for them.
+func isFile(name string) bool {
+	return name == ocispec.ImageLayoutFile || name == ocispec.ImageIndexFile || strings.HasPrefix(name, ocispec.ImageBlobsDir+"/") && len(name) <= maxName
 }
 
 // noTar says what a file is that is no archive.
@@ -85,7 +98,7 @@ func (a *archive) open(name string) (io.ReadCloser, int64, error) {
 	if !ok {
 		return nil, 0, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	file, err := os.Open(a.path)
+	file, _, err := regular(a.path, os.OpenFile)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -96,7 +96,7 @@ func (l *Layout) PutManifest(ctx context.Context, reference string, m registry.M
 	if reference == m.Digest.String() {
 		return nil
 	}
-	err := l.change(func(entries []json.RawMessage) []json.RawMessage {
+	err := l.change(ctx, func(entries []json.RawMessage) []json.RawMessage {
 		d := m.Descriptor()
 		d.Annotations = map[string]string{ocispec.AnnotationRefName: reference}
 		entry, _ := json.Marshal(d) // which has nothing that cannot be
@@ -139,9 +139,11 @@ func (l *Layout) remove(ctx context.Context, op, about string, gone func(registr
 		return err
 	}
 	removed := 0
-	err := l.change(func(entries []json.RawMessage) []json.RawMessage {
+	err := l.change(ctx, func(entries []json.RawMessage) []json.RawMessage {
 		left := without(entries, gone)
-		removed = len(entries) - len(left)
+		if removed = len(entries) - len(left); removed == 0 {
+			return nil
+		}
 		return left
 	})
 	if err == nil && removed == 0 {
@@ -162,10 +164,12 @@ func without(entries []json.RawMessage, gone func(registry.Descriptor) bool) []j
 }
 
 // change writes the index anew, with every entry and field that it is not about
-// as it was. Only this process is kept from doing so at the same time.
-func (l *Layout) change(edit func([]json.RawMessage) []json.RawMessage) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+// as it was; not where edit gives nil. Nobody else does so at the same time.
+func (l *Layout) change(ctx context.Context, edit func([]json.RawMessage) []json.RawMessage) error {
+	return exclusively(ctx, l.path, func() error { return l.rewrite(edit) })
+}
+
+func (l *Layout) rewrite(edit func([]json.RawMessage) []json.RawMessage) error {
 	content, err := l.read(ocispec.ImageIndexFile, maxManifest)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -183,7 +187,11 @@ func (l *Layout) change(edit func([]json.RawMessage) []json.RawMessage) error {
 			return &registry.Error{Kind: registry.ErrInvalidLayout, Message: ocispec.ImageIndexFile + " has no list of manifests", Hint: hint}
 		}
 	}
-	if index["manifests"], err = json.Marshal(edit(entries)); err != nil {
+	edited := edit(entries)
+	if edited == nil {
+		return nil
+	}
+	if index["manifests"], err = json.Marshal(edited); err != nil {
 		return err
 	}
 	if content, err = json.Marshal(index); err != nil {
@@ -216,8 +224,11 @@ func (l *Layout) place(name string, write func(io.Writer) error) error {
 	return replace(root, name, write)
 }
 
+// begun is how the names of files begin that are not complete yet.
+const begun = ".new-"
+
 func replace(root *os.Root, name string, write func(io.Writer) error) (err error) {
-	beside := path.Join(path.Dir(name), ".new-"+rand.Text())
+	beside := path.Join(path.Dir(name), begun+rand.Text())
 	file, err := root.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err

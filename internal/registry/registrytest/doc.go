@@ -17,14 +17,23 @@
 //	pushed := reg.Push(t, "acme/app", "1.4", registrytest.MultiArch("app"))
 //	pushed.Digest, pushed.MediaType, pushed.Ref, pushed.Pinned
 //
+// Declare what refers to it, in the form that a registry wants, and signatures:
+//
+//	reg.Attach(t, "acme/app", registrytest.Artifact{Seed: "sbom", Subject: pushed})
+//	key := registrytest.NewSigningKey(t)
+//	signature := key.Sign(t, pushed)
+//	reg.Attach(t, "acme/app", signature.Referrer)
+//	reg.Push(t, "acme/app", signature.Tag, signature.Tagged)
+//	key.VerifyReferrer(t, dst, "prod/app", pushed.Digest) // an error says what is wrong
+//
 // Read what is somewhere and compare; the reader checks every digest itself:
 //
 //	registrytest.Same(t, pushed.Tree, dst.Read(t, "prod/app", "1.4"))
 //
 // Look and change by plain HTTP: [Registry.Digest], [Registry.Tags],
 // [Registry.Retag], [Registry.HasBlob], [Registry.DeleteTag],
-// [Registry.DeleteManifest], [Registry.DeleteBlob], and [Registry.Get] for
-// whatever else. They work with every registry, its authentication and TLS
+// [Registry.DeleteManifest], [Registry.DeleteBlob], [Registry.Referrers], and
+// [Registry.Get] for whatever else. They work with every registry, its authentication and TLS
 // included, and go around the rules of a [Proxy] and, where the registry is in
 // this process, around the network.
 //

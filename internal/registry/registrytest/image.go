@@ -27,6 +27,9 @@ type Image struct {
 	// Platform is "os/architecture[/variant]", in the configuration and in an
 	// index; "linux/amd64" where "".
 	Platform string
+	// Config is its configuration, byte for byte; one that names Platform and
+	// Seed where nil.
+	Config []byte
 	// Layers are its layers; two small ones of its own where nil.
 	Layers []Blob
 	// BlobAlgorithm is the one of the digests that name its configuration and
@@ -67,7 +70,11 @@ func (i Image) Build() Manifest {
 		// nothing about what it accepts.
 		member{"history", history})
 
-	blobs := []Blob{{Content: write(config), MediaType: configType, Algorithm: i.BlobAlgorithm}}
+	written := i.Config
+	if written == nil {
+		written = write(config)
+	}
+	blobs := []Blob{{Content: written, MediaType: configType, Algorithm: i.BlobAlgorithm}}
 	for _, layer := range layers {
 		layer.MediaType = cmp.Or(layer.MediaType, layerType)
 		layer.Algorithm = cmp.Or(layer.Algorithm, i.BlobAlgorithm)
@@ -79,13 +86,26 @@ func (i Image) Build() Manifest {
 }
 
 // imageJSON writes the manifest of an image or artifact: first of m.Blobs is
-// the configuration.
+// the configuration, where that kind of manifest has one.
 func imageJSON(m Manifest, artifactType string, annotations map[string]string, subject Content) []byte {
-	layers := list{}
-	for _, layer := range m.Blobs[1:] {
-		layers = append(layers, described(layer.Descriptor()))
+	blobs := list{}
+	for _, b := range m.Blobs {
+		blobs = append(blobs, described(b.Descriptor()))
 	}
-	o := object{{"layers", layers}, {"config", described(m.Blobs[0].Descriptor())}}
+	o := object{{"blobs", blobs}}
+	if m.MediaType != ociArtifact {
+		o = object{{"layers", blobs[1:]}, {"config", blobs[0]}}
+	}
+	o = append(o, more(annotations, artifactType, subject)...)
+	o = append(o, member{"mediaType", m.MediaType})
+	if m.MediaType == ociArtifact {
+		return write(o)
+	}
+	return write(append(o, member{"schemaVersion", 2}))
+}
+
+// more are the members that manifests of every OCI kind may have.
+func more(annotations map[string]string, artifactType string, subject Content) (o object) {
 	if annotations != nil {
 		o = append(o, member{"annotations", annotations})
 	}
@@ -96,16 +116,22 @@ func imageJSON(m Manifest, artifactType string, annotations map[string]string, s
 	if artifactType != "" {
 		o = append(o, member{"artifactType", artifactType})
 	}
-	return write(append(o, member{"mediaType", m.MediaType}, member{"schemaVersion", 2}))
+	return o
 }
 
-// Artifact is an OCI image manifest that holds something else than an image:
-// with an artifactType and the empty configuration (OCI image specification,
-// "Guidelines for Artifact Usage").
+// Artifact is something else than an image: an OCI image manifest with an
+// artifactType and the empty configuration (OCI image specification, "Guidelines
+// for Artifact Usage"), or one of the older forms.
 type Artifact struct {
 	Seed string
 	// Type is its artifactType; "application/vnd.example.sbom" where "".
 	Type string
+	// TypeInConfig gives the type as the media type of the configuration and
+	// says no artifactType, as oras 0.x, helm and cosign do.
+	TypeInConfig bool
+	// Old makes it an OCI artifact manifest, which image-spec had for a while
+	// before 1.1: without a configuration, and its layers are its blobs.
+	Old bool
 	// Layers are its blobs; one small one where nil.
 	Layers      []Blob
 	Annotations map[string]string
@@ -118,12 +144,16 @@ func (a Artifact) Build() Manifest {
 	if layers == nil {
 		layers = []Blob{{Seed: a.Seed + " artifact", Size: 500, MediaType: "application/vnd.example.data"}}
 	}
-	empty := Blob{Content: []byte("{}"), MediaType: ocispec.MediaTypeEmptyJSON, Inline: true}
-	m := Manifest{
-		MediaType:    ocispec.MediaTypeImageManifest,
-		ArtifactType: cmp.Or(a.Type, "application/vnd.example.sbom"),
-		Blobs:        append([]Blob{empty}, layers...),
+	m := Manifest{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: cmp.Or(a.Type, "application/vnd.example.sbom")}
+	config := Blob{Content: []byte("{}"), MediaType: ocispec.MediaTypeEmptyJSON, Inline: true}
+	says := m.ArtifactType
+	if a.TypeInConfig {
+		config.MediaType, says = m.ArtifactType, ""
 	}
-	m.Bytes = imageJSON(m, m.ArtifactType, a.Annotations, a.Subject)
+	m.Blobs = append([]Blob{config}, layers...)
+	if a.Old {
+		m.MediaType, m.Blobs = ociArtifact, layers
+	}
+	m.Bytes = imageJSON(m, says, a.Annotations, a.Subject)
 	return built(m, "")
 }

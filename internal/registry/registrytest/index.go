@@ -31,17 +31,7 @@ func (i Index) Build() Manifest {
 		m.Manifests = append(m.Manifests, child)
 		children = append(children, described(child.Descriptor()))
 	}
-	o := object{{"manifests", children}}
-	if i.Annotations != nil {
-		o = append(o, member{"annotations", i.Annotations})
-	}
-	if i.Subject != nil {
-		s := i.Subject.Build()
-		o = append(o, member{"subject", described(ocispec.Descriptor{MediaType: s.MediaType, Digest: s.Digest, Size: int64(len(s.Bytes))})})
-	}
-	if i.ArtifactType != "" {
-		o = append(o, member{"artifactType", i.ArtifactType})
-	}
+	o := append(object{{"manifests", children}}, more(i.Annotations, i.ArtifactType, i.Subject)...)
 	m.Bytes = write(append(o, member{"schemaVersion", 2}, member{"mediaType", m.MediaType}))
 	return built(m, i.Algorithm)
 }

@@ -20,6 +20,14 @@ import (
 func Layout(t testing.TB, tagged map[string]Content) string {
 	t.Helper()
 	dir := t.TempDir()
+	WriteLayout(t, dir, tagged)
+	return dir
+}
+
+// WriteLayout makes a folder the layout of what is tagged, and of nothing else:
+// what it held before is in its blobs still, as where an image is built again.
+func WriteLayout(t testing.TB, dir string, tagged map[string]Content) {
+	t.Helper()
 	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex}
 	index.SchemaVersion = 2
 	for tag, content := range tagged {
@@ -38,7 +46,21 @@ func Layout(t testing.TB, tagged map[string]Content) string {
 		}
 		WriteFile(t, dir, name, content)
 	}
-	return dir
+}
+
+// LayoutTags are the tags in a layout's folder, in order.
+func LayoutTags(t testing.TB, dir string) []string {
+	t.Helper()
+	var index ocispec.Index
+	if err := json.Unmarshal(readFile(t, dir, ocispec.ImageIndexFile), &index); err != nil {
+		t.Fatal(err)
+	}
+	var tags []string
+	for _, d := range index.Manifests {
+		tags = append(tags, d.Annotations[ocispec.AnnotationRefName])
+	}
+	slices.Sort(tags)
+	return tags
 }
 
 // writeAll writes a manifest and everything below it.

@@ -45,6 +45,7 @@ var contents = map[string]struct {
 	"Docker list":   {registrytest.DockerList("a"), dockerList},
 	"nested index":  {registrytest.Nested("a"), ocispec.MediaTypeImageIndex},
 	"artifact":      {registrytest.Artifact{Seed: "a"}, ocispec.MediaTypeImageManifest},
+	"its type":      {registrytest.Artifact{Seed: "a", TypeInConfig: true}, ocispec.MediaTypeImageManifest},
 	"referrer":      {registrytest.Artifact{Seed: "a", Subject: registrytest.Image{Seed: "a"}}, ocispec.MediaTypeImageManifest},
 	"sha512 blobs":  {registrytest.Image{Seed: "a", BlobAlgorithm: digest.SHA512}, ocispec.MediaTypeImageManifest},
 	"large layer":   {registrytest.Image{Seed: "a", Layers: []registrytest.Blob{registrytest.Layer("large", 8<<20)}}, ocispec.MediaTypeImageManifest},

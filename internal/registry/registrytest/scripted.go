@@ -33,7 +33,8 @@ type Behaviour struct {
 	Unchecked bool
 	// Referrers has the referrers API.
 	Referrers bool
-	// PageSize is the largest number of tags in one answer; 100 where 0.
+	// PageSize is the largest number of tags, or of referrers, in one answer;
+	// 100 where 0.
 	PageSize int
 	// BlobsElsewhere redirects the GET of a blob to this URL with the digest
 	// appended.

@@ -1,12 +1,12 @@
 package registrytest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -152,24 +152,29 @@ func (s *scripted) serveTags(w http.ResponseWriter, r *http.Request, name string
 		fail(w, http.StatusNotFound, "NAME_UNKNOWN", "repository name not known to registry")
 		return
 	}
-	tags := slices.Sorted(maps.Keys(repo.tags))
-	if last := r.URL.Query().Get("last"); last != "" {
-		tags = slices.DeleteFunc(tags, func(tag string) bool { return tag <= last })
-	}
-	size := 100
-	if s.behaviour.PageSize > 0 {
-		size = s.behaviour.PageSize
-	}
-	if n, err := strconv.Atoi(r.URL.Query().Get("n")); err == nil && n < size {
-		size = n
-	}
-	if len(tags) > size {
-		tags = tags[:size]
-		next := url.Values{"last": {tags[size-1]}, "n": {strconv.Itoa(size)}}
-		w.Header().Set("Link", fmt.Sprintf(`</v2/%s/tags/list?%s>; rel="next"`, name, next.Encode()))
-	}
+	tags := page(s, w, r, slices.Sorted(maps.Keys(repo.tags)))
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{"name": name, "tags": tags})
+}
+
+// page is the part of a sorted list that a request asks for, and says in a Link
+// where there is more of it.
+func page[T ~string](s *scripted, w http.ResponseWriter, r *http.Request, all []T) []T {
+	query := r.URL.Query()
+	if last := T(query.Get("last")); last != "" {
+		all = slices.DeleteFunc(all, func(name T) bool { return name <= last })
+	}
+	size := cmp.Or(s.behaviour.PageSize, 100)
+	if n, err := strconv.Atoi(query.Get("n")); err == nil && n < size {
+		size = n
+	}
+	if len(all) > size {
+		all = all[:size]
+		query.Set("last", string(all[size-1]))
+		query.Set("n", strconv.Itoa(size))
+		w.Header().Set("Link", fmt.Sprintf(`<%s?%s>; rel="next"`, r.URL.Path, query.Encode()))
+	}
+	return all
 }
 
 func (s *scripted) serveReferrers(w http.ResponseWriter, r *http.Request, name string, subject digest.Digest) {
@@ -181,20 +186,17 @@ func (s *scripted) serveReferrers(w http.ResponseWriter, r *http.Request, name s
 	defer s.mu.Unlock()
 	repo := s.repo(name)
 	wanted := r.URL.Query().Get("artifactType")
+	listed := slices.DeleteFunc(slices.Sorted(maps.Keys(repo.manifests)), func(d digest.Digest) bool {
+		m := repo.manifests[d]
+		return m.names.Subject == nil || m.names.Subject.Digest != subject || (wanted != "" && wanted != m.artifactType())
+	})
 	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{}}
 	index.SchemaVersion = 2
-	for _, d := range slices.Sorted(maps.Keys(repo.manifests)) {
+	for _, d := range page(s, w, r, listed) {
 		m := repo.manifests[d]
-		artifactType := m.names.ArtifactType
-		if artifactType == "" && m.names.Config != nil {
-			artifactType = m.names.Config.MediaType
-		}
-		if m.names.Subject == nil || m.names.Subject.Digest != subject || (wanted != "" && wanted != artifactType) {
-			continue
-		}
 		index.Manifests = append(index.Manifests, ocispec.Descriptor{
 			MediaType: m.mediaType, Digest: d, Size: int64(len(m.content)),
-			ArtifactType: artifactType, Annotations: m.names.Annotations,
+			ArtifactType: m.artifactType(), Annotations: m.names.Annotations,
 		})
 	}
 	if wanted != "" {
@@ -202,4 +204,12 @@ func (s *scripted) serveReferrers(w http.ResponseWriter, r *http.Request, name s
 	}
 	w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
 	_ = json.NewEncoder(w).Encode(index)
+}
+
+// artifactType is the type that a list of referrers says.
+func (m storedManifest) artifactType() string {
+	if m.names.ArtifactType == "" && m.names.Config != nil {
+		return m.names.Config.MediaType
+	}
+	return m.names.ArtifactType
 }

@@ -23,6 +23,7 @@ func TestScriptedTakesWhatRealRegistriesRefuse(t *testing.T) {
 	for name, content := range map[string]registrytest.Content{
 		"sha512 image":    registrytest.Image{Seed: "a", Algorithm: digest.SHA512, BlobAlgorithm: digest.SHA512},
 		"sha512 children": registrytest.Index{Algorithm: digest.SHA512, Manifests: []registrytest.Content{registrytest.Image{Seed: "a", Algorithm: digest.SHA512}}},
+		"OCI artifact":    registrytest.Artifact{Seed: "a", Old: true, Subject: registrytest.Image{Seed: "a"}},
 		"schema 1":        registrytest.Schema1Image{Seed: "a"},
 		"unknown type":    registrytest.Raw{MediaType: "application/vnd.example+json", Bytes: []byte(`{ "layers":[] }`)},
 	} {

@@ -1,12 +1,12 @@
 package remote
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -76,8 +76,8 @@ func (r *repository) answerError(ctx context.Context, q request, resp *http.Resp
 	spoke := json.Unmarshal(body, &document) == nil && len(document.Errors) > 0 && document.Errors[0].Code != ""
 	if spoke {
 		e.Code, e.Message = document.Errors[0].words(mask)
-	} else if text := mask(string(body)); text != "" {
-		e.Message = "what answered says " + strconv.Quote(shortened(text, maxExcerpt))
+	} else if text := mask(registry.Excerpt(r.mask(string(body), resp.Request.URL, authorization))); text != "" {
+		e.Message = "what answered says " + strconv.Quote(text)
 	}
 	e.Kind = kindOf(resp, e.Code, e.Message, spoke && r.host.isOrigin(resp.Request.URL), q.method)
 	if spoke {
@@ -87,7 +87,7 @@ func (r *repository) answerError(ctx context.Context, q request, resp *http.Resp
 		e.Err = auth.WaitError(wait)
 	}
 	if e.Hint = r.hint(e); !r.host.isOrigin(resp.Request.URL) {
-		e.Message = join("from "+registry.Clean(resp.Request.URL.Host)+", where the registry pointed to", e.Message)
+		e.Message = join("from "+r.placeOf(resp.Request.URL)+", where the registry pointed to", e.Message)
 		e.Hint = "This is not the registry itself but a place that it sends its clients to, without credentials. If it stays like this, ask those who run the registry."
 	}
 	return e
@@ -104,18 +104,21 @@ func (r *repository) brokenOff(ctx context.Context, q request, resp *http.Respon
 	}
 	e := r.host.connectionError(err, resp.Request.URL)
 	e.Op, e.Repository, e.Reference, e.Status = q.op, r.Name(), q.about, resp.StatusCode
+	if e.Hint == "" && ctx.Err() == nil {
+		e.Hint = registry.Advice(e.Kind)
+	}
 	return e
 }
 
-// Mask hides the credential and the tokens that were sent so far.
+// Mask hides the credentials for the host and the tokens that were sent so far.
 func (r *repository) Mask(text string) string { return r.mask(text, nil, "") }
 
-// mask hides what a server may have seen of ours and may repeat: the credential,
-// the login of a proxy on the way and, of the URL that it was asked by, what can be
-// a signature.
+// mask hides what a server may have seen of ours, now or before, and may repeat: the
+// credentials for the host, the logins of the proxies on the way and, of the URL that
+// it was asked by, what can be a signature.
 func (r *repository) mask(text string, asked *url.URL, authorization string) string {
 	_, token, _ := strings.Cut(authorization, " ")
-	secrets := []auth.Secret{auth.Secret(token)}
+	secrets := append([]auth.Secret{auth.Secret(token)}, r.host.known()...)
 	r.mu.Lock()
 	if c := r.found; c != nil {
 		secrets = append(secrets, c.Secrets()...)
@@ -123,31 +126,46 @@ func (r *repository) mask(text string, asked *url.URL, authorization string) str
 	secrets = append(secrets, r.shown...)
 	r.mu.Unlock()
 	if asked != nil {
-		query, _ := url.ParseQuery(asked.RawQuery)
-		for key, values := range query {
-			if !slices.Contains(plainQuery, key) {
-				for _, value := range values {
-					secrets = append(secrets, auth.Secret(value))
-				}
-			}
-		}
+		secrets = append(secrets, querySecrets(asked.RawQuery)...)
 	}
-	secrets = append(secrets, r.client.proxyLogin(cmp.Or(asked, r.host.origin))...)
-	for _, secret := range secrets {
-		// What is inside of JSON may be shown as it came.
-		if quoted, err := json.Marshal(secret.Reveal()); err == nil {
-			inside := string(quoted[1 : len(quoted)-1])
-			secrets = append(secrets, auth.Secret(inside), auth.Secret(strings.ReplaceAll(inside, "/", `\/`)))
-		}
-	}
+	secrets = append(secrets, r.client.proxies.shown()...)
 	return auth.Mask(text, secrets...)
 }
 
-// plainQuery are the query parameters that are no secret: we put them there.
-var plainQuery = []string{"digest", "from", "mount", "n", "last"}
+// placeOf is the host of a URL, fit to be shown: a registry can have made the name
+// of the place that it points to of what it was sent.
+func (r *repository) placeOf(u *url.URL) string {
+	if r.host.isOrigin(u) {
+		return registry.Clean(u.Host)
+	}
+	return registry.Clean(r.Mask(u.Host))
+}
 
-// maxExcerpt is how much is shown of a text that nobody expected.
-const maxExcerpt = 200
+// plainQuery are the query parameters that are no secret: we put the first of them
+// there, and with the others a storage service is told what to answer as
+// Content-Type.
+var plainQuery = []string{"digest", "from", "mount", "n", "last", "response-content-type", "rsct"}
+
+// querySecrets are what can be a signature in a query: the values as they are
+// written there, what has no name, and all of it. Semicolons separate parameters
+// for some servers.
+func querySecrets(raw string) []auth.Secret {
+	var secrets []auth.Secret
+	for _, pair := range strings.FieldsFunc(raw, func(r rune) bool { return r == '&' || r == ';' }) {
+		name, value, named := strings.Cut(pair, "=")
+		switch {
+		case slices.Contains(plainQuery, name):
+		case named && strings.Trim(value, "=") != "":
+			secrets = append(secrets, auth.Secret(value))
+		default: // a value without a name, as likely as the reverse
+			secrets = append(secrets, auth.Secret(pair), auth.Secret(name))
+		}
+	}
+	if len(secrets) > 0 {
+		secrets = append(secrets, auth.Secret(raw))
+	}
+	return secrets
+}
 
 func shortened(text string, limit int) string {
 	if len(text) <= limit {
@@ -218,17 +236,21 @@ func noSpace(e *registry.Error) bool {
 	return e.Status == http.StatusInsufficientStorage || strings.Contains(strings.ToLower(e.Message), "no space left")
 }
 
-// denied says which login a 403 was given to, and what to do.
+// quota finds what registries say where a project or account is full.
+var quota = regexp.MustCompile(`(?i)\b(quotas?|limits?|exceed(s|ed|ing)?)\b`)
+
+// denied says which login a 403 was given to, and what to do. Why it was given the
+// registry may have said, or not.
 func (r *repository) denied(writing bool) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case r.found == nil:
-		return "The registry did not ask who it is, so that no login was sent. A policy, or something before the registry, refuses this to everybody: ask those who run it."
+		return "The registry did not ask who it is, so that no login was sent. A policy, or something before the registry, may refuse this to everybody: ask those who run it."
 	case writing:
-		return r.found.AdviceTo(r.host.name, "They may not write to this repository. Give them the right to push there, or use others.")
+		return r.found.AdviceTo(r.host.name, "If they may not write to this repository, give them the right to push there, or use others.")
 	}
-	return r.found.AdviceTo(r.host.name, "They may not do this in this repository. Give them the right to, or use others.")
+	return r.found.AdviceTo(r.host.name, "If they may not do this in this repository, give them the right to, or use others.")
 }
 
 // hint says what a person can do about a refusal, as far as that is known.
@@ -254,7 +276,12 @@ func (r *repository) hint(e *registry.Error) string {
 	case e.Status == http.StatusMethodNotAllowed && writing:
 		return "The registry takes no uploads: it is read-only, or a mirror of another one. Copy to the one behind it, or have uploads allowed there. If it is neither, look at host and port."
 	case e.Status == http.StatusRequestEntityTooLarge && writing:
-		return "The registry, or a proxy before it, takes no request as large as this one, and smaller ones were tried where there are any. Have its limit raised: of an nginx that is client_max_body_size."
+		return "The registry, or a proxy before it, takes no request as large as this one. Have its limit raised: in nginx that is client_max_body_size."
+	case errors.Is(e.Kind, registry.ErrDenied) && quota.MatchString(e.Message):
+		return "What the registry says sounds like a quota or a limit: have it raised, or make room there."
+	case errors.Is(e.Kind, registry.ErrMismatch) && writing:
+		return "The registry says that what arrived does not have this digest. It had it when it was sent: something on the way changes it, or the registry's storage does. " +
+			"Try again, take a proxy out of the way, or ask those who run the registry."
 	case errors.Is(e.Kind, registry.ErrUnsupported) && e.Code == "":
 		return notARegistry
 	case errors.Is(e.Kind, registry.ErrDenied) && e.Status == http.StatusForbidden:

@@ -159,6 +159,29 @@ func TestAWrongPasswordIsTriedOnceAndNamed(t *testing.T) {
 	}
 }
 
+// A 401 that nobody can answer is not mended by another password.
+func TestA401SaysWhatItWanted(t *testing.T) {
+	const body = `{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}`
+	for name, test := range map[string]struct{ challenge, body, want string }{
+		"in words":         {"Negotiate", body, "UNAUTHORIZED: no. It wants negotiate authentication, and no container tool"},
+		"without a word":   {"NTLM, Negotiate", "", "HTTP 401. It wants ntlm or negotiate authentication"},
+		"and nothing said": {"", "", "HTTP 401. It does not say how to log in, so that no login was sent: look for"},
+	} {
+		server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+			if test.challenge != "" {
+				w.Header().Set("WWW-Authenticate", test.challenge)
+			}
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, test.body)
+		})
+		_, err := newClient(t, once).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
+		e := failure(t, err, registry.ErrUnauthorized)
+		if told := e.Error() + ". " + e.Hint; !strings.Contains(told, test.want) {
+			t.Errorf("%s: it says %s", name, told)
+		}
+	}
+}
+
 func TestTwoRepositoriesOfAHostHaveTheirOwnCredentials(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	tokens.Allow = func(user, repo, _ string) bool { return repo == user+"/app" }
@@ -345,6 +368,28 @@ func TestARealmWhereNobodyGoesIsNotAdvisedToBeAllowed(t *testing.T) {
 		_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
 		if e := failure(t, err, registry.ErrForbiddenHop); strings.Contains(e.Hint, "token_hosts") {
 			t.Errorf("%s: the hint is %q", realm, e.Hint)
+		}
+	}
+}
+
+// Who reads that the registry is not running looks for the fault where it is not.
+func TestAPlaceThatTheRegistrySendsItsClientsToIsNamedWhenItIsDown(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		want   []string
+	}{
+		"a token service":          {challenging("https://dead.example.com/token"), []string{"Nothing listens at dead.example.com", "The registry has answered"}},
+		"a storage service":        {redirect("https://dead.example.com:8443/blob"), []string{"Nothing listens at dead.example.com:8443", "The registry has answered"}},
+		"a name that is not known": {redirect("https://nowhere.example.com/blob"), []string{"nowhere.example.com could not be found", "The registry has answered"}},
+	} {
+		n := newInternet(t)
+		n.serve(t, "registry.example.com", registryAddress, test.answer)
+		n.name("dead.example.com", otherAddress)
+		_, err := newClient(t, n.options, once, settings(n.trusting("registry.example.com"))).pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
+		e := failure(t, err, registry.ErrUnavailable)
+		says(t, e.Hint, test.want...)
+		if strings.Contains(e.Hint, "whether the registry is running") {
+			t.Errorf("%s: the hint is %s", name, e.Hint)
 		}
 	}
 }

@@ -212,7 +212,7 @@ func (b *blobReader) open() error {
 		}
 		if err := b.skip(resp); err != nil {
 			resp.Body.Close()
-			return r.broken(q, err)
+			return r.broken(q.answeredBy(resp), err)
 		}
 		return b.replace(resp.Body)
 	})
@@ -227,6 +227,9 @@ func (b *blobReader) skip(resp *http.Response) error {
 		return &registry.Error{Kind: registry.ErrUnsupported, Message: "the registry does not give parts of a blob"}
 	}
 	if resp.ContentLength >= 0 && resp.ContentLength != b.want.Size {
+		if registry.MediaType(resp.Header.Get("Content-Type")) == "text/html" {
+			return &registry.Error{Kind: registry.ErrProtocol, Message: fmt.Sprintf("what came is a web page (text/html) of %d bytes, and the blob has %d", resp.ContentLength, b.want.Size)}
+		}
 		return &registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("the registry has %d bytes under it and its descriptor says %d", resp.ContentLength, b.want.Size)}
 	}
 	if b.at == 0 {

@@ -174,11 +174,15 @@ func TestARedirectIsResolvedAgainForTheRest(t *testing.T) {
 func TestABlobThatIsNotWhatItsDescriptorSaysIsRefused(t *testing.T) {
 	const content = "0123456789"
 	for name, answer := range map[string]http.HandlerFunc{
-		"other bytes":         blob("ABCDEFGHIJ"),
-		"too few":             func(w http.ResponseWriter, r *http.Request) { chunked(w, "01234") },
-		"too many":            func(w http.ResponseWriter, r *http.Request) { chunked(w, content+"!") },
-		"a length too small":  blob("01234"),
-		"a length too large":  blob(content + "!"),
+		"other bytes":        blob("ABCDEFGHIJ"),
+		"too few":            func(w http.ResponseWriter, r *http.Request) { chunked(w, "01234") },
+		"too many":           func(w http.ResponseWriter, r *http.Request) { chunked(w, content+"!") },
+		"a length too small": blob("01234"),
+		"a length too large": blob(content + "!"),
+		"a length and no page": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/octet-stream")
+			_, _ = io.WriteString(w, "<html>")
+		},
 		"a page of some text": func(w http.ResponseWriter, _ *http.Request) { chunked(w, "<html>") },
 		"none of it":          func(http.ResponseWriter, *http.Request) {},
 		"endless": func(w http.ResponseWriter, r *http.Request) {
@@ -201,6 +205,13 @@ func TestABlobThatIsNotWhatItsDescriptorSaysIsRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAPageInPlaceOfABlobIsCalledOne(t *testing.T) {
+	server := answering(t, 200, "text/html; charset=utf-8", "<html>sign in</html>")
+	_, err := readAll(t, newClient(t).pull(t, address(server)+"/app"), descriptor("0123456789"))
+	e := failure(t, err, registry.ErrProtocol)
+	says(t, e.Error()+e.Hint, "what came is a web page (text/html) of 20 bytes, and the blob has 10", "does not seem to be a registry")
 }
 
 // chunked answers without saying how much there is.

@@ -19,8 +19,8 @@ const (
 	// largeBlob is from where on it is worth a request to find out whether a
 	// blob is there when a host's 202 may not mean that it is missing.
 	largeBlob = 1 << 20
-	// cancelTimeout is how long giving up an upload may take, and
-	// hurriedTimeout how long it may take when the copy itself was cancelled.
+	// cancelTimeout is how long giving up an upload may take, and hurriedTimeout
+	// how long all of it may take once the copy itself was cancelled.
 	cancelTimeout  = 5 * time.Second
 	hurriedTimeout = 700 * time.Millisecond
 )
@@ -33,7 +33,9 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 	if err := registry.ValidateDescriptor(d); err != nil {
 		return "", err
 	}
-	p := &blobPut{repository: r, want: d, content: content}
+	late, end := outliving(ctx)
+	defer end()
+	p := &blobPut{repository: r, want: d, content: content, late: late}
 	defer p.abandon(ctx)
 	var outcome registry.Outcome
 	err := r.client.retry(ctx, func(int) (err error) {
@@ -67,6 +69,7 @@ type blobPut struct {
 	*repository
 	want    registry.Descriptor
 	content registry.Content
+	late    context.Context //nolint:containedctx // it outlives the copy's, to leave no upload open
 	tries   int
 	sent    bool     // once: what is there by now may be what was sent
 	session *session // the open one, of this attempt or of the one before
@@ -238,8 +241,19 @@ func (p *blobPut) begin(ctx context.Context) (*session, error) {
 func (p *blobPut) beginRequest() request {
 	return request{
 		op: "upload the blob", about: p.want.Digest.String(), method: http.MethodPost,
-		url: p.url("blobs/uploads/"), scopes: p.scopes(), ok: []int{http.StatusAccepted},
+		url: p.url("blobs/uploads/"), scopes: p.scopes(), ok: []int{http.StatusAccepted}, late: p.late,
 	}
+}
+
+// outliving is a context that ends a moment after another, for what must not be
+// left half done. Its end must be called.
+func outliving(ctx context.Context) (late context.Context, end func()) {
+	late, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	untie := context.AfterFunc(ctx, func() {
+		_ = sleep(late, hurriedTimeout)
+		stop(context.Cause(ctx))
+	})
+	return late, func() { untie(); stop(nil) }
 }
 
 // earlyContent is content that is opened while something else is asked; nil is
@@ -297,11 +311,8 @@ func (e *earlyContent) drop() {
 func (p *blobPut) giveUp(ctx context.Context, open *session) {
 	own, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer stop()
-	hurry := context.AfterFunc(ctx, func() {
-		_ = sleep(own, hurriedTimeout)
-		stop()
-	})
-	defer hurry()
+	untie := context.AfterFunc(p.late, stop) //nolint:contextcheck // it outlives ctx by a moment
+	defer untie()
 	q := request{
 		op: "give up the upload", about: p.want.Digest.String(), method: http.MethodDelete, url: open.url, scopes: p.scopes(),
 		ok: []int{http.StatusNoContent, http.StatusOK, http.StatusAccepted},

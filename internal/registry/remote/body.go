@@ -16,8 +16,12 @@ import (
 const maxErrorBytes = 64 << 10
 
 // maxRest is how much of an answer that nobody wants is read so that its
-// connection can be used again. A new one costs more than this.
-const maxRest = 4 << 10
+// connection can be used again, and restPatience how long that may take. A new
+// connection costs more than the former and less than the latter.
+const (
+	maxRest      = 4 << 10
+	restPatience = time.Second
+)
 
 // errStalled is why a request was ended that made no progress.
 var errStalled = errors.New("it made no progress in time")
@@ -82,6 +86,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 // connection is worth nothing any more when its blob was not read to the end.
 func (b *answerBody) Close() error {
 	if !b.blob && b.ctx.Err() == nil {
+		b.watch.reset(restPatience)
 		_, _ = io.CopyN(io.Discard, b.ReadCloser, maxRest)
 	}
 	err := b.ReadCloser.Close()

@@ -40,6 +40,7 @@ type Client struct {
 	credentials *auth.Store
 	dialer      dialer
 	hops        *hops
+	proxies     *proxies
 	chosen      notices // the credentials that were logged
 	ranges      ranges
 
@@ -64,7 +65,8 @@ func New(o Options) (*Client, error) {
 	if o.Proxy == nil {
 		o.Proxy = environmentProxy()
 	}
-	o.Proxy = wellFormedProxy(o.Proxy)
+	p := &proxies{find: o.Proxy}
+	o.Proxy = p.of
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -72,7 +74,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{options: o, settings: map[string]HostOptions{}, credentials: credentials, dialer: newDialer(o), ranges: newRanges(), hosts: map[string]*host{}}
+	c := &Client{options: o, settings: map[string]HostOptions{}, credentials: credentials, proxies: p, dialer: newDialer(o), ranges: newRanges(), hosts: map[string]*host{}}
 	c.hops = newHops(c)
 	for name, settings := range o.Hosts {
 		if err := c.configure(name, settings); err != nil {

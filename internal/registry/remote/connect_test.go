@@ -47,6 +47,13 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 	n.at("203.0.113.7:80", answering(t, 400, "text/html", "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title>").Listener.Addr().String())
 	n.name("binary.example.com", "203.0.113.8")
 	n.at("203.0.113.8:80", serveRaw(t, func(conn net.Conn, _ string) { _, _ = io.WriteString(conn, "\x15\x03\x01\x00\x02\x02\x46") }))
+	ssh := serveRaw(t, func(conn net.Conn, _ string) { _, _ = io.WriteString(conn, "SSH-2.0-OpenSSH_9.6\r\n") })
+	n.name("ssh.example.com", "10.1.1.15")
+	n.at("10.1.1.15:80", ssh)
+	n.name("ssh-tls.example.com", "10.1.1.16")
+	n.at("10.1.1.16:443", ssh)
+	n.name("bare.example.com", "10.1.1.17")
+	n.at("10.1.1.17:443", serveRaw(t, func(conn net.Conn, _ string) { _, _ = io.WriteString(conn, "<html><h1>400 Bad Request</h1></html>") }))
 	n.name("headers.example.com", "203.0.113.9")
 	n.at("203.0.113.9:80", serveRaw(t, func(conn net.Conn, _ string) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n"+strings.Repeat("X: "+strings.Repeat("x", 1000)+"\r\n", 1000)+"\r\n")
@@ -74,7 +81,7 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 	hosts := n.trusting("other-name.example.com", "plain.example.com", "nobody.example.com", "mutual.example.com")
 	hosts["other-ca.example.com"] = remote.HostOptions{CACertificate: newAuthority(t).pem} // of the same name
 	yes := true
-	for _, host := range []string{"tls", "nginx", "binary", "headers", "informed", "continuing", "closing", "resetting"} {
+	for _, host := range []string{"tls", "nginx", "binary", "ssh", "headers", "informed", "continuing", "closing", "resetting"} {
 		hosts[host+".example.com"] = remote.HostOptions{PlainHTTP: &yes}
 	}
 	for host, test := range map[string]struct {
@@ -84,13 +91,16 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 	}{
 		"other-ca.example.com":   {registry.ErrProtocol, "its own where it signed that itself", 1},
 		"private-ca.example.com": {registry.ErrProtocol, `registries = { "private-ca.example.com" = { ca_certificate = file("ca.pem") } }`, 1},
-		"other-name.example.com": {registry.ErrProtocol, "not valid for this host: it was made for other names", 1},
+		"other-name.example.com": {registry.ErrProtocol, "not valid for this host: it was made for other names or addresses", 1},
 		"plain.example.com":      {registry.ErrProtocol, `registries = { "plain.example.com" = { plain_http = true } }`, 1},
 		"on-the-way.example.com": {registry.ErrProtocol, "no registry on the internet does without TLS", 1},
 		"mutual.example.com":     {registry.ErrProtocol, `registries = { "mutual.example.com" = { client_certificate = `, 1},
 		"tls.example.com":        {registry.ErrProtocol, `registries = { "tls.example.com" = { plain_http = false } }`, 1},
 		"nginx.example.com":      {registry.ErrProtocol, `registries = { "nginx.example.com" = { plain_http = false } }`, 1},
 		"binary.example.com":     {registry.ErrProtocol, `registries = { "binary.example.com" = { plain_http = false } }`, 1},
+		"ssh.example.com":        {registry.ErrProtocol, "does not seem to be a registry", 1},
+		"ssh-tls.example.com":    {registry.ErrProtocol, "does not seem to be a registry", 1},
+		"bare.example.com":       {registry.ErrProtocol, `registries = { "bare.example.com" = { plain_http = true } }`, 1},
 		"headers.example.com":    {registry.ErrProtocol, "does not seem to be a registry", 1},
 		"informed.example.com":   {registry.ErrProtocol, "does not seem to be a registry", 1},
 		"continuing.example.com": {registry.ErrProtocol, "does not seem to be a registry", 1},
@@ -109,6 +119,9 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 			if host == "on-the-way.example.com" && strings.Contains(e.Hint, "plain_http") {
 				t.Errorf("it advises to send credentials in the clear: %s", e.Hint)
 			}
+			if strings.HasPrefix(host, "ssh") && strings.Contains(e.Hint, "plain_http") {
+				t.Errorf("it advises a setting that mends nothing: %s", e.Hint)
+			}
 			if strings.Contains(e.Error(), "possibly because") {
 				t.Errorf("what a certificate says of itself is shown: %v", e)
 			}
@@ -121,6 +134,26 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 
 // Whoever has answered once is spoken to as it wants to be.
 func TestARegistryThatHangsUpLaterIsNotAdvisedToWantTLS(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer func(http.ResponseWriter)
+		kind   error
+	}{
+		"without a word": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, registry.ErrUnavailable},
+		"in TLS": {func(w http.ResponseWriter) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			_, _ = io.WriteString(conn, "\x15\x03\x01\x00\x02\x02\x46")
+			_ = conn.Close()
+		}, registry.ErrProtocol},
+	} {
+		t.Run(name, func(t *testing.T) { hangsUpLater(t, test.answer, test.kind) })
+	}
+}
+
+func hangsUpLater(t *testing.T, answer func(http.ResponseWriter), kind error) {
+	t.Helper()
 	p := scripted(t, registrytest.Behaviour{})
 	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	c := newClient(t, once)
@@ -128,9 +161,9 @@ func TestARegistryThatHangsUpLaterIsNotAdvisedToWantTLS(t *testing.T) {
 	if _, err := repo.Resolve(t.Context(), "1"); err != nil {
 		t.Fatal(err)
 	}
-	p.On(".*", ".*").Do(func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) })
+	p.On(".*", ".*").Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { answer(w) })
 	_, err := repo.GetManifest(t.Context(), "1")
-	if e := failure(t, err, registry.ErrUnavailable); strings.Contains(e.Hint, "plain_http") {
+	if e := failure(t, err, kind); strings.Contains(e.Hint, "plain_http") {
 		t.Errorf("the hint is %q", e.Hint)
 	}
 }

@@ -55,9 +55,9 @@ type making struct {
 type makingKey struct{}
 
 // dialFor makes the connection for a request end with the operation that it is
-// part of, until the request has got one.
-func dialFor(ctx context.Context) context.Context {
-	m := &making{operation: ctx}
+// part of, until the request has got one. The request's own context may last longer.
+func dialFor(ctx, operation context.Context) context.Context {
+	m := &making{operation: operation}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { m.end() }})
 	return context.WithValue(ctx, makingKey{}, m)
 }

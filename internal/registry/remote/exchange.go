@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
 // LevelTrace is the level at which each HTTP request is logged: below debug,
@@ -64,9 +65,9 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	if err := r.host.limiter.pace(ctx); err != nil {
 		return nil, err
 	}
-	ctx, watch := newWatchdog(dialFor(ctx), orDefault(q.wait, c.options.HeaderTimeout))
+	ctx, watch := newWatchdog(dialFor(cmp.Or(q.late, ctx), ctx), orDefault(q.wait, c.options.HeaderTimeout))
 	req := r.build(ctx, q, u, authorization, watch)
-	over := underWay(ctx, registry.Request{Host: registry.Clean(u.Host), Method: q.method, Object: cmp.Or(q.object, "upload"), Retry: again})
+	over := underWay(ctx, registry.Request{Host: r.placeOf(u), Method: q.method, Object: cmp.Or(q.object, "upload"), Retry: again})
 	began := time.Now()
 	resp, err := c.roundTrip(req, r.host)
 	if q.upload != nil {
@@ -97,7 +98,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	blob := q.slot != nil && resp.StatusCode < http.StatusMultipleChoices
 	resp.Body = &closing{newAnswerBody(ctx, resp.Body, watch, c.options.StallTimeout, blob), over}
 	if r.host.isOrigin(u) {
-		r.takeNotice(ctx, resp.Header, authorization)
+		r.takeNotice(ctx, resp)
 	}
 	return resp, nil
 }
@@ -128,7 +129,7 @@ func (r *repository) unanswered(ctx context.Context, q request, u *url.URL, auth
 		e = r.host.connectionError(err, u)
 	}
 	elsewhere := *e
-	elsewhere.Message = join("at "+registry.Clean(u.Host)+", where the registry pointed to", e.Message)
+	elsewhere.Message = join("at "+r.placeOf(u)+", where the registry pointed to", e.Message)
 	return &elsewhere
 }
 
@@ -177,8 +178,8 @@ func (c *Client) sendToken(h *host, req *http.Request) (*http.Response, error) {
 			return nil, h.connectionError(err, req.URL)
 		}
 	}
-	ctx, watch := newWatchdog(dialFor(req.Context()), c.options.HeaderTimeout)
-	over := underWay(ctx, registry.Request{Host: registry.Clean(req.URL.Host), Method: req.Method, Object: "token"})
+	ctx, watch := newWatchdog(dialFor(req.Context(), req.Context()), c.options.HeaderTimeout)
+	over := underWay(ctx, registry.Request{Host: registry.Clean(auth.Masked(ctx, req.URL.Host)), Method: req.Method, Object: "token"})
 	resp, err := c.roundTrip(req.WithContext(ctx), h)
 	if err != nil {
 		if cause := endOf(ctx); cause != nil {

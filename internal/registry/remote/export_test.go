@@ -4,6 +4,8 @@ import (
 	"math"
 	"net/netip"
 	"net/url"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
 // Held is how many slots of all hosts are taken.
@@ -64,4 +66,16 @@ const (
 	MaxTags       = maxTags
 	MaxResumes    = maxResumes
 	MaxBuffers    = maxBuffers
+	MaxShown      = maxShown
 )
+
+// Shown is how many secrets a repository remembers to have sent.
+func Shown(r registry.Repository) int {
+	repo, ok := r.(*repository)
+	if !ok {
+		return -1
+	}
+	repo.mu.Lock()
+	defer repo.mu.Unlock()
+	return len(repo.shown)
+}

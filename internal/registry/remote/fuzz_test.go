@@ -288,10 +288,13 @@ func FuzzNotices(f *testing.F) {
 				t.Errorf("it does not say who says %q", text)
 			}
 		}})
-		header := http.Header{"Warning": {warning}, "RateLimit-Remaining": {remaining}, "RateLimit-Limit": {remaining}}
-		r.takeNotice(ctx, header, "")
+		resp := &http.Response{
+			Header:  http.Header{"Warning": {warning}, "RateLimit-Remaining": {remaining}, "RateLimit-Limit": {remaining}},
+			Request: &http.Request{URL: r.url("tags/list")},
+		}
+		r.takeNotice(ctx, resp)
 		first := told
-		if r.takeNotice(ctx, header, ""); told != first || told > maxNotices {
+		if r.takeNotice(ctx, resp); told != first || told > maxNotices {
 			t.Errorf("%q is told %d times, and %d times more when it is said again", warning, first, told-first)
 		}
 	})

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -9,6 +10,9 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"unicode"
+
+	"golang.org/x/net/idna"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
@@ -75,6 +79,7 @@ func (h *hops) transport(to hop, place *url.URL) (*http.Transport, error) {
 		conn, _, err := h.client.dialer.dial(ctx, network, address, check)
 		return conn, err
 	}, trust, func(string) bool { return to.proxied }, defaultConcurrency)
+	t.MaxIdleConns = maxIdleElsewhere
 	if to.proxied {
 		t.Proxy = h.client.options.Proxy
 	}
@@ -94,9 +99,17 @@ func allowHop(a netip.Addr, from reach) error {
 
 // allowHopByName is allowHop where a proxy will look up the name: what can be
 // read as an address without looking it up, in any of the forms that resolvers
-// know, is refused unless it is a public one in its usual form.
+// know, is refused unless it is a public one in its usual form. It is looked at as
+// net/http sends it, which turns other digits and dots into those of ASCII.
 func allowHopByName(hostname string, from reach) error {
-	name := strings.TrimSuffix(strings.ToLower(hostname), ".")
+	name := hostname
+	if strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
+		var err error
+		if name, err = idna.Lookup.ToASCII(name); err != nil {
+			return refusedHop(fmt.Sprintf("%s is not the name of a host", registry.Clean(hostname)))
+		}
+	}
+	name = strings.TrimSuffix(strings.ToLower(name), ".")
 	if literal, err := netip.ParseAddr(name); err == nil {
 		return allowHop(literal, from)
 	}
@@ -110,6 +123,9 @@ func allowHopByName(hostname string, from reach) error {
 	return nil
 }
 
+// maxLocation is longer than any URL that a server takes, signed ones included.
+const maxLocation = 16 << 10
+
 // target is where a registry pointed to with a redirect, a Location or a Link,
 // seen from the request that it answered (RFC 3986, section 5; RFC 9110,
 // section 10.2.2).
@@ -120,6 +136,9 @@ func allowHopByName(hostname string, from reach) error {
 func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, error) {
 	if location == "" {
 		return nil, &registry.Error{Kind: registry.ErrProtocol, Message: "the registry points on and does not say where to: its answer has no Location"}
+	}
+	if len(location) > maxLocation {
+		return nil, &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("the registry points on with a URL of more than %d bytes", maxLocation), Hint: notARegistry}
 	}
 	to, err := url.Parse(location)
 	if err != nil {
@@ -139,11 +158,13 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 		to.Scheme, to.Host = "https", from.Host
 	case to.Scheme == "http" && !strings.EqualFold(to.Hostname(), h.origin.Hostname()):
 		if _, settings := c.settingsOf(to); !speaksPlainHTTP(settings, to.Host) {
-			refusal := refusedTarget(to, "that is plain HTTP")
-			// No advice to allow what would not be connected to all the same.
-			if allowHopByName(to.Hostname(), h.nearest.reach()) == nil {
-				refusal.Hint = "If it really has no TLS, set " + registry.Setting(h.keyOf(to), "plain_http = true") + "."
+			// What would not be connected to all the same is refused for that, which no
+			// setting allows.
+			if forbidden, is := errors.AsType[*registry.Error](allowHopByName(to.Hostname(), h.nearest.reach())); is {
+				return nil, refusedTarget(to, forbidden.Message)
 			}
+			refusal := refusedTarget(to, "that is plain HTTP")
+			refusal.Hint = "If it really has no TLS, set " + registry.Setting(h.keyOf(to), "plain_http = true") + "."
 			return nil, refusal
 		}
 	}

@@ -266,6 +266,8 @@ func TestBehindAProxyAddressesAreRefusedByName(t *testing.T) {
 			"169.254.169.254", "[::ffff:a9fe:a9fe]", "[fd00:ec2::254]", "10.0.0.1", "127.0.0.1", "[::1]", "localhost", "app.localhost", "LOCALHOST.",
 			"2130706433", "0x7f000001", "0177.0.0.1", "127.1", "127.0.0.1.", "0xa9.254.0xa9fe", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::]", "a.0x7f",
 			"0.0.0.0", "168.63.129.16",
+			// What net/http turns into ASCII on the way.
+			"１６９.２５４.１６９.２５４", "169。254。169。254", "①②⑦.0.0.1", "ｌｏｃａｌｈｏｓｔ", "app.𝗅ocalhost", "１２７.1", "10．0．0．1", "a／b.example.net",
 		} {
 			t.Run(way+" at "+host, func(t *testing.T) {
 				n, proxied := newInternet(t), []string{}
@@ -523,6 +525,9 @@ func TestOnlyWhatMayBeGoneToIsAdvisedToBeAllowed(t *testing.T) {
 		_, err := c.Target("registry.example.com", from, location)
 		e := failure(t, registry.Advised(err), registry.ErrForbiddenHop)
 		says(t, e.Hint, want)
+		if allowed, inTheClear := strings.Contains(want, "plain_http"), strings.Contains(e.Message, "that is plain HTTP"); allowed != inTheClear {
+			t.Errorf("%s: it is refused because %s, and the hint is %s", location, e.Message, e.Hint)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -29,7 +30,9 @@ type host struct {
 	// as it wants to be.
 	answered atomic.Bool
 	seen     seen
-	notices  notices
+	// known are the secrets that there are for the host.
+	known   func() []auth.Secret
+	notices notices
 	// large has room for one who reads a large manifest into memory.
 	large chan struct{}
 }
@@ -40,6 +43,7 @@ var apiHosts = map[string]string{registry.DockerHub: "registry-1.docker.io"}
 // newHost makes a host of settings that New has checked.
 func newHost(c *Client, name string, settings HostOptions) *host {
 	h := &host{name: name, limiter: newLimiter(settings.MaxConcurrentRequests, settings.RequestsPerSecond), large: make(chan struct{}, 1)}
+	h.known = sync.OnceValue(func() []auth.Secret { return c.credentials.Known(name) })
 	h.origin = &url.URL{Scheme: "https", Host: name}
 	if api, ok := apiHosts[name]; ok {
 		h.origin.Host = api

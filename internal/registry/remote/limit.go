@@ -125,6 +125,9 @@ func (l *limiter) spare(c class) *slot {
 // pace waits until the requests of the last second allow one more. The error is
 // the context's, also where its deadline will come before that.
 func (l *limiter) pace(ctx context.Context) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
 	if l.rate == nil {
 		return nil
 	}

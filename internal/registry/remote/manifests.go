@@ -27,7 +27,7 @@ func (r *repository) Resolve(ctx context.Context, reference string) (registry.De
 			Digest:    digest.Digest(resp.Header.Get("Docker-Content-Digest")),
 			Size:      resp.ContentLength,
 		}
-		return nil
+		return r.repeats(resp)
 	})
 	unanswered := errors.Is(err, registry.ErrDenied) || errors.Is(err, registry.ErrUnsupported)
 	if err != nil && !unanswered {
@@ -92,6 +92,9 @@ func (r *repository) getManifest(ctx context.Context, reference string, send fun
 		if err != nil {
 			return err
 		}
+		if err := r.repeats(resp); err != nil {
+			return err
+		}
 		wanted := algorithm(reference)
 		if m, err = registry.NewManifest(resp.Header.Get("Content-Type"), content, wanted); err != nil {
 			return err
@@ -101,7 +104,7 @@ func (r *repository) getManifest(ctx context.Context, reference string, send fun
 				Hint: "What the registry holds under this digest is damaged, or something between it and this machine changes what passes."}
 		}
 		if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); wanted == "" && said != "" && !registry.SameDigest(said, m.Digest) {
-			r.warn(ctx, "digest "+r.Name()+" "+m.Digest.String(), "%s says that %s has the digest %s, but its bytes have %s; the latter is used", r.Name(), reference, said, m.Digest)
+			r.warn(ctx, resp, "digest "+r.Name()+" "+m.Digest.String(), "%s says that %s has the digest %s, but its bytes have %s; the latter is used", r.Name(), reference, said, m.Digest)
 		}
 		return nil
 	})
@@ -111,22 +114,54 @@ func (r *repository) getManifest(ctx context.Context, reference string, send fun
 	return m, nil
 }
 
+// byChance is by how many bytes masking shortens a digest only where a secret was put
+// there: short passwords of hexadecimal digits are in some by chance, and "sha256" in
+// most.
+const byChance = 12
+
+// repeats refuses an answer that says a media type or a digest in which there is a
+// secret that it was asked with: these are kept as they came, in plans and states
+// too. Media types that everybody uses are none of one's own.
+func (r *repository) repeats(resp *http.Response) error {
+	mediaType, said := resp.Header.Get("Content-Type"), resp.Header.Get("Docker-Content-Digest")
+	what := ""
+	switch {
+	case !registry.IsManifest(registry.MediaType(mediaType)) && r.mask(mediaType, resp.Request.URL, "") != mediaType:
+		what = "media type"
+	case resp.Request.Method == http.MethodHead && len(said)-len(r.Mask(said)) >= byChance:
+		what = "digest"
+	default:
+		return nil
+	}
+	return &registry.Error{Kind: registry.ErrProtocol, Message: "the " + what + " that it gives has a secret in it, and would be kept",
+		Hint: "Whoever answers gives credentials away. Tell those who run the registry, and use another password or token from now on."}
+}
+
 // ordinaryManifest is more than nearly every manifest has.
 const ordinaryManifest = 256 << 10
 
-// readManifest reads a manifest into memory. Those of a host that are larger than
-// ordinary ones, or may be, are read one at a time, so that not as many come
-// together as are asked for at once.
-func (r *repository) readManifest(ctx context.Context, resp *http.Response, limit int64) ([]byte, error) {
-	if resp.ContentLength < 0 || resp.ContentLength > ordinaryManifest {
+// readManifest reads a manifest into memory.
+func (r *repository) readManifest(ctx context.Context, resp *http.Response, limit int64) (content []byte, err error) {
+	err = r.withRoom(ctx, resp.ContentLength, func() error {
+		content, err = registry.ReadCapped(resp.Body, limit)
+		return err
+	})
+	return content, err
+}
+
+// withRoom reads something into memory. What is larger than ordinary manifests,
+// or may be, is read one at a time of a host, so that not as much comes together
+// as is asked for at once.
+func (r *repository) withRoom(ctx context.Context, size int64, read func() error) error {
+	if size < 0 || size > ordinaryManifest {
 		select {
 		case r.host.large <- struct{}{}:
 			defer func() { <-r.host.large }()
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 	}
-	return registry.ReadCapped(resp.Body, limit)
+	return read()
 }
 
 func tooLarge(limit int64) error {

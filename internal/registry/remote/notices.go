@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -37,11 +38,13 @@ func (n *notices) first(key string) bool {
 	return true
 }
 
-// warn tells the operation at hand what the registry wants people to know. What
-// has the same key is told once.
-func (r *repository) warn(ctx context.Context, key, format string, args ...any) {
-	if r.host.notices.first(key) {
-		registry.TraceOf(ctx).Warning(registry.Clean(fmt.Sprintf(format, args...)))
+// warn tells the operation at hand what an answer wants people to know, which may
+// repeat what it was asked with. What has the same key, or without one the same
+// words, is told once.
+func (r *repository) warn(ctx context.Context, resp *http.Response, key, format string, args ...any) {
+	text := registry.Clean(r.mask(fmt.Sprintf(format, args...), resp.Request.URL, ""))
+	if r.host.notices.first(cmp.Or(key, text)) {
+		registry.TraceOf(ctx).Warning(text)
 	}
 }
 
@@ -54,20 +57,19 @@ const lowPulls = 10
 
 // takeNotice passes on what a registry says beside its answers: Warning headers
 // and a rate limit that runs low.
-func (r *repository) takeNotice(ctx context.Context, header http.Header, authorization string) {
-	host := r.host.name
+func (r *repository) takeNotice(ctx context.Context, resp *http.Response) {
+	host, header := r.host.name, resp.Header
 	for _, value := range header.Values("Warning") {
 		for _, match := range warning.FindAllStringSubmatch(value, -1) {
 			if text, err := strconv.Unquote(match[1]); err == nil && text != "" {
-				text = registry.Clean(r.mask(text, nil, authorization))
-				r.warn(ctx, "says "+text, "%s says: %s", host, text)
+				r.warn(ctx, resp, "", "%s says: %s", host, text)
 			}
 		}
 	}
 	remaining, _, _ := strings.Cut(header.Get("RateLimit-Remaining"), ";")
 	if left, err := strconv.Atoi(strings.TrimSpace(remaining)); err == nil && left >= 0 && left <= lowPulls {
 		// Once, and not with every number on the way down.
-		r.warn(ctx, "rate limit", "%s allows %d more pulls%s", host, left, ofLimit(header.Get("RateLimit-Limit")))
+		r.warn(ctx, resp, "rate limit", "%s allows %d more pulls%s", host, left, ofLimit(header.Get("RateLimit-Limit")))
 	}
 }
 

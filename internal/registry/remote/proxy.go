@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/net/http/httpproxy"
 
@@ -16,33 +17,50 @@ import (
 // proxies are given with passwords in them.
 var errProxy = errors.New("the proxy that the environment names (HTTPS_PROXY, HTTP_PROXY) cannot be used: it is not a URL")
 
-// wellFormedProxy finds the same proxy, and an error where it is none: a
-// password with a character that has to be escaped makes a URL of something
-// else, whose host or path has the password in it.
-func wellFormedProxy(proxy func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
-	return func(req *http.Request) (*url.URL, error) {
-		u, err := proxy(req)
-		if err != nil || u != nil && !isProxy(u) {
-			return nil, permanent{errProxy}
-		}
-		return u, nil
+// proxies finds proxies, and remembers how it logs in to those that it has found: a
+// proxy that fails may repeat that, whatever was asked for through it.
+type proxies struct {
+	find func(*http.Request) (*url.URL, error)
+
+	mu     sync.Mutex
+	users  []url.Userinfo
+	logins []auth.Secret
+}
+
+// of finds the proxy for a request, and an error where it is none: a password with
+// a character that has to be escaped makes a URL of something else, whose host or
+// path has the password in it.
+func (p *proxies) of(req *http.Request) (*url.URL, error) {
+	u, err := p.find(req)
+	if err != nil || u != nil && !isProxy(u) {
+		return nil, permanent{errProxy}
 	}
+	if u != nil && u.User != nil {
+		p.remember(*u.User)
+	}
+	return u, nil
+}
+
+func (p *proxies) remember(user url.Userinfo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Contains(p.users, user) {
+		password, _ := user.Password()
+		p.users = append(p.users, user)
+		p.logins = append(p.logins, auth.Credential{Username: user.Username(), Password: auth.Secret(password)}.Secrets()...)
+	}
+}
+
+// shown is what proxies were shown so far to prove who asks.
+func (p *proxies) shown() []auth.Secret {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clip(p.logins)
 }
 
 func isProxy(u *url.URL) bool {
 	return slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) && u.Hostname() != "" && !strings.HasSuffix(u.Host, ":") &&
 		u.Opaque == "" && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == ""
-}
-
-// proxyLogin is what the proxy for a URL is shown to prove who asks; nothing where
-// it wants no login. A proxy that fails may repeat it.
-func (c *Client) proxyLogin(u *url.URL) []auth.Secret {
-	proxy, err := c.options.Proxy(&http.Request{URL: u})
-	if err != nil || proxy == nil || proxy.User == nil {
-		return nil
-	}
-	password, _ := proxy.User.Password()
-	return auth.Credential{Username: proxy.User.Username(), Password: auth.Secret(password)}.Secrets()
 }
 
 // environmentProxy finds proxies as the environment is now (HTTPS_PROXY,

@@ -25,10 +25,15 @@ type repository struct {
 
 	mu    sync.Mutex
 	found *auth.Credential
-	shown []auth.Secret // what was sent as Authorization, for masking
+	shown []auth.Secret // what was sent last as Authorization, for masking
 }
 
 var _ registry.Repository = (*repository)(nil)
+
+// maxShown is how many different tokens are remembered to have been sent: as many
+// as may be under way to a host by default. Who wants a new one each time does not
+// get all of them kept.
+const maxShown = defaultConcurrency
 
 // Name is host/repository.
 func (r *repository) Name() string { return r.host.name + "/" + r.path }
@@ -59,10 +64,15 @@ func (r *repository) credential(ctx context.Context) (auth.Credential, error) {
 // wherever it likes.
 func (r *repository) showed(authorization string) {
 	_, value, _ := strings.Cut(authorization, " ")
+	if value == "" {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if secret := auth.Secret(value); value != "" && !slices.Contains(r.shown, secret) {
-		r.shown = append(r.shown, secret)
+	secret := auth.Secret(value)
+	r.shown = append(slices.DeleteFunc(r.shown, func(s auth.Secret) bool { return s == secret }), secret)
+	if len(r.shown) > maxShown {
+		r.shown = slices.Delete(r.shown, 0, 1)
 	}
 }
 

@@ -32,7 +32,10 @@ type request struct {
 	scopes []auth.Scope  // what a token must allow
 	slot   *slot         // one that the caller holds; nil: each attempt takes its own
 	wait   time.Duration // for the answer; 0: as long as for any other
-	ok     []int         // statuses that are an answer and not a failure
+	// late lasts longer than the operation, where an answer opens what somebody has
+	// to close; nil: a request ends with its operation.
+	late context.Context //nolint:containedctx // it goes beside the operation's own
+	ok   []int           // statuses that are an answer and not a failure
 }
 
 // class is what the request holds its slot for where it takes its own.
@@ -59,7 +62,14 @@ func (r *repository) try(ctx context.Context, q request, again bool, read func(*
 	if read == nil {
 		return nil
 	}
-	return r.broken(q, read(resp))
+	return r.broken(q.answeredBy(resp), read(resp))
+}
+
+// answeredBy is the request as it was answered, elsewhere maybe: who did that can
+// repeat what is in the URL there.
+func (q request) answeredBy(resp *http.Response) request {
+	q.url = resp.Request.URL
+	return q
 }
 
 // broken names the request in an error of sending it or of reading its answer.
@@ -142,18 +152,11 @@ func (r *repository) authenticated(ctx context.Context, q request, held *slot, a
 		if slices.Contains(q.ok, resp.StatusCode) {
 			return r.unpacked(q, resp)
 		}
-		refusal := r.answerError(ctx, q, resp, authorization)
 		if resp.StatusCode != http.StatusUnauthorized || !r.host.isOrigin(resp.Request.URL) {
-			return nil, refusal
+			return nil, r.answerError(ctx, q, resp, authorization)
 		}
-		if err := r.challenged(ctx, q, resp.Header, authorization, refusal); err != nil {
+		if err := r.challenged(ctx, q, resp, authorization, refreshes == maxRefreshes); err != nil {
 			return nil, err
-		}
-		if q.upload != nil {
-			return nil, renewed{refusal}
-		}
-		if refreshes == maxRefreshes {
-			return nil, refusal
 		}
 		again = again || authorization != ""
 	}
@@ -167,7 +170,7 @@ func (r *repository) unpacked(q request, resp *http.Response) (*http.Response, e
 		return resp, nil
 	}
 	resp.Body.Close()
-	return nil, r.broken(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrProtocol,
+	return nil, r.broken(q.answeredBy(resp), &registry.Error{Status: resp.StatusCode, Kind: registry.ErrProtocol,
 		Message: "the answer is packed with Content-Encoding " + registry.Clean(encoding) + " although it was asked for as it is; something in between changes content"})
 }
 
@@ -190,23 +193,35 @@ func (r *repository) authorization(ctx context.Context, q request) (string, erro
 	if err != nil {
 		return "", err
 	}
-	authorization, err := r.host.auth.Authorize(ctx, credential, q.scopes...)
+	authorization, err := r.host.auth.Authorize(auth.WithMask(ctx, r.Mask), credential, q.scopes...)
 	r.showed(authorization)
 	return authorization, err
 }
 
-// challenged learns from a 401. It returns nil where asking again is worth it.
-func (r *repository) challenged(ctx context.Context, q request, header http.Header, used string, refusal *registry.Error) error {
+// challenged learns from a 401, whose body it closes. It returns nil where asking
+// again is worth it, and this was not the last time; nobody reads then what the
+// registry says of it.
+func (r *repository) challenged(ctx context.Context, q request, resp *http.Response, used string, last bool) error {
+	defer resp.Body.Close()
 	r.host.challenged.Store(true)
 	credential, err := r.credential(ctx)
 	if err != nil {
 		return r.broken(q, err)
 	}
-	refusal.Hint = credential.Advice(r.host.name)
-	err = r.host.auth.Challenged(header, used, credential, q.scopes...)
-	if e, ok := errors.AsType[*registry.Error](err); ok && errors.Is(e.Kind, registry.ErrUnauthorized) {
-		refusal.Hint = e.Hint
-		return refusal
+	err = r.host.auth.Challenged(resp.Header, used, credential, q.scopes...)
+	refused, ok := errors.AsType[*registry.Error](err)
+	switch {
+	case err == nil && q.upload == nil && !last:
+		return nil
+	case err != nil && (!ok || !errors.Is(refused.Kind, registry.ErrUnauthorized)):
+		return r.broken(q, err)
 	}
-	return r.broken(q, err)
+	refusal := r.answerError(ctx, q, resp, used)
+	if refusal.Hint = credential.Advice(r.host.name); err != nil {
+		refusal.Hint = refused.Hint
+	}
+	if err == nil && q.upload != nil {
+		return renewed{refusal}
+	}
+	return refusal
 }

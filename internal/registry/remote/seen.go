@@ -23,6 +23,9 @@ type seen struct {
 	noPut, noPatch int64
 	// chunk is how long a chunk of a blob may be, 0 where it refused none.
 	chunk int64
+	// unlisted are the repositories without a referrers API. One host may have
+	// several kinds.
+	unlisted map[string]bool
 }
 
 // mountHabit is how a host answers a request to mount what it has.
@@ -159,4 +162,22 @@ func (s *seen) refusedWay(w way, size int64) {
 	case chunks:
 		lower(&s.chunk, size/2)
 	}
+}
+
+// lacksReferrers says whether a repository has shown that it has no referrers
+// API.
+func (s *seen) lacksReferrers(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unlisted[path]
+}
+
+// noReferrers records that a repository has no referrers API.
+func (s *seen) noReferrers(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unlisted == nil {
+		s.unlisted = map[string]bool{}
+	}
+	s.unlisted[path] = true
 }

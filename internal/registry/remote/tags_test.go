@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -9,6 +10,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
@@ -35,14 +39,37 @@ func TestAllPagesOfTheTagsAreRead(t *testing.T) {
 	failure(t, err, registry.ErrNotFound)
 }
 
-// listing is a registry whose every page has one tag and a Link.
+// lists are what comes in pages, by its place in a repository, and how many
+// things come.
+var lists = map[string]func(ctx context.Context, repo registry.Repository) (int, error){
+	"tags/list?n=1000": func(ctx context.Context, repo registry.Repository) (int, error) {
+		tags, err := repo.ListTags(ctx)
+		return len(tags), err
+	},
+	"referrers/" + digest.FromString("subject").String(): func(ctx context.Context, repo registry.Repository) (int, error) {
+		listing, err := repo.ListReferrers(ctx, digest.FromString("subject"))
+		return len(listing.Referrers), err
+	},
+}
+
+// writePage answers with one page of either list, on which there is one thing.
+func writePage(w http.ResponseWriter, r *http.Request, page int) {
+	if strings.Contains(r.URL.Path, "/referrers/") {
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+		_, _ = io.WriteString(w, index(entry(fmt.Sprint(page))))
+		return
+	}
+	_, _ = fmt.Fprintf(w, `{"name":"app","tags":["tag%d"]}`, page)
+}
+
+// listing is a registry whose every page has one thing and a Link.
 func listing(t *testing.T, link func(page int) string) (string, *atomic.Int32) {
 	t.Helper()
 	var pages atomic.Int32
-	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 		page := int(pages.Add(1))
 		w.Header().Set("Link", link(page))
-		_, _ = fmt.Fprintf(w, `{"name":"app","tags":["tag%d"]}`, page)
+		writePage(w, r, page)
 	})
 	return address(server), &pages
 }
@@ -52,79 +79,86 @@ func TestANextPageIsFollowedOnlyWithinTheRegistry(t *testing.T) {
 		pages int32
 		want  error
 	}{
-		`</v2/app/tags/list?page=%d>; rel="next"`:                               {2, nil},
-		`</v2/app/tags/list?page=%d>;rel=next`:                                  {2, nil},
-		`</first>; rel="first", </v2/app/tags/list?page=%d,2>; rel="prev next"`: {2, nil},
-		`<list?page=%d>; title="a, <b>"; REL="next"`:                            {2, nil},
-		`<https://other.example.com/v2/app/tags/list?%d>; rel="next"`:           {1, registry.ErrForbiddenHop},
-		`<//127.0.0.1:1/v2/app/tags/list?%d>; rel="next"`:                       {1, registry.ErrForbiddenHop},
-		`<http://other.example.com/v2/app/tags/list?%d>; rel="next"`:            {1, registry.ErrForbiddenHop},
-		`<http://localhost:1/v2/app/tags/list?%d>; rel="next"`:                  {1, registry.ErrForbiddenHop},
-		`<file:///etc/passwd?%d>; rel="next"`:                                   {1, registry.ErrForbiddenHop},
-		`<http://[%d>; rel="next"`:                                              {1, registry.ErrProtocol},
-		`</v2/app/tags/list?page=%d>; rel="last"`:                               {1, nil},
+		`</v2/app/LIST?page=%d>; rel="next"`:                               {2, nil},
+		`</v2/app/LIST?page=%d>;rel=next`:                                  {2, nil},
+		`</first>; rel="first", </v2/app/LIST?page=%d,2>; rel="prev next"`: {2, nil},
+		`<?page=%d>; title="a, <b>"; REL="next"`:                           {2, nil},
+		`<https://other.example.com/v2/app/LIST?%d>; rel="next"`:           {1, registry.ErrForbiddenHop},
+		`<//127.0.0.1:1/v2/app/LIST?%d>; rel="next"`:                       {1, registry.ErrForbiddenHop},
+		`<http://other.example.com/v2/app/LIST?%d>; rel="next"`:            {1, registry.ErrForbiddenHop},
+		`<http://localhost:1/v2/app/LIST?%d>; rel="next"`:                  {1, registry.ErrForbiddenHop},
+		`<file:///etc/passwd?%d>; rel="next"`:                              {1, registry.ErrForbiddenHop},
+		`<http://[%d>; rel="next"`:                                         {1, registry.ErrProtocol},
+		`</v2/app/LIST?page=%d>; rel="last"`:                               {1, nil},
 		// What cannot be read may be a next page, and manifests are deleted by
 		// what is not on the list.
-		`</v2/app/tags/list?page=%d>`: {1, registry.ErrProtocol},
-		`<>; rel="next"; %d`:          {1, registry.ErrProtocol},
-		`<>%d`:                        {1, registry.ErrProtocol},
-		`garbage %d`:                  {1, registry.ErrProtocol},
+		`</v2/app/LIST?page=%d>`: {1, registry.ErrProtocol},
+		`<>; rel="next"; %d`:     {1, registry.ErrProtocol},
+		`<>%d`:                   {1, registry.ErrProtocol},
+		`garbage %d`:             {1, registry.ErrProtocol},
 	} {
-		host, pages := listing(t, func(page int) string {
-			if page > 1 {
-				return ""
+		for place, list := range lists {
+			place, _, _ = strings.Cut(place, "?")
+			host, pages := listing(t, func(page int) string {
+				if page > 1 {
+					return ""
+				}
+				return fmt.Sprintf(strings.ReplaceAll(link, "LIST", place), page+1)
+			})
+			got, err := list(t.Context(), newClient(t).pull(t, host+"/app"))
+			if test.want != nil {
+				failure(t, err, test.want)
+			} else if err != nil || got != int(test.pages) {
+				t.Errorf("%s: %s has %d things, %v", link, place, got, err)
 			}
-			return fmt.Sprintf(link, page+1)
-		})
-		got, err := newClient(t).pull(t, host+"/app").ListTags(t.Context())
-		if test.want != nil {
-			failure(t, err, test.want)
-		} else if err != nil || len(got) != int(test.pages) {
-			t.Errorf("%s: the tags are %q, %v", link, got, err)
-		}
-		if pages.Load() != test.pages {
-			t.Errorf("%s: %d pages were asked for, want %d", link, pages.Load(), test.pages)
+			if pages.Load() != test.pages {
+				t.Errorf("%s: %d pages of %s were asked for, want %d", link, pages.Load(), place, test.pages)
+			}
 		}
 	}
 }
 
 func TestANextPageInPlainHTTPOfARegistryWithTLSIsRefused(t *testing.T) {
-	for _, place := range []string{
+	for _, next := range []string{
 		"http://registry.example.com/v2/app/tags/list?page=2", "HTTP://registry.example.com:443/v2/app/tags/list?page=2",
 		"http://registry.example.com:8080/v2/app/tags/list?page=2", "http://other.example.com/v2/app/tags/list?page=2",
 	} {
-		n := newInternet(t)
-		n.name("other.example.com", otherAddress)
-		n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Link", "<"+place+`>; rel="next"`)
-			_, _ = io.WriteString(w, `{"tags":["1"]}`)
-		})
-		c := newClient(t, n.options, settings(n.trusting("registry.example.com")))
-		_, err := c.pull(t, "registry.example.com/app").ListTags(c.context(t))
-		failure(t, err, registry.ErrForbiddenHop)
-		if sent, _ := c.sent(); sent != 1 || !slices.Equal(n.dials(), []string{registryAddress + ":443"}) {
-			t.Errorf("%s: %d requests, connected to %s", place, sent, n.dials())
+		for place, list := range lists {
+			n := newInternet(t)
+			n.name("other.example.com", otherAddress)
+			n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Link", "<"+next+`>; rel="next"`)
+				writePage(w, r, 1)
+			})
+			c := newClient(t, n.options, settings(n.trusting("registry.example.com")))
+			_, err := list(c.context(t), c.pull(t, "registry.example.com/app"))
+			failure(t, err, registry.ErrForbiddenHop)
+			if sent, _ := c.sent(); sent != 1 || !slices.Equal(n.dials(), []string{registryAddress + ":443"}) {
+				t.Errorf("%s, to %s: %d requests, connected to %s", place, next, sent, n.dials())
+			}
 		}
 	}
 }
 
 func TestAListThatHasNoEndIsLeft(t *testing.T) {
 	for name, test := range map[string]struct {
-		link  func(int) string
+		link  func(place string, page int) string
 		pages int32
 		want  error
 	}{
-		"the next page is the same": {func(int) string { return `</v2/app/tags/list?n=1000>; rel="next"` }, 1, registry.ErrProtocol},
-		"it goes in a circle":       {func(page int) string { return fmt.Sprintf(`</v2/app/tags/list?%d>; rel="next"`, page%3) }, 4, registry.ErrProtocol},
-		"there is always one more":  {func(page int) string { return fmt.Sprintf(`</v2/app/tags/list?%d>; rel="next"`, page) }, remote.MaxPages, registry.ErrLimit},
+		"the next page is the same": {func(place string, _ int) string { return "/v2/app/" + place }, 1, registry.ErrProtocol},
+		"it goes in a circle":       {func(_ string, page int) string { return fmt.Sprintf("?%d", page%3) }, 4, registry.ErrProtocol},
+		"there is always one more":  {func(_ string, page int) string { return fmt.Sprintf("?%d", page) }, remote.MaxPages, registry.ErrLimit},
 	} {
-		host, pages := listing(t, test.link)
-		got, err := newClient(t).pull(t, host+"/app").ListTags(t.Context())
-		if failure(t, err, test.want); len(got) != 0 {
-			t.Errorf("%s: the tags are %q", name, got)
-		}
-		if pages.Load() != test.pages {
-			t.Errorf("%s: %d pages were asked for, want %d", name, pages.Load(), test.pages)
+		for place, list := range lists {
+			host, pages := listing(t, func(page int) string { return "<" + test.link(place, page) + `>; rel="next"` })
+			got, err := list(t.Context(), newClient(t).pull(t, host+"/app"))
+			if failure(t, err, test.want); got != 0 {
+				t.Errorf("%s: %s has %d things", name, place, got)
+			}
+			if pages.Load() != test.pages {
+				t.Errorf("%s: %d pages of %s were asked for, want %d", name, pages.Load(), place, test.pages)
+			}
 		}
 	}
 }

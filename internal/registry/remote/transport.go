@@ -19,6 +19,10 @@ import (
 const (
 	handshakeTimeout = 15 * time.Second
 	idleTimeout      = 90 * time.Second
+	// maxIdleElsewhere is how many connections to places that a registry pointed
+	// to may wait for their next use: enough for two that blobs come from and go
+	// to. Each has buffers, and a registry may name another place each time.
+	maxIdleElsewhere = 2 * defaultConcurrency
 	// maxHeaderBytes bounds what an answer's headers may take.
 	maxHeaderBytes = 64 << 10
 )

@@ -47,8 +47,13 @@ func (h *host) connectionError(err error, asked *url.URL) *registry.Error {
 	case errors.As(err, new(permanent)):
 	case unresolved && dns.IsNotFound:
 		e.Err, e.Hint = permanent{err}, "The host name could not be found. Look for a typing error in it, and at this machine's DNS."
+		if !h.isOrigin(asked) {
+			e.Hint = fmt.Sprintf("The host name %s could not be found. The registry has answered, and names that place for a token, a layer or an upload: ask those who run it, and look at this machine's DNS.", registry.Clean(asked.Hostname()))
+		}
 	case unresolved:
 		e.Hint = "The host name could not be looked up. Look at this machine's DNS."
+	case strings.Contains(text, "refused") && !h.isOrigin(asked):
+		e.Hint = fmt.Sprintf("Nothing listens at %s. The registry has answered, and sends its clients there for a token, a layer or an upload: have those who run it look after that place, or look for what keeps this machine from it.", registry.Clean(asked.Host))
 	case strings.Contains(text, "refused"): // Windows has its own words around it
 		e.Hint = "Nothing listens there. Look at host and port, and whether the registry is running."
 	case isHungUp(err) && !h.answered.Load() && asked.Scheme == "http":
@@ -78,27 +83,31 @@ func isHungUp(err error) bool {
 
 // misfit says what to do where the two ends do not understand each other, so
 // that trying again is in vain; "" where that is not why there was no answer.
-// net/http has no types for what it does not understand.
+// net/http has no types for what it does not understand, and quotes a record of TLS
+// (RFC 8446, section 5.1: an alert has the type 21) like other nonsense.
 func (h *host) misfit(err error, asked *url.URL) string {
 	text, key := err.Error(), h.keyOf(asked)
 	var invalid x509.CertificateInvalidError
+	var record tls.RecordHeaderError
 	switch {
-	case errors.As(err, new(tls.RecordHeaderError)) || strings.Contains(text, "server gave HTTP response to HTTPS client"):
+	case errors.As(err, &record) && !beginsHTTP(record.RecordHeader):
+		return notARegistry
+	case errors.As(err, &record) || strings.Contains(text, "server gave HTTP response to HTTPS client"):
 		// Nobody is told to send a password in the clear through the internet,
 		// nor to a place that somebody else has pointed at.
 		if !h.isOrigin(asked) || h.nearest.reach() == public {
 			return "What answered speaks plain HTTP, and was asked over HTTPS. Look at the port, and for a proxy or a login page on the way: no registry on the internet does without TLS."
 		}
 		return "The registry speaks plain HTTP and was asked over HTTPS. If it really has no TLS, set " + registry.Setting(key, "plain_http = true") + "."
-	case strings.Contains(text, "malformed HTTP") && asked.Scheme == "https":
-		return notARegistry
+	case strings.Contains(text, `malformed HTTP response "\x15\x03`) && asked.Scheme == "http" && (!h.isOrigin(asked) || !h.answered.Load()):
+		return "What answered speaks TLS, and was asked in plain HTTP. Set " + registry.Setting(key, "plain_http = false") + "."
 	case strings.Contains(text, "malformed HTTP"):
-		return "What answered does not speak plain HTTP, as a server does not that wants TLS. Set " + registry.Setting(key, "plain_http = false") + "."
+		return notARegistry
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		return "Nobody this machine trusts has signed the registry's certificate. Set " + registry.Setting(key, `ca_certificate = file("ca.pem")`) +
 			", or for tests alone insecure_skip_tls_verify = true. The file holds its authority's certificate, or its own where it signed that itself."
 	case errors.As(err, new(x509.HostnameError)):
-		return "The registry's certificate is not valid for this host: it was made for other names. Use one of them, or have a certificate made for this one."
+		return "The registry's certificate is not valid for this host: it was made for other names or addresses. Use one of them, or have a certificate made for this one."
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "The registry's certificate has expired or is not valid yet. Have it renewed, and look at this machine's clock."
 	case errors.As(err, new(*tls.CertificateVerificationError)):
@@ -112,6 +121,11 @@ func (h *host) misfit(err error, asked *url.URL) string {
 	}
 	return ""
 }
+
+// beginsHTTP says whether what came in place of a record of TLS is an answer of
+// HTTP, or of a server that takes the hello for a request without a version and
+// answers with a bare page.
+func beginsHTTP(header [5]byte) bool { return string(header[:]) == "HTTP/" || header[0] == '<' }
 
 // refusedHandshake says whether the other end refused TLS with this one. An
 // internal error of its own passes.

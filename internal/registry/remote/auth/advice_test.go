@@ -55,6 +55,22 @@ func TestAdviceNamesAPlaceThatIsLookedInto(t *testing.T) {
 	}
 }
 
+// The commonest slip with a port is to leave it out of the key.
+func TestAnEntryForAnotherPortIsNamed(t *testing.T) {
+	for host, want := range map[string]string{
+		"127.0.0.1:5602":        `found in registries (its entry "127.0.0.1" is not for "127.0.0.1:5602").`,
+		"[::1]:5000":            `found in registries (its entry "[::1]:5001/team" is not for "[::1]:5000").`,
+		"ghcr.io:443":           "found in registries.", // whose entry has no credential
+		"other.example.com:500": "found in registries.",
+	} {
+		none := ""
+		store := newStore(t, auth.Options{DockerConfigPath: &none, Registries: map[string]auth.Credential{"127.0.0.1": ci, "[::1]:5001/team": ci, "ghcr.io": {TokenHosts: []string{"a.example"}}}})
+		if got := find(t, store, host+"/x").Advice(host); !strings.Contains(got, want) {
+			t.Errorf("it says: %s\nand not %s", got, want)
+		}
+	}
+}
+
 func TestAFaultOfASettingIsNotToldOfAFile(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, brokenErr := auth.NewStore(auth.Options{DockerConfigJSON: "{"})

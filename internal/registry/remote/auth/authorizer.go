@@ -165,8 +165,12 @@ func (a *Authorizer) remembered(id identity, scopes []Scope) (token, bool) {
 	return token{}, false
 }
 
-// remember keeps a token, in place of those that it makes superfluous and of
-// all whose time has come.
+// maxTokens is how many tokens are kept of one who asks. Each repository needs
+// one or two, and one that was dropped is fetched again.
+const maxTokens = 256
+
+// remember keeps a token, in place of those that it makes superfluous, of all
+// whose time has come, and of the oldest where there are too many.
 func (a *Authorizer) remember(id identity, fresh token) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -177,6 +181,9 @@ func (a *Authorizer) remember(id identity, fresh token) {
 		}))
 	}
 	a.tokens[id] = append(a.tokens[id], fresh)
+	if surplus := len(a.tokens[id]) - maxTokens; surplus > 0 {
+		a.tokens[id] = slices.Delete(a.tokens[id], 0, surplus)
+	}
 }
 
 func (a *Authorizer) keep(id identity, list []token) {

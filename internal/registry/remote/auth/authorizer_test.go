@@ -93,7 +93,7 @@ func TestWhichChallengeIsAnswered(t *testing.T) {
 
 func TestChallengesThatCannotBeAnswered(t *testing.T) {
 	a := auth.NewAuthorizer(options(&issuer{}))
-	refused(t, a.Challenged(nil, "", ci, pull), registry.ErrUnauthorized, "HTTP 401", "no WWW-Authenticate header", "~/.docker/config.json")
+	refused(t, a.Challenged(nil, "", ci, pull), registry.ErrUnauthorized, "HTTP 401", "no WWW-Authenticate header", "so that no login was sent")
 	refused(t, a.Challenged(challenge("Negotiate", "Digest nonce=x"), "", ci, pull), registry.ErrUnauthorized, "negotiate or digest", "only Basic and Bearer")
 	refused(t, a.Challenged(challenge(`Bearer realm="https://attacker.example/", Basic`), "", identity, pull), registry.ErrForbiddenHop, "attacker.example")
 	refused(t, a.Challenged(challenge("Bearer realm="), "", ci), registry.ErrProtocol, "ghcr.io: cannot")
@@ -168,7 +168,7 @@ func TestARefusedTokenIsReplaced(t *testing.T) {
 
 // A registry that has a new key refuses all tokens that there are. A request is
 // not tried with one after the other, and those for something else are left alone.
-func TestARefusedTokenTakesThoseWithItThatAreOlder(t *testing.T) {
+func TestARefusedTokenTakesThoseWithItThatServeTheSame(t *testing.T) {
 	base := auth.Scope{Repository: "base/os", Actions: []string{"pull"}}
 	next := auth.Scope{Repository: "next/app", Actions: []string{"pull"}}
 	a := challenged(t, options(&issuer{}), ghcr, ci, pull)
@@ -179,11 +179,13 @@ func TestARefusedTokenTakesThoseWithItThatAreOlder(t *testing.T) {
 	if used != "Bearer token-4" {
 		t.Errorf("%q was used, which is not the last", used)
 	}
+	// One that was on its way when the key changed.
+	authorize(t, a, ci, pull, auth.Scope{Repository: "late/app", Actions: []string{"pull"}})
 	if err := a.Challenged(ghcr, used, ci, pull); err != nil {
 		t.Fatal(err)
 	}
-	if got := authorize(t, a, ci, pull); got != "Bearer token-5" {
-		t.Errorf("%q is used, which is older than the one that was refused", got)
+	if got := authorize(t, a, ci, pull); got != "Bearer token-6" {
+		t.Errorf("%q is used, which was there before one was refused", got)
 	}
 	if got := authorize(t, a, ci, next); got != "Bearer token-1" {
 		t.Errorf("%q is used for what nobody was refused", got)
@@ -289,5 +291,27 @@ func TestABadChallengeSpoilsNothing(t *testing.T) {
 	}
 	if got := authorize(t, a, ci, pull); got != "Bearer token-1" {
 		t.Errorf("the header is %q", got)
+	}
+}
+
+// A token of each of many repositories is more than is kept: the latest is at hand,
+// and the first is fetched again.
+func TestTokensAreNotKeptWithoutEnd(t *testing.T) {
+	i := &issuer{}
+	a := challenged(t, options(i), ghcr, ci)
+	of := func(n int) auth.Scope {
+		return auth.Scope{Repository: fmt.Sprintf("acme/%d", n), Actions: []string{"pull"}}
+	}
+	const repositories = 1000
+	for n := range repositories {
+		authorize(t, a, ci, of(n))
+	}
+	authorize(t, a, ci, of(repositories-1))
+	if n := len(i.requests()); n != repositories {
+		t.Errorf("%d tokens were fetched for %d repositories", n, repositories)
+	}
+	authorize(t, a, ci, of(0))
+	if n := len(i.requests()); n != repositories+1 {
+		t.Error("the first of all tokens is still there")
 	}
 }

@@ -13,7 +13,7 @@ import (
 // Challenged is told of a 401 that the registry's own origin gave, never of a
 // redirect's: the header it came with, and the Authorization that the request
 // had. It remembers what the registry wants and forgets the token that was
-// refused, with the older ones that serve the same scopes, unless another request
+// refused, with the others that serve the same scopes, unless another request
 // has had it replaced by then. It returns nil where another try is worthwhile,
 // with what Authorize then gives.
 //
@@ -29,7 +29,8 @@ func (a *Authorizer) Challenged(header http.Header, used string, c Credential, s
 		return a.refuse(scopes, registry.ErrProtocol, err.Error(), "")
 	}
 	if len(challenges) == 0 {
-		return a.refuse(scopes, registry.ErrUnauthorized, "it does not say how to authenticate (there is no WWW-Authenticate header)", c.Advice(a.options.Host))
+		hint := "It does not say how to log in, so that no login was sent: look for a proxy on the way, or ask those who run the registry."
+		return a.refuse(scopes, registry.ErrUnauthorized, "it does not say how to authenticate (there is no WWW-Authenticate header)", hint)
 	}
 	wanted, scope, err := a.choose(challenges, c)
 	if err != nil {
@@ -99,25 +100,27 @@ func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, strin
 	if refusal == nil {
 		refusal = &registry.Error{Op: "authenticate", Status: http.StatusUnauthorized, Kind: registry.ErrUnauthorized,
 			Message: fmt.Sprintf("it wants %s authentication, and only Basic and Bearer are known here", strings.Join(schemes, " or ")),
-			Hint:    "No container tool can log in like this. Look whether a proxy before the registry asks for it, or ask those who run the registry."}
+			Hint: fmt.Sprintf("It wants %s authentication, and no container tool can log in like this. Look whether a proxy before the registry asks for it, or ask those who run the registry.",
+				strings.Join(schemes, " or "))}
 	}
 	return demand{}, "", refusal
 }
 
-// forget drops the token that a request was refused with, and the older ones that
-// it could have had instead: a registry that takes tokens for a shorter time than
-// they say, or that checks them with a new key, would refuse them one by one.
+// forget drops the token that a request was refused with, and the others that it
+// could have had instead: a registry that takes tokens for a shorter time than
+// they say, or that checks them with a new key, would refuse them one by one. Also
+// newer ones may be from before that: they were on their way.
 func (a *Authorizer) forget(used string, c Credential, scopes []Scope) {
 	id := identityOf(c)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	list := a.tokens[id]
-	refused := slices.IndexFunc(list, func(t token) bool { return used == bearer(t.value) })
-	if refused < 0 {
+	isUsed := func(t token) bool { return used == bearer(t.value) }
+	if !slices.ContainsFunc(list, isUsed) {
 		return
 	}
-	older := slices.DeleteFunc(slices.Clone(list[:refused]), func(t token) bool { return covers(t.scopes, merged(scopes)) })
-	a.keep(id, append(older, list[refused+1:]...))
+	wanted := merged(scopes)
+	a.keep(id, slices.DeleteFunc(list, func(t token) bool { return isUsed(t) || covers(t.scopes, wanted) }))
 }
 
 // keepsToken says whether a request went out with a token that can be had anew.

@@ -147,7 +147,7 @@ func FuzzTokenAnswer(f *testing.F) {
 			resp := &http.Response{
 				StatusCode: int(300 + status%300), Header: http.Header{"Location": {location}, "Retry-After": {location}}, Request: &http.Request{URL: wanted.realm},
 			}
-			shown(t, a.answerError(resp, []byte(body), c, wanted), c.Password, registry.ErrForbiddenHop, registry.ErrUnauthorized, registry.ErrDenied,
+			shown(t, a.answerError(t.Context(), resp, []byte(body), c, wanted), c.Password, registry.ErrForbiddenHop, registry.ErrUnauthorized, registry.ErrDenied,
 				registry.ErrRateLimited, registry.ErrUnavailable, registry.ErrProtocol)
 		}
 	})

@@ -1,10 +1,9 @@
 package auth
 
 import (
+	"context"
 	"encoding/base64"
-	"html"
-	"net/url"
-	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -14,36 +13,88 @@ import (
 const leastMasked = 4
 
 // Mask returns text with the secrets replaced by "***", in the forms in which a
-// server may echo them: as they are, URL-encoded, in HTML and in base64. It
+// server may echo them: in base64, and as they are or with any of their
+// characters escaped as URLs, HTML or JSON have it, also one in the other. Case does
+// not matter, because it is lost where a secret becomes a host or a media type. It
 // belongs before registry.Clean, which may cut a secret in two.
 func Mask(text string, secrets ...Secret) string {
-	for _, secret := range secrets {
-		s := secret.Reveal()
-		if len(s) < leastMasked {
-			continue
+	forms := formsOf(secrets, len(text))
+	if text == "" || len(forms) == 0 {
+		return text
+	}
+	var found []span
+	eachReading(text, func(r reading) { found = append(found, r.find(forms)...) })
+	if len(found) == 0 {
+		return text
+	}
+	slices.SortFunc(found, func(a, b span) int { return a.begin - b.begin })
+	var b strings.Builder
+	end := 0
+	for _, s := range found {
+		if s.begin >= end {
+			b.WriteString(text[end:s.begin] + redacted)
 		}
-		query, path := url.QueryEscape(s), url.PathEscape(s)
-		for _, form := range []string{
-			s, query, path, lowerEscapes(query), lowerEscapes(path), html.EscapeString(s),
-			strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(s)), "="),
-			strings.TrimRight(base64.URLEncoding.EncodeToString([]byte(s)), "="),
-		} {
-			text = strings.ReplaceAll(text, form, redacted)
-		}
+		end = max(end, s.end)
+	}
+	return b.String() + text[end:]
+}
+
+type maskKey struct{}
+
+// WithMask returns a context in which what is told of a token request passes mask:
+// it hides more than the credential, because whoever names the realm may have seen
+// tokens before, and may name it after them.
+func WithMask(ctx context.Context, mask func(string) string) context.Context {
+	return context.WithValue(ctx, maskKey{}, mask)
+}
+
+// Masked is text after the mask of the context, if that has one.
+func Masked(ctx context.Context, text string) string {
+	if mask, ok := ctx.Value(maskKey{}).(func(string) string); ok {
+		return mask(text)
 	}
 	return text
 }
 
-var percentEscape = regexp.MustCompile(`%[0-9A-F]{2}`)
+// masked is text without the credential, and after the mask of the context.
+func (c Credential) masked(ctx context.Context, text string) string {
+	return Mask(Masked(ctx, text), c.Secrets()...)
+}
 
-// lowerEscapes spells %2F as %2f.
-func lowerEscapes(s string) string { return percentEscape.ReplaceAllStringFunc(s, strings.ToLower) }
+// formsOf are what to look for in the readings of a text, in lower case. What is an escape in a
+// secret by itself is undone together with the others, so that a secret is looked
+// for without it too. What is longer than the text, which no reading is, is not in it.
+func formsOf(secrets []Secret, longest int) []string {
+	var forms []string
+	for i, secret := range secrets {
+		s := secret.Reveal()
+		tooLong := len(s) > longest && !strings.ContainsAny(s, escaping)
+		if len(s) < leastMasked || tooLong || slices.Contains(secrets[:i], secret) {
+			continue
+		}
+		plain := s
+		eachReading(s, func(r reading) { plain = r.text })
+		for _, form := range []string{
+			s, plain,
+			strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(s)), "="),
+			strings.TrimRight(base64.URLEncoding.EncodeToString([]byte(s)), "="),
+		} {
+			if form = lowered(form); len(form) >= leastMasked && len(form) <= longest && !slices.Contains(forms, form) {
+				forms = append(forms, form)
+			}
+		}
+	}
+	return forms
+}
 
 // Secrets are all that must not be shown of a credential, with what a server is sent
 // of it: user name and password in base64, which whoever repeats them may pad or
-// not.
+// not. A user name that is all there is, is a token.
 func (c Credential) Secrets() []Secret {
 	secrets := []Secret{c.Password, c.IdentityToken, c.RegistryToken}
+	if c.Password == "" && c.IdentityToken == "" && c.RegistryToken == "" {
+		secrets = append(secrets, Secret(c.Username))
+	}
 	if basic(c) != "" {
 		pair := []byte(c.Username + ":" + c.Password.Reveal())
 		secrets = append(secrets, Secret(base64.RawStdEncoding.EncodeToString(pair)), Secret(base64.RawURLEncoding.EncodeToString(pair)))

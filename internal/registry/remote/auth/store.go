@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -136,7 +137,32 @@ func (s *Store) Credential(ctx context.Context, host, repository string) (Creden
 			return c, err
 		}
 	}
-	return Credential{Origin: s.nowhere(), Elsewhere: s.elsewhere(host), TokenHosts: tokenHosts}, nil
+	return Credential{Origin: s.nowhere(host), Elsewhere: s.elsewhere(host), TokenHosts: tokenHosts}, nil
+}
+
+// Known are the secrets of all credentials for a host that no helper has to be asked
+// for, whatever repositories they are for and whether they were used: who was sent
+// one before can repeat it unasked. What cannot be read is not known.
+func (s *Store) Known(host string) []Secret {
+	var secrets []Secret
+	for _, e := range s.registries {
+		if e.host == host {
+			secrets = append(secrets, e.credential.Secrets()...)
+		}
+	}
+	for _, file := range s.files {
+		config, err := file.load()
+		if err != nil {
+			continue
+		}
+		for key, entry := range config.Auths {
+			c, err := entry.credential()
+			if p, ok := filePlace(key); ok && err == nil && p.host == host {
+				secrets = append(secrets, c.Secrets()...)
+			}
+		}
+	}
+	return secrets
 }
 
 // fromFile asks the helper that a file names for the host, then looks for the
@@ -156,10 +182,16 @@ func (s *Store) fromFile(ctx context.Context, file *configFile, host, repository
 	return config.credential(host, repository, file)
 }
 
-func (s *Store) nowhere() string {
+// nowhere says where nothing was found for a host.
+func (s *Store) nowhere(host string) string {
 	var names []string
 	if len(s.registries) > 0 {
 		names = append(names, "registries")
+	}
+	for _, e := range s.registries {
+		if e.host != host && hostname(e.host) == hostname(host) && !e.credential.Anonymous() {
+			names[0] = fmt.Sprintf("registries (its entry %q is not for %q)", e.String(), host)
+		}
 	}
 	for _, file := range s.files {
 		names = append(names, file.name)
@@ -183,6 +215,9 @@ func (p place) String() string { return strings.TrimSuffix(p.host+"/"+p.path, "/
 func (p place) holds(host, repository string) bool {
 	return p.host == host && (p.path == "" || p.path == repository || strings.HasPrefix(repository, p.path+"/"))
 }
+
+// hostname is a host without its port.
+func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
 
 var (
 	hostForm = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$`)

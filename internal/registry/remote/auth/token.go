@@ -20,6 +20,9 @@ import (
 const (
 	// maxTokenBytes is the cap on a token endpoint's answer.
 	maxTokenBytes = 64 << 10
+	// maxTokenLength is more than what is before registries takes in a header:
+	// 8 KiB of most, 16 KiB of some. Tokens have up to a few.
+	maxTokenLength = 16 << 10
 	// leastLife is how long a token lives that comes without a lifetime, or
 	// with a shorter one, which the specification forbids ("Token
 	// Authentication Specification", expires_in).
@@ -53,7 +56,7 @@ func (a *Authorizer) fetch(ctx context.Context, c Credential, wanted demand, sco
 	if err != nil {
 		return token{}, err
 	}
-	a.options.Logger.DebugContext(ctx, "fetched a token", "host", a.options.Host, "realm", Mask(registry.CleanURL(wanted.realm), c.Secrets()...),
+	a.options.Logger.DebugContext(ctx, "fetched a token", "host", a.options.Host, "realm", c.masked(ctx, registry.CleanURL(wanted.realm)),
 		"scopes", wire(scopes), "lifetime", i.lifetime.String())
 	ahead := min(i.lifetime/4, 30*time.Second)
 	return token{value: i.value, scopes: scopes, refresh: asked.Add(i.lifetime - ahead)}, nil
@@ -145,7 +148,7 @@ func (a *Authorizer) send(req *http.Request, c Credential, wanted demand) (issue
 	}
 	switch {
 	case resp.StatusCode != http.StatusOK:
-		return issued{}, a.answerError(resp, body, c, wanted)
+		return issued{}, a.answerError(req.Context(), resp, body, c, wanted)
 	case errors.Is(err, registry.ErrLimit):
 		return issued{}, a.endpointError(wanted, registry.ErrLimit, fmt.Sprintf("its answer is larger than %d bytes", maxTokenBytes))
 	case err != nil:
@@ -174,6 +177,9 @@ func parseToken(body []byte) (issued, error) {
 	value := cmp.Or(answer.Token, answer.AccessToken)
 	if value == "" {
 		return issued{}, errors.New("its answer has no token in it")
+	}
+	if len(value) > maxTokenLength {
+		return issued{}, fmt.Errorf("its answer has a token of more than %d bytes, which is too long for a header", maxTokenLength)
 	}
 	if !isHeaderSafe(value.Reveal()) {
 		return issued{}, errors.New("its answer has a token with characters that no header can carry")

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -50,7 +51,7 @@ func (a *Authorizer) unreachable(wanted demand, err error) error {
 }
 
 // answerError is the error of an answer that gives no token.
-func (a *Authorizer) answerError(resp *http.Response, body []byte, c Credential, wanted demand) error {
+func (a *Authorizer) answerError(ctx context.Context, resp *http.Response, body []byte, c Credential, wanted demand) error {
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		where := "elsewhere"
 		if to, err := resp.Location(); err == nil && to.Host != "" {
@@ -63,9 +64,12 @@ func (a *Authorizer) answerError(resp *http.Response, body []byte, c Credential,
 	code, words := explanation(body)
 	e := a.endpointError(wanted, tokenErrorKind(resp.StatusCode, code), "")
 	e.Status = resp.StatusCode
-	e.Code = registry.Clean(Mask(code, c.Secrets()...))
-	if words = registry.Clean(Mask(words, c.Secrets()...)); words == "" {
+	e.Code = registry.Clean(c.masked(ctx, code))
+	if words = registry.Clean(c.masked(ctx, words)); words == "" {
 		words = "it gives no reason"
+		if text := c.masked(ctx, registry.Excerpt(c.masked(ctx, string(body)))); text != "" && text[0] != '{' { // there may be a token in JSON
+			words = "it says " + strconv.Quote(text)
+		}
 	}
 	e.Message += words
 	if errors.Is(e, registry.ErrUnauthorized) || errors.Is(e, registry.ErrDenied) {

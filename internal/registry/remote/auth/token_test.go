@@ -236,6 +236,7 @@ func TestAnswersThatAreNoToken(t *testing.T) {
 		`{"token": "` + registryToken + `\n"}`: registry.ErrProtocol,
 		`{"token": "a", "token": "b"}`:         registry.ErrProtocol,
 		strings.Repeat("[", 10000):             registry.ErrProtocol,
+		`{"token": "` + strings.Repeat("a", 16<<10+1) + `"}`:    registry.ErrProtocol,
 		`{"token": "` + strings.Repeat("a", 64<<10) + `"}`:      registry.ErrLimit,
 		`{"token": "a"}` + strings.Repeat(" ", 1<<20):           registry.ErrLimit,
 		`{"token": "a", "x": "` + strings.Repeat("x", 1<<20):    registry.ErrLimit,
@@ -263,7 +264,7 @@ func TestHTMLFromATokenEndpointIsNamedAsSuch(t *testing.T) {
 
 // TestALargeTokenJustFits is the other side of the limit.
 func TestALargeTokenJustFits(t *testing.T) {
-	token := strings.Repeat("a", 64<<10-len(`{"token": ""}`))
+	token := strings.Repeat("a", 16<<10)
 	a := challenged(t, options(answering(200, `{"token": "`+token+`"}`)), ghcr, ci)
 	if got := authorize(t, a, ci, pull); got != "Bearer "+token {
 		t.Error("it is another one")
@@ -282,6 +283,9 @@ func TestATokenEndpointsRefusalsAreTyped(t *testing.T) {
 		{401, `{"message": "login first"}`, registry.ErrUnauthorized, []string{"login first"}},
 		{401, ``, registry.ErrUnauthorized, []string{"HTTP 401", "it gives no reason"}},
 		{401, `<html>`, registry.ErrUnauthorized, []string{"it gives no reason"}},
+		{401, `{"token": "x"}`, registry.ErrUnauthorized, []string{"it gives no reason"}},
+		{403, "not from\nthis \"address\"", registry.ErrDenied, []string{`it says "not from this \"address\""`}},
+		{403, `<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>`, registry.ErrDenied, []string{`it says "AccessDenied"`}},
 		{401, strings.Repeat("x", 1<<20), registry.ErrUnauthorized, []string{"it gives no reason"}},
 		{401, `{"message": "login first"}` + strings.Repeat(" ", 64<<10), registry.ErrUnauthorized, []string{"it gives no reason"}},
 		{403, `{"errors": [{"code": "DENIED", "message": "no access"}]}`, registry.ErrDenied, []string{"HTTP 403", "DENIED", "no access"}},
@@ -293,7 +297,7 @@ func TestATokenEndpointsRefusalsAreTyped(t *testing.T) {
 		{408, ``, registry.ErrUnavailable, []string{"HTTP 408"}},
 		{425, ``, registry.ErrUnavailable, []string{"HTTP 425"}},
 		{499, ``, registry.ErrUnavailable, []string{"HTTP 499"}},
-		{500, `oops`, registry.ErrUnavailable, []string{"HTTP 500"}},
+		{500, `oops`, registry.ErrUnavailable, []string{"HTTP 500", `it says "oops"`}},
 		{503, ``, registry.ErrUnavailable, []string{"HTTP 503"}},
 		{520, ``, registry.ErrUnavailable, []string{"HTTP 520"}},
 	} {
@@ -364,6 +368,17 @@ func TestWhatATokenEndpointEchoesIsMaskedAndClean(t *testing.T) {
 				t.Errorf("it is not clean: %q", text)
 			}
 		}
+	}
+}
+
+func TestWhatATokenEndpointEchoesInAPageIsMasked(t *testing.T) {
+	for body, want := range map[string]string{
+		"<p>Basic " + base64Of(ci.Username+":"+password) + " is " + password: `it says "Basic *** is ***"`,
+		strings.Repeat("x", 197) + password:                                  strings.Repeat("x", 197) + `***"`, // where an excerpt ends
+	} {
+		a := challenged(t, options(answering(401, body)), ghcr, ci)
+		_, err := a.Authorize(t.Context(), ci, pull)
+		refused(t, err, registry.ErrUnauthorized, want)
 	}
 }
 

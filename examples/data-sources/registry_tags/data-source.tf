@@ -1,0 +1,45 @@
+terraform {
+  required_providers {
+    registry = {
+      source = "terraform-provider-registry/registry"
+    }
+  }
+}
+
+# The newest release of a major version, promoted when there is a newer one.
+data "registry_tags" "app" {
+  repository = "ghcr.io/acme/app"
+  constraint = "~> 1.4"
+}
+
+resource "registry_image_copy" "app" {
+  source      = "ghcr.io/acme/app:${data.registry_tags.app.newest}"
+  destination = "registry.example.com/prod/app:1"
+}
+
+# The five newest of a variant, each promoted under its own tag. The group named
+# version is what is compared; the rest of the tag is not.
+data "registry_tags" "alpine" {
+  repository = "docker.io/library/nginx"
+  include    = "^(?P<version>\\d+[.]\\d+[.]\\d+)-alpine$"
+  constraint = ">= 1.26"
+  limit      = 5
+}
+
+resource "registry_image_copy" "nginx" {
+  for_each    = toset(data.registry_tags.alpine.tags)
+  source      = "docker.io/library/nginx:${each.key}"
+  destination = "registry.example.com/mirror/nginx:${each.key}"
+}
+
+# Tags that begin with a date, such as 2026-03-01-7f3c2a1.
+data "registry_tags" "nightly" {
+  repository = "ghcr.io/acme/nightly"
+  include    = "^\\d{4}-\\d{2}-\\d{2}"
+  exclude    = "-broken$"
+  order      = "lexical"
+}
+
+output "nightly" {
+  value = data.registry_tags.nightly.newest
+}

@@ -1,0 +1,17 @@
+terraform {
+  required_providers {
+    registry = {
+      source = "terraform-provider-registry/registry"
+    }
+  }
+}
+
+resource "registry_image_copy" "app" {
+  source      = "ghcr.io/acme/app:main"
+  destination = "registry.example.com/development/app:main"
+}
+
+# What the next stage promotes.
+output "app" {
+  value = registry_image_copy.app.pinned_reference
+}

@@ -1,0 +1,31 @@
+terraform {
+  required_providers {
+    registry = {
+      source = "terraform-provider-registry/registry"
+    }
+  }
+}
+
+variable "app_version" {
+  description = "The tag of this promotion in production. A new one for each."
+  type        = string
+}
+
+data "terraform_remote_state" "staging" {
+  backend = "s3"
+  config = {
+    bucket = "acme-terraform"
+    key    = "staging.tfstate"
+    region = "eu-central-1"
+  }
+}
+
+resource "registry_image_copy" "app" {
+  source      = data.terraform_remote_state.staging.outputs.app
+  destination = "registry.example.com/production/app:${var.app_version}"
+  overwrite   = false
+}
+
+output "app" {
+  value = registry_image_copy.app.pinned_reference
+}

@@ -1,0 +1,28 @@
+terraform {
+  required_providers {
+    registry = {
+      source = "terraform-provider-registry/registry"
+    }
+  }
+}
+
+variable "app_version" {
+  description = "The version to build and promote."
+  type        = string
+  default     = "1.4"
+}
+
+# Builds an archive for each version. Its output is known when that is done.
+resource "terraform_data" "build" {
+  input = "${path.module}/app-${var.app_version}.tar"
+
+  provisioner "local-exec" {
+    command = "docker buildx build --output type=oci,dest=${self.input} ${path.module}"
+  }
+}
+
+# Pushes what was built, in the same apply.
+resource "registry_image_copy" "app" {
+  source      = "oci:${terraform_data.build.output}"
+  destination = "registry.example.com/prod/app:${var.app_version}"
+}

@@ -1,0 +1,162 @@
+package provider_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// everySource is each data source, of the tag 1 of the repository app.
+func everySource(reg *registrytest.Registry, arguments ...string) []string {
+	more := strings.Join(arguments, "\n  ")
+	return []string{
+		fmt.Sprintf("data \"registry_manifest\" \"app\" {\n  reference = %q\n  %s\n}", reg.Ref("app", "1"), more),
+		fmt.Sprintf("data \"registry_image_config\" \"app\" {\n  reference = %q\n  %s\n}", reg.Ref("app", "1"), more),
+		fmt.Sprintf("data \"registry_tags\" \"app\" {\n  repository = %q\n  %s\n}", reg.Addr+"/app", more),
+	}
+}
+
+// Each says where, what and what to do, and points at the line that names the
+// registry.
+func TestWhatADataSourceSaysOfAFailure(t *testing.T) {
+	t.Parallel()
+	const unauthorized, missing = "The registry refused the request", "The image does not exist"
+	front := func(rule func(*registrytest.Rule)) *registrytest.Registry {
+		p := registrytest.Front(t, registrytest.Behaviour{})
+		p.Push(t, "app", "1", registrytest.Image{Seed: "app"})
+		rule(p.On("GET", "/v2/app/.*"))
+		return p.Registry
+	}
+	dead := registrytest.Front(t, registrytest.Behaviour{})
+	dead.Stop()
+	for name, test := range map[string]struct {
+		reg     *registrytest.Registry
+		summary string // "" for the data source's own
+		says    []string
+	}{
+		"no login":     {registrytest.V3(t, registrytest.BasicAuth("ci", "secret")), unauthorized, []string{"HTTP 401", "there was none", "registries"}},
+		"no login, 2":  {registrytest.V2(t, registrytest.BasicAuth("ci", "secret")), unauthorized, []string{"HTTP 401", "there was none", "registries"}},
+		"not there":    {registrytest.V3(t), missing, []string{"HTTP 404", "_UNKNOWN"}},
+		"not there, 2": {registrytest.V2(t), missing, []string{"HTTP 404"}},
+		"a denial": {front(func(r *registrytest.Rule) { r.Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not you"}]}`) }),
+			unauthorized, []string{"HTTP 403", "DENIED", "not you"}},
+		"a limit": {front(func(r *registrytest.Rule) { r.Reply(429, nil, "") }), "limits requests", []string{"HTTP 429", "max_concurrent_requests"}},
+		"a web page": {front(func(r *registrytest.Rule) {
+			r.Reply(200, http.Header{"Content-Type": {"text/html"}}, "<html>Log in here</html>")
+		}), "", []string{"text/html", "does not seem to be a registry"}},
+		"a web page that is not there": {front(func(r *registrytest.Rule) {
+			r.Reply(404, http.Header{"Content-Type": {"text/html"}}, "<html>Nothing here</html>")
+		}), "", []string{"HTTP 404", "does not seem to be a registry"}},
+		"a manifest that is none": {front(func(r *registrytest.Rule) {
+			r.Reply(200, http.Header{"Content-Type": {"application/vnd.oci.image.manifest.v1+json"}}, "<html>Log in here</html>")
+		}), "", []string{"application/vnd.oci.image.manifest.v1+json"}},
+		"nobody": {dead.Registry, "is not available", []string{"Nothing listens there"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ws := newWorkspace(t)
+			ws.configure(everySource(test.reg)...)
+			said := ws.planFails()
+			own := map[string]string{"registry_manifest": "The manifest could not be read", "registry_image_config": "The image's configuration could not be read", "registry_tags": "The tags could not be listed"}
+			for source, summary := range own {
+				switch {
+				case test.summary == missing && source == "registry_tags":
+					summary = "The repository does not exist"
+				case test.summary != "":
+					summary = test.summary
+				}
+				found := false
+				for _, d := range said.diagnostics {
+					if d.Snippet == nil || d.Snippet.Context == nil || !strings.Contains(*d.Snippet.Context, source) {
+						continue
+					}
+					found = true
+					if !strings.Contains(d.Summary, summary) || !strings.Contains(d.Detail, test.reg.Addr) {
+						t.Errorf("%s: %s\n%s", source, d.Summary, d.Detail)
+					}
+					for _, part := range test.says {
+						if !strings.Contains(d.Detail, part) {
+							t.Errorf("%s does not say %q: %s", source, part, d.Detail)
+						}
+					}
+					d.at(said, test.reg.Addr)
+				}
+				if !found {
+					t.Errorf("%s says nothing:\n%s", source, said.text)
+				}
+			}
+		})
+	}
+}
+
+// What is not known while planning is read in the apply.
+func TestDataSourcesOfWhatIsNotKnownYet(t *testing.T) {
+	t.Parallel()
+	reg := registrytest.V3(t)
+	ws := newWorkspace(t)
+	ws.configure(
+		later("reference", reg.Ref("app", "1")), later("repository", reg.Addr+"/app"), later("platform", "linux/arm64"), later("pattern", "^1$"),
+		"data \"registry_manifest\" \"app\" {\n  reference = terraform_data.reference.output\n  platform = terraform_data.platform.output\n}",
+		"data \"registry_image_config\" \"app\" {\n  reference = terraform_data.reference.output\n  platform = terraform_data.platform.output\n}",
+		"data \"registry_tags\" \"app\" {\n  repository = terraform_data.repository.output\n  include = terraform_data.pattern.output\n  order = terraform_data.pattern.output == \"\" ? \"lexical\" : \"version\"\n  constraint = terraform_data.pattern.output == \"\" ? \"\" : \">= 0\"\n}",
+		output("manifest", "data.registry_manifest.app.digest"), output("config", "data.registry_image_config.app.architecture"), output("tags", "data.registry_tags.app.newest"),
+		output("pinned", `provider::registry::pin(terraform_data.reference.output, "sha256:`+strings.Repeat("0", 64)+`")`),
+	)
+	plan := ws.plan() // there is nothing in the registry yet
+	plan.wantAction("data.registry_tags.app", tfjson.ActionRead).wantUnknown("data.registry_tags.app", "tags", "newest").
+		wantUnknown("data.registry_manifest.app", "digest", "exists").wantUnknown("data.registry_image_config.app", "labels", "config_digest")
+	pushed := reg.Push(t, "app", "1", registrytest.MultiArch("app"))
+	said := ws.apply(plan)
+	for name, want := range map[string]string{
+		"manifest": string(pushed.Manifests[1].Digest), "config": "arm64", "tags": "1", "pinned": reg.Addr + "/app@sha256:" + strings.Repeat("0", 64),
+	} {
+		if got := said.outputs[name]; got != want {
+			t.Errorf("%s: %v, want %s", name, got, want)
+		}
+	}
+	ws.wantNoChanges()
+}
+
+func TestDataSourcesWithUnknownCredentials(t *testing.T) {
+	t.Parallel()
+	reg := registrytest.V3(t, registrytest.BasicAuth("ci", "secret"))
+	reg.Push(t, "app", "1", registrytest.Image{Seed: "app"})
+	provider := fmt.Sprintf("provider \"registry\" {\n  registries = { %q = { username = \"ci\", password = terraform_data.password.output } }\n}", reg.Addr)
+	ws := newWorkspace(t)
+	for _, source := range everySource(reg) {
+		ws.configure(provider, later("password", "secret"), source)
+		said := ws.planFails()
+		said.wantError("cannot be asked yet", "registries", reg.Addr, "depends_on").at(said, reg.Addr)
+		if len(said.diagnostics) != 1 {
+			t.Errorf("there is more to hear:\n%s", said.text)
+		}
+	}
+	ws.up(append(everySource(reg, "depends_on = [terraform_data.password]"), provider, later("password", "secret"))...)
+}
+
+func TestTheStateOfADataSourceHoldsNoSecret(t *testing.T) {
+	t.Parallel()
+	s := newSecrets(t)
+	reg := registrytest.V3(t, registrytest.BasicAuth(user, s["password"]))
+	reg.Push(t, "app", "1", registrytest.Image{Seed: "app"})
+	ws, log := installed(t)
+	ws.env = append(ws.env, "TF_LOG=TRACE")
+	blocks := append(everySource(reg), s.variable(ws), providerBlock(map[string]string{reg.Addr: basic.hcl}))
+	said := ws.up(blocks...).text
+	for _, source := range []string{"registry_manifest", "registry_image_config", "registry_tags"} {
+		if ws.state("data."+source+".app") == nil {
+			t.Errorf("the state has no %s", source)
+		}
+	}
+	s["password"] += "-wrong"
+	s.variable(ws)
+	failed := ws.planFails()
+	failed.wantError("401", fmt.Sprintf("the user %q", user))
+	s.wantNoSecret(ws, said, failed.text)
+	wantLine(t, log(), "request", reg.Addr) // it is the provider's log
+}

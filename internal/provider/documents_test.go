@@ -1,0 +1,258 @@
+package provider_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/http/httptest"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+)
+
+// What the documentation and the examples show, Terraform accepts, in the format
+// that it writes itself:
+//
+//   - Each block of HCL on a page, and each file of examples/, stands for itself:
+//     all that it refers to is in it. What stands in several places is looked at
+//     once.
+//   - A block without required_providers is a part of a configuration that has
+//     them, and they are added.
+//   - Each is a module of one configuration, because two runs of Terraform cost
+//     less than a hundred. Its variables get values that are not known yet. A
+//     block that only a root module may have makes it a configuration of its own.
+//   - The files that it reads are there, and something uses this provider: Terraform
+//     does not look at the configuration of a provider that nothing uses.
+//   - What this version of Terraform does not know yet is left out.
+func TestEveryConfigurationShownIsValid(t *testing.T) {
+	t.Parallel()
+	providers := map[string]func() tfprotov6.ProviderServer{ours: thisProvider()}
+	for address, s := range standIns {
+		providers[address] = func() tfprotov6.ProviderServer { return standInServer{standIn: s} }
+	}
+	ws := newWorkspaceOf(t, providers)
+	var all shown
+	all.read(t)
+	for _, root := range all.write(ws) {
+		all.validate(ws, root)
+	}
+	unformatted, stderr, _ := ws.command("fmt", "-check", "-recursive")
+	for file := range strings.Lines(unformatted) {
+		t.Errorf("%s is not in the format of terraform fmt", all.at(".", &tfjson.Range{Filename: strings.TrimSpace(file), Start: tfjson.Pos{Line: 1}}))
+	}
+	if stderr != "" {
+		t.Errorf("fmt: %s", stderr)
+	}
+}
+
+// shown are all configurations that are shown, each once.
+type shown []configuration
+
+// read finds them.
+func (s *shown) read(t *testing.T) {
+	t.Helper()
+	known := map[string]bool{}
+	for _, c := range slices.Concat(examples(t), blocks(t)) {
+		if !known[c.text] {
+			known[c.text] = true
+			*s = append(*s, c)
+		}
+	}
+}
+
+// write makes modules of them, and returns the directories of the root modules.
+func (s *shown) write(ws *workspace) (roots []string) {
+	ws.t.Helper()
+	modules := map[string]any{}
+	roots = []string{"."}
+	knowsEphemeral := ws.is(10, 11)
+	knowsIdentity := ws.is(12, noVersion)
+	for i, c := range *s {
+		dir := fmt.Sprintf("c%d", i)
+		switch {
+		case c.has("ephemeral") && !knowsEphemeral, c.has("identity") && !knowsIdentity:
+			continue
+		case c.has("import"):
+			roots = append(roots, dir)
+		default:
+			modules[dir] = c.call(dir)
+		}
+		c.write(ws.t, filepath.Join(ws.dir, dir))
+	}
+	writeJSON(ws.t, filepath.Join(ws.dir, "main.tf.json"), map[string]any{"variable": map[string]any{"any": struct{}{}}, "module": modules})
+	writeJSON(ws.t, filepath.Join(ws.dir, "required.tf.json"), required())
+	if stdout, stderr, err := ws.command("get", "-no-color"); err != nil {
+		ws.t.Fatalf("get: %v\n%s%s", err, stdout, stderr)
+	}
+	return roots
+}
+
+// validate has Terraform look at a root module, and all that are in it.
+func (s *shown) validate(ws *workspace, root string) {
+	ws.t.Helper()
+	stdout, stderr, err := ws.command("-chdir="+root, "validate", "-json")
+	var said tfjson.ValidateOutput
+	if decodeErr := json.Unmarshal([]byte(stdout), &said); decodeErr != nil {
+		ws.t.Fatalf("validate: %v, %v\n%s%s", err, decodeErr, stdout, stderr)
+	}
+	for _, d := range said.Diagnostics {
+		if d.Severity == tfjson.DiagnosticSeverityError {
+			ws.t.Errorf("%s: %s\n%s", s.at(root, d.Range), d.Summary, d.Detail)
+		}
+	}
+}
+
+// at is the place that Terraform means by a range in the module dir.
+func (s *shown) at(dir string, r *tfjson.Range) string {
+	if r == nil {
+		return "somewhere"
+	}
+	var i int
+	if _, err := fmt.Sscanf(path.Join(dir, filepath.ToSlash(r.Filename)), "c%d/main.tf", &i); err != nil {
+		return r.Filename
+	}
+	return fmt.Sprintf("%s:%d", (*s)[i].file, (*s)[i].line+r.Start.Line)
+}
+
+// configuration is one that is shown somewhere.
+type configuration struct {
+	file string // from the root of the project
+	line int    // before its first one
+	text string
+}
+
+// has says whether there is a block of a type in it, or an argument of that name.
+func (c configuration) has(word string) bool {
+	return regexp.MustCompile(`(?m)^\s*` + word + `\b`).MatchString(c.text)
+}
+
+// call is a call of it as a module.
+func (c configuration) call(dir string) map[string]string {
+	call := map[string]string{"source": "./" + dir}
+	for _, variable := range regexp.MustCompile(`(?m)^variable "(\w+)"`).FindAllStringSubmatch(c.text, -1) {
+		call[variable[1]] = "${var.any}"
+	}
+	return call
+}
+
+// write makes a module of it.
+func (c configuration) write(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "main.tf"), c.text)
+	if strings.Contains(c.text, `provider "registry"`) {
+		writeJSON(t, filepath.Join(dir, "used.tf.json"), map[string]any{"data": map[string]any{"registry_manifest": map[string]any{"used": map[string]string{"reference": "alpine"}}}})
+	}
+	if !strings.Contains(c.text, "required_providers") {
+		writeJSON(t, filepath.Join(dir, "required.tf.json"), required())
+	}
+	for _, file := range regexp.MustCompile(`file\("\$\{path\.module\}/([^"]+)"\)`).FindAllStringSubmatch(c.text, -1) {
+		content, ok := filesShown[path.Ext(file[1])]
+		if !ok {
+			t.Fatalf("%s:%d reads %s, and nobody says what is in it", c.file, c.line, file[1])
+		}
+		write(t, filepath.Join(dir, file[1]), content())
+	}
+}
+
+// filesShown is what is in the files that configurations read.
+var filesShown = map[string]func() string{
+	".json": func() string { return "{}" },
+	".pem": func() string {
+		server := httptest.NewTLSServer(nil)
+		defer server.Close()
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	},
+}
+
+// required names all providers that there are.
+func required() any {
+	providers := map[string]any{}
+	for _, address := range append(slices.Collect(maps.Keys(standIns)), ours) {
+		providers[path.Base(address)] = map[string]string{"source": address}
+	}
+	return map[string]any{"terraform": map[string]any{"required_providers": providers}}
+}
+
+// examples are the files of examples/.
+func examples(t *testing.T) (found []configuration) {
+	t.Helper()
+	err := fs.WalkDir(os.DirFS(project), "examples", func(name string, _ fs.DirEntry, err error) error {
+		if err == nil && path.Ext(name) == ".tf" {
+			var text []byte
+			text, err = os.ReadFile(filepath.Join(project, name))
+			found = append(found, configuration{file: name, text: string(text)})
+		}
+		return err
+	})
+	if err != nil || len(found) == 0 {
+		t.Fatalf("%d examples: %v", len(found), err)
+	}
+	return found
+}
+
+// blocks are the blocks of HCL on the pages, without the indentation that they
+// have in a list.
+func blocks(t *testing.T) (found []configuration) {
+	t.Helper()
+	all := pages(t)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		p := all[name]
+		for _, at := range fenced.FindAllSubmatchIndex(p.content, -1) {
+			part := func(n int) string { return string(p.content[at[2*n]:at[2*n+1]]) }
+			if indent, language := part(1), part(2); language == "terraform" || language == "hcl" {
+				line := bytes.Count(p.content[:at[0]], []byte("\n")) + 1
+				found = append(found, configuration{p.name, line, strings.ReplaceAll("\n"+part(3), "\n"+indent, "\n")[1:]})
+			}
+		}
+	}
+	if len(found) == 0 {
+		t.Fatal("no page shows a configuration")
+	}
+	return found
+}
+
+// noVersion is a minor version that does not come.
+const noVersion = 1_000_000
+
+// is says whether this is Terraform, or OpenTofu, of a minor version or a later
+// one.
+func (w *workspace) is(terraform, openTofu int) bool {
+	w.t.Helper()
+	stdout, stderr, err := w.command("version")
+	var name string
+	var major, minor int
+	if _, scanErr := fmt.Sscanf(stdout, "%s v%d.%d", &name, &major, &minor); scanErr != nil {
+		w.t.Fatalf("version: %v, %v\n%s%s", err, scanErr, stdout, stderr)
+	}
+	since := map[string]int{"Terraform": terraform, "OpenTofu": openTofu}[name]
+	return major > 1 || minor >= since
+}
+
+func write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func writeJSON(t *testing.T, name string, value any) {
+	t.Helper()
+	text, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, name, string(text))
+}

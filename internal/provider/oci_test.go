@@ -1,0 +1,633 @@
+package provider_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// oneImage is a layout's content: one image under the tag 1.
+func oneImage(seed string) map[string]registrytest.Content {
+	return map[string]registrytest.Content{"1": registrytest.MultiArch(seed)}
+}
+
+// newFolder is where there is nothing yet.
+func newFolder(t *testing.T) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "new", "layout")
+}
+
+// wantLayoutTags wants a layout to have exactly these tags.
+func wantLayoutTags(t *testing.T, dir string, want ...string) {
+	t.Helper()
+	if got := registrytest.LayoutTags(t, dir); !slices.Equal(got, want) {
+		t.Errorf("the tags of %s are %v, want %v", dir, got, want)
+	}
+}
+
+func TestALayoutIsPromoted(t *testing.T) {
+	t.Parallel()
+	dst := registrytest.V3(t)
+	dir := registrytest.Layout(t, oneImage("app"))
+	built := registrytest.ReadLayout(t, dir, "1")
+	for name, source := range map[string]string{
+		"tag": "oci:" + dir + ":1", "only": "oci:" + dir, "digest": "oci:" + dir + "@" + string(built.Root), "tar": "oci:" + registrytest.Tar(t, dir) + ":1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ws := newWorkspace(t)
+			ws.configure(imageCopy("app", source, dst.Ref(name, "1"), `additional_tags = ["stable"]`))
+			plan := ws.plan()
+			plan.wantChange(app, "digest", nil, built.Root).wantChange(app, "source_digest", nil, built.Root).
+				wantChange(app, "pinned_reference", nil, dst.Ref(name, string(built.Root)))
+			ws.apply(plan).wantNoWarnings()
+			ws.wantNoChanges().wantNoWarnings()
+			for _, tag := range []string{"1", "stable"} {
+				registrytest.Same(t, built, dst.Read(t, name, tag))
+			}
+		})
+	}
+}
+
+func TestALayoutIsWritten(t *testing.T) {
+	t.Parallel()
+	src := registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	dir := newFolder(t)
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `additional_tags = ["stable"]`))
+	plan := ws.plan()
+	plan.wantChange(app, "digest", nil, pushed.Digest).wantChange(app, "pinned_reference", nil, "oci:"+dir+"@"+string(pushed.Digest))
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the plan made the folder: %v", err)
+	}
+	ws.apply(plan)
+	ws.wantNoChanges().wantNoWarnings()
+	for _, tag := range []string{"1", "stable"} {
+		registrytest.Same(t, pushed.Tree, registrytest.ReadLayout(t, dir, tag))
+	}
+
+	// Tags come and go in place.
+	ws.up(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `additional_tags = ["new"]`, `on_destroy = "untag"`))
+	wantLayoutTags(t, dir, "1", "new")
+}
+
+func TestALayoutIsCopiedToALayoutAndOn(t *testing.T) {
+	t.Parallel()
+	dst := registrytest.V3(t)
+	build, airgap := registrytest.Layout(t, oneImage("app")), newFolder(t)
+	built := registrytest.ReadLayout(t, build, "1")
+	onward := fmt.Sprintf("resource \"registry_image_copy\" \"onward\" {\n  source = registry_image_copy.app.pinned_reference\n  destination = %q\n}", dst.Ref("app", "1"))
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", "oci:"+build+":1", "oci:"+airgap+":1"), onward)
+	plan := ws.plan()
+	plan.wantChange("registry_image_copy.onward", "digest", nil, built.Root)
+	ws.apply(plan)
+	ws.wantNoChanges().wantNoWarnings()
+	registrytest.Same(t, built, registrytest.ReadLayout(t, airgap, "1"))
+	registrytest.Same(t, built, dst.Read(t, "app", "1"))
+}
+
+func TestPlatformsOfALayout(t *testing.T) {
+	t.Parallel()
+	index, images := platformsOf("app", false)
+	build, out := registrytest.Layout(t, map[string]registrytest.Content{"1": index}), newFolder(t)
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", "oci:"+build+":1", "oci:"+out+":1", `platforms = ["linux/arm/v7"]`))
+	plan := ws.plan()
+	plan.wantChange(app, "digest", nil, images["linux/arm/v7"].Digest).wantWarning(signatures)
+	ws.apply(plan)
+	ws.wantNoChanges()
+	if got := registrytest.ReadLayout(t, out, "1").Root; got != images["linux/arm/v7"].Digest {
+		t.Errorf("it holds %s", got)
+	}
+	ws.configure(imageCopy("app", "oci:"+build+":1", "oci:"+out+":1", `platforms = ["linux/s390x"]`))
+	ws.planFails().wantError("linux/s390x", "linux/arm/v7")
+}
+
+func TestALayoutThatIsBuiltAgainIsPromotedAgain(t *testing.T) {
+	t.Parallel()
+	dst := registrytest.V3(t)
+	dir := registrytest.Layout(t, oneImage("first"))
+	first := registrytest.ReadLayout(t, dir, "1")
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", "oci:"+dir+":1", dst.Ref("app", "1")))
+
+	registrytest.WriteLayout(t, dir, oneImage("second"))
+	second := registrytest.ReadLayout(t, dir, "1")
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", first.Root, second.Root).wantNoWarnings()
+
+	// What was planned is promoted, although it is built once more.
+	registrytest.WriteLayout(t, dir, oneImage("third"))
+	third := registrytest.ReadLayout(t, dir, "1")
+	ws.apply(plan).wantWarning("The image layout was built again", string(second.Root), string(third.Root))
+	registrytest.Same(t, second, dst.Read(t, "app", "1"))
+	ws.apply(ws.plan())
+	registrytest.Same(t, third, dst.Read(t, "app", "1"))
+
+	// An archive holds nothing but the last build.
+	archive := registrytest.Tar(t, dir)
+	ws.up(imageCopy("app", "oci:"+archive, dst.Ref("app", "1")))
+	replace := func(seed string) {
+		t.Helper()
+		if err := os.Rename(registrytest.Tar(t, registrytest.Layout(t, oneImage(seed))), archive); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace("fourth")
+	plan = ws.plan()
+	replace("fifth")
+	ws.applyFails(plan).wantError("The image could not be copied", "the layout does not hold it", "Plan again to promote what the source has now")
+	registrytest.Same(t, third, dst.Read(t, "app", "1"))
+}
+
+// builder is a resource that builds a layout in dir, as a local-exec does, and
+// whose output is known only then.
+func builder(input, from, dir string) string {
+	return fmt.Sprintf("resource \"terraform_data\" \"build\" {\n  input = %q\n  triggers_replace = [%q]\n  provisioner \"local-exec\" {\n    command = %q\n  }\n}",
+		input, from, fmt.Sprintf("mkdir -p '%s' && cp -R '%s/.' '%s'", dir, from, dir))
+}
+
+func copyOfBuild(destination string) string {
+	return fmt.Sprintf("resource \"registry_image_copy\" \"app\" {\n  source = \"oci:${terraform_data.build.output}\"\n  destination = %q\n}", destination)
+}
+
+func TestALayoutIsBuiltAndPromotedByOneApply(t *testing.T) {
+	t.Parallel()
+	dst := registrytest.V3(t)
+	first, second := registrytest.Layout(t, oneImage("first")), registrytest.Layout(t, map[string]registrytest.Content{"2": registrytest.MultiArch("second")})
+	dir := newFolder(t)
+	ws := newWorkspace(t)
+
+	// Without a reference to what builds it, the plan cannot know of it.
+	ws.configure(builder(dir+":1", first, dir), imageCopy("app", "oci:"+dir+":1", dst.Ref("app", "1")))
+	said := ws.planFails()
+	said.wantError("The source image does not exist", "oci:"+dir, "refer to an attribute of that resource that is known only after apply").at(said, "source")
+
+	ws.configure(builder(dir+":1", first, dir), copyOfBuild(dst.Ref("app", "1")))
+	plan := ws.plan()
+	plan.wantUnknown(app, "source", "digest", "pinned_reference")
+	ws.apply(plan)
+	ws.wantNoChanges()
+	registrytest.Same(t, registrytest.ReadLayout(t, first, "1"), dst.Read(t, "app", "1"))
+
+	// A build with a tag of its own is promoted in the apply that makes it.
+	ws.configure(builder(dir+":2", second, dir), copyOfBuild(dst.Ref("app", "1")))
+	ws.apply(ws.plan()).wantNoWarnings()
+	ws.wantNoChanges()
+	registrytest.Same(t, registrytest.ReadLayout(t, second, "2"), dst.Read(t, "app", "1"))
+
+	// One without is told of, and promoted by the next.
+	third := registrytest.Layout(t, map[string]registrytest.Content{"2": registrytest.MultiArch("third")})
+	ws.configure(builder(dir+":2", third, dir), copyOfBuild(dst.Ref("app", "1")))
+	ws.apply(ws.plan()).wantWarning("The image layout was built again", "give each build a tag or a path of its own")
+	ws.apply(ws.plan())
+	ws.wantNoChanges()
+	registrytest.Same(t, registrytest.ReadLayout(t, third, "2"), dst.Read(t, "app", "1"))
+}
+
+func TestALayoutThatIsGoneLeavesWhatWasPromoted(t *testing.T) {
+	t.Parallel()
+	dst := registrytest.V3(t)
+	dir := registrytest.Layout(t, oneImage("app"))
+	built := registrytest.ReadLayout(t, dir, "1")
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", "oci:"+dir+":1", dst.Ref("app", "1")))
+
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	ws.wantNoChanges().wantWarning("The source image does not exist", "oci:"+dir, "What was promoted stays as it is")
+	// What is at the destination is tagged from there.
+	ws.configure(imageCopy("app", "oci:"+dir+":1", dst.Ref("app", "1"), `additional_tags = ["stable"]`))
+	ws.apply(ws.plan())
+	registrytest.Same(t, built, dst.Read(t, "app", "stable"))
+}
+
+func TestDriftOfALayout(t *testing.T) {
+	t.Parallel()
+	src := registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	theirs := registrytest.DockerList("theirs")
+	for name, c := range map[string]struct {
+		drift  func(t *testing.T, dir string)
+		action tfjson.Action
+	}{
+		"the tag was moved": {func(t *testing.T, dir string) {
+			registrytest.WriteLayout(t, dir, map[string]registrytest.Content{"1": theirs})
+		}, tfjson.ActionUpdate},
+		"the tag is gone": {func(t *testing.T, dir string) {
+			registrytest.WriteLayout(t, dir, map[string]registrytest.Content{"other": theirs})
+		}, tfjson.ActionCreate},
+		"the index is gone": {func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "index.json")) }, tfjson.ActionCreate},
+		"its manifest is gone": {func(t *testing.T, dir string) {
+			remove(t, filepath.Join(dir, registrytest.BlobFile(pushed.Digest)))
+		}, tfjson.ActionCreate},
+		"the folder is gone":  {func(t *testing.T, dir string) { remove(t, dir) }, tfjson.ActionCreate},
+		"the folder is empty": {func(t *testing.T, dir string) { remove(t, dir); mkdir(t, dir) }, tfjson.ActionCreate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := newFolder(t)
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, "oci:"+dir+":1"))
+			c.drift(t, dir)
+			plan := ws.plan()
+			plan.wantAction(app, c.action)
+			if c.action == tfjson.ActionUpdate {
+				plan.wantChange(app, "digest", theirs.Build().Digest, pushed.Digest)
+			}
+			ws.apply(plan)
+			ws.wantNoChanges()
+			registrytest.Same(t, pushed.Tree, registrytest.ReadLayout(t, dir, "1"))
+		})
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.RemoveAll(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mkdir(t *testing.T, path string) {
+	t.Helper()
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Only that there is nothing takes a resource out of the state: something else
+// in the place of the layout does not.
+func TestWhatIsInThePlaceOfALayoutKeepsTheState(t *testing.T) {
+	t.Parallel()
+	src := registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	dir := newFolder(t)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, "oci:"+dir+":1"))
+	remove(t, filepath.Join(dir, "oci-layout"))
+	ws.planFails().wantError("The destination image layout cannot be used", `it holds no file "oci-layout"`, "The state is kept as it was")
+	if ws.state(app) == nil {
+		t.Error("the state has forgotten it")
+	}
+}
+
+func TestATagOfALayoutIsNotOverwritten(t *testing.T) {
+	t.Parallel()
+	src := registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	dir := registrytest.Layout(t, oneImage("theirs"))
+	theirs := registrytest.ReadLayout(t, dir, "1")
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", pushed.Ref, "oci:"+dir+":1", keep))
+	said := ws.planFails()
+	said.wantError("The tag holds something else", "oci:"+dir, string(theirs.Root)).at(said, "destination")
+	registrytest.Same(t, theirs, registrytest.ReadLayout(t, dir, "1"))
+
+	// One that somebody writes after the plan is not either.
+	other := newFolder(t)
+	ws.configure(imageCopy("app", pushed.Ref, "oci:"+other+":1", keep))
+	plan := ws.plan()
+	registrytest.WriteLayout(t, other, oneImage("theirs"))
+	ws.applyFails(plan).wantError("The tag holds something else", "oci:"+other, keep)
+	registrytest.Same(t, theirs, registrytest.ReadLayout(t, other, "1"))
+}
+
+func TestDestroyOfWhatIsInALayout(t *testing.T) {
+	t.Parallel()
+	src := registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	for _, test := range []struct {
+		name, policy string
+		tagged       []string // what somebody else tags before
+		left         []string
+	}{
+		{"retain", "retain", nil, []string{"1", "stable"}},
+		{"untag", "untag", nil, nil},
+		{"delete", "delete", nil, nil},
+		{"delete what another tag names", "delete", []string{"theirs"}, []string{"theirs"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			dir := newFolder(t)
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `additional_tags = ["stable"]`, fmt.Sprintf("on_destroy = %q", test.policy)))
+			for _, tag := range test.tagged {
+				newWorkspace(t).up(imageCopy("app", pushed.Ref, "oci:"+dir+":"+tag))
+			}
+			ws.destroy()
+			wantLayoutTags(t, dir, test.left...)
+		})
+	}
+	t.Run("of what is no layout any more", func(t *testing.T) {
+		t.Parallel()
+		dir := newFolder(t)
+		ws := newWorkspace(t)
+		ws.up(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `on_destroy = "untag"`))
+		remove(t, filepath.Join(dir, "oci-layout"))
+		said := ws.run("destroy", "-json", "-input=false", "-auto-approve", "-refresh=false")
+		said.wantError("The destination could not be cleaned up", "oci:"+dir, `it holds no file "oci-layout"`, "Nothing was removed")
+		if ws.state(app) == nil {
+			t.Error("the state has forgotten it")
+		}
+	})
+	t.Run("of what is gone", func(t *testing.T) {
+		t.Parallel()
+		dir := newFolder(t)
+		ws := newWorkspace(t)
+		ws.up(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `on_destroy = "delete"`))
+		remove(t, dir)
+		ws.run("destroy", "-json", "-input=false", "-auto-approve", "-refresh=false").ok()
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			t.Errorf("the destroy made the folder again: %v", err)
+		}
+	})
+}
+
+func TestImportOfWhatIsInALayout(t *testing.T) {
+	t.Parallel()
+	src := registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	dir := registrytest.Layout(t, oneImage("app"))
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", pushed.Ref, "oci:"+dir+":1"))
+	ws.importAs(app, "oci:"+dir+":1")
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "source", nil, pushed.Ref).
+		wantChange(app, "digest", pushed.Digest, pushed.Digest).
+		wantChange(app, "pinned_reference", "oci:"+dir+"@"+string(pushed.Digest), "oci:"+dir+"@"+string(pushed.Digest))
+	ws.apply(plan)
+	ws.wantNoChanges()
+	if _, stderr, err := ws.command("import", "-no-color", app, "oci:"+dir); err == nil || !strings.Contains(stderr, "has no tag") {
+		t.Errorf("import without a tag: %v\n%s", err, stderr)
+	}
+}
+
+func TestManyCopiesWriteOneLayoutAtOnce(t *testing.T) {
+	t.Parallel()
+	src := registrytest.V3(t)
+	dir := newFolder(t)
+	var blocks, want []string
+	trees := map[string]registrytest.Tree{}
+	for i := range 20 {
+		tag := fmt.Sprintf("v%02d", i)
+		pushed := src.Push(t, "app", tag, registrytest.MultiArch(fmt.Sprint(i/2))) // two share all they have
+		blocks = append(blocks, imageCopy(tag, pushed.Ref, "oci:"+dir+":"+tag))
+		want, trees[tag] = append(want, tag), pushed.Tree
+	}
+	newWorkspace(t).up(blocks...)
+	wantLayoutTags(t, dir, want...)
+	for tag, tree := range trees {
+		registrytest.Same(t, tree, registrytest.ReadLayout(t, dir, tag))
+	}
+}
+
+// Aliases are processes of their own where Terraform starts the provider.
+func TestAliasesWriteOneLayoutAtOnce(t *testing.T) {
+	t.Parallel()
+	src := registrytest.V3(t)
+	dir := newFolder(t)
+	blocks := []string{`provider "registry" {}`}
+	var want []string
+	for alias := range 3 {
+		blocks = append(blocks, fmt.Sprintf("provider \"registry\" {\n  alias = \"a%d\"\n}", alias))
+		for i := range 4 {
+			tag := fmt.Sprintf("a%d-%d", alias, i)
+			pushed := src.Push(t, "app", tag, registrytest.Image{Seed: tag})
+			blocks = append(blocks, imageCopy(tag, pushed.Ref, "oci:"+dir+":"+tag, fmt.Sprintf("provider = registry.a%d", alias)))
+			want = append(want, tag)
+		}
+	}
+	ws, _ := installed(t)
+	ws.up(blocks...)
+	wantLayoutTags(t, dir, want...)
+}
+
+func TestTwoSpellingsOfOneLayoutAreOnePlace(t *testing.T) {
+	t.Parallel()
+	src := registrytest.V3(t)
+	one, two := src.Push(t, "app", "1", registrytest.MultiArch("one")), src.Push(t, "app", "2", registrytest.MultiArch("two"))
+	dir := newFolder(t)
+	otherwise := filepath.Dir(dir) + "/x/../layout"
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("one", one.Ref, "oci:"+dir+":1"), imageCopy("two", two.Ref, "oci:"+otherwise+":1"))
+	ws.planFails().wantError("Two resources declare one tag")
+	ws.configure(imageCopy("app", "oci:"+dir+":1", "oci:"+otherwise+":1"))
+	ws.planFails().wantError("Source and destination are the same")
+
+	ws.up(imageCopy("app", one.Ref, "oci:"+dir+":1"))
+	ws.configure(imageCopy("app", one.Ref, "oci:"+otherwise+":1"))
+	ws.wantNoChanges()
+	ws.configure(imageCopy("app", one.Ref, "oci:"+dir+"-2:1"))
+	ws.plan().wantAction(app, tfjson.ActionDelete, tfjson.ActionCreate)
+}
+
+// Where Terraform starts the provider, its working directory is Terraform's.
+func TestAPathIsRelativeToWhereTerraformRuns(t *testing.T) {
+	t.Parallel()
+	ws, _ := installed(t)
+	mkdir(t, filepath.Join(ws.dir, "module"))
+	registrytest.WriteLayout(t, filepath.Join(ws.dir, "module", "a folder"), oneImage("app"))
+	built := registrytest.ReadLayout(t, filepath.Join(ws.dir, "module", "a folder"), "1")
+	const module = `resource "registry_image_copy" "app" {
+  source      = "oci:${path.module}/a folder:1"
+  destination = "oci:./out@home/app:b:1.4"
+}
+
+terraform {
+  required_providers {
+    registry = { source = "terraform-provider-registry/registry" }
+  }
+}
+
+output "pinned" {
+  value = registry_image_copy.app.pinned_reference
+}`
+	registrytest.WriteFile(t, ws.dir, "module/main.tf", []byte(module))
+	ws.configure("module \"app\" {\n  source = \"./module\"\n}", output("pinned", "module.app.pinned"))
+	if _, stderr, err := ws.command("get"); err != nil {
+		t.Fatal(stderr)
+	}
+	said := ws.apply(ws.plan())
+	if want := "oci:./out@home/app:b:1.4@" + string(built.Root); said.outputs["pinned"] != want {
+		t.Errorf("it is pinned as %v, want %s", said.outputs["pinned"], want)
+	}
+	ws.wantNoChanges()
+	registrytest.Same(t, built, registrytest.ReadLayout(t, filepath.Join(ws.dir, "out@home", "app:b"), "1.4"))
+}
+
+func TestALayoutThatCannotBeUsedIsExplained(t *testing.T) {
+	t.Parallel()
+	dst := registrytest.V3(t)
+	layer := registrytest.Layer("layer", 100_000)
+	layerFile := registrytest.BlobFile(layer.Descriptor().Digest)
+	image := registrytest.Image{Seed: "a", Layers: []registrytest.Blob{layer}}
+	spoilt := func(spoil func(t *testing.T, dir string)) func(*testing.T) string {
+		return func(t *testing.T) string {
+			dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image})
+			spoil(t, dir)
+			return dir
+		}
+	}
+	wrote := func(name, content string) func(*testing.T) string {
+		return spoilt(func(t *testing.T, dir string) { registrytest.WriteFile(t, dir, name, []byte(content)) })
+	}
+	const aBuild = "known only after apply"
+	for name, c := range map[string]struct {
+		source  func(t *testing.T) string
+		planned bool // it shows while applying
+		says    []string
+	}{
+		"nothing there":        {newFolder, false, []string{"The source image does not exist", "no such file or directory", aBuild}},
+		"an empty folder":      {func(t *testing.T) string { return t.TempDir() }, false, []string{"The source image layout cannot be used", `it holds no file "oci-layout"`, "An image layout is a folder", aBuild}},
+		"another version":      {wrote("oci-layout", `{"imageLayoutVersion":"2"}`), false, []string{"The source image layout cannot be used", "does not say that it is one of version 1"}},
+		"an index of anything": {wrote("index.json", "[]"), false, []string{"The source image layout cannot be used", "index.json: "}},
+		"a path that climbs": {wrote("index.json", `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:../../../etc/passwd","size":5}]}`),
+			false, []string{"The source image layout cannot be used", "its digest is refused"}},
+		"another tag": {func(t *testing.T) string {
+			return registrytest.Layout(t, map[string]registrytest.Content{"2": image})
+		}, false, []string{"The source image does not exist", `the layout holds "2" (sha256:`, "Use one of the tags that the layout has"}},
+		"a file of anything": {func(t *testing.T) string {
+			dir := t.TempDir()
+			registrytest.WriteFile(t, dir, "image", []byte(strings.Repeat("x", 2000)))
+			return filepath.Join(dir, "image")
+		}, false, []string{"The source image layout cannot be used", "neither a folder nor a tar archive"}},
+		"no manifest": {spoilt(func(t *testing.T, dir string) {
+			remove(t, filepath.Join(dir, registrytest.BlobFile(image.Build().Digest)))
+		}), false, []string{"The source image does not exist", "the layout does not hold it", "build or copy it again"}},
+		"no layer":        {spoilt(func(t *testing.T, dir string) { remove(t, filepath.Join(dir, layerFile)) }), true, []string{"The image could not be copied", "the layout does not hold it", "is not complete"}},
+		"a damaged layer": {wrote(layerFile, strings.Repeat("x", 100_000)), true, []string{"The image could not be copied", string(layer.Descriptor().Digest)}},
+		"a short layer":   {wrote(layerFile, "x"), true, []string{"The image could not be copied", "it has 1 bytes and its descriptor says 100000"}},
+		"a layer outside": {spoilt(func(t *testing.T, dir string) {
+			outside := filepath.Join(t.TempDir(), "outside")
+			if err := os.Rename(filepath.Join(dir, layerFile), outside); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(outside, filepath.Join(dir, layerFile)); err != nil {
+				t.Fatal(err)
+			}
+		}), true, []string{"The image could not be copied", "path escapes"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, repo := c.source(t), "bad/"+strings.ReplaceAll(name, " ", "-")
+			ws := newWorkspace(t)
+			ws.configure(imageCopy("app", "oci:"+dir+":1", dst.Ref(repo, "1")))
+			var said outcome
+			if c.planned {
+				said = ws.applyFails(ws.plan())
+			} else {
+				said = ws.planFails()
+			}
+			said.wantError(append(c.says, "oci:"+dir)...).at(said, "source")
+			if dst.HasManifest(t, repo, "1") {
+				t.Error("and yet the tag is there")
+			}
+		})
+	}
+}
+
+func TestALayoutThatCannotBeWrittenIsExplained(t *testing.T) {
+	t.Parallel()
+	src := registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	archive := registrytest.Tar(t, registrytest.Layout(t, oneImage("theirs")))
+	occupied := t.TempDir()
+	registrytest.WriteFile(t, occupied, "precious", nil)
+	below := filepath.Join(archive, "below")
+	for path, says := range map[string]string{
+		archive: "it is a file, and an archive can be read but not written to", occupied: `it holds no file "oci-layout"`, below: "not a directory",
+	} {
+		ws := newWorkspace(t)
+		ws.configure(imageCopy("app", pushed.Ref, "oci:"+path+":1"))
+		said := ws.applyFails(ws.plan())
+		said.wantError("The image could not be copied", "Destination oci:"+path, says).at(said, "destination")
+		if ws.state(app) != nil {
+			t.Errorf("%s: there is state", path)
+		}
+		if path == below {
+			continue
+		}
+		said.wantError("What is written to is a folder that holds an image layout")
+		ws.configure(imageCopy("app", pushed.Ref, "oci:"+path+":1", keep))
+		ws.plan().wantWarning("The destination image layout cannot be used", says)
+	}
+}
+
+func TestTheManifestOfALayoutIsRead(t *testing.T) {
+	t.Parallel()
+	dir := registrytest.Layout(t, oneImage("app"))
+	built := registrytest.ReadLayout(t, dir, "1")
+	ws := newWorkspace(t)
+	said := ws.up(manifest("oci:"+dir+":1"), output("pinned", "data.registry_manifest.base.pinned_reference"), output("json", "data.registry_manifest.base.manifest_json"))
+	if want := "oci:" + dir + "@" + string(built.Root); said.outputs["pinned"] != want || said.outputs["json"] != built.Manifests[built.Root].Content {
+		t.Errorf("it is %v, want %s\n%v", said.outputs["pinned"], want, said.outputs["json"])
+	}
+	ws.configure(manifest("oci:" + dir + "-none:1"))
+	ws.planFails().wantError("The image does not exist", "oci:"+dir+"-none")
+}
+
+func TestAReferenceToALayoutIsChecked(t *testing.T) {
+	t.Parallel()
+	digest := "@sha256:" + strings.Repeat("0", 64)
+	ws := newWorkspace(t)
+	for _, test := range []struct {
+		block    string
+		says, at string
+	}{
+		{imageCopy("app", "oci:", "ghcr.io/app:1"), "names no path", "source"},
+		{imageCopy("app", "oci:./app:", "ghcr.io/app:1"), "nothing follows its last colon", "source"},
+		{imageCopy("app", "oci:./app@sha256:abc", "ghcr.io/app:1"), "is no digest", "source"},
+		{imageCopy("app", "oci:./app:1\n", "ghcr.io/app:1"), "trimspace(", "source"},
+		{imageCopy("app", "oci:./app:1 ", "ghcr.io/app:1"), "trimspace(", "source"},
+		{imageCopy("app", "app:1", "oci:./app"), "it has no tag", "destination"},
+		{imageCopy("app", "app:1", "oci:./app:1"+digest), "it has a digest", "destination"},
+		{imageCopy("app", "app:1", "oci:./app:-1"), `"-1" cannot be a tag`, "destination"},
+		{imageCopy("app", "app:1", "oci:./app:1", `additional_tags = ["1"]`), `"1" is the tag of the destination already`, "additional_tags"},
+		{imageCopy("app", "app:1", "oci:./app:1", `additional_tags = ["a/b"]`), `"a/b" cannot be a tag`, "additional_tags"},
+		{imageCopy("app", "oci:./app:2", "oci:app:1", `additional_tags = ["2"]`), "copied from", "additional_tags"},
+		{imageCopy("app", "oci:./app:1", "oci:app:1"), "nothing to promote", "source"},
+	} {
+		ws.configure(test.block)
+		said := ws.planFails()
+		said.wantError(test.says).at(said, test.at)
+	}
+	ws.configure(imageCopy("app", `oci:C:\images\app:1.4`, "oci:~/air gap/user@host/app:1.4", `additional_tags = ["1"]`))
+	if stdout, _, err := ws.command("validate", "-no-color"); err != nil {
+		t.Errorf("validate: %v\n%s", err, stdout)
+	}
+}
+
+func TestALayoutNeedsNoSettings(t *testing.T) {
+	t.Parallel()
+	dir, out := registrytest.Layout(t, oneImage("app")), newFolder(t)
+	built := registrytest.ReadLayout(t, dir, "1")
+	ws := newWorkspace(t)
+	ws.configure(`provider "registry" { docker_config_json = terraform_data.config.output }`, later("config", `{"auths":{"ghcr.io":{}}}`),
+		imageCopy("app", "oci:"+dir+":1", "oci:"+out+":1", keep))
+	plan := ws.plan()
+	plan.wantChange(app, "digest", nil, built.Root)
+	ws.apply(plan)
+	registrytest.Same(t, built, registrytest.ReadLayout(t, out, "1"))
+}
+
+func TestALayoutIsWrittenInTimeOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	dir, out := registrytest.Layout(t, oneImage("app")), newFolder(t)
+	ws := newWorkspace(t)
+	ws.configure(imageCopy("app", "oci:"+dir+":1", "oci:"+out+":1", `timeouts = { create = "1ns" }`))
+	ws.applyFails(ws.plan()).wantError("it was not done within 1ns, the create timeout")
+	if _, err := os.Stat(out); !os.IsNotExist(err) {
+		t.Errorf("something was written: %v", err)
+	}
+}

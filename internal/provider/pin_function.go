@@ -1,0 +1,65 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/hashicorp/terraform-plugin-framework/function"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// pinFunction is provider::registry::pin.
+type pinFunction struct{}
+
+var _ function.Function = pinFunction{}
+
+func newPinFunction() function.Function { return pinFunction{} }
+
+func (pinFunction) Metadata(_ context.Context, _ function.MetadataRequest, resp *function.MetadataResponse) {
+	resp.Name = "pin"
+}
+
+func (pinFunction) Definition(_ context.Context, _ function.DefinitionRequest, resp *function.DefinitionResponse) {
+	resp.Definition = function.Definition{
+		Summary: "Pin an image reference to a digest",
+		MarkdownDescription: "Gives `host/repository@sha256:…`, which names one image for good. A tag in the reference is dropped: with a digest beside it, it says nothing. " +
+			"A digest in the reference has to be the same one. It asks no registry, so that nobody looks whether such an image is there.",
+		Parameters: []function.Parameter{
+			function.StringParameter{
+				Name:                "reference",
+				MarkdownDescription: "The reference, such as `alpine:3`, `ghcr.io/acme/app:1.4` or a repository alone.",
+			},
+			function.StringParameter{
+				Name:                "digest",
+				MarkdownDescription: "The digest: `sha256:` and 64 hexadecimal digits in lower case.",
+			},
+		},
+		Return: function.StringReturn{},
+	}
+}
+
+func (pinFunction) Run(ctx context.Context, req function.RunRequest, resp *function.RunResponse) {
+	var reference, pin string
+	if resp.Error = req.Arguments.Get(ctx, &reference, &pin); resp.Error != nil {
+		return
+	}
+	// Terraform puts a full stop of its own behind each of these.
+	ref, err := registry.ParseReference(reference)
+	if err != nil {
+		resp.Error = function.NewArgumentFuncError(0, strings.TrimSuffix(invalidReference(reference, err), "."))
+		return
+	}
+	d := digest.Digest(pin)
+	if err := registry.ValidateDigest(d); err != nil {
+		resp.Error = function.NewArgumentFuncError(1, strings.TrimSuffix(unreadable(pin, "a digest", err), "."))
+		return
+	}
+	if ref.Digest != "" && ref.Digest != d {
+		resp.Error = function.NewArgumentFuncError(1, fmt.Sprintf("%s is not the digest that the reference has itself, which is %s. Take one of them away", d, ref.Digest))
+		return
+	}
+	resp.Error = resp.Result.Set(ctx, ref.Pinned(d))
+}

@@ -1,0 +1,73 @@
+package provider_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+func referrersOf(reference string, arguments ...string) string {
+	block := fmt.Sprintf("data \"registry_referrers\" \"app\" {\n  reference = %q\n", reference)
+	for _, a := range arguments {
+		block += "  " + a + "\n"
+	}
+	return block + "}\n"
+}
+
+func TestReferrersAreListedByWhatTheySayThemselves(t *testing.T) {
+	t.Parallel()
+	for name, start := range withAndWithoutAPI(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reg := start()
+			image, images := platformsOf("app", true)
+			pushed := reg.Push(t, "app", "1", image)
+			sbom := reg.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image, Annotations: map[string]string{"made": "by hand"}})
+			signature := registrytest.NewSigningKey(t).Sign(t, image)
+			tagged := reg.Push(t, "app", signature.Tag, signature.Tagged)
+			scan := reg.Attach(t, "app", registrytest.Artifact{Seed: "scan", Type: sbomType, Subject: images["linux/amd64"]})
+
+			one := func(p registrytest.Pushed, artifactType, tag string, annotations map[string]any) map[string]any {
+				said := map[string]any{
+					"digest": string(p.Digest), "media_type": p.MediaType, "artifact_type": artifactType, "size": float64(len(p.Bytes)),
+					"tag": nil, "annotations": annotations, "pinned_reference": reg.Ref("app", string(p.Digest)),
+				}
+				if tag != "" {
+					said["tag"] = tag
+				}
+				return said
+			}
+			none := map[string]any{}
+			listed, found := one(sbom, sbomType, "", map[string]any{"made": "by hand"}), one(tagged, "application/vnd.oci.image.config.v1+json", signature.Tag, none)
+			ws := newWorkspace(t)
+			for what, test := range map[string]struct {
+				block string
+				want  []any
+			}{
+				"all":        {referrersOf(pushed.Ref), []any{listed, found}},
+				"by type":    {referrersOf(pushed.Ref, `artifact_types = ["`+sbomType+`"]`), []any{listed}},
+				"no such":    {referrersOf(pushed.Ref, `artifact_types = ["application/sarif+json"]`), []any{}},
+				"a platform": {referrersOf(pushed.Ref, `platform = "linux/amd64"`), []any{one(scan, sbomType, "", none)}},
+			} {
+				ws.up(test.block)
+				if got := ws.state("data.registry_referrers.app")["referrers"]; fmt.Sprint(got) != fmt.Sprint(test.want) {
+					t.Errorf("%s: %v\nwant %v", what, got, test.want)
+				}
+			}
+		})
+	}
+}
+
+func TestReferrersThatCannotBeFoundOutAreAnError(t *testing.T) {
+	t.Parallel()
+	reg := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: true}))
+	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "app"})
+	ws := newWorkspace(t)
+	ws.configure(referrersOf(reg.Ref("app", "none")))
+	ws.planFails().wantError("MANIFEST_UNKNOWN")
+	ws.configure(referrersOf(pushed.Ref))
+	reg.On("GET", ".*/referrers/.*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "not now")))
+	ws.planFails().wantError("not now", reg.Ref("app", "")[:len(reg.Ref("app", ""))-1])
+}

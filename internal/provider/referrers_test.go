@@ -1,0 +1,255 @@
+package provider_test
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+const sbomType = "application/spdx+json"
+
+// withAndWithoutAPI are registries with a referrers API and without one.
+func withAndWithoutAPI(t *testing.T) map[string]func() *registrytest.Registry {
+	return map[string]func() *registrytest.Registry{
+		"v3": func() *registrytest.Registry { return registrytest.V3(t) },
+		"v2": func() *registrytest.Registry { return registrytest.V2(t) },
+		"a referrers API": func() *registrytest.Registry {
+			return registrytest.Scripted(t, registrytest.Behaviour{Referrers: true})
+		},
+	}
+}
+
+// A signature in the format of cosign, as a referrer and under the older tag,
+// verifies where it was promoted to, and does not come along unasked.
+func TestASignedImageVerifiesWhereItWasPromotedTo(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ from, to string }{
+		"between registries without the API": {"v2", "v3"},
+		"to one with it":                     {"v3", "a referrers API"},
+		"from one with it":                   {"a referrers API", "v2"},
+	} {
+		for media, docker := range map[string]bool{"OCI": false, "Docker": true} {
+			t.Run(name+", "+media, func(t *testing.T) {
+				t.Parallel()
+				src, dst := withAndWithoutAPI(t)[c.from](), withAndWithoutAPI(t)[c.to]()
+				image, _ := platformsOf("app", docker)
+				pushed := src.Push(t, "app", "1", image)
+				key := registrytest.NewSigningKey(t)
+				signature := key.Sign(t, image)
+				src.Attach(t, "app", signature.Referrer)
+				src.Push(t, "app", signature.Tag, signature.Tagged)
+				verify := func() (asReferrer, byTag error) {
+					return key.VerifyReferrer(t, dst, "app", pushed.Digest), key.VerifyTag(t, dst, "app", pushed.Digest)
+				}
+
+				ws := newWorkspace(t)
+				ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+				if asReferrer, byTag := verify(); asReferrer == nil || byTag == nil {
+					t.Error("a signature came along unasked")
+				}
+				ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true"))
+				plan := ws.plan()
+				plan.wantAction(app, tfjson.ActionUpdate).wantUnknown(app, "referrers_digest").wantChange(app, "digest", pushed.Digest, pushed.Digest)
+				ws.apply(plan)
+				if asReferrer, byTag := verify(); asReferrer != nil || byTag != nil {
+					t.Errorf("it does not verify: %v, %v", asReferrer, byTag)
+				}
+				ws.wantNoChanges().wantNoWarnings()
+			})
+		}
+	}
+}
+
+func TestAReferrerThatAppearsShowsInThePlan(t *testing.T) {
+	t.Parallel()
+	for name, start := range withAndWithoutAPI(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := start(), start()
+			image, _ := platformsOf("app", false)
+			pushed := src.Push(t, "app", "1", image)
+			ws := newWorkspace(t)
+			// Pinned: what refers to it may change all the same.
+			ws.up(imageCopy("app", src.Ref("app", string(pushed.Digest)), dst.Ref("app", "1"), "referrers = true"))
+			ws.wantNoChanges().wantNoWarnings()
+			none := ws.state(app)["referrers_digest"]
+
+			sbom := src.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image.Manifests[0]})
+			plan := ws.plan()
+			plan.wantAction(app, tfjson.ActionUpdate).wantUnknown(app, "referrers_digest").wantChange(app, "digest", pushed.Digest, pushed.Digest)
+			src.Push(t, "app", "late", image) // what moves between plan and apply is of no concern
+			ws.apply(plan)
+			registrytest.Same(t, sbom.Tree, dst.Read(t, "app", string(sbom.Digest)))
+			if listed := dst.Referrers(t, "app", image.Manifests[0].Build().Digest); !slices.Equal(listed, []digest.Digest{sbom.Digest}) {
+				t.Errorf("listed are %s", listed)
+			}
+			if now := ws.state(app)["referrers_digest"]; now == none || now == "" {
+				t.Errorf("the digest over the referrers is %v, and was %v", now, none)
+			}
+			ws.wantNoChanges().wantNoWarnings()
+		})
+	}
+}
+
+func TestReferrerTypesAreAFilter(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	image := registrytest.Image{Seed: "app"}
+	pushed := src.Push(t, "app", "1", image)
+	sbom := src.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image})
+	scan := src.Attach(t, "app", registrytest.Artifact{Seed: "scan", Type: "application/sarif+json", Subject: image})
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", `referrer_types = ["`+sbomType+`"]`))
+	if !dst.HasManifest(t, "app", string(sbom.Digest)) || dst.HasManifest(t, "app", string(scan.Digest)) {
+		t.Error("the filter let the wrong ones through")
+	}
+	ws.wantNoChanges()
+	src.Attach(t, "app", registrytest.Artifact{Seed: "another scan", Type: "application/sarif+json", Subject: image})
+	ws.wantNoChanges() // of what is filtered nobody is told
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true"))
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionUpdate).wantUnknown(app, "referrers_digest")
+	ws.apply(plan)
+	if !dst.HasManifest(t, "app", string(scan.Digest)) {
+		t.Error("without the filter it did not come")
+	}
+	ws.wantNoChanges()
+
+	// Switched off, nothing is removed.
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	plan = ws.plan()
+	plan.wantChange(app, "referrers_digest", ws.state(app)["referrers_digest"], nil)
+	ws.apply(plan)
+	if !dst.HasManifest(t, "app", string(sbom.Digest)) {
+		t.Error("a referrer was removed")
+	}
+	ws.wantNoChanges()
+}
+
+func TestReferrersThatMakeNoSenseAreRefused(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.Image{Seed: "app"})
+	ws := newWorkspace(t)
+	for argument, says := range map[string]string{
+		`referrer_types = ["application/spdx+json"]`:        "Referrers do not come along",
+		"referrers = true\n  referrer_types = []":           "No artifact types",
+		"referrers = true\n  referrer_types = [\"SBOM\"]":   "Invalid artifact type",
+		"referrers = true\n  referrer_types = [\"a/b; c\"]": "Invalid artifact type",
+	} {
+		ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), argument))
+		ws.planFails().wantError(says)
+	}
+}
+
+// That the source does not say what refers to an image is a warning once it was
+// promoted, and no reason to forget what came along.
+func TestASourceThatDoesNotSayWhatRefersToAnImageIsAWarning(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: true})), registrytest.V3(t)
+	image := registrytest.Image{Seed: "app"}
+	pushed := src.Push(t, "app", "1", image)
+	src.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image})
+	ws := newWorkspace(t)
+	config := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true")
+	src.On("GET", ".*/referrers/.*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "not now")))
+	ws.configure(config)
+	ws.applyFails(ws.plan()).wantError("not now")
+	if dst.HasManifest(t, "app", "1") {
+		t.Error("the tag was written")
+	}
+	src.Clear()
+	ws.up(config)
+	before := ws.state(app)["referrers_digest"]
+	src.On("GET", ".*/referrers/.*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "not now")))
+	ws.wantNoChanges().wantWarning("not now")
+	if now := ws.state(app)["referrers_digest"]; now != before {
+		t.Errorf("it is %v now and was %v", now, before)
+	}
+}
+
+// A tag by which a signature is found is as much in the way as any other.
+func TestALegacySignatureIsNotOverwrittenUnasked(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	image := registrytest.Image{Seed: "app"}
+	pushed := src.Push(t, "app", "1", image)
+	first, second := registrytest.NewSigningKey(t).Sign(t, image), registrytest.NewSigningKey(t).Sign(t, image)
+	src.Push(t, "app", first.Tag, first.Tagged)
+	foreign := dst.Push(t, "app", first.Tag, second.Tagged)
+	ws := newWorkspace(t)
+	config := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", "overwrite = false")
+	ws.configure(config)
+	ws.applyFails(ws.plan()).wantError(first.Tag, string(foreign.Digest), "overwrite = false")
+	if dst.HasManifest(t, "app", "1") || dst.Digest(t, "app", first.Tag) != foreign.Digest {
+		t.Error("a tag was written")
+	}
+	dst.DeleteTag(t, "app", first.Tag)
+	ws.up(config)
+	// What this resource put there it may move.
+	moved := src.Push(t, "app", first.Tag, second.Tagged)
+	ws.up(config)
+	if dst.Digest(t, "app", first.Tag) != moved.Digest {
+		t.Error("the signature was not replaced")
+	}
+	ws.wantNoChanges()
+}
+
+func TestADeepCheckNamesWhatIsMissingAndPlansARepair(t *testing.T) {
+	t.Parallel()
+	for name, start := range withAndWithoutAPI(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := start(), start()
+			image, images := platformsOf("app", false)
+			pushed := src.Push(t, "app", "1", image)
+			sbom := src.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image})
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", "deep_check = true"))
+			ws.wantNoChanges().wantNoWarnings()
+			for _, lost := range []digest.Digest{images["linux/arm/v7"].Blobs[1].Descriptor().Digest, sbom.Blobs[1].Descriptor().Digest} {
+				dst.DeleteBlob(t, "app", lost)
+				plan := ws.plan()
+				plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "missing", []any{string(lost)}, []any{}).
+					wantChange(app, "digest", pushed.Digest, pushed.Digest)
+				ws.apply(plan)
+				ws.wantNoChanges().wantNoWarnings()
+			}
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+			registrytest.Same(t, sbom.Tree, dst.Read(t, "app", string(sbom.Digest)))
+		})
+	}
+}
+
+func TestWithoutADeepCheckATagIsAllThatIsAskedFor(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.Intercept(t, registrytest.V3(t))
+	pushed := src.Push(t, "app", "1", registrytest.Image{Seed: "app"})
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	dst.Forget()
+	ws.wantNoChanges()
+	if n := len(dst.Requests()); n != 1 {
+		t.Errorf("%d requests: %v", n, dst.Requests())
+	}
+}
+
+// What cannot be found out is no reason to change the state.
+func TestADeepCheckThatCannotBeMadeIsAnError(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.Intercept(t, registrytest.V3(t))
+	pushed := src.Push(t, "app", "1", registrytest.Image{Seed: "app"})
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "deep_check = true"))
+	before := ws.stateFile()
+	dst.On("HEAD", ".*/blobs/.*").Reply(http.StatusForbidden, nil, "")
+	ws.planFails().wantError("403", "-refresh=false")
+	if ws.stateFile() != before {
+		t.Error("the state was changed")
+	}
+}

@@ -1,0 +1,115 @@
+package provider
+
+import (
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/go-version"
+)
+
+func constrained(t *testing.T, s string) version.Constraints {
+	t.Helper()
+	c, err := version.NewConstraint(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestTagSelection(t *testing.T) {
+	t.Parallel()
+	re := regexp.MustCompile
+	for name, test := range map[string]struct {
+		selection tagSelection
+		tags      string
+		want      string
+	}{
+		"versions come first, the highest of all before": {
+			tagSelection{}, "latest 1.9 1.10 1.2.3 main v2 0.9", "v2 1.10 1.9 1.2.3 0.9 main latest",
+		},
+		"a release is newer than its pre-releases": {
+			tagSelection{}, "1.0.0-rc.10 1.0.0-rc.9 1.0.0 0.9.9 1.0.0-alpine", "1.0.0 1.0.0-rc.10 1.0.0-rc.9 1.0.0-alpine 0.9.9",
+		},
+		"of one version the longer tag comes first": {
+			tagSelection{}, "1 1.0 v1.0.0 1.0.0", "v1.0.0 1.0.0 1.0 1",
+		},
+		"a version may have four parts": {
+			tagSelection{}, "1.2.3 1.2.3.1 1.2.3.10 1.2.3.9", "1.2.3.10 1.2.3.9 1.2.3.1 1.2.3",
+		},
+		"lexical order knows no versions": {
+			tagSelection{order: orderLexical}, "1.9 1.10 2026-03-01 2026-02-28 main", "main 2026-03-01 2026-02-28 1.9 1.10",
+		},
+		"include may match anywhere": {
+			tagSelection{include: re(`\.1`)}, "1.1 1.2 2.10 3", "2.10 1.1",
+		},
+		"include with anchors matches all": {
+			tagSelection{include: re(`^\d+\.\d+$`)}, "1.1 1.1.1 v1.1 1.1-rc1", "1.1",
+		},
+		"exclude takes away": {
+			tagSelection{exclude: re(`-`)}, "1.1 1.1-rc1 1.0", "1.1 1.0",
+		},
+		"exclude counts before include": {
+			tagSelection{include: re(`rc`), exclude: re(`rc2`)}, "1-rc1 1-rc2", "1-rc1",
+		},
+		"a constraint leaves out what it is not, and what is no version": {
+			tagSelection{constraint: constrained(t, "~> 1.4")}, "1.3 1.4 v1.4.2 1.10 2.0 latest", "1.10 v1.4.2 1.4",
+		},
+		"a constraint of two parts": {
+			tagSelection{constraint: constrained(t, ">= 1.4, < 2.0")}, "1.3 1.4 1.9.9 2.0 2.1", "1.9.9 1.4",
+		},
+		"a constraint without a pre-release matches none": {
+			tagSelection{constraint: constrained(t, ">= 0")}, "1.0 1.1-rc1 1.0-alpine", "1.0",
+		},
+		"a constraint with a pre-release matches those of its version": {
+			tagSelection{constraint: constrained(t, ">= 1.1-rc1")}, "1.0 1.1-beta 1.1-rc1 1.1-rc2 1.2-rc1 1.2", "1.2 1.1-rc2 1.1-rc1",
+		},
+		"the group version is read as the version": {
+			tagSelection{include: re(`^(?P<version>[\d.]+)-alpine$`), constraint: constrained(t, "~> 1.27")},
+			"1.27.9-alpine 1.27.10-alpine 1.26.1-alpine 1.27.11 1.28.0-alpine-slim", "1.27.10-alpine 1.27.9-alpine",
+		},
+		"the group version that matches nothing is no version": {
+			tagSelection{include: re(`^app(-(?P<version>\d+))?$`)}, "app app-1 app-2", "app-2 app-1 app",
+		},
+		"what no number can hold is no version": {
+			tagSelection{constraint: constrained(t, ">= 0")}, "1 99999999999999999999", "1",
+		},
+		"the limit keeps the newest": {
+			tagSelection{limit: 2}, "1 2 3", "3 2",
+		},
+		"a limit above what there is": {
+			tagSelection{limit: 20}, "1 2 3", "3 2 1",
+		},
+		"a tag that is listed twice": {
+			tagSelection{limit: 2}, "1 2 2", "2 1",
+		},
+		"signatures and lists of referrers are no images": {
+			tagSelection{order: orderLexical},
+			"1 sha256-" + strings.Repeat("a", 64) + " sha256-" + strings.Repeat("a", 64) + ".sig sha512-" + strings.Repeat("0", 64) + ".att sha256-abc", "sha256-abc 1",
+		},
+		"no tags": {tagSelection{}, "", ""},
+	} {
+		tags, want := strings.Fields(test.tags), strings.Fields(test.want)
+		if got := test.selection.of(tags); got == nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// Of these go-version says different things, depending on which of two is asked.
+func TestTheOrderOfTheListDoesNotMatter(t *testing.T) {
+	t.Parallel()
+	tags := strings.Fields("1.0.0-beta 1.0.0 1.0.0.0 1.0-01 1.0-1 1.0-0 1 v1 v1.0 2.0 2.0.0-1.a 2.0.0-1 latest main 0.9")
+	want := tagSelection{}.of(tags)
+	for range 100 {
+		rand.Shuffle(len(tags), func(i, j int) { tags[i], tags[j] = tags[j], tags[i] })
+		if got := (tagSelection{}).of(tags); !slices.Equal(got, want) {
+			t.Fatalf("%q gives %q, and before %q", tags, got, want)
+		}
+	}
+	if want[0] != "2.0" || want[len(want)-1] != "latest" {
+		t.Errorf("the list is %q", want)
+	}
+}

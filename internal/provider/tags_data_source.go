@@ -1,0 +1,189 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/hashicorp/go-version"
+	"github.com/hashicorp/terraform-plugin-framework/attr"
+	"github.com/hashicorp/terraform-plugin-framework/datasource"
+	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// tagsDataSource is registry_tags.
+type tagsDataSource struct{ dataSource }
+
+var (
+	_ datasource.DataSourceWithConfigure      = (*tagsDataSource)(nil)
+	_ datasource.DataSourceWithValidateConfig = (*tagsDataSource)(nil)
+)
+
+func newTagsDataSource() datasource.DataSource { return &tagsDataSource{} }
+
+// tagsModel is tags as configuration and state have them.
+type tagsModel struct {
+	Repository types.String `tfsdk:"repository"`
+	Include    types.String `tfsdk:"include"`
+	Exclude    types.String `tfsdk:"exclude"`
+	Constraint types.String `tfsdk:"constraint"`
+	Order      types.String `tfsdk:"order"`
+	Limit      types.Int64  `tfsdk:"limit"`
+	Tags       types.List   `tfsdk:"tags"`
+	Newest     types.String `tfsdk:"newest"`
+}
+
+func (d *tagsDataSource) Metadata(_ context.Context, req datasource.MetadataRequest, resp *datasource.MetadataResponse) {
+	resp.TypeName = req.ProviderTypeName + "_tags"
+}
+
+func (d *tagsDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
+	resp.Schema = schema.Schema{
+		MarkdownDescription: "The tags of a repository: those that match, the newest first, so that the tag to promote need not be written down.\n\n" +
+			"A tag has to satisfy `include`, `exclude` and `constraint`, as far as they are set. What is newest is told by the names alone, because registries do not say when a tag was put. " +
+			"Tags that tools put beside an image for its signatures and the like (`sha256-….sig`, `sha256-…`) are never listed.\n\n" +
+			"The list is read anew with each plan, so that a new tag shows there. A repository without tags gives an empty list; one that does not exist, or has more than 100,000 tags, is an error.",
+		Attributes: map[string]schema.Attribute{
+			"repository": schema.StringAttribute{
+				Required:            true,
+				MarkdownDescription: "The repository, without a tag: `ghcr.io/acme/app`, `docker.io/library/alpine`.",
+			},
+			"include": schema.StringAttribute{
+				Optional: true,
+				MarkdownDescription: "A regular expression ([RE2](https://github.com/google/re2/wiki/Syntax), as Terraform's `regex` has it) that a tag has to match. It may match anywhere in the tag: write `^` and `$` where it is to match all of it. " +
+					"What a group named `version` matches is read as the tag's version in place of the whole tag: with `\"^(?P<version>[0-9.]+)-alpine$\"` the tag `1.27.3-alpine` is the version 1.27.3.",
+			},
+			"exclude": schema.StringAttribute{
+				Optional:            true,
+				MarkdownDescription: "A regular expression that a tag may not match, anywhere. It counts before `include`.",
+			},
+			"constraint": schema.StringAttribute{
+				Optional: true,
+				MarkdownDescription: "A version constraint as Terraform has it for providers and modules, such as `\"~> 1.4\"` or `\">= 1.4, < 2.0\"`. Tags that are no version are left out. `v1.4.0` is the version 1.4.0. " +
+					"What follows a version after a dash makes it a pre-release, be it `1.4.0-rc1` or `1.4.0-alpine`, and only a constraint with a pre-release of the same version matches one: see `include` for how to take it off. `\">= 0\"` stands for all that are released.",
+			},
+			"order": schema.StringAttribute{
+				Optional: true,
+				MarkdownDescription: "What counts as newer. `\"version\"`, the default: the higher version; tags that are none follow behind the last. `\"lexical\"`: what comes later in the order of characters, which is right for tags that begin with a date such as `2026-03-01`. " +
+					"The newest comes first; `reverse(…)` turns that around.",
+			},
+			"limit": schema.Int64Attribute{
+				Optional:            true,
+				MarkdownDescription: "How many tags to list at most, the newest of them. All by default.",
+			},
+			"tags": schema.ListAttribute{
+				Computed:            true,
+				ElementType:         types.StringType,
+				MarkdownDescription: "The tags, the newest first. For a `for_each`: `toset(data.registry_tags.app.tags)`.",
+			},
+			"newest": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: "The first of `tags`; `null` where there is none.",
+			},
+		},
+	}
+}
+
+// ValidateConfig refuses what cannot be asked for.
+func (d *tagsDataSource) ValidateConfig(ctx context.Context, req datasource.ValidateConfigRequest, resp *datasource.ValidateConfigResponse) {
+	var m tagsModel
+	resp.Diagnostics.Append(req.Config.Get(ctx, &m)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	if !m.Repository.IsUnknown() {
+		_ = m.repository(&resp.Diagnostics)
+	}
+	_ = m.selection(&resp.Diagnostics)
+}
+
+func (d *tagsDataSource) Read(ctx context.Context, req datasource.ReadRequest, resp *datasource.ReadResponse) {
+	var m tagsModel
+	resp.Diagnostics.Append(req.Config.Get(ctx, &m)...)
+	if resp.Diagnostics.HasError() {
+		return
+	}
+	at := path.Root("repository")
+	ref, selection := m.repository(&resp.Diagnostics), m.selection(&resp.Diagnostics)
+	if resp.Diagnostics.HasError() || !askable(ref.Name(), d.engine.undecided(ref), at, &resp.Diagnostics) {
+		return
+	}
+	repo := d.engine.reading(ref)
+	var said notices
+	tags, err := repo.ListTags(said.listen(ctx))
+	said.tell(&resp.Diagnostics)
+	if err != nil {
+		summary := title("", err, "The tags could not be listed")
+		if errors.Is(err, registry.ErrNotFound) {
+			summary = "The repository does not exist"
+		}
+		addEngineError(&resp.Diagnostics, at, summary, registry.Masked(err, repo.Mask))
+		return
+	}
+	tags = selection.of(tags)
+	if len(tags) > 0 {
+		m.Newest = types.StringValue(tags[0])
+	}
+	var diags diag.Diagnostics
+	m.Tags, diags = types.ListValueFrom(ctx, types.StringType, tags)
+	resp.Diagnostics.Append(diags...)
+	resp.Diagnostics.Append(resp.State.Set(ctx, m)...)
+}
+
+// repository is the one whose tags are wanted.
+func (m tagsModel) repository(diags *diag.Diagnostics) registry.Reference {
+	ref, err := registry.ParseRepository(m.Repository.ValueString())
+	if err != nil {
+		diags.AddAttributeError(path.Root("repository"), "Invalid repository", unreadable(m.Repository.ValueString(), "a repository", err))
+	}
+	return ref
+}
+
+// selection is which tags are wanted, as far as that is known.
+func (m tagsModel) selection(diags *diag.Diagnostics) tagSelection {
+	s := tagSelection{
+		include: pattern(path.Root("include"), m.Include, diags),
+		exclude: pattern(path.Root("exclude"), m.Exclude, diags),
+		order:   m.Order.ValueString(),
+		limit:   int(min(m.Limit.ValueInt64(), 1<<30)),
+	}
+	if isKnown(m.Constraint) {
+		var err error
+		if s.constraint, err = version.NewConstraint(m.Constraint.ValueString()); err != nil {
+			diags.AddAttributeError(path.Root("constraint"), "Invalid version constraint",
+				fmt.Sprintf("%q cannot be read as a version constraint. Write it as for the version of a provider or module: \"~> 1.4\" or \">= 1.4, < 2.0\".", registry.Clean(m.Constraint.ValueString())))
+		}
+	}
+	if isKnown(m.Order) && s.order != orderVersion && s.order != orderLexical {
+		diags.AddAttributeError(path.Root("order"), "Invalid order",
+			fmt.Sprintf("%q is no order of tags. Write %q or %q.", registry.Clean(s.order), orderVersion, orderLexical))
+	}
+	if isKnown(m.Limit) && m.Limit.ValueInt64() < 1 {
+		diags.AddAttributeError(path.Root("limit"), "Invalid limit", "At least 1 tag is wanted. Leave `limit` out for all of them.")
+	}
+	return s
+}
+
+// pattern is a regular expression, nil where none is set or known.
+func pattern(at path.Path, value types.String, diags *diag.Diagnostics) *regexp.Regexp {
+	if !isKnown(value) {
+		return nil
+	}
+	expression, err := regexp.Compile(value.ValueString())
+	if err != nil {
+		diags.AddAttributeError(at, "Invalid regular expression",
+			fmt.Sprintf("%q cannot be read as a regular expression: %s. It is one as for Terraform's regex function, which knows neither lookaheads nor backreferences: what is not wanted goes into `exclude`.",
+				registry.Clean(value.ValueString()), registry.Clean(strings.TrimPrefix(err.Error(), "error parsing regexp: "))))
+	}
+	return expression
+}
+
+// isKnown says whether something is set, and known already.
+func isKnown(v attr.Value) bool { return !v.IsNull() && !v.IsUnknown() }

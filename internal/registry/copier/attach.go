@@ -1,0 +1,113 @@
+package copier
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// refer finds what refers to a manifest and makes it part of the graph.
+func (w *walk) refer(ctx context.Context, n *node) error {
+	found, err := w.search.of(ctx, n.descriptor.Digest)
+	if err != nil {
+		return registry.OnSide(err, registry.Source)
+	}
+	for _, r := range found {
+		held := w.holds(ctx, r)
+		if err := w.attach(n, r, held); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holds says whether a referrer is at the destination already, which is not worth
+// asking where nothing is there yet.
+func (w *walk) holds(ctx context.Context, r Referrer) bool {
+	if w.looking || w.run.fresh || len(w.run.job.Missing) > 0 {
+		return false
+	}
+	d, err := w.run.job.Destination.Resolve(ctx, r.Manifest.Digest.String())
+	return err == nil && d.Digest == r.Manifest.Digest
+}
+
+// attach makes a node of a referrer, which waits for its subject: a registry may
+// refuse what refers to nothing. It is no child of it, because a subject is whole
+// without what refers to it.
+func (w *walk) attach(subject *node, r Referrer, held bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.found = append(w.found, r)
+	d := r.Manifest.Descriptor()
+	if _, known := w.nodes[key{d.Digest, false}]; known {
+		return nil // the image names it too, or it refers in two ways
+	}
+	switch {
+	case subject.depth == maxDepth:
+		return w.limit("what refers to it is referred to in turn, more than %d times", maxDepth)
+	case len(w.nodes) == maxNodes:
+		return w.limit("it has more than %d manifests and blobs", maxNodes)
+	}
+	n := w.add(d, false, subject.depth+1)
+	n.manifest, n.held = r.Manifest, held
+	if w.bytes += n.foretold(); w.bytes > maxManifestBytes {
+		return w.tooManyBytes()
+	}
+	if !subject.done {
+		subject.parents = append(subject.parents, n)
+		n.missing++
+	}
+	return nil
+}
+
+// digestOf is a digest over what refers to what, and under which tags.
+func digestOf(referrers []Referrer) digest.Digest {
+	var lines []string
+	for _, r := range referrers {
+		lines = append(lines, r.Subject.String()+" "+r.Manifest.Digest.String()+" "+r.Tag+"\n")
+	}
+	slices.Sort(lines)
+	return digest.FromString(strings.Join(lines, ""))
+}
+
+// FindReferrers finds everything that a copy of the job would bring along, and
+// copies nothing. Of the report it returns what there is to say of referrers, and
+// what it cost.
+func (c *Copier) FindReferrers(ctx context.Context, job Job) (Report, error) {
+	return c.report(ctx, job, func(ctx context.Context, r *run) error {
+		if err := r.resolveSource(ctx); err != nil {
+			return registry.OnSide(err, registry.Source)
+		}
+		return r.findReferrers(ctx)
+	})
+}
+
+// findReferrers walks the image without a destination.
+func (r *run) findReferrers(ctx context.Context) error {
+	w := newWalk(r)
+	w.looking = true
+	_, err := w.copy(ctx, r.digest, false)
+	if err == nil {
+		r.tally.referrers(w.found)
+	}
+	return err
+}
+
+// bringReferrers brings what refers to an image that the destination has.
+func (r *run) bringReferrers(ctx context.Context) error {
+	switch {
+	case !r.job.Referrers:
+		return nil
+	case !r.elsewhere():
+		return r.findReferrers(ctx)
+	}
+	w := newWalk(r)
+	if _, err := w.copy(ctx, r.digest, true); err != nil {
+		return err
+	}
+	return r.link(ctx, w.found)
+}

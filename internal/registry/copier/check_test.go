@@ -1,0 +1,126 @@
+package copier_test
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+// check is what an engine finds to be missing of some manifests of "to".
+func (e engine) check(t *testing.T, to *registrytest.Proxy, manifests ...digest.Digest) []digest.Digest {
+	t.Helper()
+	missing, err := e.copier.Check(t.Context(), e.client.Repository(parse(t, to.Ref("to", "1")), remote.Pull), manifests...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return missing
+}
+
+func TestACheckNamesWhatIsMissingAndARepairBringsIt(t *testing.T) {
+	t.Parallel()
+	image := mixed("a")
+	built := image.Build()
+	amd64 := image.Manifests[0].Build()
+	layer, config, child := amd64.Blobs[1].Descriptor().Digest, amd64.Blobs[0].Descriptor().Digest, image.Manifests[1].Build().Digest
+	for name, c := range map[string]struct {
+		lose    func(*testing.T, *registrytest.Proxy)
+		missing []digest.Digest
+	}{
+		"nothing":         {func(*testing.T, *registrytest.Proxy) {}, nil},
+		"a layer":         {func(t *testing.T, to *registrytest.Proxy) { to.DeleteBlob(t, "to", layer) }, []digest.Digest{layer}},
+		"a configuration": {func(t *testing.T, to *registrytest.Proxy) { to.DeleteBlob(t, "to", config) }, []digest.Digest{config}},
+		"a child":         {func(t *testing.T, to *registrytest.Proxy) { to.DeleteManifest(t, "to", child) }, []digest.Digest{child}},
+		"a child and a layer": {func(t *testing.T, to *registrytest.Proxy) {
+			to.DeleteManifest(t, "to", child)
+			to.DeleteBlob(t, "to", layer)
+		}, []digest.Digest{child, layer}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			from, to := pair(t, registrytest.Behaviour{ImmutableTags: true})
+			pushed := from.Push(t, "app", "1", image)
+			e := newEngine(t)
+			e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+			c.lose(t, to)
+			to.Forget()
+			missing := e.check(t, to, built.Digest)
+			slices.Sort(c.missing)
+			if !slices.Equal(missing, c.missing) {
+				t.Fatalf("missing are %s, want %s", missing, c.missing)
+			}
+			for _, r := range to.Requests() {
+				if r.Method != http.MethodGet && r.Method != http.MethodHead {
+					t.Errorf("a check sends %s %s", r.Method, r.Path)
+				}
+			}
+			if n := to.Count("GET", "/v2/to/blobs/.*"); n != 0 {
+				t.Errorf("a check reads %d blobs", n)
+			}
+			report := e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), func(j *copier.Job) { j.Missing = missing })
+			registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
+			if lost := e.check(t, to, built.Digest); lost != nil {
+				t.Errorf("after the repair %s are missing", lost)
+			}
+			if want := len(slices.DeleteFunc(slices.Clone(missing), func(d digest.Digest) bool { return d == child })); report.Copied.Blobs != want {
+				t.Errorf("%d blobs were sent, want %d", report.Copied.Blobs, want)
+			}
+		})
+	}
+}
+
+func TestWhatIsDamagedIsMissing(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	image := mixed("a")
+	from.Push(t, "app", "1", image)
+	e := newEngine(t)
+	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	child, blob := image.Manifests[0].Build(), image.Manifests[1].Build().Blobs[0].Descriptor().Digest
+	to.On("GET", "/v2/to/manifests/"+string(child.Digest)).Reply(200, http.Header{"Content-Type": {child.MediaType}}, "{}")
+	to.On("HEAD", "/v2/to/blobs/"+string(blob)).Reply(200, http.Header{"Content-Length": {"7"}}, "")
+	want := []digest.Digest{child.Digest, blob}
+	slices.Sort(want)
+	if missing := e.check(t, to, image.Build().Digest); !slices.Equal(missing, want) {
+		t.Errorf("missing are %s, want %s", missing, want)
+	}
+}
+
+func TestAReferrerIsCheckedToo(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{Referrers: true})
+	s := newSigned(t, from.Registry)
+	e := newEngine(t)
+	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
+	lost := s.sbom.Blobs[1].Descriptor().Digest
+	to.DeleteBlob(t, "to", lost)
+	if missing := e.check(t, to, s.image.Digest, s.sbom.Digest, s.second.Digest); !slices.Equal(missing, []digest.Digest{lost}) {
+		t.Errorf("missing are %s", missing)
+	}
+	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers(), func(j *copier.Job) { j.Missing = []digest.Digest{lost} })
+	s.arrived(t, to.Registry)
+	if missing := e.check(t, to, s.image.Digest, s.sbom.Digest); missing != nil {
+		t.Errorf("after the repair %s are missing", missing)
+	}
+}
+
+// What cannot be found out is not missing.
+func TestACheckThatCannotBeMadeIsAnError(t *testing.T) {
+	t.Parallel()
+	for status, kind := range map[int]error{401: registry.ErrUnauthorized, 403: registry.ErrDenied, 503: registry.ErrUnavailable} {
+		from, to := pair(t, registrytest.Behaviour{})
+		image := mixed("a")
+		from.Push(t, "app", "1", image)
+		e := newEngine(t)
+		e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+		to.On("HEAD", "/v2/to/blobs/.*").After(2).Reply(status, nil, "")
+		_, err := e.copier.Check(t.Context(), e.client.Repository(parse(t, to.Ref("to", "1")), remote.Pull), image.Build().Digest)
+		failure(t, err, registry.Destination, kind)
+	}
+}

@@ -1,0 +1,54 @@
+package copier
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// maxConfig is the largest image configuration that is read.
+const maxConfig = 4 << 20
+
+// ImageConfig reads the configuration of a single image, whose manifest was read
+// from a repository. The error is the repository's; it matches
+// registry.ErrInvalidReference where the manifest is an index or that of
+// something else than an image.
+func ImageConfig(ctx context.Context, from registry.Repository, m registry.Manifest) (registry.ImageConfig, error) {
+	fault := func(why, hint string) error {
+		return &registry.Error{Op: "read the configuration of", Repository: from.Name(), Reference: m.Digest.String(), Kind: registry.ErrInvalidReference, Message: why, Hint: hint}
+	}
+	contents, err := m.Parse()
+	switch {
+	case err != nil:
+		return registry.ImageConfig{}, at(from, err)
+	case registry.IsIndex(m.MediaType):
+		return registry.ImageConfig{}, fault("it is an index, in which each platform has a configuration of its own. It has "+registry.ListPlatforms(contents.Manifests),
+			"Say with platform which one is meant.")
+	case contents.Config == nil:
+		return registry.ImageConfig{}, fault("it has none", "Images of schema 1 and some other artifacts have no configuration.")
+	case !registry.IsImageConfig(contents.Config.MediaType):
+		return registry.ImageConfig{}, fault(fmt.Sprintf("it is of the type %q, and not an image's", registry.Clean(contents.Config.MediaType)),
+			"This is another artifact than an image, such as a chart or a signature. Its manifest can be read all the same.")
+	}
+	content, err := readConfig(ctx, from, *contents.Config)
+	if err != nil {
+		return registry.ImageConfig{}, err
+	}
+	config, err := registry.ParseImageConfig(*contents.Config, content)
+	return config, at(from, err)
+}
+
+// readConfig reads what a manifest names as its configuration, whatever that is.
+func readConfig(ctx context.Context, from registry.Repository, config registry.Descriptor) ([]byte, error) {
+	if config.Size > maxConfig {
+		return nil, at(from, &registry.Error{Op: "read the configuration", Reference: config.Digest.String(), Kind: registry.ErrLimit,
+			Message: fmt.Sprintf("it has %d bytes, too many for the configuration of an image", config.Size), Hint: registry.Advice(registry.ErrLimit)})
+	}
+	blob, err := from.GetBlob(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	defer blob.Close()
+	return registry.ReadCapped(blob, maxConfig)
+}

@@ -1,0 +1,96 @@
+package copier_test
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// attested is a world with an image, a signature of it, and an attestation under a
+// tag: all ways in which what refers to an image is found and made to be found.
+type attested struct {
+	world
+	signature registrytest.Pushed
+	tag       string
+	key       registrytest.SigningKey
+}
+
+func newAttested(t *testing.T) attested {
+	t.Helper()
+	image := registrytest.Image{Seed: "new", Layers: []registrytest.Blob{registrytest.Layer("new", 3000)}}
+	w := attested{world: world{from: guarded(t), to: guarded(t)}, key: registrytest.NewSigningKey(t)}
+	w.image = w.from.Push(t, "app", "1", image)
+	w.signature = w.from.Attach(t, "app", w.key.Sign(t, image).Referrer)
+	w.tag = legacyTag(w.image.Digest, "att")
+	w.from.Push(t, "app", w.tag, registrytest.Artifact{Seed: "attestation", Type: "application/vnd.dsse.envelope.v1+json"})
+	return w
+}
+
+// whole wants all of it to be at the destination.
+func (w attested) whole(t *testing.T) {
+	t.Helper()
+	registrytest.Same(t, w.image.Tree, w.to.Read(t, "to", "1"))
+	if err := w.key.VerifyReferrer(t, w.to.Registry, "to", w.image.Digest); err != nil {
+		t.Error(err)
+	}
+	if !w.to.HasManifest(t, "to", w.tag) {
+		t.Error("what is found by a tag is not there")
+	}
+}
+
+// eachReferrerRequest is eachRequest for what refers to an image.
+func eachReferrerRequest(t *testing.T, test func(t *testing.T, f fault, side registry.Side, k int)) {
+	undisturbed := newAttested(t)
+	undisturbed.engine(t, 1).copy(t, undisturbed.source(), undisturbed.destination(), withReferrers())
+	undisturbed.whole(t)
+	for name, f := range faults {
+		for _, side := range []registry.Side{registry.Source, registry.Destination} {
+			t.Run(name+" at the "+string(side), func(t *testing.T) {
+				for k := range undisturbed.at(side).Count(f.method, f.path) {
+					t.Run(strconv.Itoa(k), func(t *testing.T) { test(t, f, side, k) })
+				}
+			})
+		}
+	}
+}
+
+func TestAnyOneRequestAboutReferrersMayFailUnseen(t *testing.T) {
+	t.Parallel()
+	eachReferrerRequest(t, func(t *testing.T, f fault, side registry.Side, k int) {
+		t.Parallel()
+		w := newAttested(t)
+		p := w.at(side)
+		f.happen(p.On(f.method, f.path).After(k).Times(1), p)
+		w.engine(t, 2).copy(t, w.source(), w.destination(), withReferrers())
+		w.whole(t)
+	})
+}
+
+func TestReferrersThatFailFromAnyRequestOnLeaveTheTagAndAreContinued(t *testing.T) {
+	t.Parallel()
+	eachReferrerRequest(t, func(t *testing.T, f fault, side registry.Side, k int) {
+		t.Parallel()
+		w := newAttested(t)
+		old := w.to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
+		p := w.at(side)
+		f.happen(p.On(f.method, f.path).After(k), p)
+		w.engine(t, 2).refused(t, w.source(), w.destination(), side, f.kind, withReferrers())
+		w.rests(t)
+		if held := w.to.Digest(t, "to", "1"); held != old.Digest && (held != w.image.Digest || !w.found(t)) {
+			t.Errorf("the tag holds %s", held)
+		}
+		p.Clear()
+		w.engine(t, 1).copy(t, w.source(), w.destination(), withReferrers())
+		w.whole(t)
+		w.sentOnce(t)
+	})
+}
+
+// found says whether all that refers to the image is there: the tag may be written
+// only then, also where the answer to that was lost.
+func (w attested) found(t *testing.T) bool {
+	listed := w.to.Referrers(t, "to", w.image.Digest)
+	return len(listed) == 1 && listed[0] == w.signature.Digest && w.to.HasManifest(t, "to", w.tag)
+}

@@ -1,0 +1,177 @@
+package copier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// Referrer is a manifest that refers to another one: a signature, an SBOM, an
+// attestation.
+type Referrer struct {
+	// Subject is what it refers to.
+	Subject digest.Digest
+	// Tag is the one by which it was found, where it refers by a tag alone, as
+	// cosign's signatures did before there were referrers; "" otherwise.
+	Tag string
+	// Manifest is the referrer itself.
+	Manifest registry.Manifest
+	// ArtifactType and Annotations are those that the manifest itself says,
+	// whatever a listing says of it.
+	ArtifactType string
+	Annotations  map[string]string
+}
+
+// Referrers finds what refers to a digest in a repository: what the repository
+// lists and whose own bytes say that it is so, and what is under the tags that
+// cosign uses. Given artifact types, it is only what is of one of them; something
+// found by its tag is of its layers' media types too, because cosign gave it no
+// other. The error is the repository's, and matches registry.ErrLimit where there
+// are too many.
+func Referrers(ctx context.Context, from registry.Repository, subject digest.Digest, types []string) ([]Referrer, error) {
+	return (&search{from: from, types: types, turns: &turns{}}).of(ctx, subject)
+}
+
+// search is a search for referrers, of one manifest or of a whole graph.
+type search struct {
+	from  registry.Repository
+	types []string
+	turns *turns
+	read  atomic.Int64 // manifests
+	kept  atomic.Int64 // bytes of those that are referrers
+}
+
+// searchers is how many referrers of one manifest are read at a time.
+const searchers = 8
+
+// of finds what refers to a manifest.
+func (s *search) of(ctx context.Context, subject digest.Digest) ([]Referrer, error) {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(searchers)
+	var listing registry.Listing
+	group.Go(func() (err error) {
+		listing, err = s.from.ListReferrers(groupCtx, subject)
+		return err
+	})
+	tags := registry.LegacyTags(subject)
+	tagged := make([]*Referrer, len(tags))
+	for i, tag := range tags {
+		group.Go(func() (err error) {
+			tagged[i], err = s.tagged(groupCtx, subject, tag)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	group, groupCtx = errgroup.WithContext(ctx)
+	group.SetLimit(searchers)
+	listed := make([]*Referrer, len(listing.Referrers))
+	for i, d := range listing.Referrers {
+		group.Go(func() (err error) {
+			listed[i], err = s.listed(groupCtx, subject, d)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var found []Referrer
+	for _, r := range slices.Concat(listed, tagged) {
+		if r != nil {
+			found = append(found, *r)
+		}
+	}
+	return found, nil
+}
+
+// listed is one that the repository lists, nil where it refers to something else
+// by its own bytes, is gone, cannot be read, or is not wanted.
+func (s *search) listed(ctx context.Context, subject digest.Digest, d registry.Descriptor) (*Referrer, error) {
+	r, contents, err := s.fetch(ctx, subject, d.Digest.String(), d.Size)
+	switch {
+	case errors.Is(err, registry.ErrNotFound), errors.Is(err, registry.ErrInvalidManifest):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case contents.Subject == nil || contents.Subject.Digest != subject || !s.wants(r.ArtifactType):
+		return nil, nil
+	}
+	return s.keep(r)
+}
+
+// keep is a referrer that is wanted, unless there is too much to keep.
+func (s *search) keep(r *Referrer) (*Referrer, error) {
+	if s.kept.Add(int64(len(r.Manifest.Content))) > maxManifestBytes {
+		return nil, s.limit(r.Subject, "the manifests that refer to it and to what it names are together larger than %d MiB", maxManifestBytes>>20)
+	}
+	return r, nil
+}
+
+func (s *search) limit(subject digest.Digest, format string, args ...any) error {
+	return &registry.Error{Op: "read the referrers of", Repository: s.from.Name(), Reference: subject.String(),
+		Kind: registry.ErrLimit, Message: fmt.Sprintf(format, args...), Hint: registry.Advice(registry.ErrLimit)}
+}
+
+// tagged is one under a tag, nil where there is none or it is not wanted.
+func (s *search) tagged(ctx context.Context, subject digest.Digest, tag string) (*Referrer, error) {
+	d, err := s.from.Resolve(ctx, tag)
+	if errors.Is(err, registry.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, contents, err := s.fetch(ctx, subject, d.Digest.String(), d.Size)
+	if err != nil {
+		return nil, err
+	}
+	r.Tag = tag
+	if s.wants(r.ArtifactType) || slices.ContainsFunc(contents.Layers, func(l registry.Descriptor) bool { return s.wants(l.MediaType) }) {
+		return s.keep(r)
+	}
+	return nil, nil
+}
+
+func (s *search) wants(artifactType string) bool {
+	return len(s.types) == 0 || slices.Contains(s.types, artifactType)
+}
+
+// fetch reads a manifest that may be a referrer. One that is large although it
+// was said not to be is refused: as many as are listed may come together.
+func (s *search) fetch(ctx context.Context, subject digest.Digest, reference string, said int64) (*Referrer, registry.Contents, error) {
+	fail := func(e registry.Error) (*Referrer, registry.Contents, error) {
+		e.Op, e.Repository, e.Reference = "read the referrers of", s.from.Name(), subject.String()
+		return nil, registry.Contents{}, &e
+	}
+	if s.read.Add(1) > maxNodes {
+		return nil, registry.Contents{}, s.limit(subject, "more than %d manifests are listed as referrers of it and of what it names", maxNodes)
+	}
+	unsaid := said < 0
+	if unsaid || said >= largeManifest {
+		done, err := s.turns.take(ctx, aLargeManifest)
+		if err != nil {
+			return fail(registry.Error{Kind: registry.ErrUnavailable, Err: err})
+		}
+		defer done()
+	}
+	m, err := s.from.GetManifest(ctx, reference)
+	if err != nil {
+		return nil, registry.Contents{}, err
+	}
+	if size := len(m.Content); !unsaid && said < largeManifest && size >= largeManifest {
+		return fail(registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("%s has %d bytes and is listed with %d", m.Digest, size, said)})
+	}
+	contents, err := m.Parse()
+	if err != nil {
+		return nil, contents, at(s.from, err)
+	}
+	return &Referrer{Subject: subject, Manifest: m, ArtifactType: contents.Type(), Annotations: contents.Annotations}, contents, nil
+}

@@ -1,0 +1,87 @@
+package layout_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// Each opens the folder for itself, as two copies do that know nothing of each
+// other.
+func TestManyWriteOneFolderAtOnce(t *testing.T) {
+	from := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
+	dir := filepath.Join(t.TempDir(), "new")
+	var want []string
+	var writers sync.WaitGroup
+	errs := make([]error, 40)
+	for i := range errs {
+		tag := fmt.Sprintf("v%02d", i)
+		want = append(want, tag)
+		writers.Go(func() {
+			var to *layout.Layout
+			if to, errs[i] = layout.Create(dir); errs[i] == nil {
+				_, errs[i] = copier.New(discard()).Copy(context.WithoutCancel(t.Context()), copier.Job{Source: open(t, from), Reference: "1", Destination: to, Tags: []string{tag}})
+			}
+		})
+	}
+	writers.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	if got := registrytest.LayoutTags(t, dir); !slices.Equal(got, want) {
+		t.Errorf("the tags are %v, want %v", got, want)
+	}
+}
+
+// What somebody begins to write, or was stopped at, is no reason to refuse.
+func TestAFolderThatIsBegunIsNoObstacle(t *testing.T) {
+	dir := t.TempDir()
+	registrytest.WriteFile(t, dir, ".new-XYZ", nil)
+	from := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
+	promote(t, copier.Job{Source: open(t, from), Reference: "1", Destination: create(t, dir), Tags: []string{"1"}})
+	registrytest.Same(t, registrytest.ReadLayout(t, from, "1"), registrytest.ReadLayout(t, dir, "1"))
+}
+
+func TestATagWithoutItsManifestIsNone(t *testing.T) {
+	image := registrytest.Image{Seed: "a"}
+	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image})
+	remove(t, filepath.Join(dir, registrytest.BlobFile(image.Build().Digest)))
+	if _, err := create(t, dir).Resolve(t.Context(), "1"); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("it is found: %v", err)
+	}
+}
+
+// Names that end with a tag are for whoever reads it, and in nobody's way who
+// writes it.
+func TestATagIsWrittenBesideLongerNames(t *testing.T) {
+	dir := registrytest.Layout(t, map[string]registrytest.Content{"a:1": registrytest.Image{Seed: "a"}, "b:1": registrytest.Image{Seed: "b"}})
+	from := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "c"}})
+	if _, err := create(t, dir).Resolve(t.Context(), "1"); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("it is found: %v", err)
+	}
+	promote(t, copier.Job{Source: open(t, from), Reference: "1", Destination: create(t, dir), Tags: []string{"1"}})
+	registrytest.Same(t, registrytest.ReadLayout(t, from, "1"), registrytest.ReadLayout(t, dir, "1"))
+	if got := registrytest.LayoutTags(t, dir); !slices.Equal(got, []string{"1", "a:1", "b:1"}) {
+		t.Errorf("the tags are %v", got)
+	}
+}
+
+func TestWhatIsRemovedFromNothingMakesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "none")
+	if err := create(t, dir).DeleteTag(t.Context(), "1"); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("the tag was removed: %v", err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the folder is there: %v", err)
+	}
+}

@@ -1,0 +1,161 @@
+// Package place is where images are copied from and to, as people write it: in a
+// registry ("ghcr.io/acme/app:1.4"), or in an OCI image layout on this machine
+// ("oci:./build/app:1.4").
+package place
+
+import (
+	"fmt"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+// Place names a manifest in a registry or, where the layout has a path, in an
+// image layout. The path of a layout is kept as it was written, so that what is
+// remembered of it is right in another working directory too.
+type Place struct {
+	reference registry.Reference
+	layout    layout.Reference
+}
+
+// ParseSource reads where something is copied from. In a registry it is the tag
+// latest where neither tag nor digest is given, and in a layout the only image.
+// The error matches registry.ErrInvalidReference, and its Message says what is
+// wrong with s.
+func ParseSource(s string) (p Place, err error) {
+	if layout.Is(s) {
+		p.layout, err = layout.ParseReference(s)
+		return p, err
+	}
+	p.reference, err = registry.ParseReference(s)
+	p.reference = p.reference.WithDefaultTag()
+	return p, err
+}
+
+// ParseDestination reads where something is copied to, which has a tag and no
+// digest, in a layout too. The error is as that of ParseSource.
+func ParseDestination(s string) (p Place, err error) {
+	if !layout.Is(s) {
+		p.reference, err = registry.ParseDestination(s)
+		return p, err
+	}
+	if p.layout, err = layout.ParseReference(s); err != nil {
+		return Place{}, err
+	}
+	why := ""
+	switch {
+	case p.layout.Digest != "":
+		why = "it has a digest, and which one goes there is the source's to say"
+	case p.layout.Tag == "":
+		why = "it has no tag"
+	case !registry.IsTag(p.layout.Tag):
+		why = fmt.Sprintf("%q cannot be a tag, which has letters, digits, underscores, dots and dashes, and begins with neither a dot nor a dash", registry.Clean(p.layout.Tag))
+	default:
+		return p, nil
+	}
+	return Place{}, &registry.Error{Op: "use the destination", Reference: registry.Clean(s), Kind: registry.ErrInvalidReference, Message: why,
+		Hint: "A destination in an image layout is oci:PATH:tag, as in oci:./airgap/app:1.4."}
+}
+
+// Reference is the reference of a place in a registry; ok says whether it is
+// one.
+func (p Place) Reference() (ref registry.Reference, ok bool) {
+	return p.reference, p.layout.Path == ""
+}
+
+// Name is that of the repository, as the repository itself gives it: for a
+// layout its absolute path.
+func (p Place) Name() string {
+	if p.layout.Path != "" {
+		return p.layout.Name()
+	}
+	return p.reference.Name()
+}
+
+// Same says whether two places are one, in whatever way each is written.
+func (p Place) Same(other Place) bool {
+	return p.Tag() == other.Tag() && p.Digest() == other.Digest() && p.Name() == other.Name()
+}
+
+// String is the place as it is read back: in normal form, but for the path of a
+// layout, which is as it was written.
+func (p Place) String() string {
+	if p.layout.Path != "" {
+		return p.layout.String()
+	}
+	return p.reference.String()
+}
+
+// Target is what is looked up there: the digest, or the tag where there is none,
+// or "" for the only image of a layout.
+func (p Place) Target() string {
+	if p.layout.Path != "" {
+		return p.layout.Target()
+	}
+	return p.reference.Target()
+}
+
+// Tag is the tag, "" where there is none.
+func (p Place) Tag() string {
+	if p.layout.Path != "" {
+		return p.layout.Tag
+	}
+	return p.reference.Tag
+}
+
+// Digest is the digest, "" where there is none.
+func (p Place) Digest() digest.Digest {
+	if p.layout.Path != "" {
+		return p.layout.Digest
+	}
+	return p.reference.Digest
+}
+
+// WithTag is the same place under another tag.
+func (p Place) WithTag(tag string) Place {
+	p.reference.Tag, p.layout.Tag = tag, tag
+	return p
+}
+
+// At is the same place by a digest.
+func (p Place) At(d digest.Digest) Place {
+	p.reference.Digest, p.layout.Digest = d, d
+	return p
+}
+
+// Pinned is host/repository@digest, or oci:PATH@digest: what names exactly one
+// image there.
+func (p Place) Pinned(d digest.Digest) string {
+	if p.layout.Path != "" {
+		return p.layout.Pinned(d)
+	}
+	return p.reference.Pinned(d)
+}
+
+// From is the repository to read from. For a layout the error says what is there
+// instead of one; see layout.Open.
+func (p Place) From(client *remote.Client) (registry.Repository, error) {
+	if p.layout.Path == "" {
+		return client.Repository(p.reference, remote.Pull), nil
+	}
+	l, err := layout.Open(p.layout.Path)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// To is the repository to read from and write to; see layout.Create.
+func (p Place) To(client *remote.Client) (registry.Repository, error) {
+	if p.layout.Path == "" {
+		return client.Repository(p.reference, remote.Push), nil
+	}
+	l, err := layout.Create(p.layout.Path)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}

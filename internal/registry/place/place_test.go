@@ -1,0 +1,146 @@
+package place_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+const d = digest.Digest("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+
+func TestWhatIsWrittenIsReadInTheRegistryOrInALayout(t *testing.T) {
+	t.Parallel()
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here = filepath.ToSlash(here)
+	for s, want := range map[string]struct{ str, name, target, tag, pinned string }{
+		"alpine":                     {"docker.io/library/alpine:latest", "docker.io/library/alpine", "latest", "latest", "docker.io/library/alpine@" + d.String()},
+		"GHCR.io/a/b:1@" + string(d): {"ghcr.io/a/b:1@" + d.String(), "ghcr.io/a/b", d.String(), "1", "ghcr.io/a/b@" + d.String()},
+		"oci:build/app":              {"oci:build/app", "oci:" + here + "/build/app", "", "", "oci:build/app@" + d.String()},
+		"oci:./build/../app:1":       {"oci:./build/../app:1", "oci:" + here + "/app", "1", "1", "oci:./build/../app@" + d.String()},
+		"oci:app:1@" + string(d):     {"oci:app:1@" + d.String(), "oci:" + here + "/app", d.String(), "1", "oci:app@" + d.String()},
+		"oci:a:b:1":                  {"oci:a:b:1", "oci:" + here + "/a:b", "1", "1", "oci:a:b:1@" + d.String()},
+	} {
+		p, err := place.ParseSource(s)
+		if err != nil {
+			t.Errorf("%q: %v", s, err)
+		}
+		got := struct{ str, name, target, tag, pinned string }{p.String(), p.Name(), p.Target(), p.Tag(), p.Pinned(d)}
+		if got != want {
+			t.Errorf("%q is %+v, want %+v", s, got, want)
+		}
+		if pinned, err := place.ParseSource(got.pinned); err != nil || pinned.Name() != p.Name() || pinned.Digest() != d {
+			t.Errorf("%q leads to %s, %v", got.pinned, pinned, err)
+		}
+		if at := p.At(d).WithTag("2"); at.Digest() != d || at.Tag() != "2" || at.Name() != p.Name() {
+			t.Errorf("%q by digest and with another tag is %s", s, at)
+		}
+	}
+}
+
+func TestTwoSpellingsOfOnePlace(t *testing.T) {
+	t.Parallel()
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		a, b string
+		same bool
+	}{
+		{"alpine:3", "docker.io/library/alpine:3", true},
+		{"oci:app:1", "oci:./app:1", true},
+		{"oci:app:1", "oci:" + here + "/x/../app:1", true},
+		{"oci:app:1", "oci:app:2", false},
+		{"oci:app:1", "oci:app:1@" + d.String(), false},
+		{"oci:app:1", "oci:other:1", false},
+		{"oci:~/app:1", "oci:app:1", false},
+		{"oci:~app:1", "oci:./~app:1", true},
+		{"oci:app:1", "docker.io/library/app:1", false},
+	} {
+		a, errA := place.ParseSource(test.a)
+		b, errB := place.ParseSource(test.b)
+		if errA != nil || errB != nil || a.Same(b) != test.same {
+			t.Errorf("%s and %s: %t, %v, %v; want %t", test.a, test.b, a.Same(b), errA, errB, test.same)
+		}
+	}
+}
+
+func TestAHomeIsWhereTheTildeIs(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Setenv("USERPROFILE", home) // Windows
+	p, err := place.ParseSource("oci:~/images/app:1")
+	if want := "oci:" + filepath.ToSlash(home) + "/images/app"; err != nil || p.Name() != want {
+		t.Errorf("it is %s, %v; want %s", p.Name(), err, want)
+	}
+}
+
+func TestWhatIsNoDestination(t *testing.T) {
+	t.Parallel()
+	for s, says := range map[string]string{
+		"oci:app":                             "it has no tag",
+		"oci:app@" + string(d):                "it has a digest",
+		"oci:app:" + strings.Repeat("x", 129): "cannot be a tag",
+		"oci:app:-x":                          "cannot be a tag",
+		"oci:":                                "names no path",
+		"app":                                 "names no registry",
+	} {
+		_, err := place.ParseDestination(s)
+		if !errors.Is(err, registry.ErrInvalidReference) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %q", s, err, says)
+		}
+	}
+	for _, s := range []string{"oci:app:1", "oci:/some where/user@host/a:b:1.4_x-y", `oci:C:\images\app:1`, "localhost/app:1"} {
+		if p, err := place.ParseDestination(s); err != nil || p.String() != s {
+			t.Errorf("%q is %s, %v", s, p, err)
+		}
+	}
+}
+
+func TestARepositoryHasTheNameOfItsPlace(t *testing.T) {
+	t.Parallel()
+	none := ""
+	options := remote.Options{}
+	options.Credentials.DockerConfigPath = &none
+	client, err := remote.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
+	for _, s := range []string{"localhost:5000/app:1", "oci:" + dir + ":1"} {
+		p, err := place.ParseDestination(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, err := p.From(client)
+		if err != nil || from.Name() != p.Name() {
+			t.Errorf("%s is read in %v, %v", p, from, err)
+		}
+		to, err := p.To(client)
+		if err != nil || to.Name() != p.Name() {
+			t.Errorf("%s is written in %v, %v", p, to, err)
+		}
+	}
+	missing, err := place.ParseDestination("oci:" + filepath.Join(t.TempDir(), "none") + ":1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := missing.From(client); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("there is nothing to read: %v", err)
+	}
+	if _, err := missing.To(client); err != nil {
+		t.Errorf("and it can be written: %v", err)
+	}
+}

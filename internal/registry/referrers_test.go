@@ -1,0 +1,281 @@
+package registry_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+func TestTheTagsOfADigestAreMadeOfItAndAreTags(t *testing.T) {
+	for algorithm, test := range map[digest.Algorithm]struct {
+		referrers string
+		legacy    []string
+	}{
+		digest.SHA256: {"sha256-HEX", []string{"sha256-HEX.sig", "sha256-HEX.att", "sha256-HEX.sbom"}},
+		// Cut to 64 characters; and cosign's would be too long for a tag.
+		digest.SHA384: {"sha384-HEX", nil},
+		digest.SHA512: {"sha512-HEX", nil},
+	} {
+		d := algorithm.FromString("a")
+		hex := d.Encoded()[:64]
+		if got, want := registry.ReferrersTag(d), strings.ReplaceAll(test.referrers, "HEX", hex); got != want {
+			t.Errorf("the list is under %q, want %q", got, want)
+		}
+		legacy := registry.LegacyTags(d)
+		if got := strings.ReplaceAll(strings.Join(legacy, " "), hex, "HEX"); got != strings.Join(test.legacy, " ") {
+			t.Errorf("what cosign made is under %q, want %q", got, test.legacy)
+		}
+		for _, tag := range append(legacy, registry.ReferrersTag(d)) {
+			if _, err := registry.ParseReference("registry.example.com/app:" + tag); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func TestATypeIsWhatAManifestSaysOrElseItsConfigurations(t *testing.T) {
+	const configType = "application/vnd.oci.image.config.v1+json"
+	for content, want := range map[string]string{
+		`{"artifactType":"a/b","config":` + config + `}`: "a/b",
+		`{"artifactType":"","config":` + config + `}`:    configType,
+		`{"config":` + config + `}`:                      configType,
+		`{"layers":[]}`:                                  "",
+	} {
+		contents, err := received(t, ociImage, content).Parse()
+		if got := contents.Type(); err != nil || got != want {
+			t.Errorf("%s is a %q, %v, want %q", content, got, err, want)
+		}
+	}
+}
+
+func TestPagesOfAListComeTogether(t *testing.T) {
+	one, two, three := described(ociImage, "one"), described(ociImage, "two"), described(ociIndex, "three")
+	page := func(entries ...registry.Descriptor) registry.Manifest {
+		content, err := json.Marshal(map[string]any{"manifests": entries})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return received(t, ociIndex, string(content))
+	}
+	said := two
+	said.ArtifactType, said.Annotations, said.Data = "a/b", map[string]string{"a": "b"}, []byte("two")
+	l := registry.Listing{Tag: "kept"}
+	for _, p := range []registry.Manifest{page(one, said), page(), page(two, three, one)} {
+		var err error
+		if l, err = l.Listed(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []registry.Descriptor{one, two, three}; !reflect.DeepEqual(l.Referrers, want) || l.Tag != "kept" {
+		t.Errorf("%+v, want %+v", l, want)
+	}
+}
+
+func TestWhatIsNoListIsToldFromAListWithAFault(t *testing.T) {
+	had := registry.Listing{Referrers: []registry.Descriptor{described(ociImage, "had")}}
+	for _, test := range []struct {
+		mediaType, content string
+		want               error
+	}{
+		{ociIndex, `{}`, nil},
+		{ociIndex, `{"manifests":null}`, nil},
+		{ociIndex, `null`, registry.ErrProtocol},
+		{ociIndex, `[]`, registry.ErrProtocol},
+		{ociIndex, `<html>`, registry.ErrProtocol},
+		{ociIndex, `{"manifests":"x"}`, registry.ErrProtocol},
+		{ociIndex, `{"layers":[` + layer + `]}`, registry.ErrProtocol},
+		{ociImage, `{"layers":[` + layer + `]}`, registry.ErrProtocol},
+		{dockerList, `{"manifests":[` + child + `]}`, registry.ErrProtocol},
+		{ociIndex, `{"manifests":[` + child + `,{}]}`, registry.ErrInvalidManifest},
+		{ociIndex, `{"manifests":[` + child + `],"layers":[]}`, registry.ErrInvalidManifest},
+		{ociIndex, `{"manifests":[` + strings.Repeat(child+",", registry.MaxReferrers) + child + `]}`, registry.ErrLimit},
+	} {
+		l, err := had.Listed(registry.Manifest{MediaType: test.mediaType, Content: []byte(test.content)})
+		if test.want != nil {
+			refused(t, err, test.want)
+		} else if err != nil {
+			t.Errorf("%s: %v", test.content, err)
+		}
+		if !reflect.DeepEqual(l, had) {
+			t.Errorf("%.100s adds %+v", test.content, l)
+		}
+	}
+}
+
+// entries are those of an index, as they stand there.
+func entries(t *testing.T, m registry.Manifest) []string {
+	t.Helper()
+	var index struct{ Manifests []json.RawMessage }
+	if err := json.Unmarshal(m.Content, &index); err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, e := range index.Manifests {
+		all = append(all, string(e))
+	}
+	return all
+}
+
+func TestWhatIsAddedToAListLeavesTheRestAsItIs(t *testing.T) {
+	more := described(ociImage, "more")
+	more.ArtifactType, more.Annotations = "a/b", map[string]string{"at": "https://example.com/?a=1&b=<2>"}
+	added := `{"mediaType":"` + ociImage + `","digest":"` + more.Digest.String() + `","size":4,"annotations":{"at":"https://example.com/?a=1&b=<2>"},"artifactType":"a/b"}`
+	odd := fmt.Sprintf(`{"x-new":{"a":1e3,"B":[null]},"size":3,"annotations":{"<>":"\u003c\/"},"digest":%q}`, digest.FromString("odd"))
+	for name, test := range map[string]struct {
+		before  string
+		fields  map[string]string // what stays, besides the entries
+		entries []string
+	}{
+		"nothing":              {"", map[string]string{"schemaVersion": "2", "mediaType": `"` + ociIndex + `"`}, []string{added}},
+		"an empty list":        {`{"schemaVersion":2,"manifests":[]}`, map[string]string{"schemaVersion": "2"}, []string{added}},
+		"a list that is null":  {`{"schemaVersion":2,"manifests":null}`, map[string]string{"schemaVersion": "2"}, []string{added}},
+		"no list":              {`{"schemaVersion":2}`, map[string]string{"schemaVersion": "2"}, []string{added}},
+		"unknown fields":       {`{"x-new":{"B":1,"a":"\u003c"},"schemaVersion":2,"annotations":{"a":"&"},"manifests":[` + odd + `]}`, map[string]string{"x-new": `{"B":1,"a":"\u003c"}`, "schemaVersion": "2", "annotations": `{"a":"&"}`}, []string{odd, added}},
+		"the same entry twice": {`{"manifests":[` + odd + `,` + odd + `]}`, map[string]string{}, []string{odd, odd, added}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before registry.Manifest
+			if test.before != "" {
+				before = received(t, ociIndex, test.before)
+			}
+			after, err := before.With([]registry.Descriptor{more, more})
+			if err != nil || after.MediaType != ociIndex || after.Digest != digest.FromBytes(after.Content) {
+				t.Fatalf("%+v, %v", after, err)
+			}
+			if got := entries(t, after); !slices.Equal(got, test.entries) {
+				t.Errorf("its entries are %q, want %q", got, test.entries)
+			}
+			fields := map[string]json.RawMessage{}
+			if err := json.Unmarshal(after.Content, &fields); err != nil {
+				t.Fatal(err)
+			}
+			delete(fields, "manifests")
+			for field, want := range test.fields {
+				if string(fields[field]) != want {
+					t.Errorf("%s is %s, want %s", field, fields[field], want)
+				}
+			}
+			if len(fields) != len(test.fields) {
+				t.Errorf("it has %s", after.Content)
+			}
+			if _, err := after.Parse(); err != nil {
+				t.Error(err)
+			}
+			if again, err := after.With([]registry.Descriptor{more}); err != nil || !bytes.Equal(again.Content, after.Content) {
+				t.Errorf("added again it is %s, %v", again.Content, err)
+			}
+		})
+	}
+}
+
+func TestAListThatHasEverythingAlreadyKeepsItsBytes(t *testing.T) {
+	before := received(t, ociIndex, "{ \"manifests\" :\t["+child+" ] ,\"schemaVersion\":2}\n")
+	after, err := before.With([]registry.Descriptor{described(ociImage, "child")})
+	if err != nil || !reflect.DeepEqual(after, before) {
+		t.Errorf("%s, %v", after.Content, err)
+	}
+}
+
+func TestAListOfNothingHasAnEmptyListAndNotNull(t *testing.T) {
+	m, err := registry.Manifest{}.With(nil)
+	if err != nil || !strings.Contains(string(m.Content), `"manifests":[]`) {
+		t.Errorf("%s, %v", m.Content, err)
+	}
+}
+
+func TestAListGrowsNoLongerThanCanBeRead(t *testing.T) {
+	var most []registry.Descriptor
+	for i := range registry.MaxReferrers {
+		most = append(most, described(ociImage, fmt.Sprint(i)))
+	}
+	full, err := registry.Manifest{}.With(most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (registry.Listing{}).Listed(full); err != nil {
+		t.Error(err)
+	}
+	_, err = full.With([]registry.Descriptor{described(ociImage, "more")})
+	refused(t, err, registry.ErrLimit, "more than 10000 manifests")
+}
+
+func TestNothingIsAddedToWhatIsNoIndex(t *testing.T) {
+	for _, content := range []string{"null", "[]", "<html>", `"x"`, `{"manifests":{}}`, `{"manifests":"x"}`} {
+		_, err := received(t, ociIndex, content).With([]registry.Descriptor{described(ociImage, "more")})
+		refused(t, err, registry.ErrInvalidManifest, "cannot add to the index")
+	}
+}
+
+func TestWhatIsTakenFromAListLeavesTheRestByteForByte(t *testing.T) {
+	a, b, c := named(ociImage, "a"), named(ociImage, "b"), named(ociImage, "c")
+	const head, tail = "{ \"x-new\":1,\n\"manifests\" : [ ", " ],\t\"schemaVersion\":2 }\n"
+	for gone, want := range map[string]string{
+		"":      head + a + " , " + b + ",\n" + c + tail,
+		"b":     head + a + "," + c + tail,
+		"a c":   head + b + tail,
+		"a b c": head + tail,
+	} {
+		after, err := received(t, ociIndex, head+a+" , "+b+",\n"+c+tail).Without(func(d registry.Descriptor) bool {
+			return slices.ContainsFunc(strings.Fields(gone), func(name string) bool { return d.Digest == digest.FromString(name) })
+		})
+		if err != nil || string(after.Content) != want || after.Digest != digest.FromString(want) {
+			t.Errorf("without %s it is %s, %v, want %s", gone, after.Content, err, want)
+		}
+	}
+	for _, empty := range []string{`{"manifests":[]}`, `{"manifests":null,"schemaVersion":2}`, `{"schemaVersion":2}`} {
+		after, err := received(t, ociIndex, empty).Without(func(registry.Descriptor) bool { return true })
+		if err != nil || string(after.Content) != empty {
+			t.Errorf("%s became %s, %v", empty, after.Content, err)
+		}
+	}
+	_, err := received(t, ociIndex, "null").Without(func(registry.Descriptor) bool { return true })
+	refused(t, err, registry.ErrInvalidManifest)
+}
+
+// Whatever a tag holds: what is added to it is on it afterwards, after what was
+// there, and what is taken away again leaves just that.
+func FuzzWith(f *testing.F) {
+	for _, seed := range []string{
+		"", `{"manifests":[` + child + `]}`, `{"manifests":null,"x":[1e3]}`, `{"manifests":[{"digest":"x"}]}`, "null", "[]", `{"manifests":[` + child + `,` + child + `],"Manifests":[]}`, `{"a":1,"a":2}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		m := registry.Manifest{MediaType: ociIndex, Digest: digest.FromBytes(content), Content: content}
+		more := described(ociImage, "more")
+		listing, listErr := registry.Listing{}.Listed(m)
+		after, err := m.With([]registry.Descriptor{more})
+		if err != nil {
+			if refused(t, err, err.(*registry.Error).Kind); listErr == nil { //nolint:errorlint // a panic is a failure too
+				t.Errorf("what can be read cannot be added to: %v", err)
+			}
+			return
+		}
+		if listErr != nil {
+			return // whoever lists it first sees what is wrong with it
+		}
+		want := listing.Referrers
+		if !slices.ContainsFunc(want, func(d registry.Descriptor) bool { return d.Digest == more.Digest }) {
+			want = append(slices.Clone(want), more)
+		}
+		now, err := registry.Listing{}.Listed(after)
+		if err != nil || !reflect.DeepEqual(now.Referrers, want) {
+			t.Errorf("%s lists %v, %v, want %v", after.Content, now.Referrers, err, want)
+		}
+		before, err := after.Without(func(d registry.Descriptor) bool { return d.Digest == more.Digest })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left, err := (registry.Listing{}).Listed(before); err != nil || slices.ContainsFunc(left.Referrers, func(d registry.Descriptor) bool { return d.Digest == more.Digest }) {
+			t.Errorf("%s lists %v, %v", before.Content, left.Referrers, err)
+		}
+	})
+}

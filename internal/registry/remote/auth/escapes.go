@@ -1,0 +1,165 @@
+package auth
+
+import (
+	"html"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+)
+
+// reading is a text with escapes undone, and where in the text that was.
+type reading struct {
+	text string
+	from []int // of each byte, and of the end, where it begins; nil: nothing was undone
+}
+
+// span is a part of a text.
+type span struct{ begin, end int }
+
+// maxReadings is how often escapes are undone that stood in others: JSON in a
+// page of HTML that quotes a URL is three times.
+const maxReadings = 5
+
+// eachReading gives a text as it is, and then with its escapes undone once more as
+// long as there are any.
+func eachReading(text string, read func(reading)) {
+	r := reading{text: text}
+	for range maxReadings {
+		read(r)
+		undone := r.undone()
+		if undone.text == r.text {
+			return
+		}
+		r = undone
+	}
+	read(r)
+}
+
+// escaping are the characters that escapes begin with.
+const escaping = `%+&\`
+
+// undone is r with each of its escapes replaced by what it means.
+func (r reading) undone() reading {
+	if !strings.ContainsAny(r.text, escaping) {
+		return r
+	}
+	undone := reading{from: make([]int, 0, len(r.text)+1)}
+	var b strings.Builder
+	for i := 0; i < len(r.text); {
+		meaning, size := unescape(r.text[i:])
+		for range len(meaning) {
+			undone.from = append(undone.from, r.at(i))
+		}
+		b.WriteString(meaning)
+		i += size
+	}
+	undone.from = append(undone.from, r.at(len(r.text)))
+	undone.text = b.String()
+	return undone
+}
+
+// at is where in the text byte i of the reading begins.
+func (r reading) at(i int) int {
+	if r.from == nil {
+		return i
+	}
+	return r.from[i]
+}
+
+// find is where in the text the reading has one of the parts, which are in lower
+// case. An escape of several bytes belongs to a part as a whole.
+func (r reading) find(parts []string) (found []span) {
+	text := lowered(r.text)
+	for _, part := range parts {
+		for from := 0; ; {
+			i := strings.Index(text[from:], part)
+			if i < 0 {
+				break
+			}
+			begin := from + i
+			from = begin + len(part)
+			found = append(found, span{r.at(begin), r.after(from - 1)})
+		}
+	}
+	return found
+}
+
+// after is where in the text begins what is behind byte i of the reading.
+func (r reading) after(i int) int {
+	here := r.at(i)
+	for i < len(r.text) && r.at(i) == here {
+		i++
+	}
+	return r.at(i)
+}
+
+// lowered is text with the letters of ASCII in lower case, byte by byte: it stays
+// as long as it is, well formed or not.
+func lowered(text string) string {
+	b := []byte(text)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
+
+var (
+	htmlEscape = regexp.MustCompile(`^&#?[0-9A-Za-z]{1,31};`)
+	jsonEscape = regexp.MustCompile(`^\\u[0-9A-Fa-f]{4}`)
+)
+
+// unescape is what a text that is not empty begins with, and how many bytes that
+// takes: a character, or one that is escaped as in a URL ("%2F", "+"), in HTML
+// ("&quot;", "&#39;"), or in JSON and what has more such escapes than JSON.
+func unescape(text string) (meaning string, size int) {
+	switch text[0] {
+	case '+':
+		return " ", 1
+	case '%':
+		if len(text) > 2 {
+			if code, err := strconv.ParseUint(text[1:3], 16, 8); err == nil {
+				return string([]byte{byte(code)}), 3
+			}
+		}
+	case '&':
+		if escape := htmlEscape.FindString(text); escape != "" {
+			return html.UnescapeString(escape), len(escape)
+		}
+	case '\\':
+		return unescapeBackslash(text)
+	}
+	return text[:1], 1
+}
+
+func unescapeBackslash(text string) (meaning string, size int) {
+	if code, size := utf16Escape(text); size > 0 {
+		if low, more := utf16Escape(text[size:]); utf16.IsSurrogate(code) && more > 0 {
+			code, size = utf16.DecodeRune(code, low), size+more
+		}
+		return string(code), size
+	}
+	if code, multibyte, rest, err := strconv.UnquoteChar(text, '"'); err == nil {
+		if multibyte {
+			return string(code), len(text) - len(rest)
+		}
+		return string([]byte{byte(code)}), len(text) - len(rest) //nolint:gosec // it is one
+	}
+	if len(text) > 1 && (text[1] == '/' || text[1] == '\'') {
+		return text[1:2], 2
+	}
+	return text[:1], 1
+}
+
+// utf16Escape is the code that text begins with as in "\u00e4", and the size of
+// that; none where it does not.
+func utf16Escape(text string) (code rune, size int) {
+	escape := jsonEscape.FindString(text)
+	if escape == "" {
+		return 0, 0
+	}
+	n, _ := strconv.ParseUint(escape[2:], 16, 16)
+	return rune(n), len(escape)
+}

@@ -1,0 +1,103 @@
+package remote
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+const (
+	// maxPages bounds how long a list may be.
+	maxPages = 1000
+	// maxPageBytes is the cap on one page of a list.
+	maxPageBytes = 4 << 20
+)
+
+// pages sends a request for a list, and for its further pages, which stay at the
+// registry's origin, and gives each answer to read. A list that cannot be
+// followed to its end is an error and not a shorter list.
+func (r *repository) pages(ctx context.Context, q request, read func(*http.Response) error) error {
+	seen := map[[sha256.Size]byte]bool{} // their URLs may be long
+	for range maxPages {
+		place := sha256.Sum256([]byte(q.url.String()))
+		if seen[place] {
+			return r.broken(q, &registry.Error{Kind: registry.ErrProtocol, Message: "its pages go in a circle", Hint: notARegistry})
+		}
+		seen[place] = true
+		var links []string
+		err := r.do(ctx, q, func(resp *http.Response) error {
+			links = resp.Header.Values("Link")
+			return read(resp)
+		})
+		if err != nil {
+			return err
+		}
+		next, err := r.nextPage(q.url, links)
+		if err != nil {
+			return r.broken(q, err)
+		}
+		if next == nil {
+			return nil
+		}
+		q.url = next
+	}
+	return r.broken(q, &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("the list has more than %d pages", maxPages), Hint: registry.Advice(registry.ErrLimit)})
+}
+
+// link is one element of a Link header (RFC 8288, section 3).
+var link = regexp.MustCompile(`<([^>]*)>((?:[^,"<]|"[^"]*")*)`)
+
+// nextPage is where Link headers say the next page is, nil where there are none
+// or they say other things. What cannot be read may be a next page.
+func (r *repository) nextPage(from *url.URL, headers []string) (*url.URL, error) {
+	links := link.FindAllStringSubmatch(strings.Join(headers, ","), -1)
+	unreadable := &registry.Error{Kind: registry.ErrProtocol, Message: "its Link header cannot be read", Hint: notARegistry}
+	if len(links) == 0 && strings.TrimSpace(strings.Join(headers, "")) != "" {
+		return nil, unreadable
+	}
+	for _, match := range links {
+		place, relations := match[1], relationsOf(match[2])
+		if place == "" || len(relations) == 0 {
+			return nil, unreadable
+		}
+		if slices.Contains(relations, "next") {
+			next, err := r.client.target(r.host, from, place)
+			switch {
+			case err != nil:
+				return nil, err
+			case !r.host.isOrigin(next):
+				return nil, refusedHop("the registry has its next page at " + registry.CleanURL(next))
+			case from.Scheme == "https" && strings.HasPrefix(strings.ToLower(place), "http:"):
+				return nil, refusedHop("the registry has its next page in plain HTTP")
+			}
+			return next, nil
+		}
+	}
+	return nil, nil
+}
+
+// linkParameter is one parameter of a link, with what it is set to.
+var linkParameter = regexp.MustCompile(`^\s*;\s*([^\s;="]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;"]*)))?\s*`)
+
+// relationsOf are what the parameters of a link say that it is, in lower case:
+// those of the first rel that there is. None where they cannot be read.
+func relationsOf(parameters string) (relations []string) {
+	for strings.Trim(parameters, "; \t") != "" {
+		found := linkParameter.FindStringSubmatch(parameters)
+		if found == nil {
+			return nil
+		}
+		if relations == nil && strings.EqualFold(found[1], "rel") {
+			relations = strings.Fields(strings.ToLower(found[2] + found[3]))
+		}
+		parameters = parameters[len(found[0]):]
+	}
+	return relations
+}

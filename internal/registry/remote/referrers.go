@@ -1,0 +1,112 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+const (
+	listReferrers = "list the referrers of"
+	// maxListingBytes is the cap on the pages of one list of referrers together.
+	maxListingBytes = 16 << 20
+)
+
+// ListReferrers asks the referrers API and, where there is none, for the tag
+// under which clients keep the list instead (OCI distribution specification,
+// "Listing Referrers"). That a repository has none is remembered.
+func (r *repository) ListReferrers(ctx context.Context, subject digest.Digest) (registry.Listing, error) {
+	if err := registry.ValidateDigest(subject); err != nil {
+		return registry.Listing{}, err
+	}
+	if !r.host.seen.lacksReferrers(r.path) {
+		listing, known, err := r.apiReferrers(ctx, subject)
+		if known || err != nil {
+			return listing, err
+		}
+	}
+	return r.taggedReferrers(ctx, subject)
+}
+
+// apiReferrers asks the API, and says whether the repository knows it: some
+// answer that there is no such place, and where a gateway answers for them it is
+// anything but a list.
+func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (listing registry.Listing, known bool, err error) {
+	q := request{
+		op: listReferrers, object: "referrers", about: subject.String(), method: http.MethodGet,
+		url: r.url("referrers/" + subject.String()), scopes: r.scopes(),
+		header: http.Header{"Accept": {ocispec.MediaTypeImageIndex}},
+		ok:     []int{http.StatusOK},
+	}
+	left, strange := int64(maxListingBytes), false
+	err = r.pages(ctx, q, func(resp *http.Response) error {
+		return r.withRoom(ctx, resp.ContentLength, func() (err error) {
+			page := registry.Manifest{MediaType: registry.MediaType(resp.Header.Get("Content-Type"))}
+			if page.MediaType == ocispec.MediaTypeImageIndex { // anything else is not worth reading
+				if page.Content, err = registry.ReadCapped(resp.Body, maxPageBytes); err != nil {
+					return err
+				}
+			}
+			if left -= int64(len(page.Content)); left < 0 {
+				return &registry.Error{Kind: registry.ErrLimit, Message: "the list is longer than the " + bytesText(maxListingBytes) + " that are read", Hint: registry.Advice(registry.ErrLimit)}
+			}
+			listing, err = listing.Listed(page)
+			strange, known = errors.Is(err, registry.ErrProtocol), known || err == nil
+			return err
+		})
+	})
+	switch {
+	case err == nil:
+		return listing, true, nil
+	case !known && (strange || r.unknownPlace(err)):
+		// Only the first answer can say that there is no API: without a further
+		// page the list would be a shorter one.
+		return registry.Listing{}, false, nil
+	}
+	return registry.Listing{}, known, err
+}
+
+// unknownPlace says whether a failure is that of a registry without the API, and
+// remembers it where it is one of the place, and not of who asks or for what.
+func (r *repository) unknownPlace(err error) bool {
+	e, ok := errors.AsType[*registry.Error](err)
+	if !ok || !slices.Contains([]int{http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented}, e.Status) {
+		return false
+	}
+	// Some hide with a 404 what one may not see, and one that broke off says
+	// nothing.
+	if e.Code == "DENIED" || e.Code == "UNAUTHORIZED" || transient(err) {
+		return false
+	}
+	if errors.Is(err, registry.ErrProtocol) || errors.Is(err, registry.ErrUnsupported) {
+		r.host.seen.noReferrers(r.path)
+	}
+	return true
+}
+
+// taggedReferrers reads the list that clients keep under a tag. It is believed
+// only where it is one, and another manifest than the subject: there are
+// registries that answer with that (GitLab).
+func (r *repository) taggedReferrers(ctx context.Context, subject digest.Digest) (registry.Listing, error) {
+	tag := registry.ReferrersTag(subject)
+	m, err := r.GetManifest(ctx, tag)
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
+		return registry.Listing{Tag: tag}, nil
+	case err != nil:
+		return registry.Listing{}, err
+	case subject.Algorithm().FromBytes(m.Content) == subject:
+		return registry.Listing{Tag: tag}, nil
+	}
+	listing, err := registry.Listing{Tag: tag, Held: m}.Listed(m)
+	if err != nil && !errors.Is(err, registry.ErrProtocol) {
+		return registry.Listing{}, r.broken(request{op: listReferrers, about: subject.String()}, err)
+	}
+	return listing, nil
+}

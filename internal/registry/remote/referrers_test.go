@@ -1,0 +1,516 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// digests are those on a listing.
+func digests(l registry.Listing) (all []digest.Digest) {
+	for _, d := range l.Referrers {
+		all = append(all, d.Digest)
+	}
+	return all
+}
+
+// index is the list of these entries, and entry one of a manifest that nobody
+// has.
+func index(entries ...string) string {
+	return `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[` + strings.Join(entries, ",") + `]}`
+}
+
+func entry(seed string) string { return entryOf(digest.FromString(seed).String()) }
+
+func entryOf(d string) string {
+	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":7}`, ocispec.MediaTypeImageManifest, d)
+}
+
+// typed is a header with a Content-Type.
+func typed(mediaType string) http.Header { return http.Header{"Content-Type": {mediaType}} }
+
+var aList = typed(ocispec.MediaTypeImageIndex)
+
+const anyReferrers = "/v2/[a-z]+/referrers/.*"
+
+// attached starts a scripted registry that holds an image as app:1, and as many
+// SBOMs that refer to it.
+func attached(t *testing.T, b registrytest.Behaviour, image registrytest.Image, sboms int) (p *registrytest.Proxy, subject digest.Digest) {
+	t.Helper()
+	p = registrytest.Front(t, b)
+	subject = p.Push(t, "app", "", image).Digest
+	for i := range sboms {
+		p.Attach(t, "app", registrytest.Artifact{Seed: fmt.Sprint(i), Subject: image})
+	}
+	return p, subject
+}
+
+func TestWhatRefersToADigestIsListed(t *testing.T) {
+	sha512 := registrytest.Image{Seed: "a", Algorithm: digest.SHA512}
+	for name, test := range map[string]struct {
+		behaviour registrytest.Behaviour
+		image     registrytest.Image
+		sboms     int
+		tag       string
+		asked     int
+	}{
+		"by the API":                     {registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 2, "", 1},
+		"by the API, in pages":           {registrytest.Behaviour{Referrers: true, PageSize: 2}, registrytest.Image{}, 5, "", 3},
+		"by the API, nothing":            {registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 0, "", 1},
+		"by the API, of a sha512 digest": {registrytest.Behaviour{Referrers: true}, sha512, 1, "", 1},
+		"under the tag":                  {registrytest.Behaviour{}, registrytest.Image{}, 2, "sha256-", 2},
+		"under the tag, nothing":         {registrytest.Behaviour{}, registrytest.Image{}, 0, "sha256-", 2},
+		"under the tag, of a sha512 one": {registrytest.Behaviour{}, sha512, 2, "sha512-", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, subject := attached(t, test.behaviour, test.image, test.sboms)
+			want := p.Referrers(t, "app", subject)
+			if test.tag != "" {
+				test.tag += subject.Encoded()[:64]
+			}
+			listing, err := newClient(t).pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject)
+			if err != nil || len(want) != test.sboms || !slices.Equal(digests(listing), want) || listing.Tag != test.tag {
+				t.Errorf("%v are listed under %q, %v, want %v under %q", digests(listing), listing.Tag, err, want, test.tag)
+			}
+			if held := listing.Held.Digest; (held != "") != (test.tag != "" && test.sboms > 0) {
+				t.Errorf("the tag holds %q", held)
+			}
+			if got := len(p.Requests()); got != test.asked {
+				t.Errorf("%d requests, want %d", got, test.asked)
+			}
+		})
+	}
+}
+
+func TestRealRegistriesHaveNoReferrersAPIAndAreAskedOnce(t *testing.T) {
+	for name, start := range map[string]func(testing.TB, ...registrytest.Option) *registrytest.Registry{"v3": registrytest.V3, "v2": registrytest.V2} {
+		t.Run(name, func(t *testing.T) {
+			p := registrytest.Intercept(t, start(t))
+			image := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+			repo := newClient(t).pull(t, p.Addr+"/app")
+			for _, sboms := range []string{"", "one", "another"} {
+				if sboms != "" {
+					p.Attach(t, "app", registrytest.Artifact{Seed: sboms, Subject: image})
+				}
+				listing, err := repo.ListReferrers(t.Context(), image.Digest)
+				if want := p.Referrers(t, "app", image.Digest); err != nil || !slices.Equal(digests(listing), want) || listing.Tag == "" {
+					t.Errorf("%v are listed under %q, %v, want %v", digests(listing), listing.Tag, err, want)
+				}
+			}
+			if p.Count("GET", anyReferrers) != 1 || p.Count("GET", ".*") != 4 {
+				t.Errorf("asked %s", asked(p))
+			}
+		})
+	}
+}
+
+// answer is what a registry says.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func coded(status int, code string) answer {
+	return answer{status, typed("application/json"), string(registrytest.ErrorBody(code, "no"))}
+}
+
+// noLists are answers to who asks for a list that are none.
+var noLists = map[string]answer{
+	"a page":                     {200, typed("text/html"), "<html>Sign in</html>"},
+	"a very long page":           {200, typed("text/html"), "<html>" + strings.Repeat(" ", 5<<20)},
+	"a page that says otherwise": {200, aList, "<html>Sign in</html>"},
+	"null":                       {200, aList, "null"},
+	"an array":                   {200, aList, "[]"},
+	"nothing":                    {200, aList, ""},
+	"half a list":                {200, aList, index(entry("a"))[:100]},
+	"JSON":                       {200, typed("application/json"), index(entry("a"))},
+	"a manifest":                 {200, typed(ocispec.MediaTypeImageManifest), `{"layers":[]}`},
+	"a Docker list":              {200, typed(registry.MediaTypeDockerManifestList), `{"manifests":[` + entry("a") + `]}`},
+	"no Content-Type":            {200, http.Header{"Content-Type": nil}, index(entry("a"))},
+}
+
+// noPlaces are answers that there is no such place.
+var noPlaces = map[string]answer{
+	"404 with a page":   {404, typed("text/plain"), "404 page not found\n"},
+	"404 without words": {404, nil, ""},
+	"404 UNSUPPORTED":   coded(404, "UNSUPPORTED"),
+	"400 with a page":   {400, typed("text/html"), "<html>Bad Request</html>"},
+	"400 UNSUPPORTED":   coded(400, "UNSUPPORTED"),
+	"405":               {405, nil, ""},
+	"405 UNSUPPORTED":   coded(405, "UNSUPPORTED"),
+	"501":               {501, nil, ""},
+}
+
+// notHere are answers that say nothing of other repositories and digests, or of
+// this one later on.
+var notHere = map[string]answer{
+	"404 NAME_UNKNOWN":     coded(404, "NAME_UNKNOWN"),
+	"404 MANIFEST_UNKNOWN": coded(404, "MANIFEST_UNKNOWN"),
+	"400 DIGEST_INVALID":   coded(400, "DIGEST_INVALID"),
+}
+
+func TestWhereNoListAnswersTheTagIsRead(t *testing.T) {
+	for _, those := range []struct {
+		answers map[string]answer
+		asked   int // for two listings
+	}{{noPlaces, 1}, {notHere, 2}, {noLists, 2}} {
+		for name, a := range those.answers {
+			t.Run(name, func(t *testing.T) {
+				p, subject := attached(t, registrytest.Behaviour{}, registrytest.Image{}, 1)
+				p.On("GET", anyReferrers).Reply(a.status, a.header, a.body)
+				repo := newClient(t).pull(t, p.Addr+"/app")
+				for range 2 {
+					listing, err := repo.ListReferrers(t.Context(), subject)
+					if err != nil || !slices.Equal(digests(listing), p.Referrers(t, "app", subject)) || listing.Tag != registrytest.ReferrersTag(subject) {
+						t.Errorf("%v are listed under %q, %v", digests(listing), listing.Tag, err)
+					}
+				}
+				if got := p.Count("GET", anyReferrers); got != those.asked {
+					t.Errorf("the API was asked %d times, want %d", got, those.asked)
+				}
+			})
+		}
+	}
+}
+
+func TestOneRepositoryWithoutTheAPISaysNothingOfAnother(t *testing.T) {
+	p, subject := attached(t, registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 1)
+	p.On("GET", "/v2/old/referrers/.*").Reply(404, nil, "")
+	c := newClient(t)
+	for range 2 {
+		if listing, err := c.pull(t, p.Addr+"/old").ListReferrers(t.Context(), subject); err != nil || listing.Tag == "" {
+			t.Errorf("old: under %q, %v", listing.Tag, err)
+		}
+		if listing, err := c.pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject); err != nil || listing.Tag != "" || len(listing.Referrers) != 1 {
+			t.Errorf("app: under %q, %v", listing.Tag, err)
+		}
+	}
+	if p.Count("GET", "/v2/old/referrers/.*") != 1 || p.Count("GET", "/v2/app/referrers/.*") != 2 {
+		t.Errorf("asked %s", asked(p))
+	}
+}
+
+// failures are answers that do not tell whether there is a list.
+var failures = map[string]struct {
+	rule    func(*registrytest.Rule)
+	retried bool
+	want    error
+}{
+	"401":                 {reply(coded(401, "UNAUTHORIZED")), false, registry.ErrUnauthorized},
+	"403":                 {reply(coded(403, "DENIED")), false, registry.ErrDenied},
+	"404 DENIED":          {reply(coded(404, "DENIED")), false, registry.ErrDenied},
+	"404 UNAUTHORIZED":    {reply(coded(404, "UNAUTHORIZED")), false, registry.ErrDenied},
+	"429":                 {reply(coded(429, "TOOMANYREQUESTS")), true, registry.ErrRateLimited},
+	"404 TOOMANYREQUESTS": {reply(coded(404, "TOOMANYREQUESTS")), true, registry.ErrRateLimited},
+	"500":                 {reply(answer{500, nil, ""}), true, registry.ErrUnavailable},
+	"502 with a page":     {reply(answer{502, typed("text/html"), "<html>"}), true, registry.ErrUnavailable},
+	"503":                 {reply(coded(503, "UNAVAILABLE")), true, registry.ErrUnavailable},
+	"504":                 {reply(answer{504, nil, ""}), true, registry.ErrUnavailable},
+	"no answer":           {func(r *registrytest.Rule) { r.Reset() }, true, registry.ErrUnavailable},
+	"half an answer":      {func(r *registrytest.Rule) { r.Do(broken(200)) }, true, registry.ErrUnavailable},
+	"half of a 404":       {func(r *registrytest.Rule) { r.Do(broken(404)) }, true, registry.ErrUnavailable},
+	"half of a 400":       {func(r *registrytest.Rule) { r.Do(broken(400)) }, true, registry.ErrUnavailable},
+	"packed":              {reply(answer{200, http.Header{"Content-Type": aList["Content-Type"], "Content-Encoding": {"gzip"}}, "x"}), false, registry.ErrProtocol},
+	"sent elsewhere":      {reply(answer{302, http.Header{"Location": {"file:///etc/passwd"}}, ""}), false, registry.ErrForbiddenHop},
+}
+
+func reply(a answer) func(*registrytest.Rule) {
+	return func(r *registrytest.Rule) { r.Reply(a.status, a.header, a.body) }
+}
+
+// broken is an answer that breaks off.
+func broken(status int) func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+		w.Header().Set("Content-Length", "1000")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, `{"manifests":[`)
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func TestAFailureIsNoAbsenceOfTheReferrersAPI(t *testing.T) {
+	for name, test := range failures {
+		t.Run(name, func(t *testing.T) {
+			p, subject := attached(t, registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 1)
+			test.rule(p.On("GET", anyReferrers))
+			c := newClient(t)
+			repo := c.pull(t, p.Addr+"/app")
+			listing, err := repo.ListReferrers(c.context(t), subject)
+			failure(t, err, test.want)
+			if _, retries := c.sent(); (retries > 0) != test.retried || len(listing.Referrers) != 0 {
+				t.Errorf("%d retries, and %v are listed", retries, listing.Referrers)
+			}
+			if p.Count("GET", "/v2/app/manifests/.*") != 0 {
+				t.Error("the tag was read")
+			}
+			p.Clear()
+			test.rule(p.On("GET", anyReferrers).Times(map[bool]int{true: 1}[test.retried]))
+			if listing, err = repo.ListReferrers(t.Context(), subject); err != nil || len(listing.Referrers) != 1 {
+				t.Errorf("afterwards %v are listed, %v", digests(listing), err)
+			}
+		})
+	}
+}
+
+func TestAFailureOfTheTagIsAnErrorAndNotAnEmptyList(t *testing.T) {
+	rows := map[string]struct {
+		rule func(*registrytest.Rule)
+		want error
+	}{"404 of something else": {reply(noPlaces["404 with a page"]), registry.ErrProtocol}, "a page": {reply(noLists["a page"]), registry.ErrProtocol}}
+	for name, test := range failures {
+		rows[name] = struct {
+			rule func(*registrytest.Rule)
+			want error
+		}{test.rule, test.want}
+	}
+	for name, test := range rows {
+		t.Run(name, func(t *testing.T) {
+			p, subject := attached(t, registrytest.Behaviour{}, registrytest.Image{}, 1)
+			test.rule(p.On("GET", "/v2/app/manifests/sha256-.*"))
+			listing, err := newClient(t).pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject)
+			if failure(t, err, test.want); len(listing.Referrers) != 0 {
+				t.Errorf("%v are listed", digests(listing))
+			}
+		})
+	}
+}
+
+func TestAListThatBreaksOffIsNoShorterList(t *testing.T) {
+	kinds := map[string]error{
+		"404 NAME_UNKNOWN": registry.ErrNotFound, "404 MANIFEST_UNKNOWN": registry.ErrNotFound, "400 DIGEST_INVALID": registry.ErrMismatch,
+		"404 UNSUPPORTED": registry.ErrUnsupported, "400 UNSUPPORTED": registry.ErrUnsupported, "405": registry.ErrUnsupported,
+		"405 UNSUPPORTED": registry.ErrUnsupported, "501": registry.ErrUnsupported,
+	}
+	rules := map[string]func(*registrytest.Rule){}
+	for _, answers := range []map[string]answer{noLists, noPlaces, notHere} {
+		for name, a := range answers {
+			if rules[name] = reply(a); kinds[name] == nil {
+				kinds[name] = registry.ErrProtocol
+			}
+		}
+	}
+	for name, test := range failures {
+		rules[name], kinds[name] = test.rule, test.want
+	}
+	for name, rule := range rules {
+		t.Run(name, func(t *testing.T) {
+			p, subject := attached(t, registrytest.Behaviour{Referrers: true, PageSize: 1}, registrytest.Image{}, 3)
+			rule(p.On("GET", anyReferrers).After(1))
+			repo := newClient(t).pull(t, p.Addr+"/app")
+			listing, err := repo.ListReferrers(t.Context(), subject)
+			if failure(t, err, kinds[name]); len(listing.Referrers) != 0 || p.Count("GET", "/v2/app/manifests/.*") != 0 {
+				t.Errorf("%v are listed, asked %s", digests(listing), asked(p))
+			}
+			p.Clear()
+			if listing, err = repo.ListReferrers(t.Context(), subject); err != nil || len(listing.Referrers) != 3 {
+				t.Errorf("afterwards %v are listed, %v", digests(listing), err)
+			}
+		})
+	}
+}
+
+func TestAnEntryThatCannotBeReadIsAnErrorAndHidesNoOther(t *testing.T) {
+	hex := digest.FromString("a").Encoded()
+	for name, test := range map[string]struct {
+		entry string
+		want  error
+	}{
+		"a short digest":           {entryOf("sha256:abc"), registry.ErrInvalidManifest},
+		"an upper-case digest":     {entryOf("sha256:" + strings.ToUpper(hex)), registry.ErrInvalidManifest},
+		"an unknown algorithm":     {entryOf("blake3:" + hex), registry.ErrInvalidManifest},
+		"a path":                   {entryOf("sha256:../../x"), registry.ErrInvalidManifest},
+		"a percent-encoded digest": {entryOf("sha256%3A" + hex), registry.ErrInvalidManifest},
+		"no digest":                {`{"size":7}`, registry.ErrInvalidManifest},
+		"null":                     {`null`, registry.ErrInvalidManifest},
+		"a negative size":          {`{"digest":"sha256:` + hex + `","size":-1}`, registry.ErrInvalidManifest},
+		"a key twice":              {`{"digest":"sha256:` + hex + `","size":1,"size":2}`, registry.ErrInvalidManifest},
+		"a key in another case":    {`{"digest":"sha256:` + hex + `","size":1,"Digest":""}`, registry.ErrInvalidManifest},
+		"other inline data":        {`{"digest":"sha256:` + hex + `","size":1,"data":"Yg=="}`, registry.ErrMismatch},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list := answer{200, aList, index(entry("signature"), test.entry)}
+			for way, behaviour := range map[string]registrytest.Behaviour{"referrers/.*": {Referrers: true}, "manifests/sha256-.*": {}} {
+				p, subject := attached(t, behaviour, registrytest.Image{}, 0)
+				reply(list)(p.On("GET", "/v2/app/"+way))
+				_, err := newClient(t).pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject)
+				says(t, failure(t, err, test.want).Error(), "cannot list the referrers of "+subject.String())
+				if behaviour.Referrers && len(p.Requests()) != 1 {
+					t.Errorf("asked %s", asked(p))
+				}
+			}
+		})
+	}
+}
+
+func TestWhatIsUnderTheTagIsBelievedOnlyWhereItIsAList(t *testing.T) {
+	image, other := registrytest.Image{Seed: "a"}, registrytest.Image{Seed: "b"}.Build()
+	two := registrytest.Image{Seed: "a", Algorithm: digest.SHA512}
+	list := registrytest.MultiArch("a").Build()
+	content := func(m registrytest.Manifest) answer { return answer{200, typed(m.MediaType), string(m.Bytes)} }
+	for name, test := range map[string]struct {
+		subject registrytest.Content
+		answer  answer
+		listed  int
+		held    bool
+	}{
+		"nothing":                       {image, coded(404, "MANIFEST_UNKNOWN"), 0, false},
+		"no repository":                 {image, coded(404, "NAME_UNKNOWN"), 0, false},
+		"a list":                        {image, answer{200, aList, index(entry("a"), entry("b"))}, 2, true},
+		"a list with parameters":        {image, answer{200, typed(ocispec.MediaTypeImageIndex + "; charset=utf-8"), index(entry("a"))}, 1, true},
+		"a list with one twice":         {image, answer{200, aList, index(entry("a"), entry("b"), entry("a"))}, 2, true},
+		"an empty list":                 {image, answer{200, aList, index()}, 0, true},
+		"a list that is null":           {image, answer{200, aList, `{"manifests":null}`}, 0, true},
+		"another image":                 {image, content(other), 0, true},
+		"a Docker list":                 {image, content(registrytest.DockerList("a").Build()), 0, true},
+		"what cannot be read":           {image, answer{200, aList, "<html>"}, 0, true},
+		"null":                          {image, answer{200, aList, "null"}, 0, true},
+		"the subject itself":            {image, content(image.Build()), 0, false},
+		"the subject itself, an index":  {list, content(list), 0, false},
+		"the subject itself, by sha512": {two, content(two.Build()), 0, false},
+		"an index by sha512 itself":     {registrytest.Index{Algorithm: digest.SHA512, Manifests: []registrytest.Content{image}}, content(registrytest.Index{Manifests: []registrytest.Content{image}}.Build()), 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := registrytest.Front(t, registrytest.Behaviour{})
+			reply(test.answer)(p.On("GET", "/v2/app/manifests/sha[0-9]+-[0-9a-f]{64}"))
+			subject := test.subject.Build().Digest
+			listing, err := newClient(t).pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject)
+			if err != nil || len(listing.Referrers) != test.listed || listing.Tag != registrytest.ReferrersTag(subject) {
+				t.Errorf("%v are listed under %q, %v", digests(listing), listing.Tag, err)
+			}
+			if held := string(listing.Held.Content); held != map[bool]string{true: test.answer.body}[test.held] {
+				t.Errorf("the tag holds %q", held)
+			}
+		})
+	}
+}
+
+// pagesOf serves a list of referrers in pages, and counts them.
+func pagesOf(t *testing.T, page func(n int) (body string, more bool)) (string, *atomic.Int32) {
+	t.Helper()
+	var pages atomic.Int32
+	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+		n := int(pages.Add(1))
+		body, more := page(n)
+		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
+		if more {
+			w.Header().Set("Link", fmt.Sprintf(`<?page=%d>; rel="next"`, n+1))
+		}
+		_, _ = io.WriteString(w, body)
+	})
+	return address(server) + "/app", &pages
+}
+
+// numbered are n entries, from one on.
+func numbered(from, n int) []string {
+	entries := make([]string, n)
+	for i := range entries {
+		entries[i] = entry(fmt.Sprint(from + i))
+	}
+	return entries
+}
+
+func TestAListOfReferrersHasItsLimits(t *testing.T) {
+	const most = registry.MaxReferrers
+	for name, test := range map[string]struct {
+		page  func(n int) (string, bool)
+		pages int32
+		words string // of an ErrLimit; "" is none
+	}{
+		"as many as are allowed": {func(n int) (string, bool) { return index(numbered(n*most/4, most/4)...), n < 4 }, 4, ""},
+		"the same ones again":    {func(n int) (string, bool) { return index(numbered(0, most)...), n < 2 }, 2, ""},
+		"one more":               {func(n int) (string, bool) { return index(numbered(n*most, []int{most, 1, 1}[n-1])...), n < 3 }, 2, "more than 10000 manifests"},
+		"one more on a page":     {func(int) (string, bool) { return index(numbered(0, most+1)...), false }, 1, "more than 10000 entries"},
+		"100,000 on a page":      {func(int) (string, bool) { return index(numbered(0, 100_000)...), false }, 1, "longer than 4194304 bytes"},
+		"100,000 on ten pages":   {func(n int) (string, bool) { return index(numbered(n*most, most)...), n < 10 }, 2, "more than 10000 manifests"},
+		"a page that is long":    {func(int) (string, bool) { return index(strings.Repeat(" ", 4<<20)), false }, 1, "longer than 4194304 bytes"},
+		"many long pages":        {func(int) (string, bool) { return index(strings.Repeat(" ", 4<<20-100)), true }, 5, "longer than the 16 MiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			repo, pages := pagesOf(t, test.page)
+			listing, err := newClient(t).pull(t, repo).ListReferrers(t.Context(), digest.FromString("subject"))
+			if test.words != "" {
+				says(t, failure(t, err, registry.ErrLimit).Error(), test.words)
+			} else if err != nil || len(listing.Referrers) != most {
+				t.Errorf("%d are listed, %v", len(listing.Referrers), err)
+			}
+			if pages.Load() != test.pages {
+				t.Errorf("%d pages were asked for, want %d", pages.Load(), test.pages)
+			}
+		})
+	}
+}
+
+func TestAThousandLongPagesOfReferrersCostTheMemoryOfFive(t *testing.T) {
+	long := index(entry("a"), strings.Repeat(" ", 4<<20-1000)+entry("b"))
+	repo, pages := pagesOf(t, func(n int) (string, bool) { return long, n < 1000 })
+	c := newClient(t)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := c.pull(t, repo).ListReferrers(t.Context(), digest.FromString("subject"))
+	runtime.ReadMemStats(&after)
+	failure(t, err, registry.ErrLimit)
+	// A page is read into a buffer that doubles, and parsed.
+	if n := after.TotalAlloc - before.TotalAlloc; n > 5*16*uint64(len(long)) || pages.Load() != 5 {
+		t.Errorf("%d bytes were allocated for %d pages", n, pages.Load())
+	}
+}
+
+func TestListingReferrersEndsWithItsContext(t *testing.T) {
+	for name, test := range map[string]struct {
+		behaviour registrytest.Behaviour
+		path      string
+		after     int
+	}{
+		"at the first page":  {registrytest.Behaviour{Referrers: true, PageSize: 1}, anyReferrers, 0},
+		"at the second page": {registrytest.Behaviour{Referrers: true, PageSize: 1}, anyReferrers, 1},
+		"at the tag":         {registrytest.Behaviour{}, "/v2/app/manifests/.*", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, subject := attached(t, test.behaviour, registrytest.Image{}, 2)
+			held := p.On("GET", test.path).After(test.after).Stall()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ended := make(chan error, 1)
+			repo := newClient(t).pull(t, p.Addr+"/app")
+			go func() {
+				_, err := repo.ListReferrers(ctx, subject)
+				ended <- err
+			}()
+			p.Wait(t, func() bool { return held.Taken() == 1 })
+			cancel()
+			if err := <-ended; !errors.Is(err, context.Canceled) {
+				t.Errorf("%v", err)
+			}
+			if got := p.Count("GET", test.path); got != test.after+1 {
+				t.Errorf("%d requests, want %d", got, test.after+1)
+			}
+		})
+	}
+}
+
+func TestReferrersOfWhatIsNoDigestAreNotAskedFor(t *testing.T) {
+	c := newClient(t)
+	for _, d := range []digest.Digest{"", "latest", "sha256:abc", "sha256:../../x", "md5:d41d8cd98f00b204e9800998ecf8427e"} {
+		_, err := c.pull(t, "127.0.0.1:1/app").ListReferrers(c.context(t), d)
+		failure(t, err, registry.ErrInvalidReference)
+	}
+	if sent, _ := c.sent(); sent != 0 {
+		t.Errorf("%d requests", sent)
+	}
+}

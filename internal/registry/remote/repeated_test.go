@@ -1,0 +1,343 @@
+package remote_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"html"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
+)
+
+// password has nothing in it that could not stand in a host, a media type or a
+// digest.
+const password = "5ca1ab1e0ddba11ca11ab1e5ca1ab1e0ddba11ca11ab1e5ca1ab1e0ddba11ca1"
+
+// hides wants a text to have no part of a secret in it that counts, in any case.
+func hides(t *testing.T, what, text string, secrets ...string) {
+	t.Helper()
+	for _, secret := range secrets {
+		if strings.Contains(strings.ToLower(text), strings.ToLower(secret)) {
+			t.Errorf("the %s shows %q: %q", what, secret, text)
+		}
+	}
+}
+
+// withLogin lets in whoever has one, and asks others for it.
+func withLogin(answer http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if _, _, ok := r.BasicAuth(); !ok {
+			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		answer(w, r)
+	}
+}
+
+// login is that of a user for a host.
+func login(host, user string, password auth.Secret) func(*remote.Options) {
+	return credentials(map[string]auth.Credential{host: {Username: user, Password: password, Origin: "the test"}})
+}
+
+// Media type and digest of what a tag names are kept, and nothing takes a secret
+// out of a state again.
+func TestASecretInWhatIsKeptOfAManifestIsRefused(t *testing.T) {
+	index := "application/vnd.oci.image.index.v1+json"
+	pair := base64.RawURLEncoding.EncodeToString([]byte("ci:" + password))
+	for name, answer := range map[string]struct{ method, mediaType, digest string }{
+		"a password in the media type of a HEAD": {http.MethodHead, "application/vnd." + password + "+json", descriptor("x").Digest.String()},
+		"a password in the media type of a GET":  {http.MethodGet, "application/vnd." + strings.ToUpper(password) + "+json", ""},
+		"a login in the media type of a HEAD":    {http.MethodHead, "application/vnd." + pair, descriptor("x").Digest.String()},
+		"a password in the digest of a HEAD":     {http.MethodHead, index, "sha256:" + password},
+	} {
+		t.Run(name, func(t *testing.T) {
+			host := hostOf(t, servePlain(t, withLogin(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != answer.method {
+					w.WriteHeader(http.StatusMethodNotAllowed)
+					return
+				}
+				w.Header().Set("Content-Type", answer.mediaType)
+				w.Header().Set("Docker-Content-Digest", answer.digest)
+				_, _ = io.WriteString(w, `{"schemaVersion":2,"manifests":[]}`)
+			})).URL)
+			c := newClient(t, once, login(host, "ci", password))
+			d, err := c.pull(t, host+"/app").Resolve(t.Context(), "1")
+			e := failure(t, err, registry.ErrProtocol)
+			says(t, e.Message, "has a secret in it")
+			hides(t, "error", e.Error()+e.Hint+fmt.Sprint(d), password, pair)
+		})
+	}
+}
+
+func TestAPasswordThatIsAnOrdinaryWordRefusesNoManifest(t *testing.T) {
+	for mediaType, word := range map[string]auth.Secret{
+		registry.MediaTypeDockerManifest:     "docker",
+		ocispec.MediaTypeImageManifest:       "manifest",
+		ocispec.MediaTypeImageIndex:          "sha256",
+		registry.MediaTypeDockerManifestList: "44136fa355b3", // what the digest begins with
+		"application/vnd.example.thing.v1":   "password",
+	} {
+		host := hostOf(t, servePlain(t, withLogin(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", mediaType)
+			w.Header().Set("Docker-Content-Digest", descriptor("{}").Digest.String())
+			w.Header().Set("Content-Length", "2")
+			_, _ = io.WriteString(w, "{}")
+		})).URL)
+		repo := newClient(t, login(host, "ci", word)).pull(t, host+"/app")
+		d, err := repo.Resolve(t.Context(), "1")
+		if err != nil || d.MediaType != mediaType {
+			t.Errorf("%s is found as %q: %v", mediaType, d.MediaType, err)
+		}
+		m, err := repo.GetManifest(t.Context(), "1")
+		if err != nil || m.MediaType != mediaType {
+			t.Errorf("%s is read as %q: %v", mediaType, m.MediaType, err)
+		}
+	}
+}
+
+// Storage services quote the URL that they were asked by, as it was written there.
+func TestASignatureIsHiddenAsItStandsInTheURL(t *testing.T) {
+	answers := map[string]func(http.ResponseWriter, *http.Request){
+		"a page": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = fmt.Fprintf(w, "<Error><RequestURI>%s</RequestURI></Error>", html.EscapeString(r.RequestURI))
+		},
+		"text": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, r.RequestURI)
+		},
+		"an error document": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write(registrytest.ErrorBody("AccessDenied", r.RequestURI))
+		},
+		"what was understood": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			text, err := url.QueryUnescape(r.URL.RawQuery)
+			if err != nil {
+				text = r.URL.RawQuery
+			}
+			_, _ = io.WriteString(w, text)
+		},
+		"each part by itself": func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, strings.NewReplacer("&", "\n", ";", "\n").Replace(r.URL.RawQuery))
+		},
+		"a Content-Type": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/plain; "+r.URL.RawQuery)
+			_, _ = io.WriteString(w, "{}")
+		},
+		"a Content-Encoding": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Encoding", r.URL.RawQuery) },
+	}
+	for query, parts := range map[string][]string{
+		"sig=ab%2Bcdefgh/ijklm%3D":          {"cdefgh", "ijklm"},
+		"sig=abcdefg%2fhijk%2Blmn":          {"abcdefg", "hijk"},
+		"sig=ABC%7Edef!ghi":                 {"def!", "~def", "ghi"},
+		"sig=AAA;tok=SECRETSECRET":          {"SECRETSECRET", "AAA;"},
+		"SECRETSIGNATURE":                   {"SECRETSIG"},
+		"U0VDUkVUU0lHTkFUVVJF==":            {"U0VDUkVU"},
+		"sig=a%zzSECRETSIG&n=5":             {"SECRETSIG", "a%zz"},
+		"X-Amz-Signature=5e4f&X-Amz-Date=2": {"5e4f"},
+	} {
+		for name, answer := range answers {
+			t.Run(query+" in "+name, func(t *testing.T) {
+				registry := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/signed" {
+						answer(w, r)
+						return
+					}
+					redirect("/signed?"+query)(w, r)
+				})
+				c := newClient(t, once)
+				_, err := c.pull(t, hostOf(t, registry.URL)+"/app").GetManifest(t.Context(), "1")
+				text := registryError(t, err).Error()
+				if !strings.Contains(text, "***") && !strings.Contains(text, "has a secret in it") {
+					t.Errorf("it is not said that something was hidden: %s", text)
+				}
+				hides(t, "error", text, parts...)
+				hides(t, "log", c.log.String(), parts...)
+			})
+		}
+	}
+}
+
+func TestASecretThatComesBackInAWarningIsNotTold(t *testing.T) {
+	for name, header := range map[string]http.Header{
+		"its text": {"Warning": {`299 - "renew ` + password + ` soon"`}},
+		"a digest": {"Docker-Content-Digest": {"sha256:" + password + " " + base64.StdEncoding.EncodeToString([]byte("ci:"+password))}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", password))
+			p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+			p.On("GET", ".*").Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				next.ServeHTTP(&overruled{w, header}, r)
+			})
+			c := newClient(t, login(p.Addr, "ci", password))
+			if _, err := c.pull(t, p.Addr+"/app").GetManifest(c.context(t), "1"); err != nil {
+				t.Fatal(err)
+			}
+			warnings := c.Warnings()
+			if len(warnings) != 1 || !strings.Contains(warnings[0], "***") {
+				t.Errorf("the warnings are %q", warnings)
+			}
+			hides(t, "warning", fmt.Sprint(warnings), password, base64.RawStdEncoding.EncodeToString([]byte("ci:"+password)))
+		})
+	}
+}
+
+// overruled is an answer of which some headers are others.
+type overruled struct {
+	http.ResponseWriter
+	header http.Header
+}
+
+func (o *overruled) WriteHeader(status int) {
+	maps.Copy(o.Header(), o.header)
+	o.ResponseWriter.WriteHeader(status)
+}
+
+// Who names a place can name it after what it was sent.
+func TestAPlaceThatIsNamedAfterASecretIsNotToldByIt(t *testing.T) {
+	n := newInternet(t)
+	issues := func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"token":"issued-4711"}`) }
+	bearer := func(r *http.Request) bool { return r.Header.Get("Authorization") == "Bearer issued-4711" }
+	for name, test := range map[string]struct {
+		answer http.HandlerFunc
+		hosts  []string
+	}{
+		"where a blob is": {withLogin(redirect("https://" + password + ".example.net/b")), []string{"***.example.net", "registry.example.com"}},
+		"where a blob is, and who that is": {
+			withLogin(redirect("https://cdn.example.net/b?region=cdn.example&x=net")), []string{"cdn.example.net", "registry.example.com"},
+		},
+		"where plain HTTP is spoken": {withLogin(redirect("http://" + strings.ToUpper(password) + ".example.net/b")), []string{"registry.example.com"}},
+		"where tokens are": {func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/token":
+				issues(w)
+			case bearer(r):
+				challenging("https://issued-4711.registry.example.com/token")(w, r)
+			default:
+				challenging("https://registry.example.com/token")(w, r)
+			}
+		}, []string{"***.registry.example.com", "registry.example.com"}},
+		"how tokens are asked for": {func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case strings.HasSuffix(r.URL.Path, "/token"):
+				issues(w)
+			case bearer(r):
+				challenging("https://registry.example.com/issued-4711/token")(w, r)
+			default:
+				challenging("https://registry.example.com/token")(w, r)
+			}
+		}, []string{"registry.example.com"}},
+		"who refuses": {withLogin(func(w http.ResponseWriter, r *http.Request) {
+			if r.Host == "registry.example.com" {
+				redirect("https://known-"+password[:40]+".example.net/b")(w, r)
+			}
+		}), []string{"known-***.example.net", "registry.example.com"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			secret := password
+			if strings.HasPrefix(name, "who refuses") {
+				secret = password[:40] // a name has no longer part
+				n.serve(t, "known-"+secret+".example.net", otherAddress, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
+			}
+			n.serve(t, "registry.example.com", registryAddress, test.answer)
+			c := newClient(t, once, n.options, login("registry.example.com", "ci", auth.Secret(secret)), settings(n.trusting("registry.example.com", "known-"+secret+".example.net")))
+			_, err := c.pull(t, "registry.example.com/app").GetBlob(c.context(t), descriptor("x"))
+			e := registryError(t, err)
+			hides(t, "error", e.Error()+e.Hint, secret, "issued-4711")
+			hides(t, "log", c.log.String(), secret, "issued-4711")
+			var hosts []string
+			for _, q := range c.requests {
+				hosts = append(hosts, q.Host)
+			}
+			slices.Sort(hosts)
+			if hosts = slices.Compact(hosts); !slices.Equal(hosts, test.hosts) {
+				t.Errorf("the trace has %q, want %q", hosts, test.hosts)
+			}
+		})
+	}
+}
+
+// A proxy may be for the token endpoint alone, and have a name and no password.
+func TestTheLoginOfAProxyForTokensAloneIsNotShown(t *testing.T) {
+	for name, user := range map[string]*url.Userinfo{"a password": url.UserPassword("deploy", canary), "a name alone": url.User(canary)} {
+		for where, answer := range map[string]func(conn net.Conn, login, text string){
+			"in an answer": func(conn net.Conn, login, text string) {
+				body := fmt.Sprintf(`{"errors":[{"code":"DENIED","message":"%s %s"}]}`, login, text)
+				_, _ = fmt.Fprintf(conn, "HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
+			},
+			"in what is no answer": func(conn net.Conn, _, text string) { _, _ = fmt.Fprintf(conn, "HTTP/1.1 %s x\r\n\r\n", text) },
+		} {
+			t.Run(name+" "+where, func(t *testing.T) {
+				proxy := serveRaw(t, func(conn net.Conn, request string) {
+					_, rest, _ := strings.Cut(request, "Proxy-Authorization: Basic ")
+					login, _, _ := strings.Cut(rest, "\r\n")
+					text, err := base64.StdEncoding.DecodeString(login)
+					if err != nil || login == "" {
+						t.Errorf("the proxy was asked by %q", request)
+					}
+					answer(conn, login, string(text))
+				})
+				registry := servePlain(t, func(w http.ResponseWriter, r *http.Request) { challenging("http://"+r.Host+"/token")(w, r) })
+				c := newClient(t, once, func(o *remote.Options) {
+					o.Proxy = func(r *http.Request) (*url.URL, error) {
+						if r.URL.Path != "/token" {
+							return nil, nil
+						}
+						return &url.URL{Scheme: "http", User: user, Host: proxy}, nil
+					}
+				})
+				_, err := c.pull(t, hostOf(t, registry.URL)+"/app").GetManifest(t.Context(), "1")
+				e := registryError(t, err)
+				noSecret(t, "error", e.Error()+e.Hint)
+				says(t, e.Error(), "***")
+			})
+		}
+	}
+}
+
+// Of some registries a token is all of the login.
+func TestAUserNameThatIsATokenIsNotShown(t *testing.T) {
+	host := hostOf(t, servePlain(t, withLogin(func(w http.ResponseWriter, r *http.Request) {
+		user, _, _ := r.BasicAuth()
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write(registrytest.ErrorBody("DENIED", "the token "+user+" has expired"))
+	})).URL)
+	c := newClient(t, once, login(host, canary, ""))
+	_, err := c.pull(t, host+"/app").GetManifest(t.Context(), "1")
+	says(t, failure(t, err, registry.ErrDenied).Error(), "the token *** has expired")
+}
+
+// Who was sent a secret in an earlier run, or for another repository, can repeat it
+// to whoever proves nothing.
+func TestASecretThatARegistryKnowsFromBeforeIsNotShown(t *testing.T) {
+	host := hostOf(t, servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write(registrytest.ErrorBody("DENIED", "remember "+canary+"?"))
+	}).URL)
+	for name, known := range map[string]func(*remote.Options){
+		"from registries":                       login(host, "ci", canary),
+		"from registries, of another namespace": login(host+"/other", "ci", canary),
+		"from a docker configuration": withDockerConfig(fmt.Sprintf(`{"auths":{"http://%s/v2/":{"auth":%q}}}`, host,
+			base64.StdEncoding.EncodeToString([]byte("ci:"+canary)))),
+	} {
+		_, err := newClient(t, once, known).pull(t, host+"/app").GetManifest(t.Context(), "1")
+		if text := failure(t, err, registry.ErrDenied).Error(); !strings.HasSuffix(text, "DENIED: remember ***?") {
+			t.Errorf("%s: it says %s", name, text)
+		}
+	}
+}

@@ -1,0 +1,25 @@
+package registry
+
+import "fmt"
+
+// ParseRepository reads the name of a repository as people write it
+// ("ghcr.io/acme/app", "alpine"): a reference without tag and digest, which the
+// result has neither of. The error matches ErrInvalidReference, and its Message
+// says what is wrong with s.
+func ParseRepository(s string) (Reference, error) {
+	ref, err := ParseReference(s)
+	if err != nil {
+		return Reference{}, err
+	}
+	var why string
+	switch {
+	case ref.Digest != "":
+		why = "it has a digest, and a repository alone has none"
+	case ref.Tag != "":
+		why = fmt.Sprintf("it has the tag %q, and a repository alone has none", ref.Tag)
+	default:
+		return ref, nil
+	}
+	return Reference{}, &Error{Op: "use the repository", Reference: Clean(s), Kind: ErrInvalidReference, Message: why,
+		Hint: fmt.Sprintf("Write the repository alone: %q.", ref.Name())}
+}

@@ -12,9 +12,11 @@ variable "app_version" {
   default     = "1.4"
 }
 
-# Builds an archive for each version. Its output is known when that is done.
+# Builds an archive for each version. Its output is known when that is done. A
+# provisioner runs only when its resource is created, so another version replaces it.
 resource "terraform_data" "build" {
-  input = "${path.module}/app-${var.app_version}.tar"
+  input            = "${path.module}/app-${var.app_version}.tar"
+  triggers_replace = var.app_version
 
   provisioner "local-exec" {
     command = "docker buildx build --output type=oci,dest=${self.input} ${path.module}"

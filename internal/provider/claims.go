@@ -89,6 +89,9 @@ type declaration struct {
 	source, destination place.Place
 	digest              digest.Digest
 	mediaType           string // "" where it is not known
+	// referrers says that what refers to it is brought too, so that who copies it
+	// from there finds more than there is now.
+	referrers bool
 	// idle says that the tags are in place, so that nothing is planned, and
 	// nobody will claim them while the plan is applied.
 	idle bool

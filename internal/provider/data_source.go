@@ -98,7 +98,11 @@ func (w *wanted) failed(diags *diag.Diagnostics, summary string, err error) {
 	if w.repo != nil {
 		err = registry.Masked(registry.Of(err, w.repo.Name()), w.repo.Mask)
 	}
-	addEngineError(diags, path.Root("reference"), summary, err, advice...)
+	at := path.Root("reference")
+	if lacksPlatform(err) {
+		at = path.Root("platform")
+	}
+	addEngineError(diags, at, summary, err, advice...)
 }
 
 // warnRespelled warns where Terraform keeps the text of an attribute in other

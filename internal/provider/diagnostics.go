@@ -122,11 +122,10 @@ func untagged(reference referenceValue, err error) []string {
 }
 
 // notYet says whether the reason may be that what is asked for is still to be
-// made: an image that does not exist, a folder that is no layout yet. That a
-// registry is still to be started is rarer than that it is down.
-func notYet(err error) bool {
-	return errors.Is(err, registry.ErrNotFound) && !lacksPlatform(err) || errors.Is(err, registry.ErrInvalidLayout)
-}
+// made: an image that does not exist, a layout that is not there. That a registry
+// is still to be started is rarer than that it is down, and a file that is no
+// layout is there already.
+func notYet(err error) bool { return errors.Is(err, registry.ErrNotFound) && !lacksPlatform(err) }
 
 // sentence is s with a full stop, and with a capital where it begins with a
 // word: a host or a reference is shown as it is written.

@@ -46,7 +46,7 @@ func TestNotYet(t *testing.T) {
 		want bool
 	}{
 		"no such image":     {&registry.Error{Kind: registry.ErrNotFound}, true},
-		"no layout":         {&registry.Error{Kind: registry.ErrInvalidLayout}, true},
+		"no layout":         {&registry.Error{Kind: registry.ErrInvalidLayout}, false},
 		"no such platform":  {&registry.Error{Op: "find the platform linux/s390x in", Kind: registry.ErrNotFound}, false},
 		"nothing listens":   {&registry.Error{Kind: registry.ErrUnavailable, Err: &net.OpError{Op: "dial", Err: errors.New("connection refused")}}, false},
 		"nobody knows it":   {&registry.Error{Kind: registry.ErrUnavailable, Err: &net.DNSError{IsNotFound: true}}, false},

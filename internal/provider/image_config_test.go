@@ -77,7 +77,8 @@ func TestImageConfigOfAnIndex(t *testing.T) {
 			said.wantError("The image's configuration could not be read", c.reg.Addr+"/app", "it is an index", "It has linux/amd64, linux/arm64/v8", "Say with platform").at(said, "reference")
 
 			ws.configure(imageConfig(pushed.Ref, `platform = "linux/s390x"`))
-			ws.planFails().wantError("The image's configuration could not be read", "linux/s390x", "the index has linux/amd64, linux/arm64/v8")
+			said = ws.planFails()
+			said.wantError("The image's configuration could not be read", "linux/s390x", "the index has linux/amd64, linux/arm64/v8").at(said, "platform")
 			ws.configure(imageConfig(pushed.Ref, `platform = "arm64"`))
 			ws.planFails().wantError("Invalid platform", "os/architecture")
 			ws.configure(imageConfig(c.reg.Ref("app", string(arm.Digest)), `platform = "linux/amd64"`))

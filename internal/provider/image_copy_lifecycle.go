@@ -131,6 +131,7 @@ func (p *promotion) run(ctx context.Context) bool {
 		p.plan.MediaType = types.StringValue(report.MediaType)
 	}
 	p.brought(ctx, report)
+	p.warnOfFilter(ctx, job, report)
 	p.applied(tags...)
 	return true
 }
@@ -158,7 +159,7 @@ func (p *promotion) job(destination place.Place, wanted digest.Digest, tags []st
 		}
 	}
 	job := copier.Job{Reference: source.Target(), Digest: wanted, MediaType: p.plan.MediaType.ValueString(), Tags: tags, Missing: p.record.Missing,
-		Referrers: p.bringsReferrers(), ReferrerTypes: p.plan.referrerTypes()}
+		Referrers: p.bringsReferrers(), ReferrerTypes: p.plan.referrerTypes(), ReferrerTags: p.record.ReferrerTags}
 	if job.Destination, err = p.engine.to(destination); err != nil {
 		p.failed(err, tags, nil)
 		return copier.Job{}, false
@@ -236,6 +237,9 @@ func (p *promotion) failed(err error, tags, tagged []string) {
 // gone is what to do where the source does not have the planned digest. Where it
 // is a part of the image that is missing, another plan is no help.
 func (p *promotion) gone(err error) []string {
+	if len(p.record.Missing) > 0 && p.plan.Digest.Equal(p.prior.Digest) {
+		return []string{fmt.Sprintf("What is missing at the destination cannot be repaired from this source: it is gone there. Restore it there, or set `source` to another place that has %s.", p.plan.SourceDigest.ValueString())}
+	}
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || e.Reference != p.plan.SourceDigest.ValueString() {
 		return nil

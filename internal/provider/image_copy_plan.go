@@ -74,11 +74,14 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 		} {
 			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root(name), value)...)
 		}
-		if p.declare(p.update && resp.Plan.Raw.Equal(req.State.Raw)) {
+		idle := p.update && resp.Plan.Raw.Equal(req.State.Raw)
+		if p.declare(idle) {
 			// Something has to be planned, or nobody is asked to put the tags again.
 			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("media_type"), types.StringUnknown())...)
 		}
-		p.checkTags(said.listen(ctx), wanted.Digest)
+		if idle || p.writable() {
+			p.checkTags(said.listen(ctx), wanted.Digest)
+		}
 	}
 	said.tell(&resp.Diagnostics)
 }
@@ -153,7 +156,11 @@ func (p *planner) wanted(ctx context.Context) resolved {
 	}
 	wanted, err := resolveSource(ctx, p.engine, source, platforms)
 	if err != nil {
-		addEngineError(p.diags, path.Root("source"), title("source ", err, "Cannot find out what the source holds"), err, p.advice(err)...)
+		at := path.Root("source")
+		if lacksPlatform(err) {
+			at = path.Root("platforms")
+		}
+		addEngineError(p.diags, at, title("source ", err, "Cannot find out what the source holds"), err, p.advice(err)...)
 	}
 	return wanted
 }
@@ -265,7 +272,8 @@ func (p *planner) declare(idle bool) (disturbed bool) {
 	repository := p.engine.claims.of(destination.Name())
 	disturbed, err := repository.declare(declaration{
 		source: source, destination: destination,
-		digest: digest.Digest(p.plan.Digest.ValueString()), mediaType: p.plan.MediaType.ValueString(), idle: idle,
+		digest: digest.Digest(p.plan.Digest.ValueString()), mediaType: p.plan.MediaType.ValueString(),
+		referrers: p.plan.Referrers.ValueBool() && p.plan.ReferrersDigest.IsUnknown(), idle: idle,
 	}, tags...)
 	if err != nil {
 		addEngineError(p.diags, path.Root("destination"), twoDeclare, err, destroyAllTheSame)
@@ -310,6 +318,20 @@ func (e *engine) expected(source place.Place, m imageCopyModel) (declaration, bo
 	}
 	destination, _ := m.place()
 	return e.claims.of(source.Name()).expected(source, destination)
+}
+
+// writable fails the plan where an image layout cannot be written: something else
+// is in its place. It is here to see, other than what a registry refuses.
+func (p *planner) writable() bool {
+	destination, _ := p.plan.place()
+	if _, inRegistry := destination.Reference(); inRegistry || p.engine == nil {
+		return true
+	}
+	_, err := p.engine.to(destination)
+	if err != nil {
+		addEngineError(p.diags, path.Root("destination"), title("destination ", err, "Cannot find out what the destination holds"), err)
+	}
+	return err == nil
 }
 
 // checkTags fails the plan where overwrite = false is known to be violated. What

@@ -63,7 +63,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	found, err := r.engine.held(listening, destination, tags, digest.Digest(state.Digest.ValueString()))
 	asking.Wait()
 	if now := found[destination.Tag()].Digest; err == nil && now != "" && now == rec.Applied.Digest {
-		rec.Missing, err = state.check(listening, r.engine, destination, append([]digest.Digest{now}, referrers.Referrers...)...)
+		rec.Missing, err = state.check(listening, r.engine, destination, now, referrers)
 	}
 	said.tell(&resp.Diagnostics)
 	switch {
@@ -84,6 +84,9 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	case sourceErr != nil:
 		advice := append(untagged(state.Source, sourceErr), fmt.Sprintf("What was promoted stays as it is, and nothing new is planned from %s until it can be had. "+
 			"If `source` has just been changed, then this is about the old one and of no importance.", state.Source.ValueString()))
+		if len(rec.Missing) > 0 {
+			advice = append(advice, "What is missing at the destination is planned as a repair all the same, which needs a source that has it.")
+		}
 		addEngineWarning(&resp.Diagnostics, path.Root("source"), title("source ", sourceErr, "The source could not be asked"), sourceErr, advice...)
 	}
 	rec.Wanted = source

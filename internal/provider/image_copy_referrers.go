@@ -34,6 +34,11 @@ func artifactTypes(set types.Set) []string {
 	return names
 }
 
+// referrerTypesUnknown says whether one of them is not known yet.
+func (m imageCopyModel) referrerTypesUnknown() bool {
+	return m.ReferrerTypes.IsUnknown() || slices.ContainsFunc(m.ReferrerTypes.Elements(), isUnknown)
+}
+
 // findReferrers is a digest over what refers to an image at its source, and the
 // manifests that do; nothing where they do not come along.
 func (m imageCopyModel) findReferrers(ctx context.Context, e *engine, source place.Place, found resolved) (copier.Report, error) {
@@ -71,12 +76,23 @@ func (p *planner) planReferrers(wanted resolved) {
 	case !p.plan.Referrers.ValueBool():
 		p.plan.ReferrersDigest = types.StringNull()
 	case p.update && p.prior.Referrers.ValueBool() && p.prior.Digest.ValueString() == wanted.Digest.String() &&
-		slices.Equal(p.plan.referrerTypes(), p.prior.referrerTypes()) && !p.plan.ReferrerTypes.IsUnknown() &&
-		p.prior.ReferrersDigest.ValueString() == p.record.Referrers.String():
+		slices.Equal(p.plan.referrerTypes(), p.prior.referrerTypes()) && !p.plan.referrerTypesUnknown() &&
+		p.prior.ReferrersDigest.ValueString() == p.record.Referrers.String() && !p.moreReferrers():
 		p.plan.ReferrersDigest = p.prior.ReferrersDigest
 	default:
 		p.plan.ReferrersDigest = types.StringUnknown()
 	}
+}
+
+// moreReferrers says whether another copy of this run brings referrers to where
+// this one copies from.
+func (p *planner) moreReferrers() bool {
+	source, err := p.plan.Source.place()
+	if err != nil {
+		return false
+	}
+	d, is := p.engine.expected(source, p.plan)
+	return is && d.referrers
 }
 
 // bringsReferrers says whether what refers to the image is to be brought: some of
@@ -100,6 +116,33 @@ func (p *promotion) brought(ctx context.Context, report copier.Report) {
 	p.record.Missing = nil
 }
 
+// warnOfFilter says where nothing that refers to the image is of a wanted type, and
+// something is of others: a type is easily misspelt. What cannot be asked for that
+// is no reason to fail.
+func (p *promotion) warnOfFilter(ctx context.Context, job copier.Job, report copier.Report) {
+	if !job.Referrers || len(job.ReferrerTypes) == 0 || len(report.Referrers) > 0 {
+		return
+	}
+	source, err := p.plan.Source.place()
+	if err != nil {
+		return
+	}
+	repo, err := p.engine.from(source)
+	if err != nil {
+		return
+	}
+	found, err := copier.Referrers(ctx, repo, digest.Digest(p.plan.Digest.ValueString()), nil)
+	if err != nil || len(found) == 0 {
+		return
+	}
+	types := map[string]bool{}
+	for _, r := range found {
+		types[registry.Clean(r.ArtifactType)] = true
+	}
+	p.diags.AddAttributeWarning(path.Root("referrer_types"), "No referrer is of these types",
+		fmt.Sprintf("What refers to %s is of other types, and did not come along: %s.", p.plan.Digest.ValueString(), listed(slices.Sorted(maps.Keys(types)))))
+}
+
 // merged are the tags that were put before, and those that were put now.
 func merged(before, now map[string]digest.Digest) map[string]digest.Digest {
 	all := map[string]digest.Digest{}
@@ -119,7 +162,7 @@ func (rec record) mine() map[string]digest.Digest {
 // check walks what a destination holds, and what refers to it, where that is
 // wanted. Its result is a list in any case: what is known of a deep check that is
 // not made is that it found nothing.
-func (m imageCopyModel) check(ctx context.Context, e *engine, destination place.Place, manifests ...digest.Digest) ([]digest.Digest, error) {
+func (m imageCopyModel) check(ctx context.Context, e *engine, destination place.Place, now digest.Digest, referrers copier.Report) ([]digest.Digest, error) {
 	if !m.DeepCheck.ValueBool() {
 		return nil, nil
 	}
@@ -127,7 +170,11 @@ func (m imageCopyModel) check(ctx context.Context, e *engine, destination place.
 	if err != nil {
 		return nil, err
 	}
-	return e.copier.Check(ctx, repo, manifests...)
+	var came []copier.Referrer // what is new at the source is not missing here
+	if referrers.ReferrersDigest.String() == m.ReferrersDigest.ValueString() {
+		came = referrers.Found
+	}
+	return e.copier.Check(ctx, repo, now, came)
 }
 
 // sinceReferrers gives what was put into the state before there were referrers
@@ -176,7 +223,7 @@ func (areArtifactTypes) ValidateSet(_ context.Context, req validator.SetRequest,
 		return
 	}
 	if len(req.ConfigValue.Elements()) == 0 {
-		resp.Diagnostics.AddAttributeError(req.Path, "No artifact types", "The set is empty, and an empty filter would let nothing through. Remove it to promote referrers of every type.")
+		resp.Diagnostics.AddAttributeError(req.Path, "No artifact types", "The set is empty, and an empty filter would let nothing through. Remove it for referrers of every type.")
 	}
 	for _, value := range req.ConfigValue.Elements() {
 		name, ok := value.(types.String)

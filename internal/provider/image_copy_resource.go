@@ -122,7 +122,7 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				Default:  booldefault.StaticBool(false),
 				MarkdownDescription: "Whether what refers to the image is promoted with it: signatures, SBOMs, attestations. They are found by the referrers API of the source or, where it has none, by the tag that stands for it, " +
 					"and by cosign's tags `sha256-….sig`, `.att` and `.sbom`; those of every manifest in an index come along, and those of referrers themselves. " +
-					"At the destination they are found in the same ways. What is there already stays.\n\n" +
+					"At the destination they are found in the same ways. What is there already stays: one of cosign's tags that holds a signature which the source does not have fails the apply.\n\n" +
 					"A referrer that appears at the source later shows in the next plan as a new `referrers_digest`. To find that out, a refresh asks the source several questions for each manifest of the image, " +
 					"also where `source` is pinned by a digest. With `false`, nothing is removed that came along before. The default is `false`.",
 			},

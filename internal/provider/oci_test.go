@@ -489,14 +489,14 @@ func TestALayoutThatCannotBeUsedIsExplained(t *testing.T) {
 		says    []string
 	}{
 		"nothing there":        {newFolder, false, []string{"The source image does not exist", "no such file or directory", aBuild}},
-		"an empty folder":      {func(t *testing.T) string { return t.TempDir() }, false, []string{"The source image layout cannot be used", `it holds no file "oci-layout"`, "An image layout is a folder", aBuild}},
+		"an empty folder":      {func(t *testing.T) string { return t.TempDir() }, false, []string{"The source image layout cannot be used", `it holds no file "oci-layout"`, "An image layout is a folder"}},
 		"another version":      {wrote("oci-layout", `{"imageLayoutVersion":"2"}`), false, []string{"The source image layout cannot be used", "does not say that it is one of version 1"}},
 		"an index of anything": {wrote("index.json", "[]"), false, []string{"The source image layout cannot be used", "index.json: "}},
 		"a path that climbs": {wrote("index.json", `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:../../../etc/passwd","size":5}]}`),
 			false, []string{"The source image layout cannot be used", "its digest is refused"}},
 		"another tag": {func(t *testing.T) string {
 			return registrytest.Layout(t, map[string]registrytest.Content{"2": image})
-		}, false, []string{"The source image does not exist", `the layout holds "2" (sha256:`, "Use one of the tags that the layout has"}},
+		}, false, []string{"The source image does not exist", `the layout holds "2" (sha256:`, "Use one of the tags that the layout has", aBuild}},
 		"a file of anything": {func(t *testing.T) string {
 			dir := t.TempDir()
 			registrytest.WriteFile(t, dir, "image", []byte(strings.Repeat("x", 2000)))
@@ -504,10 +504,10 @@ func TestALayoutThatCannotBeUsedIsExplained(t *testing.T) {
 		}, false, []string{"The source image layout cannot be used", "neither a folder nor a tar archive"}},
 		"no manifest": {spoilt(func(t *testing.T, dir string) {
 			remove(t, filepath.Join(dir, registrytest.BlobFile(image.Build().Digest)))
-		}), false, []string{"The source image does not exist", "the layout does not hold it", "build or copy it again"}},
+		}), false, []string{"The source image does not exist", "the layout does not hold it", "build or copy it again", aBuild}},
 		"no layer":        {spoilt(func(t *testing.T, dir string) { remove(t, filepath.Join(dir, layerFile)) }), true, []string{"The image could not be copied", "the layout does not hold it", "is not complete"}},
-		"a damaged layer": {wrote(layerFile, strings.Repeat("x", 100_000)), true, []string{"The image could not be copied", string(layer.Descriptor().Digest)}},
-		"a short layer":   {wrote(layerFile, "x"), true, []string{"The image could not be copied", "it has 1 bytes and its descriptor says 100000"}},
+		"a damaged layer": {wrote(layerFile, strings.Repeat("x", 100_000)), true, []string{"The image could not be copied", string(layer.Descriptor().Digest), "The layout is damaged"}},
+		"a short layer":   {wrote(layerFile, "x"), true, []string{"The image could not be copied", "it has 1 bytes and its descriptor says 100000", "The layout is damaged"}},
 		"a layer outside": {spoilt(func(t *testing.T, dir string) {
 			outside := filepath.Join(t.TempDir(), "outside")
 			if err := os.Rename(filepath.Join(dir, layerFile), outside); err != nil {
@@ -529,7 +529,11 @@ func TestALayoutThatCannotBeUsedIsExplained(t *testing.T) {
 			} else {
 				said = ws.planFails()
 			}
-			said.wantError(append(c.says, "oci:"+dir)...).at(said, "source")
+			d := said.wantError(append(c.says, "oci:"+dir)...)
+			d.at(said, "source")
+			if strings.Contains(d.Detail, aBuild) && !slices.Contains(c.says, aBuild) {
+				t.Errorf("it was built already: %s", d.Detail)
+			}
 			if dst.HasManifest(t, repo, "1") {
 				t.Error("and yet the tag is there")
 			}
@@ -541,26 +545,44 @@ func TestALayoutThatCannotBeWrittenIsExplained(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-	archive := registrytest.Tar(t, registrytest.Layout(t, oneImage("theirs")))
-	occupied := t.TempDir()
-	registrytest.WriteFile(t, occupied, "precious", nil)
-	below := filepath.Join(archive, "below")
-	for path, says := range map[string]string{
-		archive: "it is a file, and an archive can be read but not written to", occupied: `it holds no file "oci-layout"`, below: "not a directory",
+	const written = "What is written to is a folder that holds an image layout"
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, dir string) // what is in the place of the layout
+		below string                         // where in that it is to be written
+		says  []string
+	}{
+		"a file":         {func(t *testing.T, dir string) { registrytest.WriteFile(t, filepath.Dir(dir), "layout", nil) }, "", []string{"it is a file, and an archive can be read but not written to", written}},
+		"another folder": {func(t *testing.T, dir string) { registrytest.WriteFile(t, dir, "precious", nil) }, "", []string{`it holds no file "oci-layout"`, written}},
+		"below a file":   {func(t *testing.T, dir string) { registrytest.WriteFile(t, filepath.Dir(dir), "layout", nil) }, "/below", []string{"not a directory"}},
 	} {
-		ws := newWorkspace(t)
-		ws.configure(imageCopy("app", pushed.Ref, "oci:"+path+":1"))
-		said := ws.applyFails(ws.plan())
-		said.wantError("The image could not be copied", "Destination oci:"+path, says).at(said, "destination")
-		if ws.state(app) != nil {
-			t.Errorf("%s: there is state", path)
-		}
-		if path == below {
-			continue
-		}
-		said.wantError("What is written to is a folder that holds an image layout")
-		ws.configure(imageCopy("app", pushed.Ref, "oci:"+path+":1", keep))
-		ws.plan().wantWarning("The destination image layout cannot be used", says)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := newFolder(t)
+			to := "oci:" + dir + c.below
+			copied := func(arguments ...string) string { return imageCopy("app", pushed.Ref, to+":1", arguments...) }
+			ws := newWorkspace(t)
+			ws.configure(copied())
+			plan := ws.plan()
+			c.spoil(t, dir)
+			said := ws.applyFails(plan) // where it came after the plan
+			said.wantError(append(c.says, to)...).at(said, "destination")
+			for _, overwrite := range []string{"overwrite = true", keep} {
+				ws.configure(copied(overwrite))
+				said := ws.planFails()
+				said.wantError(append(c.says, "The destination image layout cannot be used", "Destination "+to)...).at(said, "destination")
+			}
+			if ws.state(app) != nil {
+				t.Error("there is state")
+			}
+
+			remove(t, dir)
+			ws.up(copied())
+			remove(t, dir)
+			c.spoil(t, dir)
+			ws.configure(copied(`additional_tags = ["stable"]`))
+			said = ws.run("plan", "-json", "-input=false", "-refresh=false")
+			said.wantError(append(c.says, to)...).at(said, "destination")
+		})
 	}
 }
 
@@ -588,6 +610,12 @@ func TestAReferenceToALayoutIsChecked(t *testing.T) {
 		{imageCopy("app", "oci:", "ghcr.io/app:1"), "names no path", "source"},
 		{imageCopy("app", "oci:./app:", "ghcr.io/app:1"), "nothing follows its last colon", "source"},
 		{imageCopy("app", "oci:./app@sha256:abc", "ghcr.io/app:1"), "is no digest", "source"},
+		{imageCopy("app", "oci://app:1", "ghcr.io/app:1"), `a path and not a URL: write "oci:app:1"`, "source"},
+		{imageCopy("app", "oci:///tmp/app:1", "ghcr.io/app:1"), `write "oci:/tmp/app:1"`, "source"},
+		{imageCopy("app", "./some.tar", "ghcr.io/app:1"), `is written "oci:./some.tar"`, "source"},
+		{imageCopy("app", "oci-archive:some.tar", "ghcr.io/app:1"), `is written "oci:some.tar"`, "source"},
+		{imageCopy("app", "app:1", "oci:./app.tar:1"), "it is an archive by its name, which can be read but not written to", "destination"},
+		{imageCopy("app", "app:1", "oci:./app.TAR.gz:1"), "it is an archive by its name", "destination"},
 		{imageCopy("app", "oci:./app:1\n", "ghcr.io/app:1"), "trimspace(", "source"},
 		{imageCopy("app", "oci:./app:1 ", "ghcr.io/app:1"), "trimspace(", "source"},
 		{imageCopy("app", "app:1", "oci:./app"), "it has no tag", "destination"},

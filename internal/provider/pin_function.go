@@ -47,7 +47,7 @@ func (pinFunction) Run(ctx context.Context, req function.RunRequest, resp *funct
 		return
 	}
 	// Terraform puts a full stop of its own behind each of these.
-	ref, err := registry.ParseReference(reference)
+	ref, err := newReference(reference).parse()
 	if err != nil {
 		resp.Error = function.NewArgumentFuncError(0, strings.TrimSuffix(invalidReference(reference, err), "."))
 		return

@@ -39,6 +39,7 @@ func TestPin(t *testing.T) {
 		{"app", ones + "\n", []string{"cannot be read as a digest", "white space around it", "trimspace"}},
 		{"app", "", []string{`"" cannot be read as a digest`, "it is empty"}},
 		{"https://ghcr.io/acme/app", ones, []string{"https://ghcr.io/acme/app", "scheme"}},
+		{"oci:./air:v1", ones, []string{"it names an image layout on this machine, and here it has to be in a registry"}},
 		{"ghcr.io/acme/app:", ones, []string{"a colon and no tag after it"}},
 	} {
 		ws.configure(output("bad", fmt.Sprintf(`provider::registry::pin(%q, %q)`, test.reference, test.digest)))

@@ -107,7 +107,8 @@ func TestPlatformsThatTheImageDoesNotHave(t *testing.T) {
 		"artifact": "it is no index, and its configuration names no platform",
 	} {
 		ws.configure(imageCopy("app", src.Ref("app", source), dst.Ref("app", "1"), `platforms = ["linux/s390x"]`))
-		ws.planFails().wantError("cannot find the platform linux/s390x in", says)
+		said := ws.planFails()
+		said.wantError("cannot find the platform linux/s390x in", says).at(said, "platforms")
 	}
 	for platforms, says := range map[string]string{
 		`[]`:                       "An empty set promotes nothing",

@@ -78,11 +78,16 @@ func (v referenceValue) place() (place.Place, error) { return place.ParseSource(
 // parse is place for what can be in a registry alone.
 func (v referenceValue) parse() (registry.Reference, error) {
 	if layout.Is(v.ValueString()) {
-		return registry.Reference{}, &registry.Error{Op: "read the reference", Reference: registry.Clean(v.ValueString()), Kind: registry.ErrInvalidReference,
-			Message: "it names an image layout on this machine, and here it has to be in a registry"}
+		return registry.Reference{}, inNoRegistry(v.ValueString())
 	}
 	ref, err := registry.ParseReference(v.ValueString())
 	return ref.WithDefaultTag(), err
+}
+
+// inNoRegistry is the error of an image layout where only a registry can be meant.
+func inNoRegistry(s string) error {
+	return &registry.Error{Op: "read the reference", Reference: registry.Clean(s), Kind: registry.ErrInvalidReference,
+		Message: "it names an image layout on this machine, and here it has to be in a registry"}
 }
 
 // StringSemanticEquals says whether both spellings mean one place: "alpine:3" and

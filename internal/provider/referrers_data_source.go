@@ -46,7 +46,7 @@ func (d *referrersDataSource) Metadata(_ context.Context, req datasource.Metadat
 func (d *referrersDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "What refers to an image: signatures, SBOMs, attestations. They are found by the referrers API of the registry or, where it has none, by the tag that stands for it, " +
-			"and by cosign's tags `sha256-….sig`, `.att` and `.sbom`. Only what says itself that it refers to the image is in the list, whatever a registry lists.\n\n" +
+			"and by cosign's tags `sha256-….sig`, `.att` and `.sbom`. Only what says itself that it refers to the image is in the list, whatever a registry lists, and what is found by one of those tags.\n\n" +
 			"What refers to the manifests of an index, or to a referrer, is asked for by its digest: `data.registry_referrers.app.referrers[0].pinned_reference`. " +
 			"Nothing is verified but digests: whether a signature holds, `cosign verify` says.",
 		Attributes: map[string]schema.Attribute{
@@ -65,13 +65,13 @@ func (d *referrersDataSource) Schema(_ context.Context, _ datasource.SchemaReque
 				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
 					"digest":           schema.StringAttribute{Computed: true, MarkdownDescription: "Its digest."},
 					"media_type":       schema.StringAttribute{Computed: true, MarkdownDescription: "The media type of its manifest."},
-					"artifact_type":    schema.StringAttribute{Computed: true, MarkdownDescription: "What it is, such as `application/vnd.dev.cosign.artifact.sig.v1+json`; `\"\"` where it does not say."},
+					"artifact_type":    schema.StringAttribute{Computed: true, MarkdownDescription: "What it is, such as `application/vnd.dev.cosign.artifact.sig.v1+json`: the `artifactType` that its manifest says, or else the media type of its configuration; `\"\"` of an index that says none. Of what is found by one of cosign's tags, and has an image's configuration, it is the media type of its layers, such as `application/vnd.dev.cosign.simplesigning.v1+json`."},
 					"size":             schema.Int64Attribute{Computed: true, MarkdownDescription: "The size of its manifest in bytes."},
 					"tag":              schema.StringAttribute{Computed: true, MarkdownDescription: "The tag by which it was found; `null` where it refers to the image itself."},
 					"annotations":      schema.MapAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "Its annotations."},
 					"pinned_reference": schema.StringAttribute{Computed: true, MarkdownDescription: "`host/repository@sha256:…`, to read it with `registry_manifest`."},
 				}},
-				MarkdownDescription: "The referrers, in the order in which the registry lists them, and after those what was found by a tag.",
+				MarkdownDescription: "The referrers: those that refer to the image themselves, in the order of their digests, and after those what was found by a tag, in the order of the tags. So the list changes only where something was added or removed.",
 			},
 		},
 	}

@@ -3,10 +3,15 @@ package provider_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
+
+// signatureType is the media type of the layers of cosign's signatures.
+const signatureType = "application/vnd.dev.cosign.simplesigning.v1+json"
 
 func referrersOf(reference string, arguments ...string) string {
 	block := fmt.Sprintf("data \"registry_referrers\" \"app\" {\n  reference = %q\n", reference)
@@ -40,7 +45,7 @@ func TestReferrersAreListedByWhatTheySayThemselves(t *testing.T) {
 				return said
 			}
 			none := map[string]any{}
-			listed, found := one(sbom, sbomType, "", map[string]any{"made": "by hand"}), one(tagged, "application/vnd.oci.image.config.v1+json", signature.Tag, none)
+			listed, found := one(sbom, sbomType, "", map[string]any{"made": "by hand"}), one(tagged, signatureType, signature.Tag, none)
 			ws := newWorkspace(t)
 			for what, test := range map[string]struct {
 				block string
@@ -48,6 +53,7 @@ func TestReferrersAreListedByWhatTheySayThemselves(t *testing.T) {
 			}{
 				"all":        {referrersOf(pushed.Ref), []any{listed, found}},
 				"by type":    {referrersOf(pushed.Ref, `artifact_types = ["`+sbomType+`"]`), []any{listed}},
+				"by layer":   {referrersOf(pushed.Ref, `artifact_types = ["`+signatureType+`"]`), []any{found}},
 				"no such":    {referrersOf(pushed.Ref, `artifact_types = ["application/sarif+json"]`), []any{}},
 				"a platform": {referrersOf(pushed.Ref, `platform = "linux/amd64"`), []any{one(scan, sbomType, "", none)}},
 			} {
@@ -60,6 +66,27 @@ func TestReferrersAreListedByWhatTheySayThemselves(t *testing.T) {
 	}
 }
 
+// A registry may list them in any order, and in another one each time.
+func TestReferrersAreInTheOrderOfTheirDigests(t *testing.T) {
+	t.Parallel()
+	reg := registrytest.Scripted(t, registrytest.Behaviour{Referrers: true})
+	image := registrytest.Image{Seed: "app"}
+	pushed := reg.Push(t, "app", "1", image)
+	var want []string
+	for i := range 6 {
+		want = append(want, string(reg.Attach(t, "app", registrytest.Artifact{Seed: fmt.Sprint(i), Type: sbomType, Subject: image}).Digest))
+	}
+	slices.Sort(want)
+	for _, kind := range []string{"att", "sbom", "sig"} {
+		tag := strings.Replace(string(pushed.Digest), ":", "-", 1) + "." + kind
+		want = append(want, string(reg.Push(t, "app", tag, registrytest.Image{Seed: kind}).Digest))
+	}
+	said := newWorkspace(t).up(referrersOf(pushed.Ref), output("digests", `join(" ", data.registry_referrers.app.referrers[*].digest)`))
+	if got := said.outputs["digests"]; got != strings.Join(want, " ") {
+		t.Errorf("they are %v\nwant %s", got, strings.Join(want, " "))
+	}
+}
+
 func TestReferrersThatCannotBeFoundOutAreAnError(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: true}))
@@ -67,6 +94,8 @@ func TestReferrersThatCannotBeFoundOutAreAnError(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.configure(referrersOf(reg.Ref("app", "none")))
 	ws.planFails().wantError("MANIFEST_UNKNOWN")
+	ws.configure(referrersOf(pushed.Ref, "artifact_types = []"))
+	ws.planFails().wantError("No artifact types", "Remove it for referrers of every type")
 	ws.configure(referrersOf(pushed.Ref))
 	reg.On("GET", ".*/referrers/.*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "not now")))
 	ws.planFails().wantError("not now", reg.Ref("app", "")[:len(reg.Ref("app", ""))-1])

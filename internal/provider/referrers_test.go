@@ -1,8 +1,10 @@
 package provider_test
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -120,6 +122,12 @@ func TestReferrerTypesAreAFilter(t *testing.T) {
 	}
 	ws.wantNoChanges()
 
+	// A filter that lets nothing through is told of, once.
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", `referrer_types = ["application/spdx"]`))
+	said := ws.apply(ws.plan())
+	said.wantWarning("No referrer is of these types", string(pushed.Digest)+" is of other types", "application/sarif+json and "+sbomType).at(said, "referrer_types")
+	ws.wantNoChanges().wantNoWarnings()
+
 	// Switched off, nothing is removed.
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
 	plan = ws.plan()
@@ -226,6 +234,29 @@ func TestADeepCheckNamesWhatIsMissingAndPlansARepair(t *testing.T) {
 	}
 }
 
+// What a repair needs only a source has, and no further plan.
+func TestARepairWithoutASourceSaysWhatItNeeds(t *testing.T) {
+	t.Parallel()
+	src, dst, other := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
+	image := registrytest.Image{Seed: "app"}
+	pushed, elsewhere := src.Push(t, "app", "1", image), other.Push(t, "app", "1", image)
+	copied := func(source string) string { return imageCopy("app", source, dst.Ref("app", "1"), "deep_check = true") }
+	ws := newWorkspace(t)
+	ws.up(copied(pushed.Ref))
+	dst.DeleteBlob(t, "app", image.Build().Blobs[1].Descriptor().Digest)
+	src.DeleteManifest(t, "app", pushed.Digest)
+	plan := ws.plan()
+	plan.wantWarning("The source image does not exist", "is planned as a repair all the same, which needs a source that has it")
+	said := ws.applyFails(plan)
+	d := said.wantError("What is missing at the destination cannot be repaired from this source", "set `source` to another place that has "+string(pushed.Digest))
+	d.at(said, "source")
+	if strings.Contains(d.Detail, "Plan again") {
+		t.Errorf("another plan is no help: %s", d.Detail)
+	}
+	ws.up(copied(elsewhere.Ref))
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+}
+
 func TestWithoutADeepCheckATagIsAllThatIsAskedFor(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.Intercept(t, registrytest.V3(t))
@@ -252,4 +283,111 @@ func TestADeepCheckThatCannotBeMadeIsAnError(t *testing.T) {
 	if ws.stateFile() != before {
 		t.Error("the state was changed")
 	}
+}
+
+// One plan shows what is new for all stages, and one apply brings it to all.
+func TestAReferrerThatAppearsPassesThroughAllStages(t *testing.T) {
+	t.Parallel()
+	src, staging, production := registrytest.V3(t), registrytest.Scripted(t, registrytest.Behaviour{Referrers: true}), registrytest.V2(t)
+	image := registrytest.Image{Seed: "app"}
+	pushed := src.Push(t, "app", "1", image)
+	ws := newWorkspace(t)
+	stage := func(name, source, destination string) string {
+		return fmt.Sprintf("resource \"registry_image_copy\" %q {\n  source = %s\n  destination = %q\n  referrers = true\n}\n", name, source, destination)
+	}
+	ws.up(stage("staging", fmt.Sprintf("%q", pushed.Ref), staging.Ref("app", "1")),
+		stage("app", "registry_image_copy.staging.pinned_reference", production.Ref("app", "1")))
+	ws.wantNoChanges().wantNoWarnings()
+	sbom := src.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image})
+	plan := ws.plan()
+	plan.wantUnknown("registry_image_copy.staging", "referrers_digest").wantUnknown(app, "referrers_digest")
+	ws.apply(plan)
+	if !production.HasManifest(t, "app", string(sbom.Digest)) {
+		t.Error("it did not come to the last stage")
+	}
+	ws.wantNoChanges().wantNoWarnings()
+}
+
+// Whether something is missing is known of what came along, and of how it is found.
+func TestADeepCheckOfReferrersAsksWhetherTheyAreFound(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	image := registrytest.Image{Seed: "app"}
+	pushed := src.Push(t, "app", "1", image)
+	signature := registrytest.NewSigningKey(t).Sign(t, image)
+	sbom := src.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image})
+	tagged := src.Push(t, "app", signature.Tag, signature.Tagged)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", "deep_check = true"))
+	ws.wantNoChanges().wantNoWarnings()
+	for tag, lost := range map[string]digest.Digest{registrytest.ReferrersTag(pushed.Digest): sbom.Digest, signature.Tag: tagged.Digest} {
+		dst.DeleteTag(t, "app", tag)
+		plan := ws.plan()
+		plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "missing", []any{string(lost)}, []any{})
+		ws.apply(plan)
+		if !dst.HasManifest(t, "app", tag) {
+			t.Errorf("%s is not there again", tag)
+		}
+		ws.wantNoChanges().wantNoWarnings()
+	}
+	// What is new at the source never came along.
+	src.Attach(t, "app", registrytest.Artifact{Seed: "late", Type: sbomType, Subject: image})
+	plan := ws.plan()
+	plan.wantUnknown(app, "referrers_digest").wantChange(app, "missing", []any{}, []any{})
+	ws.apply(plan)
+	ws.wantNoChanges().wantNoWarnings()
+}
+
+// A type that is not known yet may be another one when it is.
+func TestReferrerTypesThatArePartlyUnknown(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	image := registrytest.Image{Seed: "app"}
+	pushed := src.Push(t, "app", "1", image)
+	src.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image})
+	scan := src.Attach(t, "app", registrytest.Artifact{Seed: "scan", Type: "application/sarif+json", Subject: image})
+	ws := newWorkspace(t)
+	config := func(other string) []string {
+		return []string{
+			fmt.Sprintf("resource \"terraform_data\" \"type\" {\n  input = %q\n}\n", other),
+			imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", `referrer_types = ["`+sbomType+`", terraform_data.type.output]`),
+		}
+	}
+	ws.up(config(sbomType)...)
+	ws.configure(config("application/sarif+json")...)
+	plan := ws.plan()
+	plan.wantUnknown(app, "referrers_digest")
+	ws.apply(plan)
+	if !dst.HasManifest(t, "app", string(scan.Digest)) {
+		t.Error("what is of the other type did not come")
+	}
+	ws.wantNoChanges()
+}
+
+// A signature of its own at the destination is not lost, whatever may be
+// overwritten.
+func TestASignatureThatWasMadeAtTheDestinationIsNotLost(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	image := registrytest.Image{Seed: "app"}
+	pushed := src.Push(t, "app", "1", image)
+	first, second := registrytest.NewSigningKey(t).Sign(t, image), registrytest.NewSigningKey(t).Sign(t, image)
+	src.Push(t, "app", first.Tag, first.Tagged)
+	own := dst.Push(t, "app", first.Tag, second.Tagged)
+	ws := newWorkspace(t)
+	config := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true")
+	ws.configure(config)
+	ws.applyFails(ws.plan()).wantError(first.Tag, string(own.Digest), "they would be lost")
+	if dst.HasManifest(t, "app", "1") || dst.Digest(t, "app", first.Tag) != own.Digest {
+		t.Error("a tag was written")
+	}
+	dst.DeleteTag(t, "app", first.Tag)
+	ws.up(config)
+	// What this resource put there it may replace, also by a signature of another key.
+	moved := src.Push(t, "app", first.Tag, second.Tagged)
+	ws.up(config)
+	if dst.Digest(t, "app", first.Tag) != moved.Digest {
+		t.Error("the signature was not replaced")
+	}
+	ws.wantNoChanges()
 }

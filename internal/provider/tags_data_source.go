@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
 )
 
 // tagsDataSource is registry_tags.
@@ -35,7 +36,7 @@ type tagsModel struct {
 	Exclude    types.String `tfsdk:"exclude"`
 	Constraint types.String `tfsdk:"constraint"`
 	Order      types.String `tfsdk:"order"`
-	Limit      types.Int64  `tfsdk:"limit"`
+	Limit      types.Number `tfsdk:"limit"`
 	Tags       types.List   `tfsdk:"tags"`
 	Newest     types.String `tfsdk:"newest"`
 }
@@ -49,6 +50,8 @@ func (d *tagsDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, r
 		MarkdownDescription: "The tags of a repository: those that match, the newest first, so that the tag to promote need not be written down.\n\n" +
 			"A tag has to satisfy `include`, `exclude` and `constraint`, as far as they are set. What is newest is told by the names alone, because registries do not say when a tag was put. " +
 			"Tags that tools put beside an image for its signatures and the like (`sha256-….sig`, `sha256-…`) are never listed.\n\n" +
+			"Without a `constraint` every tag that reads as a version counts as one: a date is a huge one, so that `2026-03-01` comes before `2.0.0`, and release candidates are listed too; " +
+			"`include = \"^v?[0-9]+[.][0-9]+[.][0-9]+$\"` leaves both out.\n\n" +
 			"The list is read anew with each plan, so that a new tag shows there. A repository without tags gives an empty list; one that does not exist, or has more than 100,000 tags, is an error.",
 		Attributes: map[string]schema.Attribute{
 			"repository": schema.StringAttribute{
@@ -58,7 +61,7 @@ func (d *tagsDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, r
 			"include": schema.StringAttribute{
 				Optional: true,
 				MarkdownDescription: "A regular expression ([RE2](https://github.com/google/re2/wiki/Syntax), as Terraform's `regex` has it) that a tag has to match. It may match anywhere in the tag: write `^` and `$` where it is to match all of it. " +
-					"What a group named `version` matches is read as the tag's version in place of the whole tag: with `\"^(?P<version>[0-9.]+)-alpine$\"` the tag `1.27.3-alpine` is the version 1.27.3.",
+					"What a group named `version` matches is read as the tag's version in place of the whole tag: with `\"^(?P<version>[0-9.]+)-alpine$\"` the tag `1.27.3-alpine` is the version 1.27.3. Groups that only group have no name.",
 			},
 			"exclude": schema.StringAttribute{
 				Optional:            true,
@@ -74,7 +77,7 @@ func (d *tagsDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, r
 				MarkdownDescription: "What counts as newer. `\"version\"`, the default: the higher version; tags that are none follow behind the last. `\"lexical\"`: what comes later in the order of characters, which is right for tags that begin with a date such as `2026-03-01`. " +
 					"The newest comes first; `reverse(…)` turns that around.",
 			},
-			"limit": schema.Int64Attribute{
+			"limit": schema.NumberAttribute{ // and no Int64Attribute: of 1.5 the framework says that it is the provider's fault
 				Optional:            true,
 				MarkdownDescription: "How many tags to list at most, the newest of them. All by default.",
 			},
@@ -140,6 +143,9 @@ func (d *tagsDataSource) Read(ctx context.Context, req datasource.ReadRequest, r
 // repository is the one whose tags are wanted.
 func (m tagsModel) repository(diags *diag.Diagnostics) registry.Reference {
 	ref, err := registry.ParseRepository(m.Repository.ValueString())
+	if layout.Is(m.Repository.ValueString()) {
+		err = inNoRegistry(m.Repository.ValueString())
+	}
 	if err != nil {
 		diags.AddAttributeError(path.Root("repository"), "Invalid repository", unreadable(m.Repository.ValueString(), "a repository", err))
 	}
@@ -152,7 +158,7 @@ func (m tagsModel) selection(diags *diag.Diagnostics) tagSelection {
 		include: pattern(path.Root("include"), m.Include, diags),
 		exclude: pattern(path.Root("exclude"), m.Exclude, diags),
 		order:   m.Order.ValueString(),
-		limit:   int(min(m.Limit.ValueInt64(), 1<<30)),
+		limit:   m.limit(diags),
 	}
 	if isKnown(m.Constraint) {
 		var err error
@@ -165,16 +171,38 @@ func (m tagsModel) selection(diags *diag.Diagnostics) tagSelection {
 		diags.AddAttributeError(path.Root("order"), "Invalid order",
 			fmt.Sprintf("%q is no order of tags. Write %q or %q.", registry.Clean(s.order), orderVersion, orderLexical))
 	}
-	if isKnown(m.Limit) && m.Limit.ValueInt64() < 1 {
-		diags.AddAttributeError(path.Root("limit"), "Invalid limit", "At least 1 tag is wanted. Leave `limit` out for all of them.")
+	if s.include != nil {
+		for _, group := range s.include.SubexpNames() {
+			if group != "" && group != versionGroup {
+				diags.AddAttributeError(path.Root("include"), "Invalid regular expression",
+					fmt.Sprintf("It has a group named %q, and %q is the only name that means something. Groups that only group need none.", registry.Clean(group), versionGroup))
+			}
+		}
 	}
 	return s
+}
+
+// limit is how many tags are wanted at most, 0 for all.
+func (m tagsModel) limit(diags *diag.Diagnostics) int {
+	if !isKnown(m.Limit) {
+		return 0
+	}
+	wanted := m.Limit.ValueBigFloat()
+	if !wanted.IsInt() || wanted.Sign() < 1 {
+		diags.AddAttributeError(path.Root("limit"), "Invalid limit",
+			fmt.Sprintf("%s is not how many tags can be listed: a whole number is wanted, and at least 1. Leave `limit` out for all of them.", wanted.Text('g', 10)))
+	}
+	n, _ := wanted.Int64()
+	return int(min(n, 1<<30))
 }
 
 // pattern is a regular expression, nil where none is set or known.
 func pattern(at path.Path, value types.String, diags *diag.Diagnostics) *regexp.Regexp {
 	if !isKnown(value) {
 		return nil
+	}
+	if value.ValueString() == "" {
+		diags.AddAttributeError(at, "Invalid regular expression", fmt.Sprintf("%#q is empty, and an empty expression matches every tag. Leave it out (or null) where none is wanted.", at.String()))
 	}
 	expression, err := regexp.Compile(value.ValueString())
 	if err != nil {

@@ -115,6 +115,8 @@ func TestTagsThatCannotBeAskedFor(t *testing.T) {
 		tagsOf("include", reg.Addr+"/app", `include = "("`), tagsOf("exclude", reg.Addr+"/app", `exclude = "^(?!1)"`),
 		tagsOf("constraint", reg.Addr+"/app", `constraint = "^1.4"`), tagsOf("empty", reg.Addr+"/app", `constraint = ""`),
 		tagsOf("order", reg.Addr+"/app", `order = "newest"`), tagsOf("limit", reg.Addr+"/app", `limit = 0`),
+		tagsOf("half", reg.Addr+"/app", `limit = 1.5`), tagsOf("group", reg.Addr+"/app", `include = "^(?P<ver>.*)-alpine$"`, `constraint = "~> 1.4"`),
+		tagsOf("everything", reg.Addr+"/app", `include = ""`), tagsOf("nothing", reg.Addr+"/app", `exclude = ""`), tagsOf("layout", "oci:./app"),
 	)
 	said := ws.planFails()
 	said.wantError("Invalid repository", `it has the tag "1"`, fmt.Sprintf("%q", reg.Addr+"/app")).at(said, "repository")
@@ -126,7 +128,12 @@ func TestTagsThatCannotBeAskedFor(t *testing.T) {
 	said.wantError("Invalid version constraint", `"^1.4" cannot be read`, "~> 1.4").at(said, "constraint")
 	said.wantError("Invalid version constraint", `"" cannot be read`).at(said, "constraint")
 	said.wantError("Invalid order", `"newest" is no order`, `"version" or "lexical"`).at(said, "order")
-	said.wantError("Invalid limit", "At least 1").at(said, "limit")
+	said.wantError("Invalid limit", "0 is not how many tags", "a whole number is wanted, and at least 1").at(said, "limit = 0")
+	said.wantError("Invalid limit", "1.5 is not how many tags").at(said, "limit = 1.5")
+	said.wantError("Invalid regular expression", `a group named "ver"`, `"version" is the only name`).at(said, "include")
+	said.wantError("Invalid regular expression", "`include` is empty, and an empty expression matches every tag").at(said, "include")
+	said.wantError("Invalid regular expression", "`exclude` is empty, and an empty expression matches every tag").at(said, "exclude")
+	said.wantError("Invalid repository", "it names an image layout on this machine").at(said, "repository")
 }
 
 func TestTooManyTags(t *testing.T) {
@@ -137,6 +144,19 @@ func TestTooManyTags(t *testing.T) {
 	ws.configure(tagsOf("app", reg.Addr+"/app"))
 	said := ws.planFails()
 	said.wantError("The tags could not be listed", reg.Addr+"/app", "cannot list the tags", "it has more than 100000", "No ordinary image or list").at(said, "repository")
+}
+
+func TestTagsOfNoRepository(t *testing.T) {
+	t.Parallel()
+	reg := registrytest.V3(t)
+	ws := newWorkspace(t)
+	ws.configure(tagsOf("app", reg.Addr+"/none"))
+	said := ws.planFails()
+	d := said.wantError("The repository does not exist", reg.Addr+"/none", "Look at the repository's name. Some registries")
+	d.at(said, "repository")
+	if strings.Contains(d.Detail, "tag or digest") {
+		t.Errorf("none was given: %s", d.Detail)
+	}
 }
 
 func TestARepositoryWithoutTags(t *testing.T) {

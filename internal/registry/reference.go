@@ -44,6 +44,9 @@ func ParseReference(s string) (Reference, error) {
 	if len(s) > maxReference {
 		return Reference{}, invalidReference(s, fmt.Sprintf("it is longer than %d characters", maxReference))
 	}
+	if why := transport(s); why != "" {
+		return Reference{}, invalidReference(s, why)
+	}
 	named, err := reference.ParseNormalizedNamed(normalHost(s))
 	if err != nil {
 		return Reference{}, invalidReference(s, referenceFault(s))

@@ -25,6 +25,9 @@ func referenceFault(s string) string {
 	if s == "" {
 		return "it is empty"
 	}
+	if onDisk.MatchString(s) {
+		return fmt.Sprintf("it is a path on this machine, and an image layout there, or the tar archive of one, is written %q", Clean("oci:"+s))
+	}
 	if scheme, _, found := strings.Cut(s, "://"); found {
 		return fmt.Sprintf("it begins with the scheme %q, and a reference has none", Clean(scheme)+"://")
 	}
@@ -62,6 +65,27 @@ var (
 	wholeName = regexp.MustCompile(`^` + reference.NameRegexp.String() + `$`)
 	wholeTag  = regexp.MustCompile(`^` + reference.TagRegexp.String() + `$`)
 )
+
+// onDisk is a text that begins as paths alone do, or is a path with an archive at
+// its end: a slash in the beginning is often one too many.
+var onDisk = regexp.MustCompile(`^(\.\.?|~)/|^/.*\.tar(:[^/]*)?$`)
+
+// transports are what other tools write before the colon for places that are
+// read in another way here, or in none.
+var transports = regexp.MustCompile(`^(oci-archive|docker-archive|docker-daemon|containers-storage|dir|(?i:oci)):(.*)$`)
+
+// transport says that s names such a place, "" where it does not. Docker Hub has
+// no images with these names.
+func transport(s string) string {
+	parts := transports.FindStringSubmatch(s)
+	switch {
+	case len(parts) == 0 || parts[1] == "oci" || strings.HasPrefix(parts[2], "//"): // which is found to be none elsewhere
+		return ""
+	case parts[1] == "oci-archive" || strings.EqualFold(parts[1], "oci"):
+		return fmt.Sprintf("an image layout, or the tar archive of one, is written %q", Clean("oci:"+parts[2]))
+	}
+	return fmt.Sprintf("%q is a place that other tools read, and only registries and image layouts are read here: skopeo copy %s oci:./image:TAG makes a layout of it", Clean(parts[1]+":"), Clean(s))
+}
 
 // hostFault says why a host of the grammar cannot be one, "" where it can.
 func hostFault(host string) string {

@@ -64,6 +64,14 @@ type Repository interface {
 	PutBlob(ctx context.Context, d Descriptor, content Content) (Outcome, error)
 }
 
+// Exclusive is a Repository that can keep others from changing what it lists
+// while somebody reads, changes and writes it.
+type Exclusive interface {
+	// Exclusively runs f while nobody else does, of this process or another. The
+	// error is f's, or why it was not run.
+	Exclusively(ctx context.Context, f func() error) error
+}
+
 // Content is where PutBlob may get a blob from.
 type Content struct {
 	// From is the name of a repository of the same host that is known to hold

@@ -79,7 +79,7 @@ func (m Manifest) only(platform Platform, children []Descriptor, keep map[int]bo
 
 func (m Manifest) noPlatform(wanted Platform, children []Descriptor) error {
 	return &Error{Op: "find the platform " + PlatformName(wanted) + " in", Reference: m.Digest.String(), Kind: ErrNotFound,
-		Message: "the index has " + ListPlatforms(children), Hint: "Ask for a platform that it has, or for none to have the whole."}
+		Message: "the index has " + ListPlatforms(children), Hint: "Ask for a platform that it has."}
 }
 
 // attests says whether a child is an attestation manifest about one that is

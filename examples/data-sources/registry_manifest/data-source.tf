@@ -37,3 +37,11 @@ data "registry_manifest" "release" {
 output "released" {
   value = data.registry_manifest.release.exists
 }
+
+# What is read of an image that is not there is null, pinned_reference too: look
+# at exists first.
+resource "registry_image_copy" "stable" {
+  count       = data.registry_manifest.release.exists ? 1 : 0
+  source      = data.registry_manifest.release.pinned_reference
+  destination = "registry.example.com/prod/app:stable"
+}

@@ -15,6 +15,13 @@ data "registry_tags" "app" {
 resource "registry_image_copy" "app" {
   source      = "ghcr.io/acme/app:${data.registry_tags.app.newest}"
   destination = "registry.example.com/prod/app:1"
+
+  lifecycle {
+    precondition {
+      condition     = data.registry_tags.app.newest != null
+      error_message = "There is no release of 1.4 or later yet."
+    }
+  }
 }
 
 # The five newest of a variant, each promoted under its own tag. The group named

@@ -9,6 +9,7 @@ terraform {
 resource "registry_image_copy" "app" {
   source      = "ghcr.io/acme/app:main"
   destination = "registry.example.com/development/app:main"
+  referrers   = true # in each stage, or signatures stay behind
 }
 
 # What the next stage promotes.

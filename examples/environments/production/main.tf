@@ -24,6 +24,7 @@ resource "registry_image_copy" "app" {
   source      = data.terraform_remote_state.staging.outputs.app
   destination = "registry.example.com/production/app:${var.app_version}"
   overwrite   = false
+  referrers   = true
 }
 
 output "app" {

@@ -18,6 +18,7 @@ data "terraform_remote_state" "development" {
 resource "registry_image_copy" "app" {
   source      = data.terraform_remote_state.development.outputs.app
   destination = "registry.example.com/staging/app:main"
+  referrers   = true
 }
 
 output "app" {

@@ -83,8 +83,7 @@ func TestATokenIsGoodForItsScopesAndItsLife(t *testing.T) {
 		"another action":       {push, 0, false, false},
 		"another repository":   {other, 0, false, false},
 		"after its life":       {pull, tokenLife + 1, false, false},
-		"after it was revoked": {pull, keyOverlaps, true, false},
-		"under the next key":   {pull, keyOverlaps - 1, true, true},
+		"after it was revoked": {pull, 0, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -21,11 +21,9 @@ const (
 	// tokenLife is how long a token is good for that is not revoked before, as all
 	// are with a sweep.
 	tokenLife = 30 * time.Second
-	// keyLasts is how long there is no other key at least, and keyOverlaps how long
-	// before a new one tokens are already made with it. A request is made with three
-	// tokens at most, and all of them may have been on their way when the key changed.
-	keyLasts    = patience
-	keyOverlaps = 2 * time.Second
+	// keyLasts is how long there is no other key at least: a request to a host of
+	// which nothing is known is made with two tokens at most.
+	keyLasts = patience
 )
 
 // tokens issues the tokens of a registry, which are good for a short time, and
@@ -102,7 +100,7 @@ func (t *tokens) revoke() {
 	defer t.mu.Unlock()
 	if now := time.Now(); now.Sub(t.revoked) >= keyLasts {
 		t.revoked = now
-		maps.DeleteFunc(t.good, func(_ string, g grant) bool { return now.Sub(g.until.Add(-tokenLife)) >= keyOverlaps })
+		clear(t.good)
 	}
 }
 

@@ -57,7 +57,9 @@ func (w *walk) attach(subject *node, r Referrer, held bool) error {
 	if w.bytes += n.foretold(); w.bytes > maxManifestBytes {
 		return w.tooManyBytes()
 	}
-	if !subject.done {
+	// What is found by a tag does not name its subject, so that there may be a way
+	// back from there.
+	if !subject.done && r.Tag == "" {
 		subject.parents = append(subject.parents, n)
 		n.missing++
 	}

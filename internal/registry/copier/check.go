@@ -6,25 +6,33 @@ import (
 	"slices"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Check walks what is below some manifests of a repository and returns the
-// digests of what is missing there or is not what its digest says: manifests are
-// read, blobs are asked for by HEAD. Layers that must not be distributed are not
-// asked for. The error is the repository's, where it is not known whether
-// something is missing.
-func (c *Copier) Check(ctx context.Context, at registry.Repository, manifests ...digest.Digest) ([]digest.Digest, error) {
-	r := &run{copier: c, job: Job{Source: at, Destination: at}, tally: &tally{}, digest: manifests[0]}
+// Check walks what is below a manifest of a repository, and below its referrers,
+// and returns the digests of what is missing there or is not what its digest says:
+// manifests are read, blobs are asked for by HEAD. A referrer that cannot be found
+// is missing too. Layers that must not be distributed are not asked for. The error
+// is the repository's, where it is not known whether something is missing.
+func (c *Copier) Check(ctx context.Context, at registry.Repository, root digest.Digest, referrers []Referrer) ([]digest.Digest, error) {
+	r := &run{copier: c, job: Job{Source: at, Destination: at}, tally: &tally{}, digest: root}
 	w := newWalk(r)
 	w.looking, w.missing = true, &missing{}
-	for _, d := range manifests[1:] {
-		w.add(rootOf(d), false, 0)
+	known := map[digest.Digest]bool{root: true}
+	for _, f := range referrers {
+		if d := f.Manifest.Digest; !known[d] {
+			known[d] = true
+			w.add(rootOf(d), false, 0)
+		}
 	}
-	_, err := w.copy(ctx, manifests[0], false)
+	_, err := w.copy(ctx, root, false)
 	if r.many != nil {
 		defer r.many()
+	}
+	if err == nil {
+		err = w.find(ctx, at, referrers)
 	}
 	if e, ok := errors.AsType[*registry.Error](r.told(ctx, err)); ok {
 		told := *e
@@ -32,7 +40,40 @@ func (c *Copier) Check(ctx context.Context, at registry.Repository, manifests ..
 		return nil, &told
 	}
 	slices.Sort(w.missing.digests)
-	return w.missing.digests, err
+	return slices.Compact(w.missing.digests), err
+}
+
+// find looks for referrers in the ways in which they are found.
+func (w *walk) find(ctx context.Context, at registry.Repository, referrers []Referrer) error {
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(workers)
+	listed := map[digest.Digest][]Referrer{}
+	for _, f := range referrers {
+		if f.Tag == "" {
+			listed[f.Subject] = append(listed[f.Subject], f)
+			continue
+		}
+		group.Go(func() error {
+			d, err := at.Resolve(groupCtx, f.Tag)
+			if errors.Is(err, registry.ErrNotFound) || err == nil && !registry.SameDigest(d.Digest, f.Manifest.Digest) {
+				w.lacks(f.Manifest.Digest)
+				return nil
+			}
+			return err
+		})
+	}
+	for subject, all := range listed {
+		group.Go(func() error {
+			listing, err := at.ListReferrers(groupCtx, subject)
+			for _, f := range all {
+				if err == nil && !lists(listing, f) {
+					w.lacks(f.Manifest.Digest)
+				}
+			}
+			return err
+		})
+	}
+	return group.Wait()
 }
 
 // missing is what a check found to be missing. The walk's lock guards it.
@@ -43,17 +84,17 @@ func (w *walk) checkBlob(ctx context.Context, n *node) error {
 	found, err := w.run.job.Source.StatBlob(ctx, n.descriptor.Digest)
 	switch {
 	case errors.Is(err, registry.ErrNotFound), err == nil && n.size != registry.SizeUnknown && found.Size != n.size:
-		w.lacks(n)
+		w.lacks(n.descriptor.Digest)
 		return nil
 	}
 	return err
 }
 
 // lacks notes that something is missing.
-func (w *walk) lacks(n *node) {
+func (w *walk) lacks(d digest.Digest) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.missing.digests = append(w.missing.digests, n.descriptor.Digest)
+	w.missing.digests = append(w.missing.digests, d)
 }
 
 // broken says, in a check, that a manifest cannot be had because it is missing or
@@ -62,6 +103,6 @@ func (w *walk) broken(n *node, err error) bool {
 	if w.missing == nil || !errors.Is(err, registry.ErrNotFound) && !errors.Is(err, registry.ErrMismatch) && !errors.Is(err, registry.ErrMissingContent) {
 		return false
 	}
-	w.lacks(n)
+	w.lacks(n.descriptor.Digest)
 	return true
 }

@@ -1,6 +1,7 @@
 package copier_test
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -13,10 +14,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// check is what an engine finds to be missing of some manifests of "to".
-func (e engine) check(t *testing.T, to *registrytest.Proxy, manifests ...digest.Digest) []digest.Digest {
+// check is what an engine finds to be missing of a manifest of "to", and of what
+// refers to it.
+func (e engine) check(t *testing.T, to *registrytest.Proxy, root digest.Digest, referrers ...copier.Referrer) []digest.Digest {
 	t.Helper()
-	missing, err := e.copier.Check(t.Context(), e.client.Repository(parse(t, to.Ref("to", "1")), remote.Pull), manifests...)
+	missing, err := e.copier.Check(t.Context(), e.client.Repository(parse(t, to.Ref("to", "1")), remote.Pull), root, referrers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,21 +94,57 @@ func TestWhatIsDamagedIsMissing(t *testing.T) {
 	}
 }
 
-func TestAReferrerIsCheckedToo(t *testing.T) {
+// A referrer is missing where something of it is, and where nobody finds it.
+func TestReferrersAreCheckedToo(t *testing.T) {
 	t.Parallel()
-	from, to := pair(t, registrytest.Behaviour{Referrers: true})
-	s := newSigned(t, from.Registry)
-	e := newEngine(t)
-	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
-	lost := s.sbom.Blobs[1].Descriptor().Digest
-	to.DeleteBlob(t, "to", lost)
-	if missing := e.check(t, to, s.image.Digest, s.sbom.Digest, s.second.Digest); !slices.Equal(missing, []digest.Digest{lost}) {
-		t.Errorf("missing are %s", missing)
-	}
-	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers(), func(j *copier.Job) { j.Missing = []digest.Digest{lost} })
-	s.arrived(t, to.Registry)
-	if missing := e.check(t, to, s.image.Digest, s.sbom.Digest); missing != nil {
-		t.Errorf("after the repair %s are missing", missing)
+	for _, api := range []bool{true, false} {
+		for name, c := range map[string]struct {
+			lose func(*testing.T, *registrytest.Proxy, signed) digest.Digest // and what is missing then
+			tags bool                                                        // needs a registry without the API
+		}{
+			"a blob": {func(t *testing.T, to *registrytest.Proxy, s signed) digest.Digest {
+				lost := s.sbom.Blobs[1].Descriptor().Digest
+				to.DeleteBlob(t, "to", lost)
+				return lost
+			}, false},
+			"its manifest": {func(t *testing.T, to *registrytest.Proxy, s signed) digest.Digest {
+				to.DeleteManifest(t, "to", s.second.Digest)
+				return s.second.Digest
+			}, false},
+			"its tag": {func(t *testing.T, to *registrytest.Proxy, s signed) digest.Digest {
+				d := to.Digest(t, "to", s.legacy.Tag)
+				to.DeleteTag(t, "to", s.legacy.Tag)
+				return d
+			}, false},
+			"the list": {func(t *testing.T, to *registrytest.Proxy, s signed) digest.Digest {
+				to.DeleteTag(t, "to", registrytest.ReferrersTag(s.signature.Digest))
+				return s.second.Digest
+			}, true},
+		} {
+			if c.tags && api {
+				continue
+			}
+			t.Run(fmt.Sprint(name, ", API ", api), func(t *testing.T) {
+				t.Parallel()
+				from, to := pair(t, registrytest.Behaviour{Referrers: api})
+				s := newSigned(t, from.Registry)
+				e := newEngine(t)
+				report := e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
+				if missing := e.check(t, to, s.image.Digest, report.Found...); missing != nil {
+					t.Fatalf("%s are missing of what was just copied", missing)
+				}
+				lost := c.lose(t, to, s)
+				missing := e.check(t, to, s.image.Digest, report.Found...)
+				if !slices.Equal(missing, []digest.Digest{lost}) {
+					t.Errorf("missing are %s, want %s", missing, lost)
+				}
+				e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers(), func(j *copier.Job) { j.Missing = missing })
+				s.arrived(t, to.Registry)
+				if missing := e.check(t, to, s.image.Digest, report.Found...); missing != nil {
+					t.Errorf("after the repair %s are missing", missing)
+				}
+			})
+		}
 	}
 }
 
@@ -120,7 +158,7 @@ func TestACheckThatCannotBeMadeIsAnError(t *testing.T) {
 		e := newEngine(t)
 		e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 		to.On("HEAD", "/v2/to/blobs/.*").After(2).Reply(status, nil, "")
-		_, err := e.copier.Check(t.Context(), e.client.Repository(parse(t, to.Ref("to", "1")), remote.Pull), image.Build().Digest)
+		_, err := e.copier.Check(t.Context(), e.client.Repository(parse(t, to.Ref("to", "1")), remote.Pull), image.Build().Digest, nil)
 		failure(t, err, registry.Destination, kind)
 	}
 }

@@ -1,6 +1,8 @@
 package copier_test
 
 import (
+	"context"
+	"errors"
 	"strconv"
 	"testing"
 
@@ -41,7 +43,7 @@ func (w attested) whole(t *testing.T) {
 }
 
 // eachReferrerRequest is eachRequest for what refers to an image.
-func eachReferrerRequest(t *testing.T, test func(t *testing.T, f fault, side registry.Side, k int)) {
+func eachReferrerRequest(t *testing.T, faults map[string]fault, test func(t *testing.T, f fault, side registry.Side, k int)) {
 	undisturbed := newAttested(t)
 	undisturbed.engine(t, 1).copy(t, undisturbed.source(), undisturbed.destination(), withReferrers())
 	undisturbed.whole(t)
@@ -58,7 +60,7 @@ func eachReferrerRequest(t *testing.T, test func(t *testing.T, f fault, side reg
 
 func TestAnyOneRequestAboutReferrersMayFailUnseen(t *testing.T) {
 	t.Parallel()
-	eachReferrerRequest(t, func(t *testing.T, f fault, side registry.Side, k int) {
+	eachReferrerRequest(t, faults, func(t *testing.T, f fault, side registry.Side, k int) {
 		t.Parallel()
 		w := newAttested(t)
 		p := w.at(side)
@@ -70,7 +72,7 @@ func TestAnyOneRequestAboutReferrersMayFailUnseen(t *testing.T) {
 
 func TestReferrersThatFailFromAnyRequestOnLeaveTheTagAndAreContinued(t *testing.T) {
 	t.Parallel()
-	eachReferrerRequest(t, func(t *testing.T, f fault, side registry.Side, k int) {
+	eachReferrerRequest(t, faults, func(t *testing.T, f fault, side registry.Side, k int) {
 		t.Parallel()
 		w := newAttested(t)
 		old := w.to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
@@ -82,9 +84,10 @@ func TestReferrersThatFailFromAnyRequestOnLeaveTheTagAndAreContinued(t *testing.
 			t.Errorf("the tag holds %s", held)
 		}
 		p.Clear()
+		before := uploads(w.to)
 		w.engine(t, 1).copy(t, w.source(), w.destination(), withReferrers())
 		w.whole(t)
-		w.sentOnce(t)
+		w.sentOnce(t, before)
 	})
 }
 
@@ -93,4 +96,30 @@ func TestReferrersThatFailFromAnyRequestOnLeaveTheTagAndAreContinued(t *testing.
 func (w attested) found(t *testing.T) bool {
 	listed := w.to.Referrers(t, "to", w.image.Digest)
 	return len(listed) == 1 && listed[0] == w.signature.Digest && w.to.HasManifest(t, "to", w.tag)
+}
+
+func TestBringingReferrersCanBeCancelledAtEveryRequest(t *testing.T) {
+	stalls := map[string]fault{"no answer": hindrances["no answer"]}
+	eachReferrerRequest(t, stalls, func(t *testing.T, f fault, side registry.Side, k int) {
+		registrytest.NoLeaks(t)
+		w := newAttested(t)
+		old := w.to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
+		p := w.at(side)
+		rule := p.On(f.method, f.path).After(k).Times(1)
+		f.happen(rule, p)
+		e := w.engine(t, 2)
+		job := e.job(t, w.source(), w.destination())
+		withReferrers()(&job)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := e.start(ctx, job)
+		p.Wait(t, func() bool { return rule.Taken() == 1 })
+		cancel()
+		if r := await(t, ended); !errors.Is(r.err, context.Canceled) {
+			t.Errorf("the error is not that of the context: %v", r.err)
+		}
+		w.rests(t)
+		if held := w.to.Digest(t, "to", "1"); held != old.Digest && !w.found(t) {
+			t.Errorf("the tag holds %s", held)
+		}
+	})
 }

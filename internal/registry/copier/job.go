@@ -43,6 +43,10 @@ type Job struct {
 	// repository nothing has to be brought.
 	Referrers     bool
 	ReferrerTypes []string
+	// ReferrerTags are what an earlier copy put under tags by which referrers are
+	// found; see Report. Anything else that is there is not replaced where
+	// something would be lost by it.
+	ReferrerTags map[string]digest.Digest
 	// Missing is what the destination was found to lack of what its tags hold; see
 	// Check. It is sent whatever the destination says of it, and everything that
 	// names it is put again.
@@ -75,6 +79,8 @@ type Report struct {
 	// asked for.
 	Referrers       []digest.Digest `json:"referrers,omitempty"`
 	ReferrersDigest digest.Digest   `json:"referrers_digest,omitempty"`
+	// Found is what Referrers are, each for each subject and tag that it has.
+	Found []Referrer `json:"-"`
 	// ReferrerTags are the tags of the destination by which some of them are found,
 	// with what they hold.
 	ReferrerTags map[string]digest.Digest `json:"referrer_tags,omitempty"`

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -61,7 +63,9 @@ func (r *run) listAll(ctx context.Context, referrers map[digest.Digest][]Referre
 	return group.Wait()
 }
 
-// tagReferrer puts a tag on a referrer that is found by it.
+// tagReferrer puts a tag on a referrer that is found by it. A signature that
+// somebody else made at the destination would be lost with the tag: it is moved
+// only where nothing is.
 func (r *run) tagReferrer(ctx context.Context, f Referrer) error {
 	held, err := r.look(ctx, f.Tag, f.Manifest.Digest)
 	if err != nil || held == f.Manifest.Digest {
@@ -70,7 +74,50 @@ func (r *run) tagReferrer(ctx context.Context, f Referrer) error {
 	if err := r.mayReplace(f.Tag, held, f.Manifest.Digest); err != nil {
 		return err
 	}
-	return r.tag(ctx, f.Tag, f.Manifest, nil)
+	if held != "" && held != r.job.ReferrerTags[f.Tag] {
+		if err := r.supersedes(ctx, f, held); err != nil {
+			return registry.OnSide(err, registry.Destination)
+		}
+	}
+	return r.tag(ctx, f.Tag, f.Manifest, func(ctx context.Context) error { return r.resend(ctx, f.Manifest.Digest) })
+}
+
+// supersedes is nil where a referrer has all layers of the one that has its tag at
+// the destination: cosign adds signatures to those that are there.
+func (r *run) supersedes(ctx context.Context, f Referrer, held digest.Digest) error {
+	m, err := r.job.Destination.GetManifest(ctx, held.String())
+	if err != nil {
+		return err
+	}
+	was, err := m.Parse()
+	if err != nil {
+		return at(r.job.Destination, err)
+	}
+	is, err := f.Manifest.Parse()
+	if err != nil {
+		return at(r.job.Source, err)
+	}
+	for _, layer := range was.Layers {
+		if !slices.ContainsFunc(is.Layers, func(l registry.Descriptor) bool {
+			return l.Digest == layer.Digest && maps.Equal(l.Annotations, layer.Annotations)
+		}) {
+			return &registry.Error{Op: "write the tag", Repository: r.job.Destination.Name(), Reference: f.Tag, Kind: registry.ErrTagHeld,
+				Message: fmt.Sprintf("it holds %s, which has signatures or attestations that the source does not have, and they would be lost", held),
+				Hint:    "Sign at one place, or with referrers instead of tags, which do not exclude each other. Otherwise remove the tag at the destination, or promote with referrer_types that leave it out."}
+		}
+	}
+	return nil
+}
+
+// resend sends a referrer of which the destination has turned out to miss
+// something, although it has the manifest.
+func (r *run) resend(ctx context.Context, d digest.Digest) error {
+	w := newWalk(r)
+	w.search = nil
+	if _, err := w.copy(ctx, d, false); err != nil {
+		return err
+	}
+	return w.heal(ctx, w.root)
 }
 
 // list makes sure that the destination lists what refers to a subject, and says
@@ -79,12 +126,34 @@ func (r *run) tagReferrer(ctx context.Context, f Referrer) error {
 // Subject"). Somebody else may write it at the same time, so that it is read
 // again after it was written.
 func (r *run) list(ctx context.Context, subject digest.Digest, referrers []Referrer) (ours bool, err error) {
-	done, err := r.copier.turns.take(ctx, r.job.Destination.Name()+" "+subject.String())
+	done, err := r.copier.turns.take(ctx, aList(r.job.Destination, subject))
 	if err != nil {
 		return false, &registry.Error{Side: registry.Destination, Op: "list the referrers of", Repository: r.job.Destination.Name(), Reference: subject.String(), Kind: registry.ErrUnavailable, Err: err}
 	}
 	defer done()
-	for range looks {
+	if alone, ok := r.job.Destination.(registry.Exclusive); ok {
+		err = alone.Exclusively(ctx, func() error {
+			ours, err = r.addToList(ctx, subject, referrers, 0)
+			return err
+		})
+		return ours, registry.OnSide(err, registry.Destination)
+	}
+	return r.addToList(ctx, subject, referrers, listSettles+rand.N(listSettles)) //nolint:gosec // a time to wait is no secret
+}
+
+// listSettles is how long at least it takes until a list that was written is
+// looked at again: who has read it before may write it in between.
+const listSettles = 100 * time.Millisecond
+
+// addToList is list with a time to wait after each write.
+func (r *run) addToList(ctx context.Context, subject digest.Digest, referrers []Referrer, settles time.Duration) (ours bool, err error) {
+	for look := range looks {
+		if look > 0 {
+			select {
+			case <-time.After(settles):
+			case <-ctx.Done(): // which the next request says
+			}
+		}
 		listing, err := r.job.Destination.ListReferrers(ctx, subject)
 		ours = listing.Tag != ""
 		if err != nil || !ours || !slices.ContainsFunc(referrers, func(f Referrer) bool { return !lists(listing, f) }) {

@@ -46,7 +46,7 @@ func at(from registry.Repository, err error) error {
 func checkImage(ctx context.Context, from registry.Repository, m registry.Manifest, platforms []registry.Platform) error {
 	refuse := func(wanted registry.Platform, why string) error {
 		return &registry.Error{Op: "find the platform " + registry.PlatformName(wanted) + " in", Repository: from.Name(), Reference: m.Digest.String(),
-			Kind: registry.ErrNotFound, Message: why, Hint: "Ask for the platform that it has, or for none to have the whole."}
+			Kind: registry.ErrNotFound, Message: why, Hint: "Ask for the platform that it has."}
 	}
 	contents, err := m.Parse()
 	if err != nil {

@@ -1,6 +1,7 @@
 package copier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,8 @@ type Referrer struct {
 	// Manifest is the referrer itself.
 	Manifest registry.Manifest
 	// ArtifactType and Annotations are those that the manifest itself says,
-	// whatever a listing says of it.
+	// whatever a listing says of it. The type of what was found by its tag, and is
+	// an image by its configuration, is the one of its layers where all have one.
 	ArtifactType string
 	Annotations  map[string]string
 }
@@ -33,10 +35,16 @@ type Referrer struct {
 // lists and whose own bytes say that it is so, and what is under the tags that
 // cosign uses. Given artifact types, it is only what is of one of them; something
 // found by its tag is of its layers' media types too, because cosign gave it no
-// other. The error is the repository's, and matches registry.ErrLimit where there
-// are too many.
+// other. Those that are listed come first, in the order of their digests, because a
+// repository lists them in any; those that were found by a tag follow, in the order
+// of the tags. The error is the repository's, and matches registry.ErrLimit where
+// there are too many.
 func Referrers(ctx context.Context, from registry.Repository, subject digest.Digest, types []string) ([]Referrer, error) {
-	return (&search{from: from, types: types, turns: &turns{}}).of(ctx, subject)
+	found, err := (&search{from: from, types: types, turns: &turns{}}).of(ctx, subject)
+	slices.SortStableFunc(found, func(a, b Referrer) int {
+		return cmp.Or(cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Manifest.Digest, b.Manifest.Digest))
+	})
+	return found, err
 }
 
 // search is a search for referrers, of one manifest or of a whole graph.
@@ -130,14 +138,31 @@ func (s *search) tagged(ctx context.Context, subject digest.Digest, tag string) 
 		return nil, err
 	}
 	r, contents, err := s.fetch(ctx, subject, d.Digest.String(), d.Size)
-	if err != nil {
+	switch {
+	case errors.Is(err, registry.ErrNotFound):
+		return nil, nil
+	case errors.Is(err, registry.ErrInvalidManifest):
+		registry.TraceOf(ctx).Warning(fmt.Sprintf("%s: what the tag %s holds cannot be read as a manifest, and is left out", s.from.Name(), tag))
+		return nil, nil
+	case err != nil:
 		return nil, err
 	}
 	r.Tag = tag
 	if s.wants(r.ArtifactType) || slices.ContainsFunc(contents.Layers, func(l registry.Descriptor) bool { return s.wants(l.MediaType) }) {
+		r.ArtifactType = typeOfTagged(contents)
 		return s.keep(r)
 	}
 	return nil, nil
+}
+
+// typeOfTagged is the artifact type of what was found by its tag. Cosign gives it
+// an image's configuration, which says nothing of what it is.
+func typeOfTagged(c registry.Contents) string {
+	differs := func(l registry.Descriptor) bool { return l.MediaType != c.Layers[0].MediaType }
+	if !registry.IsImageConfig(c.Type()) || len(c.Layers) == 0 || slices.ContainsFunc(c.Layers, differs) {
+		return c.Type()
+	}
+	return c.Layers[0].MediaType
 }
 
 func (s *search) wants(artifactType string) bool {
@@ -156,7 +181,7 @@ func (s *search) fetch(ctx context.Context, subject digest.Digest, reference str
 	}
 	unsaid := said < 0
 	if unsaid || said >= largeManifest {
-		done, err := s.turns.take(ctx, aLargeManifest)
+		done, err := s.turns.take(ctx, aLargeManifest(s.from))
 		if err != nil {
 			return fail(registry.Error{Kind: registry.ErrUnavailable, Err: err})
 		}

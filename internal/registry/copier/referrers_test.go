@@ -388,6 +388,46 @@ func TestWhatDoesNotReferToItIsNotBrought(t *testing.T) {
 	}
 }
 
+// What a listing says of the type is believed neither.
+func TestTheTypeOfAReferrerIsItsOwn(t *testing.T) {
+	t.Parallel()
+	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
+	image := registrytest.Image{Seed: "a"}
+	pushed := from.Push(t, "app", "1", image)
+	sbom := from.Push(t, "app", "", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image}).Descriptor()
+	other := from.Push(t, "app", "", registrytest.Artifact{Seed: "other", Type: "application/vnd.example.other", Subject: image}).Descriptor()
+	sbom.ArtifactType, other.ArtifactType = "", sbomType
+	content, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{other, sbom}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	from.PutManifest(t, "app", registrytest.ReferrersTag(pushed.Digest), registrytest.Manifest{MediaType: ocispec.MediaTypeImageIndex, Bytes: content})
+	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers(sbomType))
+	if !slices.Equal(report.Referrers, []digest.Digest{sbom.Digest}) {
+		t.Errorf("%s came, want %s", report.Referrers, sbom.Digest)
+	}
+}
+
+// Each lists the other: nothing goes on for ever, and what is not so is dropped.
+func TestListingsThatGoInACircleEnd(t *testing.T) {
+	t.Parallel()
+	from, to := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}), registrytest.Scripted(t, registrytest.Behaviour{})
+	image := registrytest.Image{Seed: "a"}
+	pushed := from.Push(t, "app", "1", image)
+	sbom := from.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Subject: image})
+	content, err := json.Marshal(ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{pushed.Descriptor(), sbom.Descriptor()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, subject := range []digest.Digest{pushed.Digest, sbom.Digest} {
+		from.PutManifest(t, "app", registrytest.ReferrersTag(subject), registrytest.Manifest{MediaType: ocispec.MediaTypeImageIndex, Bytes: content})
+	}
+	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
+	if !slices.Equal(report.Referrers, []digest.Digest{sbom.Digest}) {
+		t.Errorf("%s came, want %s", report.Referrers, sbom.Digest)
+	}
+}
+
 // A chain is what a cycle would be: no manifest can name one that names it.
 func TestReferrersOfReferrersHaveALimit(t *testing.T) {
 	t.Parallel()
@@ -435,31 +475,115 @@ func TestOldArtifactManifestsAndOtherDigestsRefer(t *testing.T) {
 	}
 }
 
-func TestATagOfALegacySignatureIsReplacedOnlyWhereItMayBe(t *testing.T) {
+func TestATagOfALegacySignatureIsReplacedOnlyWhereNothingIsLost(t *testing.T) {
+	t.Parallel()
+	image := registrytest.Image{Seed: "a"}
+	ours, theirs := registrytest.NewSigningKey(t).Sign(t, image).Tagged, registrytest.NewSigningKey(t).Sign(t, image).Tagged
+	both := registrytest.Image{Layers: slices.Concat(ours.Layers, theirs.Layers)}
+	refusal := errors.New("not this one")
+	for name, c := range map[string]struct {
+		held, source registrytest.Image
+		change       func(j *copier.Job, tag string, held digest.Digest)
+		kind         error // nil where it is replaced
+	}{
+		"another one":                {theirs, ours, nil, registry.ErrTagHeld},
+		"some of those that are new": {ours, both, nil, nil},
+		"some that are not":          {both, ours, nil, registry.ErrTagHeld},
+		"what was put there before": {theirs, ours, func(j *copier.Job, tag string, held digest.Digest) {
+			j.ReferrerTags = map[string]digest.Digest{tag: held}
+		}, nil},
+		"what must not be overwritten": {ours, both, func(j *copier.Job, _ string, _ digest.Digest) {
+			j.MayReplace = func(string, digest.Digest) error { return refusal }
+		}, refusal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			from, to := pair(t, registrytest.Behaviour{})
+			from.Push(t, "app", "1", image)
+			tag := legacyTag(image.Build().Digest, "sig")
+			wanted, held := from.Push(t, "app", tag, c.source), to.Push(t, "to", tag, c.held)
+			e := newEngine(t)
+			job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
+			withReferrers()(&job)
+			if c.change != nil {
+				c.change(&job, tag, held.Digest)
+			}
+			_, err := e.copier.Copy(t.Context(), job)
+			want := held.Digest
+			if c.kind == nil {
+				want = wanted.Digest
+			}
+			if !errors.Is(err, c.kind) || to.Digest(t, "to", tag) != want || to.HasManifest(t, "to", "1") != (c.kind == nil) {
+				t.Errorf("the error is %v, and the tag holds %s, want %s", err, to.Digest(t, "to", tag), want)
+			}
+		})
+	}
+}
+
+// What was there before may have lost something since.
+func TestAReferrerWhoseContentIsGoneIsSentAgain(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	s := newSigned(t, from.Registry)
-	own := to.Push(t, "to", s.legacy.Tag, registrytest.Image{Seed: "the destination's own signature"})
-	refusal := errors.New("not this one")
-	only := func(j *copier.Job) {
-		j.MayReplace = func(tag string, held digest.Digest) error {
-			if tag != s.legacy.Tag || held != own.Digest {
-				t.Errorf("asked for %s, which holds %s", tag, held)
-			}
-			return refusal
-		}
-	}
-	job := newEngine(t).job(t, from.Ref("app", "1"), to.Ref("to", "1"))
-	withReferrers()(&job)
-	only(&job)
-	if _, err := newEngine(t).copier.Copy(t.Context(), job); !errors.Is(err, refusal) {
-		t.Errorf("the error is %v", err)
-	}
-	if to.HasManifest(t, "to", "1") || to.Digest(t, "to", s.legacy.Tag) != own.Digest {
-		t.Error("a tag was written")
-	}
+	e := newEngine(t)
+	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
+	to.DeleteTag(t, "to", s.legacy.Tag)
+	to.DeleteBlob(t, "to", s.legacy.Tagged.Build().Blobs[1].Descriptor().Digest)
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
 	s.arrived(t, to.Registry)
+}
+
+// Nobody can list every tag of a repository to find three.
+func TestTagsOfReferrersAreAskedForByTheirNames(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	image := registrytest.Image{Seed: "a"}
+	pushed := from.Push(t, "app", "1", image)
+	for _, kind := range []string{"sig", "att", "sbom"} {
+		from.Push(t, "app", legacyTag(pushed.Digest, kind), registrytest.Image{Seed: kind})
+	}
+	from.Forget()
+	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
+	if len(report.ReferrerTags) != 3 || from.Count(".*", ".*/tags/.*")+to.Count(".*", ".*/tags/.*") != 0 {
+		t.Errorf("under tags came %v; %v", report.ReferrerTags, from.Requests())
+	}
+}
+
+// Two tags may name each other's manifests, and an image itself.
+func TestReferrersByTagsThatGoInACircleAreBroughtOnce(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	leaf := registrytest.Image{Seed: "leaf"}
+	inner := registrytest.Index{Manifests: []registrytest.Content{leaf}}
+	outer := registrytest.Index{Manifests: []registrytest.Content{inner}, Annotations: map[string]string{"is": "outer"}}
+	pushed := from.Push(t, "app", "1", outer)
+	from.Retag(t, "app", string(leaf.Build().Digest), legacyTag(pushed.Digest, "sig"))
+	from.Retag(t, "app", string(pushed.Digest), legacyTag(leaf.Build().Digest, "att"))
+	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
+	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
+
+	// A tag that names what the image is made of, and that the image waits for.
+	first := registrytest.Index{Manifests: []registrytest.Content{registrytest.Index{Manifests: []registrytest.Content{registrytest.Image{Seed: "x"}}}}}
+	root := from.Push(t, "app", "2", first)
+	from.Push(t, "app", legacyTag(root.Digest, "sig"), registrytest.Image{Seed: "x"})
+	newEngine(t).copy(t, from.Ref("app", "2"), to.Ref("to", "2"), withReferrers())
+	registrytest.Same(t, root.Tree, to.Read(t, "to", "2"))
+}
+
+func TestATagThatHoldsNoManifestIsLeftOutWithAWarning(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	image := registrytest.Image{Seed: "a"}
+	pushed := from.Push(t, "app", "1", image)
+	tag := legacyTag(pushed.Digest, "sig")
+	junk := `{"schemaVersion":2,"layers":1}`
+	from.On("GET|HEAD", "/v2/app/manifests/("+tag+"|"+string(digest.FromString(junk))+")").Reply(200, http.Header{
+		"Content-Type": {ocispec.MediaTypeImageManifest}, "Docker-Content-Digest": {string(digest.FromString(junk))},
+	}, junk)
+	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
+	if len(report.Referrers) != 0 || len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0], tag) {
+		t.Errorf("%+v", report)
+	}
 }
 
 func TestWithinARepositoryReferrersAreThereAlready(t *testing.T) {

@@ -81,7 +81,7 @@ func (t *tally) manifest(d digest.Digest) {
 // referrers says what refers to the image and to what came with it.
 func (t *tally) referrers(found []Referrer) {
 	t.change(func(r *Report) {
-		r.ReferrerTags = map[string]digest.Digest{}
+		r.Found, r.ReferrerTags = found, map[string]digest.Digest{}
 		for _, f := range found {
 			r.Referrers = append(r.Referrers, f.Manifest.Digest)
 			if f.Tag != "" {

@@ -196,7 +196,7 @@ func (w *walk) open(ctx context.Context, n *node) error {
 		return w.run.ended(n, err)
 	}
 	if n.descriptor.Size >= largeManifest {
-		done, err := w.run.copier.turns.take(ctx, aLargeManifest)
+		done, err := w.run.copier.turns.take(ctx, aLargeManifest(w.run.job.Source))
 		if err != nil {
 			return w.run.ended(n, err)
 		}
@@ -210,7 +210,7 @@ func (w *walk) open(ctx context.Context, n *node) error {
 		return err
 	}
 	if len(m.Content) >= largeManifest && n.descriptor.Size < largeManifest {
-		done, err := w.run.copier.turns.take(ctx, aLargeManifest)
+		done, err := w.run.copier.turns.take(ctx, aLargeManifest(w.run.job.Source))
 		if err != nil {
 			return w.run.ended(n, err)
 		}
@@ -237,7 +237,7 @@ func (w *walk) room(ctx context.Context) error {
 	if w.run.many != nil {
 		return nil
 	}
-	done, err := w.run.copier.turns.take(ctx, manyManifests)
+	done, err := w.run.copier.turns.take(ctx, manyManifests(w.run.job.Source))
 	w.run.many = done
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -83,6 +84,7 @@ func index(d digest.Digest) string {
 }
 
 func TestADamagedBlobOfALayoutGoesNowhere(t *testing.T) {
+	damaged := []string{"other bytes", "too short"}
 	for name, spoil := range map[string]func(t *testing.T, dir, file string){
 		"other bytes": func(t *testing.T, dir, file string) {
 			content, err := os.ReadFile(filepath.Join(dir, file))
@@ -120,6 +122,9 @@ func TestADamagedBlobOfALayoutGoesNowhere(t *testing.T) {
 			e, ok := errors.AsType[*registry.Error](err)
 			if !ok || e.Side != registry.Source {
 				t.Fatalf("the error is %v", err)
+			}
+			if slices.Contains(damaged, name) && e.Hint != "The layout is damaged: build or copy it again." {
+				t.Errorf("the hint is %q", e.Hint)
 			}
 			if to.HasBlob(t, "app", layer.Descriptor().Digest) || len(to.Tags(t, "app")) > 0 {
 				t.Error("and yet something was committed")

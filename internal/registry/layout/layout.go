@@ -173,6 +173,9 @@ const hint = "An image layout is a folder with the files oci-layout and index.js
 // hintWritten is for where one is to be written.
 const hintWritten = "What is written to is a folder that holds an image layout, an empty one, or one that is not there yet. Name another one, or empty it."
 
+// hintDamaged is for what is there, and is not what it should be.
+const hintDamaged = "The layout is damaged: build or copy it again."
+
 // invalid is the error of what is no layout.
 func (l *Layout) invalid(why string) error {
 	return l.told(&registry.Error{Kind: registry.ErrInvalidLayout, Message: why, Hint: hint})

@@ -76,7 +76,7 @@ func (l *Layout) manifest(d digest.Digest, mediaType string) (registry.Manifest,
 	m, err := registry.NewManifest(mediaType, content, d.Algorithm())
 	if err == nil && m.Digest != d {
 		err = &registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("its bytes have the digest %s", m.Digest),
-			Hint: "The layout is damaged: build or copy it again."}
+			Hint: hintDamaged}
 	}
 	return m, err
 }
@@ -131,7 +131,22 @@ func (l *Layout) GetBlob(ctx context.Context, d registry.Descriptor) (io.ReadClo
 	}
 	if size != d.Size {
 		_ = file.Close()
-		return nil, l.during(&registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("it has %d bytes and its descriptor says %d", size, d.Size)}, op, d.Digest.String())
+		return nil, l.during(&registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("it has %d bytes and its descriptor says %d", size, d.Size), Hint: hintDamaged}, op, d.Digest.String())
 	}
-	return registry.Verify(file, d, l.Name()), nil
+	return verified{registry.Verify(file, d, l.Name())}, nil
+}
+
+// verified is a blob's file that is verified while it is read.
+type verified struct{ io.ReadCloser }
+
+// Read says of other bytes what can be done about them here, where no registry
+// and no proxy is in between.
+func (v verified) Read(p []byte) (int, error) {
+	n, err := v.ReadCloser.Read(p)
+	if e, ok := errors.AsType[*registry.Error](err); ok && errors.Is(err, registry.ErrMismatch) {
+		damaged := *e
+		damaged.Hint = hintDamaged
+		err = &damaged
+	}
+	return n, err
 }

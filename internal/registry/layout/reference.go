@@ -47,6 +47,12 @@ func ParseReference(s string) (Reference, error) {
 	if !found {
 		return invalid("it does not begin with " + Scheme)
 	}
+	if path := strings.TrimLeft(rest, "/"); strings.HasPrefix(rest, "//") {
+		if strings.HasPrefix(rest, "///") {
+			path = "/" + path
+		}
+		return invalid(fmt.Sprintf("what follows its colon is a path and not a URL: write %q", registry.Clean(Scheme+path)))
+	}
 	if strings.ContainsFunc(rest, unicode.IsControl) {
 		return invalid("it holds a control character")
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -198,6 +199,16 @@ func (l *Layout) rewrite(edit func([]json.RawMessage) []json.RawMessage) error {
 		return err
 	}
 	return l.place(ocispec.ImageIndexFile, bytesOf(content))
+}
+
+// Exclusively runs f while no other copy writes a list of referrers into the
+// folder. It has a lock of its own, the one of the folder blobs, because f changes
+// the index, which takes the folder's.
+func (l *Layout) Exclusively(ctx context.Context, f func() error) error {
+	if err := exclusively(ctx, filepath.Join(l.path, ocispec.ImageBlobsDir), f); err != nil {
+		return l.during(err, "write the list of referrers", "")
+	}
+	return nil
 }
 
 // place writes a file beside its place and moves it there when it is complete,

@@ -5,6 +5,7 @@ package place
 
 import (
 	"fmt"
+	"regexp"
 
 	"github.com/opencontainers/go-digest"
 
@@ -47,6 +48,9 @@ func ParseDestination(s string) (p Place, err error) {
 	}
 	why := ""
 	switch {
+	case archive.MatchString(p.layout.Path):
+		return Place{}, &registry.Error{Op: "use the destination", Reference: registry.Clean(s), Kind: registry.ErrInvalidReference,
+			Message: "it is an archive by its name, which can be read but not written to", Hint: "Write a folder, and make the archive of it: tar -cf image.tar -C FOLDER ."}
 	case p.layout.Digest != "":
 		why = "it has a digest, and which one goes there is the source's to say"
 	case p.layout.Tag == "":
@@ -59,6 +63,9 @@ func ParseDestination(s string) (p Place, err error) {
 	return Place{}, &registry.Error{Op: "use the destination", Reference: registry.Clean(s), Kind: registry.ErrInvalidReference, Message: why,
 		Hint: "A destination in an image layout is oci:PATH:tag, as in oci:./airgap/app:1.4."}
 }
+
+// archive is the name of one: a folder that is named so would be taken for it.
+var archive = regexp.MustCompile(`(?i)\.(tar|tar\.[a-z0-9]+|tgz)$`)
 
 // Reference is the reference of a place in a registry; ok says whether it is
 // one.

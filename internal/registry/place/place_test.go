@@ -95,6 +95,8 @@ func TestWhatIsNoDestination(t *testing.T) {
 		"oci:app:" + strings.Repeat("x", 129): "cannot be a tag",
 		"oci:app:-x":                          "cannot be a tag",
 		"oci:":                                "names no path",
+		"oci:image.tar:1":                     "it is an archive by its name",
+		"oci:/some where/image.tgz:1":         "it is an archive by its name",
 		"app":                                 "names no registry",
 	} {
 		_, err := place.ParseDestination(s)
@@ -102,7 +104,7 @@ func TestWhatIsNoDestination(t *testing.T) {
 			t.Errorf("%q: %v, want %q", s, err, says)
 		}
 	}
-	for _, s := range []string{"oci:app:1", "oci:/some where/user@host/a:b:1.4_x-y", `oci:C:\images\app:1`, "localhost/app:1"} {
+	for _, s := range []string{"oci:app:1", "oci:/some where/user@host/a:b:1.4_x-y", `oci:C:\images\app:1`, "oci:app.tar/:1", "oci:tar:1", "localhost/app:1"} {
 		if p, err := place.ParseDestination(s); err != nil || p.String() != s {
 			t.Errorf("%q is %s, %v", s, p, err)
 		}

@@ -262,6 +262,8 @@ func (r *repository) hint(e *registry.Error) string {
 		return "ECR does not create repositories by itself: create this one first. In Terraform that is aws_ecr_repository, and the destination refers to it."
 	case errors.Is(e.Kind, registry.ErrNotFound) && writing:
 		return "The registry does not have this repository and did not create it. Create it first, or look at its name."
+	case errors.Is(e.Kind, registry.ErrNotFound) && e.Op == "list the tags":
+		return "Look at the repository's name. Some registries answer like this too where the credentials may not see it."
 	case errors.Is(e.Kind, registry.ErrNotFound):
 		return "Look at the repository's name and the tag or digest. Some registries answer like this too where the credentials may not see the repository."
 	case errors.Is(e.Kind, registry.ErrRateLimited):

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -14,6 +15,9 @@ import (
 
 const (
 	listReferrers = "list the referrers of"
+	// maxBarrenPages is how many pages in a row may list nothing: what is listed is
+	// bounded, and so are the pages by this.
+	maxBarrenPages = 3
 	// maxListingBytes is the cap on the pages of one list of referrers together.
 	maxListingBytes = 16 << 20
 )
@@ -44,7 +48,7 @@ func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (l
 		header: http.Header{"Accept": {ocispec.MediaTypeImageIndex}},
 		ok:     []int{http.StatusOK},
 	}
-	left, strange := int64(maxListingBytes), false
+	left, strange, barren := int64(maxListingBytes), false, 0
 	err = r.pages(ctx, q, func(resp *http.Response) error {
 		return r.withRoom(ctx, resp.ContentLength, func() (err error) {
 			page := registry.Manifest{MediaType: registry.MediaType(resp.Header.Get("Content-Type"))}
@@ -56,7 +60,13 @@ func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (l
 			if left -= int64(len(page.Content)); left < 0 {
 				return &registry.Error{Kind: registry.ErrLimit, Message: "the list is longer than the " + bytesText(maxListingBytes) + " that are read", Hint: registry.Advice(registry.ErrLimit)}
 			}
-			listing, err = listing.Listed(page)
+			before := len(listing.Referrers)
+			if listing, err = listing.Listed(page); err == nil && len(listing.Referrers) > before {
+				barren = -1
+			}
+			if barren++; err == nil && barren > maxBarrenPages {
+				err = &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("more than %d of its pages in a row list nothing new", maxBarrenPages), Hint: registry.Advice(registry.ErrLimit)}
+			}
 			strange, known = errors.Is(err, registry.ErrProtocol), known || err == nil
 			return err
 		})

@@ -432,14 +432,16 @@ func TestAListOfReferrersHasItsLimits(t *testing.T) {
 		pages int32
 		words string // of an ErrLimit; "" is none
 	}{
-		"as many as are allowed": {func(n int) (string, bool) { return index(numbered(n*most/4, most/4)...), n < 4 }, 4, ""},
-		"the same ones again":    {func(n int) (string, bool) { return index(numbered(0, most)...), n < 2 }, 2, ""},
-		"one more":               {func(n int) (string, bool) { return index(numbered(n*most, []int{most, 1, 1}[n-1])...), n < 3 }, 2, "more than 10000 manifests"},
-		"one more on a page":     {func(int) (string, bool) { return index(numbered(0, most+1)...), false }, 1, "more than 10000 entries"},
-		"100,000 on a page":      {func(int) (string, bool) { return index(numbered(0, 100_000)...), false }, 1, "longer than 4194304 bytes"},
-		"100,000 on ten pages":   {func(n int) (string, bool) { return index(numbered(n*most, most)...), n < 10 }, 2, "more than 10000 manifests"},
-		"a page that is long":    {func(int) (string, bool) { return index(strings.Repeat(" ", 4<<20)), false }, 1, "longer than 4194304 bytes"},
-		"many long pages":        {func(int) (string, bool) { return index(strings.Repeat(" ", 4<<20-100)), true }, 5, "longer than the 16 MiB"},
+		"as many as are allowed":  {func(n int) (string, bool) { return index(numbered(n*most/4, most/4)...), n < 4 }, 4, ""},
+		"the same ones again":     {func(n int) (string, bool) { return index(numbered(0, most)...), n < 2 }, 2, ""},
+		"one more":                {func(n int) (string, bool) { return index(numbered(n*most, []int{most, 1, 1}[n-1])...), n < 3 }, 2, "more than 10000 manifests"},
+		"one more on a page":      {func(int) (string, bool) { return index(numbered(0, most+1)...), false }, 1, "more than 10000 entries"},
+		"100,000 on a page":       {func(int) (string, bool) { return index(numbered(0, 100_000)...), false }, 1, "longer than 4194304 bytes"},
+		"100,000 on ten pages":    {func(n int) (string, bool) { return index(numbered(n*most, most)...), n < 10 }, 2, "more than 10000 manifests"},
+		"a page that is long":     {func(int) (string, bool) { return index(strings.Repeat(" ", 4<<20)), false }, 1, "longer than 4194304 bytes"},
+		"many long pages":         {func(n int) (string, bool) { return index(strings.Repeat(" ", 4<<20-1000) + entry(fmt.Sprint(n))), true }, 5, "longer than the 16 MiB"},
+		"pages without end":       {func(int) (string, bool) { return index(), true }, 4, "more than 3 of its pages in a row list nothing new"},
+		"the same page each time": {func(int) (string, bool) { return index(entry("a")), true }, 5, "more than 3 of its pages in a row list nothing new"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			repo, pages := pagesOf(t, test.page)
@@ -457,8 +459,9 @@ func TestAListOfReferrersHasItsLimits(t *testing.T) {
 }
 
 func TestAThousandLongPagesOfReferrersCostTheMemoryOfFive(t *testing.T) {
-	long := index(entry("a"), strings.Repeat(" ", 4<<20-1000)+entry("b"))
-	repo, pages := pagesOf(t, func(n int) (string, bool) { return long, n < 1000 })
+	blanks := strings.Repeat(" ", 4<<20-1000)
+	long := index(entry("a"), blanks+entry("b"))
+	repo, pages := pagesOf(t, func(n int) (string, bool) { return index(entry("a"), blanks+entry(fmt.Sprint(n))), n < 1000 })
 	c := newClient(t)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

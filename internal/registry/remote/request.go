@@ -145,7 +145,7 @@ func (r *repository) authenticated(ctx context.Context, q request, held *slot, a
 		if err != nil {
 			return nil, r.broken(q, err)
 		}
-		resp, err := r.follow(ctx, q, held, authorization, again)
+		resp, err := r.follow(ctx, q, held, authorization.Header.Reveal(), again)
 		if err != nil {
 			return nil, r.broken(q, err)
 		}
@@ -153,12 +153,12 @@ func (r *repository) authenticated(ctx context.Context, q request, held *slot, a
 			return r.unpacked(q, resp)
 		}
 		if resp.StatusCode != http.StatusUnauthorized || !r.host.isOrigin(resp.Request.URL) {
-			return nil, r.answerError(ctx, q, resp, authorization)
+			return nil, r.answerError(ctx, q, resp, authorization.Header.Reveal())
 		}
 		if err := r.challenged(ctx, q, resp, authorization, refreshes == maxRefreshes); err != nil {
 			return nil, err
 		}
-		again = again || authorization != ""
+		again = again || authorization.Header != ""
 	}
 }
 
@@ -183,25 +183,25 @@ func (e renewed) Error() string { return e.refusal.Error() }
 // Unwrap lets the refusal be found.
 func (e renewed) Unwrap() error { return e.refusal }
 
-// authorization is what proves who asks, "" while the host has not asked for
+// authorization is what proves who asks, nothing while the host has not asked for
 // it: it is never sent unasked.
-func (r *repository) authorization(ctx context.Context, q request) (string, error) {
+func (r *repository) authorization(ctx context.Context, q request) (auth.Authorization, error) {
 	if !r.host.challenged.Load() {
-		return "", nil
+		return auth.Authorization{}, nil
 	}
 	credential, err := r.credential(ctx)
 	if err != nil {
-		return "", err
+		return auth.Authorization{}, err
 	}
 	authorization, err := r.host.auth.Authorize(auth.WithMask(ctx, r.Mask), credential, q.scopes...)
-	r.showed(authorization)
+	r.showed(authorization.Header.Reveal())
 	return authorization, err
 }
 
 // challenged learns from a 401, whose body it closes. It returns nil where asking
 // again is worth it, and this was not the last time; nobody reads then what the
 // registry says of it.
-func (r *repository) challenged(ctx context.Context, q request, resp *http.Response, used string, last bool) error {
+func (r *repository) challenged(ctx context.Context, q request, resp *http.Response, used auth.Authorization, last bool) error {
 	defer resp.Body.Close()
 	r.host.challenged.Store(true)
 	credential, err := r.credential(ctx)
@@ -216,7 +216,7 @@ func (r *repository) challenged(ctx context.Context, q request, resp *http.Respo
 	case err != nil && (!ok || !errors.Is(refused.Kind, registry.ErrUnauthorized)):
 		return r.broken(q, err)
 	}
-	refusal := r.answerError(ctx, q, resp, used)
+	refusal := r.answerError(ctx, q, resp, used.Header.Reveal())
 	if refusal.Hint = credential.Advice(r.host.name); err != nil {
 		refusal.Hint = refused.Hint
 	}

@@ -94,6 +94,25 @@ func TestABlobMayTakeAsLongAsItMoves(t *testing.T) {
 	})
 }
 
+// A byte a minute is one second too late for each.
+func TestABlobThatComesAByteAMinuteIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const content = "a byte a minute"
+		asked := newClock()
+		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			asked.note()
+			w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+			_ = http.NewResponseController(w).Flush()
+			drip(w, r, content, time.Minute+time.Second)
+		}).options)
+		got, err := readAll(t, c.pull(t, memoryHost+"/app"), descriptor(content))
+		says(t, failure(t, err, registry.ErrUnavailable).Error(), "no progress")
+		if n, took := len(asked.times()), asked.passed(); got != "" || n != remote.MaxResumes+1 || took < 6*time.Minute || took > 7*time.Minute {
+			t.Errorf("read %q in %d requests and %s", got, n, took)
+		}
+	})
+}
+
 func TestABlobThatStopsIsResumedAndThenGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := newClock()

@@ -41,7 +41,7 @@ type AuthorizerOptions struct {
 // that it was given. It is safe for concurrent use.
 type Authorizer struct {
 	options AuthorizerOptions
-	fetches flights[purpose, token]
+	fetches flights[want, *token]
 	// postOnly is set when the token endpoint was seen to refuse GET.
 	postOnly atomic.Bool
 
@@ -49,7 +49,13 @@ type Authorizer struct {
 	wanted *demand
 	// further are the scopes that a challenge added to those asked for.
 	further map[purpose][]Scope
-	tokens  map[identity][]token
+	tokens  map[identity][]*token
+	// asked counts the tokens that were asked for, and numbers them. Those up to
+	// suspect were asked for before the registry refused one: it says nothing new
+	// when it refuses another of them. None up to refused serves that purpose.
+	asked   int
+	suspect map[identity]int
+	refused map[purpose]int
 }
 
 // demand is what a registry wants to see: Basic, or a token from realm.
@@ -70,6 +76,21 @@ type purpose struct {
 	scopes string
 }
 
+// want is what callers share one fetch for: a token that is asked for after the
+// one of that number.
+type want struct {
+	purpose
+	after int
+}
+
+// Authorization is what proves who asks. The zero value is that of a request
+// that goes without.
+type Authorization struct {
+	// Header is the content of the header, "" for none.
+	Header Secret
+	token  *token // what is in it, where it was fetched
+}
+
 // NewAuthorizer makes the Authorizer of one registry.
 func NewAuthorizer(o AuthorizerOptions) *Authorizer {
 	if o.Now == nil {
@@ -78,7 +99,8 @@ func NewAuthorizer(o AuthorizerOptions) *Authorizer {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Authorizer{options: o, further: map[purpose][]Scope{}, tokens: map[identity][]token{}}
+	return &Authorizer{options: o, further: map[purpose][]Scope{}, tokens: map[identity][]*token{},
+		suspect: map[identity]int{}, refused: map[purpose]int{}}
 }
 
 // Format says nothing of what is inside.
@@ -86,11 +108,12 @@ func (a *Authorizer) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "authorizer of "+a.options.Host)
 }
 
-// Authorize returns the Authorization header for a request to the registry that
-// needs scopes, "" where it should go without: the registry has not asked for
-// anything yet, or for nothing that c can give (its next 401 then says so).
+// Authorize returns the Authorization of a request to the registry that needs
+// scopes, the zero value where it should go without: the registry has not asked
+// for anything yet, or for nothing that c can give (its next 401 then says so).
 // Where it wants a token, one that is at hand and covers the scopes serves;
-// otherwise one is fetched, once however many callers want the same.
+// otherwise one is fetched, once however many callers want the same. Where one was
+// refused, only those serve that were asked for afterwards.
 //
 // The error is a *registry.Error. It matches ErrUnauthorized or ErrDenied where
 // the token endpoint refuses the credential, ErrRateLimited or ErrUnavailable
@@ -98,54 +121,59 @@ func (a *Authorizer) Format(f fmt.State, _ rune) {
 // RetryAfter() time.Duration), ErrForbiddenHop for a redirect, ErrLimit and
 // ErrProtocol for an answer that is no token, and ErrCredentials for a registry
 // token that no header can carry.
-func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scope) (string, error) {
+func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scope) (Authorization, error) {
 	p := purposeOf(c, scopes)
 	a.mu.Lock()
-	wanted := a.wanted
+	wanted, after := a.wanted, a.refused[p]
 	scopes = merged(slices.Concat(scopes, a.further[p]))
 	// Looked for at the same moment: no token is fetched from where the registry
 	// does not want them any more.
-	t, found := a.remembered(p.identity, scopes)
+	t := a.remembered(p.identity, scopes, after)
 	a.mu.Unlock()
 	switch {
 	case wanted == nil:
-		return "", nil
+		return Authorization{}, nil
 	case wanted.realm == nil:
-		return basic(c), nil
+		return Authorization{Header: Secret(basic(c))}, nil
 	case c.RegistryToken != "":
 		if !isHeaderSafe(c.RegistryToken.Reveal()) {
-			return "", a.failed(scopes, &registry.Error{Op: "authenticate", Kind: registry.ErrCredentials,
+			return Authorization{}, a.failed(scopes, &registry.Error{Op: "authenticate", Kind: registry.ErrCredentials,
 				Message: "the registry token has characters that no header can carry", Hint: c.Advice(a.options.Host)})
 		}
-		return bearer(c.RegistryToken), nil
+		return Authorization{Header: Secret(bearer(c.RegistryToken))}, nil
 	case !a.mayHave(wanted.realm, c):
-		return "", nil
+		return Authorization{}, nil
 	}
-	if !found {
+	if t == nil {
 		var err error
-		if t, err = a.token(ctx, c, *wanted, scopes); err != nil {
-			return "", a.failed(scopes, err)
+		if t, err = a.token(ctx, c, *wanted, scopes, after); err != nil {
+			return Authorization{}, a.failed(scopes, err)
 		}
 	}
-	return bearer(t.value), nil
+	return Authorization{Secret(bearer(t.value)), t}, nil
 }
 
-// token fetches a token that covers the scopes.
-func (a *Authorizer) token(ctx context.Context, c Credential, wanted demand, scopes []Scope) (token, error) {
+// token fetches a token that covers the scopes, or waits for one that another
+// caller asked for after the one of that number.
+func (a *Authorizer) token(ctx context.Context, c Credential, wanted demand, scopes []Scope, after int) (*token, error) {
 	p := purposeOf(c, scopes)
-	t, err := a.fetches.do(ctx, p, func(ctx context.Context) (token, error) {
+	t, err := a.fetches.do(ctx, want{p, after}, func(ctx context.Context) (*token, error) {
 		// It may have come while this caller was on the way here.
 		a.mu.Lock()
-		t, ok := a.remembered(p.identity, scopes)
-		a.mu.Unlock()
-		if ok {
+		if t := a.remembered(p.identity, scopes, after); t != nil {
+			a.mu.Unlock()
 			return t, nil
 		}
+		a.asked++
+		number := a.asked
+		a.mu.Unlock()
 		t, err := a.fetch(ctx, c, wanted, scopes)
-		if err == nil {
-			a.remember(p.identity, t)
+		if err != nil {
+			return nil, err
 		}
-		return t, err
+		t.number = number
+		a.remember(p.identity, t)
+		return t, nil
 	})
 	if err != nil && ctx.Err() != nil {
 		err = &registry.Error{Op: "fetch a token", Kind: registry.ErrUnavailable, Err: context.Cause(ctx)}
@@ -154,30 +182,32 @@ func (a *Authorizer) token(ctx context.Context, c Credential, wanted demand, sco
 }
 
 // remembered finds a token that is good for the scopes and will be for a while,
-// the last that came. It is called with mu held.
-func (a *Authorizer) remembered(id identity, scopes []Scope) (token, bool) {
+// the last that was asked for, or nil where that was not after the one of that
+// number. It is called with mu held.
+func (a *Authorizer) remembered(id identity, scopes []Scope, after int) *token {
+	var found *token
 	now := a.options.Now()
-	for _, t := range slices.Backward(a.tokens[id]) {
-		if now.Before(t.refresh) && covers(t.scopes, scopes) {
-			return t, true
+	for _, t := range a.tokens[id] {
+		if t.number > after && now.Before(t.refresh) && covers(t.scopes, scopes) {
+			found, after = t, t.number
 		}
 	}
-	return token{}, false
+	return found
 }
 
 // maxTokens is how many tokens are kept of one who asks. Each repository needs
 // one or two, and one that was dropped is fetched again.
 const maxTokens = 256
 
-// remember keeps a token, in place of those that it makes superfluous, of all
+// remember keeps a token, in place of older ones that it makes superfluous, of all
 // whose time has come, and of the oldest where there are too many.
-func (a *Authorizer) remember(id identity, fresh token) {
+func (a *Authorizer) remember(id identity, fresh *token) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.options.Now()
 	for other, list := range a.tokens {
-		a.keep(other, slices.DeleteFunc(list, func(t token) bool {
-			return !now.Before(t.refresh) || other == id && covers(fresh.scopes, t.scopes)
+		a.keep(other, slices.DeleteFunc(list, func(t *token) bool {
+			return !now.Before(t.refresh) || other == id && t.number < fresh.number && covers(fresh.scopes, t.scopes)
 		}))
 	}
 	a.tokens[id] = append(a.tokens[id], fresh)
@@ -186,7 +216,7 @@ func (a *Authorizer) remember(id identity, fresh token) {
 	}
 }
 
-func (a *Authorizer) keep(id identity, list []token) {
+func (a *Authorizer) keep(id identity, list []*token) {
 	if len(list) == 0 {
 		delete(a.tokens, id)
 		return

@@ -25,9 +25,9 @@ func TestBasic(t *testing.T) {
 	for _, line := range []string{`Basic realm="x"`, `basic realm="x"`, `BASIC`} {
 		i := &issuer{}
 		a := challenged(t, options(i), challenge(line), ci, pull)
-		used := authorize(t, a, ci, pull)
-		if used != "Basic "+base64Of("ci:"+password) || len(i.requests()) > 0 {
-			t.Errorf("the header is %q", used)
+		used := authorization(t, a, ci, pull)
+		if used.Header.Reveal() != "Basic "+base64Of("ci:"+password) || len(i.requests()) > 0 {
+			t.Errorf("the header is %q", used.Header.Reveal())
 		}
 		if got := authorize(t, a, nobody, pull); got != "" {
 			t.Errorf("whoever has no credentials sends %q", got)
@@ -44,7 +44,7 @@ func TestBasicWithNothingToGive(t *testing.T) {
 		"there is only a token: \nthe registry token, from the caller.":                                                                                        {RegistryToken: registryToken},
 	} {
 		a := auth.NewAuthorizer(options(&issuer{}))
-		err := a.Challenged(challenge("Basic"), "", c, pull)
+		err := a.Challenged(challenge("Basic"), auth.Authorization{}, c, pull)
 		refused(t, err, registry.ErrUnauthorized, strings.Split(want, ": \n")...)
 	}
 }
@@ -53,9 +53,9 @@ func TestARegistryTokenIsUsedAsItIs(t *testing.T) {
 	i := &issuer{}
 	c := auth.Credential{RegistryToken: registryToken, Origin: "docker_config_json"}
 	a := challenged(t, options(i), ghcr, c, pull)
-	used := authorize(t, a, c, pull)
-	if used != "Bearer "+registryToken || len(i.requests()) > 0 {
-		t.Errorf("the header is %q after %d token requests", used, len(i.requests()))
+	used := authorization(t, a, c, pull)
+	if used.Header != "Bearer "+registryToken || len(i.requests()) > 0 {
+		t.Errorf("the header is %q after %d token requests", used.Header.Reveal(), len(i.requests()))
 	}
 	refused(t, a.Challenged(ghcr, used, c, pull), registry.ErrUnauthorized, "the registry token was refused", "docker_config_json")
 
@@ -93,10 +93,10 @@ func TestWhichChallengeIsAnswered(t *testing.T) {
 
 func TestChallengesThatCannotBeAnswered(t *testing.T) {
 	a := auth.NewAuthorizer(options(&issuer{}))
-	refused(t, a.Challenged(nil, "", ci, pull), registry.ErrUnauthorized, "HTTP 401", "no WWW-Authenticate header", "so that no login was sent")
-	refused(t, a.Challenged(challenge("Negotiate", "Digest nonce=x"), "", ci, pull), registry.ErrUnauthorized, "negotiate or digest", "only Basic and Bearer")
-	refused(t, a.Challenged(challenge(`Bearer realm="https://attacker.example/", Basic`), "", identity, pull), registry.ErrForbiddenHop, "attacker.example")
-	refused(t, a.Challenged(challenge("Bearer realm="), "", ci), registry.ErrProtocol, "ghcr.io: cannot")
+	refused(t, a.Challenged(nil, auth.Authorization{}, ci, pull), registry.ErrUnauthorized, "HTTP 401", "no WWW-Authenticate header", "so that no login was sent")
+	refused(t, a.Challenged(challenge("Negotiate", "Digest nonce=x"), auth.Authorization{}, ci, pull), registry.ErrUnauthorized, "negotiate or digest", "only Basic and Bearer")
+	refused(t, a.Challenged(challenge(`Bearer realm="https://attacker.example/", Basic`), auth.Authorization{}, identity, pull), registry.ErrForbiddenHop, "attacker.example")
+	refused(t, a.Challenged(challenge("Bearer realm="), auth.Authorization{}, ci), registry.ErrProtocol, "ghcr.io: cannot")
 }
 
 func TestATokenServesEverythingThatItCovers(t *testing.T) {
@@ -142,7 +142,7 @@ func TestATokenServesNobodyElse(t *testing.T) {
 func TestARefusedTokenIsReplaced(t *testing.T) {
 	i := &issuer{}
 	a := challenged(t, options(i), ghcr, ci, pull)
-	first := authorize(t, a, ci, pull)
+	first := authorization(t, a, ci, pull)
 	if err := a.Challenged(ghcr, first, ci, pull); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,12 @@ func TestARefusedTokenIsReplaced(t *testing.T) {
 	if second != "Bearer token-2" {
 		t.Errorf("the second token is %q", second)
 	}
-	// A request that went out with the first one comes back late.
+	// A request that went out with the first one comes back late, after one for
+	// something else was refused.
+	other := auth.Scope{Repository: "base/os", Actions: []string{"pull"}}
+	if err := a.Challenged(ghcr, authorization(t, a, ci, other), ci, other); err != nil {
+		t.Fatal(err)
+	}
 	if err := a.Challenged(ghcr, first, ci, pull); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +163,7 @@ func TestARefusedTokenIsReplaced(t *testing.T) {
 		t.Errorf("the second token was dropped for the first: %q", got)
 	}
 	// So does one that went out before there was a token.
-	if err := a.Challenged(ghcr, "", ci, pull); err != nil {
+	if err := a.Challenged(ghcr, auth.Authorization{}, ci, pull); err != nil {
 		t.Fatal(err)
 	}
 	if got := authorize(t, a, ci, pull); got != second {
@@ -175,9 +180,9 @@ func TestARefusedTokenTakesThoseWithItThatServeTheSame(t *testing.T) {
 	for _, scopes := range [][]auth.Scope{{next}, {pull}, {push}, {pull, base}} {
 		authorize(t, a, ci, scopes...)
 	}
-	used := authorize(t, a, ci, pull)
-	if used != "Bearer token-4" {
-		t.Errorf("%q was used, which is not the last", used)
+	used := authorization(t, a, ci, pull)
+	if used.Header != "Bearer token-4" {
+		t.Errorf("%q was used, which is not the last", used.Header.Reveal())
 	}
 	// One that was on its way when the key changed.
 	authorize(t, a, ci, pull, auth.Scope{Repository: "late/app", Actions: []string{"pull"}})
@@ -195,7 +200,7 @@ func TestARefusedTokenTakesThoseWithItThatServeTheSame(t *testing.T) {
 func TestARefusedTokenOfOneCredentialStaysWithAnother(t *testing.T) {
 	i := answering(200, `{"token": "same"}`)
 	a := challenged(t, options(i), ghcr, ci, pull)
-	used := authorize(t, a, ci, pull)
+	used := authorization(t, a, ci, pull)
 	authorize(t, a, nobody, pull)
 	if err := a.Challenged(ghcr, used, ci, pull); err != nil {
 		t.Fatal(err)
@@ -251,7 +256,7 @@ func TestABasicChallengeAfterARefusedToken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := challenged(t, options(&issuer{}), ghcr, test.credential, pull)
-			if err := a.Challenged(harbor, authorize(t, a, test.credential, pull), test.credential, pull); err != nil {
+			if err := a.Challenged(harbor, authorization(t, a, test.credential, pull), test.credential, pull); err != nil {
 				t.Fatal(err)
 			}
 			if got := authorize(t, a, test.credential, pull); got != test.want {
@@ -264,14 +269,14 @@ func TestABasicChallengeAfterARefusedToken(t *testing.T) {
 func TestARegistryCanChangeItsMind(t *testing.T) {
 	i := &issuer{}
 	a := challenged(t, options(i), challenge("Basic"), ci, pull)
-	used := authorize(t, a, ci, pull)
+	used := authorization(t, a, ci, pull)
 	if err := a.Challenged(ghcr, used, ci, pull); err != nil {
 		t.Fatal(err)
 	}
 	if got := authorize(t, a, ci, pull); got != "Bearer token-1" {
 		t.Errorf("the header is %q", got)
 	}
-	if err := a.Challenged(bearerAt("https://ghcr.io/elsewhere"), "", nobody, pull); err != nil {
+	if err := a.Challenged(bearerAt("https://ghcr.io/elsewhere"), auth.Authorization{}, nobody, pull); err != nil {
 		t.Fatal(err)
 	}
 	authorize(t, a, nobody, pull)
@@ -285,7 +290,7 @@ func TestARegistryCanChangeItsMind(t *testing.T) {
 func TestABadChallengeSpoilsNothing(t *testing.T) {
 	a := challenged(t, options(&issuer{}), ghcr, ci, pull)
 	for _, bad := range []http.Header{bearerAt("https://attacker.example/"), bearerAt("/x"), challenge("Digest"), nil} {
-		if err := a.Challenged(bad, "", ci, pull); err == nil {
+		if err := a.Challenged(bad, auth.Authorization{}, ci, pull); err == nil {
 			t.Fatalf("%v was accepted", bad)
 		}
 	}

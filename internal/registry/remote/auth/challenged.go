@@ -13,17 +13,17 @@ import (
 // Challenged is told of a 401 that the registry's own origin gave, never of a
 // redirect's: the header it came with, and the Authorization that the request
 // had. It remembers what the registry wants and forgets the token that was
-// refused, with the others that serve the same scopes, unless another request
-// has had it replaced by then. It returns nil where another try is worthwhile,
-// with what Authorize then gives.
+// refused, with the others that serve the same scopes, unless they were asked for
+// after it was known. It returns nil where another try is worthwhile, with what
+// Authorize then gives.
 //
 // Otherwise it returns a *registry.Error that matches ErrUnauthorized (nothing
 // that c has is wanted, or it was refused), ErrForbiddenHop (c must not be sent
 // where the registry wants it) or ErrProtocol (the challenge makes no sense). A
 // token that is refused is always worth another; counting is the caller's.
-func (a *Authorizer) Challenged(header http.Header, used string, c Credential, scopes ...Scope) error {
+func (a *Authorizer) Challenged(header http.Header, used Authorization, c Credential, scopes ...Scope) error {
 	// Not before it is known where the next one is to come from.
-	defer a.forget(used, c, scopes)
+	defer a.forget(used.token, c, scopes)
 	challenges, err := parseChallenges(header.Values("WWW-Authenticate"))
 	if err != nil {
 		return a.refuse(scopes, registry.ErrProtocol, err.Error(), "")
@@ -36,7 +36,7 @@ func (a *Authorizer) Challenged(header http.Header, used string, c Credential, s
 	if err != nil {
 		return a.failed(scopes, err)
 	}
-	if wanted.realm == nil && basic(c) == "" && a.keepsToken(used, c) {
+	if wanted.realm == nil && basic(c) == "" && used.token != nil {
 		// Harbor answers a refused token with a Basic challenge. A fresh token
 		// is what helps.
 		return nil
@@ -47,7 +47,7 @@ func (a *Authorizer) Challenged(header http.Header, used string, c Credential, s
 		a.further[purposeOf(c, scopes)] = more
 	}
 	a.mu.Unlock()
-	return a.worthwhile(wanted, used, c, scopes)
+	return a.worthwhile(wanted, used.Header.Reveal(), c, scopes)
 }
 
 // worthwhile says why what c has will not do.
@@ -108,26 +108,25 @@ func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, strin
 
 // forget drops the token that a request was refused with, and the others that it
 // could have had instead: a registry that takes tokens for a shorter time than
-// they say, or that checks them with a new key, would refuse them one by one. Also
-// newer ones may be from before that: they were on their way.
-func (a *Authorizer) forget(used string, c Credential, scopes []Scope) {
-	id := identityOf(c)
+// they say, or that checks them with a new key, would refuse them one by one. Nor
+// will those do that were asked for and are still to come: they may be from before
+// that. What was asked for since the first refusal stays while more requests are
+// refused with what is older, so that all of them cause one fetch.
+func (a *Authorizer) forget(used *token, c Credential, scopes []Scope) {
+	p, wanted := purposeOf(c, scopes), merged(scopes)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	list := a.tokens[id]
-	isUsed := func(t token) bool { return used == bearer(t.value) }
-	if !slices.ContainsFunc(list, isUsed) {
+	if used == nil || used.number <= a.refused[p] {
 		return
 	}
-	wanted := merged(scopes)
-	a.keep(id, slices.DeleteFunc(list, func(t token) bool { return isUsed(t) || covers(t.scopes, wanted) }))
-}
-
-// keepsToken says whether a request went out with a token that can be had anew.
-func (a *Authorizer) keepsToken(used string, c Credential) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.wanted != nil && a.wanted.realm != nil && c.RegistryToken == "" && strings.HasPrefix(used, bearer(""))
+	if used.number > a.suspect[p.identity] {
+		a.suspect[p.identity] = a.asked
+	}
+	last := a.suspect[p.identity]
+	a.refused[p] = last
+	a.keep(p.identity, slices.DeleteFunc(a.tokens[p.identity], func(t *token) bool {
+		return t.number <= last && covers(t.scopes, wanted)
+	}))
 }
 
 // refuse is the error of a 401 that nothing here can answer.

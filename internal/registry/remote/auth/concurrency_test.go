@@ -31,6 +31,7 @@ func gate() (i *issuer, open func()) {
 
 // caller is one caller of Authorize and what it got.
 type caller struct {
+	given  auth.Authorization
 	header string
 	err    error
 	done   bool
@@ -40,8 +41,8 @@ type caller struct {
 func call(ctx context.Context, wg *sync.WaitGroup, a *auth.Authorizer, c auth.Credential, scopes ...auth.Scope) *caller {
 	got := &caller{}
 	wg.Go(func() {
-		got.header, got.err = a.Authorize(ctx, c, scopes...)
-		got.done = true
+		got.given, got.err = a.Authorize(ctx, c, scopes...)
+		got.header, got.done = got.given.Header.Reveal(), true
 	})
 	return got
 }
@@ -222,15 +223,15 @@ func TestAFailureIsSharedByThoseWhoWaitedAndNotKept(t *testing.T) {
 func TestManyRefusalsOfOneTokenCauseOneRefresh(t *testing.T) {
 	i := &issuer{}
 	a := challenged(t, options(i), ghcr, ci, pull)
-	used := authorize(t, a, ci, pull)
+	used := authorization(t, a, ci, pull)
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
 			if err := a.Challenged(ghcr, used, ci, pull); err != nil {
 				t.Error(err)
 			}
-			if got, err := a.Authorize(t.Context(), ci, pull); got != "Bearer token-2" || err != nil {
-				t.Errorf("the new token is %q, %v", got, err)
+			if got, err := a.Authorize(t.Context(), ci, pull); got.Header != "Bearer token-2" || err != nil {
+				t.Errorf("the new token is %q, %v", got.Header.Reveal(), err)
 			}
 		})
 	}
@@ -251,11 +252,11 @@ func TestTheFirstRequestsOfAHostAllGoOutBare(t *testing.T) {
 			used, err := a.Authorize(t.Context(), ci, pull)
 			bare.Done()
 			bare.Wait()
-			if refusal := a.Challenged(ghcr, used, ci, pull); used != "" || err != nil || refusal != nil {
-				t.Errorf("it was sent with %q, %v, %v", used, err, refusal)
+			if refusal := a.Challenged(ghcr, used, ci, pull); used.Header != "" || err != nil || refusal != nil {
+				t.Errorf("it was sent with %q, %v, %v", used.Header.Reveal(), err, refusal)
 			}
-			if got, err := a.Authorize(t.Context(), ci, pull); got != "Bearer token-1" || err != nil {
-				t.Errorf("the token is %q, %v", got, err)
+			if got, err := a.Authorize(t.Context(), ci, pull); got.Header != "Bearer token-1" || err != nil {
+				t.Errorf("the token is %q, %v", got.Header.Reveal(), err)
 			}
 		})
 	}

@@ -140,20 +140,26 @@ var ghcr = challenge(`Bearer realm="https://ghcr.io/token",service="ghcr.io",sco
 func challenged(t *testing.T, o auth.AuthorizerOptions, header http.Header, c auth.Credential, scopes ...auth.Scope) *auth.Authorizer {
 	t.Helper()
 	a := auth.NewAuthorizer(o)
-	if err := a.Challenged(header, "", c, scopes...); err != nil {
+	if err := a.Challenged(header, auth.Authorization{}, c, scopes...); err != nil {
 		t.Fatalf("the challenge: %v", err)
 	}
 	return a
 }
 
-// authorize is Authorize, which must succeed.
+// authorize is the header that Authorize gives, which must succeed.
 func authorize(t *testing.T, a *auth.Authorizer, c auth.Credential, scopes ...auth.Scope) string {
 	t.Helper()
-	header, err := a.Authorize(t.Context(), c, scopes...)
+	return authorization(t, a, c, scopes...).Header.Reveal()
+}
+
+// authorization is Authorize, which must succeed.
+func authorization(t *testing.T, a *auth.Authorizer, c auth.Credential, scopes ...auth.Scope) auth.Authorization {
+	t.Helper()
+	given, err := a.Authorize(t.Context(), c, scopes...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return header
+	return given
 }
 
 // refused checks that err is an *Error of a kind whose text and hint have all

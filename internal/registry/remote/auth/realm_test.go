@@ -66,7 +66,7 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 			for _, c := range []auth.Credential{ci, identity} {
 				i := &issuer{}
 				a := auth.NewAuthorizer(optionsFor(i, test.host, test.origin))
-				err := a.Challenged(bearerAt(test.realm), "", c, pull)
+				err := a.Challenged(bearerAt(test.realm), auth.Authorization{}, c, pull)
 				refused(t, err, registry.ErrForbiddenHop, test.named+",", "token_hosts", `set registries = { "`+test.host+`" = { token_hosts = ["`+test.named+`"] } }.`, test.host+"/acme/app", "~/.docker/config.json")
 				if got := authorize(t, a, c, pull); got != "" || len(i.requests()) > 0 {
 					t.Errorf("it went on with %q after %d token requests", got, len(i.requests()))
@@ -94,7 +94,7 @@ func TestARealmOnAnotherPortOfTheRegistrysHostIsItsOwnWithTLSAlone(t *testing.T)
 	} {
 		i := &issuer{}
 		a := auth.NewAuthorizer(optionsFor(i, "ghcr.io", test.origin))
-		err := a.Challenged(bearerAt(test.realm), "", ci, pull)
+		err := a.Challenged(bearerAt(test.realm), auth.Authorization{}, ci, pull)
 		if test.allowed && err != nil {
 			t.Errorf("%+v: %v", test, err)
 		}
@@ -114,7 +114,7 @@ func TestARealmThatCannotBeConnectedToIsNotAdvisedToBeAllowed(t *testing.T) {
 		i := &issuer{}
 		o := options(i)
 		o.Allowed = func(realm *url.URL) bool { return realm.Hostname() != "169.254.169.254" }
-		err := auth.NewAuthorizer(o).Challenged(bearerAt("https://169.254.169.254/token"), "", c, pull)
+		err := auth.NewAuthorizer(o).Challenged(bearerAt("https://169.254.169.254/token"), auth.Authorization{}, c, pull)
 		refused(t, err, registry.ErrForbiddenHop, "cannot ask for a token at https://169.254.169.254/token", "no business", "Ask those who run it")
 		if e, _ := errors.AsType[*registry.Error](err); strings.Contains(e.Hint, "token_hosts") || len(i.requests()) > 0 {
 			t.Errorf("the hint is %q, after %d token requests", e.Hint, len(i.requests()))
@@ -143,7 +143,7 @@ func TestTokenHostsAllowFurtherRealms(t *testing.T) {
 		c.TokenHosts = []string{"other.example", test.tokenHost}
 		i := &issuer{}
 		a := auth.NewAuthorizer(optionsFor(i, "ghcr.io", test.origin))
-		err := a.Challenged(bearerAt(test.realm), "", c, pull)
+		err := a.Challenged(bearerAt(test.realm), auth.Authorization{}, c, pull)
 		switch {
 		case !test.allowed:
 			refused(t, err, registry.ErrForbiddenHop)
@@ -183,7 +183,7 @@ func TestRealmsThatNobodyAsks(t *testing.T) {
 		for _, c := range []auth.Credential{ci, nobody} {
 			i := &issuer{}
 			a := auth.NewAuthorizer(optionsFor(i, "ghcr.io", test.origin))
-			refused(t, a.Challenged(challenge(test.header), "", c, pull), test.kind, test.words...)
+			refused(t, a.Challenged(challenge(test.header), auth.Authorization{}, c, pull), test.kind, test.words...)
 			if got := authorize(t, a, c, pull); got != "" || len(i.requests()) > 0 {
 				t.Errorf("%s was answered with %q", test.header, got)
 			}
@@ -224,7 +224,7 @@ func TestARegistrysWordsAreCleanInErrors(t *testing.T) {
 		"Bearer realm=\"https://evil\u202e.example/\"",
 		"X\u202e", "Digest, Negotiate",
 	} {
-		err := a.Challenged(challenge(header), "", ci, pull)
+		err := a.Challenged(challenge(header), auth.Authorization{}, ci, pull)
 		if err == nil || strings.ContainsAny(err.Error(), "\u202e\n") || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q gives %q", header, err)
 		}

@@ -28,10 +28,11 @@ func TestNothingShowsASecret(t *testing.T) {
 	}
 	authorizer := challenged(t, optionsFor(&issuer{}, "ghcr.io", "https://ghcr.io"), ghcr, ci, pull)
 	authorize(t, authorizer, ci, pull)
+	shown := authorization(t, authorizer, auth.Credential{RegistryToken: registryToken}, pull)
 
 	for name, value := range map[string]any{
 		"secret": auth.Secret(password), "credential": everything, "credential pointer": &everything,
-		"options": options, "store": store, "store value": *store, "authorizer": authorizer,
+		"options": options, "store": store, "store value": *store, "authorizer": authorizer, "authorization": shown,
 		"slice": []auth.Secret{password}, "map": map[string]auth.Secret{"password": password},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -39,6 +39,7 @@ type token struct {
 	value   Secret
 	scopes  []Scope
 	refresh time.Time // when another is to be fetched, ahead of its expiry
+	number  int       // in the order in which they were asked for, from 1
 }
 
 // issued is what a token endpoint answers: a token and how long it is good for.
@@ -48,18 +49,18 @@ type issued struct {
 }
 
 // fetch gets a token for scopes and works out when to fetch the next.
-func (a *Authorizer) fetch(ctx context.Context, c Credential, wanted demand, scopes []Scope) (token, error) {
+func (a *Authorizer) fetch(ctx context.Context, c Credential, wanted demand, scopes []Scope) (*token, error) {
 	// Counted from before the request, and by this clock alone: a server's
 	// issued_at is as good as its clock.
 	asked := a.options.Now()
 	i, err := a.ask(ctx, c, wanted, scopes)
 	if err != nil {
-		return token{}, err
+		return nil, err
 	}
 	a.options.Logger.DebugContext(ctx, "fetched a token", "host", a.options.Host, "realm", c.masked(ctx, registry.CleanURL(wanted.realm)),
 		"scopes", wire(scopes), "lifetime", i.lifetime.String())
 	ahead := min(i.lifetime/4, 30*time.Second)
-	return token{value: i.value, scopes: scopes, refresh: asked.Add(i.lifetime - ahead)}, nil
+	return &token{value: i.value, scopes: scopes, refresh: asked.Add(i.lifetime - ahead)}, nil
 }
 
 // ask asks the realm for a token: with an identity token by OAuth 2, with a

@@ -511,30 +511,30 @@ func TestARegistryAndItsTokenEndpoint(t *testing.T) {
 	a := auth.NewAuthorizer(auth.AuthorizerOptions{Host: u.Host, Origin: u, Send: http.DefaultTransport.RoundTrip})
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 
-	get := func() (*http.Response, string) {
-		header := authorize(t, a, ci, pull)
+	get := func() (*http.Response, auth.Authorization) {
+		given := authorization(t, a, ci, pull)
 		req, err := http.NewRequestWithContext(context.Background(), "GET", server.URL+"/v2/acme/app/manifests/1", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if header != "" {
-			req.Header.Set("Authorization", header)
+		if given.Header != "" {
+			req.Header.Set("Authorization", given.Header.Reveal())
 		}
 		resp, err := http.DefaultTransport.RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-		return resp, header
+		return resp, given
 	}
 	resp, used := get()
-	if used != "" || resp.StatusCode != http.StatusUnauthorized {
-		t.Fatalf("the first request was sent with %q and answered with %s", used, resp.Status)
+	if used.Header != "" || resp.StatusCode != http.StatusUnauthorized {
+		t.Fatalf("the first request was sent with %q and answered with %s", used.Header.Reveal(), resp.Status)
 	}
 	if err := a.Challenged(resp.Header, used, ci, pull); err != nil {
 		t.Fatal(err)
 	}
 	if resp, used = get(); resp.StatusCode != http.StatusOK {
-		t.Errorf("the second request was sent with %q and answered with %s", used, resp.Status)
+		t.Errorf("the second request was sent with %q and answered with %s", used.Header.Reveal(), resp.Status)
 	}
 }

@@ -1,0 +1,171 @@
+package provider_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// Some examples do what they say in an apply after the first, or on another
+// machine. These are run from their own files.
+
+// example makes a file of examples/ the configuration. Each pair of instead is
+// something that it names and a test does not have, and what stands for that.
+func (w *workspace) example(name string, instead ...string) {
+	w.t.Helper()
+	text, err := os.ReadFile(filepath.Join(project, "examples", name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for i := 0; i < len(instead); i += 2 {
+		if !strings.Contains(string(text), instead[i]) {
+			w.t.Fatalf("the example %s does not name %s any more", name, instead[i])
+		}
+	}
+	write(w.t, filepath.Join(w.dir, "main.tf"), strings.NewReplacer(instead...).Replace(string(text)))
+}
+
+func TestTheExampleOfABuildBuildsEachVersion(t *testing.T) {
+	t.Parallel()
+	dst := registrytest.V3(t)
+	ws, _ := installed(t)
+	ws.example("layout/main.tf", "registry.example.com", dst.Addr,
+		"docker buildx build --output type=oci,dest=${self.input} ${path.module}", "cp ${path.module}/next.tar ${self.input}")
+	build := func(seed string) registrytest.Tree {
+		t.Helper()
+		dir := registrytest.Layout(t, oneImage(seed))
+		if err := os.Rename(registrytest.Tar(t, dir), filepath.Join(ws.dir, "next.tar")); err != nil {
+			t.Fatal(err)
+		}
+		return registrytest.ReadLayout(t, dir, "1")
+	}
+
+	first := build("first")
+	ws.apply(ws.plan())
+	ws.wantNoChanges()
+	registrytest.Same(t, first, dst.Read(t, "prod/app", "1.4"))
+
+	second := build("second")
+	ws.apply(ws.plan("-var=app_version=1.5"))
+	ws.wantNoChanges("-var=app_version=1.5")
+	registrytest.Same(t, second, dst.Read(t, "prod/app", "1.5"))
+	registrytest.Same(t, first, dst.Read(t, "prod/app", "1.4"))
+
+	// What the page says of the same version once more.
+	again := build("again")
+	ws.apply(ws.plan("-var=app_version=1.5", "-replace=terraform_data.build")).wantWarning("The image layout was built again")
+	ws.apply(ws.plan("-var=app_version=1.5"))
+	ws.wantNoChanges("-var=app_version=1.5")
+	registrytest.Same(t, again, dst.Read(t, "prod/app", "1.5"))
+}
+
+func TestTheExamplesOfEnvironmentsBringSignaturesToProduction(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	image := registrytest.MultiArch("app")
+	pushed := src.Push(t, "acme/app", "main", image)
+	key := registrytest.NewSigningKey(t)
+	src.Attach(t, "acme/app", key.Sign(t, image).Referrer)
+
+	instead := []string{"ghcr.io", src.Addr}
+	for _, stage := range []string{"development", "staging", "production"} {
+		ws, _ := installed(t)
+		ws.env = append(ws.env, "TF_VAR_app_version=1.4")
+		ws.example("environments/"+stage+"/main.tf", append(instead, "registry.example.com", dst.Addr)...)
+		ws.apply(ws.plan())
+		ws.wantNoChanges()
+		if err := key.VerifyReferrer(t, dst, stage+"/app", pushed.Digest); err != nil {
+			t.Errorf("%s: %v", stage, err)
+		}
+		instead = []string{ // the state that the next stage reads is a file here
+			`"s3"`, `"local"`, `bucket = "acme-terraform"`, "", `region = "eu-central-1"`, "",
+			fmt.Sprintf("key    = %q", stage+".tfstate"), fmt.Sprintf("path = %q", filepath.Join(ws.dir, "terraform.tfstate")),
+		}
+	}
+	if got := dst.Digest(t, "production/app", "1.4"); got != pushed.Digest {
+		t.Errorf("production holds %s, want %s", got, pushed.Digest)
+	}
+}
+
+func TestTheExamplesOfAnAirGapBringEachImageUnderItsName(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	images := map[string]registrytest.Tree{}
+	for repo, tag := range map[string]string{"acme/app": "1.4", "acme/worker": "2.0", "library/alpine": "3.20"} {
+		images[repo+":"+tag] = src.Push(t, repo, tag, registrytest.MultiArch(repo)).Tree
+	}
+	outside, _ := installed(t)
+	outside.example("airgap/outside/main.tf", "ghcr.io", src.Addr, "docker.io", src.Addr)
+	digests, err := json.Marshal(outside.apply(outside.plan()).outputs["airgap"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside.wantNoChanges()
+	wantLayoutTags(t, filepath.Join(outside.dir, "airgap"), "acme-app-1.4", "acme-worker-2.0", "library-alpine-3.20")
+
+	inside, _ := installed(t)
+	archive := filepath.Join(inside.dir, "airgap.tar")
+	if err := os.Rename(registrytest.Tar(t, filepath.Join(outside.dir, "airgap")), archive); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(inside.dir, "digests.json"), string(digests))
+	const destination = `"registry.internal:5000/mirror/${each.key}"`
+	plain := []string{"registry.internal:5000", dst.Addr, `ca_certificate = file("${path.module}/ca.pem")`, "plain_http = true"}
+	inside.env = append(inside.env, "TF_VAR_registry_password=any")
+	inside.example("airgap/inside/main.tf", plain...)
+	inside.apply(inside.plan())
+	for name, tree := range images {
+		repo, tag, _ := strings.Cut(name, ":")
+		registrytest.Same(t, tree, dst.Read(t, "mirror/"+repo, tag))
+	}
+
+	// What the guide says of an archive that is gone.
+	withReferrers := append([]string{destination, strings.Replace(destination, "registry.internal:5000", dst.Addr, 1) + "\n  referrers = true"}, plain...)
+	inside.example("airgap/inside/main.tf", withReferrers...)
+	inside.apply(inside.plan())
+	remove(t, archive)
+	inside.wantNoChanges().wantWarning("airgap.tar", "What was promoted stays as it is")
+	inside.example("airgap/inside/main.tf", plain...)
+	inside.apply(inside.plan())
+	if said := inside.wantNoChanges(); strings.Contains(said.text, "airgap.tar") {
+		t.Errorf("the archive was looked at: %s", said.text)
+	}
+}
+
+func TestTheExampleOfTagsSaysThatThereIsNone(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	for _, repo := range []string{"acme/app", "acme/nightly", "library/nginx"} {
+		src.Push(t, repo, "main", registrytest.Image{Seed: repo})
+	}
+	ws, _ := installed(t)
+	ws.example("data-sources/registry_tags/data-source.tf", "ghcr.io", src.Addr, "docker.io", src.Addr, "registry.example.com", dst.Addr)
+	ws.planFails().wantError("There is no release of 1.4 or later yet.")
+	src.Push(t, "acme/app", "1.4.2", registrytest.Image{Seed: "1.4.2"})
+	ws.apply(ws.plan())
+	registrytest.Same(t, src.Read(t, "acme/app", "1.4.2"), dst.Read(t, "prod/app", "1"))
+}
+
+func TestTheExampleOfAManifestPromotesOnlyWhatExists(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	index, _ := platformsOf("alpine", false)
+	src.Push(t, "library/alpine", "3.20", index)
+	src.Push(t, "acme/app", "nightly", registrytest.Image{Seed: "nightly"})
+	const stable = "registry_image_copy.stable[0]"
+	ws, _ := installed(t)
+	ws.example("data-sources/registry_manifest/data-source.tf", "ghcr.io", src.Addr, "docker.io", src.Addr, "registry.example.com", dst.Addr)
+	if said := ws.apply(ws.plan()); fmt.Sprint(said.outputs["released"]) != "false" || dst.HasManifest(t, "prod/app", "stable") {
+		t.Errorf("what is not there was promoted: %v", said.outputs)
+	}
+	release := dst.Push(t, "prod/app", "2.0", registrytest.Image{Seed: "2.0"})
+	ws.apply(ws.plan().wantAction(stable, tfjson.ActionCreate))
+	registrytest.Same(t, release.Tree, dst.Read(t, "prod/app", "stable"))
+}

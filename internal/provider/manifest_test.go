@@ -78,7 +78,7 @@ func TestManifestOfPlatform(t *testing.T) {
 
 	ws.configure(manifest(pushed.Ref, `platform = "linux/s390x"`))
 	said := ws.planFails()
-	said.wantError("linux/s390x", "the index has linux/amd64, linux/arm64/v8").at(said, "reference")
+	said.wantError("linux/s390x", "the index has linux/amd64, linux/arm64/v8").at(said, "platform")
 
 	ws.configure(manifest(pushed.Ref, `platform = "arm64"`))
 	said = ws.planFails()

@@ -181,33 +181,6 @@ func TestASourceThatDoesNotSayWhatRefersToAnImageIsAWarning(t *testing.T) {
 	}
 }
 
-// A tag by which a signature is found is as much in the way as any other.
-func TestALegacySignatureIsNotOverwrittenUnasked(t *testing.T) {
-	t.Parallel()
-	src, dst := registrytest.V3(t), registrytest.V3(t)
-	image := registrytest.Image{Seed: "app"}
-	pushed := src.Push(t, "app", "1", image)
-	first, second := registrytest.NewSigningKey(t).Sign(t, image), registrytest.NewSigningKey(t).Sign(t, image)
-	src.Push(t, "app", first.Tag, first.Tagged)
-	foreign := dst.Push(t, "app", first.Tag, second.Tagged)
-	ws := newWorkspace(t)
-	config := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", "overwrite = false")
-	ws.configure(config)
-	ws.applyFails(ws.plan()).wantError(first.Tag, string(foreign.Digest), "overwrite = false")
-	if dst.HasManifest(t, "app", "1") || dst.Digest(t, "app", first.Tag) != foreign.Digest {
-		t.Error("a tag was written")
-	}
-	dst.DeleteTag(t, "app", first.Tag)
-	ws.up(config)
-	// What this resource put there it may move.
-	moved := src.Push(t, "app", first.Tag, second.Tagged)
-	ws.up(config)
-	if dst.Digest(t, "app", first.Tag) != moved.Digest {
-		t.Error("the signature was not replaced")
-	}
-	ws.wantNoChanges()
-}
-
 func TestADeepCheckNamesWhatIsMissingAndPlansARepair(t *testing.T) {
 	t.Parallel()
 	for name, start := range withAndWithoutAPI(t) {
@@ -365,29 +338,34 @@ func TestReferrerTypesThatArePartlyUnknown(t *testing.T) {
 }
 
 // A signature of its own at the destination is not lost, whatever may be
-// overwritten.
+// overwritten, and a tag by which one is found is as much in the way as any other.
 func TestASignatureThatWasMadeAtTheDestinationIsNotLost(t *testing.T) {
 	t.Parallel()
-	src, dst := registrytest.V3(t), registrytest.V3(t)
-	image := registrytest.Image{Seed: "app"}
-	pushed := src.Push(t, "app", "1", image)
-	first, second := registrytest.NewSigningKey(t).Sign(t, image), registrytest.NewSigningKey(t).Sign(t, image)
-	src.Push(t, "app", first.Tag, first.Tagged)
-	own := dst.Push(t, "app", first.Tag, second.Tagged)
-	ws := newWorkspace(t)
-	config := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true")
-	ws.configure(config)
-	ws.applyFails(ws.plan()).wantError(first.Tag, string(own.Digest), "they would be lost")
-	if dst.HasManifest(t, "app", "1") || dst.Digest(t, "app", first.Tag) != own.Digest {
-		t.Error("a tag was written")
+	for overwrite, says := range map[string]string{"true": "they would be lost", "false": "overwrite = false"} {
+		t.Run("overwrite = "+overwrite, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			image := registrytest.Image{Seed: "app"}
+			pushed := src.Push(t, "app", "1", image)
+			first, second := registrytest.NewSigningKey(t).Sign(t, image), registrytest.NewSigningKey(t).Sign(t, image)
+			src.Push(t, "app", first.Tag, first.Tagged)
+			own := dst.Push(t, "app", first.Tag, second.Tagged)
+			ws := newWorkspace(t)
+			config := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", "overwrite = "+overwrite)
+			ws.configure(config)
+			ws.applyFails(ws.plan()).wantError(first.Tag, string(own.Digest), says)
+			if dst.HasManifest(t, "app", "1") || dst.Digest(t, "app", first.Tag) != own.Digest {
+				t.Error("a tag was written")
+			}
+			dst.DeleteTag(t, "app", first.Tag)
+			ws.up(config)
+			// What this resource put there it may replace, also by a signature of another key.
+			moved := src.Push(t, "app", first.Tag, second.Tagged)
+			ws.up(config)
+			if dst.Digest(t, "app", first.Tag) != moved.Digest {
+				t.Error("the signature was not replaced")
+			}
+			ws.wantNoChanges()
+		})
 	}
-	dst.DeleteTag(t, "app", first.Tag)
-	ws.up(config)
-	// What this resource put there it may replace, also by a signature of another key.
-	moved := src.Push(t, "app", first.Tag, second.Tagged)
-	ws.up(config)
-	if dst.Digest(t, "app", first.Tag) != moved.Digest {
-		t.Error("the signature was not replaced")
-	}
-	ws.wantNoChanges()
 }

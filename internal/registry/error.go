@@ -35,8 +35,8 @@ var (
 	ErrLimit = errors.New("limit exceeded")
 	// ErrUnsupported: the registry cannot do what was asked.
 	ErrUnsupported = errors.New("not supported by the registry")
-	// ErrMissingContent: a manifest was refused because the registry misses
-	// content that it names.
+	// ErrMissingContent: the registry misses content that a manifest names: a
+	// destination refused it for that, or a source does not have it.
 	ErrMissingContent = errors.New("the registry misses content that the manifest names")
 	// ErrTagImmutable: the tag exists and the registry does not let it move.
 	ErrTagImmutable = errors.New("tag is immutable")

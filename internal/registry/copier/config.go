@@ -21,7 +21,7 @@ func ImageConfig(ctx context.Context, from registry.Repository, m registry.Manif
 	contents, err := m.Parse()
 	switch {
 	case err != nil:
-		return registry.ImageConfig{}, at(from, err)
+		return registry.ImageConfig{}, registry.Of(err, from.Name())
 	case registry.IsIndex(m.MediaType):
 		return registry.ImageConfig{}, fault("it is an index, in which each platform has a configuration of its own. It has "+registry.ListPlatforms(contents.Manifests),
 			"Say with platform which one is meant.")
@@ -36,14 +36,14 @@ func ImageConfig(ctx context.Context, from registry.Repository, m registry.Manif
 		return registry.ImageConfig{}, err
 	}
 	config, err := registry.ParseImageConfig(*contents.Config, content)
-	return config, at(from, err)
+	return config, registry.Of(err, from.Name())
 }
 
 // readConfig reads what a manifest names as its configuration, whatever that is.
 func readConfig(ctx context.Context, from registry.Repository, config registry.Descriptor) ([]byte, error) {
 	if config.Size > maxConfig {
-		return nil, at(from, &registry.Error{Op: "read the configuration", Reference: config.Digest.String(), Kind: registry.ErrLimit,
-			Message: fmt.Sprintf("it has %d bytes, too many for the configuration of an image", config.Size), Hint: registry.Advice(registry.ErrLimit)})
+		return nil, &registry.Error{Op: "read the configuration", Repository: from.Name(), Reference: config.Digest.String(), Kind: registry.ErrLimit,
+			Message: fmt.Sprintf("it has %d bytes, too many for the configuration of an image", config.Size), Hint: registry.Advice(registry.ErrLimit)}
 	}
 	blob, err := from.GetBlob(ctx, config)
 	if err != nil {

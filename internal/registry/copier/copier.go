@@ -51,7 +51,11 @@ func (c *Copier) report(ctx context.Context, job Job, do func(context.Context, *
 	began := time.Now()
 	t := &tally{}
 	r := &run{copier: c, job: job, tally: t}
-	err := r.told(ctx, do(registry.WithTrace(ctx, t.trace()), r))
+	err := job.check() // before anybody is asked anything
+	if err == nil {
+		err = do(registry.WithTrace(ctx, t.trace()), r)
+	}
+	err = r.told(ctx, err)
 	if done := r.many; done != nil {
 		r = nil
 		runtime.GC() // what it held goes before the next one holds as much

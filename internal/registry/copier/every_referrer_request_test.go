@@ -3,7 +3,6 @@ package copier_test
 import (
 	"context"
 	"errors"
-	"strconv"
 	"testing"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -47,15 +46,7 @@ func eachReferrerRequest(t *testing.T, faults map[string]fault, test func(t *tes
 	undisturbed := newAttested(t)
 	undisturbed.engine(t, 1).copy(t, undisturbed.source(), undisturbed.destination(), withReferrers())
 	undisturbed.whole(t)
-	for name, f := range faults {
-		for _, side := range []registry.Side{registry.Source, registry.Destination} {
-			t.Run(name+" at the "+string(side), func(t *testing.T) {
-				for k := range undisturbed.at(side).Count(f.method, f.path) {
-					t.Run(strconv.Itoa(k), func(t *testing.T) { test(t, f, side, k) })
-				}
-			})
-		}
-	}
+	undisturbed.eachRequest(t, faults, test)
 }
 
 func TestAnyOneRequestAboutReferrersMayFailUnseen(t *testing.T) {

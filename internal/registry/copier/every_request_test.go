@@ -106,10 +106,16 @@ func replies(status int, header http.Header) func(*registrytest.Rule, *registryt
 func eachRequest(t *testing.T, faults map[string]fault, test func(t *testing.T, f fault, side registry.Side, k int)) {
 	undisturbed := newWorld(t)
 	undisturbed.engine(t, 1).copy(t, undisturbed.source(), undisturbed.destination())
+	undisturbed.eachRequest(t, faults, test)
+}
+
+// eachRequest runs a test for each fault and each request that was made in a world
+// to which nothing happened.
+func (w world) eachRequest(t *testing.T, faults map[string]fault, test func(t *testing.T, f fault, side registry.Side, k int)) {
 	for name, f := range faults {
 		for _, side := range []registry.Side{registry.Source, registry.Destination} {
 			t.Run(name+" at the "+string(side), func(t *testing.T) {
-				for k := range undisturbed.at(side).Count(f.method, f.path) {
+				for k := range w.at(side).Count(f.method, f.path) {
 					t.Run(strconv.Itoa(k), func(t *testing.T) { test(t, f, side, k) })
 				}
 			})

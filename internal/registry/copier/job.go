@@ -55,6 +55,14 @@ type Job struct {
 	Foreign bool
 }
 
+// check refuses a digest that is none.
+func (j Job) check() error {
+	if j.Digest == "" {
+		return nil
+	}
+	return registry.OnSide(registry.ValidateDigest(j.Digest), registry.Source)
+}
+
 // lacks says whether the destination was found to lack something.
 func (j Job) lacks(d digest.Digest) bool { return slices.Contains(j.Missing, d) }
 

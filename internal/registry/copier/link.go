@@ -91,11 +91,11 @@ func (r *run) supersedes(ctx context.Context, f Referrer, held digest.Digest) er
 	}
 	was, err := m.Parse()
 	if err != nil {
-		return at(r.job.Destination, err)
+		return registry.Of(err, r.job.Destination.Name())
 	}
 	is, err := f.Manifest.Parse()
 	if err != nil {
-		return at(r.job.Source, err)
+		return registry.Of(err, r.job.Source.Name())
 	}
 	for _, layer := range was.Layers {
 		if !slices.ContainsFunc(is.Layers, func(l registry.Descriptor) bool {

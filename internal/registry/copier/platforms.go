@@ -2,7 +2,6 @@ package copier
 
 import (
 	"context"
-	"errors"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
@@ -27,18 +26,7 @@ func SelectOf(ctx context.Context, from registry.Repository, m registry.Manifest
 		return registry.Selection{Root: m.Descriptor(), Index: m}, checkImage(ctx, from, m, platforms)
 	}
 	s, err := m.Select(platforms)
-	return s, at(from, err)
-}
-
-// at says which repository an error is about.
-func at(from registry.Repository, err error) error {
-	e, ok := errors.AsType[*registry.Error](err)
-	if !ok || e.Repository != "" {
-		return err
-	}
-	told := *e
-	told.Repository = from.Name()
-	return &told
+	return s, registry.Of(err, from.Name())
 }
 
 // checkImage makes sure that a single image is for every platform that is
@@ -50,7 +38,7 @@ func checkImage(ctx context.Context, from registry.Repository, m registry.Manife
 	}
 	contents, err := m.Parse()
 	if err != nil {
-		return at(from, err)
+		return registry.Of(err, from.Name())
 	}
 	if contents.Config == nil {
 		return refuse(platforms[0], "it is no index, and has no configuration that names a platform")

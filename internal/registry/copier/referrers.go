@@ -196,7 +196,7 @@ func (s *search) fetch(ctx context.Context, subject digest.Digest, reference str
 	}
 	contents, err := m.Parse()
 	if err != nil {
-		return nil, contents, at(s.from, err)
+		return nil, contents, registry.Of(err, s.from.Name())
 	}
 	return &Referrer{Subject: subject, Manifest: m, ArtifactType: contents.Type(), Annotations: contents.Annotations}, contents, nil
 }

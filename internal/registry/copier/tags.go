@@ -44,13 +44,7 @@ func (r *run) survey(ctx context.Context) (map[string]digest.Digest, error) {
 
 // resolveSource finds out what is to be copied, where that is not known.
 func (r *run) resolveSource(ctx context.Context) (err error) {
-	r.digest = r.job.Digest
-	if r.digest != "" {
-		err = registry.ValidateDigest(r.digest)
-	}
-	switch {
-	case err != nil:
-		return err
+	switch r.digest = r.job.Digest; {
 	case len(r.job.Platforms) > 0:
 		return r.choose(ctx)
 	case r.digest == "":

@@ -116,11 +116,11 @@ func (o *simObject) all(visit func(*simObject)) {
 }
 
 // simImages are those that random schedules copy: ordinary ones, which share
-// base layers, and a few whose manifests are large.
-var simImages = sync.OnceValue(func() (images struct{ ordinary, large []*simObject }) {
+// base layers, some with many layers, and some whose manifests are large.
+var simImages = sync.OnceValue(func() (images struct{ ordinary, wide, large []*simObject }) {
 	random := rand.New(rand.NewPCG(1, 1))
 	var bases []*simObject
-	for i, size := range []int{48 << 10, 128 << 10, 200 << 10, 300 << 10} {
+	for i, size := range []int{160 << 10, 256 << 10, 400 << 10, 640 << 10} {
 		bases = append(bases, simLayer(fmt.Sprint("base ", i), size))
 	}
 	layersOf := func(seed string) (layers []*simObject) {
@@ -128,13 +128,21 @@ var simImages = sync.OnceValue(func() (images struct{ ordinary, large []*simObje
 			layers = append(layers, bases[random.IntN(len(bases))])
 		}
 		for i := range 1 + random.IntN(4) {
-			layers = append(layers, simLayer(fmt.Sprint(seed, i), int(logUniform(random, 16, 384<<10))))
+			layers = append(layers, simLayer(fmt.Sprint(seed, i), int(logUniform(random, 16, 640<<10))))
 		}
 		return layers
 	}
 	for i := range 64 {
 		seed := fmt.Sprint("image ", i)
 		images.ordinary = append(images.ordinary, simImage(seed, 0, layersOf(seed)...))
+	}
+	for i := range 8 {
+		seed := fmt.Sprint("wide image ", i)
+		layers := []*simObject{bases[i%len(bases)]}
+		for j := range 10 + random.IntN(15) {
+			layers = append(layers, simLayer(fmt.Sprint(seed, j), int(logUniform(random, 4<<10, 40<<10))))
+		}
+		images.wide = append(images.wide, simImage(seed, 0, layers...))
 	}
 	for i := range 4 {
 		seed := fmt.Sprint("large image ", i)

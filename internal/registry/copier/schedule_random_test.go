@@ -103,28 +103,28 @@ func randomSchedule(seed uint64) (s schedule) {
 	return s
 }
 
-// randomHost returns a host, which is healthy in most cases. Healthy connections bring
-// 128 KB/s and more, slow ones 20 KB/s and less.
+// randomHost returns a host. Each connection of a healthy one moves 120 KB/s and more,
+// however many there are, and of a slow one 20 KB/s and less.
 func randomHost(random *rand.Rand, i int) hostSpec {
 	h := hostSpec{
 		name:    fmt.Sprintf("host%d.test", i),
 		latency: time.Duration(logUniform(random, 1, 100) * float64(time.Millisecond)),
-		rate:    logUniform(random, 128e3, 2e6),
+		rate:    logUniform(random, 160e3, 480e3),
 		limit:   2 + random.IntN(15),
 	}
-	h.shared = h.rate * float64(h.limit) * (0.5 + random.Float64()/2)
+	h.shared = h.rate * float64(h.limit) * (0.75 + random.Float64()/4)
 	first := 0
 	if random.IntN(3) == 0 {
 		first = int(logUniform(random, 1, 64<<10))
 	}
 	switch kind := random.IntN(20); {
-	case kind < 5:
-		h.fault = hostFault{kind: faultSlow, first: first, rate: logUniform(random, 1, 20e3)}
-	case kind < 6:
-		h.fault = hostFault{kind: faultStalling, first: first}
 	case kind < 7:
-		h.fault = hostFault{kind: faultSilent}
+		h.fault = hostFault{kind: faultSlow, first: first, rate: logUniform(random, 1, 20e3)}
 	case kind < 8:
+		h.fault = hostFault{kind: faultStalling, first: first}
+	case kind < 9:
+		h.fault = hostFault{kind: faultSilent}
+	case kind < 10:
 		h.fault = hostFault{kind: faultRefusing}
 	}
 	return h
@@ -136,9 +136,27 @@ func randomImage(random *rand.Rand, others []copySpec) *simObject {
 	switch kind := random.IntN(32); {
 	case kind == 0:
 		return images.large[0]
-	case kind < 12 && len(others) > 0:
+	case kind < 4:
+		return images.wide[random.IntN(len(images.wide))]
+	case kind < 15 && len(others) > 0:
 		return others[random.IntN(len(others))].image
 	default:
 		return images.ordinary[random.IntN(len(images.ordinary))]
 	}
+}
+
+func TestZZStats(t *testing.T) {
+	var n, took time.Duration
+	for seed := range uint64(200) {
+		s := randomSchedule(seed)
+		for i := range s.copies {
+			if s.isHealthy(i) {
+				o, _ := s.alone(i).run(t)
+				n++
+				took += o[0].took()
+				fmt.Println("alone", o[0].took().Seconds())
+			}
+		}
+	}
+	fmt.Println("mean", took/n)
 }

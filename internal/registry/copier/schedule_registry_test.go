@@ -2,7 +2,6 @@ package copier_test
 
 import (
 	"bufio"
-	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -68,12 +67,13 @@ type simHost struct {
 	inFlight map[*simConn]bool
 	has      map[string]bool   // repository@digest
 	tags     map[string]string // repository:tag to digest
-	uploads  int
+	uploads  map[string]*simUpload
+	opened   int // uploads so far
 }
 
 func newSimHost(spec hostSpec, addr netip.Addr, report func(format string, args ...any)) *simHost {
 	return &simHost{spec: spec, addr: addr, up: link{rate: spec.shared}, down: link{rate: spec.shared}, report: report,
-		inFlight: map[*simConn]bool{}, has: map[string]bool{}, tags: map[string]string{}}
+		inFlight: map[*simConn]bool{}, has: map[string]bool{}, tags: map[string]string{}, uploads: map[string]*simUpload{}}
 }
 
 // put makes an image available under a tag.
@@ -283,54 +283,4 @@ func (h *simHost) step(c *simConn, l *link, passed, rest int) int {
 // pace returns how long the next n bytes of a connection take.
 func (h *simHost) pace(l *link, n int, rate float64) time.Duration {
 	return max(l.reserve(n), takes(n, rate))
-}
-
-func (h *simHost) answerUpload(c *simConn, r *http.Request, repository, id string) bool {
-	query := r.URL.Query()
-	switch r.Method {
-	case http.MethodPost:
-		d := query.Get("mount")
-		h.mu.Lock()
-		there := h.has[query.Get("from")+"@"+d]
-		if there {
-			h.has[repository+"@"+d] = true
-		}
-		h.uploads++
-		id := h.uploads
-		h.mu.Unlock()
-		if there {
-			return h.reply(c, http.StatusCreated, fmt.Sprintf("Location: /v2/%s/blobs/%s\r\nDocker-Content-Digest: %s\r\n", repository, d, d), nil)
-		}
-		return h.reply(c, http.StatusAccepted, fmt.Sprintf("Location: /v2/%s/blobs/uploads/%d\r\n", repository, id), nil)
-	case http.MethodPut:
-		return h.takeBlob(c, r, repository, query.Get("digest"))
-	case http.MethodDelete:
-		return h.reply(c, http.StatusNoContent, "", nil)
-	}
-	return h.refuse(c, r, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
-}
-
-// takeBlob takes the one PUT that completes an upload.
-func (h *simHost) takeBlob(c *simConn, r *http.Request, repository, d string) bool {
-	size := int(r.ContentLength)
-	content := make([]byte, 0, size)
-	for len(content) < size {
-		n := h.step(c, &h.up, len(content), size-len(content))
-		if n == 0 {
-			return false
-		}
-		if _, err := io.ReadFull(r.Body, content[len(content):len(content)+n]); err != nil {
-			return false
-		}
-		content = content[:len(content)+n]
-	}
-	o := simObjects.get(digest.Digest(d))
-	if o == nil || !bytes.Equal(o.content, content) {
-		h.report("%s/%s was sent the wrong bytes for %s", h.spec.name, repository, d)
-		return h.refuse(c, r, http.StatusBadRequest, "DIGEST_INVALID")
-	}
-	h.mu.Lock()
-	h.has[repository+"@"+d] = true
-	h.mu.Unlock()
-	return h.reply(c, http.StatusCreated, "Docker-Content-Digest: "+d+"\r\n", nil)
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -11,57 +13,49 @@ import (
 	"time"
 )
 
-// defaultSchedules is how many random schedules a run of the tests has.
-// SCHEDULES=20000 runs as many, and SCHEDULE_SEED=17 runs that one and describes it.
-const defaultSchedules = 5000
-
-// TestSchedule_Random checks the isolation of copies with random schedules: two to six
+// TestSchedule_Random checks the isolation of copies with random schedules: one to six
 // registries, some of them slow or dead, and two to eight copies between them in all
 // directions, which share images, layers and hosts, start at different times and are
 // partly canceled.
+//
+// SCHEDULES=20000 runs as many schedules, and SCHEDULE_SEED=17 runs that one and
+// describes it.
 func TestSchedule_Random(t *testing.T) {
-	if only := os.Getenv("SCHEDULE_SEED"); only != "" {
-		seed, err := strconv.ParseUint(only, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := randomSchedule(seed)
-		wrong, _ := s.check(t)
-		t.Logf("schedule %d:\n%s", seed, s)
-		for _, fault := range wrong {
+	if seed, ok := numberFromEnvironment(t, "SCHEDULE_SEED"); ok {
+		v := randomSchedule(seed).check(t)
+		t.Logf("schedule %d:\n%s", seed, v.description)
+		for _, fault := range v.wrong {
 			t.Error(fault)
 		}
 		return
 	}
-	schedules := uint64(defaultSchedules)
-	if n := os.Getenv("SCHEDULES"); n != "" {
-		var err error
-		if schedules, err = strconv.ParseUint(n, 10, 64); err != nil {
-			t.Fatal(err)
+	schedules, ok := numberFromEnvironment(t, "SCHEDULES")
+	if !ok {
+		schedules = defaultSchedules()
+	}
+	var seeds, failed, healthy, endangered atomic.Uint64
+	work := func(t *testing.T) {
+		t.Parallel()
+		for seed := seeds.Add(1); seed <= schedules && failed.Load() < maxFailures; seed = seeds.Add(1) {
+			v := randomSchedule(seed).check(t)
+			healthy.Add(v.healthy)
+			endangered.Add(v.endangered)
+			if len(v.wrong) > 0 {
+				failed.Add(1)
+				t.Errorf("SCHEDULE_SEED=%d:\n%s\n%s", seed, strings.Join(v.wrong, "\n"), v.description)
+			}
 		}
 	}
-	var next, failed, judged atomic.Uint64
-	simImages()
 	t.Run("workers", func(t *testing.T) {
 		for worker := range scheduleWorkers {
-			t.Run(strconv.Itoa(worker), func(t *testing.T) {
-				t.Parallel()
-				for seed := next.Add(1); seed <= schedules && failed.Load() < maxFailures; seed = next.Add(1) {
-					s := randomSchedule(seed)
-					wrong, n := s.check(t)
-					judged.Add(uint64(n))
-					if len(wrong) > 0 {
-						failed.Add(1)
-						t.Errorf("SCHEDULE_SEED=%d:\n%s\n%s", seed, strings.Join(wrong, "\n"), s)
-					}
-				}
-			})
+			t.Run(strconv.Itoa(worker), work)
 		}
 	})
-	ran := min(next.Load(), schedules)
-	t.Logf("%d of %d schedules failed; %d copies between healthy hosts", failed.Load(), ran, judged.Load())
-	if judged.Load() < ran {
-		t.Errorf("%d schedules had only %d copies between healthy hosts: they show little", ran, judged.Load())
+	ran := min(seeds.Load(), schedules)
+	t.Logf("%d of %d schedules failed; %d copies between healthy hosts, %d of which shared one with the copy of a faulty host",
+		failed.Load(), ran, healthy.Load(), endangered.Load())
+	if endangered.Load() < ran/2 {
+		t.Errorf("only %d copies in %d schedules shared a host with the copy of a faulty one, which shows little", endangered.Load(), ran)
 	}
 }
 
@@ -71,29 +65,64 @@ const (
 	maxFailures = 20
 )
 
-// randomSchedule is the schedule of a seed.
+// defaultSchedules is how many random schedules a run of the tests has: fewer with the
+// race detector, which makes each ten times as expensive.
+func defaultSchedules() uint64 {
+	info, _ := debug.ReadBuildInfo()
+	if info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return 500
+	}
+	return 5000
+}
+
+// numberFromEnvironment returns the number in an environment variable, if it is set.
+func numberFromEnvironment(t *testing.T, name string) (n uint64, ok bool) {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n, true
+}
+
+// randomSchedule is the schedule of a seed: mostly healthy copies beside those of
+// faulty hosts, which often start first.
 func randomSchedule(seed uint64) (s schedule) {
-	random := rand.New(rand.NewPCG(seed, 0))
-	for i := range 2 + random.IntN(5) {
+	random := rand.New(rand.NewChaCha8(digestKey(fmt.Sprint("schedule ", seed))))
+	healthyHosts := 1 + random.IntN(3)
+	faultyHosts := min(random.IntN(5), 3)
+	for i := range healthyHosts + faultyHosts {
 		h := randomHost(random, i)
-		if i < 2 && random.IntN(10) > 0 {
-			h.fault = hostFault{}
+		if i >= healthyHosts {
+			h.fault = randomFault(random)
 		}
 		s.hosts = append(s.hosts, h)
 	}
+	anyHost := func() int { return random.IntN(len(s.hosts)) }
+	lastHost := func() int { return len(s.hosts) - 1 - random.IntN(max(faultyHosts, 1)) }
+	healthyHost := func() int { return random.IntN(healthyHosts) }
 	for i := range 2 + random.IntN(7) {
-		c := copySpec{
-			image: randomImage(random, s.copies), repository: fmt.Sprint("team/", i),
-			from: random.IntN(len(s.hosts)), to: random.IntN(len(s.hosts)),
-		}
-		if random.IntN(8) == 0 {
-			c.to = c.from
+		c := copySpec{image: randomImage(random, s.copies), repository: fmt.Sprint("team/", i)}
+		late := 2 // of five
+		switch random.IntN(10) {
+		case 0:
+			c.from, c.to = anyHost(), anyHost()
+		case 1, 2:
+			c.from, c.to = lastHost(), healthyHost()
+		case 3, 4:
+			c.from, c.to = healthyHost(), lastHost()
+		default:
+			c.from, c.to, late = healthyHost(), healthyHost(), 4
 		}
 		if i > 0 && random.IntN(6) == 0 {
 			c.repository = s.copies[i-1].repository
 		}
-		if random.IntN(5) < 2 {
-			c.start = time.Duration(random.Int64N(int64(3 * time.Second)))
+		if random.IntN(5) < late {
+			c.start = time.Duration(random.Int64N(int64(4 * time.Second)))
 		}
 		if random.IntN(5) == 0 {
 			c.cancel = 1 + time.Duration(random.Int64N(int64(8*time.Second)))
@@ -103,60 +132,48 @@ func randomSchedule(seed uint64) (s schedule) {
 	return s
 }
 
-// randomHost returns a host. Each connection of a healthy one moves 120 KB/s and more,
-// however many there are, and of a slow one 20 KB/s and less.
+// randomHost returns a healthy host. Each of its connections moves 120 KB/s and more,
+// however many there are.
 func randomHost(random *rand.Rand, i int) hostSpec {
 	h := hostSpec{
 		name:    fmt.Sprintf("host%d.test", i),
 		latency: time.Duration(logUniform(random, 1, 100) * float64(time.Millisecond)),
 		rate:    logUniform(random, 160e3, 480e3),
-		limit:   2 + random.IntN(15),
+		limit:   int(logUniform(random, 2, 17)),
 	}
 	h.shared = h.rate * float64(h.limit) * (0.75 + random.Float64()/4)
+	return h
+}
+
+// randomFault returns a fault. The connections of slow hosts move 20 KB/s and less.
+func randomFault(random *rand.Rand) hostFault {
 	first := 0
 	if random.IntN(3) == 0 {
-		first = int(logUniform(random, 1, 64<<10))
+		first = int(logUniform(random, 1, 128<<10))
 	}
-	switch kind := random.IntN(20); {
-	case kind < 7:
-		h.fault = hostFault{kind: faultSlow, first: first, rate: logUniform(random, 1, 20e3)}
-	case kind < 8:
-		h.fault = hostFault{kind: faultStalling, first: first}
-	case kind < 9:
-		h.fault = hostFault{kind: faultSilent}
-	case kind < 10:
-		h.fault = hostFault{kind: faultRefusing}
+	switch random.IntN(10) {
+	case 0:
+		return hostFault{kind: faultStalling, first: first}
+	case 1:
+		return hostFault{kind: faultSilent}
+	case 2:
+		return hostFault{kind: faultRefusing}
+	default:
+		return hostFault{kind: faultSlow, first: first, rate: logUniform(random, 1, 20e3)}
 	}
-	return h
 }
 
 // randomImage returns an image, which another copy often has too.
 func randomImage(random *rand.Rand, others []copySpec) *simObject {
 	images := simImages()
-	switch kind := random.IntN(32); {
+	switch kind := random.IntN(40); {
 	case kind == 0:
 		return images.large[0]
-	case kind < 4:
+	case kind < 8:
 		return images.wide[random.IntN(len(images.wide))]
-	case kind < 15 && len(others) > 0:
+	case kind < 22 && len(others) > 0:
 		return others[random.IntN(len(others))].image
 	default:
 		return images.ordinary[random.IntN(len(images.ordinary))]
 	}
-}
-
-func TestZZStats(t *testing.T) {
-	var n, took time.Duration
-	for seed := range uint64(200) {
-		s := randomSchedule(seed)
-		for i := range s.copies {
-			if s.isHealthy(i) {
-				o, _ := s.alone(i).run(t)
-				n++
-				took += o[0].took()
-				fmt.Println("alone", o[0].took().Seconds())
-			}
-		}
-	}
-	fmt.Println("mean", took/n)
 }

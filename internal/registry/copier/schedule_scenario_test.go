@@ -31,15 +31,15 @@ func simLayers(seed string, n, size int) (layers []*simObject) {
 // checked for, and in which at least one copy is between healthy hosts.
 func isolated(t *testing.T, s schedule) {
 	t.Helper()
-	wrong, judged := s.check(t)
-	for _, fault := range wrong {
+	v := s.check(t)
+	for _, fault := range v.wrong {
 		t.Error(fault)
 	}
-	if judged == 0 {
+	if v.healthy == 0 {
 		t.Error("no copy of the schedule is between healthy hosts")
 	}
 	if t.Failed() {
-		t.Logf("the schedule:\n%s", s)
+		t.Logf("the schedule:\n%s", v.description)
 	}
 }
 
@@ -123,4 +123,33 @@ func TestSchedule_WaitingCopyNamesTheOther(t *testing.T) {
 	case strings.Contains(err.Error(), "second.test"):
 		t.Errorf("the error of the copy that waited blames its own source: %v", err)
 	}
+}
+
+func TestSchedule_CopiesInACircleAtTheLowestLimit(t *testing.T) {
+	for _, hosts := range []int{1, 2, 3} {
+		t.Run(fmt.Sprintf("%d_hosts", hosts), func(t *testing.T) {
+			var s schedule
+			for i := range hosts {
+				h := ordinaryHost(fmt.Sprintf("host%d.test", i))
+				h.limit = 2
+				s.hosts = append(s.hosts, h)
+			}
+			for i := range 6 {
+				seed := fmt.Sprint("circle ", i)
+				s.copies = append(s.copies, copySpec{image: simImage(seed, 0, simLayers(seed, 6, 200<<10)...), from: i % hosts, to: (i + 1) % hosts, repository: fmt.Sprint("team/", i)})
+			}
+			isolated(t, s)
+		})
+	}
+}
+
+func TestSchedule_CanceledCopyLeavesItsBlobToTheOther(t *testing.T) {
+	shared := simLayer("shared layer of a canceled copy", 512<<10)
+	isolated(t, schedule{
+		hosts: []hostSpec{slowHost("slow.test", 20e3), ordinaryHost("honest.test"), ordinaryHost("destination.test")},
+		copies: []copySpec{
+			{image: simImage("canceled image", 0, shared), from: 0, to: 2, repository: "team/canceled", cancel: 2 * time.Second},
+			{image: simImage("other image", 0, shared), from: 1, to: 2, repository: "team/other", start: time.Second},
+		},
+	})
 }

@@ -1,0 +1,179 @@
+package copier_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestSchedule_Random checks the isolation of copies with random schedules: one to six
+// registries, some of them slow or dead, and two to eight copies between them in all
+// directions, which share images, layers and hosts, start at different times and are
+// partly canceled.
+//
+// SCHEDULES=20000 runs as many schedules, and SCHEDULE_SEED=17 runs that one and
+// describes it.
+func TestSchedule_Random(t *testing.T) {
+	if seed, ok := numberFromEnvironment(t, "SCHEDULE_SEED"); ok {
+		v := randomSchedule(seed).check(t)
+		t.Logf("schedule %d:\n%s", seed, v.description)
+		for _, fault := range v.wrong {
+			t.Error(fault)
+		}
+		return
+	}
+	schedules, ok := numberFromEnvironment(t, "SCHEDULES")
+	if !ok {
+		schedules = defaultSchedules()
+	}
+	var seeds, failed, healthy, endangered atomic.Uint64
+	work := func(t *testing.T) {
+		t.Parallel()
+		for seed := seeds.Add(1); seed <= schedules && failed.Load() < maxFailures; seed = seeds.Add(1) {
+			v := randomSchedule(seed).check(t)
+			healthy.Add(v.healthy)
+			endangered.Add(v.endangered)
+			if len(v.wrong) > 0 {
+				failed.Add(1)
+				t.Errorf("SCHEDULE_SEED=%d:\n%s\n%s", seed, strings.Join(v.wrong, "\n"), v.description)
+			}
+		}
+	}
+	t.Run("workers", func(t *testing.T) {
+		for worker := range scheduleWorkers {
+			t.Run(strconv.Itoa(worker), work)
+		}
+	})
+	ran := min(seeds.Load(), schedules)
+	t.Logf("%d of %d schedules failed; %d copies between healthy hosts, %d of which shared one with the copy of a faulty host",
+		failed.Load(), ran, healthy.Load(), endangered.Load())
+	if endangered.Load() < ran/2 {
+		t.Errorf("only %d copies in %d schedules shared a host with the copy of a faulty one, which shows little", endangered.Load(), ran)
+	}
+}
+
+const (
+	scheduleWorkers = 4
+	// maxFailures is how many schedules may fail until the rest is not run.
+	maxFailures = 20
+)
+
+// defaultSchedules is how many random schedules a run of the tests has: fewer with the
+// race detector, which makes each ten times as expensive.
+func defaultSchedules() uint64 {
+	info, _ := debug.ReadBuildInfo()
+	if info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return 500
+	}
+	return 5000
+}
+
+// numberFromEnvironment returns the number in an environment variable, if it is set.
+func numberFromEnvironment(t *testing.T, name string) (n uint64, ok bool) {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n, true
+}
+
+// randomSchedule is the schedule of a seed: mostly healthy copies beside those of
+// faulty hosts, which often start first.
+func randomSchedule(seed uint64) (s schedule) {
+	random := rand.New(rand.NewChaCha8(digestKey(fmt.Sprint("schedule ", seed))))
+	healthyHosts := 1 + random.IntN(3)
+	faultyHosts := min(random.IntN(5), 3)
+	for i := range healthyHosts + faultyHosts {
+		h := randomHost(random, i)
+		if i >= healthyHosts {
+			h.fault = randomFault(random)
+		}
+		s.hosts = append(s.hosts, h)
+	}
+	anyHost := func() int { return random.IntN(len(s.hosts)) }
+	lastHost := func() int { return len(s.hosts) - 1 - random.IntN(max(faultyHosts, 1)) }
+	healthyHost := func() int { return random.IntN(healthyHosts) }
+	for i := range 2 + random.IntN(7) {
+		c := copySpec{image: randomImage(random, s.copies), repository: fmt.Sprint("team/", i)}
+		late := 2 // of five
+		switch random.IntN(10) {
+		case 0:
+			c.from, c.to = anyHost(), anyHost()
+		case 1, 2:
+			c.from, c.to = lastHost(), healthyHost()
+		case 3, 4:
+			c.from, c.to = healthyHost(), lastHost()
+		default:
+			c.from, c.to, late = healthyHost(), healthyHost(), 4
+		}
+		if i > 0 && random.IntN(6) == 0 {
+			c.repository = s.copies[i-1].repository
+		}
+		if random.IntN(5) < late {
+			c.start = time.Duration(random.Int64N(int64(4 * time.Second)))
+		}
+		if random.IntN(5) == 0 {
+			c.cancel = 1 + time.Duration(random.Int64N(int64(8*time.Second)))
+		}
+		s.copies = append(s.copies, c)
+	}
+	return s
+}
+
+// randomHost returns a healthy host. Each of its connections moves 120 KB/s and more,
+// however many there are.
+func randomHost(random *rand.Rand, i int) hostSpec {
+	h := hostSpec{
+		name:    fmt.Sprintf("host%d.test", i),
+		latency: time.Duration(logUniform(random, 1, 100) * float64(time.Millisecond)),
+		rate:    logUniform(random, 160e3, 480e3),
+		limit:   int(logUniform(random, 2, 17)),
+	}
+	h.shared = h.rate * float64(h.limit) * (0.75 + random.Float64()/4)
+	return h
+}
+
+// randomFault returns a fault. The connections of slow hosts move 20 KB/s and less.
+func randomFault(random *rand.Rand) hostFault {
+	first := 0
+	if random.IntN(3) == 0 {
+		first = int(logUniform(random, 1, 128<<10))
+	}
+	switch random.IntN(10) {
+	case 0:
+		return hostFault{kind: faultStalling, first: first}
+	case 1:
+		return hostFault{kind: faultSilent}
+	case 2:
+		return hostFault{kind: faultRefusing}
+	default:
+		return hostFault{kind: faultSlow, first: first, rate: logUniform(random, 1, 20e3)}
+	}
+}
+
+// randomImage returns an image, which another copy often has too.
+func randomImage(random *rand.Rand, others []copySpec) *simObject {
+	images := simImages()
+	switch kind := random.IntN(40); {
+	case kind == 0:
+		return images.large[0]
+	case kind < 8:
+		return images.wide[random.IntN(len(images.wide))]
+	case kind < 22 && len(others) > 0:
+		return others[random.IntN(len(others))].image
+	default:
+		return images.ordinary[random.IntN(len(images.ordinary))]
+	}
+}

@@ -1,0 +1,155 @@
+package copier_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ordinaryHost is a healthy registry with the default limit.
+func ordinaryHost(name string) hostSpec {
+	return hostSpec{name: name, latency: 20 * time.Millisecond, rate: 500e3, shared: 8e6, limit: 16}
+}
+
+// slowHost moves the bytes of blobs at a rate in bytes per second.
+func slowHost(name string, rate float64) hostSpec {
+	h := ordinaryHost(name)
+	h.fault = hostFault{kind: faultSlow, rate: rate}
+	return h
+}
+
+// simLayers are n layers of size bytes each.
+func simLayers(seed string, n, size int) (layers []*simObject) {
+	for i := range n {
+		layers = append(layers, simLayer(fmt.Sprint(seed, " ", i), size))
+	}
+	return layers
+}
+
+// isolated runs a schedule that must hold the property that random schedules are
+// checked for, and in which at least one copy is between healthy hosts.
+func isolated(t *testing.T, s schedule) {
+	t.Helper()
+	v := s.check(t)
+	for _, fault := range v.wrong {
+		t.Error(fault)
+	}
+	if v.healthy == 0 {
+		t.Error("no copy of the schedule is between healthy hosts")
+	}
+	if t.Failed() {
+		t.Logf("the schedule:\n%s", v.description)
+	}
+}
+
+func TestSchedule_SlowSourceHasTheSameLayer(t *testing.T) {
+	shared := simLayer("shared layer", 512<<10)
+	isolated(t, schedule{
+		hosts: []hostSpec{slowHost("slow.test", 1), ordinaryHost("honest.test"), ordinaryHost("destination.test")},
+		copies: []copySpec{
+			{image: simImage("slow image", 0, shared), from: 0, to: 2, repository: "team/slow"},
+			{image: simImage("honest image", 0, shared, simLayer("honest layer", 100<<10)), from: 1, to: 2, repository: "team/honest", start: time.Second},
+		},
+	})
+}
+
+func TestSchedule_SlowSourcesHaveManyLayers(t *testing.T) {
+	honest := simImage("honest among many", 0, simLayers("honest among many", 4, 300<<10)...)
+	t.Run("two_sources_at_the_default_limit", func(t *testing.T) {
+		isolated(t, schedule{
+			hosts: []hostSpec{slowHost("slow1.test", 1), slowHost("slow2.test", 1), ordinaryHost("honest.test"), ordinaryHost("destination.test")},
+			copies: []copySpec{
+				{image: simImage("many 1", 0, simLayers("many 1", 20, 40<<10)...), from: 0, to: 3, repository: "team/slow1"},
+				{image: simImage("many 2", 0, simLayers("many 2", 20, 40<<10)...), from: 1, to: 3, repository: "team/slow2"},
+				{image: honest, from: 2, to: 3, repository: "team/honest", start: 2 * time.Second},
+			},
+		})
+	})
+	t.Run("one_source_at_four_requests", func(t *testing.T) {
+		destination := ordinaryHost("destination.test")
+		destination.limit = 4
+		isolated(t, schedule{
+			hosts: []hostSpec{slowHost("slow.test", 1), ordinaryHost("honest.test"), destination},
+			copies: []copySpec{
+				{image: simImage("many 1", 0, simLayers("many 1", 20, 40<<10)...), from: 0, to: 2, repository: "team/slow"},
+				{image: honest, from: 1, to: 2, repository: "team/honest", start: 2 * time.Second},
+			},
+		})
+	})
+}
+
+func TestSchedule_SlowDestinationReadsFromASharedSource(t *testing.T) {
+	isolated(t, schedule{
+		hosts: []hostSpec{ordinaryHost("source.test"), slowHost("slow.test", 20e3), ordinaryHost("honest.test")},
+		copies: []copySpec{
+			{image: simImage("to the slow one", 0, simLayers("to the slow one", 20, 1<<20)...), from: 0, to: 1, repository: "team/slow"},
+			{image: simImage("to the honest one", 0, simLayers("to the honest one", 4, 300<<10)...), from: 0, to: 2, repository: "team/honest", start: 2 * time.Second},
+		},
+	})
+}
+
+func TestSchedule_LargeManifestsAndASlowLayer(t *testing.T) {
+	isolated(t, schedule{
+		hosts: []hostSpec{ordinaryHost("source.test"), slowHost("slow.test", 5e3), ordinaryHost("honest.test")},
+		copies: []copySpec{
+			{image: simNested("large to the slow one", simLayer("slow layer", 2<<20)), from: 0, to: 1, repository: "team/slow"},
+			{image: simNested("large to the honest one", simLayer("honest layer of large", 100<<10)), from: 0, to: 2, repository: "team/honest", start: 10 * time.Second},
+		},
+	})
+}
+
+func TestSchedule_WaitingCopyNamesTheOther(t *testing.T) {
+	shared := simLayer("large shared layer", 4<<20)
+	s := schedule{
+		hosts: []hostSpec{ordinaryHost("first.test"), ordinaryHost("second.test"), ordinaryHost("destination.test")},
+		copies: []copySpec{
+			{image: simImage("first image", 0, shared), from: 0, to: 2, repository: "team/first"},
+			{image: simImage("second image", 0, shared), from: 1, to: 2, repository: "team/second", start: time.Second, timeout: 2 * time.Second},
+		},
+	}
+	outcomes, violations := s.run(t)
+	for _, violation := range violations {
+		t.Error(violation)
+	}
+	if err := outcomes[0].err; err != nil {
+		t.Errorf("the first copy failed: %v", err)
+	}
+	switch err := outcomes[1].err; {
+	case err == nil:
+		t.Error("the second copy succeeded in less time than its layer takes")
+	case !s.names(0, err.Error()):
+		t.Errorf("the error of the copy that waited does not name the other: %v", err)
+	case strings.Contains(err.Error(), "second.test"):
+		t.Errorf("the error of the copy that waited blames its own source: %v", err)
+	}
+}
+
+func TestSchedule_CopiesInACircleAtTheLowestLimit(t *testing.T) {
+	for _, hosts := range []int{1, 2, 3} {
+		t.Run(fmt.Sprintf("%d_hosts", hosts), func(t *testing.T) {
+			var s schedule
+			for i := range hosts {
+				h := ordinaryHost(fmt.Sprintf("host%d.test", i))
+				h.limit = 2
+				s.hosts = append(s.hosts, h)
+			}
+			for i := range 6 {
+				seed := fmt.Sprint("circle ", i)
+				s.copies = append(s.copies, copySpec{image: simImage(seed, 0, simLayers(seed, 6, 200<<10)...), from: i % hosts, to: (i + 1) % hosts, repository: fmt.Sprint("team/", i)})
+			}
+			isolated(t, s)
+		})
+	}
+}
+
+func TestSchedule_CanceledCopyLeavesItsBlobToTheOther(t *testing.T) {
+	shared := simLayer("shared layer of a canceled copy", 512<<10)
+	isolated(t, schedule{
+		hosts: []hostSpec{slowHost("slow.test", 20e3), ordinaryHost("honest.test"), ordinaryHost("destination.test")},
+		copies: []copySpec{
+			{image: simImage("canceled image", 0, shared), from: 0, to: 2, repository: "team/canceled", cancel: 2 * time.Second},
+			{image: simImage("other image", 0, shared), from: 1, to: 2, repository: "team/other", start: time.Second},
+		},
+	})
+}

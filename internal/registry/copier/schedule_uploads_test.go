@@ -1,0 +1,119 @@
+package copier_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// simUpload is an open upload session. The client names the blob when it opens the
+// session, so that what arrives is compared with its content and not kept.
+type simUpload struct {
+	repository string
+	blob       *simObject
+	received   int // stays if a request breaks off
+}
+
+func (h *simHost) answerUpload(c *simConn, r *http.Request, repository, id string) bool {
+	if r.Method == http.MethodPost {
+		return h.openUpload(c, r, repository)
+	}
+	h.mu.Lock()
+	upload := h.uploads[id]
+	h.mu.Unlock()
+	if upload == nil || upload.repository != repository {
+		return h.refuse(c, r, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
+	}
+	switch r.Method {
+	case http.MethodGet:
+		return h.reply(c, http.StatusNoContent, upload.progress(id), nil)
+	case http.MethodPatch:
+		return h.takeBytes(c, r, upload) && h.reply(c, http.StatusAccepted, upload.progress(id), nil)
+	case http.MethodPut:
+		return h.takeBytes(c, r, upload) && h.commit(c, r, id, upload)
+	case http.MethodDelete:
+		h.mu.Lock()
+		delete(h.uploads, id)
+		h.mu.Unlock()
+		return h.reply(c, http.StatusNoContent, "", nil)
+	default:
+		return h.refuse(c, r, http.StatusMethodNotAllowed, "UNSUPPORTED")
+	}
+}
+
+// progress is the header that says how far an upload came.
+func (u *simUpload) progress(id string) string {
+	return fmt.Sprintf("Location: /v2/%s/blobs/uploads/%s\r\nRange: 0-%d\r\n", u.repository, id, max(0, u.received-1))
+}
+
+// openUpload mounts a blob, or opens a session if it is not there.
+func (h *simHost) openUpload(c *simConn, r *http.Request, repository string) bool {
+	query := r.URL.Query()
+	d := query.Get("mount")
+	h.mu.Lock()
+	there := h.has[query.Get("from")+"@"+d]
+	if there {
+		h.has[repository+"@"+d] = true
+	}
+	h.opened++
+	id, upload := strconv.Itoa(h.opened), &simUpload{repository: repository, blob: simObjects.get(digest.Digest(d))}
+	if !there {
+		h.uploads[id] = upload
+	}
+	h.mu.Unlock()
+	if there {
+		return h.reply(c, http.StatusCreated, fmt.Sprintf("Location: /v2/%s/blobs/%s\r\nDocker-Content-Digest: %s\r\n", repository, d, d), nil)
+	}
+	return h.reply(c, http.StatusAccepted, upload.progress(id), nil)
+}
+
+// takeBytes receives the body of a request at the pace of the host, and reports
+// whether all of it came.
+func (h *simHost) takeBytes(c *simConn, r *http.Request, upload *simUpload) bool {
+	if upload.blob == nil {
+		h.report("%s/%s was not told which blob an upload is of", h.spec.name, upload.repository)
+		return false
+	}
+	if part := r.Header.Get("Content-Range"); part == "" {
+		upload.received = 0
+	} else if !strings.HasPrefix(part, fmt.Sprintf("%d-", upload.received)) {
+		h.report("%s/%s has %d bytes of an upload and was sent the part %q", h.spec.name, upload.repository, upload.received, part)
+		return false
+	}
+	buffer := make([]byte, segment)
+	for size, taken := int(r.ContentLength), 0; taken < size; {
+		n := h.step(c, &h.up, taken, size-taken)
+		if n == 0 {
+			return false
+		}
+		read, err := io.ReadFull(r.Body, buffer[:n])
+		if upload.received+read > len(upload.blob.content) || !bytes.Equal(buffer[:read], upload.blob.content[upload.received:upload.received+read]) {
+			h.report("%s/%s was sent the wrong bytes for %s", h.spec.name, upload.repository, upload.blob.digest)
+			return false
+		}
+		upload.received += read
+		if taken += read; err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// commit ends an upload, which must be complete.
+func (h *simHost) commit(c *simConn, r *http.Request, id string, upload *simUpload) bool {
+	d := r.URL.Query().Get("digest")
+	if d != upload.blob.digest.String() || upload.received != len(upload.blob.content) {
+		h.report("%s/%s has %d bytes of %s and was asked to commit %s", h.spec.name, upload.repository, upload.received, upload.blob.digest, d)
+		return h.refuse(c, r, http.StatusBadRequest, "DIGEST_INVALID")
+	}
+	h.mu.Lock()
+	h.has[upload.repository+"@"+d] = true
+	delete(h.uploads, id)
+	h.mu.Unlock()
+	return h.reply(c, http.StatusCreated, "Docker-Content-Digest: "+d+"\r\n", nil)
+}

@@ -1,6 +1,13 @@
 package registry
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrSourceSlow is the cause of an upload that ended because its content came too
+// slowly while others waited. It is not the destination's fault.
+var ErrSourceSlow = errors.New("the source sent the blob too slowly")
 
 // BusyError is the error of an operation whose context ended while it waited for
 // another operation of the process.

@@ -117,6 +117,9 @@ func (r *run) blobError(n *node, err error) error {
 	if _, ok := errors.AsType[*registry.Error](err); !ok {
 		err = &registry.Error{Op: "upload the blob", Repository: r.job.Destination.Name(), Reference: n.descriptor.Digest.String(), Kind: registry.ErrUnavailable, Err: err}
 	}
+	if e, ok := errors.AsType[*registry.Error](err); ok && errors.Is(err, registry.ErrSourceSlow) {
+		return &registry.Error{Side: registry.Source, Op: "read the blob", Repository: r.job.Source.Name(), Reference: n.descriptor.Digest.String(), Kind: registry.ErrUnavailable, Err: e.Err}
+	}
 	return registry.OnSide(err, registry.Destination)
 }
 

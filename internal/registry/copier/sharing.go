@@ -76,8 +76,9 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 	var watched *blobLease
 	var since time.Time
 	var read int64
+	slow := map[*blobLease]bool{}
 	for {
-		mine, other, changed := t.try(q, nil)
+		mine, other, changed := t.try(q, slow)
 		if other == nil {
 			if watched != nil {
 				registry.TraceOf(ctx).Wait(registry.Wait{For: registry.WaitShared, Took: time.Since(began)})
@@ -96,28 +97,22 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 			registry.TraceOf(ctx).Wait(registry.Wait{For: registry.WaitShared, Took: time.Since(began)})
 			return nil, &registry.BusyError{For: "the blob", Holder: other.copy, Err: context.Cause(ctx)}
 		case <-timer.C:
-			if other.source == q.source {
-				continue
-			}
-			if rate := float64(other.read.Load()-read) / time.Since(since).Seconds(); rate < minSharedRate {
-				if mine, other, _ := t.try(q, other); other == nil {
-					return mine, nil
-				}
-			}
+			rate := float64(other.read.Load()-read) / time.Since(since).Seconds()
+			slow[other] = rate < minSharedRate && other.source != q.source
 		}
 	}
 }
 
 // try returns a lease, or nil if the repository holds the blob, or else an upload
-// to wait for and what tells of a change. It does not wait for the lease slow.
-func (t *blobTable) try(q blobRequest, slow *blobLease) (mine, other *blobLease, changed <-chan struct{}) {
+// to wait for and what tells of a change. It does not wait for slow leases.
+func (t *blobTable) try(q blobRequest, slow map[*blobLease]bool) (mine, other *blobLease, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at := t.at(q.blobKey)
 	if at.held[q.name] {
 		return nil, nil, nil
 	}
-	if other = at.leases[q.name]; other != nil && other != slow {
+	if other = at.leases[q.name]; other != nil && !slow[other] {
 		return nil, other, at.changed
 	}
 	from := q.from
@@ -126,7 +121,7 @@ func (t *blobTable) try(q blobRequest, slow *blobLease) (mine, other *blobLease,
 	}
 	if from == "" {
 		for _, name := range slices.Sorted(maps.Keys(at.leases)) {
-			if other = at.leases[name]; other != slow {
+			if other = at.leases[name]; !slow[other] {
 				return nil, other, at.changed // to mount the blob from there
 			}
 		}

@@ -94,12 +94,19 @@ func (w *walk) work(ctx context.Context, cancel context.CancelFunc) {
 		err := w.step(ctx, n)
 		w.mu.Lock()
 		w.active--
-		if err != nil && w.err == nil {
+		if err != nil && (w.err == nil || w.run.waitsForItself(w.err)) {
 			w.err = err // the first; the others are of cancelling
 			cancel()
 		}
 		w.wake.Broadcast()
 	}
+}
+
+// waitsForItself reports whether err is that of a request that waited for other
+// requests of the same copy: their errors say more.
+func (r *run) waitsForItself(err error) bool {
+	busy, ok := errors.AsType[*registry.BusyError](err)
+	return ok && busy.Holder == r.name
 }
 
 // step does the next thing for a node: bring a blob, fetch a manifest, or push

@@ -56,7 +56,8 @@ func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.Rea
 		return nil, err
 	}
 	b := r.newBlobReader(ctx, d, 0, d.Size)
-	b.transfer = &transfer{evict: b.evict}
+	b.queues = queuesOf(ctx)
+	b.transfer, b.reading = &transfer{evict: b.evict, queue: &b.queues.upload}, true // until it is open
 	held, err := r.host.limiter.acquire(ctx, download, b.transfer)
 	if err != nil {
 		b.cancel()
@@ -68,7 +69,7 @@ func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.Rea
 		held.release()
 		return nil, err
 	}
-	b.transfer.block()
+	b.leave(0, false)
 	return registry.Verify(b, d, r.Name()), nil
 }
 
@@ -100,7 +101,8 @@ type blobReader struct {
 	want       registry.Descriptor
 	slot       *slot
 	transfer   *transfer // nil if the slot is another reader's
-	from, to   int64     // of the blob
+	queues     *queues
+	from, to   int64 // of the blob
 	at         int64
 	resumes    int // in a row without much progress
 	resumedAt  int64
@@ -172,6 +174,9 @@ func (b *blobReader) resume(err error) error {
 // enter begins a read. A parked download waits for a slot and continues where it
 // stopped.
 func (b *blobReader) enter() error {
+	if b.transfer != nil && b.ctx.Err() != nil {
+		return context.Cause(b.ctx) // which the registry has not caused
+	}
 	b.mu.Lock()
 	parked := b.parked
 	b.reading = true
@@ -180,7 +185,9 @@ func (b *blobReader) enter() error {
 	if !parked {
 		return nil
 	}
+	b.queues.download.start()
 	held, err := b.repository.host.limiter.acquire(b.ctx, download, b.transfer)
+	b.queues.download.stop()
 	if err != nil {
 		return b.repository.broken(b.request(), err)
 	}

@@ -20,6 +20,7 @@ const (
 type blobContent struct {
 	rest    io.ReadCloser
 	buffers buffers
+	queues  *queues
 	// whole reports that all of it is in memory and rest is closed.
 	whole bool
 	// slow reports that the head came slower than minRate.
@@ -35,11 +36,12 @@ type blobContent struct {
 // content's own error, or a mismatch if a short content is not of that size.
 // Without a free buffer there is no head.
 func (c *Client) openContent(ctx context.Context, size int64, open func(context.Context) (io.ReadCloser, error)) (*blobContent, error) {
-	rest, err := open(ctx)
+	queues := &queues{}
+	rest, err := open(withQueues(ctx, queues))
 	if err != nil {
 		return nil, err
 	}
-	content := &blobContent{rest: rest, buffers: c.heads, buffer: c.heads.take(headSize)}
+	content := &blobContent{rest: rest, queues: queues, buffers: c.heads, buffer: c.heads.take(headSize)}
 	if content.buffer == nil {
 		return content, nil
 	}

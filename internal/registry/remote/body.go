@@ -117,6 +117,7 @@ type uploadBody struct {
 	commit  time.Duration // how long the answer may take once all was sent
 	// transfer measures how long the content was waited for; nil if it is in memory.
 	transfer *transfer
+	queues   *queues
 
 	mu    sync.Mutex
 	watch *watchdog // of the request that sends it; nil where there is none

@@ -1,11 +1,14 @@
 package remote
 
 import (
-	"errors"
+	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
 const (
@@ -27,7 +30,7 @@ const (
 
 // errEvicted is the cause of an upload that gave its slot to another flow. It is
 // sent again when there is a slot.
-var errEvicted = errors.New("the upload waited for its source, and another copy needed its request slot")
+var errEvicted = fmt.Errorf("%w, and another copy needed its request slot", registry.ErrSourceSlow)
 
 // transfer is a request that depends on a second host: an upload reads from it,
 // and a download is read by it. It measures how long that host was waited for.
@@ -41,31 +44,89 @@ type transfer struct {
 	// resumed reports that the transfer was evicted before and that its other side
 	// is in flight.
 	resumed atomic.Bool
+	// queue is the time for which the second host was not waited for, but a slot of
+	// it. nil if that is not known.
+	queue *stopwatch
 
 	mu      sync.Mutex
-	since   time.Time     // when it began to wait for the second host, zero if it does not
-	blocked time.Duration // for which it has waited before that
-	moved   int64         // bytes
-	sent    bool          // the second host is not needed any more
+	moved   int64     // bytes
+	last    int64     // of them, which the second host may still be taking
+	sent    bool      // the second host is not needed any more
+	blocked stopwatch // runs while the second host is waited for
+}
+
+// stopwatch is the sum of several intervals.
+type stopwatch struct {
+	mu    sync.Mutex
+	since time.Time // when the present interval began, zero if there is none
+	sum   time.Duration
+}
+
+func (s *stopwatch) start() {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since.IsZero() {
+		s.since = time.Now()
+	}
+}
+
+func (s *stopwatch) stop() {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.since.IsZero() {
+		s.sum += time.Since(s.since)
+		s.since = time.Time{}
+	}
+}
+
+func (s *stopwatch) total() time.Duration {
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since.IsZero() {
+		return s.sum
+	}
+	return s.sum + time.Since(s.since)
+}
+
+// queues are the times for which the two sides of one blob waited for a slot. The
+// upload puts them into the context that it opens its content with.
+type queues struct{ download, upload stopwatch }
+
+type queuesKey struct{}
+
+func withQueues(ctx context.Context, q *queues) context.Context {
+	return context.WithValue(ctx, queuesKey{}, q)
+}
+
+// queuesOf returns the queues of a context, new ones if it has none.
+func queuesOf(ctx context.Context) *queues {
+	if q, ok := ctx.Value(queuesKey{}).(*queues); ok {
+		return q
+	}
+	return &queues{}
 }
 
 // progress is what a transfer had done at a time.
 type progress struct {
-	at      time.Time
-	blocked time.Duration
-	moved   int64
-	sent    bool
+	at              time.Time
+	blocked, queued time.Duration
+	moved, last     int64
+	sent            bool
 }
 
 // block records that the transfer waits for its second host from now on.
 func (t *transfer) block() {
-	if t == nil {
-		return
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.since.IsZero() {
-		t.since = time.Now()
+	if t != nil {
+		t.blocked.start()
 	}
 }
 
@@ -74,11 +135,11 @@ func (t *transfer) unblock(n int) {
 	if t == nil {
 		return
 	}
+	t.blocked.stop()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.moved += int64(n); !t.since.IsZero() {
-		t.blocked += time.Since(t.since)
-		t.since = time.Time{}
+	if n > 0 {
+		t.moved, t.last = t.moved+int64(n), int64(n)
 	}
 }
 
@@ -98,11 +159,7 @@ func (t *transfer) progress() progress {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	p := progress{at: time.Now(), blocked: t.blocked, moved: t.moved, sent: t.sent}
-	if !t.since.IsZero() {
-		p.blocked += p.at.Sub(t.since)
-	}
-	return p
+	return progress{at: time.Now(), blocked: t.blocked.total(), queued: t.queue.total(), moved: t.moved, last: t.last, sent: t.sent}
 }
 
 // fast reports whether the transfer has moved bytes at minRate since its slot was
@@ -114,10 +171,15 @@ func (s *slot) fast() bool {
 }
 
 // stalled reports whether the transfer was slower than minRate since it was last
-// compared, because its second host was waited for.
-func (s *slot) stalled(now progress) bool {
+// compared because it had to wait, and slow whether it waited for its second host
+// and not for a slot of it.
+func (s *slot) stalled(now progress) (stalled, slow bool) {
 	took := now.at.Sub(s.seen.at)
-	return took > 0 && !now.sent && now.blocked-s.seen.blocked >= took*4/5 && float64(now.moved-s.seen.moved) < minRate*took.Seconds()
+	if took <= 0 || now.sent || float64(now.moved-s.seen.moved+now.last) >= minRate*took.Seconds() {
+		return false, false
+	}
+	blocked, queued := now.blocked-s.seen.blocked, now.queued-s.seen.queued
+	return blocked >= took*4/5, blocked-queued >= took*4/5
 }
 
 // deprived reports whether the flow of w has nothing of what it waits for.
@@ -163,7 +225,9 @@ func (l *limiter) evict() {
 		}
 	}
 	for _, s := range l.transfers {
-		s.seen = s.transfer.progress()
+		if p := s.transfer.progress(); float64(p.moved-s.seen.moved) >= minRate*p.at.Sub(s.seen.at).Seconds() {
+			s.seen = p // otherwise the comparison goes on
+		}
 	}
 	if l.eviction == nil && slices.ContainsFunc(l.waiting, l.deprived) && len(l.transfers) > 0 {
 		l.eviction = time.AfterFunc(evictionInterval, l.evict)
@@ -187,8 +251,10 @@ func (l *limiter) victim(w *waiter) *slot {
 			found, best = s, cost
 		}
 	}
-	if found != nil && found.stalled(found.transfer.progress()) {
-		l.shareOf(found.flow).slow = true
+	if found != nil {
+		_, slow := found.stalled(found.transfer.progress())
+		f := l.shareOf(found.flow)
+		f.slow = f.slow || slow
 	}
 	return found
 }
@@ -201,25 +267,30 @@ func (l *limiter) helps(s *slot, w *waiter) bool {
 
 // evictionCost reports whether s has to give way to w, and the cost of that, in
 // bytes that are sent again and a preference: stalled downloads first, then
-// stalled uploads, then the transfers of flows that hold several. Called with mu
-// held.
+// stalled uploads, then the transfers of flows that hold several. An upload that
+// waits for the slot of its download keeps its own for longer, because a download
+// that waits for an upload gives way without loss. Called with mu held.
 func (l *limiter) evictionCost(s *slot, w *waiter) (cost float64, ok bool) {
 	const stalledUpload, running = 1e15, 1e18
 	p := s.transfer.progress()
 	f, waits := l.shareOf(s.flow), l.shareOf(w.flow)
-	stalled := s.stalled(p) || f.slow && !p.sent && p.blocked > 0 && !waits.slow
+	waited := p.at.Sub(w.since)
+	stalled, slow := s.stalled(p)
+	if f.slow && !waits.slow && p.blocked > p.queued {
+		stalled, slow = true, true
+	}
 	switch {
 	case p.sent:
 		return 0, false
 	case stalled && s.class == download:
 		return float64(p.moved), true
-	case stalled && (!waits.slow || p.at.Sub(s.start.at) >= uploadTurn):
+	case slow && !waits.slow, slow && p.at.Sub(s.start.at) >= uploadTurn, stalled && waited >= shareUploadAfter:
 		return stalledUpload + float64(p.moved), true
 	case w.class == exchange || s.flow == w.flow || f.transfers < 2 || waits.slow:
 		return 0, false
-	case s.class == download && p.at.Sub(w.since) >= shareDownloadAfter:
+	case s.class == download && waited >= shareDownloadAfter:
 		return running + float64(p.moved), true
-	case s.class == upload && p.at.Sub(w.since) >= shareUploadAfter:
+	case s.class == upload && waited >= shareUploadAfter:
 		return 2*running + float64(p.moved), true
 	}
 	return 0, false

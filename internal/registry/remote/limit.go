@@ -157,6 +157,9 @@ func (l *limiter) busy(ctx context.Context, flow *registry.Flow) error {
 		}
 	}
 	if most == nil {
+		most = flow // its other requests
+	}
+	if most == nil {
 		return context.Cause(ctx)
 	}
 	return &registry.BusyError{For: "one of the host's request slots", Holder: most.Name, Err: context.Cause(ctx)}

@@ -50,7 +50,9 @@ func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *slo
 	}
 	own, cancel := context.WithCancelCause(ctx)
 	q.upload.transfer.evict = func() { cancel(errEvicted) }
+	q.upload.queues.upload.start()
 	held, err := l.acquire(ctx, upload, q.upload.transfer)
+	q.upload.queues.upload.stop()
 	if err != nil {
 		cancel(nil)
 		return ctx, nil, nil, err

@@ -157,7 +157,7 @@ func (p *blobPut) body(content *blobContent, from, until int64) *uploadBody {
 		stall: p.client.options.StallTimeout, commit: commitPatience * p.client.options.HeaderTimeout,
 	}
 	if !content.whole {
-		body.transfer = &transfer{slow: content.slow}
+		body.queues, body.transfer = content.queues, &transfer{slow: content.slow, queue: &content.queues.download}
 	}
 	return body
 }

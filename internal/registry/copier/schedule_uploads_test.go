@@ -11,11 +11,12 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// simUpload is an open upload session. The client names the blob when it opens the
-// session, so that what arrives is compared with its content and not kept.
+// simUpload is an open upload session. What arrives is compared with the content of the
+// blob and not kept: the client names the blob when it opens the session, or when it
+// sends all of it.
 type simUpload struct {
 	repository string
-	blob       *simObject
+	blob       *simObject // nil until it is named
 	received   int // stays if a request breaks off
 }
 
@@ -35,6 +36,9 @@ func (h *simHost) answerUpload(c *simConn, r *http.Request, repository, id strin
 	case http.MethodPatch:
 		return h.takeBytes(c, r, upload) && h.reply(c, http.StatusAccepted, upload.progress(id), nil)
 	case http.MethodPut:
+		if upload.blob == nil {
+			upload.blob = simObjects.get(digest.Digest(r.URL.Query().Get("digest")))
+		}
 		return h.takeBytes(c, r, upload) && h.commit(c, r, id, upload)
 	case http.MethodDelete:
 		h.mu.Lock()

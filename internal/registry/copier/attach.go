@@ -22,7 +22,7 @@ func (w *walk) refer(ctx context.Context, n *node) error {
 			return err
 		}
 	}
-	return nil
+	return w.keep(ctx, n)
 }
 
 // holds says whether a referrer is at the destination already, which is not worth
@@ -54,6 +54,7 @@ func (w *walk) attach(subject *node, r Referrer, held bool) error {
 	}
 	n := w.add(d, false, subject.depth+1)
 	n.manifest, n.held = r.Manifest, held
+	w.kept += int64(len(r.Manifest.Content))
 	if w.bytes += n.foretold(); w.bytes > maxManifestBytes {
 		return w.tooManyBytes()
 	}

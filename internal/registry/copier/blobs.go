@@ -22,16 +22,16 @@ func (r *run) copyBlob(ctx context.Context, n *node) error {
 	if source.Host() == destination.Host() {
 		from = source.Name()
 	}
-	c, err := r.copier.blobs.claim(ctx, destination.Host(), destination.Name(), n.descriptor.Digest, from)
+	lease, err := r.copier.blobs.lease(ctx, blobRequest{blobKey: r.blobKey(n), name: destination.Name(), source: source.Host(), copy: r.name, from: from})
 	if err != nil {
 		return r.blobError(n, err)
 	}
-	if c == nil { // somebody else brought it
+	if lease == nil { // another copy uploaded it
 		r.brought(ctx, n, registry.Present, began)
 		return nil
 	}
-	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{From: c.from, Ahead: c.from == "" && r.probablyMissing(), Open: r.opener(n)})
-	c.settle(err == nil)
+	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{From: lease.from, Ahead: lease.from == "" && r.probablyMissing(), Open: lease.counted(r.opener(n))})
+	lease.end(err == nil)
 	switch {
 	case err == nil:
 		r.brought(ctx, n, outcome, began)
@@ -45,6 +45,9 @@ func (r *run) copyBlob(ctx context.Context, n *node) error {
 	return nil
 }
 
+// blobKey identifies a blob at the destination's host.
+func (r *run) blobKey(n *node) blobKey { return blobKey{r.job.Destination.Host(), n.descriptor.Digest} }
+
 func isSourceMissing(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	return ok && e.Side == registry.Source && errors.Is(err, registry.ErrNotFound)
@@ -57,16 +60,16 @@ func (r *run) probablyMissing() bool { return r.fresh && !r.tally.foundAny() }
 // sendBlob sends a blob whatever the destination says of it.
 func (r *run) sendBlob(ctx context.Context, n *node) error {
 	began := time.Now()
-	destination, d := r.job.Destination, n.descriptor.Digest
+	destination := r.job.Destination
 	if err := r.measure(ctx, n); err != nil {
 		return err
 	}
-	r.copier.blobs.set(destination.Host(), destination.Name(), d, false)
+	r.copier.blobs.set(r.blobKey(n), destination.Name(), false)
 	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{Distrust: true, Open: r.opener(n)})
 	if err != nil {
 		return r.incomplete(r.blobError(n, err))
 	}
-	r.copier.blobs.set(destination.Host(), destination.Name(), d, true)
+	r.copier.blobs.set(r.blobKey(n), destination.Name(), true)
 	if n.outcome != "" {
 		r.tally.took(n.outcome, n.size, -1) // that was not so
 	}

@@ -17,7 +17,9 @@ import (
 // is missing too. Layers that must not be distributed are not asked for. The error
 // is the repository's, where it is not known whether something is missing.
 func (c *Copier) Check(ctx context.Context, at registry.Repository, root digest.Digest, referrers []Referrer) ([]digest.Digest, error) {
-	r := &run{copier: c, job: Job{Source: at, Destination: at}, tally: &tally{}, digest: root}
+	ctx, r, end := c.newRun(ctx, Job{Source: at, Destination: at})
+	defer end()
+	r.digest = root
 	w := newWalk(r)
 	w.looking, w.missing = true, &missing{}
 	known := map[digest.Digest]bool{root: true}
@@ -28,9 +30,6 @@ func (c *Copier) Check(ctx context.Context, at registry.Repository, root digest.
 		}
 	}
 	_, err := w.copy(ctx, root, false)
-	if r.many != nil {
-		defer r.many()
-	}
 	if err == nil {
 		err = w.find(ctx, at, referrers)
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"time"
 
@@ -23,7 +22,8 @@ import (
 type Copier struct {
 	log      *slog.Logger
 	blobs    *blobTable
-	turns    turns
+	lists    keyedMutex
+	memory   *registry.Memory
 	progress progress
 }
 
@@ -33,8 +33,12 @@ func New(log *slog.Logger) *Copier {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Copier{log: log, blobs: newBlobTable()}
+	return &Copier{log: log, blobs: newBlobTable(), memory: registry.NewMemory(registry.DefaultManifestMemory)}
 }
+
+// Memory returns the memory that the manifests of all copies are charged to. The
+// clients of a process charge what they read besides copies to the same.
+func (c *Copier) Memory() *registry.Memory { return c.memory }
 
 // Copy does a job. The report says what was done, also where the error is not
 // nil. The error is an *registry.Error that says which side failed, or what
@@ -50,18 +54,22 @@ func (c *Copier) Copy(ctx context.Context, job Job) (Report, error) {
 func (c *Copier) report(ctx context.Context, job Job, do func(context.Context, *run) error) (Report, error) {
 	began := time.Now()
 	t := &tally{}
-	r := &run{copier: c, job: job, tally: t}
+	ctx, r, end := c.newRun(ctx, job)
+	defer end()
+	r.tally = t
 	err := job.check() // before anybody is asked anything
 	if err == nil {
 		err = do(registry.WithTrace(ctx, t.trace()), r)
 	}
-	err = r.told(ctx, err)
-	if done := r.many; done != nil {
-		r = nil
-		runtime.GC() // what it held goes before the next one holds as much
-		done()
-	}
-	return t.done(time.Since(began)), err
+	return t.done(time.Since(began)), r.told(ctx, err)
+}
+
+// newRun returns a run of a job, whose requests are a flow of their own, and what
+// ends it.
+func (c *Copier) newRun(ctx context.Context, job Job) (context.Context, *run, func()) {
+	name := fmt.Sprintf("the copy of %s to %s", job.Source.Name(), job.Destination.Name())
+	r := &run{copier: c, job: job, tally: &tally{}, name: name, memory: c.memory.Reserve(job.Source.Host(), name)}
+	return registry.WithFlow(ctx, name), r, r.memory.Release
 }
 
 // tell logs what became of a job.
@@ -116,9 +124,10 @@ type run struct {
 	copier *Copier
 	job    Job
 	tally  *tally
-	digest digest.Digest     // the root's
-	fresh  bool              // no tag of the job holds anything yet
-	many   func()            // ends its turn to hold many manifests, nil where it has none
+	digest digest.Digest // the root's
+	fresh  bool          // no tag of the job holds anything yet
+	name   string        // describes the copy to others
+	memory *registry.Reservation
 	placed bool              // the root was put by its digest, because something refers to it
 	known  registry.Manifest // the root, where finding out what it is brought it
 }

@@ -21,9 +21,13 @@ const (
 	// largeManifest is from where on manifests are read and parsed one at a time:
 	// what they name can take many times their size while it is looked at.
 	largeManifest = 256 << 10
-	// ordinaryManifests are the bytes of manifests from which on copies hold them
-	// one at a time.
-	ordinaryManifests = 512 << 10
+	// keptManifests is how many bytes of manifests a walk keeps. Those beyond are
+	// read again when they are pushed.
+	keptManifests = 512 << 10
+	// nodeBytes is about what a node takes, and freeBytes what a walk may keep
+	// without a charge to the process's memory for manifests.
+	nodeBytes = 512
+	freeBytes = 1 << 20
 )
 
 // node is a manifest or blob of the graph, each digest once however often it is
@@ -36,7 +40,8 @@ type node struct {
 	held       bool                // it was there whole before: nothing of it is sent
 
 	// Of a manifest.
-	manifest registry.Manifest // once fetched
+	manifest registry.Manifest // once fetched; without its content if that is not kept
+	bytes    int64             // of its content
 	fetched  bool
 	children []*node
 	missing  int // what it waits for: that it is read, its children, and its subject

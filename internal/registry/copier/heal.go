@@ -11,8 +11,12 @@ import (
 // heal brings everything below a node that the destination only said it had: it
 // believes no such answer any more. What was sent once is not sent again.
 func (w *walk) heal(ctx context.Context, n *node) error {
-	w.healing.Lock()
-	defer w.healing.Unlock()
+	select {
+	case w.healing <- struct{}{}:
+		defer func() { <-w.healing }()
+	case <-ctx.Done():
+		return w.run.ended(n, context.Cause(ctx))
+	}
 	w.run.copier.log.DebugContext(ctx, "the destination misses content that it said it had; sending it",
 		"destination", w.run.job.Destination.Name(), "manifest", n.manifest.Digest)
 	blobs, manifests := below(n)
@@ -27,7 +31,8 @@ func (w *walk) heal(ctx context.Context, n *node) error {
 		return err
 	}
 	for _, manifest := range manifests {
-		if err := w.run.push(ctx, manifest.descriptor.Digest.String(), manifest.manifest); err != nil {
+		err := w.withContent(ctx, manifest, func(m registry.Manifest) error { return w.run.push(ctx, m.Digest.String(), m) })
+		if err != nil {
 			return registry.OnSide(err, registry.Destination)
 		}
 	}

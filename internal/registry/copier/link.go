@@ -126,11 +126,11 @@ func (r *run) resend(ctx context.Context, d digest.Digest) error {
 // Subject"). Somebody else may write it at the same time, so that it is read
 // again after it was written.
 func (r *run) list(ctx context.Context, subject digest.Digest, referrers []Referrer) (ours bool, err error) {
-	done, err := r.copier.turns.take(ctx, aList(r.job.Destination, subject))
+	unlock, err := r.copier.lists.lock(ctx, lockKey{r.job.Destination.Name(), subject})
 	if err != nil {
 		return false, &registry.Error{Side: registry.Destination, Op: "list the referrers of", Repository: r.job.Destination.Name(), Reference: subject.String(), Kind: registry.ErrUnavailable, Err: err}
 	}
-	defer done()
+	defer unlock()
 	if alone, ok := r.job.Destination.(registry.Exclusive); ok {
 		err = alone.Exclusively(ctx, func() error {
 			ours, err = r.addToList(ctx, subject, referrers, 0)

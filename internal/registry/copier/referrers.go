@@ -40,7 +40,9 @@ type Referrer struct {
 // of the tags. The error is the repository's, and matches registry.ErrLimit where
 // there are too many.
 func Referrers(ctx context.Context, from registry.Repository, subject digest.Digest, types []string) ([]Referrer, error) {
-	found, err := (&search{from: from, types: types, turns: &turns{}}).of(ctx, subject)
+	memory := registry.NewMemory(registry.DefaultManifestMemory).Reserve(from.Host(), registry.FlowOf(ctx).String())
+	defer memory.Release()
+	found, err := (&search{from: from, types: types, memory: memory}).of(ctx, subject)
 	slices.SortStableFunc(found, func(a, b Referrer) int {
 		return cmp.Or(cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Manifest.Digest, b.Manifest.Digest))
 	})
@@ -49,11 +51,11 @@ func Referrers(ctx context.Context, from registry.Repository, subject digest.Dig
 
 // search is a search for referrers, of one manifest or of a whole graph.
 type search struct {
-	from  registry.Repository
-	types []string
-	turns *turns
-	read  atomic.Int64 // manifests
-	kept  atomic.Int64 // bytes of those that are referrers
+	from   registry.Repository
+	types  []string
+	memory *registry.Reservation
+	read   atomic.Int64 // manifests
+	kept   atomic.Int64 // bytes of those that are referrers
 }
 
 // searchers is how many referrers of one manifest are read at a time.
@@ -180,13 +182,14 @@ func (s *search) fetch(ctx context.Context, subject digest.Digest, reference str
 		return nil, registry.Contents{}, s.limit(subject, "more than %d manifests are listed as referrers of it and of what it names", maxNodes)
 	}
 	unsaid := said < 0
-	if unsaid || said >= largeManifest {
-		done, err := s.turns.take(ctx, aLargeManifest(s.from))
-		if err != nil {
+	charge := s.memory.Charge()
+	defer charge.Release()
+	if said >= largeManifest {
+		if err := charge.For(ctx, said); err != nil {
 			return fail(registry.Error{Kind: registry.ErrUnavailable, Err: err})
 		}
-		defer done()
 	}
+	ctx = registry.WithCharge(ctx, charge)
 	m, err := s.from.GetManifest(ctx, reference)
 	if err != nil {
 		return nil, registry.Contents{}, err

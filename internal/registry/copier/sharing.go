@@ -2,9 +2,11 @@ package copier
 
 import (
 	"context"
+	"io"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -12,13 +14,21 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// blobTable knows, for everything in the process, which repositories of a host
-// hold a blob and which are about to, so that a blob goes to a host once: who
-// needs it in the same repository shares the upload, who needs it in another
-// one waits for it and mounts it from there.
+const (
+	// minSharedRate is the rate, in bytes per second, below which a copy that waits
+	// for a blob of another copy uploads it from its own source.
+	minSharedRate = 64 << 10
+	// sharedInterval is how often a waiting copy compares the rate.
+	sharedInterval = time.Second
+)
+
+// blobTable records, for the whole process, which repositories of a host hold a
+// blob and which uploads of it are in progress, so that a blob is sent to a host
+// once: a copy into the same repository shares the upload, and one into another
+// repository mounts the blob when it is there.
 type blobTable struct {
 	mu    sync.Mutex
-	blobs map[blobKey]*whereabouts
+	blobs map[blobKey]*locations
 }
 
 type blobKey struct {
@@ -26,99 +36,155 @@ type blobKey struct {
 	digest digest.Digest
 }
 
-type whereabouts struct {
-	held map[string]bool          // repositories that hold it
-	busy map[string]chan struct{} // repositories that are about to; closed when that ends
+// locations are where a blob of one host is.
+type locations struct {
+	held    map[string]bool       // repositories that hold it
+	leases  map[string]*blobLease // uploads in progress, by repository
+	changed chan struct{}         // closed by the next change
 }
 
-func newBlobTable() *blobTable { return &blobTable{blobs: map[blobKey]*whereabouts{}} }
+func newBlobTable() *blobTable { return &blobTable{blobs: map[blobKey]*locations{}} }
 
-// claim is the right to bring a blob to a repository.
-type claim struct {
+// blobLease is the right to upload a blob to a repository.
+type blobLease struct {
 	table *blobTable
-	at    *whereabouts
+	at    *locations
 	name  string
-	// from is a repository of the host that holds the blob, "" for none known.
+	// source is the host that the blob is read from, and copy describes the copy.
+	source, copy string
+	// from is a repository of the host that holds the blob, "" if none is known.
 	from string
+	// read counts the bytes that were read of it.
+	read atomic.Int64
 }
 
-// claim waits until the blob is in the repository, and returns nil, or until it
-// is up to the caller to bring it there. Somebody else's failure makes it the
-// caller's turn. from is a repository of the host that the caller knows to hold
-// the blob, so that there is no other one to wait for. The error is the
-// context's.
-func (t *blobTable) claim(ctx context.Context, host, name string, d digest.Digest, from string) (*claim, error) {
-	for {
-		c, ready := t.try(host, name, d, from)
-		if ready == nil {
-			return c, nil
-		}
-		if err := wait(ctx, ready); err != nil {
-			return nil, err
-		}
-	}
+// blobRequest is what a copy wants to do with a blob.
+type blobRequest struct {
+	blobKey
+	name         string // the repository
+	source, copy string // as in blobLease
+	from         string // a repository of the host that the caller knows to hold it
 }
 
-// wait tells the trace how long it took.
-func wait(ctx context.Context, ready <-chan struct{}) error {
+// lease waits until the blob is in the repository, and returns nil, or until the
+// caller has to upload it. It does not wait for a copy that failed, and not for one
+// that reads from another source at less than minSharedRate: the progress of a
+// copy depends on its own hosts only. The error is a *registry.BusyError if the
+// context ends before.
+func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error) {
 	began := time.Now()
-	defer func() { registry.TraceOf(ctx).Wait(registry.Wait{For: registry.WaitShared, Took: time.Since(began)}) }()
-	select {
-	case <-ready:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	var watched *blobLease
+	var since time.Time
+	var read int64
+	for {
+		mine, other, changed := t.try(q, nil)
+		if other == nil {
+			if watched != nil {
+				registry.TraceOf(ctx).Wait(registry.Wait{For: registry.WaitShared, Took: time.Since(began)})
+			}
+			return mine, nil
+		}
+		if other != watched {
+			watched, since, read = other, time.Now(), other.read.Load()
+		}
+		timer := time.NewTimer(sharedInterval)
+		select {
+		case <-changed:
+			timer.Stop()
+		case <-ctx.Done():
+			timer.Stop()
+			registry.TraceOf(ctx).Wait(registry.Wait{For: registry.WaitShared, Took: time.Since(began)})
+			return nil, &registry.BusyError{For: "the blob", Holder: other.copy, Err: context.Cause(ctx)}
+		case <-timer.C:
+			if other.source == q.source {
+				continue
+			}
+			if rate := float64(other.read.Load()-read) / time.Since(since).Seconds(); rate < minSharedRate {
+				if mine, other, _ := t.try(q, other); other == nil {
+					return mine, nil
+				}
+			}
+		}
 	}
 }
 
-// try is claim without the waiting: what to wait for is its second result.
-func (t *blobTable) try(host, name string, d digest.Digest, from string) (*claim, <-chan struct{}) {
+// try returns a lease, or nil if the repository holds the blob, or else an upload
+// to wait for and what tells of a change. It does not wait for the lease slow.
+func (t *blobTable) try(q blobRequest, slow *blobLease) (mine, other *blobLease, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	at := t.at(host, d)
-	if at.held[name] {
-		return nil, nil
+	at := t.at(q.blobKey)
+	if at.held[q.name] {
+		return nil, nil, nil
 	}
-	if wait, ok := at.busy[name]; ok {
-		return nil, wait
+	if other = at.leases[q.name]; other != nil && other != slow {
+		return nil, other, at.changed
 	}
+	from := q.from
 	if from == "" && len(at.held) > 0 {
 		from = slices.Min(slices.Collect(maps.Keys(at.held)))
 	}
 	if from == "" {
-		for _, wait := range at.busy {
-			return nil, wait // to mount it from there when it has arrived
+		for _, name := range slices.Sorted(maps.Keys(at.leases)) {
+			if other = at.leases[name]; other != slow {
+				return nil, other, at.changed // to mount the blob from there
+			}
 		}
 	}
-	at.busy[name] = make(chan struct{})
-	return &claim{table: t, at: at, name: name, from: from}, nil
+	mine = &blobLease{table: t, at: at, name: q.name, source: q.source, copy: q.copy, from: from}
+	at.leases[q.name] = mine // in place of a slow one
+	return mine, nil, nil
 }
 
-// at is what is known of a blob. Called with mu held.
-func (t *blobTable) at(host string, d digest.Digest) *whereabouts {
-	k := blobKey{host, d}
+// at returns what is known of a blob. Called with mu held.
+func (t *blobTable) at(k blobKey) *locations {
 	if t.blobs[k] == nil {
-		t.blobs[k] = &whereabouts{held: map[string]bool{}, busy: map[string]chan struct{}{}}
+		t.blobs[k] = &locations{held: map[string]bool{}, leases: map[string]*blobLease{}, changed: make(chan struct{})}
 	}
 	return t.blobs[k]
 }
 
-// settle ends a claim and wakes who waits for it.
-func (c *claim) settle(arrived bool) {
+// end ends a lease and wakes the copies that wait for the blob.
+func (c *blobLease) end(uploaded bool) {
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()
-	if arrived {
+	if uploaded {
 		c.at.held[c.name] = true
 	}
-	close(c.at.busy[c.name])
-	delete(c.at.busy, c.name)
+	if c.at.leases[c.name] == c {
+		delete(c.at.leases, c.name)
+	}
+	close(c.at.changed)
+	c.at.changed = make(chan struct{})
 }
 
-// set notes that a repository holds a blob, or that it cannot be believed to.
-func (t *blobTable) set(host, name string, d digest.Digest, held bool) {
+// counted makes the lease count what is read of the content that open opens.
+func (c *blobLease) counted(open func(context.Context) (io.ReadCloser, error)) func(context.Context) (io.ReadCloser, error) {
+	return func(ctx context.Context) (io.ReadCloser, error) {
+		content, err := open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return &countedReader{ReadCloser: content, read: &c.read}, nil
+	}
+}
+
+type countedReader struct {
+	io.ReadCloser
+	read *atomic.Int64
+}
+
+func (r *countedReader) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	r.read.Add(int64(n))
+	return n, err
+}
+
+// set records whether a repository holds a blob.
+func (t *blobTable) set(k blobKey, name string, held bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if at := t.at(host, d); held {
+	if at := t.at(k); held {
 		at.held[name] = true
 	} else {
 		delete(at.held, name)

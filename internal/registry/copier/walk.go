@@ -28,23 +28,23 @@ type walk struct {
 	missing *missing // of a check, nil in every other walk
 	search  *search  // for referrers; nil where none are wanted
 
-	healing sync.Mutex // held by heal, so that nothing is sent twice
-	making  sync.Mutex // held by room, while it waits for the others
+	healing chan struct{} // full while heal runs, so that nothing is sent twice
 
 	mu     sync.Mutex
 	wake   *sync.Cond // when there may be something to do, or nothing any more
 	queue  queue
 	nodes  map[key]*node
 	bytes  int64 // of manifests
+	kept   int64 // of the manifests whose content is kept
 	found  []Referrer
 	active int   // workers that do something
 	err    error // why the walk ends early
 }
 
 func newWalk(r *run) *walk {
-	w := &walk{run: r, nodes: map[key]*node{}}
+	w := &walk{run: r, nodes: map[key]*node{}, healing: make(chan struct{}, 1)}
 	if r.job.Referrers {
-		w.search = &search{from: r.job.Source, types: r.job.ReferrerTypes, turns: &r.copier.turns}
+		w.search = &search{from: r.job.Source, types: r.job.ReferrerTypes, memory: r.memory}
 	}
 	w.wake = sync.NewCond(&w.mu)
 	return w
@@ -121,7 +121,10 @@ func (w *walk) step(ctx context.Context, n *node) error {
 		return nil
 	}
 	if !w.idle(n) {
-		_, err := w.run.put(ctx, n.descriptor.Digest.String(), n.manifest, func(ctx context.Context) error { return w.heal(ctx, n) })
+		err := w.withContent(ctx, n, func(m registry.Manifest) error {
+			_, err := w.run.put(ctx, m.Digest.String(), m, func(ctx context.Context) error { return w.heal(ctx, n) })
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -192,54 +195,62 @@ func (w *walk) fetch(ctx context.Context, n *node) (bool, error) {
 
 // open reads a manifest into memory and queues what it names.
 func (w *walk) open(ctx context.Context, n *node) error {
-	if err := w.room(ctx); err != nil {
-		return w.run.ended(n, err)
-	}
-	if n.descriptor.Size >= largeManifest {
-		done, err := w.run.copier.turns.take(ctx, aLargeManifest(w.run.job.Source))
-		if err != nil {
+	charge := w.run.memory.Charge()
+	defer charge.Release()
+	if size := n.descriptor.Size; size >= largeManifest {
+		if err := charge.For(ctx, size); err != nil {
 			return w.run.ended(n, err)
 		}
-		defer done()
 	}
-	m, err := w.read(ctx, n)
+	m, err := w.read(registry.WithCharge(ctx, charge), n)
 	if err != nil {
 		if err = registry.OnSide(err, registry.Source); n != w.root {
 			err = w.run.incomplete(err)
 		}
 		return err
 	}
-	if len(m.Content) >= largeManifest && n.descriptor.Size < largeManifest {
-		done, err := w.run.copier.turns.take(ctx, aLargeManifest(w.run.job.Source))
-		if err != nil {
+	if size := int64(len(m.Content)); size >= largeManifest {
+		if err := charge.For(ctx, size); err != nil {
 			return w.run.ended(n, err)
 		}
-		defer done()
 	}
 	contents, err := w.check(n, m)
 	if err != nil {
 		return err
 	}
-	return w.nameAll(n, m, contents)
+	if err := w.nameAll(n, m, contents); err != nil {
+		return err
+	}
+	return w.keep(ctx, n)
 }
 
-// room waits until the copy may hold more manifests than most have: one copy at a
-// time may.
-func (w *walk) room(ctx context.Context) error {
+// keep charges what the walk keeps until it ends.
+func (w *walk) keep(ctx context.Context, n *node) error {
 	w.mu.Lock()
-	ordinary := w.bytes <= ordinaryManifests
+	keeps := w.kept + nodeBytes*int64(len(w.nodes)) - freeBytes
 	w.mu.Unlock()
-	if ordinary {
-		return nil
+	if err := w.run.memory.Keep(ctx, keeps); err != nil {
+		return w.run.ended(n, err)
 	}
-	w.making.Lock()
-	defer w.making.Unlock()
-	if w.run.many != nil {
-		return nil
+	return nil
+}
+
+// withContent calls do with the manifest of a node, whose content is read again if
+// it was not kept.
+func (w *walk) withContent(ctx context.Context, n *node, do func(registry.Manifest) error) error {
+	if n.manifest.Content != nil {
+		return do(n.manifest)
 	}
-	done, err := w.run.copier.turns.take(ctx, manyManifests(w.run.job.Source))
-	w.run.many = done
-	return err
+	charge := w.run.memory.Charge()
+	defer charge.Release()
+	if err := charge.For(ctx, n.bytes); err != nil {
+		return w.run.ended(n, err)
+	}
+	m, err := w.run.job.Source.GetManifest(registry.WithCharge(ctx, charge), n.manifest.Digest.String())
+	if err != nil {
+		return w.run.incomplete(registry.OnSide(err, registry.Source))
+	}
+	return do(m)
 }
 
 // ended is the error of a manifest that was not read any more.
@@ -267,7 +278,7 @@ func (w *walk) nameAll(n *node, m registry.Manifest, contents registry.Contents)
 	if w.bytes += int64(len(m.Content)) - n.foretold(); w.bytes > maxManifestBytes {
 		return w.tooManyBytes()
 	}
-	n.manifest, n.fetched = m, true
+	w.keepContent(n, m)
 	for _, d := range contents.Blobs() {
 		if err := w.name(n, d, true); err != nil {
 			return err
@@ -279,6 +290,20 @@ func (w *walk) nameAll(n *node, m registry.Manifest, contents registry.Contents)
 		}
 	}
 	return nil
+}
+
+// keepContent records the manifest of a node, with its content if that is the
+// root's or a referrer's, or as long as the walk keeps little. Called with mu held.
+func (w *walk) keepContent(n *node, m registry.Manifest) {
+	n.bytes, n.fetched = int64(len(m.Content)), true
+	switch {
+	case n.manifest.Content != nil: // a referrer, which is counted
+	case n == w.root || w.kept+n.bytes <= keptManifests:
+		w.kept += n.bytes
+	default:
+		m.Content = nil
+	}
+	n.manifest = m
 }
 
 // read is a manifest of the source. The root may be known already, and a referrer

@@ -55,32 +55,40 @@ func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.Rea
 	if err := registry.ValidateDescriptor(d); err != nil {
 		return nil, err
 	}
-	// The slot is the download's for as long as it lives, however often the
-	// connection breaks: to give it back and wait for another while an upload
-	// waits for the bytes could wait for that very upload.
-	held, err := r.host.limiter.acquire(ctx, download)
+	b := r.newBlobReader(ctx, d, 0, d.Size)
+	b.transfer = &transfer{evict: b.evict}
+	held, err := r.host.limiter.acquire(ctx, download, b.transfer)
 	if err != nil {
-		return nil, r.broken(request{op: "read the blob", about: d.Digest.String(), url: r.host.origin}, err)
+		b.cancel()
+		return nil, r.broken(b.request(), err)
 	}
-	b, err := r.openBlob(ctx, d, 0, d.Size, held)
-	if err != nil {
+	b.slot = held
+	if err := b.open(); err != nil {
+		b.cancel()
 		held.release()
 		return nil, err
 	}
-	return registry.Verify(&closing{b, held.release}, d, r.Name()), nil
+	b.transfer.block()
+	return registry.Verify(b, d, r.Name()), nil
 }
 
-// openBlob asks for the bytes of a blob from one position to before another, in
+// openPart requests the bytes of a blob from one position to before another, in
 // a slot that stays the caller's.
-func (r *repository) openBlob(ctx context.Context, d registry.Descriptor, from, to int64, held *slot) (*blobReader, error) {
-	b := &blobReader{repository: r, want: d, slot: held, from: from, at: from, to: to, pauses: r.client.pauses()}
-	b.ctx, b.cancel = context.WithCancel(ctx)
-	b.trial = b.newTrial()
+func (r *repository) openPart(ctx context.Context, d registry.Descriptor, from, to int64, held *slot) (*blobReader, error) {
+	b := r.newBlobReader(ctx, d, from, to)
+	b.slot = held
 	if err := b.open(); err != nil {
 		b.cancel()
 		return nil, err
 	}
 	return b, nil
+}
+
+func (r *repository) newBlobReader(ctx context.Context, d registry.Descriptor, from, to int64) *blobReader {
+	b := &blobReader{repository: r, want: d, from: from, at: from, to: to, pauses: r.client.pauses()}
+	b.ctx, b.cancel = context.WithCancel(ctx)
+	b.trial = b.newTrial()
+	return b
 }
 
 // blobReader reads a blob, or a part of it, over as many connections as it
@@ -91,19 +99,27 @@ type blobReader struct {
 	repository *repository
 	want       registry.Descriptor
 	slot       *slot
-	from, to   int64 // of the blob
+	transfer   *transfer // nil if the slot is another reader's
+	from, to   int64     // of the blob
 	at         int64
 	resumes    int // in a row without much progress
 	resumedAt  int64
 	pauses     func() time.Duration
 	trial      trial
 
-	mu     sync.Mutex // a transport may close what it still reads
-	body   io.ReadCloser
-	closed bool
+	mu      sync.Mutex // a transport may close what it still reads
+	body    io.ReadCloser
+	closed  bool
+	reading bool
+	leaving bool // the slot is to be released after the read in progress
+	parked  bool // there is neither a slot nor a connection until the next read
 }
 
-func (b *blobReader) Read(p []byte) (int, error) {
+func (b *blobReader) Read(p []byte) (n int, err error) {
+	if err := b.enter(); err != nil {
+		return 0, err
+	}
+	defer func() { b.leave(n, err == io.EOF) }()
 	for {
 		n, err := b.receive(p)
 		switch {
@@ -153,13 +169,87 @@ func (b *blobReader) resume(err error) error {
 	return b.open()
 }
 
+// enter begins a read. A parked download waits for a slot and continues where it
+// stopped.
+func (b *blobReader) enter() error {
+	b.mu.Lock()
+	parked := b.parked
+	b.reading = true
+	b.mu.Unlock()
+	b.transfer.unblock(0)
+	if !parked {
+		return nil
+	}
+	held, err := b.repository.host.limiter.acquire(b.ctx, download, b.transfer)
+	if err != nil {
+		return b.repository.broken(b.request(), err)
+	}
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		held.release()
+		return io.ErrClosedPipe
+	}
+	b.slot, b.parked = held, false
+	b.mu.Unlock()
+	b.trial = b.newTrial()
+	return b.open()
+}
+
+// leave ends a read that gave n bytes, and releases the slot if they were the last.
+func (b *blobReader) leave(n int, ended bool) {
+	if b.transfer == nil {
+		return
+	}
+	b.transfer.unblock(n)
+	b.transfer.block()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reading = false
+	switch {
+	case b.closed:
+	case ended:
+		b.transfer.finish()
+		_ = b.body.Close()
+		b.slot.release()
+	case b.leaving:
+		b.park()
+	}
+}
+
+// evict releases the slot to another flow, after the read in progress if there is
+// one. Nothing is lost: the next read continues where the last one stopped.
+func (b *blobReader) evict() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.closed || b.parked:
+	case b.reading:
+		b.leaving = true
+	default:
+		b.park()
+	}
+}
+
+// park closes the connection and releases the slot. Called with mu held.
+func (b *blobReader) park() {
+	b.parked, b.leaving = true, false
+	b.transfer.resumed.Store(true)
+	_ = b.body.Close()
+	b.slot.release()
+}
+
 // Close ends the download, also while it is read or waits to be resumed.
 func (b *blobReader) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
 	b.cancel()
-	return b.body.Close()
+	err := b.body.Close()
+	if b.transfer != nil {
+		b.slot.release()
+	}
+	return err
 }
 
 func (b *blobReader) current() io.ReadCloser {

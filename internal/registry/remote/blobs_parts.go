@@ -165,7 +165,7 @@ func (p *parts) addLane() bool {
 	if buffer == nil {
 		return false
 	}
-	spare := r.host.limiter.spare(download)
+	spare := r.host.limiter.spare(p.ctx, p.of.transfer)
 	if spare == nil {
 		r.client.ranges.buffers.giveBack(buffer)
 		return false
@@ -195,7 +195,7 @@ func (p *parts) run(l *lane, at int64) {
 func (p *parts) bring(l *lane, at int64) ([]byte, error) {
 	content := l.buffer[:min(p.size, p.of.to-at)]
 	r := p.of.repository
-	b, err := r.openBlob(p.ctx, p.of.want, at, at+int64(len(content)), l.slot)
+	b, err := r.openPart(p.ctx, p.of.want, at, at+int64(len(content)), l.slot)
 	if err != nil {
 		if p.ctx.Err() == nil && !transient(err) {
 			r.host.seen.wholeOnly() // it does not give parts, in whatever words

@@ -3,7 +3,6 @@ package remote
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -47,6 +46,8 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 				steps++
 			case errors.As(err, new(renewed)) && refreshes < maxRefreshes:
 				refreshes++
+			case errors.Is(err, errEvicted) && ctx.Err() == nil:
+				r.client.options.Logger.DebugContext(ctx, "the upload gave its request slot to another copy and is sent again", "digest", d.Digest)
 			default:
 				return err
 			}
@@ -254,55 +255,6 @@ func outliving(ctx context.Context) (late context.Context, end func()) {
 		stop(context.Cause(ctx))
 	})
 	return late, func() { untie(); stop(nil) }
-}
-
-// earlyContent is content that is opened while something else is asked; nil is
-// content that is opened when it is wanted.
-type earlyContent struct {
-	cancel context.CancelFunc
-	opened chan openedContent
-}
-
-type openedContent struct {
-	content io.ReadCloser
-	err     error
-}
-
-// openEarly opens the content ahead where that is wanted. It is not after a
-// failure, which may have been the content's.
-func (p *blobPut) openEarly(ctx context.Context) *earlyContent {
-	if !p.content.Ahead || p.content.Distrust || p.again() {
-		return nil
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	e := &earlyContent{cancel: cancel, opened: make(chan openedContent, 1)}
-	go func() {
-		content, err := p.content.Open(ctx)
-		e.opened <- openedContent{content, err}
-	}()
-	return e
-}
-
-// take is the content, which is the caller's to close and must not be read any
-// more once it was dropped.
-func (e *earlyContent) take(ctx context.Context, open func(context.Context) (io.ReadCloser, error)) (io.ReadCloser, error) {
-	if e == nil {
-		return open(ctx)
-	}
-	o := <-e.opened
-	close(e.opened)
-	return o.content, o.err
-}
-
-// drop ends the content, also while it is being opened.
-func (e *earlyContent) drop() {
-	if e == nil {
-		return
-	}
-	e.cancel()
-	if o := <-e.opened; o.content != nil {
-		_ = o.content.Close()
-	}
 }
 
 // giveUp gives an upload up, as well as it can, so that the registry does not

@@ -15,6 +15,7 @@ import (
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
 // oneUploadEach fails the test where two requests put into one upload.
@@ -400,15 +401,15 @@ func (c *closable) Close() error { c.closed <- struct{}{}; return nil }
 
 func TestARefusalThatComesEarlyEndsTheWaitForContent(t *testing.T) {
 	registrytest.NoLeaks(t)
-	// The registry refuses at once, while the source has given one byte and will
-	// give no more.
+	// The registry refuses at once, while the source has given little more than the
+	// head of the blob and will give no more.
 	var deleted atomic.Int32
 	server := servePlain(t, uploads(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		_ = http.NewResponseController(w).Flush()
 	}, &deleted))
 	here, there := net.Pipe()
-	go func() { _, _ = io.WriteString(there, "x") }()
+	go func() { _, _ = io.WriteString(there, strings.Repeat("x", remote.HeadSize+1)) }()
 	t.Cleanup(func() { _ = there.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -115,6 +115,8 @@ type uploadBody struct {
 	until   int64 // the position in it that this request sends it to
 	stall   time.Duration
 	commit  time.Duration // how long the answer may take once all was sent
+	// transfer measures how long the content was waited for; nil if it is in memory.
+	transfer *transfer
 
 	mu    sync.Mutex
 	watch *watchdog // of the request that sends it; nil where there is none
@@ -134,10 +136,14 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 	if b.until < b.size {
 		p = p[:min(int64(len(p)), b.until-b.position())]
 	}
+	b.transfer.block()
 	n, err := b.content.Read(p)
+	b.transfer.unblock(n)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.at += int64(n)
+	if b.at += int64(n); b.at >= b.until {
+		b.transfer.finish()
+	}
 	switch {
 	case b.at > b.size:
 		err = mismatched("it has more than the %d bytes that its descriptor says", b.size)
@@ -213,17 +219,6 @@ func (b *uploadBody) Close() error {
 		return nil
 	}
 	return b.content.Close()
-}
-
-// closedOnce can be closed more than once.
-type closedOnce struct {
-	io.ReadCloser
-	once sync.Once
-}
-
-func (c *closedOnce) Close() (err error) {
-	c.once.Do(func() { err = c.ReadCloser.Close() })
-	return err
 }
 
 // failed is the error of the content itself, if that is why sending ended.

@@ -43,6 +43,7 @@ type Client struct {
 	proxies     *proxies
 	chosen      notices // the credentials that were logged
 	ranges      ranges
+	heads       buffers
 
 	mu    sync.Mutex
 	hosts map[string]*host
@@ -62,6 +63,9 @@ func New(o Options) (*Client, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Memory == nil {
+		o.Memory = registry.NewMemory(registry.DefaultManifestMemory)
+	}
 	if o.Proxy == nil {
 		o.Proxy = environmentProxy()
 	}
@@ -74,7 +78,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{options: o, settings: map[string]HostOptions{}, credentials: credentials, proxies: p, dialer: newDialer(o), ranges: newRanges(), hosts: map[string]*host{}}
+	c := &Client{options: o, settings: map[string]HostOptions{}, credentials: credentials, proxies: p, dialer: newDialer(o), ranges: newRanges(), heads: newBuffers(maxHeads), hosts: map[string]*host{}}
 	c.hops = newHops(c)
 	for name, settings := range o.Hosts {
 		if err := c.configure(name, settings); err != nil {

@@ -114,10 +114,11 @@ func underWay(ctx context.Context, q registry.Request) (over func()) {
 // unanswered is why there is no answer: what the content failed with, or why
 // the request was ended, before what the connection says of it.
 func (r *repository) unanswered(ctx context.Context, q request, u *url.URL, authorization string, err error) error {
-	if q.upload != nil && q.upload.failed() != nil {
+	cause := endOf(ctx)
+	if q.upload != nil && q.upload.failed() != nil && !errors.Is(cause, errEvicted) {
 		return q.upload.failed()
 	}
-	if cause := endOf(ctx); cause != nil {
+	if cause != nil {
 		err = cause
 	}
 	err = registry.Reworded(err, r.mask(err.Error(), u, authorization))

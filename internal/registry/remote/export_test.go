@@ -67,6 +67,7 @@ const (
 	MaxResumes    = maxResumes
 	MaxBuffers    = maxBuffers
 	MaxShown      = maxShown
+	HeadSize      = headSize
 )
 
 // Shown is how many secrets a repository remembers to have sent.

@@ -33,8 +33,6 @@ type host struct {
 	// known are the secrets that there are for the host.
 	known   func() []auth.Secret
 	notices notices
-	// large has room for one who reads a large manifest into memory.
-	large chan struct{}
 }
 
 // apiHosts are registries whose API is not at the host of their references.
@@ -42,7 +40,7 @@ var apiHosts = map[string]string{registry.DockerHub: "registry-1.docker.io"}
 
 // newHost makes a host of settings that New has checked.
 func newHost(c *Client, name string, settings HostOptions) *host {
-	h := &host{name: name, limiter: newLimiter(settings.MaxConcurrentRequests, settings.RequestsPerSecond), large: make(chan struct{}, 1)}
+	h := &host{name: name, limiter: newLimiter(settings.MaxConcurrentRequests, settings.RequestsPerSecond)}
 	h.known = sync.OnceValue(func() []auth.Secret { return c.credentials.Known(name) })
 	h.origin = &url.URL{Scheme: "https", Host: name}
 	if api, ok := apiHosts[name]; ok {

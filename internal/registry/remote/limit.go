@@ -11,23 +11,17 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// class is what a request holds its slot for. Whoever copies a blob holds the
-// slot of the download while it waits for one of the upload, on this host or
-// another, where others do the same in the other direction. That cannot
-// deadlock because downloads never take a host's last slots, one upload is
-// always let through, and no holder of another slot waits for anything but the
-// network: a token is fetched in the slot of the request that wants it.
-//
-// What takes long, in either direction, leaves a slot to what does not: the
-// manifests and the many small blobs go on while the large ones are under way.
+// class says what a request needs besides its own host while it holds a slot.
+// See "Scheduling" in ARCHITECTURE.md for the reasons.
 type class int
 
 const (
-	// exchange is a request whose answer is read at once.
+	// exchange is a request that needs its own host only: its body is in memory,
+	// and its response is read at once.
 	exchange class = iota
-	// upload is a large blob, or a large part of one, on its way to the host.
+	// upload is a request whose body is read from another host while it is sent.
 	upload
-	// download is a blob that is read while something else is done with it.
+	// download is a response that is read as fast as another host takes it.
 	download
 
 	classes = iota
@@ -35,27 +29,51 @@ const (
 
 const defaultConcurrency = 16
 
-// limiter bounds what one host is asked at a time, for everything in the
-// process.
+// limiter bounds the requests in flight to one host, for the whole process, and
+// divides the slots between flows. Transfers (class upload and download) hold a
+// slot while they depend on a second host. Three rules keep that host's speed out
+// of the way of other flows:
+//
+//   - Transfers leave a slot to exchanges, and a flow with many transfers leaves a
+//     part of the free slots to flows with fewer (leavesShare).
+//   - A free slot goes to the flow that holds the fewest (before).
+//   - A flow that holds no slot for a transfer takes one from a transfer that is
+//     blocked by its second host, or from a flow with several (evict.go).
+//
+// Downloads never hold the last slots, and one upload is always admitted. A
+// download that waits for an upload can be evicted without loss, so that no
+// cycle of waiting transfers lasts.
 type limiter struct {
 	max  int           // as configured, never exceeded
-	rate *rate.Limiter // nil where there is no limit a second
+	rate *rate.Limiter // nil if there is no limit per second
 
 	mu        sync.Mutex
 	allowed   int // at most max; halved by 429, grown by successes
 	held      [classes]int
-	waiting   []waiter // none of whom can be given a slot at the moment
+	flows     map[*registry.Flow]*share
+	transfers []*slot   // held by uploads and downloads
+	waiting   []*waiter // none of which can be granted a slot at the moment
+	eviction  *time.Timer
 	successes int
 	epoch     int // counts halvings
+}
+
+// share is what a flow has of a host. It exists while the flow holds or awaits a
+// slot.
+type share struct {
+	held, transfers, waiting int
+	// slow reports that the second host of the flow's transfers was measured to be
+	// slower than minRate.
+	slow bool
 }
 
 func newLimiter(concurrency int, perSecond float64) *limiter {
 	if concurrency == 0 {
 		concurrency = defaultConcurrency
 	}
-	l := &limiter{max: concurrency, allowed: concurrency}
+	l := &limiter{max: concurrency, allowed: concurrency, flows: map[*registry.Flow]*share{}}
 	if perSecond > 0 {
-		// A burst of one: a limit a second is exceeded by none.
+		// A burst of one, so that no interval of a second exceeds the limit.
 		l.rate = rate.NewLimiter(rate.Limit(perSecond), 1)
 	}
 	return l
@@ -63,33 +81,50 @@ func newLimiter(concurrency int, perSecond float64) *limiter {
 
 // slot is the right to have one request in flight.
 type slot struct {
-	limiter *limiter
-	class   class
-	epoch   int
-	once    sync.Once
+	limiter  *limiter
+	class    class
+	flow     *registry.Flow
+	epoch    int
+	once     sync.Once
+	transfer *transfer // nil for an exchange
+	start    progress  // of the transfer, when the slot was granted
+	seen     progress  // of the transfer, when it was last compared
+	evicted  bool
 }
 
-// waiter is who waits for a slot. What is closed says that there is one.
+// waiter is a request that waits for a slot. A closed ready grants it.
 type waiter struct {
-	class class
-	ready chan struct{}
+	class    class
+	flow     *registry.Flow
+	transfer *transfer
+	since    time.Time
+	ready    chan struct{}
 }
 
-// acquire waits for a slot. The error is the context's.
-func (l *limiter) acquire(ctx context.Context, c class) (*slot, error) {
+// resumes reports whether the waiter continues a transfer whose other side holds
+// a slot already.
+func (w *waiter) resumes() bool { return w.transfer != nil && w.transfer.resumed.Load() }
+
+// acquire waits for a slot of class c. t is the transfer that the slot is for,
+// nil for an exchange. If the context ends while it waits for other flows, the
+// error is a *registry.BusyError, otherwise it is the context's.
+func (l *limiter) acquire(ctx context.Context, c class, t *transfer) (*slot, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
+	now := time.Now()
+	w := &waiter{class: c, flow: registry.FlowOf(ctx), transfer: t, since: now, ready: make(chan struct{})}
 	l.mu.Lock()
-	if l.free(c) {
-		l.held[c]++
-		s := &slot{limiter: l, class: c, epoch: l.epoch}
+	l.shareOf(w.flow).slow = l.shareOf(w.flow).slow || t != nil && t.slow
+	if l.free(w) {
+		s := l.take(w)
 		l.mu.Unlock()
 		return s, nil
 	}
-	defer waited(ctx, registry.WaitSlot, time.Now())
-	w := waiter{c, make(chan struct{})}
+	defer waited(ctx, registry.WaitSlot, now)
 	l.waiting = append(l.waiting, w)
+	l.shareOf(w.flow).waiting++
+	l.scheduleEviction()
 	l.mu.Unlock()
 
 	select {
@@ -99,31 +134,95 @@ func (l *limiter) acquire(ctx context.Context, c class) (*slot, error) {
 		defer l.mu.Unlock()
 		if i := slices.Index(l.waiting, w); i >= 0 {
 			l.waiting = slices.Delete(l.waiting, i, i+1)
-		} else { // granted in this very moment: pass it on
-			l.held[c]--
+			l.shareOf(w.flow).waiting--
+			l.forget(w.flow)
 			l.grant()
+		} else { // granted at the same moment
+			l.give(w.flow, c, nil)
 		}
-		return nil, context.Cause(ctx)
+		return nil, l.busy(ctx, w.flow)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return &slot{limiter: l, class: c, epoch: l.epoch}, nil
+	return l.slotFor(w), nil
 }
 
-// spare is a slot of a class that leaves half of them to others, nil where there
-// is none at the moment. It is for what only makes something faster.
-func (l *limiter) spare(c class) *slot {
+// busy is the error of a flow whose context ended while it waited for a slot. Called
+// with mu held.
+func (l *limiter) busy(ctx context.Context, flow *registry.Flow) error {
+	var most *registry.Flow
+	for other, f := range l.flows {
+		if other != nil && other != flow && f.held > 0 && (most == nil || f.held > l.flows[most].held) {
+			most = other
+		}
+	}
+	if most == nil {
+		return context.Cause(ctx)
+	}
+	return &registry.BusyError{For: "one of the host's request slots", Holder: most.Name, Err: context.Cause(ctx)}
+}
+
+// take grants w a slot at once. Called with mu held.
+func (l *limiter) take(w *waiter) *slot {
+	l.count(w, 1)
+	return l.slotFor(w)
+}
+
+// slotFor makes the slot that w was granted. Called with mu held.
+func (l *limiter) slotFor(w *waiter) *slot {
+	s := &slot{limiter: l, class: w.class, flow: w.flow, epoch: l.epoch, transfer: w.transfer}
+	if s.class != exchange {
+		s.start = w.transfer.progress()
+		s.seen = s.start
+		l.transfers = append(l.transfers, s)
+	}
+	return s
+}
+
+// count adds n to what the flow of w holds. Called with mu held.
+func (l *limiter) count(w *waiter, n int) {
+	l.held[w.class] += n
+	f := l.shareOf(w.flow)
+	f.held += n
+	if w.class != exchange {
+		f.transfers += n
+	}
+}
+
+// shareOf returns the share of a flow. Called with mu held.
+func (l *limiter) shareOf(flow *registry.Flow) *share {
+	f := l.flows[flow]
+	if f == nil {
+		f = &share{}
+		l.flows[flow] = f
+	}
+	return f
+}
+
+// forget drops the share of a flow that holds and awaits nothing. Called with mu
+// held.
+func (l *limiter) forget(flow *registry.Flow) {
+	if f := l.flows[flow]; f != nil && f.held == 0 && f.waiting == 0 {
+		delete(l.flows, flow)
+	}
+}
+
+// spare returns a slot for a download that leaves half of the slots to others, nil
+// if none is free at the moment. It is for requests that only make something
+// faster.
+func (l *limiter) spare(ctx context.Context, t *transfer) *slot {
+	w := &waiter{class: download, flow: registry.FlowOf(ctx), transfer: t}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.inFlight() >= l.allowed/2 || !l.free(c) {
+	if l.inFlight() >= l.allowed/2 || !l.free(w) {
+		l.forget(w.flow)
 		return nil
 	}
-	l.held[c]++
-	return &slot{limiter: l, class: c, epoch: l.epoch}
+	return l.take(w)
 }
 
 // pace waits until the requests of the last second allow one more. The error is
-// the context's, also where its deadline will come before that.
+// the context's, also if its deadline is before that.
 func (l *limiter) pace(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -144,12 +243,12 @@ func (l *limiter) pace(ctx context.Context) error {
 	return nil
 }
 
-// waited tells the trace of a wait that is over.
+// waited reports a wait that began at the given time to the trace.
 func waited(ctx context.Context, why registry.WaitReason, began time.Time) {
 	registry.TraceOf(ctx).Wait(registry.Wait{For: why, Took: time.Since(began)})
 }
 
-// inFlight is how many requests are under way. Called with mu held.
+// inFlight returns the number of slots that are held. Called with mu held.
 func (l *limiter) inFlight() (n int) {
 	for _, held := range l.held {
 		n += held
@@ -157,54 +256,114 @@ func (l *limiter) inFlight() (n int) {
 	return n
 }
 
-// free says whether a request of class c may be sent now. Called with mu held.
-func (l *limiter) free(c class) bool {
+// free reports whether w can be granted a slot now. Called with mu held.
+func (l *limiter) free(w *waiter) bool {
 	held, bulk := l.inFlight(), l.held[upload]+l.held[download]
-	switch c {
+	switch w.class {
 	case download:
-		return held < l.allowed && bulk < l.allowed-1 && l.held[download] < max(l.allowed-2, 1)
+		return held < l.allowed && bulk < l.allowed-1 && l.held[download] < max(l.allowed-2, 1) && l.leavesShare(w)
 	case upload:
 		if l.held[upload] > 0 {
-			return held < l.allowed && bulk < l.allowed-1
+			return held < l.allowed && bulk < l.allowed-1 && l.leavesShare(w)
 		}
 	case exchange:
 		if l.held[exchange] > 0 {
 			return held < l.allowed
 		}
 	}
-	// One of each is always allowed, however far a 429 has lowered the limit
-	// below the downloads that are under way: they end only when it does.
+	// One of each is always admitted, however far a 429 has lowered the limit below
+	// the downloads in flight, which end only when it is.
 	return held < l.max
 }
 
-// grant gives free slots to those who wait, in their order, but downloads last:
-// the others are what downloads already under way wait for. Called with mu held.
-func (l *limiter) grant() {
-	for _, last := range []bool{false, true} {
-		l.waiting = slices.DeleteFunc(l.waiting, func(w waiter) bool {
-			if (w.class == download) != last || !l.free(w.class) {
-				return false
-			}
-			close(w.ready)
-			l.held[w.class]++
-			return true
-		})
+// leavesShare reports whether another transfer of the flow of w leaves enough
+// slots for transfers of other flows: a slot for each four that the flow then
+// holds. The transfers of a slow flow take at most a quarter of the slots while
+// another flow uses the host. Called with mu held.
+func (l *limiter) leavesShare(w *waiter) bool {
+	f := l.shareOf(w.flow)
+	if f.slow && f.transfers >= max((l.allowed-1)/4, 1) && l.contested() {
+		return false
 	}
+	left := l.allowed - 1 - (l.held[upload] + l.held[download] + 1)
+	return f.transfers == 0 || left >= (f.transfers+1)/4
+}
+
+// contested reports whether a flow that is not slow uses the host. Called with mu
+// held.
+func (l *limiter) contested() bool {
+	for _, f := range l.flows {
+		if !f.slow && f.held+f.waiting > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// grant gives free slots to waiters in their order; see before. Called with mu
+// held.
+func (l *limiter) grant() {
+	for {
+		next := -1
+		for i, w := range l.waiting {
+			if (next < 0 || l.before(w, l.waiting[next])) && l.free(w) {
+				next = i
+			}
+		}
+		if next < 0 {
+			return
+		}
+		w := l.waiting[next]
+		l.waiting = slices.Delete(l.waiting, next, next+1)
+		l.shareOf(w.flow).waiting--
+		l.count(w, 1)
+		close(w.ready)
+	}
+}
+
+// before reports whether a, which came after b, is granted a slot first: transfers
+// of slow flows come last, then the flow with the fewest slots comes first. Within
+// a flow a download that an upload waits for comes first, and other downloads come
+// last, because the uploads of those in flight wait for the same host. Called
+// with mu held.
+func (l *limiter) before(a, b *waiter) bool {
+	fa, fb := l.shareOf(a.flow), l.shareOf(b.flow)
+	if slowA, slowB := fa.slow && a.class != exchange, fb.slow && b.class != exchange; slowA != slowB {
+		return slowB
+	}
+	if fa.held != fb.held {
+		return fa.held < fb.held
+	}
+	if a.resumes() != b.resumes() {
+		return a.resumes()
+	}
+	return a.class != download && b.class == download
+}
+
+// give returns a slot of a flow. Called with mu held.
+func (l *limiter) give(flow *registry.Flow, c class, s *slot) {
+	if s != nil && c != exchange {
+		l.transfers = slices.DeleteFunc(l.transfers, func(other *slot) bool { return other == s })
+		if s.fast() {
+			l.shareOf(flow).slow = false
+		}
+	}
+	l.count(&waiter{class: c, flow: flow}, -1)
+	l.forget(flow)
+	l.grant()
+	l.scheduleEviction()
 }
 
 // release gives the slot back. Further calls do nothing.
 func (s *slot) release() {
 	s.once.Do(func() {
-		l := s.limiter
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.held[s.class]--
-		l.grant()
+		s.limiter.mu.Lock()
+		defer s.limiter.mu.Unlock()
+		s.limiter.give(s.flow, s.class, s)
 	})
 }
 
-// succeeded lets the limit grow back by one for each round of requests that
-// went well.
+// succeeded grows the limit by one for each round of requests that succeeded.
 func (s *slot) succeeded() {
 	l := s.limiter
 	l.mu.Lock()
@@ -219,8 +378,8 @@ func (s *slot) succeeded() {
 	}
 }
 
-// throttled halves the limit because the host answered 429: once for all
-// requests that were under way together, since they say the same thing.
+// throttled halves the limit because the host answered 429: once for all requests
+// that were in flight together.
 func (s *slot) throttled() {
 	l := s.limiter
 	l.mu.Lock()

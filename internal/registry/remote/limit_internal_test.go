@@ -16,11 +16,19 @@ func take(t *testing.T, l *limiter, c class) *slot {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()
-	s, err := l.acquire(ctx, c)
+	s, err := l.acquire(ctx, c, testTransfer(c))
 	if err != nil {
 		t.Fatalf("no slot is free: %+v held, %d allowed", l.held, l.allowed)
 	}
 	return s
+}
+
+// testTransfer is what a slot of a class is requested for.
+func testTransfer(c class) *transfer {
+	if c == exchange {
+		return nil
+	}
+	return &transfer{}
 }
 
 // full wants no slot to be free.
@@ -28,7 +36,7 @@ func full(t *testing.T, l *limiter, c class) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if _, err := l.acquire(ctx, c); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := l.acquire(ctx, c, testTransfer(c)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("there was a slot: %+v held, %d allowed; %v", l.held, l.allowed, err)
 	}
 }
@@ -89,7 +97,7 @@ func TestWhoWaitsGetsOnInTurnAndDownloadsLast(t *testing.T) {
 		want := []class{download, exchange, upload, exchange}
 		for _, c := range want {
 			all.Go(func() {
-				s, err := l.acquire(t.Context(), c)
+				s, err := l.acquire(t.Context(), c, testTransfer(c))
 				if err != nil {
 					t.Error(err)
 					return
@@ -194,7 +202,7 @@ func TestWhoStopsWaitingGivesThePlaceOn(t *testing.T) {
 			gone := errors.New("gone")
 			var waiting sync.WaitGroup
 			waiting.Go(func() {
-				s, err := l.acquire(impatient, exchange)
+				s, err := l.acquire(impatient, exchange, nil)
 				if err == nil {
 					s.release()
 				} else if !errors.Is(err, gone) {
@@ -203,7 +211,7 @@ func TestWhoStopsWaitingGivesThePlaceOn(t *testing.T) {
 			})
 			synctest.Wait() // the impatient one is first in the line
 			waiting.Go(func() {
-				s, err := l.acquire(t.Context(), exchange)
+				s, err := l.acquire(t.Context(), exchange, nil)
 				if err != nil {
 					t.Error(err)
 					return
@@ -250,7 +258,7 @@ func TestTheLimitIsNeverExceededWhateverHappens(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.IntN(2000))*time.Millisecond)
 				defer cancel()
 				c := class(random.IntN(classes))
-				s, err := l.acquire(ctx, c)
+				s, err := l.acquire(ctx, c, testTransfer(c))
 				if err != nil {
 					return
 				}

@@ -80,36 +80,46 @@ func (r *repository) GetManifest(ctx context.Context, reference string) (registr
 // getManifest fetches a manifest with one of the ways to send a request.
 func (r *repository) getManifest(ctx context.Context, reference string, send func(context.Context, request, func(*http.Response) error) error) (registry.Manifest, error) {
 	var m registry.Manifest
-	err := send(ctx, r.manifestRequest("read the manifest", http.MethodGet, reference), func(resp *http.Response) error {
-		limit := r.client.options.MaxManifestBytes
-		if resp.ContentLength > limit {
-			return tooLarge(limit)
-		}
-		content, err := r.readManifest(ctx, resp, limit)
-		if errors.Is(err, registry.ErrLimit) {
-			return tooLarge(limit)
-		}
-		if err != nil {
+	q := r.manifestRequest("read the manifest", http.MethodGet, reference)
+	err := r.withMemory(ctx, q, func(memory *registry.Charge) error {
+		return send(ctx, q, func(resp *http.Response) (err error) {
+			m, err = r.receiveManifest(ctx, resp, reference, memory)
 			return err
-		}
-		if err := r.repeats(resp); err != nil {
-			return err
-		}
-		wanted := algorithm(reference)
-		if m, err = registry.NewManifest(resp.Header.Get("Content-Type"), content, wanted); err != nil {
-			return err
-		}
-		if wanted != "" && m.Digest != digest.Digest(reference) {
-			return &registry.Error{Kind: registry.ErrMismatch, Message: "its bytes have the digest " + m.Digest.String(),
-				Hint: "What the registry holds under this digest is damaged, or something between it and this machine changes what passes."}
-		}
-		if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); wanted == "" && said != "" && !registry.SameDigest(said, m.Digest) {
-			r.warn(ctx, resp, "digest "+r.Name()+" "+m.Digest.String(), "%s says that %s has the digest %s, but its bytes have %s; the latter is used", r.Name(), reference, said, m.Digest)
-		}
-		return nil
+		})
 	})
 	if err != nil {
 		return registry.Manifest{}, err
+	}
+	return m, nil
+}
+
+// receiveManifest reads a manifest from a response and verifies it.
+func (r *repository) receiveManifest(ctx context.Context, resp *http.Response, reference string, memory *registry.Charge) (m registry.Manifest, err error) {
+	limit := r.client.options.MaxManifestBytes
+	if resp.ContentLength > limit {
+		return registry.Manifest{}, tooLarge(limit)
+	}
+	content, err := r.readBody(resp, limit, memory)
+	if errors.Is(err, registry.ErrLimit) {
+		return registry.Manifest{}, tooLarge(limit)
+	}
+	if err != nil {
+		return registry.Manifest{}, err
+	}
+	if err := r.repeats(resp); err != nil {
+		return registry.Manifest{}, err
+	}
+	wanted := algorithm(reference)
+	m, err = registry.NewManifest(resp.Header.Get("Content-Type"), content, wanted)
+	if err != nil {
+		return m, err
+	}
+	if wanted != "" && m.Digest != digest.Digest(reference) {
+		return m, &registry.Error{Kind: registry.ErrMismatch, Message: "its bytes have the digest " + m.Digest.String(),
+			Hint: "What the registry holds under this digest is damaged, or something between it and this machine changes what passes."}
+	}
+	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); wanted == "" && said != "" && !registry.SameDigest(said, m.Digest) {
+		r.warn(ctx, resp, "digest "+r.Name()+" "+m.Digest.String(), "%s says that %s has the digest %s, but its bytes have %s; the latter is used", r.Name(), reference, said, m.Digest)
 	}
 	return m, nil
 }
@@ -135,33 +145,6 @@ func (r *repository) repeats(resp *http.Response) error {
 	}
 	return &registry.Error{Kind: registry.ErrProtocol, Message: "the " + what + " that it gives has a secret in it, and would be kept",
 		Hint: "Whoever answers gives credentials away. Tell those who run the registry, and use another password or token from now on."}
-}
-
-// ordinaryManifest is more than nearly every manifest has.
-const ordinaryManifest = 256 << 10
-
-// readManifest reads a manifest into memory.
-func (r *repository) readManifest(ctx context.Context, resp *http.Response, limit int64) (content []byte, err error) {
-	err = r.withRoom(ctx, resp.ContentLength, func() error {
-		content, err = registry.ReadCapped(resp.Body, limit)
-		return err
-	})
-	return content, err
-}
-
-// withRoom reads something into memory. What is larger than ordinary manifests,
-// or may be, is read one at a time of a host, so that not as much comes together
-// as is asked for at once.
-func (r *repository) withRoom(ctx context.Context, size int64, read func() error) error {
-	if size < 0 || size > ordinaryManifest {
-		select {
-		case r.host.large <- struct{}{}:
-			defer func() { <-r.host.large }()
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	return read()
 }
 
 func tooLarge(limit int64) error {

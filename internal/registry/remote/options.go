@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
@@ -26,6 +27,8 @@ type Options struct {
 	Hosts map[string]HostOptions
 	// MaxManifestBytes is the largest manifest that is read; 4 MiB where 0.
 	MaxManifestBytes int64
+	// Memory bounds the memory for manifests; one of its own where nil.
+	Memory *registry.Memory
 	// Logger is told each request at debug level; nowhere where nil.
 	Logger *slog.Logger
 

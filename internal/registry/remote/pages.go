@@ -23,7 +23,7 @@ const (
 // pages sends a request for a list, and for its further pages, which stay at the
 // registry's origin, and gives each answer to read. A list that cannot be
 // followed to its end is an error and not a shorter list.
-func (r *repository) pages(ctx context.Context, q request, read func(*http.Response) error) error {
+func (r *repository) pages(ctx context.Context, q request, read func(*http.Response, *registry.Charge) error) error {
 	seen := map[[sha256.Size]byte]bool{} // their URLs may be long
 	for range maxPages {
 		place := sha256.Sum256([]byte(q.url.String()))
@@ -32,9 +32,11 @@ func (r *repository) pages(ctx context.Context, q request, read func(*http.Respo
 		}
 		seen[place] = true
 		var links []string
-		err := r.do(ctx, q, func(resp *http.Response) error {
-			links = resp.Header.Values("Link")
-			return read(resp)
+		err := r.withMemory(ctx, q, func(memory *registry.Charge) error {
+			return r.do(ctx, q, func(resp *http.Response) error {
+				links = resp.Header.Values("Link")
+				return read(resp, memory)
+			})
 		})
 		if err != nil {
 			return err

@@ -49,27 +49,25 @@ func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (l
 		ok:     []int{http.StatusOK},
 	}
 	left, strange, barren := int64(maxListingBytes), false, 0
-	err = r.pages(ctx, q, func(resp *http.Response) error {
-		return r.withRoom(ctx, resp.ContentLength, func() (err error) {
-			page := registry.Manifest{MediaType: registry.MediaType(resp.Header.Get("Content-Type"))}
-			if page.MediaType == ocispec.MediaTypeImageIndex { // anything else is not worth reading
-				if page.Content, err = registry.ReadCapped(resp.Body, maxPageBytes); err != nil {
-					return err
-				}
+	err = r.pages(ctx, q, func(resp *http.Response, memory *registry.Charge) (err error) {
+		page := registry.Manifest{MediaType: registry.MediaType(resp.Header.Get("Content-Type"))}
+		if page.MediaType == ocispec.MediaTypeImageIndex { // anything else is not worth reading
+			if page.Content, err = r.readBody(resp, maxPageBytes, memory); err != nil {
+				return err
 			}
-			if left -= int64(len(page.Content)); left < 0 {
-				return &registry.Error{Kind: registry.ErrLimit, Message: "the list is longer than the " + bytesText(maxListingBytes) + " that are read", Hint: registry.Advice(registry.ErrLimit)}
-			}
-			before := len(listing.Referrers)
-			if listing, err = listing.Listed(page); err == nil && len(listing.Referrers) > before {
-				barren = -1
-			}
-			if barren++; err == nil && barren > maxBarrenPages {
-				err = &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("more than %d of its pages in a row list nothing new", maxBarrenPages), Hint: registry.Advice(registry.ErrLimit)}
-			}
-			strange, known = errors.Is(err, registry.ErrProtocol), known || err == nil
-			return err
-		})
+		}
+		if left -= int64(len(page.Content)); left < 0 {
+			return &registry.Error{Kind: registry.ErrLimit, Message: "the list is longer than the " + bytesText(maxListingBytes) + " that are read", Hint: registry.Advice(registry.ErrLimit)}
+		}
+		before := len(listing.Referrers)
+		if listing, err = listing.Listed(page); err == nil && len(listing.Referrers) > before {
+			barren = -1
+		}
+		if barren++; err == nil && barren > maxBarrenPages {
+			err = &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("more than %d of its pages in a row list nothing new", maxBarrenPages), Hint: registry.Advice(registry.ErrLimit)}
+		}
+		strange, known = errors.Is(err, registry.ErrProtocol), known || err == nil
+		return err
 	})
 	switch {
 	case err == nil:

@@ -38,12 +38,24 @@ type request struct {
 	ok   []int           // statuses that are an answer and not a failure
 }
 
-// class is what the request holds its slot for where it takes its own.
-func (q request) class() class {
-	if q.upload != nil && q.upload.length() >= largeBlob {
-		return upload
+// acquire waits for a slot of the request's own. The context that it returns ends
+// when the slot is released, or given to another flow.
+func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *slot, func(), error) {
+	if q.upload == nil || q.upload.transfer == nil {
+		held, err := l.acquire(ctx, exchange, nil)
+		if err != nil {
+			return ctx, nil, nil, err
+		}
+		return ctx, held, held.release, nil
 	}
-	return exchange
+	own, cancel := context.WithCancelCause(ctx)
+	q.upload.transfer.evict = func() { cancel(errEvicted) }
+	held, err := l.acquire(ctx, upload, q.upload.transfer)
+	if err != nil {
+		cancel(nil)
+		return ctx, nil, nil, err
+	}
+	return own, held, func() { held.release(); cancel(nil) }, nil
 }
 
 // do sends a request until it is answered, and gives the answer to read, whose
@@ -108,10 +120,9 @@ func (r *repository) attempt(ctx context.Context, q request, again bool) (*http.
 	release := func() {}
 	if held == nil {
 		var err error
-		if held, err = r.host.limiter.acquire(ctx, q.class()); err != nil {
+		if ctx, held, release, err = q.acquire(ctx, r.host.limiter); err != nil {
 			return nil, r.broken(q, err)
 		}
-		release = held.release
 	}
 	resp, err := r.authenticated(ctx, q, held, again)
 	if err != nil {

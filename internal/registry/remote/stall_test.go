@@ -219,7 +219,7 @@ func TestAnUploadMayTakeAsLongAsItMoves(t *testing.T) {
 	})
 }
 
-// slow is content that waits before each of its bytes.
+// slow is content that waits before each of its bytes, after those of the head.
 type slow struct {
 	*strings.Reader
 	wait time.Duration
@@ -227,6 +227,9 @@ type slow struct {
 }
 
 func (s slow) Read(p []byte) (int, error) {
+	if head := s.Len() - (len(large) - remote.HeadSize); head > 0 {
+		return s.Reader.Read(p[:min(len(p), head)])
+	}
 	select {
 	case <-time.After(s.wait):
 		return s.Reader.Read(p[:1])
@@ -289,12 +292,13 @@ func TestASourceThatStopsEndsTheUploadToo(t *testing.T) {
 				put(w, r)
 				return
 			}
-			w.Header().Set("Content-Length", "10")
-			drip(w, r, "01234", 0)
+			w.Header().Set("Content-Length", strconv.Itoa(len(large)))
+			_, _ = io.WriteString(w, large[:remote.HeadSize+1])
+			_ = http.NewResponseController(w).Flush()
 			never(r)
 		}).options, once)
 		source := c.pull(t, "127.0.0.1:5001/app")
-		d := descriptor("0123456789")
+		d := descriptor(large)
 		_, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), d, registry.Content{Open: func(ctx context.Context) (io.ReadCloser, error) {
 			return source.GetBlob(ctx, d)
 		}})

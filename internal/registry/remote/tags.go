@@ -20,7 +20,7 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 	first.RawQuery = "n=1000"
 	q := request{op: "list the tags", object: "tags", method: http.MethodGet, url: first, scopes: r.scopes(), ok: []int{http.StatusOK}}
 	var tags []string
-	err := r.pages(ctx, q, func(resp *http.Response) error {
+	err := r.pages(ctx, q, func(resp *http.Response, _ *registry.Charge) error {
 		body, err := registry.ReadCapped(resp.Body, maxPageBytes)
 		if err != nil {
 			return err

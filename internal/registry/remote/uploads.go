@@ -113,11 +113,10 @@ func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) err
 	if s.at > 0 && s.at == p.want.Size {
 		return p.complete(ctx, s, chunks, nil) // only content that was found right is sent to its end
 	}
-	opened, err := early.take(ctx, p.content.Open)
+	content, err := early.take(ctx, p)
 	if err != nil {
 		return contentError{err}
 	}
-	content := &closedOnce{ReadCloser: opened}
 	defer content.Close()
 	way, chunk := p.host.seen.way(p.want.Size)
 	if way == onePut && s.at == 0 {
@@ -152,11 +151,15 @@ func skip(content io.Reader, n int64) error {
 	return err
 }
 
-func (p *blobPut) body(content io.ReadCloser, from, until int64) *uploadBody {
-	return &uploadBody{
+func (p *blobPut) body(content *blobContent, from, until int64) *uploadBody {
+	body := &uploadBody{
 		content: content, size: p.want.Size, at: from, until: until,
 		stall: p.client.options.StallTimeout, commit: commitPatience * p.client.options.HeaderTimeout,
 	}
+	if !content.whole {
+		body.transfer = &transfer{slow: content.slow}
+	}
+	return body
 }
 
 func (p *blobPut) sessionRequest(method string, u *url.URL) request {

@@ -1,0 +1,24 @@
+package registry
+
+import "fmt"
+
+// BusyError is the error of an operation whose context ended while it waited for
+// another operation of the process.
+type BusyError struct {
+	// For is what was waited for, as in "a request slot of ghcr.io".
+	For string
+	// Holder describes the operation that had it, "" if it is not known.
+	Holder string
+	// Err is why the wait ended.
+	Err error
+}
+
+func (e *BusyError) Error() string {
+	if e.Holder == "" {
+		return fmt.Sprintf("it waited for %s: %s", e.For, e.Err)
+	}
+	return fmt.Sprintf("it waited for %s, which %s had: %s", e.For, e.Holder, e.Err)
+}
+
+// Unwrap returns why the wait ended.
+func (e *BusyError) Unwrap() error { return e.Err }

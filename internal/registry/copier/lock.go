@@ -1,0 +1,57 @@
+package copier
+
+import (
+	"context"
+	"sync"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// keyedMutex lets one copy at a time of a Copier work on a key.
+type keyedMutex struct {
+	mu   sync.Mutex
+	held map[lockKey]lockHolder
+}
+
+// lockKey identifies the list of the referrers of a subject.
+type lockKey struct {
+	repository string
+	subject    digest.Digest
+}
+
+type lockHolder struct {
+	copy     string
+	unlocked chan struct{}
+}
+
+// lock waits for the key and returns what unlocks it. The error is a
+// *registry.BusyError if the context ends before.
+func (m *keyedMutex) lock(ctx context.Context, key lockKey) (unlock func(), err error) {
+	for {
+		m.mu.Lock()
+		holder, held := m.held[key]
+		if !held {
+			break
+		}
+		m.mu.Unlock()
+		select {
+		case <-holder.unlocked:
+		case <-ctx.Done():
+			return nil, &registry.BusyError{For: "the list of the referrers of " + key.subject.String(), Holder: holder.copy, Err: context.Cause(ctx)}
+		}
+	}
+	defer m.mu.Unlock()
+	if m.held == nil {
+		m.held = map[lockKey]lockHolder{}
+	}
+	mine := lockHolder{copy: registry.FlowOf(ctx).String(), unlocked: make(chan struct{})}
+	m.held[key] = mine
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.held, key)
+		close(mine.unlocked)
+	}, nil
+}

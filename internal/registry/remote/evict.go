@@ -1,0 +1,226 @@
+package remote
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// minRate is the rate, in bytes per second, below which a transfer that is
+	// blocked by its second host gives its slot to a waiting flow.
+	minRate = 64 << 10
+	// evictionInterval is how long a flow waits without a slot for a transfer
+	// before one is taken from another flow, and how long a transfer is measured.
+	evictionInterval = 500 * time.Millisecond
+	// A flow whose transfers are not blocked has one taken from it only if it holds
+	// several and another flow has waited this long without any. A download
+	// continues later; an upload begins again.
+	shareDownloadAfter = 2 * time.Second
+	shareUploadAfter   = 6 * time.Second
+	// uploadTurn is how long an upload that is blocked keeps its slot while only
+	// flows that are slow themselves wait.
+	uploadTurn = 30 * time.Second
+)
+
+// errEvicted is the cause of an upload that gave its slot to another flow. It is
+// sent again when there is a slot.
+var errEvicted = errors.New("the upload waited for its source, and another copy needed its request slot")
+
+// transfer is a request that depends on a second host: an upload reads from it,
+// and a download is read by it. It measures how long that host was waited for.
+type transfer struct {
+	// evict ends the request so that its slot is released. It may be called from
+	// any goroutine, at most once for a slot.
+	evict func()
+	// slow reports that the second host was slower than minRate before the slot
+	// was requested.
+	slow bool
+	// resumed reports that the transfer was evicted before and that its other side
+	// is in flight.
+	resumed atomic.Bool
+
+	mu      sync.Mutex
+	since   time.Time     // when it began to wait for the second host, zero if it does not
+	blocked time.Duration // for which it has waited before that
+	moved   int64         // bytes
+	sent    bool          // the second host is not needed any more
+}
+
+// progress is what a transfer had done at a time.
+type progress struct {
+	at      time.Time
+	blocked time.Duration
+	moved   int64
+	sent    bool
+}
+
+// block records that the transfer waits for its second host from now on.
+func (t *transfer) block() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.since.IsZero() {
+		t.since = time.Now()
+	}
+}
+
+// unblock records that the transfer has n more bytes and does not wait any more.
+func (t *transfer) unblock(n int) {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.moved += int64(n); !t.since.IsZero() {
+		t.blocked += time.Since(t.since)
+		t.since = time.Time{}
+	}
+}
+
+// finish records that the second host is not needed any more.
+func (t *transfer) finish() {
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sent = true
+}
+
+func (t *transfer) progress() progress {
+	if t == nil {
+		return progress{at: time.Now()}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := progress{at: time.Now(), blocked: t.blocked, moved: t.moved, sent: t.sent}
+	if !t.since.IsZero() {
+		p.blocked += p.at.Sub(t.since)
+	}
+	return p
+}
+
+// fast reports whether the transfer has moved bytes at minRate since its slot was
+// granted. Called with the limiter's mu held.
+func (s *slot) fast() bool {
+	p := s.transfer.progress()
+	moved := p.moved - s.start.moved
+	return !s.evicted && moved >= minRate/4 && float64(moved) >= minRate*p.at.Sub(s.start.at).Seconds()
+}
+
+// stalled reports whether the transfer was slower than minRate since it was last
+// compared, because its second host was waited for.
+func (s *slot) stalled(now progress) bool {
+	took := now.at.Sub(s.seen.at)
+	return took > 0 && !now.sent && now.blocked-s.seen.blocked >= took*4/5 && float64(now.moved-s.seen.moved) < minRate*took.Seconds()
+}
+
+// deprived reports whether the flow of w has nothing of what it waits for.
+// Called with mu held.
+func (l *limiter) deprived(w *waiter) bool {
+	f := l.shareOf(w.flow)
+	return w.resumes() || w.class == exchange && f.held == f.transfers || w.class != exchange && f.transfers == 0
+}
+
+// scheduleEviction makes evict run while a flow is deprived. Called with mu held.
+func (l *limiter) scheduleEviction() {
+	if len(l.waiting) == 0 || len(l.transfers) == 0 || !slices.ContainsFunc(l.waiting, l.deprived) {
+		return
+	}
+	slow := slices.ContainsFunc(l.transfers, func(s *slot) bool { return !s.evicted && l.shareOf(s.flow).slow })
+	switch {
+	case l.eviction == nil && !slow:
+		for _, s := range l.transfers {
+			s.seen = s.transfer.progress()
+		}
+		l.eviction = time.AfterFunc(evictionInterval, l.evict)
+	case l.eviction == nil:
+		l.eviction = time.AfterFunc(0, l.evict) // a flow that is known to be slow gives way at once
+	case slow:
+		l.eviction.Reset(0)
+	}
+}
+
+// evict takes slots from transfers for the flows that are deprived of them.
+func (l *limiter) evict() {
+	l.mu.Lock()
+	l.eviction = nil
+	var victims []*slot
+	served := map[*share]bool{}
+	for _, w := range l.waiting {
+		f := l.shareOf(w.flow)
+		if served[f] || !l.deprived(w) {
+			continue
+		}
+		if v := l.victim(w); v != nil {
+			v.evicted, served[f] = true, true
+			victims = append(victims, v)
+		}
+	}
+	for _, s := range l.transfers {
+		s.seen = s.transfer.progress()
+	}
+	if l.eviction == nil && slices.ContainsFunc(l.waiting, l.deprived) && len(l.transfers) > 0 {
+		l.eviction = time.AfterFunc(evictionInterval, l.evict)
+	}
+	l.mu.Unlock()
+	for _, v := range victims {
+		v.transfer.evict()
+	}
+}
+
+// victim returns the transfer whose slot w gets, nil if none has to give way yet.
+// Called with mu held.
+func (l *limiter) victim(w *waiter) *slot {
+	var found *slot
+	best := 0.0
+	for _, s := range l.transfers {
+		if s.evicted || s.transfer == nil || s.transfer.evict == nil || !l.helps(s, w) {
+			continue
+		}
+		if cost, ok := l.evictionCost(s, w); ok && (found == nil || cost < best) {
+			found, best = s, cost
+		}
+	}
+	if found != nil && found.stalled(found.transfer.progress()) {
+		l.shareOf(found.flow).slow = true
+	}
+	return found
+}
+
+// helps reports whether w can have the slot that s gives up: downloads have a
+// limit of their own. Called with mu held.
+func (l *limiter) helps(s *slot, w *waiter) bool {
+	return w.class != download || s.class == download || l.held[download] < max(l.allowed-2, 1)
+}
+
+// evictionCost reports whether s has to give way to w, and the cost of that, in
+// bytes that are sent again and a preference: stalled downloads first, then
+// stalled uploads, then the transfers of flows that hold several. Called with mu
+// held.
+func (l *limiter) evictionCost(s *slot, w *waiter) (cost float64, ok bool) {
+	const stalledUpload, running = 1e15, 1e18
+	p := s.transfer.progress()
+	f, waits := l.shareOf(s.flow), l.shareOf(w.flow)
+	stalled := s.stalled(p) || f.slow && !p.sent && p.blocked > 0 && !waits.slow
+	switch {
+	case p.sent:
+		return 0, false
+	case stalled && s.class == download:
+		return float64(p.moved), true
+	case stalled && (!waits.slow || p.at.Sub(s.start.at) >= uploadTurn):
+		return stalledUpload + float64(p.moved), true
+	case w.class == exchange || s.flow == w.flow || f.transfers < 2 || waits.slow:
+		return 0, false
+	case s.class == download && p.at.Sub(w.since) >= shareDownloadAfter:
+		return running + float64(p.moved), true
+	case s.class == upload && p.at.Sub(w.since) >= shareUploadAfter:
+		return 2*running + float64(p.moved), true
+	}
+	return 0, false
+}

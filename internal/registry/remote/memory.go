@@ -1,0 +1,67 @@
+package remote
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// ordinaryManifest is the size up to which manifests are read without a charge to
+// the process's memory for manifests. Nearly all are smaller.
+const ordinaryManifest = 256 << 10
+
+// needsMemory is the error of a response that has to be requested again when there
+// is memory for size bytes of it: a request must not keep its slot while it waits
+// for the memory of other operations.
+type needsMemory struct{ size int64 }
+
+func (e needsMemory) Error() string { return fmt.Sprintf("there is no memory for %d bytes", e.size) }
+
+// withMemory calls send with the charge of the context, or else with one of its
+// own. If the response turns out to need memory that is not there, it waits for
+// the memory and calls send again. q is the request, for errors.
+func (r *repository) withMemory(ctx context.Context, q request, send func(*registry.Charge) error) error {
+	charge := registry.ChargeOf(ctx)
+	if charge == nil {
+		reservation := r.client.options.Memory.Reserve(r.host.name, registry.FlowOf(ctx).String())
+		defer reservation.Release()
+		charge = reservation.Charge()
+		defer charge.Release()
+	}
+	for {
+		err := send(charge)
+		need, ok := errors.AsType[needsMemory](err)
+		if !ok {
+			return err
+		}
+		if err := charge.For(ctx, need.size); err != nil {
+			return r.broken(q, err)
+		}
+	}
+}
+
+// readBody reads a response into memory, at most limit bytes. More than
+// ordinaryManifest is charged before it is read.
+func (r *repository) readBody(resp *http.Response, limit int64, memory *registry.Charge) ([]byte, error) {
+	size := resp.ContentLength
+	var head []byte
+	if size < 0 {
+		var err error
+		if head, err = registry.ReadCapped(resp.Body, min(ordinaryManifest, limit)); !errors.Is(err, registry.ErrLimit) {
+			return head, err
+		}
+		size = limit
+	}
+	if size > ordinaryManifest && !memory.TryFor(size) {
+		return nil, permanent{needsMemory{size}}
+	}
+	if len(head) == 0 {
+		return registry.ReadCapped(resp.Body, limit)
+	}
+	return registry.ReadCapped(io.MultiReader(bytes.NewReader(head), resp.Body), limit)
+}

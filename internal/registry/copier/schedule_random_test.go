@@ -19,7 +19,8 @@ import (
 // partly canceled.
 //
 // SCHEDULES=20000 runs as many schedules, and SCHEDULE_SEED=17 runs that one and
-// describes it.
+// describes it. A seed gives the same schedule each time, but goroutines and the jitter
+// of retries may interleave differently: -count=50 repeats it.
 func TestSchedule_Random(t *testing.T) {
 	if seed, ok := numberFromEnvironment(t, "SCHEDULE_SEED"); ok {
 		v := randomSchedule(seed).check(t)

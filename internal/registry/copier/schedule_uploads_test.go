@@ -7,16 +7,18 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 )
 
-// simUpload is an open upload session. The client names the blob when it opens the
-// session, so that what arrives is compared with its content and not kept.
+// simUpload is an open upload session. What arrives is compared with the content of the
+// blob and not kept: the client names the blob when it opens the session, or when it
+// sends all of it.
 type simUpload struct {
 	repository string
-	blob       *simObject
-	received   int // stays if a request breaks off
+	blob       *simObject   // nil until it is named
+	received   atomic.Int64 // stays if a request breaks off
 }
 
 func (h *simHost) answerUpload(c *simConn, r *http.Request, repository, id string) bool {
@@ -25,6 +27,9 @@ func (h *simHost) answerUpload(c *simConn, r *http.Request, repository, id strin
 	}
 	h.mu.Lock()
 	upload := h.uploads[id]
+	if upload != nil && upload.blob == nil {
+		upload.blob = simObjects.get(digest.Digest(r.URL.Query().Get("digest")))
+	}
 	h.mu.Unlock()
 	if upload == nil || upload.repository != repository {
 		return h.refuse(c, r, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN")
@@ -48,7 +53,7 @@ func (h *simHost) answerUpload(c *simConn, r *http.Request, repository, id strin
 
 // progress is the header that says how far an upload came.
 func (u *simUpload) progress(id string) string {
-	return fmt.Sprintf("Location: /v2/%s/blobs/uploads/%s\r\nRange: 0-%d\r\n", u.repository, id, max(0, u.received-1))
+	return fmt.Sprintf("Location: /v2/%s/blobs/uploads/%s\r\nRange: 0-%d\r\n", u.repository, id, max(0, u.received.Load()-1))
 }
 
 // openUpload mounts a blob, or opens a session if it is not there.
@@ -79,11 +84,12 @@ func (h *simHost) takeBytes(c *simConn, r *http.Request, upload *simUpload) bool
 		h.report("%s/%s was not told which blob an upload is of", h.spec.name, upload.repository)
 		return false
 	}
-	if part := r.Header.Get("Content-Range"); part == "" {
-		upload.received = 0
-	} else if !strings.HasPrefix(part, fmt.Sprintf("%d-", upload.received)) {
-		h.report("%s/%s has %d bytes of an upload and was sent the part %q", h.spec.name, upload.repository, upload.received, part)
-		return false
+	at := int64(0)
+	if part := r.Header.Get("Content-Range"); part != "" {
+		if at = upload.received.Load(); !strings.HasPrefix(part, fmt.Sprintf("%d-", at)) {
+			h.report("%s/%s has %d bytes of an upload and was sent the part %q", h.spec.name, upload.repository, at, part)
+			return false
+		}
 	}
 	buffer := make([]byte, segment)
 	for size, taken := int(r.ContentLength), 0; taken < size; {
@@ -92,11 +98,12 @@ func (h *simHost) takeBytes(c *simConn, r *http.Request, upload *simUpload) bool
 			return false
 		}
 		read, err := io.ReadFull(r.Body, buffer[:n])
-		if upload.received+read > len(upload.blob.content) || !bytes.Equal(buffer[:read], upload.blob.content[upload.received:upload.received+read]) {
+		if !bytes.HasPrefix(upload.blob.content[at:], buffer[:read]) {
 			h.report("%s/%s was sent the wrong bytes for %s", h.spec.name, upload.repository, upload.blob.digest)
 			return false
 		}
-		upload.received += read
+		at += int64(read)
+		upload.received.Store(at)
 		if taken += read; err != nil {
 			return false
 		}
@@ -107,8 +114,8 @@ func (h *simHost) takeBytes(c *simConn, r *http.Request, upload *simUpload) bool
 // commit ends an upload, which must be complete.
 func (h *simHost) commit(c *simConn, r *http.Request, id string, upload *simUpload) bool {
 	d := r.URL.Query().Get("digest")
-	if d != upload.blob.digest.String() || upload.received != len(upload.blob.content) {
-		h.report("%s/%s has %d bytes of %s and was asked to commit %s", h.spec.name, upload.repository, upload.received, upload.blob.digest, d)
+	if d != upload.blob.digest.String() || upload.received.Load() != int64(len(upload.blob.content)) {
+		h.report("%s/%s has %d bytes of %s and was asked to commit %s", h.spec.name, upload.repository, upload.received.Load(), upload.blob.digest, d)
 		return h.refuse(c, r, http.StatusBadRequest, "DIGEST_INVALID")
 	}
 	h.mu.Lock()

@@ -1,3 +1,21 @@
+// The scheduling model checks that the progress of a copy depends on its own source and
+// destination alone, whatever other copies of the process wait for.
+//
+// A schedule is a set of simulated registries, some of them slow or dead, and the copies
+// that one process makes between them. The engine is the real one: remote.Client and
+// copier.Copier over net/http. Everything else is simulated and runs in a synctest
+// bubble: connections are buffers in memory (schedule_network_test.go), registries
+// implement as much of the distribution API as a copy uses (schedule_registry_test.go,
+// schedule_uploads_test.go), and latency and bandwidth cost virtual time alone, so that
+// minutes of a slow registry pass in milliseconds.
+//
+// Named scenarios (schedule_scenario_test.go) and random schedules
+// (schedule_random_test.go) are judged by the same property (schedule_property_test.go).
+//
+// The virtual clock stands still while a goroutine is blocked on a mutex. The engine must
+// not hold a mutex that others need while it waits for a request slot, another copy or
+// the network; such a schedule hangs, and the test says so.
+
 package copier_test
 
 import (
@@ -19,11 +37,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// A schedule is a set of simulated registries and the copies that one process makes
-// between them. It runs in a synctest bubble: the engine is the real one
-// (remote.Client and copier.Copier over net/http), the network is in memory, and the
-// clock is virtual. Latency and bandwidth cost virtual time alone, so that hours of a
-// slow registry pass in milliseconds.
+// schedule is a set of simulated registries and the copies between them.
 type schedule struct {
 	hosts  []hostSpec
 	copies []copySpec

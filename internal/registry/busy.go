@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ErrSourceSlow is the cause of an upload that ended because its content came too
@@ -16,6 +17,8 @@ type BusyError struct {
 	For string
 	// Holder describes the operation that had it, "" if it is not known.
 	Holder string
+	// Took is how long the wait lasted.
+	Took time.Duration
 	// Err is why the wait ended.
 	Err error
 }

@@ -1,6 +1,12 @@
 package registry
 
-import "context"
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
 
 // Flow identifies the requests of one operation, such as one copy, so that the
 // limits of a host are divided between operations and not between requests: an
@@ -9,6 +15,40 @@ type Flow struct {
 	// Name describes the operation in errors and logs, as in "the copy of
 	// ghcr.io/acme/app to registry.example.com/prod/app".
 	Name string
+
+	mu     sync.Mutex
+	waited map[string]time.Duration
+}
+
+// Waited records that a request of the flow waited for a host. A nil flow records
+// nothing.
+func (f *Flow) Waited(host string, d time.Duration) {
+	if f == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.waited == nil {
+		f.waited = map[string]time.Duration{}
+	}
+	f.waited[host] += d
+}
+
+// Slowest returns the host that the flow's requests waited for the longest, all
+// requests added up, "" if there is none.
+func (f *Flow) Slowest() string {
+	if f == nil {
+		return ""
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	slowest := ""
+	for _, host := range slices.Sorted(maps.Keys(f.waited)) {
+		if slowest == "" || f.waited[host] > f.waited[slowest] {
+			slowest = host
+		}
+	}
+	return slowest
 }
 
 // String returns the name, "" for a nil flow.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Memory bounds the memory that manifests take in a process. Everything is charged
@@ -143,6 +144,7 @@ func (c *Charge) Release() {
 
 // wait calls try, with mu held, until it returns true.
 func (m *Memory) wait(ctx context.Context, r *Reservation, try func() bool) error {
+	began := time.Now()
 	for {
 		m.mu.Lock()
 		if try() {
@@ -154,7 +156,7 @@ func (m *Memory) wait(ctx context.Context, r *Reservation, try func() bool) erro
 		select {
 		case <-released:
 		case <-ctx.Done():
-			return &BusyError{For: "memory for manifests", Holder: holder, Err: context.Cause(ctx)}
+			return &BusyError{For: "memory for manifests", Holder: holder, Took: time.Since(began), Err: context.Cause(ctx)}
 		}
 	}
 }

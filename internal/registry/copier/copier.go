@@ -105,6 +105,9 @@ func interrupted(ctx context.Context, err error) error {
 	over := errors.Is(why, context.DeadlineExceeded)
 	if over && told.Message == "" {
 		told.Message = "the time for the copy is over"
+		if slowest := registry.FlowOf(ctx).Slowest(); slowest != "" {
+			told.Message += ", most of which was spent waiting for " + slowest
+		}
 	}
 	if over && told.Hint == "" {
 		told.Hint = "Give the copy more time, or see what makes it slow: what was copied so far stays, and the next attempt goes on from there."

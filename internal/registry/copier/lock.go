@@ -3,6 +3,7 @@ package copier
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -29,6 +30,7 @@ type lockHolder struct {
 // lock waits for the key and returns what unlocks it. The error is a
 // *registry.BusyError if the context ends before.
 func (m *keyedMutex) lock(ctx context.Context, key lockKey) (unlock func(), err error) {
+	began := time.Now()
 	for {
 		m.mu.Lock()
 		holder, held := m.held[key]
@@ -39,7 +41,7 @@ func (m *keyedMutex) lock(ctx context.Context, key lockKey) (unlock func(), err 
 		select {
 		case <-holder.unlocked:
 		case <-ctx.Done():
-			return nil, &registry.BusyError{For: "the list of the referrers of " + key.subject.String(), Holder: holder.copy, Err: context.Cause(ctx)}
+			return nil, &registry.BusyError{For: "the list of the referrers of " + key.subject.String(), Holder: holder.copy, Took: time.Since(began), Err: context.Cause(ctx)}
 		}
 	}
 	defer m.mu.Unlock()

@@ -127,6 +127,11 @@ func (s schedule) isAttributed(i int, err error) bool {
 	if at, ok := sides[e.Side]; ok && s.hosts[at].name == host && s.hosts[at].fault.kind != faultNone {
 		return true
 	}
+	for _, at := range sides {
+		if s.hosts[at].fault.kind != faultNone && strings.Contains(err.Error(), "waiting for "+s.hosts[at].name) {
+			return true
+		}
+	}
 	for j := range s.copies {
 		if j != i && s.names(j, err.Error()) {
 			return true

@@ -95,7 +95,7 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 		case <-ctx.Done():
 			timer.Stop()
 			registry.TraceOf(ctx).Wait(registry.Wait{For: registry.WaitShared, Took: time.Since(began)})
-			return nil, &registry.BusyError{For: "the blob", Holder: other.copy, Err: context.Cause(ctx)}
+			return nil, &registry.BusyError{For: "the blob", Holder: other.copy, Took: time.Since(began), Err: context.Cause(ctx)}
 		case <-timer.C:
 			rate := float64(other.read.Load()-read) / time.Since(since).Seconds()
 			slow[other] = rate < minSharedRate && other.source != q.source

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -37,8 +38,9 @@ type walk struct {
 	bytes  int64 // of manifests
 	kept   int64 // of the manifests whose content is kept
 	found  []Referrer
-	active int   // workers that do something
-	err    error // why the walk ends early
+	active int           // workers that do something
+	err    error         // why the walk ends early
+	weight time.Duration // of err; see fail
 }
 
 func newWalk(r *run) *walk {
@@ -54,13 +56,14 @@ func newWalk(r *run) *walk {
 // any of it, and returns the root. It is not pushed where nothing refers to it:
 // that is for the tag to do. held says that the destination has the root whole.
 func (w *walk) copy(ctx context.Context, root digest.Digest, held bool) (registry.Manifest, error) {
+	over := ctx.Err
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.root = w.add(rootOf(root), false, 0)
 	w.root.held = held
 	var group sync.WaitGroup
 	for range workers {
-		group.Go(func() { w.work(ctx, cancel) })
+		group.Go(func() { w.work(ctx, cancel, over) })
 	}
 	group.Wait()
 	if w.err != nil {
@@ -76,8 +79,9 @@ func rootOf(d digest.Digest) registry.Descriptor {
 	return registry.Descriptor{Digest: d, Size: registry.SizeUnknown}
 }
 
-// work does what is ready until nothing is left or something failed.
-func (w *walk) work(ctx context.Context, cancel context.CancelFunc) {
+// work does what is ready until nothing is left or something failed. over returns
+// an error if the copy was ended from outside, and not by a failure.
+func (w *walk) work(ctx context.Context, cancel context.CancelFunc, over func() error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for {
@@ -91,22 +95,31 @@ func (w *walk) work(ctx context.Context, cancel context.CancelFunc) {
 		n := heap.Pop(&w.queue).(*node)
 		w.active++
 		w.mu.Unlock()
+		began := time.Now()
 		err := w.step(ctx, n)
 		w.mu.Lock()
 		w.active--
-		if err != nil && (w.err == nil || w.run.waitsForItself(w.err)) {
-			w.err = err // the first; the others are of cancelling
+		if err != nil {
+			w.fail(err, time.Since(began), over() != nil)
 			cancel()
 		}
 		w.wake.Broadcast()
 	}
 }
 
-// waitsForItself reports whether err is that of a request that waited for other
-// requests of the same copy: their errors say more.
-func (r *run) waitsForItself(err error) bool {
-	busy, ok := errors.AsType[*registry.BusyError](err)
-	return ok && busy.Holder == r.name
+// fail records the error of a step that took so long. The first error counts,
+// because the others are of canceled steps. If the copy was ended from outside they
+// all are: then the step that took the longest tells the most, and one that waited
+// for another copy more than one that waited for a host. Called with mu held.
+func (w *walk) fail(err error, took time.Duration, over bool) {
+	if busy, ok := errors.AsType[*registry.BusyError](err); ok {
+		if took = busy.Took * 5 / 4; busy.Holder == w.run.name {
+			took = 0
+		}
+	}
+	if w.err == nil || over && took > w.weight {
+		w.err, w.weight = err, took
+	}
 }
 
 // step does the next thing for a node: bring a blob, fetch a manifest, or push

@@ -146,7 +146,9 @@ func (b *blobReader) receive(p []byte) (int, error) {
 	began := time.Now()
 	n, err := b.current().Read(p)
 	b.at += int64(n)
-	if b.trial.slow(&b.repository.client.ranges, n, time.Since(began)) && err == nil {
+	took := time.Since(began)
+	registry.FlowOf(b.ctx).Waited(b.repository.host.name, took)
+	if b.trial.slow(&b.repository.client.ranges, n, took) && err == nil {
 		b.widen()
 	}
 	return n, err

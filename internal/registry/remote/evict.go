@@ -143,6 +143,14 @@ func (t *transfer) unblock(n int) {
 	}
 }
 
+// waited returns for how long the transfer has waited for its second host.
+func (t *transfer) waited() time.Duration {
+	if t == nil {
+		return 0
+	}
+	return t.blocked.total()
+}
+
 // finish records that the second host is not needed any more.
 func (t *transfer) finish() {
 	if t == nil {

@@ -72,7 +72,9 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	resp, err := c.roundTrip(req, r.host)
 	if q.upload != nil {
 		q.upload.watchedBy(nil)
+		began = began.Add(q.upload.transfer.waited())
 	}
+	registry.FlowOf(ctx).Waited(r.host.name, time.Since(began))
 	if err != nil {
 		err = r.unanswered(ctx, q, u, authorization, err)
 		watch.end()

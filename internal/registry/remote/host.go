@@ -41,6 +41,7 @@ var apiHosts = map[string]string{registry.DockerHub: "registry-1.docker.io"}
 // newHost makes a host of settings that New has checked.
 func newHost(c *Client, name string, settings HostOptions) *host {
 	h := &host{name: name, limiter: newLimiter(settings.MaxConcurrentRequests, settings.RequestsPerSecond)}
+	h.limiter.host = name
 	h.known = sync.OnceValue(func() []auth.Secret { return c.credentials.Known(name) })
 	h.origin = &url.URL{Scheme: "https", Host: name}
 	if api, ok := apiHosts[name]; ok {

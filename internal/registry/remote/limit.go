@@ -44,6 +44,7 @@ const defaultConcurrency = 16
 // download that waits for an upload can be evicted without loss, so that no
 // cycle of waiting transfers lasts.
 type limiter struct {
+	host string        // its name
 	max  int           // as configured, never exceeded
 	rate *rate.Limiter // nil if there is no limit per second
 
@@ -121,7 +122,10 @@ func (l *limiter) acquire(ctx context.Context, c class, t *transfer) (*slot, err
 		l.mu.Unlock()
 		return s, nil
 	}
-	defer waited(ctx, registry.WaitSlot, now)
+	defer func() {
+		waited(ctx, registry.WaitSlot, now)
+		w.flow.Waited(l.host, time.Since(now))
+	}()
 	l.waiting = append(l.waiting, w)
 	l.shareOf(w.flow).waiting++
 	l.scheduleEviction()
@@ -140,29 +144,28 @@ func (l *limiter) acquire(ctx context.Context, c class, t *transfer) (*slot, err
 		} else { // granted at the same moment
 			l.give(w.flow, c, nil)
 		}
-		return nil, l.busy(ctx, w.flow)
+		return nil, l.busy(ctx, w)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.slotFor(w), nil
 }
 
-// busy is the error of a flow whose context ended while it waited for a slot. Called
-// with mu held.
-func (l *limiter) busy(ctx context.Context, flow *registry.Flow) error {
+// busy is the error of a waiter whose context ended. Called with mu held.
+func (l *limiter) busy(ctx context.Context, w *waiter) error {
 	var most *registry.Flow
 	for other, f := range l.flows {
-		if other != nil && other != flow && f.held > 0 && (most == nil || f.held > l.flows[most].held) {
+		if other != nil && other != w.flow && f.held > 0 && (most == nil || f.held > l.flows[most].held) {
 			most = other
 		}
 	}
 	if most == nil {
-		most = flow // its other requests
+		most = w.flow // its other requests
 	}
 	if most == nil {
 		return context.Cause(ctx)
 	}
-	return &registry.BusyError{For: "one of the host's request slots", Holder: most.Name, Err: context.Cause(ctx)}
+	return &registry.BusyError{For: "one of the host's request slots", Holder: most.Name, Took: time.Since(w.since), Err: context.Cause(ctx)}
 }
 
 // take grants w a slot at once. Called with mu held.

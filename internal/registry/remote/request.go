@@ -49,7 +49,10 @@ func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *slo
 		return ctx, held, held.release, nil
 	}
 	own, cancel := context.WithCancelCause(ctx)
-	q.upload.transfer.evict = func() { cancel(errEvicted) }
+	q.upload.transfer.evict = func() {
+		cancel(errEvicted)
+		_ = q.upload.content.Close() // net/http waits for a read of it
+	}
 	q.upload.queues.upload.start()
 	held, err := l.acquire(ctx, upload, q.upload.transfer)
 	q.upload.queues.upload.stop()

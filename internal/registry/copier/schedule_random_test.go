@@ -169,7 +169,7 @@ func randomImage(random *rand.Rand, others []copySpec) *simObject {
 	images := simImages()
 	switch kind := random.IntN(40); {
 	case kind == 0:
-		return images.large[0]
+		return images.large[random.IntN(len(images.large))]
 	case kind < 8:
 		return images.wide[random.IntN(len(images.wide))]
 	case kind < 22 && len(others) > 0:

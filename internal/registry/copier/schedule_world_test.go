@@ -122,7 +122,7 @@ func (s schedule) run(t *testing.T) (outcomes []outcome, violations []string) {
 }
 
 // hangTimeout is in real time. A schedule takes milliseconds.
-const hangTimeout = 2 * time.Minute
+const hangTimeout = 5 * time.Minute
 
 // network makes the registries and gives the sources their images.
 func (s schedule) network(report func(format string, args ...any)) *simNetwork {

@@ -20,9 +20,9 @@ type Flow struct {
 	waited map[string]time.Duration
 }
 
-// Waited records that a request of the flow waited for a host. A nil flow records
-// nothing.
-func (f *Flow) Waited(host string, d time.Duration) {
+// Waited records that a request of the flow waited for a host or for another flow,
+// by its name. A nil flow records nothing.
+func (f *Flow) Waited(what string, d time.Duration) {
 	if f == nil {
 		return
 	}
@@ -31,11 +31,11 @@ func (f *Flow) Waited(host string, d time.Duration) {
 	if f.waited == nil {
 		f.waited = map[string]time.Duration{}
 	}
-	f.waited[host] += d
+	f.waited[what] += d
 }
 
-// Slowest returns the host that the flow's requests waited for the longest, all
-// requests added up, "" if there is none.
+// Slowest returns what the flow's requests waited for the longest, all requests
+// added up, "" if they did not wait.
 func (f *Flow) Slowest() string {
 	if f == nil {
 		return ""
@@ -43,9 +43,9 @@ func (f *Flow) Slowest() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	slowest := ""
-	for _, host := range slices.Sorted(maps.Keys(f.waited)) {
-		if slowest == "" || f.waited[host] > f.waited[slowest] {
-			slowest = host
+	for _, what := range slices.Sorted(maps.Keys(f.waited)) {
+		if slowest == "" || f.waited[what] > f.waited[slowest] {
+			slowest = what
 		}
 	}
 	return slowest

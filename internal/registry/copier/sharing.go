@@ -81,7 +81,7 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 		mine, other, changed := t.try(q, slow)
 		if other == nil {
 			if watched != nil {
-				registry.TraceOf(ctx).Wait(registry.Wait{For: registry.WaitShared, Took: time.Since(began)})
+				waited(ctx, watched, began)
 			}
 			return mine, nil
 		}
@@ -94,13 +94,20 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
-			registry.TraceOf(ctx).Wait(registry.Wait{For: registry.WaitShared, Took: time.Since(began)})
+			waited(ctx, other, began)
 			return nil, &registry.BusyError{For: "the blob", Holder: other.copy, Took: time.Since(began), Err: context.Cause(ctx)}
 		case <-timer.C:
 			rate := float64(other.read.Load()-read) / time.Since(since).Seconds()
 			slow[other] = rate < minSharedRate && other.source != q.source
 		}
 	}
+}
+
+// waited reports a wait for the upload of another copy.
+func waited(ctx context.Context, other *blobLease, began time.Time) {
+	took := time.Since(began)
+	registry.TraceOf(ctx).Wait(registry.Wait{For: registry.WaitShared, Took: took})
+	registry.FlowOf(ctx).Waited(other.copy, took)
 }
 
 // try returns a lease, or nil if the repository holds the blob, or else an upload

@@ -27,7 +27,8 @@ type claims struct {
 	created      []creation
 }
 
-// creation is a copy that this run has begun to make anew.
+// creation is a copy that this run has begun to make anew. Its places are
+// canonical.
 type creation struct{ source, destination place.Place }
 
 func (c *claims) creates(made creation) {
@@ -46,7 +47,7 @@ func (c *claims) replaces(old creation) bool {
 	})
 }
 
-// of gives the claims in a repository, by the name of its place.
+// of gives the claims in a repository, by the name of its canonical place.
 func (c *claims) of(repository string) *claimed {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,7 +87,7 @@ type leave struct {
 // which resource it works for, and is asked about one more than once; but two
 // that copy one source to one destination want the same.
 type declaration struct {
-	source, destination place.Place
+	source, destination place.Place // canonical
 	digest              digest.Digest
 	mediaType           string // "" where it is not known
 	// referrers says that what refers to it is brought too, so that who copies it
@@ -162,7 +163,7 @@ func (d declaration) losesTag(tag string) error {
 
 // expected is what source is to hold when this run is over, because a copy to
 // another place than own declares to put it there: under the tag that source
-// names, or, where it names a digest, under any.
+// names, or, where it names a digest, under any. own is a canonical place.
 func (c *claimed) expected(source, own place.Place) (expected declaration, is bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -30,6 +30,21 @@ func newEngine(s settings) (*engine, error) {
 	return &engine{client: client, copier: copier.New(s.options.Logger), unknown: s.unknown, run: rand.Text()}, nil
 }
 
+// canonical returns p with one spelling for all that mean one host; a provider
+// that is not configured knows no ports.
+func (e *engine) canonical(p place.Place) place.Place {
+	if e == nil {
+		return p
+	}
+	return p.Canonical(e.client)
+}
+
+// same reports whether two places are one, however they are written.
+func (e *engine) same(a, b place.Place) bool { return e.canonical(a).Same(e.canonical(b)) }
+
+// claimsIn returns the claims in the repository of a place.
+func (e *engine) claimsIn(p place.Place) *claimed { return e.claims.of(e.canonical(p).Name()) }
+
 // from and to open where something is copied from and to. What is no image layout
 // or cannot be read is an error; a registry is asked nothing.
 func (e *engine) from(p place.Place) (registry.Repository, error) {
@@ -63,7 +78,7 @@ func (e *engine) undecided(ref registry.Reference) string {
 		return "the provider's configuration"
 	}
 	for _, u := range e.unknown {
-		if u.concerns(ref) {
+		if u.concerns(ref, e.client.CanonicalHost) {
 			return u.name
 		}
 	}

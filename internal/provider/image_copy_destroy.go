@@ -29,7 +29,7 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 		return
 	}
 	destination, _ := parseDestination(state.Destination.ValueString())
-	if rec.DestroyPlannedBy == r.engine.run && !r.engine.claims.replaces(state.creation()) {
+	if rec.DestroyPlannedBy == r.engine.run && !r.engine.claims.replaces(state.creation(r.engine)) {
 		resp.Diagnostics.AddAttributeWarning(path.Root("on_destroy"), "Nothing was removed",
 			fmt.Sprintf("What is destroyed here was replaced in an earlier run, which did not come to destroy it. What it put stays, because its replacement may have it in place: %s in %s. Remove what nobody needs by hand.",
 				listed(slices.Sorted(maps.Keys(rec.Put))), destination.Name()))
@@ -47,7 +47,7 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 	if !d.open(r.engine, destination) {
 		return
 	}
-	d.inTurn(ctx, r.engine.claims.of(destination.Name()), tags, func() {
+	d.inTurn(ctx, r.engine.claimsIn(destination), tags, func() {
 		ctx, cancel := limited(ctx, timeout, "delete") // which the removals before this one do not use up
 		defer cancel()
 		d.run(said.listen(ctx), policy, tags)
@@ -80,7 +80,7 @@ func (p *promotion) letGo(ctx context.Context) bool {
 		if !d.open(p.engine, destination) {
 			return false
 		}
-		d.inTurn(ctx, p.engine.claims.of(destination.Name()), tags, func() {
+		d.inTurn(ctx, p.engine.claimsIn(destination), tags, func() {
 			done = d.run(said.listen(ctx), onDestroyUntag, tags)
 		})
 		for tag := range d.claimed {

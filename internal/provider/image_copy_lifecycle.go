@@ -31,7 +31,7 @@ func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateReque
 	if !p.claim(ctx) {
 		return
 	}
-	r.engine.claims.creates(plan.creation())
+	r.engine.claims.creates(plan.creation(r.engine))
 	ctx, cancel := limited(ctx, timeout, "create")
 	defer cancel()
 	if !p.run(ctx) {
@@ -93,7 +93,7 @@ func (p *promotion) destination() place.Place {
 func (p *promotion) claim(ctx context.Context) bool {
 	destination, tags := p.plan.place()
 	var err error
-	p.disturbed, err = p.engine.claims.of(destination.Name()).claim(ctx, digest.Digest(p.plan.Digest.ValueString()), tags...)
+	p.disturbed, err = p.engine.claimsIn(destination).claim(ctx, digest.Digest(p.plan.Digest.ValueString()), tags...)
 	if err != nil {
 		p.diags.AddAttributeError(path.Root("destination"), "The image could not be copied",
 			fmt.Sprintf("It was interrupted while another resource removed tags from %s. Apply again to go on.", destination.Name()))

@@ -46,6 +46,8 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 		p.update = true
 		resp.Diagnostics.Append(req.State.Get(ctx, &p.prior)...)
 		p.record = loadRecord(ctx, req.Private, &resp.Diagnostics)
+		p.keepSpelling(ctx, &resp.Plan)
+		plan = p.plan
 	}
 	resp.Diagnostics.Append(plan.planUnasked(ctx, &resp.Plan)...)
 	if resp.Diagnostics.HasError() || plan.Source.IsUnknown() || plan.Destination.IsUnknown() || plan.platformsUnknown() {
@@ -99,7 +101,7 @@ func (r *imageCopyResource) planDestroy(ctx context.Context, req resource.Modify
 		return
 	}
 	destination, _ := parseDestination(state.Destination.ValueString())
-	spared, _ := r.engine.claims.of(destination.Name()).leave(rec.Put, false)
+	spared, _ := r.engine.claimsIn(destination).leave(rec.Put, false)
 	for _, tag := range spared {
 		rec.forget(tag)
 	}
@@ -137,7 +139,7 @@ func (p *planner) wanted(ctx context.Context) resolved {
 		return resolved{}
 	}
 	platforms := p.plan.platforms()
-	if p.update && p.record.Wanted.is(source, platforms) {
+	if p.update && p.record.Wanted.is(p.engine, source, platforms) {
 		logLook(ctx, source.Name(), source.Target(), p.record.Wanted.SourceDigest, "record", nil)
 		p.warnOfRebuilt(ctx, source)
 		return p.record.Wanted
@@ -248,6 +250,9 @@ func (p *planner) set(wanted resolved) {
 	p.plan.Digest = types.StringValue(wanted.Digest.String())
 	p.plan.SourceDigest = types.StringValue(wanted.SourceDigest.String())
 	p.plan.PinnedReference = types.StringValue(destination.Pinned(wanted.Digest))
+	if p.plan.Destination.Equal(p.prior.Destination) {
+		p.plan.PinnedReference = spelledAs(p.prior.PinnedReference, destination.Pinned(wanted.Digest))
+	}
 	switch {
 	case wanted.MediaType != "":
 		p.plan.MediaType = types.StringValue(wanted.MediaType)
@@ -269,9 +274,9 @@ func (p *planner) declare(idle bool) (disturbed bool) {
 	}
 	source, _ := p.plan.Source.place() // wanted comes from it
 	destination, tags := p.plan.place()
-	repository := p.engine.claims.of(destination.Name())
+	repository := p.engine.claimsIn(destination)
 	disturbed, err := repository.declare(declaration{
-		source: source, destination: destination,
+		source: p.engine.canonical(source), destination: p.engine.canonical(destination),
 		digest: digest.Digest(p.plan.Digest.ValueString()), mediaType: p.plan.MediaType.ValueString(),
 		referrers: p.plan.Referrers.ValueBool() && p.plan.ReferrersDigest.IsUnknown(), idle: idle,
 	}, tags...)
@@ -292,7 +297,7 @@ func (p *planner) declare(idle bool) (disturbed bool) {
 func (p *planner) replace() {
 	if p.engine != nil && p.prior.OnDestroy.ValueString() != onDestroyRetain {
 		destination, _ := p.prior.place()
-		p.leave(p.engine.claims.of(destination.Name()), path.Root("destination"), nil)
+		p.leave(p.engine.claimsIn(destination), path.Root("destination"), nil)
 	}
 }
 
@@ -317,7 +322,7 @@ func (e *engine) expected(source place.Place, m imageCopyModel) (declaration, bo
 		return declaration{}, false
 	}
 	destination, _ := m.place()
-	return e.claims.of(source.Name()).expected(source, destination)
+	return e.claimsIn(source).expected(source, e.canonical(destination))
 }
 
 // writable fails the plan where an image layout cannot be written: something else

@@ -142,7 +142,7 @@ func (r *imageCopyResource) refreshDigest(ctx context.Context, source place.Plac
 		return rec.Applied, err
 	case len(platforms) == 0:
 		return found, nil
-	case found.SourceDigest == rec.Wanted.SourceDigest && rec.Wanted.is(source, platforms):
+	case found.SourceDigest == rec.Wanted.SourceDigest && rec.Wanted.is(r.engine, source, platforms):
 		return rec.Wanted, nil // a digest does not change what its platforms need
 	}
 	found, err = resolveSource(ctx, r.engine, source, platforms)
@@ -169,7 +169,7 @@ func (m *imageCopyModel) refresh(ctx context.Context, rec *record, destination p
 		m.MediaType = types.StringValue(now.MediaType)
 	}
 	m.Digest = types.StringValue(now.Digest.String())
-	m.PinnedReference = types.StringValue(destination.Pinned(now.Digest))
+	m.PinnedReference = spelledAs(m.PinnedReference, destination.Pinned(now.Digest))
 
 	// A tag is in its place where it holds what the destination's own tag holds,
 	// or what that one is to hold next. Others are off the list, so that the

@@ -47,7 +47,7 @@ type record struct {
 
 // resolved is what a source was found to hold.
 type resolved struct {
-	// Source is the reference in normal form.
+	// Source is the reference in the normal form of the version that wrote it.
 	Source string `json:"source"`
 	// Platforms are those that are promoted of it, as names in one spelling and in
 	// order; none for all of it.
@@ -60,9 +60,11 @@ type resolved struct {
 	MediaType string `json:"media_type"`
 }
 
-// is says whether it was found out for a source and platforms.
-func (r resolved) is(source place.Place, platforms []string) bool {
-	return r.Source == source.String() && slices.Equal(r.Platforms, platforms)
+// is reports whether it was found out for a source and platforms. The reference
+// may be in the normal form of an earlier version.
+func (r resolved) is(e *engine, source place.Place, platforms []string) bool {
+	recorded, err := place.ParseSource(r.Source)
+	return err == nil && e.same(recorded, source) && slices.Equal(r.Platforms, platforms)
 }
 
 // privateReader and privateWriter are what the framework gives for private

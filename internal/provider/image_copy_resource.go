@@ -227,6 +227,7 @@ func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.Val
 			return // likewise
 		}
 	}
+	source, destination = r.engine.canonical(source), r.engine.canonical(destination)
 	if source.Same(destination) {
 		resp.Diagnostics.AddAttributeError(path.Root("source"), "Source and destination are the same",
 			fmt.Sprintf("Both are %s: there is nothing to promote. Give the destination another tag or repository, or pin the source with a digest to hold the tag on it.", destination))
@@ -308,10 +309,10 @@ func (m imageCopyModel) place() (destination place.Place, tags []string) {
 }
 
 // creation is the copy from where to where.
-func (m imageCopyModel) creation() creation {
+func (m imageCopyModel) creation(e *engine) creation {
 	source, _ := m.Source.place()
 	destination, _ := m.place()
-	return creation{source, destination}
+	return creation{e.canonical(source), e.canonical(destination)}
 }
 
 // withAdditional sets the additional tags, and leaves the spelling of none at

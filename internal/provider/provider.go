@@ -65,7 +65,7 @@ func (p *registryProvider) Schema(_ context.Context, _ provider.SchemaRequest, r
 			"registries": schema.MapNestedAttribute{
 				Optional: true,
 				MarkdownDescription: "Credentials and settings of registries. A key is the host as it stands in references, with its port if it has one: " +
-					"`registry.example.com`, `localhost:5000`, `docker.io`. A key may also be a host and the beginning of a repository's path, " +
+					"`registry.example.com`, `localhost:5000`, `docker.io`. The default port of the scheme may be written or left out, in keys as in references. A key may also be a host and the beginning of a repository's path, " +
 					"`registry.example.com/team-a`; such an entry has credentials alone. For each repository the longest matching key counts.",
 				NestedObject: schema.NestedAttributeObject{Attributes: registryAttributes()},
 			},

@@ -58,9 +58,9 @@ type unknownSetting struct {
 	host, prefix string
 }
 
-// concerns says whether operations on ref need the setting.
-func (u unknownSetting) concerns(ref registry.Reference) bool {
-	return u.host == "" || u.host == ref.Host &&
+// concerns reports whether operations on ref need the setting.
+func (u unknownSetting) concerns(ref registry.Reference, canonical func(host string) string) bool {
+	return u.host == "" || canonical(u.host) == canonical(ref.Host) &&
 		(u.prefix == "" || u.prefix == ref.Repository || strings.HasPrefix(ref.Repository, u.prefix+"/"))
 }
 
@@ -118,6 +118,9 @@ func (s *settings) add(ctx context.Context, key string, m registryModel) diag.Di
 	host, prefix := splitKey(key)
 	if m.hasUnknown() {
 		s.unknown = append(s.unknown, unknownSetting{name: fmt.Sprintf("registries[%q]", key), host: host, prefix: prefix})
+		if prefix == "" {
+			s.options.Hosts[host] = remote.HostOptions{PlainHTTP: m.knownPlainHTTP()}
+		}
 		return nil
 	}
 	credential := auth.Credential{
@@ -161,12 +164,27 @@ func (m registryModel) hasUnknown() bool {
 		m.MaxConcurrentRequests.IsUnknown() || m.RequestsPerSecond.IsUnknown()
 }
 
-// splitKey takes a key of registries apart, the host in the form that
-// references have it in.
+// knownPlainHTTP returns what an entry that is not known as a whole says of the
+// scheme, on which the default port depends. A setting for TLS, known or not,
+// means HTTPS.
+func (m registryModel) knownPlainHTTP() *bool {
+	if m.PlainHTTP.IsUnknown() {
+		return nil
+	}
+	if !m.PlainHTTP.IsNull() {
+		return m.PlainHTTP.ValueBoolPointer()
+	}
+	if m.InsecureSkipTLSVerify.ValueBool() || !m.CACertificate.IsNull() || !m.ClientCertificate.IsNull() || !m.ClientKey.IsNull() {
+		return new(bool)
+	}
+	return nil
+}
+
+// splitKey takes a key of registries apart, the host in normal form.
 func splitKey(key string) (host, prefix string) {
 	host, prefix, _ = strings.Cut(key, "/")
-	if ref, err := registry.ParseReference(host + "/any/repository"); err == nil && ref.Repository == "any/repository" {
-		host = ref.Host
+	if normal, err := registry.NormalHost(host); err == nil {
+		host = normal
 	}
 	return host, prefix
 }

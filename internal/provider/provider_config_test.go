@@ -168,6 +168,51 @@ func TestUnknownSettings(t *testing.T) {
 	}
 }
 
+// A setting that is not known concerns its host in every spelling, with the scheme
+// that it will have.
+func TestUnknownSettings_Spellings(t *testing.T) {
+	t.Parallel()
+	m := configuration(t, map[string]registryModel{
+		"Example.com:0443":    {Password: types.StringUnknown()},
+		"quay.io:443/acme":    {Password: types.StringUnknown()},
+		"http.example":        {PlainHTTP: types.BoolValue(true), Password: types.StringUnknown()},
+		"127.0.0.1:443":       {CACertificate: types.StringUnknown()},
+		"[0:0:0:0:0:0:0:1]":   {Password: types.StringUnknown()},
+		"scheme.example":      {PlainHTTP: types.BoolUnknown()},
+		"bücher.example:5000": {Password: types.StringUnknown()},
+	})
+	spelled, diags := m.settings(t.Context())
+	if diags.HasError() {
+		t.Fatal(diags)
+	}
+	e, err := newEngine(spelled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for reference, want := range map[string]string{
+		"example.com/app":                `registries["Example.com:0443"]`,
+		"example.com:443/app":            `registries["Example.com:0443"]`,
+		"example.com:80/app":             "",
+		"quay.io/acme/app":               `registries["quay.io:443/acme"]`,
+		"quay.io/other":                  "",
+		"http.example:80/app":            `registries["http.example"]`,
+		"http.example:443/app":           "",
+		"127.0.0.1/app":                  "",
+		"127.0.0.1:443/app":              `registries["127.0.0.1:443"]`,
+		"[::1]:80/app":                   `registries["[0:0:0:0:0:0:0:1]"]`,
+		"scheme.example:443/app":         `registries["scheme.example"]`,
+		"xn--bcher-kva.example:5000/app": `registries["bücher.example:5000"]`,
+	} {
+		ref, err := registry.ParseReference(reference)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.undecided(ref); got != want {
+			t.Errorf("%s waits for %q, want %q", reference, got, want)
+		}
+	}
+}
+
 func tokenHost(host string) registryModel {
 	return registryModel{TokenHosts: types.SetValueMust(types.StringType, []attr.Value{types.StringValue(host)})}
 }
@@ -188,6 +233,11 @@ func TestValidation(t *testing.T) {
 		`such as "registry.example.com"`:                                            {"registry": {}},
 		"has a slash at the end":                                                    {"ghcr.io/": {}},
 		"are the same place":                                                        {"docker.io": {}, "index.docker.io": {}},
+		`"ghcr.io" and "ghcr.io:443" are the same place`:                            {"ghcr.io": {}, "ghcr.io:443": {}},
+		`"ghcr.io/x" and "ghcr.io:0443/x" are the same place`:                       {"ghcr.io/x": {}, "ghcr.io:0443/x": {}},
+		`"http.example" and "http.example:80" are the same place`:                   {"http.example": {PlainHTTP: types.BoolValue(true)}, "http.example:80": {}},
+		`"127.0.0.1/x" and "[::ffff:7f00:1]:80/x"`:                                  {"127.0.0.1/x": {}, "[::ffff:7f00:1]:80/x": {}},
+		`"ghcr.io." cannot be a key of registries`:                                  {"ghcr.io.": {}},
 		"nothing that proves it":                                                    {"ghcr.io": {Username: str("a")}},
 		"Set username":                                                              {"ghcr.io": {Password: str("a")}},
 		"password is set and empty":                                                 {"ghcr.io": {Username: str("a"), Password: str("")}},

@@ -19,6 +19,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
@@ -28,6 +29,8 @@ func (m providerModel) validate(ctx context.Context) diag.Diagnostics {
 	m.validateDockerConfig(&diags)
 	entries, entryDiags := m.entries(ctx)
 	diags.Append(entryDiags...)
+	s, _ := m.settings(ctx)
+	names := remote.Hosts(s.options.Hosts)
 	seen := map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
 		at := path.Root("registries").AtMapKey(key)
@@ -35,7 +38,7 @@ func (m providerModel) validate(ctx context.Context) diag.Diagnostics {
 			continue
 		}
 		host, prefix := splitKey(key)
-		place := host + "/" + prefix
+		place := names.Canonical(host) + "/" + prefix
 		if other, ok := seen[place]; ok {
 			diags.AddAttributeError(at, "Two entries for one registry",
 				fmt.Sprintf("%q and %q are the same place. Keep one of them.", other, key))

@@ -91,7 +91,8 @@ func inNoRegistry(s string) error {
 }
 
 // StringSemanticEquals says whether both spellings mean one place: "alpine:3" and
-// "docker.io/library/alpine:3", "oci:app:1" and "oci:./app:1".
+// "docker.io/library/alpine:3", "oci:app:1" and "oci:./app:1". Only the provider's
+// settings tell whether a port is the default one, which counts as different here.
 func (v referenceValue) StringSemanticEquals(_ context.Context, other basetypes.StringValuable) (bool, diag.Diagnostics) {
 	o, ok := other.(referenceValue)
 	return ok && sameReference(v.ValueString(), o.ValueString()), nil
@@ -174,7 +175,8 @@ func (isDestination) ValidateString(_ context.Context, req validator.StringReque
 // keepSpelling plans the state's value where the configuration spells the same
 // reference in another way. Terraform does not ask for semantic equality while
 // it plans, so that without it a new spelling would be a change, and for a
-// destination a replacement.
+// destination a replacement. Spellings that differ by a default port depend on
+// the provider's settings and are for planner.keepSpelling.
 type keepSpelling struct{}
 
 var _ planmodifier.String = keepSpelling{}

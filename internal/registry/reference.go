@@ -16,10 +16,11 @@ const DockerHub = "docker.io"
 const DefaultTag = "latest"
 
 // Reference names a manifest in a repository of a registry, in normal form:
-// the host in lower case and spelled out, official Docker Hub images under
-// library/. A zero Tag and a zero Digest mean the repository alone.
+// the host in the form of NormalHost, official Docker Hub images under library/.
+// A zero Tag and a zero Digest mean the repository alone.
 type Reference struct {
-	// Host is host[:port], as written but for case and Docker Hub's aliases.
+	// Host is host[:port] in the form of NormalHost. Whether it has the default
+	// port depends on the scheme; see remote.Client.CanonicalHost.
 	Host string
 	// Repository is the path within the host, without a leading slash.
 	Repository string
@@ -37,9 +38,8 @@ const maxReference = 1024
 // "ghcr.io/acme/app@sha256:…"). A reference that names neither tag nor digest
 // gets neither; see WithDefaultTag. The error matches ErrInvalidReference, and
 // its Message says what is wrong with s. The grammar is the one of
-// github.com/distribution/reference, with hosts that can exist: in lower case,
-// with a port up to 65535, and with an address between brackets. A host and port
-// alone are refused, although the grammar makes a tag of the port.
+// github.com/distribution/reference, with the hosts that NormalHost accepts. A
+// host and port alone are refused, although the grammar makes a tag of the port.
 func ParseReference(s string) (Reference, error) {
 	if len(s) > maxReference {
 		return Reference{}, invalidReference(s, fmt.Sprintf("it is longer than %d characters", maxReference))
@@ -72,21 +72,19 @@ func ParseReference(s string) (Reference, error) {
 	return ref, nil
 }
 
-// normalHost lowers the first path component where it is a host, because host
-// names have no case (RFC 4343) while the grammar keeps the one it was given,
-// and "GHCR.IO" must find the credentials and limits of "ghcr.io". For the same
-// reason it replaces the name of Docker Hub's API, an alias that the grammar
-// does not know.
+// normalHost replaces the first path component by its normal form if it is a
+// host, because the grammar keeps the spelling that it is given, and "GHCR.IO"
+// must find the credentials and limits of "ghcr.io".
 func normalHost(s string) string {
 	host, rest, found := strings.Cut(s, "/")
 	if !found || !isHost(host) {
 		return s
 	}
-	host = lowerASCII(host)
-	if host == "registry-1.docker.io" {
-		host = DockerHub
+	normal, err := NormalHost(host)
+	if err != nil {
+		normal = lowerASCII(host) // the grammar refuses it, or hostFault does
 	}
-	return host + "/" + rest
+	return normal + "/" + rest
 }
 
 // HasHost says whether a reference begins with a host instead of leaving Docker

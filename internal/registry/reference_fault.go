@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/distribution/reference"
@@ -34,7 +33,12 @@ func referenceFault(s string) string {
 	if _, end := userinfo(s); end > 0 {
 		return "it has a user name before an @, and credentials do not belong in a reference"
 	}
-	for _, r := range s {
+	if host, _, found := strings.Cut(s, "/"); found && isHost(host) && !isASCII(host) {
+		if _, err := NormalHost(host); err != nil {
+			return err.Error()
+		}
+	}
+	for _, r := range withoutHost(s) {
 		if r <= ' ' || r > '~' || strings.ContainsRune(`?#%\`, r) {
 			return fmt.Sprintf("it has the character %+q, which no reference has", r)
 		}
@@ -46,7 +50,7 @@ func referenceFault(s string) string {
 	}
 	path, tag, hasTag := strings.Cut(path, ":")
 	switch {
-	case host != "" && !wholeHost.MatchString(host):
+	case host != "" && !wholeHost.MatchString(host) && withoutHost(s) == s:
 		return fmt.Sprintf("%q is not a host", Clean(host))
 	case pathFault(path) != "":
 		return pathFault(path)
@@ -87,20 +91,24 @@ func transport(s string) string {
 	return fmt.Sprintf("%q is a place that other tools read, and only registries and image layouts are read here: skopeo copy %s oci:./image:TAG makes a layout of it", Clean(parts[1]+":"), Clean(s))
 }
 
-// hostFault says why a host of the grammar cannot be one, "" where it can.
-func hostFault(host string) string {
-	name := host
-	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
-		var port string
-		name, port = host[:colon], host[colon+1:]
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return fmt.Sprintf("the port %q of its host is not one of 1 to 65535", Clean(port))
-		}
+// withoutHost returns s without its host, if it has one and that is a valid one,
+// which may have characters that no other part of a reference has.
+func withoutHost(s string) string {
+	host, rest, found := strings.Cut(s, "/")
+	if _, err := NormalHost(host); !found || !isHost(host) || err != nil {
+		return s
 	}
-	if inner, bracketed := strings.CutPrefix(name, "["); bracketed {
-		if _, err := netip.ParseAddr(strings.TrimSuffix(inner, "]")); err != nil {
-			return fmt.Sprintf("%q is not an IPv6 address", Clean(name))
-		}
+	return rest
+}
+
+// hostFault returns why a host of the grammar cannot be one, or "" if it can.
+func hostFault(host string) string {
+	if _, err := NormalHost(host); err != nil {
+		return err.Error()
+	}
+	name, _ := SplitPort(host)
+	if _, err := netip.ParseAddr(name); err != nil && numeric.MatchString(name) {
+		return fmt.Sprintf("%q is not an IPv4 address of four decimal numbers, such as 127.0.0.1", Clean(name))
 	}
 	if name != lowerASCII(name) {
 		// The grammar takes it for a host because a repository has no capitals,
@@ -109,6 +117,11 @@ func hostFault(host string) string {
 	}
 	return ""
 }
+
+// numeric matches a name that some resolvers read as an IPv4 address, and others
+// as a name: its last label is a number (WHATWG URL Standard, "ends in a number
+// checker").
+var numeric = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)
 
 // hostAlone says what is wrong with a host and a port that no repository
 // follows, "" for everything else. Docker Hub has no image with such a name.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"regexp"
 	"slices"
@@ -81,6 +82,22 @@ func TestTLSOnLoopbackNeedsBothFlags(t *testing.T) {
 	imagecopy(t, "-ca", authority, pushed.Ref, reg.Ref("other", "1")).ended(t, failed, `(?s).*-plain-http=false.*`)
 }
 
+// A host that the command line writes in two ways has its settings once.
+func TestOptions_SpellingsOfAHost(t *testing.T) {
+	for _, args := range [][]string{
+		{"b.c/d:1", "b.c:443/e:1"},
+		{"b.c:0443/d:1", "B.C/e:1"},
+		{"-plain-http=b.c", "b.c/d:1", "b.c:80/e:1"},
+		{"-plain-http=b.c:80", "b.c/d:1", "b.c:80/e:1"},
+		{"-plain-http", "b.c/d:1", "b.c:80/e:1"},
+		{"127.0.0.1/d:1", "127.0.0.1:80/e:1"},
+	} {
+		if _, err := parsed(t, args...).client(slog.New(slog.DiscardHandler)); err != nil {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
+
 // One copy may need plain HTTP at one end and TLS at the other.
 func TestPlainHTTPMayBeForSomeHostsAlone(t *testing.T) {
 	plain, secured := registrytest.V3(t), registrytest.V3(t, registrytest.TLS())
@@ -98,6 +115,7 @@ func TestPlainHTTPMayBeForSomeHostsAlone(t *testing.T) {
 	for hosts, want := range map[string]map[string]bool{
 		"Registry:5000,localhost": {"registry:5000": true, "localhost": true, "localhost:5000": false, "registry": false, "127.0.0.1:5000": false},
 		"docker.io,[::1]:5000":    {"docker.io": true, "[::1]:5000": true},
+		"b.c,[0::1]:080":          {"b.c": true, "b.c:80": true, "b.c:443": false, "[::1]:80": true, "[::1]": false},
 		"true":                    {"ghcr.io": true},
 		"0":                       {"localhost": false},
 	} {

@@ -213,6 +213,12 @@ func (o options) client(log *slog.Logger) (*remote.Client, error) {
 		}
 		hosts[host] = settings
 	}
+	for host := range hosts { // one that is written in two ways has its settings once
+		canonical := remote.Hosts(hosts).Canonical(host)
+		if _, given := hosts[canonical]; given && canonical != host {
+			delete(hosts, host)
+		}
+	}
 	return remote.New(remote.Options{UserAgent: "imagecopy", Logger: log, Hosts: hosts, NoRanges: !o.ranges})
 }
 

@@ -46,12 +46,13 @@ func (p *plainHTTP) Set(s string) error {
 	return nil
 }
 
-// with says whether plain HTTP is spoken with a host; nil where the engine's own
-// rule holds.
+// with says whether plain HTTP is spoken with a host, in normal form; nil where
+// the engine's own rule holds. A host that is listed without a port is listed with
+// the default one of HTTP too.
 func (p *plainHTTP) with(host string) *bool {
 	if p.hosts == nil {
 		return p.all
 	}
-	listed := slices.Contains(p.hosts, host)
+	listed := slices.Contains(p.hosts, host) || slices.Contains(p.hosts, strings.TrimSuffix(host, ":80"))
 	return &listed
 }

@@ -42,7 +42,7 @@ type files interface {
 // Layout is a layout as a repository of its own. It may be used by many at a
 // time.
 type Layout struct {
-	path   string // absolute
+	path   string // absolute, without symbolic links
 	files  files
 	writes bool
 
@@ -138,7 +138,7 @@ func (l *Layout) check() error {
 	return nil
 }
 
-// Name is oci: and the absolute path.
+// Name returns oci: and the path of the real folder.
 func (l *Layout) Name() string { return nameOfLayout(l.path) }
 
 // Host is the same: nothing can be mounted from one layout into another.

@@ -77,11 +77,11 @@ func ParseReference(s string) (Reference, error) {
 	return ref, nil
 }
 
-// Name is that of the layout, whatever tag or digest is meant: oci: and the
-// absolute path. Two references of one name are to one layout.
+// Name returns the name of the layout, whatever the tag or digest: oci: and the
+// path of the real folder. Two references with one name lead to one layout.
 func (r Reference) Name() string {
 	path, err := absolute(r.Path)
-	if err != nil { // which opening it tells
+	if err != nil { // reported when the layout is opened
 		path = r.Path
 	}
 	return nameOfLayout(path)
@@ -89,8 +89,9 @@ func (r Reference) Name() string {
 
 func nameOfLayout(path string) string { return Scheme + filepath.ToSlash(path) }
 
-// absolute is where a path leads to: from the working directory, or from the
-// home of whoever runs this where it begins with ~.
+// absolute returns where a path leads to, from the working directory, or from the
+// user's home directory if it begins with ~. Symbolic links are resolved, so that
+// a folder has one path.
 func absolute(path string) (string, error) {
 	if rest, below := strings.CutPrefix(path, "~"); below && (rest == "" || strings.ContainsAny(rest[:1], `/\`)) {
 		home, err := os.UserHomeDir()
@@ -99,7 +100,36 @@ func absolute(path string) (string, error) {
 		}
 		path = filepath.Join(home, rest)
 	}
-	return filepath.Abs(path)
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	return realPath(path, maxLinks), nil
+}
+
+// maxLinks is how many symbolic links to nothing are followed in one path, as
+// many as Linux follows in all.
+const maxLinks = 40
+
+// realPath resolves the symbolic links of an absolute path, of which the end may
+// not exist yet. What cannot be resolved stays as it is: opening it reports why.
+func realPath(path string, links int) string {
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		return resolved
+	}
+	parent := filepath.Dir(path)
+	if parent == path {
+		return path
+	}
+	path = filepath.Join(realPath(parent, links), filepath.Base(path))
+	target, err := os.Readlink(path)
+	if err != nil || links == 0 {
+		return path
+	}
+	if !filepath.IsAbs(target) { // the link leads to a folder that does not exist yet
+		target = filepath.Join(filepath.Dir(path), target)
+	}
+	return realPath(target, links-1)
 }
 
 // Target is what is looked up in the layout: the digest where there is one, or

@@ -73,8 +73,18 @@ func (p Place) Reference() (ref registry.Reference, ok bool) {
 	return p.reference, p.layout.Path == ""
 }
 
-// Name is that of the repository, as the repository itself gives it: for a
-// layout its absolute path.
+// Canonical returns p as the client names it: with one spelling for all that mean
+// one host with its settings. A layout needs none, because its Name is that of
+// the real folder.
+func (p Place) Canonical(client *remote.Client) Place {
+	if p.layout.Path == "" {
+		p.reference.Host = client.CanonicalHost(p.reference.Host)
+	}
+	return p
+}
+
+// Name returns the name of the repository. For a layout it is the path of the
+// real folder. The name of a canonical place is the one that its repository has.
 func (p Place) Name() string {
 	if p.layout.Path != "" {
 		return p.layout.Name()
@@ -82,7 +92,9 @@ func (p Place) Name() string {
 	return p.reference.Name()
 }
 
-// Same says whether two places are one, in whatever way each is written.
+// Same reports whether two places are one, however they are written. Whether a
+// port is the default one is not known here: compare canonical places if a client
+// is at hand.
 func (p Place) Same(other Place) bool {
 	return p.Tag() == other.Tag() && p.Digest() == other.Digest() && p.Name() == other.Name()
 }

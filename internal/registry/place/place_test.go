@@ -77,8 +77,67 @@ func TestTwoSpellingsOfOnePlace(t *testing.T) {
 	}
 }
 
+func TestPlace_Canonical(t *testing.T) {
+	t.Parallel()
+	none, yes := "", true
+	options := remote.Options{Hosts: map[string]remote.HostOptions{"plain.example:80": {PlainHTTP: &yes}, "http.example": {PlainHTTP: &yes}}}
+	options.Credentials.DockerConfigPath = &none
+	client, err := remote.New(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		a, b  string
+		name  string // of both, canonical
+		plain bool   // that they are the same whatever the scheme
+	}{
+		{"127.0.0.1:80/x:v1", "127.0.0.1/x:v1", "127.0.0.1/x", false},
+		{"127.0.0.1:080/x:v1", "127.0.0.1:80/x:v1", "127.0.0.1/x", true},
+		{"localhost:80/x:v1", "LocalHost/x:v1", "localhost/x", false},
+		{"[0:0:0:0:0:0:0:1]/x:v1", "[::1]:80/x:v1", "[::1]/x", false},
+		{"Example.com:443/x:v1", "example.com/x:v1", "example.com/x", false},
+		{"bücher.example/x:v1", "xn--bcher-kva.example/x:v1", "xn--bcher-kva.example/x", true},
+		{"http.example:80/x:v1", "http.example/x:v1", "http.example/x", false},
+		{"docker.io:443/alpine:3", "alpine:3", "docker.io/library/alpine", true},
+	} {
+		a, errA := place.ParseSource(test.a)
+		b, errB := place.ParseSource(test.b)
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		if a.Same(b) != test.plain {
+			t.Errorf("%s and %s are the same: %t, want %t", a, b, a.Same(b), test.plain)
+		}
+		for _, p := range []place.Place{a, b} {
+			repo, err := p.From(client)
+			if err != nil || p.Canonical(client).Name() != test.name || repo.Name() != test.name {
+				t.Errorf("%s is %s and is read in %v, %v; want %s", p, p.Canonical(client).Name(), repo, err, test.name)
+			}
+		}
+		if !a.Canonical(client).Same(b.Canonical(client)) {
+			t.Errorf("%s and %s are not the same for the client", a, b)
+		}
+	}
+	for _, pair := range [][2]string{
+		{"plain.example:80/x:v1", "plain.example/x:v1"}, {"127.0.0.1:443/x:v1", "127.0.0.1/x:v1"}, {"http.example:443/x:v1", "http.example/x:v1"}, {"127.0.0.1/x:v1", "localhost/x:v1"},
+	} {
+		a, errA := place.ParseSource(pair[0])
+		b, errB := place.ParseSource(pair[1])
+		if errA != nil || errB != nil || a.Canonical(client).Same(b.Canonical(client)) {
+			t.Errorf("%s and %s are the same, %v, %v", a, b, errA, errB)
+		}
+	}
+	at, err := place.ParseDestination("oci:./x/../app:1")
+	if err != nil || at.Canonical(client) != at {
+		t.Errorf("a layout becomes %s, %v", at.Canonical(client), err)
+	}
+}
+
 func TestAHomeIsWhereTheTildeIs(t *testing.T) {
-	home := t.TempDir()
+	home, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("HOME", home)
 	t.Setenv("USERPROFILE", home) // Windows
 	p, err := place.ParseSource("oci:~/images/app:1")

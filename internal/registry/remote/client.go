@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"math"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +35,7 @@ const (
 // lives, so that a process needs one.
 type Client struct {
 	options     Options
-	settings    map[string]HostOptions // by normal host
+	settings    Hosts
 	credentials *auth.Store
 	dialer      dialer
 	hops        *hops
@@ -44,9 +43,10 @@ type Client struct {
 	chosen      notices // the credentials that were logged
 	ranges      ranges
 	heads       buffers
+	addresses   addressBook
 
 	mu    sync.Mutex
-	hosts map[string]*host
+	hosts map[string]*host // by canonical host
 }
 
 // New makes a Client. The error says which option cannot be used.
@@ -74,16 +74,20 @@ func New(o Options) (*Client, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	credentials, err := auth.NewStore(o.Credentials)
-	if err != nil {
-		return nil, err
-	}
-	c := &Client{options: o, settings: map[string]HostOptions{}, credentials: credentials, proxies: p, dialer: newDialer(o), ranges: newRanges(), heads: newBuffers(maxHeads), hosts: map[string]*host{}}
+	c := &Client{options: o, settings: Hosts{}, proxies: p, dialer: newDialer(o), ranges: newRanges(), heads: newBuffers(maxHeads), hosts: map[string]*host{}}
 	c.hops = newHops(c)
 	for name, settings := range o.Hosts {
 		if err := c.configure(name, settings); err != nil {
 			return nil, err
 		}
+	}
+	if host := c.settings.twice(); host != "" {
+		return nil, twoSettings(host)
+	}
+	o.Credentials.CanonicalHost = c.CanonicalHost
+	var err error
+	if c.credentials, err = auth.NewStore(o.Credentials); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -96,7 +100,7 @@ func (c *Client) configure(name string, settings HostOptions) error {
 		return fmt.Errorf("%q is not a registry host: write host or host:port", registry.Clean(name))
 	}
 	if _, twice := c.settings[normal.Host]; twice {
-		return fmt.Errorf("there are two settings for the host %s", normal.Host)
+		return twoSettings(normal.Host)
 	}
 	if n := settings.MaxConcurrentRequests; n != 0 && n < 2 {
 		return fmt.Errorf("%d concurrent requests for %s are too few: a blob that moves within one host is read and written at once, so at least 2", n, name)
@@ -111,6 +115,10 @@ func (c *Client) configure(name string, settings HostOptions) error {
 	return nil
 }
 
+func twoSettings(host string) error {
+	return fmt.Errorf("there are two settings for the host %s", host)
+}
+
 func orDefault[T comparable](v, otherwise T) T {
 	var zero T
 	if v == zero {
@@ -121,49 +129,24 @@ func orDefault[T comparable](v, otherwise T) T {
 
 // Repository returns the repository that ref is in. It asks nothing.
 func (c *Client) Repository(ref registry.Reference, access Access) registry.Repository {
-	return &repository{client: c, host: c.hostOf(ref.Host), path: ref.Repository, access: access}
+	return &repository{client: c, host: c.hostOf(ref.Host), written: ref.Host, path: ref.Repository, access: access}
 }
 
 // PlainHTTP says whether a host, as in references, is spoken to in plain HTTP.
 // It asks nothing.
 func (c *Client) PlainHTTP(host string) bool { return c.hostOf(host).origin.Scheme == "http" }
 
-func (c *Client) hostOf(name string) *host {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	h, ok := c.hosts[name]
-	if !ok {
-		h = newHost(c, name, c.settings[name])
-		c.hosts[name] = h
-	}
-	return h
-}
-
 // settingsOf finds the settings of the host that a URL is at, with the name
 // they were given under, which is "" where there are none. The scheme's own port
 // may be spelled out or not.
 func (c *Client) settingsOf(u *url.URL) (name string, settings HostOptions) {
-	host := strings.ToLower(u.Host)
-	names := []string{host}
-	if port := ":" + defaultPort[u.Scheme]; u.Port() == "" {
-		names = append(names, host+port)
-	} else {
-		names = append(names, strings.TrimSuffix(host, port))
+	name, port := registry.Endpoint(u)
+	withPort := registry.JoinPort(name, port)
+	if settings, found := c.settings[withPort]; found {
+		return withPort, settings
 	}
-	for _, name := range names {
-		if settings, found := c.settings[name]; found {
-			return name, settings
-		}
+	if settings, found := c.settings[name]; found && port == registry.DefaultPort(u.Scheme) {
+		return name, settings
 	}
 	return "", HostOptions{}
-}
-
-// speaksPlainHTTP says whether plain HTTP is what a host is to be spoken to
-// with: one that the settings say so of, and loopback unless they say otherwise.
-// A setting for TLS says so too: nobody gives one to have it ignored.
-func speaksPlainHTTP(settings HostOptions, host string) bool {
-	if settings.PlainHTTP != nil {
-		return *settings.PlainHTTP
-	}
-	return !settings.wantTLS() && IsLoopback(host)
 }

@@ -117,10 +117,8 @@ func (d dialer) dial(ctx context.Context, network, address string, check func(ne
 	m := makingOf(ctx)
 	ctx, stop := m.dialing(ctx)
 	defer stop()
-	var addrs []netip.Addr
-	if literal, err := netip.ParseAddr(host); err == nil {
-		addrs = append(addrs, literal)
-	} else if addrs, err = d.resolve(ctx, host); err != nil {
+	addrs, err := d.addresses(ctx, host)
+	if err != nil {
 		return nil, netip.Addr{}, err
 	}
 	for _, addr := range addrs {
@@ -138,6 +136,14 @@ func (d dialer) dial(ctx context.Context, network, address string, check func(ne
 	conn := &answerFirst{Conn: first.conn, closed: make(chan struct{})}
 	m.tie(conn)
 	return conn, first.addr, nil
+}
+
+// addresses returns the addresses of a name; an address is its own.
+func (d dialer) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
+	if literal, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{literal}, nil
+	}
+	return d.resolve(ctx, host)
 }
 
 // dialed is what became of connecting to one address.

@@ -10,9 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"unicode"
-
-	"golang.org/x/net/idna"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
@@ -102,14 +99,11 @@ func allowHop(a netip.Addr, from reach) error {
 // know, is refused unless it is a public one in its usual form. It is looked at as
 // net/http sends it, which turns other digits and dots into those of ASCII.
 func allowHopByName(hostname string, from reach) error {
-	name := hostname
-	if strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
-		var err error
-		if name, err = idna.Lookup.ToASCII(name); err != nil {
-			return refusedHop(fmt.Sprintf("%s is not the name of a host", registry.Clean(hostname)))
-		}
+	name, err := registry.ASCIIName(hostname)
+	if err != nil {
+		return refusedHop(fmt.Sprintf("%s is not the name of a host", registry.Clean(hostname)))
 	}
-	name = strings.TrimSuffix(strings.ToLower(name), ".")
+	name = strings.TrimSuffix(name, ".")
 	if literal, err := netip.ParseAddr(name); err == nil {
 		return allowHop(literal, from)
 	}
@@ -152,11 +146,11 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 	case to.Scheme != "https" && to.Scheme != "http" || to.Hostname() == "":
 		return nil, refusedTarget(to, "only https and http are followed")
 	case to.Scheme == "http" && from.Scheme == "https":
-		if !strings.EqualFold(to.Hostname(), from.Hostname()) || to.Port() != "" && to.Port() != "80" && to.Port() != portOf(from) {
+		if port := portOf(to); !sameName(to, from) || port != "80" && port != portOf(from) {
 			return nil, refusedTarget(to, "that would go from https to http")
 		}
 		to.Scheme, to.Host = "https", from.Host
-	case to.Scheme == "http" && !strings.EqualFold(to.Hostname(), h.origin.Hostname()):
+	case to.Scheme == "http" && !sameName(to, h.origin):
 		if _, settings := c.settingsOf(to); !speaksPlainHTTP(settings, to.Host) {
 			// What would not be connected to all the same is refused for that, which no
 			// setting allows.
@@ -181,14 +175,17 @@ func refusedHop(why string) *registry.Error {
 
 // isOrigin says whether a URL is at the host's origin (RFC 6454, section 4).
 func (h *host) isOrigin(u *url.URL) bool {
-	return u.Scheme == h.origin.Scheme && strings.EqualFold(u.Hostname(), h.origin.Hostname()) && portOf(u) == portOf(h.origin)
+	return u.Scheme == h.origin.Scheme && sameName(u, h.origin) && portOf(u) == portOf(h.origin)
 }
 
-var defaultPort = map[string]string{"https": "443", "http": "80"}
+// sameName reports whether two URLs name one host, whatever the port.
+func sameName(a, b *url.URL) bool {
+	nameA, _ := registry.Endpoint(a)
+	nameB, _ := registry.Endpoint(b)
+	return nameA == nameB
+}
 
 func portOf(u *url.URL) string {
-	if port := u.Port(); port != "" {
-		return port
-	}
-	return defaultPort[u.Scheme]
+	_, port := registry.Endpoint(u)
+	return port
 }

@@ -17,7 +17,7 @@ import (
 // host is one registry: where its API is, how it is spoken to, and what it was
 // seen to do.
 type host struct {
-	name      string // as in references
+	name      string // canonical; see Client.CanonicalHost
 	origin    *url.URL
 	transport *http.Transport
 	limiter   *limiter
@@ -54,8 +54,9 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 	if err != nil {
 		panic(err) // New has made it once
 	}
-	own := net.JoinHostPort(h.origin.Hostname(), portOf(h.origin))
-	isOwn := func(address string) bool { return strings.EqualFold(address, own) } // and not a proxy's
+	isOwn := func(address string) bool { // and not a proxy's
+		return h.isOrigin(&url.URL{Scheme: h.origin.Scheme, Host: address})
+	}
 	h.transport = c.newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, at, err := c.dialer.dial(ctx, network, address, anyAddress)
 		if err == nil && isOwn(address) {
@@ -77,11 +78,11 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 // IsLoopback says whether host[:port] is this machine's by its name, without
 // asking anybody: plain HTTP is the default there.
 func IsLoopback(host string) bool {
-	hostname := (&url.URL{Host: host}).Hostname()
-	if hostname == "localhost" {
+	name, _ := registry.Endpoint(&url.URL{Host: host})
+	if name == "localhost" {
 		return true
 	}
-	a, err := netip.ParseAddr(hostname)
+	a, err := netip.ParseAddr(strings.Trim(name, "[]"))
 	return err == nil && a.IsLoopback()
 }
 

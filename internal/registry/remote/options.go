@@ -23,7 +23,8 @@ type Options struct {
 	UserAgent string
 	// Credentials says where credentials come from.
 	Credentials auth.Options
-	// Hosts has settings for hosts, by host[:port] as it stands in references.
+	// Hosts has settings for hosts, by host[:port] as it stands in references, with
+	// or without the default port of the scheme.
 	Hosts map[string]HostOptions
 	// MaxManifestBytes is the largest manifest that is read; 4 MiB where 0.
 	MaxManifestBytes int64

@@ -18,10 +18,11 @@ import (
 
 // repository is one repository of a registry.
 type repository struct {
-	client *Client
-	host   *host
-	path   string
-	access Access
+	client  *Client
+	host    *host
+	written string // the host as the reference has it
+	path    string
+	access  Access
 
 	mu    sync.Mutex
 	found *auth.Credential
@@ -35,10 +36,10 @@ var _ registry.Repository = (*repository)(nil)
 // get all of them kept.
 const maxShown = defaultConcurrency
 
-// Name is host/repository.
+// Name returns host/repository with the canonical host; see Client.CanonicalHost.
 func (r *repository) Name() string { return r.host.name + "/" + r.path }
 
-// Host is the host as it stands in references.
+// Host returns the canonical host.
 func (r *repository) Host() string { return r.host.name }
 
 // credential looks up who asks, once for the life of the repository: operations
@@ -47,7 +48,7 @@ func (r *repository) credential(ctx context.Context) (auth.Credential, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.found == nil {
-		c, err := r.client.credentials.Credential(ctx, r.host.name, r.path)
+		c, err := r.client.credentials.Credential(ctx, r.written, r.path)
 		if err != nil {
 			return auth.Credential{}, err
 		}

@@ -28,7 +28,8 @@ func (h *host) keyOf(u *url.URL) string {
 	if h.isOrigin(u) {
 		return h.name
 	}
-	return strings.ToLower(u.Host)
+	name, _ := registry.Endpoint(u)
+	return registry.JoinPort(name, u.Port())
 }
 
 // connectionError makes the error of a request that was not answered, or whose

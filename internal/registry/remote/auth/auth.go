@@ -60,6 +60,9 @@ func (c Credential) Anonymous() bool {
 // Options say where credentials come from; the first that has one for a
 // repository gives it, and within each the longest prefix wins.
 type Options struct {
+	// CanonicalHost returns one spelling of host[:port] for all those that mean
+	// one host. If nil, hosts are compared in the form of registry.NormalHost.
+	CanonicalHost func(host string) string
 	// Registries are explicit, by host[:port] or host[:port]/prefix. One that
 	// is anonymous only adds its TokenHosts to what is found elsewhere.
 	Registries map[string]Credential

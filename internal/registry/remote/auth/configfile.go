@@ -123,21 +123,41 @@ func (f *configFile) parse(content []byte) (dockerConfig, error) {
 }
 
 // helper is the helper to ask for a host, "" where there is none.
-func (d dockerConfig) helper(host string) string {
+func (d dockerConfig) helper(names hostNames, host string) string {
 	for _, key := range sortedKeys(d.CredHelpers) {
-		if p, ok := filePlace(key); ok && p == (place{host: host}) {
+		if p, ok := names.filePlace(key); ok && p == (place{host: names(host)}) {
 			return d.CredHelpers[key]
 		}
 	}
 	return d.CredsStore
 }
 
+// spellings returns the spellings of a host under which a helper may know it: as
+// it was written, in canonical form, and those in the file. docker login hands
+// the helper what the user wrote, and leaves that as a key behind.
+func (d dockerConfig) spellings(names hostNames, written string) []string {
+	canonical := names(written)
+	spellings := []string{written, canonical}
+	for _, key := range slices.Concat(sortedKeys(d.CredHelpers), sortedKeys(d.Auths)) {
+		if host, path, err := keyParts(key); err == nil && path == "" && names(host) == canonical {
+			spellings = append(spellings, host)
+		}
+	}
+	unique := spellings[:0]
+	for _, spelling := range spellings {
+		if !slices.Contains(unique, spelling) {
+			unique = append(unique, spelling)
+		}
+	}
+	return unique
+}
+
 // credential is that of the longest matching entry which has one. Docker leaves
 // empty entries behind for what a helper keeps; they say nothing.
-func (d dockerConfig) credential(host, repository string, file *configFile) (Credential, error) {
+func (d dockerConfig) credential(names hostNames, host, repository string, file *configFile) (Credential, error) {
 	best, found := place{}, Credential{}
 	for _, key := range sortedKeys(d.Auths) {
-		p, ok := filePlace(key)
+		p, ok := names.filePlace(key)
 		if !ok || !p.holds(host, repository) || !found.Anonymous() && len(p.path) <= len(best.path) {
 			continue
 		}
@@ -199,10 +219,19 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// filePlace reads a key of a file. Docker's keys are hosts, or URLs in which
-// only the host counts ("https://index.docker.io/v1/"); podman's are hosts or
-// namespaces.
-func filePlace(key string) (place, bool) {
+// filePlace reads a key of a file.
+func (canonical hostNames) filePlace(key string) (place, bool) {
+	host, path, err := keyParts(key)
+	if err != nil {
+		return place{}, false
+	}
+	return place{canonical(host), path}, true
+}
+
+// keyParts splits a key of a file into its host, in normal form, and path.
+// Docker's keys are hosts, or URLs in which only the host counts
+// ("https://index.docker.io/v1/"); podman's are hosts or namespaces.
+func keyParts(key string) (host, path string, err error) {
 	_, bare, isURL := strings.Cut(key, "://")
 	if !isURL {
 		bare = key
@@ -212,8 +241,8 @@ func filePlace(key string) (place, bool) {
 	if isURL || strings.HasSuffix(bare, "/v1/") || strings.HasSuffix(bare, "/v2/") {
 		path = ""
 	}
-	host, err := canonicalHost(name)
-	return place{host, path}, err == nil
+	host, err = normalHost(name)
+	return host, path, err
 }
 
 func (f *configFile) fault(why string) error {

@@ -50,7 +50,7 @@ type answer struct {
 var helperForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
 // get asks the helper that a file names by its suffix for a host's credential,
-// which is anonymous where it has none. host must have passed canonicalHost.
+// which is anonymous where it has none. host must have passed normalHost.
 func (h *helpers) get(ctx context.Context, suffix, host string, file *configFile) (Credential, error) {
 	q := question{"docker-credential-" + suffix, host}
 	if host == registry.DockerHub {

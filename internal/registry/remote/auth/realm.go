@@ -80,20 +80,27 @@ func (a *Authorizer) belongs(realm *url.URL) bool {
 		return true
 	}
 	return realm.Scheme == "https" &&
-		(sameName(realm, origin) || sameDomain(realm.Hostname(), origin.Hostname()) || isHost(realm, tokenHostOf[a.options.Host]))
+		(sameName(realm, origin) || sameDomain(nameOf(realm), nameOf(origin)) || isHost(realm, tokenHostOf[a.options.Host]))
 }
 
-func sameName(a, b *url.URL) bool { return strings.EqualFold(a.Hostname(), b.Hostname()) }
+func sameName(a, b *url.URL) bool { return nameOf(a) == nameOf(b) }
 
-// sameDomain says whether two host names were registered by one party,
+// nameOf returns the name of a URL's host in the one spelling of
+// registry.Endpoint.
+func nameOf(u *url.URL) string {
+	name, _ := registry.Endpoint(u)
+	return name
+}
+
+// sameDomain says whether two host names, as nameOf returns them, were registered by one party,
 // according to the public suffix list. Addresses and public suffixes such as
 // github.io have no registrable domain.
 func sameDomain(a, b string) bool {
-	domain, err := publicsuffix.EffectiveTLDPlusOne(strings.ToLower(a))
+	domain, err := publicsuffix.EffectiveTLDPlusOne(a)
 	if err != nil || isNumeric(domain[strings.LastIndexByte(domain, '.')+1:]) {
 		return false
 	}
-	other, err := publicsuffix.EffectiveTLDPlusOne(strings.ToLower(b))
+	other, err := publicsuffix.EffectiveTLDPlusOne(b)
 	return err == nil && domain == other
 }
 
@@ -105,15 +112,7 @@ func isNumeric(label string) bool {
 
 // isHost says whether u is at host[:port], where no port means the scheme's.
 func isHost(u *url.URL, host string) bool {
-	h := &url.URL{Scheme: u.Scheme, Host: host}
-	return sameName(u, h) && portOf(u) == portOf(h)
-}
-
-var defaultPorts = map[string]string{"https": "443", "http": "80"}
-
-func portOf(u *url.URL) string {
-	if port := u.Port(); port != "" {
-		return port
-	}
-	return defaultPorts[u.Scheme]
+	name, port := registry.Endpoint(u)
+	otherName, otherPort := registry.Endpoint(&url.URL{Scheme: u.Scheme, Host: host})
+	return name == otherName && port == otherPort
 }

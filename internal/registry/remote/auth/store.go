@@ -19,6 +19,7 @@ import (
 // Store finds credentials. It reads each file once, when it is first needed,
 // and is safe for concurrent use.
 type Store struct {
+	names      hostNames
 	registries []explicit
 	files      []*configFile
 	path       *string // Options.DockerConfigPath
@@ -44,14 +45,17 @@ func NewStore(o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{path: o.DockerConfigPath, helpers: &helpers{timeout: o.HelperTimeout, now: o.Now}}
+	if o.CanonicalHost == nil {
+		o.CanonicalHost = func(host string) string { return host }
+	}
+	s := &Store{names: o.CanonicalHost, path: o.DockerConfigPath, helpers: &helpers{timeout: o.HelperTimeout, now: o.Now}}
 	for key, credential := range o.Registries {
-		p, err := parseKey(key)
+		p, err := s.names.parseKey(key)
 		if err != nil {
 			return nil, err
 		}
 		for _, host := range credential.TokenHosts {
-			if _, err := canonicalHost(host); err != nil {
+			if _, err := normalHost(host); err != nil {
 				return nil, &registry.Error{Op: "read the registries", Reference: p.String(), Kind: registry.ErrCredentials,
 					Message: fmt.Sprintf("%q in token_hosts is not a host", registry.Clean(host)),
 					Hint:    `Write a host alone, with a port where it has one: "auth.example.com" or "auth.example.com:8443".`}
@@ -109,17 +113,19 @@ func configFiles(o Options) []*configFile {
 }
 
 // Credential returns the credential for a repository of a host: host as in
-// registry.Reference ("docker.io", "localhost:5000"), repository without it.
+// registry.Reference ("docker.io", "localhost:5000"), repository without it. What
+// is configured for another spelling of the host counts as well.
 // Where there is none it is anonymous, and its Origin says where none was
 // found. The error matches registry.ErrCredentials: the host is none, a file
 // cannot be read, a credential helper is missing, fails, takes too long or
 // answers with something else than a credential. What a helper says is asked
 // for again after ten minutes, because it may have issued it for a short time.
 func (s *Store) Credential(ctx context.Context, host, repository string) (Credential, error) {
-	host, err := canonicalHost(host)
+	written, err := normalHost(host)
 	if err != nil {
 		return Credential{}, err
 	}
+	host = s.names(written)
 	var tokenHosts []string
 	for _, e := range s.registries {
 		if !e.holds(host, repository) {
@@ -131,7 +137,7 @@ func (s *Store) Credential(ctx context.Context, host, repository string) (Creden
 		tokenHosts = append(tokenHosts, e.credential.TokenHosts...)
 	}
 	for _, file := range s.files {
-		c, err := s.fromFile(ctx, file, host, repository)
+		c, err := s.fromFile(ctx, file, written, repository)
 		if err != nil || !c.Anonymous() {
 			c.TokenHosts = tokenHosts
 			return c, err
@@ -144,6 +150,7 @@ func (s *Store) Credential(ctx context.Context, host, repository string) (Creden
 // for, whatever repositories they are for and whether they were used: who was sent
 // one before can repeat it unasked. What cannot be read is not known.
 func (s *Store) Known(host string) []Secret {
+	host = s.names(host)
 	var secrets []Secret
 	for _, e := range s.registries {
 		if e.host == host {
@@ -157,7 +164,7 @@ func (s *Store) Known(host string) []Secret {
 		}
 		for key, entry := range config.Auths {
 			c, err := entry.credential()
-			if p, ok := filePlace(key); ok && err == nil && p.host == host {
+			if p, ok := s.names.filePlace(key); ok && err == nil && p.host == host {
 				secrets = append(secrets, c.Secrets()...)
 			}
 		}
@@ -168,18 +175,20 @@ func (s *Store) Known(host string) []Secret {
 // fromFile asks the helper that a file names for the host, then looks for the
 // longest matching entry. Docker asks a host's own helper instead of the
 // general one; neither knows of repositories.
-func (s *Store) fromFile(ctx context.Context, file *configFile, host, repository string) (Credential, error) {
+func (s *Store) fromFile(ctx context.Context, file *configFile, written, repository string) (Credential, error) {
 	config, err := file.load()
 	if err != nil {
 		return Credential{}, err
 	}
-	if helper := config.helper(host); helper != "" {
-		c, err := s.helpers.get(ctx, helper, host, file)
-		if err != nil || !c.Anonymous() {
-			return c, err
+	if helper := config.helper(s.names, written); helper != "" {
+		for _, spelling := range config.spellings(s.names, written) {
+			c, err := s.helpers.get(ctx, helper, spelling, file)
+			if err != nil || !c.Anonymous() {
+				return c, err
+			}
 		}
 	}
-	return config.credential(host, repository, file)
+	return config.credential(s.names, s.names(written), repository, file)
 }
 
 // nowhere says where nothing was found for a host.
@@ -219,13 +228,13 @@ func (p place) holds(host, repository string) bool {
 // hostname is a host without its port.
 func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
 
-var (
-	hostForm = regexp.MustCompile(`^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$`)
-	pathForm = regexp.MustCompile(`^[a-z0-9._-]+(/[a-z0-9._-]+)*$`)
-)
+var pathForm = regexp.MustCompile(`^[a-z0-9._-]+(/[a-z0-9._-]+)*$`)
+
+// hostNames returns the canonical spelling of a host in normal form.
+type hostNames func(host string) string
 
 // parseKey reads a key of Options.Registries.
-func parseKey(key string) (place, error) {
+func (canonical hostNames) parseKey(key string) (place, error) {
 	fail := func(why string) (place, error) {
 		return place{}, &registry.Error{Op: "read the registries", Reference: registry.Clean(key), Kind: registry.ErrCredentials, Message: why,
 			Hint: `A key is a host, as in "registry.example.com" or "localhost:5000", or a host and the beginning of a repository's path, as in "registry.example.com/team-a".`}
@@ -237,30 +246,23 @@ func parseKey(key string) (place, error) {
 		return fail("the key has a slash at the end; write it without")
 	}
 	name, path, hasPath := strings.Cut(key, "/")
-	host, err := canonicalHost(name)
+	host, err := normalHost(name)
 	if err != nil {
 		return fail("the key has no valid host")
 	}
 	if hasPath && !pathForm.MatchString(path) {
 		return fail("the key has no valid path")
 	}
-	return place{host, path}, nil
+	return place{canonical(host), path}, nil
 }
 
-// hubAliases are the names under which Docker Hub is known besides the one that
-// references have.
-var hubAliases = []string{"index.docker.io", "registry-1.docker.io"}
-
-// canonicalHost gives a host the form that references have. It refuses what
+// normalHost gives a host the form that references have. It refuses what
 // cannot be a host, so that nothing else is ever handed to a helper.
-func canonicalHost(host string) (string, error) {
-	lower := strings.ToLower(host)
-	if !hostForm.MatchString(lower) {
+func normalHost(host string) (string, error) {
+	normal, err := registry.NormalHost(host)
+	if err != nil {
 		return "", &registry.Error{Op: "look for credentials for", Reference: registry.Clean(host), Kind: registry.ErrCredentials,
 			Message: "this is not a host", Hint: "A host is written as it stands in references: registry.example.com or localhost:5000."}
 	}
-	if slices.Contains(hubAliases, lower) {
-		return registry.DockerHub, nil
-	}
-	return lower, nil
+	return normal, nil
 }

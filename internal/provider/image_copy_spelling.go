@@ -1,0 +1,45 @@
+package provider
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+)
+
+// keepSpelling plans the state's source and destination if the configuration
+// spells the same places in another way, so that a new spelling is no change. It
+// is for spellings that differ by the default port of the scheme in use; the plan
+// modifier keepSpelling is for all others.
+func (p *planner) keepSpelling(ctx context.Context, plan *tfsdk.Plan) {
+	keep := func(name string, planned *referenceValue, prior referenceValue) {
+		if planned.Equal(prior) || !planned.known() || !prior.known() || !p.engine.sameSpelled(*planned, prior) {
+			return
+		}
+		*planned = prior
+		p.diags.Append(plan.SetAttribute(ctx, path.Root(name), prior)...)
+	}
+	keep("source", &p.plan.Source, p.prior.Source)
+	keep("destination", &p.plan.Destination, p.prior.Destination)
+}
+
+// sameSpelled reports whether two references mean one place.
+func (e *engine) sameSpelled(a, b referenceValue) bool {
+	placeA, errA := a.place()
+	placeB, errB := b.place()
+	return errA == nil && errB == nil && e.same(placeA, placeB)
+}
+
+// spelledAs returns a reference to a place, in the spelling that the state has if
+// it is the same reference there. The normal form of an earlier version may differ.
+func spelledAs(state types.String, reference string) types.String {
+	if in, err := place.ParseSource(state.ValueString()); err == nil {
+		if now, err := place.ParseSource(reference); err == nil && now.Same(in) {
+			return state
+		}
+	}
+	return types.StringValue(reference)
+}

@@ -1,0 +1,240 @@
+package provider_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+)
+
+// atPort80 makes port 80 of 127.0.0.1 lead to a registry, which a test cannot
+// bind everywhere.
+func atPort80(r *registrytest.Registry) func(*remote.Options) {
+	return func(o *remote.Options) {
+		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if address == "127.0.0.1:80" {
+				address = r.Addr
+			}
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
+	}
+}
+
+// withZero writes the port of a reference to 127.0.0.1 with a leading zero.
+func withZero(reference string) string { return strings.Replace(reference, "1:", "1:0", 1) }
+
+// mapped writes the host of a reference to 127.0.0.1 as an IPv6 address.
+func mapped(reference string) string {
+	return strings.Replace(reference, "127.0.0.1", "[0:0:0:0:0:FFFF:7F00:1]", 1)
+}
+
+func TestImageCopy_SpellingIsNoChange(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	const careful = "on_destroy = \"delete\"\n  lifecycle {\n    create_before_destroy = true\n  }"
+	ws := newWorkspace(t, atPort80(dst))
+	ws.up(imageCopy("app", pushed.Ref, "127.0.0.1:80/app:1", careful))
+	for _, pair := range [][2]string{
+		{pushed.Ref, "127.0.0.1/app:1"},
+		{withZero(pushed.Ref), "127.0.0.1:080/app:1"},
+		{mapped(pushed.Ref), "[::ffff:127.0.0.1]/app:1"},
+		{mapped(withZero(pushed.Ref)), mapped("127.0.0.1:080/app:1")},
+	} {
+		ws.configure(imageCopy("app", pair[0], pair[1], careful))
+		ws.wantNoChanges()
+		ws.wantNoChanges("-refresh=false")
+	}
+	if got := ws.state(app)["destination"]; got != "127.0.0.1:80/app:1" {
+		t.Errorf("the state has the destination %v", got)
+	}
+	// What else changes is changed in place, and the spelling still is none.
+	ws.configure(imageCopy("app", mapped(pushed.Ref), "127.0.0.1/app:1", `on_destroy = "untag"`))
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "destination", "127.0.0.1:80/app:1", "127.0.0.1:80/app:1")
+	ws.apply(plan)
+	ws.wantNoChanges()
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+}
+
+// A source that is the destination of another copy is found in every spelling.
+func TestImageCopy_ChainOfSpellings(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t, atPort80(dst))
+	ws.configure(imageCopy("app", pushed.Ref, "127.0.0.1:80/stage:1"), imageCopy("on", "127.0.0.1/stage:1", "127.0.0.1:080/prod:1", "depends_on = [registry_image_copy.app]"))
+	plan := ws.plan()
+	plan.wantChange("registry_image_copy.on", "digest", nil, pushed.Digest)
+	ws.apply(plan)
+	ws.wantNoChanges()
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "prod", "1"))
+}
+
+func TestImageCopy_TwoSpellingsOfOneTag(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	one, two := src.Push(t, "app", "1", registrytest.MultiArch("one")), src.Push(t, "app", "2", registrytest.MultiArch("two"))
+	layout := newFolder(t)
+	link := filepath.Join(filepath.Dir(filepath.Dir(layout)), "link")
+	for name, pair := range map[string][2]string{
+		"default_port":  {"127.0.0.1:80/app:1", "127.0.0.1/app:1"},
+		"leading_zero":  {dst.Ref("app", "1"), withZero(dst.Ref("app", "1"))},
+		"ipv6":          {dst.Ref("app", "1"), mapped(dst.Ref("app", "1"))},
+		"upper_case":    {"localhost:80/app:1", "LOCALHOST/app:1"},
+		"symbolic_link": {"oci:" + layout + ":1", "oci:" + filepath.Join(link, "new", "layout") + ":1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "symbolic_link" {
+				if err := os.Symlink(filepath.Dir(filepath.Dir(layout)), link); err != nil {
+					t.Skipf("cannot make a symbolic link: %v", err)
+				}
+			}
+			ws := newWorkspace(t, atPort80(dst))
+			ws.configure(imageCopy("one", one.Ref, pair[0]), imageCopy("two", two.Ref, pair[1]))
+			ws.planFails().wantError("Two resources declare one tag", string(one.Digest), string(two.Digest))
+			ws.configure(imageCopy("app", pair[0], pair[1]))
+			ws.planFails().wantError("Source and destination are the same")
+		})
+	}
+}
+
+// A tag that one resource lets go of and another one puts stays, whatever each
+// calls the registry.
+func TestImageCopy_HandOverInAnotherSpelling(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t, atPort80(dst))
+	ws.up(imageCopy("app", pushed.Ref, "127.0.0.1:80/app:1", `on_destroy = "delete"`))
+	ws.up(imageCopy("renamed", pushed.Ref, "127.0.0.1/app:1", `on_destroy = "delete"`))
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+}
+
+func TestImageCopy_LayoutByALink(t *testing.T) {
+	t.Parallel()
+	src := registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	dir := t.TempDir()
+	for link, target := range map[string]string{"link": "real", "later": "not-yet"} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Skipf("cannot make a symbolic link: %v", err)
+		}
+	}
+	real, link, later := filepath.Join(dir, "real"), filepath.Join(dir, "link"), filepath.Join(dir, "later")
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, "oci:"+real+":v1", `on_destroy = "untag"`))
+	ws.configure(imageCopy("app", pushed.Ref, "oci:"+link+":v1", `on_destroy = "untag"`))
+	ws.wantNoChanges()
+	wantLayoutTags(t, real, "v1")
+	if got := ws.state(app)["destination"]; got != "oci:"+real+":v1" {
+		t.Errorf("the state has the destination %v", got)
+	}
+	ws.up(imageCopy("later", pushed.Ref, "oci:"+later+":v2"), imageCopy("app", pushed.Ref, "oci:"+link+":v1", `on_destroy = "untag"`))
+	wantLayoutTags(t, filepath.Join(dir, "not-yet"), "v2")
+	if got := ws.state("registry_image_copy.later")["pinned_reference"]; got != "oci:"+later+"@"+string(pushed.Digest) {
+		t.Errorf("the pinned reference is %v", got)
+	}
+}
+
+// earlier rewrites the state as an earlier version would have written it, whose
+// normal form of the source and of the pinned reference, also as an output, kept
+// the spelling of a port.
+func (w *workspace) earlier(respell func(string) string) {
+	w.t.Helper()
+	file := filepath.Join(w.dir, "terraform.tfstate")
+	content, err := os.ReadFile(file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var state map[string]any
+	decodeJSON(w.t, content, &state)
+	instance := state["resources"].([]any)[0].(map[string]any)["instances"].([]any)[0].(map[string]any)
+	attributes := instance["attributes"].(map[string]any)
+	for _, written := range []struct {
+		object map[string]any
+		key    string
+	}{{attributes, "pinned_reference"}, {state["outputs"].(map[string]any)["pinned"].(map[string]any), "value"}} {
+		written.object[written.key] = respell(written.object[written.key].(string))
+	}
+
+	encoded, err := base64.StdEncoding.DecodeString(instance["private"].(string))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var private map[string][]byte
+	decodeJSON(w.t, encoded, &private)
+	var record map[string]any
+	decodeJSON(w.t, private["copy"], &record)
+	for _, key := range []string{"wanted", "applied"} {
+		of := record[key].(map[string]any)
+		of["source"] = respell(of["source"].(string))
+	}
+	private["copy"] = encodeJSON(w.t, record)
+	instance["private"] = base64.StdEncoding.EncodeToString(encodeJSON(w.t, private))
+	state["serial"] = state["serial"].(float64) + 1
+	if err := os.WriteFile(file, encodeJSON(w.t, state), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func decodeJSON(t *testing.T, content []byte, into any) {
+	t.Helper()
+	if err := json.Unmarshal(content, into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func encodeJSON(t *testing.T, value any) []byte {
+	t.Helper()
+	content, err := json.Marshal(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func TestImageCopy_StateOfAnEarlierSpelling(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	proxy := registrytest.Intercept(t, src)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	source := proxy.Ref("app", "1")
+	for name, test := range map[string]struct {
+		destination string
+		respell     func(string) string
+	}{
+		"default_port": {"127.0.0.1:80/app:1", func(s string) string { return s }},
+		"upper_case":   {strings.Replace(dst.Ref("app", "1"), "127.0.0.1", "LocalHost", 1), func(s string) string { return s }},
+		"leading_zero": {withZero(dst.Ref("app", "2")), withZero},
+		"ipv6":         {mapped(dst.Ref("app", "3")), func(s string) string { return strings.ToLower(mapped(s)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ws := newWorkspace(t, atPort80(dst))
+			ws.up(imageCopy("app", source, test.destination), output("pinned", app+".pinned_reference"))
+			ws.earlier(test.respell)
+			before := ws.state(app)["pinned_reference"]
+			ws.wantNoChanges()
+			if got := ws.state(app)["pinned_reference"]; got != before {
+				t.Errorf("the pinned reference was %v and is %v", before, got)
+			}
+			// The record is known to be about this source: nobody is asked.
+			proxy.Forget()
+			ws.wantNoChanges("-refresh=false")
+			if n := proxy.Count(http.MethodHead, ".*") + proxy.Count(http.MethodGet, ".*"); n != 0 {
+				t.Errorf("the source was asked %d times", n)
+			}
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", test.destination[len(test.destination)-1:]))
+		})
+	}
+}

@@ -1,0 +1,160 @@
+package registry
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+)
+
+// dockerHubNames are the host names that mean Docker Hub. Its API is at the last
+// of them.
+var dockerHubNames = []string{DockerHub, "index.docker.io", "registry-1.docker.io"}
+
+// NormalHost returns host[:port] in normal form, which is the same for all
+// spellings of a host that are equal whatever the scheme is:
+//
+//   - names are in lower case (RFC 4343), and internationalized ones are in
+//     Punycode (RFC 5891),
+//   - IPv6 addresses are in the form of RFC 5952, and IPv4 addresses that are
+//     mapped to IPv6 are IPv4 addresses,
+//   - ports have no leading zeros,
+//   - the aliases of Docker Hub are replaced by DockerHub.
+//
+// Whether a port is the default one depends on the scheme, so that a port is
+// kept. The error says why host cannot be a host. A name that ends in a dot is
+// refused, and so are an address with a zone and a Unicode name that is another
+// spelling of an ASCII name.
+func NormalHost(host string) (string, error) {
+	name, port := SplitPort(host)
+	if port != "" || strings.HasSuffix(host, ":") {
+		normal, err := normalPort(port)
+		if err != nil {
+			return "", err
+		}
+		port = normal
+	}
+	name, err := normalName(name)
+	if err != nil {
+		return "", err
+	}
+	if slices.Contains(dockerHubNames, name) && (port == "" || port == "443") { // Docker Hub speaks TLS
+		return DockerHub, nil
+	}
+	return JoinPort(name, port), nil
+}
+
+// SplitPort splits host[:port] at its port, which is "" if there is none.
+// Brackets around an IPv6 address stay.
+func SplitPort(host string) (name, port string) {
+	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
+		return host[:colon], host[colon+1:]
+	}
+	return host, ""
+}
+
+// JoinPort is the reverse of SplitPort.
+func JoinPort(name, port string) string {
+	if port == "" {
+		return name
+	}
+	return name + ":" + port
+}
+
+func normalPort(port string) (string, error) {
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return "", fmt.Errorf("the port %q of its host is not one of 1 to 65535", Clean(port))
+	}
+	return strconv.FormatUint(n, 10), nil
+}
+
+// normalName returns the part of a host before its port in normal form.
+func normalName(name string) (string, error) {
+	if inner, bracketed := strings.CutPrefix(name, "["); bracketed {
+		a, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
+		if err != nil || !strings.HasSuffix(inner, "]") || a.Is4() || a.Zone() != "" {
+			return "", fmt.Errorf("%q is not an IPv6 address", Clean(name))
+		}
+		return bracket(a.Unmap()), nil
+	}
+	ascii, err := ASCIIName(name)
+	if err != nil {
+		return "", fmt.Errorf("%q is not a valid internationalized host name", Clean(name))
+	}
+	switch {
+	case !isASCII(name) && !punycode.MatchString(ascii):
+		foreign := name[strings.IndexFunc(name, notASCII):]
+		r, _ := utf8.DecodeRuneInString(foreign)
+		return "", fmt.Errorf("its host has the character %+q, which makes it another spelling of %q", r, Clean(ascii))
+	case !wholeHost.MatchString(ascii) || strings.Contains(ascii, ":"):
+		return "", fmt.Errorf("%q is not a host", Clean(name))
+	}
+	return ascii, nil
+}
+
+// punycode matches a name with an internationalized label.
+var punycode = regexp.MustCompile(`(^|\.)xn--`)
+
+// bracket returns the text of an address as it is in host[:port].
+func bracket(a netip.Addr) string {
+	if a.Is6() {
+		return "[" + a.String() + "]"
+	}
+	return a.String()
+}
+
+func isASCII(s string) bool { return !strings.ContainsFunc(s, notASCII) }
+
+func notASCII(r rune) bool { return r > unicode.MaxASCII }
+
+// ASCIIName returns a host name as HTTP clients send it: in lower case, and with
+// internationalized labels in Punycode. Other than NormalHost, it does not check
+// a name that is ASCII already.
+func ASCIIName(name string) (string, error) {
+	if isASCII(name) {
+		// Not by Unicode: the Kelvin sign, for example, would become the letter k.
+		return lowerASCII(name), nil
+	}
+	return idna.Lookup.ToASCII(name)
+}
+
+// DefaultPort returns the port of a URL's scheme, "" for an unknown one.
+func DefaultPort(scheme string) string {
+	switch scheme {
+	case "https":
+		return "443"
+	case "http":
+		return "80"
+	}
+	return ""
+}
+
+// Endpoint returns the host and port that u leads to in one spelling. The name
+// is normal as by NormalHost, but for Docker Hub's aliases, which are different
+// endpoints, and for a name that NormalHost refuses, which is in lower case
+// only. The port is the scheme's if u has none.
+func Endpoint(u *url.URL) (name, port string) {
+	name = u.Hostname()
+	if a, err := netip.ParseAddr(name); err == nil {
+		name = bracket(a.Unmap())
+	} else if ascii, err := ASCIIName(name); err == nil {
+		name = ascii
+	} else {
+		name = lowerASCII(name)
+	}
+	if port, err := normalPort(u.Port()); err == nil {
+		return name, port
+	}
+	if port = u.Port(); port == "" {
+		port = DefaultPort(u.Scheme)
+	}
+	return name, port
+}

@@ -1,0 +1,76 @@
+package remote
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// lookupTimeout bounds the lookup of a name for MayBeSameRegistry.
+const lookupTimeout = 3 * time.Second
+
+// MayBeSameRegistry reports whether two hosts of references may be one registry
+// under two names: they are spellings of one host, or share an address and the
+// port, or one of them cannot be resolved. Behind a proxy that often means any
+// two, because only the proxy resolves names.
+//
+// It takes at most a few seconds, and remembers the addresses as long as the
+// client lives.
+func (c *Client) MayBeSameRegistry(ctx context.Context, hostA, hostB string) bool {
+	a, b := c.hostOf(hostA), c.hostOf(hostB)
+	if a == b {
+		return true
+	}
+	ofA, ofB := c.addresses.of(ctx, c.dialer, a), c.addresses.of(ctx, c.dialer, b)
+	if len(ofA) == 0 || len(ofB) == 0 {
+		return true
+	}
+	return portOf(a.origin) == portOf(b.origin) &&
+		slices.ContainsFunc(ofA, func(address netip.Addr) bool { return slices.Contains(ofB, address) })
+}
+
+// addressBook remembers the addresses of names.
+type addressBook struct {
+	mu    sync.Mutex
+	known map[string]func() []netip.Addr
+}
+
+// of returns the addresses of a host, none if it cannot be resolved.
+func (b *addressBook) of(ctx context.Context, d dialer, h *host) []netip.Addr {
+	name, _ := registry.Endpoint(h.origin)
+	name = strings.Trim(name, "[]")
+	b.mu.Lock()
+	if b.known == nil {
+		b.known = map[string]func() []netip.Addr{}
+	}
+	lookup, ok := b.known[name]
+	if !ok {
+		// What is remembered must not depend on whether the first caller is
+		// canceled.
+		ctx := context.WithoutCancel(ctx)
+		lookup = sync.OnceValue(func() []netip.Addr { return lookUp(ctx, d, name) })
+		b.known[name] = lookup
+	}
+	b.mu.Unlock()
+	return lookup()
+}
+
+// lookUp returns the addresses of a name or of an address as text, in one form.
+func lookUp(ctx context.Context, d dialer, name string) []netip.Addr {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	found, err := d.addresses(ctx, name)
+	if err != nil {
+		return nil
+	}
+	addresses := make([]netip.Addr, 0, len(found))
+	for _, address := range found {
+		addresses = append(addresses, address.Unmap())
+	}
+	return addresses
+}

@@ -25,7 +25,8 @@ var (
 	// ErrRateLimited: 429, still after the retries.
 	ErrRateLimited = errors.New("rate limited")
 	// ErrUnavailable: the registry could not be reached, did not answer in
-	// time, or answered 5xx, still after the retries.
+	// time, or answered 5xx, still after the retries. Of an image layout: the file
+	// system failed, or another writer holds the lock.
 	ErrUnavailable = errors.New("unavailable")
 	// ErrMismatch: the bytes received are not what their digest or size says.
 	ErrMismatch = errors.New("content does not match its digest")

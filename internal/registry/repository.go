@@ -53,7 +53,8 @@ type Repository interface {
 	ListReferrers(ctx context.Context, subject digest.Digest) (Listing, error)
 
 	// StatBlob returns the size of a blob that is there, and ErrNotFound where
-	// it is not. Any other error means that it is not known.
+	// it is not. ErrMismatch means that the repository has read it, and that its
+	// bytes are damaged. Any other error means that it is not known.
 	StatBlob(ctx context.Context, d digest.Digest) (Descriptor, error)
 	// GetBlob opens a blob. The reader resumes where a connection breaks, and
 	// gives its last bytes only when digest and size are right. d must have

@@ -59,6 +59,8 @@ const (
 	WaitRetry WaitReason = "retry"
 	// WaitShared is for another copy of the process, which brings the same blob.
 	WaitShared WaitReason = "another copy of the blob"
+	// WaitLock is for another writer of the same image layout.
+	WaitLock WaitReason = "lock of the image layout"
 )
 
 type traceKey struct{}

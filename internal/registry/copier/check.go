@@ -78,11 +78,11 @@ func (w *walk) find(ctx context.Context, at registry.Repository, referrers []Ref
 // missing is what a check found to be missing. The walk's lock guards it.
 type missing struct{ digests []digest.Digest }
 
-// checkBlob asks for a blob.
+// checkBlob asks for a blob. An image layout reads it, and a registry does not.
 func (w *walk) checkBlob(ctx context.Context, n *node) error {
 	found, err := w.run.job.Source.StatBlob(ctx, n.descriptor.Digest)
 	switch {
-	case errors.Is(err, registry.ErrNotFound), err == nil && n.size != registry.SizeUnknown && found.Size != n.size:
+	case errors.Is(err, registry.ErrNotFound), errors.Is(err, registry.ErrMismatch), err == nil && n.size != registry.SizeUnknown && found.Size != n.size:
 		w.lacks(n.descriptor.Digest)
 		return nil
 	}

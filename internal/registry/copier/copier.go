@@ -196,8 +196,8 @@ func (r *run) retag(ctx context.Context, tags []string) (bool, error) {
 	if r.elsewhere() || m.Digest == "" {
 		m, err = r.job.Destination.GetManifest(ctx, r.digest.String())
 	}
-	if errors.Is(err, registry.ErrNotFound) && r.elsewhere() {
-		return false, nil
+	if (errors.Is(err, registry.ErrNotFound) || errors.Is(err, registry.ErrMismatch)) && r.elsewhere() {
+		return false, nil // a damaged manifest is written again
 	}
 	if err != nil {
 		return false, registry.OnSide(err, registry.Destination)

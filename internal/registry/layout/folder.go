@@ -1,7 +1,6 @@
 package layout
 
 import (
-	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -11,22 +10,26 @@ import (
 type folder string
 
 // open opens a file through the folder's root, so that no link leads out of it.
-func (f folder) open(name string) (io.ReadCloser, int64, error) {
+func (f folder) open(name string) (openFile, error) {
 	root, err := os.OpenRoot(string(f))
 	if err != nil {
-		return nil, 0, err
+		return openFile{}, err
 	}
 	defer root.Close()
-	return regular(name, root.OpenFile)
+	file, info, err := regular(name, root.OpenFile)
+	if err != nil {
+		return openFile{}, err
+	}
+	return openFile{ReadCloser: file, size: info.Size(), stored: info}, nil
 }
 
-// regular opens a file that is a regular one, and gives its size. To open a pipe
-// would wait for somebody to write to it, and to ask before what it is would leave
-// the time for another to take its place.
-func regular(name string, open func(name string, flag int, perm fs.FileMode) (*os.File, error)) (*os.File, int64, error) {
+// regular opens a regular file and returns its information. It returns an error
+// for any other kind of file: to open a pipe would wait for a writer, and a check
+// before opening would leave time to replace the file.
+func regular(name string, open func(name string, flag int, perm fs.FileMode) (*os.File, error)) (*os.File, fs.FileInfo, error) {
 	file, err := open(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -34,7 +37,7 @@ func regular(name string, open func(name string, flag int, perm fs.FileMode) (*o
 	}
 	if err != nil {
 		_ = file.Close()
-		return nil, 0, err
+		return nil, nil, err
 	}
-	return file, info.Size(), nil
+	return file, info, nil
 }

@@ -28,15 +28,31 @@ func (l *Layout) entries() ([]registry.Descriptor, error) {
 	if err != nil {
 		return nil, err
 	}
+	entries, err := parseIndex(content)
+	if err != nil {
+		return nil, invalidIndex(err)
+	}
+	l.learn(entries)
+	return entries, nil
+}
+
+// invalidIndex is the error of an index that parseIndex refuses.
+func invalidIndex(err error) error {
+	why := err.Error()
+	if e, ok := errors.AsType[*registry.Error](err); ok {
+		why = e.Message
+	}
+	return &registry.Error{Kind: registry.ErrInvalidLayout, Message: ocispec.ImageIndexFile + ": " + why, Hint: hint}
+}
+
+// parseIndex returns the entries of index.json. A writer uses it too, because it
+// must not write an index that a reader refuses, see edited.
+func parseIndex(content []byte) ([]registry.Descriptor, error) {
 	m, err := registry.NewManifest(ocispec.MediaTypeImageIndex, content, "")
 	if err != nil {
 		return nil, err
 	}
 	contents, err := m.Parse()
-	if e, ok := errors.AsType[*registry.Error](err); ok {
-		return nil, &registry.Error{Kind: registry.ErrInvalidLayout, Message: ocispec.ImageIndexFile + ": " + e.Message, Hint: hint}
-	}
-	l.learn(contents.Manifests)
 	return contents.Manifests, err
 }
 

@@ -8,12 +8,12 @@
 package layout
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -34,9 +34,18 @@ const (
 
 // files are those of a layout, by their slash-separated names in it.
 type files interface {
-	// open gives a regular file and its size. The error matches fs.ErrNotExist
-	// where there is none.
-	open(name string) (io.ReadCloser, int64, error)
+	// open opens a regular file. The error matches fs.ErrNotExist if it does not
+	// exist.
+	open(name string) (openFile, error)
+}
+
+// openFile is an open file of a layout.
+type openFile struct {
+	io.ReadCloser
+	size int64
+	// stored is the file on disk that holds the content: the file itself, or the
+	// archive that it is in.
+	stored fs.FileInfo
 }
 
 // Layout is a layout as a repository of its own. It may be used by many at a
@@ -45,6 +54,13 @@ type Layout struct {
 	path   string // absolute, without symbolic links
 	files  files
 	writes bool
+	log    *slog.Logger
+
+	// sweep removes abandoned temporary files, once, before the first write.
+	sweep sync.Once
+	// intercept is called before an operation on a file, and makes it fail. It is
+	// nil except in tests.
+	intercept func(op, name string) error
 
 	mu sync.Mutex
 	// types are the media types of manifests, as what names them says.
@@ -95,7 +111,7 @@ func Create(path string) (*Layout, error) {
 	}
 	entries, err := os.ReadDir(l.path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) || err == nil && !slices.ContainsFunc(entries, notBegun):
+	case errors.Is(err, fs.ErrNotExist) || err == nil && !slices.ContainsFunc(entries, notTemporary):
 		return l, nil
 	case err != nil:
 		return nil, l.fault(err)
@@ -109,9 +125,9 @@ func Create(path string) (*Layout, error) {
 	return l, nil
 }
 
-// notBegun says whether an entry of a folder is anything else than a file that
-// somebody begins to write, who makes a layout of the folder in this moment.
-func notBegun(entry fs.DirEntry) bool { return !strings.HasPrefix(entry.Name(), begun) }
+// notTemporary reports whether an entry of a folder is not a temporary file: another
+// writer may be about to make a layout of the folder.
+func notTemporary(entry fs.DirEntry) bool { return !strings.HasPrefix(entry.Name(), temporaryPrefix) }
 
 // at is a layout at a path, of which nothing is known.
 func at(path string) (*Layout, error) {
@@ -119,7 +135,15 @@ func at(path string) (*Layout, error) {
 	if err != nil {
 		return nil, &registry.Error{Op: "open the image layout", Repository: Scheme + registry.Clean(path), Kind: registry.ErrInvalidReference, Err: err}
 	}
-	return &Layout{path: absolute, types: map[digest.Digest]string{}, subjects: map[digest.Digest]digest.Digest{}}, nil
+	return &Layout{path: absolute, log: slog.New(slog.DiscardHandler), types: map[digest.Digest]string{}, subjects: map[digest.Digest]digest.Digest{}}, nil
+}
+
+// WithLogger sets where the layout logs, at debug level, that it waits for a lock,
+// replaces damaged content or removes abandoned files. It returns l, and must be
+// called before l is used.
+func (l *Layout) WithLogger(log *slog.Logger) *Layout {
+	l.log = log
+	return l
 }
 
 // check looks for the file that makes a folder a layout.
@@ -149,7 +173,7 @@ func (l *Layout) Mask(text string) string { return text }
 
 // read reads a file of the layout into memory, at most limit bytes of it.
 func (l *Layout) read(name string, limit int64) ([]byte, error) {
-	file, _, err := l.files.open(name)
+	file, err := l.files.open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -179,55 +203,4 @@ const hintDamaged = "The layout is damaged: build or copy it again."
 // invalid is the error of what is no layout.
 func (l *Layout) invalid(why string) error {
 	return l.told(&registry.Error{Kind: registry.ErrInvalidLayout, Message: why, Hint: hint})
-}
-
-// fault is the error of a file system, or one of this package that does not say
-// yet where it is.
-func (l *Layout) fault(err error) error {
-	if e, ok := errors.AsType[*registry.Error](err); ok {
-		return l.told(e)
-	}
-	kind := registry.ErrUnavailable
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		kind = registry.ErrNotFound
-	case errors.Is(err, fs.ErrPermission):
-		kind = registry.ErrDenied
-	}
-	if path, ok := errors.AsType[*fs.PathError](err); ok {
-		err = path.Err // the path is the repository's name
-	}
-	return l.told(&registry.Error{Kind: kind, Err: err, Hint: hint})
-}
-
-// told fills in where an error is and what was attempted, as far as that is not
-// said.
-func (l *Layout) told(e *registry.Error) error {
-	filled := *e
-	if filled.Repository == "" {
-		filled.Repository = registry.Clean(l.Name())
-	}
-	if filled.Op == "" {
-		filled.Op = "open the image layout"
-	}
-	return &filled
-}
-
-// during says what was attempted when an error came up.
-func (l *Layout) during(err error, op, about string) error {
-	e, ok := errors.AsType[*registry.Error](l.fault(err))
-	if !ok {
-		return err
-	}
-	said := *e
-	said.Op, said.Reference = op, registry.Clean(about)
-	return &said
-}
-
-// ended is the error of an operation whose context is over, nil where it is not.
-func (l *Layout) ended(ctx context.Context, op, about string) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return l.during(&registry.Error{Kind: registry.ErrUnavailable, Err: cause}, op, about)
-	}
-	return nil
 }

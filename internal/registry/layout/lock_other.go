@@ -4,5 +4,8 @@ package layout
 
 import "os"
 
-// locked says that nobody else has a folder: here, folders cannot be locked.
-func locked(*os.File) bool { return true }
+// tryLock reports that files cannot be locked on this platform.
+func tryLock(*os.File) lockState { return lockUnsupported }
+
+// syncFolder does nothing: a folder cannot be synced on this platform.
+func syncFolder(*os.File) error { return nil }

@@ -8,8 +8,27 @@ import (
 	"syscall"
 )
 
-// locked takes a folder for this process until file is closed. It says no where
-// another one has it. A file system that knows no locks is no reason to refuse.
-func locked(file *os.File) bool {
-	return !errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK)
+// tryLock locks an open file or folder without waiting, until it is closed. The
+// lock belongs to this opening of it, so that it holds within the process too.
+func tryLock(file *os.File) lockState {
+	for {
+		switch err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+		case err == nil:
+			return lockAcquired
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return lockBusy
+		case !errors.Is(err, syscall.EINTR):
+			return lockUnsupported
+		}
+	}
+}
+
+// syncFolder makes the renames in a folder durable. Some file systems cannot sync
+// a folder, and keep its entries in order by themselves.
+func syncFolder(folder *os.File) error {
+	err := folder.Sync()
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EBADF) {
+		return nil
+	}
+	return err
 }

@@ -20,24 +20,24 @@ func fileOf(d digest.Digest) string {
 }
 
 // content opens a blob's file.
-func (l *Layout) content(d digest.Digest) (io.ReadCloser, int64, error) {
+func (l *Layout) content(d digest.Digest) (openFile, error) {
 	if err := registry.ValidateDigest(d); err != nil {
-		return nil, 0, err
+		return openFile{}, err
 	}
-	file, size, err := l.files.open(fileOf(d))
+	file, err := l.files.open(fileOf(d))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = &registry.Error{Kind: registry.ErrNotFound, Message: "the layout does not hold it",
 			Hint: "The layout is not complete: build or copy it again. Some tools leave out layers that they know to be at a registry."}
 	}
-	return file, size, err
+	return file, err
 }
 
 func (l *Layout) sizeOf(d digest.Digest) (int64, error) {
-	file, size, err := l.content(d)
+	file, err := l.content(d)
 	if err != nil {
 		return 0, err
 	}
-	return size, file.Close()
+	return file.size, file.Close()
 }
 
 // GetManifest reads a manifest and verifies it. Its media type is what the index
@@ -59,7 +59,7 @@ func (l *Layout) GetManifest(ctx context.Context, reference string) (registry.Ma
 }
 
 func (l *Layout) manifest(d digest.Digest, mediaType string) (registry.Manifest, error) {
-	file, _, err := l.content(d)
+	file, err := l.content(d)
 	if err != nil {
 		return registry.Manifest{}, err
 	}
@@ -69,6 +69,10 @@ func (l *Layout) manifest(d digest.Digest, mediaType string) (registry.Manifest,
 	}
 	if mediaType == "" {
 		mediaType = mediaTypeOf(content)
+	}
+	if mediaType == "" { // schema 1 manifests do not say theirs
+		_, _ = l.entries() // which learns the media types; that there is none is the error
+		mediaType = l.typeOf(d)
 	}
 	if mediaType == "" {
 		return registry.Manifest{}, &registry.Error{Kind: registry.ErrInvalidManifest, Message: "neither it nor an index says what media type it has"}
@@ -103,13 +107,15 @@ func mediaTypeOf(content []byte) string {
 	return ""
 }
 
-// StatBlob returns the size of a blob's file.
+// StatBlob returns the size of a blob's file, which it reads, unless this process has
+// read it before: a file may be damaged and have the right size. The error matches
+// registry.ErrMismatch then.
 func (l *Layout) StatBlob(ctx context.Context, d digest.Digest) (registry.Descriptor, error) {
 	const op = "look up the blob"
 	if err := l.ended(ctx, op, d.String()); err != nil {
 		return registry.Descriptor{}, err
 	}
-	size, err := l.sizeOf(d)
+	size, err := l.intact(ctx, d, trustRead)
 	if err != nil {
 		return registry.Descriptor{}, l.during(err, op, d.String())
 	}
@@ -125,13 +131,13 @@ func (l *Layout) GetBlob(ctx context.Context, d registry.Descriptor) (io.ReadClo
 	if err := registry.ValidateDescriptor(d); err != nil {
 		return nil, err
 	}
-	file, size, err := l.content(d.Digest)
+	file, err := l.content(d.Digest)
 	if err != nil {
 		return nil, l.during(err, op, d.Digest.String())
 	}
-	if size != d.Size {
+	if file.size != d.Size {
 		_ = file.Close()
-		return nil, l.during(&registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("it has %d bytes and its descriptor says %d", size, d.Size), Hint: hintDamaged}, op, d.Digest.String())
+		return nil, l.during(&registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("it has %d bytes and its descriptor says %d", file.size, d.Size), Hint: hintDamaged}, op, d.Digest.String())
 	}
 	return verified{registry.Verify(file, d, l.Name())}, nil
 }

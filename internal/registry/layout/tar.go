@@ -93,17 +93,18 @@ func noTar(file io.ReadSeeker, err error) error {
 }
 
 // open gives what is at a file's place in the archive.
-func (a *archive) open(name string) (io.ReadCloser, int64, error) {
+func (a *archive) open(name string) (openFile, error) {
 	where, ok := a.files[name]
 	if !ok {
-		return nil, 0, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+		return openFile{}, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	file, _, err := regular(a.path, os.OpenFile)
+	file, info, err := regular(a.path, os.OpenFile)
 	if err != nil {
-		return nil, 0, err
+		return openFile{}, err
 	}
-	return struct {
+	content := struct {
 		io.Reader
 		io.Closer
-	}{io.NewSectionReader(file, where.at, where.size), file}, where.size, nil
+	}{io.NewSectionReader(file, where.at, where.size), file}
+	return openFile{ReadCloser: content, size: where.size, stored: info}, nil
 }

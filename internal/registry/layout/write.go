@@ -2,17 +2,12 @@ package layout
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path"
 	"path/filepath"
-	"slices"
+	"time"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -26,8 +21,8 @@ func (l *Layout) mayWrite(ctx context.Context, op, about string) error {
 	return l.ended(ctx, op, about)
 }
 
-// PutBlob writes a blob's file, whole or not at all. One that is there and has
-// the right size is believed.
+// PutBlob writes a blob's file, whole or not at all. A file that is there is read,
+// unless this process has read it before, and replaced if it is damaged.
 func (l *Layout) PutBlob(ctx context.Context, d registry.Descriptor, content registry.Content) (registry.Outcome, error) {
 	const op = "write the blob"
 	if err := l.mayWrite(ctx, op, d.Digest.String()); err != nil {
@@ -36,8 +31,11 @@ func (l *Layout) PutBlob(ctx context.Context, d registry.Descriptor, content reg
 	if err := registry.ValidateDescriptor(d); err != nil {
 		return "", err
 	}
-	if size, err := l.sizeOf(d.Digest); err == nil && size == d.Size && !content.Distrust {
+	if !content.Distrust && l.holds(ctx, d) {
 		return registry.Present, nil
+	}
+	if err := l.ended(ctx, op, d.Digest.String()); err != nil {
+		return "", err
 	}
 	from, err := content.Open(ctx)
 	if err != nil {
@@ -45,7 +43,7 @@ func (l *Layout) PutBlob(ctx context.Context, d registry.Descriptor, content reg
 	}
 	defer from.Close()
 	source := &cancellable{ctx: ctx, from: from}
-	err = l.place(fileOf(d.Digest), func(w io.Writer) error {
+	stored, err := l.place(ctx, fileOf(d.Digest), func(w io.Writer) error {
 		written, err := io.Copy(w, source)
 		if err == nil && written != d.Size {
 			err = io.ErrUnexpectedEOF
@@ -58,7 +56,27 @@ func (l *Layout) PutBlob(ctx context.Context, d registry.Descriptor, content reg
 	if err != nil {
 		return "", l.during(err, op, d.Digest.String())
 	}
+	hashed.add(l.keyOf(d.Digest), hashedFile{stored: stored, at: time.Now()})
 	return registry.Copied, nil
+}
+
+// holds reports whether the layout has a blob, with the size and the bytes that it
+// should have.
+func (l *Layout) holds(ctx context.Context, d registry.Descriptor) bool {
+	size, err := l.sizeOf(d.Digest)
+	if err != nil {
+		return false
+	}
+	if size == d.Size {
+		_, err = l.intact(ctx, d.Digest, trustRead)
+		if err == nil {
+			return true
+		}
+	}
+	if ctx.Err() == nil {
+		l.log.DebugContext(ctx, "replacing a damaged blob of an image layout", "layout", l.Name(), "digest", d.Digest, "size", d.Size, "found_size", size)
+	}
+	return false
 }
 
 // cancellable is content that ends with a context, and remembers what it failed
@@ -81,183 +99,109 @@ func (c *cancellable) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// PutManifest writes a manifest, and under a tag enters it into the index, in
-// place of what had the tag.
+// PutManifest writes a manifest and, under a tag, enters it into the index, in place
+// of what had the tag. A manifest that readers of the layout would refuse is not
+// written.
 func (l *Layout) PutManifest(ctx context.Context, reference string, m registry.Manifest) error {
 	const op = "write the manifest"
 	if err := l.mayWrite(ctx, op, reference); err != nil {
 		return err
 	}
-	if err := l.complete(m); err != nil {
-		return l.during(err, op, reference)
+	err := sound(m)
+	if err == nil {
+		err = l.complete(ctx, m)
 	}
-	if err := l.place(fileOf(m.Digest), bytesOf(m.Content)); err != nil {
-		return l.during(err, op, reference)
+	switch {
+	case err != nil:
+	case reference == m.Digest.String():
+		err = l.placeManifest(ctx, m)
+	default:
+		err = l.tag(ctx, reference, m)
 	}
-	if reference == m.Digest.String() {
-		return nil
-	}
-	err := l.change(ctx, func(entries []json.RawMessage) []json.RawMessage {
-		d := m.Descriptor()
-		d.Annotations = map[string]string{ocispec.AnnotationRefName: reference}
-		entry, _ := json.Marshal(d) // which has nothing that cannot be
-		return append(without(entries, func(d registry.Descriptor) bool { return nameOf(d) == reference }), entry)
-	})
 	if err != nil {
 		return l.during(err, op, reference)
 	}
 	return nil
 }
 
-// complete makes sure that all that a manifest names is there, as a registry
-// does.
-func (l *Layout) complete(m registry.Manifest) error {
+// placeManifest writes the file of a manifest, also if there is one: it is small, and
+// may be damaged.
+func (l *Layout) placeManifest(ctx context.Context, m registry.Manifest) error {
+	stored, err := l.place(ctx, fileOf(m.Digest), bytesOf(m.Content))
+	if err == nil {
+		hashed.add(l.keyOf(m.Digest), hashedFile{stored: stored, at: time.Now()})
+	}
+	return err
+}
+
+// sound returns an error if readers of a layout would refuse a manifest.
+func sound(m registry.Manifest) error {
+	if size := len(m.Content); size > maxManifest {
+		return &registry.Error{Kind: registry.ErrLimit, Hint: registry.Advice(registry.ErrLimit),
+			Message: fmt.Sprintf("it has %d bytes, and at most %d are read of a manifest in an image layout", size, maxManifest)}
+	}
+	if err := registry.ValidateDigest(m.Digest); err != nil {
+		return err
+	}
+	read, err := registry.NewManifest(m.MediaType, m.Content, m.Digest.Algorithm())
+	if err == nil && read.Digest != m.Digest {
+		err = &registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("its bytes have the digest %s", read.Digest)}
+	}
+	return err
+}
+
+// complete returns an error unless all that a manifest names is there and intact, as
+// a registry does.
+func (l *Layout) complete(ctx context.Context, m registry.Manifest) error {
 	contents, err := m.Parse()
 	if err != nil {
 		return err
 	}
 	for _, d := range append(contents.Blobs(), contents.Manifests...) {
-		if _, err := l.sizeOf(d.Digest); err != nil && !registry.IsForeign(d) {
-			return &registry.Error{Kind: registry.ErrMissingContent, Message: "it names " + d.Digest.String() + ", which the layout does not hold"}
+		if err := l.has(ctx, d); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// DeleteTag takes a tag out of the index.
-func (l *Layout) DeleteTag(ctx context.Context, tag string) error {
-	return l.remove(ctx, "remove the tag", tag, func(d registry.Descriptor) bool { return nameOf(d) == tag })
-}
-
-// DeleteManifest takes a manifest out of the index under every tag. Its bytes
-// stay: something else may name them.
-func (l *Layout) DeleteManifest(ctx context.Context, digest digest.Digest) error {
-	return l.remove(ctx, "remove the manifest", digest.String(), func(d registry.Descriptor) bool { return d.Digest == digest })
-}
-
-func (l *Layout) remove(ctx context.Context, op, about string, gone func(registry.Descriptor) bool) error {
-	if err := l.mayWrite(ctx, op, about); err != nil {
-		return err
+// has returns an error unless what a manifest names is there and intact.
+func (l *Layout) has(ctx context.Context, d registry.Descriptor) error {
+	var size int64
+	var err error
+	if registry.IsSchema1(d.MediaType) { // its digest and size are not those of its file
+		_, err = l.sizeOf(d.Digest)
+		d.Size = registry.SizeUnknown
+	} else {
+		size, err = l.intact(ctx, d.Digest, trustWritten)
 	}
-	removed := 0
-	err := l.change(ctx, func(entries []json.RawMessage) []json.RawMessage {
-		left := without(entries, gone)
-		if removed = len(entries) - len(left); removed == 0 {
-			return nil
-		}
-		return left
-	})
-	if err == nil && removed == 0 {
-		err = &registry.Error{Kind: registry.ErrNotFound, Message: "the layout does not have it"}
-	}
-	if err != nil {
-		return l.during(err, op, about)
-	}
-	return nil
-}
-
-// without leaves out the entries that are gone. What cannot be read stays.
-func without(entries []json.RawMessage, gone func(registry.Descriptor) bool) []json.RawMessage {
-	return slices.DeleteFunc(slices.Clone(entries), func(entry json.RawMessage) bool {
-		var d registry.Descriptor
-		return json.Unmarshal(entry, &d) == nil && gone(d)
-	})
-}
-
-// change writes the index anew, with every entry and field that it is not about
-// as it was; not where edit gives nil. Nobody else does so at the same time.
-func (l *Layout) change(ctx context.Context, edit func([]json.RawMessage) []json.RawMessage) error {
-	return exclusively(ctx, l.path, func() error { return l.rewrite(edit) })
-}
-
-func (l *Layout) rewrite(edit func([]json.RawMessage) []json.RawMessage) error {
-	content, err := l.read(ocispec.ImageIndexFile, maxManifest)
+	message := ""
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		content = []byte(`{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `"}`)
-	case err != nil:
-		return err
-	}
-	var index map[string]json.RawMessage
-	var entries []json.RawMessage
-	if err := json.Unmarshal(content, &index); err != nil {
-		return &registry.Error{Kind: registry.ErrInvalidLayout, Message: ocispec.ImageIndexFile + " is no JSON object", Hint: hint}
-	}
-	if list, ok := index["manifests"]; ok {
-		if err := json.Unmarshal(list, &entries); err != nil {
-			return &registry.Error{Kind: registry.ErrInvalidLayout, Message: ocispec.ImageIndexFile + " has no list of manifests", Hint: hint}
-		}
-	}
-	edited := edit(entries)
-	if edited == nil {
+	case errors.Is(err, registry.ErrNotFound) && registry.IsForeign(d):
 		return nil
-	}
-	if index["manifests"], err = json.Marshal(edited); err != nil {
+	case errors.Is(err, registry.ErrNotFound):
+		message = fmt.Sprintf("it names %s, which the layout does not hold", d.Digest)
+	case errors.Is(err, registry.ErrMismatch):
+		message = fmt.Sprintf("it names %s, which is damaged in the layout", d.Digest)
+	case err == nil && d.Size != registry.SizeUnknown && size != d.Size:
+		message = fmt.Sprintf("it names %s with %d bytes, and in the layout it has %d", d.Digest, d.Size, size)
+	default:
 		return err
 	}
-	if content, err = json.Marshal(index); err != nil {
-		return err
-	}
-	return l.place(ocispec.ImageIndexFile, bytesOf(content))
+	return &registry.Error{Kind: registry.ErrMissingContent, Message: message}
 }
 
 // Exclusively runs f while no other copy writes a list of referrers into the
 // folder. It has a lock of its own, the one of the folder blobs, because f changes
 // the index, which takes the folder's.
 func (l *Layout) Exclusively(ctx context.Context, f func() error) error {
-	if err := exclusively(ctx, filepath.Join(l.path, ocispec.ImageBlobsDir), f); err != nil {
+	ran := false
+	err := l.exclusively(ctx, filepath.Join(l.path, ocispec.ImageBlobsDir), func() error {
+		ran = true
+		return f()
+	})
+	if err != nil && !ran {
 		return l.during(err, "write the list of referrers", "")
 	}
-	return nil
-}
-
-// place writes a file beside its place and moves it there when it is complete,
-// so that nobody ever finds half of one. What is missing on the way is made, and
-// first of all the file that makes a folder a layout.
-func (l *Layout) place(name string, write func(io.Writer) error) error {
-	if err := os.MkdirAll(l.path, 0o755); err != nil { //nolint:gosec // an image is no secret: other tools read it
-		return err
-	}
-	root, err := os.OpenRoot(l.path) // no link leads out of it
-	if err != nil {
-		return err
-	}
-	defer root.Close()
-	if _, err := root.Stat(ocispec.ImageLayoutFile); errors.Is(err, fs.ErrNotExist) {
-		marker, _ := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion})
-		if err := replace(root, ocispec.ImageLayoutFile, bytesOf(marker)); err != nil {
-			return err
-		}
-	}
-	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
-		return err
-	}
-	return replace(root, name, write)
-}
-
-// begun is how the names of files begin that are not complete yet.
-const begun = ".new-"
-
-func replace(root *os.Root, name string, write func(io.Writer) error) (err error) {
-	beside := path.Join(path.Dir(name), begun+rand.Text())
-	file, err := root.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = root.Remove(beside)
-		}
-	}()
-	if err := errors.Join(write(file), file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return root.Rename(beside, name)
-}
-
-func bytesOf(content []byte) func(io.Writer) error {
-	return func(w io.Writer) error {
-		_, err := w.Write(content)
-		return err
-	}
+	return err
 }

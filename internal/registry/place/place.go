@@ -164,7 +164,7 @@ func (p Place) From(client *remote.Client) (registry.Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l, nil
+	return l.WithLogger(client.Logger()), nil
 }
 
 // To is the repository to read from and write to; see layout.Create.
@@ -176,5 +176,5 @@ func (p Place) To(client *remote.Client) (registry.Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l, nil
+	return l.WithLogger(client.Logger()), nil
 }

@@ -92,6 +92,9 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
+// Logger returns the logger of the options, or one that discards everything.
+func (c *Client) Logger() *slog.Logger { return c.options.Logger }
+
 // configure takes the settings of a host. What cannot work is found here and
 // not in mid copy.
 func (c *Client) configure(name string, settings HostOptions) error {

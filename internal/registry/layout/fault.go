@@ -1,0 +1,153 @@
+package layout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"syscall"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// fault converts an error of this package or of the file system to a
+// *registry.Error that names the layout and, if one failed, the file.
+//
+// Every failure of the file system except a missing file is ErrUnavailable, also a
+// denied permission: ErrDenied would mean that the layout can be written and not
+// read. Nothing retries an operation of a layout.
+func (l *Layout) fault(err error) error {
+	if e, ok := errors.AsType[*registry.Error](err); ok {
+		return l.told(e)
+	}
+	file, cause := failedFile(err)
+	if errors.Is(cause, fs.ErrNotExist) {
+		return l.told(&registry.Error{Kind: registry.ErrNotFound, Err: cause, Hint: hint})
+	}
+	e := &registry.Error{Kind: registry.ErrUnavailable, Err: cause, Hint: fileSystemHint(cause)}
+	if file != "" && !filepath.IsAbs(file) {
+		file = filepath.Join(l.path, filepath.FromSlash(file))
+	}
+	if file != "" && file != l.path { // the layout is named by Repository
+		e.Message = "file " + registry.Clean(file)
+	}
+	return l.told(e)
+}
+
+// failedFile splits an error of package os into the file that it names, if any,
+// and its cause.
+func failedFile(err error) (file string, cause error) {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Path, e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.New, e.Err
+	}
+	return "", err
+}
+
+const (
+	hintFull = "The disk is full, or a quota or a limit on the size of files is reached. Free space there, or put the layout on another disk, and run it again: " +
+		"the files that are complete are not copied again."
+	hintPermission = "The user that runs this is not allowed to do that on this machine. Check the owner and the mode of the file and of the folders above it."
+	hintReadOnly   = "The file system is mounted read-only on this machine. Put the layout elsewhere, or mount it writable."
+	hintInUse      = "Another program on this machine has the file open. Wait until it is done, or end it, and run it again."
+	hintOpenFiles  = "Too many files are open on this machine. Raise the limit (ulimit -n), or run fewer copies at a time."
+	hintDisk       = "The file system on this machine reports this, and no registry. Check the disk, or the network file system, that holds the layout."
+)
+
+// Error numbers of Windows, which package syscall does not define
+// (https://learn.microsoft.com/windows/win32/debug/system-error-codes--0-499-).
+const (
+	errWriteProtect     = syscall.Errno(19)
+	errSharingViolation = syscall.Errno(32)
+	errLockViolation    = syscall.Errno(33)
+	errHandleDiskFull   = syscall.Errno(39)
+	errDiskFull         = syscall.Errno(112)
+)
+
+// fileSystemHint returns what to do about an error of the file system.
+func fileSystemHint(cause error) string {
+	is := func(windows []error, unix ...error) bool {
+		if runtime.GOOS == "windows" {
+			unix = windows
+		}
+		return slices.ContainsFunc(unix, func(known error) bool { return errors.Is(cause, known) })
+	}
+	switch {
+	case is([]error{errDiskFull, errHandleDiskFull}, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG):
+		return hintFull
+	case is([]error{errWriteProtect}, syscall.EROFS):
+		return hintReadOnly
+	case is([]error{errSharingViolation, errLockViolation}, syscall.EBUSY, syscall.ETXTBSY):
+		return hintInUse
+	case errors.Is(cause, fs.ErrPermission):
+		return hintPermission
+	case is(nil, syscall.EMFILE, syscall.ENFILE):
+		return hintOpenFiles
+	case is(nil, syscall.ENOTDIR, syscall.EISDIR, syscall.EEXIST, syscall.ELOOP):
+		return hint
+	}
+	if _, ok := errors.AsType[syscall.Errno](cause); ok {
+		return hintDisk
+	}
+	return hint // not the file system's: the layout has something else in the file's place
+}
+
+// told fills in where an error is and what was attempted, as far as that is not
+// said.
+func (l *Layout) told(e *registry.Error) error {
+	filled := *e
+	if filled.Repository == "" {
+		filled.Repository = registry.Clean(l.Name())
+	}
+	if filled.Op == "" {
+		filled.Op = "open the image layout"
+	}
+	return &filled
+}
+
+// during says what was attempted when an error came up.
+func (l *Layout) during(err error, op, about string) error {
+	e, ok := errors.AsType[*registry.Error](l.fault(err))
+	if !ok {
+		return err
+	}
+	said := *e
+	said.Op, said.Reference = op, registry.Clean(about)
+	return &said
+}
+
+// ended is the error of an operation whose context is over, nil where it is not.
+func (l *Layout) ended(ctx context.Context, op, about string) error {
+	if ctx.Err() != nil {
+		return l.during(stopped(ctx), op, about)
+	}
+	return nil
+}
+
+// stopped is the error of an operation that its context ended.
+func stopped(ctx context.Context) error {
+	return &registry.Error{Kind: registry.ErrUnavailable, Err: context.Cause(ctx)}
+}
+
+// fileFault names the file of the layout that could not be written. The system
+// names the temporary file, which is gone when a user looks for it.
+//
+// A file that vanished is not ErrNotFound: callers take that for the answer that
+// the layout does not hold what was asked for.
+func fileFault(op, name string, err error) error {
+	if _, ok := errors.AsType[*registry.Error](err); ok {
+		return err
+	}
+	_, cause := failedFile(err)
+	if errors.Is(cause, fs.ErrNotExist) {
+		return &registry.Error{Kind: registry.ErrUnavailable, Message: fmt.Sprintf("file %s was removed while it was written", registry.Clean(name)),
+			Hint: "Another program removes files of the layout. Wait until it is done, or end it, and run it again."}
+	}
+	return &fs.PathError{Op: op, Path: name, Err: cause}
+}

@@ -1,0 +1,240 @@
+package layout
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+const (
+	// temporaryPrefix begins the names of files that are not complete yet.
+	temporaryPrefix = ".new-"
+	// abandonedAge is how long a temporary file that cannot be locked was not
+	// written to until it counts as abandoned.
+	abandonedAge = 24 * time.Hour
+	// temporaryAttempts is how often a temporary file is created in place of one
+	// that another writer took for abandoned between its creation and its lock.
+	temporaryAttempts = 16
+)
+
+// place writes a file to a temporary name and renames it when it is complete, so
+// that no reader finds half of it. Missing folders are created, and first of all
+// the file that makes a folder a layout. It returns the information of the file.
+func (l *Layout) place(ctx context.Context, name string, write func(io.Writer) error) (fs.FileInfo, error) {
+	root, err := l.root()
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	l.sweep.Do(func() { l.removeAbandoned(ctx, root) })
+	if _, err := root.Stat(ocispec.ImageLayoutFile); errors.Is(err, fs.ErrNotExist) {
+		marker, _ := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}) // a struct of one string
+		if _, err := l.replace(root, ocispec.ImageLayoutFile, bytesOf(marker)); err != nil {
+			return nil, err
+		}
+	}
+	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return nil, err
+	}
+	return l.replace(root, name, write)
+}
+
+// root opens the folder of the layout, and creates it if it is missing. No link
+// leads out of the root.
+func (l *Layout) root() (*os.Root, error) {
+	if err := os.MkdirAll(l.path, 0o755); err != nil { //nolint:gosec // an image is no secret: other tools read it
+		return nil, err
+	}
+	return os.OpenRoot(l.path)
+}
+
+// replace writes a file of the layout, whole or not at all.
+func (l *Layout) replace(root *os.Root, name string, write func(io.Writer) error) (info fs.FileInfo, err error) {
+	temporary, file, err := createTemporary(root, path.Dir(name))
+	if err != nil {
+		return nil, fileFault("create", name, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = root.Remove(temporary)
+		}
+		file.Close() // after the rename: it ends the lock that shows that the file is in use
+	}()
+	if err := write(l.writer(file, name)); err != nil {
+		return nil, fileFault("write", name, err)
+	}
+	if err := l.attempt("sync", name, file.Sync); err != nil {
+		return nil, fileFault("sync", name, err)
+	}
+	if info, err = file.Stat(); err != nil {
+		return nil, fileFault("stat", name, err)
+	}
+	if err := l.attempt("rename", name, func() error { return root.Rename(temporary, name) }); err != nil {
+		return nil, fileFault("rename", name, err)
+	}
+	return info, nil
+}
+
+// createTemporary creates and locks a temporary file in a folder of the layout.
+// The lock tells other writers that the file is in use, see removeAbandoned.
+func createTemporary(root *os.Root, dir string) (string, *os.File, error) {
+	for range temporaryAttempts {
+		name := path.Join(dir, temporaryPrefix+rand.Text())
+		file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if err != nil {
+			return "", nil, err
+		}
+		if tryLock(file) != lockBusy && isAt(root, file, name) {
+			return name, file, nil
+		}
+		file.Close()
+		_ = root.Remove(name)
+	}
+	return "", nil, &registry.Error{Kind: registry.ErrUnavailable, Message: "temporary files are removed or locked by another program as soon as they are created", Hint: hintInUse}
+}
+
+// isAt reports whether an open file still has a name.
+func isAt(root *os.Root, file *os.File, name string) bool {
+	opened, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := root.Lstat(name)
+	return err == nil && os.SameFile(opened, named)
+}
+
+// removeAbandoned removes the temporary files of processes that ended before they
+// completed or removed them: otherwise they would take space, and be delivered with
+// the layout. What cannot be read or removed stays.
+func (l *Layout) removeAbandoned(ctx context.Context, root *os.Root) {
+	for _, dir := range append(blobFolders(root), ".") {
+		for _, name := range namesIn(root, dir) {
+			if !strings.HasPrefix(name, temporaryPrefix) {
+				continue
+			}
+			if name := path.Join(dir, name); removeIfAbandoned(root, name) {
+				l.log.DebugContext(ctx, "removed a file that an earlier process left incomplete", "layout", l.Name(), "file", registry.Clean(name))
+			}
+		}
+	}
+}
+
+// removeIfAbandoned removes a temporary file that no process writes, and reports
+// whether it did. The lock is held while it is removed, so that a writer that has
+// just created it notices, see createTemporary.
+func removeIfAbandoned(root *os.Root, name string) bool {
+	file, err := root.OpenFile(name, os.O_RDWR|syscall.O_NONBLOCK, 0) // NFS locks only what is open for writing
+	if errors.Is(err, fs.ErrPermission) {
+		file, err = root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	}
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	return abandoned(tryLock(file), time.Since(info.ModTime())) && root.Remove(name) == nil
+}
+
+// abandoned reports whether no process writes a temporary file any more. Without
+// locks only the time since the last write tells, which is less certain: a writer
+// whose file is removed fails, and writes nothing.
+func abandoned(state lockState, unchanged time.Duration) bool {
+	switch state {
+	case lockAcquired:
+		return true
+	case lockBusy:
+		return false
+	default:
+		return unchanged >= abandonedAge
+	}
+}
+
+// namesIn returns the names in a folder of the layout, none if it cannot be read.
+func namesIn(root *os.Root, dir string) []string {
+	folder, err := root.Open(dir)
+	if err != nil {
+		return nil
+	}
+	defer folder.Close()
+	names, _ := folder.Readdirnames(-1)
+	return names
+}
+
+// blobFolders returns the folders that hold blobs, one for each algorithm.
+func blobFolders(root *os.Root) []string {
+	var dirs []string
+	for _, name := range namesIn(root, ocispec.ImageBlobsDir) {
+		dir := path.Join(ocispec.ImageBlobsDir, name)
+		if info, err := root.Lstat(dir); err == nil && info.IsDir() {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// syncFolders makes the renames in folders of the layout durable.
+func (l *Layout) syncFolders(root *os.Root, dirs ...string) error {
+	for _, dir := range dirs {
+		folder, err := root.Open(dir)
+		if err != nil {
+			return err
+		}
+		err = l.attempt("sync", dir, func() error { return syncFolder(folder) })
+		folder.Close()
+		if err != nil {
+			return fileFault("sync", dir, err)
+		}
+	}
+	return nil
+}
+
+// attempt does an operation on a file of the layout, unless a test makes it fail.
+func (l *Layout) attempt(op, name string, do func() error) error {
+	if l.intercept != nil {
+		if err := l.intercept(op, name); err != nil {
+			return &fs.PathError{Op: op, Path: name, Err: err}
+		}
+	}
+	return do()
+}
+
+// writer is where a file of the layout is written to.
+func (l *Layout) writer(file *os.File, name string) io.Writer {
+	if l.intercept == nil {
+		return file
+	}
+	return writerFunc(func(p []byte) (n int, err error) {
+		err = l.attempt("write", name, func() error {
+			n, err = file.Write(p)
+			return err
+		})
+		return n, err
+	})
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// bytesOf writes content that is in memory.
+func bytesOf(content []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	}
+}

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 
@@ -19,15 +20,29 @@ type engine struct {
 	copier  *copier.Copier
 	unknown []unknownSetting
 	claims  claims
-	run     string // tells this run from others: Terraform plans in one and applies in another
+	// handovers are the records that replaced objects leave to their replacements.
+	handovers handovers
+	run       string // tells this run from others: Terraform plans in one and applies in another
 }
 
 func newEngine(s settings) (*engine, error) {
+	copies := copier.New(s.options.Logger)
+	s.options.Memory = copies.Memory()
 	client, err := remote.New(s.options)
 	if err != nil {
 		return nil, err
 	}
-	return &engine{client: client, copier: copier.New(s.options.Logger), unknown: s.unknown, run: rand.Text()}, nil
+	return &engine{client: client, copier: copies, unknown: s.unknown, run: rand.Text(), claims: claims{mayBeSame: client.MayBeSameRegistry}}, nil
+}
+
+// sameRepository reports whether two places are in one repository.
+func (e *engine) sameRepository(a, b place.Place) bool {
+	return e.canonical(a).Name() == e.canonical(b).Name()
+}
+
+// claimsIn returns the claims in the repository of a place.
+func (e *engine) claimsIn(ctx context.Context, p place.Place) *claimed {
+	return e.claims.of(ctx, e.canonical(p))
 }
 
 // canonical returns p with one spelling for all that mean one host; a provider
@@ -41,9 +56,6 @@ func (e *engine) canonical(p place.Place) place.Place {
 
 // same reports whether two places are one, however they are written.
 func (e *engine) same(a, b place.Place) bool { return e.canonical(a).Same(e.canonical(b)) }
-
-// claimsIn returns the claims in the repository of a place.
-func (e *engine) claimsIn(p place.Place) *claimed { return e.claims.of(e.canonical(p).Name()) }
 
 // from and to open where something is copied from and to. What is no image layout
 // or cannot be read is an error; a registry is asked nothing.

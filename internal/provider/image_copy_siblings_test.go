@@ -1,0 +1,141 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+const (
+	ociIndexType = "application/vnd.oci.image.index.v1+json"
+	ociImageType = "application/vnd.oci.image.manifest.v1+json"
+)
+
+// indexes is a repository that holds manifests alone.
+type indexes struct {
+	registry.Repository
+	manifests map[string]registry.Manifest
+}
+
+func (r indexes) GetManifest(_ context.Context, reference string) (registry.Manifest, error) {
+	if m, is := r.manifests[reference]; is {
+		return m, nil
+	}
+	return registry.Manifest{}, &registry.Error{Op: "fetch the manifest", Reference: reference, Kind: registry.ErrNotFound}
+}
+
+// put adds an index of children, by digest and media type.
+func (r indexes) put(t *testing.T, annotation string, children ...string) digest.Digest {
+	t.Helper()
+	entries := []string{}
+	for _, child := range children {
+		d, mediaType, _ := strings.Cut(child, " ")
+		entries = append(entries, fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":1}`, mediaType, d))
+	}
+	m, err := registry.NewManifest(ociIndexType, fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[%s],"annotations":{"name":%q}}`,
+		ociIndexType, strings.Join(entries, ","), annotation), digest.SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.manifests[m.Digest.String()] = m
+	return m.Digest
+}
+
+var childDigest, otherDigest, missingDigest = digest.FromString("childDigest"), digest.FromString("otherDigest"), digest.FromString("missingDigest")
+
+func imageEntry(d digest.Digest) string { return d.String() + " " + ociImageType }
+func indexEntry(d digest.Digest) string { return d.String() + " " + ociIndexType }
+
+// keepTest is a manifest, childDigest, beside siblings.
+type keepTest struct {
+	siblings func(r indexes) siblings
+	reason   string // "" for a manifest that may be deleted
+}
+
+func (c keepTest) run(t *testing.T) {
+	t.Parallel()
+	r := indexes{manifests: map[string]registry.Manifest{}}
+	kept, err := c.siblings(r).keep(t.Context(), r, []digest.Digest{childDigest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := kept[childDigest]; got != c.reason && (c.reason == "" || !strings.HasPrefix(got, c.reason)) {
+		t.Errorf("keep() reason = %q, want %q", got, c.reason)
+	}
+}
+
+func TestSiblings_Keep(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]keepTest{
+		"nothing_else": {func(indexes) siblings { return siblings{} }, ""},
+		"named": {func(indexes) siblings {
+			return siblings{childDigest: {ociImageType, []string{"a", "b"}}}
+		}, "is also named by other tags: a and b"},
+		"listed": {func(r indexes) siblings {
+			return siblings{r.put(t, "", imageEntry(otherDigest), imageEntry(childDigest)): {ociIndexType, []string{"v1"}}}
+		}, "is part of an index that other tags name: v1"},
+		"listed_by_unknown_type": {func(r indexes) siblings {
+			return siblings{r.put(t, "", imageEntry(childDigest)): {"", []string{"v1"}}}
+		}, "is part of an index that other tags name: v1"},
+		"listed_by_nested_index": {func(r indexes) siblings {
+			nested := r.put(t, "nested", imageEntry(childDigest))
+			return siblings{r.put(t, "", indexEntry(nested)): {ociIndexType, []string{"v1"}}}
+		}, "is part of an index that other tags name: v1"},
+		"not_listed": {func(r indexes) siblings {
+			return siblings{r.put(t, "", imageEntry(otherDigest)): {ociIndexType, []string{"v1"}}}
+		}, ""},
+		"image_is_not_read": {func(indexes) siblings {
+			return siblings{missingDigest: {ociImageType, []string{"v1"}}}
+		}, ""},
+		"index_is_about_to_be_put": {func(indexes) siblings {
+			return siblings{missingDigest: {ociIndexType, []string{"v1"}}}
+		}, "may be part of an index that another tag names: " + missingDigest.String() + ", which is named by v1, is not there yet"},
+		"nested_index_is_missing": {func(r indexes) siblings {
+			return siblings{r.put(t, "", indexEntry(missingDigest)): {ociIndexType, []string{"v1"}}}
+		}, ""},
+		"index_is_invalid": {func(r indexes) siblings {
+			r.manifests[missingDigest.String()] = registry.Manifest{MediaType: ociIndexType, Digest: missingDigest, Content: []byte(`{`)}
+			return siblings{missingDigest: {ociIndexType, []string{"v1"}}}
+		}, "may be part of an index that another tag names: " + missingDigest.String() + ", which is named by v1, cannot be read"},
+	} {
+		t.Run(name, c.run)
+	}
+}
+
+// Beyond the bounds a manifest is kept.
+func TestSiblings_KeepBounds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]keepTest{
+		"nested_too_deep": {func(r indexes) siblings {
+			nested := r.put(t, "", imageEntry(childDigest))
+			for range maxIndexDepth {
+				nested = r.put(t, "", indexEntry(nested))
+			}
+			return siblings{nested: {ociIndexType, []string{"v1"}}}
+		}, fmt.Sprintf("may be part of an index that another tag names: indexes are nested deeper than %d", maxIndexDepth)},
+		"too_many": {func(r indexes) siblings {
+			s := siblings{}
+			for i := range maxIndexes + 1 {
+				s[r.put(t, fmt.Sprint(i), imageEntry(otherDigest))] = sibling{ociIndexType, []string{fmt.Sprint(i)}}
+			}
+			return s
+		}, "may be part of an index that another tag names: there are more indexes than are read"},
+		"too_large": {func(r indexes) siblings {
+			s := siblings{}
+			content := []byte(`{"schemaVersion":2,"manifests":[]}` + strings.Repeat(" ", maxIndexBytes/maxIndexesRead))
+			for i := range 3 * maxIndexesRead {
+				d := digest.FromString(fmt.Sprint(i))
+				r.manifests[d.String()] = registry.Manifest{MediaType: ociIndexType, Digest: d, Content: content}
+				s[d] = sibling{ociIndexType, []string{fmt.Sprint(i)}}
+			}
+			return s
+		}, "may be part of an index that another tag names: there are more indexes than are read"},
+	} {
+		t.Run(name, c.run)
+	}
+}

@@ -96,6 +96,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	state.sinceReferrers()
 	state.Missing = listOf(ctx, rec.Missing)
 	resp.Diagnostics.Append(state.refresh(ctx, &rec, destination, found)...)
+	state.refreshPromoted(ctx, r.engine, rec, destination, found)
 	rec.save(ctx, resp.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.State.Set(ctx, state)...)
 }

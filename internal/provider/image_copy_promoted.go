@@ -53,15 +53,13 @@ func (m *imageCopyModel) setPromoted() {
 
 // refreshPromoted sets promoted_reference to what was found at the destination.
 //
-// If the destination's tag holds a digest that this resource put or confirmed
-// there, promoted_reference names that digest. This includes imported tags and
-// states from earlier versions. If the tag was moved, promoted_reference keeps the
-// digest that was promoted last: a push to the tag must not reach those who deploy
-// promoted_reference. It becomes null if the destination no longer has that digest.
+// If the destination's tag holds the digest that was copied or imported last,
+// promoted_reference names that digest, also in a state from an earlier version.
+// If the tag was moved, promoted_reference keeps its value: a push to the tag must
+// not reach those who deploy promoted_reference. It becomes null if the destination
+// no longer has the digest that it names.
 func (m *imageCopyModel) refreshPromoted(ctx context.Context, e *engine, rec record, destination place.Place, found map[string]registry.Descriptor) {
-	tag := destination.Tag()
-	now := found[tag].Digest
-	if now == rec.Applied.Digest || now == rec.Put[tag] {
+	if now := found[destination.Tag()].Digest; now == rec.Applied.Digest {
 		m.PromotedReference = types.StringValue(destination.Pinned(now))
 		return
 	}

@@ -237,8 +237,11 @@ func TestPromotedReference_Refresh(t *testing.T) {
 	for _, name := range names {
 		dst.Push(t, name, "1", registrytest.DockerList("theirs"))
 	}
-	dst.On("HEAD", "/v2/unavailable/manifests/sha256:.*").Reply(503, nil, "")
+	unavailable := dst.On("GET|HEAD", "/v2/unavailable/manifests/sha256:.*").Reply(503, nil, "")
 	ws.refreshOnly()
+	if unavailable.Taken() == 0 {
+		t.Error("the image that promoted_reference names was not looked up")
+	}
 	want("the tag was moved", "kept", pinned("kept"))
 	want("the tag was moved and the image deleted", "deleted", nil)
 	want("the tag was moved and the image cannot be looked up", "unavailable", pinned("unavailable"))

@@ -3,7 +3,11 @@ package provider_test
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -173,7 +177,10 @@ func TestPromotedReference_FailedApply(t *testing.T) {
 	src, dst := registrytest.V3(t), registrytest.Intercept(t, registrytest.V3(t))
 	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
 	ws, reader := newWorkspace(t), newWorkspace(t)
-	ws.configure(imageCopy("app", first.Ref, dst.Ref("app", "1")), output("pinned", app+".pinned_reference"), output("promoted", app+".promoted_reference"))
+	src.Push(t, "other", "1", registrytest.MultiArch("first"))
+	ws.configure(
+		imageCopy("app", first.Ref, dst.Ref("app", "1")), output("pinned", app+".pinned_reference"), output("promoted", app+".promoted_reference"),
+		imageCopy("other", src.Ref("other", "1"), dst.Ref("other", "1")), output("all", "["+app+".promoted_reference, registry_image_copy.other.promoted_reference]"))
 	reader.configure(fmt.Sprintf("data \"terraform_remote_state\" \"promotion\" {\n  backend = \"local\"\n  config = { path = %q }\n}", filepath.Join(ws.dir, "terraform.tfstate")),
 		output("deployed", "try(data.terraform_remote_state.promotion.outputs.promoted, null)"))
 	want := func(when string, pinned, promoted any) {
@@ -197,8 +204,14 @@ func TestPromotedReference_FailedApply(t *testing.T) {
 	want("create", pinned(first), pinned(first))
 
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
-	dst.On("PUT", ".*/manifests/.*").Reply(403, nil, denied)
+	src.Push(t, "other", "1", registrytest.MultiArch("second"))
+	all := ws.savedOutputs()["all"]
+	dst.On("PUT", "/v2/app/manifests/.*").Reply(403, nil, denied)
 	ws.applyFails(ws.plan())
+	registrytest.Same(t, src.Read(t, "other", "1"), dst.Read(t, "other", "1"))
+	if got := ws.savedOutputs()["all"]; !reflect.DeepEqual(got, all) {
+		t.Errorf("output of two copies, of which one failed = %v, want %v", got, all)
+	}
 	want("failed update", pinned(second), pinned(first))
 	if dst.HasManifest(t, "app", string(second.Digest)) {
 		t.Error("the image was copied, although the apply failed")
@@ -328,5 +341,37 @@ func TestPromotedReference_Chain(t *testing.T) {
 	registrytest.Same(t, second.Tree, production.Read(t, "app", "live"))
 	if got, want := ws.state(prod)["promoted_reference"], production.Ref("app", string(second.Digest)); got != want {
 		t.Errorf("promoted_reference = %v, want %v", got, want)
+	}
+}
+
+// An output leaves the configuration. In the examples and in the templates of the
+// documentation, an output of a copy is made of promoted_reference.
+func TestPromotedReference_OutputsShown(t *testing.T) {
+	t.Parallel()
+	blocks := regexp.MustCompile(`(?ms)^ *output "\w+" \{.*?^ *\}`)
+	var copies int
+	for _, root := range []string{"examples", "templates"} {
+		err := fs.WalkDir(os.DirFS(project), root, func(name string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			text, err := os.ReadFile(filepath.Join(project, name))
+			for _, block := range blocks.FindAllString(string(text), -1) {
+				if !strings.Contains(block, "registry_image_copy.") {
+					continue
+				}
+				copies++
+				if !strings.Contains(block, "promoted_reference") {
+					t.Errorf("%s: the output is not made of promoted_reference:\n%s", name, block)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if copies == 0 {
+		t.Error("no output of a copy was found")
 	}
 }

@@ -182,7 +182,7 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 			},
 			"pinned_reference": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "`host/repository@sha256:…` at the destination: what a deployment refers to so that it runs exactly this image. In an image layout it is `oci:PATH@sha256:…`, with the path as `destination` has it. Known in the plan.",
+				MarkdownDescription: "`host/repository@sha256:…` at the destination: what a deployment refers to so that it runs exactly this image. In an image layout it is `oci:PATH@sha256:…`, with the path as `destination` has it. Known in the plan. Outside of the configuration, as in an output, use `promoted_reference`.",
 			},
 			"promoted_reference": schema.StringAttribute{
 				Computed:            true,

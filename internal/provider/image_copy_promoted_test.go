@@ -348,7 +348,7 @@ func TestPromotedReference_Chain(t *testing.T) {
 // documentation, an output of a copy is made of promoted_reference.
 func TestPromotedReference_OutputsShown(t *testing.T) {
 	t.Parallel()
-	blocks := regexp.MustCompile(`(?ms)^ *output "\w+" \{.*?^ *\}`)
+	blocks := regexp.MustCompile(`(?m)^ *output "\w+" \{(?s:.*?)\n *\}`)
 	var copies int
 	for _, root := range []string{"examples", "templates"} {
 		err := fs.WalkDir(os.DirFS(project), root, func(name string, entry fs.DirEntry, err error) error {

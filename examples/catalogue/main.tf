@@ -44,7 +44,8 @@ resource "registry_image_copy" "mirror" {
   destination = "registry.example.com/mirror/${provider::registry::parse_reference(each.key).repository}:${provider::registry::parse_reference(each.key).tag}"
 }
 
-# For whoever deploys them: what each image is called here, pinned.
+# For those who deploy them: what each image is called here, pinned. promoted_reference
+# names only what was copied, also after an apply that failed.
 output "mirror" {
-  value = { for image, copy in registry_image_copy.mirror : image => copy.pinned_reference }
+  value = { for image, copy in registry_image_copy.mirror : image => copy.promoted_reference }
 }

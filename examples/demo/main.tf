@@ -36,12 +36,15 @@ resource "registry_image_copy" "legacy" {
   destination = "${var.destination_registry}/prod/legacy:2.0"
 }
 
+# promoted_reference and not pinned_reference: if an apply fails, an output of it keeps
+# the value of the last image that was copied.
+
 output "app" {
   description = "What deployments of the app pin."
-  value       = registry_image_copy.app.pinned_reference
+  value       = registry_image_copy.app.promoted_reference
 }
 
 output "legacy" {
   description = "What deployments of the legacy image pin."
-  value       = registry_image_copy.legacy.pinned_reference
+  value       = registry_image_copy.legacy.promoted_reference
 }

@@ -27,7 +27,8 @@ resource "registry_image_copy" "app" {
   destination = "registry.example.com/prod/app:1.4"
 }
 
-# Whatever runs the image pins exactly what was put there.
+# For those who run the image: exactly what was put there. Known after apply when it
+# changes, so that a failed apply does not announce an image that was not copied.
 output "image" {
-  value = registry_image_copy.app.pinned_reference
+  value = registry_image_copy.app.promoted_reference
 }

@@ -13,7 +13,7 @@ resource "registry_image_copy" "app" {
   referrers   = true
 }
 
-# What cosign verifies, at the destination.
+# What cosign verifies, at the destination. It changes only when the image was copied.
 output "app" {
-  value = registry_image_copy.app.pinned_reference
+  value = registry_image_copy.app.promoted_reference
 }

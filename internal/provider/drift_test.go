@@ -93,10 +93,11 @@ func TestDestinationTagMovesAndTheManifestIsGone(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1")))
 
-	// The registry says that it still has the manifest, and does not.
+	// The registry says that it still has the manifest, and does not: to the refresh,
+	// which looks up promoted_reference, and to the copy.
 	dst.DeleteManifest(t, "app", pushed.Digest)
 	dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
-	proxy.On("HEAD", ".*/manifests/"+string(pushed.Digest)).Times(1).Reply(200, http.Header{
+	proxy.On("HEAD", ".*/manifests/"+string(pushed.Digest)).Times(2).Reply(200, http.Header{
 		"Content-Type": {pushed.MediaType}, "Docker-Content-Digest": {string(pushed.Digest)},
 	}, "")
 	ws.apply(ws.plan())

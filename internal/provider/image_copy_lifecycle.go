@@ -234,6 +234,7 @@ func (p *promotion) copy(ctx context.Context, job copier.Job) (copier.Report, er
 
 // applied records that the tags hold what was planned.
 func (p *promotion) applied(tags ...string) {
+	p.plan.setPromoted()
 	wanted := digest.Digest(p.plan.Digest.ValueString())
 	p.record.confirm(wanted, tags...)
 	source, err := p.plan.Source.place()

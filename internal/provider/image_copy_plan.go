@@ -67,11 +67,12 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 		p.planReferrers(wanted)
 		p.warnOfSignatures(wanted)
 		for name, value := range map[string]attr.Value{
-			"digest":           p.plan.Digest,
-			"source_digest":    p.plan.SourceDigest,
-			"media_type":       p.plan.MediaType,
-			"pinned_reference": p.plan.PinnedReference,
-			"referrers_digest": p.plan.ReferrersDigest,
+			"digest":             p.plan.Digest,
+			"source_digest":      p.plan.SourceDigest,
+			"media_type":         p.plan.MediaType,
+			"pinned_reference":   p.plan.PinnedReference,
+			"promoted_reference": p.planPromoted(),
+			"referrers_digest":   p.plan.ReferrersDigest,
 		} {
 			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root(name), value)...)
 		}
@@ -79,6 +80,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 		if p.declare(ctx, idle) {
 			// Something has to be planned, or nobody is asked to put the tags again.
 			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("media_type"), types.StringUnknown())...)
+			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("promoted_reference"), types.StringUnknown())...)
 		}
 		if idle || p.writable() {
 			p.checkTags(said.listen(ctx), wanted.Digest)

@@ -99,6 +99,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	resp.Diagnostics.Append(state.refresh(ctx, &rec, destination, found)...)
 	rec.DestroyPlannedBy, rec.ReplacedBy = "", "" // of no plan yet
 	r.engine.handovers.plan(r.engine.canonical(destination), predecessor{destination, state.OnDestroy.ValueString(), rec.withMaps()})
+	state.refreshPromoted(ctx, r.engine, rec, destination, found)
 	rec.save(ctx, resp.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.State.Set(ctx, state)...)
 }

@@ -51,6 +51,8 @@ type imageCopyModel struct {
 	PinnedReference types.String   `tfsdk:"pinned_reference"`
 	ReferrersDigest types.String   `tfsdk:"referrers_digest"`
 	Missing         types.List     `tfsdk:"missing"`
+
+	PromotedReference types.String `tfsdk:"promoted_reference"`
 }
 
 // The values of on_destroy.
@@ -183,7 +185,11 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 			},
 			"pinned_reference": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "`host/repository@sha256:…` at the destination: what a deployment refers to so that it runs exactly this image. In an image layout it is `oci:PATH@sha256:…`, with the path as `destination` has it. Known in the plan.",
+				MarkdownDescription: "`host/repository@sha256:…` at the destination: what a deployment refers to so that it runs exactly this image. In an image layout it is `oci:PATH@sha256:…`, with the path as `destination` has it. Known in the plan. Outside of the configuration, as in an output, use `promoted_reference`.",
+			},
+			"promoted_reference": schema.StringAttribute{
+				Computed:            true,
+				MarkdownDescription: promotedReferenceDescription,
 			},
 			"referrers_digest": schema.StringAttribute{
 				Computed:            true,

@@ -21,7 +21,7 @@ func TestImport(t *testing.T) {
 
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "source", nil, pushed.Ref)
-	for _, attribute := range []string{"destination", "additional_tags", "overwrite", "on_destroy", "referrers", "referrer_types", "deep_check", "digest", "source_digest", "media_type", "pinned_reference", "timeouts"} {
+	for _, attribute := range []string{"destination", "additional_tags", "overwrite", "on_destroy", "referrers", "referrer_types", "deep_check", "digest", "source_digest", "media_type", "pinned_reference", "promoted_reference", "timeouts"} {
 		before := valueOf(plan.change(app).Before, attribute)
 		plan.wantChange(app, attribute, before, before)
 	}

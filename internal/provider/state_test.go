@@ -56,7 +56,7 @@ func TestTheStateHoldsReferencesDigestsAndMediaTypes(t *testing.T) {
 		names []string
 	}{
 		"state": {ws.state(app), slices.Concat(known, settings), []string{
-			"source", "destination", "additional_tags", "overwrite", "on_destroy", "referrers", "referrer_types", "referrers_digest", "deep_check", "missing", "digest", "source_digest", "media_type", "pinned_reference",
+			"source", "destination", "additional_tags", "overwrite", "on_destroy", "referrers", "referrer_types", "referrers_digest", "deep_check", "missing", "digest", "source_digest", "media_type", "pinned_reference", "promoted_reference",
 			"platforms", "timeouts", "create", "read", "update", "delete",
 		}},
 		"private state": {record, known, []string{

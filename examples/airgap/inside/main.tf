@@ -35,6 +35,7 @@ resource "registry_image_copy" "inside" {
   destination = "registry.internal:5000/mirror/${each.key}"
 }
 
+# promoted_reference names only what was copied, also after an apply that failed.
 output "images" {
-  value = { for name, copy in registry_image_copy.inside : name => copy.pinned_reference }
+  value = { for name, copy in registry_image_copy.inside : name => copy.promoted_reference }
 }

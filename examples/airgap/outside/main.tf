@@ -24,7 +24,9 @@ resource "registry_image_copy" "airgap" {
   destination = "oci:${path.root}/airgap:${replace(each.key, "/[/:]/", "-")}"
 }
 
+# The digests come from promoted_reference, and not from digest, which is known in the
+# plan: an apply that fails would announce images that are not in the folder.
 output "airgap" {
   description = "What the other side needs: what each image is called there, and its digest."
-  value       = { for name, copy in registry_image_copy.airgap : name => copy.digest }
+  value       = { for name, copy in registry_image_copy.airgap : name => regex("[^@]+$", copy.promoted_reference) }
 }

@@ -21,6 +21,7 @@ resource "registry_image_copy" "app" {
   referrers   = true
 }
 
+# promoted_reference, so that an apply that fails announces nothing.
 output "app" {
-  value = registry_image_copy.app.pinned_reference
+  value = registry_image_copy.app.promoted_reference
 }

@@ -1,0 +1,88 @@
+package provider
+
+import (
+	"context"
+	"errors"
+
+	"github.com/hashicorp/terraform-plugin-framework/types"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+)
+
+// promoted_reference is pinned_reference for readers outside of the configuration.
+//
+// Terraform saves the value of a root output that is known in the plan even if
+// the apply fails. An output of pinned_reference can therefore name a digest that
+// was never copied, and a configuration that reads the output deploys that digest.
+// promoted_reference is unknown while the copy still has to put the digest under
+// the tag, so that the output keeps its previous value until the copy is complete.
+
+const promotedReferenceDescription = "The same reference as `pinned_reference`, but known in the plan only if the image is already at the destination. " +
+	"It is known after apply when the digest or the destination changes, or when the tag is missing or was moved. " +
+	"Use it for every value that leaves the configuration; see [Pin images](../guides/pinning.md#outside-of-the-configuration)."
+
+// planPromoted returns the planned promoted_reference: the prior value if the tag
+// at the destination already holds the planned digest, unknown otherwise. Content
+// that is missing below the digest, additional tags and referrers do not make it
+// unknown, because they change neither the digest nor the destination.
+func (p *planner) planPromoted() types.String {
+	prior := p.prior.PromotedReference
+	switch {
+	case !p.update, !p.plan.Destination.Equal(p.prior.Destination), !p.plan.Digest.Equal(p.prior.Digest):
+		return types.StringUnknown()
+	case prior.IsNull():
+		// A state from an earlier version that no refresh has filled in. The framework
+		// proposes null if the configuration did not change, which keeps the plan
+		// empty, and unknown otherwise.
+		return p.plan.PromotedReference
+	case !prior.Equal(p.plan.PinnedReference):
+		return types.StringUnknown()
+	}
+	return prior
+}
+
+// setPromoted sets promoted_reference after a successful copy. A value that was
+// known in the plan stays as planned.
+func (m *imageCopyModel) setPromoted() {
+	if m.PromotedReference.IsUnknown() {
+		m.PromotedReference = m.PinnedReference
+	}
+}
+
+// refreshPromoted sets promoted_reference to what was found at the destination.
+//
+// If the destination's tag holds the digest that was copied or imported last,
+// promoted_reference names that digest, also in a state from an earlier version.
+// If the tag was moved, promoted_reference keeps its value: a push to the tag must
+// not reach those who deploy promoted_reference. It becomes null if the destination
+// no longer has the digest that it names.
+func (m *imageCopyModel) refreshPromoted(ctx context.Context, e *engine, rec record, destination place.Place, found map[string]registry.Descriptor) {
+	if now := found[destination.Tag()].Digest; now == rec.Applied.Digest {
+		m.PromotedReference = types.StringValue(destination.Pinned(now))
+		return
+	}
+	if m.PromotedReference.IsNull() {
+		return
+	}
+	promoted, err := newReference(m.PromotedReference.ValueString()).place()
+	if err == nil {
+		err = e.confirm(ctx, destination, promoted.Digest())
+	}
+	if errors.Is(err, registry.ErrNotFound) {
+		m.PromotedReference = types.StringNull()
+	}
+}
+
+// confirm returns an error if a destination does not have the manifest with digest
+// d. The error matches registry.ErrNotFound if the registry definitely does not
+// have it.
+func (e *engine) confirm(ctx context.Context, destination place.Place, d digest.Digest) error {
+	repo, err := e.to(destination)
+	if err != nil {
+		return err
+	}
+	_, err = look(ctx, repo, d.String(), d)
+	return err
+}

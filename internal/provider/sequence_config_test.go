@@ -103,11 +103,16 @@ func (w *world) edit(random *rand.Rand, s settings) string {
 	name := pick(random, names)
 	one := s[name]
 	edits := map[string]func(){
-		"source":          func() { one.source, one.pinned = w.randomSource(random), "" },
-		"pin":             func() { one.pinned = "@" + string(w.hosts[one.source.host].Digest(w.t, one.source.repo, one.source.tag)) },
+		"source": func() { one.source, one.pinned = w.randomSource(random), "" },
+		"pin": func() {
+			one.pinned = "@" + string(w.hosts[one.source.host].Digest(w.t, one.source.repo, one.source.tag))
+		},
 		"source spelling": func() { one.sourceSpelling = random.IntN(spellings) },
 		"target":          func() { one.target = randomTarget(random); one.additional = randomTags(random, one.target.tag) },
-		"target tag":      func() { one.target.tag = pick(random, destinationTags); one.additional = without(one.additional, one.target.tag) },
+		"target tag": func() {
+			one.target.tag = pick(random, destinationTags)
+			one.additional = without(one.additional, one.target.tag)
+		},
 		"target repo":     func() { one.target.repo = pick(random, destinationRepos) },
 		"target host":     func() { one.target.host = random.IntN(len(w.hosts)) },
 		"target spelling": func() { one.spelling = random.IntN(spellings) },

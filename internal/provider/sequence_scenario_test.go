@@ -194,7 +194,7 @@ func (s *sequence) apply(r *finishedRun, planned plannedRun) {
 		s.note("fault at host%d: %s", f.host, f.name)
 	case 1:
 		how = pick(s.random, []ending{interrupted, providerKilled, allKilled})
-		at = 1 + s.random.IntN(40)
+		at = 1 + s.random.IntN(25)
 		s.note("%s at request %d", how, at)
 	}
 	s.w.begin(f, how, at, nil)
@@ -203,7 +203,7 @@ func (s *sequence) apply(r *finishedRun, planned plannedRun) {
 	s.w.mu.Lock()
 	r.writes = slices.Clone(s.w.writes)
 	s.w.mu.Unlock()
-	s.note("applied: %s", firstLine(r.err))
+	s.note("applied: %s (%d requests failed, ended by %q)", firstLine(r.err), max(0, s.w.taken-f.after), s.w.endedBy())
 	r.after, r.left = s.w.snapshot(), s.tf.stored()
 	if faults := s.model.judge(*r); len(faults) > 0 {
 		slices.Sort(faults)

@@ -61,7 +61,12 @@ func randomTarget(random *rand.Rand) tagAt {
 	return tagAt{random.IntN(4) / 3, pick(random, destinationRepos), pick(random, destinationTags)}
 }
 
+// randomSource is a tag that people move: most of the time in the repository that
+// images come from, else beside those that are copied to.
 func (w *world) randomSource(random *rand.Rand) tagAt {
+	if at := (tagAt{random.IntN(len(w.hosts)), pick(random, destinationRepos), pick(random, personalTags)}); chance(random, 5) && w.snapshot()[at] != "" {
+		return at
+	}
 	return tagAt{random.IntN(len(w.hosts)), sourceRepo, pick(random, sourceTags)}
 }
 

@@ -24,6 +24,7 @@ type ownership struct {
 	w      *world
 	owners map[tagAt]map[string]digest.Digest // what resources put, by resource name
 	unseen bool                               // tags changed since the last refresh
+	lost   map[string]bool                    // resources whose private state Terraform may have lost
 }
 
 // plannedCopy is what a plan says of a resource.
@@ -38,6 +39,7 @@ type storedCopy struct {
 	onDestroy string
 	digest    digest.Digest
 	tags      []tagAt
+	tainted   bool
 }
 
 // finishedRun is a plan and what its apply did.
@@ -212,31 +214,39 @@ func (o *ownership) put(name string, at tagAt, d digest.Digest) {
 
 // mayRefuse reports whether there is a reason to refuse a configuration: a tag
 // that two resources have to do with, or one that may not be overwritten.
-func (o *ownership) mayRefuse(config settings, stored map[string][]storedCopy, now held) bool {
+func (o *ownership) mayRefuse(config settings, options planOptions, stored map[string][]storedCopy, now held) bool {
 	concerned := map[tagAt]string{}
 	for name, one := range config {
 		for _, at := range one.tags() {
-			if concerned[at] != "" || !one.overwrite && now[at] != "" {
+			if concerned[at] != "" || !one.overwrite && now[at] != "" && (o.owners[at][name] != now[at] || o.unrecorded(name, one, options, stored)) {
 				return true
 			}
 			concerned[at] = name
 		}
 	}
+	isOthers := func(name string, at tagAt) bool { return concerned[at] != "" && concerned[at] != name }
 	for name, all := range stored {
 		for at, owners := range o.owners {
-			if _, is := owners[name]; is && concerned[at] != "" && concerned[at] != name {
+			if _, is := owners[name]; is && isOthers(name, at) {
 				return true
 			}
 		}
 		for _, one := range all {
-			for _, at := range one.tags {
-				if concerned[at] != "" && concerned[at] != name {
-					return true
-				}
+			if slices.ContainsFunc(one.tags, func(at tagAt) bool { return isOthers(name, at) }) {
+				return true
 			}
 		}
 	}
 	return false
+}
+
+// unrecorded reports whether Terraform does not tell the provider what a resource
+// has put: because it lost that, or because the resource is replaced in a way in
+// which private state does not reach the new object.
+func (o *ownership) unrecorded(name string, one copySettings, options planOptions, stored map[string][]storedCopy) bool {
+	all := stored[name]
+	tainted := len(all) > 0 && all[0].tainted
+	return o.lost[name] || len(all) > 1 || one.createBeforeDestroy && (tainted || options.replace == name) || tainted && options.noRefresh
 }
 
 // untrue returns what a plan promises as promoted that is not there.

@@ -53,7 +53,7 @@ func newSequence(t *testing.T, seed uint64, make func(*world, *rand.Rand) terraf
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a sequence has to be the same for the same seed
 	w := newWorld(t, random)
-	return &sequence{t: t, random: random, w: w, tf: make(w, random), model: &ownership{w: w, owners: map[tagAt]map[string]digest.Digest{}}, config: settings{}}
+	return &sequence{t: t, random: random, w: w, tf: make(w, random), model: &ownership{w: w, owners: map[tagAt]map[string]digest.Digest{}, lost: map[string]bool{}}, config: settings{}}
 }
 
 func (s *sequence) note(format string, args ...any) {
@@ -88,12 +88,15 @@ func (s *sequence) people(rarely int) map[tagAt]bool {
 			continue
 		}
 		at := s.w.randomSource(s.random)
-		if !chance(s.random, 3) {
+		switch s.random.IntN(4) {
+		case 0:
+			at = tagAt{s.random.IntN(len(s.w.hosts)), pick(s.random, destinationRepos), pick(s.random, personalTags)}
+		case 1, 2:
 			at = randomTarget(s.random)
 			changed[at] = true
 		}
 		content := s.random.IntN(len(contents()))
-		if held := s.w.snapshot()[at]; held != "" && at.repo != sourceRepo && chance(s.random, 4) {
+		if held := s.w.snapshot()[at]; held != "" && changed[at] && chance(s.random, 4) {
 			s.w.remove(at)
 			s.note("a person removes %s", at)
 			continue
@@ -128,10 +131,9 @@ func (s *sequence) step() {
 		}
 	}
 	s.adopts(config)
-	if !s.once(config, o) || s.stopped {
-		return
+	if r := s.once(config, o); r != nil {
+		s.converges(r)
 	}
-	s.converges(o)
 }
 
 // adopts imports the tag of a new resource now and then, if there is one.
@@ -139,7 +141,7 @@ func (s *sequence) adopts(config settings) {
 	stored, now := s.tf.stored(), s.w.snapshot()
 	for _, name := range slices.Sorted(maps.Keys(config)) {
 		one := config[name]
-		if len(stored[name]) > 0 || now[one.target] == "" || !chance(s.random, 4) || s.model.mayRefuse(settings{name: copySettings{target: one.target, overwrite: true}}, stored, now) {
+		if len(stored[name]) > 0 || now[one.target] == "" || !chance(s.random, 4) || s.model.mayRefuse(settings{name: copySettings{target: one.target, overwrite: true}}, planOptions{}, stored, now) {
 			continue
 		}
 		if err := s.tf.adopt(config, name, s.w.spelled(one.target, one.spelling)); err != nil {
@@ -152,10 +154,10 @@ func (s *sequence) adopts(config settings) {
 }
 
 // once plans a configuration and applies it, and has the model judge that. It
-// reports whether the configuration was accepted, which then is the current one.
-func (s *sequence) once(config settings, o planOptions) bool {
+// returns nil if the configuration was refused; otherwise it is the current one.
+func (s *sequence) once(config settings, o planOptions) *finishedRun {
 	s.t.Helper()
-	r := finishedRun{config: config, options: o, stored: s.tf.stored(), before: s.w.snapshot()}
+	r := &finishedRun{config: config, options: o, stored: s.tf.stored(), before: s.w.snapshot()}
 	s.w.begin(fault{}, "", 0, nil)
 	planned, err := s.tf.plan(config, o)
 	s.note("plan %+v of\n%s\n    %s", o, config, s.describe(planned))
@@ -164,10 +166,10 @@ func (s *sequence) once(config settings, o planOptions) bool {
 	}
 	if err != nil {
 		s.note("refused: %s", firstLine(err))
-		if !s.model.mayRefuse(config, r.stored, r.before) && !s.model.mayRefuse(s.config, r.stored, r.before) {
+		if !s.model.mayRefuse(config, o, r.stored, r.before) {
 			s.fault("a plan was refused without a reason that the model knows: %v", err)
 		}
-		return false
+		return nil
 	}
 	if !o.noRefresh {
 		s.model.unseen = false
@@ -180,19 +182,20 @@ func (s *sequence) once(config settings, o planOptions) bool {
 		r.interfered = s.people(1)
 		r.before = s.w.snapshot()
 	}
-	s.apply(&r, planned)
-	return true
+	s.apply(r, planned, true)
+	return r
 }
 
 // apply applies a plan, with a failure now and then.
-func (s *sequence) apply(r *finishedRun, planned plannedRun) {
+func (s *sequence) apply(r *finishedRun, planned plannedRun, mayBeDisturbed bool) {
 	s.t.Helper()
 	f, how, at := fault{}, ending(""), 0
-	switch s.random.IntN(5) {
-	case 0:
+	switch choice := s.random.IntN(5); {
+	case !mayBeDisturbed:
+	case choice == 0:
 		f = randomFault(s.random)
 		s.note("fault at host%d: %s", f.host, f.name)
-	case 1:
+	case choice == 1:
 		how = pick(s.random, []ending{interrupted, providerKilled, allKilled})
 		at = 1 + s.random.IntN(25)
 		s.note("%s at request %d", how, at)
@@ -213,25 +216,37 @@ func (s *sequence) apply(r *finishedRun, planned plannedRun) {
 		s.fault("an apply failed without a reason that the model knows: %v", r.err)
 	}
 	s.model.learn(*r)
+	if s.w.endedBy() == providerKilled {
+		for name := range r.config {
+			s.model.lost[name] = true
+		}
+	}
 }
 
 // mayFail reports whether a plan that was made may fail to be applied: because
-// something was moved in between.
+// something was moved that the plan did not see, or because Terraform does not
+// give to a new object what the old one had put.
 func (s *sequence) mayFail(r finishedRun) bool {
+	for name, planned := range r.planned {
+		if planned.action == createThenDelete && !r.config[name].overwrite {
+			return true
+		}
+	}
 	return r.interfered != nil || s.model.unseen
 }
 
-// converges makes sure that nothing is left to do, after a further apply if the
-// last one did not succeed.
-func (s *sequence) converges(o planOptions) {
+// converges makes sure that nothing is left to do after an apply that succeeded,
+// and that one which did not is made up for by a further one.
+func (s *sequence) converges(last *finishedRun) {
 	s.t.Helper()
-	_ = o
-	for attempt := range 3 {
+	for attempt := 1; !s.stopped; attempt++ {
+		clean := last.err == nil && last.interfered == nil && !s.model.unseen && !last.options.destroy
+		r := finishedRun{config: s.config, stored: s.tf.stored(), before: s.w.snapshot()}
 		s.w.begin(fault{}, "", 0, nil)
-		stored, now := s.tf.stored(), s.w.snapshot()
-		planned, err := s.tf.plan(s.config, planOptions{})
+		planned, err := s.tf.plan(s.config, r.options)
 		if err != nil {
-			if !s.model.mayRefuse(s.config, stored, now) {
+			s.note("refused: %s", firstLine(err))
+			if !s.model.mayRefuse(s.config, r.options, r.stored, r.before) {
 				s.fault("a plan was refused without a reason that the model knows: %v", err)
 			}
 			return
@@ -240,9 +255,16 @@ func (s *sequence) converges(o planOptions) {
 		if planned.empty {
 			return
 		}
-		s.note("attempt %d: %s", attempt, s.describe(planned))
-		r := finishedRun{config: s.config, stored: stored, before: now, planned: planned.copies}
-		s.apply(&r, planned)
+		s.note("plan again: %s", s.describe(planned))
+		if clean {
+			s.fault("the plan after an apply that succeeded is not empty")
+			return
+		}
+		r.planned = planned.copies
+		if s.apply(&r, planned, attempt == 1); r.err != nil && attempt > 1 {
+			return // for a reason that the model knows
+		}
+		last = &r
 	}
 }
 
@@ -321,7 +343,7 @@ func (e *emulated) stored() map[string][]storedCopy {
 				continue
 			}
 			target := e.w.located(object.value.text("destination"))
-			stored := storedCopy{object.value.text("on_destroy"), digest.Digest(object.value.text("digest")), []tagAt{target}}
+			stored := storedCopy{object.value.text("on_destroy"), digest.Digest(object.value.text("digest")), []tagAt{target}, object.tainted}
 			for _, tag := range object.value.texts("additional_tags") {
 				stored.tags = append(stored.tags, tagAt{target.host, target.repo, tag})
 			}

@@ -124,7 +124,7 @@ func (r *realTerraform) stored() map[string][]storedCopy {
 		Resources []struct {
 			Name      string
 			Instances []struct {
-				Deposed    string
+				Status     string
 				Attributes struct {
 					Destination    string
 					AdditionalTags []string      `json:"additional_tags"`
@@ -142,7 +142,7 @@ func (r *realTerraform) stored() map[string][]storedCopy {
 		for _, object := range one.Instances {
 			attributes := object.Attributes
 			target := r.w.located(attributes.Destination)
-			stored := storedCopy{attributes.OnDestroy, attributes.Digest, []tagAt{target}}
+			stored := storedCopy{attributes.OnDestroy, attributes.Digest, []tagAt{target}, object.Status == "tainted"}
 			for _, tag := range attributes.AdditionalTags {
 				stored.tags = append(stored.tags, tagAt{target.host, target.repo, tag})
 			}

@@ -62,6 +62,8 @@ var (
 	sourceTags       = []string{"1", "2", "latest"}
 	destinationRepos = []string{"prod/app", "prod/lib"}
 	destinationTags  = []string{"v1", "v2", "latest", "stable"}
+	// personalTags are at the destinations too, and no resource declares them.
+	personalTags = []string{"p1", "p2"}
 )
 
 // contents are what is pushed: images, indexes that share children, and children
@@ -94,6 +96,9 @@ func newWorld(t testing.TB, random *rand.Rand) *world {
 		w.hosts = append(w.hosts, proxy)
 		for _, tag := range sourceTags {
 			w.push(tagAt{host, sourceRepo, tag}, random.IntN(len(contents())))
+		}
+		for _, repo := range destinationRepos {
+			w.push(tagAt{host, repo, pick(random, personalTags)}, random.IntN(len(contents())))
 		}
 	}
 	return w

@@ -13,8 +13,9 @@ import (
 // made or moved, and judges every run by what the tags held before and after it:
 //
 //   - A tag is removed only by a resource that put there what it holds, that lets
-//     go of it, and whose on_destroy is not "retain"; never while another resource
-//     of the configuration wants it to hold the same.
+//     go of it, and whose on_destroy is not "retain"; never if another resource has
+//     it in place. One that another resource is to put there in the same apply may
+//     be removed before that, because Terraform destroys in any order.
 //   - A tag is moved only to the planned digest of a resource that declares it and
 //     that may overwrite it or has put there what it held.
 //   - Every tag leads to a complete image, whoever put it there.
@@ -129,8 +130,8 @@ func (o *ownership) mayChange(r finishedRun, at tagAt, before, after digest.Dige
 
 // mayRemove reports whether a run may remove a tag that holds d.
 func (o *ownership) mayRemove(r finishedRun, at tagAt, d digest.Digest) bool {
-	for name := range r.config {
-		if r.wants(name, at, d) {
+	for name, planned := range r.planned {
+		if planned.action == noOp && r.wants(name, at, d) {
 			return false
 		}
 	}
@@ -187,10 +188,11 @@ func (o *ownership) learn(r finishedRun) {
 			if len(r.left[old]) > 0 {
 				continue
 			}
-			// A resource that is renamed hands its tags over.
+			// A resource that is renamed may hand its tags over, and need not.
 			for name := range r.config {
 				if r.wants(name, at, d) {
 					o.put(name, at, d)
+					o.lost[name] = true
 				}
 			}
 			delete(owners, old)

@@ -2,231 +2,234 @@ package provider
 
 import (
 	"context"
-	"fmt"
-	"maps"
 	"slices"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
 // claims are the tags that resources of one provider configuration put, or find
 // in place, while it lasts: while one plan is made or applied. Without them the
-// end of a resource that is replaced or renamed would take away what its
-// successor has just put there, which holds the same digest and so looks like
-// its own; two resources that declare one tag would take it from each other
-// with every apply; and a copy from where another one is still to put the image
-// could not be planned. Terraform runs a process for each provider
-// configuration, so that an alias knows nothing of the claims of another.
+// end of a resource that is renamed or moved would take away what another one
+// has just put there, which holds the same digest and so looks like its own; two
+// resources that declare one tag would take it from each other with every apply;
+// and a copy from where another one is still to put the image could not be
+// planned. Terraform runs a process for each provider configuration, so that an
+// alias knows nothing of the claims of another.
 type claims struct {
+	// mayBeSame reports whether two hosts of different names may be one registry.
+	// nil means that they never are.
+	mayBeSame func(ctx context.Context, a, b string) bool
+
 	mu           sync.Mutex
-	repositories map[string]*claimed
-	created      []creation
+	repositories map[string]*claimed // by name
+	ordered      []*claimed          // by age
 }
 
-// creation is a copy that this run has begun to make anew.
-type creation struct{ source, destination place.Place }
-
-func (c *claims) creates(made creation) {
+// of returns the claims in the repository of a destination. The first call for a
+// repository looks for others that may be the same one.
+func (c *claims) of(ctx context.Context, destination place.Place) *claimed {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.created = append(c.created, made)
-}
-
-// replaces says whether this run makes a copy that may be in the place of an old
-// one: of the same source or to the same destination.
-func (c *claims) replaces(old creation) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.ContainsFunc(c.created, func(made creation) bool {
-		return made.source.Same(old.source) || made.destination.Same(old.destination)
-	})
-}
-
-// of gives the claims in a repository, by the name of its place.
-func (c *claims) of(repository string) *claimed {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.repositories == nil {
-		c.repositories = map[string]*claimed{}
-	}
-	if c.repositories[repository] == nil {
-		c.repositories[repository] = &claimed{
-			removing: make(chan struct{}, 1),
-			declared: map[string]declaration{}, leaving: map[string]leave{}, tags: map[string]digest.Digest{}, removed: map[string]bool{},
+	name := destination.Name()
+	repository := c.repositories[name]
+	if repository == nil {
+		repository = newClaimed(destination, c.ordered)
+		if c.repositories == nil {
+			c.repositories = map[string]*claimed{}
 		}
+		c.repositories[name] = repository
+		c.ordered = append(c.ordered, repository)
 	}
-	return c.repositories[repository]
+	c.mu.Unlock()
+	repository.linked.Do(func() { repository.link(ctx, c.mayBeSame) })
+	return repository
+}
+
+// existing returns the claims in the repository of a place, or nil if nothing is
+// put there.
+func (c *claims) existing(p place.Place) *claimed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.repositories[p.Name()]
 }
 
 // claimed are the claims in one repository.
 type claimed struct {
-	// Who has put something into removing removes tags, or claims some.
+	name, host, path string // host is "" for an image layout
+	age              int
+	older            []*claimed
+	linked           sync.Once
+
+	// removing is held by whoever removes tags, or claims some.
 	removing chan struct{}
 
 	mu       sync.Mutex
+	aliases  []*claimed               // repositories of other hosts that may be this one
 	declared map[string]declaration   // what the plan is for tags to hold
 	leaving  map[string]leave         // tags that are planned to be removed
-	tags     map[string]digest.Digest // what was claimed while applying
-	removed  map[string]bool          // while applying
+	tags     map[string]claim         // what was claimed while applying
+	removed  map[string]digest.Digest // while applying
 }
 
-// leave is the plan to remove a tag from what a resource put under it.
-type leave struct {
-	digest digest.Digest
-	// binding says that the plan cannot be changed any more when it turns out
-	// that another resource has the tag.
-	binding bool
+func newClaimed(destination place.Place, older []*claimed) *claimed {
+	c := &claimed{
+		name: destination.Name(), age: len(older), older: slices.Clone(older), removing: make(chan struct{}, 1),
+		declared: map[string]declaration{}, leaving: map[string]leave{}, tags: map[string]claim{}, removed: map[string]digest.Digest{},
+	}
+	if ref, inRegistry := destination.Reference(); inRegistry {
+		c.host, c.path = ref.Host, ref.Repository
+	}
+	return c
 }
 
-// declaration is what a resource wants its tags to hold. A provider is not told
-// which resource it works for, and is asked about one more than once; but two
-// that copy one source to one destination want the same.
-type declaration struct {
-	source, destination place.Place
-	digest              digest.Digest
-	mediaType           string // "" where it is not known
-	// referrers says that what refers to it is brought too, so that who copies it
-	// from there finds more than there is now.
-	referrers bool
-	// idle says that the tags are in place, so that nothing is planned, and
-	// nobody will claim them while the plan is applied.
-	idle bool
+// link makes aliases of this repository and of each older one with the same path
+// whose host may be the same registry.
+func (c *claimed) link(ctx context.Context, mayBeSame func(ctx context.Context, a, b string) bool) {
+	for _, other := range c.older {
+		if mayBeSame == nil || c.host == "" || c.path != other.path || !mayBeSame(ctx, c.host, other.host) {
+			continue
+		}
+		c.alias(other)
+		other.alias(c)
+	}
+	c.older = nil
 }
 
-// contradicts says whether two resources cannot both have their way with a tag.
-func (d declaration) contradicts(other declaration) bool {
-	return (!d.source.Same(other.source) || !d.destination.Same(other.destination)) &&
-		d.digest != other.digest && d.digest.Algorithm() == other.digest.Algorithm()
-}
-
-// declare notes what tags are planned to hold. It says whether one of them is in
-// place and will not stay there by itself, because another resource is to remove
-// it, or has. The error says which of them another resource wants to hold
-// something else, or to remove for good; then nothing is noted.
-func (c *claimed) declare(d declaration, tags ...string) (disturbed bool, err error) {
+func (c *claimed) alias(other *claimed) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.aliases = append(c.aliases, other)
+}
+
+// others returns the aliases.
+func (c *claimed) others() []*claimed {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.aliases)
+}
+
+// lock waits until no removal runs in this repository or an alias, and keeps
+// others from running until unlock is called. The error is the context's.
+func (c *claimed) lock(ctx context.Context) (unlock func(), err error) {
+	all := append(c.others(), c)
+	slices.SortFunc(all, func(a, b *claimed) int { return a.age - b.age }) // so that two cannot wait for each other
+	held := 0
+	unlock = func() {
+		for _, repository := range all[:held] {
+			<-repository.removing
+		}
+	}
+	for _, repository := range all {
+		select {
+		case repository.removing <- struct{}{}:
+			held++
+		case <-ctx.Done():
+			unlock()
+			return nil, context.Cause(ctx)
+		}
+	}
+	return unlock, nil
+}
+
+// claim is what a resource puts under a tag, or found there, in this run.
+type claim struct {
+	digest    digest.Digest
+	mediaType string // "" if it is not known
+}
+
+// claim notes that tags are to hold what it says, and reports whether one of them
+// was removed during this run. It waits for a removal that has begun, so that
+// whoever claims sees at the registry what it left. The error is the context's.
+func (c *claimed) claim(ctx context.Context, what claim, tags ...string) (removed bool, err error) {
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
 	for _, tag := range tags {
-		if other, is := c.declared[tag]; is && d.contradicts(other) {
-			return false, &registry.Error{Side: registry.Destination, Op: "have two resources put the tag", Repository: d.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,
-				Message: fmt.Sprintf("the copy of %s to %s wants it to hold %s, and the copy of %s to %s wants it to hold %s",
-					d.source, d.destination, d.digest, other.source, other.destination, other.digest),
-				Hint: "They would take it from each other with every apply. Leave it to one of them: take it out of `destination` or `additional_tags` of the other."}
-		}
-		l, leaves := c.leaving[tag]
-		if d.idle && leaves && l.digest == d.digest {
-			if l.binding {
-				return false, d.losesTag(tag)
-			}
-			disturbed = true
-		}
-		disturbed = disturbed || d.idle && c.removed[tag]
+		removed = c.note(tag, what) || removed
 	}
-	for _, tag := range tags {
-		c.declared[tag] = d
-	}
-	return disturbed, nil
-}
-
-// leave notes tags that a resource is planned to remove, with what it put there.
-// It returns those that another resource declares: they are to be spared. Where
-// the plan is binding and cannot spare them, one that another has in place is an
-// error; what another is about to put there its claim takes care of.
-func (c *claimed) leave(put map[string]digest.Digest, binding bool) (spared []string, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, tag := range slices.Sorted(maps.Keys(put)) {
-		switch d, is := c.declared[tag]; {
-		case !is || d.digest != put[tag]:
-			c.leaving[tag] = leave{put[tag], binding}
-		case !binding:
-			spared = append(spared, tag)
-		case d.idle:
-			return nil, d.losesTag(tag)
-		}
-	}
-	return spared, nil
-}
-
-// losesTag is the error of a tag that one resource would remove and another one
-// has in place.
-func (d declaration) losesTag(tag string) error {
-	return &registry.Error{Side: registry.Destination, Op: "remove the tag", Repository: d.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,
-		Message: fmt.Sprintf("the copy of %s to %s has it in place, and another resource that put the same there lets go of it or is replaced", d.source, d.destination),
-		Hint:    "Give that other resource on_destroy = \"retain\" and apply that first."}
-}
-
-// expected is what source is to hold when this run is over, because a copy to
-// another place than own declares to put it there: under the tag that source
-// names, or, where it names a digest, under any.
-func (c *claimed) expected(source, own place.Place) (expected declaration, is bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for tag, d := range c.declared {
-		named := tag == source.Tag()
-		if source.Digest() != "" {
-			named = d.digest == source.Digest()
-		}
-		// Of several that put one digest there, one that knows its media type.
-		if named && !d.destination.Same(own) && expected.mediaType == "" {
-			expected, is = d, true
-		}
-	}
-	return expected, is
-}
-
-// claim notes that tags are to hold d, and says whether one of them was removed
-// during this run. It waits for a removal that has begun, so that whoever claims
-// sees at the registry what it left. The error is the context's.
-func (c *claimed) claim(ctx context.Context, d digest.Digest, tags ...string) (removed bool, err error) {
-	select {
-	case c.removing <- struct{}{}:
-	case <-ctx.Done():
-		return false, context.Cause(ctx)
-	}
-	defer func() { <-c.removing }()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, tag := range tags {
-		c.tags[tag] = d
-		removed = removed || c.removed[tag]
+	for _, alias := range c.others() {
+		removed = alias.hasRemoved(what.digest, tags) || removed
 	}
 	return removed, nil
 }
 
-// remove runs a removal of tags with what others claim, or are planned to put,
-// as far as that is known. Nothing more is claimed until it returns, and no
-// other removal runs: of resources that share a manifest, the last one then sees
-// that nobody else names it. The error is the context's.
-func (c *claimed) remove(ctx context.Context, tags []string, removal func(claimed map[string]digest.Digest)) error {
-	select {
-	case c.removing <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+func (c *claimed) note(tag string, what claim) (removed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tags[tag] = what
+	_, removed = c.removed[tag]
+	return removed
+}
+
+// hasRemoved reports whether one of the tags was removed when it held d.
+func (c *claimed) hasRemoved(d digest.Digest, tags []string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(tags, func(tag string) bool { return c.removed[tag] == d })
+}
+
+// taken is what other resources have, or are to put, in a repository.
+type taken struct {
+	tags map[string]claim
+	// aliases are tags with the same digest in a repository that may be the same
+	// one, with its name.
+	aliases map[string]string
+	// elsewhere are all claims in such repositories, by reference.
+	elsewhere map[string]claim
+}
+
+// has reports whether a tag must not be removed.
+func (t taken) has(tag string) bool {
+	_, here := t.tags[tag]
+	_, there := t.aliases[tag]
+	return here || there
+}
+
+// remove runs a removal of tags, given with the digests that they hold, with what
+// others claim or are planned to put, as far as that is known. Nothing more is
+// claimed until it returns, and no other removal runs: of resources that share a
+// manifest, the last one then sees that nothing else names it. The error is the
+// context's.
+func (c *claimed) remove(ctx context.Context, tags map[string]digest.Digest, removal func(taken)) error {
+	unlock, err := c.lock(ctx)
+	if err != nil {
+		return err
 	}
-	defer func() { <-c.removing }()
-	removal(c.others(tags))
+	defer unlock()
+	t := taken{tags: c.known(), aliases: map[string]string{}, elsewhere: map[string]claim{}}
+	for _, alias := range c.others() {
+		for tag, what := range alias.known() {
+			t.elsewhere[alias.name+":"+tag] = what
+			if d, removes := tags[tag]; removes && d == what.digest {
+				t.aliases[tag] = alias.name
+			}
+		}
+	}
+	c.mu.Lock()
+	for tag, d := range tags {
+		if !t.has(tag) {
+			c.removed[tag] = d
+		}
+	}
+	c.mu.Unlock()
+	removal(t)
 	return nil
 }
 
-// others are the tags that are claimed or declared. Of tags, the others are
-// taken for removed from now on.
-func (c *claimed) others(tags []string) map[string]digest.Digest {
+// known are the tags that are claimed or declared.
+func (c *claimed) known() map[string]claim {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	others := map[string]digest.Digest{}
+	known := map[string]claim{}
 	for tag, d := range c.declared {
-		others[tag] = d.digest
+		known[tag] = claim{d.digest, d.mediaType}
 	}
-	maps.Copy(others, c.tags)
-	for _, tag := range tags {
-		if _, is := others[tag]; !is {
-			c.removed[tag] = true
-		}
+	for tag, what := range c.tags {
+		known[tag] = what
 	}
-	return others
+	return known
 }

@@ -13,31 +13,41 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
+// repositoryOf returns the claims in a repository.
+func repositoryOf(t *testing.T, all *claims, name string) *claimed {
+	t.Helper()
+	destination, problem := parseDestination(name + ":1")
+	if problem != "" {
+		t.Fatal(problem)
+	}
+	return all.of(t.Context(), destination)
+}
+
 func TestClaims(t *testing.T) {
 	t.Parallel()
 	var all claims
-	app := all.of("registry.test/app")
+	app := repositoryOf(t, &all, "registry.test/app")
 	one, two := digest.FromString("one"), digest.FromString("two")
-	claim := func(c *claimed, d digest.Digest, tags ...string) (removed bool) {
-		removed, err := c.claim(t.Context(), d, tags...)
+	put := func(c *claimed, d digest.Digest, tags ...string) (removed bool) {
+		removed, err := c.claim(t.Context(), claim{digest: d}, tags...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return removed
 	}
-	claim(app, one, "1", "stable")
-	claim(app, two, "stable")
-	claim(all.of("registry.test/other"), one, "other")
+	put(app, one, "1", "stable")
+	put(app, two, "stable")
+	put(repositoryOf(t, &all, "registry.test/other"), one, "other")
 
 	ended, end := context.WithCancel(t.Context())
 	end()
-	err := all.of("registry.test/app").remove(t.Context(), []string{"1", "old"}, func(claimed map[string]digest.Digest) {
-		if want := map[string]digest.Digest{"1": one, "stable": two}; !maps.Equal(claimed, want) {
-			t.Errorf("claimed: %v, want %v", claimed, want)
+	err := repositoryOf(t, &all, "registry.test/app").remove(t.Context(), map[string]digest.Digest{"1": one, "old": one}, func(others taken) {
+		if want := map[string]claim{"1": {digest: one}, "stable": {digest: two}}; !maps.Equal(others.tags, want) {
+			t.Errorf("claimed: %v, want %v", others.tags, want)
 		}
 		// Whoever claims now would look at the registry before the tags are gone,
 		// and another removal would see tags that are about to go.
-		if _, err := app.claim(ended, one, "2"); !errors.Is(err, context.Canceled) {
+		if _, err := app.claim(ended, claim{digest: one}, "2"); !errors.Is(err, context.Canceled) {
 			t.Errorf("a claim does not wait for a removal: %v", err)
 		}
 		if err := app.remove(ended, nil, nil); !errors.Is(err, context.Canceled) {
@@ -47,7 +57,7 @@ func TestClaims(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if !claim(app, one, "3", "old") || claim(app, one, "3", "1") || claim(all.of("registry.test/other"), one, "old") {
+	if !put(app, one, "3", "old") || put(app, one, "3", "1") || put(repositoryOf(t, &all, "registry.test/other"), one, "old") {
 		t.Error("what was removed is not known as such, or what was not is")
 	}
 }
@@ -71,7 +81,7 @@ func TestWhatOneResourceRemovesAndAnotherDeclares(t *testing.T) {
 	} {
 		for order, want := range map[string]string{"first": test.first, "last": test.last} {
 			var all claims
-			repository := all.of("registry.test/app")
+			repository := repositoryOf(t, &all, "registry.test/app")
 			put := map[string]digest.Digest{"1": test.put, "else": two}
 			if order == "last" {
 				if _, err := repository.leave(put, test.binding); err != nil {
@@ -105,13 +115,13 @@ func TestWhatWasRemovedIsPutAgain(t *testing.T) {
 	t.Parallel()
 	one := digest.FromString("one")
 	var all claims
-	repository := all.of("registry.test/app")
+	repository := repositoryOf(t, &all, "registry.test/app")
 	if _, err := repository.declare(declaration{digest: one}, "declared"); err != nil {
 		t.Fatal(err)
 	}
-	err := repository.remove(t.Context(), []string{"declared", "1"}, func(claimed map[string]digest.Digest) {
-		if want := map[string]digest.Digest{"declared": one}; !maps.Equal(claimed, want) {
-			t.Errorf("claimed: %v, want %v", claimed, want)
+	err := repository.remove(t.Context(), map[string]digest.Digest{"declared": one, "1": one}, func(others taken) {
+		if want := map[string]claim{"declared": {digest: one}}; !maps.Equal(others.tags, want) {
+			t.Errorf("claimed: %v, want %v", others.tags, want)
 		}
 	})
 	if err != nil {
@@ -147,7 +157,7 @@ func TestDeclarations(t *testing.T) {
 		"the same, asked again":      {declared("ghcr.io/acme/app:1", "registry.test/app:1", two), false},
 	} {
 		var all claims
-		repository := all.of("registry.test/app")
+		repository := repositoryOf(t, &all, "registry.test/app")
 		if _, err := repository.declare(first, "1", "stable"); err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +169,7 @@ func TestDeclarations(t *testing.T) {
 			t.Errorf("%s: noted: %t", name, noted)
 		}
 		// Nor does it concern another repository.
-		if _, err := all.of("registry.test/other").declare(test.then, "stable"); err != nil {
+		if _, err := repositoryOf(t, &all, "registry.test/other").declare(test.then, "stable"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -176,7 +186,7 @@ func TestExpected(t *testing.T) {
 		return p
 	}
 	var all claims
-	app := all.of("registry.test/app")
+	app := repositoryOf(t, &all, "registry.test/app")
 	for _, d := range []struct {
 		declaration
 		tags []string
@@ -208,7 +218,7 @@ func TestExpected(t *testing.T) {
 			t.Errorf("%s to %s: %+v, %t", test.source, test.own, got, is)
 		}
 	}
-	if got, is := all.of("registry.test/other").expected(reference("registry.test/other:1"), reference(own)); is {
+	if got, is := repositoryOf(t, &all, "registry.test/other").expected(reference("registry.test/other:1"), reference(own)); is {
 		t.Errorf("another repository: %+v", got)
 	}
 }

@@ -193,6 +193,8 @@ func TestDestroyThatMayNotLook(t *testing.T) {
 	}
 }
 
+// With create_before_destroy nothing tells the destroy what the replacement has
+// in place.
 func TestDestroyKeepsWhatTheReplacementPut(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -201,18 +203,20 @@ func TestDestroyKeepsWhatTheReplacementPut(t *testing.T) {
 			src, dst := registrytest.V3(t), registrytest.V3(t)
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 			ws := newWorkspace(t)
-			arguments := []string{`on_destroy = "` + policy + `"`, `additional_tags = ["stable"]`, "lifecycle {\n    create_before_destroy = true\n  }"}
-			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), arguments...))
+			replaced := func(tags string) string {
+				return imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `on_destroy = "`+policy+`"`, "additional_tags = "+tags, "lifecycle {\n    create_before_destroy = true\n  }")
+			}
+			ws.up(replaced(`["stable", "old"]`))
 
-			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.5"), arguments...)).
-				wantWarning("left as it is", dst.Addr+"/app:stable", "in the same run")
-			wantTags(t, dst, "app", "1.5", "stable")
-			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1.5"))
-			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
+			ws.configure(replaced(`["stable"]`))
+			ws.apply(ws.plan("-replace="+app)).wantWarning("Nothing was removed", "create_before_destroy", ": old in "+dst.Addr+"/app")
+			ws.wantNoChanges()
+			wantTags(t, dst, "app", "1.4", "stable", "old")
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1.4"))
 
-			// The next run is another, in which it is the resource's own again.
-			ws.destroy().wantNoWarnings()
-			wantTags(t, dst, "app")
+			// The replacement has found them, and they are not its own.
+			ws.destroy().wantWarning("found will stay", "1.4 and stable in "+dst.Addr+"/app")
+			wantTags(t, dst, "app", "1.4", "stable", "old")
 		})
 	}
 }
@@ -279,27 +283,27 @@ func TestDestroyOfADeposedObjectLeavesWhatTheLiveOneHas(t *testing.T) {
 			t.Parallel()
 			src, dst := registrytest.V3(t), registrytest.V3(t)
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-			deployed := func(tag, works string) []string {
+			deployed := func(works string) []string {
 				return []string{
-					imageCopy("app", pushed.Ref, dst.Ref("app", tag), `on_destroy = "`+policy+`"`, `additional_tags = ["stable"]`, "lifecycle {\n    create_before_destroy = true\n  }"),
+					imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `on_destroy = "`+policy+`"`, `additional_tags = ["stable"]`, "lifecycle {\n    create_before_destroy = true\n  }"),
 					"resource \"terraform_data\" \"deployment\" {\n  input = \"${registry_image_copy.app.destination} " + works + "\"\n  lifecycle {\n    postcondition {\n      condition = strcontains(self.output, \"works\")\n      error_message = \"It does not start.\"\n    }\n  }\n}",
 				}
 			}
 			ws := newWorkspace(t)
-			ws.up(deployed("1.4", "works")...)
-			ws.configure(deployed("1.5", "fails")...)
-			ws.applyFails(ws.plan())
+			ws.up(deployed("works")...)
+			ws.configure(deployed("fails")...)
+			ws.applyFails(ws.plan("-replace=" + app))
 
-			ws.configure(deployed("1.5", "works")...)
-			ws.apply(ws.plan()).wantWarning("Nothing was removed", "1.4", dst.Addr+"/app")
+			ws.configure(deployed("works")...)
+			ws.apply(ws.plan())
 			ws.wantNoChanges()
-			wantTags(t, dst, "app", "1.4", "1.5", "stable")
+			wantTags(t, dst, "app", "1.4", "stable")
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
 		})
 	}
 }
 
-func TestAReplacementDoesNotTakeWhatAnotherResourceHasInPlace(t *testing.T) {
+func TestDestination_ChangeTakesNothingThatAnotherResourceHasInPlace(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -310,6 +314,7 @@ func TestAReplacementDoesNotTakeWhatAnotherResourceHasInPlace(t *testing.T) {
 		}
 	}
 	ws := newWorkspace(t)
+	ws.up(both("1", "delete")[0]) // which writes the tag
 	ws.up(both("1", "delete")...)
 	ws.configure(both("2", "delete")...)
 	// Where the other one is planned last, it is the one to say so.
@@ -318,32 +323,6 @@ func TestAReplacementDoesNotTakeWhatAnotherResourceHasInPlace(t *testing.T) {
 	ws.up(both("1", "retain")...)
 	ws.up(both("2", "retain")...)
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
-}
-
-func TestDestroyThatFailsLeavesWhatTheReplacementPutToo(t *testing.T) {
-	t.Parallel()
-	for _, policy := range []string{"untag", "delete"} {
-		t.Run(policy, func(t *testing.T) {
-			t.Parallel()
-			src, dst := registrytest.V3(t), registrytest.V3(t)
-			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-			proxy := registrytest.Intercept(t, dst)
-			arguments := []string{`on_destroy = "` + policy + `"`, `additional_tags = ["stable"]`, "lifecycle {\n    create_before_destroy = true\n  }"}
-			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1.4"), arguments...))
-
-			// The replaced object stays in the state, and the next apply ends it:
-			// when nobody knows any more what the replacement has put.
-			proxy.On("DELETE", ".*").Reply(503, nil, "")
-			ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("app", "1.5"), arguments...))
-			ws.applyFails(ws.plan())
-			proxy.Clear()
-			ws.apply(ws.plan()).wantWarning("Nothing was removed", "1.4", proxy.Addr+"/app")
-			ws.wantNoChanges()
-			wantTags(t, dst, "app", "1.4", "1.5", "stable")
-			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
-		})
-	}
 }
 
 func TestDestroyOfManyTagsOfOneManifest(t *testing.T) {

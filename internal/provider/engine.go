@@ -19,7 +19,9 @@ type engine struct {
 	copier  *copier.Copier
 	unknown []unknownSetting
 	claims  claims
-	run     string // tells this run from others: Terraform plans in one and applies in another
+	// handovers are the records that replaced objects leave to their replacements.
+	handovers handovers
+	run       string // tells this run from others: Terraform plans in one and applies in another
 }
 
 func newEngine(s settings) (*engine, error) {
@@ -27,7 +29,10 @@ func newEngine(s settings) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &engine{client: client, copier: copier.New(s.options.Logger), unknown: s.unknown, run: rand.Text()}, nil
+	return &engine{
+		client: client, copier: copier.New(s.options.Logger), unknown: s.unknown, run: rand.Text(),
+		claims: claims{mayBeSame: sameRegistry{resolve: s.options.Resolve}.possible},
+	}, nil
 }
 
 // from and to open where something is copied from and to. What is no image layout

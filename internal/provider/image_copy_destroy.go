@@ -17,22 +17,30 @@ import (
 )
 
 // Delete does what on_destroy in the state says. What is not there any more is
-// as good as deleted.
+// as good as deleted. Of an object that is replaced nothing is removed: the
+// replacement may have the same tags, and it is complete only later.
 func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
 	var state imageCopyModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
 	rec := loadRecord(ctx, req.Private, &resp.Diagnostics)
 	timeout, diags := state.Timeouts.Delete(ctx, defaultDeleteTimeout)
 	resp.Diagnostics.Append(diags...)
-	policy := state.OnDestroy.ValueString()
-	if resp.Diagnostics.HasError() || policy == onDestroyRetain {
+	if resp.Diagnostics.HasError() {
 		return
 	}
+	plannedBy := rec.DestroyPlannedBy
+	rec.DestroyPlannedBy = "" // of this plan alone, also if the destroy fails
+	rec.save(ctx, resp.Private, &resp.Diagnostics)
 	destination, _ := parseDestination(state.Destination.ValueString())
-	if rec.DestroyPlannedBy == r.engine.run && !r.engine.claims.replaces(state.creation()) {
-		resp.Diagnostics.AddAttributeWarning(path.Root("on_destroy"), "Nothing was removed",
-			fmt.Sprintf("What is destroyed here was replaced in an earlier run, which did not come to destroy it. What it put stays, because its replacement may have it in place: %s in %s. Remove what nobody needs by hand.",
-				listed(slices.Sorted(maps.Keys(rec.Put))), destination.Name()))
+	policy := state.OnDestroy.ValueString()
+	switch {
+	case plannedBy == "":
+		r.handOver(rec, destination, policy, &resp.Diagnostics)
+		return
+	case policy == onDestroyRetain:
+		return
+	case plannedBy == r.engine.run: // Terraform plans this while it applies for deposed objects alone
+		r.keepDeposed(ctx, rec, destination, &resp.Diagnostics)
 		return
 	}
 	if setting := r.engine.undecidedAt(destination); setting != "" {
@@ -42,68 +50,76 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 	}
 	var said notices
 	defer said.tell(&resp.Diagnostics)
-	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag(), state.additional())))
+	var tags []string
+	for tag := range rec.tagsWith(destination.Tag(), state.additional()) {
+		if rec.Found[tag] == "" {
+			tags = append(tags, tag)
+		}
+	}
+	slices.Sort(tags)
 	d := destruction{put: rec.Put, diags: &resp.Diagnostics}
 	if !d.open(r.engine, destination) {
 		return
 	}
-	d.inTurn(ctx, r.engine.claims.of(destination.Name()), tags, func() {
+	d.inTurn(ctx, r.engine.claims.of(ctx, destination), tags, func() {
 		ctx, cancel := limited(ctx, timeout, "delete") // which the removals before this one do not use up
 		defer cancel()
 		d.run(said.listen(ctx), policy, tags)
 		// What is another resource's by now must not be removed by a further
 		// attempt, when nobody knows of that any more.
-		for tag := range d.claimed {
-			rec.forget(tag)
+		for _, tag := range tags {
+			if d.taken.has(tag) {
+				rec.forget(tag)
+			}
 		}
-		rec.DestroyPlannedBy = "" // of this plan alone
 		rec.save(ctx, resp.Private, &resp.Diagnostics)
 	})
 }
 
-// letGo does with tags that are no longer wanted what on_destroy says, but never
-// deletes the manifest. It says whether that succeeded.
-func (p *promotion) letGo(ctx context.Context) bool {
-	destination, _ := parseDestination(p.plan.Destination.ValueString())
-	var tags []string
-	for tag := range p.record.tagsWith(destination.Tag(), p.prior.additional()) {
-		if tag != destination.Tag() && !slices.Contains(p.plan.additional(), tag) {
-			tags = append(tags, tag)
+// handOver gives the record of an object that is replaced to its replacement,
+// which Terraform creates next. The record is in the private data of the plan,
+// except if the object is tainted and the plan was made with -refresh=false.
+func (r *imageCopyResource) handOver(rec record, destination place.Place, policy string, diags *diag.Diagnostics) {
+	replacement := destination
+	if to, problem := parseDestination(rec.ReplacedBy); problem == "" {
+		replacement = to
+	}
+	rec.ReplacedBy = ""
+	r.engine.handovers.replace(replacement, predecessor{destination, policy, rec})
+	if policy != onDestroyRetain && len(rec.Put) == 0 && len(rec.Found) == 0 {
+		diags.AddAttributeWarning(path.Root("on_destroy"), "Nothing was removed",
+			fmt.Sprintf("The object is replaced, and Terraform did not say which tags it wrote: it is tainted and was planned with -refresh=false, or gets another destination. "+
+				"What it put in %s stays, and counts as found by the replacement. Remove what nobody needs by hand.", destination.Name()))
+	}
+}
+
+// keepDeposed says which tags stay of an object that was replaced with
+// create_before_destroy, in this run or an earlier one. Nothing tells which of
+// them its replacement or another resource has in place.
+func (r *imageCopyResource) keepDeposed(ctx context.Context, rec record, destination place.Place, diags *diag.Diagnostics) {
+	known := r.engine.claims.of(ctx, destination).known()
+	var left []string
+	for _, tag := range slices.Sorted(maps.Keys(rec.Put)) {
+		if _, is := known[tag]; !is {
+			left = append(left, tag)
 		}
 	}
-	slices.Sort(tags)
-	if len(tags) > 0 && p.plan.OnDestroy.ValueString() != onDestroyRetain {
-		var said notices
-		defer said.tell(p.diags)
-		done := false
-		d := destruction{put: p.record.Put, diags: p.diags}
-		if !d.open(p.engine, destination) {
-			return false
-		}
-		d.inTurn(ctx, p.engine.claims.of(destination.Name()), tags, func() {
-			done = d.run(said.listen(ctx), onDestroyUntag, tags)
-		})
-		for tag := range d.claimed {
-			if slices.Contains(tags, tag) {
-				p.record.forget(tag)
-			}
-		}
-		if !done {
-			return false
-		}
+	if len(left) > 0 {
+		diags.AddAttributeWarning(path.Root("on_destroy"), "Nothing was removed",
+			fmt.Sprintf("What is destroyed here was replaced with create_before_destroy. What it put stays, because its replacement may have it in place: %s in %s. Remove what nobody needs by hand.",
+				listed(left), destination.Name()))
 	}
-	for _, tag := range tags {
-		p.record.forget(tag)
-	}
-	return true
 }
 
 // destruction removes tags that a resource put, and what they name.
 type destruction struct {
 	repository registry.Repository
 	put        map[string]digest.Digest
-	claimed    map[string]digest.Digest // what is another resource's by now
+	taken      taken // what is another resource's by now
 	diags      *diag.Diagnostics
+	// leftover is what to say of what a failure leaves behind, if a failure is
+	// worth no more than a warning.
+	leftover string
 }
 
 const (
@@ -124,8 +140,12 @@ func (d *destruction) open(e *engine, destination place.Place) bool {
 // inTurn waits until no other removal runs in the repository, and then runs one
 // that knows what is claimed.
 func (d *destruction) inTurn(ctx context.Context, claims *claimed, tags []string, removal func()) {
-	err := claims.remove(ctx, tags, func(claimed map[string]digest.Digest) {
-		d.claimed = claimed
+	put := map[string]digest.Digest{}
+	for _, tag := range tags {
+		put[tag] = d.put[tag]
+	}
+	err := claims.remove(ctx, put, func(t taken) {
+		d.taken = t
 		removal()
 	})
 	if err != nil {
@@ -134,7 +154,12 @@ func (d *destruction) inTurn(ctx context.Context, claims *claimed, tags []string
 }
 
 func (d *destruction) failed(err error, advice string) {
-	addEngineError(d.diags, path.Root("on_destroy"), destroyFailed, registry.OnSide(err, registry.Destination), advice)
+	err = registry.OnSide(err, registry.Destination)
+	if d.leftover != "" {
+		addEngineWarning(d.diags, path.Root("destination"), "The old destination could not be cleaned up", err, d.leftover)
+		return
+	}
+	addEngineError(d.diags, path.Root("on_destroy"), destroyFailed, err, advice)
 }
 
 // run untags or deletes. It says whether that succeeded.
@@ -169,9 +194,8 @@ func unreached(err error) bool {
 func (d *destruction) ours(ctx context.Context, tags []string) (map[string]digest.Digest, error) {
 	ours := map[string]digest.Digest{}
 	for _, tag := range tags {
-		if _, is := d.claimed[tag]; is {
-			d.diags.AddAttributeWarning(path.Root("on_destroy"), "A tag was left as it is",
-				fmt.Sprintf("%s:%s belongs to another resource, or to the replacement of this one, which puts it there in the same run.", d.repository.Name(), tag))
+		if d.taken.has(tag) {
+			d.diags.AddAttributeWarning(path.Root("on_destroy"), "A tag was left as it is", d.whose(tag))
 			continue
 		}
 		put := d.put[tag]
@@ -189,6 +213,15 @@ func (d *destruction) ours(ctx context.Context, tags []string) (map[string]diges
 	return ours, nil
 }
 
+// whose says which other resource has a tag.
+func (d *destruction) whose(tag string) string {
+	if alias, is := d.taken.aliases[tag]; is {
+		return fmt.Sprintf("%s:%s may be the same tag as %s:%s, which another resource has in place or puts there in the same run with the same digest: nothing shows that the two hosts are different registries.",
+			d.repository.Name(), tag, alias, tag)
+	}
+	return fmt.Sprintf("%s:%s belongs to another resource, which has it in place or puts it there in the same run.", d.repository.Name(), tag)
+}
+
 // untag removes tags and leaves what they name.
 func (d *destruction) untag(ctx context.Context, tags []string) error {
 	for _, tag := range tags {
@@ -199,8 +232,8 @@ func (d *destruction) untag(ctx context.Context, tags []string) error {
 	return nil
 }
 
-// delete deletes the manifests that the tags name. One that a foreign tag names
-// too loses only the tags of this resource.
+// delete deletes the manifests that the tags name. One that something else in the
+// repository names too loses only the tags of this resource.
 func (d *destruction) delete(ctx context.Context, ours map[string]digest.Digest) error {
 	manifests := map[digest.Digest][]string{}
 	for _, tag := range slices.Sorted(maps.Keys(ours)) {
@@ -209,16 +242,20 @@ func (d *destruction) delete(ctx context.Context, ours map[string]digest.Digest)
 	if len(manifests) == 0 {
 		return nil
 	}
-	siblings, err := d.siblings(ctx, ours)
+	others, err := d.siblings(ctx, ours)
+	if err != nil {
+		return err
+	}
+	kept, err := others.keep(ctx, d.repository, slices.Sorted(maps.Keys(manifests)))
 	if err != nil {
 		return err
 	}
 	for _, manifest := range slices.Sorted(maps.Keys(manifests)) {
-		if others := siblings[manifest]; len(others) > 0 {
+		if reason := kept[manifest]; reason != "" {
 			if err = d.untag(ctx, manifests[manifest]); err == nil {
 				d.diags.AddAttributeWarning(path.Root("on_destroy"), "The manifest was not deleted",
-					fmt.Sprintf("%s@%s is also named by other tags: %s. Only the tags of this resource were removed: %s.",
-						d.repository.Name(), manifest, listed(others), listed(manifests[manifest])))
+					fmt.Sprintf("%s@%s %s. Only the tags of this resource were removed: %s.",
+						d.repository.Name(), manifest, reason, listed(manifests[manifest])))
 			}
 		} else if err = d.repository.DeleteManifest(ctx, manifest); errors.Is(err, registry.ErrNotFound) {
 			err = nil
@@ -230,10 +267,10 @@ func (d *destruction) delete(ctx context.Context, ours map[string]digest.Digest)
 	return nil
 }
 
-// siblings are the repository's tags that are not among ours, by what they
+// siblings are the repository's tags that are not among ours, with what they
 // name: those on its list, and those that are about to be. A list without one
 // of ours, which was there a moment ago, is not believed about the others.
-func (d *destruction) siblings(ctx context.Context, ours map[string]digest.Digest) (map[digest.Digest][]string, error) {
+func (d *destruction) siblings(ctx context.Context, ours map[string]digest.Digest) (siblings, error) {
 	tags, err := d.repository.ListTags(ctx)
 	if err != nil {
 		return nil, err
@@ -253,14 +290,17 @@ func (d *destruction) siblings(ctx context.Context, ours map[string]digest.Diges
 	if err != nil {
 		return nil, err
 	}
-	siblings := map[digest.Digest][]string{}
+	s := siblings{}
 	for _, tag := range slices.Sorted(maps.Keys(found)) {
-		siblings[found[tag].Digest] = append(siblings[found[tag].Digest], d.repository.Mask(tag))
+		s.add(d.repository.Mask(tag), claim{found[tag].Digest, found[tag].MediaType})
 	}
-	for _, tag := range slices.Sorted(maps.Keys(d.claimed)) {
-		if wanted := d.claimed[tag]; found[tag].Digest != wanted {
-			siblings[wanted] = append(siblings[wanted], tag)
+	for _, tag := range slices.Sorted(maps.Keys(d.taken.tags)) {
+		if wanted := d.taken.tags[tag]; found[tag].Digest != wanted.digest {
+			s.add(tag, wanted)
 		}
 	}
-	return siblings, nil
+	for _, name := range slices.Sorted(maps.Keys(d.taken.elsewhere)) {
+		s.add(name, d.taken.elsewhere[name])
+	}
+	return s, nil
 }

@@ -14,8 +14,8 @@ import (
 
 var _ resource.ResourceWithIdentity = (*imageCopyResource)(nil)
 
-// IdentitySchema is what tells one copy from all others: where it is. Another
-// destination is another resource.
+// IdentitySchema is what tells one copy from all others: where it is. It changes
+// when the destination does.
 func (r *imageCopyResource) IdentitySchema(_ context.Context, _ resource.IdentitySchemaRequest, resp *resource.IdentitySchemaResponse) {
 	resp.IdentitySchema = identityschema.Schema{Attributes: map[string]identityschema.Attribute{
 		"destination": identityschema.StringAttribute{
@@ -25,8 +25,8 @@ func (r *imageCopyResource) IdentitySchema(_ context.Context, _ resource.Identit
 	}}
 }
 
-// identify says which copy it is, in one spelling, because an identity may not
-// change. Terraform before 1.12 keeps none, and the framework wants one each time.
+// identify says which copy it is, in one spelling. Terraform before 1.12 keeps
+// no identity, and the framework wants one each time.
 func identify(ctx context.Context, identity *tfsdk.ResourceIdentity, destination place.Place) diag.Diagnostics {
 	return identity.SetAttribute(ctx, path.Root("destination"), destination.String())
 }

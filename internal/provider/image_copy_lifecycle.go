@@ -28,23 +28,26 @@ func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateReque
 		return
 	}
 	p := promotion{engine: r.engine, plan: &plan, record: newRecord(), diags: &resp.Diagnostics}
+	if replaced, ok := r.engine.handovers.take(p.destination()); ok {
+		p.follow(replaced)
+	}
 	if !p.claim(ctx) {
 		return
 	}
-	r.engine.claims.creates(plan.creation())
-	ctx, cancel := limited(ctx, timeout, "create")
+	copying, cancel := limited(ctx, timeout, "create")
 	defer cancel()
-	if !p.run(ctx) {
+	if !p.run(copying) {
 		return
 	}
+	p.settle(ctx)
 	p.record.save(ctx, resp.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(identify(ctx, resp.Identity, p.destination())...)
 	resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
 }
 
 // Update copies what the plan says where that is not there yet, and then lets
-// go of tags that are no longer wanted. Where it fails, the state stays as it
-// was and the record says what was done.
+// go of tags that are no longer wanted, also at a destination that it had before.
+// Where it fails, the state stays as it was and the record says what was done.
 func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
 	var plan, prior imageCopyModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
@@ -56,17 +59,31 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 		return
 	}
 	p := promotion{engine: r.engine, plan: &plan, prior: &prior, record: rec, diags: &resp.Diagnostics}
+	identity, _ := prior.place()
+	moved := !p.destination().Same(identity)
+	if moved {
+		p.follow(predecessor{identity, prior.OnDestroy.ValueString(), rec})
+	}
 	if !p.claim(ctx) {
 		return
 	}
-	ctx, cancel := limited(ctx, timeout, "update")
+	copying, cancel := limited(ctx, timeout, "update")
 	defer cancel()
-	done := p.run(ctx) && p.letGo(ctx)
-	p.record.save(ctx, resp.Private, &resp.Diagnostics)
-	resp.Diagnostics.Append(identify(ctx, resp.Identity, p.destination())...)
+	done := p.run(copying)
+	switch {
+	case done && moved:
+		p.settle(ctx)
+	case done:
+		done = p.letGo(copying)
+	}
+	if done || p.destination().Name() == identity.Name() { // otherwise the record is about another repository
+		p.record.save(ctx, resp.Private, &resp.Diagnostics)
+	}
 	if done {
+		identity = p.destination()
 		resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
 	}
+	resp.Diagnostics.Append(identify(ctx, resp.Identity, identity)...)
 }
 
 // promotion is one planned copy on its way.
@@ -75,6 +92,9 @@ type promotion struct {
 	plan   *imageCopyModel
 	prior  *imageCopyModel // nil while creating
 	record record
+	// before is what the resource had in place until now, if it gets another
+	// destination or replaces an object.
+	before *predecessor
 	diags  *diag.Diagnostics
 	// disturbed says that another resource removed a tag during this run, so
 	// that what was seen before counts no more.
@@ -87,13 +107,24 @@ func (p *promotion) destination() place.Place {
 	return destination
 }
 
+// follow makes a copy the successor of what was in place before: in the same
+// repository, its tags are this resource's own.
+func (p *promotion) follow(before predecessor) {
+	p.before = &before
+	p.record = before.record.in(p.destination(), before.destination)
+	p.record.ReplacedBy, p.record.DestroyPlannedBy = "", ""
+	if p.prior == nil {
+		p.record.Missing = nil // a new object is copied whole
+	}
+}
+
 // claim says that the planned tags are this resource's from now on. It waits for
 // other resources that remove tags at the moment, which the time for the copy
 // does not count. It says whether that came to an end.
 func (p *promotion) claim(ctx context.Context) bool {
 	destination, tags := p.plan.place()
 	var err error
-	p.disturbed, err = p.engine.claims.of(destination.Name()).claim(ctx, digest.Digest(p.plan.Digest.ValueString()), tags...)
+	p.disturbed, err = p.engine.claims.of(ctx, destination).claim(ctx, claim{digest.Digest(p.plan.Digest.ValueString()), p.plan.MediaType.ValueString()}, tags...)
 	if err != nil {
 		p.diags.AddAttributeError(path.Root("destination"), "The image could not be copied",
 			fmt.Sprintf("It was interrupted while another resource removed tags from %s. Apply again to go on.", destination.Name()))
@@ -121,7 +152,8 @@ func (p *promotion) run(ctx context.Context) bool {
 	var said notices
 	report, err := p.copy(said.listen(ctx), job)
 	said.tell(p.diags)
-	p.record.hold(wanted, report.Tagged...)
+	p.record.wrote(wanted, report.Written...)
+	p.record.confirm(wanted, report.Tagged...)
 	p.record.ReferrerTags = merged(p.record.ReferrerTags, report.ReferrerTags)
 	if err != nil {
 		p.failed(err, tags, report.Tagged)
@@ -168,7 +200,7 @@ func (p *promotion) job(destination place.Place, wanted digest.Digest, tags []st
 		job.Digest, job.Platforms = digest.Digest(p.plan.SourceDigest.ValueString()), platformsOf(platforms)
 	}
 	if !p.plan.Overwrite.ValueBool() {
-		job.MayReplace = guard{destination: destination, put: p.record.mine()}.mayReplace
+		job.MayReplace = p.record.guard(destination, p.prior == nil).mayReplace
 	}
 	return job, true
 }
@@ -201,7 +233,7 @@ func (p *promotion) copy(ctx context.Context, job copier.Job) (copier.Report, er
 // applied records that the tags hold what was planned.
 func (p *promotion) applied(tags ...string) {
 	wanted := digest.Digest(p.plan.Digest.ValueString())
-	p.record.hold(wanted, tags...)
+	p.record.confirm(wanted, tags...)
 	source, err := p.plan.Source.place()
 	if err != nil {
 		return // nothing was planned from it

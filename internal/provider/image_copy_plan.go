@@ -21,8 +21,7 @@ import (
 
 // ModifyPlan decides which digest is to be where.
 //
-//   - On a destroy there is nothing to decide. On a replacement neither: Terraform
-//     asks again as for a create, and that answer counts.
+//   - On a destroy there is nothing to decide.
 //   - While source or destination is unknown, or a setting of the provider that
 //     the source needs, the computed attributes stay unknown and nobody is asked.
 //   - While the source reference is the one that Read looked at, what Read found
@@ -48,11 +47,11 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 		p.record = loadRecord(ctx, req.Private, &resp.Diagnostics)
 	}
 	resp.Diagnostics.Append(plan.planUnasked(ctx, &resp.Plan)...)
-	if resp.Diagnostics.HasError() || plan.Source.IsUnknown() || plan.Destination.IsUnknown() || plan.platformsUnknown() {
+	if resp.Diagnostics.HasError() {
 		return
 	}
-	if p.update && !plan.Destination.Equal(p.prior.Destination) {
-		p.replace()
+	p.succeed(ctx, resp.Private)
+	if resp.Diagnostics.HasError() || plan.Source.IsUnknown() || plan.Destination.IsUnknown() || plan.platformsUnknown() {
 		return
 	}
 	timeout, diags := plan.Timeouts.Read(ctx, defaultReadTimeout)
@@ -75,7 +74,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root(name), value)...)
 		}
 		idle := p.update && resp.Plan.Raw.Equal(req.State.Raw)
-		if p.declare(idle) {
+		if p.declare(ctx, idle) {
 			// Something has to be planned, or nobody is asked to put the tags again.
 			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("media_type"), types.StringUnknown())...)
 		}
@@ -86,24 +85,32 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	said.tell(&resp.Diagnostics)
 }
 
-// planDestroy notes which tags a resource is to remove at its end. Those that
-// another one declares it forgets: what is private in this plan is what its
-// Delete goes by. Of an object that a replacement in an earlier run has left
-// behind Terraform plans the end once more while it applies, when nothing is
-// known any more of what others have in place.
+// planDestroy notes that a resource is destroyed for good, and which tags it is
+// to remove then. Those that another one declares it forgets: what is private in
+// this plan is what its Delete goes by. Of a deposed object Terraform plans the
+// end once more while it applies, when nothing is known any more of what others
+// have in place.
 func (r *imageCopyResource) planDestroy(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	var state imageCopyModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
 	rec := loadRecord(ctx, req.Private, &resp.Diagnostics)
-	if resp.Diagnostics.HasError() || r.engine == nil || state.OnDestroy.ValueString() == onDestroyRetain {
+	if resp.Diagnostics.HasError() {
 		return
 	}
-	destination, _ := parseDestination(state.Destination.ValueString())
-	spared, _ := r.engine.claims.of(destination.Name()).leave(rec.Put, false)
-	for _, tag := range spared {
-		rec.forget(tag)
+	rec.DestroyPlannedBy, rec.ReplacedBy = "a provider that is not configured", ""
+	if r.engine != nil {
+		rec.DestroyPlannedBy = r.engine.run
 	}
-	rec.DestroyPlannedBy = r.engine.run
+	destination, _ := parseDestination(state.Destination.ValueString())
+	if state.OnDestroy.ValueString() != onDestroyRetain {
+		if r.engine != nil {
+			spared, _ := r.engine.claims.of(ctx, destination).leave(rec.Put, false)
+			for _, tag := range spared {
+				rec.forget(tag)
+			}
+		}
+		rec.warnOfFound(destination, nil, &resp.Diagnostics)
+	}
 	rec.save(ctx, resp.Private, &resp.Diagnostics)
 }
 
@@ -116,6 +123,9 @@ type planner struct {
 	update bool
 	prior  imageCopyModel
 	record record
+	// before is what the resource has in place, if it gets another destination, or
+	// what an object has that it may replace.
+	before *predecessor
 }
 
 // toBeMade is what to do about a source that is not there because it is still to
@@ -263,13 +273,13 @@ func (p *planner) set(wanted resolved) {
 // fails the plan. Terraform plans again while it applies, so that what was
 // unknown before is declared then. It says whether tags that are in place have
 // to be put again, because another resource is to remove them.
-func (p *planner) declare(idle bool) (disturbed bool) {
+func (p *planner) declare(ctx context.Context, idle bool) (disturbed bool) {
 	if p.engine == nil { // a provider that is not configured asks nobody and promises nothing
 		return false
 	}
 	source, _ := p.plan.Source.place() // wanted comes from it
 	destination, tags := p.plan.place()
-	repository := p.engine.claims.of(destination.Name())
+	repository := p.engine.claims.of(ctx, destination)
 	disturbed, err := repository.declare(declaration{
 		source: source, destination: destination,
 		digest: digest.Digest(p.plan.Digest.ValueString()), mediaType: p.plan.MediaType.ValueString(),
@@ -282,33 +292,12 @@ func (p *planner) declare(idle bool) (disturbed bool) {
 		p.diags.AddAttributeWarning(path.Root("destination"), "Another resource is to remove a tag that this one has in place",
 			fmt.Sprintf("It has put the same image under tags of %s, and is destroyed now. This resource is updated so that they stay, or are put again.", destination.Name()))
 	}
-	if p.update && !p.plan.OnDestroy.IsUnknown() && p.plan.OnDestroy.ValueString() != onDestroyRetain {
-		p.leave(repository, path.Root("additional_tags"), tags)
+	if p.update && p.before == nil && !p.plan.OnDestroy.IsUnknown() && p.plan.OnDestroy.ValueString() != onDestroyRetain {
+		p.warnOfFound(tags)
+		p.leave(repository, path.Root("additional_tags"), p.record.without(tags))
 	}
 	return disturbed
 }
-
-// replace notes which tags are to be removed where the resource was until now.
-func (p *planner) replace() {
-	if p.engine != nil && p.prior.OnDestroy.ValueString() != onDestroyRetain {
-		destination, _ := p.prior.place()
-		p.leave(p.engine.claims.of(destination.Name()), path.Root("destination"), nil)
-	}
-}
-
-// leave notes that all tags but some are to be removed. That another resource has
-// one of them in place fails the plan.
-func (p *planner) leave(repository *claimed, at path.Path, but []string) {
-	leaving := maps.Clone(p.record.Put)
-	for _, tag := range but {
-		delete(leaving, tag)
-	}
-	if _, err := repository.leave(leaving, true); err != nil {
-		addEngineError(p.diags, at, twoDeclare, err, destroyAllTheSame)
-	}
-}
-
-const twoDeclare = "Two resources declare one tag"
 
 // expected is what another copy of this run is to put where source is, which
 // the registry does not know yet while planning.
@@ -317,7 +306,11 @@ func (e *engine) expected(source place.Place, m imageCopyModel) (declaration, bo
 		return declaration{}, false
 	}
 	destination, _ := m.place()
-	return e.claims.of(source.Name()).expected(source, destination)
+	repository := e.claims.existing(source)
+	if repository == nil {
+		return declaration{}, false
+	}
+	return repository.expected(source, destination)
 }
 
 // writable fails the plan where an image layout cannot be written: something else
@@ -356,7 +349,7 @@ func (p *planner) checkTags(ctx context.Context, wanted digest.Digest) {
 			held[tag] = d.Digest
 		}
 	}
-	guard := guard{destination: destination, put: p.record.mine()}
+	guard := p.record.guard(destination, !p.update)
 	for _, tag := range tags {
 		at := path.Root("destination")
 		if tag != destination.Tag() {
@@ -371,25 +364,4 @@ func (p *planner) checkTags(ctx context.Context, wanted digest.Digest) {
 			}
 		}
 	}
-}
-
-// guard says which tags may be moved while overwrite is false.
-type guard struct {
-	destination place.Place
-	put         map[string]digest.Digest
-}
-
-// mayReplace refuses to move a tag away from what this resource did not put
-// there.
-func (g guard) mayReplace(tag string, held digest.Digest) error {
-	if held == g.put[tag] {
-		return nil
-	}
-	hint := "Promote to another tag, remove this one at the registry, or set overwrite = true to move it."
-	if len(g.put) == 0 && tag == g.destination.Tag() {
-		hint += fmt.Sprintf(" Or import %s: what it holds then counts as put there by this resource, which may move it.", g.destination)
-	}
-	return &registry.Error{Side: registry.Destination, Op: "replace the tag", Repository: g.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,
-		Message: fmt.Sprintf("it holds %s, which is not known to have been put there by this resource, and it has overwrite = false", held),
-		Hint:    hint}
 }

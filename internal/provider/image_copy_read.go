@@ -45,6 +45,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	if setting := r.engine.undecidedAt(destination); setting != "" {
 		resp.Diagnostics.AddAttributeWarning(path.Root("destination"), "The destination was not asked",
 			fmt.Sprintf("%s is known only after apply, and %s cannot be asked without it. What the state says is taken to be so.", setting, destination.Name()))
+		r.engine.handovers.plan(destination, predecessor{destination, state.OnDestroy.ValueString(), rec})
 		return
 	}
 	ctx, cancel := limited(ctx, timeout, "read")
@@ -96,6 +97,8 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	state.sinceReferrers()
 	state.Missing = listOf(ctx, rec.Missing)
 	resp.Diagnostics.Append(state.refresh(ctx, &rec, destination, found)...)
+	rec.DestroyPlannedBy, rec.ReplacedBy = "", "" // of no plan yet
+	r.engine.handovers.plan(destination, predecessor{destination, state.OnDestroy.ValueString(), rec.withMaps()})
 	rec.save(ctx, resp.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.State.Set(ctx, state)...)
 }

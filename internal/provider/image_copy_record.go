@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -28,8 +29,13 @@ type record struct {
 	Wanted resolved `json:"wanted"`
 	// Applied is what was last copied.
 	Applied resolved `json:"applied"`
-	// Put is the digest that this resource last put under each tag.
+	// Put is the digest that this resource last wrote under each tag. What an
+	// earlier version of the provider noted here counts as written, although it
+	// may have been found.
 	Put map[string]digest.Digest `json:"put"`
+	// Found is the digest of each tag that already held it when this resource was
+	// applied. Such a tag belongs to whoever wrote it.
+	Found map[string]digest.Digest `json:"found,omitempty"`
 	// Held is what each tag was last seen to hold; "" for one that was not
 	// there.
 	Held map[string]digest.Digest `json:"held"`
@@ -40,9 +46,13 @@ type record struct {
 	ReferrerTags map[string]digest.Digest `json:"referrer_tags,omitempty"`
 	// Missing is what the destination was last found to lack of what its tags hold.
 	Missing []digest.Digest `json:"missing,omitempty"`
-	// DestroyPlannedBy is the run that planned the resource's end, in what is
-	// private to that plan alone.
+	// DestroyPlannedBy is the run that planned to destroy the resource for good. It
+	// is in the private data of that plan alone: Terraform plans no destroy for an
+	// object that is replaced, so that its Delete finds none.
 	DestroyPlannedBy string `json:"destroy_planned_by,omitempty"`
+	// ReplacedBy is the destination of the replacement, in the private data of the
+	// plan of that replacement alone.
+	ReplacedBy string `json:"replaced_by,omitempty"`
 }
 
 // resolved is what a source was found to hold.
@@ -76,7 +86,28 @@ type privateWriter interface {
 }
 
 func newRecord() record {
-	return record{Put: map[string]digest.Digest{}, Held: map[string]digest.Digest{}}
+	return record{Put: map[string]digest.Digest{}, Found: map[string]digest.Digest{}, Held: map[string]digest.Digest{}}
+}
+
+// withMaps returns the record with maps that can be written to, and of its own.
+func (rec record) withMaps() record {
+	for _, m := range []*map[string]digest.Digest{&rec.Put, &rec.Found, &rec.Held} {
+		if *m = maps.Clone(*m); *m == nil {
+			*m = map[string]digest.Digest{}
+		}
+	}
+	return rec
+}
+
+// in returns the record as it holds in a repository: what is known of tags and
+// of what is missing is about the repository it was found in.
+func (rec record) in(repository, was place.Place) record {
+	if repository.Name() == was.Name() {
+		return rec.withMaps()
+	}
+	elsewhere := newRecord()
+	elsewhere.Wanted, elsewhere.Applied, elsewhere.Referrers = rec.Wanted, rec.Applied, rec.Referrers
+	return elsewhere
 }
 
 // loadRecord reads the record; an empty one where there is none.
@@ -85,7 +116,8 @@ func loadRecord(ctx context.Context, private privateReader, diags *diag.Diagnost
 	data, getDiags := private.GetKey(ctx, recordKey)
 	diags.Append(getDiags...)
 	if len(data) > 0 {
-		if err := json.Unmarshal(data, &rec); err != nil {
+		err := json.Unmarshal(data, &rec)
+		if rec = rec.withMaps(); err != nil {
 			diags.AddError("The resource's private state cannot be read",
 				"It was written by another version of the provider, or damaged: "+err.Error()+".\n\nRemove the resource from the state and import it again.")
 		}
@@ -103,28 +135,43 @@ func (rec record) save(ctx context.Context, private privateWriter, diags *diag.D
 }
 
 // tagsWith are all tags that concern the resource: the destination's own, the
-// additional ones, and those that it put and that were lost from the list since.
+// additional ones, and those that it put or found and that were lost from the
+// list since.
 func (rec record) tagsWith(own string, additional []string) map[string]bool {
 	tags := map[string]bool{own: true}
 	for _, tag := range additional {
 		tags[tag] = true
 	}
-	for tag := range rec.Put {
-		tags[tag] = true
+	for _, known := range []map[string]digest.Digest{rec.Put, rec.Found} {
+		for tag := range known {
+			tags[tag] = true
+		}
 	}
 	return tags
 }
 
-// hold notes that tags hold d because this resource put it there, or found it
-// there when it was about to.
-func (rec record) hold(d digest.Digest, tags ...string) {
+// wrote notes that this resource put d under tags.
+func (rec record) wrote(d digest.Digest, tags ...string) {
 	for _, tag := range tags {
-		rec.Put[tag], rec.Held[tag] = d, d
+		rec.Put[tag] = d
+		delete(rec.Found, tag)
+	}
+}
+
+// confirm notes that tags hold d. One that this resource did not write, or that
+// another client moved since, was found.
+func (rec record) confirm(d digest.Digest, tags ...string) {
+	for _, tag := range tags {
+		if rec.Held[tag] = d; rec.Put[tag] != d {
+			delete(rec.Put, tag)
+			rec.Found[tag] = d
+		}
 	}
 }
 
 // forget notes that a tag is no longer this resource's.
 func (rec record) forget(tag string) {
 	delete(rec.Put, tag)
+	delete(rec.Found, tag)
 	delete(rec.Held, tag)
 }

@@ -75,7 +75,7 @@ func (p *planner) planReferrers(wanted resolved) {
 		p.plan.ReferrersDigest = types.StringUnknown()
 	case !p.plan.Referrers.ValueBool():
 		p.plan.ReferrersDigest = types.StringNull()
-	case p.update && p.prior.Referrers.ValueBool() && p.prior.Digest.ValueString() == wanted.Digest.String() &&
+	case p.update && !p.leavesRepository() && p.prior.Referrers.ValueBool() && p.prior.Digest.ValueString() == wanted.Digest.String() &&
 		slices.Equal(p.plan.referrerTypes(), p.prior.referrerTypes()) && !p.plan.referrerTypesUnknown() &&
 		p.prior.ReferrersDigest.ValueString() == p.record.Referrers.String() && !p.moreReferrers():
 		p.plan.ReferrersDigest = p.prior.ReferrersDigest
@@ -149,14 +149,6 @@ func merged(before, now map[string]digest.Digest) map[string]digest.Digest {
 	maps.Copy(all, before)
 	maps.Copy(all, now)
 	return all
-}
-
-// mine are the tags that this resource put, with those by which referrers are
-// found.
-func (rec record) mine() map[string]digest.Digest {
-	mine := maps.Clone(rec.Put)
-	maps.Copy(mine, rec.ReferrerTags)
-	return mine
 }
 
 // check walks what a destination holds, and what refers to it, where that is

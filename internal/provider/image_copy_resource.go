@@ -14,7 +14,6 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/booldefault"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/planmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringdefault"
-	"github.com/hashicorp/terraform-plugin-framework/resource/schema/stringplanmodifier"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
@@ -63,6 +62,7 @@ const (
 
 func (r *imageCopyResource) Metadata(_ context.Context, req resource.MetadataRequest, resp *resource.MetadataResponse) {
 	resp.TypeName = req.ProviderTypeName + "_image_copy"
+	resp.ResourceBehavior.MutableIdentity = true // it follows the destination, which changes in place
 }
 
 func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
@@ -92,9 +92,8 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				CustomType: referenceType{},
 				MarkdownDescription: "Where it is to be: `host/repository:tag`, all three, or `oci:PATH:tag` in an OCI image layout on this machine, whose folder is made where there is none. " +
 					"Another destination replaces the resource; another way to write the same one does not.",
-				Validators: []validator.String{isDestination{}},
-				// The spelling first: what is kept needs no replacement.
-				PlanModifiers: []planmodifier.String{keepSpelling{}, stringplanmodifier.RequiresReplace()},
+				Validators:    []validator.String{isDestination{}},
+				PlanModifiers: []planmodifier.String{keepSpelling{}},
 			},
 			"additional_tags": schema.SetAttribute{
 				Optional:    true,
@@ -305,13 +304,6 @@ func (m imageCopyModel) additional() []string {
 func (m imageCopyModel) place() (destination place.Place, tags []string) {
 	destination, _ = parseDestination(m.Destination.ValueString())
 	return destination, append(m.additional(), destination.Tag())
-}
-
-// creation is the copy from where to where.
-func (m imageCopyModel) creation() creation {
-	source, _ := m.Source.place()
-	destination, _ := m.place()
-	return creation{source, destination}
 }
 
 // withAdditional sets the additional tags, and leaves the spelling of none at

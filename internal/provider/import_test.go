@@ -69,7 +69,7 @@ func TestImportTakesOverWithoutOverwrite(t *testing.T) {
 	ws := newWorkspace(t)
 	copied := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), keep)
 	ws.configure(copied)
-	ws.planFails().wantError(string(theirs.Digest), "import "+dst.Ref("app", "1"), "counts as put there by this resource")
+	ws.planFails().wantError(string(theirs.Digest), "import "+dst.Ref("app", "1"), "counts as written by this resource")
 
 	ws.configure(copied, fmt.Sprintf("import {\n  to = %s\n  id = %q\n}", app, dst.Ref("app", "1")))
 	plan := ws.plan()

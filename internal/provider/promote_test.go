@@ -65,7 +65,7 @@ func TestAnotherSpellingIsNoChange(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-func TestAnotherDestinationReplaces(t *testing.T) {
+func TestDestination_ChangesInPlace(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -73,7 +73,9 @@ func TestAnotherDestinationReplaces(t *testing.T) {
 	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "untag"`))
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "2"), `on_destroy = "untag"`))
 	plan := ws.plan()
-	plan.wantAction(app, tfjson.ActionDelete, tfjson.ActionCreate).wantChange(app, "digest", pushed.Digest, pushed.Digest)
+	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", pushed.Digest, pushed.Digest).
+		wantChange(app, "pinned_reference", dst.Ref("app", string(pushed.Digest)), dst.Ref("app", string(pushed.Digest)))
+	plan.wantWarning("will be removed", dst.Ref("app", "1"), dst.Ref("app", "2"), `on_destroy = "untag"`)
 	ws.apply(plan)
 	ws.wantNoChanges()
 	wantTags(t, dst, "app", "2")

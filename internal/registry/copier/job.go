@@ -81,6 +81,10 @@ type Report struct {
 	Manifests int `json:"manifests"`
 	// Tagged are the tags that hold the digest by now, written or found so.
 	Tagged []string `json:"tagged"`
+	// Written are the tags that this copy wrote. A tag of Tagged that is not in
+	// Written already held the digest. A tag that was written but could not be
+	// confirmed is in Written alone.
+	Written []string `json:"written,omitempty"`
 	// Referrers are the manifests that refer to the image or to anything that came
 	// with it, and are at the destination by now, and ReferrersDigest is a digest
 	// over what refers to what: it changes when one comes or goes. "" where none were

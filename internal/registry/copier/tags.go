@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -146,9 +148,23 @@ func (r *run) tag(ctx context.Context, tag string, m registry.Manifest, heal fun
 			return err
 		}
 	}
-	written, err := r.put(ctx, tag, m, heal)
-	if err != nil || !written {
+	// A registry with immutable tags refuses the retry of a PUT whose answer was
+	// lost. The tag is then the work of the first attempt.
+	var retried atomic.Bool
+	noteRetry := registry.Trace{Request: func(q registry.Request) {
+		if q.Retry && q.Method == http.MethodPut && q.Object == "manifest" {
+			retried.Store(true)
+		}
+	}}
+	written, err := r.put(registry.WithTrace(ctx, noteRetry), tag, m, heal)
+	if err != nil {
 		return err
+	}
+	if written || retried.Load() {
+		r.tally.written(tag)
+	}
+	if !written {
+		return nil
 	}
 	return r.confirm(ctx, tag, m.Digest)
 }

@@ -67,6 +67,15 @@ func (t *tally) root(d digest.Digest, mediaType string) {
 
 func (t *tally) tagged(tag string) { t.change(func(r *Report) { r.Tagged = append(r.Tagged, tag) }) }
 
+// written records that this copy wrote a tag.
+func (t *tally) written(tag string) {
+	t.change(func(r *Report) {
+		if !slices.Contains(r.Written, tag) {
+			r.Written = append(r.Written, tag)
+		}
+	})
+}
+
 // manifest counts a manifest that was pushed, once under however many names.
 func (t *tally) manifest(d digest.Digest) {
 	t.change(func(r *Report) {

@@ -1,0 +1,49 @@
+package provider
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+)
+
+// guard says which tags may be moved while overwrite is false: those that this
+// resource wrote and that still hold what it wrote.
+type guard struct {
+	destination place.Place
+	put, found  map[string]digest.Digest
+	creating    bool
+}
+
+// guard returns the guard of the tags at a destination. The tags by which
+// referrers are found are among those that this resource wrote.
+func (rec record) guard(destination place.Place, creating bool) guard {
+	put := maps.Clone(rec.Put)
+	maps.Copy(put, rec.ReferrerTags)
+	return guard{destination: destination, put: put, found: rec.Found, creating: creating}
+}
+
+// mayReplace returns an error if a tag must not be moved away from what it holds.
+func (g guard) mayReplace(tag string, held digest.Digest) error {
+	if held == g.put[tag] {
+		return nil
+	}
+	message := fmt.Sprintf("it holds %s, which this resource has no record of writing, and it has overwrite = false", held)
+	hint := "Promote to another tag, remove this one at the registry, or set overwrite = true to move it."
+	switch {
+	case held == g.found[tag]:
+		message = fmt.Sprintf("it already held %s when this resource was applied, so that it belongs to whoever wrote it, and this resource has overwrite = false", held)
+		hint = "Set overwrite = true for one apply to move it: it then counts as written by this resource. Or take it out of `destination` or `additional_tags`."
+	case g.creating:
+		if tag == g.destination.Tag() {
+			hint += fmt.Sprintf(" A new resource can import %s: what it holds then counts as written by this resource, which may move it.", g.destination)
+		}
+		hint += "\n\nIf this resource replaces an object that wrote the tag, Terraform did not hand over its record: it does not with create_before_destroy, nor for a tainted object that is planned with -refresh=false. " +
+			"Set overwrite = true for one apply, or plan the replacement without create_before_destroy and with a refresh."
+	}
+	return &registry.Error{Side: registry.Destination, Op: "replace the tag", Repository: g.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,
+		Message: message, Hint: hint}
+}

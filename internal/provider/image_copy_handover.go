@@ -1,0 +1,84 @@
+package provider
+
+import (
+	"sync"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+)
+
+// predecessor is what a resource had in place before it was moved or replaced.
+type predecessor struct {
+	destination place.Place
+	onDestroy   string
+	record      record
+}
+
+// handovers give a replacement the record of the object that it replaces, within
+// one run. Terraform gives a create neither the prior state nor the private data
+// of the replaced object.
+//
+//   - While planning, Read and the plan of an update register what there is. The
+//     plan of a create at the same destination, which follows if Terraform
+//     replaces the object, is checked with that.
+//   - While applying, the Delete of a replaced object registers it. The Create
+//     takes it over. With create_before_destroy the Create comes first and finds
+//     nothing.
+type handovers struct {
+	mu       sync.Mutex
+	planned  map[string]predecessor
+	replaced map[string]predecessor
+}
+
+// handoverKey identifies a destination.
+func handoverKey(destination place.Place) string { return destination.Name() + ":" + destination.Tag() }
+
+// plan registers what a resource has in place that gets a destination by the
+// plan, or keeps it.
+func (h *handovers) plan(destination place.Place, p predecessor) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.planned == nil {
+		h.planned = map[string]predecessor{}
+	}
+	h.planned[handoverKey(destination)] = p
+}
+
+// replace registers an object that was destroyed to be replaced by one at a
+// destination.
+func (h *handovers) replace(destination place.Place, p predecessor) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.replaced == nil {
+		h.replaced = map[string]predecessor{}
+	}
+	h.replaced[handoverKey(destination)] = p
+}
+
+// forPlan returns what the plan of a create at a destination may count on.
+func (h *handovers) forPlan(destination place.Place) (p predecessor, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p, ok = h.replaced[handoverKey(destination)]; !ok {
+		p, ok = h.planned[handoverKey(destination)]
+	}
+	return p, ok
+}
+
+// take returns what a create at a destination takes over, once.
+func (h *handovers) take(destination place.Place) (p predecessor, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p, ok = h.replaced[handoverKey(destination)]
+	delete(h.replaced, handoverKey(destination))
+	return p, ok
+}
+
+// milder returns the one of two values of on_destroy that removes less.
+func milder(a, b string) string {
+	for _, policy := range []string{onDestroyRetain, onDestroyUntag} {
+		if a == policy || b == policy {
+			return policy
+		}
+	}
+	return onDestroyDelete
+}

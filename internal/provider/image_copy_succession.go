@@ -1,0 +1,259 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+)
+
+// succeed relates a plan to what there is: at another destination, if that
+// changes, or of an object that the resource may replace. Terraform does not say
+// whether it plans a replacement, so that each update is registered as one that
+// may be, and each create looks for one.
+func (p *planner) succeed(ctx context.Context, private privateWriter) {
+	if p.engine == nil {
+		return
+	}
+	destination, _ := p.plan.place()
+	if p.plan.Destination.IsUnknown() {
+		destination, _ = p.prior.place()
+	}
+	switch replaced, ok := p.engine.handovers.forPlan(destination); {
+	case p.update:
+		p.succeedPrior(ctx, destination, private)
+	case ok && !p.plan.Destination.IsUnknown():
+		p.before = &replaced
+		p.record = replaced.record.in(destination, replaced.destination)
+		p.record.Held = nil // by now something else may be there
+		p.replace(ctx, replaced, destination, private)
+	}
+}
+
+// succeedPrior relates the plan of an update to the prior state.
+func (p *planner) succeedPrior(ctx context.Context, destination place.Place, private privateWriter) {
+	was, _ := p.prior.place()
+	before := predecessor{was, p.prior.OnDestroy.ValueString(), p.record}
+	before.record.DestroyPlannedBy, before.record.ReplacedBy = "", ""
+	p.engine.handovers.plan(destination, before)
+	if p.record.DestroyPlannedBy != "" || p.record.ReplacedBy != "" { // left by a destroy that failed
+		before.record.save(ctx, private, p.diags)
+	}
+	p.record = before.record
+	unknown := p.plan.Destination.IsUnknown()
+	if destination.Same(was) && !unknown {
+		return
+	}
+	p.before = &before
+	leaving := p.leaving()
+	p.record = before.record.in(destination, was)
+	policy := p.policy()
+	if policy == onDestroyRetain {
+		return
+	}
+	before.record.warnOfFound(was, p.stays(), p.diags)
+	if len(leaving) == 0 {
+		return
+	}
+	p.leave(p.engine.claims.of(ctx, was), path.Root("destination"), leaving)
+	if unknown {
+		p.diags.AddAttributeWarning(path.Root("destination"), "Tags at the old destination may be removed",
+			fmt.Sprintf("The new destination is known only after apply. If it is another one, the image is copied there first, and then on_destroy = %q removes from %s what this resource wrote: %s.",
+				policy, was.Name(), listed(slices.Sorted(maps.Keys(leaving)))))
+		return
+	}
+	p.diags.AddAttributeWarning(path.Root("destination"), "Tags at the old destination will be removed",
+		fmt.Sprintf("The destination changes in place, from %s to %s. The image is copied there first, and then on_destroy = %q removes from %s what this resource wrote: %s. "+
+			"To keep that, set on_destroy = \"retain\".",
+			was, destination, policy, was.Name(), listed(slices.Sorted(maps.Keys(leaving)))))
+}
+
+// replace notes what a replacement removes of the object that it replaces, and
+// leaves the record in the private data of the plan, where Delete finds it.
+func (p *planner) replace(ctx context.Context, replaced predecessor, destination place.Place, private privateWriter) {
+	rec := replaced.record.withMaps()
+	if p.policy() != onDestroyRetain {
+		spared, _ := p.engine.claims.of(ctx, replaced.destination).leave(p.leaving(), false)
+		for _, tag := range spared {
+			rec.forget(tag)
+		}
+	}
+	rec.ReplacedBy = p.plan.Destination.ValueString()
+	rec.save(ctx, private, p.diags)
+}
+
+// policy is what on_destroy says of the tags that a resource had before. If it
+// changes at the same time, the milder value counts.
+func (p *planner) policy() string {
+	if p.plan.OnDestroy.IsUnknown() {
+		return p.before.onDestroy
+	}
+	return milder(p.before.onDestroy, p.plan.OnDestroy.ValueString())
+}
+
+// stays are the tags of the old repository that the plan lists.
+func (p *planner) stays() []string {
+	destination, tags := p.plan.place()
+	if p.plan.Destination.IsUnknown() || destination.Name() != p.before.destination.Name() {
+		return nil
+	}
+	return tags
+}
+
+// leaving are the tags that this resource wrote and that the plan does not list.
+func (p *planner) leaving() map[string]digest.Digest {
+	return p.before.record.without(p.stays())
+}
+
+// leavesRepository reports whether the image goes to another repository.
+func (p *planner) leavesRepository() bool {
+	destination, _ := p.plan.place()
+	return p.before != nil && destination.Name() != p.before.destination.Name()
+}
+
+// without are the tags that this resource wrote, but for some.
+func (rec record) without(tags []string) map[string]digest.Digest {
+	put := maps.Clone(rec.Put)
+	for _, tag := range tags {
+		delete(put, tag)
+	}
+	return put
+}
+
+// leave notes that tags are to be removed. That another resource has one of them
+// in place fails the plan.
+func (p *planner) leave(repository *claimed, at path.Path, leaving map[string]digest.Digest) {
+	if _, err := repository.leave(leaving, true); err != nil {
+		addEngineError(p.diags, at, twoDeclare, err, destroyAllTheSame)
+	}
+}
+
+const twoDeclare = "Two resources declare one tag"
+
+// warnOfFound says which tags are no longer wanted and stay all the same.
+func (p *planner) warnOfFound(stays []string) {
+	destination, _ := p.plan.place()
+	p.record.warnOfFound(destination, stays, p.diags)
+}
+
+func (rec record) warnOfFound(destination place.Place, stays []string, diags *diag.Diagnostics) {
+	var found []string
+	for _, tag := range slices.Sorted(maps.Keys(rec.Found)) {
+		if !slices.Contains(stays, tag) {
+			found = append(found, tag)
+		}
+	}
+	if len(found) > 0 {
+		diags.AddAttributeWarning(path.Root("on_destroy"), "Tags that were found will stay",
+			fmt.Sprintf("They already held the image when this resource was applied, so that they belong to whoever wrote them: %s in %s.", listed(found), destination.Name()))
+	}
+}
+
+// settle does what on_destroy says with what a resource had in place before it
+// got another destination, or replaced an object. The image is complete at the
+// new one, so that what cannot be removed is no more than a warning.
+func (p *promotion) settle(ctx context.Context) {
+	if p.before == nil {
+		return
+	}
+	destination, tags := p.plan.place()
+	old := p.before.destination
+	if destination.Name() != old.Name() {
+		tags = nil
+	}
+	leaving := p.before.record.without(tags)
+	policy := milder(p.before.onDestroy, p.plan.OnDestroy.ValueString())
+	if policy == onDestroyDelete && destination.Name() == old.Name() && (destination.Same(old) || p.holdsAll(leaving)) {
+		policy = onDestroyUntag // the manifest is in use, and a tag that leaves the list takes none with it
+	}
+	if policy != onDestroyRetain && len(leaving) > 0 {
+		p.removeOld(ctx, old, policy, leaving)
+	}
+	if destination.Name() == old.Name() {
+		for tag := range p.record.tagsWith(destination.Tag(), nil) {
+			if !slices.Contains(tags, tag) {
+				p.record.forget(tag)
+			}
+		}
+	}
+}
+
+// holdsAll reports whether tags hold what the planned tags hold too.
+func (p *promotion) holdsAll(tags map[string]digest.Digest) bool {
+	for _, d := range tags {
+		if d.String() != p.plan.Digest.ValueString() {
+			return false
+		}
+	}
+	return true
+}
+
+// removeOld removes tags at an old destination.
+func (p *promotion) removeOld(ctx context.Context, old place.Place, policy string, leaving map[string]digest.Digest) {
+	var said notices
+	defer said.tell(p.diags)
+	tags := slices.Sorted(maps.Keys(leaving))
+	d := destruction{put: leaving, diags: p.diags,
+		leftover: fmt.Sprintf("The image is at %s, which is what the state says. Remove by hand what is not needed any more in %s: %s.", p.destination(), old.Name(), listed(tags))}
+	timeout, diags := p.plan.Timeouts.Delete(ctx, defaultDeleteTimeout)
+	p.diags.Append(diags...)
+	if setting := p.engine.undecidedAt(old); setting != "" {
+		d.failed(&registry.Error{Op: "remove tags from it", Repository: old.Name(), Kind: registry.ErrCredentials, Message: setting + " is not known"}, "")
+		return
+	}
+	if !d.open(p.engine, old) {
+		return
+	}
+	d.inTurn(ctx, p.engine.claims.of(ctx, old), tags, func() {
+		ctx, cancel := limited(ctx, timeout, "delete")
+		defer cancel()
+		d.run(said.listen(ctx), policy, tags)
+	})
+}
+
+// letGo does with tags that are no longer wanted what on_destroy says, but never
+// deletes the manifest. It says whether that succeeded.
+func (p *promotion) letGo(ctx context.Context) bool {
+	destination, wanted := p.plan.place()
+	var tags, leaving []string
+	for _, tag := range slices.Sorted(maps.Keys(p.record.tagsWith(destination.Tag(), p.prior.additional()))) {
+		if slices.Contains(wanted, tag) {
+			continue
+		}
+		tags = append(tags, tag)
+		if p.record.Found[tag] == "" {
+			leaving = append(leaving, tag)
+		}
+	}
+	if len(leaving) > 0 && p.plan.OnDestroy.ValueString() != onDestroyRetain {
+		var said notices
+		defer said.tell(p.diags)
+		done := false
+		d := destruction{put: p.record.Put, diags: p.diags}
+		if !d.open(p.engine, destination) {
+			return false
+		}
+		d.inTurn(ctx, p.engine.claims.of(ctx, destination), leaving, func() {
+			done = d.run(said.listen(ctx), onDestroyUntag, leaving)
+		})
+		for _, tag := range leaving {
+			if d.taken.has(tag) {
+				p.record.forget(tag)
+			}
+		}
+		if !done {
+			return false
+		}
+	}
+	for _, tag := range tags {
+		p.record.forget(tag)
+	}
+	return true
+}

@@ -1,0 +1,98 @@
+package provider_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// A person has pushed both tags that a new resource lists.
+func foundTags(t *testing.T, arguments ...string) (ws *workspace, src, dst *registrytest.Registry, copied func(tags string) string) {
+	t.Helper()
+	src, dst = registrytest.V3(t), registrytest.V3(t)
+	src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	dst.Push(t, "app", "1", registrytest.MultiArch("app"))
+	dst.Retag(t, "app", "1", "latest")
+	ws = newWorkspace(t)
+	copied = func(tags string) string {
+		return imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), append(arguments, "additional_tags = "+tags)...)
+	}
+	ws.up(copied(`["latest", "ours"]`))
+	return ws, src, dst, copied
+}
+
+func TestOwnership_FoundTagIsNotMoved(t *testing.T) {
+	t.Parallel()
+	ws, src, dst, _ := foundTags(t, keep)
+	person := dst.Read(t, "app", "latest")
+	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	said := ws.planFails()
+	said.wantError(`"latest"`, "already held", "belongs to whoever wrote it", "Set overwrite = true for one apply").at(said, "additional_tags")
+	said.wantError(`"1"`, "already held").at(said, "destination")
+	for _, d := range said.diagnostics {
+		if strings.Contains(d.Detail, `the tag "ours"`) {
+			t.Errorf("the tag that this resource wrote is refused: %s", d.Detail)
+		}
+	}
+	registrytest.Same(t, person, dst.Read(t, "app", "latest"))
+
+	// With overwrite = true it becomes this resource's own.
+	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), `additional_tags = ["latest", "ours"]`, `on_destroy = "untag"`))
+	registrytest.Same(t, second.Tree, dst.Read(t, "app", "latest"))
+	ws.destroy().wantNoWarnings()
+	wantTags(t, dst, "app")
+}
+
+func TestOwnership_WrittenTagIsMoved(t *testing.T) {
+	t.Parallel()
+	ws, src, dst, _ := foundTags(t, keep)
+	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "2"), keep, `additional_tags = ["ours"]`))
+	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	ws.apply(ws.plan().wantAction(app, tfjson.ActionUpdate))
+	registrytest.Same(t, second.Tree, dst.Read(t, "app", "ours"))
+}
+
+func TestOwnership_FoundTagIsNotRemoved(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"untag", "delete"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			ws, _, dst, copied := foundTags(t, `on_destroy = "`+policy+`"`)
+			person := dst.Read(t, "app", "latest")
+
+			ws.configure(copied(`["ours"]`))
+			plan := ws.plan()
+			plan.wantWarning("found will stay", "latest in "+dst.Addr+"/app")
+			ws.apply(plan)
+			ws.wantNoChanges()
+			wantTags(t, dst, "app", "1", "latest", "ours")
+
+			plan = ws.plan("-destroy")
+			plan.wantWarning("found will stay", ": 1 in "+dst.Addr+"/app")
+			said := ws.apply(plan)
+			if policy == "delete" {
+				said.wantWarning("not deleted", "1 and latest", "removed: ours")
+			}
+			wantTags(t, dst, "app", "1", "latest")
+			registrytest.Same(t, person, dst.Read(t, "app", "latest"))
+		})
+	}
+}
+
+func TestOwnership_ImportTakesOver(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	dst.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), keep, `on_destroy = "untag"`),
+		fmt.Sprintf("import {\n  to = %s\n  id = %q\n}", app, dst.Ref("app", "1")))
+	src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	ws.apply(ws.plan().wantAction(app, tfjson.ActionUpdate))
+	ws.destroy().wantNoWarnings()
+	wantTags(t, dst, "app")
+}

@@ -1,0 +1,244 @@
+package provider_test
+
+import (
+	"strings"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+const cbd = "lifecycle {\n    create_before_destroy = true\n  }"
+
+// ways are how a person makes Terraform replace the copy.
+var ways = map[string]struct {
+	arguments []string
+	more      func(revision string) string
+	prepare   func(ws *workspace)
+	plan      []string
+}{
+	"replace": {plan: []string{"-replace=" + app}},
+	"taint": {prepare: func(ws *workspace) {
+		if _, stderr, err := ws.command("taint", app); err != nil {
+			ws.t.Fatal(stderr)
+		}
+	}},
+	"replace_triggered_by": {
+		arguments: []string{"lifecycle {\n    replace_triggered_by = [terraform_data.revision]\n  }"},
+		more: func(revision string) string {
+			return "resource \"terraform_data\" \"revision\" {\n  input = \"" + revision + "\"\n}"
+		},
+	},
+}
+
+func TestReplacement_OwnsWhatTheReplacedObjectWrote(t *testing.T) {
+	t.Parallel()
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			src.Push(t, "app", "1", registrytest.MultiArch("first"))
+			proxy := registrytest.Intercept(t, dst)
+			configure := func(ws *workspace, revision, tags string) {
+				blocks := []string{imageCopy("app", src.Ref("app", "1"), proxy.Ref("app", "1"), append(way.arguments, keep, `on_destroy = "delete"`, "additional_tags = "+tags)...)}
+				if way.more != nil {
+					blocks = append(blocks, way.more(revision))
+				}
+				ws.configure(blocks...)
+			}
+			ws := newWorkspace(t)
+			configure(ws, "a", `["stable", "old"]`)
+			ws.apply(ws.plan())
+
+			// The source has moved, and one tag leaves the list.
+			second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+			if way.prepare != nil {
+				way.prepare(ws)
+			}
+			configure(ws, "b", `["stable"]`)
+			plan := ws.plan(way.plan...)
+			plan.wantAction(app, tfjson.ActionDelete, tfjson.ActionCreate)
+			proxy.Forget()
+			ws.apply(plan)
+			ws.wantNoChanges()
+			for _, tag := range []string{"1", "stable"} {
+				registrytest.Same(t, second.Tree, dst.Read(t, "app", tag))
+			}
+			wantTags(t, dst, "app", "1", "stable")
+			puts, deletes := 0, 0
+			for _, r := range proxy.Requests() {
+				if r.Method == "PUT" && strings.Contains(r.Path, "/manifests/") {
+					puts++
+				}
+				if r.Method == "DELETE" {
+					deletes++
+					if puts == 0 {
+						t.Error("something was removed before the image was complete")
+					}
+				}
+			}
+			if deletes != 1 {
+				t.Errorf("%d tags were removed, want the one that left the list", deletes)
+			}
+
+			// And it stays its own.
+			ws.destroy().wantNoWarnings()
+			wantTags(t, dst, "app")
+		})
+	}
+}
+
+func TestReplacement_RemovesNothing(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		taint  bool
+		plan   []string
+		warned bool
+	}{
+		"replace":               {plan: []string{"-replace=" + app}},
+		"replace_unrefreshed":   {plan: []string{"-replace=" + app, "-refresh=false"}},
+		"taint":                 {taint: true},
+		"taint_unrefreshed":     {taint: true, plan: []string{"-refresh=false"}, warned: true},
+		"replace_and_then_fail": {plan: []string{"-replace=" + app}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			proxy := registrytest.Intercept(t, dst)
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`, `additional_tags = ["stable"]`))
+			if c.taint {
+				ways["taint"].prepare(ws)
+			}
+			plan := ws.plan(c.plan...)
+			plan.wantAction(app, tfjson.ActionDelete, tfjson.ActionCreate)
+			proxy.Forget()
+			if strings.HasSuffix(name, "fail") {
+				proxy.On(".*", ".*").Reply(403, nil, "")
+				ws.applyFails(plan)
+				proxy.Clear()
+			} else if said := ws.apply(plan); c.warned {
+				said.wantWarning("Nothing was removed", "tainted", "-refresh=false", proxy.Addr+"/app")
+			} else {
+				said.wantNoWarnings()
+			}
+			if n := proxy.Count("DELETE|PUT", ".*"); n != 0 {
+				t.Errorf("%d requests changed something", n)
+			}
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+			wantTags(t, dst, "app", "1", "stable")
+		})
+	}
+}
+
+// With create_before_destroy, and for a tainted object without a refresh,
+// Terraform gives the provider no record of what the replaced object wrote.
+func TestReplacement_WithoutRecord(t *testing.T) {
+	t.Parallel()
+	const cause = "Terraform did not hand over its record"
+	t.Run("create_before_destroy", func(t *testing.T) {
+		t.Parallel()
+		src, dst := registrytest.V3(t), registrytest.V3(t)
+		first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
+		ws := newWorkspace(t)
+		ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), keep, cbd))
+		second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+		ws.applyFails(ws.plan("-replace="+app)).wantError(cause, "create_before_destroy", "Set overwrite = true for one apply")
+		registrytest.Same(t, first.Tree, dst.Read(t, "app", "1"))
+		if ws.state(app) == nil {
+			t.Error("the replaced object is gone from the state")
+		}
+
+		// What the error says to do.
+		ws.configure(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), cbd))
+		ws.apply(ws.plan("-replace=" + app))
+		ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), keep, cbd))
+		registrytest.Same(t, second.Tree, dst.Read(t, "app", "1"))
+	})
+	t.Run("taint_unrefreshed", func(t *testing.T) {
+		t.Parallel()
+		src, dst := registrytest.V3(t), registrytest.V3(t)
+		src.Push(t, "app", "1", registrytest.MultiArch("first"))
+		ws := newWorkspace(t)
+		ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), keep))
+		second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+		ways["taint"].prepare(ws)
+		ws.planFails("-refresh=false").wantError(cause, "-refresh=false")
+
+		ws.apply(ws.plan())
+		registrytest.Same(t, second.Tree, dst.Read(t, "app", "1"))
+	})
+}
+
+// A destroy that is no half of a replacement does what on_destroy says.
+func TestDestroy_ForGood(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		prepare func(ws *workspace)
+		plan    []string
+		removed bool // from the configuration
+		indexed bool
+	}{
+		"destroy":             {plan: []string{"-destroy"}},
+		"destroy_unrefreshed": {plan: []string{"-destroy", "-refresh=false"}},
+		"destroy_targeted":    {plan: []string{"-destroy", "-target=" + app}},
+		"removed":             {removed: true},
+		"removed_unrefreshed": {removed: true, plan: []string{"-refresh=false"}},
+		"tainted_and_removed": {removed: true, prepare: ways["taint"].prepare},
+		"tainted_and_removed_unrefreshed": {
+			removed: true, prepare: ways["taint"].prepare, plan: []string{"-refresh=false"},
+		},
+		"count_reduced": {indexed: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			ws := newWorkspace(t)
+			arguments := []string{`on_destroy = "delete"`, `additional_tags = ["stable"]`}
+			counted := func(n string) string {
+				return imageCopy("app", pushed.Ref, dst.Ref("app", "1"), append(arguments, "count = "+n)...)
+			}
+			if c.indexed {
+				ws.up(counted("1"))
+				ws.configure(counted("0"))
+			} else {
+				ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), arguments...))
+			}
+			if c.prepare != nil {
+				c.prepare(ws)
+			}
+			if c.removed {
+				ws.configure()
+			}
+			ws.apply(ws.plan(c.plan...))
+			wantTags(t, dst, "app")
+			if dst.HasManifest(t, "app", string(pushed.Digest)) {
+				t.Error("the manifest is still there")
+			}
+		})
+	}
+}
+
+// A destroy that failed leaves nothing in the state that makes the destroy of a
+// later replacement look like one for good.
+func TestDestroy_FailedAndThenReplaced(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	proxy := registrytest.Intercept(t, dst)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
+	plan := ws.plan("-destroy")
+	proxy.On(".*", ".*").Reply(503, nil, "")
+	ws.applyFails(plan)
+	proxy.Clear()
+	proxy.Forget()
+	ws.apply(ws.plan("-replace="+app, "-refresh=false"))
+	if n := proxy.Count("DELETE", ".*"); n != 0 {
+		t.Errorf("%d requests removed something", n)
+	}
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+}

@@ -1,8 +1,6 @@
 package provider_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -46,6 +44,7 @@ type sequence struct {
 	model   *ownership
 	config  settings
 	log     []string
+	calm    bool // nothing fails and nobody interferes
 	stopped bool // a fault was found
 }
 
@@ -53,7 +52,8 @@ func newSequence(t *testing.T, seed uint64, make func(*world, *rand.Rand) terraf
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a sequence has to be the same for the same seed
 	w := newWorld(t, random)
-	return &sequence{t: t, random: random, w: w, tf: make(w, random), model: &ownership{w: w, owners: map[tagAt]map[string]digest.Digest{}, lost: map[string]bool{}}, config: settings{}}
+	order := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // likewise
+	return &sequence{t: t, random: random, w: w, tf: make(w, order), model: &ownership{w: w, owners: map[tagAt]map[string]digest.Digest{}, lost: map[string]bool{}}, config: settings{}}
 }
 
 func (s *sequence) note(format string, args ...any) {
@@ -178,7 +178,7 @@ func (s *sequence) once(config settings, o planOptions) *finishedRun {
 		}
 	}
 	s.config, r.planned = config, planned.copies
-	if chance(s.random, 8) {
+	if !s.calm && chance(s.random, 8) {
 		r.interfered = s.people(1)
 		r.before = s.w.snapshot()
 	}
@@ -191,7 +191,7 @@ func (s *sequence) apply(r *finishedRun, planned plannedRun, mayBeDisturbed bool
 	s.t.Helper()
 	f, how, at := fault{}, ending(""), 0
 	switch choice := s.random.IntN(5); {
-	case !mayBeDisturbed:
+	case !mayBeDisturbed || s.calm:
 	case choice == 0:
 		f = randomFault(s.random)
 		s.note("fault at host%d: %s", f.host, f.name)
@@ -206,7 +206,10 @@ func (s *sequence) apply(r *finishedRun, planned plannedRun, mayBeDisturbed bool
 	s.w.mu.Lock()
 	r.writes = slices.Clone(s.w.writes)
 	s.w.mu.Unlock()
-	s.note("applied: %s (%d requests failed, ended by %q)", firstLine(r.err), max(0, s.w.taken-f.after), s.w.endedBy())
+	s.note("applied: %s", firstLine(r.err))
+	if disturbed {
+		s.note("requests failed: %d, ended: %q", max(0, s.w.taken-f.after), s.w.endedBy())
+	}
 	r.after, r.left = s.w.snapshot(), s.tf.stored()
 	if faults := s.model.judge(*r); len(faults) > 0 {
 		slices.Sort(faults)
@@ -283,93 +286,6 @@ func firstLine(err error) string {
 	}
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return line
-}
-
-// emulated runs sequences with the emulation of Terraform core.
-type emulated struct {
-	*core
-	ctx    context.Context
-	w      *world
-	random *rand.Rand
-	state  coreState
-}
-
-func emulation(t *testing.T) func(*world, *rand.Rand) terraform {
-	c := newCore(t)
-	return func(w *world, random *rand.Rand) terraform {
-		return &emulated{core: c, ctx: t.Context(), w: w, random: random, state: coreState{}}
-	}
-}
-
-// order is a random order with a random parallelism.
-func (e *emulated) order(names []string) ([]string, int) {
-	e.random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
-	return names, pick(e.random, []int{1, 1, 4})
-}
-
-func (e *emulated) plan(config settings, o planOptions) (plannedRun, error) {
-	planned, err := e.core.plan(e.ctx, e.state, config.values(e.w, e.core), o, e.order)
-	run := plannedRun{copies: map[string]plannedCopy{}, empty: planned.empty(), handle: planned}
-	for _, change := range planned.changes {
-		if change.deposed == nil {
-			run.copies[change.address] = plannedCopy{change.action, digest.Digest(change.after.text("digest")), change.after.text("promoted_reference")}
-		}
-	}
-	return run, err
-}
-
-func (e *emulated) apply(run plannedRun) error {
-	ctx, cancel := context.WithCancel(e.ctx)
-	defer cancel()
-	e.w.mu.Lock()
-	e.w.stop = cancel
-	e.w.mu.Unlock()
-	planned := run.handle.(corePlan)
-	if planned.empty() {
-		return nil // and the state is not written
-	}
-	state, err := e.core.apply(ctx, planned, e.w.isDead, e.w.endedBy, e.order)
-	if state != nil {
-		e.state = state
-	}
-	return err
-}
-
-func (e *emulated) stored() map[string][]storedCopy {
-	all := map[string][]storedCopy{}
-	for name, one := range e.state {
-		for _, object := range append([]*stateObject{one.current}, one.deposed...) {
-			if object == nil {
-				continue
-			}
-			target := e.w.located(object.value.text("destination"))
-			stored := storedCopy{object.value.text("on_destroy"), digest.Digest(object.value.text("digest")), []tagAt{target}, object.tainted}
-			for _, tag := range object.value.texts("additional_tags") {
-				stored.tags = append(stored.tags, tagAt{target.host, target.repo, tag})
-			}
-			all[name] = append(all[name], stored)
-		}
-	}
-	return all
-}
-
-func (e *emulated) taint(name string) {
-	if one := e.state[name]; one.current != nil {
-		tainted := *one.current
-		tainted.tainted = true
-		e.state[name] = instance{&tainted, one.deposed}
-	}
-}
-
-func (e *emulated) adopt(_ settings, name, id string) error {
-	object, err := e.core.adopt(e.ctx, name, id)
-	if err == nil && object == nil {
-		err = errors.New("there is nothing")
-	}
-	if err == nil {
-		e.state[name] = instance{current: object}
-	}
-	return err
 }
 
 // Variables that run other sequences than CI does: SEQUENCES_SEED runs a single

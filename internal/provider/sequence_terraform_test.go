@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,6 +174,31 @@ func TestSequences_Terraform(t *testing.T) {
 		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) {
 			t.Parallel()
 			newSequence(t, seed, realRun(t)).run(2)
+		})
+	}
+}
+
+// TestCore_AgreesWithTerraform runs the same sequences with the emulation and with
+// the program, and compares what both plan and do.
+func TestCore_AgreesWithTerraform(t *testing.T) {
+	t.Parallel()
+	for _, seed := range []uint64{1, 2, 3} {
+		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) {
+			t.Parallel()
+			var logs [2][]string
+			for i, make := range []func(*world, *rand.Rand) terraform{realRun(t), emulation(t)} {
+				s := newSequence(t, seed, make)
+				s.calm = true
+				s.run(3)
+				for _, line := range s.log {
+					// Terraform puts its errors in other words.
+					line, _, _ = strings.Cut(line, "refused: ")
+					logs[i] = append(logs[i], line)
+				}
+			}
+			if !slices.Equal(logs[0], logs[1]) {
+				t.Errorf("terraform:\n%s\n\nemulation:\n%s", strings.Join(logs[0], "\n"), strings.Join(logs[1], "\n"))
+			}
 		})
 	}
 }

@@ -123,6 +123,17 @@ func (o outcome) wantNoWarnings() outcome {
 	return o
 }
 
+// wantNoWarningsBut wants nothing to be warned of but what has a text.
+func (o outcome) wantNoWarningsBut(text string) outcome {
+	o.t.Helper()
+	for _, d := range o.diagnostics {
+		if d.Severity == "warning" && !strings.Contains(d.Summary+"\n"+d.Detail, text) {
+			o.t.Errorf("unexpected warning: %s\n%s", d.Summary, d.Detail)
+		}
+	}
+	return o
+}
+
 // at wants the diagnostic to point at a line of the configuration.
 func (d diagnostic) at(o outcome, code string) {
 	o.t.Helper()

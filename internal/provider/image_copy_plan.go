@@ -97,7 +97,7 @@ func (r *imageCopyResource) planDestroy(ctx context.Context, req resource.Modify
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	rec.DestroyPlannedBy, rec.ReplacedBy = "a provider that is not configured", ""
+	rec.DestroyPlannedBy, rec.ReplacedBy = "unconfigured", ""
 	if r.engine != nil {
 		rec.DestroyPlannedBy = r.engine.run
 	}

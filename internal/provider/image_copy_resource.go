@@ -91,7 +91,7 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				Required:   true,
 				CustomType: referenceType{},
 				MarkdownDescription: "Where it is to be: `host/repository:tag`, all three, or `oci:PATH:tag` in an OCI image layout on this machine, whose folder is made where there is none. " +
-					"Another destination replaces the resource; another way to write the same one does not.",
+					"A change is made in place: the image is copied to the new destination first, and then `on_destroy` is applied to the old one, see [Another destination](#another-destination). Another way to write the same one is no change.",
 				Validators:    []validator.String{isDestination{}},
 				PlanModifiers: []planmodifier.String{keepSpelling{}},
 			},
@@ -137,24 +137,28 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				Optional: true,
 				Computed: true,
 				Default:  booldefault.StaticBool(true),
-				MarkdownDescription: "Whether a tag at the destination may be moved away from what somebody else put there. With `false`, a tag must be absent or already hold the wanted digest " +
-					"when the resource is created, and must hold what this resource put there when it is updated; otherwise the plan fails where that is known, or else the apply, before anything is copied. " +
-					"To import a tag is to take it over: what it holds then counts as put there by this resource, and the next apply moves it to what `source` holds. " +
+				MarkdownDescription: "Whether a tag at the destination may be moved away from what this resource did not write. With `false`, a tag must be absent or already hold the wanted digest " +
+					"when the resource is created, and must hold what this resource wrote when it is updated; otherwise the plan fails where that is known, or else the apply, before anything is copied. " +
+					"A tag that already held the digest was found and not written, see [Which tags are its own](#which-tags-are-its-own). " +
+					"To import a tag is to take it over: what it holds then counts as written by this resource, and the next apply moves it to what `source` holds. " +
 					"The registry API has no conditional write: it is checked again just before the write, and what somebody writes in that last instant is not seen. The default is `true`.",
 			},
 			"on_destroy": schema.StringAttribute{
 				Optional: true,
 				Computed: true,
 				Default:  stringdefault.StaticString(onDestroyRetain),
-				MarkdownDescription: "What happens to the promoted image when the resource is destroyed or replaced. Only tags that still hold what this resource put there are touched; others are left, with a warning. " +
-					"So is a tag that another resource of the same provider configuration, or the replacement of this one, puts there in the same run or has in place. " +
-					"To rename a resource use a `moved` block: otherwise the old one may be destroyed before the new one puts its tags again. " +
-					"Of a replaced object that an apply which failed has left behind, everything stays. " +
+				MarkdownDescription: "What happens to the promoted image when the resource is destroyed, or at the old destination when `destination` changes. " +
+					"Only tags that this resource wrote and that still hold what it wrote are touched; others are left, with a warning, see [Which tags are its own](#which-tags-are-its-own). " +
+					"So is a tag that another resource of the same provider configuration puts there in the same run or has in place, also under another name of the registry. " +
+					"A destroy that is half of a replacement removes nothing, see [Replacement](#replacement). " +
+					"`terraform destroy -target` of one of two resources that share a tag removes it from the other one too. " +
+					"To rename a resource use a `moved` block, above all across provider aliases: these are separate processes that know nothing of each other, and the destroy of the old name can remove the tag that the new one has just put (one run in five lost it). " +
 					"The value that was applied last counts: to change it, apply the change before the destroy.\n\n" +
 					"  - `retain` (the default): nothing. Images that are in use do not vanish because a line of configuration did.\n" +
 					"  - `untag`: the tags are removed and the manifest stays. Not every registry can (docker/distribution 2.8 cannot).\n" +
-					"  - `delete`: the manifest is deleted, and the tags with it. Where another tag of the repository names the same digest, the manifest stays and only the tags of this resource are removed. " +
-					"Children of an index and referrers stay. An index elsewhere in the repository that lists the manifest is not seen, nor a tag that somebody adds at the same moment. " +
+					"  - `delete`: the manifest is deleted, and the tags with it. Where another tag of the repository names the same digest, or an index that lists it, the manifest stays and only the tags of this resource are removed. " +
+					"Up to 1,000 indexes and 64 MiB are read to find that out; in a repository with more, the manifest stays. " +
+					"Children of an index and referrers stay. An index without a tag is not seen, nor a tag that is added at the same moment. " +
 					"Resources that put one digest into one repository see each other's tags so too: where all are destroyed, the last one deletes the manifest.\n\n" +
 					"In an image layout tags and manifests are taken out of `index.json`. The files of the blobs stay, because nobody knows what else uses them; to free the space, remove the folder.",
 			},

@@ -1,0 +1,254 @@
+package provider_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+func TestDestination_CopiesBeforeItRemoves(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"retain", "untag", "delete"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			src, old, dst := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			old.Push(t, "app", "theirs", registrytest.Image{Seed: "theirs"})
+			proxy := registrytest.Intercept(t, dst)
+			arguments := []string{`on_destroy = "` + policy + `"`, `additional_tags = ["stable"]`}
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, old.Ref("app", "1"), arguments...))
+
+			// A copy that fails keeps what there is, and the record of it.
+			ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("moved", "1"), arguments...))
+			plan := ws.plan()
+			plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "destination", old.Ref("app", "1"), proxy.Ref("moved", "1"))
+			if policy == "retain" {
+				plan.wantNoWarnings()
+			} else {
+				plan.wantWarning("will be removed", `on_destroy = "`+policy+`"`, old.Addr+"/app", "1 and stable")
+			}
+			proxy.On("PUT", ".*/manifests/1").Reply(403, nil, "")
+			ws.applyFails(plan)
+			proxy.Clear()
+			registrytest.Same(t, pushed.Tree, old.Read(t, "app", "stable"))
+			if got := ws.state(app)["destination"]; got != old.Ref("app", "1") {
+				t.Errorf("the state has %v", got)
+			}
+
+			ws.apply(ws.plan())
+			ws.wantNoChanges()
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "moved", "stable"))
+			left := map[string][]string{"retain": {"1", "stable", "theirs"}, "untag": {"theirs"}, "delete": {"theirs"}}[policy]
+			wantTags(t, old, "app", left...)
+			if gone := !old.HasManifest(t, "app", string(pushed.Digest)); gone != (policy == "delete") {
+				t.Errorf("the old manifest is gone: %t", gone)
+			}
+		})
+	}
+}
+
+func TestDestination_OldOneCannotBeCleanedUp(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(*registrytest.Proxy){
+		"refused":     func(p *registrytest.Proxy) { p.On("DELETE", ".*").Reply(403, nil, "") },
+		"unreachable": func(p *registrytest.Proxy) { p.Stop() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			old := registrytest.Intercept(t, registrytest.V3(t))
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			arguments := []string{`on_destroy = "untag"`, `additional_tags = ["stable"]`}
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, old.Ref("app", "1"), arguments...))
+			ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "2"), arguments...))
+			plan := ws.plan()
+			fail(old)
+			ws.apply(plan).wantWarning("old destination could not be cleaned up", "The image is at "+dst.Ref("app", "2"), old.Addr+"/app: 1 and stable")
+			if got := ws.state(app)["destination"]; got != dst.Ref("app", "2") {
+				t.Errorf("the state has %v", got)
+			}
+			ws.wantNoChanges().wantNoWarnings()
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
+		})
+	}
+}
+
+// In the same repository, the additional tags stay this resource's own.
+func TestDestination_NextVersion(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	one := src.Push(t, "app", "1.4", registrytest.MultiArch("one"))
+	two := src.Push(t, "app", "1.5", registrytest.MultiArch("two"))
+	copied := func(version, tags string) string {
+		return imageCopy("app", src.Ref("app", version), dst.Ref("app", version), keep, `on_destroy = "delete"`, "additional_tags = "+tags)
+	}
+	ws := newWorkspace(t)
+	ws.up(copied("1.4", `["1", "stable"]`))
+	ws.up(copied("1.5", `["1"]`))
+	wantTags(t, dst, "app", "1", "1.5")
+	registrytest.Same(t, two.Tree, dst.Read(t, "app", "1"))
+	if dst.HasManifest(t, "app", string(one.Digest)) {
+		t.Error("the old manifest is still there")
+	}
+
+	// The same image under another tag leaves its manifest.
+	ws.configure(imageCopy("app", src.Ref("app", "1.5"), dst.Ref("app", "live"), keep, `on_destroy = "delete"`, `additional_tags = ["1"]`))
+	ws.apply(ws.plan()).wantNoWarningsBut("will be removed")
+	wantTags(t, dst, "app", "1", "live")
+	registrytest.Same(t, two.Tree, dst.Read(t, "app", "live"))
+	ws.destroy().wantNoWarnings()
+	wantTags(t, dst, "app")
+}
+
+// Two resources exchange their destinations in one apply.
+func TestDestination_Exchange(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"untag", "delete"} {
+		for _, repositories := range [][2]string{{"app", "app"}, {"app", "other"}} {
+			for _, images := range [][2]string{{"one", "two"}, {"one", "one"}} {
+				name := strings.Join([]string{policy, repositories[1], images[1]}, "_")
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					src, dst := registrytest.V3(t), registrytest.V3(t)
+					a := src.Push(t, "a", "1", registrytest.MultiArch(images[0]))
+					b := src.Push(t, "b", "1", registrytest.MultiArch(images[1]))
+					x, y := dst.Ref(repositories[0], "x"), dst.Ref(repositories[1], "y")
+					both := func(ofA, ofB string) []string {
+						onDestroy := `on_destroy = "` + policy + `"`
+						return []string{imageCopy("a", a.Ref, ofA, onDestroy), imageCopy("b", b.Ref, ofB, onDestroy)}
+					}
+					ws := newWorkspace(t)
+					ws.up(both(x, y)...)
+					ws.configure(both(y, x)...)
+					ws.apply(ws.plan())
+					ws.wantNoChanges()
+					registrytest.Same(t, a.Tree, dst.Read(t, repositories[1], "y"))
+					registrytest.Same(t, b.Tree, dst.Read(t, repositories[0], "x"))
+
+					// And one after the other.
+					ws.configure(both(x, y)...)
+					ws.run("apply", "-json", "-input=false", "-auto-approve", "-parallelism=1").ok()
+					ws.wantNoChanges()
+					registrytest.Same(t, a.Tree, dst.Read(t, repositories[0], "x"))
+					registrytest.Same(t, b.Tree, dst.Read(t, repositories[1], "y"))
+				})
+			}
+		}
+	}
+}
+
+func TestDestination_ChangesWithEverythingElse(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	one := src.Push(t, "app", "1", registrytest.MultiArch("one"))
+	src.Push(t, "app", "2", registrytest.MultiArch("two"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", one.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.up(imageCopy("app", src.Ref("app", "2"), dst.Ref("moved", "2"), `on_destroy = "delete"`, `platforms = ["linux/arm64"]`, `additional_tags = ["stable"]`))
+	wantTags(t, dst, "moved", "2", "stable")
+	wantTags(t, dst, "app")
+	if got, want := dst.Digest(t, "moved", "2").String(), ws.state(app)["digest"]; got != want {
+		t.Errorf("the tag holds %s, and the state says %v", got, want)
+	}
+}
+
+// If on_destroy changes at the same time, the milder value counts.
+func TestDestination_ChangesWithThePolicy(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ before, after string }{{"delete", "retain"}, {"retain", "delete"}, {"delete", "untag"}} {
+		t.Run(c.before+"_"+c.after, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+c.before+`"`))
+			ws.configure(imageCopy("app", pushed.Ref, dst.Ref("moved", "1"), `on_destroy = "`+c.after+`"`))
+			plan := ws.plan()
+			ws.apply(plan)
+			if c.after == "untag" {
+				plan.wantWarning("will be removed", `on_destroy = "untag"`)
+				wantTags(t, dst, "app")
+			} else {
+				plan.wantNoWarnings()
+				wantTags(t, dst, "app", "1")
+			}
+			if !dst.HasManifest(t, "app", string(pushed.Digest)) {
+				t.Error("the manifest is gone")
+			}
+		})
+	}
+}
+
+func TestDestination_UnknownInThePlan(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	named := func(destination string) []string {
+		return []string{
+			fmt.Sprintf("resource \"terraform_data\" \"destination\" {\n  input = %q\n}", destination),
+			fmt.Sprintf("resource \"registry_image_copy\" \"app\" {\n  source = %q\n  destination = terraform_data.destination.output\n  on_destroy = \"delete\"\n}", pushed.Ref),
+		}
+	}
+	ws := newWorkspace(t)
+	ws.up(named(dst.Ref("app", "1"))...)
+	ws.configure(named(dst.Ref("moved", "2"))...)
+	plan := ws.plan()
+	plan.wantAction(app, tfjson.ActionUpdate).wantUnknown(app, "destination", "pinned_reference", "digest")
+	plan.wantWarning("may be removed", "known only after apply", dst.Addr+"/app what this resource wrote: 1")
+	ws.apply(plan)
+	ws.wantNoChanges()
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "moved", "2"))
+	wantTags(t, dst, "app")
+}
+
+// A replacement with another destination copies before it removes too.
+func TestDestination_ChangesWithAReplacement(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	proxy := registrytest.Intercept(t, dst)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("moved", "2"), `on_destroy = "delete"`))
+	plan := ws.plan("-replace=" + app)
+	plan.wantAction(app, tfjson.ActionDelete, tfjson.ActionCreate).wantWarning("will be removed", proxy.Addr+"/app", ": 1")
+	proxy.On("PUT", ".*/manifests/2").Reply(403, nil, "")
+	ws.applyFails(plan)
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+
+	proxy.Clear()
+	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
+	dst.DeleteManifest(t, "app", pushed.Digest)
+	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("moved", "2"), `on_destroy = "delete"`))
+	ws.apply(ws.plan("-replace=" + app))
+	ws.wantNoChanges()
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "moved", "2"))
+	wantTags(t, dst, "app")
+}
+
+// Referrers follow the image to another repository.
+func TestDestination_ChangesWithReferrers(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	image := registrytest.Image{Seed: "app"}
+	pushed := src.Push(t, "app", "1", image)
+	signature := registrytest.NewSigningKey(t).Sign(t, image)
+	src.Push(t, "app", signature.Tag, signature.Tagged)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true"))
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("moved", "1"), "referrers = true"))
+	plan := ws.plan()
+	plan.wantUnknown(app, "referrers_digest")
+	ws.apply(plan)
+	ws.wantNoChanges()
+	if !dst.HasManifest(t, "moved", signature.Tag) {
+		t.Error("the signature did not come along")
+	}
+}

@@ -1,0 +1,46 @@
+package provider_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// Two resources reach one tag by an address and by a name.
+func TestDestroy_TagThatAnotherResourceHasUnderAnotherHostName(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"untag", "delete"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			byAddress := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`)
+			byName := imageCopy("named", pushed.Ref, strings.Replace(dst.Ref("app", "1"), "127.0.0.1", "localhost", 1))
+			ws := newWorkspace(t)
+			ws.up(byAddress)
+			ws.up(byAddress, byName)
+			ws.configure(byName)
+			said := ws.apply(ws.plan())
+			if len(said.diagnostics) == 0 {
+				t.Error("nothing was said of the tag that stays")
+			}
+			ws.wantNoChanges()
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+		})
+	}
+}
+
+// Registries with equal paths are not taken for each other.
+func TestDestroy_TagOfAnotherRegistryWithTheSamePath(t *testing.T) {
+	t.Parallel()
+	src, dev, prod := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ofProd := imageCopy("prod", pushed.Ref, prod.Ref("app", "1"))
+	ws := newWorkspace(t)
+	ws.up(ofProd, imageCopy("app", pushed.Ref, dev.Ref("app", "1"), `on_destroy = "untag"`))
+	ws.configure(ofProd)
+	ws.apply(ws.plan()).wantNoWarnings()
+	wantTags(t, dev, "app")
+	registrytest.Same(t, pushed.Tree, prod.Read(t, "app", "1"))
+}

@@ -1,0 +1,156 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// addresses resolves the names of the tests.
+func addresses(_ context.Context, host string) ([]netip.Addr, error) {
+	known := map[string]string{"dev.example.com": "192.0.2.1", "prod.example.com": "192.0.2.2", "also-dev.example.com": "192.0.2.1", "six.example.com": "2001:db8::1"}
+	if known[host] == "" {
+		return nil, errors.New("no such host")
+	}
+	return []netip.Addr{netip.MustParseAddr(known[host])}, nil
+}
+
+func TestSameRegistry_Possible(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"dev.example.com", "prod.example.com", false},
+		{"dev.example.com", "also-dev.example.com", true},
+		{"dev.example.com", "192.0.2.1", true},
+		{"dev.example.com", "192.0.2.1:443", true},
+		{"dev.example.com", "192.0.2.1:5000", false},
+		{"dev.example.com:5000", "192.0.2.1:5000", true},
+		{"dev.example.com:5000", "192.0.2.1:5001", false},
+		{"dev.example.com", "192.0.2.2", false},
+		{"dev.example.com", "[::ffff:192.0.2.1]", true},
+		{"six.example.com:5000", "[2001:db8::1]:5000", true},
+		{"dev.example.com", "unknown.example.com", true},
+		{"unknown.example.com:5000", "dev.example.com:5001", false},
+		{"192.0.2.1", "192.0.2.2", false},
+	} {
+		for _, pair := range [][2]string{{c.a, c.b}, {c.b, c.a}} {
+			if got := (sameRegistry{addresses}).possible(t.Context(), pair[0], pair[1]); got != c.want {
+				t.Errorf("possible(%q, %q) = %t, want %t", pair[0], pair[1], got, c.want)
+			}
+		}
+	}
+}
+
+func TestClaims_HostsThatMayBeTheSame(t *testing.T) {
+	t.Parallel()
+	one, two := digest.FromString("one"), digest.FromString("two")
+	for name, c := range map[string]struct {
+		other string
+		held  digest.Digest
+		same  bool
+	}{
+		"same_address":    {"192.0.2.1/app", one, true},
+		"unknown_address": {"unknown.example.com/app", one, true},
+		"other_digest":    {"192.0.2.1/app", two, false},
+		"other_address":   {"prod.example.com/app", one, false},
+		"other_path":      {"192.0.2.1/other", one, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			put, idle := map[string]digest.Digest{"1": one}, declaration{digest: c.held, idle: true}
+			both := func() (dev, other *claimed) {
+				all := claims{mayBeSame: sameRegistry{addresses}.possible}
+				return repositoryOf(t, &all, "dev.example.com/app"), repositoryOf(t, &all, c.other)
+			}
+
+			dev, other := both()
+			if _, err := other.declare(idle, "1"); err != nil {
+				t.Fatal(err)
+			}
+			if spared, err := dev.leave(put, false); slices.Equal(spared, []string{"1"}) != c.same || err != nil {
+				t.Errorf("leave() = %q, %v; want the tag spared: %t", spared, err, c.same)
+			}
+			if _, err := dev.leave(put, true); errors.Is(err, registry.ErrTagHeld) != c.same {
+				t.Errorf("binding leave() error = %v, want one: %t", err, c.same)
+			}
+
+			dev, other = both()
+			if _, err := dev.leave(put, false); err != nil {
+				t.Fatal(err)
+			}
+			if disturbed, err := other.declare(idle, "1"); disturbed != c.same || err != nil {
+				t.Errorf("declare() = %t, %v; want %t", disturbed, err, c.same)
+			}
+
+			dev, other = both()
+			if _, err := other.claim(t.Context(), claim{digest: c.held}, "1"); err != nil {
+				t.Fatal(err)
+			}
+			err := dev.remove(t.Context(), put, func(others taken) {
+				if others.has("1") != c.same {
+					t.Errorf("remove() takes the tag for another's: %t, want %t", others.has("1"), c.same)
+				}
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestClaims_RemovalLocksAliases(t *testing.T) {
+	t.Parallel()
+	one := digest.FromString("one")
+	all := claims{mayBeSame: sameRegistry{addresses}.possible}
+	dev, address, prod := repositoryOf(t, &all, "dev.example.com/app"), repositoryOf(t, &all, "192.0.2.1/app"), repositoryOf(t, &all, "prod.example.com/app")
+	ended, end := context.WithCancel(t.Context())
+	end()
+	err := dev.remove(t.Context(), map[string]digest.Digest{"1": one}, func(taken) {
+		if _, err := address.claim(ended, claim{digest: one}, "1"); !errors.Is(err, context.Canceled) {
+			t.Errorf("claim() of a host that may be the same error = %v, want canceled", err)
+		}
+		if _, err := prod.claim(t.Context(), claim{digest: one}, "1"); err != nil {
+			t.Errorf("claim() of another host error = %v", err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if removed, err := address.claim(t.Context(), claim{digest: one}, "1"); !removed || err != nil {
+		t.Errorf("claim() after the removal = %t, %v; want true", removed, err)
+	}
+}
+
+// Two resources that remove tags from aliases of each other end.
+func TestClaims_AliasesDoNotDeadlock(t *testing.T) {
+	t.Parallel()
+	all := claims{mayBeSame: func(context.Context, string, string) bool { return true }}
+	names := []string{"a.example.com/app", "b.example.com/app", "c.example.com/app"}
+	var runs atomic.Int64
+	done := make(chan error)
+	for i := range 60 {
+		go func() {
+			destination, _ := parseDestination(names[i%len(names)] + ":1")
+			done <- all.of(t.Context(), destination).remove(t.Context(), nil, func(taken) {
+				if runs.Add(1) != 1 {
+					t.Error("two removals run at once")
+				}
+				runs.Add(-1)
+			})
+		}()
+	}
+	for range 60 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}

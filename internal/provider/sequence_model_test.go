@@ -25,7 +25,7 @@ type ownership struct {
 	w      *world
 	owners map[tagAt]map[string]digest.Digest // what resources put, by resource name
 	unseen bool                               // tags changed since the last refresh
-	lost   map[string]bool                    // resources whose private state Terraform may have lost
+	lost   map[string]bool                    // resources of which the private state may not say what they put
 }
 
 // plannedCopy is what a plan says of a resource.
@@ -176,6 +176,13 @@ func (o *ownership) arrived(r finishedRun, name string) bool {
 
 // learn notes who owns what after a run.
 func (o *ownership) learn(r finishedRun) {
+	for name, planned := range r.planned {
+		if planned.action == create { // of what an object that is gone has put nothing is known
+			for _, owners := range o.owners {
+				delete(owners, name)
+			}
+		}
+	}
 	for _, w := range r.writes {
 		for name := range r.config {
 			if r.wants(name, w.at, w.digest) {
@@ -242,13 +249,22 @@ func (o *ownership) mayRefuse(config settings, options planOptions, stored map[s
 	return false
 }
 
+// forget notes that the state may not say what resources put: the process that put
+// it was killed before it could say so.
+func (o *ownership) forget(config settings) {
+	for name := range config {
+		o.lost[name] = true
+	}
+}
+
 // unrecorded reports whether Terraform does not tell the provider what a resource
-// has put: because it lost that, or because the resource is replaced in a way in
+// has put: because it was lost, or because the resource is replaced in a way in
 // which private state does not reach the new object.
 func (o *ownership) unrecorded(name string, one copySettings, options planOptions, stored map[string][]storedCopy) bool {
 	all := stored[name]
 	tainted := len(all) > 0 && all[0].tainted
-	return o.lost[name] || len(all) > 1 || one.createBeforeDestroy && (tainted || options.replace == name) || tainted && options.noRefresh
+	moved := len(all) > 0 && all[0].tags[0] != one.target
+	return o.lost[name] || len(all) > 1 || one.createBeforeDestroy && (tainted || options.replace == name) || tainted && (options.noRefresh || moved)
 }
 
 // untrue returns what a plan promises as promoted that is not there.

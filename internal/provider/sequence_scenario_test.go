@@ -219,10 +219,8 @@ func (s *sequence) apply(r *finishedRun, planned plannedRun, mayBeDisturbed bool
 		s.fault("an apply failed without a reason that the model knows: %v", r.err)
 	}
 	s.model.learn(*r)
-	if s.w.endedBy() == providerKilled {
-		for name := range r.config {
-			s.model.lost[name] = true
-		}
+	if s.w.endedBy() == providerKilled || s.w.endedBy() == allKilled || f.name == answersLost {
+		s.model.forget(r.config)
 	}
 }
 
@@ -235,7 +233,7 @@ func (s *sequence) mayFail(r finishedRun) bool {
 			return true
 		}
 	}
-	return r.interfered != nil || s.model.unseen
+	return r.interfered != nil || s.model.unseen || s.model.mayRefuse(r.config, r.options, r.stored, r.before)
 }
 
 // converges makes sure that nothing is left to do after an apply that succeeded,
@@ -243,7 +241,7 @@ func (s *sequence) mayFail(r finishedRun) bool {
 func (s *sequence) converges(last *finishedRun) {
 	s.t.Helper()
 	for attempt := 1; !s.stopped; attempt++ {
-		clean := last.err == nil && last.interfered == nil && !s.model.unseen && !last.options.destroy
+		clean := last.err == nil && last.interfered == nil && !last.options.noRefresh && !last.options.destroy
 		r := finishedRun{config: s.config, stored: s.tf.stored(), before: s.w.snapshot()}
 		s.w.begin(fault{}, "", 0, nil)
 		planned, err := s.tf.plan(s.config, r.options)

@@ -207,13 +207,15 @@ func isManifest(method string) func(*http.Request) bool {
 	return func(r *http.Request) bool { return r.Method == method && strings.Contains(r.URL.Path, "/manifests/") }
 }
 
+const answersLost = "answers get lost"
+
 // randomFault is one of the failures that registries have.
 func randomFault(random *rand.Rand) fault {
 	any := func(*http.Request) bool { return true }
 	isWrite := func(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
 	faults := []fault{
 		{name: "503 for a while", wants: any, after: random.IntN(30), times: 1 + random.IntN(6), fail: refuse(http.StatusServiceUnavailable, "UNAVAILABLE")},
-		{name: "answers get lost", wants: isWrite, after: random.IntN(12), times: 1 + random.IntN(4), fail: loseAnswer},
+		{name: answersLost, wants: isWrite, after: random.IntN(12), times: 1 + random.IntN(4), fail: loseAnswer},
 		{name: "no push", wants: isManifest(http.MethodPut), after: random.IntN(3), times: 1000, fail: refuse(http.StatusForbidden, "DENIED")},
 		{name: "no write", wants: isWrite, after: random.IntN(5), times: 1000, fail: refuse(http.StatusForbidden, "DENIED")},
 		{name: "no delete", wants: isManifest(http.MethodDelete), after: random.IntN(2), times: 1000, fail: refuse(http.StatusMethodNotAllowed, "UNSUPPORTED")},

@@ -26,8 +26,8 @@ import (
 //
 // It follows Terraform 1.12 and later, which store identities.
 type core struct {
-	resource, identity tftypes.Object
-	computed           map[string]bool // by attribute
+	settings, resource tftypes.Object
+	computed           map[string]bool // by attribute of the resource
 	options            []func(*remote.Options)
 	processes          int
 }
@@ -42,15 +42,11 @@ func newCore(t testing.TB, override ...func(*remote.Options)) *core {
 	if err != nil {
 		t.Fatal(err)
 	}
-	identities, err := server.GetResourceIdentitySchemas(t.Context(), &tfprotov6.GetResourceIdentitySchemasRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, attribute := range schemas.ResourceSchemas[copyType].Block.Attributes {
 		c.computed[attribute.Name] = attribute.Computed
 	}
 	c.resource = schemas.ResourceSchemas[copyType].ValueType().(tftypes.Object)
-	c.identity = identities.IdentitySchemas[copyType].ValueType().(tftypes.Object)
+	c.settings = schemas.Provider.ValueType().(tftypes.Object)
 	return c
 }
 
@@ -76,16 +72,11 @@ func (c *core) start(ctx context.Context, died func(name string) bool) (*process
 	p := &process{core: c, ctx: ctx, name: fmt.Sprintf("process-%d", c.processes)}
 	p.died = func() bool { return died != nil && died(p.name) }
 	p.server = c.server(p.name)
-	schemas, err := p.server.GetProviderSchema(ctx, &tfprotov6.GetProviderSchemaRequest{})
-	if err != nil {
-		return nil, err
-	}
-	settings := schemas.Provider.ValueType().(tftypes.Object)
 	config := object{}
-	for name, of := range settings.AttributeTypes {
+	for name, of := range c.settings.AttributeTypes {
 		config[name] = tftypes.NewValue(of, nil)
 	}
-	answer, err := p.server.ConfigureProvider(ctx, &tfprotov6.ConfigureProviderRequest{TerraformVersion: "1.14.0", Config: encode(settings, config)})
+	answer, err := p.server.ConfigureProvider(ctx, &tfprotov6.ConfigureProviderRequest{TerraformVersion: "1.14.0", Config: encode(c.settings, config)})
 	return p, errors.Join(err, failure("provider", answer.Diagnostics))
 }
 
@@ -116,6 +107,7 @@ const (
 // object is the value of a resource or an identity by attribute; nil is null.
 type object map[string]tftypes.Value
 
+// encode writes an object as the protocol has it.
 func encode(of tftypes.Object, o object) *tfprotov6.DynamicValue {
 	value := tftypes.NewValue(of, nil)
 	if o != nil {

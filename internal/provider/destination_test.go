@@ -79,6 +79,32 @@ func TestDestination_OldOneCannotBeCleanedUp(t *testing.T) {
 	}
 }
 
+// What a change that failed has written in another repository is still known to be
+// this resource's own.
+func TestDestination_FailedChangeKeepsOwnership(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	src.Push(t, "app", "1", registrytest.MultiArch("first"))
+	proxy := registrytest.Intercept(t, dst)
+	copied := func(repository string) string {
+		return imageCopy("app", src.Ref("app", "1"), proxy.Ref(repository, "1"), keep, `on_destroy = "untag"`, `additional_tags = ["stable"]`)
+	}
+	ws := newWorkspace(t)
+	ws.up(copied("app"))
+	ws.configure(copied("moved"))
+	proxy.On("PUT", ".*/moved/manifests/1").Reply(403, nil, "")
+	ws.applyFails(ws.plan())
+	wantTags(t, dst, "moved", "stable")
+
+	proxy.Clear()
+	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	ws.up(copied("moved"))
+	registrytest.Same(t, second.Tree, dst.Read(t, "moved", "stable"))
+	ws.destroy().wantNoWarnings()
+	wantTags(t, dst, "moved")
+	wantTags(t, dst, "app")
+}
+
 // In the same repository, the additional tags stay this resource's own.
 func TestDestination_NextVersion(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 
@@ -33,6 +34,22 @@ func newEngine(s settings) (*engine, error) {
 		client: client, copier: copier.New(s.options.Logger), unknown: s.unknown, run: rand.Text(),
 		claims: claims{mayBeSame: sameRegistry{resolve: s.options.Resolve}.possible},
 	}, nil
+}
+
+// canonical returns a place with one spelling for all that mean the same one.
+func (e *engine) canonical(p place.Place) place.Place { return p }
+
+// same reports whether two places are one, however they are written.
+func (e *engine) same(a, b place.Place) bool { return e.canonical(a).Same(e.canonical(b)) }
+
+// sameRepository reports whether two places are in one repository.
+func (e *engine) sameRepository(a, b place.Place) bool {
+	return e.canonical(a).Name() == e.canonical(b).Name()
+}
+
+// claimsIn returns the claims in the repository of a place.
+func (e *engine) claimsIn(ctx context.Context, p place.Place) *claimed {
+	return e.claims.of(ctx, e.canonical(p))
 }
 
 // from and to open where something is copied from and to. What is no image layout

@@ -61,7 +61,7 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 	if !d.open(r.engine, destination) {
 		return
 	}
-	d.inTurn(ctx, r.engine.claims.of(ctx, destination), tags, func() {
+	d.inTurn(ctx, r.engine.claimsIn(ctx, destination), tags, func() {
 		ctx, cancel := limited(ctx, timeout, "delete") // which the removals before this one do not use up
 		defer cancel()
 		d.run(said.listen(ctx), policy, tags)
@@ -85,7 +85,7 @@ func (r *imageCopyResource) handOver(rec record, destination place.Place, policy
 		replacement = to
 	}
 	rec.ReplacedBy = ""
-	r.engine.handovers.replace(replacement, predecessor{destination, policy, rec})
+	r.engine.handovers.replace(r.engine.canonical(replacement), predecessor{destination, policy, rec})
 	if policy != onDestroyRetain && len(rec.Put) == 0 && len(rec.Found) == 0 {
 		diags.AddAttributeWarning(path.Root("on_destroy"), "Nothing was removed",
 			fmt.Sprintf("The object is replaced, and Terraform did not say which tags it wrote: it is tainted and was planned with -refresh=false, or gets another destination. "+
@@ -97,7 +97,7 @@ func (r *imageCopyResource) handOver(rec record, destination place.Place, policy
 // create_before_destroy, in this run or an earlier one. Nothing tells which of
 // them its replacement or another resource has in place.
 func (r *imageCopyResource) keepDeposed(ctx context.Context, rec record, destination place.Place, diags *diag.Diagnostics) {
-	known := r.engine.claims.of(ctx, destination).known()
+	known := r.engine.claimsIn(ctx, destination).known()
 	var left []string
 	for _, tag := range slices.Sorted(maps.Keys(rec.Put)) {
 		if _, is := known[tag]; !is {

@@ -29,7 +29,15 @@ type handovers struct {
 	replaced map[string]predecessor
 }
 
-// handoverKey identifies a destination.
+// in returns the record as it holds in the repository of a destination.
+func (p predecessor) in(e *engine, destination place.Place) record {
+	if e.sameRepository(destination, p.destination) {
+		return p.record.withMaps()
+	}
+	return p.record.elsewhere(e.canonical(destination).Name())
+}
+
+// handoverKey identifies a destination by its canonical place.
 func handoverKey(destination place.Place) string { return destination.Name() + ":" + destination.Tag() }
 
 // plan registers what a resource has in place that gets a destination by the
@@ -41,6 +49,14 @@ func (h *handovers) plan(destination place.Place, p predecessor) {
 		h.planned = map[string]predecessor{}
 	}
 	h.planned[handoverKey(destination)] = p
+}
+
+// leave notes that what is at a destination goes elsewhere by the plan, so that
+// no replacement there follows it.
+func (h *handovers) leave(destination place.Place) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.planned, handoverKey(destination))
 }
 
 // replace registers an object that was destroyed to be replaced by one at a

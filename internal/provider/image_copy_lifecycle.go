@@ -28,7 +28,7 @@ func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateReque
 		return
 	}
 	p := promotion{engine: r.engine, plan: &plan, record: newRecord(), diags: &resp.Diagnostics}
-	if replaced, ok := r.engine.handovers.take(p.destination()); ok {
+	if replaced, ok := r.engine.handovers.take(r.engine.canonical(p.destination())); ok {
 		p.follow(replaced)
 	}
 	if !p.claim(ctx) {
@@ -60,7 +60,7 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 	}
 	p := promotion{engine: r.engine, plan: &plan, prior: &prior, record: rec, diags: &resp.Diagnostics}
 	identity, _ := prior.place()
-	moved := !p.destination().Same(identity)
+	moved := !r.engine.same(p.destination(), identity)
 	if moved {
 		p.follow(predecessor{identity, prior.OnDestroy.ValueString(), rec})
 	}
@@ -76,9 +76,11 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 	case done:
 		done = p.letGo(copying)
 	}
-	if done || p.destination().Name() == identity.Name() { // otherwise the record is about another repository
-		p.record.save(ctx, resp.Private, &resp.Diagnostics)
+	if !done && !r.engine.sameRepository(p.destination(), identity) {
+		rec.Moving = &moving{r.engine.canonical(p.destination()).Name(), p.record.Put, p.record.ReferrerTags}
+		p.record = rec // of where the resource stays
 	}
+	p.record.save(ctx, resp.Private, &resp.Diagnostics)
 	if done {
 		identity = p.destination()
 		resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
@@ -111,7 +113,7 @@ func (p *promotion) destination() place.Place {
 // repository, its tags are this resource's own.
 func (p *promotion) follow(before predecessor) {
 	p.before = &before
-	p.record = before.record.in(p.destination(), before.destination)
+	p.record = before.in(p.engine, p.destination())
 	p.record.ReplacedBy, p.record.DestroyPlannedBy = "", ""
 	if p.prior == nil {
 		p.record.Missing = nil // a new object is copied whole
@@ -124,7 +126,7 @@ func (p *promotion) follow(before predecessor) {
 func (p *promotion) claim(ctx context.Context) bool {
 	destination, tags := p.plan.place()
 	var err error
-	p.disturbed, err = p.engine.claims.of(ctx, destination).claim(ctx, claim{digest.Digest(p.plan.Digest.ValueString()), p.plan.MediaType.ValueString()}, tags...)
+	p.disturbed, err = p.engine.claimsIn(ctx, destination).claim(ctx, claim{digest.Digest(p.plan.Digest.ValueString()), p.plan.MediaType.ValueString()}, tags...)
 	if err != nil {
 		p.diags.AddAttributeError(path.Root("destination"), "The image could not be copied",
 			fmt.Sprintf("It was interrupted while another resource removed tags from %s. Apply again to go on.", destination.Name()))

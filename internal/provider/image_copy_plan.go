@@ -104,7 +104,7 @@ func (r *imageCopyResource) planDestroy(ctx context.Context, req resource.Modify
 	destination, _ := parseDestination(state.Destination.ValueString())
 	if state.OnDestroy.ValueString() != onDestroyRetain {
 		if r.engine != nil {
-			spared, _ := r.engine.claims.of(ctx, destination).leave(rec.Put, false)
+			spared, _ := r.engine.claimsIn(ctx, destination).leave(rec.Put, false)
 			for _, tag := range spared {
 				rec.forget(tag)
 			}
@@ -279,9 +279,9 @@ func (p *planner) declare(ctx context.Context, idle bool) (disturbed bool) {
 	}
 	source, _ := p.plan.Source.place() // wanted comes from it
 	destination, tags := p.plan.place()
-	repository := p.engine.claims.of(ctx, destination)
+	repository := p.engine.claimsIn(ctx, destination)
 	disturbed, err := repository.declare(declaration{
-		source: source, destination: destination,
+		source: p.engine.canonical(source), destination: p.engine.canonical(destination),
 		digest: digest.Digest(p.plan.Digest.ValueString()), mediaType: p.plan.MediaType.ValueString(),
 		referrers: p.plan.Referrers.ValueBool() && p.plan.ReferrersDigest.IsUnknown(), idle: idle,
 	}, tags...)
@@ -306,11 +306,11 @@ func (e *engine) expected(source place.Place, m imageCopyModel) (declaration, bo
 		return declaration{}, false
 	}
 	destination, _ := m.place()
-	repository := e.claims.existing(source)
+	repository := e.claims.existing(e.canonical(source))
 	if repository == nil {
 		return declaration{}, false
 	}
-	return repository.expected(source, destination)
+	return repository.expected(source, e.canonical(destination))
 }
 
 // writable fails the plan where an image layout cannot be written: something else

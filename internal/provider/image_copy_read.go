@@ -45,7 +45,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	if setting := r.engine.undecidedAt(destination); setting != "" {
 		resp.Diagnostics.AddAttributeWarning(path.Root("destination"), "The destination was not asked",
 			fmt.Sprintf("%s is known only after apply, and %s cannot be asked without it. What the state says is taken to be so.", setting, destination.Name()))
-		r.engine.handovers.plan(destination, predecessor{destination, state.OnDestroy.ValueString(), rec})
+		r.engine.handovers.plan(r.engine.canonical(destination), predecessor{destination, state.OnDestroy.ValueString(), rec})
 		return
 	}
 	ctx, cancel := limited(ctx, timeout, "read")
@@ -98,7 +98,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	state.Missing = listOf(ctx, rec.Missing)
 	resp.Diagnostics.Append(state.refresh(ctx, &rec, destination, found)...)
 	rec.DestroyPlannedBy, rec.ReplacedBy = "", "" // of no plan yet
-	r.engine.handovers.plan(destination, predecessor{destination, state.OnDestroy.ValueString(), rec.withMaps()})
+	r.engine.handovers.plan(r.engine.canonical(destination), predecessor{destination, state.OnDestroy.ValueString(), rec.withMaps()})
 	rec.save(ctx, resp.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.State.Set(ctx, state)...)
 }

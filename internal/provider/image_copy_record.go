@@ -46,6 +46,8 @@ type record struct {
 	ReferrerTags map[string]digest.Digest `json:"referrer_tags,omitempty"`
 	// Missing is what the destination was last found to lack of what its tags hold.
 	Missing []digest.Digest `json:"missing,omitempty"`
+	// Moving is what an update wrote at another repository before it failed.
+	Moving *moving `json:"moving,omitempty"`
 	// DestroyPlannedBy is the run that planned to destroy the resource for good. It
 	// is in the private data of that plan alone: Terraform plans no destroy for an
 	// object that is replaced, so that its Delete finds none.
@@ -53,6 +55,14 @@ type record struct {
 	// ReplacedBy is the destination of the replacement, in the private data of the
 	// plan of that replacement alone.
 	ReplacedBy string `json:"replaced_by,omitempty"`
+}
+
+// moving are the tags that an update wrote in a repository that the resource was
+// to get, and did not.
+type moving struct {
+	Repository   string                   `json:"repository"`
+	Put          map[string]digest.Digest `json:"put"`
+	ReferrerTags map[string]digest.Digest `json:"referrer_tags,omitempty"`
 }
 
 // resolved is what a source was found to hold.
@@ -99,15 +109,15 @@ func (rec record) withMaps() record {
 	return rec
 }
 
-// in returns the record as it holds in a repository: what is known of tags and
-// of what is missing is about the repository it was found in.
-func (rec record) in(repository, was place.Place) record {
-	if repository.Name() == was.Name() {
-		return rec.withMaps()
-	}
+// elsewhere returns the record as it holds in another repository: what is known
+// of tags and of what is missing is about the one it was found in.
+func (rec record) elsewhere(repository string) record {
 	elsewhere := newRecord()
 	elsewhere.Wanted, elsewhere.Applied, elsewhere.Referrers = rec.Wanted, rec.Applied, rec.Referrers
-	return elsewhere
+	if rec.Moving != nil && rec.Moving.Repository == repository {
+		elsewhere.Put, elsewhere.ReferrerTags = rec.Moving.Put, rec.Moving.ReferrerTags
+	}
+	return elsewhere.withMaps()
 }
 
 // loadRecord reads the record; an empty one where there is none.

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	indexType = "application/vnd.oci.image.index.v1+json"
-	imageType = "application/vnd.oci.image.manifest.v1+json"
+	ociIndexType = "application/vnd.oci.image.index.v1+json"
+	ociImageType = "application/vnd.oci.image.manifest.v1+json"
 )
 
 // indexes is a repository that holds manifests alone.
@@ -37,8 +37,8 @@ func (r indexes) put(t *testing.T, annotation string, children ...string) digest
 		d, mediaType, _ := strings.Cut(child, " ")
 		entries = append(entries, fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":1}`, mediaType, d))
 	}
-	m, err := registry.NewManifest(indexType, fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[%s],"annotations":{"name":%q}}`,
-		indexType, strings.Join(entries, ","), annotation), digest.SHA256)
+	m, err := registry.NewManifest(ociIndexType, fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"manifests":[%s],"annotations":{"name":%q}}`,
+		ociIndexType, strings.Join(entries, ","), annotation), digest.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,56 +46,82 @@ func (r indexes) put(t *testing.T, annotation string, children ...string) digest
 	return m.Digest
 }
 
+var childDigest, otherDigest, missingDigest = digest.FromString("childDigest"), digest.FromString("otherDigest"), digest.FromString("missingDigest")
+
+func imageEntry(d digest.Digest) string { return d.String() + " " + ociImageType }
+func indexEntry(d digest.Digest) string { return d.String() + " " + ociIndexType }
+
+// keepTest is a manifest, childDigest, beside siblings.
+type keepTest struct {
+	siblings func(r indexes) siblings
+	reason   string // "" for a manifest that may be deleted
+}
+
+func (c keepTest) run(t *testing.T) {
+	t.Parallel()
+	r := indexes{manifests: map[string]registry.Manifest{}}
+	kept, err := c.siblings(r).keep(t.Context(), r, []digest.Digest{childDigest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := kept[childDigest]; got != c.reason && (c.reason == "" || !strings.HasPrefix(got, c.reason)) {
+		t.Errorf("keep() reason = %q, want %q", got, c.reason)
+	}
+}
+
 func TestSiblings_Keep(t *testing.T) {
 	t.Parallel()
-	child, other, missing := digest.FromString("child"), digest.FromString("other"), digest.FromString("missing")
-	image := func(d digest.Digest) string { return d.String() + " " + imageType }
-	index := func(d digest.Digest) string { return d.String() + " " + indexType }
-	for name, c := range map[string]struct {
-		siblings func(r indexes) siblings
-		reason   string // "" for a manifest that may be deleted
-	}{
+	for name, c := range map[string]keepTest{
 		"nothing_else": {func(indexes) siblings { return siblings{} }, ""},
 		"named": {func(indexes) siblings {
-			return siblings{child: {imageType, []string{"a", "b"}}}
+			return siblings{childDigest: {ociImageType, []string{"a", "b"}}}
 		}, "is also named by other tags: a and b"},
 		"listed": {func(r indexes) siblings {
-			return siblings{r.put(t, "", image(other), image(child)): {indexType, []string{"v1"}}}
+			return siblings{r.put(t, "", imageEntry(otherDigest), imageEntry(childDigest)): {ociIndexType, []string{"v1"}}}
 		}, "is part of an index that other tags name: v1"},
 		"listed_by_unknown_type": {func(r indexes) siblings {
-			return siblings{r.put(t, "", image(child)): {"", []string{"v1"}}}
+			return siblings{r.put(t, "", imageEntry(childDigest)): {"", []string{"v1"}}}
 		}, "is part of an index that other tags name: v1"},
 		"listed_by_nested_index": {func(r indexes) siblings {
-			nested := r.put(t, "nested", image(child))
-			return siblings{r.put(t, "", index(nested)): {indexType, []string{"v1"}}}
+			nested := r.put(t, "nested", imageEntry(childDigest))
+			return siblings{r.put(t, "", indexEntry(nested)): {ociIndexType, []string{"v1"}}}
 		}, "is part of an index that other tags name: v1"},
 		"not_listed": {func(r indexes) siblings {
-			return siblings{r.put(t, "", image(other)): {indexType, []string{"v1"}}}
+			return siblings{r.put(t, "", imageEntry(otherDigest)): {ociIndexType, []string{"v1"}}}
 		}, ""},
 		"image_is_not_read": {func(indexes) siblings {
-			return siblings{missing: {imageType, []string{"v1"}}}
+			return siblings{missingDigest: {ociImageType, []string{"v1"}}}
 		}, ""},
 		"index_is_about_to_be_put": {func(indexes) siblings {
-			return siblings{missing: {indexType, []string{"v1"}}}
-		}, "may be part of an index that another tag names: " + missing.String() + ", which is named by v1, is not there yet"},
+			return siblings{missingDigest: {ociIndexType, []string{"v1"}}}
+		}, "may be part of an index that another tag names: " + missingDigest.String() + ", which is named by v1, is not there yet"},
 		"nested_index_is_missing": {func(r indexes) siblings {
-			return siblings{r.put(t, "", index(missing)): {indexType, []string{"v1"}}}
+			return siblings{r.put(t, "", indexEntry(missingDigest)): {ociIndexType, []string{"v1"}}}
 		}, ""},
 		"index_is_invalid": {func(r indexes) siblings {
-			r.manifests[missing.String()] = registry.Manifest{MediaType: indexType, Digest: missing, Content: []byte(`{`)}
-			return siblings{missing: {indexType, []string{"v1"}}}
-		}, "may be part of an index that another tag names: " + missing.String() + ", which is named by v1, cannot be read"},
+			r.manifests[missingDigest.String()] = registry.Manifest{MediaType: ociIndexType, Digest: missingDigest, Content: []byte(`{`)}
+			return siblings{missingDigest: {ociIndexType, []string{"v1"}}}
+		}, "may be part of an index that another tag names: " + missingDigest.String() + ", which is named by v1, cannot be read"},
+	} {
+		t.Run(name, c.run)
+	}
+}
+
+// Beyond the bounds a manifest is kept.
+func TestSiblings_KeepBounds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]keepTest{
 		"nested_too_deep": {func(r indexes) siblings {
-			nested := r.put(t, "", image(child))
+			nested := r.put(t, "", imageEntry(childDigest))
 			for range maxIndexDepth {
-				nested = r.put(t, "", index(nested))
+				nested = r.put(t, "", indexEntry(nested))
 			}
-			return siblings{nested: {indexType, []string{"v1"}}}
+			return siblings{nested: {ociIndexType, []string{"v1"}}}
 		}, fmt.Sprintf("may be part of an index that another tag names: indexes are nested deeper than %d", maxIndexDepth)},
 		"too_many": {func(r indexes) siblings {
 			s := siblings{}
 			for i := range maxIndexes + 1 {
-				s[r.put(t, fmt.Sprint(i), image(other))] = sibling{indexType, []string{fmt.Sprint(i)}}
+				s[r.put(t, fmt.Sprint(i), imageEntry(otherDigest))] = sibling{ociIndexType, []string{fmt.Sprint(i)}}
 			}
 			return s
 		}, "may be part of an index that another tag names: there are more indexes than are read"},
@@ -104,22 +130,12 @@ func TestSiblings_Keep(t *testing.T) {
 			content := []byte(`{"schemaVersion":2,"manifests":[]}` + strings.Repeat(" ", maxIndexBytes/maxIndexesRead))
 			for i := range 3 * maxIndexesRead {
 				d := digest.FromString(fmt.Sprint(i))
-				r.manifests[d.String()] = registry.Manifest{MediaType: indexType, Digest: d, Content: content}
-				s[d] = sibling{indexType, []string{fmt.Sprint(i)}}
+				r.manifests[d.String()] = registry.Manifest{MediaType: ociIndexType, Digest: d, Content: content}
+				s[d] = sibling{ociIndexType, []string{fmt.Sprint(i)}}
 			}
 			return s
 		}, "may be part of an index that another tag names: there are more indexes than are read"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := indexes{manifests: map[string]registry.Manifest{}}
-			kept, err := c.siblings(r).keep(t.Context(), r, []digest.Digest{child})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := kept[child]; got != c.reason && (c.reason == "" || !strings.HasPrefix(got, c.reason)) {
-				t.Errorf("keep() reason = %q, want %q", got, c.reason)
-			}
-		})
+		t.Run(name, c.run)
 	}
 }

@@ -26,12 +26,12 @@ func (p *planner) succeed(ctx context.Context, private privateWriter) {
 	if p.plan.Destination.IsUnknown() {
 		destination, _ = p.prior.place()
 	}
-	switch replaced, ok := p.engine.handovers.forPlan(destination); {
+	switch replaced, ok := p.engine.handovers.forPlan(p.engine.canonical(destination)); {
 	case p.update:
 		p.succeedPrior(ctx, destination, private)
 	case ok && !p.plan.Destination.IsUnknown():
 		p.before = &replaced
-		p.record = replaced.record.in(destination, replaced.destination)
+		p.record = replaced.in(p.engine, destination)
 		p.record.Held = nil // by now something else may be there
 		p.replace(ctx, replaced, destination, private)
 	}
@@ -42,18 +42,21 @@ func (p *planner) succeedPrior(ctx context.Context, destination place.Place, pri
 	was, _ := p.prior.place()
 	before := predecessor{was, p.prior.OnDestroy.ValueString(), p.record}
 	before.record.DestroyPlannedBy, before.record.ReplacedBy = "", ""
-	p.engine.handovers.plan(destination, before)
+	p.engine.handovers.plan(p.engine.canonical(destination), before)
 	if p.record.DestroyPlannedBy != "" || p.record.ReplacedBy != "" { // left by a destroy that failed
 		before.record.save(ctx, private, p.diags)
 	}
 	p.record = before.record
 	unknown := p.plan.Destination.IsUnknown()
-	if destination.Same(was) && !unknown {
+	if p.engine.same(destination, was) && !unknown {
 		return
+	}
+	if !unknown {
+		p.engine.handovers.leave(p.engine.canonical(was))
 	}
 	p.before = &before
 	leaving := p.leaving()
-	p.record = before.record.in(destination, was)
+	p.record = before.in(p.engine, destination)
 	policy := p.policy()
 	if policy == onDestroyRetain {
 		return
@@ -62,7 +65,7 @@ func (p *planner) succeedPrior(ctx context.Context, destination place.Place, pri
 	if len(leaving) == 0 {
 		return
 	}
-	p.leave(p.engine.claims.of(ctx, was), path.Root("destination"), leaving)
+	p.leave(p.engine.claimsIn(ctx, was), path.Root("destination"), leaving)
 	if unknown {
 		p.diags.AddAttributeWarning(path.Root("destination"), "Tags at the old destination may be removed",
 			fmt.Sprintf("The new destination is known only after apply. If it is another one, the image is copied there first, and then on_destroy = %q removes from %s what this resource wrote: %s.",
@@ -80,7 +83,7 @@ func (p *planner) succeedPrior(ctx context.Context, destination place.Place, pri
 func (p *planner) replace(ctx context.Context, replaced predecessor, destination place.Place, private privateWriter) {
 	rec := replaced.record.withMaps()
 	if p.policy() != onDestroyRetain {
-		spared, _ := p.engine.claims.of(ctx, replaced.destination).leave(p.leaving(), false)
+		spared, _ := p.engine.claimsIn(ctx, replaced.destination).leave(p.leaving(), false)
 		for _, tag := range spared {
 			rec.forget(tag)
 		}
@@ -101,7 +104,7 @@ func (p *planner) policy() string {
 // stays are the tags of the old repository that the plan lists.
 func (p *planner) stays() []string {
 	destination, tags := p.plan.place()
-	if p.plan.Destination.IsUnknown() || destination.Name() != p.before.destination.Name() {
+	if p.plan.Destination.IsUnknown() || !p.engine.sameRepository(destination, p.before.destination) {
 		return nil
 	}
 	return tags
@@ -115,7 +118,7 @@ func (p *planner) leaving() map[string]digest.Digest {
 // leavesRepository reports whether the image goes to another repository.
 func (p *planner) leavesRepository() bool {
 	destination, _ := p.plan.place()
-	return p.before != nil && destination.Name() != p.before.destination.Name()
+	return p.before != nil && !p.engine.sameRepository(destination, p.before.destination)
 }
 
 // without are the tags that this resource wrote, but for some.
@@ -165,18 +168,19 @@ func (p *promotion) settle(ctx context.Context) {
 	}
 	destination, tags := p.plan.place()
 	old := p.before.destination
-	if destination.Name() != old.Name() {
+	inPlace := p.engine.sameRepository(destination, old)
+	if !inPlace {
 		tags = nil
 	}
 	leaving := p.before.record.without(tags)
 	policy := milder(p.before.onDestroy, p.plan.OnDestroy.ValueString())
-	if policy == onDestroyDelete && destination.Name() == old.Name() && (destination.Same(old) || p.holdsAll(leaving)) {
+	if policy == onDestroyDelete && inPlace && (p.engine.same(destination, old) || p.holdsAll(leaving)) {
 		policy = onDestroyUntag // the manifest is in use, and a tag that leaves the list takes none with it
 	}
 	if policy != onDestroyRetain && len(leaving) > 0 {
 		p.removeOld(ctx, old, policy, leaving)
 	}
-	if destination.Name() == old.Name() {
+	if inPlace {
 		for tag := range p.record.tagsWith(destination.Tag(), nil) {
 			if !slices.Contains(tags, tag) {
 				p.record.forget(tag)
@@ -211,7 +215,7 @@ func (p *promotion) removeOld(ctx context.Context, old place.Place, policy strin
 	if !d.open(p.engine, old) {
 		return
 	}
-	d.inTurn(ctx, p.engine.claims.of(ctx, old), tags, func() {
+	d.inTurn(ctx, p.engine.claimsIn(ctx, old), tags, func() {
 		ctx, cancel := limited(ctx, timeout, "delete")
 		defer cancel()
 		d.run(said.listen(ctx), policy, tags)
@@ -240,7 +244,7 @@ func (p *promotion) letGo(ctx context.Context) bool {
 		if !d.open(p.engine, destination) {
 			return false
 		}
-		d.inTurn(ctx, p.engine.claims.of(ctx, destination), leaving, func() {
+		d.inTurn(ctx, p.engine.claimsIn(ctx, destination), leaving, func() {
 			done = d.run(said.listen(ctx), onDestroyUntag, leaving)
 		})
 		for _, tag := range leaving {

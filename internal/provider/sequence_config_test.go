@@ -73,7 +73,7 @@ func (w *world) randomSource(random *rand.Rand) tagAt {
 func (w *world) randomCopy(random *rand.Rand) copySettings {
 	s := copySettings{
 		source: w.randomSource(random), target: randomTarget(random), sourceSpelling: random.IntN(spellings), spelling: random.IntN(spellings),
-		overwrite: !chance(random, 3), onDestroy: pick(random, policies), createBeforeDestroy: chance(random, 3),
+		overwrite: !chance(random, 4), onDestroy: pick(random, policies), createBeforeDestroy: chance(random, 3),
 	}
 	s.additional = randomTags(random, s.target.tag)
 	if chance(random, 4) {
@@ -140,7 +140,8 @@ func (w *world) edit(random *rand.Rand, s settings) string {
 		s[name+"x"] = one
 		return "rename " + name
 	}
-	what := pick(random, slices.Sorted(maps.Keys(edits)))
+	kinds := slices.Sorted(maps.Keys(edits))
+	what := pick(random, append(kinds, "target", "target", "target repo", "source")) // which matter most
 	edits[what]()
 	s[name] = one
 	return what + " of " + name

@@ -190,7 +190,7 @@ func (s *sequence) once(config settings, o planOptions) *finishedRun {
 func (s *sequence) apply(r *finishedRun, planned plannedRun, mayBeDisturbed bool) {
 	s.t.Helper()
 	f, how, at := fault{}, ending(""), 0
-	switch choice := s.random.IntN(5); {
+	switch choice := s.random.IntN(4); {
 	case !mayBeDisturbed || s.calm:
 	case choice == 0:
 		f = randomFault(s.random)

@@ -79,6 +79,26 @@ func TestDestination_OldOneCannotBeCleanedUp(t *testing.T) {
 	}
 }
 
+// An address and a name of one registry are two destinations to look at, and one
+// tag.
+func TestDestination_ChangesTheHostNameAlone(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"untag", "delete"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			onDestroy := `on_destroy = "` + policy + `"`
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), onDestroy))
+			ws.configure(imageCopy("app", pushed.Ref, strings.Replace(dst.Ref("app", "1"), "127.0.0.1:", "localhost:", 1), onDestroy))
+			ws.apply(ws.plan()).wantWarning("left as it is", dst.Ref("app", "1"), "may be the same tag as localhost:")
+			ws.wantNoChanges()
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+		})
+	}
+}
+
 // What a change that failed has written in another repository is still known to be
 // this resource's own.
 func TestDestination_FailedChangeKeepsOwnership(t *testing.T) {

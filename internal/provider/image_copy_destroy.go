@@ -213,10 +213,10 @@ func (d *destruction) ours(ctx context.Context, tags []string) (map[string]diges
 	return ours, nil
 }
 
-// whose says which other resource has a tag.
+// whose says why a tag must stay.
 func (d *destruction) whose(tag string) string {
 	if alias, is := d.taken.aliases[tag]; is {
-		return fmt.Sprintf("%s:%s may be the same tag as %s:%s, which another resource has in place or puts there in the same run with the same digest: nothing shows that the two hosts are different registries.",
+		return fmt.Sprintf("%s:%s may be the same tag as %s:%s, which is in place or put there in the same run with the same digest: nothing shows that the two hosts are different registries.",
 			d.repository.Name(), tag, alias, tag)
 	}
 	return fmt.Sprintf("%s:%s belongs to another resource, which has it in place or puts it there in the same run.", d.repository.Name(), tag)

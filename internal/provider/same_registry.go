@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -36,7 +37,7 @@ func (s sameRegistry) possible(ctx context.Context, a, b string) bool {
 
 func hostAndPort(s string) (host string, ports []string) {
 	if host, port, err := net.SplitHostPort(s); err == nil {
-		return host, []string{port}
+		return host, []string{strings.TrimLeft(port, "0")}
 	}
 	return s, []string{"80", "443"}
 }

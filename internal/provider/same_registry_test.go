@@ -34,6 +34,7 @@ func TestSameRegistry_Possible(t *testing.T) {
 		{"dev.example.com", "192.0.2.1:443", true},
 		{"dev.example.com", "192.0.2.1:5000", false},
 		{"dev.example.com:5000", "192.0.2.1:5000", true},
+		{"dev.example.com:5000", "192.0.2.1:05000", true},
 		{"dev.example.com:5000", "192.0.2.1:5001", false},
 		{"dev.example.com", "192.0.2.2", false},
 		{"dev.example.com", "[::ffff:192.0.2.1]", true},

@@ -163,7 +163,7 @@ func (s settings) hasConflict() bool {
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		for _, tag := range s[name].tags() {
 			other, is := byTag[tag]
-			if is && other.spelling/2 != s[name].spelling/2 && (other.source != s[name].source || other.pinned != s[name].pinned || other.platform != s[name].platform) {
+			if is && family(other.spelling) != family(s[name].spelling) && (other.source != s[name].source || other.pinned != s[name].pinned || other.platform != s[name].platform) {
 				return true
 			}
 			byTag[tag] = s[name]

@@ -70,7 +70,7 @@ func (e *emulated) stored() map[string][]storedCopy {
 				continue
 			}
 			target := e.w.located(object.value.text("destination"))
-			stored := storedCopy{object.value.text("on_destroy"), digest.Digest(object.value.text("digest")), []tagAt{target}, object.tainted}
+			stored := storedCopy{object.value.text("on_destroy"), digest.Digest(object.value.text("digest")), []tagAt{target}, familyOf(object.value.text("destination")), object.tainted}
 			for _, tag := range object.value.texts("additional_tags") {
 				stored.tags = append(stored.tags, tagAt{target.host, target.repo, tag})
 			}

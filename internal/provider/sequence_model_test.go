@@ -40,6 +40,7 @@ type storedCopy struct {
 	onDestroy string
 	digest    digest.Digest
 	tags      []tagAt
+	family    int // of its host's spelling
 	tainted   bool
 }
 
@@ -182,6 +183,9 @@ func (o *ownership) learn(r finishedRun) {
 				delete(owners, name)
 			}
 		}
+		if planned.action == createThenDelete { // the new object does not learn what the old one had put
+			o.lost[name] = true
+		}
 	}
 	for _, w := range r.writes {
 		for name := range r.config {
@@ -258,13 +262,15 @@ func (o *ownership) forget(config settings) {
 }
 
 // unrecorded reports whether Terraform does not tell the provider what a resource
-// has put: because it was lost, or because the resource is replaced in a way in
-// which private state does not reach the new object.
+// has put: because it was lost, because the resource is replaced in a way in which
+// private state does not reach the new object, or because the host has another
+// name by now, which may be another registry.
 func (o *ownership) unrecorded(name string, one copySettings, options planOptions, stored map[string][]storedCopy) bool {
 	all := stored[name]
 	tainted := len(all) > 0 && all[0].tainted
 	moved := len(all) > 0 && all[0].tags[0] != one.target
-	return o.lost[name] || len(all) > 1 || one.createBeforeDestroy && (tainted || options.replace == name) || tainted && (options.noRefresh || moved)
+	renamed := len(all) > 0 && all[0].family != family(one.spelling) // the host
+	return o.lost[name] || renamed || len(all) > 1 || one.createBeforeDestroy && (tainted || options.replace == name) || tainted && (options.noRefresh || moved)
 }
 
 // untrue returns what a plan promises as promoted that is not there.

@@ -143,7 +143,7 @@ func (r *realTerraform) stored() map[string][]storedCopy {
 		for _, object := range one.Instances {
 			attributes := object.Attributes
 			target := r.w.located(attributes.Destination)
-			stored := storedCopy{attributes.OnDestroy, attributes.Digest, []tagAt{target}, object.Status == "tainted"}
+			stored := storedCopy{attributes.OnDestroy, attributes.Digest, []tagAt{target}, familyOf(attributes.Destination), object.Status == "tainted"}
 			for _, tag := range attributes.AdditionalTags {
 				stored.tags = append(stored.tags, tagAt{target.host, target.repo, tag})
 			}

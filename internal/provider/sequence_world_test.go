@@ -122,6 +122,17 @@ func (w *world) spelled(at tagAt, spelling int) string {
 
 const spellings = 4
 
+// family tells spellings apart that cannot be seen to be one.
+func family(spelling int) int { return spelling / 2 }
+
+// familyOf is the family of a reference that spelled wrote.
+func familyOf(reference string) int {
+	if strings.HasPrefix(strings.ToLower(reference), "localhost") {
+		return 1
+	}
+	return 0
+}
+
 // located reads a reference that spelled wrote.
 func (w *world) located(reference string) tagAt {
 	host, rest, _ := strings.Cut(reference, "/")

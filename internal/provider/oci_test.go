@@ -429,7 +429,7 @@ func TestTwoSpellingsOfOneLayoutAreOnePlace(t *testing.T) {
 	ws.configure(imageCopy("app", one.Ref, "oci:"+otherwise+":1"))
 	ws.wantNoChanges()
 	ws.configure(imageCopy("app", one.Ref, "oci:"+dir+"-2:1"))
-	ws.plan().wantAction(app, tfjson.ActionDelete, tfjson.ActionCreate)
+	ws.plan().wantAction(app, tfjson.ActionUpdate).wantChange(app, "destination", "oci:"+dir+":1", "oci:"+dir+"-2:1")
 }
 
 // Where Terraform starts the provider, its working directory is Terraform's.

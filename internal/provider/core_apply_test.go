@@ -1,0 +1,244 @@
+package provider_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+)
+
+// ending is how an apply that does not run to its end is ended.
+type ending string
+
+const (
+	interrupted    ending = "interrupt"        // SIGINT: calls are canceled, their answers count, nothing new starts
+	providerKilled ending = "provider killed"  // Terraform gets errors in place of answers and lives on
+	allKilled      ending = "terraform killed" // the state is what was written before
+)
+
+// coreApply is an apply under way.
+type coreApply struct {
+	*process
+	plan  corePlan
+	how   func() ending // how the apply was ended; "" while it runs
+	mu    sync.Mutex
+	state coreState
+}
+
+// apply applies a plan in a new provider process and returns the state that it
+// leaves. stop ends when the apply is interrupted, died reports whether the
+// process was killed, and how in which of the ways that happened.
+func (c *core) apply(ctx context.Context, planned corePlan, died func(name string) bool, how func() ending, order func([]string) ([]string, int)) (coreState, error) {
+	p, err := c.start(ctx, died)
+	if err != nil {
+		return nil, err
+	}
+	a := &coreApply{process: p, plan: planned, how: how, state: planned.prior.clone()}
+	byAddress := map[string][]coreChange{}
+	var names []string
+	for _, change := range planned.changes {
+		if byAddress[change.address] == nil {
+			names = append(names, change.address)
+		}
+		byAddress[change.address] = append(byAddress[change.address], change)
+	}
+	slices.Sort(names)
+	names, parallelism := order(names)
+	err = walk(names, parallelism, func(address string) error { return a.applyInstance(address, byAddress[address]) })
+	if e := how(); e != "" {
+		err = errors.Join(err, fmt.Errorf("ended by %s", e))
+	}
+	return a.state.clone(), err
+}
+
+// applyInstance applies all changes of a resource. Objects that an earlier
+// replacement left behind are destroyed last, if all went well until then.
+func (a *coreApply) applyInstance(address string, changes []coreChange) error {
+	for _, change := range changes {
+		if change.deposed != nil {
+			continue
+		}
+		if err := a.applyCurrent(address, change); err != nil {
+			return err
+		}
+	}
+	for _, change := range changes {
+		if change.deposed == nil {
+			continue
+		}
+		if err := a.destroyDeposed(address, change.deposed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *coreApply) applyCurrent(address string, change coreChange) error {
+	if a.how() != "" {
+		return nil // nothing new starts
+	}
+	switch change.action {
+	case noOp:
+		return nil
+	case destroy:
+		return a.destroyCurrent(address, change)
+	case deleteThenCreate:
+		if err := a.destroyCurrent(address, change); err != nil || a.how() != "" {
+			return err
+		}
+		return a.change(address, change, nil)
+	case createThenDelete:
+		old := a.get(address).current
+		a.set(address, func(i *instance) { i.current, i.deposed = nil, append(i.deposed, old) })
+		if err := a.change(address, change, nil); err != nil {
+			a.set(address, func(i *instance) {
+				if i.current == nil { // otherwise the old object stays deposed
+					i.current, i.deposed = old, without(i.deposed, old)
+				}
+			})
+			return err
+		}
+		return a.destroyDeposed(address, old)
+	default:
+		return a.change(address, change, a.get(address).current)
+	}
+}
+
+func without[T comparable](all []T, one T) []T {
+	return slices.DeleteFunc(slices.Clone(all), func(o T) bool { return o == one })
+}
+
+func (a *coreApply) get(address string) instance {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state[address]
+}
+
+// set changes the state. What happens after Terraform was killed is not written.
+func (a *coreApply) set(address string, change func(*instance)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.how() == allKilled {
+		return
+	}
+	i := a.state[address]
+	change(&i)
+	a.state[address] = i
+}
+
+// change creates or updates an object. Terraform first plans it again, of which
+// the provider does not see the first answer.
+func (a *coreApply) change(address string, planned coreChange, prior *stateObject) error {
+	actual, err := a.planChange(address, prior, a.plan.config[address], false, &planned)
+	if a.died() {
+		err = errProcessDied
+	}
+	if err != nil {
+		return err
+	}
+	if actual.action != planned.action && (planned.action != update || actual.action != noOp) {
+		return &diagnosticError{address, inconsistentPlan, fmt.Sprintf("the action changed from %s to %s", planned.action, actual.action)}
+	}
+	if broken := planned.after.broken(actual.after); len(broken) > 0 {
+		return &diagnosticError{address, inconsistentPlan, strings.Join(broken, "\n")}
+	}
+	if actual.action == noOp {
+		return nil
+	}
+	before := actual.before
+	if prior == nil {
+		before = nil
+	}
+	result, err := a.call(address, before, actual.after, a.plan.config[address].value, actual.private, actual.identity)
+	if err == nil && result.value == nil {
+		err = &diagnosticError{address, inconsistentResult, "the object is null"}
+	}
+	if err == nil {
+		if broken := actual.after.broken(result.value); len(broken) > 0 {
+			err = &diagnosticError{address, inconsistentResult, strings.Join(broken, "\n")}
+		}
+	}
+	if result != nil && result.value != nil {
+		result.tainted = err != nil && prior == nil
+		a.set(address, func(i *instance) { i.current = result })
+	}
+	return err
+}
+
+func (a *coreApply) destroyCurrent(address string, change coreChange) error {
+	kept, err := a.destroy(address, a.get(address).current, change)
+	a.set(address, func(i *instance) { i.current = kept })
+	return err
+}
+
+// destroyDeposed destroys an object that was replaced. It is planned again at
+// that time, in the process that applies.
+func (a *coreApply) destroyDeposed(address string, old *stateObject) error {
+	if a.how() != "" {
+		return nil
+	}
+	change, err := a.planDestroy(address, old)
+	if a.died() {
+		err = errProcessDied
+	}
+	if err != nil {
+		return err
+	}
+	kept, err := a.destroy(address, old, change)
+	a.set(address, func(i *instance) {
+		i.deposed = without(i.deposed, old)
+		if kept != nil {
+			i.deposed = append(i.deposed, kept)
+		}
+	})
+	return err
+}
+
+// destroy destroys an object. After an error it returns what is left in the state.
+func (a *coreApply) destroy(address string, old *stateObject, change coreChange) (kept *stateObject, err error) {
+	if old == nil {
+		return nil, nil
+	}
+	result, err := a.call(address, change.before, nil, nil, change.private, change.identity)
+	switch {
+	case err == nil && result.value != nil:
+		return result, &diagnosticError{address, inconsistentResult, "a destroyed object is not null"}
+	case err == nil:
+		return nil, nil
+	case result == nil || result.value == nil:
+		return old, err
+	}
+	result.tainted = old.tainted
+	return result, err
+}
+
+// call calls ApplyResourceChange. Of a provider that died, an update leaves the
+// prior value without what was private, as in Terraform.
+func (a *coreApply) call(address string, before, after, config object, private []byte, identity *tfprotov6.ResourceIdentityData) (*stateObject, error) {
+	answer, err := a.server.ApplyResourceChange(a.ctx, &tfprotov6.ApplyResourceChangeRequest{
+		TypeName: copyType, PriorState: encode(a.core.resource, before), PlannedState: encode(a.core.resource, after),
+		Config: encode(a.core.resource, config), PlannedPrivate: private, PlannedIdentity: identity,
+	})
+	if a.died() {
+		if after == nil {
+			return nil, errProcessDied // and the state keeps the object
+		}
+		return &stateObject{value: before}, errProcessDied
+	}
+	if err != nil {
+		return nil, err
+	}
+	value, err := decode(a.core.resource, answer.NewState)
+	if err != nil {
+		return nil, err
+	}
+	err = failure(address, answer.Diagnostics)
+	if unknown := value.unknownIn(); len(unknown) > 0 {
+		err = errors.Join(err, &diagnosticError{address, inconsistentResult, "the new state has unknown values: " + strings.Join(unknown, ", ")})
+	}
+	return &stateObject{value: value, private: answer.Private, identity: answer.NewIdentity}, err
+}

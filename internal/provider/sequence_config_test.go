@@ -1,0 +1,230 @@
+package provider_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/terraform-plugin-go/tftypes"
+)
+
+// copySettings are the arguments of a registry_image_copy.
+type copySettings struct {
+	source, target      tagAt
+	pinned              string // the digest of source, or "" to follow its tag
+	sourceSpelling      int
+	spelling            int // of the target
+	additional          []string
+	platform            string // "" for the whole image
+	overwrite           bool
+	onDestroy           string
+	createBeforeDestroy bool
+}
+
+// tags are all tags that the settings declare.
+func (s copySettings) tags() (tags []tagAt) {
+	tags = []tagAt{s.target}
+	for _, tag := range s.additional {
+		tags = append(tags, tagAt{s.target.host, s.target.repo, tag})
+	}
+	return tags
+}
+
+func (s copySettings) String() string {
+	return fmt.Sprintf("%s%s -> %s(%d)+%v platform=%q overwrite=%t on_destroy=%s cbd=%t",
+		s.source, s.pinned, s.target, s.spelling, s.additional, s.platform, s.overwrite, s.onDestroy, s.createBeforeDestroy)
+}
+
+// settings are a configuration by resource name.
+type settings map[string]copySettings
+
+func (s settings) String() string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		lines = append(lines, "    "+name+": "+s[name].String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+const maxResources = 4
+
+var policies = []string{"retain", "untag", "delete", "delete"}
+
+func pick[T any](random *rand.Rand, all []T) T { return all[random.IntN(len(all))] }
+
+// chance is true once in n times.
+func chance(random *rand.Rand, n int) bool { return random.IntN(n) == 0 }
+
+func randomTarget(random *rand.Rand) tagAt {
+	return tagAt{random.IntN(4) / 3, pick(random, destinationRepos), pick(random, destinationTags)}
+}
+
+// randomSource is a tag that people move: most of the time in the repository that
+// images come from, else beside those that are copied to.
+func (w *world) randomSource(random *rand.Rand) tagAt {
+	if at := (tagAt{random.IntN(len(w.hosts)), pick(random, destinationRepos), pick(random, personalTags)}); chance(random, 5) && w.snapshot()[at] != "" {
+		return at
+	}
+	return tagAt{random.IntN(len(w.hosts)), sourceRepo, pick(random, sourceTags)}
+}
+
+func (w *world) randomCopy(random *rand.Rand) copySettings {
+	s := copySettings{
+		source: w.randomSource(random), target: randomTarget(random), sourceSpelling: random.IntN(spellings), spelling: random.IntN(spellings),
+		overwrite: !chance(random, 4), onDestroy: pick(random, policies), createBeforeDestroy: chance(random, 3),
+	}
+	s.additional = randomTags(random, s.target.tag)
+	if chance(random, 4) {
+		s.platform = "linux/amd64"
+	}
+	return s
+}
+
+// randomTags are up to two additional tags besides a resource's own.
+func randomTags(random *rand.Rand, own string) (tags []string) {
+	for _, tag := range destinationTags {
+		if tag != own && chance(random, 5) && len(tags) < 2 {
+			tags = append(tags, tag)
+		}
+	}
+	return tags
+}
+
+// edit makes one random change to a configuration, and says which.
+func (w *world) edit(random *rand.Rand, s settings) string {
+	names := slices.Sorted(maps.Keys(s))
+	if len(names) == 0 || len(names) < maxResources && chance(random, 4) {
+		name := fmt.Sprintf("r%d", random.IntN(2*maxResources))
+		if _, is := s[name]; !is {
+			s[name] = w.randomCopy(random)
+			return "add " + name
+		}
+	}
+	if len(names) == 0 {
+		return "nothing"
+	}
+	name := pick(random, names)
+	one := s[name]
+	edits := map[string]func(){
+		"source": func() { one.source, one.pinned = w.randomSource(random), "" },
+		"pin": func() {
+			one.pinned = "@" + string(w.hosts[one.source.host].Digest(w.t, one.source.repo, one.source.tag))
+		},
+		"source spelling": func() { one.sourceSpelling = random.IntN(spellings) },
+		"target":          func() { one.target = randomTarget(random); one.additional = randomTags(random, one.target.tag) },
+		"target tag": func() {
+			one.target.tag = pick(random, destinationTags)
+			one.additional = without(one.additional, one.target.tag)
+		},
+		"target repo":     func() { one.target.repo = pick(random, destinationRepos) },
+		"target host":     func() { one.target.host = random.IntN(len(w.hosts)) },
+		"target spelling": func() { one.spelling = random.IntN(spellings) },
+		"additional tags": func() { one.additional = randomTags(random, one.target.tag) },
+		"platform":        func() { one.platform = map[string]string{"": "linux/amd64"}[one.platform] },
+		"overwrite":       func() { one.overwrite = !one.overwrite },
+		"on_destroy":      func() { one.onDestroy = pick(random, policies) },
+		"cbd":             func() { one.createBeforeDestroy = !one.createBeforeDestroy },
+	}
+	switch random.IntN(8) {
+	case 0:
+		delete(s, name)
+		return "remove " + name
+	case 1:
+		other := pick(random, names)
+		s[name], s[other] = exchanged(s[name], s[other])
+		return "exchange " + name + " and " + other
+	case 2:
+		delete(s, name)
+		s[name+"x"] = one
+		return "rename " + name
+	}
+	kinds := slices.Sorted(maps.Keys(edits))
+	what := pick(random, append(kinds, "target", "target", "target repo", "source")) // which matter most
+	edits[what]()
+	s[name] = one
+	return what + " of " + name
+}
+
+// exchanged exchanges the destinations of two resources.
+func exchanged(a, b copySettings) (copySettings, copySettings) {
+	a.target, b.target = b.target, a.target
+	a.spelling, b.spelling = b.spelling, a.spelling
+	a.additional, b.additional = b.additional, a.additional
+	return a, b
+}
+
+// hasConflict reports whether two resources declare one tag with hosts that
+// cannot be seen to be one. Such a configuration is wrong in a way that the
+// provider cannot find.
+func (s settings) hasConflict() bool {
+	byTag := map[tagAt]copySettings{}
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		for _, tag := range s[name].tags() {
+			other, is := byTag[tag]
+			if is && family(other.spelling) != family(s[name].spelling) && (other.source != s[name].source || other.pinned != s[name].pinned || other.platform != s[name].platform) {
+				return true
+			}
+			byTag[tag] = s[name]
+		}
+	}
+	return false
+}
+
+func (s copySettings) sourceReference(w *world) string {
+	reference := w.spelled(s.source, s.sourceSpelling)
+	if s.pinned != "" {
+		reference += s.pinned
+	}
+	return reference
+}
+
+// values are a configuration as core evaluates it.
+func (s settings) values(w *world, c *core) coreConfig {
+	config := coreConfig{}
+	for name, one := range s {
+		value := object{}
+		for attribute, of := range c.resource.AttributeTypes {
+			value[attribute] = tftypes.NewValue(of, nil)
+		}
+		set := func(elements ...string) tftypes.Value {
+			all := []tftypes.Value{}
+			for _, element := range elements {
+				all = append(all, tftypes.NewValue(tftypes.String, element))
+			}
+			return tftypes.NewValue(tftypes.Set{ElementType: tftypes.String}, all)
+		}
+		value["source"] = tftypes.NewValue(tftypes.String, one.sourceReference(w))
+		value["destination"] = tftypes.NewValue(tftypes.String, w.spelled(one.target, one.spelling))
+		value["on_destroy"] = tftypes.NewValue(tftypes.String, one.onDestroy)
+		if !one.overwrite {
+			value["overwrite"] = tftypes.NewValue(tftypes.Bool, false)
+		}
+		if len(one.additional) > 0 {
+			value["additional_tags"] = set(one.additional...)
+		}
+		if one.platform != "" {
+			value["platforms"] = set(one.platform)
+		}
+		config[name] = coreResource{value: value, createBeforeDestroy: one.createBeforeDestroy}
+	}
+	return config
+}
+
+// blocks are a configuration as HCL.
+func (s settings) blocks(w *world) (blocks []string) {
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		one := s[name]
+		arguments := []string{fmt.Sprintf("overwrite = %t", one.overwrite), fmt.Sprintf("on_destroy = %q", one.onDestroy)}
+		if len(one.additional) > 0 {
+			arguments = append(arguments, fmt.Sprintf("additional_tags = [\"%s\"]", strings.Join(one.additional, `", "`)))
+		}
+		if one.platform != "" {
+			arguments = append(arguments, fmt.Sprintf("platforms = [%q]", one.platform))
+		}
+		arguments = append(arguments, fmt.Sprintf("lifecycle {\n    create_before_destroy = %t\n  }", one.createBeforeDestroy))
+		blocks = append(blocks, imageCopy(name, one.sourceReference(w), w.spelled(one.target, one.spelling), arguments...))
+	}
+	return blocks
+}

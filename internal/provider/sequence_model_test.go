@@ -1,0 +1,289 @@
+package provider_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// ownership is the model of what may be lost. It knows which tags which resource
+// made or moved, and judges every run by what the tags held before and after it:
+//
+//   - A tag is removed only by a resource that put there what it holds, that lets
+//     go of it, and whose on_destroy is not "retain"; never if another resource has
+//     it in place. One that another resource is to put there in the same apply may
+//     be removed before that, because Terraform destroys in any order.
+//   - A tag is moved only to the planned digest of a resource that declares it and
+//     that may overwrite it or has put there what it held.
+//   - Every tag leads to a complete image, whoever put it there.
+//   - A resource lets go of old tags only when the new ones hold the new image.
+//   - After an apply that succeeded, all declared tags hold the planned digest.
+type ownership struct {
+	w      *world
+	owners map[tagAt]map[string]digest.Digest // what resources put, by resource name
+	unseen bool                               // tags changed since the last refresh
+	lost   map[string]bool                    // resources of which the private state may not say what they put
+}
+
+// plannedCopy is what a plan says of a resource.
+type plannedCopy struct {
+	action   action
+	digest   digest.Digest // what it is to hold
+	promoted string        // promoted_reference, "" if it is unknown or missing
+}
+
+// storedCopy is what the state says of an object.
+type storedCopy struct {
+	onDestroy string
+	digest    digest.Digest
+	tags      []tagAt
+	family    int // of its host's spelling
+	tainted   bool
+}
+
+// finishedRun is a plan and what its apply did.
+type finishedRun struct {
+	config        settings
+	options       planOptions
+	planned       map[string]plannedCopy
+	stored, left  map[string][]storedCopy // the state before and after
+	before, after held
+	writes        []tagWrite
+	err           error
+	interfered    map[tagAt]bool // tags that people changed between plan and apply
+}
+
+// stays reports whether a resource is to exist after the run.
+func (r finishedRun) stays(name string) bool {
+	_, is := r.config[name]
+	return is && !r.options.destroy
+}
+
+// wants reports whether a resource of the configuration wants a tag to hold a
+// digest.
+func (r finishedRun) wants(name string, at tagAt, d digest.Digest) bool {
+	return r.stays(name) && r.planned[name].digest == d && slices.Contains(r.config[name].tags(), at)
+}
+
+// judge returns everything that a run did and should not have done.
+func (o *ownership) judge(r finishedRun) (faults []string) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	for at, before := range r.before {
+		if after := r.after[at]; after != before && !o.mayChange(r, at, before, after) {
+			fault("%s held %s and holds %q now; what resources had put there: %v", at, o.w.names[before], o.w.name(after), o.named(at))
+		}
+	}
+	complete := map[string]digest.Digest{}
+	for at, d := range r.after {
+		key := fmt.Sprint(at.host, at.repo, d)
+		if _, is := complete[key]; !is {
+			complete[key] = o.w.incomplete(at.host, at.repo, d)
+		}
+		if complete[key] != "" {
+			fault("%s holds %s, of which %s is missing", at, o.w.name(d), o.w.name(complete[key]))
+		}
+	}
+	for name := range r.config {
+		if letGo := o.letGo(r, name); len(letGo) > 0 && !o.arrived(r, name) {
+			fault("%s let go of %v before its new tags held the new image", name, letGo)
+		}
+		if r.err == nil && r.stays(name) && !o.unseen && !o.arrived(r, name) {
+			fault("%s was applied, and its tags do not hold %s", name, o.w.name(r.planned[name].digest))
+		}
+		if left := r.left[name]; r.err == nil && r.stays(name) && (len(left) == 0 || left[0].digest != r.planned[name].digest) {
+			fault("%s was applied with %s, and the state has %v", name, o.w.name(r.planned[name].digest), left)
+		}
+	}
+	return faults
+}
+
+func (w *world) name(d digest.Digest) string {
+	if name := w.names[d]; name != "" {
+		return name
+	}
+	return string(d)
+}
+
+func (o *ownership) named(at tagAt) map[string]string {
+	names := map[string]string{}
+	for name, d := range o.owners[at] {
+		names[name] = o.w.name(d)
+	}
+	return names
+}
+
+// mayChange reports whether a run may make a tag hold something else, or nothing.
+func (o *ownership) mayChange(r finishedRun, at tagAt, before, after digest.Digest) bool {
+	if o.mayRemove(r, at, before) && after == "" {
+		return true
+	}
+	for name, one := range r.config {
+		mayMove := one.overwrite || o.owners[at][name] == before || o.mayRemove(r, at, before)
+		if r.wants(name, at, after) && mayMove {
+			return true
+		}
+	}
+	return false
+}
+
+// mayRemove reports whether a run may remove a tag that holds d.
+func (o *ownership) mayRemove(r finishedRun, at tagAt, d digest.Digest) bool {
+	for name, planned := range r.planned {
+		if planned.action == noOp && r.wants(name, at, d) {
+			return false
+		}
+	}
+	for name, put := range o.owners[at] {
+		declared := r.stays(name) && slices.Contains(r.config[name].tags(), at)
+		policies := []string{}
+		for _, stored := range r.stored[name] {
+			policies = append(policies, stored.onDestroy)
+		}
+		if r.stays(name) {
+			policies = append(policies, r.config[name].onDestroy)
+		}
+		if put == d && !declared && slices.ContainsFunc(policies, func(policy string) bool { return policy != "retain" }) {
+			return true
+		}
+	}
+	return false
+}
+
+// letGo are the tags that a resource put, does not want any more, and that are
+// gone, if it is to stay.
+func (o *ownership) letGo(r finishedRun, name string) (tags []tagAt) {
+	for at, owners := range o.owners {
+		before, after := r.before[at], r.after[at]
+		if r.stays(name) && before != "" && owners[name] == before && after == "" && !slices.Contains(r.config[name].tags(), at) && len(owners) == 1 {
+			tags = append(tags, at)
+		}
+	}
+	return tags
+}
+
+// arrived reports whether all tags of a resource hold the planned digest. Tags
+// that people changed after the plan do not count.
+func (o *ownership) arrived(r finishedRun, name string) bool {
+	for _, at := range r.config[name].tags() {
+		if r.after[at] != r.planned[name].digest && !r.interfered[at] {
+			return false
+		}
+	}
+	return true
+}
+
+// learn notes who owns what after a run.
+func (o *ownership) learn(r finishedRun) {
+	for name, planned := range r.planned {
+		if planned.action == create { // of what an object that is gone has put nothing is known
+			for _, owners := range o.owners {
+				delete(owners, name)
+			}
+		}
+		if planned.action == createThenDelete { // the new object does not learn what the old one had put
+			o.lost[name] = true
+		}
+	}
+	for _, w := range r.writes {
+		for name := range r.config {
+			if r.wants(name, w.at, w.digest) {
+				o.put(name, w.at, w.digest)
+			}
+		}
+	}
+	for at, owners := range o.owners {
+		for old, d := range maps.Clone(owners) {
+			if len(r.left[old]) > 0 {
+				continue
+			}
+			// A resource that is renamed may hand its tags over, and need not.
+			for name := range r.config {
+				if r.wants(name, at, d) {
+					o.put(name, at, d)
+					o.lost[name] = true
+				}
+			}
+			delete(owners, old)
+		}
+	}
+	for _, owners := range o.owners {
+		for name := range maps.Clone(owners) {
+			if len(r.left[name]) == 0 {
+				delete(owners, name)
+			}
+		}
+	}
+}
+
+func (o *ownership) put(name string, at tagAt, d digest.Digest) {
+	if o.owners[at] == nil {
+		o.owners[at] = map[string]digest.Digest{}
+	}
+	o.owners[at][name] = d
+}
+
+// mayRefuse reports whether there is a reason to refuse a configuration: a tag
+// that two resources have to do with, or one that may not be overwritten.
+func (o *ownership) mayRefuse(config settings, options planOptions, stored map[string][]storedCopy, now held) bool {
+	concerned := map[tagAt]string{}
+	for name, one := range config {
+		for _, at := range one.tags() {
+			if concerned[at] != "" || !one.overwrite && now[at] != "" && (o.owners[at][name] != now[at] || o.unrecorded(name, one, options, stored)) {
+				return true
+			}
+			concerned[at] = name
+		}
+	}
+	isOthers := func(name string, at tagAt) bool { return concerned[at] != "" && concerned[at] != name }
+	for name, all := range stored {
+		for at, owners := range o.owners {
+			if _, is := owners[name]; is && isOthers(name, at) {
+				return true
+			}
+		}
+		for _, one := range all {
+			if slices.ContainsFunc(one.tags, func(at tagAt) bool { return isOthers(name, at) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// forget notes that the state may not say what resources put: the process that put
+// it was killed before it could say so.
+func (o *ownership) forget(config settings) {
+	for name := range config {
+		o.lost[name] = true
+	}
+}
+
+// unrecorded reports whether Terraform does not tell the provider what a resource
+// has put: because it was lost, because the resource is replaced in a way in which
+// private state does not reach the new object, or because the host has another
+// name by now, which may be another registry.
+func (o *ownership) unrecorded(name string, one copySettings, options planOptions, stored map[string][]storedCopy) bool {
+	all := stored[name]
+	tainted := len(all) > 0 && all[0].tainted
+	moved := len(all) > 0 && all[0].tags[0] != one.target
+	renamed := len(all) > 0 && all[0].family != family(one.spelling) // the host
+	return o.lost[name] || renamed || len(all) > 1 || one.createBeforeDestroy && (tainted || options.replace == name) || tainted && (options.noRefresh || moved)
+}
+
+// untrue returns what a plan promises as promoted that is not there.
+func (o *ownership) untrue(planned map[string]plannedCopy) (faults []string) {
+	for name, one := range planned {
+		reference, pinned, is := strings.Cut(one.promoted, "@")
+		if !is {
+			continue
+		}
+		at := o.w.located(reference)
+		if missing := o.w.incomplete(at.host, at.repo, digest.Digest(pinned)); missing != "" {
+			faults = append(faults, fmt.Sprintf("%s: promoted_reference is planned as %s, of which %s is missing", name, one.promoted, o.w.name(missing)))
+		}
+	}
+	return faults
+}

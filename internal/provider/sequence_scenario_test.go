@@ -1,0 +1,321 @@
+package provider_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// terraform is what runs a sequence: the emulation of Terraform core, or a real
+// terraform.
+type terraform interface {
+	// plan plans a configuration, with an error if that is refused.
+	plan(config settings, o planOptions) (plannedRun, error)
+	// apply applies it. The world may end it; an error says that it did not succeed.
+	apply(planned plannedRun) error
+	// stored is what the state has of each resource, the current object first.
+	stored() map[string][]storedCopy
+	taint(name string)
+	// adopt imports a tag as a resource of the configuration.
+	adopt(config settings, name, id string) error
+}
+
+// plannedRun is a plan that can be applied.
+type plannedRun struct {
+	copies map[string]plannedCopy
+	empty  bool
+	handle any // what the terraform keeps of it
+}
+
+// sequence is a random sequence of configurations, of what people do between
+// them, and of failures, with the model that judges every run.
+type sequence struct {
+	t       *testing.T
+	random  *rand.Rand
+	w       *world
+	tf      terraform
+	model   *ownership
+	config  settings
+	log     []string
+	calm    bool // nothing fails and nobody interferes
+	stopped bool // a fault was found
+}
+
+func newSequence(t *testing.T, seed uint64, make func(*world, *rand.Rand) terraform) *sequence {
+	t.Helper()
+	random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a sequence has to be the same for the same seed
+	w := newWorld(t, random)
+	order := rand.New(rand.NewPCG(seed, 2)) //nolint:gosec // likewise
+	return &sequence{t: t, random: random, w: w, tf: make(w, order), model: &ownership{w: w, owners: map[tagAt]map[string]digest.Digest{}, lost: map[string]bool{}}, config: settings{}}
+}
+
+func (s *sequence) note(format string, args ...any) {
+	s.log = append(s.log, fmt.Sprintf(format, args...))
+}
+
+// fault fails the test with the steps that led to it.
+func (s *sequence) fault(format string, args ...any) {
+	s.t.Helper()
+	s.stopped = true
+	s.t.Errorf("%s\n\nsteps:\n%s\n\nconfiguration:\n%s", fmt.Sprintf(format, args...), strings.Join(s.log, "\n"), s.config)
+}
+
+// run makes a number of steps, and destroys everything at the end.
+func (s *sequence) run(steps int) {
+	s.t.Helper()
+	for step := 0; step < steps && !s.stopped; step++ {
+		s.people(2)
+		s.step()
+	}
+	if !s.stopped {
+		s.once(s.config, planOptions{destroy: true})
+	}
+}
+
+// people change tags now and then: those that images come from, and their own at
+// the destinations. It returns what they changed there.
+func (s *sequence) people(rarely int) map[tagAt]bool {
+	changed := map[tagAt]bool{}
+	for range 2 {
+		if !chance(s.random, rarely) {
+			continue
+		}
+		at := s.w.randomSource(s.random)
+		switch s.random.IntN(4) {
+		case 0:
+			at = tagAt{s.random.IntN(len(s.w.hosts)), pick(s.random, destinationRepos), pick(s.random, personalTags)}
+		case 1, 2:
+			at = randomTarget(s.random)
+			changed[at] = true
+		}
+		content := s.random.IntN(len(contents()))
+		if held := s.w.snapshot()[at]; held != "" && changed[at] && chance(s.random, 4) {
+			s.w.remove(at)
+			s.note("a person removes %s", at)
+			continue
+		}
+		s.w.push(at, content)
+		s.note("a person pushes %s to %s", contentNames[content], at)
+	}
+	s.model.unseen = s.model.unseen || len(changed) > 0
+	return changed
+}
+
+// step changes the configuration, plans and applies it.
+func (s *sequence) step() {
+	s.t.Helper()
+	config := maps.Clone(s.config)
+	for range 1 + s.random.IntN(3) {
+		if what := s.w.edit(s.random, config); !config.hasConflict() {
+			s.note("edit: %s", what)
+		} else {
+			config = maps.Clone(s.config)
+		}
+	}
+	o := planOptions{noRefresh: chance(s.random, 8), destroy: chance(s.random, 15)}
+	stored := s.tf.stored()
+	for _, name := range slices.Sorted(maps.Keys(stored)) {
+		switch {
+		case chance(s.random, 12):
+			s.tf.taint(name)
+			s.note("taint %s", name)
+		case chance(s.random, 12):
+			o.replace = name
+		}
+	}
+	s.adopts(config)
+	if r := s.once(config, o); r != nil {
+		s.converges(r)
+	}
+}
+
+// adopts imports the tag of a new resource now and then, if there is one.
+func (s *sequence) adopts(config settings) {
+	stored, now := s.tf.stored(), s.w.snapshot()
+	for _, name := range slices.Sorted(maps.Keys(config)) {
+		one := config[name]
+		if len(stored[name]) > 0 || now[one.target] == "" || !chance(s.random, 4) || s.model.mayRefuse(settings{name: copySettings{target: one.target, overwrite: true}}, planOptions{}, stored, now) {
+			continue
+		}
+		if err := s.tf.adopt(config, name, s.w.spelled(one.target, one.spelling)); err != nil {
+			s.fault("import of %s: %v", name, err)
+			return
+		}
+		s.model.put(name, one.target, now[one.target])
+		s.note("import %s as %s", one.target, name)
+	}
+}
+
+// once plans a configuration and applies it, and has the model judge that. It
+// returns nil if the configuration was refused; otherwise it is the current one.
+func (s *sequence) once(config settings, o planOptions) *finishedRun {
+	s.t.Helper()
+	r := &finishedRun{config: config, options: o, stored: s.tf.stored(), before: s.w.snapshot()}
+	s.w.begin(fault{}, "", 0, nil)
+	planned, err := s.tf.plan(config, o)
+	s.note("plan %+v of\n%s\n    %s", o, config, s.describe(planned))
+	if !maps.Equal(r.before, s.w.snapshot()) {
+		s.fault("the plan changed tags")
+	}
+	if err != nil {
+		s.note("refused: %s", firstLine(err))
+		if !s.model.mayRefuse(config, o, r.stored, r.before) {
+			s.fault("a plan was refused without a reason that the model knows: %v", err)
+		}
+		return nil
+	}
+	if !o.noRefresh {
+		s.model.unseen = false
+		if untrue := s.model.untrue(planned.copies); len(untrue) > 0 {
+			s.fault("%s", strings.Join(untrue, "\n"))
+		}
+	}
+	s.config, r.planned = config, planned.copies
+	if !s.calm && chance(s.random, 8) {
+		r.interfered = s.people(1)
+		r.before = s.w.snapshot()
+	}
+	s.apply(r, planned, true)
+	return r
+}
+
+// apply applies a plan, with a failure now and then.
+func (s *sequence) apply(r *finishedRun, planned plannedRun, mayBeDisturbed bool) {
+	s.t.Helper()
+	f, how, at := fault{}, ending(""), 0
+	switch choice := s.random.IntN(4); {
+	case !mayBeDisturbed || s.calm:
+	case choice == 0:
+		f = randomFault(s.random)
+		s.note("fault at host%d: %s", f.host, f.name)
+	case choice == 1:
+		how = pick(s.random, []ending{interrupted, providerKilled, allKilled})
+		at = 1 + s.random.IntN(25)
+		s.note("%s at request %d", how, at)
+	}
+	s.w.begin(f, how, at, nil)
+	r.err = s.tf.apply(planned)
+	disturbed := s.w.taken > f.after || s.w.endedBy() != ""
+	s.w.mu.Lock()
+	r.writes = slices.Clone(s.w.writes)
+	s.w.mu.Unlock()
+	s.note("applied: %s", firstLine(r.err))
+	if disturbed {
+		s.note("requests failed: %d, ended: %q", max(0, s.w.taken-f.after), s.w.endedBy())
+	}
+	r.after, r.left = s.w.snapshot(), s.tf.stored()
+	if faults := s.model.judge(*r); len(faults) > 0 {
+		slices.Sort(faults)
+		s.fault("%s", strings.Join(faults, "\n"))
+	}
+	if r.err != nil && !disturbed && !s.mayFail(*r) {
+		s.fault("an apply failed without a reason that the model knows: %v", r.err)
+	}
+	s.model.learn(*r)
+	if s.w.endedBy() == providerKilled || s.w.endedBy() == allKilled || f.name == answersLost {
+		s.model.forget(r.config)
+	}
+}
+
+// mayFail reports whether a plan that was made may fail to be applied: because
+// something was moved that the plan did not see, or because Terraform does not
+// give to a new object what the old one had put.
+func (s *sequence) mayFail(r finishedRun) bool {
+	for name, planned := range r.planned {
+		if planned.action == createThenDelete && !r.config[name].overwrite {
+			return true
+		}
+	}
+	return r.interfered != nil || s.model.unseen || s.model.mayRefuse(r.config, r.options, r.stored, r.before)
+}
+
+// converges makes sure that nothing is left to do after an apply that succeeded,
+// and that one which did not is made up for by a further one.
+func (s *sequence) converges(last *finishedRun) {
+	s.t.Helper()
+	for attempt := 1; !s.stopped; attempt++ {
+		clean := last.err == nil && last.interfered == nil && !last.options.noRefresh && !last.options.destroy
+		r := finishedRun{config: s.config, stored: s.tf.stored(), before: s.w.snapshot()}
+		s.w.begin(fault{}, "", 0, nil)
+		planned, err := s.tf.plan(s.config, r.options)
+		if err != nil {
+			s.note("refused: %s", firstLine(err))
+			if !s.model.mayRefuse(s.config, r.options, r.stored, r.before) {
+				s.fault("a plan was refused without a reason that the model knows: %v", err)
+			}
+			return
+		}
+		s.model.unseen = false
+		if planned.empty {
+			return
+		}
+		s.note("plan again: %s", s.describe(planned))
+		if clean {
+			s.fault("the plan after an apply that succeeded is not empty")
+			return
+		}
+		r.planned = planned.copies
+		if s.apply(&r, planned, attempt == 1); r.err != nil && attempt > 1 {
+			return // for a reason that the model knows
+		}
+		last = &r
+	}
+}
+
+// describe lists the changes of a plan in one line.
+func (s *sequence) describe(planned plannedRun) string {
+	var changes []string
+	for _, name := range slices.Sorted(maps.Keys(planned.copies)) {
+		changes = append(changes, fmt.Sprintf("%s: %s %s", name, planned.copies[name].action, s.w.name(planned.copies[name].digest)))
+	}
+	return strings.Join(changes, "; ")
+}
+
+func firstLine(err error) string {
+	if err == nil {
+		return "success"
+	}
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+// Variables that run other sequences than CI does: SEQUENCES_SEED runs a single
+// one, SEQUENCES a number of them, and SEQUENCES_FIRST says where to begin.
+func seeds(t *testing.T, count int) (all []uint64) {
+	t.Helper()
+	number := func(variable string, fallback int) int {
+		if os.Getenv(variable) == "" {
+			return fallback
+		}
+		n, err := strconv.Atoi(os.Getenv(variable))
+		if err != nil {
+			t.Fatalf("%s: %v", variable, err)
+		}
+		return n
+	}
+	if one := number("SEQUENCES_SEED", -1); one >= 0 {
+		return []uint64{uint64(one)}
+	}
+	first := number("SEQUENCES_FIRST", 1)
+	for i := range number("SEQUENCES", count) {
+		all = append(all, uint64(first+i))
+	}
+	return all
+}
+
+func TestSequences_InProcess(t *testing.T) {
+	t.Parallel()
+	for _, seed := range seeds(t, 300) {
+		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) {
+			t.Parallel()
+			newSequence(t, seed, emulation(t)).run(6)
+		})
+	}
+}

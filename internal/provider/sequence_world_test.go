@@ -1,0 +1,314 @@
+package provider_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// tagAt is a tag at a registry, however its host is spelled.
+type tagAt struct {
+	host      int
+	repo, tag string
+}
+
+func (t tagAt) String() string { return fmt.Sprintf("host%d/%s:%s", t.host, t.repo, t.tag) }
+
+// held is what tags hold.
+type held map[tagAt]digest.Digest
+
+// world is a few registries, in which people push tags between the runs of
+// Terraform. It counts and records the requests of the provider, fails some of
+// them, and ends a run at one of them.
+type world struct {
+	t     testing.TB
+	hosts []*registrytest.Proxy
+	names map[digest.Digest]string // short names of contents, for the log
+
+	mu       sync.Mutex
+	requests int
+	writes   []tagWrite
+	fault    fault
+	taken    int // requests that the fault failed
+	kill     int // the request at which the run is ended; 0 for none
+	how      ending
+	ended    ending
+	stop     func()
+	dead     map[string]bool // processes that do not exist any more, by name
+}
+
+// tagWrite is a tag that the provider moved or made.
+type tagWrite struct {
+	at     tagAt
+	digest digest.Digest
+}
+
+// sourceRepo is where images come from. destinationRepos are where they go, and
+// where people have tags too.
+const sourceRepo = "src/app"
+
+var (
+	sourceTags       = []string{"1", "2", "latest"}
+	destinationRepos = []string{"prod/app", "prod/lib"}
+	destinationTags  = []string{"v1", "v2", "latest", "stable"}
+	// personalTags are at the destinations too, and no resource declares them.
+	personalTags = []string{"p1", "p2"}
+)
+
+// contents are what is pushed: images, indexes that share children, and children
+// of indexes alone. They are few, so that different tags often hold the same.
+var contents = sync.OnceValue(func() []registrytest.Manifest {
+	small := func(seed, platform string) registrytest.Manifest {
+		return registrytest.Image{Seed: seed, Platform: platform, Layers: []registrytest.Blob{registrytest.Layer(seed, 50)}}.Build()
+	}
+	amd64, arm64, other := small("amd64", "linux/amd64"), small("arm64", "linux/arm64/v8"), small("other", "linux/arm64/v8")
+	both := registrytest.Index{Manifests: []registrytest.Content{amd64, arm64}}
+	return []registrytest.Manifest{
+		small("plain", "linux/amd64"), amd64, both.Build(),
+		registrytest.Index{Manifests: []registrytest.Content{amd64, other}}.Build(),
+		registrytest.Index{Manifests: []registrytest.Content{both, amd64}}.Build(),
+	}
+})
+
+var contentNames = []string{"plain", "amd64", "both", "mixed", "nested"}
+
+// newWorld starts registries and fills the repository that images come from.
+func newWorld(t testing.TB, random *rand.Rand) *world {
+	t.Helper()
+	w := &world{t: t, dead: map[string]bool{}, names: map[digest.Digest]string{}}
+	for i, content := range contents() {
+		w.names[content.Digest] = contentNames[i]
+	}
+	for host := range 2 {
+		proxy := registrytest.Front(t, registrytest.Behaviour{})
+		proxy.On(".*", ".*").Do(func(answer http.ResponseWriter, r *http.Request, next http.Handler) { w.serve(host, answer, r, next) })
+		w.hosts = append(w.hosts, proxy)
+		for _, tag := range sourceTags {
+			w.push(tagAt{host, sourceRepo, tag}, random.IntN(len(contents())))
+		}
+		for _, repo := range destinationRepos {
+			w.push(tagAt{host, repo, pick(random, personalTags)}, random.IntN(len(contents())))
+		}
+	}
+	return w
+}
+
+// push is a person who pushes one of the contents.
+func (w *world) push(at tagAt, content int) {
+	w.hosts[at.host].Push(w.t, at.repo, at.tag, contents()[content])
+}
+
+// remove is a person who removes a tag.
+func (w *world) remove(at tagAt) { w.hosts[at.host].DeleteTag(w.t, at.repo, at.tag) }
+
+// spelled writes a tag with its host in one of several spellings. The first two
+// and the last two can be seen to be one.
+func (w *world) spelled(at tagAt, spelling int) string {
+	_, port, _ := strings.Cut(w.hosts[at.host].Addr, ":")
+	host := []string{"127.0.0.1:" + port, "127.0.0.1:0" + port, "localhost:" + port, "LOCALHOST:" + port}[spelling]
+	return host + "/" + at.repo + ":" + at.tag
+}
+
+const spellings = 4
+
+// family tells spellings apart that cannot be seen to be one.
+func family(spelling int) int { return spelling / 2 }
+
+// familyOf is the family of a reference that spelled wrote.
+func familyOf(reference string) int {
+	if strings.HasPrefix(strings.ToLower(reference), "localhost") {
+		return 1
+	}
+	return 0
+}
+
+// located reads a reference that spelled wrote.
+func (w *world) located(reference string) tagAt {
+	host, rest, _ := strings.Cut(reference, "/")
+	repo, tag, _ := strings.Cut(rest, ":")
+	_, port, _ := strings.Cut(host, ":")
+	at := slices.IndexFunc(w.hosts, func(p *registrytest.Proxy) bool {
+		return strings.HasSuffix(p.Addr, ":"+strings.TrimLeft(port, "0"))
+	})
+	return tagAt{at, repo, tag}
+}
+
+// snapshot is what all tags hold.
+func (w *world) snapshot() held {
+	w.t.Helper()
+	all := held{}
+	for host, proxy := range w.hosts {
+		for _, repo := range append([]string{sourceRepo}, destinationRepos...) {
+			for _, tag := range proxy.Tags(w.t, repo) {
+				all[tagAt{host, repo, tag}] = w.hosts[host].Digest(w.t, repo, tag)
+			}
+		}
+	}
+	return all
+}
+
+// incomplete returns something that a manifest names and its repository does not
+// have, "" if all is there.
+func (w *world) incomplete(host int, repo string, root digest.Digest) digest.Digest {
+	accept := http.Header{"Accept": {"*/*"}}
+	answer := w.hosts[host].Get(w.t, repo, "/v2/"+repo+"/manifests/"+string(root), accept)
+	if answer.Status != http.StatusOK {
+		return root
+	}
+	var names struct {
+		Config    *ocispec.Descriptor  `json:"config"`
+		Layers    []ocispec.Descriptor `json:"layers"`
+		Manifests []ocispec.Descriptor `json:"manifests"`
+	}
+	if err := json.Unmarshal(answer.Body, &names); err != nil {
+		w.t.Fatal(err)
+	}
+	if names.Config != nil {
+		names.Layers = append(names.Layers, *names.Config)
+	}
+	for _, blob := range names.Layers {
+		if !w.hosts[host].HasBlob(w.t, repo, blob.Digest) {
+			return blob.Digest
+		}
+	}
+	for _, child := range names.Manifests {
+		if missing := w.incomplete(host, repo, child.Digest); missing != "" {
+			return missing
+		}
+	}
+	return ""
+}
+
+// fault fails some of the provider's requests at one host.
+type fault struct {
+	name  string
+	host  int
+	wants func(r *http.Request) bool
+	after int // requests that pass first
+	times int // requests that fail
+	fail  func(answer http.ResponseWriter, r *http.Request, next http.Handler)
+}
+
+func refuse(status int, code string) func(http.ResponseWriter, *http.Request, http.Handler) {
+	return func(answer http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		answer.Header().Set("Content-Type", "application/json")
+		answer.WriteHeader(status)
+		_, _ = answer.Write(registrytest.ErrorBody(code, "refused by the test"))
+	}
+}
+
+// loseAnswer lets the registry do what is asked and drops the connection.
+func loseAnswer(_ http.ResponseWriter, r *http.Request, next http.Handler) {
+	next.ServeHTTP(httptest.NewRecorder(), r)
+	panic(http.ErrAbortHandler)
+}
+
+func isManifest(method string) func(*http.Request) bool {
+	return func(r *http.Request) bool { return r.Method == method && strings.Contains(r.URL.Path, "/manifests/") }
+}
+
+const answersLost = "answers get lost"
+
+// randomFault is one of the failures that registries have.
+func randomFault(random *rand.Rand) fault {
+	any := func(*http.Request) bool { return true }
+	isWrite := func(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
+	faults := []fault{
+		{name: "503 for a while", wants: any, after: random.IntN(30), times: 1 + random.IntN(6), fail: refuse(http.StatusServiceUnavailable, "UNAVAILABLE")},
+		{name: answersLost, wants: isWrite, after: random.IntN(12), times: 1 + random.IntN(4), fail: loseAnswer},
+		{name: "no push", wants: isManifest(http.MethodPut), after: random.IntN(3), times: 1000, fail: refuse(http.StatusForbidden, "DENIED")},
+		{name: "no write", wants: isWrite, after: random.IntN(5), times: 1000, fail: refuse(http.StatusForbidden, "DENIED")},
+		{name: "no delete", wants: isManifest(http.MethodDelete), after: random.IntN(2), times: 1000, fail: refuse(http.StatusMethodNotAllowed, "UNSUPPORTED")},
+	}
+	f := faults[random.IntN(len(faults))]
+	f.host = random.IntN(2)
+	return f
+}
+
+// begin prepares for a run, which a fault disturbs and which is ended at a
+// request in some way, if how is not "".
+func (w *world) begin(f fault, how ending, at int, stop func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.requests, w.writes, w.fault, w.taken, w.kill, w.how, w.ended, w.stop = 0, nil, f, 0, at, how, "", stop
+}
+
+// endedBy is how the run was ended, "" if it was not.
+func (w *world) endedBy() ending {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ended
+}
+
+// isDead reports whether a process was killed.
+func (w *world) isDead(process string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.dead[process]
+}
+
+// serve answers a request of the provider.
+func (w *world) serve(host int, answer http.ResponseWriter, r *http.Request, next http.Handler) {
+	_, process, _ := strings.Cut(r.UserAgent(), "/")
+	w.mu.Lock()
+	if w.dead[process] {
+		w.mu.Unlock()
+		panic(http.ErrAbortHandler)
+	}
+	w.requests++
+	ends := w.how != "" && w.ended == "" && w.requests >= w.kill
+	if ends {
+		w.ended = w.how
+		w.dead[process] = w.how != interrupted
+	}
+	fails := w.fault.fail != nil && w.fault.host == host && w.fault.wants(r)
+	if fails {
+		w.taken++
+		fails = w.taken > w.fault.after && w.taken <= w.fault.after+w.fault.times
+	}
+	stop, lost := w.stop, ends && w.kill%2 == 0
+	w.mu.Unlock()
+	if ends {
+		stop()
+	}
+	if lost {
+		panic(http.ErrAbortHandler)
+	}
+	if isManifest(http.MethodPut)(r) {
+		next = w.recorded(host, next)
+	}
+	if fails {
+		w.fault.fail(answer, r, next)
+		return
+	}
+	next.ServeHTTP(answer, r)
+}
+
+// recorded notes a tag that is put, if it did not hold that already.
+func (w *world) recorded(host int, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
+		repo, tag, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/manifests/")
+		if strings.Contains(tag, ":") {
+			next.ServeHTTP(answer, r)
+			return
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		before := w.hosts[host].Digest(w.t, repo, tag)
+		next.ServeHTTP(answer, r)
+		if after := w.hosts[host].Digest(w.t, repo, tag); after != before {
+			w.writes = append(w.writes, tagWrite{tagAt{host, repo, tag}, after})
+		}
+	})
+}

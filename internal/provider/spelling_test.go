@@ -131,13 +131,13 @@ func TestImageCopy_LayoutByALink(t *testing.T) {
 			t.Skipf("cannot make a symbolic link: %v", err)
 		}
 	}
-	real, link, later := filepath.Join(dir, "real"), filepath.Join(dir, "link"), filepath.Join(dir, "later")
+	folder, link, later := filepath.Join(dir, "real"), filepath.Join(dir, "link"), filepath.Join(dir, "later")
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, "oci:"+real+":v1", `on_destroy = "untag"`))
+	ws.up(imageCopy("app", pushed.Ref, "oci:"+folder+":v1", `on_destroy = "untag"`))
 	ws.configure(imageCopy("app", pushed.Ref, "oci:"+link+":v1", `on_destroy = "untag"`))
 	ws.wantNoChanges()
-	wantLayoutTags(t, real, "v1")
-	if got := ws.state(app)["destination"]; got != "oci:"+real+":v1" {
+	wantLayoutTags(t, folder, "v1")
+	if got := ws.state(app)["destination"]; got != "oci:"+folder+":v1" {
 		t.Errorf("the state has the destination %v", got)
 	}
 	ws.up(imageCopy("later", pushed.Ref, "oci:"+later+":v2"), imageCopy("app", pushed.Ref, "oci:"+link+":v1", `on_destroy = "untag"`))

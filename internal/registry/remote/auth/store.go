@@ -44,6 +44,11 @@ func NewStore(o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if path := o.DockerConfigPath; path != nil && strings.HasPrefix(strings.TrimSpace(*path), "{") {
+		// Every message about the file would quote its path.
+		return nil, &registry.Error{Op: "read credentials from", Reference: "docker_config_path", Kind: registry.ErrCredentials,
+			Message: "it holds the content of a docker configuration and not the path of one", Hint: "Write the content as docker_config_json, which is sensitive."}
+	}
 	s := &Store{path: o.DockerConfigPath, helpers: &helpers{timeout: o.HelperTimeout, now: o.Now}}
 	for key, credential := range o.Registries {
 		p, err := parseKey(key)
@@ -53,7 +58,7 @@ func NewStore(o Options) (*Store, error) {
 		for _, host := range credential.TokenHosts {
 			if _, err := canonicalHost(host); err != nil {
 				return nil, &registry.Error{Op: "read the registries", Reference: p.String(), Kind: registry.ErrCredentials,
-					Message: fmt.Sprintf("%q in token_hosts is not a host", registry.Clean(host)),
+					Message: fmt.Sprintf("%q in token_hosts is not a host", registry.CleanInput(host)),
 					Hint:    `Write a host alone, with a port where it has one: "auth.example.com" or "auth.example.com:8443".`}
 			}
 		}
@@ -227,7 +232,7 @@ var (
 // parseKey reads a key of Options.Registries.
 func parseKey(key string) (place, error) {
 	fail := func(why string) (place, error) {
-		return place{}, &registry.Error{Op: "read the registries", Reference: registry.Clean(key), Kind: registry.ErrCredentials, Message: why,
+		return place{}, &registry.Error{Op: "read the registries", Reference: registry.CleanInput(key), Kind: registry.ErrCredentials, Message: why,
 			Hint: `A key is a host, as in "registry.example.com" or "localhost:5000", or a host and the beginning of a repository's path, as in "registry.example.com/team-a".`}
 	}
 	if strings.Contains(key, "://") {
@@ -256,7 +261,7 @@ var hubAliases = []string{"index.docker.io", "registry-1.docker.io"}
 func canonicalHost(host string) (string, error) {
 	lower := strings.ToLower(host)
 	if !hostForm.MatchString(lower) {
-		return "", &registry.Error{Op: "look for credentials for", Reference: registry.Clean(host), Kind: registry.ErrCredentials,
+		return "", &registry.Error{Op: "look for credentials for", Reference: registry.CleanInput(host), Kind: registry.ErrCredentials,
 			Message: "this is not a host", Hint: "A host is written as it stands in references: registry.example.com or localhost:5000."}
 	}
 	if slices.Contains(hubAliases, lower) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -45,6 +46,35 @@ func (a *Authorizer) Challenged(header http.Header, used Authorization, c Creden
 	a.wanted = &wanted
 	a.mu.Unlock()
 	return a.worthwhile(wanted, used.Header.Reveal(), c, scopes)
+}
+
+// IsTokenChallenge reports whether the header of a 401 wants a token from a token server, which registries alone do in
+// this form ("Token Authentication Specification").
+func IsTokenChallenge(header http.Header) bool {
+	challenges, err := parseChallenges(header.Values("WWW-Authenticate"))
+	return err == nil && slices.ContainsFunc(challenges, func(ch challenge) bool {
+		realm, err := url.Parse(ch.params["realm"])
+		return ch.scheme == "bearer" && err == nil && realm.Host != "" && (realm.Scheme == "https" || realm.Scheme == "http")
+	})
+}
+
+// Presume has Authorize give Basic authentication from now on, if the registry has not asked for anything: it
+// takes that all the same.
+func (a *Authorizer) Presume() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.wanted == nil {
+		a.wanted = &demand{}
+	}
+}
+
+// Unasked is what c can prove without a challenge: Basic authentication, or a registry token. It is the zero value if
+// c needs a token server.
+func Unasked(c Credential) Authorization {
+	if c.RegistryToken != "" && isHeaderSafe(c.RegistryToken.Reveal()) {
+		return Authorization{Header: Secret(bearer(c.RegistryToken))}
+	}
+	return Authorization{Header: Secret(basic(c))}
 }
 
 // worthwhile says why what c has will not do.

@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -16,31 +17,42 @@ func TestSecretInput_IsNotShown(t *testing.T) {
 	}
 	ws, log := installed(t)
 	ws.env = append(ws.env, "TF_LOG=TRACE")
-	var blocks []string
+	var variables, keys, blocks, calls []string
 	for i, input := range inputs {
 		name := fmt.Sprint("input", i)
 		ws.env = append(ws.env, "TF_VAR_"+name+"="+input)
+		variables = append(variables, fmt.Sprintf("variable %q {\n  type = string\n  sensitive = true\n}", name))
+		keys = append(keys, fmt.Sprintf("(nonsensitive(var.%s)) = {}", name))
+		calls = append(calls,
+			fmt.Sprintf("output \"parsed_%s\" {\n  sensitive = true\n  value = provider::registry::parse_reference(var.%s)\n}", name, name),
+			fmt.Sprintf("output \"pinned_%s\" {\n  sensitive = true\n  value = provider::registry::pin(var.%s, \"sha256:%s\")\n}", name, name, strings.Repeat("0", 64)))
 		blocks = append(blocks,
-			fmt.Sprintf("variable %q {\n  type = string\n  sensitive = true\n}", name),
 			fmt.Sprintf("data \"registry_manifest\" %q {\n  reference = var.%s\n}", name, name),
 			fmt.Sprintf("data \"registry_tags\" %q {\n  repository = var.%s\n}", name, name),
 			fmt.Sprintf("resource \"registry_image_copy\" \"source_%s\" {\n  source = var.%s\n  destination = \"127.0.0.1:1/app:1\"\n}", name, name),
 			fmt.Sprintf("resource \"registry_image_copy\" \"destination_%s\" {\n  source = \"127.0.0.1:1/app:1\"\n  destination = var.%s\n}", name, name),
-			fmt.Sprintf("provider \"registry\" {\n  alias = %q\n  registries = { (nonsensitive(var.%s)) = {} }\n}", name, name),
-			fmt.Sprintf("data \"registry_manifest\" \"key_%s\" {\n  provider = registry.%s\n  reference = \"127.0.0.1:1/app:1\"\n}", name, name),
 		)
 	}
-	ws.configure(blocks...)
-	said := ws.planFails()
+	// A provider that cannot be configured keeps Terraform from looking further.
 	seen := map[string]int{}
-	for _, d := range said.diagnostics {
-		seen[d.Summary]++
-		if strings.Contains(d.Summary+d.Detail, canary) {
-			t.Errorf("%s shows a secret: %s", d.Summary, d.Detail)
+	for _, configuration := range [][]string{
+		append(slices.Clone(variables), "provider \"registry\" {\n  registries = {\n    "+strings.Join(keys, "\n    ")+"\n  }\n}", manifest("127.0.0.1:1/app:1")),
+		append(slices.Clone(variables), blocks...),
+		append(slices.Clone(variables), calls...),
+	} {
+		ws.configure(configuration...)
+		for _, d := range ws.planFails().diagnostics {
+			seen[d.Summary]++
+			if strings.Contains(d.Summary+d.Detail, canary) {
+				t.Errorf("%s shows a secret: %s", d.Summary, d.Detail)
+			}
 		}
 	}
-	if n := len(inputs); seen["Invalid image reference"] != 3*n || seen["Invalid repository"] != n || seen["Invalid key in registries"] != n {
-		t.Errorf("the diagnostics are %v, want those of %d inputs", seen, n)
+	n := len(inputs)
+	for summary, want := range map[string]int{"Invalid key in registries": n, "Invalid image reference": 3 * n, "Invalid repository": n, "Invalid function argument": 2 * n} {
+		if seen[summary] != want {
+			t.Errorf("%q is said %d times, want %d", summary, seen[summary], want)
+		}
 	}
 	for line := range strings.Lines(log()) {
 		// At TRACE the framework names each attribute that it validates, with the key of the map that it is in.
@@ -50,15 +62,4 @@ func TestSecretInput_IsNotShown(t *testing.T) {
 		}
 	}
 	wantLine(t, log(), "provider.terraform-provider-registry", "Invalid key in registries")
-
-	// Functions and imports.
-	for i := range inputs {
-		ws.configure(blocks[i*7], fmt.Sprintf("output \"x\" {\n  sensitive = true\n  value = provider::registry::parse_reference(var.input%d)\n}", i),
-			fmt.Sprintf("output \"y\" {\n  sensitive = true\n  value = provider::registry::pin(var.input%d, \"sha256:%s\")\n}", i, strings.Repeat("0", 64)))
-		for _, d := range ws.planFails().diagnostics {
-			if strings.Contains(d.Summary+d.Detail, canary) {
-				t.Errorf("%s shows a secret: %s", d.Summary, d.Detail)
-			}
-		}
-	}
 }

@@ -95,7 +95,7 @@ func (r *repository) askHost(ctx context.Context, held *slot) {
 	e.once(ctx, func() bool {
 		u := *r.host.origin
 		u.Path = "/v2/"
-		q := request{op: "look for a registry at", object: "support", method: http.MethodGet, url: &u}
+		q := request{object: "support", method: http.MethodGet, url: &u}
 		resp, err := r.follow(ctx, q, held, "", false)
 		if err != nil {
 			return false

@@ -22,7 +22,7 @@ func (d *imageConfigDataSource) Metadata(_ context.Context, req datasource.Metad
 	resp.TypeName = req.ProviderTypeName + "_image_config"
 }
 
-func (d *imageConfigDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
+func (d *imageConfigDataSource) Schema(ctx context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "The configuration of an image: its labels, and what a container of it runs with. No layer is read.\n\n" +
 			"Each platform of an index has a configuration of its own, so that `platform` has to say which one is meant. For all of them, use `for_each` over `platforms` of `registry_manifest`, as in the example.\n\n" +
@@ -61,11 +61,14 @@ func (d *imageConfigDataSource) Schema(_ context.Context, _ datasource.SchemaReq
 				}},
 				MarkdownDescription: "How the image was made, the oldest step first.",
 			},
+			"timeouts": readTimeoutAttribute(ctx),
 		},
 	}
 }
 
 func (d *imageConfigDataSource) Read(ctx context.Context, req datasource.ReadRequest, resp *datasource.ReadResponse) {
+	ctx, cancel, configured := limitRead(ctx, req.Config, &resp.Diagnostics)
+	defer cancel()
 	w := d.wanted(ctx, req.Config, &resp.Diagnostics)
 	if resp.Diagnostics.HasError() {
 		return
@@ -84,6 +87,6 @@ func (d *imageConfigDataSource) Read(ctx context.Context, req datasource.ReadReq
 	}
 	warnRespelled(&resp.Diagnostics, "config_json", config.Descriptor.Digest.String(), config.Content)
 	model := newImageConfig(w.place.Pinned(m.Digest), m, config)
-	model.Reference, model.Platform = w.reference, w.platform
+	model.Reference, model.Platform, model.Timeouts = w.reference, w.platform, configured
 	resp.Diagnostics.Append(resp.State.Set(ctx, model)...)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/datasource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -35,6 +36,7 @@ type imageConfigModel struct {
 	Volumes         []string            `tfsdk:"volumes"`
 	StopSignal      *string             `tfsdk:"stop_signal"`
 	History         []imageHistoryModel `tfsdk:"history"`
+	Timeouts        timeouts.Value      `tfsdk:"timeouts"`
 }
 
 // imageHistoryModel is one step of the making of an image.

@@ -25,7 +25,7 @@ func (d *manifestDataSource) Metadata(_ context.Context, req datasource.Metadata
 	resp.TypeName = req.ProviderTypeName + "_manifest"
 }
 
-func (d *manifestDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
+func (d *manifestDataSource) Schema(ctx context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "The manifest that a reference names: its digest, its exact bytes, and what it consists of. " +
 			"`pinned_reference` names this image for good, whatever the tag does later, and is a good `source` for `registry_image_copy`.\n\n" +
@@ -84,11 +84,14 @@ func (d *manifestDataSource) Schema(_ context.Context, _ datasource.SchemaReques
 				Computed:            true,
 				MarkdownDescription: "`host/repository@sha256:…` of the manifest.",
 			},
+			"timeouts": readTimeoutAttribute(ctx),
 		},
 	}
 }
 
 func (d *manifestDataSource) Read(ctx context.Context, req datasource.ReadRequest, resp *datasource.ReadResponse) {
+	ctx, cancel, configured := limitRead(ctx, req.Config, &resp.Diagnostics)
+	defer cancel()
 	var allowMissing types.Bool
 	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("allow_missing"), &allowMissing)...)
 	w := d.wanted(ctx, req.Config, &resp.Diagnostics)
@@ -117,7 +120,7 @@ func (d *manifestDataSource) Read(ctx context.Context, req datasource.ReadReques
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	model.Reference, model.Platform, model.AllowMissing = w.reference, w.platform, allowMissing
+	model.Reference, model.Platform, model.AllowMissing, model.Timeouts = w.reference, w.platform, allowMissing, configured
 	resp.Diagnostics.Append(resp.State.Set(ctx, model)...)
 }
 

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/datasource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/types"
@@ -26,6 +27,7 @@ type manifestModel struct {
 	Platforms       []string          `tfsdk:"platforms"`
 	Subject         *descriptorModel  `tfsdk:"subject"`
 	PinnedReference string            `tfsdk:"pinned_reference"`
+	Timeouts        timeouts.Value    `tfsdk:"timeouts"`
 }
 
 // descriptorModel is a descriptor.

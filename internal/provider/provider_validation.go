@@ -54,6 +54,10 @@ func (m providerModel) validate(ctx context.Context) diag.Diagnostics {
 // something else has written it, it may be missing for good reason.
 func (m providerModel) validateDockerConfig(diags *diag.Diagnostics) {
 	file := m.DockerConfigPath.ValueString()
+	if _, err := auth.NewStore(auth.Options{DockerConfigPath: &file}); err != nil {
+		addEngineError(diags, path.Root("docker_config_path"), "Invalid docker configuration", err)
+		return
+	}
 	if rest, below := strings.CutPrefix(file, "~"); below {
 		home, _ := os.UserHomeDir()
 		file = home + rest
@@ -88,9 +92,12 @@ func (m providerModel) validateDockerConfig(diags *diag.Diagnostics) {
 func validKey(diags *diag.Diagnostics, at path.Path, key string) bool {
 	const summary = "Invalid key in registries"
 	if e, wrong := errors.AsType[*registry.Error](keyFault(key)); wrong {
-		shown, instead := withoutUser(key), ""
-		if u, err := url.Parse(key); err == nil && u.Host != "" { // a URL, perhaps with a password in it
-			shown, instead = registry.CleanURL(u), fmt.Sprintf(" Here that is %q.", u.Host)
+		shown, instead := registry.CleanInput(key), ""
+		if u, err := url.Parse(shown); err == nil && u.Host != "" {
+			instead = fmt.Sprintf(" Here that is %q.", u.Host)
+		}
+		if registry.HasSecret(key) {
+			at = path.Root("registries") // the SDK logs the path of a diagnostic, and the key is a part of it
 		}
 		diags.AddAttributeError(at, summary, fmt.Sprintf("%q cannot be a key of registries: %s.%s\n\n%s%s", shown, e.Message, surrounded(key), e.Hint, instead))
 		return false
@@ -103,15 +110,6 @@ func validKey(diags *diag.Diagnostics, at path.Path, key string) bool {
 		return false
 	}
 	return true
-}
-
-// withoutUser is a host as it was written, without what stands before an @ and
-// may be a password.
-func withoutUser(host string) string {
-	if at := strings.LastIndex(host, "@"); at >= 0 {
-		return "***" + host[at:]
-	}
-	return host
 }
 
 // keyFault is why the engine does not take a key of registries.
@@ -138,11 +136,11 @@ func (m registryModel) validateCredential(refuse refusal) {
 	if name, _, colon := strings.Cut(m.Username.ValueString(), ":"); colon {
 		refuse("A user name with a colon in it",
 			"the user name begins with %q, and HTTP's Basic authentication ends a user name at its first colon. If a password follows it, write that as password.", name+":")
-		return // what else there is to say would show what follows the colon
+		return
 	}
 	if !m.Username.IsNull() && m.Password.IsNull() && m.IdentityToken.IsNull() && m.RegistryToken.IsNull() {
 		refuse("A user name without a password",
-			"the user name %q is set and nothing that proves it. Set password, or identity_token; or leave the user name out for anonymous access.", m.Username.ValueString())
+			"the user name is set and nothing that proves it. Set password, or identity_token; a token that is used as it is belongs in registry_token. For anonymous access leave the user name out.")
 	}
 	if !m.Password.IsNull() && m.Username.IsNull() {
 		refuse("A password without a user name",
@@ -157,7 +155,7 @@ func (m registryModel) validateCredential(refuse refusal) {
 	for _, v := range m.TokenHosts.Elements() {
 		if host, ok := v.(types.String); ok && !host.IsUnknown() && (strings.Contains(host.ValueString(), "/") || keyFault(host.ValueString()) != nil) {
 			refuse("Not a host", "%q cannot be one of token_hosts. Write host or host:port, such as \"auth.example.com\", without scheme and path.%s",
-				withoutUser(host.ValueString()), surrounded(host.ValueString()))
+				registry.CleanInput(host.ValueString()), surrounded(host.ValueString()))
 		}
 	}
 	given := 0

@@ -86,7 +86,7 @@ func (v referenceValue) parse() (registry.Reference, error) {
 
 // inNoRegistry is the error of an image layout where only a registry can be meant.
 func inNoRegistry(s string) error {
-	return &registry.Error{Op: "read the reference", Reference: registry.Clean(s), Kind: registry.ErrInvalidReference,
+	return &registry.Error{Op: "read the reference", Reference: registry.CleanInput(s), Kind: registry.ErrInvalidReference,
 		Message: "it names an image layout on this machine, and here it has to be in a registry"}
 }
 
@@ -120,9 +120,8 @@ func invalidReference(s string, err error) string { return unreadable(s, "a refe
 
 // unreadable says why s cannot be read as what it should be.
 func unreadable(s, as string, err error) string {
-	shown, why, hint := registry.Clean(s), err.Error(), ""
+	shown, why, hint := registry.CleanInput(s), err.Error(), ""
 	if e, ok := errors.AsType[*registry.Error](err); ok {
-		// The error's own is without a password that does not belong there.
 		shown, why, hint = cmp.Or(e.Reference, shown), cmp.Or(e.Message, why), e.Hint
 	}
 	return strings.TrimSpace(fmt.Sprintf("%q cannot be read as %s: %s.%s\n\n%s", shown, as, why, surrounded(s), hint))

@@ -3,6 +3,7 @@ package provider
 import (
 	"context"
 
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/datasource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -26,6 +27,7 @@ type referrersModel struct {
 	ArtifactTypes types.Set       `tfsdk:"artifact_types"`
 	Digest        types.String    `tfsdk:"digest"`
 	Referrers     []referrerModel `tfsdk:"referrers"`
+	Timeouts      timeouts.Value  `tfsdk:"timeouts"`
 }
 
 // referrerModel is one of them.
@@ -43,7 +45,7 @@ func (d *referrersDataSource) Metadata(_ context.Context, req datasource.Metadat
 	resp.TypeName = req.ProviderTypeName + "_referrers"
 }
 
-func (d *referrersDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
+func (d *referrersDataSource) Schema(ctx context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "What refers to an image: signatures, SBOMs, attestations. They are found by the referrers API of the registry or, where it has none, by the tag that stands for it, " +
 			"and by cosign's tags `sha256-….sig`, `.att` and `.sbom`. Only what says itself that it refers to the image is in the list, whatever a registry lists, and what is found by one of those tags.\n\n" +
@@ -73,13 +75,16 @@ func (d *referrersDataSource) Schema(_ context.Context, _ datasource.SchemaReque
 				}},
 				MarkdownDescription: "The referrers: those that refer to the image themselves, in the order of their digests, and after those what was found by a tag, in the order of the tags. So the list changes only where something was added or removed.",
 			},
+			"timeouts": readTimeoutAttribute(ctx),
 		},
 	}
 }
 
 func (d *referrersDataSource) Read(ctx context.Context, req datasource.ReadRequest, resp *datasource.ReadResponse) {
+	ctx, cancel, configured := limitRead(ctx, req.Config, &resp.Diagnostics)
+	defer cancel()
 	w := d.wanted(ctx, req.Config, &resp.Diagnostics)
-	model := referrersModel{Reference: w.reference, Platform: w.platform, Referrers: []referrerModel{}}
+	model := referrersModel{Reference: w.reference, Platform: w.platform, Referrers: []referrerModel{}, Timeouts: configured}
 	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("artifact_types"), &model.ArtifactTypes)...)
 	if resp.Diagnostics.HasError() {
 		return

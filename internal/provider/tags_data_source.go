@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/hashicorp/go-version"
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/datasource/timeouts"
 	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
@@ -31,21 +32,22 @@ func newTagsDataSource() datasource.DataSource { return &tagsDataSource{} }
 
 // tagsModel is tags as configuration and state have them.
 type tagsModel struct {
-	Repository types.String `tfsdk:"repository"`
-	Include    types.String `tfsdk:"include"`
-	Exclude    types.String `tfsdk:"exclude"`
-	Constraint types.String `tfsdk:"constraint"`
-	Order      types.String `tfsdk:"order"`
-	Limit      types.Number `tfsdk:"limit"`
-	Tags       types.List   `tfsdk:"tags"`
-	Newest     types.String `tfsdk:"newest"`
+	Repository types.String   `tfsdk:"repository"`
+	Include    types.String   `tfsdk:"include"`
+	Exclude    types.String   `tfsdk:"exclude"`
+	Constraint types.String   `tfsdk:"constraint"`
+	Order      types.String   `tfsdk:"order"`
+	Limit      types.Number   `tfsdk:"limit"`
+	Tags       types.List     `tfsdk:"tags"`
+	Newest     types.String   `tfsdk:"newest"`
+	Timeouts   timeouts.Value `tfsdk:"timeouts"`
 }
 
 func (d *tagsDataSource) Metadata(_ context.Context, req datasource.MetadataRequest, resp *datasource.MetadataResponse) {
 	resp.TypeName = req.ProviderTypeName + "_tags"
 }
 
-func (d *tagsDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
+func (d *tagsDataSource) Schema(ctx context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "The tags of a repository: those that match, the newest first, so that the tag to promote need not be written down.\n\n" +
 			"A tag has to satisfy `include`, `exclude` and `constraint`, as far as they are set. What is newest is told by the names alone, because registries do not say when a tag was put. " +
@@ -90,6 +92,7 @@ func (d *tagsDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, r
 				Computed:            true,
 				MarkdownDescription: "The first of `tags`; `null` where there is none.",
 			},
+			"timeouts": readTimeoutAttribute(ctx),
 		},
 	}
 }
@@ -113,6 +116,8 @@ func (d *tagsDataSource) Read(ctx context.Context, req datasource.ReadRequest, r
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	ctx, cancel, _ := limitRead(ctx, req.Config, &resp.Diagnostics)
+	defer cancel()
 	at := path.Root("repository")
 	ref, selection := m.repository(&resp.Diagnostics), m.selection(&resp.Diagnostics)
 	if resp.Diagnostics.HasError() || !askable(ref.Name(), d.engine.undecided(ref), at, &resp.Diagnostics) {

@@ -28,6 +28,8 @@ func TestImageCopyValidation(t *testing.T) {
 		{imageCopy("app", "app:1", "ghcr.io/app:1", `timeouts = { update = "-1.5h" }`), `such as "30m" or "1h30m"`, "timeouts"},
 		{imageCopy("app", "app:1", "ghcr.io/app:1", `timeouts = { create = "0s" }`), `timeouts.create = "0s" leaves no time at all`, "timeouts"},
 		{imageCopy("app", "app:1", "ghcr.io/app:1", `timeouts = { delete = "-1m" }`), `timeouts.delete = "-1m" leaves no time at all`, "timeouts"},
+		{"data \"registry_tags\" \"app\" {\n  repository = \"ghcr.io/acme/app\"\n  timeouts = { read = \"soon\" }\n}", `timeouts.read = "soon" cannot be read as a time`, "timeouts"},
+		{"data \"registry_manifest\" \"app\" {\n  reference = \"ghcr.io/acme/app:1\"\n  timeouts = { read = \"0s\" }\n}", `timeouts.read = "0s" leaves no time at all`, "timeouts"},
 		{imageCopy("app", "app:1\n", "ghcr.io/app:1"), "trimspace(", "source"},
 		{imageCopy("app", "app:1", " ghcr.io/app:1"), "trimspace(", "destination"},
 		{imageCopy("app", "app:1", "ghcr.io/app:1", `additional_tags = ["stable\n"]`), "trimspace(", "additional_tags"},

@@ -13,8 +13,12 @@ import (
 // The grammar says that a reference is wrong and not why. This file finds the
 // words: it is asked only about what was refused.
 
+// invalidReference returns the error of text that is not a reference. why is not used if it may quote a secret.
 func invalidReference(s, why string) error {
-	return &Error{Op: "read the reference", Reference: Clean(withoutUserinfo(s)), Kind: ErrInvalidReference, Message: why,
+	if HasSecret(s) && !scheme.MatchString(s) {
+		why = secretFault(s)
+	}
+	return &Error{Op: "read the reference", Reference: CleanInput(s), Kind: ErrInvalidReference, Message: why,
 		Hint: "A reference is host/repository:tag or host/repository@sha256:…, as in registry.example.com/team/app:1.4."}
 }
 
@@ -27,11 +31,8 @@ func referenceFault(s string) string {
 	if onDisk.MatchString(s) {
 		return fmt.Sprintf("it is a path on this machine, and an image layout there, or the tar archive of one, is written %q", Clean("oci:"+s))
 	}
-	if scheme, _, found := strings.Cut(s, "://"); found {
-		return fmt.Sprintf("it begins with the scheme %q, and a reference has none", Clean(scheme)+"://")
-	}
-	if _, end := userinfo(s); end > 0 {
-		return "it has a user name before an @, and credentials do not belong in a reference"
+	if begins := scheme.FindString(s); begins != "" {
+		return fmt.Sprintf("it begins with the scheme %q, and a reference has none", begins)
 	}
 	if host, _, found := strings.Cut(s, "/"); found && isHost(host) && !isASCII(host) {
 		if _, err := NormalHost(host); err != nil {
@@ -88,7 +89,7 @@ func transport(s string) string {
 	case parts[1] == "oci-archive" || strings.EqualFold(parts[1], "oci"):
 		return fmt.Sprintf("an image layout, or the tar archive of one, is written %q", Clean("oci:"+parts[2]))
 	}
-	return fmt.Sprintf("%q is a place that other tools read, and only registries and image layouts are read here: skopeo copy %s oci:./image:TAG makes a layout of it", Clean(parts[1]+":"), Clean(s))
+	return fmt.Sprintf("%q is a place that other tools read, and only registries and image layouts are read here: skopeo copy %s oci:./image:TAG makes a layout of it", Clean(parts[1]+":"), ShellWord(s))
 }
 
 // withoutHost returns s without its host, if it has one and that is a valid one,
@@ -168,45 +169,4 @@ func tagFault(tag string) string {
 		return fmt.Sprintf("its tag has %d characters, and at most 128 are allowed", len(tag))
 	}
 	return fmt.Sprintf("%q cannot be a tag, which has letters, digits, underscores, dots and dashes, and begins with neither a dot nor a dash", Clean(tag))
-}
-
-// userinfo is where the user name and password of a URL stand in what should be
-// a reference: before the last @ that a digest does not follow. 0, 0 where there
-// are none.
-func userinfo(s string) (start, end int) {
-	if i := strings.Index(s, "://"); i >= 0 {
-		start = i + len("://")
-	}
-	end = strings.LastIndexByte(s, '/')
-	if end < start {
-		// Without a path, "app@1.4" is a tag that was written wrongly, and only
-		// "name:password@host" is more.
-		if colon := strings.IndexByte(s, ':'); colon < 0 || colon > strings.IndexByte(s, '@') {
-			return 0, 0
-		}
-		end = len(s)
-	}
-	for {
-		at := strings.LastIndexByte(s[start:end], '@')
-		if at <= 0 {
-			return 0, 0
-		}
-		end = start + at
-		if !digestLike.MatchString(s[end+1:]) {
-			return start, end
-		}
-	}
-}
-
-// digestLike is a text that was meant to be a digest, however wrong.
-var digestLike = regexp.MustCompile(`(?i)^(sha|md|blake)\d[\da-z]*(:|$)`)
-
-// withoutUserinfo replaces a user name and password by asterisks: people paste
-// URLs, and errors end in logs.
-func withoutUserinfo(s string) string {
-	start, end := userinfo(s)
-	if end == 0 {
-		return s
-	}
-	return s[:start] + "***" + s[end:]
 }

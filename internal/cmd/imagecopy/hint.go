@@ -42,7 +42,7 @@ func (h hints) instead(host, setting string) string {
 		}
 		return "set -ca ca.pem"
 	case "username":
-		return "run docker login " + host
+		return "run docker login " + registry.ShellWord(host)
 	case "max_concurrent_requests":
 		return "set -max-concurrent-requests=4 -requests-per-second=5"
 	case "docker_config_path":

@@ -63,7 +63,7 @@ func readList(list string, stdin io.Reader) ([]pair, error) {
 	if list != "-" {
 		file, err := os.Open(list) //nolint:gosec // the file is the user's own
 		if err != nil {
-			return nil, fmt.Errorf("-list: %w", err)
+			return nil, fmt.Errorf("-list: %w", cleanPath(err, list))
 		}
 		defer file.Close()
 		stdin = file

@@ -118,7 +118,7 @@ func parse(args []string, stdin io.Reader) (options, error) {
 	var o options
 	flags := o.flags()
 	if err := flags.Parse(args); err != nil {
-		return options{}, withUsage(cmp.Or(o.plainHTTP.wrong, err))
+		return options{}, withUsage(cmp.Or(o.plainHTTP.wrong, cleanArguments(err, args)))
 	}
 	var err error
 	words := flags.Args()
@@ -135,6 +135,31 @@ func parse(args []string, stdin io.Reader) (options, error) {
 		o.pairs, err = readList(o.list, stdin)
 	}
 	return o, err
+}
+
+// cleanArguments returns an error of package flag without what may be a secret in an argument that it quotes, such
+// as a reference where the value of a flag belongs.
+func cleanArguments(err error, args []string) error {
+	text := err.Error()
+	for _, arg := range args {
+		_, value, _ := strings.Cut(arg, "=")
+		for _, quoted := range []string{strings.TrimLeft(arg, "-"), value} {
+			if !registry.HasSecret(quoted) {
+				continue
+			}
+			shown := registry.CleanInput(quoted)
+			text = strings.NewReplacer(strings.Trim(strconv.Quote(quoted), `"`), shown, quoted, shown).Replace(text)
+		}
+	}
+	return registry.Reworded(err, text)
+}
+
+// cleanPath returns an error that quotes the path of a file without what may be a secret, if it is a URL.
+func cleanPath(err error, path string) error {
+	if !strings.Contains(path, "://") {
+		return err
+	}
+	return cleanArguments(err, []string{path})
 }
 
 // withUsage adds to what is wrong with a command line what a right one looks
@@ -196,7 +221,7 @@ func (o options) client(log *slog.Logger) (*remote.Client, error) {
 	if o.caFile != "" {
 		var err error
 		if settings.CACertificate, err = os.ReadFile(o.caFile); err != nil {
-			return nil, fmt.Errorf("-ca: %w", err)
+			return nil, fmt.Errorf("-ca: %w", cleanPath(err, o.caFile))
 		}
 		// The engine would say of which host, and it is for all of them.
 		if !x509.NewCertPool().AppendCertsFromPEM(settings.CACertificate) {

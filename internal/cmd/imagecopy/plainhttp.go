@@ -38,12 +38,21 @@ func (p *plainHTTP) Set(s string) error {
 	for host := range strings.SplitSeq(s, ",") {
 		ref, err := registry.ParseReference(host + "/library/any")
 		if err != nil || ref.Repository != "library/any" {
-			p.wrong = fmt.Errorf("-plain-http=%s: %q is no host; say true, false, or hosts as in HOST:PORT,HOST", registry.Clean(s), registry.Clean(host))
+			p.wrong = fmt.Errorf("-plain-http=%s: %q is no host; say true, false, or hosts as in HOST:PORT,HOST", cleanHosts(s), registry.CleanInput(host))
 			return p.wrong
 		}
 		p.hosts = append(p.hosts, ref.Host)
 	}
 	return nil
+}
+
+// cleanHosts is a list of hosts fit to be shown, each without what may be a secret.
+func cleanHosts(list string) string {
+	hosts := strings.Split(list, ",")
+	for i, host := range hosts {
+		hosts[i] = registry.CleanInput(host)
+	}
+	return registry.Clean(strings.Join(hosts, ","))
 }
 
 // with says whether plain HTTP is spoken with a host, in normal form; nil where

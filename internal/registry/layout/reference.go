@@ -41,11 +41,14 @@ var digestLike = regexp.MustCompile(`(?i)^(sha|md|blake)\d[\da-z]*:[^/\\]*$`)
 func ParseReference(s string) (Reference, error) {
 	rest, found := strings.CutPrefix(s, Scheme)
 	invalid := func(why string) (Reference, error) {
-		return Reference{}, &registry.Error{Op: "use the reference", Reference: registry.Clean(s), Kind: registry.ErrInvalidReference, Message: why,
+		return Reference{}, &registry.Error{Op: "use the reference", Reference: registry.CleanInput(s), Kind: registry.ErrInvalidReference, Message: why,
 			Hint: "An image layout is named by oci:PATH, oci:PATH:tag or oci:PATH@sha256:…, as in oci:./image:1.4."}
 	}
 	if !found {
 		return invalid("it does not begin with " + Scheme)
+	}
+	if registry.HasSecret(s) {
+		return invalid("it has a user name before an @, or a value behind a ? or #, which belong in a URL and not in a path")
 	}
 	if path := strings.TrimLeft(rest, "/"); strings.HasPrefix(rest, "//") {
 		if strings.HasPrefix(rest, "///") {

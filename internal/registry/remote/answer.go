@@ -79,7 +79,8 @@ func (r *repository) answerError(ctx context.Context, q request, resp *http.Resp
 	} else if text := mask(registry.Excerpt(r.mask(string(body), resp.Request.URL, authorization))); text != "" {
 		e.Message = "what answered says " + strconv.Quote(text)
 	}
-	e.Kind = kindOf(resp, e.Code, e.Message, spoke && r.host.isOrigin(resp.Request.URL), q.method)
+	spokeItself := spoke && r.host.isOrigin(resp.Request.URL)
+	e.Kind = kindOf(resp, e.Code, e.Message, spokeItself, spokeItself && r.saysAbsent(e.Code), q.method)
 	if spoke {
 		e.Message = registry.Clean(e.Message + document.others(mask))
 	}
@@ -175,14 +176,34 @@ func shortened(text string, limit int) string {
 }
 
 // absences are the codes with which registries say that something is not there
-// (OCI distribution specification, "Error Codes"; NOT_FOUND is Harbor's). A 404
+// (OCI distribution specification, "Error Codes"). A 404
 // with any other code, or none, says no such thing: gateways have error
 // documents too, and some registries answer 404 to those who may not see.
-var absences = []string{"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN", "TAG_UNKNOWN", "NOT_FOUND"}
+var absences = []string{"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN", "TAG_UNKNOWN"}
+
+// notFoundCode is Harbor's code for all of them. Gateways have it too, so that it counts from a registry alone.
+const notFoundCode = "NOT_FOUND"
+
+// saysAbsent reports whether an error code of the host says that something is not there.
+func (r *repository) saysAbsent(code string) bool {
+	return slices.Contains(absences, code) || code == notFoundCode && r.host.evidence.registry.Load()
+}
+
+// refusals are the codes with which registries want a login.
+var refusals = []string{"UNAUTHORIZED", "DENIED"}
+
+// codeOf returns the first code of an error document, "" for any other body.
+func codeOf(body []byte) string {
+	var document errorDocument
+	if json.Unmarshal(body, &document) != nil || len(document.Errors) == 0 {
+		return ""
+	}
+	return document.Errors[0].Code
+}
 
 // kindOf tells what a failure is, by the registry's own code before the status.
-// spoke says that the registry itself explained it.
-func kindOf(resp *http.Response, code, message string, spoke bool, method string) error {
+// spoke says that the registry itself explained it, and absent that it says that something is not there.
+func kindOf(resp *http.Response, code, message string, spoke, absent bool, method string) error {
 	switch status := resp.StatusCode; {
 	case immutable(status, code, message):
 		return registry.ErrTagImmutable
@@ -194,7 +215,7 @@ func kindOf(resp *http.Response, code, message string, spoke bool, method string
 		return registry.ErrMismatch
 	case status == http.StatusUnauthorized:
 		return registry.ErrUnauthorized
-	case status == http.StatusNotFound && (spoke && slices.Contains(absences, code) || method == http.MethodHead):
+	case status == http.StatusNotFound && (absent || method == http.MethodHead):
 		return registry.ErrNotFound
 	case status == http.StatusNotFound && code == "UNAUTHORIZED", status == http.StatusNotFound && code == "DENIED":
 		return registry.ErrDenied

@@ -202,6 +202,43 @@ func TestTwoRepositoriesOfAHostHaveTheirOwnCredentials(t *testing.T) {
 	says(t, failure(t, err, registry.ErrUnauthorized).Hint, `"nobody"`)
 }
 
+// A registry that wants more in its challenges gets no token for more: what reads never asks for push or
+// delete, and what pushes never for delete.
+func TestTokens_ScopeOfTheOperation(t *testing.T) {
+	tokens := registrytest.NewTokenServer(t)
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	pushed := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	p.On(".*", ".*").Alter(func(r *http.Response) {
+		if r.StatusCode == http.StatusUnauthorized {
+			r.Header.Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s?scope=repository:app:push",service="registrytest",scope="repository:app:pull,push,delete repository:other:pull,push"`, tokens.URL))
+		}
+	})
+	read := func(repo registry.Repository) {
+		t.Helper()
+		if _, err := repo.Resolve(t.Context(), "1"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := repo.ListTags(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readAll(t, repo, pushed.Blobs[0].Descriptor()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := newClient(t)
+	read(c.pull(t, p.Ref("app", "1")))
+	if asked := tokens.Requests(); len(asked) != 1 || !slices.Equal(asked[0].Scopes, []string{"repository:app:pull"}) {
+		t.Errorf("for reading, the token server was asked %+v", asked)
+	}
+	destination := c.push(t, p.Ref("app", "2"))
+	if _, err := destination.PutBlob(t.Context(), descriptor("new"), newBody(t, "new").get()); err != nil {
+		t.Fatal(err)
+	}
+	if asked := tokens.Requests(); len(asked) != 2 || !slices.Equal(asked[1].Scopes, []string{"repository:app:pull,push"}) {
+		t.Errorf("for pushing, the token server was asked %+v", asked)
+	}
+}
+
 func TestAMountAcrossRepositoriesAsksOneTokenForBoth(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
@@ -293,7 +330,7 @@ func TestARealmOnAnUnrelatedHostSeesNothing(t *testing.T) {
 }
 
 func TestOnlyA401AsksWhoItIs(t *testing.T) {
-	for _, status := range []int{200, 400, 403, 404, 407, 429, 503} {
+	for _, status := range []int{200, 400, 403, 407, 429, 503} { // for 404 see TestNotFound_WithoutCredentials
 		server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") != "" || r.URL.Path == "/token" {
 				t.Errorf("after HTTP %d: %s with Authorization %q", status, r.URL.Path, r.Header.Get("Authorization"))

@@ -266,7 +266,7 @@ func (p *blobPut) giveUp(ctx context.Context, open *session) {
 	untie := context.AfterFunc(p.late, stop) //nolint:contextcheck // it outlives ctx by a moment
 	defer untie()
 	q := request{
-		op: "give up the upload", about: p.want.Digest.String(), method: http.MethodDelete, url: open.url, scopes: p.scopes(),
+		op: "give up the upload", about: p.want.Digest.String(), method: http.MethodDelete, url: open.url, scopes: p.deleteScopes(),
 		ok: []int{http.StatusNoContent, http.StatusOK, http.StatusAccepted},
 	}
 	resp, err := p.attempt(own, q, false)

@@ -100,7 +100,7 @@ func (c *Client) Logger() *slog.Logger { return c.options.Logger }
 func (c *Client) configure(name string, settings HostOptions) error {
 	normal, err := registry.ParseReference(name + "/any")
 	if err != nil || normal.Repository != "any" && normal.Repository != "library/any" {
-		return fmt.Errorf("%q is not a registry host: write host or host:port", registry.Clean(name))
+		return fmt.Errorf("%q is not a registry host: write host or host:port", registry.CleanInput(name))
 	}
 	if _, twice := c.settings[normal.Host]; twice {
 		return twoSettings(normal.Host)

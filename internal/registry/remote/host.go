@@ -30,6 +30,7 @@ type host struct {
 	// as it wants to be.
 	answered atomic.Bool
 	seen     seen
+	evidence evidence
 	// known are the secrets that there are for the host.
 	known   func() []auth.Secret
 	notices notices

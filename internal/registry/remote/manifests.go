@@ -29,7 +29,7 @@ func (r *repository) Resolve(ctx context.Context, reference string) (registry.De
 		}
 		return r.repeats(resp)
 	})
-	unanswered := errors.Is(err, registry.ErrDenied) || errors.Is(err, registry.ErrUnsupported)
+	unanswered := errors.Is(err, registry.ErrDenied) || errors.Is(err, registry.ErrUnsupported) || r.mayBeHidden(ctx, err)
 	if err != nil && !unanswered {
 		return r.explained(ctx, reference, err)
 	}
@@ -48,6 +48,16 @@ func (r *repository) Resolve(ctx context.Context, reference string) (registry.De
 		return registry.Descriptor{}, cmp.Or(err, registry.Contradicted(r.Name(), reference))
 	}
 	return m.Descriptor(), getErr
+}
+
+// mayBeHidden reports whether a HEAD found nothing at a source only because it went without the credentials that
+// there are. A GET finds out. A destination is not asked again: most of its tags are to be created.
+func (r *repository) mayBeHidden(ctx context.Context, err error) bool {
+	if !errors.Is(err, registry.ErrNotFound) || r.access != Pull || r.host.challenged.Load() {
+		return false
+	}
+	credential, lookupErr := r.credential(ctx)
+	return lookupErr == nil && !credential.Anonymous()
 }
 
 // explained asks once by GET for what a HEAD has failed to say. That nothing is

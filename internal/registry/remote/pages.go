@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -18,14 +19,43 @@ const (
 	maxPages = 1000
 	// maxPageBytes is the cap on one page of a list.
 	maxPageBytes = 4 << 20
+	// maxListBytes is the cap on all pages of a list together.
+	maxListBytes = 16 << 20
+	// maxBarrenPages is how many pages in a row may list nothing new. The number of entries is
+	// bounded elsewhere, so this bounds the number of pages between two entries.
+	maxBarrenPages = 3
 )
+
+// listBudget bounds the pages of one list. The zero value is ready for use.
+type listBudget struct {
+	bytes  int64
+	barren int // pages in a row that listed nothing new
+}
+
+// spend accounts for a page of the given size, and reports an error if the list exceeds its bounds.
+// grew reports whether the page listed anything new.
+func (b *listBudget) spend(size int, grew bool) error {
+	exceeded := func(message string) error {
+		return &registry.Error{Kind: registry.ErrLimit, Message: message, Hint: registry.Advice(registry.ErrLimit)}
+	}
+	if b.bytes += int64(size); b.bytes > maxListBytes {
+		return exceeded("the list is longer than the " + bytesText(maxListBytes) + " that are read")
+	}
+	if b.barren++; grew {
+		b.barren = 0
+	}
+	if b.barren > maxBarrenPages {
+		return exceeded(fmt.Sprintf("more than %d of its pages in a row list nothing new", maxBarrenPages))
+	}
+	return nil
+}
 
 // pages sends a request for a list, and for its further pages, which stay at the
 // registry's origin, and gives each answer to read. A list that cannot be
 // followed to its end is an error and not a shorter list.
 func (r *repository) pages(ctx context.Context, q request, read func(*http.Response, *registry.Charge) error) error {
 	seen := map[[sha256.Size]byte]bool{} // their URLs may be long
-	for range maxPages {
+	for page := range maxPages {
 		place := sha256.Sum256([]byte(q.url.String()))
 		if seen[place] {
 			return r.broken(q, &registry.Error{Kind: registry.ErrProtocol, Message: "its pages go in a circle", Hint: notARegistry})
@@ -39,7 +69,7 @@ func (r *repository) pages(ctx context.Context, q request, read func(*http.Respo
 			})
 		})
 		if err != nil {
-			return err
+			return afterPages(page, err)
 		}
 		next, err := r.nextPage(q.url, links)
 		if err != nil {
@@ -51,6 +81,17 @@ func (r *repository) pages(ctx context.Context, q request, read func(*http.Respo
 		q.url = next
 	}
 	return r.broken(q, &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("the list has more than %d pages", maxPages), Hint: registry.Advice(registry.ErrLimit)})
+}
+
+// afterPages adds to the error of an operation whose time ran out how many pages had been read:
+// a registry that answers every request can still page for longer than the operation may take.
+func afterPages(read int, err error) error {
+	if read == 0 || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return amended(err, func(e *registry.Error) {
+		e.Message = join(e.Message, fmt.Sprintf("the list has more than the %d pages read so far", read))
+	})
 }
 
 // link is one element of a Link header (RFC 8288, section 3).

@@ -3,7 +3,6 @@ package remote
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 
@@ -13,14 +12,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-const (
-	listReferrers = "list the referrers of"
-	// maxBarrenPages is how many pages in a row may list nothing: what is listed is
-	// bounded, and so are the pages by this.
-	maxBarrenPages = 3
-	// maxListingBytes is the cap on the pages of one list of referrers together.
-	maxListingBytes = 16 << 20
-)
+const listReferrers = "list the referrers of"
 
 // ListReferrers asks the referrers API and, where there is none, for the tag
 // under which clients keep the list instead (OCI distribution specification,
@@ -48,7 +40,8 @@ func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (l
 		header: http.Header{"Accept": {ocispec.MediaTypeImageIndex}},
 		ok:     []int{http.StatusOK},
 	}
-	left, strange, barren := int64(maxListingBytes), false, 0
+	var budget listBudget
+	strange := false
 	err = r.pages(ctx, q, func(resp *http.Response, memory *registry.Charge) (err error) {
 		page := registry.Manifest{MediaType: registry.MediaType(resp.Header.Get("Content-Type"))}
 		if page.MediaType == ocispec.MediaTypeImageIndex { // anything else is not worth reading
@@ -56,15 +49,9 @@ func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (l
 				return err
 			}
 		}
-		if left -= int64(len(page.Content)); left < 0 {
-			return &registry.Error{Kind: registry.ErrLimit, Message: "the list is longer than the " + bytesText(maxListingBytes) + " that are read", Hint: registry.Advice(registry.ErrLimit)}
-		}
 		before := len(listing.Referrers)
-		if listing, err = listing.Listed(page); err == nil && len(listing.Referrers) > before {
-			barren = -1
-		}
-		if barren++; err == nil && barren > maxBarrenPages {
-			err = &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("more than %d of its pages in a row list nothing new", maxBarrenPages), Hint: registry.Advice(registry.ErrLimit)}
+		if listing, err = listing.Listed(page); err == nil {
+			err = budget.spend(len(page.Content), len(listing.Referrers) > before)
 		}
 		strange, known = errors.Is(err, registry.ErrProtocol), known || err == nil
 		return err

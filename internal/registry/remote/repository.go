@@ -92,7 +92,8 @@ func (r *repository) scopes() []auth.Scope {
 	return []auth.Scope{{Repository: r.path, Actions: []string{"pull"}}}
 }
 
-// deleteScopes are what deleting needs besides.
+// deleteScopes are what deleting needs besides: a manifest, a tag, or an upload that is given up, for which the
+// original registry wants the action "delete" too.
 func (r *repository) deleteScopes() []auth.Scope {
 	return []auth.Scope{{Repository: r.path, Actions: []string{"pull", "push", "delete"}}}
 }

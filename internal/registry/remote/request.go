@@ -154,6 +154,8 @@ func (r *repository) misread(q request, err error) error {
 
 // authenticated sends a request until the registry is satisfied with who asks.
 func (r *repository) authenticated(ctx context.Context, q request, held *slot, again bool) (*http.Response, error) {
+	var unasked auth.Authorization // sent although the host has not asked for it
+	doubted := false
 	for refreshes := 0; ; refreshes++ {
 		// The first 401 only asks who it is. One to a credential is a failure,
 		// and what follows repeats it.
@@ -161,20 +163,48 @@ func (r *repository) authenticated(ctx context.Context, q request, held *slot, a
 		if err != nil {
 			return nil, r.broken(q, err)
 		}
+		if authorization.Header == "" {
+			authorization = unasked
+		}
 		resp, err := r.follow(ctx, q, held, authorization.Header.Reveal(), again)
 		if err != nil {
 			return nil, r.broken(q, err)
 		}
+		own := r.host.isOrigin(resp.Request.URL)
+		if own {
+			r.host.evidence.note(resp)
+		}
 		if slices.Contains(q.ok, resp.StatusCode) {
+			r.accepted(authorization, unasked)
 			return r.unpacked(q, resp)
 		}
-		if resp.StatusCode != http.StatusUnauthorized || !r.host.isOrigin(resp.Request.URL) {
+		if own && resp.StatusCode == http.StatusNotFound && !doubted {
+			var repeat bool
+			if repeat, unasked, err = r.unproven(ctx, q, held, resp, authorization); err != nil || repeat {
+				resp.Body.Close()
+				if err != nil {
+					return nil, err
+				}
+				doubted = true
+				continue
+			}
+		}
+		if resp.StatusCode != http.StatusUnauthorized || !own {
 			return nil, r.answerError(ctx, q, resp, authorization.Header.Reveal())
 		}
 		if err := r.challenged(ctx, q, resp, authorization, refreshes == maxRefreshes); err != nil {
 			return nil, err
 		}
 		again = again || authorization.Header != ""
+	}
+}
+
+// accepted records that credentials which the host had not asked for made it answer: from now on they go with
+// every request.
+func (r *repository) accepted(used, unasked auth.Authorization) {
+	if used.Header != "" && used == unasked {
+		r.host.auth.Presume()
+		r.host.challenged.Store(true)
 	}
 }
 
@@ -190,6 +220,50 @@ func (r *repository) unpacked(q request, resp *http.Response) (*http.Response, e
 		Message: "the answer is packed with Content-Encoding " + registry.Clean(encoding) + " although it was asked for as it is; something in between changes content"})
 }
 
+// unproven finds out what a 404 is worth, before it counts as an answer. To a request without credentials it says
+// nothing if there are some, because registries hide what the anonymous may not see: then unproven returns that the
+// request is to be sent again, as the registry wants it or, if that does not ask for credentials at all, with
+// what is returned. A code that gateways have too counts only if the host has shown to be a registry.
+//
+// A HEAD is never sent again: its 404 is a hint that a GET confirms, and copies to new tags get many.
+func (r *repository) unproven(ctx context.Context, q request, held *slot, resp *http.Response, used auth.Authorization) (again bool, unasked auth.Authorization, err error) {
+	if q.method == http.MethodHead || q.upload != nil {
+		return false, unasked, nil
+	}
+	if used.Header == "" {
+		if credential, err := r.credential(ctx); err != nil || !credential.Anonymous() {
+			readAhead(resp)
+			return r.identified(ctx, q, held, credential, err)
+		}
+	}
+	if !r.host.evidence.registry.Load() && codeOf(readAhead(resp)) == notFoundCode {
+		r.askHost(ctx, held)
+	}
+	return false, unasked, nil
+}
+
+// identified prepares a request that was sent without credentials to be sent again with them. missing is why they
+// cannot be read, which matters only if the registry asks for some.
+func (r *repository) identified(ctx context.Context, q request, held *slot, credential auth.Credential, missing error) (again bool, unasked auth.Authorization, err error) {
+	r.askHost(ctx, held)
+	switch challenge := r.host.evidence.challenge(); {
+	case challenge == nil && missing != nil:
+		return false, unasked, nil
+	case challenge == nil:
+		unasked = auth.Unasked(credential)
+		r.showed(unasked.Header.Reveal())
+		return unasked.Header != "", unasked, nil
+	case missing != nil:
+		return false, unasked, r.broken(q, missing)
+	default:
+		r.host.challenged.Store(true)
+		if err := r.host.auth.Challenged(challenge, auth.Authorization{}, credential, q.scopes...); err != nil {
+			return false, unasked, r.broken(q, err)
+		}
+		return true, unasked, nil
+	}
+}
+
 // renewed is a 401 to content that cannot be sent twice. There is a new token
 // by now: whoever can open the content again may try with it.
 type renewed struct{ refusal *registry.Error }
@@ -200,7 +274,7 @@ func (e renewed) Error() string { return e.refusal.Error() }
 func (e renewed) Unwrap() error { return e.refusal }
 
 // authorization is what proves who asks, nothing while the host has not asked for
-// it: it is never sent unasked.
+// it. Only a request that was answered 404 without it is repeated with it unasked; see unproven.
 func (r *repository) authorization(ctx context.Context, q request) (auth.Authorization, error) {
 	if !r.host.challenged.Load() {
 		return auth.Authorization{}, nil

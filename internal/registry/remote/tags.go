@@ -20,6 +20,8 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 	first.RawQuery = "n=1000"
 	q := request{op: "list the tags", object: "tags", method: http.MethodGet, url: first, scopes: r.scopes(), ok: []int{http.StatusOK}}
 	var tags []string
+	var budget listBudget
+	known := map[string]bool{}
 	err := r.pages(ctx, q, func(resp *http.Response, _ *registry.Charge) error {
 		body, err := registry.ReadCapped(resp.Body, maxPageBytes)
 		if err != nil {
@@ -34,8 +36,11 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 			return &registry.Error{Kind: registry.ErrProtocol, Hint: notARegistry,
 				Message: fmt.Sprintf("the answer, of Content-Type %q, is no list of tags", registry.Clean(resp.Header.Get("Content-Type")))}
 		}
-		tags, err = appendTags(tags, list)
-		return err
+		before := len(tags)
+		if tags, err = appendTags(tags, list, known); err != nil {
+			return err
+		}
+		return budget.spend(len(body), len(tags) > before)
 	})
 	if err != nil {
 		return nil, err
@@ -43,15 +48,19 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 	return tags, nil
 }
 
-// appendTags refuses what is no tag, which also bounds the memory that a list
-// takes.
-func appendTags(tags, more []string) ([]string, error) {
+// appendTags appends the tags of a page that are not known from an earlier page. It returns an error
+// for text that is not a tag, which also bounds the memory that a list takes.
+func appendTags(tags, more []string, known map[string]bool) ([]string, error) {
 	for _, tag := range more {
 		if !tagGrammar.MatchString(tag) {
 			return nil, &registry.Error{Kind: registry.ErrProtocol, Message: fmt.Sprintf("the list has %q in it, which is no tag", registry.Clean(tag))}
 		}
+		if !known[tag] {
+			known[tag] = true
+			tags = append(tags, tag)
+		}
 	}
-	if tags = append(tags, more...); len(tags) > maxTags {
+	if len(tags) > maxTags {
 		return nil, &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("it has more than %d", maxTags)}
 	}
 	return tags, nil

@@ -68,7 +68,7 @@ func (c Credential) padding() string {
 func (s *Store) elsewhere(host string) string {
 	switch {
 	case s.path == nil:
-		return "run docker login " + host
+		return "run docker login " + registry.ShellWord(host)
 	case *s.path == "":
 		return ""
 	}

@@ -47,9 +47,7 @@ type Authorizer struct {
 
 	mu     sync.Mutex
 	wanted *demand
-	// further are the scopes that a challenge added to those asked for.
-	further map[purpose][]Scope
-	tokens  map[identity][]*token
+	tokens map[identity][]*token
 	// asked counts the tokens that were asked for, and numbers them. Those up to
 	// suspect were asked for before the registry refused one: it says nothing new
 	// when it refuses another of them. None up to refused serves that purpose.
@@ -99,8 +97,7 @@ func NewAuthorizer(o AuthorizerOptions) *Authorizer {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Authorizer{options: o, further: map[purpose][]Scope{}, tokens: map[identity][]*token{},
-		suspect: map[identity]int{}, refused: map[purpose]int{}}
+	return &Authorizer{options: o, tokens: map[identity][]*token{}, suspect: map[identity]int{}, refused: map[purpose]int{}}
 }
 
 // Format says nothing of what is inside.
@@ -125,7 +122,7 @@ func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scop
 	p := purposeOf(c, scopes)
 	a.mu.Lock()
 	wanted, after := a.wanted, a.refused[p]
-	scopes = merged(slices.Concat(scopes, a.further[p]))
+	scopes = merged(scopes)
 	// Looked for at the same moment: no token is fetched from where the registry
 	// does not want them any more.
 	t := a.remembered(p.identity, scopes, after)

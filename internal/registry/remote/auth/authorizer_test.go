@@ -227,18 +227,32 @@ func TestExpiredTokensAreForgotten(t *testing.T) {
 	}
 }
 
-func TestActionsThatAChallengeAddsAreAskedFor(t *testing.T) {
-	i := &issuer{}
-	a := challenged(t, options(i), challenge(`Bearer realm="https://ghcr.io/token",scope="repository:acme/app:delete,pull repository:secret/app:pull"`), ci, pull)
-	authorize(t, a, ci, pull)
-	if got := i.last(t).URL.Query()["scope"]; len(got) != 1 || got[0] != "repository:acme/app:delete,pull" {
-		t.Errorf("asked for was %q", got)
-	}
-	// Other requests stay as they are.
-	other := auth.Scope{Repository: "acme/app", Actions: []string{"push"}}
-	authorize(t, a, ci, other)
-	if got := i.last(t).URL.Query()["scope"]; len(got) != 1 || got[0] != "repository:acme/app:push" {
-		t.Errorf("asked for was %q", got)
+// The scope of a challenge adds nothing to what an operation needs, whatever form it has.
+func TestAuthorizer_ChallengeScope(t *testing.T) {
+	for _, challenged := range []string{
+		"", "*", "nonsense", "registry:catalog:*", "repository:acme/app:pull", "repository:acme/app:pull,push", "repository:acme/app:delete,pull",
+		"repository:acme/app:*", "repository(plugin):acme/app:push", "repository:secret/app:pull", "repository:acme/app:pull repository:secret/app:pull,push",
+	} {
+		for name, c := range map[string]auth.Credential{"a password": ci, "an identity token": identity, "nobody": nobody} {
+			i := &issuer{}
+			a := auth.NewAuthorizer(options(i))
+			header := challenge(`Bearer realm="https://ghcr.io/token",scope="` + challenged + `"`)
+			used := auth.Authorization{}
+			// Also when a registry refuses a token and names what it lacks.
+			for range 2 {
+				if err := a.Challenged(header, used, c, pull); err != nil {
+					t.Fatalf("Challenged(%q) as %s: %v", challenged, name, err)
+				}
+				used = authorization(t, a, c, pull)
+				req := i.last(t)
+				if got := req.Form["scope"]; len(got) != 1 || got[0] != "repository:acme/app:pull" {
+					t.Errorf("Challenged(%q) as %s: the token request has the scope %q", challenged, name, got)
+				}
+			}
+			if got := len(i.requests()); got != 2 {
+				t.Errorf("Challenged(%q) as %s: %d token requests, want 2", challenged, name, got)
+			}
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -32,7 +33,7 @@ func (a *Authorizer) Challenged(header http.Header, used Authorization, c Creden
 		hint := "It does not say how to log in, so that no login was sent: look for a proxy on the way, or ask those who run the registry."
 		return a.refuse(scopes, registry.ErrUnauthorized, "it does not say how to authenticate (there is no WWW-Authenticate header)", hint)
 	}
-	wanted, scope, err := a.choose(challenges, c)
+	wanted, err := a.choose(challenges, c)
 	if err != nil {
 		return a.failed(scopes, err)
 	}
@@ -43,11 +44,37 @@ func (a *Authorizer) Challenged(header http.Header, used Authorization, c Creden
 	}
 	a.mu.Lock()
 	a.wanted = &wanted
-	if more := further(scope, scopes); !covers(merged(scopes), more) {
-		a.further[purposeOf(c, scopes)] = more
-	}
 	a.mu.Unlock()
 	return a.worthwhile(wanted, used.Header.Reveal(), c, scopes)
+}
+
+// IsTokenChallenge reports whether the header of a 401 wants a token from a token server, which registries alone do in
+// this form ("Token Authentication Specification").
+func IsTokenChallenge(header http.Header) bool {
+	challenges, err := parseChallenges(header.Values("WWW-Authenticate"))
+	return err == nil && slices.ContainsFunc(challenges, func(ch challenge) bool {
+		realm, err := url.Parse(ch.params["realm"])
+		return ch.scheme == "bearer" && err == nil && realm.Host != "" && (realm.Scheme == "https" || realm.Scheme == "http")
+	})
+}
+
+// Presume has Authorize give Basic authentication from now on, if the registry has not asked for anything: it
+// takes that all the same.
+func (a *Authorizer) Presume() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.wanted == nil {
+		a.wanted = &demand{}
+	}
+}
+
+// Unasked is what c can prove without a challenge: Basic authentication, or a registry token. It is the zero value if
+// c needs a token server.
+func Unasked(c Credential) Authorization {
+	if c.RegistryToken != "" && isHeaderSafe(c.RegistryToken.Reveal()) {
+		return Authorization{Header: Secret(bearer(c.RegistryToken))}
+	}
+	return Authorization{Header: Secret(basic(c))}
 }
 
 // worthwhile says why what c has will not do.
@@ -73,7 +100,10 @@ func (a *Authorizer) worthwhile(wanted demand, used string, c Credential, scopes
 
 // choose picks the challenge to answer: a token, where the credential may go to
 // where tokens are, or else Basic, which stays with the registry.
-func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, string, error) {
+//
+// The scope of a challenge is ignored: what a token may do follows from the operation, and a registry
+// that could add to it would get a token to push for a request that only reads.
+func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, error) {
 	var refusal error
 	for _, ch := range challenges {
 		if ch.scheme != "bearer" {
@@ -84,7 +114,7 @@ func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, strin
 			err = a.foreign(realm, c)
 		}
 		if err == nil {
-			return demand{realm, ch.params["service"]}, ch.params["scope"], nil
+			return demand{realm, ch.params["service"]}, nil
 		}
 		if refusal == nil {
 			refusal = err
@@ -93,7 +123,7 @@ func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, strin
 	var schemes []string
 	for _, ch := range challenges {
 		if ch.scheme == "basic" && (refusal == nil || basic(c) != "") {
-			return demand{}, "", nil
+			return demand{}, nil
 		}
 		schemes = append(schemes, registry.Clean(ch.scheme))
 	}
@@ -103,7 +133,7 @@ func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, strin
 			Hint: fmt.Sprintf("It wants %s authentication, and no container tool can log in like this. Look whether a proxy before the registry asks for it, or ask those who run the registry.",
 				strings.Join(schemes, " or "))}
 	}
-	return demand{}, "", refusal
+	return demand{}, refusal
 }
 
 // forget drops the token that a request was refused with, and the others that it

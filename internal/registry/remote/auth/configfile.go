@@ -163,7 +163,7 @@ func (d dockerConfig) credential(names hostNames, host, repository string, file 
 		}
 		c, err := d.Auths[key].credential()
 		if err != nil {
-			return Credential{}, file.fault(fmt.Sprintf("the entry for %q %s", registry.Clean(key), err))
+			return Credential{}, file.fault(fmt.Sprintf("the entry for %q %s", registry.CleanInput(key), err))
 		}
 		if !c.Anonymous() {
 			best, found = p, c

@@ -56,15 +56,16 @@ func (h *helpers) get(ctx context.Context, suffix, host string, file *configFile
 	if host == registry.DockerHub {
 		q.server = hubServer
 	}
-	fail := func(why string, err error) error {
+	fail := func(why string, err error, try string) error {
 		return &registry.Error{Op: "get credentials for", Reference: host, Kind: registry.ErrCredentials, Err: err,
-			Message: fmt.Sprintf("the credential helper %s, named in %s, %s", registry.Clean(q.program), file.name, why),
-			Hint:    fmt.Sprintf("Try it with: echo %s | %s get. Or %s, or give credentials for %q in registries.", q.server, registry.Clean(q.program), file.withoutHelper(), host)}
+			Message: fmt.Sprintf("the credential helper %s, named in %s, %s", registry.ShellWord(q.program), file.name, why),
+			Hint:    fmt.Sprintf("%s. Or %s, or give credentials for %q in registries.", try, file.withoutHelper(), host)}
 	}
 	// With a separator in it the name would be a path, and any program.
 	if !helperForm.MatchString(suffix) {
-		return Credential{}, fail("has a name that no helper has", nil)
+		return Credential{}, fail("has a name that no helper has", nil, "Correct the helper's name in "+file.name)
 	}
+	try := fmt.Sprintf("Try it with: echo %s | %s get", registry.ShellWord(q.server), registry.ShellWord(q.program))
 	if c, ok := h.remembered(q); ok {
 		return c, nil
 	}
@@ -87,10 +88,10 @@ func (h *helpers) get(ctx context.Context, suffix, host string, file *configFile
 		return c, nil
 	})
 	if err != nil && ctx.Err() != nil {
-		return Credential{}, fail("was not waited for", err)
+		return Credential{}, fail("was not waited for", err, try)
 	}
 	if err != nil {
-		return Credential{}, fail(err.Error(), nil)
+		return Credential{}, fail(err.Error(), nil, try)
 	}
 	if !c.Anonymous() {
 		c.Origin = fmt.Sprintf("the credential helper %s, named in %s", q.program, file.name)

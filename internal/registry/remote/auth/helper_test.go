@@ -2,8 +2,10 @@ package auth_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -147,6 +149,37 @@ func TestAMissingHelper(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := inline(t, `{"credHelpers": {"ghcr.io": "missing"}}`).Credential(t.Context(), "ghcr.io", "x")
 	refused(t, err, registry.ErrCredentials, "docker-credential-missing", "not on PATH")
+}
+
+// What is advised can be pasted: a shell finds one word where a name of the configuration stands, and runs
+// nothing else.
+func TestHelperAdvice_RunsNothing(t *testing.T) {
+	for _, name := range []string{"x;touch canary", "x`touch canary`", "x$(touch canary)", "x' ; touch canary '", "x\ntouch canary", "x|touch canary", "x & touch canary", "x>canary", "x #", `x\`, `x"`, "*", "x\u2028y"} {
+		for _, key := range []string{"credsStore", "credHelpers"} {
+			config, err := json.Marshal(map[string]any{key: map[string]any{"credsStore": name, "credHelpers": map[string]string{"ghcr.io": name}}[key]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = inline(t, string(config)).Credential(t.Context(), "ghcr.io", "x")
+			refused(t, err, registry.ErrCredentials, "a name that no helper has", "Correct the helper's name in docker_config_json")
+			e, _ := errors.AsType[*registry.Error](err)
+			if strings.Contains(e.Hint, "touch") || strings.Contains(e.Hint, "docker-credential") {
+				t.Errorf("the advice has the name %q in it: %s", name, e.Hint)
+			}
+			quoted, _, _ := strings.Cut(strings.TrimPrefix(e.Message, "the credential helper "), ", named in")
+			dir := t.TempDir()
+			// Each word on a line of its own, as a shell that the message is pasted into sees them.
+			shell := exec.Command("sh", "-c", "printf '%s\\n' "+quoted)
+			shell.Dir = dir
+			out, err := shell.Output()
+			if want := registry.Clean("docker-credential-"+name) + "\n"; err != nil || string(out) != want {
+				t.Errorf("a shell reads %s as %q, %v; want %q", quoted, out, err, want)
+			}
+			if files, _ := os.ReadDir(dir); len(files) > 0 {
+				t.Errorf("%s made %s", quoted, files[0].Name())
+			}
+		}
+	}
 }
 
 func TestANameThatIsAPathRunsNothing(t *testing.T) {

@@ -13,7 +13,8 @@ import (
 const leastMasked = 4
 
 // Mask returns text with the secrets replaced by "***", in the forms in which a
-// server may echo them: in base64, and as they are or with any of their
+// server may echo them: in base64, alone or anywhere in larger text that was encoded, and
+// as they are or with any of their
 // characters escaped as URLs, HTML or JSON have it, also one in the other. Case does
 // not matter, because it is lost where a secret becomes a host or a media type. It
 // belongs before registry.Clean, which may cut a secret in two.
@@ -23,7 +24,10 @@ func Mask(text string, secrets ...Secret) string {
 		return text
 	}
 	var found []span
-	eachReading(text, func(r reading) { found = append(found, r.find(forms)...) })
+	eachReading(text, func(r reading) {
+		found = append(found, r.find(forms)...)
+		found = append(found, r.findEncoded(forms)...)
+	})
 	if len(found) == 0 {
 		return text
 	}
@@ -88,16 +92,17 @@ func formsOf(secrets []Secret, longest int) []string {
 }
 
 // Secrets are all that must not be shown of a credential, with what a server is sent
-// of it: user name and password in base64, which whoever repeats them may pad or
-// not. A user name that is all there is, is a token.
+// of it: user name and password together, and both in base64, which whoever repeats them may pad or
+// not, or encode once more. A user name that is all there is, is a token.
 func (c Credential) Secrets() []Secret {
 	secrets := []Secret{c.Password, c.IdentityToken, c.RegistryToken}
 	if c.Password == "" && c.IdentityToken == "" && c.RegistryToken == "" {
 		secrets = append(secrets, Secret(c.Username))
 	}
 	if basic(c) != "" {
-		pair := []byte(c.Username + ":" + c.Password.Reveal())
-		secrets = append(secrets, Secret(base64.RawStdEncoding.EncodeToString(pair)), Secret(base64.RawURLEncoding.EncodeToString(pair)))
+		pair := c.Username + ":" + c.Password.Reveal()
+		secrets = append(secrets, Secret(pair),
+			Secret(base64.RawStdEncoding.EncodeToString([]byte(pair))), Secret(base64.RawURLEncoding.EncodeToString([]byte(pair))))
 	}
 	return secrets
 }

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -54,7 +55,22 @@ func (a *Authorizer) realm(text string) (*url.URL, error) {
 		return fail(registry.ErrForbiddenHop, shown, "its address is one that a registry has no business to point at")
 	}
 	u.Fragment, u.RawFragment = "", ""
+	u.RawQuery = withoutTokenParameters(u.Query()).Encode()
 	return u, nil
+}
+
+// tokenParameters are the query parameters of a token request ("Token Authentication Specification").
+// Their values are the client's own.
+var tokenParameters = []string{"account", "scope", "service"}
+
+// withoutTokenParameters returns the query of a realm without the parameters that a token request sets. A
+// realm that has them would add a scope to the one that is asked for. They are compared without case,
+// because some servers read them so.
+func withoutTokenParameters(query url.Values) url.Values {
+	maps.DeleteFunc(query, func(name string, _ []string) bool {
+		return slices.ContainsFunc(tokenParameters, func(own string) bool { return strings.EqualFold(name, own) })
+	})
+	return query
 }
 
 // mayHave says whether a credential may be sent to a realm: it belongs to the

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -213,6 +214,41 @@ func TestARealmsOwnQueryIsKeptAndItsFragmentIsNot(t *testing.T) {
 	u := i.last(t).URL
 	if u.Fragment != "" || u.Query().Get("host") != "acme" || u.Query().Get("x") != "/" || u.Query().Get("scope") == "" {
 		t.Errorf("asked was %s", u)
+	}
+}
+
+// A realm cannot choose what a token is for: the parameters of a token request are the client's.
+func TestAuthorizer_RealmParameters(t *testing.T) {
+	const realm = "https://ghcr.io/token?host=acme&scope=repository:acme/app:push&scope=repository:secret/app:pull&service=other" +
+		"&account=root&SCOPE=repository:a:push&s%63ope=repository:b:push&x=1;scope=repository:c:push"
+	own := url.Values{"scope": {"repository:acme/app:pull"}, "service": {"ghcr.io"}}
+	for name, test := range map[string]struct {
+		credential auth.Credential
+		service    string
+		want       url.Values
+	}{
+		"get":                 {ci, `,service="ghcr.io"`, url.Values{"account": {"ci"}}},
+		"get_anonymous":       {nobody, `,service="ghcr.io"`, nil},
+		"post":                {identity, `,service="ghcr.io"`, url.Values{"client_id": {"terraform-provider-registry"}, "grant_type": {"refresh_token"}, "refresh_token": {identityToken}}},
+		"without_a_service":   {ci, "", url.Values{"account": {"ci"}, "service": nil}},
+		"post_and_no_service": {identity, "", url.Values{"client_id": {"terraform-provider-registry"}, "grant_type": {"refresh_token"}, "refresh_token": {identityToken}, "service": nil}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := &issuer{}
+			a := challenged(t, options(i), challenge(`Bearer realm="`+realm+`"`+test.service), test.credential, pull)
+			authorize(t, a, test.credential, pull)
+			want := url.Values{"host": {"acme"}}
+			for _, values := range []url.Values{own, test.want} {
+				for name, value := range values {
+					if want[name] = value; value == nil {
+						delete(want, name)
+					}
+				}
+			}
+			if got := i.last(t).Form; !reflect.DeepEqual(got, want) {
+				t.Errorf("the token request has the parameters %v, want %v", got, want)
+			}
+		})
 	}
 }
 

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -60,33 +59,4 @@ func wire(scopes []Scope) string {
 		texts[i] = s.String()
 	}
 	return strings.Join(texts, " ")
-}
-
-// maxFurther is how many actions a challenge may name for a repository.
-const maxFurther = 8
-
-var actionForm = regexp.MustCompile(`^([a-z_]{1,32}|\*)$`)
-
-// further are the scopes that a challenge names for repositories that are asked
-// for anyway. A registry that wants another action for a request than is usual
-// says so there; scopes for other repositories are none of its business.
-func further(challenged string, asked []Scope) []Scope {
-	var out []Scope
-	for text := range strings.FieldsSeq(challenged) {
-		kind, rest, _ := strings.Cut(text, ":")
-		colon := strings.LastIndexByte(rest, ':')
-		if kind != "repository" || colon < 0 {
-			continue
-		}
-		s := Scope{Repository: rest[:colon]}
-		for action := range strings.SplitSeq(rest[colon+1:], ",") {
-			if actionForm.MatchString(action) && len(s.Actions) < maxFurther {
-				s.Actions = append(s.Actions, action)
-			}
-		}
-		if slices.ContainsFunc(asked, func(a Scope) bool { return a.Repository == s.Repository }) && len(out) < len(asked) {
-			out = append(out, s)
-		}
-	}
-	return out
 }

@@ -48,6 +48,11 @@ func NewStore(o Options) (*Store, error) {
 	if o.CanonicalHost == nil {
 		o.CanonicalHost = func(host string) string { return host }
 	}
+	if path := o.DockerConfigPath; path != nil && strings.HasPrefix(strings.TrimSpace(*path), "{") {
+		// Every message about the file would quote its path.
+		return nil, &registry.Error{Op: "read credentials from", Reference: "docker_config_path", Kind: registry.ErrCredentials,
+			Message: "it holds the content of a docker configuration and not the path of one", Hint: "Write the content as docker_config_json, which is sensitive."}
+	}
 	s := &Store{names: o.CanonicalHost, path: o.DockerConfigPath, helpers: &helpers{timeout: o.HelperTimeout, now: o.Now}}
 	for key, credential := range o.Registries {
 		p, err := s.names.parseKey(key)
@@ -57,7 +62,7 @@ func NewStore(o Options) (*Store, error) {
 		for _, host := range credential.TokenHosts {
 			if _, err := normalHost(host); err != nil {
 				return nil, &registry.Error{Op: "read the registries", Reference: p.String(), Kind: registry.ErrCredentials,
-					Message: fmt.Sprintf("%q in token_hosts is not a host", registry.Clean(host)),
+					Message: fmt.Sprintf("%q in token_hosts is not a host", registry.CleanInput(host)),
 					Hint:    `Write a host alone, with a port where it has one: "auth.example.com" or "auth.example.com:8443".`}
 			}
 		}
@@ -236,7 +241,7 @@ type hostNames func(host string) string
 // parseKey reads a key of Options.Registries.
 func (canonical hostNames) parseKey(key string) (place, error) {
 	fail := func(why string) (place, error) {
-		return place{}, &registry.Error{Op: "read the registries", Reference: registry.Clean(key), Kind: registry.ErrCredentials, Message: why,
+		return place{}, &registry.Error{Op: "read the registries", Reference: registry.CleanInput(key), Kind: registry.ErrCredentials, Message: why,
 			Hint: `A key is a host, as in "registry.example.com" or "localhost:5000", or a host and the beginning of a repository's path, as in "registry.example.com/team-a".`}
 	}
 	if strings.Contains(key, "://") {
@@ -261,7 +266,7 @@ func (canonical hostNames) parseKey(key string) (place, error) {
 func normalHost(host string) (string, error) {
 	normal, err := registry.NormalHost(host)
 	if err != nil {
-		return "", &registry.Error{Op: "look for credentials for", Reference: registry.Clean(host), Kind: registry.ErrCredentials,
+		return "", &registry.Error{Op: "look for credentials for", Reference: registry.CleanInput(host), Kind: registry.ErrCredentials,
 			Message: "this is not a host", Hint: "A host is written as it stands in references: registry.example.com or localhost:5000."}
 	}
 	return normal, nil

@@ -126,12 +126,19 @@ func TestWhatIsNoHostIsRefused(t *testing.T) {
 }
 
 func TestKeysOfRegistriesThatCannotBeUsed(t *testing.T) {
-	for _, key := range []string{"", "https://ghcr.io", "ghcr.io/", "ghcr.io//x", "ghcr.io/X", "ghcr.io/x/", "gh cr.io", "ghcr.io.", "/x", "user@ghcr.io", "ghcr.io/x?y"} {
+	for _, key := range []string{"", "https://ghcr.io", "ghcr.io/", "ghcr.io//x", "ghcr.io/X", "ghcr.io/x/", "gh cr.io", "ghcr.io.", "/x", "ghcr.io/x?"} {
 		_, err := auth.NewStore(auth.Options{Registries: explicit(key), DockerConfigPath: new(string)})
 		refused(t, err, registry.ErrCredentials, key, "registry.example.com/team-a")
 		if slash := strings.HasSuffix(key, "/"); slash != strings.Contains(err.Error(), "a slash at the end; write it without") {
 			t.Errorf("%s: %v", key, err)
 		}
+	}
+	for key, shown := range map[string]string{
+		"canary-user@ghcr.io": "***@ghcr.io", "ci:" + password + "@ghcr.io": "***@ghcr.io", "https://ci:" + password + "@ghcr.io/v2/": "https://***@ghcr.io/v2/",
+		"ghcr.io/x?token=" + password: "ghcr.io/x?***", "ghcr.io#" + password: "ghcr.io#***",
+	} {
+		_, err := auth.NewStore(auth.Options{Registries: explicit(key), DockerConfigPath: new(string)})
+		refused(t, err, registry.ErrCredentials, " "+shown+": ")
 	}
 	for _, host := range []string{"", "https://auth.example", "auth.example/token", "auth example", "*.example", "auth.example:x", "\x1b[31m"} {
 		_, err := auth.NewStore(auth.Options{Registries: map[string]auth.Credential{"ghcr.io/x": {TokenHosts: []string{"auth.example:8443", host}}}})
@@ -228,4 +235,18 @@ func TestTokenHostsWithoutCredentialsGoWithThoseFoundElsewhere(t *testing.T) {
 			t.Errorf("%s gets %+v, not %+v", name, got, want)
 		}
 	}
+}
+
+// The content of a configuration in place of its path would be quoted by every message about the file.
+func TestNewStore_ContentAsPath(t *testing.T) {
+	path := "\n" + config(map[string]string{"ghcr.io": "ci"})
+	_, err := auth.NewStore(auth.Options{DockerConfigPath: &path})
+	refused(t, err, registry.ErrCredentials, "docker_config_path", "docker_config_json")
+}
+
+// Docker's keys may be URLs, of which only the host counts.
+func TestCredential_KeyWithASecret(t *testing.T) {
+	s := inline(t, `{"auths": {"https://ghcr.io/v2/?token=`+password+`": {"auth": "none"}}}`)
+	_, err := s.Credential(t.Context(), "ghcr.io", "x")
+	refused(t, err, registry.ErrCredentials, `the entry for "https://ghcr.io/v2/?***" has an auth`)
 }

@@ -1,0 +1,39 @@
+package provider
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-plugin-framework-timeouts/datasource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
+)
+
+// readTimeoutAttribute returns the timeouts attribute of the data sources. It validates durations
+// in the same way as the attribute of registry_image_copy.
+func readTimeoutAttribute(ctx context.Context) schema.Attribute {
+	a := timeouts.AttributesWithOpts(ctx, timeouts.Opts{
+		ReadDescription: "How long the read may take in all, such as \"30s\" or \"10m\". Defaults to \"5m\".",
+	})
+	if nested, ok := a.(schema.SingleNestedAttribute); ok {
+		if read, ok := nested.Attributes["read"].(schema.StringAttribute); ok {
+			read.Validators = []validator.String{isTimeout{}}
+			nested.Attributes["read"] = read
+		}
+		return nested
+	}
+	return a
+}
+
+// limitRead returns ctx with the read timeout of a data source, and the configured timeouts, which belong
+// into its state. The read timeout covers everything that a read does, however many requests that takes.
+func limitRead(ctx context.Context, config tfsdk.Config, diags *diag.Diagnostics) (context.Context, context.CancelFunc, timeouts.Value) {
+	var configured timeouts.Value
+	diags.Append(config.GetAttribute(ctx, path.Root("timeouts"), &configured)...)
+	timeout, timeoutDiags := configured.Read(ctx, defaultReadTimeout)
+	diags.Append(timeoutDiags...)
+	limitedCtx, cancel := limited(ctx, timeout, "read")
+	return limitedCtx, cancel, configured
+}

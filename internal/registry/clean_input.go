@@ -1,0 +1,107 @@
+package registry
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// CleanInput returns text that a user wrote where a reference, a host or a key of registries belongs, fit to be
+// shown or logged: as Clean does, and without what may be a secret. Users paste URLs, and errors end in logs. The
+// user name and password before an @ are replaced, and everything behind a character that begins a query, a
+// parameter, a value or a fragment. No valid reference has any of these, so that what is valid stays as it is.
+func CleanInput(s string) string {
+	s = s[:min(len(s), maxRaw)]
+	if rest, found := strings.CutPrefix(s, layoutScheme); found {
+		return Clean(layoutScheme + cleanPath(rest))
+	}
+	if start, end := userinfo(s); end > 0 {
+		s = s[:start] + "***" + s[end:]
+	}
+	return Clean(withoutParameters(s, parameters))
+}
+
+// HasSecret reports whether CleanInput hides a part of s.
+func HasSecret(s string) bool { return CleanInput(s) != Clean(s) }
+
+// layoutScheme is what a reference to an image layout begins with. Most characters may be in a path.
+const layoutScheme = "oci:"
+
+// cleanPath is CleanInput for the path of an image layout.
+func cleanPath(path string) string {
+	first, _, _ := strings.Cut(path, "/")
+	if start, end := userinfo(path); end > 0 && (start > 0 || end <= len(first) && strings.Contains(first[:end], ":")) {
+		path = path[:start] + "***" + path[end:]
+	}
+	return withoutParameters(path, pathParameters)
+}
+
+var (
+	// parameters is what no reference has, and what something else follows in URLs, also in its escaped form.
+	parameters = regexp.MustCompile(`[?#&;=]|%(?i:3f|23|26|3b|3d)`)
+	// pathParameters is the same for a path, which may well have one of these characters alone.
+	pathParameters = regexp.MustCompile(`[?#][^/?#=]*=`)
+)
+
+// withoutParameters returns s with everything behind the first match replaced.
+func withoutParameters(s string, from *regexp.Regexp) string {
+	if at := from.FindStringIndex(s); at != nil && at[1] < len(s) {
+		return s[:at[1]] + "***"
+	}
+	return s
+}
+
+// secretFault says what is wrong with text that has a secret in it, without quoting any of it.
+func secretFault(s string) string {
+	if _, end := userinfo(s); end > 0 {
+		return "it has a user name before an @, and credentials do not belong in a reference"
+	}
+	begin := parameters.FindStringIndex(s)[0]
+	return fmt.Sprintf("it has the character %+q, which no reference has", s[begin])
+}
+
+// scheme is what a URL begins with (RFC 3986, section 3.1).
+var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
+
+// userinfo is where the user name and password of a URL stand in what should be
+// a reference: before the last @ that is not part of one. 0, 0 if there
+// are none.
+func userinfo(s string) (start, end int) {
+	if i := strings.Index(s, "://"); i >= 0 {
+		start = i + len("://")
+	}
+	for end = len(s); ; {
+		at := strings.LastIndexByte(s[start:end], '@')
+		if at <= 0 {
+			return 0, 0
+		}
+		if end = start + at; endsUserinfo(s[start:end], s[end+1:], start > 0) {
+			return start, end
+		}
+	}
+}
+
+// endsUserinfo reports whether an @ ends a user name and password, which is what it has before it: in a URL, or
+// in what looks like the rest of one. In "app@1.4" a tag was written wrongly, and a digest may follow an @.
+func endsUserinfo(before, after string, url bool) bool {
+	first, _, slashBefore := strings.Cut(before, "/")
+	_, password, colon := strings.Cut(first, ":")
+	switch {
+	case digestLike.MatchString(after):
+		return false
+	case url, strings.Contains(after, "/"):
+		return true
+	case hostLike.MatchString(after):
+		return true
+	case slashBefore: // as in "user:pass/word@host", and not in "host:5000/app@1.4"
+		return colon && !allDigits.MatchString(password)
+	}
+	return colon
+}
+
+// digestLike is a text that was meant to be a digest, however wrong.
+var digestLike = regexp.MustCompile(`(?i)^(sha|md|blake)\d[\da-z]*(:|$)`)
+
+// hostLike is a text that begins with a host name of several parts, or a host name and a port. The last part
+// of a version has digits in it.
+var hostLike = regexp.MustCompile(`(?i)^([a-z0-9-]+\.)+[a-z]{2,}(:|$)|^[a-z][a-z0-9.-]*:[0-9]+$`)

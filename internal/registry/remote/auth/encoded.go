@@ -1,0 +1,69 @@
+package auth
+
+import "strings"
+
+// leastEncoded is how many characters of base64 the shortest secret that is looked for takes at least.
+const leastEncoded = (8*leastMasked + 5) / 6
+
+// sextets are the values of the characters of base64, in both its alphabets (RFC 4648, sections 4 and 5); 0xff for
+// every other byte.
+var sextets = func() (values [256]byte) {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+	for i := range values {
+		values[i] = 0xff
+	}
+	for i := range len(alphabet) {
+		values[alphabet[i]] = byte(i)
+	}
+	values['+'], values['-'], values['/'], values['_'] = 62, 62, 63, 63
+	return values
+}()
+
+// findEncoded is where in the text the reading has one of the parts in base64, as part of whatever was encoded.
+// It decodes each run of characters of base64 from each of its first four, because a run may have text before
+// it that is not encoded, and what comes before a secret decides at which of three alignments it is. Decoding the
+// text costs less than encoding every secret at every alignment, and short secrets are not found by chance.
+func (r reading) findEncoded(parts []string) (found []span) {
+	for begin := 0; begin < len(r.text); begin++ {
+		end := begin
+		for end < len(r.text) && sextets[r.text[end]] != 0xff {
+			end++
+		}
+		for shift := 0; shift < 4 && end-begin-shift >= leastEncoded; shift++ {
+			start := begin + shift
+			decoded := decodedFrom(r.text[start:end])
+			for _, part := range parts {
+				for from := 0; ; {
+					i := strings.Index(decoded[from:], part)
+					if i < 0 {
+						break
+					}
+					first := from + i
+					from = first + len(part)
+					found = append(found, span{r.at(start + 8*first/6), r.after(start + (8*from-1)/6)})
+				}
+			}
+		}
+		begin = end
+	}
+	return found
+}
+
+// decodedFrom decodes a run of characters of base64, without the bits at its end that are less than a byte, and
+// lowers the letters of ASCII as lowered does.
+func decodedFrom(run string) string {
+	decoded := make([]byte, 0, len(run)*6/8)
+	bits, count := uint(0), 0
+	for i := range len(run) {
+		bits = bits<<6 | uint(sextets[run[i]])
+		if count += 6; count >= 8 {
+			count -= 8
+			c := byte(bits >> count & 0xff)
+			if 'A' <= c && c <= 'Z' {
+				c += 'a' - 'A'
+			}
+			decoded = append(decoded, c)
+		}
+	}
+	return string(decoded)
+}

@@ -1,0 +1,150 @@
+package remote
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
+)
+
+// evidence is what a host has shown of being a registry. A 404 that removes something from a state has to come from
+// a registry, and a gateway that has lost its route answers with an error document too. It is remembered for the
+// life of the client, so that a host is asked at most once. The zero value is ready for use.
+type evidence struct {
+	// registry is set once any answer of the host's origin could only be a registry's.
+	registry atomic.Bool
+
+	mu      sync.Mutex
+	asking  chan struct{} // closed when the request under way is over; nil if there is none
+	asked   bool
+	refusal http.Header // of the 401 that /v2/ answered with, nil for any other answer
+}
+
+// note records what the header of an answer of the host's origin shows.
+func (e *evidence) note(resp *http.Response) {
+	if !e.registry.Load() && (hasRegistryHeader(resp.Header) || resp.StatusCode == http.StatusUnauthorized && auth.IsTokenChallenge(resp.Header)) {
+		e.registry.Store(true)
+	}
+}
+
+// hasRegistryHeader reports whether a header has a field that only registries send (OCI distribution
+// specification, "Legacy Docker support HTTP headers" and the fields that begin with OCI-).
+func hasRegistryHeader(header http.Header) bool {
+	for name := range header {
+		switch name {
+		case "Docker-Distribution-Api-Version", "Docker-Content-Digest", "Docker-Upload-Uuid":
+			return true
+		}
+		if strings.HasPrefix(name, "Oci-") {
+			return true
+		}
+	}
+	return false
+}
+
+// once calls ask unless it was called before with success, which is what ask reports. A concurrent caller waits for
+// the call under way.
+func (e *evidence) once(ctx context.Context, ask func() bool) {
+	for {
+		e.mu.Lock()
+		underWay := e.asking
+		if e.asked || underWay == nil {
+			break
+		}
+		e.mu.Unlock()
+		select {
+		case <-underWay:
+		case <-ctx.Done():
+			return
+		}
+	}
+	if e.asked {
+		e.mu.Unlock()
+		return
+	}
+	over := make(chan struct{})
+	e.asking = over
+	e.mu.Unlock()
+	asked := ask()
+	e.mu.Lock()
+	e.asked, e.asking = asked, nil
+	e.mu.Unlock()
+	close(over)
+}
+
+// challenge is the header of the 401 that /v2/ answered with, nil if there is none.
+func (e *evidence) challenge() http.Header {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.refusal
+}
+
+// askHost sends a request to /v2/ in the slot that is held, at most once for a host, and records what the answer
+// shows: a header, a challenge for a token, the error document of a refusal, or the empty object that the
+// original registry answers with (OCI distribution specification, "Determining Support"). A failure shows nothing.
+func (r *repository) askHost(ctx context.Context, held *slot) {
+	e := &r.host.evidence
+	e.once(ctx, func() bool {
+		u := *r.host.origin
+		u.Path = "/v2/"
+		q := request{object: "support", method: http.MethodGet, url: &u}
+		resp, err := r.follow(ctx, q, held, "", false)
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests {
+			return false
+		}
+		if !r.host.isOrigin(resp.Request.URL) {
+			return true
+		}
+		e.note(resp)
+		body, err := registry.ReadCapped(resp.Body, maxErrorBytes)
+		switch {
+		case err != nil:
+		case resp.StatusCode == http.StatusUnauthorized && slices.Contains(refusals, codeOf(body)), resp.StatusCode == http.StatusOK && string(bytes.TrimSpace(body)) == "{}":
+			e.registry.Store(true)
+		}
+		if resp.StatusCode == http.StatusUnauthorized {
+			e.mu.Lock()
+			e.refusal = resp.Header
+			e.mu.Unlock()
+		}
+		return true
+	})
+}
+
+// readAhead reads the body of a failure, so that it is over when the next request is sent in its slot. The body of
+// the answer can still be read afterwards.
+func readAhead(resp *http.Response) []byte {
+	body, err := registry.ReadCapped(resp.Body, maxErrorBytes)
+	resp.Body.Close()
+	resp.Body = &bodyRead{content: body, err: err}
+	return body
+}
+
+// bodyRead is a body that was read, and what reading it ended with; nil for the end.
+type bodyRead struct {
+	content []byte
+	err     error
+}
+
+func (b *bodyRead) Read(p []byte) (int, error) {
+	if b.err != nil || len(b.content) == 0 {
+		return 0, cmp.Or(b.err, io.EOF)
+	}
+	n := copy(p, b.content)
+	b.content = b.content[n:]
+	return n, nil
+}
+
+func (b *bodyRead) Close() error { return nil }

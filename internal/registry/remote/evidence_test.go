@@ -1,0 +1,348 @@
+package remote_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
+)
+
+// gateway is a server that answers 404 to everything but /v2/, and notes the requests that it gets.
+type gateway struct {
+	code    string // of the error document of a 404
+	header  http.Header
+	support http.HandlerFunc // answers /v2/; nil for the same 404
+
+	mu       sync.Mutex
+	requests []string
+}
+
+func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	who, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	g.mu.Lock()
+	g.requests = append(g.requests, strings.TrimSpace(r.Method+" "+r.URL.Path+" "+who))
+	g.mu.Unlock()
+	if r.URL.Path == "/v2/" && g.support != nil {
+		g.support(w, r)
+		return
+	}
+	for name, values := range g.header {
+		w.Header()[name] = values
+	}
+	w.WriteHeader(http.StatusNotFound)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(registrytest.ErrorBody(g.code, "not found"))
+	}
+}
+
+// seen are the requests so far; it forgets them.
+func (g *gateway) seen() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	seen := g.requests
+	g.requests = nil
+	return seen
+}
+
+// supports answers /v2/ with a status, a body and header fields.
+func supports(status int, body string, fields ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for i := 0; i < len(fields); i += 2 {
+			w.Header().Add(fields[i], fields[i+1])
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+const (
+	getManifest  = "GET /v2/app/manifests/1"
+	headManifest = "HEAD /v2/app/manifests/1"
+	getSupport   = "GET /v2/"
+)
+
+// A code that gateways have too is a registry's only if there is evidence of one, which a host is asked for once.
+func TestNotFound_Evidence(t *testing.T) {
+	const refusal = `{"errors":[{"code":"UNAUTHORIZED","message":"log in"}]}`
+	for name, test := range map[string]struct {
+		gateway *gateway
+		want    error
+		asks    bool // /v2/
+	}{
+		"nothing":                     {&gateway{}, registry.ErrProtocol, true},
+		"a_page":                      {&gateway{support: supports(200, "<html>{}</html>")}, registry.ErrProtocol, true},
+		"other_json":                  {&gateway{support: supports(200, `{"message":"hello"}`)}, registry.ErrProtocol, true},
+		"a_login_page":                {&gateway{support: supports(401, "<html>", "WWW-Authenticate", "Basic realm=x")}, registry.ErrProtocol, true},
+		"a_token_of_an_api":           {&gateway{support: supports(401, `{"error":"invalid_token"}`, "WWW-Authenticate", `Bearer realm="api"`)}, registry.ErrProtocol, true},
+		"another_code":                {&gateway{support: supports(403, `{"errors":[{"code":"DENIED"}]}`)}, registry.ErrProtocol, true},
+		"the_header_of_the_404":       {&gateway{header: http.Header{"Docker-Distribution-Api-Version": {"registry/2.0"}}}, registry.ErrNotFound, false},
+		"an_oci_header_of_the_404":    {&gateway{header: http.Header{"Oci-Filters-Applied": {"x"}}}, registry.ErrNotFound, false},
+		"a_header_of_v2":              {&gateway{support: supports(200, "", "Docker-Distribution-Api-Version", "registry/2.0")}, registry.ErrNotFound, true},
+		"an_empty_object":             {&gateway{support: supports(200, "{}\n")}, registry.ErrNotFound, true},
+		"a_challenge_for_a_token":     {&gateway{support: supports(401, "", "WWW-Authenticate", `Bearer realm="https://auth.example.com/token",service="x"`)}, registry.ErrNotFound, true},
+		"a_refusal_of_a_registry":     {&gateway{support: supports(401, refusal, "WWW-Authenticate", "Basic realm=x")}, registry.ErrNotFound, true},
+		"a_header_of_another_refusal": {&gateway{support: supports(403, "", "Docker-Distribution-Api-Version", "registry/2.0")}, registry.ErrNotFound, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := test.gateway
+			g.code = "NOT_FOUND"
+			server := servePlain(t, g.ServeHTTP)
+			c := newClient(t)
+			repo := c.push(t, address(server)+"/app")
+			for attempt := range 3 {
+				_, err := repo.GetManifest(c.context(t), "1")
+				e := failure(t, err, test.want)
+				if e.Code != "NOT_FOUND" || e.Status != http.StatusNotFound {
+					t.Errorf("GetManifest() = %v", err)
+				}
+				want := []string{getManifest}
+				if test.asks && attempt == 0 {
+					want = append(want, getSupport)
+				}
+				if got := g.seen(); !slices.Equal(got, want) {
+					t.Errorf("GetManifest() sent %q, want %q", got, want)
+				}
+			}
+			// What was deleted has to be gone for sure, and what is listed has to be there.
+			failure(t, repo.DeleteTag(t.Context(), "1"), test.want)
+			_, err := repo.ListTags(t.Context())
+			failure(t, err, test.want)
+			g.seen()
+			// A HEAD is a hint that costs nothing more.
+			_, err = repo.Resolve(t.Context(), "1")
+			failure(t, err, registry.ErrNotFound)
+			if got := g.seen(); !slices.Equal(got, []string{headManifest}) {
+				t.Errorf("Resolve() sent %q", got)
+			}
+		})
+	}
+}
+
+// A code of the specification needs no evidence, whatever answers, and neither is it asked for where it would change
+// nothing.
+func TestNotFound_NoEvidenceNeeded(t *testing.T) {
+	for code, want := range map[string]error{"MANIFEST_UNKNOWN": registry.ErrNotFound, "NAME_UNKNOWN": registry.ErrNotFound, "NO_ROUTE": registry.ErrProtocol, "": registry.ErrProtocol} {
+		g := &gateway{code: code}
+		server := servePlain(t, g.ServeHTTP)
+		_, err := newClient(t).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
+		failure(t, err, want)
+		if got := g.seen(); !slices.Equal(got, []string{getManifest}) {
+			t.Errorf("%q: GetManifest() sent %q", code, got)
+		}
+	}
+}
+
+// Any earlier answer of the host is evidence.
+func TestNotFound_EarlierEvidence(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", canary))
+	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	p.On(".*", ".*").Alter(func(r *http.Response) { r.Header.Del("Docker-Distribution-Api-Version") })
+	p.On("GET", "/v2/app/manifests/gone").Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("NOT_FOUND", "artifact not found")))
+	c := newClient(t, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary}}))
+	repo := c.pull(t, p.Ref("app", "1"))
+	if _, err := repo.Resolve(t.Context(), "1"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := repo.GetManifest(t.Context(), "gone")
+	failure(t, err, registry.ErrNotFound)
+	if n := p.Count("GET", "/v2/"); n != 0 {
+		t.Errorf("/v2/ was asked %d times, want 0", n)
+	}
+}
+
+// A failure of /v2/ shows nothing, and it is asked again with the next 404.
+func TestNotFound_EvidenceAfterAFailure(t *testing.T) {
+	var failing sync.Once
+	g := &gateway{code: "NOT_FOUND"}
+	g.support = func(w http.ResponseWriter, r *http.Request) {
+		status, body := http.StatusOK, "{}"
+		failing.Do(func() { status, body = http.StatusBadGateway, "" })
+		supports(status, body)(w, r)
+	}
+	server := servePlain(t, g.ServeHTTP)
+	repo := newClient(t).pull(t, address(server)+"/app")
+	_, err := repo.GetManifest(t.Context(), "1")
+	failure(t, err, registry.ErrProtocol)
+	_, err = repo.GetManifest(t.Context(), "1")
+	failure(t, err, registry.ErrNotFound)
+	if got := g.seen(); !slices.Equal(got, []string{getManifest, getSupport, getManifest, getSupport}) {
+		t.Errorf("GetManifest() sent %q", got)
+	}
+}
+
+// Many requests at once ask for evidence once, and each keeps to the limit of its host.
+func TestNotFound_EvidenceIsSharedByConcurrentRequests(t *testing.T) {
+	g := &gateway{code: "NOT_FOUND", support: supports(200, "{}")}
+	server := servePlain(t, g.ServeHTTP)
+	c := newClient(t, settings(map[string]remote.HostOptions{address(server): {MaxConcurrentRequests: 4}}))
+	var asking sync.WaitGroup
+	for range 20 {
+		asking.Go(func() {
+			_, err := c.pull(t, address(server)+"/app").GetManifest(c.context(t), "1")
+			if !errors.Is(err, registry.ErrNotFound) {
+				t.Errorf("GetManifest() = %v", err)
+			}
+		})
+	}
+	asking.Wait()
+	seen := g.seen()
+	if n := len(slices.DeleteFunc(seen, func(s string) bool { return s != getSupport })); n != 1 {
+		t.Errorf("/v2/ was asked %d times, want 1", n)
+	}
+}
+
+// hiding answers with a manifest if the credentials are right, and otherwise as if nothing was there.
+type hiding struct {
+	gateway
+	authorization string
+}
+
+func (h *hiding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch got := r.Header.Get("Authorization"); {
+	case r.URL.Path == "/token":
+		_, _ = io.WriteString(w, `{"token":"issued"}`)
+	case h.authorization != "" && got == h.authorization && r.URL.Path != "/v2/":
+		h.mu.Lock()
+		h.requests = append(h.requests, r.Method+" "+r.URL.Path+" granted")
+		h.mu.Unlock()
+		manifestAnswer(w, r)
+	case got != "" && got != h.authorization && strings.HasPrefix(got, "Basic") && h.authorization != "":
+		w.Header().Set("WWW-Authenticate", "Basic realm=x")
+		w.WriteHeader(http.StatusUnauthorized)
+	default:
+		h.gateway.ServeHTTP(w, r)
+	}
+}
+
+// A 404 to a request without credentials is not the end if there are some: registries hide what one may not see.
+func TestNotFound_WithoutCredentials(t *testing.T) {
+	ci := auth.Credential{Username: "ci", Password: canary}
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("ci:"+canary))
+	challenge := func(value string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("WWW-Authenticate", strings.ReplaceAll(value, "HOST", r.Host))
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}
+	token := challenge(`Bearer realm="http://HOST/token",service="x"`)
+	for name, test := range map[string]struct {
+		credential    auth.Credential
+		authorization string // that is right
+		support       http.HandlerFunc
+		want          error
+		first, next   []string // the requests
+	}{
+		"basic":                 {ci, basic, challenge("Basic realm=x"), nil, []string{getManifest, getSupport, getManifest + " granted"}, []string{getManifest + " granted"}},
+		"a_token":               {ci, "Bearer issued", token, nil, []string{getManifest, getSupport, getManifest + " granted"}, []string{getManifest + " granted"}},
+		"no_challenge":          {ci, basic, supports(200, "{}"), nil, []string{getManifest, getSupport, getManifest + " granted"}, []string{getManifest + " granted"}},
+		"no_support":            {ci, basic, nil, nil, []string{getManifest, getSupport, getManifest + " granted"}, []string{getManifest + " granted"}},
+		"a_registry_token":      {auth.Credential{RegistryToken: canary}, "Bearer " + canary, supports(200, "{}"), nil, []string{getManifest, getSupport, getManifest + " granted"}, nil},
+		"absent_all_the_same":   {ci, "", challenge("Basic realm=x"), registry.ErrNotFound, []string{getManifest, getSupport, getManifest + " Basic"}, []string{getManifest + " Basic"}},
+		"absent_and_open":       {ci, "", supports(200, "{}"), registry.ErrNotFound, []string{getManifest, getSupport, getManifest + " Basic"}, []string{getManifest, getManifest + " Basic"}},
+		"refused":               {ci, "Basic other", challenge("Basic realm=x"), registry.ErrUnauthorized, []string{getManifest, getSupport}, nil},
+		"no_token_server_known": {auth.Credential{IdentityToken: canary}, "Bearer issued", supports(200, "{}"), registry.ErrNotFound, []string{getManifest, getSupport}, []string{getManifest}},
+		"nobody":                {auth.Credential{}, basic, challenge("Basic realm=x"), registry.ErrNotFound, []string{getManifest}, []string{getManifest}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &hiding{gateway: gateway{code: "MANIFEST_UNKNOWN", support: test.support}, authorization: test.authorization}
+			server := servePlain(t, h.ServeHTTP)
+			c := newClient(t, credentials(map[string]auth.Credential{address(server): test.credential}))
+			for i, want := range [][]string{test.first, test.next} {
+				_, err := c.pull(t, address(server)+"/app").GetManifest(c.context(t), "1")
+				if test.want != nil {
+					failure(t, err, test.want)
+				} else if err != nil {
+					t.Errorf("GetManifest() = %v", err)
+				}
+				if got := h.seen(); want != nil && !slices.Equal(got, want) {
+					t.Errorf("GetManifest(), number %d, sent %q, want %q", i+1, got, want)
+				}
+			}
+		})
+	}
+}
+
+// Of a source, a HEAD that finds nothing is confirmed too, and of a destination it is not, whose tags are to be
+// created.
+func TestResolve_WithoutCredentials(t *testing.T) {
+	for access, want := range map[remote.Access][]string{
+		remote.Pull: {headManifest, getManifest, getSupport, getManifest + " granted"},
+		remote.Push: {headManifest},
+	} {
+		h := &hiding{gateway: gateway{code: "MANIFEST_UNKNOWN", support: supports(401, "", "WWW-Authenticate", "Basic realm=x")}, authorization: "Basic " + base64.StdEncoding.EncodeToString([]byte("ci:"+canary))}
+		server := servePlain(t, h.ServeHTTP)
+		c := newClient(t, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
+		_, err := c.Repository(parse(t, address(server)+"/app"), access).Resolve(t.Context(), "1")
+		if access == remote.Pull && err != nil || access == remote.Push && !errors.Is(err, registry.ErrNotFound) {
+			t.Errorf("Resolve() = %v", err)
+		}
+		if got := h.seen(); !slices.Equal(got, want) {
+			t.Errorf("Resolve() sent %q, want %q", got, want)
+		}
+	}
+}
+
+// Credentials that cannot be read matter only if the registry asks for some.
+func TestNotFound_UnreadableCredentials(t *testing.T) {
+	for name, test := range map[string]struct {
+		support http.HandlerFunc
+		want    error
+	}{
+		"open":       {supports(200, "{}"), registry.ErrNotFound},
+		"challenged": {supports(401, "", "WWW-Authenticate", "Basic realm=x"), registry.ErrCredentials},
+	} {
+		g := &gateway{code: "MANIFEST_UNKNOWN", support: test.support}
+		server := servePlain(t, g.ServeHTTP)
+		_, err := newClient(t, withDockerConfig(`{"credsStore": "does-not-exist"}`)).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
+		failure(t, err, test.want)
+		if got := g.seen(); !slices.Equal(got, []string{getManifest, getSupport}) {
+			t.Errorf("%s: GetManifest() sent %q", name, got)
+		}
+	}
+}
+
+// An operation that is canceled does not wait for evidence that another one asks for.
+func TestNotFound_EvidenceAndCancellation(t *testing.T) {
+	asked, release, answered := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	g := &gateway{code: "NOT_FOUND", support: func(w http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-release
+		supports(200, "{}")(w, r)
+	}}
+	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		g.ServeHTTP(w, r)
+		if strings.HasSuffix(r.URL.Path, "/2") {
+			close(answered)
+		}
+	})
+	repo := newClient(t).pull(t, address(server)+"/app")
+	var first sync.WaitGroup
+	first.Go(func() {
+		if _, err := repo.GetManifest(t.Context(), "1"); !errors.Is(err, registry.ErrNotFound) {
+			t.Errorf("GetManifest() = %v", err)
+		}
+	})
+	<-asked
+	ctx, cancel := context.WithCancel(t.Context())
+	var second sync.WaitGroup
+	second.Go(func() {
+		if _, err := repo.GetManifest(ctx, "2"); err == nil || errors.Is(err, registry.ErrNotFound) {
+			t.Errorf("GetManifest(), canceled, = %v", err)
+		}
+	})
+	<-answered
+	cancel()
+	second.Wait()
+	close(release)
+	first.Wait()
+}

@@ -1,0 +1,19 @@
+package registry
+
+import (
+	"regexp"
+	"strings"
+)
+
+// ShellWord returns text as one word of a POSIX shell, on one line. Advice shows commands that users paste, and
+// the names in them come from files and from registries.
+func ShellWord(text string) string {
+	text = Clean(text)
+	if plainWord.MatchString(text) {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// plainWord is a word in which nothing means anything to a shell.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,-]+$`)

@@ -1,0 +1,148 @@
+package remote
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// evictable returns a transfer, and a channel that is closed when it has to give
+// way.
+func evictable() (*transfer, <-chan struct{}) {
+	evicted := make(chan struct{})
+	return &transfer{evict: func() { close(evicted) }}, evicted
+}
+
+// acquireFor acquires a slot for a flow of its own.
+func acquireFor(t *testing.T, l *limiter, flow string, c class, x *transfer) *slot {
+	t.Helper()
+	s, err := l.acquire(registry.WithFlow(t.Context(), flow), c, x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestLimiter_FlowLeavesSlotsToOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(16, 0)
+		ctx := registry.WithFlow(t.Context(), "one")
+		for range 12 {
+			if _, err := l.acquire(ctx, upload, &transfer{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waiting, cancel := context.WithTimeout(ctx, time.Millisecond)
+		defer cancel()
+		if _, err := l.acquire(waiting, upload, &transfer{}); err == nil {
+			t.Error("acquire() of a flow with 12 of 16 slots succeeded, want it to wait")
+		}
+		acquireFor(t, l, "another", upload, &transfer{})
+	})
+}
+
+func TestLimiter_Eviction(t *testing.T) {
+	for name, c := range map[string]struct {
+		class  class
+		moves  time.Duration // how often a chunk of 64 KiB moves; 0: never
+		blocks bool
+		after  time.Duration // when the transfer gives way; 0: not within a minute
+	}{
+		"blocked_download":  {download, 0, true, evictionInterval},
+		"blocked_upload":    {upload, 0, true, evictionInterval},
+		"trickling_upload":  {upload, 2 * time.Second, true, 3 * evictionInterval},
+		"fast_upload":       {upload, 200 * time.Millisecond, true, 0},
+		"slow_host_itself":  {upload, 0, false, 0},
+		"download_in_reads": {download, 0, false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimiter(2, 0)
+				x, evicted := evictable()
+				first := acquireFor(t, l, "one", c.class, x)
+				defer first.release()
+				if c.blocks {
+					x.block()
+				}
+				if c.moves > 0 {
+					stop := make(chan struct{})
+					defer close(stop)
+					go func() {
+						for {
+							select {
+							case <-time.After(c.moves):
+								x.unblock(64 << 10)
+								x.block()
+							case <-stop:
+								return
+							}
+						}
+					}()
+				}
+				ctx, cancel := context.WithTimeout(registry.WithFlow(t.Context(), "another"), time.Minute)
+				defer cancel()
+				began := time.Now()
+				go func() {
+					if s, err := l.acquire(ctx, download, &transfer{}); err == nil {
+						s.release()
+					}
+				}()
+				select {
+				case <-evicted:
+					if got := time.Since(began); c.after == 0 || got > c.after+2*time.Second {
+						t.Errorf("the transfer gave way after %s, want %s (0: never)", got, c.after)
+					}
+				case <-ctx.Done():
+					if c.after != 0 {
+						t.Errorf("the transfer kept its slot for a minute, want it to give way after %s", c.after)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestLimiter_SlowFlowComesLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(2, 0)
+		held := acquireFor(t, l, "holder", upload, &transfer{})
+		var order []string
+		for _, w := range []struct {
+			flow string
+			slow bool
+		}{{"slow", true}, {"fast", false}} {
+			go func() {
+				s, err := l.acquire(registry.WithFlow(t.Context(), w.flow), upload, &transfer{slow: w.slow})
+				if err != nil {
+					return
+				}
+				order = append(order, w.flow)
+				time.Sleep(time.Second)
+				s.release()
+			}()
+			synctest.Wait()
+		}
+		held.release()
+		time.Sleep(5 * time.Second)
+		if len(order) != 2 || order[0] != "fast" {
+			t.Errorf("slots were granted to %v, want fast before slow", order)
+		}
+	})
+}
+
+func TestLimiter_CanceledWaiterNamesTheHolder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(2, 0)
+		acquireFor(t, l, "the copy of a to b", upload, &transfer{})
+		ctx, cancel := context.WithTimeout(registry.WithFlow(t.Context(), "another"), time.Second)
+		defer cancel()
+		_, err := l.acquire(ctx, upload, &transfer{})
+		busy, ok := err.(*registry.BusyError) //nolint:errorlint // it is returned as it is
+		if !ok || busy.Holder != "the copy of a to b" || busy.Took != time.Second {
+			t.Errorf("acquire() error = %#v, want a BusyError that names the holder", err)
+		}
+	})
+}

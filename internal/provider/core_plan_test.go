@@ -185,7 +185,7 @@ func (p *process) refresh(address string, stored *stateObject) (*stateObject, er
 	answer, err := p.server.ReadResource(p.ctx, &tfprotov6.ReadResourceRequest{
 		TypeName: copyType, CurrentState: encode(p.core.resource, stored.value), Private: stored.private, CurrentIdentity: stored.identity,
 	})
-	if err = errors.Join(err, failure(address, answer.Diagnostics)); err != nil {
+	if err := errors.Join(err, failure(address, answer.Diagnostics)); err != nil {
 		return nil, err
 	}
 	value, err := decode(p.core.resource, answer.NewState)
@@ -206,7 +206,7 @@ func (c *core) adopt(ctx context.Context, address, id string) (*stateObject, err
 		return nil, err
 	}
 	answer, err := p.server.ImportResourceState(ctx, &tfprotov6.ImportResourceStateRequest{TypeName: copyType, ID: id})
-	if err = errors.Join(err, failure(address, answer.Diagnostics)); err != nil {
+	if err := errors.Join(err, failure(address, answer.Diagnostics)); err != nil {
 		return nil, err
 	}
 	imported := answer.ImportedResources[0]
@@ -223,7 +223,7 @@ func (p *process) planDestroy(address string, stored *stateObject) (coreChange, 
 		TypeName: copyType, Config: encode(p.core.resource, nil), ProposedNewState: encode(p.core.resource, nil),
 		PriorState: encode(p.core.resource, stored.value), PriorPrivate: stored.private, PriorIdentity: stored.identity,
 	})
-	if err = errors.Join(err, failure(address, answer.Diagnostics)); err != nil {
+	if err := errors.Join(err, failure(address, answer.Diagnostics)); err != nil {
 		return coreChange{}, err
 	}
 	if after, err := decode(p.core.resource, answer.PlannedState); err != nil || after != nil {
@@ -236,7 +236,7 @@ func (p *process) planDestroy(address string, stored *stateObject) (coreChange, 
 // earlier is what was planned before.
 func (p *process) planChange(address string, stored *stateObject, config coreResource, replace bool, earlier *coreChange) (coreChange, error) {
 	validated, err := p.server.ValidateResourceConfig(p.ctx, &tfprotov6.ValidateResourceConfigRequest{TypeName: copyType, Config: encode(p.core.resource, config.value)})
-	if err = errors.Join(err, failure(address, validated.Diagnostics)); err != nil {
+	if err := errors.Join(err, failure(address, validated.Diagnostics)); err != nil {
 		return coreChange{}, err
 	}
 	// A tainted object is planned as a create, which becomes a replacement.
@@ -290,7 +290,7 @@ func (p *process) askPlan(address string, prior object, private []byte, identity
 		TypeName: copyType, Config: encode(p.core.resource, config), ProposedNewState: encode(p.core.resource, proposed),
 		PriorState: encode(p.core.resource, prior), PriorPrivate: private, PriorIdentity: identity,
 	})
-	if err = errors.Join(err, failure(address, answer.Diagnostics)); err != nil {
+	if err := errors.Join(err, failure(address, answer.Diagnostics)); err != nil {
 		return nil, nil, err
 	}
 	after, err := decode(p.core.resource, answer.PlannedState)

@@ -244,7 +244,7 @@ func (p *process) upgrade(address string, stored *stateObject) (*stateObject, er
 		return nil, err
 	}
 	answer, err := p.server.UpgradeResourceState(p.ctx, &tfprotov6.UpgradeResourceStateRequest{TypeName: copyType, RawState: &tfprotov6.RawState{JSON: encoded}})
-	if err = errors.Join(err, failure(address, answer.Diagnostics)); err != nil {
+	if err := errors.Join(err, failure(address, answer.Diagnostics)); err != nil {
 		return nil, err
 	}
 	upgraded := *stored

@@ -218,7 +218,7 @@ func (s settings) blocks(w *world) (blocks []string) {
 		one := s[name]
 		arguments := []string{fmt.Sprintf("overwrite = %t", one.overwrite), fmt.Sprintf("on_destroy = %q", one.onDestroy)}
 		if len(one.additional) > 0 {
-			arguments = append(arguments, fmt.Sprintf("additional_tags = [\"%s\"]", strings.Join(one.additional, `", "`)))
+			arguments = append(arguments, "additional_tags = "+strings.ReplaceAll(fmt.Sprintf("%q", one.additional), `" "`, `", "`))
 		}
 		if one.platform != "" {
 			arguments = append(arguments, fmt.Sprintf("platforms = [%q]", one.platform))

@@ -183,7 +183,9 @@ func (o *ownership) learn(r finishedRun) {
 				delete(owners, name)
 			}
 		}
-		if planned.action == createThenDelete { // the new object does not learn what the old one had put
+		// The new object does not learn what the old one had put, nor does a host
+		// of another name, which may be another registry.
+		if planned.action == createThenDelete || hostRenamed(r.stored[name], r.config[name]) {
 			o.lost[name] = true
 		}
 	}
@@ -269,8 +271,13 @@ func (o *ownership) unrecorded(name string, one copySettings, options planOption
 	all := stored[name]
 	tainted := len(all) > 0 && all[0].tainted
 	moved := len(all) > 0 && all[0].tags[0] != one.target
-	renamed := len(all) > 0 && all[0].family != family(one.spelling) // the host
-	return o.lost[name] || renamed || len(all) > 1 || one.createBeforeDestroy && (tainted || options.replace == name) || tainted && (options.noRefresh || moved)
+	return o.lost[name] || hostRenamed(all, one) || len(all) > 1 || one.createBeforeDestroy && (tainted || options.replace == name) || tainted && (options.noRefresh || moved)
+}
+
+// hostRenamed reports whether settings name the host of a stored object in a way
+// that cannot be seen to be the same.
+func hostRenamed(stored []storedCopy, one copySettings) bool {
+	return len(stored) > 0 && stored[0].family != family(one.spelling)
 }
 
 // untrue returns what a plan promises as promoted that is not there.

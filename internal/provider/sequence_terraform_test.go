@@ -41,7 +41,7 @@ func realRun(t *testing.T) func(*world, *rand.Rand) terraform {
 func (r *realTerraform) serveAnew() {
 	r.runs++
 	server := providerserver.NewProtocol6(provider.New(fmt.Sprintf("process-%d", r.runs), isolated)())
-	r.env = append(r.served[:len(r.served):len(r.served)], "TF_REATTACH_PROVIDERS="+serve(r.t, map[string]func() tfprotov6.ProviderServer{ours: server}))
+	r.env = slices.Concat(r.served, []string{"TF_REATTACH_PROVIDERS=" + serve(r.t, map[string]func() tfprotov6.ProviderServer{ours: server})})
 }
 
 func (r *realTerraform) plan(config settings, o planOptions) (plannedRun, error) {
@@ -186,8 +186,8 @@ func TestCore_AgreesWithTerraform(t *testing.T) {
 		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) {
 			t.Parallel()
 			var logs [2][]string
-			for i, make := range []func(*world, *rand.Rand) terraform{realRun(t), emulation(t)} {
-				s := newSequence(t, seed, make)
+			for i, run := range []func(*world, *rand.Rand) terraform{realRun(t), emulation(t)} {
+				s := newSequence(t, seed, run)
 				s.calm = true
 				s.run(3)
 				for _, line := range s.log {

@@ -222,10 +222,10 @@ const answersLost = "answers get lost"
 
 // randomFault is one of the failures that registries have.
 func randomFault(random *rand.Rand) fault {
-	any := func(*http.Request) bool { return true }
+	isAny := func(*http.Request) bool { return true }
 	isWrite := func(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
 	faults := []fault{
-		{name: "503 for a while", wants: any, after: random.IntN(30), times: 1 + random.IntN(6), fail: refuse(http.StatusServiceUnavailable, "UNAVAILABLE")},
+		{name: "503 for a while", wants: isAny, after: random.IntN(30), times: 1 + random.IntN(6), fail: refuse(http.StatusServiceUnavailable, "UNAVAILABLE")},
 		{name: answersLost, wants: isWrite, after: random.IntN(12), times: 1 + random.IntN(4), fail: loseAnswer},
 		{name: "no push", wants: isManifest(http.MethodPut), after: random.IntN(3), times: 1000, fail: refuse(http.StatusForbidden, "DENIED")},
 		{name: "no write", wants: isWrite, after: random.IntN(5), times: 1000, fail: refuse(http.StatusForbidden, "DENIED")},
@@ -305,10 +305,19 @@ func (w *world) recorded(host int, next http.Handler) http.Handler {
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		before := w.hosts[host].Digest(w.t, repo, tag)
+		before := heldNow(next, r)
 		next.ServeHTTP(answer, r)
-		if after := w.hosts[host].Digest(w.t, repo, tag); after != before {
+		if after := heldNow(next, r); after != before {
 			w.writes = append(w.writes, tagWrite{tagAt{host, repo, tag}, after})
 		}
 	})
+}
+
+// heldNow asks a registry what the tag of a request holds, "" if there is none.
+func heldNow(registry http.Handler, about *http.Request) digest.Digest {
+	r := httptest.NewRequestWithContext(about.Context(), http.MethodHead, about.URL.Path, http.NoBody)
+	r.Header.Set("Accept", "*/*")
+	answer := httptest.NewRecorder()
+	registry.ServeHTTP(answer, r)
+	return digest.Digest(answer.Header().Get("Docker-Content-Digest"))
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -36,9 +37,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.support(w, r)
 		return
 	}
-	for name, values := range g.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), g.header)
 	w.WriteHeader(http.StatusNotFound)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(registrytest.ErrorBody(g.code, "not found"))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -100,10 +101,7 @@ func TestDataSources_ReadTimeout(t *testing.T) {
 					if !ok {
 						t.Fatal("the data source cannot be configured")
 					}
-					attributes := map[string]tftypes.Value{}
-					for name, value := range test.attributes {
-						attributes[name] = value
-					}
+					attributes := maps.Clone(test.attributes)
 					if setting != "default" {
 						attributes["timeouts"] = readTimeout(setting)
 					}

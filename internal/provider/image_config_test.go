@@ -40,7 +40,7 @@ func TestImageConfig(t *testing.T) {
 				t.Parallel()
 				pushed := reg.Push(t, fmt.Sprintf("app-%t", docker), "1", registrytest.Image{Seed: "app", Docker: docker, Config: []byte(everything)})
 				var want map[string]any
-				if err := json.Unmarshal(fmt.Appendf(nil, `{"reference":%q,"platform":null,"digest":%q,"pinned_reference":%q,"config_digest":%q,"config_json":%q,%s}`,
+				if err := json.Unmarshal(fmt.Appendf(nil, `{"reference":%q,"platform":null,"timeouts":null,"digest":%q,"pinned_reference":%q,"config_digest":%q,"config_json":%q,%s}`,
 					pushed.Ref, pushed.Digest, pushed.Pinned, pushed.Blobs[0].Descriptor().Digest, everything, said), &want); err != nil {
 					t.Fatal(err)
 				}

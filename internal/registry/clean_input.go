@@ -45,7 +45,7 @@ var (
 
 // withoutParameters returns s with everything behind the first match replaced.
 func withoutParameters(s string, from *regexp.Regexp) string {
-	if at := from.FindStringIndex(s); at != nil && at[1] < len(s) {
+	if at := from.FindStringIndex(s); len(at) > 0 && at[1] < len(s) {
 		return s[:at[1]] + "***"
 	}
 	return s

@@ -1,10 +1,10 @@
 package remote_test
 
 import (
-	"context"
 	"encoding/base64"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -36,9 +36,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.support(w, r)
 		return
 	}
-	for name, values := range g.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), g.header)
 	w.WriteHeader(http.StatusNotFound)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(registrytest.ErrorBody(g.code, "not found"))
@@ -309,40 +307,4 @@ func TestNotFound_UnreadableCredentials(t *testing.T) {
 			t.Errorf("%s: GetManifest() sent %q", name, got)
 		}
 	}
-}
-
-// An operation that is canceled does not wait for evidence that another one asks for.
-func TestNotFound_EvidenceAndCancellation(t *testing.T) {
-	asked, release, answered := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	g := &gateway{code: "NOT_FOUND", support: func(w http.ResponseWriter, r *http.Request) {
-		close(asked)
-		<-release
-		supports(200, "{}")(w, r)
-	}}
-	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
-		g.ServeHTTP(w, r)
-		if strings.HasSuffix(r.URL.Path, "/2") {
-			close(answered)
-		}
-	})
-	repo := newClient(t).pull(t, address(server)+"/app")
-	var first sync.WaitGroup
-	first.Go(func() {
-		if _, err := repo.GetManifest(t.Context(), "1"); !errors.Is(err, registry.ErrNotFound) {
-			t.Errorf("GetManifest() = %v", err)
-		}
-	})
-	<-asked
-	ctx, cancel := context.WithCancel(t.Context())
-	var second sync.WaitGroup
-	second.Go(func() {
-		if _, err := repo.GetManifest(ctx, "2"); err == nil || errors.Is(err, registry.ErrNotFound) {
-			t.Errorf("GetManifest(), canceled, = %v", err)
-		}
-	})
-	<-answered
-	cancel()
-	second.Wait()
-	close(release)
-	first.Wait()
 }

@@ -248,7 +248,7 @@ func (r *repository) identified(ctx context.Context, q request, held *slot, cred
 	r.askHost(ctx, held)
 	switch challenge := r.host.evidence.challenge(); {
 	case challenge == nil && missing != nil:
-		return false, unasked, nil
+		return false, unasked, nil //nolint:nilerr // an open registry needs no credentials
 	case challenge == nil:
 		unasked = auth.Unasked(credential)
 		r.showed(unasked.Header.Reveal())

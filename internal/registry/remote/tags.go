@@ -60,7 +60,7 @@ func appendTags(tags, more []string, known map[string]bool) ([]string, error) {
 			tags = append(tags, tag)
 		}
 	}
-	if len(tags) > maxTags {
+	if max(len(tags), len(more)) > maxTags {
 		return nil, &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("it has more than %d", maxTags)}
 	}
 	return tags, nil

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 
@@ -228,8 +229,6 @@ func (c *claimed) known() map[string]claim {
 	for tag, d := range c.declared {
 		known[tag] = claim{d.digest, d.mediaType}
 	}
-	for tag, what := range c.tags {
-		known[tag] = what
-	}
+	maps.Copy(known, c.tags)
 	return known
 }

@@ -33,7 +33,7 @@ func (p *planner) succeed(ctx context.Context, private privateWriter) {
 		p.before = &replaced
 		p.record = replaced.in(p.engine, destination)
 		p.record.Held = nil // by now something else may be there
-		p.replace(ctx, replaced, destination, private)
+		p.replace(ctx, replaced, private)
 	}
 }
 
@@ -80,7 +80,7 @@ func (p *planner) succeedPrior(ctx context.Context, destination place.Place, pri
 
 // replace notes what a replacement removes of the object that it replaces, and
 // leaves the record in the private data of the plan, where Delete finds it.
-func (p *planner) replace(ctx context.Context, replaced predecessor, destination place.Place, private privateWriter) {
+func (p *planner) replace(ctx context.Context, replaced predecessor, private privateWriter) {
 	rec := replaced.record.withMaps()
 	if p.policy() != onDestroyRetain {
 		spared, _ := p.engine.claimsIn(ctx, replaced.destination).leave(p.leaving(), false)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -152,7 +151,7 @@ func (r *run) tag(ctx context.Context, tag string, m registry.Manifest, heal fun
 	// lost. The tag is then the work of the first attempt.
 	var retried atomic.Bool
 	noteRetry := registry.Trace{Request: func(q registry.Request) {
-		if q.Retry && q.Method == http.MethodPut && q.Object == "manifest" {
+		if q.Retry && q.Kind() == "PUT manifest" {
 			retried.Store(true)
 		}
 	}}

@@ -15,12 +15,12 @@ import (
 // the process's memory for manifests. Nearly all are smaller.
 const ordinaryManifest = 256 << 10
 
-// needsMemory is the error of a response that has to be requested again when there
+// memoryError is the error of a response that has to be requested again when there
 // is memory for size bytes of it: a request must not keep its slot while it waits
 // for the memory of other operations.
-type needsMemory struct{ size int64 }
+type memoryError struct{ size int64 }
 
-func (e needsMemory) Error() string { return fmt.Sprintf("there is no memory for %d bytes", e.size) }
+func (e memoryError) Error() string { return fmt.Sprintf("there is no memory for %d bytes", e.size) }
 
 // withMemory calls send with the charge of the context, or else with one of its
 // own. If the response turns out to need memory that is not there, it waits for
@@ -35,7 +35,7 @@ func (r *repository) withMemory(ctx context.Context, q request, send func(*regis
 	}
 	for {
 		err := send(charge)
-		need, ok := errors.AsType[needsMemory](err)
+		need, ok := errors.AsType[memoryError](err)
 		if !ok {
 			return err
 		}
@@ -58,7 +58,7 @@ func (r *repository) readBody(resp *http.Response, limit int64, memory *registry
 		size = limit
 	}
 	if size > ordinaryManifest && !memory.TryFor(size) {
-		return nil, permanent{needsMemory{size}}
+		return nil, permanent{memoryError{size}}
 	}
 	if len(head) == 0 {
 		return registry.ReadCapped(resp.Body, limit)

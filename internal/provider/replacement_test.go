@@ -1,6 +1,7 @@
 package provider_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -226,19 +227,21 @@ func TestDestroy_ForGood(t *testing.T) {
 // later replacement look like one for good.
 func TestDestroy_FailedAndThenReplaced(t *testing.T) {
 	t.Parallel()
-	src, dst := registrytest.V3(t), registrytest.V3(t)
+	src := registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-	proxy := registrytest.Intercept(t, dst)
+	dir := newFolder(t)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.up(imageCopy("app", pushed.Pinned, "oci:"+dir+":1", `on_destroy = "delete"`))
 	plan := ws.plan("-destroy")
-	proxy.On(".*", ".*").Reply(503, nil, "")
+	aside := dir + "-aside"
+	must(t, os.Rename(dir, aside), nil)
+	must(t, os.WriteFile(dir, nil, 0o600), nil) // in its place
 	ws.applyFails(plan)
-	proxy.Clear()
-	proxy.Forget()
-	ws.apply(ws.plan("-replace="+app, "-refresh=false"))
-	if n := proxy.Count("DELETE", ".*"); n != 0 {
-		t.Errorf("%d requests removed something", n)
-	}
-	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+	must(t, os.Remove(dir), nil)
+	must(t, os.Rename(aside, dir), nil)
+
+	plan = ws.plan("-replace="+app, "-refresh=false")
+	src.DeleteManifest(t, "app", pushed.Digest) // so that what is removed now does not come back
+	ws.applyFails(plan)
+	wantLayoutTags(t, dir, "1")
 }

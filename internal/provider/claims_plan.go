@@ -24,6 +24,7 @@ type leave struct {
 // that copy one source to one destination want the same.
 type declaration struct {
 	source, destination place.Place
+	platforms           []string
 	digest              digest.Digest
 	mediaType           string // "" where it is not known
 	// referrers says that what refers to it is brought too, so that who copies it
@@ -34,9 +35,11 @@ type declaration struct {
 	idle bool
 }
 
-// contradicts says whether two resources cannot both have their way with a tag.
+// contradicts reports whether two resources want a tag to hold different digests.
+// One resource may be planned twice, with another digest if the source has moved.
 func (d declaration) contradicts(other declaration) bool {
-	return (!d.source.Same(other.source) || !d.destination.Same(other.destination)) &&
+	same := d.source.Same(other.source) && d.destination.Same(other.destination) && slices.Equal(d.platforms, other.platforms)
+	return !same &&
 		d.digest != other.digest && d.digest.Algorithm() == other.digest.Algorithm()
 }
 

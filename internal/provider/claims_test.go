@@ -146,6 +146,8 @@ func TestDeclarations(t *testing.T) {
 		return declaration{source: from, destination: to, digest: d}
 	}
 	first := declared("ghcr.io/acme/app:1", "registry.test/app:1", one)
+	some := declared("ghcr.io/acme/app:1", "registry.test/app:1", two)
+	some.platforms = []string{"linux/amd64"}
 	for name, test := range map[string]struct {
 		then    declaration
 		refused bool
@@ -155,6 +157,7 @@ func TestDeclarations(t *testing.T) {
 		"another, of the same image": {declared("ghcr.io/acme/app:2", "registry.test/app:2", one), false},
 		"another, in sha512":         {declared("ghcr.io/acme/app:2", "registry.test/app:2", digest.SHA512.FromString("one")), false},
 		"the same, asked again":      {declared("ghcr.io/acme/app:1", "registry.test/app:1", two), false},
+		"other platforms":            {some, true},
 	} {
 		var all claims
 		repository := repositoryOf(t, &all, "registry.test/app")

@@ -288,7 +288,7 @@ func (p *planner) declare(ctx context.Context, idle bool) (disturbed bool) {
 	destination, tags := p.plan.place()
 	repository := p.engine.claimsIn(ctx, destination)
 	disturbed, err := repository.declare(declaration{
-		source: p.engine.canonical(source), destination: p.engine.canonical(destination),
+		source: p.engine.canonical(source), destination: p.engine.canonical(destination), platforms: p.plan.platforms(),
 		digest: digest.Digest(p.plan.Digest.ValueString()), mediaType: p.plan.MediaType.ValueString(),
 		referrers: p.plan.Referrers.ValueBool() && p.plan.ReferrersDigest.IsUnknown(), idle: idle,
 	}, tags...)

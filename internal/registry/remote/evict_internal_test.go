@@ -120,13 +120,13 @@ func TestLimiter_SlowFlowComesLast(t *testing.T) {
 					return
 				}
 				order = append(order, w.flow)
-				time.Sleep(time.Second)
+				_ = sleep(t.Context(), time.Second)
 				s.release()
 			}()
 			synctest.Wait()
 		}
 		held.release()
-		time.Sleep(5 * time.Second)
+		_ = sleep(t.Context(), 5*time.Second)
 		if len(order) != 2 || order[0] != "fast" {
 			t.Errorf("slots were granted to %v, want fast before slow", order)
 		}

@@ -105,8 +105,9 @@ func (c *Charge) TryFor(size int64) bool {
 	return c.grow(size)
 }
 
-// parsing is how many times its size a manifest may take while it is parsed.
-const parsing = 4
+// parsing is how many times its size a manifest of small parts may take while it is
+// parsed.
+const parsing = 16
 
 // grow is For with mu held. It returns false if the charge has to wait.
 func (c *Charge) grow(size int64) bool {
@@ -123,6 +124,23 @@ func (c *Charge) grow(size int64) bool {
 	r.memory.add(more)
 	c.bytes += more
 	return true
+}
+
+// Keep shrinks the charge to the content of a manifest, size bytes, when it was
+// parsed. A charge that is less stays.
+func (c *Charge) Keep(size int64) {
+	m := c.of.memory
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c.bytes <= size {
+		return
+	}
+	m.add(size - c.bytes)
+	c.bytes = size
+	if c.of.over == c && m.used <= m.ceiling {
+		c.of.over = nil
+		m.wake()
+	}
 }
 
 // Release returns what was charged. Further calls do nothing, and neither does a

@@ -263,13 +263,16 @@ func (w *walk) withContent(ctx context.Context, n *node, do func(registry.Manife
 	}
 	charge := w.run.memory.Charge()
 	defer charge.Release()
-	if err := charge.For(ctx, n.bytes); err != nil {
-		return w.run.ended(n, err)
+	if n.bytes >= largeManifest {
+		if err := charge.For(ctx, n.bytes); err != nil {
+			return w.run.ended(n, err)
+		}
 	}
 	m, err := w.run.job.Source.GetManifest(registry.WithCharge(ctx, charge), n.manifest.Digest.String())
 	if err != nil {
 		return w.run.incomplete(registry.OnSide(err, registry.Source))
 	}
+	charge.Keep(n.bytes) // it is not parsed again
 	return do(m)
 }
 

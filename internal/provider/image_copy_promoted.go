@@ -37,7 +37,7 @@ func (p *planner) planPromoted() types.String {
 		// proposes null if the configuration did not change, which keeps the plan
 		// empty, and unknown otherwise.
 		return p.plan.PromotedReference
-	case !prior.Equal(p.plan.PinnedReference):
+	case !sameReference(prior.ValueString(), p.plan.PinnedReference.ValueString()):
 		return types.StringUnknown()
 	}
 	return prior

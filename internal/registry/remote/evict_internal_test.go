@@ -16,34 +16,6 @@ func evictable() (*transfer, <-chan struct{}) {
 	return &transfer{evict: func() { close(evicted) }}, evicted
 }
 
-// acquireFor acquires a slot for a flow of its own.
-func acquireFor(t *testing.T, l *limiter, flow string, c class, x *transfer) *slot {
-	t.Helper()
-	s, err := l.acquire(registry.WithFlow(t.Context(), flow), c, x)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func TestLimiter_FlowLeavesSlotsToOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(16, 0)
-		ctx := registry.WithFlow(t.Context(), "one")
-		for range 12 {
-			if _, err := l.acquire(ctx, upload, &transfer{}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		waiting, cancel := context.WithTimeout(ctx, time.Millisecond)
-		defer cancel()
-		if _, err := l.acquire(waiting, upload, &transfer{}); err == nil {
-			t.Error("acquire() of a flow with 12 of 16 slots succeeded, want it to wait")
-		}
-		acquireFor(t, l, "another", upload, &transfer{})
-	})
-}
-
 func TestLimiter_Eviction(t *testing.T) {
 	for name, c := range map[string]struct {
 		class  class
@@ -103,46 +75,4 @@ func TestLimiter_Eviction(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestLimiter_SlowFlowComesLast(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(2, 0)
-		held := acquireFor(t, l, "holder", upload, &transfer{})
-		var order []string
-		for _, w := range []struct {
-			flow string
-			slow bool
-		}{{"slow", true}, {"fast", false}} {
-			go func() {
-				s, err := l.acquire(registry.WithFlow(t.Context(), w.flow), upload, &transfer{slow: w.slow})
-				if err != nil {
-					return
-				}
-				order = append(order, w.flow)
-				_ = sleep(t.Context(), time.Second)
-				s.release()
-			}()
-			synctest.Wait()
-		}
-		held.release()
-		_ = sleep(t.Context(), 5*time.Second)
-		if len(order) != 2 || order[0] != "fast" {
-			t.Errorf("slots were granted to %v, want fast before slow", order)
-		}
-	})
-}
-
-func TestLimiter_CanceledWaiterNamesTheHolder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter(2, 0)
-		acquireFor(t, l, "the copy of a to b", upload, &transfer{})
-		ctx, cancel := context.WithTimeout(registry.WithFlow(t.Context(), "another"), time.Second)
-		defer cancel()
-		_, err := l.acquire(ctx, upload, &transfer{})
-		busy, ok := err.(*registry.BusyError) //nolint:errorlint // it is returned as it is
-		if !ok || busy.Holder != "the copy of a to b" || busy.Took != time.Second {
-			t.Errorf("acquire() error = %#v, want a BusyError that names the holder", err)
-		}
-	})
 }

@@ -1,0 +1,95 @@
+package remote
+
+import (
+	"context"
+	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
+
+// share is what a flow has of a host. It exists while the flow holds or awaits a
+// slot.
+type share struct {
+	held, transfers, waiting int
+	// slow reports that the second host of the flow's transfers was measured to be
+	// slower than minRate.
+	slow bool
+}
+
+// shareOf returns the share of a flow. Called with mu held.
+func (l *limiter) shareOf(flow *registry.Flow) *share {
+	f := l.flows[flow]
+	if f == nil {
+		f = &share{}
+		l.flows[flow] = f
+	}
+	return f
+}
+
+// forget drops the share of a flow that holds and awaits nothing. Called with mu
+// held.
+func (l *limiter) forget(flow *registry.Flow) {
+	if f := l.flows[flow]; f != nil && f.held == 0 && f.waiting == 0 {
+		delete(l.flows, flow)
+	}
+}
+
+// leavesShare reports whether another transfer of the flow of w leaves enough
+// slots for transfers of other flows: a slot for each four that the flow then
+// holds. The transfers of a slow flow take at most a quarter of the slots while
+// another flow uses the host. Called with mu held.
+func (l *limiter) leavesShare(w *waiter) bool {
+	f := l.shareOf(w.flow)
+	if f.slow && f.transfers >= max((l.allowed-1)/4, 1) && l.contested() {
+		return false
+	}
+	left := l.allowed - 1 - (l.held[upload] + l.held[download] + 1)
+	return f.transfers == 0 || left >= (f.transfers+1)/4
+}
+
+// contested reports whether a flow that is not slow uses the host. Called with mu
+// held.
+func (l *limiter) contested() bool {
+	for _, f := range l.flows {
+		if !f.slow && f.held+f.waiting > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// before reports whether a, which came after b, is granted a slot first: transfers
+// of slow flows come last, then the flow with the fewest slots comes first. Within
+// a flow a download that an upload waits for comes first, and other downloads come
+// last, because the uploads of those in flight wait for the same host. Called
+// with mu held.
+func (l *limiter) before(a, b *waiter) bool {
+	fa, fb := l.shareOf(a.flow), l.shareOf(b.flow)
+	if slowA, slowB := fa.slow && a.class != exchange, fb.slow && b.class != exchange; slowA != slowB {
+		return slowB
+	}
+	if fa.held != fb.held {
+		return fa.held < fb.held
+	}
+	if a.resumes() != b.resumes() {
+		return a.resumes()
+	}
+	return a.class != download && b.class == download
+}
+
+// busy is the error of a waiter whose context ended. Called with mu held.
+func (l *limiter) busy(ctx context.Context, w *waiter) error {
+	var most *registry.Flow
+	for other, f := range l.flows {
+		if other != nil && other != w.flow && f.held > 0 && (most == nil || f.held > l.flows[most].held) {
+			most = other
+		}
+	}
+	if most == nil {
+		most = w.flow // its other requests
+	}
+	if most == nil {
+		return context.Cause(ctx)
+	}
+	return &registry.BusyError{For: "one of the host's request slots", Holder: most.Name, Took: time.Since(w.since), Err: context.Cause(ctx)}
+}

@@ -14,24 +14,25 @@ import (
 // leave is the plan to remove a tag from what a resource put under it.
 type leave struct {
 	digest digest.Digest
-	// binding says that the plan cannot be changed any more when it turns out
-	// that another resource has the tag.
+	// binding reports whether the plan is final: it cannot be changed any more
+	// if another resource turns out to have the tag.
 	binding bool
 }
 
-// declaration is what a resource wants its tags to hold. A provider is not told
-// which resource it works for, and is asked about one more than once; but two
-// that copy one source to one destination want the same.
+// declaration is the plan of a resource for its tags. Terraform does not tell
+// the provider which resource a call is for, and plans a resource more than
+// once. Two declarations with the same source, destination and platforms are
+// therefore taken for one resource.
 type declaration struct {
 	source, destination place.Place
 	platforms           []string
 	digest              digest.Digest
 	mediaType           string // "" where it is not known
-	// referrers says that what refers to it is brought too, so that who copies it
-	// from there finds more than there is now.
+	// referrers reports whether referrers are copied too, so that a copy from
+	// there will find more of them than there are now.
 	referrers bool
-	// idle says that the tags are in place, so that nothing is planned, and
-	// nobody will claim them while the plan is applied.
+	// idle reports whether the tags are in place, so that no change is planned
+	// and no claim follows during apply.
 	idle bool
 }
 
@@ -43,10 +44,10 @@ func (d declaration) contradicts(other declaration) bool {
 		d.digest != other.digest && d.digest.Algorithm() == other.digest.Algorithm()
 }
 
-// declare notes what tags are planned to hold. It says whether one of them is in
-// place and will not stay there by itself, because another resource is to remove
-// it, or has. The error says which of them another resource wants to hold
-// something else, or to remove for good.
+// declare records the plan of a resource for its tags. It reports whether a tag
+// that is in place now will be gone, because another resource removes it or has
+// removed it. It returns an error, and records nothing, if another resource
+// plans another digest for one of the tags or removes it for good.
 func (c *claimed) declare(d declaration, tags ...string) (disturbed bool, err error) {
 	if err := c.noteDeclared(d, tags); err != nil || !d.idle {
 		return false, err
@@ -80,9 +81,9 @@ func (c *claimed) noteDeclared(d declaration, tags []string) error {
 	return nil
 }
 
-// disturbs reports whether one of the tags that a resource has in place is
-// removed here, or planned to be. own says that it is the resource's repository,
-// and not one that may be the same.
+// disturbs reports whether one of the tags that are in place is removed in this
+// repository, or planned to be. own is false if the repository is only an alias
+// of the one that the tags are in.
 func (c *claimed) disturbs(d declaration, tags []string, own bool) (disturbed bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,9 +146,9 @@ func (d declaration) losesTag(tag string) error {
 		Hint:    "Give that other resource on_destroy = \"retain\" and apply that first."}
 }
 
-// expected is what source is to hold when this run is over, because a copy to
-// another place than own declares to put it there: under the tag that source
-// names, or, where it names a digest, under any.
+// expected returns the declaration that will decide what source holds at the
+// end of this run: a copy to another destination than own that writes the tag
+// of source, or any tag with its digest.
 func (c *claimed) expected(source, own place.Place) (expected declaration, is bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
-// guard says which tags may be moved while overwrite is false: those that this
-// resource wrote and that still hold what it wrote.
+// guard decides which tags may be moved while overwrite is false: those that
+// this resource wrote and that still hold what it wrote.
 type guard struct {
 	destination place.Place
 	put, found  map[string]digest.Digest

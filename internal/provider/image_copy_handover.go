@@ -6,7 +6,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
-// predecessor is what a resource had in place before it was moved or replaced.
+// predecessor is the destination, policy and record of a resource before its
+// destination changed or it was replaced.
 type predecessor struct {
 	destination place.Place
 	onDestroy   string

@@ -10,10 +10,10 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
-// keepSpelling plans the state's source and destination if the configuration
-// spells the same places in another way, so that a new spelling is no change. It
-// is for spellings that differ by the default port of the scheme in use; the plan
-// modifier keepSpelling is for all others.
+// keepSpelling keeps the state's spelling of source and destination if the
+// configuration spells the same places differently, so that a new spelling is
+// not a change. It handles spellings that differ by the default port of the
+// scheme in use. The plan modifier keepSpelling handles all others.
 func (p *planner) keepSpelling(ctx context.Context, plan *tfsdk.Plan) {
 	keep := func(name string, planned *referenceValue, prior referenceValue) {
 		if planned.Equal(prior) || !planned.known() || !prior.known() || !p.engine.sameSpelled(*planned, prior) {

@@ -78,8 +78,9 @@ func (p *planner) succeedPrior(ctx context.Context, destination place.Place, pri
 			was, destination, policy, was.Name(), listed(slices.Sorted(maps.Keys(leaving)))))
 }
 
-// replace notes what a replacement removes of the object that it replaces, and
-// leaves the record in the private data of the plan, where Delete finds it.
+// replace records which tags a replacement removes from the object that it
+// replaces. It stores the record in the private data of the plan, where Delete
+// reads it.
 func (p *planner) replace(ctx context.Context, replaced predecessor, private privateWriter) {
 	rec := replaced.record.withMaps()
 	if p.policy() != onDestroyRetain {
@@ -92,8 +93,9 @@ func (p *planner) replace(ctx context.Context, replaced predecessor, private pri
 	rec.save(ctx, private, p.diags)
 }
 
-// policy is what on_destroy says of the tags that a resource had before. If it
-// changes at the same time, the milder value counts.
+// policy returns the value of on_destroy that applies to the tags that the
+// resource had before. If on_destroy changes in the same plan, the milder value
+// applies.
 func (p *planner) policy() string {
 	if p.plan.OnDestroy.IsUnknown() {
 		return p.before.onDestroy
@@ -140,7 +142,7 @@ func (p *planner) leave(repository *claimed, at path.Path, leaving map[string]di
 
 const twoDeclare = "Two resources declare one tag"
 
-// warnOfFound says which tags are no longer wanted and stay all the same.
+// warnOfFound warns about found tags that leave the list and are not removed.
 func (p *planner) warnOfFound(stays []string) {
 	destination, _ := p.plan.place()
 	p.record.warnOfFound(destination, stays, p.diags)
@@ -159,9 +161,9 @@ func (rec record) warnOfFound(destination place.Place, stays []string, diags *di
 	}
 }
 
-// settle does what on_destroy says with what a resource had in place before it
-// got another destination, or replaced an object. The image is complete at the
-// new one, so that what cannot be removed is no more than a warning.
+// settle applies on_destroy to the tags at the previous destination, or to
+// those of the replaced object. The image is complete at the new destination by
+// then, so a tag that cannot be removed is a warning and not an error.
 func (p *promotion) settle(ctx context.Context) {
 	if p.before == nil {
 		return
@@ -222,8 +224,8 @@ func (p *promotion) removeOld(ctx context.Context, old place.Place, policy strin
 	})
 }
 
-// letGo does with tags that are no longer wanted what on_destroy says, but never
-// deletes the manifest. It says whether that succeeded.
+// letGo applies on_destroy to tags that left the list, but never deletes the
+// manifest. It reports whether that succeeded.
 func (p *promotion) letGo(ctx context.Context) bool {
 	destination, wanted := p.plan.place()
 	var tags, leaving []string

@@ -13,7 +13,8 @@ var ErrSourceSlow = errors.New("the source sent the blob too slowly")
 // BusyError is the error of an operation whose context ended while it waited for
 // another operation of the process.
 type BusyError struct {
-	// For is what was waited for, as in "a request slot of ghcr.io".
+	// For describes the resource that was waited for, as in "one of the host's
+	// request slots".
 	For string
 	// Holder describes the operation that had it, "" if it is not known.
 	Holder string

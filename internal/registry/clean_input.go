@@ -6,10 +6,12 @@ import (
 	"strings"
 )
 
-// CleanInput returns text that a user wrote where a reference, a host or a key of registries belongs, fit to be
-// shown or logged: as Clean does, and without what may be a secret. Users paste URLs, and errors end in logs. The
-// user name and password before an @ are replaced, and everything behind a character that begins a query, a
-// parameter, a value or a fragment. No valid reference has any of these, so that what is valid stays as it is.
+// CleanInput makes user input safe to display or log: text that was written as
+// a reference, a host or a key of registries. It sanitizes like Clean, and
+// replaces what may be a secret, because users paste URLs and errors end up in
+// logs: a user name and password before an @, and everything after a character
+// that starts a query, parameter, value or fragment. Valid references have none
+// of these characters and are not changed.
 func CleanInput(s string) string {
 	s = s[:min(len(s), maxRaw)]
 	if rest, found := strings.CutPrefix(s, layoutScheme); found {
@@ -24,7 +26,8 @@ func CleanInput(s string) string {
 // HasSecret reports whether CleanInput hides a part of s.
 func HasSecret(s string) bool { return CleanInput(s) != Clean(s) }
 
-// layoutScheme is what a reference to an image layout begins with. Most characters may be in a path.
+// layoutScheme starts a reference to an image layout. A path may contain nearly
+// every character.
 const layoutScheme = "oci:"
 
 // cleanPath is CleanInput for the path of an image layout.
@@ -37,7 +40,9 @@ func cleanPath(path string) string {
 }
 
 var (
-	// parameters is what no reference has, and what something else follows in URLs, also in its escaped form.
+	// parameters matches the characters that start a query, parameter, value or
+	// fragment in URLs, also if they are escaped. Valid references have none of
+	// them.
 	parameters = regexp.MustCompile(`[?#&;=]|%(?i:3f|23|26|3b|3d)`)
 	// pathParameters is the same for a path, which may well have one of these characters alone.
 	pathParameters = regexp.MustCompile(`[?#][^/?#=]*=`)
@@ -51,7 +56,8 @@ func withoutParameters(s string, from *regexp.Regexp) string {
 	return s
 }
 
-// secretFault says what is wrong with text that has a secret in it, without quoting any of it.
+// secretFault describes what is wrong with text that contains a secret, without
+// quoting it.
 func secretFault(s string) string {
 	if _, end := userinfo(s); end > 0 {
 		return "it has a user name before an @, and credentials do not belong in a reference"
@@ -60,12 +66,12 @@ func secretFault(s string) string {
 	return fmt.Sprintf("it has the character %+q, which no reference has", s[begin])
 }
 
-// scheme is what a URL begins with (RFC 3986, section 3.1).
+// scheme matches the scheme of a URL (RFC 3986, section 3.1).
 var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 
-// userinfo is where the user name and password of a URL stand in what should be
-// a reference: before the last @ that is not part of one. 0, 0 if there
-// are none.
+// userinfo returns the position of the user name and password of a URL: the
+// text before the last @ that is not part of the reference. It returns 0, 0 if
+// there is none.
 func userinfo(s string) (start, end int) {
 	if i := strings.Index(s, "://"); i >= 0 {
 		start = i + len("://")
@@ -81,8 +87,9 @@ func userinfo(s string) (start, end int) {
 	}
 }
 
-// endsUserinfo reports whether an @ ends a user name and password, which is what it has before it: in a URL, or
-// in what looks like the rest of one. In "app@1.4" a tag was written wrongly, and a digest may follow an @.
+// endsUserinfo reports whether an @ separates a user name and password from the
+// rest of a URL. It does not in "app@1.4", which is a misspelled tag, nor
+// before a digest.
 func endsUserinfo(before, after string, url bool) bool {
 	first, _, slashBefore := strings.Cut(before, "/")
 	_, password, colon := strings.Cut(first, ":")

@@ -51,8 +51,8 @@ func NormalHost(host string) (string, error) {
 	return JoinPort(name, port), nil
 }
 
-// SplitPort splits host[:port] at its port, which is "" if there is none.
-// Brackets around an IPv6 address stay.
+// SplitPort splits host[:port] into name and port. The port is "" if host has
+// none. An IPv6 address keeps its brackets.
 func SplitPort(host string) (name, port string) {
 	if colon := strings.LastIndexByte(host, ':'); colon > strings.LastIndexByte(host, ']') {
 		return host[:colon], host[colon+1:]

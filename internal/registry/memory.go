@@ -30,7 +30,8 @@ func NewMemory(ceiling int64) *Memory {
 	return &Memory{ceiling: ceiling, hosts: map[string][]*Reservation{}, released: make(chan struct{})}
 }
 
-// Reservation is what one operation has of a Memory. It must be released.
+// Reservation is the share of a Memory that one operation holds. It must be
+// released.
 type Reservation struct {
 	memory       *Memory
 	host, holder string
@@ -203,7 +204,7 @@ func (m *Memory) add(n int64) {
 	}
 }
 
-// wake makes everything that waits try again. Called with mu held.
+// wake makes all waiting operations try again. Called with mu held.
 func (m *Memory) wake() {
 	close(m.released)
 	m.released = make(chan struct{})

@@ -98,8 +98,7 @@ func fileSystemHint(cause error) string {
 	return hint // not the file system's: the layout has something else in the file's place
 }
 
-// told fills in where an error is and what was attempted, as far as that is not
-// said.
+// told sets the repository and the operation of an error that has none.
 func (l *Layout) told(e *registry.Error) error {
 	filled := *e
 	if filled.Repository == "" {
@@ -111,7 +110,7 @@ func (l *Layout) told(e *registry.Error) error {
 	return &filled
 }
 
-// during says what was attempted when an error came up.
+// during sets the operation and the reference of an error.
 func (l *Layout) during(err error, op, about string) error {
 	e, ok := errors.AsType[*registry.Error](l.fault(err))
 	if !ok {
@@ -122,7 +121,8 @@ func (l *Layout) during(err error, op, about string) error {
 	return &said
 }
 
-// ended is the error of an operation whose context is over, nil where it is not.
+// ended returns the error of an operation whose context ended, nil if it did
+// not.
 func (l *Layout) ended(ctx context.Context, op, about string) error {
 	if ctx.Err() != nil {
 		return l.during(stopped(ctx), op, about)

@@ -141,8 +141,9 @@ func readable(index []byte) error {
 		Hint: "The layout is as it was. Copy to a layout in another folder, or remove tags from this one first, by on_destroy or by the tool that wrote them."}
 }
 
-// untag takes the tag from each entry that tagged matches, and returns nil if there
-// is none. The entry goes with the tag, unless containerd has a name for it too.
+// untag removes the tag from each entry that tagged matches, and returns nil if
+// there is none. The entry is removed with its tag, unless containerd has a
+// name for it too.
 func untag(entries []json.RawMessage, tagged func(registry.Descriptor) bool) ([]json.RawMessage, error) {
 	left, found := []json.RawMessage{}, false
 	for _, entry := range entries {

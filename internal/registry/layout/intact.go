@@ -40,7 +40,7 @@ type hashedFile struct {
 	at     time.Time // when it began to be read, or was written
 }
 
-// same reports whether a file is the same as far as its information tells.
+// same reports whether two results of Stat describe the same unchanged file.
 func (f hashedFile) same(stored fs.FileInfo) bool {
 	return f.stored != nil && os.SameFile(f.stored, stored) && f.stored.Size() == stored.Size() && f.stored.ModTime().Equal(stored.ModTime())
 }
@@ -88,20 +88,20 @@ func (h *hashedFiles) add(name string, file hashedFile) {
 	h.files[name] = file
 }
 
-// trust is what a check believes without reading the file.
+// trust selects what a check accepts without reading the file.
 type trust int
 
 const (
 	// trustRead: that the content was right when this process read the file, if a
 	// change since then would show.
 	trustRead trust = iota
-	// trustWritten: also that it is what this process wrote.
+	// trustWritten also accepts files that this process wrote.
 	trustWritten
 )
 
-// intact reads the file of a digest, unless it is known to be right, and returns its
-// size. The error matches registry.ErrNotFound if there is no file, and
-// registry.ErrMismatch if it has other content.
+// intact hashes the file of a digest, unless a cached result is still valid,
+// and returns its size. The error matches registry.ErrNotFound if there is no
+// file, and registry.ErrMismatch if the content has another digest.
 func (l *Layout) intact(ctx context.Context, d digest.Digest, believes trust) (int64, error) {
 	file, err := l.content(d)
 	if err != nil {

@@ -150,9 +150,9 @@ func removeIfAbandoned(root *os.Root, name string) bool {
 	return abandoned(tryLock(file), time.Since(info.ModTime())) && root.Remove(name) == nil
 }
 
-// abandoned reports whether no process writes a temporary file any more. Without
-// locks only the time since the last write tells, which is less certain: a writer
-// whose file is removed fails, and writes nothing.
+// abandoned reports whether a temporary file has no writer. On systems without
+// locks it is a guess from the time of the last write. If the guess is wrong,
+// the rename of the writer fails and nothing is damaged.
 func abandoned(state lockState, unchanged time.Duration) bool {
 	switch state {
 	case lockAcquired:
@@ -213,7 +213,7 @@ func (l *Layout) attempt(op, name string, do func() error) error {
 	return do()
 }
 
-// writer is where a file of the layout is written to.
+// writer is the destination of one file of the layout.
 func (l *Layout) writer(file *os.File, name string) io.Writer {
 	if l.intercept == nil {
 		return file

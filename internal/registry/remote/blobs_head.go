@@ -32,9 +32,9 @@ type blobContent struct {
 	closed bool
 }
 
-// openContent opens content of a size and reads its head. It returns the
-// content's own error, or a mismatch if a short content is not of that size.
-// Without a free buffer there is no head.
+// openContent opens content of a size and reads its head. It returns the error
+// of the content, or a mismatch if content that fits into the head has another
+// size. The head is empty if no buffer is free.
 func (c *Client) openContent(ctx context.Context, size int64, open func(context.Context) (io.ReadCloser, error)) (*blobContent, error) {
 	queues := &queues{}
 	rest, err := open(withQueues(ctx, queues))
@@ -69,7 +69,7 @@ func (c *Client) openContent(ctx context.Context, size int64, open func(context.
 	return content, nil
 }
 
-// end makes sure that nothing follows the head, and closes what it was read from.
+// end checks that no bytes follow the head, and closes the rest.
 func (c *blobContent) end(size int64) error {
 	switch _, err := io.CopyN(io.Discard, c.rest, 1); {
 	case err == nil:

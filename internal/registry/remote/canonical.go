@@ -2,18 +2,18 @@ package remote
 
 import "github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 
-// Hosts are the settings of hosts, by host[:port] in the form of
-// registry.NormalHost. They decide which scheme a host speaks and therefore
-// which port is its default one, so that they are what tells whether two
-// spellings mean one host.
+// Hosts maps host[:port], in the form of registry.NormalHost, to the settings
+// of the host. The settings decide which scheme a host uses and thereby which
+// port is its default, so they decide whether two spellings are one host.
 type Hosts map[string]HostOptions
 
-// Canonical returns the spelling of a host that stands for all its spellings:
-// without the default port of the scheme in use. Loopback speaks HTTP by
-// default, so that 127.0.0.1:80 is 127.0.0.1, and all else HTTPS, so that
-// example.com:443 is example.com. What is not a host is returned as it is.
+// Canonical returns the canonical spelling of a host, which has no default port
+// of the scheme in use: 127.0.0.1:80 becomes 127.0.0.1, because loopback uses
+// HTTP by default, and example.com:443 becomes example.com. Text that is not a
+// host is returned unchanged.
 //
-// A port is kept if the name alone is no host in a reference.
+// The port is kept if the name alone would not be parsed as a host in a
+// reference.
 func (h Hosts) Canonical(host string) string {
 	normal, err := registry.NormalHost(host)
 	if err != nil {
@@ -54,8 +54,8 @@ func (h Hosts) withoutPort(name string) (settings HostOptions, scheme string) {
 	return HostOptions{}, scheme
 }
 
-// twice returns a host that has settings with and without its default port, ""
-// if there is none.
+// twice returns a host that has settings both with and without its default
+// port, "" if there is none.
 func (h Hosts) twice() string {
 	for host := range h {
 		name, port := registry.SplitPort(host)
@@ -73,9 +73,8 @@ func schemeOf(host string, settings HostOptions) string {
 	return "https"
 }
 
-// speaksPlainHTTP reports whether a host speaks plain HTTP: if the settings say
-// so, and on loopback unless they say otherwise. A setting for TLS says
-// otherwise too, because nobody gives one to have it ignored.
+// speaksPlainHTTP reports whether a host uses plain HTTP: if plain_http says
+// so, or by default on loopback unless a TLS setting is given for the host.
 func speaksPlainHTTP(settings HostOptions, host string) bool {
 	if settings.PlainHTTP != nil {
 		return *settings.PlainHTTP

@@ -15,9 +15,10 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// evidence is what a host has shown of being a registry. A 404 that removes something from a state has to come from
-// a registry, and a gateway that has lost its route answers with an error document too. It is remembered for the
-// life of the client, so that a host is asked at most once. The zero value is ready for use.
+// evidence records whether a host has shown that it is a registry. Only a
+// registry's 404 may remove a resource from the state; a gateway that lost its
+// route answers with an error document too. Evidence lives as long as the
+// client, so that a host is asked at most once. The zero value is ready to use.
 type evidence struct {
 	// registry is set once any answer of the host's origin could only be a registry's.
 	registry atomic.Bool
@@ -50,8 +51,8 @@ func hasRegistryHeader(header http.Header) bool {
 	return false
 }
 
-// once calls ask unless it was called before with success, which is what ask reports. A concurrent caller waits for
-// the call under way.
+// once calls ask unless an earlier call returned true. A concurrent caller
+// waits for a call in progress.
 func (e *evidence) once(ctx context.Context, ask func() bool) {
 	for {
 		e.mu.Lock()
@@ -80,7 +81,8 @@ func (e *evidence) once(ctx context.Context, ask func() bool) {
 	close(over)
 }
 
-// challenge is the header of the 401 that /v2/ answered with, nil if there is none.
+// challenge returns the header of the 401 response to /v2/, nil if there was
+// none.
 func (e *evidence) challenge() http.Header {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// share is what a flow has of a host. It exists while the flow holds or awaits a
-// slot.
+// share counts the slots of a host that a flow holds and awaits. It exists
+// while there are any.
 type share struct {
 	held, transfers, waiting int
 	// slow reports that the second host of the flow's transfers was measured to be

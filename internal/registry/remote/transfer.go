@@ -90,7 +90,7 @@ func queuesOf(ctx context.Context) *queues {
 	return &queues{}
 }
 
-// progress is what a transfer had done at a time.
+// progress is a snapshot of a transfer.
 type progress struct {
 	at              time.Time
 	blocked, queued time.Duration
@@ -105,7 +105,8 @@ func (t *transfer) block() {
 	}
 }
 
-// unblock records that the transfer has n more bytes and does not wait any more.
+// unblock records that n more bytes moved and that the transfer no longer
+// waits.
 func (t *transfer) unblock(n int) {
 	if t == nil {
 		return
@@ -126,7 +127,7 @@ func (t *transfer) waited() time.Duration {
 	return t.blocked.total()
 }
 
-// finish records that the second host is not needed any more.
+// finish records that the transfer no longer needs its second host.
 func (t *transfer) finish() {
 	if t == nil {
 		return

@@ -19,10 +19,12 @@ var sextets = func() (values [256]byte) {
 	return values
 }()
 
-// findEncoded is where in the text the reading has one of the parts in base64, as part of whatever was encoded.
-// It decodes each run of characters of base64 from each of its first four, because a run may have text before
-// it that is not encoded, and what comes before a secret decides at which of three alignments it is. Decoding the
-// text costs less than encoding every secret at every alignment, and short secrets are not found by chance.
+// findEncoded returns the positions of parts that are base64-encoded in the
+// text, alone or inside longer encoded data. It decodes each run of base64
+// characters at its first four offsets: unencoded text may precede the run, and
+// the data before a secret decides its alignment. Decoding the text costs less
+// than encoding every secret at every alignment, and does not find short
+// secrets by chance.
 func (r reading) findEncoded(parts []string) (found []span) {
 	for begin := 0; begin < len(r.text); begin++ {
 		end := begin

@@ -108,8 +108,12 @@ func (r *realTerraform) apply(planned plannedRun) error {
 		signal = os.Kill
 	}
 	r.w.stop = func() { _ = cmd.Process.Signal(signal) } // it may have ended already
+	err := cmd.Start()
 	r.w.mu.Unlock()
-	if err := cmd.Run(); err != nil {
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %s", err, out.String())
 	}
 	return nil

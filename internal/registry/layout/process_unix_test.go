@@ -74,10 +74,20 @@ func TestProcess_Role(t *testing.T) {
 			t.Error(err)
 		}
 	case "limited":
-		limit := syscall.Rlimit{Cur: 4096, Max: 4096}
+		var unlimited syscall.Rlimit
+		if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &unlimited); err != nil {
+			t.Fatal(err)
+		}
+		limit := syscall.Rlimit{Cur: 4096, Max: unlimited.Max}
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 			t.Fatal(err)
 		}
+		// The coverage data that the process writes at its end is larger.
+		defer func() {
+			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &unlimited); err != nil {
+				t.Error(err)
+			}
+		}()
 		content := strings.Repeat("x", 10_000)
 		d := registry.Descriptor{Digest: digest.FromString(content), Size: int64(len(content))}
 		_, err := create(t, dir).PutBlob(t.Context(), d, blobOf([]byte(content), new(int)))

@@ -164,7 +164,7 @@ func ambiguous(mediaType string, wire wireManifest) string {
 // resemblesManifest says whether content is an object with at least one of the
 // fields of a manifest. Whether it is a sound one is for Parse to say.
 func resemblesManifest(content []byte) bool {
-	d := jsontext.NewDecoder(bytes.NewReader(content), jsontext.AllowDuplicateNames(true))
+	d := jsontext.NewDecoder(bytes.NewBuffer(content), jsontext.AllowDuplicateNames(true))
 	if token, err := d.ReadToken(); err != nil || token.Kind() != '{' {
 		return false
 	}
@@ -184,7 +184,7 @@ func resemblesManifest(content []byte) bool {
 // own decoder, and so most registries and runtimes, would take it for the known
 // one while others would not see it.
 func caseVariant(members others, known []string) string {
-	d := jsontext.NewDecoder(bytes.NewReader(members), jsontext.AllowDuplicateNames(true))
+	d := jsontext.NewDecoder(bytes.NewBuffer(members), jsontext.AllowDuplicateNames(true))
 	for {
 		token, err := d.ReadToken()
 		if err != nil {
@@ -244,7 +244,7 @@ const (
 // so; "" where it does not.
 func countEntries(content []byte) string {
 	// To remember names would need memory, and decode looks for duplicates.
-	d := jsontext.NewDecoder(bytes.NewReader(content), jsontext.AllowDuplicateNames(true))
+	d := jsontext.NewDecoder(bytes.NewBuffer(content), jsontext.AllowDuplicateNames(true))
 	for tokens := 0; ; tokens++ {
 		if _, err := d.ReadToken(); err != nil {
 			// Not for this function to report: decode says what is wrong.

@@ -131,7 +131,7 @@ func (p *promotion) warnOfFilter(ctx context.Context, job copier.Job, report cop
 	if err != nil {
 		return
 	}
-	found, err := copier.Referrers(ctx, repo, digest.Digest(p.plan.Digest.ValueString()), nil)
+	found, err := p.engine.copier.Referrers(ctx, repo, digest.Digest(p.plan.Digest.ValueString()), nil)
 	if err != nil || len(found) == 0 {
 		return
 	}

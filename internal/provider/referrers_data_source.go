@@ -94,7 +94,7 @@ func (d *referrersDataSource) Read(ctx context.Context, req datasource.ReadReque
 	m, err := w.manifest(ctx)
 	var found []copier.Referrer
 	if err == nil {
-		found, err = copier.Referrers(ctx, w.repo, m.Digest, artifactTypes(model.ArtifactTypes))
+		found, err = d.engine.copier.Referrers(ctx, w.repo, m.Digest, artifactTypes(model.ArtifactTypes))
 	}
 	said.tell(&resp.Diagnostics)
 	if err != nil {

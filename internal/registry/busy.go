@@ -26,9 +26,9 @@ type BusyError struct {
 
 func (e *BusyError) Error() string {
 	if e.Holder == "" {
-		return fmt.Sprintf("it waited for %s: %s", e.For, e.Err)
+		return fmt.Sprintf("the operation waited for %s: %s", e.For, e.Err)
 	}
-	return fmt.Sprintf("it waited for %s, which %s had: %s", e.For, e.Holder, e.Err)
+	return fmt.Sprintf("the operation waited for %s, which was in use by %s: %s", e.For, e.Holder, e.Err)
 }
 
 // Unwrap returns why the wait ended.

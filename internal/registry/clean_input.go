@@ -30,16 +30,20 @@ func HasSecret(s string) bool { return CleanInput(s) != Clean(s) }
 // every character.
 const layoutScheme = "oci:"
 
-// cleanPath is CleanInput for the path of an image layout.
+// cleanPath is CleanInput for the path of an image layout. A drive of Windows is
+// not a user name.
 func cleanPath(path string) string {
-	first, _, _ := strings.Cut(path, "/")
+	drive := windowsDrive.FindString(path)
+	path = path[len(drive):]
+	first := path[:strings.IndexAny(path+"/", `/\`)]
 	if start, end := userinfo(path); end > 0 && (start > 0 || end <= len(first) && strings.Contains(first[:end], ":")) {
 		path = path[:start] + "***" + path[end:]
 	}
-	return withoutParameters(path, pathParameters)
+	return drive + withoutParameters(path, pathParameters)
 }
 
 var (
+	windowsDrive = regexp.MustCompile(`^[A-Za-z]:[/\\]`)
 	// parameters matches the characters that start a query, parameter, value or
 	// fragment in URLs, also if they are escaped. Valid references have none of
 	// them.
@@ -59,11 +63,15 @@ func withoutParameters(s string, from *regexp.Regexp) string {
 // secretFault describes what is wrong with text that contains a secret, without
 // quoting it.
 func secretFault(s string) string {
+	s = s[:min(len(s), maxRaw)] // as CleanInput does
 	if _, end := userinfo(s); end > 0 {
 		return "it has a user name before an @, and credentials do not belong in a reference"
 	}
-	begin := parameters.FindStringIndex(s)[0]
-	return fmt.Sprintf("it has the character %+q, which no reference has", s[begin])
+	at := parameters.FindStringIndex(s)
+	if len(at) == 0 {
+		return "it may contain a secret"
+	}
+	return fmt.Sprintf("it has the character %+q, which no reference has", s[at[0]])
 }
 
 // scheme matches the scheme of a URL (RFC 3986, section 3.1).

@@ -23,6 +23,7 @@ func TestCleanInput(t *testing.T) {
 		"@" + digest:                           "@" + digest,
 		"oci:./dir/app:1.4@" + digest:          "oci:./dir/app:1.4@" + digest,
 		`oci:C:\images\app:1.4`:                `oci:C:\images\app:1.4`,
+		`oci:C:\Users\me@corp\img:1`:           `oci:C:\Users\me@corp\img:1`,
 		"oci:app:1@" + digest:                  "oci:app:1@" + digest,
 		"oci:./@scope/day=2026-03-01/a&b#1;%3": "oci:./@scope/day=2026-03-01/a&b#1;%3",
 		// A user name and password.

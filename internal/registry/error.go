@@ -86,6 +86,9 @@ type Error struct {
 	Message string
 	// Hint says what to do.
 	Hint string
+	// MaybeDone reports that an earlier attempt of a write got no response or a
+	// server error, so that the registry may have carried it out.
+	MaybeDone bool
 	// Kind is one of the Err… values of this package.
 	Kind error
 	// Err is the cause, where there is one.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -17,21 +18,35 @@ type Flow struct {
 	Name string
 
 	mu     sync.Mutex
-	waited map[string]time.Duration
+	waited map[string]*waits
 }
 
-// Waited records that a request of the flow waited for a host or for another flow,
-// by its name. A nil flow records nothing.
-func (f *Flow) Waited(what string, d time.Duration) {
+// waits are the waits of a flow's requests for one thing.
+type waits struct {
+	sum, longest time.Duration
+	holder       string // of the longest
+}
+
+// Waited records that a request of the flow waited. what is a host, or describes a
+// thing that another flow had; holder is the name of that flow, "" if there is none.
+// A nil flow records nothing.
+func (f *Flow) Waited(what, holder string, d time.Duration) {
 	if f == nil {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.waited == nil {
-		f.waited = map[string]time.Duration{}
+	w := f.waited[what]
+	if w == nil {
+		if f.waited == nil {
+			f.waited = map[string]*waits{}
+		}
+		w = &waits{}
+		f.waited[what] = w
 	}
-	f.waited[what] += d
+	if w.sum += d; d >= w.longest {
+		w.longest, w.holder = d, holder
+	}
 }
 
 // Slowest returns what the flow's requests waited for the longest, all requests
@@ -42,10 +57,10 @@ func (f *Flow) Slowest() string {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	slowest := ""
+	slowest, most := "", time.Duration(-1)
 	for _, what := range slices.Sorted(maps.Keys(f.waited)) {
-		if slowest == "" || f.waited[what] > f.waited[slowest] {
-			slowest = what
+		if w := f.waited[what]; w.sum > most {
+			slowest, most = strings.TrimSpace(what+" "+w.holder), w.sum
 		}
 	}
 	return slowest

@@ -7,162 +7,210 @@ import (
 	"time"
 )
 
-// Memory bounds the memory that manifests take in a process. Everything is charged
-// to a ceiling that all operations share. So that an operation never waits for
-// operations on other hosts, the oldest reservation of each source host may exceed
-// the ceiling: by what it keeps, and by one manifest at a time.
+// Memory bounds the memory that manifests take in a process. All operations share
+// a ceiling. So that an operation does not wait for operations on other hosts,
+// each pair of a source and a destination host may exceed the ceiling:
 //
-// A reservation that waits holds nothing that the oldest one of its host needs, so
-// that waits end as long as the oldest reservations do.
+//   - by what its operations keep, up to reservedShare, and by what the oldest of
+//     them keeps,
+//   - by one manifest that is read, parsed or written.
 type Memory struct {
-	mu       sync.Mutex
-	ceiling  int64
-	used     int64
-	hosts    map[string][]*Reservation // in the order of their age
-	released chan struct{}             // closed by the next release
+	mu      sync.Mutex
+	ceiling int64
+	used    int64
+	pairs   map[string]*pairMemory
+	changed chan struct{} // closed by the next release
 }
 
-// DefaultManifestMemory is the ceiling of a process, in bytes.
-const DefaultManifestMemory = 16 << 20
+// pairMemory is what the operations of one pair of hosts hold of a Memory.
+type pairMemory struct {
+	kept         int64
+	reservations []*Reservation // in the order of their age
+	exempt       *Charge        // the charge that may exceed the ceiling, nil if there is none
+	charges      []*Charge
+}
+
+const (
+	// DefaultManifestMemory is the ceiling of a process, in bytes.
+	DefaultManifestMemory = 8 << 20
+	// reservedShare is how many bytes the operations of one pair may keep whatever
+	// others hold.
+	reservedShare = 4 << 20
+	// parsing is how many times its size a manifest of small parts may take while it
+	// is parsed.
+	parsing = 16
+)
 
 // NewMemory returns a Memory with a shared ceiling in bytes.
 func NewMemory(ceiling int64) *Memory {
-	return &Memory{ceiling: ceiling, hosts: map[string][]*Reservation{}, released: make(chan struct{})}
+	return &Memory{ceiling: ceiling, pairs: map[string]*pairMemory{}, changed: make(chan struct{})}
 }
 
-// Reservation is the share of a Memory that one operation holds. It must be
+// Reservation is the memory that one operation keeps until it ends. It must be
 // released.
 type Reservation struct {
 	memory       *Memory
-	host, holder string
-	kept         int64
-	over         *Charge // the one that may exceed the ceiling
+	pair, holder string
+	bytes        int64
 }
 
-// Reserve returns an empty reservation for content of a source host. holder
-// describes the operation to others that wait for it.
-func (m *Memory) Reserve(host, holder string) *Reservation {
+// Charge is the memory of one manifest while it is read and parsed. It must be
+// released.
+type Charge struct {
+	memory       *Memory
+	pair, holder string
+	bytes        int64
+}
+
+// Reserve returns an empty reservation for an operation on a pair of hosts. pair
+// identifies the pair, and holder describes the operation to others that wait for
+// it.
+func (m *Memory) Reserve(pair, holder string) *Reservation {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := &Reservation{memory: m, host: host, holder: holder}
-	m.hosts[host] = append(m.hosts[host], r)
+	r := &Reservation{memory: m, pair: pair, holder: holder}
+	p := m.at(pair)
+	p.reservations = append(p.reservations, r)
 	return r
 }
 
-// Keep grows what the operation keeps until it ends to n bytes, if it is less. It
-// waits until that fits. The error is a *BusyError if the context ends before.
-func (r *Reservation) Keep(ctx context.Context, n int64) error {
-	return r.memory.wait(ctx, r, func() bool {
-		more := n - r.kept
-		switch {
-		case more <= 0:
-			return true
-		case r.memory.used+more > r.memory.ceiling && !r.oldest():
-			return false
-		}
-		r.kept = n
-		r.memory.add(more)
-		return true
-	})
+// Charge returns an empty charge for one manifest. pair and holder are as in
+// Reserve.
+func (m *Memory) Charge(pair, holder string) *Charge {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := &Charge{memory: m, pair: pair, holder: holder}
+	p := m.at(pair)
+	p.charges = append(p.charges, c)
+	return c
 }
 
-// Charge returns a charge of no bytes for one manifest that is read and parsed.
-func (r *Reservation) Charge() *Charge { return &Charge{of: r} }
+// at returns what is held for a pair. Called with mu held.
+func (m *Memory) at(pair string) *pairMemory {
+	if m.pairs[pair] == nil {
+		m.pairs[pair] = &pairMemory{}
+	}
+	return m.pairs[pair]
+}
 
-// Release ends the reservation. Its charges must have been released.
+// Grow raises the number of bytes that the operation keeps to n, if n is larger. It
+// waits until they fit. The error is a *BusyError if the context ends before.
+func (r *Reservation) Grow(ctx context.Context, n int64) error {
+	return r.memory.wait(ctx, r.holder, func() bool { return r.grow(n) })
+}
+
+// TryGrow is Grow without the wait. It reports whether the reservation is large
+// enough.
+func (r *Reservation) TryGrow(n int64) bool {
+	r.memory.mu.Lock()
+	defer r.memory.mu.Unlock()
+	return r.grow(n)
+}
+
+// grow reports whether the reservation could be raised. Called with mu held.
+func (r *Reservation) grow(n int64) bool {
+	m, more := r.memory, n-r.bytes
+	if more <= 0 {
+		return true
+	}
+	p := m.at(r.pair)
+	if m.used+more > m.ceiling && p.kept+more > reservedShare && p.reservations[0] != r {
+		return false
+	}
+	r.bytes = n
+	p.kept += more
+	m.used += more
+	return true
+}
+
+// Release ends the reservation.
 func (r *Reservation) Release() {
 	m := r.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.hosts[r.host] = slices.DeleteFunc(m.hosts[r.host], func(other *Reservation) bool { return other == r })
-	if len(m.hosts[r.host]) == 0 {
-		delete(m.hosts, r.host)
-	}
-	m.add(-r.kept)
-	m.wake() // another one is the oldest
-	r.kept = 0
+	p := m.at(r.pair)
+	p.reservations = slices.DeleteFunc(p.reservations, func(other *Reservation) bool { return other == r })
+	p.kept -= r.bytes
+	m.release(r.pair, r.bytes)
+	r.bytes = 0
 }
 
-// oldest reports whether the reservation may exceed the ceiling. Called with mu
-// held.
-func (r *Reservation) oldest() bool { return r.memory.hosts[r.host][0] == r }
-
-// Charge is the memory of one manifest while it is read and parsed.
-type Charge struct {
-	of    *Reservation
-	bytes int64
+// Grow raises the charge to what a manifest of size bytes may take while it is
+// parsed. It waits until that fits. The error is a *BusyError if the context ends
+// before.
+func (c *Charge) Grow(ctx context.Context, size int64) error {
+	return c.memory.wait(ctx, c.holder, func() bool { return c.grow(size) })
 }
 
-// For grows the charge to what a manifest of size bytes takes, if it is less. It
-// waits until that fits. The error is a *BusyError if the context ends before.
-func (c *Charge) For(ctx context.Context, size int64) error {
-	return c.of.memory.wait(ctx, c.of, func() bool { return c.grow(size) })
-}
-
-// TryFor is For without the wait. It reports whether the charge is large enough.
-func (c *Charge) TryFor(size int64) bool {
-	c.of.memory.mu.Lock()
-	defer c.of.memory.mu.Unlock()
+// TryGrow is Grow without the wait. It reports whether the charge is large enough.
+func (c *Charge) TryGrow(size int64) bool {
+	c.memory.mu.Lock()
+	defer c.memory.mu.Unlock()
 	return c.grow(size)
 }
 
-// parsing is how many times its size a manifest of small parts may take while it is
-// parsed.
-const parsing = 16
-
-// grow is For with mu held. It returns false if the charge has to wait.
+// grow reports whether the charge could be raised. Called with mu held.
 func (c *Charge) grow(size int64) bool {
-	r, more := c.of, parsing*size-c.bytes
+	m, more := c.memory, parsing*size-c.bytes
 	if more <= 0 {
 		return true
 	}
-	if r.memory.used+more > r.memory.ceiling && r.over != c {
-		if r.over != nil || !r.oldest() {
+	if p := m.at(c.pair); m.used+more > m.ceiling && p.exempt != c {
+		if p.exempt != nil {
 			return false
 		}
-		r.over = c
+		p.exempt = c
 	}
-	r.memory.add(more)
+	m.used += more
 	c.bytes += more
 	return true
 }
 
-// Keep shrinks the charge to the content of a manifest, size bytes, when it was
-// parsed. A charge that is less stays.
-func (c *Charge) Keep(size int64) {
-	m := c.of.memory
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if c.bytes <= size {
-		return
-	}
-	m.add(size - c.bytes)
-	c.bytes = size
-	if c.of.over == c && m.used <= m.ceiling {
-		c.of.over = nil
-		m.wake()
+// Shrink lowers the charge to the content of a manifest of size bytes, which is not
+// parsed any more. It does nothing if the charge is smaller.
+func (c *Charge) Shrink(size int64) {
+	c.memory.mu.Lock()
+	defer c.memory.mu.Unlock()
+	if c.bytes > size {
+		c.lower(size)
 	}
 }
 
-// Release returns what was charged. Further calls do nothing, and neither does a
-// nil charge.
+// Release returns what was charged. Further calls do nothing.
 func (c *Charge) Release() {
-	if c == nil {
-		return
-	}
-	m := c.of.memory
+	m := c.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.add(-c.bytes)
-	c.bytes = 0
-	if c.of.over == c {
-		c.of.over = nil
-		m.wake()
+	p := m.at(c.pair)
+	p.charges = slices.DeleteFunc(p.charges, func(other *Charge) bool { return other == c })
+	c.lower(0)
+}
+
+// lower sets the charge to n bytes, fewer than it has. Another charge of the pair may
+// exceed the ceiling if this one no longer does. Called with mu held.
+func (c *Charge) lower(n int64) {
+	m := c.memory
+	freed := c.bytes - n
+	c.bytes = n
+	if p := m.at(c.pair); p.exempt == c && (n == 0 || m.used-freed <= m.ceiling) {
+		p.exempt = nil
 	}
+	m.release(c.pair, freed)
+}
+
+// release returns n bytes of a pair and wakes all waiting operations. Called with mu
+// held.
+func (m *Memory) release(pair string, n int64) {
+	m.used -= n
+	if p := m.pairs[pair]; p != nil && len(p.reservations) == 0 && len(p.charges) == 0 {
+		delete(m.pairs, pair)
+	}
+	close(m.changed)
+	m.changed = make(chan struct{})
 }
 
 // wait calls try, with mu held, until it returns true.
-func (m *Memory) wait(ctx context.Context, r *Reservation, try func() bool) error {
+func (m *Memory) wait(ctx context.Context, waiter string, try func() bool) error {
 	began := time.Now()
 	for {
 		m.mu.Lock()
@@ -170,50 +218,40 @@ func (m *Memory) wait(ctx context.Context, r *Reservation, try func() bool) erro
 			m.mu.Unlock()
 			return nil
 		}
-		released, holder := m.released, m.largest(r)
+		changed, holder := m.changed, m.largest(waiter)
 		m.mu.Unlock()
 		select {
-		case <-released:
+		case <-changed:
 		case <-ctx.Done():
 			return &BusyError{For: "memory for manifests", Holder: holder, Took: time.Since(began), Err: context.Cause(ctx)}
 		}
 	}
 }
 
-// largest returns the operation other than r that keeps the most. Called with mu
-// held.
-func (m *Memory) largest(r *Reservation) string {
-	var found *Reservation
-	for _, all := range m.hosts {
-		for _, other := range all {
-			if other != r && (found == nil || other.kept > found.kept) {
-				found = other
-			}
+// largest returns the operation other than waiter that holds the most, "" if no
+// other holds any. Called with mu held.
+func (m *Memory) largest(waiter string) string {
+	held := map[string]int64{}
+	for _, p := range m.pairs {
+		for _, r := range p.reservations {
+			held[r.holder] += r.bytes
+		}
+		for _, c := range p.charges {
+			held[c.holder] += c.bytes
 		}
 	}
-	if found == nil {
-		return ""
+	found := ""
+	for holder, n := range held {
+		if holder != waiter && n > 0 && (found == "" || n > held[found] || n == held[found] && holder < found) {
+			found = holder
+		}
 	}
-	return found.holder
-}
-
-// add changes what is used by n bytes. Called with mu held.
-func (m *Memory) add(n int64) {
-	if m.used += n; n < 0 {
-		m.wake()
-	}
-}
-
-// wake makes all waiting operations try again. Called with mu held.
-func (m *Memory) wake() {
-	close(m.released)
-	m.released = make(chan struct{})
+	return found
 }
 
 type chargeKey struct{}
 
-// WithCharge returns a context whose operations charge the manifest that they read
-// to c.
+// WithCharge returns a context in which the manifest that is read is charged to c.
 func WithCharge(ctx context.Context, c *Charge) context.Context {
 	return context.WithValue(ctx, chargeKey{}, c)
 }

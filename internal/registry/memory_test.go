@@ -9,62 +9,108 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-func TestMemory_OldestOfAHostNeverWaits(t *testing.T) {
+// large is more than the reserved share of a pair.
+const large = 20 << 20
+
+func TestMemory_PairDoesNotWaitForAnother(t *testing.T) {
 	t.Parallel()
-	m := registry.NewMemory(1000)
-	slow := m.Reserve("slow.example", "the slow copy")
-	if err := slow.Keep(t.Context(), 1000); err != nil {
+	m := registry.NewMemory(registry.DefaultManifestMemory)
+	if err := m.Reserve("slow.example b.example", "the slow copy").Grow(t.Context(), large); err != nil {
 		t.Fatal(err)
 	}
-	other := m.Reserve("other.example", "the other copy")
-	if err := other.Keep(t.Context(), 500); err != nil {
-		t.Errorf("Keep() of the oldest reservation of another host error = %v", err)
+	for _, copied := range []string{"the first copy", "the second copy"} {
+		if err := m.Reserve("other.example b.example", copied).Grow(t.Context(), 2<<20); err != nil {
+			t.Errorf("Grow() of %s of another pair error = %v", copied, err)
+		}
 	}
-	charge := other.Charge()
-	if err := charge.For(t.Context(), 5000); err != nil {
-		t.Errorf("For() of the oldest reservation of another host error = %v", err)
+	if !m.Charge("other.example b.example", "the first copy").TryGrow(4 << 20) {
+		t.Error("TryGrow() of a charge of another pair = false, want true")
 	}
-	if other.Charge().TryFor(10) {
-		t.Error("TryFor() of a second manifest above the ceiling = true, want false")
+}
+
+func TestMemory_OneChargeOfAPairIsExempt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		kept int64 // by the oldest copy of the pair
+		end  func(*registry.Charge)
+		then bool // whether the next charge may exceed the ceiling
+	}{
+		"released":                 {large, (*registry.Charge).Release, true},
+		"parsed":                   {0, func(c *registry.Charge) { c.Shrink(4 << 20) }, true},
+		"parsed_above_the_ceiling": {large, func(c *registry.Charge) { c.Shrink(4 << 20) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := registry.NewMemory(registry.DefaultManifestMemory)
+			oldest := m.Reserve("a.example b.example", "the copy of a large index")
+			if err := oldest.Grow(t.Context(), c.kept); err != nil {
+				t.Fatal(err)
+			}
+			first, second := m.Charge("a.example b.example", "another copy"), m.Charge("a.example b.example", "a third copy")
+			if !first.TryGrow(4 << 20) {
+				t.Fatal("TryGrow() beside a copy that keeps much = false, want true")
+			}
+			if second.TryGrow(4 << 20) {
+				t.Error("TryGrow() of a second manifest above the ceiling = true, want false")
+			}
+			c.end(first)
+			if got := second.TryGrow(4 << 20); got != c.then {
+				t.Errorf("TryGrow() after the first manifest = %t, want %t", got, c.then)
+			}
+		})
 	}
-	charge.Release()
-	if again := other.Charge(); !again.TryFor(10) {
-		t.Error("TryFor() after the first manifest was released = false, want true")
+}
+
+// What is left of manifests that were parsed counts until they are written.
+func TestMemory_ParsedChargesAddUp(t *testing.T) {
+	t.Parallel()
+	m := registry.NewMemory(registry.DefaultManifestMemory)
+	granted := 0
+	for range 100 {
+		c := m.Charge("a.example b.example", "a copy")
+		if !c.TryGrow(4 << 20) {
+			break
+		}
+		c.Shrink(4 << 20)
+		granted++
+	}
+	if got, most := int64(granted)*(4<<20), int64(registry.DefaultManifestMemory+4<<20); got > most {
+		t.Errorf("manifests of %d bytes are in memory, want at most %d", got, most)
 	}
 }
 
 func TestMemory_YoungerReservationWaits(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := registry.NewMemory(1000)
-		oldest, younger := m.Reserve("a.example", "the first copy"), m.Reserve("a.example", "the second copy")
-		if err := oldest.Keep(t.Context(), 900); err != nil {
+		m := registry.NewMemory(registry.DefaultManifestMemory)
+		oldest, younger := m.Reserve("a.example b.example", "the first copy"), m.Reserve("a.example b.example", "the second copy")
+		if err := oldest.Grow(t.Context(), large); err != nil {
 			t.Fatal(err)
 		}
 		ended := make(chan error, 1)
-		go func() { ended <- younger.Keep(t.Context(), 500) }()
+		go func() { ended <- younger.Grow(t.Context(), large) }()
 		synctest.Wait()
 		if len(ended) > 0 {
-			t.Fatal("Keep() beyond the ceiling did not wait")
+			t.Fatal("Grow() beyond the ceiling and the reserved share did not wait")
 		}
 		oldest.Release()
 		if err := <-ended; err != nil {
-			t.Errorf("Keep() after the oldest reservation ended error = %v", err)
+			t.Errorf("Grow() after the oldest reservation ended error = %v", err)
 		}
 	})
 }
 
 func TestMemory_CanceledWaitNamesTheHolder(t *testing.T) {
 	t.Parallel()
-	m := registry.NewMemory(1000)
-	if err := m.Reserve("a.example", "the first copy").Keep(t.Context(), 900); err != nil {
+	m := registry.NewMemory(registry.DefaultManifestMemory)
+	if err := m.Reserve("a.example b.example", "the first copy").Grow(t.Context(), large); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := m.Reserve("a.example", "the second copy").Keep(ctx, 500)
+	err := m.Reserve("a.example b.example", "the second copy").Grow(ctx, large)
 	busy, ok := errors.AsType[*registry.BusyError](err)
 	if !ok || busy.Holder != "the first copy" || !errors.Is(err, context.Canceled) {
-		t.Errorf("Keep() error = %v, want a BusyError that names the first copy", err)
+		t.Errorf("Grow() error = %v, want a BusyError that names the first copy", err)
 	}
 }

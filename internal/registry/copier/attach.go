@@ -22,7 +22,13 @@ func (w *walk) refer(ctx context.Context, n *node) error {
 			return err
 		}
 	}
-	return w.keep(ctx, n)
+	w.mu.Lock()
+	needs := w.kept + nodeBytes*int64(len(w.nodes)) - freeBytes
+	w.mu.Unlock()
+	if err := w.run.memory.Grow(ctx, needs); err != nil {
+		return w.run.ended(n, err)
+	}
+	return nil
 }
 
 // holds says whether a referrer is at the destination already, which is not worth

@@ -3,6 +3,7 @@ package copier
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/opencontainers/go-digest"
@@ -17,7 +18,7 @@ import (
 // is missing too. Layers that must not be distributed are not asked for. The error
 // is the repository's, where it is not known whether something is missing.
 func (c *Copier) Check(ctx context.Context, at registry.Repository, root digest.Digest, referrers []Referrer) ([]digest.Digest, error) {
-	ctx, r, end := c.newRun(ctx, Job{Source: at, Destination: at})
+	ctx, r, end := c.newRun(ctx, Job{Source: at, Destination: at}, fmt.Sprintf("the check of %s@%s", at.Name(), root))
 	defer end()
 	r.digest = root
 	w := newWalk(r)

@@ -54,7 +54,7 @@ func (c *Copier) Copy(ctx context.Context, job Job) (Report, error) {
 func (c *Copier) report(ctx context.Context, job Job, do func(context.Context, *run) error) (Report, error) {
 	began := time.Now()
 	t := &tally{}
-	ctx, r, end := c.newRun(ctx, job)
+	ctx, r, end := c.newRun(ctx, job, job.String())
 	defer end()
 	r.tally = t
 	err := job.check() // before anybody is asked anything
@@ -64,11 +64,10 @@ func (c *Copier) report(ctx context.Context, job Job, do func(context.Context, *
 	return t.done(time.Since(began)), r.told(ctx, err)
 }
 
-// newRun returns a run of a job, whose requests are a flow of their own, and what
-// ends it.
-func (c *Copier) newRun(ctx context.Context, job Job) (context.Context, *run, func()) {
-	name := fmt.Sprintf("the copy of %s to %s", job.Source.Name(), job.Destination.Name())
-	r := &run{copier: c, job: job, tally: &tally{}, name: name, memory: c.memory.Reserve(job.Source.Host(), name)}
+// newRun returns a run of a job, the context of its requests, which are one flow,
+// and a function that ends it. name describes the run in errors of other copies.
+func (c *Copier) newRun(ctx context.Context, job Job, name string) (context.Context, *run, func()) {
+	r := &run{copier: c, job: job, tally: &tally{}, name: name, memory: c.memory.Reserve(job.hosts(), name)}
 	return registry.WithFlow(ctx, name), r, r.memory.Release
 }
 
@@ -106,7 +105,7 @@ func interrupted(ctx context.Context, err error) error {
 	if over && told.Message == "" {
 		told.Message = "the time for the copy is over"
 		if slowest := registry.FlowOf(ctx).Slowest(); slowest != "" {
-			told.Message += ", most of which was spent waiting for " + slowest
+			told.Message += ", and the longest wait was for " + slowest
 		}
 	}
 	if over && told.Hint == "" {
@@ -224,9 +223,11 @@ func (r *run) push(ctx context.Context, name string, m registry.Manifest) error 
 	return err
 }
 
-// put pushes a manifest under a name, and says whether it did. Content that the
-// registry turns out to miss is brought by heal, once; nil where nothing can. A
-// tag that may not move is fine where it holds the manifest already.
+// put pushes a manifest under a name and reports whether this copy wrote it. If
+// the registry reports missing content, put calls heal, which may be nil, and
+// tries once more. A refusal is no error if the name holds the manifest already.
+// An immutable tag then is the work of this copy if an earlier attempt got no
+// response.
 func (r *run) put(ctx context.Context, name string, m registry.Manifest, heal func(context.Context) error) (bool, error) {
 	err := r.push(ctx, name, m)
 	if errors.Is(err, registry.ErrMissingContent) && heal != nil {
@@ -238,7 +239,8 @@ func (r *run) put(ctx context.Context, name string, m registry.Manifest, heal fu
 	if settled(err) {
 		held, lookErr := r.look(ctx, name, m.Digest)
 		if lookErr == nil && held == m.Digest {
-			return false, nil
+			refusal, ok := errors.AsType[*registry.Error](err)
+			return ok && refusal.MaybeDone, nil
 		}
 		if lookErr == nil && held != "" {
 			err = taken(err, held)

@@ -63,6 +63,24 @@ func (j Job) check() error {
 	return registry.OnSide(registry.ValidateDigest(j.Digest), registry.Source)
 }
 
+// String describes the job, as in "the copy of ghcr.io/acme/app:1.4 to
+// registry.example.com/prod/app:1.4".
+func (j Job) String() string {
+	source, destination := j.Source.Name(), j.Destination.Name()
+	switch {
+	case j.Reference != "" && !strings.Contains(j.Reference, ":"):
+		source += ":" + j.Reference
+	case j.Digest != "":
+		source += "@" + j.Digest.String()
+	case j.Reference != "":
+		source += "@" + j.Reference
+	}
+	if len(j.Tags) > 0 {
+		destination += ":" + strings.Join(j.Tags, ",")
+	}
+	return fmt.Sprintf("the copy of %s to %s", source, destination)
+}
+
 // lacks says whether the destination was found to lack something.
 func (j Job) lacks(d digest.Digest) bool { return slices.Contains(j.Missing, d) }
 
@@ -144,3 +162,6 @@ type Count struct {
 	Blobs int   `json:"blobs"`
 	Bytes int64 `json:"bytes"`
 }
+
+// hosts identifies the source and the destination host of a job.
+func (j Job) hosts() string { return j.Source.Host() + " " + j.Destination.Host() }

@@ -39,10 +39,8 @@ type Referrer struct {
 // repository lists them in any; those that were found by a tag follow, in the order
 // of the tags. The error is the repository's, and matches registry.ErrLimit where
 // there are too many.
-func Referrers(ctx context.Context, from registry.Repository, subject digest.Digest, types []string) ([]Referrer, error) {
-	memory := registry.NewMemory(registry.DefaultManifestMemory).Reserve(from.Host(), registry.FlowOf(ctx).String())
-	defer memory.Release()
-	found, err := (&search{from: from, types: types, memory: memory}).of(ctx, subject)
+func (c *Copier) Referrers(ctx context.Context, from registry.Repository, subject digest.Digest, types []string) ([]Referrer, error) {
+	found, err := (&search{from: from, types: types, memory: c.memory, hosts: from.Host()}).of(ctx, subject)
 	slices.SortStableFunc(found, func(a, b Referrer) int {
 		return cmp.Or(cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Manifest.Digest, b.Manifest.Digest))
 	})
@@ -53,7 +51,8 @@ func Referrers(ctx context.Context, from registry.Repository, subject digest.Dig
 type search struct {
 	from   registry.Repository
 	types  []string
-	memory *registry.Reservation
+	memory *registry.Memory
+	hosts  string       // identifies the hosts that the memory is charged for
 	read   atomic.Int64 // manifests
 	kept   atomic.Int64 // bytes of those that are referrers
 }
@@ -182,10 +181,10 @@ func (s *search) fetch(ctx context.Context, subject digest.Digest, reference str
 		return nil, registry.Contents{}, s.limit(subject, "more than %d manifests are listed as referrers of it and of what it names", maxNodes)
 	}
 	unsaid := said < 0
-	charge := s.memory.Charge()
+	charge := s.memory.Charge(s.hosts, registry.FlowOf(ctx).String())
 	defer charge.Release()
 	if said >= largeManifest {
-		if err := charge.For(ctx, said); err != nil {
+		if err := charge.Grow(ctx, said); err != nil {
 			return fail(registry.Error{Kind: registry.ErrUnavailable, Err: err})
 		}
 	}

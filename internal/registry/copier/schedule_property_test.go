@@ -128,7 +128,7 @@ func (s schedule) isAttributed(i int, err error) bool {
 		return true
 	}
 	for _, at := range sides {
-		if s.hosts[at].fault.kind != faultNone && strings.Contains(err.Error(), "waiting for "+s.hosts[at].name) {
+		if s.hosts[at].fault.kind != faultNone && strings.Contains(err.Error(), "longest wait was for "+s.hosts[at].name) {
 			return true
 		}
 	}

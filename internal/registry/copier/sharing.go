@@ -54,11 +54,14 @@ type blobLease struct {
 	source, copy string
 	// from is a repository of the host that holds the blob, "" if none is known.
 	from string
-	// read counts the bytes that were read of it.
-	read atomic.Int64
+	// read counts the bytes that were read of it, and reading the time that its
+	// source took to open and send them. complete reports that all were read.
+	read     atomic.Int64
+	reading  registry.Stopwatch
+	complete atomic.Bool
 }
 
-// blobRequest is what a copy wants to do with a blob.
+// blobRequest describes a blob that a copy needs in a repository.
 type blobRequest struct {
 	blobKey
 	name         string // the repository
@@ -74,8 +77,8 @@ type blobRequest struct {
 func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error) {
 	began := time.Now()
 	var watched *blobLease
-	var since time.Time
 	var read int64
+	var reading time.Duration
 	slow := map[*blobLease]bool{}
 	for {
 		mine, other, changed := t.try(q, slow)
@@ -86,7 +89,7 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 			return mine, nil
 		}
 		if other != watched {
-			watched, since, read = other, time.Now(), other.read.Load()
+			watched, read, reading = other, other.read.Load(), other.reading.Total()
 		}
 		timer := time.NewTimer(sharedInterval)
 		select {
@@ -97,21 +100,30 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 			waited(ctx, other, began)
 			return nil, &registry.BusyError{For: "the blob", Holder: other.copy, Took: time.Since(began), Err: context.Cause(ctx)}
 		case <-timer.C:
-			rate := float64(other.read.Load()-read) / time.Since(since).Seconds()
-			slow[other] = rate < minSharedRate && other.source != q.source
+			slow[other] = other.source != q.source && other.slowSince(read, reading)
 		}
 	}
+}
+
+// slowSince reports whether the source of the upload was slower than minSharedRate
+// since it had sent read bytes in the time reading. The time for which the upload
+// waited for its destination does not count, because the destination is the same
+// for a copy that waits.
+func (c *blobLease) slowSince(read int64, reading time.Duration) bool {
+	took := c.reading.Total() - reading
+	return !c.complete.Load() && took >= sharedInterval/2 && float64(c.read.Load()-read) < minSharedRate*took.Seconds()
 }
 
 // waited reports a wait for the upload of another copy.
 func waited(ctx context.Context, other *blobLease, began time.Time) {
 	took := time.Since(began)
 	registry.TraceOf(ctx).Wait(registry.Wait{For: registry.WaitShared, Took: took})
-	registry.FlowOf(ctx).Waited(other.copy, took)
+	registry.FlowOf(ctx).Waited("a blob, which was in use by", other.copy, took)
 }
 
-// try returns a lease, or nil if the repository holds the blob, or else an upload
-// to wait for and what tells of a change. It does not wait for slow leases.
+// try returns a lease, or nil if the repository has the blob. Otherwise it returns
+// the upload to wait for and a channel that is closed on the next change. It does
+// not wait for slow uploads.
 func (t *blobTable) try(q blobRequest, slow map[*blobLease]bool) (mine, other *blobLease, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -160,25 +172,33 @@ func (c *blobLease) end(uploaded bool) {
 	c.at.changed = make(chan struct{})
 }
 
-// counted makes the lease count what is read of the content that open opens.
+// counted wraps open so that the lease measures how its content is read.
 func (c *blobLease) counted(open func(context.Context) (io.ReadCloser, error)) func(context.Context) (io.ReadCloser, error) {
 	return func(ctx context.Context) (io.ReadCloser, error) {
+		c.complete.Store(false)
+		c.reading.Start()
+		defer c.reading.Stop()
 		content, err := open(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return &countedReader{ReadCloser: content, read: &c.read}, nil
+		return &countedReader{ReadCloser: content, lease: c}, nil
 	}
 }
 
 type countedReader struct {
 	io.ReadCloser
-	read *atomic.Int64
+	lease *blobLease
 }
 
 func (r *countedReader) Read(p []byte) (int, error) {
+	r.lease.reading.Start()
 	n, err := r.ReadCloser.Read(p)
-	r.read.Add(int64(n))
+	r.lease.reading.Stop()
+	r.lease.read.Add(int64(n))
+	if err == io.EOF {
+		r.lease.complete.Store(true)
+	}
 	return n, err
 }
 

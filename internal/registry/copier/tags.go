@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -66,7 +65,9 @@ func (r *run) named(ctx context.Context) (digest.Digest, error) {
 		return d.Digest, err
 	}
 	m, err := source.GetManifest(ctx, r.job.Reference)
-	r.known = m
+	if r.memory.TryGrow(int64(len(m.Content)) - freeBytes) {
+		r.known = m
+	}
 	return m.Digest, err
 }
 
@@ -147,24 +148,11 @@ func (r *run) tag(ctx context.Context, tag string, m registry.Manifest, heal fun
 			return err
 		}
 	}
-	// A registry with immutable tags refuses the retry of a PUT whose answer was
-	// lost. The tag is then the work of the first attempt.
-	var retried atomic.Bool
-	noteRetry := registry.Trace{Request: func(q registry.Request) {
-		if q.Retry && q.Kind() == "PUT manifest" {
-			retried.Store(true)
-		}
-	}}
-	written, err := r.put(registry.WithTrace(ctx, noteRetry), tag, m, heal)
-	if err != nil {
+	written, err := r.put(ctx, tag, m, heal)
+	if err != nil || !written {
 		return err
 	}
-	if written || retried.Load() {
-		r.tally.written(tag)
-	}
-	if !written {
-		return nil
-	}
+	r.tally.written(tag)
 	return r.confirm(ctx, tag, m.Digest)
 }
 

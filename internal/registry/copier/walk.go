@@ -1,10 +1,12 @@
 package copier
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,15 +40,15 @@ type walk struct {
 	bytes  int64 // of manifests
 	kept   int64 // of the manifests whose content is kept
 	found  []Referrer
-	active int           // workers that do something
-	err    error         // why the walk ends early
-	weight time.Duration // of err; see fail
+	active int          // workers that do something
+	failed []failedStep // why the walk ends early, in order
+	over   bool         // the copy had ended when the first step failed
 }
 
 func newWalk(r *run) *walk {
 	w := &walk{run: r, nodes: map[key]*node{}, healing: make(chan struct{}, 1)}
 	if r.job.Referrers {
-		w.search = &search{from: r.job.Source, types: r.job.ReferrerTypes, memory: r.memory}
+		w.search = &search{from: r.job.Source, types: r.job.ReferrerTypes, memory: r.copier.memory, hosts: r.job.hosts()}
 	}
 	w.wake = sync.NewCond(&w.mu)
 	return w
@@ -56,22 +58,22 @@ func newWalk(r *run) *walk {
 // any of it, and returns the root. It is not pushed where nothing refers to it:
 // that is for the tag to do. held says that the destination has the root whole.
 func (w *walk) copy(ctx context.Context, root digest.Digest, held bool) (registry.Manifest, error) {
-	over := ctx.Err
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.root = w.add(rootOf(root), false, 0)
 	w.root.held = held
 	var group sync.WaitGroup
 	for range workers {
-		group.Go(func() { w.work(ctx, cancel, over) })
+		group.Go(func() { w.work(ctx, cancel) })
 	}
 	group.Wait()
-	if w.err != nil {
+	err := w.cause()
+	if err != nil {
 		for _, n := range w.nodes {
 			n.meter.abandon()
 		}
 	}
-	return w.root.manifest, w.err
+	return w.root.manifest, err
 }
 
 // rootOf is what is known of a manifest that nothing has named.
@@ -79,16 +81,15 @@ func rootOf(d digest.Digest) registry.Descriptor {
 	return registry.Descriptor{Digest: d, Size: registry.SizeUnknown}
 }
 
-// work does what is ready until nothing is left or something failed. over returns
-// an error if the copy was ended from outside, and not by a failure.
-func (w *walk) work(ctx context.Context, cancel context.CancelFunc, over func() error) {
+// work does what is ready until nothing is left or something failed.
+func (w *walk) work(ctx context.Context, cancel context.CancelFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for {
-		for w.err == nil && len(w.queue) == 0 && w.active > 0 {
+		for len(w.failed) == 0 && len(w.queue) == 0 && w.active > 0 {
 			w.wake.Wait()
 		}
-		if w.err != nil || len(w.queue) == 0 {
+		if len(w.failed) > 0 || len(w.queue) == 0 {
 			w.wake.Broadcast()
 			return
 		}
@@ -100,26 +101,42 @@ func (w *walk) work(ctx context.Context, cancel context.CancelFunc, over func() 
 		w.mu.Lock()
 		w.active--
 		if err != nil {
-			w.fail(err, time.Since(began), over() != nil)
+			w.over = w.over || len(w.failed) == 0 && ctx.Err() != nil
+			w.failed = append(w.failed, failedStep{err, time.Since(began)})
 			cancel()
 		}
 		w.wake.Broadcast()
 	}
 }
 
-// fail records the error of a step that took so long. The first error counts,
-// because the others are of canceled steps. If the copy was ended from outside they
-// all are: then the step that took the longest tells the most, and one that waited
-// for another copy more than one that waited for a host. Called with mu held.
-func (w *walk) fail(err error, took time.Duration, over bool) {
-	if busy, ok := errors.AsType[*registry.BusyError](err); ok {
-		if took = busy.Took * 5 / 4; busy.Holder == w.run.name {
-			took = 0
-		}
+// failedStep is the error of a step, and how long the step took.
+type failedStep struct {
+	err  error
+	took time.Duration
+}
+
+// cause returns the error that says the most about why the walk ended, nil if it
+// did not fail. If a step failed, its error is the first, because the others are of
+// canceled steps. If the copy was ended from outside, all steps were canceled: the
+// step that waited the longest for another copy is the cause, or else the one that
+// took the longest.
+func (w *walk) cause() error {
+	switch {
+	case len(w.failed) == 0:
+		return nil
+	case !w.over:
+		return w.failed[0].err
 	}
-	if w.err == nil || over && took > w.weight {
-		w.err, w.weight = err, took
+	return slices.MaxFunc(w.failed, func(a, b failedStep) int { return cmp.Compare(a.weight(), b.weight()) }).err
+}
+
+// weight is how much the error of a step that was canceled says: the time that it
+// took, or a quarter more if it was spent waiting for another copy.
+func (f failedStep) weight() time.Duration {
+	if busy, ok := errors.AsType[*registry.BusyError](f.err); ok && busy.Took >= f.took*4/5 {
+		return f.took * 5 / 4
 	}
+	return f.took
 }
 
 // step does the next thing for a node: bring a blob, fetch a manifest, or push
@@ -141,8 +158,11 @@ func (w *walk) step(ctx context.Context, n *node) error {
 		return nil
 	}
 	if !w.idle(n) {
-		err := w.withContent(ctx, n, func(m registry.Manifest) error {
-			_, err := w.run.put(ctx, m.Digest.String(), m, func(ctx context.Context) error { return w.heal(ctx, n) })
+		err := w.withContent(ctx, n, func(m registry.Manifest, release func()) error {
+			_, err := w.run.put(ctx, m.Digest.String(), m, func(ctx context.Context) error {
+				release()
+				return w.heal(ctx, n)
+			})
 			return err
 		})
 		if err != nil {
@@ -213,13 +233,29 @@ func (w *walk) fetch(ctx context.Context, n *node) (bool, error) {
 	return n.missing == 0, nil
 }
 
-// open reads a manifest into memory and queues what it names.
+// open reads a manifest and queues what it names. If the memory for what the walk
+// keeps of it is in use by other copies, it waits without the manifest, and reads it
+// again.
 func (w *walk) open(ctx context.Context, n *node) error {
-	charge := w.run.memory.Charge()
+	for {
+		needs, err := w.tryOpen(ctx, n)
+		if err != nil || needs == 0 {
+			return err
+		}
+		if err := w.run.memory.Grow(ctx, needs); err != nil {
+			return w.run.ended(n, err)
+		}
+	}
+}
+
+// tryOpen is open without the wait for memory: it returns how many bytes the walk has
+// to reserve for the manifest, 0 if it was opened.
+func (w *walk) tryOpen(ctx context.Context, n *node) (needs int64, err error) {
+	charge := w.run.copier.memory.Charge(w.run.job.hosts(), w.run.name)
 	defer charge.Release()
 	if size := n.descriptor.Size; size >= largeManifest {
-		if err := charge.For(ctx, size); err != nil {
-			return w.run.ended(n, err)
+		if err := charge.Grow(ctx, size); err != nil {
+			return 0, w.run.ended(n, err)
 		}
 	}
 	m, err := w.read(registry.WithCharge(ctx, charge), n)
@@ -227,44 +263,30 @@ func (w *walk) open(ctx context.Context, n *node) error {
 		if err = registry.OnSide(err, registry.Source); n != w.root {
 			err = w.run.incomplete(err)
 		}
-		return err
+		return 0, err
 	}
 	if size := int64(len(m.Content)); size >= largeManifest {
-		if err := charge.For(ctx, size); err != nil {
-			return w.run.ended(n, err)
+		if err := charge.Grow(ctx, size); err != nil {
+			return 0, w.run.ended(n, err)
 		}
 	}
 	contents, err := w.check(n, m)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if err := w.nameAll(n, m, contents); err != nil {
-		return err
-	}
-	return w.keep(ctx, n)
-}
-
-// keep charges what the walk keeps until it ends.
-func (w *walk) keep(ctx context.Context, n *node) error {
-	w.mu.Lock()
-	keeps := w.kept + nodeBytes*int64(len(w.nodes)) - freeBytes
-	w.mu.Unlock()
-	if err := w.run.memory.Keep(ctx, keeps); err != nil {
-		return w.run.ended(n, err)
-	}
-	return nil
+	return w.nameAll(n, m, contents)
 }
 
 // withContent calls do with the manifest of a node, whose content is read again if
-// it was not kept.
-func (w *walk) withContent(ctx context.Context, n *node, do func(registry.Manifest) error) error {
+// it was not kept. do has to call release before it waits for another manifest.
+func (w *walk) withContent(ctx context.Context, n *node, do func(m registry.Manifest, release func()) error) error {
 	if n.manifest.Content != nil {
-		return do(n.manifest)
+		return do(n.manifest, func() {})
 	}
-	charge := w.run.memory.Charge()
+	charge := w.run.copier.memory.Charge(w.run.job.hosts(), w.run.name)
 	defer charge.Release()
 	if n.bytes >= largeManifest {
-		if err := charge.For(ctx, n.bytes); err != nil {
+		if err := charge.Grow(ctx, n.bytes); err != nil {
 			return w.run.ended(n, err)
 		}
 	}
@@ -272,8 +294,8 @@ func (w *walk) withContent(ctx context.Context, n *node, do func(registry.Manife
 	if err != nil {
 		return w.run.incomplete(registry.OnSide(err, registry.Source))
 	}
-	charge.Keep(n.bytes) // it is not parsed again
-	return do(m)
+	charge.Shrink(n.bytes) // it is not parsed again
+	return do(m, charge.Release)
 }
 
 // ended is the error of a manifest that was not read any more.
@@ -294,36 +316,50 @@ func (r *run) incomplete(err error) error {
 	return &told
 }
 
-// nameAll queues what a manifest names.
-func (w *walk) nameAll(n *node, m registry.Manifest, contents registry.Contents) error {
+// nameAll queues what a manifest names, or returns how many bytes the walk has to
+// reserve before.
+func (w *walk) nameAll(n *node, m registry.Manifest, contents registry.Contents) (needs int64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.bytes += int64(len(m.Content)) - n.foretold(); w.bytes > maxManifestBytes {
-		return w.tooManyBytes()
+	blobs := contents.Blobs()
+	if w.bytes+int64(len(m.Content))-n.foretold() > maxManifestBytes {
+		return 0, w.tooManyBytes()
 	}
+	needs = w.kept + nodeBytes*int64(len(w.nodes)+len(blobs)+len(contents.Manifests)) - freeBytes
+	if w.keeps(n, m) {
+		needs += int64(len(m.Content))
+	}
+	if !w.run.memory.TryGrow(needs) {
+		return needs, nil
+	}
+	w.bytes += int64(len(m.Content)) - n.foretold()
 	w.keepContent(n, m)
-	for _, d := range contents.Blobs() {
+	for _, d := range blobs {
 		if err := w.name(n, d, true); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	for _, d := range contents.Manifests {
 		if err := w.name(n, d, isBlobType(d.MediaType)); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return 0, nil
 }
 
-// keepContent records the manifest of a node, with its content if that is the
-// root's or a referrer's, or as long as the walk keeps little. Called with mu held.
+// keeps reports whether the walk keeps the content of a manifest that was read: that
+// of the root, or as long as the walk keeps little. Called with mu held.
+func (w *walk) keeps(n *node, m registry.Manifest) bool {
+	return n.manifest.Content == nil && (n == w.root || w.kept+int64(len(m.Content)) <= keptManifests)
+}
+
+// keepContent records the manifest of a node, with its content if the walk keeps it or
+// the search for referrers did. Called with mu held.
 func (w *walk) keepContent(n *node, m registry.Manifest) {
 	n.bytes, n.fetched = int64(len(m.Content)), true
-	switch {
-	case n.manifest.Content != nil: // a referrer, which is counted
-	case n == w.root || w.kept+n.bytes <= keptManifests:
+	if w.keeps(n, m) {
 		w.kept += n.bytes
-	default:
+	} else if n.manifest.Content == nil {
 		m.Content = nil
 	}
 	n.manifest = m

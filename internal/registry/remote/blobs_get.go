@@ -147,7 +147,7 @@ func (b *blobReader) receive(p []byte) (int, error) {
 	n, err := b.current().Read(p)
 	b.at += int64(n)
 	took := time.Since(began)
-	registry.FlowOf(b.ctx).Waited(b.repository.host.name, took)
+	registry.FlowOf(b.ctx).Waited(b.repository.host.name, "", took)
 	if b.trial.slow(&b.repository.client.ranges, n, took) && err == nil {
 		b.widen()
 	}
@@ -187,9 +187,9 @@ func (b *blobReader) enter() error {
 	if !parked {
 		return nil
 	}
-	b.queues.download.start()
+	b.queues.download.Start()
 	held, err := b.repository.host.limiter.acquire(b.ctx, download, b.transfer)
-	b.queues.download.stop()
+	b.queues.download.Stop()
 	if err != nil {
 		return b.repository.broken(b.request(), err)
 	}

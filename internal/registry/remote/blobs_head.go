@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,6 +26,8 @@ type blobContent struct {
 	whole bool
 	// slow reports that the head came slower than minRate.
 	slow bool
+	// evicted reports that the upload gave its slot to another flow.
+	evicted atomic.Bool
 
 	mu     sync.Mutex
 	head   []byte // what is left of it

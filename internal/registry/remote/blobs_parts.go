@@ -257,30 +257,3 @@ func (p *parts) Close() error {
 	}
 	return nil
 }
-
-// buffers are those that a process has for parts. They are made when they are
-// wanted first, and kept.
-type buffers struct{ free chan []byte }
-
-func newBuffers(n int) buffers {
-	b := buffers{free: make(chan []byte, n)}
-	for range n {
-		b.free <- nil
-	}
-	return b
-}
-
-// take is a buffer of a size, nil where all are in use.
-func (b buffers) take(size int64) []byte {
-	select {
-	case buffer := <-b.free:
-		if buffer == nil {
-			buffer = make([]byte, size)
-		}
-		return buffer
-	default:
-		return nil
-	}
-}
-
-func (b buffers) giveBack(buffer []byte) { b.free <- buffer }

@@ -47,6 +47,7 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 			case errors.As(err, new(renewed)) && refreshes < maxRefreshes:
 				refreshes++
 			case errors.Is(err, errEvicted) && ctx.Err() == nil:
+				p.evictions++
 				r.client.options.Logger.DebugContext(ctx, "the upload gave its request slot to another copy and is sent again", "digest", d.Digest)
 			default:
 				return err
@@ -68,13 +69,14 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 // blobPut is one blob on its way into a repository.
 type blobPut struct {
 	*repository
-	want    registry.Descriptor
-	content registry.Content
-	late    context.Context //nolint:containedctx // it outlives the copy's, to leave no upload open
-	tries   int
-	sent    bool     // once: what is there by now may be what was sent
-	session *session // the open one, of this attempt or of the one before
-	absent  int      // how often an upload was answered a 404 that gives no reason
+	want      registry.Descriptor
+	content   registry.Content
+	late      context.Context //nolint:containedctx // it outlives the copy's, to leave no upload open
+	tries     int
+	sent      bool     // once: what is there by now may be what was sent
+	session   *session // the open one, of this attempt or of the one before
+	evictions int      // how often an upload gave its slot to another flow
+	absent    int      // how often an upload was answered a 404 that gives no reason
 }
 
 // again says whether what is done now was done before and failed.

@@ -110,14 +110,13 @@ func (c *closing) Close() error {
 // request that sends what follows. The watch runs while the network takes what
 // was read, not while the content is waited for: that has a watch of its own.
 type uploadBody struct {
-	content io.ReadCloser
+	content *blobContent
 	size    int64 // of the content
 	until   int64 // the position in it that this request sends it to
 	stall   time.Duration
 	commit  time.Duration // how long the answer may take once all was sent
 	// transfer measures how long the content was waited for; nil if it is in memory.
 	transfer *transfer
-	queues   *queues
 
 	mu    sync.Mutex
 	watch *watchdog // of the request that sends it; nil where there is none

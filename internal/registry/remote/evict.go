@@ -20,8 +20,8 @@ const (
 	// continues later; an upload begins again.
 	shareDownloadAfter = 2 * time.Second
 	shareUploadAfter   = 6 * time.Second
-	// uploadTurn is how long an upload that is blocked keeps its slot while only
-	// flows that are slow themselves wait.
+	// uploadTurn is how long a blocked upload keeps its slot at first while only flows
+	// that are slow themselves wait; see turn.
 	uploadTurn = 30 * time.Second
 )
 
@@ -37,28 +37,44 @@ func (s *slot) fast() bool {
 	return !s.evicted && moved >= minRate/4 && float64(moved) >= minRate*p.at.Sub(s.start.at).Seconds()
 }
 
-// stalled reports whether the transfer was slower than minRate since it was last
-// compared because it had to wait, and slow whether it waited for its second host
-// and not for a slot of it.
-func (s *slot) stalled(now progress) (stalled, slow bool) {
+// stall is why a transfer is slower than minRate.
+type stall int
+
+const (
+	// notStalled: it is faster, or it does not wait for anything but its own host.
+	notStalled stall = iota
+	// stalledBySlot: it waits for a slot of its second host.
+	stalledBySlot
+	// stalledByHost: it waits for its second host.
+	stalledByHost
+)
+
+// stalled returns why the transfer was slower than minRate since it was last
+// compared.
+func (s *slot) stalled(now progress) stall {
 	took := now.at.Sub(s.seen.at)
 	if took <= 0 || now.sent || float64(now.moved-s.seen.moved+now.last) >= minRate*took.Seconds() {
-		return false, false
+		return notStalled
 	}
-	blocked, queued := now.blocked-s.seen.blocked, now.queued-s.seen.queued
-	return blocked >= took*4/5, blocked-queued >= took*4/5
+	switch blocked, queued := now.blocked-s.seen.blocked, now.queued-s.seen.queued; {
+	case blocked-queued >= took*4/5:
+		return stalledByHost
+	case blocked >= took*4/5:
+		return stalledBySlot
+	}
+	return notStalled
 }
 
-// deprived reports whether the flow of w has nothing of what it waits for.
+// starved reports whether the flow of w has no slot of the kind that it waits for.
 // Called with mu held.
-func (l *limiter) deprived(w *waiter) bool {
+func (l *limiter) starved(w *waiter) bool {
 	f := l.shareOf(w.flow)
 	return w.resumes() || w.class == exchange && f.held == f.transfers || w.class != exchange && f.transfers == 0
 }
 
-// scheduleEviction makes evict run while a flow is deprived. Called with mu held.
+// scheduleEviction makes evict run while a flow is starved. Called with mu held.
 func (l *limiter) scheduleEviction() {
-	if len(l.waiting) == 0 || len(l.transfers) == 0 || !slices.ContainsFunc(l.waiting, l.deprived) {
+	if len(l.waiting) == 0 || len(l.transfers) == 0 || !slices.ContainsFunc(l.waiting, l.starved) {
 		return
 	}
 	slow := slices.ContainsFunc(l.transfers, func(s *slot) bool { return !s.evicted && l.shareOf(s.flow).slow })
@@ -75,7 +91,7 @@ func (l *limiter) scheduleEviction() {
 	}
 }
 
-// evict takes slots from transfers for the flows that are deprived of them.
+// evict takes slots from transfers for the flows that are starved of them.
 func (l *limiter) evict() {
 	l.mu.Lock()
 	l.eviction = nil
@@ -83,7 +99,7 @@ func (l *limiter) evict() {
 	served := map[*share]bool{}
 	for _, w := range l.waiting {
 		f := l.shareOf(w.flow)
-		if served[f] || !l.deprived(w) {
+		if served[f] || !l.starved(w) {
 			continue
 		}
 		if v := l.victim(w); v != nil {
@@ -96,7 +112,7 @@ func (l *limiter) evict() {
 			s.seen = p // otherwise the comparison goes on
 		}
 	}
-	if l.eviction == nil && slices.ContainsFunc(l.waiting, l.deprived) && len(l.transfers) > 0 {
+	if l.eviction == nil && slices.ContainsFunc(l.waiting, l.starved) && len(l.transfers) > 0 {
 		l.eviction = time.AfterFunc(evictionInterval, l.evict)
 	}
 	l.mu.Unlock()
@@ -109,19 +125,17 @@ func (l *limiter) evict() {
 // Called with mu held.
 func (l *limiter) victim(w *waiter) *slot {
 	var found *slot
-	best := 0.0
+	var best evictionCost
 	for _, s := range l.transfers {
 		if s.evicted || s.transfer == nil || s.transfer.evict == nil || !l.helps(s, w) {
 			continue
 		}
-		if cost, ok := l.evictionCost(s, w); ok && (found == nil || cost < best) {
+		if cost, ok := l.costOf(s, w); ok && (found == nil || cost.less(best)) {
 			found, best = s, cost
 		}
 	}
-	if found != nil {
-		_, slow := found.stalled(found.transfer.progress())
-		f := l.shareOf(found.flow)
-		f.slow = f.slow || slow
+	if found != nil && found.stalled(found.transfer.progress()) == stalledByHost {
+		l.shareOf(found.flow).slow = true
 	}
 	return found
 }
@@ -132,33 +146,55 @@ func (l *limiter) helps(s *slot, w *waiter) bool {
 	return w.class != download || s.class == download || l.held[download] < max(l.allowed-2, 1)
 }
 
-// evictionCost reports whether s has to give way to w, and the cost of that, in
-// bytes that are sent again and a preference: stalled downloads first, then
-// stalled uploads, then the transfers of flows that hold several. An upload that
-// waits for the slot of its download keeps its own for longer, because a download
-// that waits for an upload gives way without loss. Called with mu held.
-func (l *limiter) evictionCost(s *slot, w *waiter) (cost float64, ok bool) {
-	const stalledUpload, running = 1e15, 1e18
+// evictionCost orders transfers by what it costs to evict them.
+type evictionCost struct {
+	rank  evictionRank
+	moved int64 // bytes, which an upload sends again
+}
+
+type evictionRank int
+
+const (
+	stalledDownload evictionRank = iota
+	stalledUpload
+	sharedDownload // of a flow that holds several
+	sharedUpload
+)
+
+func (c evictionCost) less(other evictionCost) bool {
+	return c.rank < other.rank || c.rank == other.rank && c.moved < other.moved
+}
+
+// costOf returns the cost of evicting s for w, and reports whether s has to give way
+// yet. An upload that waits for the slot of its download keeps its own for longer,
+// because a download that waits for an upload gives way without loss. Called with mu
+// held.
+func (l *limiter) costOf(s *slot, w *waiter) (cost evictionCost, ok bool) {
 	p := s.transfer.progress()
+	if p.sent {
+		return evictionCost{}, false
+	}
 	f, waits := l.shareOf(s.flow), l.shareOf(w.flow)
 	waited := p.at.Sub(w.since)
-	stalled, slow := s.stalled(p)
+	why := s.stalled(p)
 	if f.slow && !waits.slow && p.blocked > p.queued {
-		stalled, slow = true, true
+		why = stalledByHost // as before
 	}
+	rank := evictionRank(-1)
 	switch {
-	case p.sent:
-		return 0, false
-	case stalled && s.class == download:
-		return float64(p.moved), true
-	case slow && !waits.slow, slow && p.at.Sub(s.start.at) >= uploadTurn, stalled && waited >= shareUploadAfter:
-		return stalledUpload + float64(p.moved), true
+	case why != notStalled && s.class == download:
+		rank = stalledDownload
+	case why == stalledByHost && (!waits.slow || p.at.Sub(s.start.at) >= s.transfer.turn()), why != notStalled && waited >= shareUploadAfter:
+		rank = stalledUpload
 	case w.class == exchange || s.flow == w.flow || f.transfers < 2 || waits.slow:
-		return 0, false
 	case s.class == download && waited >= shareDownloadAfter:
-		return running + float64(p.moved), true
+		rank = sharedDownload
 	case s.class == upload && waited >= shareUploadAfter:
-		return 2*running + float64(p.moved), true
+		rank = sharedUpload
 	}
-	return 0, false
+	return evictionCost{rank, p.moved}, rank >= 0
 }
+
+// turn is how long a blocked upload keeps its slot while only slow flows wait: twice
+// as long after each eviction, so that it gets done.
+func (t *transfer) turn() time.Duration { return uploadTurn << min(t.evictions, 8) }

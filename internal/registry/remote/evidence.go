@@ -23,10 +23,11 @@ type evidence struct {
 	// registry is set once any answer of the host's origin could only be a registry's.
 	registry atomic.Bool
 
-	mu      sync.Mutex
-	asking  chan struct{} // closed when the request under way is over; nil if there is none
-	asked   bool
-	refusal http.Header // of the 401 that /v2/ answered with, nil for any other answer
+	mu       sync.Mutex
+	asking   chan struct{} // closed when the request in progress ends; nil if there is none
+	asked    bool
+	answered bool        // /v2/ was answered by the host's origin
+	refusal  http.Header // of the 401 response to /v2/, nil for any other response
 }
 
 // note records what the header of an answer of the host's origin shows.
@@ -81,18 +82,18 @@ func (e *evidence) once(ctx context.Context, ask func() bool) {
 	close(over)
 }
 
-// challenge returns the header of the 401 response to /v2/, nil if there was
-// none.
-func (e *evidence) challenge() http.Header {
+// challenge returns the header of the 401 response to /v2/, nil if there was none,
+// and reports whether the host's origin answered /v2/ at all.
+func (e *evidence) challenge() (header http.Header, answered bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.refusal
+	return e.refusal, e.answered
 }
 
-// askHost sends a request to /v2/ in the slot that is held, at most once for a host, and records what the answer
+// probeAPI sends a request to /v2/ in the slot that is held, at most once for a host, and records what the answer
 // shows: a header, a challenge for a token, the error document of a refusal, or the empty object that the
 // original registry answers with (OCI distribution specification, "Determining Support"). A failure shows nothing.
-func (r *repository) askHost(ctx context.Context, held *slot) {
+func (r *repository) probeAPI(ctx context.Context, held *slot) {
 	e := &r.host.evidence
 	e.once(ctx, func() bool {
 		u := *r.host.origin
@@ -116,10 +117,10 @@ func (r *repository) askHost(ctx context.Context, held *slot) {
 		case resp.StatusCode == http.StatusUnauthorized && slices.Contains(refusals, codeOf(body)), resp.StatusCode == http.StatusOK && string(bytes.TrimSpace(body)) == "{}":
 			e.registry.Store(true)
 		}
-		if resp.StatusCode == http.StatusUnauthorized {
-			e.mu.Lock()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.answered = true; resp.StatusCode == http.StatusUnauthorized {
 			e.refusal = resp.Header
-			e.mu.Unlock()
 		}
 		return true
 	})

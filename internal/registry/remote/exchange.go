@@ -74,7 +74,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 		q.upload.watchedBy(nil)
 		began = began.Add(q.upload.transfer.waited())
 	}
-	registry.FlowOf(ctx).Waited(r.host.name, time.Since(began))
+	registry.FlowOf(ctx).Waited(r.host.name, "", time.Since(began))
 	if err != nil {
 		err = r.unanswered(ctx, q, u, authorization, err)
 		watch.end()
@@ -117,7 +117,9 @@ func underWay(ctx context.Context, q registry.Request) (over func()) {
 // the request was ended, before what the connection says of it.
 func (r *repository) unanswered(ctx context.Context, q request, u *url.URL, authorization string, err error) error {
 	cause := endOf(ctx)
-	if q.upload != nil && q.upload.failed() != nil && !errors.Is(cause, errEvicted) {
+	if q.upload != nil && q.upload.content.evicted.Load() {
+		cause = errEvicted // also if it was evicted as the request before ended
+	} else if q.upload != nil && q.upload.failed() != nil {
 		return q.upload.failed()
 	}
 	if cause != nil {

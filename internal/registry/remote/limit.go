@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -113,9 +114,12 @@ func (l *limiter) acquire(ctx context.Context, c class, t *transfer) (*slot, err
 		l.mu.Unlock()
 		return s, nil
 	}
+	holder := l.holder(w)
 	defer func() {
 		waited(ctx, registry.WaitSlot, now)
-		w.flow.Waited(l.host, time.Since(now))
+		if holder != "" { // otherwise the flow's own transfers record what they wait for
+			w.flow.Waited("a request slot of "+l.host+", which was in use by", holder, time.Since(now))
+		}
 	}()
 	l.waiting = append(l.waiting, w)
 	l.shareOf(w.flow).waiting++
@@ -133,18 +137,20 @@ func (l *limiter) acquire(ctx context.Context, c class, t *transfer) (*slot, err
 			l.forget(w.flow)
 			l.grant()
 		} else { // granted at the same moment
-			l.give(w.flow, c, nil)
+			l.give(l.slotFor(w))
 		}
+		holder = l.holder(w)
 		return nil, l.busy(ctx, w)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	holder = cmp.Or(l.holder(w), holder)
 	return l.slotFor(w), nil
 }
 
 // take grants w a slot at once. Called with mu held.
 func (l *limiter) take(w *waiter) *slot {
-	l.count(w, 1)
+	l.count(w.flow, w.class, 1)
 	return l.slotFor(w)
 }
 
@@ -159,12 +165,12 @@ func (l *limiter) slotFor(w *waiter) *slot {
 	return s
 }
 
-// count adds n to what the flow of w holds. Called with mu held.
-func (l *limiter) count(w *waiter, n int) {
-	l.held[w.class] += n
-	f := l.shareOf(w.flow)
+// count adds n to the slots of a class that a flow holds. Called with mu held.
+func (l *limiter) count(flow *registry.Flow, c class, n int) {
+	l.held[c] += n
+	f := l.shareOf(flow)
 	f.held += n
-	if w.class != exchange {
+	if c != exchange {
 		f.transfers += n
 	}
 }
@@ -254,21 +260,21 @@ func (l *limiter) grant() {
 		w := l.waiting[next]
 		l.waiting = slices.Delete(l.waiting, next, next+1)
 		l.shareOf(w.flow).waiting--
-		l.count(w, 1)
+		l.count(w.flow, w.class, 1)
 		close(w.ready)
 	}
 }
 
-// give returns a slot of a flow. Called with mu held.
-func (l *limiter) give(flow *registry.Flow, c class, s *slot) {
-	if s != nil && c != exchange {
+// give takes a slot back. Called with mu held.
+func (l *limiter) give(s *slot) {
+	if s.class != exchange {
 		l.transfers = slices.DeleteFunc(l.transfers, func(other *slot) bool { return other == s })
 		if s.fast() {
-			l.shareOf(flow).slow = false
+			l.shareOf(s.flow).slow = false
 		}
 	}
-	l.count(&waiter{class: c, flow: flow}, -1)
-	l.forget(flow)
+	l.count(s.flow, s.class, -1)
+	l.forget(s.flow)
 	l.grant()
 	l.scheduleEviction()
 }
@@ -278,7 +284,7 @@ func (s *slot) release() {
 	s.once.Do(func() {
 		s.limiter.mu.Lock()
 		defer s.limiter.mu.Unlock()
-		s.limiter.give(s.flow, s.class, s)
+		s.limiter.give(s)
 	})
 }
 

@@ -184,8 +184,12 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 		ok: []int{http.StatusCreated, http.StatusOK, http.StatusAccepted, http.StatusNoContent},
 	}
 	var failed error
+	maybeDone := false
 	err := r.client.retry(ctx, func(attempt int) error {
-		if mayBeDone(failed) && r.holds(ctx, reference, m.Digest) {
+		if e, ok := errors.AsType[*registry.Error](failed); ok && (e.Status == 0 || e.Status >= 500) {
+			maybeDone = true
+		}
+		if gotNoResponse(failed) && r.holds(ctx, reference, m.Digest) {
 			return nil
 		}
 		failed = r.try(ctx, q, attempt > 1, func(resp *http.Response) error {
@@ -198,6 +202,9 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 		})
 		return failed
 	})
+	if maybeDone {
+		err = amended(err, func(e *registry.Error) { e.MaybeDone = true })
+	}
 	if registry.IsSchema1(m.MediaType) && refusesFormat(err) {
 		return amended(err, func(e *registry.Error) {
 			e.Hint = "The image has Docker's first manifest format (schema 1), which this registry no longer accepts. Build or push the image again with a current tool, so that it becomes an OCI or schema 2 image, and promote that."
@@ -206,10 +213,10 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 	return err
 }
 
-// mayBeDone says whether a registry may have taken what it was sent all the
-// same: it did not answer, or something before it did not wait for the answer.
-// It may take a tag only once, so that this is worth a look.
-func mayBeDone(err error) bool {
+// gotNoResponse reports whether the registry did not answer, or a gateway did not
+// wait for its answer. A registry may accept an immutable tag only once, so that
+// the tag is worth a lookup before the next attempt.
+func gotNoResponse(err error) bool {
 	e, failed := errors.AsType[*registry.Error](err)
 	return failed && (e.Status == 0 || e.Status == http.StatusBadGateway || e.Status == http.StatusGatewayTimeout)
 }

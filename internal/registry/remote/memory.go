@@ -20,7 +20,9 @@ const ordinaryManifest = 256 << 10
 // for the memory of other operations.
 type memoryError struct{ size int64 }
 
-func (e memoryError) Error() string { return fmt.Sprintf("there is no memory for %d bytes", e.size) }
+func (e memoryError) Error() string {
+	return fmt.Sprintf("the response needs %d bytes of memory for manifests", e.size)
+}
 
 // withMemory calls send with the charge of the context, or else with one of its
 // own. If the response turns out to need memory that is not there, it waits for
@@ -28,9 +30,7 @@ func (e memoryError) Error() string { return fmt.Sprintf("there is no memory for
 func (r *repository) withMemory(ctx context.Context, q request, send func(*registry.Charge) error) error {
 	charge := registry.ChargeOf(ctx)
 	if charge == nil {
-		reservation := r.client.options.Memory.Reserve(r.host.name, registry.FlowOf(ctx).String())
-		defer reservation.Release()
-		charge = reservation.Charge()
+		charge = r.client.options.Memory.Charge(r.host.name, registry.FlowOf(ctx).String())
 		defer charge.Release()
 	}
 	for {
@@ -39,7 +39,7 @@ func (r *repository) withMemory(ctx context.Context, q request, send func(*regis
 		if !ok {
 			return err
 		}
-		if err := charge.For(ctx, need.size); err != nil {
+		if err := charge.Grow(ctx, need.size); err != nil {
 			return r.broken(q, err)
 		}
 	}
@@ -57,8 +57,13 @@ func (r *repository) readBody(resp *http.Response, limit int64, memory *registry
 		}
 		size = limit
 	}
-	if size > ordinaryManifest && !memory.TryFor(size) {
+	if size > ordinaryManifest && !memory.TryGrow(size) {
 		return nil, permanent{memoryError{size}}
+	}
+	if size > ordinaryManifest && size == resp.ContentLength && size <= limit {
+		content := make([]byte, size) // which is charged
+		_, err := io.ReadFull(resp.Body, content)
+		return content, err
 	}
 	if len(head) == 0 {
 		return registry.ReadCapped(resp.Body, limit)

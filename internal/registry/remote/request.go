@@ -49,13 +49,15 @@ func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *slo
 		return ctx, held, held.release, nil
 	}
 	own, cancel := context.WithCancelCause(ctx)
+	content := q.upload.content
 	q.upload.transfer.evict = func() {
+		content.evicted.Store(true)
 		cancel(errEvicted)
-		_ = q.upload.content.Close() // net/http waits for a read of it
+		_ = content.Close() // net/http waits for a read of it
 	}
-	q.upload.queues.upload.start()
+	content.queues.upload.Start()
 	held, err := l.acquire(ctx, upload, q.upload.transfer)
-	q.upload.queues.upload.stop()
+	content.queues.upload.Stop()
 	if err != nil {
 		cancel(nil)
 		return ctx, nil, nil, err
@@ -154,7 +156,7 @@ func (r *repository) misread(q request, err error) error {
 
 // authenticated sends a request until the registry is satisfied with who asks.
 func (r *repository) authenticated(ctx context.Context, q request, held *slot, again bool) (*http.Response, error) {
-	var unasked auth.Authorization // sent although the host has not asked for it
+	var preemptive auth.Authorization // sent although the host sent no challenge
 	doubted := false
 	for refreshes := 0; ; refreshes++ {
 		// The first 401 only asks who it is. One to a credential is a failure,
@@ -164,7 +166,7 @@ func (r *repository) authenticated(ctx context.Context, q request, held *slot, a
 			return nil, r.broken(q, err)
 		}
 		if authorization.Header == "" {
-			authorization = unasked
+			authorization = preemptive
 		}
 		resp, err := r.follow(ctx, q, held, authorization.Header.Reveal(), again)
 		if err != nil {
@@ -175,12 +177,12 @@ func (r *repository) authenticated(ctx context.Context, q request, held *slot, a
 			r.host.evidence.note(resp)
 		}
 		if slices.Contains(q.ok, resp.StatusCode) {
-			r.accepted(authorization, unasked)
+			r.accepted(authorization, preemptive)
 			return r.unpacked(q, resp)
 		}
 		if own && resp.StatusCode == http.StatusNotFound && !doubted {
 			var repeat bool
-			if repeat, unasked, err = r.unproven(ctx, q, held, resp, authorization); err != nil || repeat {
+			if repeat, preemptive, err = r.retryNotFound(ctx, q, held, resp, authorization); err != nil || repeat {
 				resp.Body.Close()
 				if err != nil {
 					return nil, err
@@ -199,11 +201,11 @@ func (r *repository) authenticated(ctx context.Context, q request, held *slot, a
 	}
 }
 
-// accepted records that credentials which the host had not asked for made it answer: from now on they go with
-// every request.
-func (r *repository) accepted(used, unasked auth.Authorization) {
-	if used.Header != "" && used == unasked {
-		r.host.auth.Presume()
+// accepted records that the host accepted credentials without a challenge. They are
+// sent with every request from then on.
+func (r *repository) accepted(used, preemptive auth.Authorization) {
+	if used.Header != "" && used == preemptive {
+		r.host.auth.AssumeBasic()
 		r.host.challenged.Store(true)
 	}
 }
@@ -220,47 +222,52 @@ func (r *repository) unpacked(q request, resp *http.Response) (*http.Response, e
 		Message: "the answer is packed with Content-Encoding " + registry.Clean(encoding) + " although it was asked for as it is; something in between changes content"})
 }
 
-// unproven finds out what a 404 is worth, before it counts as an answer. To a request without credentials it says
-// nothing if there are some, because registries hide what the anonymous may not see: then unproven returns that the
-// request is to be sent again, as the registry wants it or, if that does not ask for credentials at all, with
-// what is returned. A code that gateways have too counts only if the host has shown to be a registry.
+// retryNotFound reports whether a request that was answered 404 has to be sent again
+// before the 404 counts. Registries hide private repositories from anonymous requests
+// with a 404, so such a request is repeated if there are credentials: as the challenge
+// of the registry asks for, or with the returned authorization if the registry sends
+// no challenge. It also looks for evidence that the host is a registry if the error
+// code is one that gateways use too.
 //
-// A HEAD is never sent again: its 404 is a hint that a GET confirms, and copies to new tags get many.
-func (r *repository) unproven(ctx context.Context, q request, held *slot, resp *http.Response, used auth.Authorization) (again bool, unasked auth.Authorization, err error) {
+// A HEAD is not repeated. Its 404 is a hint that a GET confirms, and copies to new tags
+// get many.
+func (r *repository) retryNotFound(ctx context.Context, q request, held *slot, resp *http.Response, used auth.Authorization) (again bool, preemptive auth.Authorization, err error) {
 	if q.method == http.MethodHead || q.upload != nil {
-		return false, unasked, nil
+		return false, preemptive, nil
 	}
 	if used.Header == "" {
 		if credential, err := r.credential(ctx); err != nil || !credential.Anonymous() {
 			readAhead(resp)
-			return r.identified(ctx, q, held, credential, err)
+			return r.prepareCredential(ctx, q, held, credential, err)
 		}
 	}
 	if !r.host.evidence.registry.Load() && codeOf(readAhead(resp)) == notFoundCode {
-		r.askHost(ctx, held)
+		r.probeAPI(ctx, held)
 	}
-	return false, unasked, nil
+	return false, preemptive, nil
 }
 
-// identified prepares a request that was sent without credentials to be sent again with them. missing is why they
-// cannot be read, which matters only if the registry asks for some.
-func (r *repository) identified(ctx context.Context, q request, held *slot, credential auth.Credential, missing error) (again bool, unasked auth.Authorization, err error) {
-	r.askHost(ctx, held)
-	switch challenge := r.host.evidence.challenge(); {
-	case challenge == nil && missing != nil:
-		return false, unasked, nil //nolint:nilerr // an open registry needs no credentials
+// prepareCredential prepares the repetition of a request that was sent without
+// credentials. unreadable is why the credentials could not be read. It is returned only if
+// the registry asks for credentials.
+func (r *repository) prepareCredential(ctx context.Context, q request, held *slot, credential auth.Credential, unreadable error) (again bool, preemptive auth.Authorization, err error) {
+	r.probeAPI(ctx, held)
+	challenge, answered := r.host.evidence.challenge()
+	switch {
+	case !answered, challenge == nil && unreadable != nil:
+		return false, preemptive, nil //nolint:nilerr // an open registry needs no credentials
 	case challenge == nil:
-		unasked = auth.Unasked(credential)
-		r.showed(unasked.Header.Reveal())
-		return unasked.Header != "", unasked, nil
-	case missing != nil:
-		return false, unasked, r.broken(q, missing)
+		preemptive = auth.Preemptive(credential)
+		r.showed(preemptive.Header.Reveal())
+		return preemptive.Header != "", preemptive, nil
+	case unreadable != nil:
+		return false, preemptive, r.broken(q, unreadable)
 	default:
 		r.host.challenged.Store(true)
 		if err := r.host.auth.Challenged(challenge, auth.Authorization{}, credential, q.scopes...); err != nil {
-			return false, unasked, r.broken(q, err)
+			return false, preemptive, r.broken(q, err)
 		}
-		return true, unasked, nil
+		return true, preemptive, nil
 	}
 }
 
@@ -274,7 +281,8 @@ func (e renewed) Error() string { return e.refusal.Error() }
 func (e renewed) Unwrap() error { return e.refusal }
 
 // authorization is what proves who asks, nothing while the host has not asked for
-// it. Only a request that was answered 404 without it is repeated with it unasked; see unproven.
+// it. Only a request that was answered 404 is repeated with it preemptively; see
+// retryNotFound.
 func (r *repository) authorization(ctx context.Context, q request) (auth.Authorization, error) {
 	if !r.host.challenged.Load() {
 		return auth.Authorization{}, nil

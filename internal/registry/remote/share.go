@@ -77,19 +77,27 @@ func (l *limiter) before(a, b *waiter) bool {
 	return a.class != download && b.class == download
 }
 
-// busy is the error of a waiter whose context ended. Called with mu held.
-func (l *limiter) busy(ctx context.Context, w *waiter) error {
-	var most *registry.Flow
+// holder returns the name of the flow that holds the most slots, "" if no other flow
+// than that of w holds one. Called with mu held.
+func (l *limiter) holder(w *waiter) string {
+	name, most := "", 0
 	for other, f := range l.flows {
-		if other != nil && other != w.flow && f.held > 0 && (most == nil || f.held > l.flows[most].held) {
-			most = other
+		if other == nil || other == w.flow || f.held == 0 {
+			continue
+		}
+		if f.held > most || f.held == most && other.Name < name {
+			name, most = other.Name, f.held
 		}
 	}
-	if most == nil {
-		most = w.flow // its other requests
-	}
-	if most == nil {
+	return name
+}
+
+// busy returns the error of a waiter whose context ended: it names the flow that holds
+// the most slots if that is another one. Called with mu held.
+func (l *limiter) busy(ctx context.Context, w *waiter) error {
+	holder := l.holder(w)
+	if holder == "" {
 		return context.Cause(ctx)
 	}
-	return &registry.BusyError{For: "one of the host's request slots", Holder: most.Name, Took: time.Since(w.since), Err: context.Cause(ctx)}
+	return &registry.BusyError{For: "one of the host's request slots", Holder: holder, Took: time.Since(w.since), Err: context.Cause(ctx)}
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
 // transfer is a request that depends on a second host: an upload reads from it,
@@ -16,65 +18,25 @@ type transfer struct {
 	// slow reports that the second host was slower than minRate before the slot
 	// was requested.
 	slow bool
+	// evictions is how many uploads of the blob were evicted before this one.
+	evictions int
 	// resumed reports that the transfer was evicted before and that its other side
 	// is in flight.
 	resumed atomic.Bool
 	// queue is the time for which the second host was not waited for, but a slot of
 	// it. nil if that is not known.
-	queue *stopwatch
+	queue *registry.Stopwatch
 
 	mu      sync.Mutex
-	moved   int64     // bytes
-	last    int64     // of them, which the second host may still be taking
-	sent    bool      // the second host is not needed any more
-	blocked stopwatch // runs while the second host is waited for
-}
-
-// stopwatch is the sum of several intervals.
-type stopwatch struct {
-	mu    sync.Mutex
-	since time.Time // when the present interval began, zero if there is none
-	sum   time.Duration
-}
-
-func (s *stopwatch) start() {
-	if s == nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.since.IsZero() {
-		s.since = time.Now()
-	}
-}
-
-func (s *stopwatch) stop() {
-	if s == nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.since.IsZero() {
-		s.sum += time.Since(s.since)
-		s.since = time.Time{}
-	}
-}
-
-func (s *stopwatch) total() time.Duration {
-	if s == nil {
-		return 0
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.since.IsZero() {
-		return s.sum
-	}
-	return s.sum + time.Since(s.since)
+	moved   int64              // bytes
+	last    int64              // of them, which the second host may still be taking
+	sent    bool               // the second host is not needed any more
+	blocked registry.Stopwatch // runs while the second host is waited for
 }
 
 // queues are the times for which the two sides of one blob waited for a slot. The
 // upload puts them into the context that it opens its content with.
-type queues struct{ download, upload stopwatch }
+type queues struct{ download, upload registry.Stopwatch }
 
 type queuesKey struct{}
 
@@ -101,7 +63,7 @@ type progress struct {
 // block records that the transfer waits for its second host from now on.
 func (t *transfer) block() {
 	if t != nil {
-		t.blocked.start()
+		t.blocked.Start()
 	}
 }
 
@@ -111,7 +73,7 @@ func (t *transfer) unblock(n int) {
 	if t == nil {
 		return
 	}
-	t.blocked.stop()
+	t.blocked.Stop()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if n > 0 {
@@ -124,7 +86,7 @@ func (t *transfer) waited() time.Duration {
 	if t == nil {
 		return 0
 	}
-	return t.blocked.total()
+	return t.blocked.Total()
 }
 
 // finish records that the transfer no longer needs its second host.
@@ -143,5 +105,5 @@ func (t *transfer) progress() progress {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return progress{at: time.Now(), blocked: t.blocked.total(), queued: t.queue.total(), moved: t.moved, last: t.last, sent: t.sent}
+	return progress{at: time.Now(), blocked: t.blocked.Total(), queued: t.queue.Total(), moved: t.moved, last: t.last, sent: t.sent}
 }

@@ -157,7 +157,7 @@ func (p *blobPut) body(content *blobContent, from, until int64) *uploadBody {
 		stall: p.client.options.StallTimeout, commit: commitPatience * p.client.options.HeaderTimeout,
 	}
 	if !content.whole {
-		body.queues, body.transfer = content.queues, &transfer{slow: content.slow, queue: &content.queues.download}
+		body.transfer = &transfer{slow: content.slow, evictions: p.evictions, queue: &content.queues.download}
 	}
 	return body
 }

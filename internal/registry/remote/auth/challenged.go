@@ -48,8 +48,8 @@ func (a *Authorizer) Challenged(header http.Header, used Authorization, c Creden
 	return a.worthwhile(wanted, used.Header.Reveal(), c, scopes)
 }
 
-// IsTokenChallenge reports whether the header of a 401 wants a token from a token server, which registries alone do in
-// this form ("Token Authentication Specification").
+// IsTokenChallenge reports whether a header contains a Bearer challenge with an absolute
+// realm, which only registries send ("Token Authentication Specification").
 func IsTokenChallenge(header http.Header) bool {
 	challenges, err := parseChallenges(header.Values("WWW-Authenticate"))
 	return err == nil && slices.ContainsFunc(challenges, func(ch challenge) bool {
@@ -58,9 +58,9 @@ func IsTokenChallenge(header http.Header) bool {
 	})
 }
 
-// Presume has Authorize give Basic authentication from now on, if the registry has not asked for anything: it
-// takes that all the same.
-func (a *Authorizer) Presume() {
+// AssumeBasic makes Authorize use Basic authentication if the registry has sent no
+// challenge.
+func (a *Authorizer) AssumeBasic() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.wanted == nil {
@@ -68,9 +68,9 @@ func (a *Authorizer) Presume() {
 	}
 }
 
-// Unasked is what c can prove without a challenge: Basic authentication, or a registry token. It is the zero value if
-// c needs a token server.
-func Unasked(c Credential) Authorization {
+// Preemptive returns the authorization that c can provide without a challenge: Basic
+// authentication, or a registry token. It is the zero value if c needs a token server.
+func Preemptive(c Credential) Authorization {
 	if c.RegistryToken != "" && isHeaderSafe(c.RegistryToken.Reveal()) {
 		return Authorization{Header: Secret(bearer(c.RegistryToken))}
 	}

@@ -69,7 +69,7 @@ type claimed struct {
 	mu       sync.Mutex
 	aliases  []*claimed               // repositories of other hosts that may be this one
 	declared map[string]declaration   // what the plan is for tags to hold
-	leaving  map[string]leave         // tags that are planned to be removed
+	leaving  map[string]removal       // tags that are planned to be removed
 	tags     map[string]claim         // what was claimed while applying
 	removed  map[string]digest.Digest // while applying
 }
@@ -77,7 +77,7 @@ type claimed struct {
 func newClaimed(destination place.Place, older []*claimed) *claimed {
 	c := &claimed{
 		name: destination.Name(), age: len(older), older: slices.Clone(older), removing: make(chan struct{}, 1),
-		declared: map[string]declaration{}, leaving: map[string]leave{}, tags: map[string]claim{}, removed: map[string]digest.Digest{},
+		declared: map[string]declaration{}, leaving: map[string]removal{}, tags: map[string]claim{}, removed: map[string]digest.Digest{},
 	}
 	if ref, inRegistry := destination.Reference(); inRegistry {
 		c.host, c.path = ref.Host, ref.Repository

@@ -61,15 +61,15 @@ func TestClaims_HostsThatMayBeTheSame(t *testing.T) {
 			if _, err := other.declare(idle, "1"); err != nil {
 				t.Fatal(err)
 			}
-			if spared, err := dev.leave(put, false); slices.Equal(spared, []string{"1"}) != c.same || err != nil {
+			if spared, err := dev.planRemoval(put, false); slices.Equal(spared, []string{"1"}) != c.same || err != nil {
 				t.Errorf("leave() = %q, %v; want the tag spared: %t", spared, err, c.same)
 			}
-			if _, err := dev.leave(put, true); errors.Is(err, registry.ErrTagHeld) != c.same {
+			if _, err := dev.planRemoval(put, true); errors.Is(err, registry.ErrTagHeld) != c.same {
 				t.Errorf("binding leave() error = %v, want one: %t", err, c.same)
 			}
 
 			dev, other = both()
-			if _, err := dev.leave(put, false); err != nil {
+			if _, err := dev.planRemoval(put, false); err != nil {
 				t.Fatal(err)
 			}
 			if disturbed, err := other.declare(idle, "1"); disturbed != c.same || err != nil {

@@ -11,11 +11,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
-// leave is the plan to remove a tag from what a resource put under it.
-type leave struct {
+// removal is the plan of a resource to remove a tag that it wrote.
+type removal struct {
 	digest digest.Digest
-	// binding reports whether the plan is final: it cannot be changed any more
-	// if another resource turns out to have the tag.
+	// binding reports whether the plan cannot be changed any more if another resource
+	// turns out to have the tag.
 	binding bool
 }
 
@@ -100,15 +100,16 @@ func (c *claimed) disturbs(d declaration, tags []string, own bool) (disturbed bo
 	return disturbed, nil
 }
 
-// leave notes tags that a resource is planned to remove, with what it put there.
-// It returns those that another resource declares: they are to be spared. Where
-// the plan is binding and cannot spare them, one that another has in place is an
-// error; what another is about to put there its claim takes care of.
-func (c *claimed) leave(put map[string]digest.Digest, binding bool) (spared []string, err error) {
+// planRemoval registers tags that a resource removes by its plan, with the digests that
+// it wrote. It returns the tags that another resource declares, which must not be
+// removed. If the plan is binding, it returns an error instead for a tag that another
+// resource has in place. A tag that another resource is about to write is protected by
+// the claim of that resource.
+func (c *claimed) planRemoval(put map[string]digest.Digest, binding bool) (spared []string, err error) {
 	c.mu.Lock()
 	for tag, d := range put {
 		if c.declared[tag].digest != d {
-			c.leaving[tag] = leave{d, binding}
+			c.leaving[tag] = removal{d, binding}
 		}
 	}
 	c.mu.Unlock()
@@ -142,7 +143,7 @@ func (c *claimed) declares(tag string) (d declaration, is bool) {
 // has in place.
 func (d declaration) losesTag(tag string) error {
 	return &registry.Error{Side: registry.Destination, Op: "remove the tag", Repository: d.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,
-		Message: fmt.Sprintf("the copy of %s to %s has it in place, and another resource that put the same there no longer lists it or gets another destination", d.source, d.destination),
+		Message: fmt.Sprintf("the copy of %s to %s has it in place, and another resource that wrote the same digest no longer lists it or gets another destination", d.source, d.destination),
 		Hint:    "Give that other resource on_destroy = \"retain\" and apply that first."}
 }
 

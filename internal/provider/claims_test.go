@@ -84,14 +84,14 @@ func TestWhatOneResourceRemovesAndAnotherDeclares(t *testing.T) {
 			repository := repositoryOf(t, &all, "registry.test/app")
 			put := map[string]digest.Digest{"1": test.put, "else": two}
 			if order == "last" {
-				if _, err := repository.leave(put, test.binding); err != nil {
+				if _, err := repository.planRemoval(put, test.binding); err != nil {
 					t.Fatal(err)
 				}
 			}
 			disturbed, err := repository.declare(test.declared, "1")
 			var spared []string
 			if order == "first" {
-				spared, err = repository.leave(put, test.binding)
+				spared, err = repository.planRemoval(put, test.binding)
 			}
 			got := ""
 			switch {

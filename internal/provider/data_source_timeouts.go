@@ -4,27 +4,29 @@ import (
 	"context"
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/datasource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/datasource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
+	"github.com/hashicorp/terraform-plugin-framework/types"
 )
 
 // readTimeoutAttribute returns the timeouts attribute of the data sources. It validates durations
 // in the same way as the attribute of registry_image_copy.
-func readTimeoutAttribute(ctx context.Context) schema.Attribute {
-	a := timeouts.AttributesWithOpts(ctx, timeouts.Opts{
-		ReadDescription: "How long the read may take in all, such as \"30s\" or \"10m\". Defaults to \"5m\".",
-	})
-	if nested, ok := a.(schema.SingleNestedAttribute); ok {
-		if read, ok := nested.Attributes["read"].(schema.StringAttribute); ok {
-			read.Validators = []validator.String{isTimeout{}}
-			nested.Attributes["read"] = read
-		}
-		return nested
+func readTimeoutAttribute() schema.Attribute {
+	return schema.SingleNestedAttribute{
+		Optional:   true,
+		CustomType: timeouts.Type{ObjectType: types.ObjectType{AttrTypes: map[string]attr.Type{"read": types.StringType}}},
+		Attributes: map[string]schema.Attribute{
+			"read": schema.StringAttribute{
+				Optional:    true,
+				Description: "How long the read may take in all, such as \"30s\" or \"10m\". Defaults to \"5m\".",
+				Validators:  []validator.String{isTimeout{}},
+			},
+		},
 	}
-	return a
 }
 
 // limitRead returns ctx with the read timeout of a data source, and the configured timeouts, which belong

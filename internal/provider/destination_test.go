@@ -30,10 +30,10 @@ func TestDestination_CopiesBeforeItRemoves(t *testing.T) {
 			if policy == "retain" {
 				plan.wantNoWarnings()
 			} else {
-				plan.wantWarning("will be removed", `on_destroy = "`+policy+`"`, old.Addr+"/app", "1 and stable")
+				plan.wantWarning("Old Tags Will Be Removed", `on_destroy = "`+policy+`"`, old.Addr+"/app", "1 and stable")
 			}
 			proxy.On("PUT", ".*/manifests/1").Reply(403, nil, "")
-			ws.applyFails(plan)
+			ws.applyFails(plan).wantError("403", "The resource stays at "+old.Ref("app", "1")+", where nothing was changed.")
 			proxy.Clear()
 			registrytest.Same(t, pushed.Tree, old.Read(t, "app", "stable"))
 			if got := ws.state(app)["destination"]; got != old.Ref("app", "1") {
@@ -69,7 +69,7 @@ func TestDestination_OldOneCannotBeCleanedUp(t *testing.T) {
 			ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "2"), arguments...))
 			plan := ws.plan()
 			fail(old)
-			ws.apply(plan).wantWarning("old destination could not be cleaned up", "The image is at "+dst.Ref("app", "2"), old.Addr+"/app: 1 and stable")
+			ws.apply(plan).wantWarning("Unable to Remove Old Tags", "The image is at "+dst.Ref("app", "2"), "Remove the tags in "+old.Addr+"/app", "need them: 1 and stable.")
 			if got := ws.state(app)["destination"]; got != dst.Ref("app", "2") {
 				t.Errorf("the state has %v", got)
 			}
@@ -92,7 +92,9 @@ func TestDestination_ChangesTheHostNameAlone(t *testing.T) {
 			ws := newWorkspace(t)
 			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), onDestroy))
 			ws.configure(imageCopy("app", pushed.Ref, strings.Replace(dst.Ref("app", "1"), "127.0.0.1:", "localhost:", 1), onDestroy))
-			ws.apply(ws.plan()).wantWarning("left as it is", dst.Ref("app", "1"), "may be the same tag as localhost:")
+			plan := ws.plan()
+			plan.wantWarning("Old Tags May Be Removed", "They stay if both hosts are one registry.")
+			ws.apply(plan).wantWarning("left as it is", dst.Ref("app", "1"), "may be the same tag as localhost:")
 			ws.wantNoChanges()
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 		})
@@ -145,7 +147,7 @@ func TestDestination_NextVersion(t *testing.T) {
 
 	// The same image under another tag leaves its manifest.
 	ws.configure(imageCopy("app", src.Ref("app", "1.5"), dst.Ref("app", "live"), keep, `on_destroy = "delete"`, `additional_tags = ["1"]`))
-	ws.apply(ws.plan()).wantNoWarningsBut("will be removed")
+	ws.apply(ws.plan()).wantNoWarningsBut("Old Tags Will Be Removed")
 	wantTags(t, dst, "app", "1", "live")
 	registrytest.Same(t, two.Tree, dst.Read(t, "app", "live"))
 	ws.destroy().wantNoWarnings()
@@ -204,7 +206,7 @@ func TestDestination_ChangesWithEverythingElse(t *testing.T) {
 	}
 }
 
-// If on_destroy changes at the same time, the milder value counts.
+// If on_destroy changes at the same time, the value that removes less applies.
 func TestDestination_ChangesWithThePolicy(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ before, after string }{{"delete", "retain"}, {"retain", "delete"}, {"delete", "untag"}} {
@@ -218,7 +220,7 @@ func TestDestination_ChangesWithThePolicy(t *testing.T) {
 			plan := ws.plan()
 			ws.apply(plan)
 			if c.after == "untag" {
-				plan.wantWarning("will be removed", `on_destroy = "untag"`)
+				plan.wantWarning("Old Tags Will Be Removed", `on_destroy = "untag"`)
 				wantTags(t, dst, "app")
 			} else {
 				plan.wantNoWarnings()
@@ -246,7 +248,7 @@ func TestDestination_UnknownInThePlan(t *testing.T) {
 	ws.configure(named(dst.Ref("moved", "2"))...)
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantUnknown(app, "destination", "pinned_reference", "digest")
-	plan.wantWarning("may be removed", "known only after apply", dst.Addr+"/app what this resource wrote: 1")
+	plan.wantWarning("Old Tags May Be Removed", "known only after apply", "in "+dst.Addr+"/app: 1.")
 	ws.apply(plan)
 	ws.wantNoChanges()
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "moved", "2"))

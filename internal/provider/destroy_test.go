@@ -209,13 +209,13 @@ func TestDestroyKeepsWhatTheReplacementPut(t *testing.T) {
 			ws.up(replaced(`["stable", "old"]`))
 
 			ws.configure(replaced(`["stable"]`))
-			ws.apply(ws.plan("-replace="+app)).wantWarning("Nothing was removed", "create_before_destroy", ": old in "+dst.Addr+"/app")
+			ws.apply(ws.plan("-replace="+app)).wantWarning("Tags Retained After Replacement", "create_before_destroy", ": old in "+dst.Addr+"/app")
 			ws.wantNoChanges()
 			wantTags(t, dst, "app", "1.4", "stable", "old")
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1.4"))
 
 			// The replacement has found them, and they are not its own.
-			ws.destroy().wantWarning("found will stay", "1.4 and stable in "+dst.Addr+"/app")
+			ws.destroy().wantWarning("Tags Not Written Are Retained", "1.4 and stable in "+dst.Addr+"/app")
 			wantTags(t, dst, "app", "1.4", "stable", "old")
 		})
 	}

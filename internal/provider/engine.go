@@ -57,6 +57,15 @@ func (e *engine) canonical(p place.Place) place.Place {
 // same reports whether two places are one, however they are written.
 func (e *engine) same(a, b place.Place) bool { return e.canonical(a).Same(e.canonical(b)) }
 
+// mayBeAliases reports whether two places have the same path on hosts of different
+// names that may be one registry.
+func (e *engine) mayBeAliases(ctx context.Context, a, b place.Place) bool {
+	refA, inRegistryA := e.canonical(a).Reference()
+	refB, inRegistryB := e.canonical(b).Reference()
+	return inRegistryA && inRegistryB && refA.Repository == refB.Repository && refA.Host != refB.Host &&
+		e.client.MayBeSameRegistry(ctx, refA.Host, refB.Host)
+}
+
 // from and to open where something is copied from and to. What is no image layout
 // or cannot be read is an error; a registry is asked nothing.
 func (e *engine) from(p place.Place) (registry.Repository, error) {

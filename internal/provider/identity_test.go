@@ -122,7 +122,7 @@ func TestImportByIdentity(t *testing.T) {
 }
 
 // A state may hold an identity in a spelling that the provider does not write any
-// more, and a destination changes in place.
+// more, and a changed destination is an update.
 func TestIdentity_FollowsTheDestination(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)

@@ -61,7 +61,7 @@ func (d *imageConfigDataSource) Schema(ctx context.Context, _ datasource.SchemaR
 				}},
 				MarkdownDescription: "How the image was made, the oldest step first.",
 			},
-			"timeouts": readTimeoutAttribute(ctx),
+			"timeouts": readTimeoutAttribute(),
 		},
 	}
 }

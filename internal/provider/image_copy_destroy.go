@@ -87,15 +87,16 @@ func (r *imageCopyResource) handOver(rec record, destination place.Place, policy
 	rec.ReplacedBy = ""
 	r.engine.handovers.replace(r.engine.canonical(replacement), predecessor{destination, policy, rec})
 	if policy != onDestroyRetain && len(rec.Put) == 0 && len(rec.Found) == 0 {
-		diags.AddAttributeWarning(path.Root("on_destroy"), "Nothing was removed",
-			fmt.Sprintf("The object is replaced, and Terraform did not say which tags it wrote: it is tainted and was planned with -refresh=false, or gets another destination. "+
-				"What it put in %s stays, and counts as found by the replacement. Remove what nobody needs by hand.", destination.Name()))
+		diags.AddAttributeWarning(path.Root("on_destroy"), titleRetained,
+			fmt.Sprintf("Terraform did not pass on the record of the tags that the replaced object wrote, because the object is tainted and was planned with -refresh=false, or because it gets another destination. "+
+				"Its tags in %s stay, and the replacement does not count them as written. Remove them yourself if you do not need them.", destination.Name()))
 	}
 }
 
-// keepDeposed says which tags stay of an object that was replaced with
-// create_before_destroy, in this run or an earlier one. Nothing tells which of
-// them its replacement or another resource has in place.
+// keepDeposed warns about the tags of an object that was replaced with
+// create_before_destroy, in this run or an earlier one. They are retained, because
+// Terraform does not tell which of them the replacement or another resource has in
+// place.
 func (r *imageCopyResource) keepDeposed(ctx context.Context, rec record, destination place.Place, diags *diag.Diagnostics) {
 	known := r.engine.claimsIn(ctx, destination).known()
 	var left []string
@@ -105,8 +106,8 @@ func (r *imageCopyResource) keepDeposed(ctx context.Context, rec record, destina
 		}
 	}
 	if len(left) > 0 {
-		diags.AddAttributeWarning(path.Root("on_destroy"), "Nothing was removed",
-			fmt.Sprintf("What is destroyed here was replaced with create_before_destroy. What it put stays, because its replacement may have it in place: %s in %s. Remove what nobody needs by hand.",
+		diags.AddAttributeWarning(path.Root("on_destroy"), titleRetained,
+			fmt.Sprintf("The destroyed object was replaced with create_before_destroy. The tags that it wrote stay, because the replacement may have them in place: %s in %s. Remove them yourself if you do not need them.",
 				listed(left), destination.Name()))
 	}
 }
@@ -123,6 +124,7 @@ type destruction struct {
 }
 
 const (
+	titleRetained = "Tags Retained After Replacement"
 	destroyFailed = "The destination could not be cleaned up"
 	againAdvice   = "Apply again to try again: the state still has the resource. To forget it there and leave at the registry what is there, use terraform state rm."
 	retainAdvice  = "Some registries cannot remove a tag (docker/distribution before 3 cannot), and some have deletion switched off. Set on_destroy = \"retain\" to leave at the registry what is there. Where the resource is being destroyed, apply that first: the value that was applied last counts. To forget a resource that is gone from the configuration, use terraform state rm."
@@ -156,7 +158,7 @@ func (d *destruction) inTurn(ctx context.Context, claims *claimed, tags []string
 func (d *destruction) failed(err error, advice string) {
 	err = registry.OnSide(err, registry.Destination)
 	if d.leftover != "" {
-		addEngineWarning(d.diags, path.Root("destination"), "The old destination could not be cleaned up", err, d.leftover)
+		addEngineWarning(d.diags, path.Root("destination"), "Unable to Remove Old Tags", err, d.leftover)
 		return
 	}
 	addEngineError(d.diags, path.Root("on_destroy"), destroyFailed, err, advice)

@@ -35,14 +35,14 @@ func (g guard) mayReplace(tag string, held digest.Digest) error {
 	hint := "Promote to another tag, remove this one at the registry, or set overwrite = true to move it."
 	switch {
 	case held == g.found[tag]:
-		message = fmt.Sprintf("it already held %s when this resource was applied, so that it belongs to whoever wrote it, and this resource has overwrite = false", held)
-		hint = "Set overwrite = true for one apply to move it: it then counts as written by this resource. Or take it out of `destination` or `additional_tags`."
+		message = fmt.Sprintf("it already held %s when this resource was first applied, so this resource did not write it, and it has overwrite = false", held)
+		hint = "Set overwrite = true for one apply to move it: it then counts as written by this resource. Or remove it from `destination` or `additional_tags`."
 	case g.creating:
 		if tag == g.destination.Tag() {
 			hint += fmt.Sprintf(" A new resource can import %s: what it holds then counts as written by this resource, which may move it.", g.destination)
 		}
-		hint += "\n\nIf this resource replaces an object that wrote the tag, Terraform did not hand over its record: it does not with create_before_destroy, nor for a tainted object that is planned with -refresh=false. " +
-			"Set overwrite = true for one apply, or plan the replacement without create_before_destroy and with a refresh."
+		hint += "\n\nIf this resource replaces an object that wrote the tag, the record of that was not passed on. Terraform does not pass it on with create_before_destroy, " +
+			"for a tainted object that is planned with -refresh=false, or if the copy of the replacement failed in an earlier apply. Set overwrite = true for one apply, or import the tag."
 	}
 	return &registry.Error{Side: registry.Destination, Op: "replace the tag", Repository: g.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,
 		Message: message, Hint: hint}

@@ -41,8 +41,8 @@ func (p predecessor) in(e *engine, destination place.Place) record {
 // handoverKey identifies a destination by its canonical place.
 func handoverKey(destination place.Place) string { return destination.Name() + ":" + destination.Tag() }
 
-// plan registers what a resource has in place that gets a destination by the
-// plan, or keeps it.
+// plan registers the predecessor of a resource that gets or keeps a destination by the
+// plan.
 func (h *handovers) plan(destination place.Place, p predecessor) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,9 +52,9 @@ func (h *handovers) plan(destination place.Place, p predecessor) {
 	h.planned[handoverKey(destination)] = p
 }
 
-// leave notes that what is at a destination goes elsewhere by the plan, so that
-// no replacement there follows it.
-func (h *handovers) leave(destination place.Place) {
+// discard removes what plan registered for a destination, because the plan moves it to
+// another one.
+func (h *handovers) discard(destination place.Place) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.planned, handoverKey(destination))
@@ -90,7 +90,8 @@ func (h *handovers) take(destination place.Place) (p predecessor, ok bool) {
 	return p, ok
 }
 
-// milder returns the one of two values of on_destroy that removes less.
+// milder returns the value of on_destroy that removes less, of the prior one, "" if the
+// resource was imported, and the planned one.
 func milder(a, b string) string {
 	for _, policy := range []string{onDestroyRetain, onDestroyUntag} {
 		if a == policy || b == policy {

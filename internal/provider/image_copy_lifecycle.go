@@ -29,7 +29,7 @@ func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateReque
 	}
 	p := promotion{engine: r.engine, plan: &plan, record: newRecord(), diags: &resp.Diagnostics}
 	if replaced, ok := r.engine.handovers.take(r.engine.canonical(p.destination())); ok {
-		p.follow(replaced)
+		p.adoptRecord(replaced)
 	}
 	if !p.claim(ctx) {
 		return
@@ -39,7 +39,7 @@ func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateReque
 	if !p.run(copying) {
 		return
 	}
-	p.settle(ctx)
+	p.removePreviousTags(ctx)
 	p.record.save(ctx, resp.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(identify(ctx, resp.Identity, p.destination())...)
 	resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
@@ -62,7 +62,7 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 	identity, _ := prior.place()
 	moved := !r.engine.same(p.destination(), identity)
 	if moved {
-		p.follow(predecessor{identity, prior.OnDestroy.ValueString(), rec})
+		p.adoptRecord(predecessor{identity, prior.OnDestroy.ValueString(), rec})
 	}
 	if !p.claim(ctx) {
 		return
@@ -72,9 +72,9 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 	done := p.run(copying)
 	switch {
 	case done && moved:
-		p.settle(ctx)
+		p.removePreviousTags(ctx)
 	case done:
-		done = p.letGo(copying)
+		done = p.removeDroppedTags(copying)
 	}
 	if !done && !r.engine.sameRepository(p.destination(), identity) {
 		rec.Moving = &moving{r.engine.canonical(p.destination()).Name(), p.record.Put, p.record.ReferrerTags}
@@ -109,9 +109,9 @@ func (p *promotion) destination() place.Place {
 	return destination
 }
 
-// follow makes a copy the successor of what was in place before: in the same
-// repository, its tags are this resource's own.
-func (p *promotion) follow(before predecessor) {
+// adoptRecord continues with the record of the previous destination or of the replaced
+// object. In the same repository, the tags that it wrote still count as written.
+func (p *promotion) adoptRecord(before predecessor) {
 	p.before = &before
 	p.record = before.in(p.engine, p.destination())
 	p.record.ReplacedBy, p.record.DestroyPlannedBy = "", ""
@@ -260,6 +260,9 @@ func (p *promotion) failed(err error, tags, tagged []string) {
 	}
 	if errors.Is(err, context.Canceled) {
 		advice = append(advice, "What was copied stays. Apply again to go on.")
+	}
+	if p.before != nil && p.prior != nil {
+		advice = append(advice, fmt.Sprintf("The resource stays at %s, where nothing was changed.", p.before.destination))
 	}
 	at := sideOf(err)
 	if at.Equal(path.Root("source")) && errors.Is(err, registry.ErrNotFound) {

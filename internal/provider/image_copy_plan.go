@@ -52,7 +52,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	p.succeed(ctx, resp.Private)
+	p.resolvePredecessor(ctx, resp.Private)
 	if resp.Diagnostics.HasError() || plan.Source.IsUnknown() || plan.Destination.IsUnknown() || plan.platformsUnknown() {
 		return
 	}
@@ -108,7 +108,7 @@ func (r *imageCopyResource) planDestroy(ctx context.Context, req resource.Modify
 	destination, _ := parseDestination(state.Destination.ValueString())
 	if state.OnDestroy.ValueString() != onDestroyRetain {
 		if r.engine != nil {
-			spared, _ := r.engine.claimsIn(ctx, destination).leave(rec.Put, false)
+			spared, _ := r.engine.claimsIn(ctx, destination).planRemoval(rec.Put, false)
 			for _, tag := range spared {
 				rec.forget(tag)
 			}
@@ -299,9 +299,11 @@ func (p *planner) declare(ctx context.Context, idle bool) (disturbed bool) {
 		p.diags.AddAttributeWarning(path.Root("destination"), "Another resource is to remove a tag that this one has in place",
 			fmt.Sprintf("It has put the same image under tags of %s, and is destroyed now. This resource is updated so that they stay, or are put again.", destination.Name()))
 	}
-	if p.update && p.before == nil && !p.plan.OnDestroy.IsUnknown() && p.plan.OnDestroy.ValueString() != onDestroyRetain {
+	if p.update && p.before == nil && !p.plan.OnDestroy.IsUnknown() && p.policy() != onDestroyRetain {
 		p.warnOfFound(tags)
-		p.leave(repository, path.Root("additional_tags"), p.record.without(tags))
+		leaving := p.record.without(tags)
+		p.planRemoval(repository, path.Root("additional_tags"), leaving)
+		p.warnOfRemoval(destination, leaving)
 	}
 	return disturbed
 }

@@ -69,6 +69,7 @@ func (m *imageCopyModel) refreshPromoted(ctx context.Context, e *engine, rec rec
 	promoted, err := newReference(m.PromotedReference.ValueString()).place()
 	if err == nil {
 		err = e.confirm(ctx, destination, promoted.Digest())
+		logLook(ctx, destination.Name(), promoted.Digest().String(), promoted.Digest(), "registry", err)
 	}
 	if errors.Is(err, registry.ErrNotFound) {
 		m.PromotedReference = types.StringNull()

@@ -92,17 +92,17 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 			"destination": schema.StringAttribute{
 				Required:   true,
 				CustomType: referenceType{},
-				MarkdownDescription: "Where it is to be: `host/repository:tag`, all three, or `oci:PATH:tag` in an OCI image layout on this machine, whose folder is made where there is none. " +
-					"A change is made in place: the image is copied to the new destination first, and then `on_destroy` is applied to the old one, see [Another destination](#another-destination). Another way to write the same one is no change.",
+				MarkdownDescription: "The reference to copy to: `host/repository:tag`, such as `registry.example.com/prod/app:1.4`, or `oci:PATH:tag` in an OCI image layout on this machine. " +
+					"Changing this updates the resource: it copies to the new destination first and then applies `on_destroy` to the old one, see [Change the destination](#change-the-destination). " +
+					"Another spelling of the same destination plans no changes.",
 				Validators:    []validator.String{isDestination{}},
 				PlanModifiers: []planmodifier.String{keepSpelling{}},
 			},
 			"additional_tags": schema.SetAttribute{
 				Optional:    true,
 				ElementType: types.StringType,
-				MarkdownDescription: "Further tags in the destination's repository that hold the same digest. They are added and removed in place. " +
-					"A tag that is taken off the list is treated as `on_destroy` says, but the manifest is never deleted by that. " +
-					"A tag belongs to one resource: another that wants it to hold another digest fails the plan.",
+				MarkdownDescription: "Further tags in the destination's repository that hold the same digest, such as `[\"stable\"]`. They are added and removed in place. " +
+					"`on_destroy` applies to a tag that is removed from the list, but never deletes the manifest, see [Tag ownership](#tag-ownership).",
 			},
 			"platforms": schema.SetAttribute{
 				Optional:    true,
@@ -139,30 +139,16 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				Optional: true,
 				Computed: true,
 				Default:  booldefault.StaticBool(true),
-				MarkdownDescription: "Whether a tag at the destination may be moved away from what this resource did not write. With `false`, a tag must be absent or already hold the wanted digest " +
-					"when the resource is created, and must hold what this resource wrote when it is updated; otherwise the plan fails where that is known, or else the apply, before anything is copied. " +
-					"A tag that already held the digest was found and not written, see [Which tags are its own](#which-tags-are-its-own). " +
-					"To import a tag is to take it over: what it holds then counts as written by this resource, and the next apply moves it to what `source` holds. " +
-					"The registry API has no conditional write: it is checked again just before the write, and what somebody writes in that last instant is not seen. The default is `true`.",
+				MarkdownDescription: "Whether tags at the destination that this resource did not write may be moved, see [Tag ownership](#tag-ownership). " +
+					"With `false`, the plan fails if such a tag holds another digest; if that is not known in the plan, the apply fails before anything is copied. Defaults to `true`.",
 			},
 			"on_destroy": schema.StringAttribute{
 				Optional: true,
 				Computed: true,
 				Default:  stringdefault.StaticString(onDestroyRetain),
-				MarkdownDescription: "What happens to the promoted image when the resource is destroyed, or at the old destination when `destination` changes. " +
-					"Only tags that this resource wrote and that still hold what it wrote are touched; others are left, with a warning, see [Which tags are its own](#which-tags-are-its-own). " +
-					"So is a tag that another resource of the same provider configuration puts there in the same run or has in place, also under another name of the registry. " +
-					"A destroy that is half of a replacement removes nothing, see [Replacement](#replacement). " +
-					"`terraform destroy -target` of one of two resources that share a tag removes it from the other one too. " +
-					"To rename a resource use a `moved` block, above all across provider aliases: these are separate processes that know nothing of each other, and the destroy of the old name can remove the tag that the new one has just put (one run in five lost it). " +
-					"The value that was applied last counts: to change it, apply the change before the destroy.\n\n" +
-					"  - `retain` (the default): nothing. Images that are in use do not vanish because a line of configuration did.\n" +
-					"  - `untag`: the tags are removed and the manifest stays. Not every registry can (docker/distribution 2.8 cannot).\n" +
-					"  - `delete`: the manifest is deleted, and the tags with it. Where another tag of the repository names the same digest, or an index that lists it, the manifest stays and only the tags of this resource are removed. " +
-					"Up to 1,000 indexes and 64 MiB are read to find that out; in a repository with more, the manifest stays. " +
-					"Children of an index and referrers stay. An index without a tag is not seen, nor a tag that is added at the same moment. " +
-					"Resources that put one digest into one repository see each other's tags so too: where all are destroyed, the last one deletes the manifest.\n\n" +
-					"In an image layout tags and manifests are taken out of `index.json`. The files of the blobs stay, because nobody knows what else uses them; to free the space, remove the folder.",
+				MarkdownDescription: "What to remove when the resource is destroyed, and from the old destination when `destination` changes: `retain` removes nothing, " +
+					"`untag` removes the tags that this resource wrote, and `delete` deletes the manifest too if nothing else in the repository names it. " +
+					"The value that was applied last counts, see [Destroy behavior](#destroy-behavior). Defaults to `retain`.",
 			},
 			"deep_check": schema.BoolAttribute{
 				Optional: true,
@@ -200,7 +186,7 @@ func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest
 				ElementType:         types.StringType,
 				MarkdownDescription: "The digests of what the destination was found to lack by the last `deep_check`. The plan empties it, and the apply brings what is on it.",
 			},
-			"timeouts": timeoutsAttribute(ctx),
+			"timeouts": timeoutsAttribute(),
 		},
 	}
 }

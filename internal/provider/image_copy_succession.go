@@ -14,11 +14,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
-// succeed relates a plan to what there is: at another destination, if that
-// changes, or of an object that the resource may replace. Terraform does not say
-// whether it plans a replacement, so that each update is registered as one that
-// may be, and each create looks for one.
-func (p *planner) succeed(ctx context.Context, private privateWriter) {
+// resolvePredecessor finds the destination and record that the resource has before the
+// plan: those of the prior state, or of an object that it replaces. Terraform does
+// not report whether it plans a replacement, so each update is registered as a
+// possible one, and each create looks for one.
+func (p *planner) resolvePredecessor(ctx context.Context, private privateWriter) {
 	if p.engine == nil {
 		return
 	}
@@ -28,17 +28,18 @@ func (p *planner) succeed(ctx context.Context, private privateWriter) {
 	}
 	switch replaced, ok := p.engine.handovers.forPlan(p.engine.canonical(destination)); {
 	case p.update:
-		p.succeedPrior(ctx, destination, private)
+		p.planDestinationChange(ctx, destination, private)
 	case ok && !p.plan.Destination.IsUnknown():
 		p.before = &replaced
 		p.record = replaced.in(p.engine, destination)
-		p.record.Held = nil // by now something else may be there
+		p.record.Held = nil // the tags may have changed since
 		p.replace(ctx, replaced, private)
 	}
 }
 
-// succeedPrior relates the plan of an update to the prior state.
-func (p *planner) succeedPrior(ctx context.Context, destination place.Place, private privateWriter) {
+// planDestinationChange registers the prior state for a replacement, and plans the
+// removal of the old tags if the destination changes.
+func (p *planner) planDestinationChange(ctx context.Context, destination place.Place, private privateWriter) {
 	was, _ := p.prior.place()
 	before := predecessor{was, p.prior.OnDestroy.ValueString(), p.record}
 	before.record.DestroyPlannedBy, before.record.ReplacedBy = "", ""
@@ -52,7 +53,7 @@ func (p *planner) succeedPrior(ctx context.Context, destination place.Place, pri
 		return
 	}
 	if !unknown {
-		p.engine.handovers.leave(p.engine.canonical(was))
+		p.engine.handovers.discard(p.engine.canonical(was))
 	}
 	p.before = &before
 	leaving := p.leaving()
@@ -65,42 +66,53 @@ func (p *planner) succeedPrior(ctx context.Context, destination place.Place, pri
 	if len(leaving) == 0 {
 		return
 	}
-	p.leave(p.engine.claimsIn(ctx, was), path.Root("destination"), leaving)
+	p.planRemoval(p.engine.claimsIn(ctx, was), path.Root("destination"), leaving)
 	if unknown {
-		p.diags.AddAttributeWarning(path.Root("destination"), "Tags at the old destination may be removed",
-			fmt.Sprintf("The new destination is known only after apply. If it is another one, the image is copied there first, and then on_destroy = %q removes from %s what this resource wrote: %s.",
-				policy, was.Name(), listed(slices.Sorted(maps.Keys(leaving)))))
+		p.diags.AddAttributeWarning(path.Root("destination"), titleMayRemove,
+			fmt.Sprintf("The new destination is known only after apply. If it differs from %[2]s, the image is copied there first. Then on_destroy = %[1]q removes the tags that this resource wrote in %[3]s: %[4]s.",
+				policy, was, was.Name(), listed(slices.Sorted(maps.Keys(leaving)))))
 		return
 	}
-	p.diags.AddAttributeWarning(path.Root("destination"), "Tags at the old destination will be removed",
-		fmt.Sprintf("The destination changes in place, from %s to %s. The image is copied there first, and then on_destroy = %q removes from %s what this resource wrote: %s. "+
-			"To keep that, set on_destroy = \"retain\".",
-			was, destination, policy, was.Name(), listed(slices.Sorted(maps.Keys(leaving)))))
+	title, exception := titleWillRemove, ""
+	if p.engine.mayBeAliases(ctx, destination, was) {
+		title, exception = titleMayRemove, " They stay if both hosts are one registry."
+	}
+	p.diags.AddAttributeWarning(path.Root("destination"), title,
+		fmt.Sprintf("The destination changes from %s to %s. The image is copied there first. Then on_destroy = %q removes the tags that this resource wrote in %s: %s.%s "+
+			"To keep them, set on_destroy = \"retain\".",
+			was, destination, policy, was.Name(), listed(slices.Sorted(maps.Keys(leaving))), exception))
 }
 
 // replace records which tags a replacement removes from the object that it
-// replaces. It stores the record in the private data of the plan, where Delete
-// reads it.
+// replaces, and warns of them. It stores the record in the private data of the plan,
+// where Delete reads it.
 func (p *planner) replace(ctx context.Context, replaced predecessor, private privateWriter) {
 	rec := replaced.record.withMaps()
 	if p.policy() != onDestroyRetain {
-		spared, _ := p.engine.claimsIn(ctx, replaced.destination).leave(p.leaving(), false)
+		leaving := p.leaving()
+		spared, _ := p.engine.claimsIn(ctx, replaced.destination).planRemoval(leaving, false)
 		for _, tag := range spared {
 			rec.forget(tag)
+			delete(leaving, tag)
 		}
+		p.warnOfRemoval(replaced.destination, leaving)
 	}
 	rec.ReplacedBy = p.plan.Destination.ValueString()
 	rec.save(ctx, private, p.diags)
 }
 
 // policy returns the value of on_destroy that applies to the tags that the
-// resource had before. If on_destroy changes in the same plan, the milder value
-// applies.
+// resource had before. If on_destroy changes in the same plan, the value that
+// removes less applies.
 func (p *planner) policy() string {
-	if p.plan.OnDestroy.IsUnknown() {
-		return p.before.onDestroy
+	before := p.prior.OnDestroy.ValueString()
+	if p.before != nil {
+		before = p.before.onDestroy
 	}
-	return milder(p.before.onDestroy, p.plan.OnDestroy.ValueString())
+	if p.plan.OnDestroy.IsUnknown() {
+		return before
+	}
+	return milder(before, p.plan.OnDestroy.ValueString())
 }
 
 // stays are the tags of the old repository that the plan lists.
@@ -132,15 +144,30 @@ func (rec record) without(tags []string) map[string]digest.Digest {
 	return put
 }
 
-// leave notes that tags are to be removed. That another resource has one of them
-// in place fails the plan.
-func (p *planner) leave(repository *claimed, at path.Path, leaving map[string]digest.Digest) {
-	if _, err := repository.leave(leaving, true); err != nil {
+// planRemoval registers tags as removed by this plan. It adds an error if another
+// resource has one of them in place.
+func (p *planner) planRemoval(repository *claimed, at path.Path, leaving map[string]digest.Digest) {
+	if _, err := repository.planRemoval(leaving, true); err != nil {
 		addEngineError(p.diags, at, twoDeclare, err, destroyAllTheSame)
 	}
 }
 
-const twoDeclare = "Two resources declare one tag"
+const (
+	twoDeclare      = "Two resources declare one tag"
+	titleWillRemove = "Old Tags Will Be Removed"
+	titleMayRemove  = "Old Tags May Be Removed"
+)
+
+// warnOfRemoval warns about tags that the resource wrote, no longer lists, and
+// removes.
+func (p *planner) warnOfRemoval(destination place.Place, leaving map[string]digest.Digest) {
+	if len(leaving) == 0 {
+		return
+	}
+	p.diags.AddAttributeWarning(path.Root("additional_tags"), titleWillRemove,
+		fmt.Sprintf("This resource wrote these tags in %s and no longer lists them. After the copy, on_destroy = %q removes them: %s. To keep them, set on_destroy = \"retain\".",
+			destination.Name(), p.policy(), listed(slices.Sorted(maps.Keys(leaving)))))
+}
 
 // warnOfFound warns about found tags that leave the list and are not removed.
 func (p *planner) warnOfFound(stays []string) {
@@ -156,15 +183,15 @@ func (rec record) warnOfFound(destination place.Place, stays []string, diags *di
 		}
 	}
 	if len(found) > 0 {
-		diags.AddAttributeWarning(path.Root("on_destroy"), "Tags that were found will stay",
-			fmt.Sprintf("They already held the image when this resource was applied, so that they belong to whoever wrote them: %s in %s.", listed(found), destination.Name()))
+		diags.AddAttributeWarning(path.Root("on_destroy"), "Tags Not Written Are Retained",
+			fmt.Sprintf("These tags already held the image when this resource was first applied, so this resource did not write them and does not remove them: %s in %s.", listed(found), destination.Name()))
 	}
 }
 
-// settle applies on_destroy to the tags at the previous destination, or to
-// those of the replaced object. The image is complete at the new destination by
+// removePreviousTags applies on_destroy to the tags at the previous destination, or
+// to those of the replaced object. The image is complete at the new destination by
 // then, so a tag that cannot be removed is a warning and not an error.
-func (p *promotion) settle(ctx context.Context) {
+func (p *promotion) removePreviousTags(ctx context.Context) {
 	if p.before == nil {
 		return
 	}
@@ -177,7 +204,7 @@ func (p *promotion) settle(ctx context.Context) {
 	leaving := p.before.record.without(tags)
 	policy := milder(p.before.onDestroy, p.plan.OnDestroy.ValueString())
 	if policy == onDestroyDelete && inPlace && (p.engine.same(destination, old) || p.holdsAll(leaving)) {
-		policy = onDestroyUntag // the manifest is in use, and a tag that leaves the list takes none with it
+		policy = onDestroyUntag // the manifest is in use, and removing a tag from the list never deletes one
 	}
 	if policy != onDestroyRetain && len(leaving) > 0 {
 		p.removeOld(ctx, old, policy, leaving)
@@ -207,7 +234,7 @@ func (p *promotion) removeOld(ctx context.Context, old place.Place, policy strin
 	defer said.tell(p.diags)
 	tags := slices.Sorted(maps.Keys(leaving))
 	d := destruction{put: leaving, diags: p.diags,
-		leftover: fmt.Sprintf("The image is at %s, which is what the state says. Remove by hand what is not needed any more in %s: %s.", p.destination(), old.Name(), listed(tags))}
+		leftover: fmt.Sprintf("The image is at %s, and the state has that destination. Remove the tags in %s yourself if you do not need them: %s.", p.destination(), old.Name(), listed(tags))}
 	timeout, diags := p.plan.Timeouts.Delete(ctx, defaultDeleteTimeout)
 	p.diags.Append(diags...)
 	if setting := p.engine.undecidedAt(old); setting != "" {
@@ -224,9 +251,9 @@ func (p *promotion) removeOld(ctx context.Context, old place.Place, policy strin
 	})
 }
 
-// letGo applies on_destroy to tags that left the list, but never deletes the
-// manifest. It reports whether that succeeded.
-func (p *promotion) letGo(ctx context.Context) bool {
+// removeDroppedTags applies on_destroy to tags that are no longer listed, but never
+// deletes the manifest. It reports whether that succeeded.
+func (p *promotion) removeDroppedTags(ctx context.Context) bool {
 	destination, wanted := p.plan.place()
 	var tags, leaving []string
 	for _, tag := range slices.Sorted(maps.Keys(p.record.tagsWith(destination.Tag(), p.prior.additional()))) {
@@ -238,7 +265,7 @@ func (p *promotion) letGo(ctx context.Context) bool {
 			leaving = append(leaving, tag)
 		}
 	}
-	if len(leaving) > 0 && p.plan.OnDestroy.ValueString() != onDestroyRetain {
+	if len(leaving) > 0 && milder(p.prior.OnDestroy.ValueString(), p.plan.OnDestroy.ValueString()) != onDestroyRetain {
 		var said notices
 		defer said.tell(p.diags)
 		done := false

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework-timeouts/resource/timeouts"
+	"github.com/hashicorp/terraform-plugin-framework/attr"
 	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
+	"github.com/hashicorp/terraform-plugin-framework/types"
 )
 
 // How long each operation may take where timeouts does not say. A copy has an
@@ -19,25 +21,29 @@ const (
 	defaultDeleteTimeout = 10 * time.Minute
 )
 
-// timeoutsAttribute is timeouts as Terraform's providers have it, with words of
-// our own for what is no timeout.
-func timeoutsAttribute(ctx context.Context) schema.Attribute {
-	a := timeouts.Attributes(ctx, timeouts.Opts{
-		Create: true, Read: true, Update: true, Delete: true,
-		CreateDescription: "How long the copy may take in all, such as \"30m\". The default is 1h. A copy that stands still ends much earlier.",
-		ReadDescription:   "How long looking at source and destination may take, while planning too. The default is 5m.",
-		UpdateDescription: "How long a copy may take that brings a new digest or new tags. The default is 1h.",
-		DeleteDescription: "How long on_destroy may take. The default is 10m.",
-	})
-	if nested, ok := a.(schema.SingleNestedAttribute); ok {
-		for name, operation := range nested.Attributes {
-			if s, ok := operation.(schema.StringAttribute); ok {
-				s.Validators = []validator.String{isTimeout{}}
-				nested.Attributes[name] = s
-			}
-		}
+// timeoutsAttribute returns the timeouts attribute of the resource: that of the
+// timeouts module, with durations that are validated by isTimeout.
+func timeoutsAttribute() schema.Attribute {
+	validators := []validator.String{isTimeout{}}
+	attributes := map[string]schema.Attribute{
+		"create": schema.StringAttribute{Optional: true, Validators: validators,
+			Description: "How long the copy may take in all, such as \"30m\". Defaults to \"1h\". A copy without progress fails much earlier."},
+		"read": schema.StringAttribute{Optional: true, Validators: validators,
+			Description: "How long reading the source and the destination may take, also during a plan. Defaults to \"5m\"."},
+		"update": schema.StringAttribute{Optional: true, Validators: validators,
+			Description: "How long the copy of a new digest, new tags or a new destination may take. Defaults to \"1h\"."},
+		"delete": schema.StringAttribute{Optional: true, Validators: validators,
+			Description: "How long on_destroy may take. Defaults to \"10m\"."},
 	}
-	return a
+	attributeTypes := map[string]attr.Type{}
+	for name := range attributes {
+		attributeTypes[name] = types.StringType
+	}
+	return schema.SingleNestedAttribute{
+		Optional:   true,
+		CustomType: timeouts.Type{ObjectType: types.ObjectType{AttrTypes: attributeTypes}},
+		Attributes: attributes,
+	}
 }
 
 // isTimeout validates that an attribute is a time that something can take.

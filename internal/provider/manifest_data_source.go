@@ -84,7 +84,7 @@ func (d *manifestDataSource) Schema(ctx context.Context, _ datasource.SchemaRequ
 				Computed:            true,
 				MarkdownDescription: "`host/repository@sha256:…` of the manifest.",
 			},
-			"timeouts": readTimeoutAttribute(ctx),
+			"timeouts": readTimeoutAttribute(),
 		},
 	}
 }

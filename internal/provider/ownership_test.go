@@ -31,7 +31,7 @@ func TestOwnership_FoundTagIsNotMoved(t *testing.T) {
 	person := dst.Read(t, "app", "latest")
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	said := ws.planFails()
-	said.wantError(`"latest"`, "already held", "belongs to whoever wrote it", "Set overwrite = true for one apply").at(said, "additional_tags")
+	said.wantError(`"latest"`, "already held", "this resource did not write it", "Set overwrite = true for one apply").at(said, "additional_tags")
 	said.wantError(`"1"`, "already held").at(said, "destination")
 	for _, d := range said.diagnostics {
 		if strings.Contains(d.Detail, `the tag "ours"`) {
@@ -66,13 +66,13 @@ func TestOwnership_FoundTagIsNotRemoved(t *testing.T) {
 
 			ws.configure(copied(`["ours"]`))
 			plan := ws.plan()
-			plan.wantWarning("found will stay", "latest in "+dst.Addr+"/app")
+			plan.wantWarning("Tags Not Written Are Retained", "latest in "+dst.Addr+"/app")
 			ws.apply(plan)
 			ws.wantNoChanges()
 			wantTags(t, dst, "app", "1", "latest", "ours")
 
 			plan = ws.plan("-destroy")
-			plan.wantWarning("found will stay", ": 1 in "+dst.Addr+"/app")
+			plan.wantWarning("Tags Not Written Are Retained", ": 1 in "+dst.Addr+"/app")
 			said := ws.apply(plan)
 			if policy == "delete" {
 				said.wantWarning("not deleted", "1 and latest", "removed: ours")

@@ -75,7 +75,7 @@ func (d *referrersDataSource) Schema(ctx context.Context, _ datasource.SchemaReq
 				}},
 				MarkdownDescription: "The referrers: those that refer to the image themselves, in the order of their digests, and after those what was found by a tag, in the order of the tags. So the list changes only where something was added or removed.",
 			},
-			"timeouts": readTimeoutAttribute(ctx),
+			"timeouts": readTimeoutAttribute(),
 		},
 	}
 }

@@ -59,7 +59,7 @@ func TestReplacement_OwnsWhatTheReplacedObjectWrote(t *testing.T) {
 			}
 			configure(ws, "b", `["stable"]`)
 			plan := ws.plan(way.plan...)
-			plan.wantAction(app, tfjson.ActionDelete, tfjson.ActionCreate)
+			plan.wantAction(app, tfjson.ActionDelete, tfjson.ActionCreate).wantWarning("Old Tags Will Be Removed", `on_destroy = "delete" removes them: old.`)
 			proxy.Forget()
 			ws.apply(plan)
 			ws.wantNoChanges()
@@ -121,7 +121,7 @@ func TestReplacement_RemovesNothing(t *testing.T) {
 				ws.applyFails(plan)
 				proxy.Clear()
 			} else if said := ws.apply(plan); c.warned {
-				said.wantWarning("Nothing was removed", "tainted", "-refresh=false", proxy.Addr+"/app")
+				said.wantWarning("Tags Retained After Replacement", "tainted", "-refresh=false", proxy.Addr+"/app")
 			} else {
 				said.wantNoWarnings()
 			}
@@ -138,7 +138,7 @@ func TestReplacement_RemovesNothing(t *testing.T) {
 // Terraform gives the provider no record of what the replaced object wrote.
 func TestReplacement_WithoutRecord(t *testing.T) {
 	t.Parallel()
-	const cause = "Terraform did not hand over its record"
+	const cause = "the record of that was not passed on"
 	t.Run("create_before_destroy", func(t *testing.T) {
 		t.Parallel()
 		src, dst := registrytest.V3(t), registrytest.V3(t)

@@ -92,7 +92,7 @@ func (d *tagsDataSource) Schema(ctx context.Context, _ datasource.SchemaRequest,
 				Computed:            true,
 				MarkdownDescription: "The first of `tags`; `null` where there is none.",
 			},
-			"timeouts": readTimeoutAttribute(ctx),
+			"timeouts": readTimeoutAttribute(),
 		},
 	}
 }

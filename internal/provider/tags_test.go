@@ -57,6 +57,34 @@ func TestAdditionalTagIsRetained(t *testing.T) {
 	wantTags(t, dst, "app", "1", "1.4")
 }
 
+// If on_destroy changes at the same time, the value that removes less applies.
+func TestAdditionalTags_PolicyChanges(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		before, after string
+		removed       bool
+	}{{"delete", "retain", false}, {"retain", "delete", false}, {"delete", "untag", true}} {
+		t.Run(c.before+"_"+c.after, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1.4", registrytest.MultiArch("app"))
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `additional_tags = ["1"]`, `on_destroy = "`+c.before+`"`))
+			ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `on_destroy = "`+c.after+`"`))
+			plan := ws.plan()
+			ws.apply(plan)
+			ws.wantNoChanges()
+			if c.removed {
+				plan.wantWarning("Old Tags Will Be Removed", dst.Addr+"/app", `on_destroy = "`+c.after+`" removes them: 1.`)
+				wantTags(t, dst, "app", "1.4")
+			} else {
+				plan.wantNoWarnings()
+				wantTags(t, dst, "app", "1", "1.4")
+			}
+		})
+	}
+}
+
 func TestAdditionalTagThatTheRegistryCannotRemove(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V2(t)

@@ -137,6 +137,14 @@ func DefaultPort(scheme string) string {
 	return ""
 }
 
+// SameHostname reports whether the host names of two URLs are equal as by Endpoint,
+// whatever their ports.
+func SameHostname(a, b *url.URL) bool {
+	nameA, _ := Endpoint(a)
+	nameB, _ := Endpoint(b)
+	return nameA == nameB
+}
+
 // Endpoint returns the host and port that u leads to in one spelling. The name
 // is normal as by NormalHost, but for Docker Hub's aliases, which are different
 // endpoints, and for a name that NormalHost refuses, which is in lower case

@@ -138,7 +138,7 @@ func readable(index []byte) error {
 		kind, why = e.Kind, e.Message
 	}
 	return &registry.Error{Kind: kind, Message: fmt.Sprintf("%s would be refused when it is read: %s", ocispec.ImageIndexFile, why),
-		Hint: "The layout is as it was. Copy to a layout in another folder, or remove tags from this one first, by on_destroy or by the tool that wrote them."}
+		Hint: "The layout was not changed. Copy to a layout in another folder, or remove tags from this one first."}
 }
 
 // untag removes the tag from each entry that tagged matches, and returns nil if

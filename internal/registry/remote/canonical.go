@@ -1,6 +1,11 @@
 package remote
 
-import "github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+import (
+	"maps"
+	"slices"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+)
 
 // Hosts maps host[:port], in the form of registry.NormalHost, to the settings
 // of the host. The settings decide which scheme a host uses and thereby which
@@ -54,10 +59,10 @@ func (h Hosts) withoutPort(name string) (settings HostOptions, scheme string) {
 	return HostOptions{}, scheme
 }
 
-// twice returns a host that has settings both with and without its default
-// port, "" if there is none.
-func (h Hosts) twice() string {
-	for host := range h {
+// duplicate returns the first host in alphabetical order that has settings both with
+// and without its default port, "" if there is none.
+func (h Hosts) duplicate() string {
+	for _, host := range slices.Sorted(maps.Keys(h)) {
 		name, port := registry.SplitPort(host)
 		if settings, given := h[name]; given && port != "" && port == registry.DefaultPort(schemeOf(name, settings)) {
 			return name

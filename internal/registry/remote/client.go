@@ -81,7 +81,7 @@ func New(o Options) (*Client, error) {
 			return nil, err
 		}
 	}
-	if host := c.settings.twice(); host != "" {
+	if host := c.settings.duplicate(); host != "" {
 		return nil, twoSettings(host)
 	}
 	o.Credentials.CanonicalHost = c.CanonicalHost

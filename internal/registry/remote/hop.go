@@ -146,11 +146,11 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 	case to.Scheme != "https" && to.Scheme != "http" || to.Hostname() == "":
 		return nil, refusedTarget(to, "only https and http are followed")
 	case to.Scheme == "http" && from.Scheme == "https":
-		if port := portOf(to); !sameName(to, from) || port != "80" && port != portOf(from) {
+		if port := portOf(to); !registry.SameHostname(to, from) || port != "80" && port != portOf(from) {
 			return nil, refusedTarget(to, "that would go from https to http")
 		}
 		to.Scheme, to.Host = "https", from.Host
-	case to.Scheme == "http" && !sameName(to, h.origin):
+	case to.Scheme == "http" && !registry.SameHostname(to, h.origin):
 		if _, settings := c.settingsOf(to); !speaksPlainHTTP(settings, to.Host) {
 			// What would not be connected to all the same is refused for that, which no
 			// setting allows.
@@ -175,14 +175,7 @@ func refusedHop(why string) *registry.Error {
 
 // isOrigin says whether a URL is at the host's origin (RFC 6454, section 4).
 func (h *host) isOrigin(u *url.URL) bool {
-	return u.Scheme == h.origin.Scheme && sameName(u, h.origin) && portOf(u) == portOf(h.origin)
-}
-
-// sameName reports whether two URLs name one host, whatever the port.
-func sameName(a, b *url.URL) bool {
-	nameA, _ := registry.Endpoint(a)
-	nameB, _ := registry.Endpoint(b)
-	return nameA == nameB
+	return u.Scheme == h.origin.Scheme && registry.SameHostname(u, h.origin) && portOf(u) == portOf(h.origin)
 }
 
 func portOf(u *url.URL) string {

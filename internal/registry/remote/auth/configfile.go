@@ -123,9 +123,9 @@ func (f *configFile) parse(content []byte) (dockerConfig, error) {
 }
 
 // helper is the helper to ask for a host, "" where there is none.
-func (d dockerConfig) helper(names hostNames, host string) string {
+func (d dockerConfig) helper(canonical func(string) string, host string) string {
 	for _, key := range sortedKeys(d.CredHelpers) {
-		if p, ok := names.filePlace(key); ok && p == (place{host: names(host)}) {
+		if p, ok := parseFileKey(key, canonical); ok && p == (place{host: canonical(host)}) {
 			return d.CredHelpers[key]
 		}
 	}
@@ -135,11 +135,11 @@ func (d dockerConfig) helper(names hostNames, host string) string {
 // spellings returns the spellings of a host under which a helper may know it: as
 // it was written, in canonical form, and those in the file. docker login hands
 // the helper what the user wrote, and leaves that as a key behind.
-func (d dockerConfig) spellings(names hostNames, written string) []string {
-	canonical := names(written)
-	spellings := []string{written, canonical}
+func (d dockerConfig) spellings(canonical func(string) string, written string) []string {
+	wanted := canonical(written)
+	spellings := []string{written, wanted}
 	for _, key := range slices.Concat(sortedKeys(d.CredHelpers), sortedKeys(d.Auths)) {
-		if host, path, err := keyParts(key); err == nil && path == "" && names(host) == canonical {
+		if host, path, err := keyParts(key); err == nil && path == "" && canonical(host) == wanted {
 			spellings = append(spellings, host)
 		}
 	}
@@ -154,10 +154,10 @@ func (d dockerConfig) spellings(names hostNames, written string) []string {
 
 // credential is that of the longest matching entry which has one. Docker leaves
 // empty entries behind for what a helper keeps; they say nothing.
-func (d dockerConfig) credential(names hostNames, host, repository string, file *configFile) (Credential, error) {
+func (d dockerConfig) credential(canonical func(string) string, host, repository string, file *configFile) (Credential, error) {
 	best, found := place{}, Credential{}
 	for _, key := range sortedKeys(d.Auths) {
-		p, ok := names.filePlace(key)
+		p, ok := parseFileKey(key, canonical)
 		if !ok || !p.holds(host, repository) || !found.Anonymous() && len(p.path) <= len(best.path) {
 			continue
 		}
@@ -219,8 +219,8 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// filePlace reads a key of a file.
-func (canonical hostNames) filePlace(key string) (place, bool) {
+// parseFileKey reads a key of a file.
+func parseFileKey(key string, canonical func(string) string) (place, bool) {
 	host, path, err := keyParts(key)
 	if err != nil {
 		return place{}, false

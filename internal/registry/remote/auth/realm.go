@@ -49,7 +49,7 @@ func (a *Authorizer) realm(text string) (*url.URL, error) {
 		return fail(registry.ErrForbiddenHop, shown, "the realm that the registry names carries a user name")
 	case u.Scheme == "http" && a.options.Origin.Scheme == "https":
 		return fail(registry.ErrForbiddenHop, shown, "it would go from https to http")
-	case u.Scheme == "http" && !sameName(u, a.options.Origin):
+	case u.Scheme == "http" && !registry.SameHostname(u, a.options.Origin):
 		return fail(registry.ErrForbiddenHop, shown, "another host than the registry's own is asked for tokens over https alone")
 	case a.options.Allowed != nil && !a.options.Allowed(u):
 		return fail(registry.ErrForbiddenHop, shown, "its address is one that a registry has no business to point at")
@@ -96,10 +96,8 @@ func (a *Authorizer) belongs(realm *url.URL) bool {
 		return true
 	}
 	return realm.Scheme == "https" &&
-		(sameName(realm, origin) || sameDomain(nameOf(realm), nameOf(origin)) || isHost(realm, tokenHostOf[a.options.Host]))
+		(registry.SameHostname(realm, origin) || sameDomain(nameOf(realm), nameOf(origin)) || isHost(realm, tokenHostOf[a.options.Host]))
 }
-
-func sameName(a, b *url.URL) bool { return nameOf(a) == nameOf(b) }
 
 // nameOf returns the name of a URL's host in the one spelling of
 // registry.Endpoint.

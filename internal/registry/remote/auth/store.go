@@ -19,7 +19,7 @@ import (
 // Store finds credentials. It reads each file once, when it is first needed,
 // and is safe for concurrent use.
 type Store struct {
-	names      hostNames
+	canonical  func(host string) string // the spelling that stands for all of a host
 	registries []explicit
 	files      []*configFile
 	path       *string // Options.DockerConfigPath
@@ -53,9 +53,9 @@ func NewStore(o Options) (*Store, error) {
 		return nil, &registry.Error{Op: "read credentials from", Reference: "docker_config_path", Kind: registry.ErrCredentials,
 			Message: "it holds the content of a docker configuration and not the path of one", Hint: "Write the content as docker_config_json, which is sensitive."}
 	}
-	s := &Store{names: o.CanonicalHost, path: o.DockerConfigPath, helpers: &helpers{timeout: o.HelperTimeout, now: o.Now}}
+	s := &Store{canonical: o.CanonicalHost, path: o.DockerConfigPath, helpers: &helpers{timeout: o.HelperTimeout, now: o.Now}}
 	for key, credential := range o.Registries {
-		p, err := s.names.parseKey(key)
+		p, err := parseKey(key, s.canonical)
 		if err != nil {
 			return nil, err
 		}
@@ -130,7 +130,7 @@ func (s *Store) Credential(ctx context.Context, host, repository string) (Creden
 	if err != nil {
 		return Credential{}, err
 	}
-	host = s.names(written)
+	host = s.canonical(written)
 	var tokenHosts []string
 	for _, e := range s.registries {
 		if !e.holds(host, repository) {
@@ -155,7 +155,7 @@ func (s *Store) Credential(ctx context.Context, host, repository string) (Creden
 // for, whatever repositories they are for and whether they were used: who was sent
 // one before can repeat it unasked. What cannot be read is not known.
 func (s *Store) Known(host string) []Secret {
-	host = s.names(host)
+	host = s.canonical(host)
 	var secrets []Secret
 	for _, e := range s.registries {
 		if e.host == host {
@@ -169,7 +169,7 @@ func (s *Store) Known(host string) []Secret {
 		}
 		for key, entry := range config.Auths {
 			c, err := entry.credential()
-			if p, ok := s.names.filePlace(key); ok && err == nil && p.host == host {
+			if p, ok := parseFileKey(key, s.canonical); ok && err == nil && p.host == host {
 				secrets = append(secrets, c.Secrets()...)
 			}
 		}
@@ -185,15 +185,15 @@ func (s *Store) fromFile(ctx context.Context, file *configFile, written, reposit
 	if err != nil {
 		return Credential{}, err
 	}
-	if helper := config.helper(s.names, written); helper != "" {
-		for _, spelling := range config.spellings(s.names, written) {
+	if helper := config.helper(s.canonical, written); helper != "" {
+		for _, spelling := range config.spellings(s.canonical, written) {
 			c, err := s.helpers.get(ctx, helper, spelling, file)
 			if err != nil || !c.Anonymous() {
 				return c, err
 			}
 		}
 	}
-	return config.credential(s.names, s.names(written), repository, file)
+	return config.credential(s.canonical, s.canonical(written), repository, file)
 }
 
 // nowhere says where nothing was found for a host.
@@ -235,11 +235,9 @@ func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
 
 var pathForm = regexp.MustCompile(`^[a-z0-9._-]+(/[a-z0-9._-]+)*$`)
 
-// hostNames returns the canonical spelling of a host in normal form.
-type hostNames func(host string) string
-
-// parseKey reads a key of Options.Registries.
-func (canonical hostNames) parseKey(key string) (place, error) {
+// parseKey reads a key of Options.Registries. canonical returns the canonical spelling
+// of a host in normal form.
+func parseKey(key string, canonical func(host string) string) (place, error) {
 	fail := func(why string) (place, error) {
 		return place{}, &registry.Error{Op: "read the registries", Reference: registry.CleanInput(key), Kind: registry.ErrCredentials, Message: why,
 			Hint: `A key is a host, as in "registry.example.com" or "localhost:5000", or a host and the beginning of a repository's path, as in "registry.example.com/team-a".`}

@@ -1,0 +1,82 @@
+package copier_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// Copies of large manifests share the memory for manifests, and none of them waits
+// for memory that it holds itself.
+func TestCopy_LargeManifestsShareMemory(t *testing.T) {
+	t.Parallel()
+	const copies = 6
+	for name, c := range map[string]struct {
+		size      int  // of each manifest, in bytes
+		one       bool // within one registry
+		unsized   bool // the registry does not send Content-Length
+		referrers bool
+	}{
+		"two_registries":       {size: 1_100_000},
+		"one_registry":         {size: 1_100_000, one: true},
+		"referrers":            {size: 1_100_000, referrers: true},
+		"one_registry_unsized": {size: 300_000, one: true, unsized: true},
+		"unsized":              {size: 300_000, unsized: true, referrers: true},
+		"largest":              {size: 3_900_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			from := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: true}))
+			to := from
+			if !c.one {
+				to = registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
+			}
+			if c.unsized {
+				from.On("GET", ".*/manifests/.*").Do(unsized)
+			}
+			e := newEngine(t)
+			padding := map[string]string{"padding": strings.Repeat("x", c.size)}
+			var trees []registrytest.Tree
+			var ends []<-chan result
+			for i := range copies {
+				repository := fmt.Sprintf("app%d", i)
+				image := registrytest.Index{Manifests: []registrytest.Content{registrytest.Image{Seed: repository}}, Annotations: padding}
+				trees = append(trees, from.Push(t, repository, "1", image).Tree)
+				if c.referrers {
+					from.Push(t, repository, "", registrytest.Image{Seed: "of " + repository, Annotations: padding, Subject: image})
+				}
+				job := e.job(t, from.Ref(repository, "1"), to.Ref("to/"+repository, "1"))
+				job.Referrers = c.referrers
+				ends = append(ends, e.start(t.Context(), job))
+			}
+			for i, ended := range ends {
+				r := await(t, ended)
+				if r.err != nil {
+					t.Fatal(r.err)
+				}
+				if want := map[bool]int{true: 1}[c.referrers]; len(r.report.Referrers) != want {
+					t.Errorf("Copy() copied %d referrers, want %d", len(r.report.Referrers), want)
+				}
+				registrytest.Same(t, trees[i], to.Read(t, fmt.Sprintf("to/app%d", i), "1"))
+			}
+		})
+	}
+}
+
+// unsized sends a response without Content-Length.
+func unsized(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	recorder := httptest.NewRecorder()
+	next.ServeHTTP(recorder, r)
+	for name, values := range recorder.Header() {
+		if name != "Content-Length" {
+			w.Header()[name] = values
+		}
+	}
+	w.WriteHeader(recorder.Code)
+	_ = http.NewResponseController(w).Flush() // the response is chunked from here on
+	_, _ = w.Write(recorder.Body.Bytes())
+}

@@ -1,0 +1,75 @@
+package copier
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// paced is content of which each read takes a time.
+type paced struct {
+	io.Reader
+	each time.Duration
+}
+
+func (p paced) Read(b []byte) (int, error) {
+	time.Sleep(p.each)
+	return p.Reader.Read(b[:min(len(b), 4<<10)])
+}
+
+func (paced) Close() error { return nil }
+
+// A copy takes over the upload of another source only if that source is slow, not if
+// the destination of both is.
+func TestLease_TakesOverFromASlowSource(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		source      time.Duration // how long each 4 KiB take to be read
+		destination time.Duration // how long the destination takes for each 4 KiB
+		commit      time.Duration // how long it takes after the last byte
+		taken       bool
+	}{
+		"slow_source":      {source: time.Second, taken: true},
+		"fast":             {source: 10 * time.Millisecond},
+		"slow_destination": {source: 10 * time.Millisecond, destination: time.Second},
+		"slow_commit":      {source: 10 * time.Millisecond, commit: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				table := newBlobTable()
+				request := blobRequest{blobKey: blobKey{host: "d.example", digest: "sha256:1"}, name: "d.example/app", source: "a.example"}
+				first, err := table.lease(t.Context(), request)
+				if err != nil || first == nil {
+					t.Fatalf("lease() = %v, %v", first, err)
+				}
+				var upload sync.WaitGroup
+				upload.Go(func() {
+					defer first.end(true)
+					content, err := first.counted(func(context.Context) (io.ReadCloser, error) {
+						return paced{bytes.NewReader(make([]byte, 64<<10)), c.source}, nil
+					})(t.Context())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for err == nil {
+						time.Sleep(c.destination)
+						_, err = content.Read(make([]byte, 4<<10))
+					}
+					time.Sleep(c.commit)
+				})
+				request.source = "b.example"
+				second, err := table.lease(t.Context(), request)
+				if err != nil || (second != nil) != c.taken {
+					t.Errorf("lease() of another source = %v, %v, want one: %t", second, err, c.taken)
+				}
+				upload.Wait()
+			})
+		})
+	}
+}

@@ -62,7 +62,7 @@ func TestALayoutIsWritten(t *testing.T) {
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	dir := newFolder(t)
 	ws := newWorkspace(t)
-	ws.configure(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `additional_tags = ["stable"]`))
+	ws.configure(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `additional_tags = ["stable"]`, `on_destroy = "untag"`))
 	plan := ws.plan()
 	plan.wantChange(app, "digest", nil, pushed.Digest).wantChange(app, "pinned_reference", nil, "oci:"+dir+"@"+string(pushed.Digest))
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {

@@ -17,8 +17,9 @@ import (
 // in the same way as the attribute of registry_image_copy.
 func readTimeoutAttribute() schema.Attribute {
 	return schema.SingleNestedAttribute{
-		Optional:   true,
-		CustomType: timeouts.Type{ObjectType: types.ObjectType{AttrTypes: map[string]attr.Type{"read": types.StringType}}},
+		Optional:            true,
+		MarkdownDescription: "How long the read may take, such as `{ read = \"10m\" }`.",
+		CustomType:          timeouts.Type{ObjectType: types.ObjectType{AttrTypes: map[string]attr.Type{"read": types.StringType}}},
 		Attributes: map[string]schema.Attribute{
 			"read": schema.StringAttribute{
 				Optional:    true,

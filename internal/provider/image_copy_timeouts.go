@@ -40,9 +40,10 @@ func timeoutsAttribute() schema.Attribute {
 		attributeTypes[name] = types.StringType
 	}
 	return schema.SingleNestedAttribute{
-		Optional:   true,
-		CustomType: timeouts.Type{ObjectType: types.ObjectType{AttrTypes: attributeTypes}},
-		Attributes: attributes,
+		Optional:            true,
+		MarkdownDescription: "How long each operation may take, such as `{ create = \"2h\" }`.",
+		CustomType:          timeouts.Type{ObjectType: types.ObjectType{AttrTypes: attributeTypes}},
+		Attributes:          attributes,
 	}
 }
 

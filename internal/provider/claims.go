@@ -8,37 +8,37 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// claims are the tags that resources of one provider configuration put, or find
+// tagOwners are the tags that resources of one provider configuration put, or find
 // in place, while it lasts: while one plan is made or applied. Without them the
 // end of a resource that is renamed or moved would take away what another one
 // has just put there, which holds the same digest and so looks like its own; two
 // resources that declare one tag would take it from each other with every apply;
 // and a copy from where another one is still to put the image could not be
 // planned. Terraform runs a process for each provider configuration, so that an
-// alias knows nothing of the claims of another.
-type claims struct {
+// alias knows nothing of the tagOwners of another.
+type tagOwners struct {
 	// mayBeSame reports whether two hosts of different names may be one registry.
 	// nil means that they never are.
 	mayBeSame func(ctx context.Context, a, b string) bool
 
 	mu           sync.Mutex
-	repositories map[string]*claimed // by name
-	ordered      []*claimed          // by age
+	repositories map[string]*repoOwners // by name
+	ordered      []*repoOwners          // by age
 }
 
 // of returns the claims in the repository of a destination. The first call for a
 // repository looks for others that may be the same one.
-func (c *claims) of(ctx context.Context, destination place.Place) *claimed {
+func (c *tagOwners) of(ctx context.Context, destination imageref.Ref) *repoOwners {
 	c.mu.Lock()
 	name := destination.Name()
 	repository := c.repositories[name]
 	if repository == nil {
 		repository = newClaimed(destination, c.ordered)
 		if c.repositories == nil {
-			c.repositories = map[string]*claimed{}
+			c.repositories = map[string]*repoOwners{}
 		}
 		c.repositories[name] = repository
 		c.ordered = append(c.ordered, repository)
@@ -50,32 +50,32 @@ func (c *claims) of(ctx context.Context, destination place.Place) *claimed {
 
 // existing returns the claims in the repository of a place, or nil if nothing is
 // put there.
-func (c *claims) existing(p place.Place) *claimed {
+func (c *tagOwners) existing(p imageref.Ref) *repoOwners {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.repositories[p.Name()]
 }
 
-// claimed are the claims in one repository.
-type claimed struct {
+// repoOwners are the claims in one repository.
+type repoOwners struct {
 	name, host, path string // host is "" for an image layout
 	age              int
-	older            []*claimed
+	older            []*repoOwners
 	linked           sync.Once
 
 	// removing is held by whoever removes tags, or claims some.
 	removing chan struct{}
 
 	mu       sync.Mutex
-	aliases  []*claimed               // repositories of other hosts that may be this one
+	aliases  []*repoOwners            // repositories of other hosts that may be this one
 	declared map[string]declaration   // what the plan is for tags to hold
 	leaving  map[string]removal       // tags that are planned to be removed
 	tags     map[string]claim         // what was claimed while applying
 	removed  map[string]digest.Digest // while applying
 }
 
-func newClaimed(destination place.Place, older []*claimed) *claimed {
-	c := &claimed{
+func newClaimed(destination imageref.Ref, older []*repoOwners) *repoOwners {
+	c := &repoOwners{
 		name: destination.Name(), age: len(older), older: slices.Clone(older), removing: make(chan struct{}, 1),
 		declared: map[string]declaration{}, leaving: map[string]removal{}, tags: map[string]claim{}, removed: map[string]digest.Digest{},
 	}
@@ -87,7 +87,7 @@ func newClaimed(destination place.Place, older []*claimed) *claimed {
 
 // link makes aliases of this repository and of each older one with the same path
 // whose host may be the same registry.
-func (c *claimed) link(ctx context.Context, mayBeSame func(ctx context.Context, a, b string) bool) {
+func (c *repoOwners) link(ctx context.Context, mayBeSame func(ctx context.Context, a, b string) bool) {
 	for _, other := range c.older {
 		if mayBeSame == nil || c.host == "" || c.path != other.path || !mayBeSame(ctx, c.host, other.host) {
 			continue
@@ -98,14 +98,14 @@ func (c *claimed) link(ctx context.Context, mayBeSame func(ctx context.Context, 
 	c.older = nil
 }
 
-func (c *claimed) alias(other *claimed) {
+func (c *repoOwners) alias(other *repoOwners) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.aliases = append(c.aliases, other)
 }
 
 // others returns the aliases.
-func (c *claimed) others() []*claimed {
+func (c *repoOwners) others() []*repoOwners {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.aliases)
@@ -113,9 +113,9 @@ func (c *claimed) others() []*claimed {
 
 // lock waits until no removal runs in this repository or an alias, and keeps
 // others from running until unlock is called. The error is the context's.
-func (c *claimed) lock(ctx context.Context) (unlock func(), err error) {
+func (c *repoOwners) lock(ctx context.Context) (unlock func(), err error) {
 	all := append(c.others(), c)
-	slices.SortFunc(all, func(a, b *claimed) int { return a.age - b.age }) // so that two cannot wait for each other
+	slices.SortFunc(all, func(a, b *repoOwners) int { return a.age - b.age }) // so that two cannot wait for each other
 	held := 0
 	unlock = func() {
 		for _, repository := range all[:held] {
@@ -140,10 +140,10 @@ type claim struct {
 	mediaType string // "" if it is not known
 }
 
-// claim notes that tags are to hold what it says, and reports whether one of them
+// own notes that tags are to hold what it says, and reports whether one of them
 // was removed during this run. It waits for a removal that has begun, so that
 // whoever claims sees at the registry what it left. The error is the context's.
-func (c *claimed) claim(ctx context.Context, what claim, tags ...string) (removed bool, err error) {
+func (c *repoOwners) own(ctx context.Context, what claim, tags ...string) (removed bool, err error) {
 	unlock, err := c.lock(ctx)
 	if err != nil {
 		return false, err
@@ -158,7 +158,7 @@ func (c *claimed) claim(ctx context.Context, what claim, tags ...string) (remove
 	return removed, nil
 }
 
-func (c *claimed) note(tag string, what claim) (removed bool) {
+func (c *repoOwners) note(tag string, what claim) (removed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tags[tag] = what
@@ -167,7 +167,7 @@ func (c *claimed) note(tag string, what claim) (removed bool) {
 }
 
 // hasRemoved reports whether one of the tags was removed when it held d.
-func (c *claimed) hasRemoved(d digest.Digest, tags []string) bool {
+func (c *repoOwners) hasRemoved(d digest.Digest, tags []string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.ContainsFunc(tags, func(tag string) bool { return c.removed[tag] == d })
@@ -195,7 +195,7 @@ func (t taken) has(tag string) bool {
 // claimed until it returns, and no other removal runs: of resources that share a
 // manifest, the last one then sees that nothing else names it. The error is the
 // context's.
-func (c *claimed) remove(ctx context.Context, tags map[string]digest.Digest, removal func(taken)) error {
+func (c *repoOwners) remove(ctx context.Context, tags map[string]digest.Digest, removal func(taken)) error {
 	unlock, err := c.lock(ctx)
 	if err != nil {
 		return err
@@ -222,7 +222,7 @@ func (c *claimed) remove(ctx context.Context, tags map[string]digest.Digest, rem
 }
 
 // known are the tags that are claimed or declared.
-func (c *claimed) known() map[string]claim {
+func (c *repoOwners) known() map[string]claim {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	known := map[string]claim{}

@@ -52,13 +52,13 @@ func TestClaims_HostsThatMayBeTheSame(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			put, idle := map[string]digest.Digest{"1": one}, declaration{digest: c.held, idle: true}
-			both := func() (dev, other *claimed) {
-				all := claims{mayBeSame: mayBeSame(t)}
+			both := func() (dev, other *repoOwners) {
+				all := tagOwners{mayBeSame: mayBeSame(t)}
 				return repositoryOf(t, &all, "dev.example.com/app"), repositoryOf(t, &all, c.other)
 			}
 
 			dev, other := both()
-			if _, err := other.declare(idle, "1"); err != nil {
+			if _, err := other.plan(idle, "1"); err != nil {
 				t.Fatal(err)
 			}
 			if spared, err := dev.planRemoval(put, false); slices.Equal(spared, []string{"1"}) != c.same || err != nil {
@@ -72,12 +72,12 @@ func TestClaims_HostsThatMayBeTheSame(t *testing.T) {
 			if _, err := dev.planRemoval(put, false); err != nil {
 				t.Fatal(err)
 			}
-			if disturbed, err := other.declare(idle, "1"); disturbed != c.same || err != nil {
+			if disturbed, err := other.plan(idle, "1"); disturbed != c.same || err != nil {
 				t.Errorf("declare() = %t, %v; want %t", disturbed, err, c.same)
 			}
 
 			dev, other = both()
-			if _, err := other.claim(t.Context(), claim{digest: c.held}, "1"); err != nil {
+			if _, err := other.own(t.Context(), claim{digest: c.held}, "1"); err != nil {
 				t.Fatal(err)
 			}
 			err := dev.remove(t.Context(), put, func(others taken) {
@@ -96,19 +96,19 @@ func TestClaims_RemovalLocksAliases(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		one := digest.FromString("one")
-		all := claims{mayBeSame: mayBeSame(t)}
+		all := tagOwners{mayBeSame: mayBeSame(t)}
 		dev, address, prod := repositoryOf(t, &all, "dev.example.com/app"), repositoryOf(t, &all, "192.0.2.1/app"), repositoryOf(t, &all, "prod.example.com/app")
 		claimed := make(chan bool, 1)
 		err := dev.remove(t.Context(), map[string]digest.Digest{"1": one}, func(taken) {
 			go func() {
-				removed, err := address.claim(t.Context(), claim{digest: one}, "1")
+				removed, err := address.own(t.Context(), claim{digest: one}, "1")
 				claimed <- removed && err == nil
 			}()
 			synctest.Wait()
 			if len(claimed) > 0 {
 				t.Error("claim() of a host that may be the same does not wait for the removal")
 			}
-			if _, err := prod.claim(t.Context(), claim{digest: one}, "1"); err != nil {
+			if _, err := prod.own(t.Context(), claim{digest: one}, "1"); err != nil {
 				t.Errorf("claim() of another host error = %v", err)
 			}
 		})
@@ -125,7 +125,7 @@ func TestClaims_RemovalLocksAliases(t *testing.T) {
 func TestClaims_AliasesDoNotDeadlock(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		all := claims{mayBeSame: func(context.Context, string, string) bool { return true }}
+		all := tagOwners{mayBeSame: func(context.Context, string, string) bool { return true }}
 		names := []string{"a.example.com/app", "b.example.com/app", "c.example.com/app"}
 		var runs atomic.Int64
 		done := make(chan error)

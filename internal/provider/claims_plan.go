@@ -8,7 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // removal is the plan of a resource to remove a tag that it wrote.
@@ -24,7 +24,7 @@ type removal struct {
 // once. Two declarations with the same source, destination and platforms are
 // therefore taken for one resource.
 type declaration struct {
-	source, destination place.Place
+	source, destination imageref.Ref
 	platforms           []string
 	digest              digest.Digest
 	mediaType           string // "" where it is not known
@@ -39,21 +39,21 @@ type declaration struct {
 // contradicts reports whether two resources want a tag to hold different digests.
 // One resource may be planned twice, with another digest if the source has moved.
 func (d declaration) contradicts(other declaration) bool {
-	same := d.source.Same(other.source) && d.destination.Same(other.destination) && slices.Equal(d.platforms, other.platforms)
+	same := d.source.Equal(other.source) && d.destination.Equal(other.destination) && slices.Equal(d.platforms, other.platforms)
 	return !same &&
 		d.digest != other.digest && d.digest.Algorithm() == other.digest.Algorithm()
 }
 
-// declare records the plan of a resource for its tags. It reports whether a tag
+// plan records the plan of a resource for its tags. It reports whether a tag
 // that is in place now will be gone, because another resource removes it or has
 // removed it. It returns an error, and records nothing, if another resource
 // plans another digest for one of the tags or removes it for good.
-func (c *claimed) declare(d declaration, tags ...string) (disturbed bool, err error) {
-	if err := c.noteDeclared(d, tags); err != nil || !d.idle {
+func (c *repoOwners) plan(d declaration, tags ...string) (disturbed bool, err error) {
+	if err := c.recordPlanned(d, tags); err != nil || !d.idle {
 		return false, err
 	}
 	for _, repository := range append(c.others(), c) {
-		found, err := repository.disturbs(d, tags, repository == c)
+		found, err := repository.affects(d, tags, repository == c)
 		if err != nil {
 			return false, err
 		}
@@ -62,9 +62,9 @@ func (c *claimed) declare(d declaration, tags ...string) (disturbed bool, err er
 	return disturbed, nil
 }
 
-// noteDeclared notes what tags are planned to hold, unless another resource
+// recordPlanned notes what tags are planned to hold, unless another resource
 // declares one of them to hold something else.
-func (c *claimed) noteDeclared(d declaration, tags []string) error {
+func (c *repoOwners) recordPlanned(d declaration, tags []string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, tag := range tags {
@@ -81,16 +81,16 @@ func (c *claimed) noteDeclared(d declaration, tags []string) error {
 	return nil
 }
 
-// disturbs reports whether one of the tags that are in place is removed in this
+// affects reports whether one of the tags that are in place is removed in this
 // repository, or planned to be. own is false if the repository is only an alias
 // of the one that the tags are in.
-func (c *claimed) disturbs(d declaration, tags []string, own bool) (disturbed bool, err error) {
+func (c *repoOwners) affects(d declaration, tags []string, own bool) (disturbed bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, tag := range tags {
 		if l, leaves := c.leaving[tag]; leaves && l.digest == d.digest {
 			if l.binding {
-				return false, d.losesTag(tag)
+				return false, d.errTagOwned(tag)
 			}
 			disturbed = true
 		}
@@ -105,7 +105,7 @@ func (c *claimed) disturbs(d declaration, tags []string, own bool) (disturbed bo
 // removed. If the plan is binding, it returns an error instead for a tag that another
 // resource has in place. A tag that another resource is about to write is protected by
 // the claim of that resource.
-func (c *claimed) planRemoval(put map[string]digest.Digest, binding bool) (spared []string, err error) {
+func (c *repoOwners) planRemoval(put map[string]digest.Digest, binding bool) (spared []string, err error) {
 	c.mu.Lock()
 	for tag, d := range put {
 		if c.declared[tag].digest != d {
@@ -120,7 +120,7 @@ func (c *claimed) planRemoval(put map[string]digest.Digest, binding bool) (spare
 			case !binding:
 				spared = append(spared, tag)
 			case d.idle:
-				return nil, d.losesTag(tag)
+				return nil, d.errTagOwned(tag)
 			}
 		}
 	}
@@ -132,16 +132,16 @@ func (c *claimed) planRemoval(put map[string]digest.Digest, binding bool) (spare
 	return spared, nil
 }
 
-func (c *claimed) declares(tag string) (d declaration, is bool) {
+func (c *repoOwners) declares(tag string) (d declaration, is bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d, is = c.declared[tag]
 	return d, is
 }
 
-// losesTag is the error of a tag that one resource would remove and another one
+// errTagOwned is the error of a tag that one resource would remove and another one
 // has in place.
-func (d declaration) losesTag(tag string) error {
+func (d declaration) errTagOwned(tag string) error {
 	return &registry.Error{Side: registry.Destination, Op: "remove the tag", Repository: d.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,
 		Message: fmt.Sprintf("the copy of %s to %s has it in place, and another resource that wrote the same digest no longer lists it or gets another destination", d.source, d.destination),
 		Hint:    "Give that other resource on_destroy = \"retain\" and apply that first."}
@@ -150,7 +150,7 @@ func (d declaration) losesTag(tag string) error {
 // expected returns the declaration that will decide what source holds at the
 // end of this run: a copy to another destination than own that writes the tag
 // of source, or any tag with its digest.
-func (c *claimed) expected(source, own place.Place) (expected declaration, is bool) {
+func (c *repoOwners) expected(source, own imageref.Ref) (expected declaration, is bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for tag, d := range c.declared {
@@ -159,7 +159,7 @@ func (c *claimed) expected(source, own place.Place) (expected declaration, is bo
 			named = d.digest == source.Digest()
 		}
 		// Of several that put one digest there, one that knows its media type.
-		if named && !d.destination.Same(own) && expected.mediaType == "" {
+		if named && !d.destination.Equal(own) && expected.mediaType == "" {
 			expected, is = d, true
 		}
 	}

@@ -10,11 +10,11 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // repositoryOf returns the claims in a repository.
-func repositoryOf(t *testing.T, all *claims, name string) *claimed {
+func repositoryOf(t *testing.T, all *tagOwners, name string) *repoOwners {
 	t.Helper()
 	destination, problem := parseDestination(name + ":1")
 	if problem != "" {
@@ -25,11 +25,11 @@ func repositoryOf(t *testing.T, all *claims, name string) *claimed {
 
 func TestClaims(t *testing.T) {
 	t.Parallel()
-	var all claims
+	var all tagOwners
 	app := repositoryOf(t, &all, "registry.test/app")
 	one, two := digest.FromString("one"), digest.FromString("two")
-	put := func(c *claimed, d digest.Digest, tags ...string) (removed bool) {
-		removed, err := c.claim(t.Context(), claim{digest: d}, tags...)
+	put := func(c *repoOwners, d digest.Digest, tags ...string) (removed bool) {
+		removed, err := c.own(t.Context(), claim{digest: d}, tags...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +47,7 @@ func TestClaims(t *testing.T) {
 		}
 		// Whoever claims now would look at the registry before the tags are gone,
 		// and another removal would see tags that are about to go.
-		if _, err := app.claim(ended, claim{digest: one}, "2"); !errors.Is(err, context.Canceled) {
+		if _, err := app.own(ended, claim{digest: one}, "2"); !errors.Is(err, context.Canceled) {
 			t.Errorf("a claim does not wait for a removal: %v", err)
 		}
 		if err := app.remove(ended, nil, nil); !errors.Is(err, context.Canceled) {
@@ -80,7 +80,7 @@ func TestWhatOneResourceRemovesAndAnotherDeclares(t *testing.T) {
 		"in place, where something else was": {inPlace, two, false, "", ""},
 	} {
 		for order, want := range map[string]string{"first": test.first, "last": test.last} {
-			var all claims
+			var all tagOwners
 			repository := repositoryOf(t, &all, "registry.test/app")
 			put := map[string]digest.Digest{"1": test.put, "else": two}
 			if order == "last" {
@@ -88,7 +88,7 @@ func TestWhatOneResourceRemovesAndAnotherDeclares(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			disturbed, err := repository.declare(test.declared, "1")
+			disturbed, err := repository.plan(test.declared, "1")
 			var spared []string
 			if order == "first" {
 				spared, err = repository.planRemoval(put, test.binding)
@@ -114,9 +114,9 @@ func TestWhatOneResourceRemovesAndAnotherDeclares(t *testing.T) {
 func TestWhatWasRemovedIsPutAgain(t *testing.T) {
 	t.Parallel()
 	one := digest.FromString("one")
-	var all claims
+	var all tagOwners
 	repository := repositoryOf(t, &all, "registry.test/app")
-	if _, err := repository.declare(declaration{digest: one}, "declared"); err != nil {
+	if _, err := repository.plan(declaration{digest: one}, "declared"); err != nil {
 		t.Fatal(err)
 	}
 	err := repository.remove(t.Context(), map[string]digest.Digest{"declared": one, "1": one}, func(others taken) {
@@ -128,7 +128,7 @@ func TestWhatWasRemovedIsPutAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for tag, want := range map[string]bool{"1": true, "declared": false, "another": false} {
-		if disturbed, err := repository.declare(declaration{digest: one, idle: true}, tag); disturbed != want || err != nil {
+		if disturbed, err := repository.plan(declaration{digest: one, idle: true}, tag); disturbed != want || err != nil {
 			t.Errorf("%s: disturbed: %t, %v; want %t", tag, disturbed, err, want)
 		}
 	}
@@ -138,7 +138,7 @@ func TestDeclarations(t *testing.T) {
 	t.Parallel()
 	one, two := digest.FromString("one"), digest.FromString("two")
 	declared := func(source, destination string, d digest.Digest) declaration {
-		from, err := place.ParseSource(source)
+		from, err := imageref.ParseSource(source)
 		to, problem := parseDestination(destination)
 		if err != nil || problem != "" {
 			t.Fatal(err, problem)
@@ -159,12 +159,12 @@ func TestDeclarations(t *testing.T) {
 		"the same, asked again":      {declared("ghcr.io/acme/app:1", "registry.test/app:1", two), false},
 		"other platforms":            {some, true},
 	} {
-		var all claims
+		var all tagOwners
 		repository := repositoryOf(t, &all, "registry.test/app")
-		if _, err := repository.declare(first, "1", "stable"); err != nil {
+		if _, err := repository.plan(first, "1", "stable"); err != nil {
 			t.Fatal(err)
 		}
-		_, err := repository.declare(test.then, "other", "stable")
+		_, err := repository.plan(test.then, "other", "stable")
 		if (err != nil) != test.refused || test.refused && !errors.Is(err, registry.ErrTagHeld) {
 			t.Errorf("%s: %v, want it to be refused: %t", name, err, test.refused)
 		}
@@ -172,7 +172,7 @@ func TestDeclarations(t *testing.T) {
 			t.Errorf("%s: noted: %t", name, noted)
 		}
 		// Nor does it concern another repository.
-		if _, err := repositoryOf(t, &all, "registry.test/other").declare(test.then, "stable"); err != nil {
+		if _, err := repositoryOf(t, &all, "registry.test/other").plan(test.then, "stable"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -181,14 +181,14 @@ func TestDeclarations(t *testing.T) {
 func TestExpected(t *testing.T) {
 	t.Parallel()
 	one, two := digest.FromString("one"), digest.FromString("two")
-	reference := func(s string) place.Place {
-		p, err := place.ParseSource(s)
+	reference := func(s string) imageref.Ref {
+		p, err := imageref.ParseSource(s)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return p
 	}
-	var all claims
+	var all tagOwners
 	app := repositoryOf(t, &all, "registry.test/app")
 	for _, d := range []struct {
 		declaration
@@ -197,7 +197,7 @@ func TestExpected(t *testing.T) {
 		{declaration{destination: reference("registry.test/app:1"), digest: one}, []string{"1", "stable"}},
 		{declaration{destination: reference("registry.test/app:2"), digest: one, mediaType: "index"}, []string{"2"}},
 	} {
-		if _, err := app.declare(d.declaration, d.tags...); err != nil {
+		if _, err := app.plan(d.declaration, d.tags...); err != nil {
 			t.Fatal(err)
 		}
 	}

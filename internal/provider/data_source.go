@@ -15,7 +15,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
@@ -30,9 +30,9 @@ func (d *dataSource) Configure(_ context.Context, req datasource.ConfigureReques
 	}
 }
 
-// askable says whether a repository can be asked: no setting is missing for that.
+// canQuery says whether a repository can be asked: no setting is missing for that.
 // Where one is, that is an error about the attribute at.
-func askable(repository, setting string, at path.Path, diags *diag.Diagnostics) bool {
+func canQuery(repository, setting string, at path.Path, diags *diag.Diagnostics) bool {
 	if setting != "" {
 		diags.AddAttributeError(at, "The registry cannot be asked yet",
 			fmt.Sprintf("%s in the provider's configuration is known only after apply, and %s cannot be asked without it. "+
@@ -41,20 +41,20 @@ func askable(repository, setting string, at path.Path, diags *diag.Diagnostics) 
 	return setting == ""
 }
 
-// wanted is what a data source about one manifest is asked for.
-type wanted struct {
+// manifestQuery is what a data source about one manifest is asked for.
+type manifestQuery struct {
 	reference referenceValue
 	platform  types.String
-	place     place.Place
+	place     imageref.Ref
 	client    *remote.Client
 	repo      registry.Repository // nil until it was opened
 	found     bool                // it has what reference names
 }
 
-// wanted reads the attributes reference and platform. They can be used unless
+// manifestQuery reads the attributes reference and platform. They can be used unless
 // diags has an error.
-func (d *dataSource) wanted(ctx context.Context, config tfsdk.Config, diags *diag.Diagnostics) *wanted {
-	w := &wanted{}
+func (d *dataSource) wanted(ctx context.Context, config tfsdk.Config, diags *diag.Diagnostics) *manifestQuery {
+	w := &manifestQuery{}
 	diags.Append(config.GetAttribute(ctx, path.Root("reference"), &w.reference)...)
 	diags.Append(config.GetAttribute(ctx, path.Root("platform"), &w.platform)...)
 	if diags.HasError() {
@@ -66,7 +66,7 @@ func (d *dataSource) wanted(ctx context.Context, config tfsdk.Config, diags *dia
 		diags.AddAttributeError(at, "Invalid image reference", invalidReference(w.reference.ValueString(), err))
 		return w
 	}
-	if askable(w.place.Name(), d.engine.undecidedAt(w.place), at, diags) {
+	if canQuery(w.place.Name(), d.engine.unknownSettingFor(w.place), at, diags) {
 		w.client = d.engine.client
 	}
 	return w
@@ -74,11 +74,11 @@ func (d *dataSource) wanted(ctx context.Context, config tfsdk.Config, diags *dia
 
 // manifest is what the reference names, or of that the part for the platform
 // that is wanted.
-func (w *wanted) manifest(ctx context.Context) (m registry.Manifest, err error) {
-	if w.repo, err = w.place.From(w.client); err != nil {
+func (w *manifestQuery) manifest(ctx context.Context) (m registry.Manifest, err error) {
+	if w.repo, err = w.place.OpenSource(w.client); err != nil {
 		return m, err
 	}
-	m, err = w.repo.GetManifest(ctx, w.place.Target())
+	m, err = w.repo.GetManifest(ctx, w.place.Identifier())
 	if w.found = err == nil; !w.found || w.platform.IsNull() {
 		return m, err
 	}
@@ -87,16 +87,18 @@ func (w *wanted) manifest(ctx context.Context) (m registry.Manifest, err error) 
 
 // missing says whether err is the registry's own word that it does not have what
 // the reference names. That it lacks a part of it is another matter.
-func (w *wanted) missing(err error) bool { return !w.found && errors.Is(err, registry.ErrNotFound) }
+func (w *manifestQuery) missing(err error) bool {
+	return !w.found && errors.Is(err, registry.ErrNotFound)
+}
 
 // failed says that something of what is wanted could not be had.
-func (w *wanted) failed(diags *diag.Diagnostics, summary string, err error) {
+func (w *manifestQuery) failed(diags *diag.Diagnostics, summary string, err error) {
 	var advice []string
 	if !w.found || !errors.Is(err, registry.ErrNotFound) {
-		summary, advice = title("", err, summary), untagged(w.reference, err)
+		summary, advice = errorSummary("", err, summary), untagged(w.reference, err)
 	}
 	if w.repo != nil {
-		err = registry.Masked(registry.Of(err, w.repo.Name()), w.repo.Mask)
+		err = registry.RedactError(registry.WithRepository(err, w.repo.Name()), w.repo.Redact)
 	}
 	at := path.Root("reference")
 	if lacksPlatform(err) {

@@ -37,6 +37,6 @@ func limitRead(ctx context.Context, config tfsdk.Config, diags *diag.Diagnostics
 	diags.Append(config.GetAttribute(ctx, path.Root("timeouts"), &configured)...)
 	timeout, timeoutDiags := configured.Read(ctx, defaultReadTimeout)
 	diags.Append(timeoutDiags...)
-	limitedCtx, cancel := limited(ctx, timeout, "read")
+	limitedCtx, cancel := withTimeout(ctx, timeout, "read")
 	return limitedCtx, cancel, configured
 }

@@ -31,7 +31,7 @@ func addEngineWarning(diags *diag.Diagnostics, at path.Path, summary string, err
 // engineDetail is one paragraph each for the error, the engine's hint, and
 // every piece of advice.
 func engineDetail(err error, advice []string) string {
-	paragraphs := []string{sentence(err.Error())}
+	paragraphs := []string{capitalize(err.Error())}
 	var e *registry.Error
 	over, isOver := errors.AsType[timeoutError](err)
 	switch {
@@ -45,9 +45,9 @@ func engineDetail(err error, advice []string) string {
 	return strings.Join(append(paragraphs, advice...), "\n\n")
 }
 
-// limited is ctx for one operation of a resource ("create", "read" and so on).
+// withTimeout is ctx for one operation of a resource ("create", "read" and so on).
 // What is still under way after its timeout fails with a timeoutError.
-func limited(ctx context.Context, timeout time.Duration, operation string) (context.Context, context.CancelFunc) {
+func withTimeout(ctx context.Context, timeout time.Duration, operation string) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, timeout, timeoutError{operation, timeout})
 }
 
@@ -89,10 +89,10 @@ func lacksPlatform(err error) bool {
 	return ok && errors.Is(err, registry.ErrNotFound) && strings.HasPrefix(e.Op, "find the platform")
 }
 
-// title is the summary for an error: what its kind means, or otherwise that the
+// errorSummary is the summary for an error: what its kind means, or otherwise that the
 // operation did not succeed, which is all that is known where it was ended from
 // here.
-func title(what string, err error, otherwise string) string {
+func errorSummary(what string, err error, otherwise string) string {
 	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	e, ok := errors.AsType[*registry.Error](err)
 	if ok && !ended && layout.Is(e.Repository) && !errors.Is(err, registry.ErrNotFound) {
@@ -115,21 +115,23 @@ func title(what string, err error, otherwise string) string {
 // untagged is what to say where a reference that names neither tag nor digest
 // leads to nothing.
 func untagged(reference referenceValue, err error) []string {
-	if said := registry.Untagged(reference.ValueString(), err); said != "" {
+	if said := registry.HintMissingTag(reference.ValueString(), err); said != "" {
 		return []string{said}
 	}
 	return nil
 }
 
-// notYet says whether the reason may be that what is asked for is still to be
+// mayBeCreatedLater says whether the reason may be that what is asked for is still to be
 // made: an image that does not exist, a layout that is not there. That a registry
 // is still to be started is rarer than that it is down, and a file that is no
 // layout is there already.
-func notYet(err error) bool { return errors.Is(err, registry.ErrNotFound) && !lacksPlatform(err) }
+func mayBeCreatedLater(err error) bool {
+	return errors.Is(err, registry.ErrNotFound) && !lacksPlatform(err)
+}
 
-// sentence is s with a full stop, and with a capital where it begins with a
+// capitalize is s with a full stop, and with a capital where it begins with a
 // word: a host or a reference is shown as it is written.
-func sentence(s string) string {
+func capitalize(s string) string {
 	if s == "" {
 		return s
 	}
@@ -142,8 +144,8 @@ func sentence(s string) string {
 	return s
 }
 
-// sideOf is the attribute that an error of a copy is about.
-func sideOf(err error) path.Path {
+// attributeOf is the attribute that an error of a copy is about.
+func attributeOf(err error) path.Path {
 	var e *registry.Error
 	if errors.As(err, &e) && e.Side == registry.Source {
 		return path.Root("source")
@@ -151,15 +153,15 @@ func sideOf(err error) path.Path {
 	return path.Root("destination")
 }
 
-// notices collects what registries want people to know while something is
+// warnings collects what registries want people to know while something is
 // asked of them, each once.
-type notices struct {
+type warnings struct {
 	mu   sync.Mutex
 	said []string
 }
 
-// listen returns a context whose operations report to n.
-func (n *notices) listen(ctx context.Context) context.Context {
+// collect returns a context whose operations report to n.
+func (n *warnings) collect(ctx context.Context) context.Context {
 	return registry.WithTrace(ctx, registry.Trace{Warning: func(said string) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -170,7 +172,7 @@ func (n *notices) listen(ctx context.Context) context.Context {
 }
 
 // tell makes warnings of what was said.
-func (n *notices) tell(diags *diag.Diagnostics) {
+func (n *warnings) tell(diags *diag.Diagnostics) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, said := range n.said {
@@ -182,9 +184,9 @@ func (n *notices) tell(diags *diag.Diagnostics) {
 // tags.
 const maxListed = 20
 
-// listed is names as people write lists: "a", "a and b", "a, b and c"; "none"
+// joinNames is names as people write lists: "a", "a and b", "a, b and c"; "none"
 // for none.
-func listed(names []string) string {
+func joinNames(names []string) string {
 	if more := len(names) - maxListed; more > 1 {
 		names = append(slices.Clone(names[:maxListed]), fmt.Sprintf("%d more", more))
 	}

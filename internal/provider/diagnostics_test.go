@@ -33,7 +33,7 @@ func TestTitleSaysWhatFailed(t *testing.T) {
 		"out of time":    {&registry.Error{Kind: registry.ErrRateLimited, Err: context.DeadlineExceeded}, otherwise},
 		"not asked":      {undecided, otherwise},
 	} {
-		if got := title("source ", test.err, otherwise); got != test.want {
+		if got := errorSummary("source ", test.err, otherwise); got != test.want {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}
@@ -53,7 +53,7 @@ func TestNotYet(t *testing.T) {
 		"a part is missing": {&registry.Error{Kind: registry.ErrMissingContent}, false},
 		"refused":           {&registry.Error{Kind: registry.ErrUnauthorized}, false},
 	} {
-		if got := notYet(test.err); got != test.want {
+		if got := mayBeCreatedLater(test.err); got != test.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}
@@ -74,7 +74,7 @@ func TestAPlanAdvisesWhatFits(t *testing.T) {
 		"down, with another image": {true, &registry.Error{Kind: registry.ErrUnavailable}, []string{destroyAllTheSame}},
 		"interrupted":              {true, &registry.Error{Kind: registry.ErrUnavailable, Err: context.Canceled}, nil},
 	} {
-		p := planner{update: test.update, plan: imageCopyModel{Source: newReference("ghcr.io/acme/app:1")}}
+		p := planBuilder{update: test.update, plan: imageCopyModel{Source: newReference("ghcr.io/acme/app:1")}}
 		if got := p.advice(test.err); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q", name, got)
 		}
@@ -92,8 +92,8 @@ func TestWhatIsGoneSinceThePlan(t *testing.T) {
 		"a layout's digest": {"oci:app:1", root, "The plan was made when the source still had it"},
 		"a part of it":      {"ghcr.io/acme/app:1", child, ""},
 	} {
-		p := promotion{plan: &imageCopyModel{Source: newReference(test.source), SourceDigest: types.StringValue(root)}}
-		got := strings.Join(p.gone(&registry.Error{Reference: test.missing, Kind: registry.ErrNotFound}), "\n")
+		p := copyOperation{plan: &imageCopyModel{Source: newReference(test.source), SourceDigest: types.StringValue(root)}}
+		got := strings.Join(p.sourceGoneAdvice(&registry.Error{Reference: test.missing, Kind: registry.ErrNotFound}), "\n")
 		if !strings.Contains(got, test.want) || (got == "") != (test.want == "") {
 			t.Errorf("%s: %q", name, got)
 		}
@@ -118,7 +118,7 @@ func TestSentence(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string]string{"": "", "it broke": "It broke.", "it broke.": "It broke.", "did you mean it?": "Did you mean it?",
 		"localhost:5601/acme: cannot look": "localhost:5601/acme: cannot look.", "docker.io/library/alpine: cannot look": "docker.io/library/alpine: cannot look."} {
-		if got := sentence(s); got != want {
+		if got := capitalize(s); got != want {
 			t.Errorf("%q: %q, want %q", s, got, want)
 		}
 	}

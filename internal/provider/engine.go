@@ -7,7 +7,7 @@ import (
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
@@ -19,7 +19,7 @@ type engine struct {
 	client  *remote.Client
 	copier  *copier.Copier
 	unknown []unknownSetting
-	claims  claims
+	claims  tagOwners
 	// handovers are the records that replaced objects leave to their replacements.
 	handovers handovers
 	run       string // tells this run from others: Terraform plans in one and applies in another
@@ -32,22 +32,22 @@ func newEngine(s settings) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &engine{client: client, copier: copies, unknown: s.unknown, run: rand.Text(), claims: claims{mayBeSame: client.MayBeSameRegistry}}, nil
+	return &engine{client: client, copier: copies, unknown: s.unknown, run: rand.Text(), claims: tagOwners{mayBeSame: client.MayBeSameRegistry}}, nil
 }
 
 // sameRepository reports whether two places are in one repository.
-func (e *engine) sameRepository(a, b place.Place) bool {
+func (e *engine) sameRepository(a, b imageref.Ref) bool {
 	return e.canonical(a).Name() == e.canonical(b).Name()
 }
 
 // claimsIn returns the claims in the repository of a place.
-func (e *engine) claimsIn(ctx context.Context, p place.Place) *claimed {
+func (e *engine) claimsIn(ctx context.Context, p imageref.Ref) *repoOwners {
 	return e.claims.of(ctx, e.canonical(p))
 }
 
 // canonical returns p with one spelling for all that mean one host; a provider
 // that is not configured knows no ports.
-func (e *engine) canonical(p place.Place) place.Place {
+func (e *engine) canonical(p imageref.Ref) imageref.Ref {
 	if e == nil {
 		return p
 	}
@@ -55,11 +55,11 @@ func (e *engine) canonical(p place.Place) place.Place {
 }
 
 // same reports whether two places are one, however they are written.
-func (e *engine) same(a, b place.Place) bool { return e.canonical(a).Same(e.canonical(b)) }
+func (e *engine) same(a, b imageref.Ref) bool { return e.canonical(a).Equal(e.canonical(b)) }
 
 // mayBeAliases reports whether two places have the same path on hosts of different
 // names that may be one registry.
-func (e *engine) mayBeAliases(ctx context.Context, a, b place.Place) bool {
+func (e *engine) mayBeAliases(ctx context.Context, a, b imageref.Ref) bool {
 	refA, inRegistryA := e.canonical(a).Reference()
 	refB, inRegistryB := e.canonical(b).Reference()
 	return inRegistryA && inRegistryB && refA.Repository == refB.Repository && refA.Host != refB.Host &&
@@ -68,14 +68,14 @@ func (e *engine) mayBeAliases(ctx context.Context, a, b place.Place) bool {
 
 // from and to open where something is copied from and to. What is no image layout
 // or cannot be read is an error; a registry is asked nothing.
-func (e *engine) from(p place.Place) (registry.Repository, error) {
-	repo, err := p.From(e.client)
-	return repo, registry.OnSide(err, registry.Source)
+func (e *engine) from(p imageref.Ref) (registry.Repository, error) {
+	repo, err := p.OpenSource(e.client)
+	return repo, registry.WithSide(err, registry.Source)
 }
 
-func (e *engine) to(p place.Place) (registry.Repository, error) {
-	repo, err := p.To(e.client)
-	return repo, registry.OnSide(err, registry.Destination)
+func (e *engine) to(p imageref.Ref) (registry.Repository, error) {
+	repo, err := p.OpenDestination(e.client)
+	return repo, registry.WithSide(err, registry.Destination)
 }
 
 // reading gives the repository that ref is in.
@@ -83,18 +83,18 @@ func (e *engine) reading(ref registry.Reference) registry.Repository {
 	return e.client.Repository(ref, remote.Pull)
 }
 
-// undecidedAt is undecided for a place; an image layout needs no setting.
-func (e *engine) undecidedAt(p place.Place) string {
+// unknownSettingFor is undecided for a place; an image layout needs no setting.
+func (e *engine) unknownSettingFor(p imageref.Ref) string {
 	ref, ok := p.Reference()
 	if e != nil && !ok {
 		return ""
 	}
-	return e.undecided(ref)
+	return e.unknownSetting(ref)
 }
 
-// undecided is the setting of the provider that is needed for ref and not known
+// unknownSetting is the setting of the provider that is needed for ref and not known
 // yet; "" where everything is known.
-func (e *engine) undecided(ref registry.Reference) string {
+func (e *engine) unknownSetting(ref registry.Reference) string {
 	if e == nil {
 		return "the provider's configuration"
 	}

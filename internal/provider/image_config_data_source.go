@@ -73,8 +73,8 @@ func (d *imageConfigDataSource) Read(ctx context.Context, req datasource.ReadReq
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	var said notices
-	ctx = said.listen(ctx)
+	var said warnings
+	ctx = said.collect(ctx)
 	m, err := w.manifest(ctx)
 	var config registry.ImageConfig
 	if err == nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // Delete does what on_destroy in the state says. What is not there any more is
@@ -43,12 +43,12 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 		r.keepDeposed(ctx, rec, destination, &resp.Diagnostics)
 		return
 	}
-	if setting := r.engine.undecidedAt(destination); setting != "" {
+	if setting := r.engine.unknownSettingFor(destination); setting != "" {
 		resp.Diagnostics.AddError("The provider's configuration is incomplete",
 			fmt.Sprintf("%s is not known, and %s cannot be asked without it.", setting, destination.Name()))
 		return
 	}
-	var said notices
+	var said warnings
 	defer said.tell(&resp.Diagnostics)
 	var tags []string
 	for tag := range rec.tagsWith(destination.Tag(), state.additional()) {
@@ -57,14 +57,14 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 		}
 	}
 	slices.Sort(tags)
-	d := destruction{put: rec.Put, diags: &resp.Diagnostics}
+	d := tagRemoval{put: rec.Put, diags: &resp.Diagnostics}
 	if !d.open(r.engine, destination) {
 		return
 	}
-	d.inTurn(ctx, r.engine.claimsIn(ctx, destination), tags, func() {
-		ctx, cancel := limited(ctx, timeout, "delete") // which the removals before this one do not use up
+	d.exclusively(ctx, r.engine.claimsIn(ctx, destination), tags, func() {
+		ctx, cancel := withTimeout(ctx, timeout, "delete") // which the removals before this one do not use up
 		defer cancel()
-		d.run(said.listen(ctx), policy, tags)
+		d.run(said.collect(ctx), policy, tags)
 		// What is another resource's by now must not be removed by a further
 		// attempt, when nobody knows of that any more.
 		for _, tag := range tags {
@@ -79,7 +79,7 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 // handOver gives the record of an object that is replaced to its replacement,
 // which Terraform creates next. The record is in the private data of the plan,
 // except if the object is tainted and the plan was made with -refresh=false.
-func (r *imageCopyResource) handOver(rec record, destination place.Place, policy string, diags *diag.Diagnostics) {
+func (r *imageCopyResource) handOver(rec privateState, destination imageref.Ref, policy string, diags *diag.Diagnostics) {
 	replacement := destination
 	if to, problem := parseDestination(rec.ReplacedBy); problem == "" {
 		replacement = to
@@ -97,7 +97,7 @@ func (r *imageCopyResource) handOver(rec record, destination place.Place, policy
 // create_before_destroy, in this run or an earlier one. They are retained, because
 // Terraform does not tell which of them the replacement or another resource has in
 // place.
-func (r *imageCopyResource) keepDeposed(ctx context.Context, rec record, destination place.Place, diags *diag.Diagnostics) {
+func (r *imageCopyResource) keepDeposed(ctx context.Context, rec privateState, destination imageref.Ref, diags *diag.Diagnostics) {
 	known := r.engine.claimsIn(ctx, destination).known()
 	var left []string
 	for _, tag := range slices.Sorted(maps.Keys(rec.Put)) {
@@ -108,12 +108,12 @@ func (r *imageCopyResource) keepDeposed(ctx context.Context, rec record, destina
 	if len(left) > 0 {
 		diags.AddAttributeWarning(path.Root("on_destroy"), titleRetained,
 			fmt.Sprintf("The destroyed object was replaced with create_before_destroy. The tags that it wrote stay, because the replacement may have them in place: %s in %s. Remove them yourself if you do not need them.",
-				listed(left), destination.Name()))
+				joinNames(left), destination.Name()))
 	}
 }
 
-// destruction removes tags that a resource put, and what they name.
-type destruction struct {
+// tagRemoval removes tags that a resource put, and what they name.
+type tagRemoval struct {
 	repository registry.Repository
 	put        map[string]digest.Digest
 	taken      taken // what is another resource's by now
@@ -131,7 +131,7 @@ const (
 )
 
 // open opens where the tags are. It says whether that succeeded.
-func (d *destruction) open(e *engine, destination place.Place) bool {
+func (d *tagRemoval) open(e *engine, destination imageref.Ref) bool {
 	repository, err := e.to(destination)
 	if d.repository = repository; err != nil {
 		d.failed(err, "Nothing was removed. "+againAdvice)
@@ -139,9 +139,9 @@ func (d *destruction) open(e *engine, destination place.Place) bool {
 	return err == nil
 }
 
-// inTurn waits until no other removal runs in the repository, and then runs one
+// exclusively waits until no other removal runs in the repository, and then runs one
 // that knows what is claimed.
-func (d *destruction) inTurn(ctx context.Context, claims *claimed, tags []string, removal func()) {
+func (d *tagRemoval) exclusively(ctx context.Context, claims *repoOwners, tags []string, removal func()) {
 	put := map[string]digest.Digest{}
 	for _, tag := range tags {
 		put[tag] = d.put[tag]
@@ -155,8 +155,8 @@ func (d *destruction) inTurn(ctx context.Context, claims *claimed, tags []string
 	}
 }
 
-func (d *destruction) failed(err error, advice string) {
-	err = registry.OnSide(err, registry.Destination)
+func (d *tagRemoval) failed(err error, advice string) {
+	err = registry.WithSide(err, registry.Destination)
 	if d.leftover != "" {
 		addEngineWarning(d.diags, path.Root("destination"), "Unable to Remove Old Tags", err, d.leftover)
 		return
@@ -165,8 +165,8 @@ func (d *destruction) failed(err error, advice string) {
 }
 
 // run untags or deletes. It says whether that succeeded.
-func (d *destruction) run(ctx context.Context, policy string, tags []string) bool {
-	ours, err := d.ours(ctx, tags)
+func (d *tagRemoval) run(ctx context.Context, policy string, tags []string) bool {
+	ours, err := d.ownTags(ctx, tags)
 	advice := "Nothing was removed. " + againAdvice
 	if err == nil {
 		if policy == onDestroyDelete {
@@ -174,7 +174,7 @@ func (d *destruction) run(ctx context.Context, policy string, tags []string) boo
 		} else {
 			err = d.untag(ctx, slices.Sorted(maps.Keys(ours)))
 		}
-		if advice = retainAdvice; unreached(err) {
+		if advice = retainAdvice; isUnreachable(err) {
 			advice = againAdvice
 		}
 	}
@@ -184,20 +184,20 @@ func (d *destruction) run(ctx context.Context, policy string, tags []string) boo
 	return err == nil
 }
 
-// unreached says whether a registry did not come to say if it can do what was
+// isUnreachable says whether a registry did not come to say if it can do what was
 // asked.
-func unreached(err error) bool {
+func isUnreachable(err error) bool {
 	return slices.ContainsFunc([]error{context.Canceled, context.DeadlineExceeded, registry.ErrUnavailable, registry.ErrUnauthorized, registry.ErrRateLimited, registry.ErrCredentials},
 		func(kind error) bool { return errors.Is(err, kind) })
 }
 
-// ours are those of the tags that still hold what the resource put there, with
+// ownTags are those of the tags that still hold what the resource put there, with
 // it. Of the others people are told.
-func (d *destruction) ours(ctx context.Context, tags []string) (map[string]digest.Digest, error) {
+func (d *tagRemoval) ownTags(ctx context.Context, tags []string) (map[string]digest.Digest, error) {
 	ours := map[string]digest.Digest{}
 	for _, tag := range tags {
 		if d.taken.has(tag) {
-			d.diags.AddAttributeWarning(path.Root("on_destroy"), "A tag was left as it is", d.whose(tag))
+			d.diags.AddAttributeWarning(path.Root("on_destroy"), "A tag was left as it is", d.ownerText(tag))
 			continue
 		}
 		put := d.put[tag]
@@ -215,8 +215,8 @@ func (d *destruction) ours(ctx context.Context, tags []string) (map[string]diges
 	return ours, nil
 }
 
-// whose says why a tag must stay.
-func (d *destruction) whose(tag string) string {
+// ownerText says why a tag must stay.
+func (d *tagRemoval) ownerText(tag string) string {
 	if alias, is := d.taken.aliases[tag]; is {
 		return fmt.Sprintf("%s:%s may be the same tag as %s:%s, which is in place or put there in the same run with the same digest: nothing shows that the two hosts are different registries.",
 			d.repository.Name(), tag, alias, tag)
@@ -225,7 +225,7 @@ func (d *destruction) whose(tag string) string {
 }
 
 // untag removes tags and leaves what they name.
-func (d *destruction) untag(ctx context.Context, tags []string) error {
+func (d *tagRemoval) untag(ctx context.Context, tags []string) error {
 	for _, tag := range tags {
 		if err := d.repository.DeleteTag(ctx, tag); err != nil && !errors.Is(err, registry.ErrNotFound) {
 			return err
@@ -236,7 +236,7 @@ func (d *destruction) untag(ctx context.Context, tags []string) error {
 
 // delete deletes the manifests that the tags name. One that something else in the
 // repository names too loses only the tags of this resource.
-func (d *destruction) delete(ctx context.Context, ours map[string]digest.Digest) error {
+func (d *tagRemoval) delete(ctx context.Context, ours map[string]digest.Digest) error {
 	manifests := map[digest.Digest][]string{}
 	for _, tag := range slices.Sorted(maps.Keys(ours)) {
 		manifests[ours[tag]] = append(manifests[ours[tag]], tag)
@@ -257,7 +257,7 @@ func (d *destruction) delete(ctx context.Context, ours map[string]digest.Digest)
 			if err = d.untag(ctx, manifests[manifest]); err == nil {
 				d.diags.AddAttributeWarning(path.Root("on_destroy"), "The manifest was not deleted",
 					fmt.Sprintf("%s@%s %s. Only the tags of this resource were removed: %s.",
-						d.repository.Name(), manifest, reason, listed(manifests[manifest])))
+						d.repository.Name(), manifest, reason, joinNames(manifests[manifest])))
 			}
 		} else if err = d.repository.DeleteManifest(ctx, manifest); errors.Is(err, registry.ErrNotFound) {
 			err = nil
@@ -272,7 +272,7 @@ func (d *destruction) delete(ctx context.Context, ours map[string]digest.Digest)
 // siblings are the repository's tags that are not among ours, with what they
 // name: those on its list, and those that are about to be. A list without one
 // of ours, which was there a moment ago, is not believed about the others.
-func (d *destruction) siblings(ctx context.Context, ours map[string]digest.Digest) (siblings, error) {
+func (d *tagRemoval) siblings(ctx context.Context, ours map[string]digest.Digest) (siblings, error) {
 	tags, err := d.repository.ListTags(ctx)
 	if err != nil {
 		return nil, err
@@ -294,7 +294,7 @@ func (d *destruction) siblings(ctx context.Context, ours map[string]digest.Diges
 	}
 	s := siblings{}
 	for _, tag := range slices.Sorted(maps.Keys(found)) {
-		s.add(d.repository.Mask(tag), claim{found[tag].Digest, found[tag].MediaType})
+		s.add(d.repository.Redact(tag), claim{found[tag].Digest, found[tag].MediaType})
 	}
 	for _, tag := range slices.Sorted(maps.Keys(d.taken.tags)) {
 		if wanted := d.taken.tags[tag]; found[tag].Digest != wanted.digest {

@@ -7,27 +7,27 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // guard decides which tags may be moved while overwrite is false: those that
 // this resource wrote and that still hold what it wrote.
 type guard struct {
-	destination place.Place
+	destination imageref.Ref
 	put, found  map[string]digest.Digest
 	creating    bool
 }
 
 // guard returns the guard of the tags at a destination. The tags by which
 // referrers are found are among those that this resource wrote.
-func (rec record) guard(destination place.Place, creating bool) guard {
+func (rec privateState) guard(destination imageref.Ref, creating bool) guard {
 	put := maps.Clone(rec.Put)
 	maps.Copy(put, rec.ReferrerTags)
 	return guard{destination: destination, put: put, found: rec.Found, creating: creating}
 }
 
-// mayReplace returns an error if a tag must not be moved away from what it holds.
-func (g guard) mayReplace(tag string, held digest.Digest) error {
+// checkOverwrite returns an error if a tag must not be moved away from what it holds.
+func (g guard) checkOverwrite(tag string, held digest.Digest) error {
 	if held == g.put[tag] {
 		return nil
 	}

@@ -3,15 +3,15 @@ package provider
 import (
 	"sync"
 
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // predecessor is the destination, policy and record of a resource before its
 // destination changed or it was replaced.
 type predecessor struct {
-	destination place.Place
+	destination imageref.Ref
 	onDestroy   string
-	record      record
+	record      privateState
 }
 
 // handovers give a replacement the record of the object that it replaces, within
@@ -31,7 +31,7 @@ type handovers struct {
 }
 
 // in returns the record as it holds in the repository of a destination.
-func (p predecessor) in(e *engine, destination place.Place) record {
+func (p predecessor) in(e *engine, destination imageref.Ref) privateState {
 	if e.sameRepository(destination, p.destination) {
 		return p.record.withMaps()
 	}
@@ -39,11 +39,13 @@ func (p predecessor) in(e *engine, destination place.Place) record {
 }
 
 // handoverKey identifies a destination by its canonical place.
-func handoverKey(destination place.Place) string { return destination.Name() + ":" + destination.Tag() }
+func handoverKey(destination imageref.Ref) string {
+	return destination.Name() + ":" + destination.Tag()
+}
 
 // plan registers the predecessor of a resource that gets or keeps a destination by the
 // plan.
-func (h *handovers) plan(destination place.Place, p predecessor) {
+func (h *handovers) plan(destination imageref.Ref, p predecessor) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.planned == nil {
@@ -54,7 +56,7 @@ func (h *handovers) plan(destination place.Place, p predecessor) {
 
 // discard removes what plan registered for a destination, because the plan moves it to
 // another one.
-func (h *handovers) discard(destination place.Place) {
+func (h *handovers) discard(destination imageref.Ref) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.planned, handoverKey(destination))
@@ -62,7 +64,7 @@ func (h *handovers) discard(destination place.Place) {
 
 // replace registers an object that was destroyed to be replaced by one at a
 // destination.
-func (h *handovers) replace(destination place.Place, p predecessor) {
+func (h *handovers) replace(destination imageref.Ref, p predecessor) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.replaced == nil {
@@ -72,7 +74,7 @@ func (h *handovers) replace(destination place.Place, p predecessor) {
 }
 
 // forPlan returns what the plan of a create at a destination may count on.
-func (h *handovers) forPlan(destination place.Place) (p predecessor, ok bool) {
+func (h *handovers) forPlan(destination imageref.Ref) (p predecessor, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if p, ok = h.replaced[handoverKey(destination)]; !ok {
@@ -82,7 +84,7 @@ func (h *handovers) forPlan(destination place.Place) (p predecessor, ok bool) {
 }
 
 // take returns what a create at a destination takes over, once.
-func (h *handovers) take(destination place.Place) (p predecessor, ok bool) {
+func (h *handovers) take(destination imageref.Ref) (p predecessor, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	p, ok = h.replaced[handoverKey(destination)]

@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/resource/identityschema"
 	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
 
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 var _ resource.ResourceWithIdentity = (*imageCopyResource)(nil)
@@ -27,7 +27,7 @@ func (r *imageCopyResource) IdentitySchema(_ context.Context, _ resource.Identit
 
 // identify says which copy it is, in one spelling. Terraform before 1.12 keeps
 // no identity, and the framework wants one each time.
-func identify(ctx context.Context, identity *tfsdk.ResourceIdentity, destination place.Place) diag.Diagnostics {
+func identify(ctx context.Context, identity *tfsdk.ResourceIdentity, destination imageref.Ref) diag.Diagnostics {
 	return identity.SetAttribute(ctx, path.Root("destination"), destination.String())
 }
 

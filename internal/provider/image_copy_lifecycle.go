@@ -14,7 +14,7 @@ import (
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // Create copies what the plan says. Where that fails there is no state, and the
@@ -27,14 +27,14 @@ func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateReque
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	p := promotion{engine: r.engine, plan: &plan, record: newRecord(), diags: &resp.Diagnostics}
+	p := copyOperation{engine: r.engine, plan: &plan, record: newRecord(), diags: &resp.Diagnostics}
 	if replaced, ok := r.engine.handovers.take(r.engine.canonical(p.destination())); ok {
 		p.adoptRecord(replaced)
 	}
 	if !p.claim(ctx) {
 		return
 	}
-	copying, cancel := limited(ctx, timeout, "create")
+	copying, cancel := withTimeout(ctx, timeout, "create")
 	defer cancel()
 	if !p.run(copying) {
 		return
@@ -58,7 +58,7 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	p := promotion{engine: r.engine, plan: &plan, prior: &prior, record: rec, diags: &resp.Diagnostics}
+	p := copyOperation{engine: r.engine, plan: &plan, prior: &prior, record: rec, diags: &resp.Diagnostics}
 	identity, _ := prior.place()
 	moved := !r.engine.same(p.destination(), identity)
 	if moved {
@@ -67,7 +67,7 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 	if !p.claim(ctx) {
 		return
 	}
-	copying, cancel := limited(ctx, timeout, "update")
+	copying, cancel := withTimeout(ctx, timeout, "update")
 	defer cancel()
 	done := p.run(copying)
 	switch {
@@ -88,12 +88,12 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 	resp.Diagnostics.Append(identify(ctx, resp.Identity, identity)...)
 }
 
-// promotion is one planned copy on its way.
-type promotion struct {
+// copyOperation is one planned copy on its way.
+type copyOperation struct {
 	engine *engine
 	plan   *imageCopyModel
 	prior  *imageCopyModel // nil while creating
-	record record
+	record privateState
 	// before is what the resource had in place until now, if it gets another
 	// destination or replaces an object.
 	before *predecessor
@@ -104,14 +104,14 @@ type promotion struct {
 }
 
 // destination is where the image is put.
-func (p *promotion) destination() place.Place {
+func (p *copyOperation) destination() imageref.Ref {
 	destination, _ := p.plan.place()
 	return destination
 }
 
 // adoptRecord continues with the record of the previous destination or of the replaced
 // object. In the same repository, the tags that it wrote still count as written.
-func (p *promotion) adoptRecord(before predecessor) {
+func (p *copyOperation) adoptRecord(before predecessor) {
 	p.before = &before
 	p.record = before.in(p.engine, p.destination())
 	p.record.ReplacedBy, p.record.DestroyPlannedBy = "", ""
@@ -123,10 +123,10 @@ func (p *promotion) adoptRecord(before predecessor) {
 // claim says that the planned tags are this resource's from now on. It waits for
 // other resources that remove tags at the moment, which the time for the copy
 // does not count. It says whether that came to an end.
-func (p *promotion) claim(ctx context.Context) bool {
+func (p *copyOperation) claim(ctx context.Context) bool {
 	destination, tags := p.plan.place()
 	var err error
-	p.disturbed, err = p.engine.claimsIn(ctx, destination).claim(ctx, claim{digest.Digest(p.plan.Digest.ValueString()), p.plan.MediaType.ValueString()}, tags...)
+	p.disturbed, err = p.engine.claimsIn(ctx, destination).own(ctx, claim{digest.Digest(p.plan.Digest.ValueString()), p.plan.MediaType.ValueString()}, tags...)
 	if err != nil {
 		p.diags.AddAttributeError(path.Root("destination"), "The image could not be copied",
 			fmt.Sprintf("It was interrupted while another resource removed tags from %s. Apply again to go on.", destination.Name()))
@@ -136,26 +136,26 @@ func (p *promotion) claim(ctx context.Context) bool {
 
 // run brings the planned digest under the planned tags and records it. It says
 // whether all of it succeeded.
-func (p *promotion) run(ctx context.Context) bool {
+func (p *copyOperation) run(ctx context.Context) bool {
 	wanted := digest.Digest(p.plan.Digest.ValueString())
 	destination, tags := p.plan.place()
-	if p.inPlace(wanted, tags) {
+	if p.upToDate(wanted, tags) {
 		if p.plan.MediaType.IsUnknown() {
 			p.plan.MediaType = p.prior.MediaType
 		}
-		p.brought(ctx, copier.Report{})
-		p.applied(tags...)
+		p.recordReferrers(ctx, copier.Report{})
+		p.recordApplied(tags...)
 		return true
 	}
 	job, ok := p.job(destination, wanted, tags)
 	if !ok {
 		return false
 	}
-	var said notices
-	report, err := p.copy(said.listen(ctx), job)
+	var said warnings
+	report, err := p.copy(said.collect(ctx), job)
 	said.tell(p.diags)
-	p.record.wrote(wanted, report.Written...)
-	p.record.confirm(wanted, report.Tagged...)
+	p.record.recordWritten(wanted, report.Written...)
+	p.record.recordHeld(wanted, report.Tagged...)
 	p.record.ReferrerTags = merged(p.record.ReferrerTags, report.ReferrerTags)
 	if err != nil {
 		p.failed(err, tags, report.Tagged)
@@ -164,35 +164,35 @@ func (p *promotion) run(ctx context.Context) bool {
 	if p.plan.MediaType.IsUnknown() {
 		p.plan.MediaType = types.StringValue(report.MediaType)
 	}
-	p.brought(ctx, report)
+	p.recordReferrers(ctx, report)
 	p.warnOfFilter(ctx, job, report)
-	p.applied(tags...)
+	p.recordApplied(tags...)
 	return true
 }
 
-// inPlace says whether the tags hold the planned digest already, as far as was
+// upToDate says whether the tags hold the planned digest already, as far as was
 // seen, so that only settings change and no registry needs to be asked.
-func (p *promotion) inPlace(wanted digest.Digest, tags []string) bool {
+func (p *copyOperation) upToDate(wanted digest.Digest, tags []string) bool {
 	return p.prior != nil && !p.disturbed && !p.bringsReferrers() && len(p.record.Missing) == 0 && !slices.ContainsFunc(tags, func(tag string) bool { return p.record.Held[tag] != wanted })
 }
 
 // job is the copy to do, but for where it is copied from, which copy opens when
 // it is needed. It says no, with a diagnostic, where something is
 // still unknown that was to be known by now.
-func (p *promotion) job(destination place.Place, wanted digest.Digest, tags []string) (copier.Job, bool) {
+func (p *copyOperation) job(destination imageref.Ref, wanted digest.Digest, tags []string) (copier.Job, bool) {
 	source, err := p.plan.Source.place()
 	if err != nil {
 		p.diags.AddAttributeError(path.Root("source"), "Invalid image reference", invalidReference(p.plan.Source.ValueString(), err))
 		return copier.Job{}, false
 	}
-	for _, at := range []place.Place{source, destination} {
-		if setting := p.engine.undecidedAt(at); setting != "" {
+	for _, at := range []imageref.Ref{source, destination} {
+		if setting := p.engine.unknownSettingFor(at); setting != "" {
 			p.diags.AddError("The provider's configuration is incomplete",
 				fmt.Sprintf("%s is still not known, and %s cannot be asked without it.", setting, at.Name()))
 			return copier.Job{}, false
 		}
 	}
-	job := copier.Job{Reference: source.Target(), Digest: wanted, MediaType: p.plan.MediaType.ValueString(), Tags: tags, Missing: p.record.Missing,
+	job := copier.Job{Reference: source.Identifier(), Digest: wanted, MediaType: p.plan.MediaType.ValueString(), Tags: tags, Missing: p.record.Missing,
 		Referrers: p.bringsReferrers(), ReferrerTypes: p.plan.referrerTypes(), ReferrerTags: p.record.ReferrerTags}
 	if job.Destination, err = p.engine.to(destination); err != nil {
 		p.failed(err, tags, nil)
@@ -202,7 +202,7 @@ func (p *promotion) job(destination place.Place, wanted digest.Digest, tags []st
 		job.Digest, job.Platforms = digest.Digest(p.plan.SourceDigest.ValueString()), platformsOf(platforms)
 	}
 	if !p.plan.Overwrite.ValueBool() {
-		job.MayReplace = p.record.guard(destination, p.prior == nil).mayReplace
+		job.MayReplace = p.record.guard(destination, p.prior == nil).checkOverwrite
 	}
 	return job, true
 }
@@ -210,7 +210,7 @@ func (p *promotion) job(destination place.Place, wanted digest.Digest, tags []st
 // copy does a job. While updating, what the destination has already is tagged
 // from there, so that a source that is gone, or counts what is pulled from it,
 // is not needed.
-func (p *promotion) copy(ctx context.Context, job copier.Job) (copier.Report, error) {
+func (p *copyOperation) copy(ctx context.Context, job copier.Job) (copier.Report, error) {
 	if p.prior != nil && !job.Referrers && len(job.Missing) == 0 {
 		wanted := digest.Digest(p.plan.Digest.ValueString())
 		if _, err := job.Destination.Resolve(ctx, wanted.String()); err == nil {
@@ -232,16 +232,16 @@ func (p *promotion) copy(ctx context.Context, job copier.Job) (copier.Report, er
 	return p.engine.copier.Copy(ctx, job)
 }
 
-// applied records that the tags hold what was planned.
-func (p *promotion) applied(tags ...string) {
+// recordApplied records that the tags hold what was planned.
+func (p *copyOperation) recordApplied(tags ...string) {
 	p.plan.setPromoted()
 	wanted := digest.Digest(p.plan.Digest.ValueString())
-	p.record.confirm(wanted, tags...)
+	p.record.recordHeld(wanted, tags...)
 	source, err := p.plan.Source.place()
 	if err != nil {
 		return // nothing was planned from it
 	}
-	p.record.Applied = resolved{
+	p.record.Applied = resolvedSource{
 		Source:       source.String(),
 		Platforms:    p.plan.platforms(),
 		SourceDigest: digest.Digest(p.plan.SourceDigest.ValueString()),
@@ -252,11 +252,11 @@ func (p *promotion) applied(tags ...string) {
 }
 
 // failed tells why a copy failed and how far it came.
-func (p *promotion) failed(err error, tags, tagged []string) {
+func (p *copyOperation) failed(err error, tags, tagged []string) {
 	var advice []string
 	if len(tags) > 1 {
 		missing := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return slices.Contains(tagged, tag) })
-		advice = append(advice, fmt.Sprintf("Tags that hold %s by now: %s. Tags that do not: %s.", p.plan.Digest.ValueString(), listed(tagged), listed(missing)))
+		advice = append(advice, fmt.Sprintf("Tags that hold %s by now: %s. Tags that do not: %s.", p.plan.Digest.ValueString(), joinNames(tagged), joinNames(missing)))
 	}
 	if errors.Is(err, context.Canceled) {
 		advice = append(advice, "What was copied stays. Apply again to go on.")
@@ -264,17 +264,17 @@ func (p *promotion) failed(err error, tags, tagged []string) {
 	if p.before != nil && p.prior != nil {
 		advice = append(advice, fmt.Sprintf("The resource stays at %s, where nothing was changed.", p.before.destination))
 	}
-	at := sideOf(err)
+	at := attributeOf(err)
 	if at.Equal(path.Root("source")) && errors.Is(err, registry.ErrNotFound) {
 		advice = append(advice, untagged(p.plan.Source, err)...)
-		advice = append(advice, p.gone(err)...)
+		advice = append(advice, p.sourceGoneAdvice(err)...)
 	}
 	addEngineError(p.diags, at, "The image could not be copied", err, advice...)
 }
 
-// gone is what to do where the source does not have the planned digest. Where it
+// sourceGoneAdvice is what to do where the source does not have the planned digest. Where it
 // is a part of the image that is missing, another plan is no help.
-func (p *promotion) gone(err error) []string {
+func (p *copyOperation) sourceGoneAdvice(err error) []string {
 	if len(p.record.Missing) > 0 && p.plan.Digest.Equal(p.prior.Digest) {
 		return []string{fmt.Sprintf("What is missing at the destination cannot be repaired from this source: it is gone there. Restore it there, or set `source` to another place that has %s.", p.plan.SourceDigest.ValueString())}
 	}
@@ -285,7 +285,7 @@ func (p *promotion) gone(err error) []string {
 	source, _ := p.plan.Source.place() // copied from
 	if _, inRegistry := source.Reference(); inRegistry && source.Digest() == "" {
 		return []string{fmt.Sprintf("For the plan, the registry said that the tag %q names this digest. Plan again to promote what it names now. "+
-			"Should that be the same digest, then the registry names what it does not have: tell those who run it.", source.Target())}
+			"Should that be the same digest, then the registry names what it does not have: tell those who run it.", source.Identifier())}
 	}
 	return []string{"The plan was made when the source still had it. Plan again to promote what the source has now."}
 }

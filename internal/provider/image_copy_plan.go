@@ -16,7 +16,7 @@ import (
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // ModifyPlan decides which digest is to be where.
@@ -40,7 +40,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	}
 	var plan imageCopyModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
-	p := planner{engine: r.engine, diags: &resp.Diagnostics, plan: plan}
+	p := planBuilder{engine: r.engine, diags: &resp.Diagnostics, plan: plan}
 	if !req.State.Raw.IsNull() {
 		p.update = true
 		resp.Diagnostics.Append(req.State.Get(ctx, &p.prior)...)
@@ -58,14 +58,14 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	}
 	timeout, diags := plan.Timeouts.Read(ctx, defaultReadTimeout)
 	resp.Diagnostics.Append(diags...)
-	ctx, cancel := limited(ctx, timeout, "read")
+	ctx, cancel := withTimeout(ctx, timeout, "read")
 	defer cancel()
-	var said notices
-	wanted := p.wanted(said.listen(ctx))
+	var said warnings
+	wanted := p.wanted(said.collect(ctx))
 	if !resp.Diagnostics.HasError() && wanted.Digest != "" {
 		p.set(wanted)
 		p.planReferrers(wanted)
-		p.warnOfSignatures(wanted)
+		p.warnSignatures(wanted)
 		for name, value := range map[string]attr.Value{
 			"digest":             p.plan.Digest,
 			"source_digest":      p.plan.SourceDigest,
@@ -83,7 +83,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 			resp.Diagnostics.Append(resp.Plan.SetAttribute(ctx, path.Root("promoted_reference"), types.StringUnknown())...)
 		}
 		if idle || p.writable() {
-			p.checkTags(said.listen(ctx), wanted.Digest)
+			p.checkTags(said.collect(ctx), wanted.Digest)
 		}
 	}
 	said.tell(&resp.Diagnostics)
@@ -113,20 +113,20 @@ func (r *imageCopyResource) planDestroy(ctx context.Context, req resource.Modify
 				rec.forget(tag)
 			}
 		}
-		rec.warnOfFound(destination, nil, &resp.Diagnostics)
+		rec.warnRetained(destination, nil, &resp.Diagnostics)
 	}
 	rec.save(ctx, resp.Private, &resp.Diagnostics)
 }
 
-// planner makes one plan.
-type planner struct {
+// planBuilder makes one plan.
+type planBuilder struct {
 	engine *engine
 	diags  *diag.Diagnostics
 	plan   imageCopyModel
 	// update says that there is a prior state, and a record of it.
 	update bool
 	prior  imageCopyModel
-	record record
+	record privateState
 	// before is what the resource has in place, if it gets another destination, or
 	// what an object has that it may replace.
 	before *predecessor
@@ -144,29 +144,29 @@ const destroyAllTheSame = "If this is in the way of a terraform destroy, use ter
 
 // wanted is what the source holds, without a digest where that cannot be known
 // yet.
-func (p *planner) wanted(ctx context.Context) resolved {
+func (p *planBuilder) wanted(ctx context.Context) resolvedSource {
 	source, err := p.plan.Source.place()
 	if err != nil {
 		p.diags.AddAttributeError(path.Root("source"), "Invalid image reference", invalidReference(p.plan.Source.ValueString(), err))
-		return resolved{}
+		return resolvedSource{}
 	}
 	platforms := p.plan.platforms()
 	if p.update && p.record.Wanted.is(p.engine, source, platforms) {
-		logLook(ctx, source.Name(), source.Target(), p.record.Wanted.SourceDigest, "record", nil)
-		p.warnOfRebuilt(ctx, source)
+		logLook(ctx, source.Name(), source.Identifier(), p.record.Wanted.SourceDigest, "record", nil)
+		p.warnLayoutRebuilt(ctx, source)
 		return p.record.Wanted
 	}
 	if d, is := p.engine.expected(source, p.plan); is {
-		logLook(ctx, source.Name(), source.Target(), d.digest, "plan", nil)
+		logLook(ctx, source.Name(), source.Identifier(), d.digest, "plan", nil)
 		return p.ofExpected(ctx, source, d)
 	}
-	if p.engine.undecidedAt(source) != "" {
+	if p.engine.unknownSettingFor(source) != "" {
 		if len(platforms) > 0 {
-			return resolved{}
+			return resolvedSource{}
 		}
-		logLook(ctx, source.Name(), source.Target(), source.Digest(), "reference", nil)
+		logLook(ctx, source.Name(), source.Identifier(), source.Digest(), "reference", nil)
 		// What a digest names is known without asking.
-		return resolved{Source: source.String(), SourceDigest: source.Digest(), Digest: source.Digest()}
+		return resolvedSource{Source: source.String(), SourceDigest: source.Digest(), Digest: source.Digest()}
 	}
 	wanted, err := resolveSource(ctx, p.engine, source, platforms)
 	if err != nil {
@@ -174,16 +174,16 @@ func (p *planner) wanted(ctx context.Context) resolved {
 		if lacksPlatform(err) {
 			at = path.Root("platforms")
 		}
-		addEngineError(p.diags, at, title("source ", err, "Cannot find out what the source holds"), err, p.advice(err)...)
+		addEngineError(p.diags, at, errorSummary("source ", err, "Cannot find out what the source holds"), err, p.advice(err)...)
 	}
 	return wanted
 }
 
 // advice is what to do about a source of which a plan does not learn what it
 // holds.
-func (p *planner) advice(err error) []string {
+func (p *planBuilder) advice(err error) []string {
 	advice := untagged(p.plan.Source, err)
-	if notYet(err) {
+	if mayBeCreatedLater(err) {
 		advice = append(advice, toBeMade)
 	}
 	if p.update && !errors.Is(err, context.Canceled) { // otherwise there is nothing to destroy, or somebody has ended it
@@ -192,11 +192,11 @@ func (p *planner) advice(err error) []string {
 	return advice
 }
 
-// warnOfRebuilt says where an image layout holds something else by now than what
+// warnLayoutRebuilt says where an image layout holds something else by now than what
 // is planned. A build in the same run is why, most of the time: nobody can tell
 // it from one that came between the plan and its apply, and there what was
 // planned has to count.
-func (p *planner) warnOfRebuilt(ctx context.Context, source place.Place) {
+func (p *planBuilder) warnLayoutRebuilt(ctx context.Context, source imageref.Ref) {
 	if _, inRegistry := source.Reference(); inRegistry {
 		return
 	}
@@ -213,14 +213,14 @@ func (p *planner) warnOfRebuilt(ctx context.Context, source place.Place) {
 // ofExpected is what is promoted of what another copy of this run is to put at
 // the source. What some platforms need of that is known when it is there, which
 // it is when Terraform plans again during the apply.
-func (p *planner) ofExpected(ctx context.Context, source place.Place, d declaration) resolved {
+func (p *planBuilder) ofExpected(ctx context.Context, source imageref.Ref, d declaration) resolvedSource {
 	platforms := p.plan.platforms()
 	if len(platforms) == 0 {
-		return resolved{Source: source.String(), SourceDigest: d.digest, Digest: d.digest, MediaType: d.mediaType}
+		return resolvedSource{Source: source.String(), SourceDigest: d.digest, Digest: d.digest, MediaType: d.mediaType}
 	}
-	wanted, err := resolveSource(ctx, p.engine, source.At(d.digest), platforms)
+	wanted, err := resolveSource(ctx, p.engine, source.WithDigest(d.digest), platforms)
 	if err != nil {
-		return resolved{}
+		return resolvedSource{}
 	}
 	wanted.Source = source.String()
 	return wanted
@@ -228,26 +228,26 @@ func (p *planner) ofExpected(ctx context.Context, source place.Place, d declarat
 
 // resolveSource asks what a source holds, and what of it the platforms need. The
 // error is the source's.
-func resolveSource(ctx context.Context, e *engine, source place.Place, platforms []string) (resolved, error) {
-	r := resolved{Source: source.String(), Platforms: platforms}
+func resolveSource(ctx context.Context, e *engine, source imageref.Ref, platforms []string) (resolvedSource, error) {
+	r := resolvedSource{Source: source.String(), Platforms: platforms}
 	repo, err := e.from(source)
 	if err != nil {
 		return r, err
 	}
 	if len(platforms) > 0 {
-		found, selection, err := copier.Select(ctx, repo, source.Target(), platformsOf(platforms))
-		logLook(ctx, source.Name(), source.Target(), found.Digest, "registry", err)
+		found, selection, err := copier.Select(ctx, repo, source.Identifier(), platformsOf(platforms))
+		logLook(ctx, source.Name(), source.Identifier(), found.Digest, "registry", err)
 		r.SourceDigest, r.Digest, r.MediaType = found.Digest, selection.Root.Digest, selection.Root.MediaType
-		return r, registry.OnSide(err, registry.Source)
+		return r, registry.WithSide(err, registry.Source)
 	}
-	d, err := look(ctx, repo, source.Target(), source.Digest())
+	d, err := look(ctx, repo, source.Identifier(), source.Digest())
 	r.SourceDigest, r.Digest, r.MediaType = d.Digest, d.Digest, d.MediaType
-	return r, registry.OnSide(err, registry.Source)
+	return r, registry.WithSide(err, registry.Source)
 }
 
-// warnOfSignatures says, where a plan makes another digest of the source's, what
+// warnSignatures says, where a plan makes another digest of the source's, what
 // that means for those who verify it.
-func (p *planner) warnOfSignatures(wanted resolved) {
+func (p *planBuilder) warnSignatures(wanted resolvedSource) {
 	if wanted.Digest == wanted.SourceDigest || p.update && p.prior.Digest.ValueString() == wanted.Digest.String() {
 		return
 	}
@@ -257,7 +257,7 @@ func (p *planner) warnOfSignatures(wanted resolved) {
 }
 
 // set sets the computed attributes, each that is known.
-func (p *planner) set(wanted resolved) {
+func (p *planBuilder) set(wanted resolvedSource) {
 	destination, _ := parseDestination(p.plan.Destination.ValueString())
 	p.plan.Digest = types.StringValue(wanted.Digest.String())
 	p.plan.SourceDigest = types.StringValue(wanted.SourceDigest.String())
@@ -280,14 +280,14 @@ func (p *planner) set(wanted resolved) {
 // fails the plan. Terraform plans again while it applies, so that what was
 // unknown before is declared then. It says whether tags that are in place have
 // to be put again, because another resource is to remove them.
-func (p *planner) declare(ctx context.Context, idle bool) (disturbed bool) {
+func (p *planBuilder) declare(ctx context.Context, idle bool) (disturbed bool) {
 	if p.engine == nil { // a provider that is not configured asks nobody and promises nothing
 		return false
 	}
 	source, _ := p.plan.Source.place() // wanted comes from it
 	destination, tags := p.plan.place()
 	repository := p.engine.claimsIn(ctx, destination)
-	disturbed, err := repository.declare(declaration{
+	disturbed, err := repository.plan(declaration{
 		source: p.engine.canonical(source), destination: p.engine.canonical(destination), platforms: p.plan.platforms(),
 		digest: digest.Digest(p.plan.Digest.ValueString()), mediaType: p.plan.MediaType.ValueString(),
 		referrers: p.plan.Referrers.ValueBool() && p.plan.ReferrersDigest.IsUnknown(), idle: idle,
@@ -300,17 +300,17 @@ func (p *planner) declare(ctx context.Context, idle bool) (disturbed bool) {
 			fmt.Sprintf("It has put the same image under tags of %s, and is destroyed now. This resource is updated so that they stay, or are put again.", destination.Name()))
 	}
 	if p.update && p.before == nil && !p.plan.OnDestroy.IsUnknown() && p.policy() != onDestroyRetain {
-		p.warnOfFound(tags)
+		p.warnRetained(tags)
 		leaving := p.record.without(tags)
 		p.planRemoval(repository, path.Root("additional_tags"), leaving)
-		p.warnOfRemoval(destination, leaving)
+		p.warnRemoved(destination, leaving)
 	}
 	return disturbed
 }
 
 // expected is what another copy of this run is to put where source is, which
 // the registry does not know yet while planning.
-func (e *engine) expected(source place.Place, m imageCopyModel) (declaration, bool) {
+func (e *engine) expected(source imageref.Ref, m imageCopyModel) (declaration, bool) {
 	if e == nil {
 		return declaration{}, false
 	}
@@ -324,21 +324,21 @@ func (e *engine) expected(source place.Place, m imageCopyModel) (declaration, bo
 
 // writable fails the plan where an image layout cannot be written: something else
 // is in its place. It is here to see, other than what a registry refuses.
-func (p *planner) writable() bool {
+func (p *planBuilder) writable() bool {
 	destination, _ := p.plan.place()
 	if _, inRegistry := destination.Reference(); inRegistry || p.engine == nil {
 		return true
 	}
 	_, err := p.engine.to(destination)
 	if err != nil {
-		addEngineError(p.diags, path.Root("destination"), title("destination ", err, "Cannot find out what the destination holds"), err)
+		addEngineError(p.diags, path.Root("destination"), errorSummary("destination ", err, "Cannot find out what the destination holds"), err)
 	}
 	return err == nil
 }
 
 // checkTags fails the plan where overwrite = false is known to be violated. What
 // Read saw is not asked for again.
-func (p *planner) checkTags(ctx context.Context, wanted digest.Digest) {
+func (p *planBuilder) checkTags(ctx context.Context, wanted digest.Digest) {
 	if p.plan.Overwrite.IsUnknown() || p.plan.Overwrite.ValueBool() {
 		return
 	}
@@ -348,10 +348,10 @@ func (p *planner) checkTags(ctx context.Context, wanted digest.Digest) {
 		held = map[string]digest.Digest{}
 	}
 	unseen := slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { _, seen := held[tag]; return seen })
-	if len(unseen) > 0 && p.engine.undecidedAt(destination) == "" {
+	if len(unseen) > 0 && p.engine.unknownSettingFor(destination) == "" {
 		found, err := p.engine.held(ctx, destination, unseen, wanted)
 		if err != nil {
-			addEngineWarning(p.diags, path.Root("destination"), title("destination ", err, "Cannot find out what the destination holds"), err,
+			addEngineWarning(p.diags, path.Root("destination"), errorSummary("destination ", err, "Cannot find out what the destination holds"), err,
 				"With overwrite = false this is asked again before anything is written.")
 		}
 		for tag, d := range found {
@@ -368,7 +368,7 @@ func (p *planner) checkTags(ctx context.Context, wanted digest.Digest) {
 			logLook(ctx, destination.Name(), tag, held[tag], "record", nil)
 		}
 		if d := held[tag]; d != "" && d != wanted {
-			if err := guard.mayReplace(tag, d); err != nil {
+			if err := guard.checkOverwrite(tag, d); err != nil {
 				addEngineError(p.diags, at, "The tag holds something else", err, destroyAllTheSame)
 			}
 		}

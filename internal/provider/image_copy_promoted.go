@@ -8,7 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // promoted_reference is pinned_reference for readers outside of the configuration.
@@ -27,7 +27,7 @@ const promotedReferenceDescription = "The same reference as `pinned_reference`, 
 // at the destination already holds the planned digest, unknown otherwise. Content
 // that is missing below the digest, additional tags and referrers do not make it
 // unknown, because they change neither the digest nor the destination.
-func (p *planner) planPromoted() types.String {
+func (p *planBuilder) planPromoted() types.String {
 	prior := p.prior.PromotedReference
 	switch {
 	case !p.update, !p.plan.Destination.Equal(p.prior.Destination), !p.plan.Digest.Equal(p.prior.Digest):
@@ -58,7 +58,7 @@ func (m *imageCopyModel) setPromoted() {
 // If the tag was moved, promoted_reference keeps its value: a push to the tag must
 // not reach those who deploy promoted_reference. It becomes null if the destination
 // no longer has the digest that it names.
-func (m *imageCopyModel) refreshPromoted(ctx context.Context, e *engine, rec record, destination place.Place, found map[string]registry.Descriptor) {
+func (m *imageCopyModel) refreshPromoted(ctx context.Context, e *engine, rec privateState, destination imageref.Ref, found map[string]registry.Descriptor) {
 	if now := found[destination.Tag()].Digest; now == rec.Applied.Digest {
 		m.PromotedReference = types.StringValue(destination.Pinned(now))
 		return
@@ -68,7 +68,7 @@ func (m *imageCopyModel) refreshPromoted(ctx context.Context, e *engine, rec rec
 	}
 	promoted, err := newReference(m.PromotedReference.ValueString()).place()
 	if err == nil {
-		err = e.confirm(ctx, destination, promoted.Digest())
+		err = e.manifestExists(ctx, destination, promoted.Digest())
 		logLook(ctx, destination.Name(), promoted.Digest().String(), promoted.Digest(), "registry", err)
 	}
 	if errors.Is(err, registry.ErrNotFound) {
@@ -76,10 +76,10 @@ func (m *imageCopyModel) refreshPromoted(ctx context.Context, e *engine, rec rec
 	}
 }
 
-// confirm returns an error if a destination does not have the manifest with digest
+// manifestExists returns an error if a destination does not have the manifest with digest
 // d. The error matches registry.ErrNotFound if the registry definitely does not
 // have it.
-func (e *engine) confirm(ctx context.Context, destination place.Place, d digest.Digest) error {
+func (e *engine) manifestExists(ctx context.Context, destination imageref.Ref, d digest.Digest) error {
 	repo, err := e.to(destination)
 	if err != nil {
 		return err

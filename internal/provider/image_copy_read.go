@@ -17,7 +17,7 @@ import (
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // sourcePatience is how long a refresh waits for a source. That it does not
@@ -42,18 +42,18 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	}
 	destination, _ := parseDestination(state.Destination.ValueString())
 	resp.Diagnostics.Append(identify(ctx, resp.Identity, destination)...) // also of one that turns out to be gone
-	if setting := r.engine.undecidedAt(destination); setting != "" {
+	if setting := r.engine.unknownSettingFor(destination); setting != "" {
 		resp.Diagnostics.AddAttributeWarning(path.Root("destination"), "The destination was not asked",
 			fmt.Sprintf("%s is known only after apply, and %s cannot be asked without it. What the state says is taken to be so.", setting, destination.Name()))
 		r.engine.handovers.plan(r.engine.canonical(destination), predecessor{destination, state.OnDestroy.ValueString(), rec})
 		return
 	}
-	ctx, cancel := limited(ctx, timeout, "read")
+	ctx, cancel := withTimeout(ctx, timeout, "read")
 	defer cancel()
-	var said notices
-	listening := said.listen(ctx)
+	var said warnings
+	listening := said.collect(ctx)
 
-	var source resolved
+	var source resolvedSource
 	var referrers copier.Report
 	var sourceErr error
 	var asking sync.WaitGroup
@@ -77,7 +77,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 				fmt.Sprintf("This is about %s, where the state has the image. If `destination` has just been changed, that is the old place.", destination),
 			}
 		}
-		addEngineError(&resp.Diagnostics, path.Root("destination"), title("destination ", err, "Cannot find out what the destination holds"), err, advice...)
+		addEngineError(&resp.Diagnostics, path.Root("destination"), errorSummary("destination ", err, "Cannot find out what the destination holds"), err, advice...)
 		return
 	case found[destination.Tag()].Digest == "":
 		resp.State.RemoveResource(ctx)
@@ -88,7 +88,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 		if len(rec.Missing) > 0 {
 			advice = append(advice, "What is missing at the destination is planned as a repair all the same, which needs a source that has it.")
 		}
-		addEngineWarning(&resp.Diagnostics, path.Root("source"), title("source ", sourceErr, "The source could not be asked"), sourceErr, advice...)
+		addEngineWarning(&resp.Diagnostics, path.Root("source"), errorSummary("source ", sourceErr, "The source could not be asked"), sourceErr, advice...)
 	}
 	rec.Wanted = source
 	if referrers.ReferrersDigest != "" {
@@ -107,7 +107,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 // refreshSource is what the source holds now, and what refers to it. Where it
 // cannot be asked, it is what was copied last, with the reason: what was promoted
 // stays.
-func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyModel, rec record) (resolved, copier.Report, error) {
+func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyModel, rec privateState) (resolvedSource, copier.Report, error) {
 	if state.Source.IsNull() { // just imported
 		return rec.Wanted, copier.Report{}, nil
 	}
@@ -115,9 +115,9 @@ func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyMo
 	if err != nil {
 		return rec.Applied, copier.Report{}, err
 	}
-	setting := r.engine.undecidedAt(source)
+	setting := r.engine.unknownSettingFor(source)
 	if setting != "" && (source.Digest() == "" || state.Referrers.ValueBool()) {
-		return rec.Applied, copier.Report{}, &registry.Error{Side: registry.Source, Op: "look at", Repository: source.Name(), Reference: source.Target(),
+		return rec.Applied, copier.Report{}, &registry.Error{Side: registry.Source, Op: "look at", Repository: source.Name(), Reference: source.Identifier(),
 			Kind: registry.ErrCredentials, Message: setting + " is known only after apply"}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, sourcePatience, errSourceSlow)
@@ -134,9 +134,9 @@ func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyMo
 }
 
 // refreshDigest is what the source holds now.
-func (r *imageCopyResource) refreshDigest(ctx context.Context, source place.Place, state imageCopyModel, rec record) (resolved, error) {
+func (r *imageCopyResource) refreshDigest(ctx context.Context, source imageref.Ref, state imageCopyModel, rec privateState) (resolvedSource, error) {
 	if source.Digest() != "" { // nobody has to be asked what a digest names
-		logLook(ctx, source.Name(), source.Target(), source.Digest(), "reference", nil)
+		logLook(ctx, source.Name(), source.Identifier(), source.Digest(), "reference", nil)
 		return rec.Wanted, nil
 	}
 	found, err := resolveSource(ctx, r.engine, source, nil)
@@ -157,14 +157,14 @@ func (r *imageCopyResource) refreshDigest(ctx context.Context, source place.Plac
 }
 
 // refresh sets the state to what the tags were found to hold.
-func (m *imageCopyModel) refresh(ctx context.Context, rec *record, destination place.Place, found map[string]registry.Descriptor) diag.Diagnostics {
+func (m *imageCopyModel) refresh(ctx context.Context, rec *privateState, destination imageref.Ref, found map[string]registry.Descriptor) diag.Diagnostics {
 	rec.Held = map[string]digest.Digest{}
 	for tag, d := range found {
 		rec.Held[tag] = d.Digest
 	}
 	now := found[destination.Tag()]
 	if m.Digest.IsNull() { // just imported: what is there is taken for what was put
-		rec.Applied = resolved{SourceDigest: now.Digest, Digest: now.Digest, MediaType: now.MediaType}
+		rec.Applied = resolvedSource{SourceDigest: now.Digest, Digest: now.Digest, MediaType: now.MediaType}
 		rec.Wanted = rec.Applied
 		rec.Put[destination.Tag()] = now.Digest
 		m.SourceDigest = types.StringValue(now.Digest.String())

@@ -51,11 +51,11 @@ func TestRefreshWaitsOnlySoLongForASource(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				applied := resolved{Source: reference, SourceDigest: digest.FromString("app"), Digest: digest.FromString("app")}
+				applied := resolvedSource{Source: reference, SourceDigest: digest.FromString("app"), Digest: digest.FromString("app")}
 				ctx, cancel := context.WithTimeout(t.Context(), defaultReadTimeout)
 				defer cancel()
 				began := time.Now() // of the bubble: no time passes for real
-				found, _, err := (&imageCopyResource{engine: e}).refreshSource(ctx, imageCopyModel{Source: newReference(reference)}, record{Applied: applied})
+				found, _, err := (&imageCopyResource{engine: e}).refreshSource(ctx, imageCopyModel{Source: newReference(reference)}, privateState{Applied: applied})
 				if took := time.Since(began); took < 10*time.Second || took > sourcePatience {
 					t.Errorf("it took %s", took)
 				}

@@ -9,13 +9,13 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/opencontainers/go-digest"
 
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // recordKey is where the record is in private state.
 const recordKey = "copy"
 
-// record is what a copy keeps in private state, beside the attributes that
+// privateState is what a copy keeps in private state, beside the attributes that
 // people see: references, digests and media types, nothing else.
 //
 // It exists because Terraform plans a change twice, and the second time, during
@@ -23,12 +23,12 @@ const recordKey = "copy"
 // state are what both times have in common. So Read asks the source and notes
 // here what it found, and a plan that takes it from here says the same both
 // times, whatever the source's tag does in between.
-type record struct {
+type privateState struct {
 	// Wanted is what the source was last found to hold, and what the next plan
 	// plans. Where the source could not be asked it is Applied.
-	Wanted resolved `json:"wanted"`
+	Wanted resolvedSource `json:"wanted"`
 	// Applied is what was last copied.
-	Applied resolved `json:"applied"`
+	Applied resolvedSource `json:"applied"`
 	// Put is the digest that this resource last wrote under each tag. What an
 	// earlier version of the provider noted here counts as written, although it
 	// may have been found.
@@ -65,8 +65,8 @@ type moving struct {
 	ReferrerTags map[string]digest.Digest `json:"referrer_tags,omitempty"`
 }
 
-// resolved is what a source was found to hold.
-type resolved struct {
+// resolvedSource is what a source was found to hold.
+type resolvedSource struct {
 	// Source is the reference in the normal form of the version that wrote it.
 	Source string `json:"source"`
 	// Platforms are those that are promoted of it, as names in one spelling and in
@@ -82,8 +82,8 @@ type resolved struct {
 
 // is reports whether it was found out for a source and platforms. The reference
 // may be in the normal form of an earlier version.
-func (r resolved) is(e *engine, source place.Place, platforms []string) bool {
-	recorded, err := place.ParseSource(r.Source)
+func (r resolvedSource) is(e *engine, source imageref.Ref, platforms []string) bool {
+	recorded, err := imageref.ParseSource(r.Source)
 	return err == nil && e.same(recorded, source) && slices.Equal(r.Platforms, platforms)
 }
 
@@ -97,12 +97,12 @@ type privateWriter interface {
 	SetKey(ctx context.Context, key string, value []byte) diag.Diagnostics
 }
 
-func newRecord() record {
-	return record{Put: map[string]digest.Digest{}, Found: map[string]digest.Digest{}, Held: map[string]digest.Digest{}}
+func newRecord() privateState {
+	return privateState{Put: map[string]digest.Digest{}, Found: map[string]digest.Digest{}, Held: map[string]digest.Digest{}}
 }
 
 // withMaps returns the record with maps that can be written to, and of its own.
-func (rec record) withMaps() record {
+func (rec privateState) withMaps() privateState {
 	for _, m := range []*map[string]digest.Digest{&rec.Put, &rec.Found, &rec.Held} {
 		if *m = maps.Clone(*m); *m == nil {
 			*m = map[string]digest.Digest{}
@@ -113,7 +113,7 @@ func (rec record) withMaps() record {
 
 // elsewhere returns the record as it holds in another repository: what is known
 // of tags and of what is missing is about the one it was found in.
-func (rec record) elsewhere(repository string) record {
+func (rec privateState) elsewhere(repository string) privateState {
 	elsewhere := newRecord()
 	elsewhere.Wanted, elsewhere.Applied, elsewhere.Referrers = rec.Wanted, rec.Applied, rec.Referrers
 	if rec.Moving != nil && rec.Moving.Repository == repository {
@@ -123,7 +123,7 @@ func (rec record) elsewhere(repository string) record {
 }
 
 // loadRecord reads the record; an empty one where there is none.
-func loadRecord(ctx context.Context, private privateReader, diags *diag.Diagnostics) record {
+func loadRecord(ctx context.Context, private privateReader, diags *diag.Diagnostics) privateState {
 	rec := newRecord()
 	data, getDiags := private.GetKey(ctx, recordKey)
 	diags.Append(getDiags...)
@@ -137,7 +137,7 @@ func loadRecord(ctx context.Context, private privateReader, diags *diag.Diagnost
 	return rec
 }
 
-func (rec record) save(ctx context.Context, private privateWriter, diags *diag.Diagnostics) {
+func (rec privateState) save(ctx context.Context, private privateWriter, diags *diag.Diagnostics) {
 	data, err := json.Marshal(rec)
 	if err != nil {
 		diags.AddError("The resource's private state cannot be written", err.Error())
@@ -149,7 +149,7 @@ func (rec record) save(ctx context.Context, private privateWriter, diags *diag.D
 // tagsWith are all tags that concern the resource: the destination's own, the
 // additional ones, and those that it put or found and that were lost from the
 // list since.
-func (rec record) tagsWith(own string, additional []string) map[string]bool {
+func (rec privateState) tagsWith(own string, additional []string) map[string]bool {
 	tags := map[string]bool{own: true}
 	for _, tag := range additional {
 		tags[tag] = true
@@ -162,17 +162,17 @@ func (rec record) tagsWith(own string, additional []string) map[string]bool {
 	return tags
 }
 
-// wrote notes that this resource put d under tags.
-func (rec record) wrote(d digest.Digest, tags ...string) {
+// recordWritten notes that this resource put d under tags.
+func (rec privateState) recordWritten(d digest.Digest, tags ...string) {
 	for _, tag := range tags {
 		rec.Put[tag] = d
 		delete(rec.Found, tag)
 	}
 }
 
-// confirm notes that tags hold d. One that this resource did not write, or that
+// recordHeld notes that tags hold d. One that this resource did not write, or that
 // another client moved since, was found.
-func (rec record) confirm(d digest.Digest, tags ...string) {
+func (rec privateState) recordHeld(d digest.Digest, tags ...string) {
 	for _, tag := range tags {
 		if rec.Held[tag] = d; rec.Put[tag] != d {
 			delete(rec.Put, tag)
@@ -182,7 +182,7 @@ func (rec record) confirm(d digest.Digest, tags ...string) {
 }
 
 // forget notes that a tag is no longer this resource's.
-func (rec record) forget(tag string) {
+func (rec privateState) forget(tag string) {
 	delete(rec.Put, tag)
 	delete(rec.Found, tag)
 	delete(rec.Held, tag)

@@ -16,7 +16,7 @@ import (
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // referrerTypes are the artifact types of the referrers that come along.
@@ -41,7 +41,7 @@ func (m imageCopyModel) referrerTypesUnknown() bool {
 
 // findReferrers is a digest over what refers to an image at its source, and the
 // manifests that do; nothing where they do not come along.
-func (m imageCopyModel) findReferrers(ctx context.Context, e *engine, source place.Place, found resolved) (copier.Report, error) {
+func (m imageCopyModel) findReferrers(ctx context.Context, e *engine, source imageref.Ref, found resolvedSource) (copier.Report, error) {
 	if !m.Referrers.ValueBool() {
 		return copier.Report{}, nil
 	}
@@ -69,7 +69,7 @@ func (m imageCopyModel) planUnasked(ctx context.Context, plan *tfsdk.Plan) diag.
 // planReferrers decides whether what refers to the image has to be brought. What
 // that is, the copy finds out: signatures are made at any time, and nobody pins
 // them. So a change shows as a value that is not known yet.
-func (p *planner) planReferrers(wanted resolved) {
+func (p *planBuilder) planReferrers(wanted resolvedSource) {
 	switch {
 	case p.plan.Referrers.IsUnknown():
 		p.plan.ReferrersDigest = types.StringUnknown()
@@ -86,7 +86,7 @@ func (p *planner) planReferrers(wanted resolved) {
 
 // moreReferrers says whether another copy of this run brings referrers to where
 // this one copies from.
-func (p *planner) moreReferrers() bool {
+func (p *planBuilder) moreReferrers() bool {
 	source, err := p.plan.Source.place()
 	if err != nil {
 		return false
@@ -97,13 +97,13 @@ func (p *planner) moreReferrers() bool {
 
 // bringsReferrers says whether what refers to the image is to be brought: some of
 // what is missing may be of theirs.
-func (p *promotion) bringsReferrers() bool {
+func (p *copyOperation) bringsReferrers() bool {
 	return p.plan.Referrers.ValueBool() && (p.plan.ReferrersDigest.IsUnknown() || len(p.record.Missing) > 0)
 }
 
-// brought records what refers to the image by now, and that nothing is missing
+// recordReferrers records what refers to the image by now, and that nothing is missing
 // any more.
-func (p *promotion) brought(ctx context.Context, report copier.Report) {
+func (p *copyOperation) recordReferrers(ctx context.Context, report copier.Report) {
 	switch {
 	case !p.plan.ReferrersDigest.IsUnknown(): // what was planned counts
 	case p.plan.Referrers.ValueBool():
@@ -119,7 +119,7 @@ func (p *promotion) brought(ctx context.Context, report copier.Report) {
 // warnOfFilter says where nothing that refers to the image is of a wanted type, and
 // something is of others: a type is easily misspelt. What cannot be asked for that
 // is no reason to fail.
-func (p *promotion) warnOfFilter(ctx context.Context, job copier.Job, report copier.Report) {
+func (p *copyOperation) warnOfFilter(ctx context.Context, job copier.Job, report copier.Report) {
 	if !job.Referrers || len(job.ReferrerTypes) == 0 || len(report.Referrers) > 0 {
 		return
 	}
@@ -137,10 +137,10 @@ func (p *promotion) warnOfFilter(ctx context.Context, job copier.Job, report cop
 	}
 	types := map[string]bool{}
 	for _, r := range found {
-		types[registry.Clean(r.ArtifactType)] = true
+		types[registry.Sanitize(r.ArtifactType)] = true
 	}
 	p.diags.AddAttributeWarning(path.Root("referrer_types"), "No referrer is of these types",
-		fmt.Sprintf("What refers to %s is of other types, and did not come along: %s.", p.plan.Digest.ValueString(), listed(slices.Sorted(maps.Keys(types)))))
+		fmt.Sprintf("What refers to %s is of other types, and did not come along: %s.", p.plan.Digest.ValueString(), joinNames(slices.Sorted(maps.Keys(types)))))
 }
 
 // merged are the tags that were put before, and those that were put now.
@@ -154,7 +154,7 @@ func merged(before, now map[string]digest.Digest) map[string]digest.Digest {
 // check walks what a destination holds, and what refers to it, where that is
 // wanted. Its result is a list in any case: what is known of a deep check that is
 // not made is that it found nothing.
-func (m imageCopyModel) check(ctx context.Context, e *engine, destination place.Place, now digest.Digest, referrers copier.Report) ([]digest.Digest, error) {
+func (m imageCopyModel) check(ctx context.Context, e *engine, destination imageref.Ref, now digest.Digest, referrers copier.Report) ([]digest.Digest, error) {
 	if !m.DeepCheck.ValueBool() {
 		return nil, nil
 	}
@@ -223,6 +223,6 @@ func (areArtifactTypes) ValidateSet(_ context.Context, req validator.SetRequest,
 			continue
 		}
 		resp.Diagnostics.AddAttributeError(req.Path.AtSetValue(value), "Invalid artifact type",
-			fmt.Sprintf("%q is no artifact type, which is a media type in lower case, such as application/vnd.dev.cosign.artifact.sig.v1+json or application/spdx+json.", registry.Clean(name.ValueString())))
+			fmt.Sprintf("%q is no artifact type, which is a media type in lower case, such as application/vnd.dev.cosign.artifact.sig.v1+json or application/spdx+json.", registry.Sanitize(name.ValueString())))
 	}
 }

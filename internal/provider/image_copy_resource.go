@@ -18,7 +18,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // imageCopyResource is registry_image_copy.
@@ -215,7 +215,7 @@ func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.Val
 	if problem != "" {
 		return // the attribute says so itself
 	}
-	var source place.Place
+	var source imageref.Ref
 	if m.Source.known() {
 		var err error
 		if source, err = m.Source.place(); err != nil {
@@ -223,7 +223,7 @@ func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.Val
 		}
 	}
 	source, destination = r.engine.canonical(source), r.engine.canonical(destination)
-	if source.Same(destination) {
+	if source.Equal(destination) {
 		resp.Diagnostics.AddAttributeError(path.Root("source"), "Source and destination are the same",
 			fmt.Sprintf("Both are %s: there is nothing to promote. Give the destination another tag or repository, or pin the source with a digest to hold the tag on it.", destination))
 	}
@@ -250,13 +250,13 @@ func (m imageCopyModel) validateSettings(diags *diag.Diagnostics) {
 }
 
 // wrongTag says why a tag cannot be an additional one; "" where it can.
-func wrongTag(tag string, source, destination place.Place) string {
+func wrongTag(tag string, source, destination imageref.Ref) string {
 	switch {
 	case !registry.IsTag(tag):
-		return fmt.Sprintf("%q cannot be a tag. A tag has at most 128 letters, digits, underscores, dots and dashes, and does not begin with a dot or a dash.%s", registry.Clean(tag), surrounded(tag))
+		return fmt.Sprintf("%q cannot be a tag. A tag has at most 128 letters, digits, underscores, dots and dashes, and does not begin with a dot or a dash.%s", registry.Sanitize(tag), surrounded(tag))
 	case tag == destination.Tag():
 		return fmt.Sprintf("%q is the tag of the destination already. Take it off additional_tags.", tag)
-	case destination.WithTag(tag).Same(source):
+	case destination.WithTag(tag).Equal(source):
 		return fmt.Sprintf("%q is what is copied from, %s. Take it off additional_tags.", tag, source)
 	}
 	return ""
@@ -298,7 +298,7 @@ func (m imageCopyModel) additional() []string {
 
 // place is the destination, and all the tags there that are known: its own last,
 // because it is to move only when everything else is in place.
-func (m imageCopyModel) place() (destination place.Place, tags []string) {
+func (m imageCopyModel) place() (destination imageref.Ref, tags []string) {
 	destination, _ = parseDestination(m.Destination.ValueString())
 	return destination, append(m.additional(), destination.Tag())
 }

@@ -51,14 +51,14 @@ func (s siblings) keep(ctx context.Context, repository registry.Repository, mani
 	kept := map[digest.Digest]string{}
 	for _, manifest := range manifests {
 		if other, named := s[manifest]; named {
-			kept[manifest] = "is also named by other tags: " + listed(other.tags)
+			kept[manifest] = "is also named by other tags: " + joinNames(other.tags)
 		}
 	}
 	w := indexWalk{repository: repository, wanted: manifests, kept: kept, seen: map[digest.Digest]bool{}}
 	var level []indexed
 	for _, d := range sortedDigests(s) {
 		if mayBeIndex(s[d].mediaType) {
-			level = append(level, indexed{digest: d, tags: listed(s[d].tags)})
+			level = append(level, indexed{digest: d, tags: joinNames(s[d].tags)})
 		}
 	}
 	for depth := 0; len(level) > 0 && len(kept) < len(manifests) && w.doubt == ""; depth++ {
@@ -127,7 +127,7 @@ func (w *indexWalk) read(ctx context.Context, level []indexed) (next []indexed, 
 		}
 	}
 	if err := group.Wait(); err != nil {
-		return nil, registry.OnSide(err, registry.Destination)
+		return nil, registry.WithSide(err, registry.Destination)
 	}
 	return next, nil
 }

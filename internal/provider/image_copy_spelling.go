@@ -7,14 +7,14 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // keepSpelling keeps the state's spelling of source and destination if the
 // configuration spells the same places differently, so that a new spelling is
 // not a change. It handles spellings that differ by the default port of the
 // scheme in use. The plan modifier keepSpelling handles all others.
-func (p *planner) keepSpelling(ctx context.Context, plan *tfsdk.Plan) {
+func (p *planBuilder) keepSpelling(ctx context.Context, plan *tfsdk.Plan) {
 	keep := func(name string, planned *referenceValue, prior referenceValue) {
 		if planned.Equal(prior) || !planned.known() || !prior.known() || !p.engine.sameSpelled(*planned, prior) {
 			return
@@ -36,8 +36,8 @@ func (e *engine) sameSpelled(a, b referenceValue) bool {
 // spelledAs returns a reference to a place, in the spelling that the state has if
 // it is the same reference there. The normal form of an earlier version may differ.
 func spelledAs(state types.String, reference string) types.String {
-	if in, err := place.ParseSource(state.ValueString()); err == nil {
-		if now, err := place.ParseSource(reference); err == nil && now.Same(in) {
+	if in, err := imageref.ParseSource(state.ValueString()); err == nil {
+		if now, err := imageref.ParseSource(reference); err == nil && now.Equal(in) {
 			return state
 		}
 	}

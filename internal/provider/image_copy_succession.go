@@ -11,14 +11,14 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // resolvePredecessor finds the destination and record that the resource has before the
 // plan: those of the prior state, or of an object that it replaces. Terraform does
 // not report whether it plans a replacement, so each update is registered as a
 // possible one, and each create looks for one.
-func (p *planner) resolvePredecessor(ctx context.Context, private privateWriter) {
+func (p *planBuilder) resolvePredecessor(ctx context.Context, private privateWriter) {
 	if p.engine == nil {
 		return
 	}
@@ -39,7 +39,7 @@ func (p *planner) resolvePredecessor(ctx context.Context, private privateWriter)
 
 // planDestinationChange registers the prior state for a replacement, and plans the
 // removal of the old tags if the destination changes.
-func (p *planner) planDestinationChange(ctx context.Context, destination place.Place, private privateWriter) {
+func (p *planBuilder) planDestinationChange(ctx context.Context, destination imageref.Ref, private privateWriter) {
 	was, _ := p.prior.place()
 	before := predecessor{was, p.prior.OnDestroy.ValueString(), p.record}
 	before.record.DestroyPlannedBy, before.record.ReplacedBy = "", ""
@@ -62,7 +62,7 @@ func (p *planner) planDestinationChange(ctx context.Context, destination place.P
 	if policy == onDestroyRetain {
 		return
 	}
-	before.record.warnOfFound(was, p.stays(), p.diags)
+	before.record.warnRetained(was, p.stays(), p.diags)
 	if len(leaving) == 0 {
 		return
 	}
@@ -70,7 +70,7 @@ func (p *planner) planDestinationChange(ctx context.Context, destination place.P
 	if unknown {
 		p.diags.AddAttributeWarning(path.Root("destination"), titleMayRemove,
 			fmt.Sprintf("The new destination is known only after apply. If it differs from %[2]s, the image is copied there first. Then on_destroy = %[1]q removes the tags that this resource wrote in %[3]s: %[4]s.",
-				policy, was, was.Name(), listed(slices.Sorted(maps.Keys(leaving)))))
+				policy, was, was.Name(), joinNames(slices.Sorted(maps.Keys(leaving)))))
 		return
 	}
 	title, exception := titleWillRemove, ""
@@ -80,13 +80,13 @@ func (p *planner) planDestinationChange(ctx context.Context, destination place.P
 	p.diags.AddAttributeWarning(path.Root("destination"), title,
 		fmt.Sprintf("The destination changes from %s to %s. The image is copied there first. Then on_destroy = %q removes the tags that this resource wrote in %s: %s.%s "+
 			"To keep them, set on_destroy = \"retain\".",
-			was, destination, policy, was.Name(), listed(slices.Sorted(maps.Keys(leaving))), exception))
+			was, destination, policy, was.Name(), joinNames(slices.Sorted(maps.Keys(leaving))), exception))
 }
 
 // replace records which tags a replacement removes from the object that it
 // replaces, and warns of them. It stores the record in the private data of the plan,
 // where Delete reads it.
-func (p *planner) replace(ctx context.Context, replaced predecessor, private privateWriter) {
+func (p *planBuilder) replace(ctx context.Context, replaced predecessor, private privateWriter) {
 	rec := replaced.record.withMaps()
 	if p.policy() != onDestroyRetain {
 		leaving := p.leaving()
@@ -95,7 +95,7 @@ func (p *planner) replace(ctx context.Context, replaced predecessor, private pri
 			rec.forget(tag)
 			delete(leaving, tag)
 		}
-		p.warnOfRemoval(replaced.destination, leaving)
+		p.warnRemoved(replaced.destination, leaving)
 	}
 	rec.ReplacedBy = p.plan.Destination.ValueString()
 	rec.save(ctx, private, p.diags)
@@ -104,7 +104,7 @@ func (p *planner) replace(ctx context.Context, replaced predecessor, private pri
 // policy returns the value of on_destroy that applies to the tags that the
 // resource had before. If on_destroy changes in the same plan, the value that
 // removes less applies.
-func (p *planner) policy() string {
+func (p *planBuilder) policy() string {
 	before := p.prior.OnDestroy.ValueString()
 	if p.before != nil {
 		before = p.before.onDestroy
@@ -116,7 +116,7 @@ func (p *planner) policy() string {
 }
 
 // stays are the tags of the old repository that the plan lists.
-func (p *planner) stays() []string {
+func (p *planBuilder) stays() []string {
 	destination, tags := p.plan.place()
 	if p.plan.Destination.IsUnknown() || !p.engine.sameRepository(destination, p.before.destination) {
 		return nil
@@ -125,18 +125,18 @@ func (p *planner) stays() []string {
 }
 
 // leaving are the tags that this resource wrote and that the plan does not list.
-func (p *planner) leaving() map[string]digest.Digest {
+func (p *planBuilder) leaving() map[string]digest.Digest {
 	return p.before.record.without(p.stays())
 }
 
 // leavesRepository reports whether the image goes to another repository.
-func (p *planner) leavesRepository() bool {
+func (p *planBuilder) leavesRepository() bool {
 	destination, _ := p.plan.place()
 	return p.before != nil && !p.engine.sameRepository(destination, p.before.destination)
 }
 
 // without are the tags that this resource wrote, but for some.
-func (rec record) without(tags []string) map[string]digest.Digest {
+func (rec privateState) without(tags []string) map[string]digest.Digest {
 	put := maps.Clone(rec.Put)
 	for _, tag := range tags {
 		delete(put, tag)
@@ -146,7 +146,7 @@ func (rec record) without(tags []string) map[string]digest.Digest {
 
 // planRemoval registers tags as removed by this plan. It adds an error if another
 // resource has one of them in place.
-func (p *planner) planRemoval(repository *claimed, at path.Path, leaving map[string]digest.Digest) {
+func (p *planBuilder) planRemoval(repository *repoOwners, at path.Path, leaving map[string]digest.Digest) {
 	if _, err := repository.planRemoval(leaving, true); err != nil {
 		addEngineError(p.diags, at, twoDeclare, err, destroyAllTheSame)
 	}
@@ -158,24 +158,24 @@ const (
 	titleMayRemove  = "Old Tags May Be Removed"
 )
 
-// warnOfRemoval warns about tags that the resource wrote, no longer lists, and
+// warnRemoved warns about tags that the resource wrote, no longer lists, and
 // removes.
-func (p *planner) warnOfRemoval(destination place.Place, leaving map[string]digest.Digest) {
+func (p *planBuilder) warnRemoved(destination imageref.Ref, leaving map[string]digest.Digest) {
 	if len(leaving) == 0 {
 		return
 	}
 	p.diags.AddAttributeWarning(path.Root("additional_tags"), titleWillRemove,
 		fmt.Sprintf("This resource wrote these tags in %s and no longer lists them. After the copy, on_destroy = %q removes them: %s. To keep them, set on_destroy = \"retain\".",
-			destination.Name(), p.policy(), listed(slices.Sorted(maps.Keys(leaving)))))
+			destination.Name(), p.policy(), joinNames(slices.Sorted(maps.Keys(leaving)))))
 }
 
-// warnOfFound warns about found tags that leave the list and are not removed.
-func (p *planner) warnOfFound(stays []string) {
+// warnRetained warns about found tags that leave the list and are not removed.
+func (p *planBuilder) warnRetained(stays []string) {
 	destination, _ := p.plan.place()
-	p.record.warnOfFound(destination, stays, p.diags)
+	p.record.warnRetained(destination, stays, p.diags)
 }
 
-func (rec record) warnOfFound(destination place.Place, stays []string, diags *diag.Diagnostics) {
+func (rec privateState) warnRetained(destination imageref.Ref, stays []string, diags *diag.Diagnostics) {
 	var found []string
 	for _, tag := range slices.Sorted(maps.Keys(rec.Found)) {
 		if !slices.Contains(stays, tag) {
@@ -184,14 +184,14 @@ func (rec record) warnOfFound(destination place.Place, stays []string, diags *di
 	}
 	if len(found) > 0 {
 		diags.AddAttributeWarning(path.Root("on_destroy"), "Tags Not Written Are Retained",
-			fmt.Sprintf("These tags already held the image when this resource was first applied, so this resource did not write them and does not remove them: %s in %s.", listed(found), destination.Name()))
+			fmt.Sprintf("These tags already held the image when this resource was first applied, so this resource did not write them and does not remove them: %s in %s.", joinNames(found), destination.Name()))
 	}
 }
 
 // removePreviousTags applies on_destroy to the tags at the previous destination, or
 // to those of the replaced object. The image is complete at the new destination by
 // then, so a tag that cannot be removed is a warning and not an error.
-func (p *promotion) removePreviousTags(ctx context.Context) {
+func (p *copyOperation) removePreviousTags(ctx context.Context) {
 	if p.before == nil {
 		return
 	}
@@ -219,7 +219,7 @@ func (p *promotion) removePreviousTags(ctx context.Context) {
 }
 
 // holdsAll reports whether tags hold what the planned tags hold too.
-func (p *promotion) holdsAll(tags map[string]digest.Digest) bool {
+func (p *copyOperation) holdsAll(tags map[string]digest.Digest) bool {
 	for _, d := range tags {
 		if d.String() != p.plan.Digest.ValueString() {
 			return false
@@ -229,31 +229,31 @@ func (p *promotion) holdsAll(tags map[string]digest.Digest) bool {
 }
 
 // removeOld removes tags at an old destination.
-func (p *promotion) removeOld(ctx context.Context, old place.Place, policy string, leaving map[string]digest.Digest) {
-	var said notices
+func (p *copyOperation) removeOld(ctx context.Context, old imageref.Ref, policy string, leaving map[string]digest.Digest) {
+	var said warnings
 	defer said.tell(p.diags)
 	tags := slices.Sorted(maps.Keys(leaving))
-	d := destruction{put: leaving, diags: p.diags,
-		leftover: fmt.Sprintf("The image is at %s, and the state has that destination. Remove the tags in %s yourself if you do not need them: %s.", p.destination(), old.Name(), listed(tags))}
+	d := tagRemoval{put: leaving, diags: p.diags,
+		leftover: fmt.Sprintf("The image is at %s, and the state has that destination. Remove the tags in %s yourself if you do not need them: %s.", p.destination(), old.Name(), joinNames(tags))}
 	timeout, diags := p.plan.Timeouts.Delete(ctx, defaultDeleteTimeout)
 	p.diags.Append(diags...)
-	if setting := p.engine.undecidedAt(old); setting != "" {
+	if setting := p.engine.unknownSettingFor(old); setting != "" {
 		d.failed(&registry.Error{Op: "remove tags from it", Repository: old.Name(), Kind: registry.ErrCredentials, Message: setting + " is not known"}, "")
 		return
 	}
 	if !d.open(p.engine, old) {
 		return
 	}
-	d.inTurn(ctx, p.engine.claimsIn(ctx, old), tags, func() {
-		ctx, cancel := limited(ctx, timeout, "delete")
+	d.exclusively(ctx, p.engine.claimsIn(ctx, old), tags, func() {
+		ctx, cancel := withTimeout(ctx, timeout, "delete")
 		defer cancel()
-		d.run(said.listen(ctx), policy, tags)
+		d.run(said.collect(ctx), policy, tags)
 	})
 }
 
 // removeDroppedTags applies on_destroy to tags that are no longer listed, but never
 // deletes the manifest. It reports whether that succeeded.
-func (p *promotion) removeDroppedTags(ctx context.Context) bool {
+func (p *copyOperation) removeDroppedTags(ctx context.Context) bool {
 	destination, wanted := p.plan.place()
 	var tags, leaving []string
 	for _, tag := range slices.Sorted(maps.Keys(p.record.tagsWith(destination.Tag(), p.prior.additional()))) {
@@ -266,15 +266,15 @@ func (p *promotion) removeDroppedTags(ctx context.Context) bool {
 		}
 	}
 	if len(leaving) > 0 && milder(p.prior.OnDestroy.ValueString(), p.plan.OnDestroy.ValueString()) != onDestroyRetain {
-		var said notices
+		var said warnings
 		defer said.tell(p.diags)
 		done := false
-		d := destruction{put: p.record.Put, diags: p.diags}
+		d := tagRemoval{put: p.record.Put, diags: p.diags}
 		if !d.open(p.engine, destination) {
 			return false
 		}
-		d.inTurn(ctx, p.engine.claimsIn(ctx, destination), leaving, func() {
-			done = d.run(said.listen(ctx), onDestroyUntag, leaving)
+		d.exclusively(ctx, p.engine.claimsIn(ctx, destination), leaving, func() {
+			done = d.run(said.collect(ctx), onDestroyUntag, leaving)
 		})
 		for _, tag := range leaving {
 			if d.taken.has(tag) {

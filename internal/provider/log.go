@@ -66,7 +66,7 @@ func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
 	case r.Level >= slog.LevelDebug:
 		write = tflog.Debug
 	}
-	write(ctx, auth.Mask(r.Message, h.secrets...), fields)
+	write(ctx, auth.Redact(r.Message, h.secrets...), fields)
 	return nil
 }
 
@@ -103,6 +103,6 @@ func (h logHandler) add(fields map[string]any, prefix string, a slog.Attr) {
 	case slog.KindDuration:
 		fields[prefix+a.Key] = v.Duration().Round(time.Millisecond).String()
 	default:
-		fields[prefix+a.Key] = auth.Mask(fmt.Sprint(v.Any()), h.secrets...)
+		fields[prefix+a.Key] = auth.Redact(fmt.Sprint(v.Any()), h.secrets...)
 	}
 }

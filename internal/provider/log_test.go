@@ -81,8 +81,8 @@ func TestLooksAreLogged(t *testing.T) {
 	if _, err := look(ctx, repo, "1", ""); err == nil {
 		t.Fatal("no error")
 	}
-	p := planner{update: true, plan: imageCopyModel{Source: newReference(reference), Destination: newReference("registry.test/prod:2")},
-		record: record{Wanted: resolved{Source: reference, SourceDigest: known, Digest: known}, Held: map[string]digest.Digest{"2": known}}}
+	p := planBuilder{update: true, plan: imageCopyModel{Source: newReference(reference), Destination: newReference("registry.test/prod:2")},
+		record: privateState{Wanted: resolvedSource{Source: reference, SourceDigest: known, Digest: known}, Held: map[string]digest.Digest{"2": known}}}
 	p.wanted(ctx)
 	p.checkTags(ctx, known)
 

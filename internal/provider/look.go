@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // look says what a tag or digest names in a repository. Its ErrNotFound is
@@ -18,7 +18,7 @@ import (
 // that the two can be compared.
 func look(ctx context.Context, repo registry.Repository, reference string, like digest.Digest) (registry.Descriptor, error) {
 	d, err := ask(ctx, repo, reference, like)
-	logLook(ctx, repo.Name(), repo.Mask(reference), d.Digest, "registry", err)
+	logLook(ctx, repo.Name(), repo.Redact(reference), d.Digest, "registry", err)
 	return d, err
 }
 
@@ -33,7 +33,7 @@ func ask(ctx context.Context, repo registry.Repository, reference string, like d
 	missing := err != nil
 	m, err := repo.GetManifest(ctx, reference)
 	if !missing && errors.Is(err, registry.ErrNotFound) {
-		return registry.Descriptor{}, registry.Contradicted(repo.Name(), reference)
+		return registry.Descriptor{}, registry.ErrInconsistentHead(repo.Name(), reference)
 	}
 	if err != nil {
 		return registry.Descriptor{}, err
@@ -45,7 +45,7 @@ func ask(ctx context.Context, repo registry.Repository, reference string, like d
 }
 
 // held is what tags of a destination hold; see lookAtAll.
-func (e *engine) held(ctx context.Context, destination place.Place, tags []string, like digest.Digest) (map[string]registry.Descriptor, error) {
+func (e *engine) held(ctx context.Context, destination imageref.Ref, tags []string, like digest.Digest) (map[string]registry.Descriptor, error) {
 	repo, err := e.to(destination)
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func lookAtAll(ctx context.Context, repo registry.Repository, tags []string, lik
 	byTag := map[string]registry.Descriptor{}
 	for i, tag := range tags {
 		if errs[i] != nil && !errors.Is(errs[i], registry.ErrNotFound) {
-			return nil, registry.OnSide(errs[i], registry.Destination)
+			return nil, registry.WithSide(errs[i], registry.Destination)
 		}
 		byTag[tag] = found[i]
 	}

@@ -23,7 +23,7 @@ type scripted struct {
 
 func (*scripted) Name() string { return "registry.test/app" }
 
-func (*scripted) Mask(text string) string { return text }
+func (*scripted) Redact(text string) string { return text }
 
 func (s *scripted) Resolve(context.Context, string) (registry.Descriptor, error) {
 	return s.head, s.headErr

@@ -98,8 +98,8 @@ func (d *manifestDataSource) Read(ctx context.Context, req datasource.ReadReques
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	var said notices
-	ctx = said.listen(ctx)
+	var said warnings
+	ctx = said.collect(ctx)
 	m, err := w.manifest(ctx)
 	var contents registry.Contents
 	if err == nil {
@@ -144,7 +144,7 @@ func newManifest(pinned string, m registry.Manifest, contents registry.Contents)
 		Config:          newOptionalDescriptor(contents.Config),
 		Layers:          newDescriptors(contents.Layers),
 		Manifests:       newDescriptors(contents.Manifests),
-		Platforms:       append([]string{}, registry.PlatformNames(contents.Manifests)...),
+		Platforms:       append([]string{}, registry.FormatPlatforms(contents.Manifests)...),
 		Subject:         newOptionalDescriptor(contents.Subject),
 		PinnedReference: pinned,
 	}, diags

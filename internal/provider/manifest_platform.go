@@ -39,6 +39,6 @@ func (isPlatformName) ValidateString(_ context.Context, req validator.StringRequ
 		return
 	}
 	if _, err := registry.ParsePlatform(req.ConfigValue.ValueString()); err != nil {
-		resp.Diagnostics.AddAttributeError(req.Path, "Invalid platform", sentence(err.Error()))
+		resp.Diagnostics.AddAttributeError(req.Path, "Invalid platform", capitalize(err.Error()))
 	}
 }

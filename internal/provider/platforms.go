@@ -20,7 +20,7 @@ func (m imageCopyModel) platforms() []string {
 			continue
 		}
 		if p, err := registry.ParsePlatform(name.ValueString()); err == nil {
-			names = append(names, registry.PlatformName(registry.NormalPlatform(p)))
+			names = append(names, registry.FormatPlatform(registry.NormalPlatform(p)))
 		}
 	}
 	slices.Sort(names)
@@ -67,7 +67,7 @@ func (arePlatforms) ValidateSet(_ context.Context, req validator.SetRequest, res
 			continue
 		}
 		if _, err := registry.ParsePlatform(name.ValueString()); err != nil {
-			resp.Diagnostics.AddAttributeError(req.Path.AtSetValue(value), "Invalid platform", sentence(err.Error()))
+			resp.Diagnostics.AddAttributeError(req.Path.AtSetValue(value), "Invalid platform", capitalize(err.Error()))
 		}
 	}
 }

@@ -128,7 +128,7 @@ func (s *settings) add(ctx context.Context, key string, m registryModel) diag.Di
 		Password:      auth.Secret(m.Password.ValueString()),
 		IdentityToken: auth.Secret(m.IdentityToken.ValueString()),
 		RegistryToken: auth.Secret(m.RegistryToken.ValueString()),
-		Origin:        fmt.Sprintf("registries[%q] in the provider's configuration", key),
+		Source:        fmt.Sprintf("registries[%q] in the provider's configuration", key),
 	}
 	s.secrets = append(s.secrets, credential.Secrets()...)
 	diags := m.TokenHosts.ElementsAs(ctx, &credential.TokenHosts, false)

@@ -65,10 +65,10 @@ func TestSettings(t *testing.T) {
 			Registries: map[string]auth.Credential{
 				"Registry.Example.com:5000": {
 					Username: "ci", Password: "secret", TokenHosts: []string{"auth.example.net"},
-					Origin: `registries["Registry.Example.com:5000"] in the provider's configuration`,
+					Source: `registries["Registry.Example.com:5000"] in the provider's configuration`,
 				},
-				"registry.example.com/team-a": {RegistryToken: "token", Origin: `registries["registry.example.com/team-a"] in the provider's configuration`},
-				"quay.io":                     {IdentityToken: "refresh", Origin: `registries["quay.io"] in the provider's configuration`},
+				"registry.example.com/team-a": {RegistryToken: "token", Source: `registries["registry.example.com/team-a"] in the provider's configuration`},
+				"quay.io":                     {IdentityToken: "refresh", Source: `registries["quay.io"] in the provider's configuration`},
 			},
 		},
 		Hosts: map[string]remote.HostOptions{
@@ -142,7 +142,7 @@ func TestUnknownSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := e.undecided(ref); got != want {
+		if got := e.unknownSetting(ref); got != want {
 			t.Errorf("%s waits for %q, want %q", reference, got, want)
 		}
 	}
@@ -157,14 +157,14 @@ func TestUnknownSettings(t *testing.T) {
 		"docker_config_json": {DockerConfigJSON: types.StringUnknown()},
 	} {
 		s, _ := m.settings(t.Context())
-		if got := (&engine{unknown: s.unknown}).undecided(ref); got != name {
+		if got := (&engine{unknown: s.unknown}).unknownSetting(ref); got != name {
 			t.Errorf("unknown %s: waits for %q", name, got)
 		}
 		if s.options.Credentials.DockerConfigPath != nil {
 			t.Errorf("unknown %s: ambient credentials are off", name)
 		}
 	}
-	if (*engine)(nil).undecided(ref) == "" {
+	if (*engine)(nil).unknownSetting(ref) == "" {
 		t.Error("a provider that is not configured waits for nothing")
 	}
 }
@@ -208,7 +208,7 @@ func TestUnknownSettings_Spellings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := e.undecided(ref); got != want {
+		if got := e.unknownSetting(ref); got != want {
 			t.Errorf("%s waits for %q, want %q", reference, got, want)
 		}
 	}

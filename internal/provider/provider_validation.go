@@ -92,7 +92,7 @@ func (m providerModel) validateDockerConfig(diags *diag.Diagnostics) {
 func validKey(diags *diag.Diagnostics, at path.Path, key string) bool {
 	const summary = "Invalid key in registries"
 	if e, wrong := errors.AsType[*registry.Error](keyFault(key)); wrong {
-		shown, instead := registry.CleanInput(key), ""
+		shown, instead := registry.RedactInput(key), ""
 		if u, err := url.Parse(shown); err == nil && u.Host != "" {
 			instead = fmt.Sprintf(" Here that is %q.", u.Host)
 		}
@@ -155,7 +155,7 @@ func (m registryModel) validateCredential(refuse refusal) {
 	for _, v := range m.TokenHosts.Elements() {
 		if host, ok := v.(types.String); ok && !host.IsUnknown() && (strings.Contains(host.ValueString(), "/") || keyFault(host.ValueString()) != nil) {
 			refuse("Not a host", "%q cannot be one of token_hosts. Write host or host:port, such as \"auth.example.com\", without scheme and path.%s",
-				registry.CleanInput(host.ValueString()), surrounded(host.ValueString()))
+				registry.RedactInput(host.ValueString()), surrounded(host.ValueString()))
 		}
 	}
 	given := 0

@@ -16,8 +16,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
 )
 
 // referenceType is the type of attributes that hold an image reference. It is a
@@ -73,7 +73,7 @@ func (v referenceValue) known() bool { return !v.IsNull() && !v.IsUnknown() }
 
 // place reads where the reference leads to: without tag and digest to the tag
 // latest in a registry, and to the only image of a layout.
-func (v referenceValue) place() (place.Place, error) { return place.ParseSource(v.ValueString()) }
+func (v referenceValue) place() (imageref.Ref, error) { return imageref.ParseSource(v.ValueString()) }
 
 // parse is place for what can be in a registry alone.
 func (v referenceValue) parse() (registry.Reference, error) {
@@ -86,7 +86,7 @@ func (v referenceValue) parse() (registry.Reference, error) {
 
 // inNoRegistry is the error of an image layout where only a registry can be meant.
 func inNoRegistry(s string) error {
-	return &registry.Error{Op: "read the reference", Reference: registry.CleanInput(s), Kind: registry.ErrInvalidReference,
+	return &registry.Error{Op: "read the reference", Reference: registry.RedactInput(s), Kind: registry.ErrInvalidReference,
 		Message: "it names an image layout on this machine, and here it has to be in a registry"}
 }
 
@@ -101,7 +101,7 @@ func (v referenceValue) StringSemanticEquals(_ context.Context, other basetypes.
 func sameReference(a, b string) bool {
 	placeA, errA := newReference(a).place()
 	placeB, errB := newReference(b).place()
-	return errA == nil && errB == nil && placeA.Same(placeB)
+	return errA == nil && errB == nil && placeA.Equal(placeB)
 }
 
 // ValidateAttribute refuses what is no reference.
@@ -120,7 +120,7 @@ func invalidReference(s string, err error) string { return unreadable(s, "a refe
 
 // unreadable says why s cannot be read as what it should be.
 func unreadable(s, as string, err error) string {
-	shown, why, hint := registry.CleanInput(s), err.Error(), ""
+	shown, why, hint := registry.RedactInput(s), err.Error(), ""
 	if e, ok := errors.AsType[*registry.Error](err); ok {
 		shown, why, hint = cmp.Or(e.Reference, shown), cmp.Or(e.Message, why), e.Hint
 	}
@@ -139,8 +139,8 @@ func surrounded(s string) string {
 // parseDestination reads where an image is to go; see place.ParseDestination.
 // problem says what is wrong with s and what to write instead, "" where nothing
 // is.
-func parseDestination(s string) (destination place.Place, problem string) {
-	destination, err := place.ParseDestination(s)
+func parseDestination(s string) (destination imageref.Ref, problem string) {
+	destination, err := imageref.ParseDestination(s)
 	if err != nil {
 		problem = unreadable(s, "a destination", err)
 	}

@@ -89,8 +89,8 @@ func (d *referrersDataSource) Read(ctx context.Context, req datasource.ReadReque
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	var said notices
-	ctx = said.listen(ctx)
+	var said warnings
+	ctx = said.collect(ctx)
 	m, err := w.manifest(ctx)
 	var found []copier.Referrer
 	if err == nil {

@@ -120,19 +120,19 @@ func (d *tagsDataSource) Read(ctx context.Context, req datasource.ReadRequest, r
 	defer cancel()
 	at := path.Root("repository")
 	ref, selection := m.repository(&resp.Diagnostics), m.selection(&resp.Diagnostics)
-	if resp.Diagnostics.HasError() || !askable(ref.Name(), d.engine.undecided(ref), at, &resp.Diagnostics) {
+	if resp.Diagnostics.HasError() || !canQuery(ref.Name(), d.engine.unknownSetting(ref), at, &resp.Diagnostics) {
 		return
 	}
 	repo := d.engine.reading(ref)
-	var said notices
-	tags, err := repo.ListTags(said.listen(ctx))
+	var said warnings
+	tags, err := repo.ListTags(said.collect(ctx))
 	said.tell(&resp.Diagnostics)
 	if err != nil {
-		summary := title("", err, "The tags could not be listed")
+		summary := errorSummary("", err, "The tags could not be listed")
 		if errors.Is(err, registry.ErrNotFound) {
 			summary = "The repository does not exist"
 		}
-		addEngineError(&resp.Diagnostics, at, summary, registry.Masked(err, repo.Mask))
+		addEngineError(&resp.Diagnostics, at, summary, registry.RedactError(err, repo.Redact))
 		return
 	}
 	tags = selection.of(tags)
@@ -169,18 +169,18 @@ func (m tagsModel) selection(diags *diag.Diagnostics) tagSelection {
 		var err error
 		if s.constraint, err = version.NewConstraint(m.Constraint.ValueString()); err != nil {
 			diags.AddAttributeError(path.Root("constraint"), "Invalid version constraint",
-				fmt.Sprintf("%q cannot be read as a version constraint. Write it as for the version of a provider or module: \"~> 1.4\" or \">= 1.4, < 2.0\".", registry.Clean(m.Constraint.ValueString())))
+				fmt.Sprintf("%q cannot be read as a version constraint. Write it as for the version of a provider or module: \"~> 1.4\" or \">= 1.4, < 2.0\".", registry.Sanitize(m.Constraint.ValueString())))
 		}
 	}
 	if isKnown(m.Order) && s.order != orderVersion && s.order != orderLexical {
 		diags.AddAttributeError(path.Root("order"), "Invalid order",
-			fmt.Sprintf("%q is no order of tags. Write %q or %q.", registry.Clean(s.order), orderVersion, orderLexical))
+			fmt.Sprintf("%q is no order of tags. Write %q or %q.", registry.Sanitize(s.order), orderVersion, orderLexical))
 	}
 	if s.include != nil {
 		for _, group := range s.include.SubexpNames() {
 			if group != "" && group != versionGroup {
 				diags.AddAttributeError(path.Root("include"), "Invalid regular expression",
-					fmt.Sprintf("It has a group named %q, and %q is the only name that means something. Groups that only group need none.", registry.Clean(group), versionGroup))
+					fmt.Sprintf("It has a group named %q, and %q is the only name that means something. Groups that only group need none.", registry.Sanitize(group), versionGroup))
 			}
 		}
 	}
@@ -213,7 +213,7 @@ func pattern(at path.Path, value types.String, diags *diag.Diagnostics) *regexp.
 	if err != nil {
 		diags.AddAttributeError(at, "Invalid regular expression",
 			fmt.Sprintf("%q cannot be read as a regular expression: %s. It is one as for Terraform's regex function, which knows neither lookaheads nor backreferences: what is not wanted goes into `exclude`.",
-				registry.Clean(value.ValueString()), registry.Clean(strings.TrimPrefix(err.Error(), "error parsing regexp: "))))
+				registry.Sanitize(value.ValueString()), registry.Sanitize(strings.TrimPrefix(err.Error(), "error parsing regexp: "))))
 	}
 	return expression
 }

@@ -19,12 +19,12 @@ const (
 	maxPage = 4 * maxRaw
 )
 
-// Clean makes text that a registry sent fit to be shown or logged: valid UTF-8
+// Sanitize makes text that a registry sent fit to be shown or logged: valid UTF-8
 // in one line of at most 1 KiB, without control, format or invisible
 // characters, and without what a CI system takes for a command. Everything that
 // a registry said passes here before a person sees it. What is clean stays as
 // it is.
-func Clean(s string) string {
+func Sanitize(s string) string {
 	s = s[:min(len(s), maxRaw)]
 	var b strings.Builder
 	space := false
@@ -85,7 +85,7 @@ func Excerpt(body string) string {
 	if strings.HasPrefix(strings.TrimSpace(text), "<") {
 		text = markup.ReplaceAllString(text, " ")
 	}
-	if text = Clean(text); len(text) > maxExcerpt {
+	if text = Sanitize(text); len(text) > maxExcerpt {
 		text = strings.ToValidUTF8(text[:maxExcerpt], "") + "…"
 	}
 	return text
@@ -98,10 +98,10 @@ var shownQuery = map[string]bool{
 	"scope": true, "service": true, "artifactType": true,
 }
 
-// CleanURL is u fit to be shown or logged: without userinfo and fragment, and
+// RedactURL is u fit to be shown or logged: without userinfo and fragment, and
 // with the values of all query parameters but a few well-known ones replaced,
 // because presigned URLs carry their signature there. "" for nil.
-func CleanURL(u *url.URL) string {
+func RedactURL(u *url.URL) string {
 	if u == nil {
 		return ""
 	}
@@ -112,7 +112,7 @@ func CleanURL(u *url.URL) string {
 		shown.Opaque = "***"
 	}
 	shown.RawQuery = cleanQuery(u.RawQuery)
-	return Clean(shown.String())
+	return Sanitize(shown.String())
 }
 
 // cleanQuery keeps order and spelling of a query, for whoever compares it with

@@ -6,31 +6,31 @@ import (
 	"strings"
 )
 
-// CleanInput makes user input safe to display or log: text that was written as
+// RedactInput makes user input safe to display or log: text that was written as
 // a reference, a host or a key of registries. It sanitizes like Clean, and
 // replaces what may be a secret, because users paste URLs and errors end up in
 // logs: a user name and password before an @, and everything after a character
 // that starts a query, parameter, value or fragment. Valid references have none
 // of these characters and are not changed.
-func CleanInput(s string) string {
+func RedactInput(s string) string {
 	s = s[:min(len(s), maxRaw)]
 	if rest, found := strings.CutPrefix(s, layoutScheme); found {
-		return Clean(layoutScheme + cleanPath(rest))
+		return Sanitize(layoutScheme + cleanPath(rest))
 	}
 	if start, end := userinfo(s); end > 0 {
 		s = s[:start] + "***" + s[end:]
 	}
-	return Clean(withoutParameters(s, parameters))
+	return Sanitize(withoutParameters(s, parameters))
 }
 
-// HasSecret reports whether CleanInput hides a part of s.
-func HasSecret(s string) bool { return CleanInput(s) != Clean(s) }
+// HasSecret reports whether RedactInput hides a part of s.
+func HasSecret(s string) bool { return RedactInput(s) != Sanitize(s) }
 
 // layoutScheme starts a reference to an image layout. A path may contain nearly
 // every character.
 const layoutScheme = "oci:"
 
-// cleanPath is CleanInput for the path of an image layout. A drive of Windows is
+// cleanPath is RedactInput for the path of an image layout. A drive of Windows is
 // not a user name.
 func cleanPath(path string) string {
 	drive := windowsDrive.FindString(path)
@@ -63,7 +63,7 @@ func withoutParameters(s string, from *regexp.Regexp) string {
 // secretFault describes what is wrong with text that contains a secret, without
 // quoting it.
 func secretFault(s string) string {
-	s = s[:min(len(s), maxRaw)] // as CleanInput does
+	s = s[:min(len(s), maxRaw)] // as RedactInput does
 	if _, end := userinfo(s); end > 0 {
 		return "it has a user name before an @, and credentials do not belong in a reference"
 	}

@@ -58,8 +58,8 @@ func TestCleanInput(t *testing.T) {
 		"docker-archive:app.tar?sig=canary":         "docker-archive:app.tar?***",
 		"ghcr.io/acme/app:1\n?token=canary\x1b[31m": "ghcr.io/acme/app:1 ?***",
 	} {
-		if got := registry.CleanInput(s); got != want {
-			t.Errorf("CleanInput(%q) = %q, want %q", s, got, want)
+		if got := registry.RedactInput(s); got != want {
+			t.Errorf("RedactInput(%q) = %q, want %q", s, got, want)
 		}
 		if got := registry.HasSecret(s); got != strings.Contains(want, "***") {
 			t.Errorf("HasSecret(%q) = %t", s, got)

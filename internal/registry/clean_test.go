@@ -16,7 +16,7 @@ func TestCleanLeavesHonestWordsAlone(t *testing.T) {
 		"at 2026-01-02T03:04:05Z: #12 [a] 100%", "http://[::1]:5000/v2/", "emoji 🚀 too",
 		"http://[::ffff:1.2.3.4]:5000/v2/", `"[fe80::abcd]:5000"`,
 	} {
-		if got := registry.Clean(s); got != s {
+		if got := registry.Sanitize(s); got != s {
 			t.Errorf("Clean(%q) = %q", s, got)
 		}
 	}
@@ -50,7 +50,7 @@ func TestCleanMakesOneLineWithoutControlAndInvisibleCharacters(t *testing.T) {
 		"a TeamCity command":          {"##teamcity[buildStop]", "# #teamcity[buildStop]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := registry.Clean(test.in); got != test.want {
+			if got := registry.Sanitize(test.in); got != test.want {
 				t.Errorf("Clean(%q) = %q, want %q", test.in, got, test.want)
 			}
 		})
@@ -82,7 +82,7 @@ func TestCleanIsBounded(t *testing.T) {
 		"characters across the limit": "abc€", "words": "word ",
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := registry.Clean(strings.Repeat(unit, 10<<20/len(unit)))
+			got := registry.Sanitize(strings.Repeat(unit, 10<<20/len(unit)))
 			if len(got) > limit || len(got) < limit-4 {
 				t.Errorf("it has %d bytes, want all of %d but for a part of one character", len(got), limit)
 			}
@@ -95,7 +95,7 @@ func TestCleanLooksAtTheBeginningAlone(t *testing.T) {
 	// What lies beyond the beginning must not be seen: ten megabytes of blanks
 	// and control characters are skipped, not read to find one word.
 	for _, filler := range []string{" ", "\x00", "\n"} {
-		if got := registry.Clean("start" + strings.Repeat(filler, 10<<20) + "end"); got != "start" {
+		if got := registry.Sanitize("start" + strings.Repeat(filler, 10<<20) + "end"); got != "start" {
 			t.Errorf("10 MiB of %q give %q", filler, got)
 		}
 	}
@@ -137,9 +137,9 @@ func TestCleanURLHidesWhatMayBeSecret(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := u.String()
-			got := registry.CleanURL(u)
+			got := registry.RedactURL(u)
 			if got != test.want {
-				t.Errorf("CleanURL(%s) = %s, want %s", test.in, got, test.want)
+				t.Errorf("RedactURL(%s) = %s, want %s", test.in, got, test.want)
 			}
 			if strings.Contains(got, "canary") {
 				t.Errorf("%s shows a secret", got)
@@ -149,18 +149,18 @@ func TestCleanURLHidesWhatMayBeSecret(t *testing.T) {
 			}
 		})
 	}
-	if got := registry.CleanURL(nil); got != "" {
-		t.Errorf("CleanURL(nil) = %q", got)
+	if got := registry.RedactURL(nil); got != "" {
+		t.Errorf("RedactURL(nil) = %q", got)
 	}
 }
 
 func TestCleanURLIsBoundedAndOneLine(t *testing.T) {
 	u := &url.URL{Scheme: "https", Host: "ghcr.io", Path: "/" + strings.Repeat("a", 1<<20), RawQuery: "n=\r\n\x1b[31m"}
-	got := registry.CleanURL(u)
+	got := registry.RedactURL(u)
 	cleanLine(t, got)
 	u.Path = "/x"
-	if got, want := registry.CleanURL(u), "https://ghcr.io/x?n= [31m"; got != want {
-		t.Errorf("CleanURL of a query with control characters = %q, want %q", got, want)
+	if got, want := registry.RedactURL(u), "https://ghcr.io/x?n= [31m"; got != want {
+		t.Errorf("RedactURL of a query with control characters = %q, want %q", got, want)
 	}
 }
 
@@ -191,9 +191,9 @@ func FuzzClean(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		got := registry.Clean(s)
+		got := registry.Sanitize(s)
 		cleanLine(t, got)
-		if again := registry.Clean(got); again != got {
+		if again := registry.Sanitize(got); again != got {
 			t.Errorf("cleaned again, %q becomes %q", got, again)
 		}
 	})

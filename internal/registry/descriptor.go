@@ -89,7 +89,7 @@ const maxBlobSize = 1 << 44
 // specification, "Descriptor: Properties").
 func ValidateDescriptor(d Descriptor) error {
 	if fault := descriptorFault(d); fault != nil {
-		fault.Op, fault.Reference = "read the descriptor of", Clean(d.Digest.String())
+		fault.Op, fault.Reference = "read the descriptor of", Sanitize(d.Digest.String())
 		return fault
 	}
 	return nil
@@ -118,8 +118,8 @@ func descriptorFault(d Descriptor) *Error {
 	return nil
 }
 
-// IsForeign says whether a layer is one that registries do not hold: it names
+// IsNonDistributable says whether a layer is one that registries do not hold: it names
 // the places where it can be had, and must not be distributed.
-func IsForeign(d Descriptor) bool {
+func IsNonDistributable(d Descriptor) bool {
 	return len(d.URLs) > 0 && (strings.Contains(d.MediaType, "nondistributable") || strings.Contains(d.MediaType, "foreign"))
 }

@@ -137,7 +137,7 @@ func TestForeignLayersAreThoseThatMustNotBeDistributedAndSayWhereTheyAre(t *test
 		{"application/vnd.oci.image.layer.v1.tar+gzip", urls, false},
 		{"application/vnd.oci.image.layer.v1.tar+gzip", nil, false},
 	} {
-		if got := registry.IsForeign(registry.Descriptor{MediaType: test.mediaType, URLs: test.urls}); got != test.foreign {
+		if got := registry.IsNonDistributable(registry.Descriptor{MediaType: test.mediaType, URLs: test.urls}); got != test.foreign {
 			t.Errorf("%s with the places %q is foreign: %t, want %t", test.mediaType, test.urls, got, test.foreign)
 		}
 	}

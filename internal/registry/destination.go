@@ -21,6 +21,6 @@ func ParseDestination(s string) (Reference, error) {
 	default:
 		return ref, nil
 	}
-	return Reference{}, &Error{Op: "use the destination", Reference: Clean(s), Kind: ErrInvalidReference, Message: why,
+	return Reference{}, &Error{Op: "use the destination", Reference: Sanitize(s), Kind: ErrInvalidReference, Message: why,
 		Hint: "A destination is host/repository:tag, as in registry.example.com/team/app:1.4."}
 }

@@ -17,7 +17,7 @@ import (
 // ErrInvalidReference.
 func ValidateDigest(d digest.Digest) error {
 	if why := digestFault(d); why != "" {
-		return &Error{Op: "read the digest", Reference: Clean(d.String()), Kind: ErrInvalidReference, Message: why, Hint: Advice(ErrInvalidReference)}
+		return &Error{Op: "read the digest", Reference: Sanitize(d.String()), Kind: ErrInvalidReference, Message: why, Hint: DefaultHint(ErrInvalidReference)}
 	}
 	return nil
 }
@@ -33,15 +33,15 @@ func digestFault(d digest.Digest) string {
 	case d == "":
 		return "it is empty"
 	case !found:
-		return fmt.Sprintf("%q names no algorithm, and a digest is algorithm:hex", Clean(name))
+		return fmt.Sprintf("%q names no algorithm, and a digest is algorithm:hex", Sanitize(name))
 	case !algorithm.Available():
-		return fmt.Sprintf("the digest algorithm %q is not supported; sha256, sha384 and sha512 are", Clean(name))
+		return fmt.Sprintf("the digest algorithm %q is not supported; sha256, sha384 and sha512 are", Sanitize(name))
 	case len(hex) != 2*algorithm.Size():
 		return fmt.Sprintf("%s has %d hexadecimal digits, and here there are %d characters", name, 2*algorithm.Size(), len(hex))
 	case digest.Digest(name+":"+lowerASCII(hex)).Validate() == nil:
 		return "its hexadecimal digits are not in lower case"
 	}
-	return fmt.Sprintf("%q has characters that are no hexadecimal digits", Clean(hex))
+	return fmt.Sprintf("%q has characters that are no hexadecimal digits", Sanitize(hex))
 }
 
 // SameDigest says whether two digests contradict each other: digests of

@@ -33,7 +33,7 @@ func TestValidateDigest(t *testing.T) {
 		"\x1b[31m:" + strings.Repeat("a", 64):         `"[31m" is not supported`,
 	} {
 		err := registry.ValidateDigest(digest.Digest(d))
-		refused(t, err, registry.ErrInvalidReference, "cannot read the digest", registry.Clean(d), why)
+		refused(t, err, registry.ErrInvalidReference, "cannot read the digest", registry.Sanitize(d), why)
 	}
 }
 

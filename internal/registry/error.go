@@ -46,9 +46,9 @@ var (
 	// ErrProtocol: what answered does not speak the registry protocol, or not
 	// as it must.
 	ErrProtocol = errors.New("not a registry's answer")
-	// ErrForbiddenHop: a redirect, token realm or upload location led where
+	// ErrForbiddenRedirect: a redirect, token realm or upload location led where
 	// this program does not go, or where it does not take credentials.
-	ErrForbiddenHop = errors.New("refused to follow")
+	ErrForbiddenRedirect = errors.New("refused to follow")
 	// ErrInvalidLayout: what is on disk is no OCI image layout.
 	ErrInvalidLayout = errors.New("invalid image layout")
 	// ErrCredentials: credentials could not be read.
@@ -144,7 +144,7 @@ func (e *Error) Reason() string {
 		parts[len(parts)-1] = strings.TrimSuffix(e.Message, ".") // it goes on
 	}
 	if e.Err != nil {
-		parts = append(parts, Clean(causeText(e.Err)))
+		parts = append(parts, Sanitize(causeText(e.Err)))
 	}
 	if len(parts) == 0 && e.Kind != nil {
 		parts = append(parts, e.Kind.Error())
@@ -180,29 +180,29 @@ func (e *Error) Unwrap() []error {
 // newFault is the part of an Error that says what is wrong. Whoever knows what
 // it is about adds what was attempted.
 func newFault(kind error, format string, args ...any) *Error {
-	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...), Hint: Advice(kind)}
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...), Hint: DefaultHint(kind)}
 }
 
 // in says in which part of a manifest a fault is, and which digest that part
 // has.
 func (e *Error) in(part string, d digest.Digest) *Error {
-	e.Message = fmt.Sprintf("%s (%q): %s", part, Clean(d.String()), e.Message)
+	e.Message = fmt.Sprintf("%s (%q): %s", part, Sanitize(d.String()), e.Message)
 	return e
 }
 
-// Contradicted is the error of a reference that a registry says is there when it
+// ErrInconsistentHead is the error of a reference that a registry says is there when it
 // is asked by HEAD, and is not when it is asked by GET. Which is right nobody
 // knows, so that it is not ErrNotFound.
-func Contradicted(repository, reference string) error {
+func ErrInconsistentHead(repository, reference string) error {
 	return &Error{Op: "look up", Repository: repository, Reference: reference, Kind: ErrProtocol,
 		Message: "the registry says by HEAD that it is there, and by GET that it is not",
 		Hint:    "It may have been removed in this moment: try again. If it stays like this, look for a cache or proxy on the way."}
 }
 
-// OnSide returns err with its side set. That of a wrapped *Error is returned
+// WithSide returns err with its side set. That of a wrapped *Error is returned
 // without what is around it. An error that has a side already, or that is no
 // *Error, is returned as it is.
-func OnSide(err error, side Side) error {
+func WithSide(err error, side Side) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Side != "" {
 		return err
@@ -212,9 +212,9 @@ func OnSide(err error, side Side) error {
 	return &sided
 }
 
-// Of returns err with its repository set, where it is an *Error that names none:
+// WithRepository returns err with its repository set, where it is an *Error that names none:
 // what is around it is lost then.
-func Of(err error, repository string) error {
+func WithRepository(err error, repository string) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Repository != "" {
 		return err
@@ -224,8 +224,8 @@ func Of(err error, repository string) error {
 	return &named
 }
 
-// Reworded is err with another text. What it is can still be recognised.
-func Reworded(err error, text string) error {
+// WithText is err with another text. What it is can still be recognised.
+func WithText(err error, text string) error {
 	if text == err.Error() {
 		return err
 	}
@@ -243,9 +243,9 @@ func (e reworded) Error() string { return e.text }
 // Unwrap lets the error be recognised.
 func (e reworded) Unwrap() error { return e.error }
 
-// Masked returns err with mask applied to all that may quote a registry, where
+// RedactError returns err with mask applied to all that may quote a registry, where
 // it is an *Error; see Repository.Mask. What is around it is lost.
-func Masked(err error, mask func(string) string) error {
+func RedactError(err error, mask func(string) string) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		return err
@@ -253,7 +253,7 @@ func Masked(err error, mask func(string) string) error {
 	masked := *e
 	masked.Code, masked.Message, masked.Reference, masked.Hint = mask(e.Code), mask(e.Message), mask(e.Reference), mask(e.Hint)
 	if e.Err != nil {
-		masked.Err = Reworded(e.Err, mask(e.Err.Error()))
+		masked.Err = WithText(e.Err, mask(e.Err.Error()))
 	}
 	return &masked
 }

@@ -94,7 +94,7 @@ func TestAMaskedErrorQuotesNoSecretAndIsTheSame(t *testing.T) {
 		Op: "read the manifest", Repository: "ghcr.io/acme/app", Reference: "s3cret-1", Code: "S_s3cret", Message: "it is s3cret", Hint: "Look at s3cret.",
 		Kind: registry.ErrInvalidManifest, Err: fmt.Errorf("quoting s3cret: %w", io.ErrUnexpectedEOF),
 	}
-	err := registry.Masked(bare, hide)
+	err := registry.RedactError(bare, hide)
 	refused(t, err, registry.ErrInvalidManifest, "cannot read the manifest of the tag \"***-1\": S_***: it is ***: quoting ***: unexpected EOF")
 	e, _ := errors.AsType[*registry.Error](err)
 	if e.Hint != "Look at ***." || !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -103,44 +103,44 @@ func TestAMaskedErrorQuotesNoSecretAndIsTheSame(t *testing.T) {
 	if !strings.Contains(bare.Message, "s3cret") {
 		t.Error("the error that was given has changed; others may hold it")
 	}
-	if err := registry.Masked(io.EOF, hide); err != io.EOF {
+	if err := registry.RedactError(io.EOF, hide); err != io.EOF {
 		t.Errorf("another error became %v", err)
 	}
 }
 
 func TestOfNamesTheRepositoryWhereNoneIsNamed(t *testing.T) {
 	bare := &registry.Error{Op: "read the manifest", Kind: registry.ErrInvalidManifest}
-	refused(t, registry.Of(fmt.Errorf("so: %w", bare), "ghcr.io/a"), registry.ErrInvalidManifest, "ghcr.io/a: cannot read the manifest")
+	refused(t, registry.WithRepository(fmt.Errorf("so: %w", bare), "ghcr.io/a"), registry.ErrInvalidManifest, "ghcr.io/a: cannot read the manifest")
 	if bare.Repository != "" {
 		t.Error("the error that was given has changed; others may hold it")
 	}
-	refused(t, registry.Of(&registry.Error{Op: "look up", Repository: "ghcr.io/b", Kind: registry.ErrNotFound}, "ghcr.io/a"), registry.ErrNotFound, "ghcr.io/b: cannot look up")
-	if err := registry.Of(io.EOF, "ghcr.io/a"); err != io.EOF {
+	refused(t, registry.WithRepository(&registry.Error{Op: "look up", Repository: "ghcr.io/b", Kind: registry.ErrNotFound}, "ghcr.io/a"), registry.ErrNotFound, "ghcr.io/b: cannot look up")
+	if err := registry.WithRepository(io.EOF, "ghcr.io/a"); err != io.EOF {
 		t.Errorf("another error became %v", err)
 	}
 }
 
 func TestOnSideSetsTheSideOnce(t *testing.T) {
 	bare := &registry.Error{Op: "read the blob", Kind: registry.ErrNotFound}
-	err := registry.OnSide(bare, registry.Source)
+	err := registry.WithSide(bare, registry.Source)
 	refused(t, err, registry.ErrNotFound, "source cannot read the blob")
 	if bare.Side != "" {
 		t.Error("the error that was given has changed; others may hold it")
 	}
-	err = registry.OnSide(err, registry.Destination)
+	err = registry.WithSide(err, registry.Destination)
 	refused(t, err, registry.ErrNotFound, "source cannot read the blob")
 }
 
 func TestOnSideFindsAWrappedError(t *testing.T) {
 	wrapped := fmt.Errorf("attempt 3: %w", &registry.Error{Op: "read the blob", Kind: registry.ErrNotFound})
-	refused(t, registry.OnSide(wrapped, registry.Destination), registry.ErrNotFound, "destination cannot read the blob")
+	refused(t, registry.WithSide(wrapped, registry.Destination), registry.ErrNotFound, "destination cannot read the blob")
 }
 
 func TestOnSideLeavesOtherErrorsAlone(t *testing.T) {
-	if err := registry.OnSide(nil, registry.Source); err != nil {
+	if err := registry.WithSide(nil, registry.Source); err != nil {
 		t.Errorf("no error became %v", err)
 	}
-	if err := registry.OnSide(context.Canceled, registry.Source); err != context.Canceled { //nolint:errorlint // identity is what is tested
+	if err := registry.WithSide(context.Canceled, registry.Source); err != context.Canceled { //nolint:errorlint // identity is what is tested
 		t.Errorf("context.Canceled became %v", err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 // entry, such as "plain_http = false". Before it stands "set", so that Retold
 // finds it.
 func Setting(host, settings string) string {
-	return fmt.Sprintf("registries = { %q = { %s } }", Clean(host), settings)
+	return fmt.Sprintf("registries = { %q = { %s } }", Sanitize(host), settings)
 }
 
 // toSet is what a hint says of a setting, to the end of the sentence: a full
@@ -39,9 +39,9 @@ func Retold(hint string, instead func(host, settings string) string) string {
 	})
 }
 
-// Untagged is what to say where a reference, as it was written, gives neither
+// HintMissingTag is what to say where a reference, as it was written, gives neither
 // tag nor digest and the image is not there; "" otherwise.
-func Untagged(written string, err error) string {
+func HintMissingTag(written string, err error) string {
 	var e *Error
 	ref, invalid := ParseReference(written)
 	if invalid != nil || ref.Target() != "" || !errors.Is(err, ErrNotFound) || errors.As(err, &e) && e.Side == Destination {
@@ -53,31 +53,31 @@ func Untagged(written string, err error) string {
 // general is what can be done about an error of a kind where nothing is known
 // that fits better.
 var general = map[error]string{
-	ErrInvalidReference: "Give a tag, or a digest as in sha256:… with 64 hexadecimal digits.",
-	ErrMismatch:         "What the registry holds under this digest is damaged, or something between it and this machine changes what passes. Push the image to it again, or take the proxy out of the way.",
-	ErrInvalidManifest:  "The image is not well formed. Build it again with a current tool and push it anew, or report it to those who publish it.",
-	ErrLimit:            "No ordinary image or list is as large as this. Look at what made it.",
-	ErrUnsupported:      "The registry cannot do this, or it is switched off there. Ask those who run it.",
-	ErrMissingContent:   "Something that the manifest names is not in the registry, or not any more: a garbage collection may run there. Try again.",
-	ErrTagImmutable:     "The tag exists and the registry's settings do not let it move. Promote to a new tag, or allow this one to be changed.",
-	ErrDenied:           "The registry does not allow this: a policy or a quota may be why. Ask those who run it.",
-	ErrForbiddenHop:     "No setting allows this. If the registry is yours, have it name another place; if it is not, tell those who run it.",
-	ErrProtocol:         "What answered does not seem to be a registry: look at the host, the port, and any proxy on the way.",
-	ErrUnavailable:      "The connection broke, or the registry is not well. Look at the network and at the registry's health, then try again.",
+	ErrInvalidReference:  "Give a tag, or a digest as in sha256:… with 64 hexadecimal digits.",
+	ErrMismatch:          "What the registry holds under this digest is damaged, or something between it and this machine changes what passes. Push the image to it again, or take the proxy out of the way.",
+	ErrInvalidManifest:   "The image is not well formed. Build it again with a current tool and push it anew, or report it to those who publish it.",
+	ErrLimit:             "No ordinary image or list is as large as this. Look at what made it.",
+	ErrUnsupported:       "The registry cannot do this, or it is switched off there. Ask those who run it.",
+	ErrMissingContent:    "Something that the manifest names is not in the registry, or not any more: a garbage collection may run there. Try again.",
+	ErrTagImmutable:      "The tag exists and the registry's settings do not let it move. Promote to a new tag, or allow this one to be changed.",
+	ErrDenied:            "The registry does not allow this: a policy or a quota may be why. Ask those who run it.",
+	ErrForbiddenRedirect: "No setting allows this. If the registry is yours, have it name another place; if it is not, tell those who run it.",
+	ErrProtocol:          "What answered does not seem to be a registry: look at the host, the port, and any proxy on the way.",
+	ErrUnavailable:       "The connection broke, or the registry is not well. Look at the network and at the registry's health, then try again.",
 }
 
-// Advice is what can be done about an error of a kind, "" where that depends.
-func Advice(kind error) string { return general[kind] }
+// DefaultHint is what can be done about an error of a kind, "" where that depends.
+func DefaultHint(kind error) string { return general[kind] }
 
-// Advised returns err with a hint where it has none and something can be done:
+// WithDefaultHint returns err with a hint where it has none and something can be done:
 // the one for its kind. That of a wrapped *Error is returned without what is
 // around it.
-func Advised(err error) error {
+func WithDefaultHint(err error) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Hint != "" || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	advised := *e
-	advised.Hint = Advice(e.Kind)
+	advised.Hint = DefaultHint(e.Kind)
 	return &advised
 }

@@ -42,7 +42,7 @@ func TestAHintIsToldToWhoeverHasOtherSettings(t *testing.T) {
 func TestWhereNoTagWasGivenThatIsSaid(t *testing.T) {
 	missing := &registry.Error{Side: registry.Source, Kind: registry.ErrNotFound}
 	const want = `"b.c/app" gives no tag, so that "latest" was assumed. Write the tag that is meant.`
-	if got := registry.Untagged("b.c/app", fmt.Errorf("around it: %w", missing)); got != want {
+	if got := registry.HintMissingTag("b.c/app", fmt.Errorf("around it: %w", missing)); got != want {
 		t.Errorf("it says %q", got)
 	}
 	for written, err := range map[string]error{
@@ -51,7 +51,7 @@ func TestWhereNoTagWasGivenThatIsSaid(t *testing.T) {
 		"b.c/app":        &registry.Error{Side: registry.Destination, Kind: registry.ErrNotFound},
 		"b.c/other":      &registry.Error{Side: registry.Source, Kind: registry.ErrDenied},
 	} {
-		if got := registry.Untagged(written, err); got != "" {
+		if got := registry.HintMissingTag(written, err); got != "" {
 			t.Errorf("of %s and %v it says %q", written, err, got)
 		}
 	}
@@ -59,15 +59,15 @@ func TestWhereNoTagWasGivenThatIsSaid(t *testing.T) {
 
 func TestAnErrorWithoutAHintGetsTheOneForItsKind(t *testing.T) {
 	hint := func(err error) string {
-		e, _ := errors.AsType[*registry.Error](registry.Advised(err))
+		e, _ := errors.AsType[*registry.Error](registry.WithDefaultHint(err))
 		return e.Hint
 	}
 	for _, kind := range []error{
 		registry.ErrInvalidReference, registry.ErrMismatch, registry.ErrInvalidManifest, registry.ErrLimit, registry.ErrUnsupported,
-		registry.ErrMissingContent, registry.ErrTagImmutable, registry.ErrDenied, registry.ErrForbiddenHop, registry.ErrProtocol, registry.ErrUnavailable,
+		registry.ErrMissingContent, registry.ErrTagImmutable, registry.ErrDenied, registry.ErrForbiddenRedirect, registry.ErrProtocol, registry.ErrUnavailable,
 	} {
 		bare := &registry.Error{Op: "x", Kind: kind}
-		if got := hint(fmt.Errorf("around it: %w", bare)); got == "" || got != registry.Advice(kind) {
+		if got := hint(fmt.Errorf("around it: %w", bare)); got == "" || got != registry.DefaultHint(kind) {
 			t.Errorf("%v: the hint is %q", kind, got)
 		}
 		if bare.Hint != "" {
@@ -83,7 +83,7 @@ func TestAnErrorWithoutAHintGetsTheOneForItsKind(t *testing.T) {
 			t.Errorf("%v: the hint is %q", ended, got)
 		}
 	}
-	if err := registry.Advised(io.EOF); err != io.EOF {
+	if err := registry.WithDefaultHint(io.EOF); err != io.EOF {
 		t.Errorf("another error became %v", err)
 	}
 }

@@ -71,7 +71,7 @@ func JoinPort(name, port string) string {
 func normalPort(port string) (string, error) {
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return "", fmt.Errorf("the port %q of its host is not one of 1 to 65535", Clean(port))
+		return "", fmt.Errorf("the port %q of its host is not one of 1 to 65535", Sanitize(port))
 	}
 	return strconv.FormatUint(n, 10), nil
 }
@@ -81,21 +81,21 @@ func normalName(name string) (string, error) {
 	if inner, bracketed := strings.CutPrefix(name, "["); bracketed {
 		a, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
 		if err != nil || !strings.HasSuffix(inner, "]") || a.Is4() || a.Zone() != "" {
-			return "", fmt.Errorf("%q is not an IPv6 address", Clean(name))
+			return "", fmt.Errorf("%q is not an IPv6 address", Sanitize(name))
 		}
 		return bracket(a.Unmap()), nil
 	}
 	ascii, err := ASCIIName(name)
 	if err != nil {
-		return "", fmt.Errorf("%q is not a valid internationalized host name", Clean(name))
+		return "", fmt.Errorf("%q is not a valid internationalized host name", Sanitize(name))
 	}
 	switch {
 	case !isASCII(name) && !punycode.MatchString(ascii):
 		foreign := name[strings.IndexFunc(name, notASCII):]
 		r, _ := utf8.DecodeRuneInString(foreign)
-		return "", fmt.Errorf("its host has the character %+q, which makes it another spelling of %q", r, Clean(ascii))
+		return "", fmt.Errorf("its host has the character %+q, which makes it another spelling of %q", r, Sanitize(ascii))
 	case !wholeHost.MatchString(ascii) || strings.Contains(ascii, ":"):
-		return "", fmt.Errorf("%q is not a host", Clean(name))
+		return "", fmt.Errorf("%q is not a host", Sanitize(name))
 	}
 	return ascii, nil
 }

@@ -31,9 +31,9 @@ func NewManifest(contentType string, content []byte, algorithm digest.Algorithm)
 	var fault *Error
 	switch {
 	case mediaType == "" || mediaType == "text/html" || mediaType == "text/plain":
-		fault = newFault(ErrProtocol, "the answer has the Content-Type %q, which is no manifest's", Clean(contentType))
+		fault = newFault(ErrProtocol, "the answer has the Content-Type %q, which is no manifest's", Sanitize(contentType))
 	case mediaType == "application/json" && !resemblesManifest(content):
-		fault = newFault(ErrProtocol, "the answer has the Content-Type %q and nothing in it that a manifest has", Clean(contentType))
+		fault = newFault(ErrProtocol, "the answer has the Content-Type %q and nothing in it that a manifest has", Sanitize(contentType))
 	}
 	if fault != nil {
 		fault.Op = "read the manifest"
@@ -117,13 +117,13 @@ func (m Manifest) parse() (Contents, *Error) {
 	}
 	var wire wireManifest
 	if why := decode(content, &wire); why != "" {
-		return Contents{}, newFault(ErrInvalidManifest, "it was received as %s, and %s", Clean(m.MediaType), why)
+		return Contents{}, newFault(ErrInvalidManifest, "it was received as %s, and %s", Sanitize(m.MediaType), why)
 	}
 	if why := caseVariant(wire.Others, wireManifestKeys); why != "" {
 		return Contents{}, newFault(ErrInvalidManifest, "%s", why)
 	}
 	if wire.MediaType != "" && !strings.EqualFold(wire.MediaType, m.MediaType) {
-		return Contents{}, newFault(ErrInvalidManifest, "it says it is %q and was received as %q", Clean(wire.MediaType), Clean(m.MediaType))
+		return Contents{}, newFault(ErrInvalidManifest, "it says it is %q and was received as %q", Sanitize(wire.MediaType), Sanitize(m.MediaType))
 	}
 	if why := ambiguous(m.MediaType, wire); why != "" {
 		return Contents{}, newFault(ErrInvalidManifest, "%s, so that clients disagree on what it is", why)

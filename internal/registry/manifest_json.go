@@ -196,7 +196,7 @@ func caseVariant(members others, known []string) string {
 		key := token.String()
 		for _, k := range known {
 			if key != k && strings.EqualFold(key, k) {
-				return fmt.Sprintf("it has the key %q, which some clients take for %q", Clean(key), k)
+				return fmt.Sprintf("it has the key %q, which some clients take for %q", Sanitize(key), k)
 			}
 		}
 		_ = d.SkipValue() // the next token fails too
@@ -216,13 +216,13 @@ func decode(content []byte, v any) string {
 	}
 	if wrong, ok := errors.AsType[*json.SemanticError](err); ok {
 		// Its own text speaks of Go types.
-		found := Clean(string(wrong.JSONValue))
+		found := Sanitize(string(wrong.JSONValue))
 		if found == "" {
 			found = kindNames[wrong.JSONKind]
 		}
-		return fmt.Sprintf("%q in it cannot be %s", Clean(string(wrong.JSONPointer)), found)
+		return fmt.Sprintf("%q in it cannot be %s", Sanitize(string(wrong.JSONPointer)), found)
 	}
-	return "it is not valid JSON: " + Clean(strings.TrimPrefix(err.Error(), "jsontext: "))
+	return "it is not valid JSON: " + Sanitize(strings.TrimPrefix(err.Error(), "jsontext: "))
 }
 
 var kindNames = map[jsontext.Kind]string{

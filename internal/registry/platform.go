@@ -24,7 +24,7 @@ func ParsePlatform(s string) (Platform, error) {
 	parts := platformForm.FindStringSubmatch(s)
 	if parts == nil {
 		return Platform{}, fmt.Errorf("%q cannot be read as a platform: write os/architecture or os/architecture/variant, such as linux/amd64 or linux/arm/v7; "+
-			"the version of an operating system follows it in parentheses, such as windows(10.0.20348)/amd64", Clean(s))
+			"the version of an operating system follows it in parentheses, such as windows(10.0.20348)/amd64", Sanitize(s))
 	}
 	return Platform{OS: parts[1], OSVersion: parts[2], Architecture: parts[3], Variant: parts[4]}, nil
 }
@@ -61,18 +61,18 @@ func NormalPlatform(p Platform) Platform {
 	return p
 }
 
-// IsFor says whether an image made for a platform is what somebody means who
+// Satisfies says whether an image made for a platform is what somebody means who
 // asks for the wanted one. A version of the operating system counts where it is
 // asked for, as far as it is said: 10.0.20348 means every 10.0.20348.x. Features
 // are not asked for and not looked at.
-func IsFor(is, wanted Platform) bool {
+func Satisfies(is, wanted Platform) bool {
 	is, wanted = NormalPlatform(is), NormalPlatform(wanted)
 	version := wanted.OSVersion == "" || is.OSVersion == wanted.OSVersion || strings.HasPrefix(is.OSVersion, wanted.OSVersion+".")
 	return is.OS == wanted.OS && is.Architecture == wanted.Architecture && is.Variant == wanted.Variant && version
 }
 
-// PlatformName is a platform as people write it, and as ParsePlatform reads it.
-func PlatformName(p Platform) string {
+// FormatPlatform is a platform as people write it, and as ParsePlatform reads it.
+func FormatPlatform(p Platform) string {
 	name := p.OS
 	if p.OSVersion != "" {
 		name += "(" + p.OSVersion + ")"
@@ -81,7 +81,7 @@ func PlatformName(p Platform) string {
 	if p.Variant != "" {
 		name += "/" + p.Variant
 	}
-	return Clean(name)
+	return Sanitize(name)
 }
 
 // IsPlatform says whether a descriptor's platform is one that something can run
@@ -90,24 +90,24 @@ func IsPlatform(p *Platform) bool {
 	return p != nil && p.OS != "" && p.OS != "unknown" && p.Architecture != "unknown"
 }
 
-// PlatformNames are the platforms of descriptors that have one, each once, in
+// FormatPlatforms are the platforms of descriptors that have one, each once, in
 // their order.
-func PlatformNames(descriptors []Descriptor) []string {
+func FormatPlatforms(descriptors []Descriptor) []string {
 	var names []string
 	for _, d := range descriptors {
 		if !IsPlatform(d.Platform) {
 			continue
 		}
-		if name := PlatformName(*d.Platform); !slices.Contains(names, name) {
+		if name := FormatPlatform(*d.Platform); !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// ListPlatforms is PlatformNames in a sentence.
-func ListPlatforms(descriptors []Descriptor) string {
-	if names := PlatformNames(descriptors); len(names) > 0 {
+// JoinPlatforms is FormatPlatforms in a sentence.
+func JoinPlatforms(descriptors []Descriptor) string {
+	if names := FormatPlatforms(descriptors); len(names) > 0 {
 		return strings.Join(names, ", ")
 	}
 	return "no platforms"

@@ -18,7 +18,7 @@ func invalidReference(s, why string) error {
 	if HasSecret(s) && !scheme.MatchString(s) {
 		why = secretFault(s)
 	}
-	return &Error{Op: "read the reference", Reference: CleanInput(s), Kind: ErrInvalidReference, Message: why,
+	return &Error{Op: "read the reference", Reference: RedactInput(s), Kind: ErrInvalidReference, Message: why,
 		Hint: "A reference is host/repository:tag or host/repository@sha256:…, as in registry.example.com/team/app:1.4."}
 }
 
@@ -29,7 +29,7 @@ func referenceFault(s string) string {
 		return "it is empty"
 	}
 	if onDisk.MatchString(s) {
-		return fmt.Sprintf("it is a path on this machine, and an image layout there, or the tar archive of one, is written %q", Clean("oci:"+s))
+		return fmt.Sprintf("it is a path on this machine, and an image layout there, or the tar archive of one, is written %q", Sanitize("oci:"+s))
 	}
 	if begins := scheme.FindString(s); begins != "" {
 		return fmt.Sprintf("it begins with the scheme %q, and a reference has none", begins)
@@ -52,7 +52,7 @@ func referenceFault(s string) string {
 	path, tag, hasTag := strings.Cut(path, ":")
 	switch {
 	case host != "" && !wholeHost.MatchString(host) && withoutHost(s) == s:
-		return fmt.Sprintf("%q is not a host", Clean(host))
+		return fmt.Sprintf("%q is not a host", Sanitize(host))
 	case pathFault(path) != "":
 		return pathFault(path)
 	case reference.IdentifierRegexp.FindString(s) == s:
@@ -87,9 +87,9 @@ func transport(s string) string {
 	case len(parts) == 0 || parts[1] == "oci" || strings.HasPrefix(parts[2], "//"): // which is found to be none elsewhere
 		return ""
 	case parts[1] == "oci-archive" || strings.EqualFold(parts[1], "oci"):
-		return fmt.Sprintf("an image layout, or the tar archive of one, is written %q", Clean("oci:"+parts[2]))
+		return fmt.Sprintf("an image layout, or the tar archive of one, is written %q", Sanitize("oci:"+parts[2]))
 	}
-	return fmt.Sprintf("%q is a place that other tools read, and only registries and image layouts are read here: skopeo copy %s oci:./image:TAG makes a layout of it", Clean(parts[1]+":"), ShellWord(s))
+	return fmt.Sprintf("%q is a place that other tools read, and only registries and image layouts are read here: skopeo copy %s oci:./image:TAG makes a layout of it", Sanitize(parts[1]+":"), ShellWord(s))
 }
 
 // withoutHost returns s without its host, if it has one and that is a valid one,
@@ -109,12 +109,12 @@ func hostFault(host string) string {
 	}
 	name, _ := SplitPort(host)
 	if _, err := netip.ParseAddr(name); err != nil && numeric.MatchString(name) {
-		return fmt.Sprintf("%q is not an IPv4 address of four decimal numbers, such as 127.0.0.1", Clean(name))
+		return fmt.Sprintf("%q is not an IPv4 address of four decimal numbers, such as 127.0.0.1", Sanitize(name))
 	}
 	if name != lowerASCII(name) {
 		// The grammar takes it for a host because a repository has no capitals,
 		// and a registry named so is nowhere.
-		return fmt.Sprintf("%q is no host, because it has neither a dot nor a port, and repositories are in lower case", Clean(name))
+		return fmt.Sprintf("%q is no host, because it has neither a dot nor a port, and repositories are in lower case", Sanitize(name))
 	}
 	return ""
 }
@@ -132,7 +132,7 @@ func hostAlone(s string) string {
 	if strings.Contains(host, "/") || !isHost(host) || !allDigits.MatchString(port) {
 		return ""
 	}
-	return fmt.Sprintf("it has no repository: %q would be read as the repository library/%s on Docker Hub with the tag %s", Clean(name), Clean(host), Clean(port))
+	return fmt.Sprintf("it has no repository: %q would be read as the repository library/%s on Docker Hub with the tag %s", Sanitize(name), Sanitize(host), Sanitize(port))
 }
 
 var allDigits = regexp.MustCompile(`^[0-9]+$`)
@@ -145,14 +145,14 @@ func pathFault(path string) string {
 		return "it has no repository"
 	}
 	if path != lowerASCII(path) {
-		return fmt.Sprintf("the repository %q is not in lower case", Clean(path))
+		return fmt.Sprintf("the repository %q is not in lower case", Sanitize(path))
 	}
 	for component := range strings.SplitSeq(path, "/") {
 		if component == "" {
-			return fmt.Sprintf("the path of the repository %q has an empty part, so that there is a slash too many", Clean(path))
+			return fmt.Sprintf("the path of the repository %q has an empty part, so that there is a slash too many", Sanitize(path))
 		}
 		if !wholeName.MatchString(component) {
-			return fmt.Sprintf("%q cannot be a part of a repository, which has %s", Clean(component), form)
+			return fmt.Sprintf("%q cannot be a part of a repository, which has %s", Sanitize(component), form)
 		}
 	}
 	if len(path) > reference.RepositoryNameTotalLengthMax {
@@ -168,5 +168,5 @@ func tagFault(tag string) string {
 	case len(tag) > 128:
 		return fmt.Sprintf("its tag has %d characters, and at most 128 are allowed", len(tag))
 	}
-	return fmt.Sprintf("%q cannot be a tag, which has letters, digits, underscores, dots and dashes, and begins with neither a dot nor a dash", Clean(tag))
+	return fmt.Sprintf("%q cannot be a tag, which has letters, digits, underscores, dots and dashes, and begins with neither a dot nor a dash", Sanitize(tag))
 }

@@ -217,7 +217,7 @@ func TestParseReferenceRefuses(t *testing.T) {
 			if ref != (registry.Reference{}) {
 				t.Errorf("%q gives %+v beside its error", test.s, ref)
 			}
-			refused(t, err, registry.ErrInvalidReference, "cannot read the reference", registry.Clean(test.s), test.why)
+			refused(t, err, registry.ErrInvalidReference, "cannot read the reference", registry.Sanitize(test.s), test.why)
 		})
 	}
 }

@@ -10,9 +10,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Listing is what a repository says refers to a manifest. It is a hint: what
+// ReferrerList is what a repository says refers to a manifest. It is a hint: what
 // refers to what, and of which type it is, only the referrers' own bytes say.
-type Listing struct {
+type ReferrerList struct {
 	// Referrers are those on it, each digest once and in its order, with media
 	// type, digest and size.
 	Referrers []Descriptor
@@ -28,15 +28,15 @@ type Listing struct {
 // have some; beyond this somebody wants time and memory.
 const MaxReferrers = maxEntries
 
-// Listed is a listing with what one more page of a list has on it. The error
+// AppendPage is a listing with what one more page of a list has on it. The error
 // matches ErrProtocol where page is no such list, and ErrLimit where there are
 // more than MaxReferrers. It is what Parse returns where page is a list and
 // something on it is wrong: what stands beside that must not be lost in silence.
-func (l Listing) Listed(page Manifest) (Listing, error) {
+func (l ReferrerList) AppendPage(page Manifest) (ReferrerList, error) {
 	contents, err := page.Parse()
 	if page.MediaType != ocispec.MediaTypeImageIndex || errors.Is(err, ErrInvalidManifest) && !lists(page.Content) {
-		return l, &Error{Op: "list the referrers", Kind: ErrProtocol, Hint: Advice(ErrProtocol),
-			Message: fmt.Sprintf("the answer, of Content-Type %q, is no list of referrers", Clean(page.MediaType))}
+		return l, &Error{Op: "list the referrers", Kind: ErrProtocol, Hint: DefaultHint(ErrProtocol),
+			Message: fmt.Sprintf("the answer, of Content-Type %q, is no list of referrers", Sanitize(page.MediaType))}
 	}
 	if err != nil {
 		return l, err
@@ -51,7 +51,7 @@ func (l Listing) Listed(page Manifest) (Listing, error) {
 		}
 	}
 	if len(l.Referrers) > MaxReferrers {
-		return l, &Error{Op: "list the referrers", Kind: ErrLimit, Message: fmt.Sprintf("more than %d manifests are listed", MaxReferrers), Hint: Advice(ErrLimit)}
+		return l, &Error{Op: "list the referrers", Kind: ErrLimit, Message: fmt.Sprintf("more than %d manifests are listed", MaxReferrers), Hint: DefaultHint(ErrLimit)}
 	}
 	return l, nil
 }
@@ -91,12 +91,12 @@ func (c Contents) Type() string {
 	return c.ArtifactType
 }
 
-// With is an index with more children at its end, those that it does not have
+// AppendManifests is an index with more children at its end, those that it does not have
 // yet; m itself where it has them all. What it has stays as it is, fields that
 // nobody knows included. m is an image index, or one without content for a new
 // one. The error matches ErrInvalidManifest, or ErrLimit where there would be more
 // than MaxReferrers.
-func (m Manifest) With(children []Descriptor) (Manifest, error) {
+func (m Manifest) AppendManifests(children []Descriptor) (Manifest, error) {
 	content := m.Content
 	if len(content) == 0 {
 		content = []byte(`{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `"}`)
@@ -129,7 +129,7 @@ func (m Manifest) With(children []Descriptor) (Manifest, error) {
 	case len(list) == had && len(m.Content) > 0:
 		return m, nil
 	case len(list) > MaxReferrers:
-		return Manifest{}, &Error{Op: "add to the index", Reference: m.Digest.String(), Kind: ErrLimit, Message: fmt.Sprintf("it would list more than %d manifests", MaxReferrers), Hint: Advice(ErrLimit)}
+		return Manifest{}, &Error{Op: "add to the index", Reference: m.Digest.String(), Kind: ErrLimit, Message: fmt.Sprintf("it would list more than %d manifests", MaxReferrers), Hint: DefaultHint(ErrLimit)}
 	case list == nil:
 		list = []json.RawMessage{}
 	}
@@ -142,9 +142,9 @@ func (m Manifest) With(children []Descriptor) (Manifest, error) {
 	return NewManifest(ocispec.MediaTypeImageIndex, content, "")
 }
 
-// Without is an index without the children that are gone. Everything else keeps
+// RemoveManifests is an index without the children that are gone. Everything else keeps
 // its bytes.
-func (m Manifest) Without(gone func(Descriptor) bool) (Manifest, error) {
+func (m Manifest) RemoveManifests(gone func(Descriptor) bool) (Manifest, error) {
 	contents, err := m.Parse()
 	if err != nil {
 		return Manifest{}, err

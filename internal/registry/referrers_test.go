@@ -67,10 +67,10 @@ func TestPagesOfAListComeTogether(t *testing.T) {
 	}
 	said := two
 	said.ArtifactType, said.Annotations, said.Data = "a/b", map[string]string{"a": "b"}, []byte("two")
-	l := registry.Listing{Tag: "kept"}
+	l := registry.ReferrerList{Tag: "kept"}
 	for _, p := range []registry.Manifest{page(one, said), page(), page(two, three, one)} {
 		var err error
-		if l, err = l.Listed(p); err != nil {
+		if l, err = l.AppendPage(p); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -80,7 +80,7 @@ func TestPagesOfAListComeTogether(t *testing.T) {
 }
 
 func TestWhatIsNoListIsToldFromAListWithAFault(t *testing.T) {
-	had := registry.Listing{Referrers: []registry.Descriptor{described(ociImage, "had")}}
+	had := registry.ReferrerList{Referrers: []registry.Descriptor{described(ociImage, "had")}}
 	for _, test := range []struct {
 		mediaType, content string
 		want               error
@@ -98,7 +98,7 @@ func TestWhatIsNoListIsToldFromAListWithAFault(t *testing.T) {
 		{ociIndex, `{"manifests":[` + child + `],"layers":[]}`, registry.ErrInvalidManifest},
 		{ociIndex, `{"manifests":[` + strings.Repeat(child+",", registry.MaxReferrers) + child + `]}`, registry.ErrLimit},
 	} {
-		l, err := had.Listed(registry.Manifest{MediaType: test.mediaType, Content: []byte(test.content)})
+		l, err := had.AppendPage(registry.Manifest{MediaType: test.mediaType, Content: []byte(test.content)})
 		if test.want != nil {
 			refused(t, err, test.want)
 		} else if err != nil {
@@ -146,7 +146,7 @@ func TestWhatIsAddedToAListLeavesTheRestAsItIs(t *testing.T) {
 			if test.before != "" {
 				before = received(t, ociIndex, test.before)
 			}
-			after, err := before.With([]registry.Descriptor{more, more})
+			after, err := before.AppendManifests([]registry.Descriptor{more, more})
 			if err != nil || after.MediaType != ociIndex || after.Digest != digest.FromBytes(after.Content) {
 				t.Fatalf("%+v, %v", after, err)
 			}
@@ -169,7 +169,7 @@ func TestWhatIsAddedToAListLeavesTheRestAsItIs(t *testing.T) {
 			if _, err := after.Parse(); err != nil {
 				t.Error(err)
 			}
-			if again, err := after.With([]registry.Descriptor{more}); err != nil || !bytes.Equal(again.Content, after.Content) {
+			if again, err := after.AppendManifests([]registry.Descriptor{more}); err != nil || !bytes.Equal(again.Content, after.Content) {
 				t.Errorf("added again it is %s, %v", again.Content, err)
 			}
 		})
@@ -178,14 +178,14 @@ func TestWhatIsAddedToAListLeavesTheRestAsItIs(t *testing.T) {
 
 func TestAListThatHasEverythingAlreadyKeepsItsBytes(t *testing.T) {
 	before := received(t, ociIndex, "{ \"manifests\" :\t["+child+" ] ,\"schemaVersion\":2}\n")
-	after, err := before.With([]registry.Descriptor{described(ociImage, "child")})
+	after, err := before.AppendManifests([]registry.Descriptor{described(ociImage, "child")})
 	if err != nil || !reflect.DeepEqual(after, before) {
 		t.Errorf("%s, %v", after.Content, err)
 	}
 }
 
 func TestAListOfNothingHasAnEmptyListAndNotNull(t *testing.T) {
-	m, err := registry.Manifest{}.With(nil)
+	m, err := registry.Manifest{}.AppendManifests(nil)
 	if err != nil || !strings.Contains(string(m.Content), `"manifests":[]`) {
 		t.Errorf("%s, %v", m.Content, err)
 	}
@@ -196,20 +196,20 @@ func TestAListGrowsNoLongerThanCanBeRead(t *testing.T) {
 	for i := range registry.MaxReferrers {
 		most = append(most, described(ociImage, fmt.Sprint(i)))
 	}
-	full, err := registry.Manifest{}.With(most)
+	full, err := registry.Manifest{}.AppendManifests(most)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (registry.Listing{}).Listed(full); err != nil {
+	if _, err := (registry.ReferrerList{}).AppendPage(full); err != nil {
 		t.Error(err)
 	}
-	_, err = full.With([]registry.Descriptor{described(ociImage, "more")})
+	_, err = full.AppendManifests([]registry.Descriptor{described(ociImage, "more")})
 	refused(t, err, registry.ErrLimit, "more than 10000 manifests")
 }
 
 func TestNothingIsAddedToWhatIsNoIndex(t *testing.T) {
 	for _, content := range []string{"null", "[]", "<html>", `"x"`, `{"manifests":{}}`, `{"manifests":"x"}`} {
-		_, err := received(t, ociIndex, content).With([]registry.Descriptor{described(ociImage, "more")})
+		_, err := received(t, ociIndex, content).AppendManifests([]registry.Descriptor{described(ociImage, "more")})
 		refused(t, err, registry.ErrInvalidManifest, "cannot add to the index")
 	}
 }
@@ -223,7 +223,7 @@ func TestWhatIsTakenFromAListLeavesTheRestByteForByte(t *testing.T) {
 		"a c":   head + b + tail,
 		"a b c": head + tail,
 	} {
-		after, err := received(t, ociIndex, head+a+" , "+b+",\n"+c+tail).Without(func(d registry.Descriptor) bool {
+		after, err := received(t, ociIndex, head+a+" , "+b+",\n"+c+tail).RemoveManifests(func(d registry.Descriptor) bool {
 			return slices.ContainsFunc(strings.Fields(gone), func(name string) bool { return d.Digest == digest.FromString(name) })
 		})
 		if err != nil || string(after.Content) != want || after.Digest != digest.FromString(want) {
@@ -231,12 +231,12 @@ func TestWhatIsTakenFromAListLeavesTheRestByteForByte(t *testing.T) {
 		}
 	}
 	for _, empty := range []string{`{"manifests":[]}`, `{"manifests":null,"schemaVersion":2}`, `{"schemaVersion":2}`} {
-		after, err := received(t, ociIndex, empty).Without(func(registry.Descriptor) bool { return true })
+		after, err := received(t, ociIndex, empty).RemoveManifests(func(registry.Descriptor) bool { return true })
 		if err != nil || string(after.Content) != empty {
 			t.Errorf("%s became %s, %v", empty, after.Content, err)
 		}
 	}
-	_, err := received(t, ociIndex, "null").Without(func(registry.Descriptor) bool { return true })
+	_, err := received(t, ociIndex, "null").RemoveManifests(func(registry.Descriptor) bool { return true })
 	refused(t, err, registry.ErrInvalidManifest)
 }
 
@@ -251,8 +251,8 @@ func FuzzWith(f *testing.F) {
 	f.Fuzz(func(t *testing.T, content []byte) {
 		m := registry.Manifest{MediaType: ociIndex, Digest: digest.FromBytes(content), Content: content}
 		more := described(ociImage, "more")
-		listing, listErr := registry.Listing{}.Listed(m)
-		after, err := m.With([]registry.Descriptor{more})
+		listing, listErr := registry.ReferrerList{}.AppendPage(m)
+		after, err := m.AppendManifests([]registry.Descriptor{more})
 		if err != nil {
 			if refused(t, err, err.(*registry.Error).Kind); listErr == nil { //nolint:errorlint // a panic is a failure too
 				t.Errorf("what can be read cannot be added to: %v", err)
@@ -266,15 +266,15 @@ func FuzzWith(f *testing.F) {
 		if !slices.ContainsFunc(want, func(d registry.Descriptor) bool { return d.Digest == more.Digest }) {
 			want = append(slices.Clone(want), more)
 		}
-		now, err := registry.Listing{}.Listed(after)
+		now, err := registry.ReferrerList{}.AppendPage(after)
 		if err != nil || !reflect.DeepEqual(now.Referrers, want) {
 			t.Errorf("%s lists %v, %v, want %v", after.Content, now.Referrers, err, want)
 		}
-		before, err := after.Without(func(d registry.Descriptor) bool { return d.Digest == more.Digest })
+		before, err := after.RemoveManifests(func(d registry.Descriptor) bool { return d.Digest == more.Digest })
 		if err != nil {
 			t.Fatal(err)
 		}
-		if left, err := (registry.Listing{}).Listed(before); err != nil || slices.ContainsFunc(left.Referrers, func(d registry.Descriptor) bool { return d.Digest == more.Digest }) {
+		if left, err := (registry.ReferrerList{}).AppendPage(before); err != nil || slices.ContainsFunc(left.Referrers, func(d registry.Descriptor) bool { return d.Digest == more.Digest }) {
 			t.Errorf("%s lists %v, %v", before.Content, left.Referrers, err)
 		}
 	})

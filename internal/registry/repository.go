@@ -22,9 +22,9 @@ type Repository interface {
 	// Host is the registry that it is on. Repositories of one host can mount
 	// each other's blobs.
 	Host() string
-	// Mask hides in text what the repository was sent to prove who asks: what
+	// Redact hides in text what the repository was sent to prove who asks: what
 	// it holds may repeat that, and errors and logs quote what it holds.
-	Mask(text string) string
+	Redact(text string) string
 
 	// Resolve returns what a tag or digest names, with at most media type,
 	// digest and size. It is a hint: nothing was hashed unless the registry
@@ -50,7 +50,7 @@ type Repository interface {
 	// ListReferrers returns what is listed as referring to a digest, all pages of
 	// it. Nothing listed is no error, and neither is a subject that is not there.
 	// ErrLimit where there are too many to read.
-	ListReferrers(ctx context.Context, subject digest.Digest) (Listing, error)
+	ListReferrers(ctx context.Context, subject digest.Digest) (ReferrerList, error)
 
 	// StatBlob returns the size of a blob that is there, and ErrNotFound where
 	// it is not. ErrMismatch means that the repository has read it, and that its
@@ -65,12 +65,12 @@ type Repository interface {
 	PutBlob(ctx context.Context, d Descriptor, content Content) (Outcome, error)
 }
 
-// Exclusive is a Repository that can keep others from changing what it lists
+// Locker is a Repository that can keep others from changing what it lists
 // while somebody reads, changes and writes it.
-type Exclusive interface {
-	// Exclusively runs f while nobody else does, of this process or another. The
+type Locker interface {
+	// WithLock runs f while nobody else does, of this process or another. The
 	// error is f's, or why it was not run.
-	Exclusively(ctx context.Context, f func() error) error
+	WithLock(ctx context.Context, f func() error) error
 }
 
 // Content is where PutBlob may get a blob from.
@@ -78,13 +78,13 @@ type Content struct {
 	// From is the name of a repository of the same host that is known to hold
 	// the blob, "" where none is.
 	From string
-	// Distrust makes PutBlob believe no answer that the blob is there already,
+	// Force makes PutBlob believe no answer that the blob is there already,
 	// and mount nothing: the content is sent.
-	Distrust bool
-	// Ahead makes PutBlob open the content while it still asks whether the blob
+	Force bool
+	// Prefetch makes PutBlob open the content while it still asks whether the blob
 	// is there, which saves a round trip where it is not and opens the content
 	// in vain where it is.
-	Ahead bool
+	Prefetch bool
 	// Open opens the content from its first byte. It is called only when bytes
 	// are wanted, and again for each attempt; its error is returned as it is.
 	Open func(ctx context.Context) (io.ReadCloser, error)
@@ -99,6 +99,6 @@ const (
 	Copied Outcome = "copied"
 	// Mounted: the registry made it available from another repository.
 	Mounted Outcome = "mounted"
-	// Present: it was there.
-	Present Outcome = "already there"
+	// AlreadyExists: it was there.
+	AlreadyExists Outcome = "already there"
 )

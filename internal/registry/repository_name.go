@@ -20,6 +20,6 @@ func ParseRepository(s string) (Reference, error) {
 	default:
 		return ref, nil
 	}
-	return Reference{}, &Error{Op: "use the repository", Reference: Clean(s), Kind: ErrInvalidReference, Message: why,
+	return Reference{}, &Error{Op: "use the repository", Reference: Sanitize(s), Kind: ErrInvalidReference, Message: why,
 		Hint: fmt.Sprintf("Write the repository alone: %q.", ref.Name())}
 }

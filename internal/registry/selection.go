@@ -36,7 +36,7 @@ func (m Manifest) Select(wanted []Platform) (Selection, error) {
 	for _, platform := range wanted {
 		found := false
 		for i, d := range contents.Manifests {
-			if IsPlatform(d.Platform) && IsFor(*d.Platform, platform) {
+			if IsPlatform(d.Platform) && Satisfies(*d.Platform, platform) {
 				keep[i], found = true, true
 			}
 		}
@@ -68,18 +68,18 @@ func (m Manifest) only(platform Platform, children []Descriptor, keep map[int]bo
 	if len(found) > 1 {
 		var names []string
 		for _, d := range found {
-			names = append(names, fmt.Sprintf("%s (%s)", PlatformName(*d.Platform), d.Digest))
+			names = append(names, fmt.Sprintf("%s (%s)", FormatPlatform(*d.Platform), d.Digest))
 		}
-		return Selection{}, &Error{Op: "choose the platform " + PlatformName(platform) + " of", Reference: m.Digest.String(), Kind: ErrInvalidReference,
-			Message: Clean(fmt.Sprintf("the index has %d manifests for it: %s", len(found), strings.Join(names, ", "))),
+		return Selection{}, &Error{Op: "choose the platform " + FormatPlatform(platform) + " of", Reference: m.Digest.String(), Kind: ErrInvalidReference,
+			Message: Sanitize(fmt.Sprintf("the index has %d manifests for it: %s", len(found), strings.Join(names, ", "))),
 			Hint:    "Say which one is meant, with the version of the operating system in parentheses: windows(10.0.20348)/amd64."}
 	}
 	return Selection{Root: found[0]}, nil
 }
 
 func (m Manifest) noPlatform(wanted Platform, children []Descriptor) error {
-	return &Error{Op: "find the platform " + PlatformName(wanted) + " in", Reference: m.Digest.String(), Kind: ErrNotFound,
-		Message: "the index has " + ListPlatforms(children), Hint: "Ask for a platform that it has."}
+	return &Error{Op: "find the platform " + FormatPlatform(wanted) + " in", Reference: m.Digest.String(), Kind: ErrNotFound,
+		Message: "the index has " + JoinPlatforms(children), Hint: "Ask for a platform that it has."}
 }
 
 // attests says whether a child is an attestation manifest about one that is

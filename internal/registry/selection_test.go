@@ -206,7 +206,7 @@ func TestIsFor(t *testing.T) {
 		{"windows/amd64", "windows(10.0.20348)/amd64", false},
 	} {
 		p := platforms(t, test.is, test.wanted)
-		if got := registry.IsFor(p[0], p[1]); got != test.want {
+		if got := registry.Satisfies(p[0], p[1]); got != test.want {
 			t.Errorf("%s for %s: %v, want %v", test.is, test.wanted, got, test.want)
 		}
 	}
@@ -214,7 +214,7 @@ func TestIsFor(t *testing.T) {
 
 func TestParsePlatform(t *testing.T) {
 	for _, s := range []string{"linux/amd64", "linux/arm/v7", "windows(10.0.20348.7)/amd64"} {
-		if p := platforms(t, s)[0]; registry.PlatformName(p) != s {
+		if p := platforms(t, s)[0]; registry.FormatPlatform(p) != s {
 			t.Errorf("%q is %+v", s, p)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 // ShellWord returns text as one word of a POSIX shell, on one line. Advice shows commands that users paste, and
 // the names in them come from files and from registries.
 func ShellWord(text string) string {
-	text = Clean(text)
+	text = Sanitize(text)
 	if plainWord.MatchString(text) {
 		return text
 	}

@@ -56,17 +56,17 @@ func (b *batch) copy(ctx context.Context) []result {
 
 // one makes one copy.
 func (b *batch) one(ctx context.Context, p pair) (copier.Report, error) {
-	source, err := p.source.From(b.client)
+	source, err := p.source.OpenSource(b.client)
 	if err != nil {
-		return copier.Report{}, registry.OnSide(err, registry.Source)
+		return copier.Report{}, registry.WithSide(err, registry.Source)
 	}
-	destination, err := p.destination.To(b.client)
+	destination, err := p.destination.OpenDestination(b.client)
 	if err != nil {
-		return copier.Report{}, registry.OnSide(err, registry.Destination)
+		return copier.Report{}, registry.WithSide(err, registry.Destination)
 	}
 	return b.engine.Copy(ctx, copier.Job{
 		Source: source, Destination: destination,
-		Reference: p.source.Target(), Digest: p.source.Digest(), Platforms: b.platforms, Tags: []string{p.destination.Tag()},
+		Reference: p.source.Identifier(), Digest: p.source.Digest(), Platforms: b.platforms, Tags: []string{p.destination.Tag()},
 		Referrers: b.referrers.wanted, ReferrerTypes: b.referrers.types,
 	})
 }

@@ -23,7 +23,7 @@ func (h hints) about(p pair, err error) string {
 		return ""
 	}
 	hint := registry.Retold(e.Hint, h.instead)
-	if untagged := registry.Untagged(p.written, err); untagged != "" {
+	if untagged := registry.HintMissingTag(p.written, err); untagged != "" {
 		hint += " " + untagged
 	}
 	return strings.TrimSpace(hint)

@@ -7,12 +7,12 @@ import (
 	"os"
 	"strings"
 
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 // pair is one copy that is wanted.
 type pair struct {
-	source, destination place.Place
+	source, destination imageref.Ref
 	written             string // the source, as somebody wrote it
 }
 
@@ -23,16 +23,16 @@ func newPair(words []string) (pair, error) {
 	if len(words) != 2 {
 		return pair{}, fmt.Errorf("a copy is SRC DST, two words and not %d", len(words))
 	}
-	source, err := place.ParseSource(words[0])
+	source, err := imageref.ParseSource(words[0])
 	if err != nil {
 		return pair{}, err
 	}
-	destination, err := place.ParseDestination(words[1])
+	destination, err := imageref.ParseDestination(words[1])
 	if err != nil {
 		return pair{}, err
 	}
 	p := pair{source: source, destination: destination, written: words[0]}
-	if p.source.Same(p.destination) {
+	if p.source.Equal(p.destination) {
 		return pair{}, fmt.Errorf("source and destination are the same, %s: there is nothing to copy", p.source)
 	}
 	return p, nil
@@ -90,7 +90,7 @@ func readList(list string, stdin io.Reader) ([]pair, error) {
 		case !taken:
 			wanted[at] = p
 			pairs = append(pairs, p)
-		case !earlier.source.Same(p.source):
+		case !earlier.source.Equal(p.source):
 			err = fmt.Errorf("an earlier line copies %s to %s already", earlier.source, p.destination)
 		}
 		if err != nil {

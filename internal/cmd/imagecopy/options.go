@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
@@ -147,11 +147,11 @@ func cleanArguments(err error, args []string) error {
 			if !registry.HasSecret(quoted) {
 				continue
 			}
-			shown := registry.CleanInput(quoted)
+			shown := registry.RedactInput(quoted)
 			text = strings.NewReplacer(strings.Trim(strconv.Quote(quoted), `"`), shown, quoted, shown).Replace(text)
 		}
 	}
-	return registry.Reworded(err, text)
+	return registry.WithText(err, text)
 }
 
 // cleanPath returns an error that quotes the path of a file without what may be a secret, if it is a URL.
@@ -252,7 +252,7 @@ func (o options) client(log *slog.Logger) (*remote.Client, error) {
 func (o options) hosts() []string {
 	var named []string
 	for _, p := range o.pairs {
-		for _, at := range []place.Place{p.source, p.destination} {
+		for _, at := range []imageref.Ref{p.source, p.destination} {
 			if ref, ok := at.Reference(); ok {
 				named = append(named, ref.Host)
 			}

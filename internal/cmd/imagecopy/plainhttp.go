@@ -38,7 +38,7 @@ func (p *plainHTTP) Set(s string) error {
 	for host := range strings.SplitSeq(s, ",") {
 		ref, err := registry.ParseReference(host + "/library/any")
 		if err != nil || ref.Repository != "library/any" {
-			p.wrong = fmt.Errorf("-plain-http=%s: %q is no host; say true, false, or hosts as in HOST:PORT,HOST", cleanHosts(s), registry.CleanInput(host))
+			p.wrong = fmt.Errorf("-plain-http=%s: %q is no host; say true, false, or hosts as in HOST:PORT,HOST", cleanHosts(s), registry.RedactInput(host))
 			return p.wrong
 		}
 		p.hosts = append(p.hosts, ref.Host)
@@ -50,9 +50,9 @@ func (p *plainHTTP) Set(s string) error {
 func cleanHosts(list string) string {
 	hosts := strings.Split(list, ",")
 	for i, host := range hosts {
-		hosts[i] = registry.CleanInput(host)
+		hosts[i] = registry.RedactInput(host)
 	}
-	return registry.Clean(strings.Join(hosts, ","))
+	return registry.Sanitize(strings.Join(hosts, ","))
 }
 
 // with says whether plain HTTP is spoken with a host, in normal form; nil where

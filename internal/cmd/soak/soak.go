@@ -103,7 +103,7 @@ func (s *soak) prepare(ctx context.Context) (err error) {
 	if s.images, err = stock(ctx, s.source, s.seed); err != nil {
 		return err
 	}
-	credential := auth.Credential{Username: user, Password: password, Origin: "the soak"}
+	credential := auth.Credential{Username: user, Password: password, Source: "the soak"}
 	s.client, err = remote.New(remote.Options{
 		UserAgent: "soak",
 		Credentials: auth.Options{

@@ -10,15 +10,15 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// refer finds what refers to a manifest and makes it part of the graph.
-func (w *walk) refer(ctx context.Context, n *node) error {
+// discoverReferrers finds what refers to a manifest and makes it part of the graph.
+func (w *graphWalk) discoverReferrers(ctx context.Context, n *node) error {
 	found, err := w.search.of(ctx, n.descriptor.Digest)
 	if err != nil {
-		return registry.OnSide(err, registry.Source)
+		return registry.WithSide(err, registry.Source)
 	}
 	for _, r := range found {
 		held := w.holds(ctx, r)
-		if err := w.attach(n, r, held); err != nil {
+		if err := w.addReferrer(n, r, held); err != nil {
 			return err
 		}
 	}
@@ -26,25 +26,25 @@ func (w *walk) refer(ctx context.Context, n *node) error {
 	needs := w.kept + nodeBytes*int64(len(w.nodes)) - freeBytes
 	w.mu.Unlock()
 	if err := w.run.memory.Grow(ctx, needs); err != nil {
-		return w.run.ended(n, err)
+		return w.run.readInterrupted(n, err)
 	}
 	return nil
 }
 
 // holds says whether a referrer is at the destination already, which is not worth
 // asking where nothing is there yet.
-func (w *walk) holds(ctx context.Context, r Referrer) bool {
-	if w.looking || w.run.fresh || len(w.run.job.Missing) > 0 {
+func (w *graphWalk) holds(ctx context.Context, r Referrer) bool {
+	if w.dryRun || w.run.fresh || len(w.run.job.Missing) > 0 {
 		return false
 	}
 	d, err := w.run.job.Destination.Resolve(ctx, r.Manifest.Digest.String())
 	return err == nil && d.Digest == r.Manifest.Digest
 }
 
-// attach makes a node of a referrer, which waits for its subject: a registry may
+// addReferrer makes a node of a referrer, which waits for its subject: a registry may
 // refuse what refers to nothing. It is no child of it, because a subject is whole
 // without what refers to it.
-func (w *walk) attach(subject *node, r Referrer, held bool) error {
+func (w *graphWalk) addReferrer(subject *node, r Referrer, held bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.found = append(w.found, r)
@@ -58,10 +58,10 @@ func (w *walk) attach(subject *node, r Referrer, held bool) error {
 	case len(w.nodes) == maxNodes:
 		return w.limit("it has more than %d manifests and blobs", maxNodes)
 	}
-	n := w.add(d, false, subject.depth+1)
+	n := w.addNode(d, false, subject.depth+1)
 	n.manifest, n.held = r.Manifest, held
 	w.kept += int64(len(r.Manifest.Content))
-	if w.bytes += n.foretold(); w.bytes > maxManifestBytes {
+	if w.bytes += n.declaredSize(); w.bytes > maxManifestBytes {
 		return w.tooManyBytes()
 	}
 	// What is found by a tag does not name its subject, so that there may be a way
@@ -87,18 +87,18 @@ func digestOf(referrers []Referrer) digest.Digest {
 // copies nothing. Of the report it returns what there is to say of referrers, and
 // what it cost.
 func (c *Copier) FindReferrers(ctx context.Context, job Job) (Report, error) {
-	return c.report(ctx, job, func(ctx context.Context, r *run) error {
+	return c.report(ctx, job, func(ctx context.Context, r *copyOp) error {
 		if err := r.resolveSource(ctx); err != nil {
-			return registry.OnSide(err, registry.Source)
+			return registry.WithSide(err, registry.Source)
 		}
 		return r.findReferrers(ctx)
 	})
 }
 
 // findReferrers walks the image without a destination.
-func (r *run) findReferrers(ctx context.Context) error {
-	w := newWalk(r)
-	w.looking = true
+func (r *copyOp) findReferrers(ctx context.Context) error {
+	w := newGraphWalk(r)
+	w.dryRun = true
 	_, err := w.copy(ctx, r.digest, false)
 	if err == nil {
 		r.tally.referrers(w.found)
@@ -107,16 +107,16 @@ func (r *run) findReferrers(ctx context.Context) error {
 }
 
 // bringReferrers brings what refers to an image that the destination has.
-func (r *run) bringReferrers(ctx context.Context) error {
+func (r *copyOp) bringReferrers(ctx context.Context) error {
 	switch {
 	case !r.job.Referrers:
 		return nil
 	case !r.elsewhere():
 		return r.findReferrers(ctx)
 	}
-	w := newWalk(r)
+	w := newGraphWalk(r)
 	if _, err := w.copy(ctx, r.digest, true); err != nil {
 		return err
 	}
-	return r.link(ctx, w.found)
+	return r.publishReferrers(ctx, w.found)
 }

@@ -12,7 +12,7 @@ import (
 
 // copyBlob makes sure that a blob is at the destination, by the cheapest way
 // there is.
-func (r *run) copyBlob(ctx context.Context, n *node) error {
+func (r *copyOp) copyBlob(ctx context.Context, n *node) error {
 	began := time.Now()
 	source, destination := r.job.Source, r.job.Destination
 	if err := r.measure(ctx, n); err != nil {
@@ -27,26 +27,28 @@ func (r *run) copyBlob(ctx context.Context, n *node) error {
 		return r.blobError(n, err)
 	}
 	if lease == nil { // another copy uploaded it
-		r.brought(ctx, n, registry.Present, began)
+		r.recordBlob(ctx, n, registry.AlreadyExists, began)
 		return nil
 	}
-	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{From: lease.from, Ahead: lease.from == "" && r.probablyMissing(), Open: lease.counted(r.opener(n))})
+	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{From: lease.from, Prefetch: lease.from == "" && r.probablyMissing(), Open: lease.counted(r.opener(n))})
 	lease.end(err == nil)
 	switch {
 	case err == nil:
-		r.brought(ctx, n, outcome, began)
-	case registry.IsForeign(n.descriptor) && isSourceMissing(err):
+		r.recordBlob(ctx, n, outcome, began)
+	case registry.IsNonDistributable(n.descriptor) && isSourceMissing(err):
 		// Nobody promised that the source holds it.
 		n.meter.abandon()
 		r.copier.log.DebugContext(ctx, "layer left where it is: the source does not have it", "digest", n.descriptor.Digest, "media_type", r.mask(n.descriptor.MediaType))
 	default:
-		return r.incomplete(r.blobError(n, err))
+		return r.sourceIncomplete(r.blobError(n, err))
 	}
 	return nil
 }
 
 // blobKey identifies a blob at the destination's host.
-func (r *run) blobKey(n *node) blobKey { return blobKey{r.job.Destination.Host(), n.descriptor.Digest} }
+func (r *copyOp) blobKey(n *node) blobKey {
+	return blobKey{r.job.Destination.Host(), n.descriptor.Digest}
+}
 
 func isSourceMissing(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
@@ -55,36 +57,36 @@ func isSourceMissing(err error) bool {
 
 // probablyMissing says whether blobs are probably not at the destination: no tag
 // was, and no blob so far.
-func (r *run) probablyMissing() bool { return r.fresh && !r.tally.foundAny() }
+func (r *copyOp) probablyMissing() bool { return r.fresh && !r.tally.foundAny() }
 
 // sendBlob sends a blob whatever the destination says of it.
-func (r *run) sendBlob(ctx context.Context, n *node) error {
+func (r *copyOp) sendBlob(ctx context.Context, n *node) error {
 	began := time.Now()
 	destination := r.job.Destination
 	if err := r.measure(ctx, n); err != nil {
 		return err
 	}
 	r.copier.blobs.set(r.blobKey(n), destination.Name(), false)
-	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{Distrust: true, Open: r.opener(n)})
+	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{Force: true, Open: r.opener(n)})
 	if err != nil {
-		return r.incomplete(r.blobError(n, err))
+		return r.sourceIncomplete(r.blobError(n, err))
 	}
 	r.copier.blobs.set(r.blobKey(n), destination.Name(), true)
 	if n.outcome != "" {
 		r.tally.took(n.outcome, n.size, -1) // that was not so
 	}
-	r.brought(ctx, n, outcome, began)
+	r.recordBlob(ctx, n, outcome, began)
 	return nil
 }
 
 // measure finds out how large a blob is that a schema 1 manifest names.
-func (r *run) measure(ctx context.Context, n *node) error {
+func (r *copyOp) measure(ctx context.Context, n *node) error {
 	if n.size != registry.SizeUnknown {
 		return nil
 	}
 	found, err := r.job.Source.StatBlob(ctx, n.descriptor.Digest)
 	if err != nil {
-		return r.incomplete(registry.OnSide(err, registry.Source))
+		return r.sourceIncomplete(registry.WithSide(err, registry.Source))
 	}
 	n.size = found.Size
 	if e, wrong := errors.AsType[*registry.Error](registry.ValidateDescriptor(n.sized())); wrong {
@@ -102,8 +104,8 @@ func (n *node) sized() registry.Descriptor {
 	return d
 }
 
-// brought counts a blob and tells about it.
-func (r *run) brought(ctx context.Context, n *node, outcome registry.Outcome, began time.Time) {
+// recordBlob counts a blob and tells about it.
+func (r *copyOp) recordBlob(ctx context.Context, n *node, outcome registry.Outcome, began time.Time) {
 	n.outcome = outcome
 	n.meter.done()
 	r.tally.took(outcome, n.size, 1)
@@ -113,19 +115,19 @@ func (r *run) brought(ctx context.Context, n *node, outcome registry.Outcome, be
 
 // blobError makes an error of the destination's out of one that has no side
 // yet: those of the source got theirs where its bytes are read.
-func (r *run) blobError(n *node, err error) error {
+func (r *copyOp) blobError(n *node, err error) error {
 	if _, ok := errors.AsType[*registry.Error](err); !ok {
 		err = &registry.Error{Op: "upload the blob", Repository: r.job.Destination.Name(), Reference: n.descriptor.Digest.String(), Kind: registry.ErrUnavailable, Err: err}
 	}
 	if e, ok := errors.AsType[*registry.Error](err); ok && errors.Is(err, registry.ErrSourceSlow) {
 		return &registry.Error{Side: registry.Source, Op: "read the blob", Repository: r.job.Source.Name(), Reference: n.descriptor.Digest.String(), Kind: registry.ErrUnavailable, Err: e.Err}
 	}
-	return registry.OnSide(err, registry.Destination)
+	return registry.WithSide(err, registry.Destination)
 }
 
 // opener gives a blob's bytes: those inside its descriptor, which were verified
 // when it was read, or the source's.
-func (r *run) opener(n *node) func(context.Context) (io.ReadCloser, error) {
+func (r *copyOp) opener(n *node) func(context.Context) (io.ReadCloser, error) {
 	return func(ctx context.Context) (io.ReadCloser, error) {
 		n.meter.restart()
 		if n.descriptor.Data != nil {
@@ -133,7 +135,7 @@ func (r *run) opener(n *node) func(context.Context) (io.ReadCloser, error) {
 		}
 		content, err := r.job.Source.GetBlob(ctx, n.sized())
 		if err != nil {
-			return nil, registry.OnSide(err, registry.Source)
+			return nil, registry.WithSide(err, registry.Source)
 		}
 		return n.meter.read(sourceReader{content}), nil
 	}
@@ -145,7 +147,7 @@ type sourceReader struct{ io.ReadCloser }
 func (s sourceReader) Read(p []byte) (int, error) {
 	n, err := s.ReadCloser.Read(p)
 	if err != nil && err != io.EOF {
-		err = registry.OnSide(err, registry.Source)
+		err = registry.WithSide(err, registry.Source)
 	}
 	return n, err
 }

@@ -18,23 +18,23 @@ import (
 // is missing too. Layers that must not be distributed are not asked for. The error
 // is the repository's, where it is not known whether something is missing.
 func (c *Copier) Check(ctx context.Context, at registry.Repository, root digest.Digest, referrers []Referrer) ([]digest.Digest, error) {
-	ctx, r, end := c.newRun(ctx, Job{Source: at, Destination: at}, fmt.Sprintf("the check of %s@%s", at.Name(), root))
+	ctx, r, end := c.newCopyOp(ctx, Job{Source: at, Destination: at}, fmt.Sprintf("the check of %s@%s", at.Name(), root))
 	defer end()
 	r.digest = root
-	w := newWalk(r)
-	w.looking, w.missing = true, &missing{}
+	w := newGraphWalk(r)
+	w.dryRun, w.missing = true, &missing{}
 	known := map[digest.Digest]bool{root: true}
 	for _, f := range referrers {
 		if d := f.Manifest.Digest; !known[d] {
 			known[d] = true
-			w.add(rootOf(d), false, 0)
+			w.addNode(rootOf(d), false, 0)
 		}
 	}
 	_, err := w.copy(ctx, root, false)
 	if err == nil {
 		err = w.find(ctx, at, referrers)
 	}
-	if e, ok := errors.AsType[*registry.Error](r.told(ctx, err)); ok {
+	if e, ok := errors.AsType[*registry.Error](r.finalizeError(ctx, err)); ok {
 		told := *e
 		told.Side = registry.Destination
 		return nil, &told
@@ -44,7 +44,7 @@ func (c *Copier) Check(ctx context.Context, at registry.Repository, root digest.
 }
 
 // find looks for referrers in the ways in which they are found.
-func (w *walk) find(ctx context.Context, at registry.Repository, referrers []Referrer) error {
+func (w *graphWalk) find(ctx context.Context, at registry.Repository, referrers []Referrer) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(workers)
 	listed := map[digest.Digest][]Referrer{}
@@ -56,7 +56,7 @@ func (w *walk) find(ctx context.Context, at registry.Repository, referrers []Ref
 		group.Go(func() error {
 			d, err := at.Resolve(groupCtx, f.Tag)
 			if errors.Is(err, registry.ErrNotFound) || err == nil && !registry.SameDigest(d.Digest, f.Manifest.Digest) {
-				w.lacks(f.Manifest.Digest)
+				w.isMissing(f.Manifest.Digest)
 				return nil
 			}
 			return err
@@ -67,7 +67,7 @@ func (w *walk) find(ctx context.Context, at registry.Repository, referrers []Ref
 			listing, err := at.ListReferrers(groupCtx, subject)
 			for _, f := range all {
 				if err == nil && !lists(listing, f) {
-					w.lacks(f.Manifest.Digest)
+					w.isMissing(f.Manifest.Digest)
 				}
 			}
 			return err
@@ -80,18 +80,18 @@ func (w *walk) find(ctx context.Context, at registry.Repository, referrers []Ref
 type missing struct{ digests []digest.Digest }
 
 // checkBlob asks for a blob. An image layout reads it, and a registry does not.
-func (w *walk) checkBlob(ctx context.Context, n *node) error {
+func (w *graphWalk) checkBlob(ctx context.Context, n *node) error {
 	found, err := w.run.job.Source.StatBlob(ctx, n.descriptor.Digest)
 	switch {
 	case errors.Is(err, registry.ErrNotFound), errors.Is(err, registry.ErrMismatch), err == nil && n.size != registry.SizeUnknown && found.Size != n.size:
-		w.lacks(n.descriptor.Digest)
+		w.isMissing(n.descriptor.Digest)
 		return nil
 	}
 	return err
 }
 
-// lacks notes that something is missing.
-func (w *walk) lacks(d digest.Digest) {
+// isMissing notes that something is missing.
+func (w *graphWalk) isMissing(d digest.Digest) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.missing.digests = append(w.missing.digests, d)
@@ -99,10 +99,10 @@ func (w *walk) lacks(d digest.Digest) {
 
 // broken says, in a check, that a manifest cannot be had because it is missing or
 // damaged, and notes it.
-func (w *walk) broken(n *node, err error) bool {
+func (w *graphWalk) broken(n *node, err error) bool {
 	if w.missing == nil || !errors.Is(err, registry.ErrNotFound) && !errors.Is(err, registry.ErrMismatch) && !errors.Is(err, registry.ErrMissingContent) {
 		return false
 	}
-	w.lacks(n.descriptor.Digest)
+	w.isMissing(n.descriptor.Digest)
 	return true
 }

@@ -21,14 +21,14 @@ func ImageConfig(ctx context.Context, from registry.Repository, m registry.Manif
 	contents, err := m.Parse()
 	switch {
 	case err != nil:
-		return registry.ImageConfig{}, registry.Of(err, from.Name())
+		return registry.ImageConfig{}, registry.WithRepository(err, from.Name())
 	case registry.IsIndex(m.MediaType):
-		return registry.ImageConfig{}, fault("it is an index, in which each platform has a configuration of its own. It has "+registry.ListPlatforms(contents.Manifests),
+		return registry.ImageConfig{}, fault("it is an index, in which each platform has a configuration of its own. It has "+registry.JoinPlatforms(contents.Manifests),
 			"Say with platform which one is meant.")
 	case contents.Config == nil:
 		return registry.ImageConfig{}, fault("it has none", "Images of schema 1 and some other artifacts have no configuration.")
 	case !registry.IsImageConfig(contents.Config.MediaType):
-		return registry.ImageConfig{}, fault(fmt.Sprintf("it is of the type %q, and not an image's", registry.Clean(contents.Config.MediaType)),
+		return registry.ImageConfig{}, fault(fmt.Sprintf("it is of the type %q, and not an image's", registry.Sanitize(contents.Config.MediaType)),
 			"This is another artifact than an image, such as a chart or a signature. Its manifest can be read all the same.")
 	}
 	content, err := readConfig(ctx, from, *contents.Config)
@@ -36,19 +36,19 @@ func ImageConfig(ctx context.Context, from registry.Repository, m registry.Manif
 		return registry.ImageConfig{}, err
 	}
 	config, err := registry.ParseImageConfig(*contents.Config, content)
-	return config, registry.Of(err, from.Name())
+	return config, registry.WithRepository(err, from.Name())
 }
 
 // readConfig reads what a manifest names as its configuration, whatever that is.
 func readConfig(ctx context.Context, from registry.Repository, config registry.Descriptor) ([]byte, error) {
 	if config.Size > maxConfig {
 		return nil, &registry.Error{Op: "read the configuration", Repository: from.Name(), Reference: config.Digest.String(), Kind: registry.ErrLimit,
-			Message: fmt.Sprintf("it has %d bytes, too many for the configuration of an image", config.Size), Hint: registry.Advice(registry.ErrLimit)}
+			Message: fmt.Sprintf("it has %d bytes, too many for the configuration of an image", config.Size), Hint: registry.DefaultHint(registry.ErrLimit)}
 	}
 	blob, err := from.GetBlob(ctx, config)
 	if err != nil {
 		return nil, err
 	}
 	defer blob.Close()
-	return registry.ReadCapped(blob, maxConfig)
+	return registry.ReadLimited(blob, maxConfig)
 }

@@ -31,7 +31,7 @@ func TestTheConfigurationOfAnImageIsRead(t *testing.T) {
 		got, err := configOf(t, from)
 		want := pushed.Blobs[0]
 		if err != nil || got.Descriptor.Digest != want.Descriptor().Digest || !bytes.Equal(got.Content, want.Content) ||
-			registry.PlatformName(got.Platform) != "linux/arm/v7" || got.Config.Labels["seed"] != "a" {
+			registry.FormatPlatform(got.Platform) != "linux/arm/v7" || got.Config.Labels["seed"] != "a" {
 			t.Errorf("docker %t: %+v, %v", docker, got, err)
 		}
 	}

@@ -45,34 +45,34 @@ func (c *Copier) Memory() *registry.Memory { return c.memory }
 // Job.MayReplace returned, as it is. Where the context ended it matches the
 // context's error too.
 func (c *Copier) Copy(ctx context.Context, job Job) (Report, error) {
-	report, err := c.report(ctx, job, func(ctx context.Context, r *run) error { return r.copy(ctx) })
-	c.tell(ctx, job, report, err)
+	report, err := c.report(ctx, job, func(ctx context.Context, r *copyOp) error { return r.copy(ctx) })
+	c.logResult(ctx, job, report, err)
 	return report, err
 }
 
 // report does something about a job and says what was done.
-func (c *Copier) report(ctx context.Context, job Job, do func(context.Context, *run) error) (Report, error) {
+func (c *Copier) report(ctx context.Context, job Job, do func(context.Context, *copyOp) error) (Report, error) {
 	began := time.Now()
-	t := &tally{}
-	ctx, r, end := c.newRun(ctx, job, job.String())
+	t := &stats{}
+	ctx, r, end := c.newCopyOp(ctx, job, job.String())
 	defer end()
 	r.tally = t
-	err := job.check() // before anybody is asked anything
+	err := job.validate() // before anybody is asked anything
 	if err == nil {
 		err = do(registry.WithTrace(ctx, t.trace()), r)
 	}
-	return t.done(time.Since(began)), r.told(ctx, err)
+	return t.done(time.Since(began)), r.finalizeError(ctx, err)
 }
 
-// newRun returns a run of a job, the context of its requests, which are one flow,
+// newCopyOp returns a run of a job, the context of its requests, which are one flow,
 // and a function that ends it. name describes the run in errors of other copies.
-func (c *Copier) newRun(ctx context.Context, job Job, name string) (context.Context, *run, func()) {
-	r := &run{copier: c, job: job, tally: &tally{}, name: name, memory: c.memory.Reserve(job.hosts(), name)}
+func (c *Copier) newCopyOp(ctx context.Context, job Job, name string) (context.Context, *copyOp, func()) {
+	r := &copyOp{copier: c, job: job, tally: &stats{}, name: name, memory: c.memory.Reserve(job.hosts(), name)}
 	return registry.WithFlow(ctx, name), r, r.memory.Release
 }
 
-// tell logs what became of a job.
-func (c *Copier) tell(ctx context.Context, job Job, report Report, err error) {
+// logResult logs what became of a job.
+func (c *Copier) logResult(ctx context.Context, job Job, report Report, err error) {
 	outcome := "image copied"
 	about := []any{
 		"source", job.Source.Name(), "destination", job.Destination.Name(), "digest", report.Digest, "tags", report.Tagged,
@@ -92,9 +92,9 @@ func (c *Copier) tell(ctx context.Context, job Job, report Report, err error) {
 	c.log.DebugContext(ctx, outcome, about...)
 }
 
-// interrupted makes the error of a copy whose context ended say so: what failed
+// withContextError makes the error of a copy whose context ended say so: what failed
 // last may be a fault that was about to be tried again.
-func interrupted(ctx context.Context, err error) error {
+func withContextError(ctx context.Context, err error) error {
 	why := ctx.Err()
 	e, ok := errors.AsType[*registry.Error](err)
 	if why == nil || !ok || !errors.Is(e.Kind, registry.ErrUnavailable) && !errors.Is(e.Kind, registry.ErrRateLimited) {
@@ -121,11 +121,11 @@ func interrupted(ctx context.Context, err error) error {
 	return &told
 }
 
-// run is one copy on its way.
-type run struct {
+// copyOp is one copy on its way.
+type copyOp struct {
 	copier *Copier
 	job    Job
-	tally  *tally
+	tally  *stats
 	digest digest.Digest // the root's
 	fresh  bool          // no tag of the job holds anything yet
 	name   string        // describes the copy to others
@@ -134,23 +134,23 @@ type run struct {
 	known  registry.Manifest // the root, where finding out what it is brought it
 }
 
-// told is the error of a copy as people are told it: what it quotes of a
+// finalizeError is the error of a copy as people are finalizeError it: what it quotes of a
 // manifest is rid of the credentials that its registry put there, and there is
 // advice where there can be.
-func (r *run) told(ctx context.Context, err error) error {
+func (r *copyOp) finalizeError(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*registry.Error](err); !ok {
 		return err
 	}
-	return registry.Advised(registry.Masked(interrupted(ctx, err), r.mask))
+	return registry.WithDefaultHint(registry.RedactError(withContextError(ctx, err), r.mask))
 }
 
 // mask hides in text what either side was sent to prove who asks.
-func (r *run) mask(text string) string { return r.job.Destination.Mask(r.job.Source.Mask(text)) }
+func (r *copyOp) mask(text string) string { return r.job.Destination.Redact(r.job.Source.Redact(text)) }
 
 // copy decides what is needed: nothing where every tag holds the digest, the
 // tags alone where the destination has the manifest, and everything else.
-func (r *run) copy(ctx context.Context) error {
-	held, err := r.survey(ctx)
+func (r *copyOp) copy(ctx context.Context) error {
+	held, err := r.resolveTags(ctx)
 	if err != nil {
 		return err
 	}
@@ -160,7 +160,7 @@ func (r *run) copy(ctx context.Context) error {
 		return r.bringReferrers(ctx)
 	}
 	for _, tag := range missing {
-		if err := r.mayReplace(tag, held[tag], r.digest); err != nil {
+		if err := r.checkOverwrite(tag, held[tag], r.digest); err != nil {
 			return err
 		}
 	}
@@ -171,26 +171,26 @@ func (r *run) copy(ctx context.Context) error {
 			return err
 		}
 	}
-	w := newWalk(r)
+	w := newGraphWalk(r)
 	root, err := w.copy(ctx, r.digest, false)
 	if err != nil {
 		return err
 	}
 	if r.placed = w.root.done; w.search != nil {
-		if err := r.link(ctx, w.found); err != nil {
+		if err := r.publishReferrers(ctx, w.found); err != nil {
 			return err
 		}
 	}
-	return r.finish(ctx, root, missing, func(ctx context.Context) error { return w.heal(ctx, w.root) })
+	return r.writeTags(ctx, root, missing, func(ctx context.Context) error { return w.reupload(ctx, w.root) })
 }
 
 // elsewhere says whether the source is another repository than the destination.
-func (r *run) elsewhere() bool { return r.job.Source.Name() != r.job.Destination.Name() }
+func (r *copyOp) elsewhere() bool { return r.job.Source.Name() != r.job.Destination.Name() }
 
 // retag puts tags on a manifest that the destination has: no blob is asked for.
 // It returns false where the destination does not have it, or not whole, and
 // the source is somewhere else.
-func (r *run) retag(ctx context.Context, tags []string) (bool, error) {
+func (r *copyOp) retag(ctx context.Context, tags []string) (bool, error) {
 	m, err := r.known, error(nil)
 	if r.elsewhere() || m.Digest == "" {
 		m, err = r.job.Destination.GetManifest(ctx, r.digest.String())
@@ -199,12 +199,12 @@ func (r *run) retag(ctx context.Context, tags []string) (bool, error) {
 		return false, nil // a damaged manifest is written again
 	}
 	if err != nil {
-		return false, registry.OnSide(err, registry.Destination)
+		return false, registry.WithSide(err, registry.Destination)
 	}
 	if err := r.bringReferrers(ctx); err != nil {
 		return false, err
 	}
-	err = r.finish(ctx, m, tags, nil)
+	err = r.writeTags(ctx, m, tags, nil)
 	if errors.Is(err, registry.ErrMissingContent) && r.elsewhere() {
 		return false, nil
 	}
@@ -212,7 +212,7 @@ func (r *run) retag(ctx context.Context, tags []string) (bool, error) {
 }
 
 // push puts a manifest and tells about it.
-func (r *run) push(ctx context.Context, name string, m registry.Manifest) error {
+func (r *copyOp) push(ctx context.Context, name string, m registry.Manifest) error {
 	began := time.Now()
 	err := r.job.Destination.PutManifest(ctx, name, m)
 	if err == nil {
@@ -228,7 +228,7 @@ func (r *run) push(ctx context.Context, name string, m registry.Manifest) error 
 // tries once more. A refusal is no error if the name holds the manifest already.
 // An immutable tag then is the work of this copy if an earlier attempt got no
 // response.
-func (r *run) put(ctx context.Context, name string, m registry.Manifest, heal func(context.Context) error) (bool, error) {
+func (r *copyOp) put(ctx context.Context, name string, m registry.Manifest, heal func(context.Context) error) (bool, error) {
 	err := r.push(ctx, name, m)
 	if errors.Is(err, registry.ErrMissingContent) && heal != nil {
 		if err := heal(ctx); err != nil {
@@ -236,38 +236,38 @@ func (r *run) put(ctx context.Context, name string, m registry.Manifest, heal fu
 		}
 		err = stillMissing(r.push(ctx, name, m))
 	}
-	if settled(err) {
-		held, lookErr := r.look(ctx, name, m.Digest)
+	if isTagConflict(err) {
+		held, lookErr := r.currentTagDigest(ctx, name, m.Digest)
 		if lookErr == nil && held == m.Digest {
 			refusal, ok := errors.AsType[*registry.Error](err)
 			return ok && refusal.MaybeDone, nil
 		}
 		if lookErr == nil && held != "" {
-			err = taken(err, held)
+			err = tagConflictError(err, held)
 		}
 	}
-	return err == nil, registry.OnSide(err, registry.Destination)
+	return err == nil, registry.WithSide(err, registry.Destination)
 }
 
-// settled says whether a refusal may mean that the name is taken for good, by
+// isTagConflict says whether a refusal may mean that the name is taken for good, by
 // what was to be put or by something else: a registry that says so, and one that
 // says no more than 409 or 412.
-func settled(err error) bool {
+func isTagConflict(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	return errors.Is(err, registry.ErrTagImmutable) || ok && (e.Status == 409 || e.Status == 412)
 }
 
-// taken is a refusal to put something under a name that holds something else.
+// tagConflictError is a refusal to put something under a name that holds something else.
 // That it conflicts says enough; a failed precondition may be a policy's, where
 // the registry has anything to say of it.
-func taken(err error, held digest.Digest) error {
+func tagConflictError(err error, held digest.Digest) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	silent := ok && e.Code == "" && e.Message == ""
 	if !ok || errors.Is(err, registry.ErrTagImmutable) || e.Status != 409 && !silent {
 		return err
 	}
 	told := *e
-	told.Kind, told.Hint = registry.ErrTagImmutable, registry.Advice(registry.ErrTagImmutable)
+	told.Kind, told.Hint = registry.ErrTagImmutable, registry.DefaultHint(registry.ErrTagImmutable)
 	if silent {
 		told.Message = fmt.Sprintf("the tag is immutable and holds %s", held)
 	}

@@ -53,9 +53,9 @@ type node struct {
 	outcome registry.Outcome // "" where it was left where it is
 }
 
-// foretold is how large a manifest is by what names it, before it is fetched: no
+// declaredSize is how large a manifest is by what names it, before it is fetched: no
 // other size is accepted. What may be a blob is nothing yet.
-func (n *node) foretold() int64 {
+func (n *node) declaredSize() int64 {
 	if n.blob || !registry.IsManifest(n.descriptor.MediaType) {
 		return 0
 	}
@@ -69,12 +69,12 @@ type key struct {
 	blob   bool
 }
 
-// name makes a child of a node out of a descriptor. Called with mu held.
-func (w *walk) name(parent *node, d registry.Descriptor, blob bool) error {
-	if blob && w.idle(parent) && w.missing == nil {
+// addChild makes a child of a node out of a descriptor. Called with mu held.
+func (w *graphWalk) addChild(parent *node, d registry.Descriptor, blob bool) error {
+	if blob && w.skip(parent) && w.missing == nil {
 		return nil
 	}
-	if registry.IsForeign(d) && !w.run.job.Foreign {
+	if registry.IsNonDistributable(d) && !w.run.job.IncludeNonDistributable {
 		w.run.copier.log.Debug("layer left where it is: it must not be distributed", "digest", d.Digest, "media_type", w.run.mask(d.MediaType))
 		return nil
 	}
@@ -88,9 +88,9 @@ func (w *walk) name(parent *node, d registry.Descriptor, blob bool) error {
 	case !known && len(w.nodes) == maxNodes:
 		return w.limit("it has more than %d manifests and blobs", maxNodes)
 	case !known:
-		n = w.add(d, blob, parent.depth+1)
+		n = w.addNode(d, blob, parent.depth+1)
 		n.held = parent.held
-		if w.bytes += n.foretold(); w.bytes > maxManifestBytes {
+		if w.bytes += n.declaredSize(); w.bytes > maxManifestBytes {
 			return w.tooManyBytes()
 		}
 	}
@@ -124,12 +124,12 @@ func agree(a, b registry.Descriptor, blob bool) bool {
 	return blob || a.MediaType == b.MediaType
 }
 
-// add puts a new node into the graph and its first step into the queue.
-func (w *walk) add(d registry.Descriptor, blob bool, depth int) *node {
+// addNode puts a new node into the graph and its first step into the queue.
+func (w *graphWalk) addNode(d registry.Descriptor, blob bool, depth int) *node {
 	d.Annotations, d.Platform = nil, nil // which nobody asks for, and may be many
 	n := &node{descriptor: d, blob: blob, depth: depth, size: d.Size}
 	w.nodes[key{d.Digest, blob}] = n
-	if blob && !w.looking {
+	if blob && !w.dryRun {
 		n.meter = w.run.copier.progress.meter(d.Size)
 	}
 	if !blob {
@@ -139,11 +139,11 @@ func (w *walk) add(d registry.Descriptor, blob bool, depth int) *node {
 	return n
 }
 
-func (w *walk) tooManyBytes() error {
+func (w *graphWalk) tooManyBytes() error {
 	return w.limit("its manifests together are larger than %d MiB", maxManifestBytes>>20)
 }
 
-func (w *walk) limit(format string, args ...any) error {
+func (w *graphWalk) limit(format string, args ...any) error {
 	return &registry.Error{Side: registry.Source, Op: "walk the image", Repository: w.run.job.Source.Name(), Reference: w.run.digest.String(),
 		Kind: registry.ErrLimit, Message: fmt.Sprintf(format, args...)}
 }

@@ -8,14 +8,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// heal brings everything below a node that the destination only said it had: it
+// reupload brings everything below a node that the destination only said it had: it
 // believes no such answer any more. What was sent once is not sent again.
-func (w *walk) heal(ctx context.Context, n *node) error {
+func (w *graphWalk) reupload(ctx context.Context, n *node) error {
 	select {
 	case w.healing <- struct{}{}:
 		defer func() { <-w.healing }()
 	case <-ctx.Done():
-		return w.run.ended(n, context.Cause(ctx))
+		return w.run.readInterrupted(n, context.Cause(ctx))
 	}
 	w.run.copier.log.DebugContext(ctx, "the destination misses content that it said it had; sending it",
 		"destination", w.run.job.Destination.Name(), "manifest", n.manifest.Digest)
@@ -23,7 +23,7 @@ func (w *walk) heal(ctx context.Context, n *node) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(workers)
 	for _, blob := range blobs {
-		if blob.outcome == registry.Present || blob.outcome == registry.Mounted {
+		if blob.outcome == registry.AlreadyExists || blob.outcome == registry.Mounted {
 			group.Go(func() error { return w.run.sendBlob(groupCtx, blob) })
 		}
 	}
@@ -33,7 +33,7 @@ func (w *walk) heal(ctx context.Context, n *node) error {
 	for _, manifest := range manifests {
 		err := w.withContent(ctx, manifest, func(m registry.Manifest, _ func()) error { return w.run.push(ctx, m.Digest.String(), m) })
 		if err != nil {
-			return registry.OnSide(err, registry.Destination)
+			return registry.WithSide(err, registry.Destination)
 		}
 	}
 	return nil

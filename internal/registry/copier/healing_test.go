@@ -219,7 +219,7 @@ func TestHealingLeavesForeignLayersWhereTheyAre(t *testing.T) {
 	lie(to, own)
 	e := newEngine(t)
 	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
-	job.Foreign = true
+	job.IncludeNonDistributable = true
 	e.do(t, job)
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 	if n := from.Count("GET", "/v2/app/blobs/"+string(foreign.Descriptor().Digest)); n != 1 {

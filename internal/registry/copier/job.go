@@ -51,16 +51,16 @@ type Job struct {
 	// Check. It is sent whatever the destination says of it, and everything that
 	// names it is put again.
 	Missing []digest.Digest
-	// Foreign copies layers that name other places to be had from too.
-	Foreign bool
+	// IncludeNonDistributable copies layers that name other places to be had from too.
+	IncludeNonDistributable bool
 }
 
-// check refuses a digest that is none.
-func (j Job) check() error {
+// validate refuses a digest that is none.
+func (j Job) validate() error {
 	if j.Digest == "" {
 		return nil
 	}
-	return registry.OnSide(registry.ValidateDigest(j.Digest), registry.Source)
+	return registry.WithSide(registry.ValidateDigest(j.Digest), registry.Source)
 }
 
 // String describes the job, as in "the copy of ghcr.io/acme/app:1.4 to

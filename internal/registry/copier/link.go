@@ -16,9 +16,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// link makes what came along findable at the destination: by the tags that it had
+// publishReferrers makes what came along findable at the destination: by the tags that it had
 // at the source, and by lists where the destination keeps none itself.
-func (r *run) link(ctx context.Context, found []Referrer) error {
+func (r *copyOp) publishReferrers(ctx context.Context, found []Referrer) error {
 	var tagged []Referrer
 	listed := map[digest.Digest][]Referrer{}
 	for _, f := range found {
@@ -43,7 +43,7 @@ func (r *run) link(ctx context.Context, found []Referrer) error {
 
 // listAll lists what refers to each subject. A destination that does so itself
 // is asked once.
-func (r *run) listAll(ctx context.Context, referrers map[digest.Digest][]Referrer) error {
+func (r *copyOp) listAll(ctx context.Context, referrers map[digest.Digest][]Referrer) error {
 	subjects := slices.Sorted(maps.Keys(referrers))
 	if len(subjects) == 0 {
 		return nil
@@ -66,36 +66,36 @@ func (r *run) listAll(ctx context.Context, referrers map[digest.Digest][]Referre
 // tagReferrer puts a tag on a referrer that is found by it. A signature that
 // somebody else made at the destination would be lost with the tag: it is moved
 // only where nothing is.
-func (r *run) tagReferrer(ctx context.Context, f Referrer) error {
-	held, err := r.look(ctx, f.Tag, f.Manifest.Digest)
+func (r *copyOp) tagReferrer(ctx context.Context, f Referrer) error {
+	held, err := r.currentTagDigest(ctx, f.Tag, f.Manifest.Digest)
 	if err != nil || held == f.Manifest.Digest {
 		return err
 	}
-	if err := r.mayReplace(f.Tag, held, f.Manifest.Digest); err != nil {
+	if err := r.checkOverwrite(f.Tag, held, f.Manifest.Digest); err != nil {
 		return err
 	}
 	if held != "" && held != r.job.ReferrerTags[f.Tag] {
-		if err := r.supersedes(ctx, f, held); err != nil {
-			return registry.OnSide(err, registry.Destination)
+		if err := r.isSuperset(ctx, f, held); err != nil {
+			return registry.WithSide(err, registry.Destination)
 		}
 	}
-	return r.tag(ctx, f.Tag, f.Manifest, func(ctx context.Context) error { return r.resend(ctx, f.Manifest.Digest) })
+	return r.tag(ctx, f.Tag, f.Manifest, func(ctx context.Context) error { return r.reuploadReferrer(ctx, f.Manifest.Digest) })
 }
 
-// supersedes is nil where a referrer has all layers of the one that has its tag at
+// isSuperset is nil where a referrer has all layers of the one that has its tag at
 // the destination: cosign adds signatures to those that are there.
-func (r *run) supersedes(ctx context.Context, f Referrer, held digest.Digest) error {
+func (r *copyOp) isSuperset(ctx context.Context, f Referrer, held digest.Digest) error {
 	m, err := r.job.Destination.GetManifest(ctx, held.String())
 	if err != nil {
 		return err
 	}
 	was, err := m.Parse()
 	if err != nil {
-		return registry.Of(err, r.job.Destination.Name())
+		return registry.WithRepository(err, r.job.Destination.Name())
 	}
 	is, err := f.Manifest.Parse()
 	if err != nil {
-		return registry.Of(err, r.job.Source.Name())
+		return registry.WithRepository(err, r.job.Source.Name())
 	}
 	for _, layer := range was.Layers {
 		if !slices.ContainsFunc(is.Layers, func(l registry.Descriptor) bool {
@@ -109,15 +109,15 @@ func (r *run) supersedes(ctx context.Context, f Referrer, held digest.Digest) er
 	return nil
 }
 
-// resend sends a referrer of which the destination has turned out to miss
+// reuploadReferrer sends a referrer of which the destination has turned out to miss
 // something, although it has the manifest.
-func (r *run) resend(ctx context.Context, d digest.Digest) error {
-	w := newWalk(r)
+func (r *copyOp) reuploadReferrer(ctx context.Context, d digest.Digest) error {
+	w := newGraphWalk(r)
 	w.search = nil
 	if _, err := w.copy(ctx, d, false); err != nil {
 		return err
 	}
-	return w.heal(ctx, w.root)
+	return w.reupload(ctx, w.root)
 }
 
 // list makes sure that the destination lists what refers to a subject, and says
@@ -125,18 +125,18 @@ func (r *run) resend(ctx context.Context, d digest.Digest) error {
 // index under a tag (OCI distribution specification, "Pushing Manifests with
 // Subject"). Somebody else may write it at the same time, so that it is read
 // again after it was written.
-func (r *run) list(ctx context.Context, subject digest.Digest, referrers []Referrer) (ours bool, err error) {
+func (r *copyOp) list(ctx context.Context, subject digest.Digest, referrers []Referrer) (ours bool, err error) {
 	unlock, err := r.copier.lists.lock(ctx, lockKey{r.job.Destination.Name(), subject})
 	if err != nil {
 		return false, &registry.Error{Side: registry.Destination, Op: "list the referrers of", Repository: r.job.Destination.Name(), Reference: subject.String(), Kind: registry.ErrUnavailable, Err: err}
 	}
 	defer unlock()
-	if alone, ok := r.job.Destination.(registry.Exclusive); ok {
-		err = alone.Exclusively(ctx, func() error {
+	if alone, ok := r.job.Destination.(registry.Locker); ok {
+		err = alone.WithLock(ctx, func() error {
 			ours, err = r.addToList(ctx, subject, referrers, 0)
 			return err
 		})
-		return ours, registry.OnSide(err, registry.Destination)
+		return ours, registry.WithSide(err, registry.Destination)
 	}
 	return r.addToList(ctx, subject, referrers, listSettles+rand.N(listSettles)) //nolint:gosec // a time to wait is no secret
 }
@@ -146,7 +146,7 @@ func (r *run) list(ctx context.Context, subject digest.Digest, referrers []Refer
 const listSettles = 100 * time.Millisecond
 
 // addToList is list with a time to wait after each write.
-func (r *run) addToList(ctx context.Context, subject digest.Digest, referrers []Referrer, settles time.Duration) (ours bool, err error) {
+func (r *copyOp) addToList(ctx context.Context, subject digest.Digest, referrers []Referrer, settles time.Duration) (ours bool, err error) {
 	for look := range looks {
 		if look > 0 {
 			select {
@@ -157,7 +157,7 @@ func (r *run) addToList(ctx context.Context, subject digest.Digest, referrers []
 		listing, err := r.job.Destination.ListReferrers(ctx, subject)
 		ours = listing.Tag != ""
 		if err != nil || !ours || !slices.ContainsFunc(referrers, func(f Referrer) bool { return !lists(listing, f) }) {
-			return ours, registry.OnSide(err, registry.Destination)
+			return ours, registry.WithSide(err, registry.Destination)
 		}
 		if err := r.writeList(ctx, listing, referrers); err != nil {
 			return ours, err
@@ -168,18 +168,18 @@ func (r *run) addToList(ctx context.Context, subject digest.Digest, referrers []
 		Hint:    "Somebody else writes it at the same time, or the registry does not keep what it takes. Try it again, and see who else attaches signatures or SBOMs there."}
 }
 
-func lists(l registry.Listing, f Referrer) bool {
+func lists(l registry.ReferrerList, f Referrer) bool {
 	return slices.ContainsFunc(l.Referrers, func(d registry.Descriptor) bool { return d.Digest == f.Manifest.Digest })
 }
 
 // writeList adds referrers to the list that is kept under a tag. What is on it
 // stays, except for what is gone: a registry does not take an index of that. Where
 // a referrer is gone that was brought just now, its refusal stands.
-func (r *run) writeList(ctx context.Context, listing registry.Listing, referrers []Referrer) error {
+func (r *copyOp) writeList(ctx context.Context, listing registry.ReferrerList, referrers []Referrer) error {
 	destination := r.job.Destination
 	if held := listing.Held; held.Digest != "" && held.MediaType != ocispec.MediaTypeImageIndex {
 		return &registry.Error{Side: registry.Destination, Op: "write the tag", Repository: destination.Name(), Reference: listing.Tag, Kind: registry.ErrTagHeld,
-			Message: fmt.Sprintf("it is where clients list referrers, and holds something else, %s of the type %s", held.Digest, registry.Clean(r.mask(held.MediaType))),
+			Message: fmt.Sprintf("it is where clients list referrers, and holds something else, %s of the type %s", held.Digest, registry.Sanitize(r.mask(held.MediaType))),
 			Hint:    "The registry has no referrers API, so that signatures and SBOMs are found by this tag alone. Remove the tag, or do not bring referrers there."}
 	}
 	var descriptors []registry.Descriptor
@@ -188,15 +188,15 @@ func (r *run) writeList(ctx context.Context, listing registry.Listing, referrers
 		d.ArtifactType, d.Annotations = f.ArtifactType, f.Annotations
 		descriptors = append(descriptors, d)
 	}
-	index, err := listing.Held.With(descriptors)
+	index, err := listing.Held.AppendManifests(descriptors)
 	if err != nil {
-		return registry.OnSide(err, registry.Destination)
+		return registry.WithSide(err, registry.Destination)
 	}
 	_, err = r.put(ctx, listing.Tag, index, nil)
 	if !errors.Is(err, registry.ErrMissingContent) {
 		return err
 	}
-	index, goneErr := index.Without(func(d registry.Descriptor) bool {
+	index, goneErr := index.RemoveManifests(func(d registry.Descriptor) bool {
 		if slices.ContainsFunc(referrers, func(f Referrer) bool { return f.Manifest.Digest == d.Digest }) {
 			return false
 		}

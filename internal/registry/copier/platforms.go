@@ -26,19 +26,19 @@ func SelectOf(ctx context.Context, from registry.Repository, m registry.Manifest
 		return registry.Selection{Root: m.Descriptor(), Index: m}, checkImage(ctx, from, m, platforms)
 	}
 	s, err := m.Select(platforms)
-	return s, registry.Of(err, from.Name())
+	return s, registry.WithRepository(err, from.Name())
 }
 
 // checkImage makes sure that a single image is for every platform that is
 // wanted.
 func checkImage(ctx context.Context, from registry.Repository, m registry.Manifest, platforms []registry.Platform) error {
 	refuse := func(wanted registry.Platform, why string) error {
-		return &registry.Error{Op: "find the platform " + registry.PlatformName(wanted) + " in", Repository: from.Name(), Reference: m.Digest.String(),
+		return &registry.Error{Op: "find the platform " + registry.FormatPlatform(wanted) + " in", Repository: from.Name(), Reference: m.Digest.String(),
 			Kind: registry.ErrNotFound, Message: why, Hint: "Ask for the platform that it has."}
 	}
 	contents, err := m.Parse()
 	if err != nil {
-		return registry.Of(err, from.Name())
+		return registry.WithRepository(err, from.Name())
 	}
 	if contents.Config == nil {
 		return refuse(platforms[0], "it is no index, and has no configuration that names a platform")
@@ -52,16 +52,16 @@ func checkImage(ctx context.Context, from registry.Repository, m registry.Manife
 		switch {
 		case !registry.IsPlatform(&is):
 			return refuse(wanted, "it is no index, and its configuration names no platform")
-		case !registry.IsFor(is, wanted):
-			return refuse(wanted, "it is no index but a single image for "+registry.PlatformName(is))
+		case !registry.Satisfies(is, wanted):
+			return refuse(wanted, "it is no index but a single image for "+registry.FormatPlatform(is))
 		}
 	}
 	return nil
 }
 
-// choose decides what of the source is copied where platforms are given. What
+// selectPlatforms decides what of the source is copied where platforms are given. What
 // the reference names is read once, and nothing of it again.
-func (r *run) choose(ctx context.Context) error {
+func (r *copyOp) selectPlatforms(ctx context.Context) error {
 	reference := r.job.Reference
 	if r.job.Digest != "" {
 		reference = r.job.Digest.String()

@@ -64,7 +64,7 @@ const searchers = 8
 func (s *search) of(ctx context.Context, subject digest.Digest) ([]Referrer, error) {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(searchers)
-	var listing registry.Listing
+	var listing registry.ReferrerList
 	group.Go(func() (err error) {
 		listing, err = s.from.ListReferrers(groupCtx, subject)
 		return err
@@ -126,7 +126,7 @@ func (s *search) keep(r *Referrer) (*Referrer, error) {
 
 func (s *search) limit(subject digest.Digest, format string, args ...any) error {
 	return &registry.Error{Op: "read the referrers of", Repository: s.from.Name(), Reference: subject.String(),
-		Kind: registry.ErrLimit, Message: fmt.Sprintf(format, args...), Hint: registry.Advice(registry.ErrLimit)}
+		Kind: registry.ErrLimit, Message: fmt.Sprintf(format, args...), Hint: registry.DefaultHint(registry.ErrLimit)}
 }
 
 // tagged is one under a tag, nil where there is none or it is not wanted.
@@ -198,7 +198,7 @@ func (s *search) fetch(ctx context.Context, subject digest.Digest, reference str
 	}
 	contents, err := m.Parse()
 	if err != nil {
-		return nil, contents, registry.Of(err, s.from.Name())
+		return nil, contents, registry.WithRepository(err, s.from.Name())
 	}
 	return &Referrer{Subject: subject, Manifest: m, ArtifactType: contents.Type(), Annotations: contents.Annotations}, contents, nil
 }

@@ -177,7 +177,7 @@ func TestForeignLayersStayWhereTheyAre(t *testing.T) {
 			pushed := from.Push(t, "app", "1", image)
 			e := newEngine(t)
 			job := e.job(t, pushed.Ref, to.Ref("app", "1"))
-			job.Foreign = asked
+			job.IncludeNonDistributable = asked
 			report := e.do(t, job)
 			if got := to.HasBlob(t, "app", held.Descriptor().Digest); got != asked {
 				t.Errorf("the foreign layer that the source holds is at the destination: %t", got)
@@ -210,7 +210,7 @@ func TestAForeignLayerWithoutARepositoryToPutItInIsAnError(t *testing.T) {
 	to.On("POST", ".*").Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("NAME_UNKNOWN", "create it first")))
 	e := newEngine(t)
 	job := e.job(t, from.Ref("app", "1"), to.Ref("app", "1"))
-	job.Foreign = true
+	job.IncludeNonDistributable = true
 	_, err := e.copier.Copy(t.Context(), job)
 	mentions(t, failure(t, err, registry.Destination, registry.ErrNotFound).Error(), "create it first")
 }

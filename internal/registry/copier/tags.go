@@ -12,11 +12,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// survey asks both sides at once what the reference and the tags name, and
+// resolveTags asks both sides at once what the reference and the tags name, and
 // returns what each tag holds. The reference is resolved here and never again.
-func (r *run) survey(ctx context.Context) (map[string]digest.Digest, error) {
+func (r *copyOp) resolveTags(ctx context.Context) (map[string]digest.Digest, error) {
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return registry.OnSide(r.resolveSource(groupCtx), registry.Source) })
+	group.Go(func() error { return registry.WithSide(r.resolveSource(groupCtx), registry.Source) })
 	found := make([]registry.Descriptor, len(r.job.Tags))
 	for i, tag := range r.job.Tags {
 		group.Go(func() (err error) {
@@ -30,7 +30,7 @@ func (r *run) survey(ctx context.Context) (map[string]digest.Digest, error) {
 	r.tally.root(r.digest, "")
 	held := map[string]digest.Digest{}
 	for i, tag := range r.job.Tags {
-		d, err := r.translate(ctx, tag, found[i].Digest, r.digest)
+		d, err := r.convertDigest(ctx, tag, found[i].Digest, r.digest)
 		if err != nil {
 			return nil, err
 		}
@@ -43,22 +43,22 @@ func (r *run) survey(ctx context.Context) (map[string]digest.Digest, error) {
 }
 
 // resolveSource finds out what is to be copied, where that is not known.
-func (r *run) resolveSource(ctx context.Context) (err error) {
+func (r *copyOp) resolveSource(ctx context.Context) (err error) {
 	switch r.digest = r.job.Digest; {
 	case len(r.job.Platforms) > 0:
-		return r.choose(ctx)
+		return r.selectPlatforms(ctx)
 	case r.digest == "":
-		r.digest, err = r.named(ctx)
+		r.digest, err = r.resolveReference(ctx)
 	}
 	return err
 }
 
-// named is the digest that the reference names at the source. Within one
+// resolveReference is the digest that the reference names at the source. Within one
 // registry its manifest is read at once, which saves a round trip and costs a
 // few bytes: whoever promotes there does so in a registry of their own. A foreign
 // one may count what is read from it as a pull, also where it turns out that
 // nothing has to be copied; Docker Hub does.
-func (r *run) named(ctx context.Context) (digest.Digest, error) {
+func (r *copyOp) resolveReference(ctx context.Context) (digest.Digest, error) {
 	source := r.job.Source
 	if source.Host() != r.job.Destination.Host() || source.Host() == registry.DockerHub {
 		d, err := source.Resolve(ctx, r.job.Reference)
@@ -71,52 +71,52 @@ func (r *run) named(ctx context.Context) (digest.Digest, error) {
 	return m.Digest, err
 }
 
-// look is the digest that a tag of the destination holds, in the algorithm of the
+// currentTagDigest is the digest that a tag of the destination holds, in the algorithm of the
 // wanted one; "" where there is no such tag, or where that may not be known.
-func (r *run) look(ctx context.Context, tag string, wanted digest.Digest) (digest.Digest, error) {
+func (r *copyOp) currentTagDigest(ctx context.Context, tag string, wanted digest.Digest) (digest.Digest, error) {
 	d, err := r.resolve(ctx, tag)
 	if err != nil {
 		return "", err
 	}
-	return r.translate(ctx, tag, d.Digest, wanted)
+	return r.convertDigest(ctx, tag, d.Digest, wanted)
 }
 
 // resolve is what a tag of the destination names, and nothing where it is not
 // there. That it may not be known is a failure only where what is there must
 // not be replaced; otherwise it shows when the tag is written.
-func (r *run) resolve(ctx context.Context, tag string) (registry.Descriptor, error) {
+func (r *copyOp) resolve(ctx context.Context, tag string) (registry.Descriptor, error) {
 	d, err := r.job.Destination.Resolve(ctx, tag)
 	if errors.Is(err, registry.ErrNotFound) || errors.Is(err, registry.ErrDenied) && r.job.MayReplace == nil {
 		return registry.Descriptor{}, nil
 	}
-	return d, registry.OnSide(err, registry.Destination)
+	return d, registry.WithSide(err, registry.Destination)
 }
 
-// translate gives the digest that a tag holds in the algorithm of the wanted
+// convertDigest gives the digest that a tag holds in the algorithm of the wanted
 // one: under a tag, a registry may know a manifest by an algorithm of its own
 // choice.
-func (r *run) translate(ctx context.Context, tag string, held, wanted digest.Digest) (digest.Digest, error) {
+func (r *copyOp) convertDigest(ctx context.Context, tag string, held, wanted digest.Digest) (digest.Digest, error) {
 	if held == "" || held.Algorithm() == wanted.Algorithm() {
 		return held, nil
 	}
 	m, err := r.job.Destination.GetManifest(ctx, tag)
 	if err != nil {
-		return "", registry.OnSide(err, registry.Destination)
+		return "", registry.WithSide(err, registry.Destination)
 	}
 	return wanted.Algorithm().FromBytes(m.Content), nil
 }
 
-func (r *run) mayReplace(tag string, held, wanted digest.Digest) error {
+func (r *copyOp) checkOverwrite(tag string, held, wanted digest.Digest) error {
 	if r.job.MayReplace == nil || held == "" || held == wanted {
 		return nil
 	}
 	return r.job.MayReplace(tag, held)
 }
 
-// finish writes the root under each tag, or under its digest where there is
+// writeTags writes the root under each tag, or under its digest where there is
 // none. It is the last that a copy does, so that a copy that fails moves no
 // tag. heal is for put.
-func (r *run) finish(ctx context.Context, root registry.Manifest, tags []string, heal func(context.Context) error) error {
+func (r *copyOp) writeTags(ctx context.Context, root registry.Manifest, tags []string, heal func(context.Context) error) error {
 	r.tally.root(r.digest, root.MediaType)
 	// Under a tag a registry stores a manifest by an algorithm of its own
 	// choice; under its digest it has to take this one.
@@ -138,13 +138,13 @@ func (r *run) finish(ctx context.Context, root registry.Manifest, tags []string,
 // tag writes one tag and makes sure that it holds what was written. One that
 // not everything may be replaced under is looked at once more before: somebody
 // may have written it since.
-func (r *run) tag(ctx context.Context, tag string, m registry.Manifest, heal func(context.Context) error) error {
+func (r *copyOp) tag(ctx context.Context, tag string, m registry.Manifest, heal func(context.Context) error) error {
 	if r.job.MayReplace != nil {
-		held, err := r.look(ctx, tag, m.Digest)
+		held, err := r.currentTagDigest(ctx, tag, m.Digest)
 		if err != nil || held == m.Digest {
 			return err
 		}
-		if err := r.mayReplace(tag, held, m.Digest); err != nil {
+		if err := r.checkOverwrite(tag, held, m.Digest); err != nil {
 			return err
 		}
 	}
@@ -164,7 +164,7 @@ const (
 )
 
 // confirm asks what a tag holds that was just written.
-func (r *run) confirm(ctx context.Context, tag string, wanted digest.Digest) error {
+func (r *copyOp) confirm(ctx context.Context, tag string, wanted digest.Digest) error {
 	fail := func(e registry.Error) error {
 		e.Side, e.Op, e.Repository, e.Reference = registry.Destination, "confirm the tag", r.job.Destination.Name(), tag
 		return &e
@@ -176,11 +176,11 @@ func (r *run) confirm(ctx context.Context, tag string, wanted digest.Digest) err
 			return nil // may write and not read: there is nothing to confirm with
 		}
 		if err != nil && !errors.Is(err, registry.ErrNotFound) {
-			return registry.OnSide(err, registry.Destination)
+			return registry.WithSide(err, registry.Destination)
 		}
 		found := "nothing"
 		if err == nil {
-			held, err := r.translate(ctx, tag, d.Digest, wanted)
+			held, err := r.convertDigest(ctx, tag, d.Digest, wanted)
 			if err != nil || held == wanted {
 				return err
 			}

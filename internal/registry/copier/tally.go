@@ -11,22 +11,22 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// tally counts what one copy does.
-type tally struct {
+// stats counts what one copy does.
+type stats struct {
 	mu     sync.Mutex
 	report Report
 	pushed map[digest.Digest]bool
 	hosts  map[string]*asked
 }
 
-func (t *tally) change(f func(*Report)) {
+func (t *stats) change(f func(*Report)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f(&t.report)
 }
 
 // trace makes a tally count the requests of a context.
-func (t *tally) trace() registry.Trace {
+func (t *stats) trace() registry.Trace {
 	return registry.Trace{
 		Request: func(q registry.Request) {
 			t.change(func(r *Report) {
@@ -56,7 +56,7 @@ func (t *tally) trace() registry.Trace {
 }
 
 // root says what the root is; mediaType is "" where that is not known yet.
-func (t *tally) root(d digest.Digest, mediaType string) {
+func (t *stats) root(d digest.Digest, mediaType string) {
 	t.change(func(r *Report) {
 		r.Digest = d
 		if mediaType != "" {
@@ -65,10 +65,10 @@ func (t *tally) root(d digest.Digest, mediaType string) {
 	})
 }
 
-func (t *tally) tagged(tag string) { t.change(func(r *Report) { r.Tagged = append(r.Tagged, tag) }) }
+func (t *stats) tagged(tag string) { t.change(func(r *Report) { r.Tagged = append(r.Tagged, tag) }) }
 
 // written records that this copy wrote a tag.
-func (t *tally) written(tag string) {
+func (t *stats) written(tag string) {
 	t.change(func(r *Report) {
 		if !slices.Contains(r.Written, tag) {
 			r.Written = append(r.Written, tag)
@@ -77,7 +77,7 @@ func (t *tally) written(tag string) {
 }
 
 // manifest counts a manifest that was pushed, once under however many names.
-func (t *tally) manifest(d digest.Digest) {
+func (t *stats) manifest(d digest.Digest) {
 	t.change(func(r *Report) {
 		if t.pushed == nil {
 			t.pushed = map[digest.Digest]bool{}
@@ -88,7 +88,7 @@ func (t *tally) manifest(d digest.Digest) {
 }
 
 // referrers says what refers to the image and to what came with it.
-func (t *tally) referrers(found []Referrer) {
+func (t *stats) referrers(found []Referrer) {
 	t.change(func(r *Report) {
 		r.Found, r.ReferrerTags = found, map[string]digest.Digest{}
 		for _, f := range found {
@@ -103,7 +103,7 @@ func (t *tally) referrers(found []Referrer) {
 }
 
 // took counts n blobs of a size, that came by an outcome; -1 takes one back.
-func (t *tally) took(o registry.Outcome, size int64, n int) {
+func (t *stats) took(o registry.Outcome, size int64, n int) {
 	t.change(func(r *Report) {
 		count := &r.Present
 		switch o {
@@ -118,13 +118,13 @@ func (t *tally) took(o registry.Outcome, size int64, n int) {
 }
 
 // foundAny says whether a blob was at the destination already.
-func (t *tally) foundAny() bool {
+func (t *stats) foundAny() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.report.Present.Blobs > 0
 }
 
-func (t *tally) done(took time.Duration) Report {
+func (t *stats) done(took time.Duration) Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	report := t.report
@@ -148,7 +148,7 @@ func (a *asked) begins(kind string) {
 }
 
 // asked is what a host is asked. Called with mu held.
-func (t *tally) asked(host string) *asked {
+func (t *stats) asked(host string) *asked {
 	if t.hosts == nil {
 		t.hosts = map[string]*asked{}
 	}

@@ -20,14 +20,14 @@ import (
 // to the host's limits; this only has to be more than they usually allow.
 const workers = 32
 
-// walk copies the graph below a root with one queue of work for all of it: the
+// graphWalk copies the graph below a root with one queue of work for all of it: the
 // blobs of one child travel while its siblings' manifests are still fetched,
 // and a manifest is pushed as soon as all that it names is there.
-type walk struct {
-	run  *run
+type graphWalk struct {
+	run  *copyOp
 	root *node
-	// looking walks without a destination, to find what refers to the image.
-	looking bool
+	// dryRun walks without a destination, to find what refers to the image.
+	dryRun  bool
 	missing *missing // of a check, nil in every other walk
 	search  *search  // for referrers; nil where none are wanted
 
@@ -45,8 +45,8 @@ type walk struct {
 	over   bool         // the copy had ended when the first step failed
 }
 
-func newWalk(r *run) *walk {
-	w := &walk{run: r, nodes: map[key]*node{}, healing: make(chan struct{}, 1)}
+func newGraphWalk(r *copyOp) *graphWalk {
+	w := &graphWalk{run: r, nodes: map[key]*node{}, healing: make(chan struct{}, 1)}
 	if r.job.Referrers {
 		w.search = &search{from: r.job.Source, types: r.job.ReferrerTypes, memory: r.copier.memory, hosts: r.job.hosts()}
 	}
@@ -57,10 +57,10 @@ func newWalk(r *run) *walk {
 // copy brings everything below the root to the destination, and what refers to
 // any of it, and returns the root. It is not pushed where nothing refers to it:
 // that is for the tag to do. held says that the destination has the root whole.
-func (w *walk) copy(ctx context.Context, root digest.Digest, held bool) (registry.Manifest, error) {
+func (w *graphWalk) copy(ctx context.Context, root digest.Digest, held bool) (registry.Manifest, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w.root = w.add(rootOf(root), false, 0)
+	w.root = w.addNode(rootOf(root), false, 0)
 	w.root.held = held
 	var group sync.WaitGroup
 	for range workers {
@@ -82,7 +82,7 @@ func rootOf(d digest.Digest) registry.Descriptor {
 }
 
 // work does what is ready until nothing is left or something failed.
-func (w *walk) work(ctx context.Context, cancel context.CancelFunc) {
+func (w *graphWalk) work(ctx context.Context, cancel context.CancelFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for {
@@ -120,7 +120,7 @@ type failedStep struct {
 // canceled steps. If the copy was ended from outside, all steps were canceled: the
 // step that waited the longest for another copy is the cause, or else the one that
 // took the longest.
-func (w *walk) cause() error {
+func (w *graphWalk) cause() error {
 	switch {
 	case len(w.failed) == 0:
 		return nil
@@ -141,11 +141,11 @@ func (f failedStep) weight() time.Duration {
 
 // step does the next thing for a node: bring a blob, fetch a manifest, or push
 // one whose children are there.
-func (w *walk) step(ctx context.Context, n *node) error {
+func (w *graphWalk) step(ctx context.Context, n *node) error {
 	if n.blob {
-		err := w.bring(ctx, n)
+		err := w.processBlob(ctx, n)
 		if err == nil {
-			w.arrived(n)
+			w.completeNode(n)
 		}
 		return err
 	}
@@ -154,14 +154,14 @@ func (w *walk) step(ctx context.Context, n *node) error {
 			return err
 		}
 	}
-	if n == w.root && !w.awaited(n) {
+	if n == w.root && !w.hasParents(n) {
 		return nil
 	}
-	if !w.idle(n) {
+	if !w.skip(n) {
 		err := w.withContent(ctx, n, func(m registry.Manifest, release func()) error {
 			_, err := w.run.put(ctx, m.Digest.String(), m, func(ctx context.Context) error {
 				release()
-				return w.heal(ctx, n)
+				return w.reupload(ctx, n)
 			})
 			return err
 		})
@@ -169,16 +169,16 @@ func (w *walk) step(ctx context.Context, n *node) error {
 			return err
 		}
 	}
-	w.arrived(n)
+	w.completeNode(n)
 	return nil
 }
 
-// bring does for a blob what the walk is for.
-func (w *walk) bring(ctx context.Context, n *node) error {
+// processBlob does for a blob what the walk is for.
+func (w *graphWalk) processBlob(ctx context.Context, n *node) error {
 	switch {
 	case w.missing != nil:
 		return w.checkBlob(ctx, n)
-	case w.idle(n):
+	case w.skip(n):
 		return nil
 	case w.run.job.lacks(n.descriptor.Digest):
 		return w.run.sendBlob(ctx, n)
@@ -186,19 +186,19 @@ func (w *walk) bring(ctx context.Context, n *node) error {
 	return w.run.copyBlob(ctx, n)
 }
 
-// idle says that nothing has to be done for a node at the destination.
-func (w *walk) idle(n *node) bool { return w.looking || n.held }
+// skip says that nothing has to be done for a node at the destination.
+func (w *graphWalk) skip(n *node) bool { return w.dryRun || n.held }
 
-// awaited says whether something waits for a node.
-func (w *walk) awaited(n *node) bool {
+// hasParents says whether something waits for a node.
+func (w *graphWalk) hasParents(n *node) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(n.parents) > 0
 }
 
-// arrived tells the parents of a node that it is at the destination. Who has no
+// completeNode tells the parents of a node that it is at the destination. Who has no
 // child left to wait for is ready to be pushed.
-func (w *walk) arrived(n *node) {
+func (w *graphWalk) completeNode(n *node) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, parent := range n.parents {
@@ -211,11 +211,11 @@ func (w *walk) arrived(n *node) {
 
 // fetch reads a manifest, queues what it names, and finds what refers to it. It
 // returns true where the node can be pushed at once.
-func (w *walk) fetch(ctx context.Context, n *node) (bool, error) {
+func (w *graphWalk) fetch(ctx context.Context, n *node) (bool, error) {
 	switch err := w.open(ctx, n); {
 	case err == nil:
 	case w.isBlob(ctx, n, err):
-		w.instead(n)
+		w.requeueAsBlob(n)
 		return false, nil
 	case w.broken(n, err):
 		return true, nil
@@ -223,7 +223,7 @@ func (w *walk) fetch(ctx context.Context, n *node) (bool, error) {
 		return false, err
 	}
 	if w.search != nil {
-		if err := w.refer(ctx, n); err != nil {
+		if err := w.discoverReferrers(ctx, n); err != nil {
 			return false, err
 		}
 	}
@@ -236,50 +236,50 @@ func (w *walk) fetch(ctx context.Context, n *node) (bool, error) {
 // open reads a manifest and queues what it names. If the memory for what the walk
 // keeps of it is in use by other copies, it waits without the manifest, and reads it
 // again.
-func (w *walk) open(ctx context.Context, n *node) error {
+func (w *graphWalk) open(ctx context.Context, n *node) error {
 	for {
 		needs, err := w.tryOpen(ctx, n)
 		if err != nil || needs == 0 {
 			return err
 		}
 		if err := w.run.memory.Grow(ctx, needs); err != nil {
-			return w.run.ended(n, err)
+			return w.run.readInterrupted(n, err)
 		}
 	}
 }
 
 // tryOpen is open without the wait for memory: it returns how many bytes the walk has
 // to reserve for the manifest, 0 if it was opened.
-func (w *walk) tryOpen(ctx context.Context, n *node) (needs int64, err error) {
+func (w *graphWalk) tryOpen(ctx context.Context, n *node) (needs int64, err error) {
 	charge := w.run.copier.memory.Charge(w.run.job.hosts(), w.run.name)
 	defer charge.Release()
 	if size := n.descriptor.Size; size >= largeManifest {
 		if err := charge.Grow(ctx, size); err != nil {
-			return 0, w.run.ended(n, err)
+			return 0, w.run.readInterrupted(n, err)
 		}
 	}
 	m, err := w.read(registry.WithCharge(ctx, charge), n)
 	if err != nil {
-		if err = registry.OnSide(err, registry.Source); n != w.root {
-			err = w.run.incomplete(err)
+		if err = registry.WithSide(err, registry.Source); n != w.root {
+			err = w.run.sourceIncomplete(err)
 		}
 		return 0, err
 	}
 	if size := int64(len(m.Content)); size >= largeManifest {
 		if err := charge.Grow(ctx, size); err != nil {
-			return 0, w.run.ended(n, err)
+			return 0, w.run.readInterrupted(n, err)
 		}
 	}
 	contents, err := w.check(n, m)
 	if err != nil {
 		return 0, err
 	}
-	return w.nameAll(n, m, contents)
+	return w.addChildren(n, m, contents)
 }
 
 // withContent calls do with the manifest of a node, whose content is read again if
 // it was not kept. do has to call release before it waits for another manifest.
-func (w *walk) withContent(ctx context.Context, n *node, do func(m registry.Manifest, release func()) error) error {
+func (w *graphWalk) withContent(ctx context.Context, n *node, do func(m registry.Manifest, release func()) error) error {
 	if n.manifest.Content != nil {
 		return do(n.manifest, func() {})
 	}
@@ -287,25 +287,25 @@ func (w *walk) withContent(ctx context.Context, n *node, do func(m registry.Mani
 	defer charge.Release()
 	if n.bytes >= largeManifest {
 		if err := charge.Grow(ctx, n.bytes); err != nil {
-			return w.run.ended(n, err)
+			return w.run.readInterrupted(n, err)
 		}
 	}
 	m, err := w.run.job.Source.GetManifest(registry.WithCharge(ctx, charge), n.manifest.Digest.String())
 	if err != nil {
-		return w.run.incomplete(registry.OnSide(err, registry.Source))
+		return w.run.sourceIncomplete(registry.WithSide(err, registry.Source))
 	}
 	charge.Shrink(n.bytes) // it is not parsed again
 	return do(m, charge.Release)
 }
 
-// ended is the error of a manifest that was not read any more.
-func (r *run) ended(n *node, err error) error {
+// readInterrupted is the error of a manifest that was not read any more.
+func (r *copyOp) readInterrupted(n *node, err error) error {
 	return &registry.Error{Side: registry.Source, Op: "read the manifest", Repository: r.job.Source.Name(), Reference: n.descriptor.Digest.String(), Kind: registry.ErrUnavailable, Err: err}
 }
 
-// incomplete says of what is missing at the source that the image names it: that
+// sourceIncomplete says of what is missing at the source that the image names it: that
 // is not an image that is not there.
-func (r *run) incomplete(err error) error {
+func (r *copyOp) sourceIncomplete(err error) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || e.Side != registry.Source || !errors.Is(err, registry.ErrNotFound) {
 		return err
@@ -316,13 +316,13 @@ func (r *run) incomplete(err error) error {
 	return &told
 }
 
-// nameAll queues what a manifest names, or returns how many bytes the walk has to
+// addChildren queues what a manifest names, or returns how many bytes the walk has to
 // reserve before.
-func (w *walk) nameAll(n *node, m registry.Manifest, contents registry.Contents) (needs int64, err error) {
+func (w *graphWalk) addChildren(n *node, m registry.Manifest, contents registry.Contents) (needs int64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	blobs := contents.Blobs()
-	if w.bytes+int64(len(m.Content))-n.foretold() > maxManifestBytes {
+	if w.bytes+int64(len(m.Content))-n.declaredSize() > maxManifestBytes {
 		return 0, w.tooManyBytes()
 	}
 	needs = w.kept + nodeBytes*int64(len(w.nodes)+len(blobs)+len(contents.Manifests)) - freeBytes
@@ -332,15 +332,15 @@ func (w *walk) nameAll(n *node, m registry.Manifest, contents registry.Contents)
 	if !w.run.memory.TryGrow(needs) {
 		return needs, nil
 	}
-	w.bytes += int64(len(m.Content)) - n.foretold()
+	w.bytes += int64(len(m.Content)) - n.declaredSize()
 	w.keepContent(n, m)
 	for _, d := range blobs {
-		if err := w.name(n, d, true); err != nil {
+		if err := w.addChild(n, d, true); err != nil {
 			return 0, err
 		}
 	}
 	for _, d := range contents.Manifests {
-		if err := w.name(n, d, isBlobType(d.MediaType)); err != nil {
+		if err := w.addChild(n, d, isBlobType(d.MediaType)); err != nil {
 			return 0, err
 		}
 	}
@@ -349,13 +349,13 @@ func (w *walk) nameAll(n *node, m registry.Manifest, contents registry.Contents)
 
 // keeps reports whether the walk keeps the content of a manifest that was read: that
 // of the root, or as long as the walk keeps little. Called with mu held.
-func (w *walk) keeps(n *node, m registry.Manifest) bool {
+func (w *graphWalk) keeps(n *node, m registry.Manifest) bool {
 	return n.manifest.Content == nil && (n == w.root || w.kept+int64(len(m.Content)) <= keptManifests)
 }
 
 // keepContent records the manifest of a node, with its content if the walk keeps it or
 // the search for referrers did. Called with mu held.
-func (w *walk) keepContent(n *node, m registry.Manifest) {
+func (w *graphWalk) keepContent(n *node, m registry.Manifest) {
 	n.bytes, n.fetched = int64(len(m.Content)), true
 	if w.keeps(n, m) {
 		w.kept += n.bytes
@@ -367,7 +367,7 @@ func (w *walk) keepContent(n *node, m registry.Manifest) {
 
 // read is a manifest of the source. The root may be known already, and a referrer
 // was read to see what it refers to.
-func (w *walk) read(ctx context.Context, n *node) (registry.Manifest, error) {
+func (w *graphWalk) read(ctx context.Context, n *node) (registry.Manifest, error) {
 	switch d := n.descriptor.Digest; d {
 	case n.manifest.Digest:
 		return n.manifest, nil
@@ -379,7 +379,7 @@ func (w *walk) read(ctx context.Context, n *node) (registry.Manifest, error) {
 }
 
 // check holds what came against what named it, and reads it.
-func (w *walk) check(n *node, m registry.Manifest) (registry.Contents, error) {
+func (w *graphWalk) check(n *node, m registry.Manifest) (registry.Contents, error) {
 	refuse := func(e registry.Error) (registry.Contents, error) {
 		e.Side, e.Op, e.Repository, e.Reference = registry.Source, "read the manifest", w.run.job.Source.Name(), m.Digest.String()
 		return registry.Contents{}, &e
@@ -389,7 +389,7 @@ func (w *walk) check(n *node, m registry.Manifest) (registry.Contents, error) {
 		want, contradiction = w.run.job.MediaType, "the registry has said that it is %q and says now that it is %q"
 	}
 	if want != "" && !strings.EqualFold(want, m.MediaType) {
-		return refuse(registry.Error{Kind: registry.ErrInvalidManifest, Message: fmt.Sprintf(contradiction, registry.Clean(want), registry.Clean(m.MediaType))})
+		return refuse(registry.Error{Kind: registry.ErrInvalidManifest, Message: fmt.Sprintf(contradiction, registry.Sanitize(want), registry.Sanitize(m.MediaType))})
 	}
 	// A schema 1 manifest is signed anew each time and has no size of its own.
 	if want := n.descriptor.Size; want != registry.SizeUnknown && want != int64(len(m.Content)) && !registry.IsSchema1(m.MediaType) {
@@ -405,7 +405,7 @@ func (w *walk) check(n *node, m registry.Manifest) (registry.Contents, error) {
 // isBlob says whether what could not be read as a manifest is a blob: of a child
 // of a media type that nobody knows, only asking tells. Registries refuse a blob
 // as a manifest in many ways (2.8.3 answers 500).
-func (w *walk) isBlob(ctx context.Context, n *node, err error) bool {
+func (w *graphWalk) isBlob(ctx context.Context, n *node, err error) bool {
 	refusal, ok := errors.AsType[*registry.Error](err)
 	if n == w.root || registry.IsManifest(n.descriptor.MediaType) || !ok || refusal.Status == 0 {
 		return false
@@ -414,11 +414,11 @@ func (w *walk) isBlob(ctx context.Context, n *node, err error) bool {
 	return err == nil
 }
 
-// instead makes a blob of a node that turned out to be no manifest.
-func (w *walk) instead(n *node) {
+// requeueAsBlob makes a blob of a node that turned out to be no manifest.
+func (w *graphWalk) requeueAsBlob(n *node) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if n.blob = true; !w.idle(n) {
+	if n.blob = true; !w.skip(n) {
 		n.meter = w.run.copier.progress.meter(n.size)
 	}
 	heap.Push(&w.queue, n)

@@ -26,7 +26,7 @@ func (s *manifestSource) Host() string { return s.host }
 
 func (s *manifestSource) Name() string { return s.host + "/app" }
 
-func (s *manifestSource) Mask(text string) string { return text }
+func (s *manifestSource) Redact(text string) string { return text }
 
 func (s *manifestSource) GetManifest(context.Context, string) (registry.Manifest, error) {
 	s.reads++
@@ -58,10 +58,10 @@ func TestWalk_OpenWaitsForMemory(t *testing.T) {
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				ctx, r, end := copies.newRun(ctx, job, "this copy")
+				ctx, r, end := copies.newCopyOp(ctx, job, "this copy")
 				defer end()
-				w := newWalk(r)
-				w.root = w.add(rootOf(m.Digest), false, 0)
+				w := newGraphWalk(r)
+				w.root = w.addNode(rootOf(m.Digest), false, 0)
 
 				opened := make(chan error, 1)
 				go func() { opened <- w.open(ctx, w.root) }()

@@ -33,7 +33,7 @@ func (l *Layout) fault(err error) error {
 		file = filepath.Join(l.path, filepath.FromSlash(file))
 	}
 	if file != "" && file != l.path { // the layout is named by Repository
-		e.Message = "file " + registry.Clean(file)
+		e.Message = "file " + registry.Sanitize(file)
 	}
 	return l.told(e)
 }
@@ -102,7 +102,7 @@ func fileSystemHint(cause error) string {
 func (l *Layout) told(e *registry.Error) error {
 	filled := *e
 	if filled.Repository == "" {
-		filled.Repository = registry.Clean(l.Name())
+		filled.Repository = registry.Sanitize(l.Name())
 	}
 	if filled.Op == "" {
 		filled.Op = "open the image layout"
@@ -117,7 +117,7 @@ func (l *Layout) during(err error, op, about string) error {
 		return err
 	}
 	said := *e
-	said.Op, said.Reference = op, registry.Clean(about)
+	said.Op, said.Reference = op, registry.Sanitize(about)
 	return &said
 }
 
@@ -146,7 +146,7 @@ func fileFault(op, name string, err error) error {
 	}
 	_, cause := failedFile(err)
 	if errors.Is(cause, fs.ErrNotExist) {
-		return &registry.Error{Kind: registry.ErrUnavailable, Message: fmt.Sprintf("file %s was removed while it was written", registry.Clean(name)),
+		return &registry.Error{Kind: registry.ErrUnavailable, Message: fmt.Sprintf("file %s was removed while it was written", registry.Sanitize(name)),
 			Hint: "Another program removes files of the layout. Wait until it is done, or end it, and run it again."}
 	}
 	return &fs.PathError{Op: op, Path: name, Err: cause}

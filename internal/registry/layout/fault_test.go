@@ -148,12 +148,12 @@ func TestPutManifest_SyncsNamesBeforeIndex(t *testing.T) {
 func TestExclusively_KeepsErrorOfCaller(t *testing.T) {
 	l := create(t, registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}}))
 	mine := &registry.Error{Op: "write the manifest", Reference: "1", Kind: registry.ErrUnavailable, Err: context.Canceled}
-	if err := l.Exclusively(t.Context(), func() error { return mine }); !errors.Is(err, mine) {
-		t.Errorf("Exclusively() = %v, want %v", err, mine)
+	if err := l.WithLock(t.Context(), func() error { return mine }); !errors.Is(err, mine) {
+		t.Errorf("WithLock() = %v, want %v", err, mine)
 	}
 	if err := os.RemoveAll(strings.TrimPrefix(l.Name(), layout.Scheme)); err != nil {
 		t.Fatal(err)
 	}
-	err := l.Exclusively(t.Context(), func() error { t.Error("called without the lock"); return nil })
+	err := l.WithLock(t.Context(), func() error { t.Error("called without the lock"); return nil })
 	says(t, err, "cannot write the list of referrers")
 }

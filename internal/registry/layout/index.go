@@ -141,7 +141,7 @@ func names(entries []registry.Descriptor) string {
 	for _, d := range entries[:min(len(entries), maxNamed)] {
 		name := d.Digest.String()
 		if n := nameOf(d); n != "" {
-			name = fmt.Sprintf("%q (%s)", registry.Clean(n), name)
+			name = fmt.Sprintf("%q (%s)", registry.Sanitize(n), name)
 		}
 		all = append(all, name)
 	}

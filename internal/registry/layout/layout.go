@@ -133,7 +133,7 @@ func notTemporary(entry fs.DirEntry) bool { return !strings.HasPrefix(entry.Name
 func at(path string) (*Layout, error) {
 	absolute, err := absolute(path)
 	if err != nil {
-		return nil, &registry.Error{Op: "open the image layout", Repository: Scheme + registry.Clean(path), Kind: registry.ErrInvalidReference, Err: err}
+		return nil, &registry.Error{Op: "open the image layout", Repository: Scheme + registry.Sanitize(path), Kind: registry.ErrInvalidReference, Err: err}
 	}
 	return &Layout{path: absolute, log: slog.New(slog.DiscardHandler), types: map[digest.Digest]string{}, subjects: map[digest.Digest]digest.Digest{}}, nil
 }
@@ -168,8 +168,8 @@ func (l *Layout) Name() string { return nameOfLayout(l.path) }
 // Host is the same: nothing can be mounted from one layout into another.
 func (l *Layout) Host() string { return l.Name() }
 
-// Mask returns text as it is: no secret opens a layout.
-func (l *Layout) Mask(text string) string { return text }
+// Redact returns text as it is: no secret opens a layout.
+func (l *Layout) Redact(text string) string { return text }
 
 // read reads a file of the layout into memory, at most limit bytes of it.
 func (l *Layout) read(name string, limit int64) ([]byte, error) {
@@ -184,9 +184,9 @@ func (l *Layout) read(name string, limit int64) ([]byte, error) {
 // large.
 func readCapped(file io.ReadCloser, name string, limit int64) ([]byte, error) {
 	defer file.Close()
-	content, err := registry.ReadCapped(file, limit)
+	content, err := registry.ReadLimited(file, limit)
 	if errors.Is(err, registry.ErrLimit) {
-		err = &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("%s is larger than the %d bytes that are read", name, limit), Hint: registry.Advice(registry.ErrLimit)}
+		err = &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("%s is larger than the %d bytes that are read", name, limit), Hint: registry.DefaultHint(registry.ErrLimit)}
 	}
 	return content, err
 }

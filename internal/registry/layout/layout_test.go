@@ -272,8 +272,8 @@ func TestOnlyWhatIsWholeIsEverFound(t *testing.T) {
 		t.Errorf("it is there: %v", err)
 	}
 	whole := registry.Content{Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
-	for i, want := range []registry.Outcome{registry.Copied, registry.Present, registry.Copied} {
-		whole.Distrust = i == 2
+	for i, want := range []registry.Outcome{registry.Copied, registry.AlreadyExists, registry.Copied} {
+		whole.Force = i == 2
 		if outcome, err := l.PutBlob(t.Context(), d, whole); err != nil || outcome != want {
 			t.Errorf("%q, %v; want %q", outcome, err, want)
 		}

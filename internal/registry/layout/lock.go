@@ -123,6 +123,6 @@ func (w *lockWait) over(ctx context.Context) {
 func (w *lockWait) ended(ctx context.Context, holder string) error {
 	w.over(ctx)
 	return &registry.Error{Kind: registry.ErrUnavailable, Err: context.Cause(ctx),
-		Message: fmt.Sprintf("it waited for the lock of %s, which is held by %s", registry.Clean(w.dir), holder),
+		Message: fmt.Sprintf("it waited for the lock of %s, which is held by %s", registry.Sanitize(w.dir), holder),
 		Hint:    "Wait until the program that writes to this image layout is done, or end it, and run it again. A lock ends with the process that holds it."}
 }

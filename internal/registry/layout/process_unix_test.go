@@ -65,7 +65,7 @@ func TestProcess_Role(t *testing.T) {
 			t.Errorf("PutBlob() = %q, %v", outcome, err)
 		}
 	case "lock":
-		err := create(t, dir).Exclusively(t.Context(), func() error {
+		err := create(t, dir).WithLock(t.Context(), func() error {
 			_, _ = os.Stdout.WriteString("ready\n")
 			_, _ = io.Copy(io.Discard, os.Stdin)
 			return nil
@@ -207,8 +207,8 @@ func TestExclusively_ProcessWasKilled(t *testing.T) {
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
 	start(t, "lock", dir).kill(t)
 	ran := false
-	if err := create(t, dir).Exclusively(t.Context(), func() error { ran = true; return nil }); err != nil || !ran {
-		t.Errorf("Exclusively() = %v, ran = %t", err, ran)
+	if err := create(t, dir).WithLock(t.Context(), func() error { ran = true; return nil }); err != nil || !ran {
+		t.Errorf("WithLock() = %v, ran = %t", err, ran)
 	}
 }
 
@@ -222,7 +222,7 @@ func TestExclusively_WaitIsLogged(t *testing.T) {
 			held, done := make(chan struct{}), make(chan struct{})
 			var holding = create(t, dir)
 			go func() {
-				_ = holding.Exclusively(context.WithoutCancel(t.Context()), func() error {
+				_ = holding.WithLock(context.WithoutCancel(t.Context()), func() error {
 					close(held)
 					<-done
 					return nil
@@ -241,10 +241,10 @@ func TestExclusively_WaitIsLogged(t *testing.T) {
 			var waits []registry.Wait
 			traced := registry.WithTrace(ctx, registry.Trace{Wait: func(w registry.Wait) { waits = append(waits, w) }})
 			blobs := filepath.Join(dir, "blobs")
-			err := create(t, dir).WithLogger(logged.logger()).Exclusively(traced, func() error { t.Error("called without the lock"); return nil })
+			err := create(t, dir).WithLogger(logged.logger()).WithLock(traced, func() error { t.Error("called without the lock"); return nil })
 			says(t, err, layout.Scheme+dir, "it waited for the lock of "+blobs+", which is held by "+test.holder)
 			if e, ok := errors.AsType[*registry.Error](err); !ok || !errors.Is(err, reason) || !errors.Is(e.Kind, registry.ErrUnavailable) || !strings.Contains(e.Hint, "A lock ends with the process that holds it") {
-				t.Errorf("Exclusively() = %#v", e)
+				t.Errorf("WithLock() = %#v", e)
 			}
 			if len(waits) != 1 || waits[0].For != registry.WaitLock {
 				t.Errorf("waits are %v, want one for the lock", waits)

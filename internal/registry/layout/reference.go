@@ -41,7 +41,7 @@ var digestLike = regexp.MustCompile(`(?i)^(sha|md|blake)\d[\da-z]*:[^/\\]*$`)
 func ParseReference(s string) (Reference, error) {
 	rest, found := strings.CutPrefix(s, Scheme)
 	invalid := func(why string) (Reference, error) {
-		return Reference{}, &registry.Error{Op: "use the reference", Reference: registry.CleanInput(s), Kind: registry.ErrInvalidReference, Message: why,
+		return Reference{}, &registry.Error{Op: "use the reference", Reference: registry.RedactInput(s), Kind: registry.ErrInvalidReference, Message: why,
 			Hint: "An image layout is named by oci:PATH, oci:PATH:tag or oci:PATH@sha256:…, as in oci:./image:1.4."}
 	}
 	if !found {
@@ -54,7 +54,7 @@ func ParseReference(s string) (Reference, error) {
 		if strings.HasPrefix(rest, "///") {
 			path = "/" + path
 		}
-		return invalid(fmt.Sprintf("what follows its colon is a path and not a URL: write %q", registry.Clean(Scheme+path)))
+		return invalid(fmt.Sprintf("what follows its colon is a path and not a URL: write %q", registry.Sanitize(Scheme+path)))
 	}
 	if strings.ContainsFunc(rest, unicode.IsControl) {
 		return invalid("it holds a control character")
@@ -63,7 +63,7 @@ func ParseReference(s string) (Reference, error) {
 	if before, after, ok := cutLast(rest, "@"); ok && digestLike.MatchString(after) {
 		ref.Path, ref.Digest = before, digest.Digest(after)
 		if err := registry.ValidateDigest(ref.Digest); err != nil {
-			return invalid(fmt.Sprintf("%q is no digest", registry.Clean(after)))
+			return invalid(fmt.Sprintf("%q is no digest", registry.Sanitize(after)))
 		}
 	}
 	if before, after, ok := cutLast(ref.Path, ":"); ok && !strings.ContainsAny(after, `/\`) {
@@ -71,7 +71,7 @@ func ParseReference(s string) (Reference, error) {
 			return invalid("nothing follows its last colon, where a tag would be")
 		}
 		if strings.ContainsFunc(ref.Tag, unicode.IsSpace) {
-			return invalid(fmt.Sprintf("its tag %q has white space in it", registry.Clean(ref.Tag)))
+			return invalid(fmt.Sprintf("its tag %q has white space in it", registry.Sanitize(ref.Tag)))
 		}
 	}
 	if strings.TrimSpace(ref.Path) == "" {

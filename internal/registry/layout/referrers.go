@@ -13,19 +13,19 @@ import (
 // its subject, as oras keeps referrers in a layout, and what is listed under the
 // tag that clients use for registries without a referrers API, as regctl does.
 // The layout is such a registry.
-func (l *Layout) ListReferrers(ctx context.Context, subject digest.Digest) (registry.Listing, error) {
+func (l *Layout) ListReferrers(ctx context.Context, subject digest.Digest) (registry.ReferrerList, error) {
 	const op = "list the referrers of"
 	if err := l.ended(ctx, op, subject.String()); err != nil {
-		return registry.Listing{}, err
+		return registry.ReferrerList{}, err
 	}
 	if err := registry.ValidateDigest(subject); err != nil {
-		return registry.Listing{}, err
+		return registry.ReferrerList{}, err
 	}
 	entries, err := l.entries()
 	if err != nil {
-		return registry.Listing{}, l.during(err, op, subject.String())
+		return registry.ReferrerList{}, l.during(err, op, subject.String())
 	}
-	listing := registry.Listing{Tag: registry.ReferrersTag(subject)}
+	listing := registry.ReferrerList{Tag: registry.ReferrersTag(subject)}
 	d, err := pick(entries, listing.Tag)
 	if err == nil {
 		listing, err = l.listed(listing, d)
@@ -33,7 +33,7 @@ func (l *Layout) ListReferrers(ctx context.Context, subject digest.Digest) (regi
 		err = nil
 	}
 	if err != nil {
-		return registry.Listing{}, l.during(err, op, subject.String())
+		return registry.ReferrerList{}, l.during(err, op, subject.String())
 	}
 	known := map[digest.Digest]bool{}
 	for _, d := range listing.Referrers {
@@ -41,7 +41,7 @@ func (l *Layout) ListReferrers(ctx context.Context, subject digest.Digest) (regi
 	}
 	for _, d := range entries {
 		if err := l.ended(ctx, op, subject.String()); err != nil { // there may be many
-			return registry.Listing{}, err
+			return registry.ReferrerList{}, err
 		}
 		if !known[d.Digest] && l.subjectOf(d) == subject {
 			known[d.Digest] = true
@@ -53,13 +53,13 @@ func (l *Layout) ListReferrers(ctx context.Context, subject digest.Digest) (regi
 
 // listed is a listing with what an index under its tag lists. What is there and
 // is no index lists nothing.
-func (l *Layout) listed(listing registry.Listing, d registry.Descriptor) (registry.Listing, error) {
+func (l *Layout) listed(listing registry.ReferrerList, d registry.Descriptor) (registry.ReferrerList, error) {
 	m, err := l.manifest(d.Digest, d.MediaType)
 	if err != nil {
 		return listing, err
 	}
 	listing.Held = m
-	if listing, err = listing.Listed(m); errors.Is(err, registry.ErrProtocol) {
+	if listing, err = listing.AppendPage(m); errors.Is(err, registry.ErrProtocol) {
 		err = nil
 	}
 	return listing, err

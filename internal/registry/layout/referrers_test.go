@@ -20,7 +20,7 @@ import (
 )
 
 // listed are the digests on a listing, in order.
-func listed(l registry.Listing) (all []digest.Digest) {
+func listed(l registry.ReferrerList) (all []digest.Digest) {
 	for _, d := range l.Referrers {
 		all = append(all, d.Digest)
 	}

@@ -55,7 +55,7 @@ func index(name string, file io.ReadSeeker) (*archive, error) {
 		}
 		if !fs.ValidPath(path.Clean(header.Name)) {
 			return nil, &registry.Error{Kind: registry.ErrInvalidLayout, Hint: hint,
-				Message: fmt.Sprintf("the archive has an entry %q, which leads out of it", registry.Clean(header.Name))}
+				Message: fmt.Sprintf("the archive has an entry %q, which leads out of it", registry.Sanitize(header.Name))}
 		}
 		name := path.Clean(header.Name)
 		if header.Typeflag != tar.TypeReg || !isFile(name) {

@@ -125,7 +125,7 @@ func (l *Layout) removeAbandoned(ctx context.Context, root *os.Root) {
 				continue
 			}
 			if name := path.Join(dir, name); removeIfAbandoned(root, name) {
-				l.log.DebugContext(ctx, "removed a file that an earlier process left incomplete", "layout", l.Name(), "file", registry.Clean(name))
+				l.log.DebugContext(ctx, "removed a file that an earlier process left incomplete", "layout", l.Name(), "file", registry.Sanitize(name))
 			}
 		}
 	}

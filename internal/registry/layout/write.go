@@ -31,8 +31,8 @@ func (l *Layout) PutBlob(ctx context.Context, d registry.Descriptor, content reg
 	if err := registry.ValidateDescriptor(d); err != nil {
 		return "", err
 	}
-	if !content.Distrust && l.holds(ctx, d) {
-		return registry.Present, nil
+	if !content.Force && l.holds(ctx, d) {
+		return registry.AlreadyExists, nil
 	}
 	if err := l.ended(ctx, op, d.Digest.String()); err != nil {
 		return "", err
@@ -137,7 +137,7 @@ func (l *Layout) placeManifest(ctx context.Context, m registry.Manifest) error {
 // sound returns an error if readers of a layout would refuse a manifest.
 func sound(m registry.Manifest) error {
 	if size := len(m.Content); size > maxManifest {
-		return &registry.Error{Kind: registry.ErrLimit, Hint: registry.Advice(registry.ErrLimit),
+		return &registry.Error{Kind: registry.ErrLimit, Hint: registry.DefaultHint(registry.ErrLimit),
 			Message: fmt.Sprintf("it has %d bytes, and at most %d are read of a manifest in an image layout", size, maxManifest)}
 	}
 	if err := registry.ValidateDigest(m.Digest); err != nil {
@@ -177,7 +177,7 @@ func (l *Layout) has(ctx context.Context, d registry.Descriptor) error {
 	}
 	message := ""
 	switch {
-	case errors.Is(err, registry.ErrNotFound) && registry.IsForeign(d):
+	case errors.Is(err, registry.ErrNotFound) && registry.IsNonDistributable(d):
 		return nil
 	case errors.Is(err, registry.ErrNotFound):
 		message = fmt.Sprintf("it names %s, which the layout does not hold", d.Digest)
@@ -191,10 +191,10 @@ func (l *Layout) has(ctx context.Context, d registry.Descriptor) error {
 	return &registry.Error{Kind: registry.ErrMissingContent, Message: message}
 }
 
-// Exclusively runs f while no other copy writes a list of referrers into the
+// WithLock runs f while no other copy writes a list of referrers into the
 // folder. It has a lock of its own, the one of the folder blobs, because f changes
 // the index, which takes the folder's.
-func (l *Layout) Exclusively(ctx context.Context, f func() error) error {
+func (l *Layout) WithLock(ctx context.Context, f func() error) error {
 	ran := false
 	err := l.exclusively(ctx, filepath.Join(l.path, ocispec.ImageBlobsDir), func() error {
 		ran = true

@@ -2,11 +2,11 @@ package remote
 
 import "net/netip"
 
-// reach is how far an address is from this machine.
-type reach int
+// addrScope is how far an address is from this machine.
+type addrScope int
 
 const (
-	public reach = iota
+	public addrScope = iota
 	private
 	loopback
 	// forbidden addresses are never gone to because a registry said so: they
@@ -15,7 +15,7 @@ const (
 	forbidden
 )
 
-func (r reach) String() string {
+func (r addrScope) String() string {
 	return [...]string{"public", "private", "loopback", "link-local or metadata"}[r]
 }
 
@@ -48,9 +48,9 @@ func prefixes(texts ...string) []netip.Prefix {
 	return ps
 }
 
-// reachOf classifies an address, looking through the forms in which IPv6 can
+// classifyAddr classifies an address, looking through the forms in which IPv6 can
 // hide one of IPv4.
-func reachOf(a netip.Addr) reach {
+func classifyAddr(a netip.Addr) addrScope {
 	a = a.Unmap().WithZone("")
 	for _, p := range forbiddenRanges {
 		if p.Contains(a) {
@@ -71,7 +71,7 @@ func reachOf(a netip.Addr) reach {
 	for p, at := range embedding {
 		if p.Contains(a) {
 			b := a.As16()
-			return reachOf(netip.AddrFrom4([4]byte(b[at : at+4])))
+			return classifyAddr(netip.AddrFrom4([4]byte(b[at : at+4])))
 		}
 	}
 	return public

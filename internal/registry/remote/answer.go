@@ -43,7 +43,7 @@ func (e errorEntry) words(mask func(string) string) (code, message string) {
 	if detail == "null" || detail == "{}" || refusal && strings.ContainsAny(detail[:min(1, len(detail))], "{[") {
 		detail = ""
 	}
-	return shortened(mask(e.Code), maxCode), registry.Clean(join(mask(e.Message), detail))
+	return shortened(mask(e.Code), maxCode), registry.Sanitize(join(mask(e.Message), detail))
 }
 
 // others are the further errors of a document, each behind a semicolon.
@@ -64,14 +64,14 @@ func (d errorDocument) others(mask func(string) string) string {
 func (r *repository) answerError(ctx context.Context, q request, resp *http.Response, authorization string) *registry.Error {
 	defer resp.Body.Close()
 	e := &registry.Error{Op: q.op, Repository: r.Name(), Reference: q.about, Status: resp.StatusCode}
-	body, err := registry.ReadCapped(resp.Body, maxErrorBytes)
-	if broken := r.brokenOff(ctx, q, resp, err); broken != nil {
+	body, err := registry.ReadLimited(resp.Body, maxErrorBytes)
+	if broken := r.truncatedError(ctx, q, resp, err); broken != nil {
 		return broken
 	}
 	if err != nil || resp.Header.Get("Content-Encoding") != "" {
 		body = nil // the status says what there is to say
 	}
-	mask := func(text string) string { return registry.Clean(r.mask(text, resp.Request.URL, authorization)) }
+	mask := func(text string) string { return registry.Sanitize(r.mask(text, resp.Request.URL, authorization)) }
 	var document errorDocument
 	spoke := json.Unmarshal(body, &document) == nil && len(document.Errors) > 0 && document.Errors[0].Code != ""
 	if spoke {
@@ -82,7 +82,7 @@ func (r *repository) answerError(ctx context.Context, q request, resp *http.Resp
 	spokeItself := spoke && r.host.isOrigin(resp.Request.URL)
 	e.Kind = kindOf(resp, e.Code, e.Message, spokeItself, spokeItself && r.saysAbsent(e.Code), q.method)
 	if spoke {
-		e.Message = registry.Clean(e.Message + document.others(mask))
+		e.Message = registry.Sanitize(e.Message + document.others(mask))
 	}
 	if wait := auth.ParseRetryAfter(resp.Header.Get("Retry-After"), r.client.options.Now()); wait > 0 {
 		e.Err = auth.WaitError(wait)
@@ -94,11 +94,11 @@ func (r *repository) answerError(ctx context.Context, q request, resp *http.Resp
 	return e
 }
 
-// brokenOff is the error of a failure that did not come to its end, where its
+// truncatedError is the error of a failure that did not come to its end, where its
 // status alone does not say enough: nothing does when the operation was
 // cancelled, and a 404, or a 400 to what is not an upload, means little without the
 // document that goes with it.
-func (r *repository) brokenOff(ctx context.Context, q request, resp *http.Response, err error) *registry.Error {
+func (r *repository) truncatedError(ctx context.Context, q request, resp *http.Response, err error) *registry.Error {
 	vague := resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest && q.upload == nil
 	if err == nil || errors.Is(err, registry.ErrLimit) || ctx.Err() == nil && !vague {
 		return nil
@@ -106,13 +106,13 @@ func (r *repository) brokenOff(ctx context.Context, q request, resp *http.Respon
 	e := r.host.connectionError(err, resp.Request.URL)
 	e.Op, e.Repository, e.Reference, e.Status = q.op, r.Name(), q.about, resp.StatusCode
 	if e.Hint == "" && ctx.Err() == nil {
-		e.Hint = registry.Advice(e.Kind)
+		e.Hint = registry.DefaultHint(e.Kind)
 	}
 	return e
 }
 
-// Mask hides the credentials for the host and the tokens that were sent so far.
-func (r *repository) Mask(text string) string { return r.mask(text, nil, "") }
+// Redact hides the credentials for the host and the tokens that were sent so far.
+func (r *repository) Redact(text string) string { return r.mask(text, nil, "") }
 
 // mask hides what a server may have seen of ours, now or before, and may repeat: the
 // credentials for the host, the logins of the proxies on the way and, of the URL that
@@ -130,16 +130,16 @@ func (r *repository) mask(text string, asked *url.URL, authorization string) str
 		secrets = append(secrets, querySecrets(asked.RawQuery)...)
 	}
 	secrets = append(secrets, r.client.proxies.shown()...)
-	return auth.Mask(text, secrets...)
+	return auth.Redact(text, secrets...)
 }
 
 // placeOf is the host of a URL, fit to be shown: a registry can have made the name
 // of the place that it points to of what it was sent.
 func (r *repository) placeOf(u *url.URL) string {
 	if r.host.isOrigin(u) {
-		return registry.Clean(u.Host)
+		return registry.Sanitize(u.Host)
 	}
-	return registry.Clean(r.Mask(u.Host))
+	return registry.Sanitize(r.Redact(u.Host))
 }
 
 // plainQuery are the query parameters that are no secret: we put the first of them
@@ -249,7 +249,7 @@ func immutable(status int, code, message string) bool {
 }
 
 // notARegistry is the advice for answers that make no sense.
-var notARegistry = registry.Advice(registry.ErrProtocol)
+var notARegistry = registry.DefaultHint(registry.ErrProtocol)
 
 // noSpace says whether a registry has failed because its storage is full: 507,
 // or a 500 with what the system says of a full disk.
@@ -291,7 +291,7 @@ func (r *repository) hint(e *registry.Error) string {
 		return "The registry limits how much an address or account may ask for. Whoever is logged in may have more, and a mirror of your own has no limit. Try again later, or set " +
 			registry.Setting(host, "max_concurrent_requests = 4, requests_per_second = 5") + "."
 	case errors.Is(e.Kind, registry.ErrTagImmutable):
-		return registry.Advice(e.Kind)
+		return registry.DefaultHint(e.Kind)
 	case e.Status == http.StatusBadRequest && r.host.origin.Scheme == "http" && strings.Contains(strings.ToLower(e.Message), "https"):
 		return "The registry wants TLS and was asked in plain HTTP. Set " + registry.Setting(host, "plain_http = false") + "."
 	case e.Status == http.StatusProxyAuthRequired:
@@ -316,5 +316,5 @@ func (r *repository) hint(e *registry.Error) string {
 	case errors.Is(e.Kind, registry.ErrUnavailable):
 		return "The registry is not well. Try again later."
 	}
-	return registry.Advice(e.Kind)
+	return registry.DefaultHint(e.Kind)
 }

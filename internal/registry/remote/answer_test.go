@@ -383,8 +383,8 @@ func TestA403SaysWhichLoginItWasGivenTo(t *testing.T) {
 		want       []string
 	}{
 		{auth.Credential{}, get, []string{"there was none: no credentials were found in registries. Set registries"}},
-		{auth.Credential{RegistryToken: canary, Origin: "a file"}, get, []string{"are the registry token, from a file.", "If they may not do this", "give them the right to"}},
-		{auth.Credential{RegistryToken: canary, Origin: "a file"}, upload(t), []string{"are the registry token, from a file.", "If they may not write", "push there"}},
+		{auth.Credential{RegistryToken: canary, Source: "a file"}, get, []string{"are the registry token, from a file.", "If they may not do this", "give them the right to"}},
+		{auth.Credential{RegistryToken: canary, Source: "a file"}, upload(t), []string{"are the registry token, from a file.", "If they may not write", "push there"}},
 	} {
 		c := newClient(t, once, credentials(map[string]auth.Credential{p.Addr: test.credential}))
 		says(t, failure(t, test.op(t.Context(), c.push(t, p.Addr+"/app")), registry.ErrDenied).Hint, test.want...)

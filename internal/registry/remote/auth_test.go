@@ -77,7 +77,7 @@ func TestARequestThatStays401IsRefreshedTwice(t *testing.T) {
 	}
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
 	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
-	c := newClient(t, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary, TokenHosts: []string{hostOf(t, tokens.URL)}, Origin: "the test"}}))
+	c := newClient(t, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary, TokenHosts: []string{hostOf(t, tokens.URL)}, Source: "the test"}}))
 	repo := c.pull(t, p.Ref("app", "1"))
 	_, err := repo.GetManifest(c.context(t), "1")
 	e := failure(t, err, registry.ErrUnauthorized)
@@ -111,10 +111,10 @@ func TestTheLogSaysOnceWhoAskedAHost(t *testing.T) {
 		credential auth.Credential
 		want       string
 	}{
-		"a user":        {auth.Credential{Username: "ci", Password: canary, Origin: "a file"}, `used="the login of the user \"ci\"" from="a file"`},
-		"a lonely name": {auth.Credential{Username: canary, Origin: "a file"}, `used="the login" from="a file"`},
-		"a token":       {auth.Credential{RegistryToken: canary, Origin: "a file"}, `used="the registry token" from="a file"`},
-		"an identity":   {auth.Credential{IdentityToken: canary, Origin: "a file"}, `used="the identity token" from="a file"`},
+		"a user":        {auth.Credential{Username: "ci", Password: canary, Source: "a file"}, `used="the login of the user \"ci\"" from="a file"`},
+		"a lonely name": {auth.Credential{Username: canary, Source: "a file"}, `used="the login" from="a file"`},
+		"a token":       {auth.Credential{RegistryToken: canary, Source: "a file"}, `used="the registry token" from="a file"`},
+		"an identity":   {auth.Credential{IdentityToken: canary, Source: "a file"}, `used="the identity token" from="a file"`},
 		"nobody":        {auth.Credential{}, `used="none, anonymous" from="no credentials were found in registries"`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -140,12 +140,12 @@ func TestAWrongPasswordIsTriedOnceAndNamed(t *testing.T) {
 		hint       []string
 		requests   int
 	}{
-		"wrong":                    {auth.Credential{Username: "ci", Password: canary, Origin: "a file"}, []string{`"ci"`, "a file"}, 2},
+		"wrong":                    {auth.Credential{Username: "ci", Password: canary, Source: "a file"}, []string{`"ci"`, "a file"}, 2},
 		"none":                     {auth.Credential{}, []string{"no credentials were found", `Set registries = { "`}, 1},
-		"a name that is a secret":  {auth.Credential{Username: canary, Origin: "a file"}, []string{"the login, from a file"}, 2},
-		"only a token":             {auth.Credential{RegistryToken: canary, Origin: "a file"}, []string{"the registry token", "a file"}, 1},
-		"only an identity token":   {auth.Credential{IdentityToken: canary, Origin: "a file"}, []string{"the identity token, from a file. This registry takes a user name and a password and no token: set registries"}, 1},
-		"a name with a line break": {auth.Credential{Username: "c\ni", Password: canary, Origin: "a file"}, []string{`"c\ni"`}, 2},
+		"a name that is a secret":  {auth.Credential{Username: canary, Source: "a file"}, []string{"the login, from a file"}, 2},
+		"only a token":             {auth.Credential{RegistryToken: canary, Source: "a file"}, []string{"the registry token", "a file"}, 1},
+		"only an identity token":   {auth.Credential{IdentityToken: canary, Source: "a file"}, []string{"the identity token, from a file. This registry takes a user name and a password and no token: set registries"}, 1},
+		"a name with a line break": {auth.Credential{Username: "c\ni", Password: canary, Source: "a file"}, []string{`"c\ni"`}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p.Forget()
@@ -317,7 +317,7 @@ func TestARealmOnAnUnrelatedHostSeesNothing(t *testing.T) {
 				client := newClient(t, n.options, settings(n.trusting("registry.example.com", place)), credentials(map[string]auth.Credential{"registry.example.com": c}))
 				for range 2 {
 					_, err := client.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
-					e := failure(t, err, registry.ErrForbiddenHop)
+					e := failure(t, err, registry.ErrForbiddenRedirect)
 					says(t, e.Error(), "registry.example.com", place)
 					says(t, e.Hint, `registries = { "registry.example.com" = { token_hosts = ["`+place+`"] } }`)
 				}
@@ -403,7 +403,7 @@ func TestARealmWhereNobodyGoesIsNotAdvisedToBeAllowed(t *testing.T) {
 		c := newClient(t, n.options, settings(n.trusting("registry.example.com")),
 			credentials(map[string]auth.Credential{"registry.example.com": {Username: "ci", Password: canary}}))
 		_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
-		if e := failure(t, err, registry.ErrForbiddenHop); strings.Contains(e.Hint, "token_hosts") {
+		if e := failure(t, err, registry.ErrForbiddenRedirect); strings.Contains(e.Hint, "token_hosts") {
 			t.Errorf("%s: the hint is %q", realm, e.Hint)
 		}
 	}
@@ -458,7 +458,7 @@ func TestATokenEndpointIsNotFollowedElsewhere(t *testing.T) {
 	n.serve(t, "attacker.example.net", otherAddress, attacker.ServeHTTP)
 	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "auth.example.com", "attacker.example.net")))
 	_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
-	failure(t, err, registry.ErrForbiddenHop)
+	failure(t, err, registry.ErrForbiddenRedirect)
 	if attacker.seen() != 0 {
 		t.Error("it was followed")
 	}

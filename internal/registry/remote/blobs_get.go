@@ -61,7 +61,7 @@ func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.Rea
 	held, err := r.host.limiter.acquire(ctx, download, b.transfer)
 	if err != nil {
 		b.cancel()
-		return nil, r.broken(b.request(), err)
+		return nil, r.wrapRequest(b.request(), err)
 	}
 	b.slot = held
 	if err := b.open(); err != nil {
@@ -107,7 +107,7 @@ type blobReader struct {
 	resumes    int // in a row without much progress
 	resumedAt  int64
 	pauses     func() time.Duration
-	trial      trial
+	trial      speedProbe
 
 	mu      sync.Mutex // a transport may close what it still reads
 	body    io.ReadCloser
@@ -130,7 +130,7 @@ func (b *blobReader) Read(p []byte) (n int, err error) {
 		case b.at >= b.to:
 			return n, io.EOF // all is there; what it is worth says the digest
 		case b.ctx.Err() != nil:
-			return n, b.repository.broken(b.request(), context.Cause(b.ctx))
+			return n, b.repository.wrapRequest(b.request(), context.Cause(b.ctx))
 		case n > 0:
 			return n, nil // what broke shows again at the next read
 		}
@@ -149,7 +149,7 @@ func (b *blobReader) receive(p []byte) (int, error) {
 	took := time.Since(began)
 	registry.FlowOf(b.ctx).Waited(b.repository.host.name, "", took)
 	if b.trial.slow(&b.repository.client.ranges, n, took) && err == nil {
-		b.widen()
+		b.parallelize()
 	}
 	return n, err
 }
@@ -161,13 +161,13 @@ func (b *blobReader) resume(err error) error {
 	}
 	b.resumedAt = b.at
 	if b.resumes++; b.resumes > maxResumes {
-		return b.repository.broken(b.request(), err)
+		return b.repository.wrapRequest(b.request(), err)
 	}
 	b.current().Close()
 	b.trial = b.newTrial()
 	if b.resumes > 1 {
 		if cause := pauseFor(b.ctx, b.pauses()); cause != nil {
-			return b.repository.broken(b.request(), cause)
+			return b.repository.wrapRequest(b.request(), cause)
 		}
 	}
 	return b.open()
@@ -191,7 +191,7 @@ func (b *blobReader) enter() error {
 	held, err := b.repository.host.limiter.acquire(b.ctx, download, b.transfer)
 	b.queues.download.Stop()
 	if err != nil {
-		return b.repository.broken(b.request(), err)
+		return b.repository.wrapRequest(b.request(), err)
 	}
 	b.mu.Lock()
 	if b.closed {
@@ -311,7 +311,7 @@ func (b *blobReader) open() error {
 		}
 		if err := b.skip(resp); err != nil {
 			resp.Body.Close()
-			return r.broken(q.answeredBy(resp), err)
+			return r.wrapRequest(q.answeredBy(resp), err)
 		}
 		return b.replace(resp.Body)
 	})

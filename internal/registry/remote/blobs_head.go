@@ -140,7 +140,7 @@ type openedContent struct {
 // openEarly opens the content ahead of its use if the caller wants that. It does
 // not after a failure, which may have been the content's.
 func (p *blobPut) openEarly(ctx context.Context) *earlyContent {
-	if !p.content.Ahead || p.content.Distrust || p.again() {
+	if !p.content.Prefetch || p.content.Force || p.again() {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -32,8 +32,8 @@ func newRanges() ranges {
 	return ranges{from: 64 << 20, trial: 8 << 20, enough: 150 << 20, part: 2 << 20, lanes: 6, buffers: newBuffers(maxBuffers)}
 }
 
-// trial judges, once, how fast a connection brings a blob.
-type trial struct {
+// speedProbe judges, once, how fast a connection brings a blob.
+type speedProbe struct {
 	over   bool
 	read   int64
 	waited time.Duration
@@ -41,14 +41,14 @@ type trial struct {
 
 // newTrial is one for what comes next of a blob, which is over already where
 // there is nothing to judge.
-func (b *blobReader) newTrial() trial {
+func (b *blobReader) newTrial() speedProbe {
 	c := b.repository.client
-	return trial{over: b.isPart() || b.want.Size < c.ranges.from || c.options.NoRanges}
+	return speedProbe{over: b.isPart() || b.want.Size < c.ranges.from || c.options.NoRanges}
 }
 
 // slow takes n bytes that were waited for, and says whether the connection
 // turns out to be slow.
-func (t *trial) slow(r *ranges, n int, waited time.Duration) bool {
+func (t *speedProbe) slow(r *ranges, n int, waited time.Duration) bool {
 	if t.over {
 		return false
 	}
@@ -58,17 +58,17 @@ func (t *trial) slow(r *ranges, n int, waited time.Duration) bool {
 	return t.over && float64(t.read) < t.waited.Seconds()*r.enough
 }
 
-// widen reads what is left of a blob over several connections: many networks and
+// parallelize reads what is left of a blob over several connections: many networks and
 // registries limit what a single one gets. The one that is there brings the next
 // part, so that nothing waits for the others to begin. Where they fail, reading
 // goes on over one, as after any connection that broke.
-func (b *blobReader) widen() {
+func (b *blobReader) parallelize() {
 	size := b.repository.client.ranges.part
 	start := b.at + size
 	if start >= b.to || !b.repository.host.seen.parts() {
 		return
 	}
-	p := &parts{of: b, size: size, at: start}
+	p := &rangeReader{of: b, size: size, at: start}
 	p.ctx, p.cancel = context.WithCancel(b.ctx)
 	for more := true; more && len(p.lanes) < b.repository.client.ranges.lanes; {
 		more = p.addLane()
@@ -92,7 +92,7 @@ func (b *blobReader) widen() {
 type widened struct {
 	alone io.ReadCloser
 	left  int64 // that alone is to bring in any case
-	parts *parts
+	parts *rangeReader
 	// began says that the others have brought something, failed that they have
 	// not and will not.
 	began, failed bool
@@ -126,16 +126,16 @@ func (w *widened) Close() error {
 	return w.alone.Close()
 }
 
-// parts are what is left of a blob, read over several connections, each part
+// rangeReader are what is left of a blob, read over several connections, each part
 // into a buffer, and given in their order. Each lane brings every so manieth
 // part, and waits with the next one until its buffer was read, which bounds the
 // memory.
-type parts struct {
+type rangeReader struct {
 	ctx     context.Context //nolint:containedctx // the download's, for what its lanes ask
 	cancel  context.CancelFunc
 	of      *blobReader
 	size    int64 // of a part
-	lanes   []*lane
+	lanes   []*worker
 	running sync.WaitGroup
 
 	mu      sync.Mutex // held while it is read, and while it ends
@@ -145,8 +145,8 @@ type parts struct {
 	closed  bool
 }
 
-// lane is one connection's part of the work.
-type lane struct {
+// worker is one connection's part of the work.
+type worker struct {
 	slot   *slot
 	buffer []byte
 	full   chan part     // what it brought
@@ -159,23 +159,23 @@ type part struct {
 }
 
 // addLane adds a lane where there is a slot of the host and a buffer for it.
-func (p *parts) addLane() bool {
+func (p *rangeReader) addLane() bool {
 	r := p.of.repository
 	buffer := r.client.ranges.buffers.take(p.size)
 	if buffer == nil {
 		return false
 	}
-	spare := r.host.limiter.spare(p.ctx, p.of.transfer)
+	spare := r.host.limiter.tryAcquireSpare(p.ctx, p.of.transfer)
 	if spare == nil {
 		r.client.ranges.buffers.giveBack(buffer)
 		return false
 	}
-	p.lanes = append(p.lanes, &lane{slot: spare, buffer: buffer, full: make(chan part), empty: make(chan struct{})})
+	p.lanes = append(p.lanes, &worker{slot: spare, buffer: buffer, full: make(chan part), empty: make(chan struct{})})
 	return true
 }
 
 // run brings the parts of a lane, of which the first is at a position.
-func (p *parts) run(l *lane, at int64) {
+func (p *rangeReader) run(l *worker, at int64) {
 	for ; at < p.of.to; at += int64(len(p.lanes)) * p.size {
 		content, err := p.bring(l, at)
 		select {
@@ -192,7 +192,7 @@ func (p *parts) run(l *lane, at int64) {
 }
 
 // bring reads one part into the lane's buffer.
-func (p *parts) bring(l *lane, at int64) ([]byte, error) {
+func (p *rangeReader) bring(l *worker, at int64) ([]byte, error) {
 	content := l.buffer[:min(p.size, p.of.to-at)]
 	r := p.of.repository
 	b, err := r.openPart(p.ctx, p.of.want, at, at+int64(len(content)), l.slot)
@@ -208,7 +208,7 @@ func (p *parts) bring(l *lane, at int64) ([]byte, error) {
 }
 
 // Read gives the parts in their order.
-func (p *parts) Read(into []byte) (int, error) {
+func (p *rangeReader) Read(into []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -242,7 +242,7 @@ func (p *parts) Read(into []byte) (int, error) {
 }
 
 // Close ends all lanes, also while they are read, and gives back what they held.
-func (p *parts) Close() error {
+func (p *rangeReader) Close() error {
 	p.cancel()
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -32,7 +32,7 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 	if err := registry.ValidateDescriptor(d); err != nil {
 		return "", err
 	}
-	late, end := outliving(ctx)
+	late, end := withGracePeriod(ctx)
 	defer end()
 	p := &blobPut{repository: r, want: d, content: content, late: late}
 	defer p.abandon(ctx)
@@ -90,12 +90,12 @@ func (p *blobPut) try(ctx context.Context) (outcome registry.Outcome, err error)
 	defer early.drop()
 	if !p.resume(ctx) {
 		p.abandon(ctx)
-		if p.session, outcome, err = p.offer(ctx); err != nil {
+		if p.session, outcome, err = p.mountOrStart(ctx); err != nil {
 			return "", err
 		}
 	}
 	if p.session == nil {
-		if p.sent && outcome == registry.Present {
+		if p.sent && outcome == registry.AlreadyExists {
 			outcome = registry.Copied
 		}
 		return outcome, nil
@@ -104,28 +104,28 @@ func (p *blobPut) try(ctx context.Context) (outcome registry.Outcome, err error)
 		return "", err
 	}
 	p.session = nil
-	p.prove(ctx)
+	p.probeMountSupport(ctx)
 	return registry.Copied, nil
 }
 
-// prove asks to mount a small blob where it was completed just now, which shows
+// probeMountSupport asks to mount a small blob where it was completed just now, which shows
 // whether the host's 202 means that a blob is missing: the large ones that come
 // are spared a request each. What it does not show costs nothing.
-func (p *blobPut) prove(ctx context.Context) {
+func (p *blobPut) probeMountSupport(ctx context.Context) {
 	if p.want.Size >= largeBlob || !p.host.seen.worthAsking() {
 		return
 	}
 	if open, _, _ := p.mount(ctx, p.path); open != nil {
 		p.host.seen.blind()
-		p.giveUp(ctx, open)
+		p.cancelUpload(ctx, open)
 	}
 }
 
-// offer finds out whether the blob is there or can be mounted, and opens an
+// mountOrStart finds out whether the blob is there or can be mounted, and opens an
 // upload where it is not.
-func (p *blobPut) offer(ctx context.Context) (open *session, outcome registry.Outcome, err error) {
-	if p.content.Distrust {
-		open, err = p.begin(ctx)
+func (p *blobPut) mountOrStart(ctx context.Context) (open *session, outcome registry.Outcome, err error) {
+	if p.content.Force {
+		open, err = p.startUpload(ctx)
 		return open, "", err
 	}
 	from := strings.TrimPrefix(p.content.From, p.host.name+"/")
@@ -140,24 +140,24 @@ func (p *blobPut) offer(ctx context.Context) (open *session, outcome registry.Ou
 			return p.unlessThere(ctx, open)
 		}
 	}
-	return p.offerHere(ctx)
+	return p.mountSelf(ctx)
 }
 
 // unlessThere is for an upload that was opened in place of a mount from another
 // repository. That says nothing of what is here.
 func (p *blobPut) unlessThere(ctx context.Context, open *session) (*session, registry.Outcome, error) {
 	if p.want.Size >= largeBlob && p.has(ctx) {
-		p.giveUp(ctx, open)
-		return nil, registry.Present, nil
+		p.cancelUpload(ctx, open)
+		return nil, registry.AlreadyExists, nil
 	}
 	return open, "", nil
 }
 
-// offerHere asks for what is in this very repository. A 202 of a host that
+// mountSelf asks for what is in this very repository. A 202 of a host that
 // never said 201 may be that of one that does not mount: where the blob is
 // large enough for it to matter, or the host known to be like that, it is asked
 // meanwhile whether the blob is there.
-func (p *blobPut) offerHere(ctx context.Context) (open *session, outcome registry.Outcome, err error) {
+func (p *blobPut) mountSelf(ctx context.Context) (open *session, outcome registry.Outcome, err error) {
 	habit := p.host.seen.habit()
 	there := make(chan bool, 1)
 	if habit == mountBlind || habit == mountUnknown && p.want.Size >= largeBlob {
@@ -171,17 +171,17 @@ func (p *blobPut) offerHere(ctx context.Context) (open *session, outcome registr
 		open, mounted, err = p.mount(ctx, p.path)
 	}
 	if err == nil && open == nil && !mounted {
-		open, err = p.begin(ctx)
+		open, err = p.startUpload(ctx)
 	}
 	switch present := <-there; {
 	case mounted:
-		return nil, registry.Present, nil
+		return nil, registry.AlreadyExists, nil
 	case present && open != nil:
 		p.host.seen.blind()
-		p.giveUp(ctx, open)
+		p.cancelUpload(ctx, open)
 		fallthrough
 	case present:
-		return nil, registry.Present, nil
+		return nil, registry.AlreadyExists, nil
 	}
 	return open, "", err
 }
@@ -230,8 +230,8 @@ func (p *blobPut) mount(ctx context.Context, from string) (open *session, mounte
 	return nil, true, nil
 }
 
-// begin opens an upload.
-func (p *blobPut) begin(ctx context.Context) (*session, error) {
+// startUpload opens an upload.
+func (p *blobPut) startUpload(ctx context.Context) (*session, error) {
 	q := p.beginRequest()
 	resp, err := p.attempt(ctx, q, p.again())
 	if err != nil {
@@ -248,9 +248,9 @@ func (p *blobPut) beginRequest() request {
 	}
 }
 
-// outliving is a context that ends a moment after another, for what must not be
+// withGracePeriod is a context that ends a moment after another, for what must not be
 // left half done. Its end must be called.
-func outliving(ctx context.Context) (late context.Context, end func()) {
+func withGracePeriod(ctx context.Context) (late context.Context, end func()) {
 	late, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	untie := context.AfterFunc(ctx, func() {
 		_ = sleep(late, hurriedTimeout)
@@ -259,10 +259,10 @@ func outliving(ctx context.Context) (late context.Context, end func()) {
 	return late, func() { untie(); stop(nil) }
 }
 
-// giveUp gives an upload up, as well as it can, so that the registry does not
+// cancelUpload gives an upload up, as well as it can, so that the registry does not
 // keep what nobody completes (OCI distribution specification, "Canceling a blob
 // upload"). It works also when the copy was cancelled, and is then short.
-func (p *blobPut) giveUp(ctx context.Context, open *session) {
+func (p *blobPut) cancelUpload(ctx context.Context, open *session) {
 	own, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer stop()
 	untie := context.AfterFunc(p.late, stop) //nolint:contextcheck // it outlives ctx by a moment

@@ -116,7 +116,7 @@ func TestTheLastTokensAreRememberedAndNoMore(t *testing.T) {
 		t.Errorf("%d tokens are remembered, want %d", n, remote.MaxShown)
 	}
 	text := fmt.Sprintf("%s%d and the password", canary, issued.Load()-1)
-	if shown := repo.Mask(text); shown != "*** and ***" {
+	if shown := repo.Redact(text); shown != "*** and ***" {
 		t.Errorf("they are shown as %q", shown)
 	}
 }

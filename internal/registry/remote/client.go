@@ -3,7 +3,7 @@
 //
 // A request gets its credential in one place (attempt), a hop to another origin
 // is allowed or refused in one place (hops), a body is read into memory in one
-// place (registry.ReadCapped), and a registry's words become an error in one
+// place (registry.ReadLimited), and a registry's words become an error in one
 // place (answerError).
 package remote
 
@@ -38,9 +38,9 @@ type Client struct {
 	settings    Hosts
 	credentials *auth.Store
 	dialer      dialer
-	hops        *hops
+	hops        *redirectTransports
 	proxies     *proxies
-	chosen      notices // the credentials that were logged
+	chosen      warningDedup // the credentials that were logged
 	ranges      ranges
 	heads       buffers
 	addresses   addressBook
@@ -100,7 +100,7 @@ func (c *Client) Logger() *slog.Logger { return c.options.Logger }
 func (c *Client) configure(name string, settings HostOptions) error {
 	normal, err := registry.ParseReference(name + "/any")
 	if err != nil || normal.Repository != "any" && normal.Repository != "library/any" {
-		return fmt.Errorf("%q is not a registry host: write host or host:port", registry.CleanInput(name))
+		return fmt.Errorf("%q is not a registry host: write host or host:port", registry.RedactInput(name))
 	}
 	if _, twice := c.settings[normal.Host]; twice {
 		return twoSettings(normal.Host)

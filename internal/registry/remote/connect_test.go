@@ -303,7 +303,7 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 		if _, err := readAll(t, repo, pushed.Blobs[0].Descriptor()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := repo.PutBlob(t.Context(), descriptor("new"), registry.Content{Distrust: true, Open: newBody(t, "new").get().Open}); err != nil {
+		if _, err := repo.PutBlob(t.Context(), descriptor("new"), registry.Content{Force: true, Open: newBody(t, "new").get().Open}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -40,11 +40,11 @@ func newDialer(o Options) dialer {
 	return d
 }
 
-// making ties the making of a connection to the operation that it is made for.
+// dialScope ties the dialScope of a connection to the operation that it is made for.
 // net/http goes on with it otherwise when nobody wants the connection any more:
 // for a minute with a proxy that does not answer, and for ever with one of some
 // kinds.
-type making struct {
+type dialScope struct {
 	operation context.Context //nolint:containedctx // net/http frees what is dialed from the request's
 
 	mu    sync.Mutex
@@ -54,38 +54,38 @@ type making struct {
 
 type makingKey struct{}
 
-// dialFor makes the connection for a request end with the operation that it is
+// withDialScope makes the connection for a request end with the operation that it is
 // part of, until the request has got one. The request's own context may last longer.
-func dialFor(ctx, operation context.Context) context.Context {
-	m := &making{operation: operation}
+func withDialScope(ctx, operation context.Context) context.Context {
+	m := &dialScope{operation: operation}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { m.end() }})
 	return context.WithValue(ctx, makingKey{}, m)
 }
 
-// makingOf is what dialFor put into a context; without that, it lasts as long
+// dialScopeOf is what withDialScope put into a context; without that, it lasts as long
 // as the context.
-func makingOf(ctx context.Context) *making {
-	if m, ok := ctx.Value(makingKey{}).(*making); ok {
+func dialScopeOf(ctx context.Context) *dialScope {
+	if m, ok := ctx.Value(makingKey{}).(*dialScope); ok {
 		return m
 	}
-	return &making{operation: ctx}
+	return &dialScope{operation: ctx}
 }
 
 // endOf is why a request was ended, nil where it was not. Its connection may be
 // closed with the operation before the request's own context has ended.
 func endOf(ctx context.Context) error {
-	return cmp.Or(context.Cause(ctx), context.Cause(makingOf(ctx).operation)) //nolint:contextcheck // it is only asked
+	return cmp.Or(context.Cause(ctx), context.Cause(dialScopeOf(ctx).operation)) //nolint:contextcheck // it is only asked
 }
 
 // dialing is a context for the first part of it, the connection's own.
-func (m *making) dialing(ctx context.Context) (context.Context, func()) {
+func (m *dialScope) dialing(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(m.operation, func() { cancel(context.Cause(m.operation)) })
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// tie closes a connection with the operation while it is not ready for use.
-func (m *making) tie(conn net.Conn) {
+// track closes a connection with the operation while it is not ready for use.
+func (m *dialScope) track(conn net.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.over {
@@ -94,7 +94,7 @@ func (m *making) tie(conn net.Conn) {
 }
 
 // end unties the connections: from now on they are anybody's.
-func (m *making) end() {
+func (m *dialScope) end() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.over = true
@@ -114,7 +114,7 @@ func (d dialer) dial(ctx context.Context, network, address string, check func(ne
 	if err != nil {
 		return nil, netip.Addr{}, err
 	}
-	m := makingOf(ctx)
+	m := dialScopeOf(ctx)
 	ctx, stop := m.dialing(ctx)
 	defer stop()
 	addrs, err := d.addresses(ctx, host)
@@ -134,7 +134,7 @@ func (d dialer) dial(ctx context.Context, network, address string, check func(ne
 		return nil, netip.Addr{}, first.err
 	}
 	conn := &answerFirst{Conn: first.conn, closed: make(chan struct{})}
-	m.tie(conn)
+	m.track(conn)
 	return conn, first.addr, nil
 }
 

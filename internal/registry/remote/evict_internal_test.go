@@ -18,7 +18,7 @@ func evictable() (*transfer, <-chan struct{}) {
 
 func TestLimiter_Eviction(t *testing.T) {
 	for name, c := range map[string]struct {
-		class  class
+		class  requestClass
 		moves  time.Duration // how often a chunk of 64 KiB moves; 0: never
 		blocks bool
 		after  time.Duration // when the transfer gives way; 0: not within a minute

@@ -111,7 +111,7 @@ func (r *repository) probeAPI(ctx context.Context, held *slot) {
 			return true
 		}
 		e.note(resp)
-		body, err := registry.ReadCapped(resp.Body, maxErrorBytes)
+		body, err := registry.ReadLimited(resp.Body, maxErrorBytes)
 		switch {
 		case err != nil:
 		case resp.StatusCode == http.StatusUnauthorized && slices.Contains(refusals, codeOf(body)), resp.StatusCode == http.StatusOK && string(bytes.TrimSpace(body)) == "{}":
@@ -129,7 +129,7 @@ func (r *repository) probeAPI(ctx context.Context, held *slot) {
 // readAhead reads the body of a failure, so that it is over when the next request is sent in its slot. The body of
 // the answer can still be read afterwards.
 func readAhead(resp *http.Response) []byte {
-	body, err := registry.ReadCapped(resp.Body, maxErrorBytes)
+	body, err := registry.ReadLimited(resp.Body, maxErrorBytes)
 	resp.Body.Close()
 	resp.Body = &bodyRead{content: body, err: err}
 	return body

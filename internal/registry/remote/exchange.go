@@ -62,10 +62,10 @@ func redirects(method string, status int) bool {
 // watched for progress.
 func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *slot, authorization string, again bool) (*http.Response, error) {
 	c := r.client
-	if err := r.host.limiter.pace(ctx); err != nil {
+	if err := r.host.limiter.waitRate(ctx); err != nil {
 		return nil, err
 	}
-	ctx, watch := newWatchdog(dialFor(cmp.Or(q.late, ctx), ctx), orDefault(q.wait, c.options.HeaderTimeout))
+	ctx, watch := newWatchdog(withDialScope(cmp.Or(q.late, ctx), ctx), orDefault(q.wait, c.options.HeaderTimeout))
 	req := r.build(ctx, q, u, authorization, watch)
 	over := underWay(ctx, registry.Request{Host: r.placeOf(u), Method: q.method, Object: cmp.Or(q.object, "upload"), Retry: again})
 	began := time.Now()
@@ -76,10 +76,10 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	}
 	registry.FlowOf(ctx).Waited(r.host.name, "", time.Since(began))
 	if err != nil {
-		err = r.unanswered(ctx, q, u, authorization, err)
+		err = r.transportError(ctx, q, u, authorization, err)
 		watch.end()
 		over()
-		c.options.Logger.Log(ctx, LevelTrace, "request failed", "method", q.method, "url", r.mask(registry.CleanURL(u), u, authorization), "error", registry.Clean(r.mask(err.Error(), u, authorization)))
+		c.options.Logger.Log(ctx, LevelTrace, "request failed", "method", q.method, "url", r.mask(registry.RedactURL(u), u, authorization), "error", registry.Sanitize(r.mask(err.Error(), u, authorization)))
 		return nil, err
 	}
 	watch.pause()
@@ -87,7 +87,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 		r.host.answered.Store(true)
 	}
 	if c.options.Logger.Enabled(ctx, LevelTrace) { // masking costs more than the line
-		c.options.Logger.Log(ctx, LevelTrace, "request", "method", q.method, "url", r.mask(registry.CleanURL(u), u, authorization), "status", resp.StatusCode, "took", time.Since(began))
+		c.options.Logger.Log(ctx, LevelTrace, "request", "method", q.method, "url", r.mask(registry.RedactURL(u), u, authorization), "status", resp.StatusCode, "took", time.Since(began))
 	}
 	switch {
 	case resp.StatusCode == http.StatusTooManyRequests:
@@ -100,7 +100,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	blob := q.slot != nil && resp.StatusCode < http.StatusMultipleChoices
 	resp.Body = &closing{newAnswerBody(ctx, resp.Body, watch, c.options.StallTimeout, blob), over}
 	if r.host.isOrigin(u) {
-		r.takeNotice(ctx, resp)
+		r.handleWarnings(ctx, resp)
 	}
 	return resp, nil
 }
@@ -113,9 +113,9 @@ func underWay(ctx context.Context, q registry.Request) (over func()) {
 	return sync.OnceFunc(func() { trace.Over(q) })
 }
 
-// unanswered is why there is no answer: what the content failed with, or why
+// transportError is why there is no answer: what the content failed with, or why
 // the request was ended, before what the connection says of it.
-func (r *repository) unanswered(ctx context.Context, q request, u *url.URL, authorization string, err error) error {
+func (r *repository) transportError(ctx context.Context, q request, u *url.URL, authorization string, err error) error {
 	cause := endOf(ctx)
 	if q.upload != nil && q.upload.content.evicted.Load() {
 		cause = errEvicted // also if it was evicted as the request before ended
@@ -125,7 +125,7 @@ func (r *repository) unanswered(ctx context.Context, q request, u *url.URL, auth
 	if cause != nil {
 		err = cause
 	}
-	err = registry.Reworded(err, r.mask(err.Error(), u, authorization))
+	err = registry.WithText(err, r.mask(err.Error(), u, authorization))
 	if r.host.isOrigin(u) {
 		return err
 	}
@@ -179,12 +179,12 @@ func (c *Client) roundTrip(req *http.Request, h *host) (*http.Response, error) {
 // token has one and leaves it idle meanwhile.
 func (c *Client) sendToken(h *host, req *http.Request) (*http.Response, error) {
 	if h.isOrigin(req.URL) {
-		if err := h.limiter.pace(req.Context()); err != nil {
+		if err := h.limiter.waitRate(req.Context()); err != nil {
 			return nil, h.connectionError(err, req.URL)
 		}
 	}
-	ctx, watch := newWatchdog(dialFor(req.Context(), req.Context()), c.options.HeaderTimeout)
-	over := underWay(ctx, registry.Request{Host: registry.Clean(auth.Masked(ctx, req.URL.Host)), Method: req.Method, Object: "token"})
+	ctx, watch := newWatchdog(withDialScope(req.Context(), req.Context()), c.options.HeaderTimeout)
+	over := underWay(ctx, registry.Request{Host: registry.Sanitize(auth.RedactWith(ctx, req.URL.Host)), Method: req.Method, Object: "token"})
 	resp, err := c.roundTrip(req.WithContext(ctx), h)
 	if err != nil {
 		if cause := endOf(ctx); cause != nil {

@@ -30,7 +30,7 @@ func (c *Client) Allowed(host string) int {
 }
 
 // ReachOf names how far an address is.
-func ReachOf(a netip.Addr) string { return reachOf(a).String() }
+func ReachOf(a netip.Addr) string { return classifyAddr(a).String() }
 
 // Target is where a registry of a client points to with a Location.
 func (c *Client) Target(host string, from *url.URL, location string) (*url.URL, error) {
@@ -48,14 +48,14 @@ func (c *Client) Parts(size int64, lanes int) {
 func (c *Client) FreeBuffers() int { return len(c.ranges.buffers.free) }
 
 // InOnePatch makes a client send the blobs for a host in one PATCH each.
-func (c *Client) InOnePatch(host string) { c.hostOf(host).seen.refusedWay(onePut, 1) }
+func (c *Client) InOnePatch(host string) { c.hostOf(host).seen.refusedWay(monolithic, 1) }
 
 // InChunks makes a client send the blobs for a host in chunks of a size, which
 // is not less than SmallestChunk.
 func (c *Client) InChunks(host string, size int64) {
 	c.InOnePatch(host)
-	c.hostOf(host).seen.refusedWay(onePatch, 1)
-	c.hostOf(host).seen.refusedWay(chunks, 2*size)
+	c.hostOf(host).seen.refusedWay(streamed, 1)
+	c.hostOf(host).seen.refusedWay(chunked, 2*size)
 }
 
 // MaxHops and the others are limits that tests go up to.

@@ -38,7 +38,7 @@ func fuzzed(f *testing.F) (tls, plain *repository) {
 	return at("registry.example.com"), at("localhost:5000")
 }
 
-// oneLine wants what a registry said to be fit to be shown: see registry.Clean.
+// oneLine wants what a registry said to be fit to be shown: see registry.Sanitize.
 func oneLine(t *testing.T, limit int, text string) {
 	t.Helper()
 	if len(text) > limit || !utf8.ValidString(text) {
@@ -83,7 +83,7 @@ func FuzzLocation(f *testing.F) {
 		for _, r := range []*repository{tls, plain} {
 			to, err := r.client.target(r.host, r.url("blobs/uploads/"), location)
 			if err != nil {
-				typed(t, err, registry.ErrProtocol, registry.ErrForbiddenHop)
+				typed(t, err, registry.ErrProtocol, registry.ErrForbiddenRedirect)
 				continue
 			}
 			switch {
@@ -114,7 +114,7 @@ func FuzzNextPage(f *testing.F) {
 			next, err := r.nextPage(from, []string{header})
 			switch {
 			case err != nil:
-				typed(t, err, registry.ErrProtocol, registry.ErrForbiddenHop)
+				typed(t, err, registry.ErrProtocol, registry.ErrForbiddenRedirect)
 			case next != nil && (!r.host.isOrigin(next) || next.User != nil):
 				t.Errorf("%q leads to %q", header, next)
 			case next == nil && strings.TrimSpace(header) != "" && !strings.Contains(strings.ToLower(header), "rel"):
@@ -230,7 +230,7 @@ func FuzzErrorBody(f *testing.F) {
 		}
 	}
 	r, _ := fuzzed(f)
-	r.found = &auth.Credential{Username: "ci", Password: password, Origin: "the test"}
+	r.found = &auth.Credential{Username: "ci", Password: password, Source: "the test"}
 	asked := request{op: "push the manifest", about: "1", method: http.MethodPut, url: r.url("manifests/1")}
 	forms := append(formsOf(password), formsOf(token)...)
 	f.Fuzz(func(t *testing.T, status uint16, body []byte, at uint16, form uint8, wait string) {
@@ -292,9 +292,9 @@ func FuzzNotices(f *testing.F) {
 			Header:  http.Header{"Warning": {warning}, "RateLimit-Remaining": {remaining}, "RateLimit-Limit": {remaining}},
 			Request: &http.Request{URL: r.url("tags/list")},
 		}
-		r.takeNotice(ctx, resp)
+		r.handleWarnings(ctx, resp)
 		first := told
-		if r.takeNotice(ctx, resp); told != first || told > maxNotices {
+		if r.handleWarnings(ctx, resp); told != first || told > maxNotices {
 			t.Errorf("%q is told %d times, and %d times more when it is said again", warning, first, told-first)
 		}
 	})

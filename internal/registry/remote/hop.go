@@ -14,12 +14,12 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// hops are the connections to places that a registry pointed at. They carry no
+// redirectTransports are the connections to places that a registry pointed at. They carry no
 // credentials, client certificates included, and look at each address after
 // DNS. Only whom to trust there is taken from the settings, where they name the
 // place. This is the one place where going to another origin is allowed or
 // refused.
-type hops struct {
+type redirectTransports struct {
 	client *Client
 
 	mu         sync.Mutex
@@ -28,22 +28,24 @@ type hops struct {
 
 // hop is what the connections to other places are kept apart by.
 type hop struct {
-	host    string // in the settings; "" where they do not name it
-	from    reach  // the reach of the registry that pointed
+	host    string    // in the settings; "" where they do not name it
+	from    addrScope // the reach of the registry that pointed
 	proxied bool
 }
 
-func newHops(c *Client) *hops { return &hops{client: c, transports: map[hop]*http.Transport{}} }
+func newHops(c *Client) *redirectTransports {
+	return &redirectTransports{client: c, transports: map[hop]*http.Transport{}}
+}
 
 // roundTrip sends a request to another origin than the registry's. A proxy
 // dials by itself, so that behind one only the name can be looked at.
-func (h *hops) roundTrip(req *http.Request, from reach) (*http.Response, error) {
+func (h *redirectTransports) roundTrip(req *http.Request, from addrScope) (*http.Response, error) {
 	proxy, err := h.client.options.Proxy(req)
 	if err != nil {
 		return nil, err
 	}
 	if proxy != nil {
-		if err := allowHopByName(req.URL.Hostname(), from); err != nil {
+		if err := checkRedirectByName(req.URL.Hostname(), from); err != nil {
 			return nil, err
 		}
 	}
@@ -58,7 +60,7 @@ func (h *hops) roundTrip(req *http.Request, from reach) (*http.Response, error) 
 
 // transport returns the connections for a hop. There are few: the settings name
 // what is kept apart.
-func (h *hops) transport(to hop, place *url.URL) (*http.Transport, error) {
+func (h *redirectTransports) transport(to hop, place *url.URL) (*http.Transport, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t, ok := h.transports[to]; ok {
@@ -68,7 +70,7 @@ func (h *hops) transport(to hop, place *url.URL) (*http.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	check := func(a netip.Addr) error { return allowHop(a, to.from) }
+	check := func(a netip.Addr) error { return checkRedirect(a, to.from) }
 	if to.proxied {
 		check = anyAddress // the proxy's
 	}
@@ -84,35 +86,35 @@ func (h *hops) transport(to hop, place *url.URL) (*http.Transport, error) {
 	return t, nil
 }
 
-// allowHop refuses an address that a registry of the given reach, which is never
+// checkRedirect refuses an address that a registry of the given reach, which is never
 // forbidden, has no business to point at.
-func allowHop(a netip.Addr, from reach) error {
-	to := reachOf(a)
+func checkRedirect(a netip.Addr, from addrScope) error {
+	to := classifyAddr(a)
 	if to == public || to == from {
 		return nil
 	}
 	return refusedHop(fmt.Sprintf("%s is a %s address and the registry's own is %s", a, to, from))
 }
 
-// allowHopByName is allowHop where a proxy will look up the name: what can be
+// checkRedirectByName is checkRedirect where a proxy will look up the name: what can be
 // read as an address without looking it up, in any of the forms that resolvers
 // know, is refused unless it is a public one in its usual form. It is looked at as
 // net/http sends it, which turns other digits and dots into those of ASCII.
-func allowHopByName(hostname string, from reach) error {
+func checkRedirectByName(hostname string, from addrScope) error {
 	name, err := registry.ASCIIName(hostname)
 	if err != nil {
-		return refusedHop(fmt.Sprintf("%s is not the name of a host", registry.Clean(hostname)))
+		return refusedHop(fmt.Sprintf("%s is not the name of a host", registry.Sanitize(hostname)))
 	}
 	name = strings.TrimSuffix(name, ".")
 	if literal, err := netip.ParseAddr(name); err == nil {
-		return allowHop(literal, from)
+		return checkRedirect(literal, from)
 	}
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	switch {
 	case last == "localhost" && from != loopback:
-		return refusedHop(fmt.Sprintf("%s is this machine and the registry is not", registry.Clean(hostname)))
+		return refusedHop(fmt.Sprintf("%s is this machine and the registry is not", registry.Sanitize(hostname)))
 	case last == "" || '0' <= last[0] && last[0] <= '9':
-		return refusedHop(fmt.Sprintf("%s is an address in an unusual form", registry.Clean(hostname)))
+		return refusedHop(fmt.Sprintf("%s is an address in an unusual form", registry.Sanitize(hostname)))
 	}
 	return nil
 }
@@ -154,7 +156,7 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 		if _, settings := c.settingsOf(to); !speaksPlainHTTP(settings, to.Host) {
 			// What would not be connected to all the same is refused for that, which no
 			// setting allows.
-			if forbidden, is := errors.AsType[*registry.Error](allowHopByName(to.Hostname(), h.nearest.reach())); is {
+			if forbidden, is := errors.AsType[*registry.Error](checkRedirectByName(to.Hostname(), h.nearest.reach())); is {
 				return nil, refusedTarget(to, forbidden.Message)
 			}
 			refusal := refusedTarget(to, "that is plain HTTP")
@@ -166,11 +168,11 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 }
 
 func refusedTarget(to *url.URL, why string) *registry.Error {
-	return refusedHop("the registry points to " + registry.CleanURL(to) + ", and " + why)
+	return refusedHop("the registry points to " + registry.RedactURL(to) + ", and " + why)
 }
 
 func refusedHop(why string) *registry.Error {
-	return &registry.Error{Kind: registry.ErrForbiddenHop, Message: why}
+	return &registry.Error{Kind: registry.ErrForbiddenRedirect, Message: why}
 }
 
 // isOrigin says whether a URL is at the host's origin (RFC 6454, section 4).

@@ -84,7 +84,7 @@ func TestARegistryPointsOnlyWhereItIsItself(t *testing.T) {
 				}
 				return
 			}
-			says(t, failure(t, err, registry.ErrForbiddenHop).Error(), test.to, "cdn.example.net")
+			says(t, failure(t, err, registry.ErrForbiddenRedirect).Error(), test.to, "cdn.example.net")
 			if slices.Contains(n.dials(), net.JoinHostPort(test.to, "443")) {
 				t.Error("it was connected to")
 			}
@@ -140,7 +140,7 @@ func TestNothingInsideIsDialedForARegistryInPublic(t *testing.T) {
 					c := newClient(t, n.options, settings(n.trusting("registry.example.com")), credentials(map[string]auth.Credential{
 						"registry.example.com": {Username: "ci", Password: canary, TokenHosts: []string{place}},
 					}))
-					failure(t, pointer.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenHop)
+					failure(t, pointer.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenRedirect)
 					if dials := slices.Compact(n.dials()); !slices.Equal(dials, []string{registryAddress + ":443"}) {
 						t.Errorf("connected to %s", dials)
 					}
@@ -154,7 +154,7 @@ func TestOneForbiddenAddressOfANameIsEnough(t *testing.T) {
 	n := newInternet(t)
 	n.name("cdn.example.net", "203.0.113.2", "169.254.169.254")
 	err := whereTo(t, n, registryAddress, "https://cdn.example.net/blob")
-	failure(t, err, registry.ErrForbiddenHop)
+	failure(t, err, registry.ErrForbiddenRedirect)
 	if got := n.dials(); !slices.Equal(got, []string{registryAddress + ":443"}) {
 		t.Errorf("connected to %s", got)
 	}
@@ -172,7 +172,7 @@ func TestARegistryGainsNothingByASecondAddressThatIsPrivate(t *testing.T) {
 			n.name("registry.example.com", addresses...)
 			c := newClient(t, n.options, settings(n.trusting("registry.example.com", "storage.internal.example")))
 			_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
-			failure(t, err, registry.ErrForbiddenHop)
+			failure(t, err, registry.ErrForbiddenRedirect)
 		})
 	}
 }
@@ -186,7 +186,7 @@ func TestAnUploadOnAPrivateHostOfAPublicRegistryIsRefused(t *testing.T) {
 	})
 	c := newClient(t, n.options, settings(n.trusting("registry.example.com", "storage.example.net")))
 	_, err := c.push(t, "registry.example.com/app").PutBlob(t.Context(), descriptor("content"), newBody(t, "content").get())
-	failure(t, err, registry.ErrForbiddenHop)
+	failure(t, err, registry.ErrForbiddenRedirect)
 }
 
 func TestALocationIsReadAsItIsMeant(t *testing.T) {
@@ -221,12 +221,12 @@ func TestALocationThatLeadsNowhereIsAnError(t *testing.T) {
 		"":                         registry.ErrProtocol,
 		"http://[::1":              registry.ErrProtocol,
 		"https://%zz/":             registry.ErrProtocol,
-		"file:///tmp/x":            registry.ErrForbiddenHop,
-		"https:///x":               registry.ErrForbiddenHop,
-		"http://cdn.example.net/x": registry.ErrForbiddenHop,
-		"https://u:" + url.QueryEscape(canary) + "@cdn.example.net/x": registry.ErrForbiddenHop,
-		"http://u:" + url.QueryEscape(canary) + "@other/x":            registry.ErrForbiddenHop,
-		"ftp://cdn.example.net/?s=" + canary:                          registry.ErrForbiddenHop,
+		"file:///tmp/x":            registry.ErrForbiddenRedirect,
+		"https:///x":               registry.ErrForbiddenRedirect,
+		"http://cdn.example.net/x": registry.ErrForbiddenRedirect,
+		"https://u:" + url.QueryEscape(canary) + "@cdn.example.net/x": registry.ErrForbiddenRedirect,
+		"http://u:" + url.QueryEscape(canary) + "@other/x":            registry.ErrForbiddenRedirect,
+		"ftp://cdn.example.net/?s=" + canary:                          registry.ErrForbiddenRedirect,
 	} {
 		t.Run(location, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
@@ -274,7 +274,7 @@ func TestBehindAProxyAddressesAreRefusedByName(t *testing.T) {
 				proxy := n.proxy(t, &proxied)
 				n.serve(t, "registry.example.com", registryAddress, pointer.to("https://"+host+"/latest/meta-data"))
 				c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com")), through(proxy))
-				failure(t, pointer.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenHop)
+				failure(t, pointer.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenRedirect)
 				if !slices.Equal(proxied, []string{"registry.example.com:443"}) {
 					t.Errorf("the proxy was asked for %s", proxied)
 				}
@@ -429,7 +429,7 @@ func TestAProxysOwnAddressSaysNothingOfTheRegistrys(t *testing.T) {
 	n.serve(t, "registry.example.com", registryAddress, redirect("https://10.0.0.1/blob"))
 	c := newClient(t, n.options, settings(n.trusting("registry.example.com")), through(proxy))
 	_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
-	failure(t, err, registry.ErrForbiddenHop)
+	failure(t, err, registry.ErrForbiddenRedirect)
 }
 
 func TestAProxyThatCannotBeReadIsNotQuoted(t *testing.T) {
@@ -523,7 +523,7 @@ func TestOnlyWhatMayBeGoneToIsAdvisedToBeAllowed(t *testing.T) {
 		"ftp://cdn.example.net/x":              "No setting allows this",
 	} {
 		_, err := c.Target("registry.example.com", from, location)
-		e := failure(t, registry.Advised(err), registry.ErrForbiddenHop)
+		e := failure(t, registry.WithDefaultHint(err), registry.ErrForbiddenRedirect)
 		says(t, e.Hint, want)
 		if allowed, inTheClear := strings.Contains(want, "plain_http"), strings.Contains(e.Message, "that is plain HTTP"); allowed != inTheClear {
 			t.Errorf("%s: it is refused because %s, and the hint is %s", location, e.Message, e.Hint)

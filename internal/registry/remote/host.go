@@ -22,18 +22,18 @@ type host struct {
 	transport *http.Transport
 	limiter   *limiter
 	auth      *auth.Authorizer
-	nearest   reachSeen
+	nearest   hostScope
 	// challenged is set once the host has asked who asks. Until then nothing is
 	// looked up and nothing sent.
 	challenged atomic.Bool
 	// answered is set once the host has answered anything: then it is spoken to
 	// as it wants to be.
 	answered atomic.Bool
-	seen     seen
+	seen     capabilities
 	evidence evidence
 	// known are the secrets that there are for the host.
 	known   func() []auth.Secret
-	notices notices
+	notices warningDedup
 }
 
 // apiHosts are registries whose API is not at the host of their references.
@@ -61,7 +61,7 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 	h.transport = c.newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, at, err := c.dialer.dial(ctx, network, address, anyAddress)
 		if err == nil && isOwn(address) {
-			h.nearest.note(reachOf(at))
+			h.nearest.note(classifyAddr(at))
 		}
 		return conn, err
 	}, tlsConfig, func(address string) bool { return !isOwn(address) }, h.limiter.max)
@@ -69,7 +69,7 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 	h.auth = auth.NewAuthorizer(auth.AuthorizerOptions{
 		Host: name, Origin: h.origin, UserAgent: c.options.UserAgent, Now: c.options.Now, Logger: c.options.Logger,
 		Allowed: func(realm *url.URL) bool {
-			return h.isOrigin(realm) || allowHopByName(realm.Hostname(), h.nearest.reach()) == nil
+			return h.isOrigin(realm) || checkRedirectByName(realm.Hostname(), h.nearest.reach()) == nil
 		},
 		Send: func(req *http.Request) (*http.Response, error) { return c.sendToken(h, req) },
 	})
@@ -87,12 +87,12 @@ func IsLoopback(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-// reachSeen is the reach of the addresses that a host was connected to. Of
+// hostScope is the reach of the addresses that a host was connected to. Of
 // several the one closest to the public counts: who answers in public must not
 // gain by a name that resolves to something private from time to time.
-type reachSeen struct{ atomic.Int64 } // one more than the reach; 0: none yet
+type hostScope struct{ atomic.Int64 } // one more than the reach; 0: none yet
 
-func (s *reachSeen) note(r reach) {
+func (s *hostScope) note(r addrScope) {
 	for {
 		known := s.Load()
 		if known != 0 && known <= int64(r)+1 || s.CompareAndSwap(known, int64(r)+1) {
@@ -101,12 +101,12 @@ func (s *reachSeen) note(r reach) {
 	}
 }
 
-// reach is what the host may point at besides public addresses. Behind a proxy
+// addrScope is what the host may point at besides public addresses. Behind a proxy
 // it is not known, and the strictest is taken. A registry that is itself at a
 // forbidden address, because somebody configured it so, may point at public
 // ones alone.
-func (s *reachSeen) reach() reach {
-	if r := reach(s.Load() - 1); r == private || r == loopback {
+func (s *hostScope) reach() addrScope {
+	if r := addrScope(s.Load() - 1); r == private || r == loopback {
 		return r
 	}
 	return public

@@ -13,15 +13,15 @@ import (
 
 func TestBehindAProxyANameIsAllowedThatIsOne(t *testing.T) {
 	for _, name := range []string{"cdn.example.net", "cdn.example.net.", "CDN.example.net", "1.example.net", "0x.example", "8.8.8.8", "8.8.8.8.", "2606:4700::1"} {
-		if err := allowHopByName(name, public); err != nil {
+		if err := checkRedirectByName(name, public); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for name, from := range map[string]reach{"10.0.0.1": private, "10.0.0.1.": private, "localhost": loopback, "127.0.0.1": loopback} {
-		if err := allowHopByName(name, from); err != nil {
+	for name, from := range map[string]addrScope{"10.0.0.1": private, "10.0.0.1.": private, "localhost": loopback, "127.0.0.1": loopback} {
+		if err := checkRedirectByName(name, from); err != nil {
 			t.Errorf("%s from a %s registry: %v", name, from, err)
 		}
-		if err := allowHopByName(name, public); !errors.Is(err, registry.ErrForbiddenHop) {
+		if err := checkRedirectByName(name, public); !errors.Is(err, registry.ErrForbiddenRedirect) {
 			t.Errorf("%s from a public registry: %v", name, err)
 		}
 	}
@@ -29,21 +29,21 @@ func TestBehindAProxyANameIsAllowedThatIsOne(t *testing.T) {
 
 func TestOfSeveralAddressesTheMostPublicSaysWhereARegistryIs(t *testing.T) {
 	for _, test := range []struct {
-		seen []reach
-		want reach
+		seen []addrScope
+		want addrScope
 	}{
 		{nil, public},
-		{[]reach{private}, private},
-		{[]reach{loopback}, loopback},
-		{[]reach{public, private}, public},
-		{[]reach{private, public}, public},
-		{[]reach{loopback, private}, private},
-		{[]reach{private, loopback, private}, private},
-		{[]reach{forbidden}, public},
-		{[]reach{forbidden, private}, private},
-		{[]reach{private, forbidden}, private},
+		{[]addrScope{private}, private},
+		{[]addrScope{loopback}, loopback},
+		{[]addrScope{public, private}, public},
+		{[]addrScope{private, public}, public},
+		{[]addrScope{loopback, private}, private},
+		{[]addrScope{private, loopback, private}, private},
+		{[]addrScope{forbidden}, public},
+		{[]addrScope{forbidden, private}, private},
+		{[]addrScope{private, forbidden}, private},
 	} {
-		var s reachSeen
+		var s hostScope
 		for _, r := range test.seen {
 			s.note(r)
 		}
@@ -57,7 +57,7 @@ func TestWhatIsWrongWithACertificateIsSaid(t *testing.T) {
 	for reason, want := range map[x509.InvalidReason]string{x509.Expired: "has expired or is not valid yet", x509.NotAuthorizedToSign: "cannot be used"} {
 		err := &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Cert: new(x509.Certificate), Reason: reason}}
 		at := &url.URL{Scheme: "https", Host: "h"}
-		if got := (&host{name: "h", origin: at}).misfit(err, at); !strings.Contains(got, want) {
+		if got := (&host{name: "h", origin: at}).tlsHint(err, at); !strings.Contains(got, want) {
 			t.Errorf("it says %q, and not %q", got, want)
 		}
 	}

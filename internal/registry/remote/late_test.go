@@ -115,7 +115,7 @@ func TestAnUploadThatIsOpenedWhileTheCopyIsCancelledIsGivenUp(t *testing.T) {
 					ctx, cancel := context.WithCancel(t.Context())
 					time.AfterFunc(cancelled, cancel)
 					began := newClock()
-					content := registry.Content{Distrust: distrust, Open: func(ctx context.Context) (io.ReadCloser, error) {
+					content := registry.Content{Force: distrust, Open: func(ctx context.Context) (io.ReadCloser, error) {
 						<-ctx.Done()
 						return nil, context.Cause(ctx)
 					}}

@@ -12,14 +12,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// class says what a request needs besides its own host while it holds a slot.
+// requestClass says what a request needs besides its own host while it holds a slot.
 // See "Scheduling" in ARCHITECTURE.md for the reasons.
-type class int
+type requestClass int
 
 const (
 	// exchange is a request that needs its own host only: its body is in memory,
 	// and its response is read at once.
-	exchange class = iota
+	exchange requestClass = iota
 	// upload is a request whose body is read from another host while it is sent.
 	upload
 	// download is a response that is read as fast as another host takes it.
@@ -75,7 +75,7 @@ func newLimiter(concurrency int, perSecond float64) *limiter {
 // slot is the right to have one request in flight.
 type slot struct {
 	limiter  *limiter
-	class    class
+	class    requestClass
 	flow     *registry.Flow
 	epoch    int
 	once     sync.Once
@@ -87,7 +87,7 @@ type slot struct {
 
 // waiter is a request that waits for a slot. A closed ready grants it.
 type waiter struct {
-	class    class
+	class    requestClass
 	flow     *registry.Flow
 	transfer *transfer
 	since    time.Time
@@ -101,7 +101,7 @@ func (w *waiter) resumes() bool { return w.transfer != nil && w.transfer.resumed
 // acquire waits for a slot of class c. t is the transfer that the slot is for,
 // nil for an exchange. If the context ends while it waits for other flows, the
 // error is a *registry.BusyError, otherwise it is the context's.
-func (l *limiter) acquire(ctx context.Context, c class, t *transfer) (*slot, error) {
+func (l *limiter) acquire(ctx context.Context, c requestClass, t *transfer) (*slot, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -166,7 +166,7 @@ func (l *limiter) slotFor(w *waiter) *slot {
 }
 
 // count adds n to the slots of a class that a flow holds. Called with mu held.
-func (l *limiter) count(flow *registry.Flow, c class, n int) {
+func (l *limiter) count(flow *registry.Flow, c requestClass, n int) {
 	l.held[c] += n
 	f := l.shareOf(flow)
 	f.held += n
@@ -175,10 +175,10 @@ func (l *limiter) count(flow *registry.Flow, c class, n int) {
 	}
 }
 
-// spare returns a slot for a download that leaves half of the slots to others, nil
+// tryAcquireSpare returns a slot for a download that leaves half of the slots to others, nil
 // if none is free at the moment. It is for requests that only make something
 // faster.
-func (l *limiter) spare(ctx context.Context, t *transfer) *slot {
+func (l *limiter) tryAcquireSpare(ctx context.Context, t *transfer) *slot {
 	w := &waiter{class: download, flow: registry.FlowOf(ctx), transfer: t}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -189,9 +189,9 @@ func (l *limiter) spare(ctx context.Context, t *transfer) *slot {
 	return l.take(w)
 }
 
-// pace waits until the requests of the last second allow one more. The error is
+// waitRate waits until the requests of the last second allow one more. The error is
 // the context's, also if its deadline is before that.
-func (l *limiter) pace(ctx context.Context) error {
+func (l *limiter) waitRate(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -206,7 +206,7 @@ func (l *limiter) pace(ctx context.Context) error {
 	}
 	if err != nil {
 		// Its turn would come after the operation's deadline.
-		return permanent{registry.Reworded(context.DeadlineExceeded, "requests_per_second leaves no time for another request")}
+		return permanent{registry.WithText(context.DeadlineExceeded, "requests_per_second leaves no time for another request")}
 	}
 	return nil
 }

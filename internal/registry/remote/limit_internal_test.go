@@ -14,7 +14,7 @@ import (
 )
 
 // take takes a slot that must be free.
-func take(t *testing.T, l *limiter, c class) *slot {
+func take(t *testing.T, l *limiter, c requestClass) *slot {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()
@@ -26,7 +26,7 @@ func take(t *testing.T, l *limiter, c class) *slot {
 }
 
 // testTransfer is what a slot of a class is requested for.
-func testTransfer(c class) *transfer {
+func testTransfer(c requestClass) *transfer {
 	if c == exchange {
 		return nil
 	}
@@ -34,7 +34,7 @@ func testTransfer(c class) *transfer {
 }
 
 // full wants no slot to be free.
-func full(t *testing.T, l *limiter, c class) {
+func full(t *testing.T, l *limiter, c requestClass) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -94,9 +94,9 @@ func TestWhoWaitsGetsOnInTurnAndDownloadsLast(t *testing.T) {
 		l := newLimiter(2, 0)
 		one, two := take(t, l, exchange), take(t, l, exchange)
 		var mu sync.Mutex
-		var order []class
+		var order []requestClass
 		var all sync.WaitGroup
-		want := []class{download, exchange, upload, exchange}
+		want := []requestClass{download, exchange, upload, exchange}
 		for _, c := range want {
 			all.Go(func() {
 				s, err := l.acquire(t.Context(), c, testTransfer(c))
@@ -115,7 +115,7 @@ func TestWhoWaitsGetsOnInTurnAndDownloadsLast(t *testing.T) {
 		one.release()
 		all.Wait()
 		two.release()
-		if want := []class{exchange, upload, exchange, download}; !slices.Equal(order, want) {
+		if want := []requestClass{exchange, upload, exchange, download}; !slices.Equal(order, want) {
 			t.Errorf("the order was %v, want %v", order, want)
 		}
 	})
@@ -238,7 +238,7 @@ func TestTheLimitIsNeverExceededWhateverHappens(t *testing.T) {
 		l := newLimiter(limit, 0)
 		var mu sync.Mutex
 		held, downloads, uploads, peak := 0, 0, 0, 0
-		count := func(c class, by int) {
+		count := func(c requestClass, by int) {
 			mu.Lock()
 			defer mu.Unlock()
 			held += by
@@ -259,7 +259,7 @@ func TestTheLimitIsNeverExceededWhateverHappens(t *testing.T) {
 			all.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.IntN(2000))*time.Millisecond)
 				defer cancel()
-				c := class(random.IntN(classes))
+				c := requestClass(random.IntN(classes))
 				s, err := l.acquire(ctx, c, testTransfer(c))
 				if err != nil {
 					return
@@ -286,7 +286,7 @@ func TestTheLimitIsNeverExceededWhateverHappens(t *testing.T) {
 }
 
 // acquireFor acquires a slot for a flow of its own.
-func acquireFor(t *testing.T, l *limiter, flow string, c class, x *transfer) *slot {
+func acquireFor(t *testing.T, l *limiter, flow string, c requestClass, x *transfer) *slot {
 	t.Helper()
 	s, err := l.acquire(registry.WithFlow(t.Context(), flow), c, x)
 	if err != nil {

@@ -45,7 +45,7 @@ func (r *repository) Resolve(ctx context.Context, reference string) (registry.De
 	}
 	m, getErr := r.GetManifest(ctx, reference)
 	if errors.Is(getErr, registry.ErrNotFound) && !errors.Is(err, registry.ErrUnsupported) {
-		return registry.Descriptor{}, cmp.Or(err, registry.Contradicted(r.Name(), reference))
+		return registry.Descriptor{}, cmp.Or(err, registry.ErrInconsistentHead(r.Name(), reference))
 	}
 	return m.Descriptor(), getErr
 }
@@ -129,7 +129,7 @@ func (r *repository) receiveManifest(ctx context.Context, resp *http.Response, r
 			Hint: "What the registry holds under this digest is damaged, or something between it and this machine changes what passes."}
 	}
 	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); wanted == "" && said != "" && !registry.SameDigest(said, m.Digest) {
-		r.warn(ctx, resp, "digest "+r.Name()+" "+m.Digest.String(), "%s says that %s has the digest %s, but its bytes have %s; the latter is used", r.Name(), reference, said, m.Digest)
+		r.emitWarning(ctx, resp, "digest "+r.Name()+" "+m.Digest.String(), "%s says that %s has the digest %s, but its bytes have %s; the latter is used", r.Name(), reference, said, m.Digest)
 	}
 	return m, nil
 }
@@ -148,7 +148,7 @@ func (r *repository) repeats(resp *http.Response) error {
 	switch {
 	case !registry.IsManifest(registry.MediaType(mediaType)) && r.mask(mediaType, resp.Request.URL, "") != mediaType:
 		what = "media type"
-	case resp.Request.Method == http.MethodHead && len(said)-len(r.Mask(said)) >= byChance:
+	case resp.Request.Method == http.MethodHead && len(said)-len(r.Redact(said)) >= byChance:
 		what = "digest"
 	default:
 		return nil
@@ -195,7 +195,7 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 		failed = r.try(ctx, q, attempt > 1, func(resp *http.Response) error {
 			if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, m.Digest) {
 				return &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch,
-					Message: "the registry says that it stored " + registry.Clean(said.String()) + " instead of " + m.Digest.String(),
+					Message: "the registry says that it stored " + registry.Sanitize(said.String()) + " instead of " + m.Digest.String(),
 					Hint:    "The registry changed the manifest. Look whether it converts images, and switch that off."}
 			}
 			return nil

@@ -40,7 +40,7 @@ func (r *repository) withMemory(ctx context.Context, q request, send func(*regis
 			return err
 		}
 		if err := charge.Grow(ctx, need.size); err != nil {
-			return r.broken(q, err)
+			return r.wrapRequest(q, err)
 		}
 	}
 }
@@ -52,7 +52,7 @@ func (r *repository) readBody(resp *http.Response, limit int64, memory *registry
 	var head []byte
 	if size < 0 {
 		var err error
-		if head, err = registry.ReadCapped(resp.Body, min(ordinaryManifest, limit)); !errors.Is(err, registry.ErrLimit) {
+		if head, err = registry.ReadLimited(resp.Body, min(ordinaryManifest, limit)); !errors.Is(err, registry.ErrLimit) {
 			return head, err
 		}
 		size = limit
@@ -66,7 +66,7 @@ func (r *repository) readBody(resp *http.Response, limit int64, memory *registry
 		return content, err
 	}
 	if len(head) == 0 {
-		return registry.ReadCapped(resp.Body, limit)
+		return registry.ReadLimited(resp.Body, limit)
 	}
-	return registry.ReadCapped(io.MultiReader(bytes.NewReader(head), resp.Body), limit)
+	return registry.ReadLimited(io.MultiReader(bytes.NewReader(head), resp.Body), limit)
 }

@@ -36,7 +36,7 @@ func TestABlobIsLookedForAndItsUploadOpenedInOneRequest(t *testing.T) {
 		asked string
 	}{
 		{registry.Copied, "POST from app, PUT"},
-		{registry.Present, "POST from app"},
+		{registry.AlreadyExists, "POST from app"},
 	} {
 		outcome, err := repo.PutBlob(t.Context(), descriptor(small), content.get())
 		if err != nil || outcome != test.want {
@@ -86,7 +86,7 @@ func TestALargeBlobIsLookedForBesideWhileTheHostIsUnknown(t *testing.T) {
 		t.Errorf("of an unknown host: %q and %d HEAD", outcome, p.Count("HEAD", ".*"))
 	}
 	p.Forget()
-	if outcome := put(small); outcome != registry.Present {
+	if outcome := put(small); outcome != registry.AlreadyExists {
 		t.Errorf("a blob that is there: %q", outcome)
 	}
 	// The 201 proved the host truthful: its 202 means that a blob is missing.
@@ -151,7 +151,7 @@ func TestAHostThatDoesNotMountIsAskedBesideForEveryBlob(t *testing.T) {
 	for _, content := range []string{large, small} {
 		body := newBody(t, content)
 		outcome, err := repo.PutBlob(t.Context(), descriptor(content), body.get())
-		if err != nil || outcome != registry.Present || body.opens() != 0 {
+		if err != nil || outcome != registry.AlreadyExists || body.opens() != 0 {
 			t.Errorf("%d bytes: the outcome is %q, %v", len(content), outcome, err)
 		}
 		// The upload that nobody needs is given up.
@@ -267,7 +267,7 @@ func TestWhatWasNotMountedMayStillBeThere(t *testing.T) {
 	content := newBody(t, large)
 	content.from = p.Addr + "/from"
 	outcome, err := newClient(t).push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor(large), content.get())
-	if err != nil || outcome != registry.Present || content.opens() != 0 {
+	if err != nil || outcome != registry.AlreadyExists || content.opens() != 0 {
 		t.Errorf("the outcome is %q, %v", outcome, err)
 	}
 	if got := asked(p); got != "POST from from, HEAD, DELETE" {
@@ -292,7 +292,7 @@ func TestWhatARegistrySaysItHasIsNotAlwaysBelieved(t *testing.T) {
 	content := newBody(t, small)
 	content.from = p.Addr + "/from"
 	distrusted := content.get()
-	distrusted.Distrust = true
+	distrusted.Force = true
 	outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), distrusted)
 	if err != nil || outcome != registry.Copied || content.opens() != 1 {
 		t.Errorf("the outcome is %q, %v", outcome, err)

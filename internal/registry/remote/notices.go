@@ -18,14 +18,14 @@ import (
 // beyond it somebody makes them up.
 const maxNotices = 100
 
-// notices are what people were told, each once for the life of the client.
-type notices struct {
+// warningDedup are what people were told, each once for the life of the client.
+type warningDedup struct {
 	mu    sync.Mutex
 	given map[string]bool
 }
 
 // first says whether a notice was not given before.
-func (n *notices) first(key string) bool {
+func (n *warningDedup) first(key string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.given[key] || len(n.given) == maxNotices {
@@ -38,11 +38,11 @@ func (n *notices) first(key string) bool {
 	return true
 }
 
-// warn tells the operation at hand what an answer wants people to know, which may
+// emitWarning tells the operation at hand what an answer wants people to know, which may
 // repeat what it was asked with. What has the same key, or without one the same
 // words, is told once.
-func (r *repository) warn(ctx context.Context, resp *http.Response, key, format string, args ...any) {
-	text := registry.Clean(r.mask(fmt.Sprintf(format, args...), resp.Request.URL, ""))
+func (r *repository) emitWarning(ctx context.Context, resp *http.Response, key, format string, args ...any) {
+	text := registry.Sanitize(r.mask(fmt.Sprintf(format, args...), resp.Request.URL, ""))
 	if r.host.notices.first(cmp.Or(key, text)) {
 		registry.TraceOf(ctx).Warning(text)
 	}
@@ -55,21 +55,21 @@ var warning = regexp.MustCompile(`299 - ("(?:[^"\\]|\\.)*")`)
 // lowPulls is when a rate limit is worth a word.
 const lowPulls = 10
 
-// takeNotice passes on what a registry says beside its answers: Warning headers
+// handleWarnings passes on what a registry says beside its answers: Warning headers
 // and a rate limit that runs low.
-func (r *repository) takeNotice(ctx context.Context, resp *http.Response) {
+func (r *repository) handleWarnings(ctx context.Context, resp *http.Response) {
 	host, header := r.host.name, resp.Header
 	for _, value := range header.Values("Warning") {
 		for _, match := range warning.FindAllStringSubmatch(value, -1) {
 			if text, err := strconv.Unquote(match[1]); err == nil && text != "" {
-				r.warn(ctx, resp, "", "%s says: %s", host, text)
+				r.emitWarning(ctx, resp, "", "%s says: %s", host, text)
 			}
 		}
 	}
 	remaining, _, _ := strings.Cut(header.Get("RateLimit-Remaining"), ";")
 	if left, err := strconv.Atoi(strings.TrimSpace(remaining)); err == nil && left >= 0 && left <= lowPulls {
 		// Once, and not with every number on the way down.
-		r.warn(ctx, resp, "rate limit", "%s allows %d more pulls%s", host, left, ofLimit(header.Get("RateLimit-Limit")))
+		r.emitWarning(ctx, resp, "rate limit", "%s allows %d more pulls%s", host, left, ofLimit(header.Get("RateLimit-Limit")))
 	}
 }
 

@@ -136,7 +136,7 @@ func TestNothingGoesFromTLSToPlainHTTP(t *testing.T) {
 				yes := true
 				hosts["plain.example.net"] = remote.HostOptions{PlainHTTP: &yes}
 				c := newClient(t, n.options, ours, settings(hosts))
-				failure(t, pointer.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenHop)
+				failure(t, pointer.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenRedirect)
 				for _, address := range n.dials() {
 					if address != registryAddress+":443" {
 						t.Errorf("%s was connected to", address)
@@ -161,7 +161,7 @@ func TestNoSecondHopGoesFromTLSToPlainHTTPEither(t *testing.T) {
 	c := newClient(t, n.options, settings(hosts))
 	for _, host := range []string{"tls.example.com", "plain.example.com"} {
 		_, err := readAll(t, c.pull(t, host+"/app"), descriptor("content"))
-		says(t, failure(t, err, registry.ErrForbiddenHop).Error(), "from https to http")
+		says(t, failure(t, err, registry.ErrForbiddenRedirect).Error(), "from https to http")
 	}
 	if cdn.seen() != 2 {
 		t.Errorf("the place between was asked %d times, want twice", cdn.seen())
@@ -169,7 +169,7 @@ func TestNoSecondHopGoesFromTLSToPlainHTTPEither(t *testing.T) {
 }
 
 func TestARedirectThatLeadsNowhereIsAnError(t *testing.T) {
-	for location, want := range map[string]error{"": registry.ErrProtocol, "http://[::1": registry.ErrProtocol, "https:///blob": registry.ErrForbiddenHop} {
+	for location, want := range map[string]error{"": registry.ErrProtocol, "http://[::1": registry.ErrProtocol, "https:///blob": registry.ErrForbiddenRedirect} {
 		_, err := readAll(t, newClient(t).pull(t, address(servePlain(t, redirect(location)))+"/app"), descriptor("content"))
 		failure(t, err, want)
 	}
@@ -254,7 +254,7 @@ func TestPlainHTTPIsFollowedOnlyWhereItIsConfigured(t *testing.T) {
 	yes := true
 	plain := map[string]remote.HostOptions{"registry.example.com": {PlainHTTP: &yes}}
 	_, err := readAll(t, newClient(t, n.options, settings(plain)).pull(t, "registry.example.com/app"), descriptor("content"))
-	says(t, failure(t, err, registry.ErrForbiddenHop).Hint, "cdn.example.net", "plain_http = true")
+	says(t, failure(t, err, registry.ErrForbiddenRedirect).Hint, "cdn.example.net", "plain_http = true")
 	plain["cdn.example.net"] = remote.HostOptions{PlainHTTP: &yes}
 	if _, err := readAll(t, newClient(t, n.options, settings(plain)).pull(t, "registry.example.com/app"), descriptor("content")); err != nil {
 		t.Error(err)

@@ -36,7 +36,7 @@ type listBudget struct {
 // grew reports whether the page listed anything new.
 func (b *listBudget) spend(size int, grew bool) error {
 	exceeded := func(message string) error {
-		return &registry.Error{Kind: registry.ErrLimit, Message: message, Hint: registry.Advice(registry.ErrLimit)}
+		return &registry.Error{Kind: registry.ErrLimit, Message: message, Hint: registry.DefaultHint(registry.ErrLimit)}
 	}
 	if b.bytes += int64(size); b.bytes > maxListBytes {
 		return exceeded("the list is longer than the " + bytesText(maxListBytes) + " that are read")
@@ -58,7 +58,7 @@ func (r *repository) pages(ctx context.Context, q request, read func(*http.Respo
 	for page := range maxPages {
 		place := sha256.Sum256([]byte(q.url.String()))
 		if seen[place] {
-			return r.broken(q, &registry.Error{Kind: registry.ErrProtocol, Message: "its pages go in a circle", Hint: notARegistry})
+			return r.wrapRequest(q, &registry.Error{Kind: registry.ErrProtocol, Message: "its pages go in a circle", Hint: notARegistry})
 		}
 		seen[place] = true
 		var links []string
@@ -73,14 +73,14 @@ func (r *repository) pages(ctx context.Context, q request, read func(*http.Respo
 		}
 		next, err := r.nextPage(q.url, links)
 		if err != nil {
-			return r.broken(q, err)
+			return r.wrapRequest(q, err)
 		}
 		if next == nil {
 			return nil
 		}
 		q.url = next
 	}
-	return r.broken(q, &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("the list has more than %d pages", maxPages), Hint: registry.Advice(registry.ErrLimit)})
+	return r.wrapRequest(q, &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("the list has more than %d pages", maxPages), Hint: registry.DefaultHint(registry.ErrLimit)})
 }
 
 // afterPages adds to the error of an operation whose time ran out how many pages had been read:
@@ -116,7 +116,7 @@ func (r *repository) nextPage(from *url.URL, headers []string) (*url.URL, error)
 			case err != nil:
 				return nil, err
 			case !r.host.isOrigin(next):
-				return nil, refusedHop("the registry has its next page at " + registry.CleanURL(next))
+				return nil, refusedHop("the registry has its next page at " + registry.RedactURL(next))
 			case from.Scheme == "https" && strings.HasPrefix(strings.ToLower(place), "http:"):
 				return nil, refusedHop("the registry has its next page in plain HTTP")
 			}

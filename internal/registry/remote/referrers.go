@@ -17,9 +17,9 @@ const listReferrers = "list the referrers of"
 // ListReferrers asks the referrers API and, where there is none, for the tag
 // under which clients keep the list instead (OCI distribution specification,
 // "Listing Referrers"). That a repository has none is remembered.
-func (r *repository) ListReferrers(ctx context.Context, subject digest.Digest) (registry.Listing, error) {
+func (r *repository) ListReferrers(ctx context.Context, subject digest.Digest) (registry.ReferrerList, error) {
 	if err := registry.ValidateDigest(subject); err != nil {
-		return registry.Listing{}, err
+		return registry.ReferrerList{}, err
 	}
 	if !r.host.seen.lacksReferrers(r.path) {
 		listing, known, err := r.apiReferrers(ctx, subject)
@@ -33,7 +33,7 @@ func (r *repository) ListReferrers(ctx context.Context, subject digest.Digest) (
 // apiReferrers asks the API, and says whether the repository knows it: some
 // answer that there is no such place, and where a gateway answers for them it is
 // anything but a list.
-func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (listing registry.Listing, known bool, err error) {
+func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (listing registry.ReferrerList, known bool, err error) {
 	q := request{
 		op: listReferrers, object: "referrers", about: subject.String(), method: http.MethodGet,
 		url: r.url("referrers/" + subject.String()), scopes: r.scopes(),
@@ -50,7 +50,7 @@ func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (l
 			}
 		}
 		before := len(listing.Referrers)
-		if listing, err = listing.Listed(page); err == nil {
+		if listing, err = listing.AppendPage(page); err == nil {
 			err = budget.spend(len(page.Content), len(listing.Referrers) > before)
 		}
 		strange, known = errors.Is(err, registry.ErrProtocol), known || err == nil
@@ -62,9 +62,9 @@ func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (l
 	case !known && (strange || r.unknownPlace(err)):
 		// Only the first answer can say that there is no API: without a further
 		// page the list would be a shorter one.
-		return registry.Listing{}, false, nil
+		return registry.ReferrerList{}, false, nil
 	}
-	return registry.Listing{}, known, err
+	return registry.ReferrerList{}, known, err
 }
 
 // unknownPlace says whether a failure is that of a registry without the API, and
@@ -88,20 +88,20 @@ func (r *repository) unknownPlace(err error) bool {
 // taggedReferrers reads the list that clients keep under a tag. It is believed
 // only where it is one, and another manifest than the subject: there are
 // registries that answer with that (GitLab).
-func (r *repository) taggedReferrers(ctx context.Context, subject digest.Digest) (registry.Listing, error) {
+func (r *repository) taggedReferrers(ctx context.Context, subject digest.Digest) (registry.ReferrerList, error) {
 	tag := registry.ReferrersTag(subject)
 	m, err := r.GetManifest(ctx, tag)
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
-		return registry.Listing{Tag: tag}, nil
+		return registry.ReferrerList{Tag: tag}, nil
 	case err != nil:
-		return registry.Listing{}, err
+		return registry.ReferrerList{}, err
 	case subject.Algorithm().FromBytes(m.Content) == subject:
-		return registry.Listing{Tag: tag}, nil
+		return registry.ReferrerList{Tag: tag}, nil
 	}
-	listing, err := registry.Listing{Tag: tag, Held: m}.Listed(m)
+	listing, err := registry.ReferrerList{Tag: tag, Held: m}.AppendPage(m)
 	if err != nil && !errors.Is(err, registry.ErrProtocol) {
-		return registry.Listing{}, r.broken(request{op: listReferrers, about: subject.String()}, err)
+		return registry.ReferrerList{}, r.wrapRequest(request{op: listReferrers, about: subject.String()}, err)
 	}
 	return listing, nil
 }

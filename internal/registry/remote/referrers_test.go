@@ -20,7 +20,7 @@ import (
 )
 
 // digests are those on a listing.
-func digests(l registry.Listing) (all []digest.Digest) {
+func digests(l registry.ReferrerList) (all []digest.Digest) {
 	for _, d := range l.Referrers {
 		all = append(all, d.Digest)
 	}
@@ -117,19 +117,19 @@ func TestRealRegistriesHaveNoReferrersAPIAndAreAskedOnce(t *testing.T) {
 	}
 }
 
-// answer is what a registry says.
-type answer struct {
+// response is what a registry says.
+type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-func coded(status int, code string) answer {
-	return answer{status, typed("application/json"), string(registrytest.ErrorBody(code, "no"))}
+func coded(status int, code string) response {
+	return response{status, typed("application/json"), string(registrytest.ErrorBody(code, "no"))}
 }
 
 // noLists are answers to who asks for a list that are none.
-var noLists = map[string]answer{
+var noLists = map[string]response{
 	"a page":                     {200, typed("text/html"), "<html>Sign in</html>"},
 	"a very long page":           {200, typed("text/html"), "<html>" + strings.Repeat(" ", 5<<20)},
 	"a page that says otherwise": {200, aList, "<html>Sign in</html>"},
@@ -144,7 +144,7 @@ var noLists = map[string]answer{
 }
 
 // noPlaces are answers that there is no such place.
-var noPlaces = map[string]answer{
+var noPlaces = map[string]response{
 	"404 with a page":   {404, typed("text/plain"), "404 page not found\n"},
 	"404 without words": {404, nil, ""},
 	"404 UNSUPPORTED":   coded(404, "UNSUPPORTED"),
@@ -157,7 +157,7 @@ var noPlaces = map[string]answer{
 
 // notHere are answers that say nothing of other repositories and digests, or of
 // this one later on.
-var notHere = map[string]answer{
+var notHere = map[string]response{
 	"404 NAME_UNKNOWN":     coded(404, "NAME_UNKNOWN"),
 	"404 MANIFEST_UNKNOWN": coded(404, "MANIFEST_UNKNOWN"),
 	"400 DIGEST_INVALID":   coded(400, "DIGEST_INVALID"),
@@ -165,7 +165,7 @@ var notHere = map[string]answer{
 
 func TestWhereNoListAnswersTheTagIsRead(t *testing.T) {
 	for _, those := range []struct {
-		answers map[string]answer
+		answers map[string]response
 		asked   int // for two listings
 	}{{noPlaces, 1}, {notHere, 2}, {noLists, 2}} {
 		for name, a := range those.answers {
@@ -216,19 +216,19 @@ var failures = map[string]struct {
 	"404 UNAUTHORIZED":    {reply(coded(404, "UNAUTHORIZED")), false, registry.ErrDenied},
 	"429":                 {reply(coded(429, "TOOMANYREQUESTS")), true, registry.ErrRateLimited},
 	"404 TOOMANYREQUESTS": {reply(coded(404, "TOOMANYREQUESTS")), true, registry.ErrRateLimited},
-	"500":                 {reply(answer{500, nil, ""}), true, registry.ErrUnavailable},
-	"502 with a page":     {reply(answer{502, typed("text/html"), "<html>"}), true, registry.ErrUnavailable},
+	"500":                 {reply(response{500, nil, ""}), true, registry.ErrUnavailable},
+	"502 with a page":     {reply(response{502, typed("text/html"), "<html>"}), true, registry.ErrUnavailable},
 	"503":                 {reply(coded(503, "UNAVAILABLE")), true, registry.ErrUnavailable},
-	"504":                 {reply(answer{504, nil, ""}), true, registry.ErrUnavailable},
+	"504":                 {reply(response{504, nil, ""}), true, registry.ErrUnavailable},
 	"no answer":           {func(r *registrytest.Rule) { r.Reset() }, true, registry.ErrUnavailable},
 	"half an answer":      {func(r *registrytest.Rule) { r.Do(broken(200)) }, true, registry.ErrUnavailable},
 	"half of a 404":       {func(r *registrytest.Rule) { r.Do(broken(404)) }, true, registry.ErrUnavailable},
 	"half of a 400":       {func(r *registrytest.Rule) { r.Do(broken(400)) }, true, registry.ErrUnavailable},
-	"packed":              {reply(answer{200, http.Header{"Content-Type": aList["Content-Type"], "Content-Encoding": {"gzip"}}, "x"}), false, registry.ErrProtocol},
-	"sent elsewhere":      {reply(answer{302, http.Header{"Location": {"file:///etc/passwd"}}, ""}), false, registry.ErrForbiddenHop},
+	"packed":              {reply(response{200, http.Header{"Content-Type": aList["Content-Type"], "Content-Encoding": {"gzip"}}, "x"}), false, registry.ErrProtocol},
+	"sent elsewhere":      {reply(response{302, http.Header{"Location": {"file:///etc/passwd"}}, ""}), false, registry.ErrForbiddenRedirect},
 }
 
-func reply(a answer) func(*registrytest.Rule) {
+func reply(a response) func(*registrytest.Rule) {
 	return func(r *registrytest.Rule) { r.Reply(a.status, a.header, a.body) }
 }
 
@@ -298,7 +298,7 @@ func TestAListThatBreaksOffIsNoShorterList(t *testing.T) {
 		"405 UNSUPPORTED": registry.ErrUnsupported, "501": registry.ErrUnsupported,
 	}
 	rules := map[string]func(*registrytest.Rule){}
-	for _, answers := range []map[string]answer{noLists, noPlaces, notHere} {
+	for _, answers := range []map[string]response{noLists, noPlaces, notHere} {
 		for name, a := range answers {
 			if rules[name] = reply(a); kinds[name] == nil {
 				kinds[name] = registry.ErrProtocol
@@ -344,7 +344,7 @@ func TestAnEntryThatCannotBeReadIsAnErrorAndHidesNoOther(t *testing.T) {
 		"other inline data":        {`{"digest":"sha256:` + hex + `","size":1,"data":"Yg=="}`, registry.ErrMismatch},
 	} {
 		t.Run(name, func(t *testing.T) {
-			list := answer{200, aList, index(entry("signature"), test.entry)}
+			list := response{200, aList, index(entry("signature"), test.entry)}
 			for way, behaviour := range map[string]registrytest.Behaviour{"referrers/.*": {Referrers: true}, "manifests/sha256-.*": {}} {
 				p, subject := attached(t, behaviour, registrytest.Image{}, 0)
 				reply(list)(p.On("GET", "/v2/app/"+way))
@@ -362,24 +362,24 @@ func TestWhatIsUnderTheTagIsBelievedOnlyWhereItIsAList(t *testing.T) {
 	image, other := registrytest.Image{Seed: "a"}, registrytest.Image{Seed: "b"}.Build()
 	two := registrytest.Image{Seed: "a", Algorithm: digest.SHA512}
 	list := registrytest.MultiArch("a").Build()
-	content := func(m registrytest.Manifest) answer { return answer{200, typed(m.MediaType), string(m.Bytes)} }
+	content := func(m registrytest.Manifest) response { return response{200, typed(m.MediaType), string(m.Bytes)} }
 	for name, test := range map[string]struct {
 		subject registrytest.Content
-		answer  answer
+		answer  response
 		listed  int
 		held    bool
 	}{
 		"nothing":                       {image, coded(404, "MANIFEST_UNKNOWN"), 0, false},
 		"no repository":                 {image, coded(404, "NAME_UNKNOWN"), 0, false},
-		"a list":                        {image, answer{200, aList, index(entry("a"), entry("b"))}, 2, true},
-		"a list with parameters":        {image, answer{200, typed(ocispec.MediaTypeImageIndex + "; charset=utf-8"), index(entry("a"))}, 1, true},
-		"a list with one twice":         {image, answer{200, aList, index(entry("a"), entry("b"), entry("a"))}, 2, true},
-		"an empty list":                 {image, answer{200, aList, index()}, 0, true},
-		"a list that is null":           {image, answer{200, aList, `{"manifests":null}`}, 0, true},
+		"a list":                        {image, response{200, aList, index(entry("a"), entry("b"))}, 2, true},
+		"a list with parameters":        {image, response{200, typed(ocispec.MediaTypeImageIndex + "; charset=utf-8"), index(entry("a"))}, 1, true},
+		"a list with one twice":         {image, response{200, aList, index(entry("a"), entry("b"), entry("a"))}, 2, true},
+		"an empty list":                 {image, response{200, aList, index()}, 0, true},
+		"a list that is null":           {image, response{200, aList, `{"manifests":null}`}, 0, true},
 		"another image":                 {image, content(other), 0, true},
 		"a Docker list":                 {image, content(registrytest.DockerList("a").Build()), 0, true},
-		"what cannot be read":           {image, answer{200, aList, "<html>"}, 0, true},
-		"null":                          {image, answer{200, aList, "null"}, 0, true},
+		"what cannot be read":           {image, response{200, aList, "<html>"}, 0, true},
+		"null":                          {image, response{200, aList, "null"}, 0, true},
 		"the subject itself":            {image, content(image.Build()), 0, false},
 		"the subject itself, an index":  {list, content(list), 0, false},
 		"the subject itself, by sha512": {two, content(two.Build()), 0, false},

@@ -49,7 +49,7 @@ func withLogin(answer http.HandlerFunc) http.HandlerFunc {
 
 // login is that of a user for a host.
 func login(host, user string, password auth.Secret) func(*remote.Options) {
-	return credentials(map[string]auth.Credential{host: {Username: user, Password: password, Origin: "the test"}})
+	return credentials(map[string]auth.Credential{host: {Username: user, Password: password, Source: "the test"}})
 }
 
 // Media type and digest of what a tag names are kept, and nothing takes a secret

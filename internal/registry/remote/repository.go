@@ -54,8 +54,8 @@ func (r *repository) credential(ctx context.Context) (auth.Credential, error) {
 		}
 		r.found = &c
 		// Once for the host, however many of its repositories use it.
-		if r.client.chosen.first(r.host.name + "\n" + c.Kind() + "\n" + c.Origin) {
-			r.client.options.Logger.DebugContext(ctx, "credentials chosen", "host", r.host.name, "used", c.Kind(), "from", c.Origin)
+		if r.client.chosen.first(r.host.name + "\n" + c.Kind() + "\n" + c.Source) {
+			r.client.options.Logger.DebugContext(ctx, "credentials chosen", "host", r.host.name, "used", c.Kind(), "from", c.Source)
 		}
 	}
 	return *r.found, nil
@@ -129,9 +129,9 @@ func checkReference(s string) error {
 		return registry.ValidateDigest(digest.Digest(s))
 	}
 	if !tagGrammar.MatchString(s) {
-		return &registry.Error{Op: "read the tag", Reference: registry.Clean(s), Kind: registry.ErrInvalidReference,
+		return &registry.Error{Op: "read the tag", Reference: registry.Sanitize(s), Kind: registry.ErrInvalidReference,
 			Message: "a tag has at most 128 letters, digits, underscores, dots and dashes, and does not start with a dot or dash",
-			Hint:    registry.Advice(registry.ErrInvalidReference)}
+			Hint:    registry.DefaultHint(registry.ErrInvalidReference)}
 	}
 	return nil
 }

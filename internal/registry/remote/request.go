@@ -81,7 +81,7 @@ func (r *repository) try(ctx context.Context, q request, again bool, read func(*
 	if read == nil {
 		return nil
 	}
-	return r.broken(q.answeredBy(resp), read(resp))
+	return r.wrapRequest(q.answeredBy(resp), read(resp))
 }
 
 // answeredBy is the request as it was answered, elsewhere maybe: who did that can
@@ -91,8 +91,8 @@ func (q request) answeredBy(resp *http.Response) request {
 	return q
 }
 
-// broken names the request in an error of sending it or of reading its answer.
-func (r *repository) broken(q request, err error) error {
+// wrapRequest names the request in an error of sending it or of reading its answer.
+func (r *repository) wrapRequest(q request, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -112,7 +112,7 @@ func (r *repository) broken(q request, err error) error {
 			filled.Op, filled.Reference = q.op, q.about
 		}
 	}
-	return registry.Advised(registry.Masked(&filled, func(text string) string { return r.mask(text, q.url, "") }))
+	return registry.WithDefaultHint(registry.RedactError(&filled, func(text string) string { return r.mask(text, q.url, "") }))
 }
 
 // attempt sends a request once, and again where the registry wants it proved
@@ -128,7 +128,7 @@ func (r *repository) attempt(ctx context.Context, q request, again bool) (*http.
 	if held == nil {
 		var err error
 		if ctx, held, release, err = q.acquire(ctx, r.host.limiter); err != nil {
-			return nil, r.broken(q, err)
+			return nil, r.wrapRequest(q, err)
 		}
 	}
 	resp, err := r.authenticated(ctx, q, held, again)
@@ -163,14 +163,14 @@ func (r *repository) authenticated(ctx context.Context, q request, held *slot, a
 		// and what follows repeats it.
 		authorization, err := r.authorization(ctx, q)
 		if err != nil {
-			return nil, r.broken(q, err)
+			return nil, r.wrapRequest(q, err)
 		}
 		if authorization.Header == "" {
 			authorization = preemptive
 		}
 		resp, err := r.follow(ctx, q, held, authorization.Header.Reveal(), again)
 		if err != nil {
-			return nil, r.broken(q, err)
+			return nil, r.wrapRequest(q, err)
 		}
 		own := r.host.isOrigin(resp.Request.URL)
 		if own {
@@ -218,8 +218,8 @@ func (r *repository) unpacked(q request, resp *http.Response) (*http.Response, e
 		return resp, nil
 	}
 	resp.Body.Close()
-	return nil, r.broken(q.answeredBy(resp), &registry.Error{Status: resp.StatusCode, Kind: registry.ErrProtocol,
-		Message: "the answer is packed with Content-Encoding " + registry.Clean(encoding) + " although it was asked for as it is; something in between changes content"})
+	return nil, r.wrapRequest(q.answeredBy(resp), &registry.Error{Status: resp.StatusCode, Kind: registry.ErrProtocol,
+		Message: "the answer is packed with Content-Encoding " + registry.Sanitize(encoding) + " although it was asked for as it is; something in between changes content"})
 }
 
 // retryNotFound reports whether a request that was answered 404 has to be sent again
@@ -261,11 +261,11 @@ func (r *repository) prepareCredential(ctx context.Context, q request, held *slo
 		r.showed(preemptive.Header.Reveal())
 		return preemptive.Header != "", preemptive, nil
 	case unreadable != nil:
-		return false, preemptive, r.broken(q, unreadable)
+		return false, preemptive, r.wrapRequest(q, unreadable)
 	default:
 		r.host.challenged.Store(true)
 		if err := r.host.auth.Challenged(challenge, auth.Authorization{}, credential, q.scopes...); err != nil {
-			return false, preemptive, r.broken(q, err)
+			return false, preemptive, r.wrapRequest(q, err)
 		}
 		return true, preemptive, nil
 	}
@@ -291,7 +291,7 @@ func (r *repository) authorization(ctx context.Context, q request) (auth.Authori
 	if err != nil {
 		return auth.Authorization{}, err
 	}
-	authorization, err := r.host.auth.Authorize(auth.WithMask(ctx, r.Mask), credential, q.scopes...)
+	authorization, err := r.host.auth.Authorize(auth.WithMask(ctx, r.Redact), credential, q.scopes...)
 	r.showed(authorization.Header.Reveal())
 	return authorization, err
 }
@@ -304,7 +304,7 @@ func (r *repository) challenged(ctx context.Context, q request, resp *http.Respo
 	r.host.challenged.Store(true)
 	credential, err := r.credential(ctx)
 	if err != nil {
-		return r.broken(q, err)
+		return r.wrapRequest(q, err)
 	}
 	err = r.host.auth.Challenged(resp.Header, used, credential, q.scopes...)
 	refused, ok := errors.AsType[*registry.Error](err)
@@ -312,7 +312,7 @@ func (r *repository) challenged(ctx context.Context, q request, resp *http.Respo
 	case err == nil && q.upload == nil && !last:
 		return nil
 	case err != nil && (!ok || !errors.Is(refused.Kind, registry.ErrUnauthorized)):
-		return r.broken(q, err)
+		return r.wrapRequest(q, err)
 	}
 	refusal := r.answerError(ctx, q, resp, used.Header.Reveal())
 	if refusal.Hint = credential.Advice(r.host.name); err != nil {

@@ -121,7 +121,7 @@ func interrupted(err, cause error) error {
 	return amended(err, func(e *registry.Error) {
 		const why = "there was no time to try again"
 		if e.Err = fmt.Errorf("%s: %w", why, cause); errors.Is(cause, context.DeadlineExceeded) {
-			e.Err = registry.Reworded(cause, why) // which says it
+			e.Err = registry.WithText(cause, why) // which says it
 		}
 	})
 }

@@ -2,11 +2,11 @@ package remote
 
 import "sync"
 
-// seen is what a host was seen to do, remembered so that nothing is asked of it
+// capabilities is what a host was capabilities to do, remembered so that nothing is asked of it
 // twice in vain.
-type seen struct {
+type capabilities struct {
 	mu    sync.Mutex
-	mount mountHabit
+	mount mountSupport
 	// doubted says that a 202 was checked by a request of its own, and asked that
 	// it was found out whether that is necessary.
 	doubted, asked bool
@@ -28,12 +28,12 @@ type seen struct {
 	unlisted map[string]bool
 }
 
-// mountHabit is how a host answers a request to mount what it has.
-type mountHabit int
+// mountSupport is how a host answers a request to mount what it has.
+type mountSupport int
 
 const (
 	// mountUnknown: no answer so far told.
-	mountUnknown mountHabit = iota
+	mountUnknown mountSupport = iota
 	// mountTruthful: it said 201 once, so that 202 means that the blob is not
 	// there.
 	mountTruthful
@@ -41,18 +41,18 @@ const (
 	mountBlind
 )
 
-// patience is how many refusals in a row it takes until something is no longer
+// maxRefusals is how many refusals in a row it takes until something is no longer
 // asked for.
-const patience = 2
+const maxRefusals = 2
 
-func (s *seen) habit() mountHabit {
+func (s *capabilities) habit() mountSupport {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mount
 }
 
 // doubt records that a 202 is checked by a request of its own.
-func (s *seen) doubt() {
+func (s *capabilities) doubt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.doubted = true
@@ -60,7 +60,7 @@ func (s *seen) doubt() {
 
 // worthAsking says, once, that it is worth a request to find out whether 202s
 // need to be checked: some were, and no answer has told so far.
-func (s *seen) worthAsking() bool {
+func (s *capabilities) worthAsking() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	worth := s.mount == mountUnknown && s.doubted && !s.asked
@@ -70,7 +70,7 @@ func (s *seen) worthAsking() bool {
 
 // blind records that a 202 came for a blob that is there. What was proved stays
 // proved: one odd answer does not make a truthful host a blind one.
-func (s *seen) blind() {
+func (s *capabilities) blind() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mount == mountUnknown {
@@ -80,14 +80,14 @@ func (s *seen) blind() {
 
 // mountable says whether mounting from one repository into another is still
 // worth asking for.
-func (s *seen) mountable(from, to string) bool {
+func (s *capabilities) mountable(from, to string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.refused[[2]string{from, to}] < patience
+	return s.refused[[2]string{from, to}] < maxRefusals
 }
 
 // mounted records that a mount was done.
-func (s *seen) mounted(from, to string) {
+func (s *capabilities) mounted(from, to string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mount, s.selfRefused = mountTruthful, 0
@@ -96,7 +96,7 @@ func (s *seen) mounted(from, to string) {
 
 // notMounted records that a mount was not done. From the repository itself a
 // 202 is no refusal, but the answer.
-func (s *seen) notMounted(from, to string, refused bool) {
+func (s *capabilities) notMounted(from, to string, refused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if from != to {
@@ -110,41 +110,41 @@ func (s *seen) notMounted(from, to string, refused bool) {
 		s.selfRefused = 0
 		return
 	}
-	if s.selfRefused++; s.selfRefused >= patience && s.mount == mountUnknown {
+	if s.selfRefused++; s.selfRefused >= maxRefusals && s.mount == mountUnknown {
 		s.mount = mountBlind
 	}
 }
 
 // parts says whether asking for parts of a blob is worth it.
-func (s *seen) parts() bool {
+func (s *capabilities) parts() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !s.noParts
 }
 
 // wholeOnly records that there was a whole blob where a part was asked for.
-func (s *seen) wholeOnly() {
+func (s *capabilities) wholeOnly() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.noParts = true
 }
 
-// way is how a blob of a size is sent, and how long its chunks are.
-func (s *seen) way(size int64) (way way, chunk int64) {
+// uploadMode is how a blob of a size is sent, and how long its chunks are.
+func (s *capabilities) way(size int64) (way uploadMode, chunk int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.noPut == 0 || size < s.noPut:
-		return onePut, size
+		return monolithic, size
 	case s.noPatch == 0 || size < s.noPatch:
-		return onePatch, size
+		return streamed, size
 	}
-	return chunks, max(orDefault(s.chunk, largestChunk), smallestChunk)
+	return chunked, max(orDefault(s.chunk, largestChunk), smallestChunk)
 }
 
 // refusedWay records that a body of a size was refused, which is 1 where it was
 // not for its size. What other uploads learned meanwhile stays.
-func (s *seen) refusedWay(w way, size int64) {
+func (s *capabilities) refusedWay(w uploadMode, size int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lower := func(limit *int64, to int64) {
@@ -153,27 +153,27 @@ func (s *seen) refusedWay(w way, size int64) {
 		}
 	}
 	switch w {
-	case onePut:
+	case monolithic:
 		lower(&s.noPut, size)
-	case onePatch:
+	case streamed:
 		if lower(&s.noPatch, size); size > 1 {
 			lower(&s.chunk, min(size/2, largestChunk))
 		}
-	case chunks:
+	case chunked:
 		lower(&s.chunk, size/2)
 	}
 }
 
 // lacksReferrers says whether a repository has shown that it has no referrers
 // API.
-func (s *seen) lacksReferrers(path string) bool {
+func (s *capabilities) lacksReferrers(path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.unlisted[path]
 }
 
 // noReferrers records that a repository has no referrers API.
-func (s *seen) noReferrers(path string) {
+func (s *capabilities) noReferrers(path string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.unlisted == nil {

@@ -23,7 +23,7 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 	var budget listBudget
 	known := map[string]bool{}
 	err := r.pages(ctx, q, func(resp *http.Response, _ *registry.Charge) error {
-		body, err := registry.ReadCapped(resp.Body, maxPageBytes)
+		body, err := registry.ReadLimited(resp.Body, maxPageBytes)
 		if err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 		// "tags" is null where there is none, but it is always there.
 		if json.Unmarshal(body, &page) != nil || page == nil || json.Unmarshal(page.Tags, &list) != nil {
 			return &registry.Error{Kind: registry.ErrProtocol, Hint: notARegistry,
-				Message: fmt.Sprintf("the answer, of Content-Type %q, is no list of tags", registry.Clean(resp.Header.Get("Content-Type")))}
+				Message: fmt.Sprintf("the answer, of Content-Type %q, is no list of tags", registry.Sanitize(resp.Header.Get("Content-Type")))}
 		}
 		before := len(tags)
 		if tags, err = appendTags(tags, list, known); err != nil {
@@ -53,7 +53,7 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 func appendTags(tags, more []string, known map[string]bool) ([]string, error) {
 	for _, tag := range more {
 		if !tagGrammar.MatchString(tag) {
-			return nil, &registry.Error{Kind: registry.ErrProtocol, Message: fmt.Sprintf("the list has %q in it, which is no tag", registry.Clean(tag))}
+			return nil, &registry.Error{Kind: registry.ErrProtocol, Message: fmt.Sprintf("the list has %q in it, which is no tag", registry.Sanitize(tag))}
 		}
 		if !known[tag] {
 			known[tag] = true

@@ -83,11 +83,11 @@ func TestANextPageIsFollowedOnlyWithinTheRegistry(t *testing.T) {
 		`</v2/app/LIST?page=%d>;rel=next`:                                  {2, nil},
 		`</first>; rel="first", </v2/app/LIST?page=%d,2>; rel="prev next"`: {2, nil},
 		`<?page=%d>; title="a, <b>"; REL="next"`:                           {2, nil},
-		`<https://other.example.com/v2/app/LIST?%d>; rel="next"`:           {1, registry.ErrForbiddenHop},
-		`<//127.0.0.1:1/v2/app/LIST?%d>; rel="next"`:                       {1, registry.ErrForbiddenHop},
-		`<http://other.example.com/v2/app/LIST?%d>; rel="next"`:            {1, registry.ErrForbiddenHop},
-		`<http://localhost:1/v2/app/LIST?%d>; rel="next"`:                  {1, registry.ErrForbiddenHop},
-		`<file:///etc/passwd?%d>; rel="next"`:                              {1, registry.ErrForbiddenHop},
+		`<https://other.example.com/v2/app/LIST?%d>; rel="next"`:           {1, registry.ErrForbiddenRedirect},
+		`<//127.0.0.1:1/v2/app/LIST?%d>; rel="next"`:                       {1, registry.ErrForbiddenRedirect},
+		`<http://other.example.com/v2/app/LIST?%d>; rel="next"`:            {1, registry.ErrForbiddenRedirect},
+		`<http://localhost:1/v2/app/LIST?%d>; rel="next"`:                  {1, registry.ErrForbiddenRedirect},
+		`<file:///etc/passwd?%d>; rel="next"`:                              {1, registry.ErrForbiddenRedirect},
 		`<http://[%d>; rel="next"`:                                         {1, registry.ErrProtocol},
 		`</v2/app/LIST?page=%d>; rel="last"`:                               {1, nil},
 		// What cannot be read may be a next page, and manifests are deleted by
@@ -132,7 +132,7 @@ func TestANextPageInPlainHTTPOfARegistryWithTLSIsRefused(t *testing.T) {
 			})
 			c := newClient(t, n.options, settings(n.trusting("registry.example.com")))
 			_, err := list(c.context(t), c.pull(t, "registry.example.com/app"))
-			failure(t, err, registry.ErrForbiddenHop)
+			failure(t, err, registry.ErrForbiddenRedirect)
 			if sent, _ := c.sent(); sent != 1 || !slices.Equal(n.dials(), []string{registryAddress + ":443"}) {
 				t.Errorf("%s, to %s: %d requests, connected to %s", place, next, sent, n.dials())
 			}

@@ -112,7 +112,7 @@ func tlsConfigOf(host string, o HostOptions) (*tls.Config, error) {
 	if len(o.ClientCertificate) > 0 || o.ClientKey != "" {
 		certificate, err := tls.X509KeyPair(o.ClientCertificate, []byte(o.ClientKey.Reveal()))
 		if err != nil {
-			return nil, fmt.Errorf("the client certificate and key for %s cannot be used: %s", host, registry.Clean(err.Error()))
+			return nil, fmt.Errorf("the client certificate and key for %s cannot be used: %s", host, registry.Sanitize(err.Error()))
 		}
 		config.Certificates = []tls.Certificate{certificate}
 	}

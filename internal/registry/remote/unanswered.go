@@ -49,25 +49,25 @@ func (h *host) connectionError(err error, asked *url.URL) *registry.Error {
 	case unresolved && dns.IsNotFound:
 		e.Err, e.Hint = permanent{err}, "The host name could not be found. Look for a typing error in it, and at this machine's DNS."
 		if !h.isOrigin(asked) {
-			e.Hint = fmt.Sprintf("The host name %s could not be found. The registry has answered, and names that place for a token, a layer or an upload: ask those who run it, and look at this machine's DNS.", registry.Clean(asked.Hostname()))
+			e.Hint = fmt.Sprintf("The host name %s could not be found. The registry has answered, and names that place for a token, a layer or an upload: ask those who run it, and look at this machine's DNS.", registry.Sanitize(asked.Hostname()))
 		}
 	case unresolved:
 		e.Hint = "The host name could not be looked up. Look at this machine's DNS."
 	case strings.Contains(text, "refused") && !h.isOrigin(asked):
-		e.Hint = fmt.Sprintf("Nothing listens at %s. The registry has answered, and sends its clients there for a token, a layer or an upload: have those who run it look after that place, or look for what keeps this machine from it.", registry.Clean(asked.Host))
+		e.Hint = fmt.Sprintf("Nothing listens at %s. The registry has answered, and sends its clients there for a token, a layer or an upload: have those who run it look after that place, or look for what keeps this machine from it.", registry.Sanitize(asked.Host))
 	case strings.Contains(text, "refused"): // Windows has its own words around it
 		e.Hint = "Nothing listens there. Look at host and port, and whether the registry is running."
 	case isHungUp(err) && !h.answered.Load() && asked.Scheme == "http":
 		e.Hint = "The connection was closed without an answer, as a server does that wants TLS. If this one does, set " + registry.Setting(h.keyOf(asked), "plain_http = false") + "."
 	case brokenLine.MatchString(text):
-		e.Err = registry.Reworded(err, "the connection ended in the middle of an answer")
+		e.Err = registry.WithText(err, "the connection ended in the middle of an answer")
 	default:
-		if hint := h.misfit(err, asked); hint != "" {
+		if hint := h.tlsHint(err, asked); hint != "" {
 			e.Kind, e.Hint = registry.ErrProtocol, hint
 			// What Go adds in parentheses tells of certificates that the
 			// registry made up.
 			text, _, _ := strings.Cut(text, " (possibly because of ")
-			e.Err = registry.Reworded(err, text)
+			e.Err = registry.WithText(err, text)
 		}
 	}
 	return e
@@ -82,11 +82,11 @@ func isHungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || strings.Contains(err.Error(), "forcibly closed") // by Windows
 }
 
-// misfit says what to do where the two ends do not understand each other, so
+// tlsHint says what to do where the two ends do not understand each other, so
 // that trying again is in vain; "" where that is not why there was no answer.
 // net/http has no types for what it does not understand, and quotes a record of TLS
 // (RFC 8446, section 5.1: an alert has the type 21) like other nonsense.
-func (h *host) misfit(err error, asked *url.URL) string {
+func (h *host) tlsHint(err error, asked *url.URL) string {
 	text, key := err.Error(), h.keyOf(asked)
 	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
@@ -157,7 +157,7 @@ func (e proxyError) hint(asked *url.URL) string {
 		return "Nobody this machine trusts has signed the proxy's certificate. Set " + registry.Setting(host, `ca_certificate = file("ca.pem")`) + "."
 	}
 	return fmt.Sprintf("This goes through the proxy that %s_PROXY names. Look whether that one is right, runs, and has its login in the variable where it wants one. If %s can be reached without it, add that name to NO_PROXY.",
-		strings.ToUpper(asked.Scheme), registry.Clean(asked.Hostname()))
+		strings.ToUpper(asked.Scheme), registry.Sanitize(asked.Hostname()))
 }
 
 // tunnelError is the status with which a proxy refuses to connect.
@@ -193,5 +193,5 @@ func (c *Client) blamed(req *http.Request, err error) error {
 	if errors.As(err, new(*tls.CertificateVerificationError)) {
 		err = permanent{err}
 	}
-	return proxyError{err, registry.CleanURL(proxy)}
+	return proxyError{err, registry.RedactURL(proxy)}
 }

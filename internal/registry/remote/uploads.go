@@ -15,20 +15,20 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// way is how the bytes of a blob are sent: the rungs of a ladder, of which a
+// uploadMode is how the bytes of a blob are sent: the rungs of a ladder, of which a
 // host is sent the first that it was not seen to refuse (OCI distribution
 // specification, "Pushing blobs").
-type way int
+type uploadMode int
 
 const (
-	// onePut: the whole blob in the PUT that completes the upload. It is the
+	// monolithic: the whole blob in the PUT that completes the upload. It is the
 	// fastest, and the only one that all clouds' registries do well.
-	onePut way = iota
-	// onePatch: the whole blob in a PATCH, and a PUT without a body. What Docker
+	monolithic uploadMode = iota
+	// streamed: the whole blob in a PATCH, and a PUT without a body. What Docker
 	// does, so that every registry was made for it.
-	onePatch
-	// chunks: a PATCH for each part of the blob, and a PUT without a body.
-	chunks
+	streamed
+	// chunked: a PATCH for each part of the blob, and a PUT without a body.
+	chunked
 )
 
 const (
@@ -67,7 +67,7 @@ func (e stepped) Unwrap() error { return e.error }
 func (p *blobPut) opened(q request, resp *http.Response) (*session, error) {
 	u, err := p.client.target(p.host, q.url, resp.Header.Get("Location"))
 	if err != nil {
-		return nil, p.broken(q, err)
+		return nil, p.wrapRequest(q, err)
 	}
 	// What is no number asks for nothing.
 	minChunk, err := strconv.ParseInt(resp.Header.Get("OCI-Chunk-Min-Length"), 10, 64)
@@ -80,7 +80,7 @@ func (p *blobPut) opened(q request, resp *http.Response) (*session, error) {
 // abandon gives up the session that is left of an attempt.
 func (p *blobPut) abandon(ctx context.Context) {
 	if p.session != nil {
-		p.giveUp(ctx, p.session)
+		p.cancelUpload(ctx, p.session)
 		p.session = nil
 	}
 }
@@ -111,7 +111,7 @@ func (p *blobPut) resume(ctx context.Context) bool {
 // is sent before the content is there.
 func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) error {
 	if s.at > 0 && s.at == p.want.Size {
-		return p.complete(ctx, s, chunks, nil) // only content that was found right is sent to its end
+		return p.complete(ctx, s, chunked, nil) // only content that was found right is sent to its end
 	}
 	content, err := early.take(ctx, p)
 	if err != nil {
@@ -119,7 +119,7 @@ func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) err
 	}
 	defer content.Close()
 	way, chunk := p.host.seen.way(p.want.Size)
-	if way == onePut && s.at == 0 {
+	if way == monolithic && s.at == 0 {
 		return p.complete(ctx, s, way, p.body(content, 0, p.want.Size))
 	}
 	if err := skip(content, s.at); err != nil {
@@ -127,12 +127,12 @@ func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) err
 	}
 	for s.at < p.want.Size {
 		rest := p.want.Size - s.at
-		if rest < s.minChunk && (way == chunks || s.at > 0) {
+		if rest < s.minChunk && (way == chunked || s.at > 0) {
 			// Only the PUT tells the registry that this one may be that short.
-			return p.complete(ctx, s, chunks, p.body(content, s.at, p.want.Size))
+			return p.complete(ctx, s, chunked, p.body(content, s.at, p.want.Size))
 		}
 		until := p.want.Size
-		if way == chunks {
+		if way == chunked {
 			until = s.at + min(rest, max(chunk, s.minChunk))
 		}
 		if err := p.patch(ctx, s, way, p.body(content, s.at, until)); err != nil {
@@ -170,12 +170,12 @@ func (p *blobPut) sessionRequest(method string, u *url.URL) request {
 }
 
 // patch sends a part of the blob, or all of it.
-func (p *blobPut) patch(ctx context.Context, s *session, w way, body *uploadBody) error {
+func (p *blobPut) patch(ctx context.Context, s *session, w uploadMode, body *uploadBody) error {
 	from, length := s.at, body.length()
 	q := p.sessionRequest(http.MethodPatch, s.url)
 	q.upload = body
 	q.ok = []int{http.StatusAccepted, http.StatusNoContent, http.StatusCreated, http.StatusOK}
-	if w == chunks || from > 0 {
+	if w == chunked || from > 0 {
 		q.header.Set("Content-Range", contentRange(body))
 	}
 	p.sent = true
@@ -189,7 +189,7 @@ func (p *blobPut) patch(ctx context.Context, s *session, w way, body *uploadBody
 		return err
 	}
 	if s.at < body.until || body.position() < body.until {
-		return p.broken(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrUnavailable,
+		return p.wrapRequest(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrUnavailable,
 			Message: fmt.Sprintf("the registry took only %d of %d bytes", s.at-from, length)})
 	}
 	return nil
@@ -208,18 +208,18 @@ func (p *blobPut) goesOn(s *session, q request, resp *http.Response, sent int64)
 	from := resp.Request.URL
 	next, err := p.client.target(p.host, from, resp.Header.Get("Location"))
 	if err == nil && !p.host.isOrigin(from) && p.host.isOrigin(next) {
-		err = refusedHop("the upload is at " + registry.Clean(from.Host) + ", which points back to the registry")
+		err = refusedHop("the upload is at " + registry.Sanitize(from.Host) + ", which points back to the registry")
 	}
 	if err != nil {
-		return p.broken(q, err)
+		return p.wrapRequest(q, err)
 	}
 	at := sent
 	if said := resp.Header.Get("Range"); said != "" {
 		at = received(said, sent)
 	}
 	if s.dead = at < s.at || at > sent; s.dead {
-		return p.broken(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrUnavailable,
-			Message: fmt.Sprintf("the registry says %q of what was sent to it, which was %d bytes", registry.Clean(resp.Header.Get("Range")), sent)})
+		return p.wrapRequest(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrUnavailable,
+			Message: fmt.Sprintf("the registry says %q of what was sent to it, which was %d bytes", registry.Sanitize(resp.Header.Get("Range")), sent)})
 	}
 	s.url, s.at = next, at
 	return nil
@@ -242,7 +242,7 @@ func received(said string, sent int64) int64 {
 
 // complete ends an upload, with the whole blob, with what is left of it, or with
 // nothing where all was sent before.
-func (p *blobPut) complete(ctx context.Context, s *session, w way, body *uploadBody) error {
+func (p *blobPut) complete(ctx context.Context, s *session, w uploadMode, body *uploadBody) error {
 	q := p.sessionRequest(http.MethodPut, withDigest(s.url, p.want.Digest))
 	q.wait = commitPatience * p.client.options.HeaderTimeout
 	q.ok = []int{http.StatusCreated, http.StatusOK, http.StatusNoContent}
@@ -267,19 +267,19 @@ func (p *blobPut) complete(ctx context.Context, s *session, w way, body *uploadB
 	}
 	defer resp.Body.Close()
 	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, p.want.Digest) {
-		return p.broken(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch, Message: "the registry says that it stored " + registry.Clean(said.String())})
+		return p.wrapRequest(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch, Message: "the registry says that it stored " + registry.Sanitize(said.String())})
 	}
 	return nil
 }
 
 // refused decides what comes after a request with so many bytes of the blob
 // failed: to send it another way, to continue the session or to open another.
-func (p *blobPut) refused(s *session, w way, length int64, err error) error {
+func (p *blobPut) refused(s *session, w uploadMode, length int64, err error) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || errors.As(err, new(contentError)) {
 		return err
 	}
-	if length > 0 && !s.resumed && p.unfit(e, w, max(s.minChunk, smallestChunk), length) {
+	if length > 0 && !s.resumed && p.modeRejected(e, w, max(s.minChunk, smallestChunk), length) {
 		s.dead = true
 		return stepped{err}
 	}
@@ -296,20 +296,20 @@ func (p *blobPut) refused(s *session, w way, length int64, err error) error {
 	})
 }
 
-// unfit says whether a host refuses how something is sent to it, and remembers
+// modeRejected says whether a host refuses how something is sent to it, and remembers
 // it. A registry that is asked for what it does not know may answer 404, as it
 // does where it has lost an upload: it is believed to mean the first when it
 // says so twice.
-func (p *blobPut) unfit(e *registry.Error, w way, least, length int64) bool {
+func (p *blobPut) modeRejected(e *registry.Error, w uploadMode, least, length int64) bool {
 	switch {
 	case e.Status == http.StatusRequestEntityTooLarge && e.Code != "DENIED" && length > least:
 		p.host.seen.refusedWay(w, length)
 		return true
-	case w == chunks:
+	case w == chunked:
 		return false
 	case e.Status == http.StatusNotFound && e.Code != "NAME_UNKNOWN" && e.Code != "BLOB_UPLOAD_UNKNOWN":
 		p.absent++
-		if p.absent%patience != 0 {
+		if p.absent%maxRefusals != 0 {
 			return false
 		}
 	case e.Status != http.StatusMethodNotAllowed:

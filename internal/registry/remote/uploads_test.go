@@ -33,7 +33,7 @@ var ways = map[string]func(c *client, host string){
 func arrives(t *testing.T, c *client, p *registrytest.Proxy, content string) *body {
 	t.Helper()
 	b := newBody(t, content)
-	distrusted := registry.Content{Distrust: true, Open: func(ctx context.Context) (io.ReadCloser, error) {
+	distrusted := registry.Content{Force: true, Open: func(ctx context.Context) (io.ReadCloser, error) {
 		opened, err := b.get().Open(ctx)
 		return &unreadable{ReadCloser: opened}, err
 	}}
@@ -382,7 +382,7 @@ func TestContentThatIsNotWhatItShouldBeIsNotCompletedInAnyWay(t *testing.T) {
 				c := newClient(t)
 				way(c, p.Addr)
 				_, err := c.push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(huge), registry.Content{
-					Distrust: true, Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(content), nil },
+					Force: true, Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(content), nil },
 				})
 				if !errors.Is(err, registry.ErrMismatch) {
 					t.Errorf("the error is %v", err)
@@ -478,7 +478,7 @@ func TestAnUploadElsewhereDoesNotLeadBackToTheRegistry(t *testing.T) {
 	c := newClient(t)
 	c.InOnePatch(p.Addr)
 	_, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(small), newBody(t, small).get())
-	failure(t, err, registry.ErrForbiddenHop)
+	failure(t, err, registry.ErrForbiddenRedirect)
 	if n := p.Count(".*", "/v2/victim/.*"); n != 0 {
 		t.Errorf("%d requests to the registry", n)
 	}
@@ -519,7 +519,7 @@ func TestAnAnswerWithoutARangeMeansWhatThisRequestSent(t *testing.T) {
 	c = newClient(t)
 	b := newBody(t, huge)
 	content := b.get()
-	content.Distrust = true
+	content.Force = true
 	if _, err := c.push(t, host+"/app").PutBlob(c.context(t), descriptor(huge), content); err != nil {
 		t.Error(err)
 	}

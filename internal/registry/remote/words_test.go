@@ -85,7 +85,7 @@ func TestACredentialThatComesBackInAHeaderIsNotShown(t *testing.T) {
 				status = http.StatusTemporaryRedirect
 			}
 			p.On("GET", ".*").Where(func(r *http.Request) bool { return r.Header.Get("Authorization") != "" }).Reply(status, header, "{}")
-			c := newClient(t, once, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary, Origin: "the test"}}))
+			c := newClient(t, once, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary, Source: "the test"}}))
 			_, err := c.pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
 			e := registryError(t, err)
 			noSecret(t, "the error", e.Error()+e.Hint)

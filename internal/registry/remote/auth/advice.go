@@ -21,13 +21,13 @@ func (c Credential) Kind() string {
 		return "the identity token"
 	case c.Username != "" && c.Password != "":
 		// Quoted before it is cleaned, so that a blank at its end can be seen.
-		return "the login of the user " + registry.Clean(strconv.Quote(c.Username))
+		return "the login of the user " + registry.Sanitize(strconv.Quote(c.Username))
 	}
 	return "the login"
 }
 
 // source says where a credential was found.
-func (c Credential) source() string { return cmp.Or(c.Origin, "the caller") }
+func (c Credential) source() string { return cmp.Or(c.Source, "the caller") }
 
 // Advice says which credential was not enough for a host, where it came from,
 // and what to do.
@@ -39,18 +39,18 @@ func (c Credential) Advice(host string) string {
 // credential.
 func (c Credential) AdviceTo(host, act string) string {
 	if !c.Anonymous() {
-		return fmt.Sprintf("The credentials at hand are %s, from %s.%s %s", c.Kind(), c.source(), c.padding(), act)
+		return fmt.Sprintf("The credentials at hand are %s, from %s.%s %s", c.Kind(), c.source(), c.whitespaceHint(), act)
 	}
 	login := registry.Setting(host, `username = "…", password = "…"`)
 	if c.Elsewhere != "" {
 		login += ", or " + c.Elsewhere
 	}
-	return fmt.Sprintf("The registry wants a login and there was none: %s. Set %s.", cmp.Or(c.Origin, "no credentials were given"), login)
+	return fmt.Sprintf("The registry wants a login and there was none: %s. Set %s.", cmp.Or(c.Source, "no credentials were given"), login)
 }
 
-// padding tells of white space around a part of a credential: nobody sees it,
+// whitespaceHint tells of white space around a part of a credential: nobody sees it,
 // and it is wrong nearly always.
-func (c Credential) padding() string {
+func (c Credential) whitespaceHint() string {
 	var told strings.Builder
 	for _, part := range []struct{ name, text string }{
 		{"user name", c.Username}, {"password", c.Password.Reveal()},
@@ -75,8 +75,8 @@ func (s *Store) elsewhere(host string) string {
 	return "put one into " + s.files[len(s.files)-1].name + ", which docker_config_path names"
 }
 
-// mend is what to do about a configuration that cannot be used.
-func (f *configFile) mend() string {
+// configHint is what to do about a configuration that cannot be used.
+func (f *configFile) configHint() string {
 	if f.name == inlineName {
 		return "Correct docker_config_json in the provider's configuration."
 	}

@@ -43,10 +43,10 @@ type Credential struct {
 	// TokenHosts are further hosts, as host[:port], that the credential may be
 	// sent to for a token.
 	TokenHosts []string
-	// Origin says where the credential was found, for people:
+	// Source says where the credential was found, for people:
 	// `registries["ghcr.io"]`, `~/.docker/config.json`. Of an anonymous one it
 	// says where none was found.
-	Origin string
+	Source string
 	// Elsewhere is, of an anonymous one, what a person can do about it besides
 	// an entry of registries: "run docker login ghcr.io". It may be empty.
 	Elsewhere string

@@ -41,23 +41,23 @@ type AuthorizerOptions struct {
 // that it was given. It is safe for concurrent use.
 type Authorizer struct {
 	options AuthorizerOptions
-	fetches flights[want, *token]
+	fetches singleflight[fetchKey, *token]
 	// postOnly is set when the token endpoint was seen to refuse GET.
 	postOnly atomic.Bool
 
 	mu     sync.Mutex
-	wanted *demand
+	wanted *authParams
 	tokens map[identity][]*token
 	// asked counts the tokens that were asked for, and numbers them. Those up to
 	// suspect were asked for before the registry refused one: it says nothing new
 	// when it refuses another of them. None up to refused serves that purpose.
 	asked   int
 	suspect map[identity]int
-	refused map[purpose]int
+	refused map[tokenKey]int
 }
 
-// demand is what a registry wants to see: Basic, or a token from realm.
-type demand struct {
+// authParams is what a registry wants to see: Basic, or a token from realm.
+type authParams struct {
 	realm   *url.URL // nil: Basic
 	service string
 }
@@ -68,16 +68,16 @@ type identity struct {
 	password, identityToken Secret
 }
 
-// purpose is what a token is for: who asks, and the scopes.
-type purpose struct {
+// tokenKey is what a token is for: who asks, and the scopes.
+type tokenKey struct {
 	identity
 	scopes string
 }
 
-// want is what callers share one fetch for: a token that is asked for after the
+// fetchKey is what callers share one fetch for: a token that is asked for after the
 // one of that number.
-type want struct {
-	purpose
+type fetchKey struct {
+	tokenKey
 	after int
 }
 
@@ -97,7 +97,7 @@ func NewAuthorizer(o AuthorizerOptions) *Authorizer {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Authorizer{options: o, tokens: map[identity][]*token{}, suspect: map[identity]int{}, refused: map[purpose]int{}}
+	return &Authorizer{options: o, tokens: map[identity][]*token{}, suspect: map[identity]int{}, refused: map[tokenKey]int{}}
 }
 
 // Format says nothing of what is inside.
@@ -115,7 +115,7 @@ func (a *Authorizer) Format(f fmt.State, _ rune) {
 // The error is a *registry.Error. It matches ErrUnauthorized or ErrDenied where
 // the token endpoint refuses the credential, ErrRateLimited or ErrUnavailable
 // where trying again may help (then something in its chain may have a method
-// RetryAfter() time.Duration), ErrForbiddenHop for a redirect, ErrLimit and
+// RetryAfter() time.Duration), ErrForbiddenRedirect for a redirect, ErrLimit and
 // ErrProtocol for an answer that is no token, and ErrCredentials for a registry
 // token that no header can carry.
 func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scope) (Authorization, error) {
@@ -152,9 +152,9 @@ func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scop
 
 // token fetches a token that covers the scopes, or waits for one that another
 // caller asked for after the one of that number.
-func (a *Authorizer) token(ctx context.Context, c Credential, wanted demand, scopes []Scope, after int) (*token, error) {
+func (a *Authorizer) token(ctx context.Context, c Credential, wanted authParams, scopes []Scope, after int) (*token, error) {
 	p := purposeOf(c, scopes)
-	t, err := a.fetches.do(ctx, want{p, after}, func(ctx context.Context) (*token, error) {
+	t, err := a.fetches.do(ctx, fetchKey{p, after}, func(ctx context.Context) (*token, error) {
 		// It may have come while this caller was on the way here.
 		a.mu.Lock()
 		if t := a.remembered(p.identity, scopes, after); t != nil {
@@ -223,6 +223,6 @@ func (a *Authorizer) keep(id identity, list []*token) {
 
 func identityOf(c Credential) identity { return identity{c.Username, c.Password, c.IdentityToken} }
 
-func purposeOf(c Credential, scopes []Scope) purpose {
-	return purpose{identityOf(c), wire(merged(scopes))}
+func purposeOf(c Credential, scopes []Scope) tokenKey {
+	return tokenKey{identityOf(c), wire(merged(scopes))}
 }

@@ -51,7 +51,7 @@ func TestBasicWithNothingToGive(t *testing.T) {
 
 func TestARegistryTokenIsUsedAsItIs(t *testing.T) {
 	i := &issuer{}
-	c := auth.Credential{RegistryToken: registryToken, Origin: "docker_config_json"}
+	c := auth.Credential{RegistryToken: registryToken, Source: "docker_config_json"}
 	a := challenged(t, options(i), ghcr, c, pull)
 	used := authorization(t, a, c, pull)
 	if used.Header != "Bearer "+registryToken || len(i.requests()) > 0 {
@@ -64,7 +64,7 @@ func TestARegistryTokenIsUsedAsItIs(t *testing.T) {
 }
 
 func TestARegistryTokenThatNoHeaderCanCarry(t *testing.T) {
-	c := auth.Credential{RegistryToken: registryToken + "\r\nX: y", Origin: "docker_config_json"}
+	c := auth.Credential{RegistryToken: registryToken + "\r\nX: y", Source: "docker_config_json"}
 	a := challenged(t, options(&issuer{}), ghcr, c, pull)
 	_, err := a.Authorize(t.Context(), c, pull)
 	refused(t, err, registry.ErrCredentials, "no header can carry", "docker_config_json")
@@ -95,7 +95,7 @@ func TestChallengesThatCannotBeAnswered(t *testing.T) {
 	a := auth.NewAuthorizer(options(&issuer{}))
 	refused(t, a.Challenged(nil, auth.Authorization{}, ci, pull), registry.ErrUnauthorized, "HTTP 401", "no WWW-Authenticate header", "so that no login was sent")
 	refused(t, a.Challenged(challenge("Negotiate", "Digest nonce=x"), auth.Authorization{}, ci, pull), registry.ErrUnauthorized, "negotiate or digest", "only Basic and Bearer")
-	refused(t, a.Challenged(challenge(`Bearer realm="https://attacker.example/", Basic`), auth.Authorization{}, identity, pull), registry.ErrForbiddenHop, "attacker.example")
+	refused(t, a.Challenged(challenge(`Bearer realm="https://attacker.example/", Basic`), auth.Authorization{}, identity, pull), registry.ErrForbiddenRedirect, "attacker.example")
 	refused(t, a.Challenged(challenge("Bearer realm="), auth.Authorization{}, ci), registry.ErrProtocol, "ghcr.io: cannot")
 }
 
@@ -134,7 +134,7 @@ func TestATokenServesNobodyElse(t *testing.T) {
 		}
 	}
 	// Where the same credential was found does not matter.
-	if got := authorize(t, a, auth.Credential{Username: "ci", Password: password, Origin: "elsewhere"}, pull); got != "Bearer token-1" {
+	if got := authorize(t, a, auth.Credential{Username: "ci", Password: password, Source: "elsewhere"}, pull); got != "Bearer token-1" {
 		t.Errorf("the same credential gets %q", got)
 	}
 }

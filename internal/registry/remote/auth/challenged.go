@@ -19,7 +19,7 @@ import (
 // Authorize then gives.
 //
 // Otherwise it returns a *registry.Error that matches ErrUnauthorized (nothing
-// that c has is wanted, or it was refused), ErrForbiddenHop (c must not be sent
+// that c has is wanted, or it was refused), ErrForbiddenRedirect (c must not be sent
 // where the registry wants it) or ErrProtocol (the challenge makes no sense). A
 // token that is refused is always worth another; counting is the caller's.
 func (a *Authorizer) Challenged(header http.Header, used Authorization, c Credential, scopes ...Scope) error {
@@ -45,7 +45,7 @@ func (a *Authorizer) Challenged(header http.Header, used Authorization, c Creden
 	a.mu.Lock()
 	a.wanted = &wanted
 	a.mu.Unlock()
-	return a.worthwhile(wanted, used.Header.Reveal(), c, scopes)
+	return a.checkCredential(wanted, used.Header.Reveal(), c, scopes)
 }
 
 // IsTokenChallenge reports whether a header contains a Bearer challenge with an absolute
@@ -64,7 +64,7 @@ func (a *Authorizer) AssumeBasic() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.wanted == nil {
-		a.wanted = &demand{}
+		a.wanted = &authParams{}
 	}
 }
 
@@ -77,8 +77,8 @@ func Preemptive(c Credential) Authorization {
 	return Authorization{Header: Secret(basic(c))}
 }
 
-// worthwhile says why what c has will not do.
-func (a *Authorizer) worthwhile(wanted demand, used string, c Credential, scopes []Scope) error {
+// checkCredential says why what c has will not do.
+func (a *Authorizer) checkCredential(wanted authParams, used string, c Credential, scopes []Scope) error {
 	message, hint := "", c.Advice(a.options.Host)
 	switch {
 	case wanted.realm != nil && (c.RegistryToken == "" || used != bearer(c.RegistryToken)):
@@ -103,7 +103,7 @@ func (a *Authorizer) worthwhile(wanted demand, used string, c Credential, scopes
 //
 // The scope of a challenge is ignored: what a token may do follows from the operation, and a registry
 // that could add to it would get a token to push for a request that only reads.
-func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, error) {
+func (a *Authorizer) choose(challenges []challenge, c Credential) (authParams, error) {
 	var refusal error
 	for _, ch := range challenges {
 		if ch.scheme != "bearer" {
@@ -111,10 +111,10 @@ func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, error
 		}
 		realm, err := a.realm(ch.params["realm"])
 		if err == nil && c.RegistryToken == "" && !a.mayHave(realm, c) {
-			err = a.foreign(realm, c)
+			err = a.untrustedRealm(realm, c)
 		}
 		if err == nil {
-			return demand{realm, ch.params["service"]}, nil
+			return authParams{realm, ch.params["service"]}, nil
 		}
 		if refusal == nil {
 			refusal = err
@@ -123,9 +123,9 @@ func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, error
 	var schemes []string
 	for _, ch := range challenges {
 		if ch.scheme == "basic" && (refusal == nil || basic(c) != "") {
-			return demand{}, nil
+			return authParams{}, nil
 		}
-		schemes = append(schemes, registry.Clean(ch.scheme))
+		schemes = append(schemes, registry.Sanitize(ch.scheme))
 	}
 	if refusal == nil {
 		refusal = &registry.Error{Op: "authenticate", Status: http.StatusUnauthorized, Kind: registry.ErrUnauthorized,
@@ -133,7 +133,7 @@ func (a *Authorizer) choose(challenges []challenge, c Credential) (demand, error
 			Hint: fmt.Sprintf("It wants %s authentication, and no container tool can log in like this. Look whether a proxy before the registry asks for it, or ask those who run the registry.",
 				strings.Join(schemes, " or "))}
 	}
-	return demand{}, refusal
+	return authParams{}, refusal
 }
 
 // forget drops the token that a request was refused with, and the others that it

@@ -89,7 +89,7 @@ func readFile(path, name string) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	content, err := registry.ReadCapped(file, maxConfig)
+	content, err := registry.ReadLimited(file, maxConfig)
 	if errors.Is(err, registry.ErrLimit) {
 		err = fmt.Errorf("it is larger than %d bytes", maxConfig)
 	}
@@ -125,7 +125,7 @@ func (f *configFile) parse(content []byte) (dockerConfig, error) {
 // helper is the helper to ask for a host, "" where there is none.
 func (d dockerConfig) helper(canonical func(string) string, host string) string {
 	for _, key := range sortedKeys(d.CredHelpers) {
-		if p, ok := parseFileKey(key, canonical); ok && p == (place{host: canonical(host)}) {
+		if p, ok := parseFileKey(key, canonical); ok && p == (hostPrefix{host: canonical(host)}) {
 			return d.CredHelpers[key]
 		}
 	}
@@ -155,7 +155,7 @@ func (d dockerConfig) spellings(canonical func(string) string, written string) [
 // credential is that of the longest matching entry which has one. Docker leaves
 // empty entries behind for what a helper keeps; they say nothing.
 func (d dockerConfig) credential(canonical func(string) string, host, repository string, file *configFile) (Credential, error) {
-	best, found := place{}, Credential{}
+	best, found := hostPrefix{}, Credential{}
 	for _, key := range sortedKeys(d.Auths) {
 		p, ok := parseFileKey(key, canonical)
 		if !ok || !p.holds(host, repository) || !found.Anonymous() && len(p.path) <= len(best.path) {
@@ -163,11 +163,11 @@ func (d dockerConfig) credential(canonical func(string) string, host, repository
 		}
 		c, err := d.Auths[key].credential()
 		if err != nil {
-			return Credential{}, file.fault(fmt.Sprintf("the entry for %q %s", registry.CleanInput(key), err))
+			return Credential{}, file.fault(fmt.Sprintf("the entry for %q %s", registry.RedactInput(key), err))
 		}
 		if !c.Anonymous() {
 			best, found = p, c
-			found.Origin = file.name
+			found.Source = file.name
 		}
 	}
 	return found, nil
@@ -220,12 +220,12 @@ func sortedKeys[V any](m map[string]V) []string {
 }
 
 // parseFileKey reads a key of a file.
-func parseFileKey(key string, canonical func(string) string) (place, bool) {
+func parseFileKey(key string, canonical func(string) string) (hostPrefix, bool) {
 	host, path, err := keyParts(key)
 	if err != nil {
-		return place{}, false
+		return hostPrefix{}, false
 	}
-	return place{canonical(host), path}, true
+	return hostPrefix{canonical(host), path}, true
 }
 
 // keyParts splits a key of a file into its host, in normal form, and path.
@@ -246,7 +246,7 @@ func keyParts(key string) (host, path string, err error) {
 }
 
 func (f *configFile) fault(why string) error {
-	return &registry.Error{Op: "read credentials from", Reference: f.name, Kind: registry.ErrCredentials, Message: why, Hint: f.mend()}
+	return &registry.Error{Op: "read credentials from", Reference: f.name, Kind: registry.ErrCredentials, Message: why, Hint: f.configHint()}
 }
 
 func expandHome(path, home string) string {

@@ -36,10 +36,10 @@ func TestEveryFormOfAnEntry(t *testing.T) {
 		"registry token":          {`{"registrytoken": "` + registryToken + `"}`, auth.Credential{RegistryToken: registryToken}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			test.want.Origin = "docker_config_json"
+			test.want.Source = "docker_config_json"
 			got := find(t, inline(t, `{"auths": {"ghcr.io": `+test.entry+`}}`), "ghcr.io/x")
 			if !reflect.DeepEqual(got, test.want) {
-				t.Errorf("it is %q, %q, %q, %q from %q", got.Username, got.Password.Reveal(), got.IdentityToken.Reveal(), got.RegistryToken.Reveal(), got.Origin)
+				t.Errorf("it is %q, %q, %q, %q from %q", got.Username, got.Password.Reveal(), got.IdentityToken.Reveal(), got.RegistryToken.Reveal(), got.Source)
 			}
 		})
 	}

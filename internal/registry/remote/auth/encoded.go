@@ -25,7 +25,7 @@ var sextets = func() (values [256]byte) {
 // the data before a secret decides its alignment. Decoding the text costs less
 // than encoding every secret at every alignment, and does not find short
 // secrets by chance.
-func (r reading) findEncoded(parts []string) (found []span) {
+func (r decodedText) findEncoded(parts []string) (found []span) {
 	for begin := 0; begin < len(r.text); begin++ {
 		end := begin
 		for end < len(r.text) && sextets[r.text[end]] != 0xff {

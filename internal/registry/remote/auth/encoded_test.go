@@ -28,7 +28,7 @@ func TestMask_EncodedAtEveryAlignment(t *testing.T) {
 						head, tail := whole[:before*8/6], whole[((before+len(secret))*8+5)/6:]
 						for glued := range 4 { // characters that look like base64 and are not
 							text, want := "a "+"key"[:glued]+whole+" b", "a "+"key"[:glued]+head+"***"+tail+" b"
-							if got := auth.Mask(text, auth.Secret(secret)); got != want {
+							if got := auth.Redact(text, auth.Secret(secret)); got != want {
 								t.Errorf("Mask(%q) = %q, want %q", text, got, want)
 							}
 						}
@@ -57,7 +57,7 @@ func TestMask_EncodedCredential(t *testing.T) {
 				"glued":            "token" + encoded,
 				"escaped":          url.QueryEscape("a/" + encoded),
 			} {
-				got := auth.Mask(text, credential.Secrets()...)
+				got := auth.Redact(text, credential.Secrets()...)
 				if !strings.Contains(got, "***") || strings.Contains(got, core[2:len(core)-2]) {
 					t.Errorf("%s of %q in %s is shown as %q", what, pair, name, got)
 				}
@@ -79,7 +79,7 @@ func TestMask_EncodedByChance(t *testing.T) {
 	secrets := []auth.Secret{"abcd", "pass", "1234", "~~~~", "0000"}
 	for i := range 2000 {
 		text := fmt.Sprintf("https://registry.example.com/v2/acme/app/blobs/uploads/%x?digest=sha256:%x", i, sha256.Sum256([]byte{byte(i), byte(i >> 8)}))
-		if masked := auth.Mask(text, secrets...); masked != text && strings.Count(masked, "***") != occurrences(text, secrets) {
+		if masked := auth.Redact(text, secrets...); masked != text && strings.Count(masked, "***") != occurrences(text, secrets) {
 			t.Errorf("Mask(%q) = %q", text, masked)
 		}
 	}

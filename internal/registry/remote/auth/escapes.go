@@ -8,8 +8,8 @@ import (
 	"unicode/utf16"
 )
 
-// reading is a text with escapes undone, and where in the text that was.
-type reading struct {
+// decodedText is a text with escapes undone, and where in the text that was.
+type decodedText struct {
 	text string
 	from []int // of each byte, and of the end, where it begins; nil: nothing was undone
 }
@@ -23,8 +23,8 @@ const maxReadings = 5
 
 // eachReading gives a text as it is, and then with its escapes undone once more as
 // long as there are any.
-func eachReading(text string, read func(reading)) {
-	r := reading{text: text}
+func eachReading(text string, read func(decodedText)) {
+	r := decodedText{text: text}
 	for range maxReadings {
 		read(r)
 		undone := r.undone()
@@ -40,11 +40,11 @@ func eachReading(text string, read func(reading)) {
 const escaping = `%+&\`
 
 // undone is r with each of its escapes replaced by what it means.
-func (r reading) undone() reading {
+func (r decodedText) undone() decodedText {
 	if !strings.ContainsAny(r.text, escaping) {
 		return r
 	}
-	undone := reading{from: make([]int, 0, len(r.text)+1)}
+	undone := decodedText{from: make([]int, 0, len(r.text)+1)}
 	var b strings.Builder
 	for i := 0; i < len(r.text); {
 		meaning, size := unescape(r.text[i:])
@@ -60,7 +60,7 @@ func (r reading) undone() reading {
 }
 
 // at is where in the text byte i of the reading begins.
-func (r reading) at(i int) int {
+func (r decodedText) at(i int) int {
 	if r.from == nil {
 		return i
 	}
@@ -69,7 +69,7 @@ func (r reading) at(i int) int {
 
 // find is where in the text the reading has one of the parts, which are in lower
 // case. An escape of several bytes belongs to a part as a whole.
-func (r reading) find(parts []string) (found []span) {
+func (r decodedText) find(parts []string) (found []span) {
 	text := lowered(r.text)
 	for _, part := range parts {
 		for from := 0; ; {
@@ -86,7 +86,7 @@ func (r reading) find(parts []string) (found []span) {
 }
 
 // after is where in the text begins what is behind byte i of the reading.
-func (r reading) after(i int) int {
+func (r decodedText) after(i int) int {
 	here := r.at(i)
 	for i < len(r.text) && r.at(i) == here {
 		i++

@@ -25,9 +25,9 @@ const (
 )
 
 var (
-	ci       = auth.Credential{Username: "ci", Password: password, Origin: "~/.docker/config.json"}
-	identity = auth.Credential{IdentityToken: identityToken, Origin: "~/.docker/config.json"}
-	nobody   = auth.Credential{Origin: "no credentials were found in ~/.docker/config.json", Elsewhere: "run docker login ghcr.io"}
+	ci       = auth.Credential{Username: "ci", Password: password, Source: "~/.docker/config.json"}
+	identity = auth.Credential{IdentityToken: identityToken, Source: "~/.docker/config.json"}
+	nobody   = auth.Credential{Source: "no credentials were found in ~/.docker/config.json", Elsewhere: "run docker login ghcr.io"}
 	pull     = auth.Scope{Repository: "acme/app", Actions: []string{"pull"}}
 	push     = auth.Scope{Repository: "acme/app", Actions: []string{"pull", "push"}}
 )
@@ -183,7 +183,7 @@ func refused(t *testing.T, err, kind error, words ...string) {
 func noSecret(t *testing.T, text string) {
 	t.Helper()
 	for _, secret := range []string{password, identityToken, registryToken} {
-		if auth.Mask(text, auth.Secret(secret)) != text {
+		if auth.Redact(text, auth.Secret(secret)) != text {
 			t.Errorf("there is a secret in it:\n%s", text)
 		}
 	}

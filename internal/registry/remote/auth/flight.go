@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// flights lets concurrent callers who want the same thing share one call. The
+// singleflight lets concurrent callers who want the same thing share one call. The
 // zero value is ready.
-type flights[K comparable, V any] struct {
+type singleflight[K comparable, V any] struct {
 	mu    sync.Mutex
 	under map[K]*flight[V]
 }
@@ -23,7 +23,7 @@ type flight[V any] struct {
 // do returns what call gives for key, joining a call that is under way. The
 // call belongs to nobody: it goes on when the caller who began it leaves, and
 // ends when the last one does. A caller whose context ends gets its cause.
-func (f *flights[K, V]) do(ctx context.Context, key K, call func(context.Context) (V, error)) (V, error) {
+func (f *singleflight[K, V]) do(ctx context.Context, key K, call func(context.Context) (V, error)) (V, error) {
 	f.mu.Lock()
 	own, ok := f.under[key]
 	if !ok {
@@ -48,7 +48,7 @@ func (f *flights[K, V]) do(ctx context.Context, key K, call func(context.Context
 }
 
 // start is called with mu held.
-func (f *flights[K, V]) start(ctx context.Context, key K, call func(context.Context) (V, error)) *flight[V] {
+func (f *singleflight[K, V]) start(ctx context.Context, key K, call func(context.Context) (V, error)) *flight[V] {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	started := &flight[V]{cancel: cancel, done: make(chan struct{})}
 	if f.under == nil {
@@ -68,7 +68,7 @@ func (f *flights[K, V]) start(ctx context.Context, key K, call func(context.Cont
 
 // remove makes sure that nobody joins a flight that has ended or is ending. A
 // later one for the same key stays. It is called with mu held.
-func (f *flights[K, V]) remove(key K, ended *flight[V]) {
+func (f *singleflight[K, V]) remove(key K, ended *flight[V]) {
 	if f.under[key] == ended {
 		delete(f.under, key)
 	}

@@ -90,13 +90,13 @@ func FuzzRealm(f *testing.F) {
 		f.Add(seed)
 	}
 	registries := []*Authorizer{fuzzedAuthorizer("https://registry.example.com"), fuzzedAuthorizer("http://registry.example.com:5000")}
-	c := Credential{Username: "ci", Password: "Canary/Secret+password", Origin: "the test"}
+	c := Credential{Username: "ci", Password: "Canary/Secret+password", Source: "the test"}
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, a := range registries {
 			origin := a.options.Origin
 			realm, err := a.realm(text)
 			if err != nil {
-				shown(t, err, c.Password, registry.ErrProtocol, registry.ErrForbiddenHop)
+				shown(t, err, c.Password, registry.ErrProtocol, registry.ErrForbiddenRedirect)
 				continue
 			}
 			host := strings.ToLower(realm.Hostname())
@@ -108,7 +108,7 @@ func FuzzRealm(f *testing.F) {
 			if a.mayHave(realm, c) && !belongs {
 				t.Errorf("%q has the credentials of %s", realm, origin)
 			}
-			shown(t, a.foreign(realm, c), c.Password, registry.ErrForbiddenHop)
+			shown(t, a.untrustedRealm(realm, c), c.Password, registry.ErrForbiddenRedirect)
 		}
 	})
 }
@@ -127,8 +127,8 @@ func FuzzTokenAnswer(f *testing.F) {
 		}
 	}
 	a := fuzzedAuthorizer("https://registry.example.com")
-	wanted := demand{realm: &url.URL{Scheme: "https", Host: "auth.example.com", Path: "/token"}}
-	c := Credential{Username: "ci", Password: "Canary/Secret+password", Origin: "the test"}
+	wanted := authParams{realm: &url.URL{Scheme: "https", Host: "auth.example.com", Path: "/token"}}
+	c := Credential{Username: "ci", Password: "Canary/Secret+password", Source: "the test"}
 	f.Fuzz(func(t *testing.T, status uint16, body []byte, at uint16, location string) {
 		spot := min(int(at), len(body))
 		repeated := string(body[:spot]) + c.Password.Reveal() + string(body[spot:])
@@ -147,7 +147,7 @@ func FuzzTokenAnswer(f *testing.F) {
 			resp := &http.Response{
 				StatusCode: int(300 + status%300), Header: http.Header{"Location": {location}, "Retry-After": {location}}, Request: &http.Request{URL: wanted.realm},
 			}
-			shown(t, a.answerError(t.Context(), resp, []byte(body), c, wanted), c.Password, registry.ErrForbiddenHop, registry.ErrUnauthorized, registry.ErrDenied,
+			shown(t, a.answerError(t.Context(), resp, []byte(body), c, wanted), c.Password, registry.ErrForbiddenRedirect, registry.ErrUnauthorized, registry.ErrDenied,
 				registry.ErrRateLimited, registry.ErrUnavailable, registry.ErrProtocol)
 		}
 	})

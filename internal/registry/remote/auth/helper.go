@@ -34,7 +34,7 @@ const (
 type helpers struct {
 	timeout time.Duration
 	now     func() time.Time
-	flights flights[question, Credential]
+	flights singleflight[question, Credential]
 
 	mu      sync.Mutex
 	answers map[question]answer
@@ -94,7 +94,7 @@ func (h *helpers) get(ctx context.Context, suffix, host string, file *configFile
 		return Credential{}, fail(err.Error(), nil, try)
 	}
 	if !c.Anonymous() {
-		c.Origin = fmt.Sprintf("the credential helper %s, named in %s", q.program, file.name)
+		c.Source = fmt.Sprintf("the credential helper %s, named in %s", q.program, file.name)
 	}
 	return c, nil
 }
@@ -130,7 +130,7 @@ func run(ctx context.Context, q question) (Credential, error) {
 	case err != nil && strings.TrimSpace(string(out.kept)) == helperHasNone:
 		return Credential{}, nil
 	case err != nil:
-		return Credential{}, fmt.Errorf("failed (%s)%s", registry.Clean(err.Error()), saying(string(out.kept), string(messages.kept)))
+		return Credential{}, fmt.Errorf("failed (%s)%s", registry.Sanitize(err.Error()), saying(string(out.kept), string(messages.kept)))
 	}
 	var said struct {
 		Username string
@@ -155,7 +155,7 @@ func saying(out, messages string) string {
 	if strings.Contains(out, "{") {
 		out = redacted
 	}
-	words := plainWords(registry.Clean(out + " " + messages))
+	words := plainWords(registry.Sanitize(out + " " + messages))
 	if len(words) > maxSaying {
 		words = words[:maxSaying] + "…"
 	}

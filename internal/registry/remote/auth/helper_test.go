@@ -64,7 +64,7 @@ func TestAHelperIsAsked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			questions := withHelper(t, says)
 			got := find(t, inline(t, test.config), test.host+"/x")
-			want := auth.Credential{Username: "helped", Password: password, Origin: "the credential helper docker-credential-test, named in docker_config_json"}
+			want := auth.Credential{Username: "helped", Password: password, Source: "the credential helper docker-credential-test, named in docker_config_json"}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("it is %+v", got)
 			}
@@ -172,7 +172,7 @@ func TestHelperAdvice_RunsNothing(t *testing.T) {
 			shell := exec.Command("sh", "-c", "printf '%s\\n' "+quoted)
 			shell.Dir = dir
 			out, err := shell.Output()
-			if want := registry.Clean("docker-credential-"+name) + "\n"; err != nil || string(out) != want {
+			if want := registry.Sanitize("docker-credential-"+name) + "\n"; err != nil || string(out) != want {
 				t.Errorf("a shell reads %s as %q, %v; want %q", quoted, out, err, want)
 			}
 			if files, _ := os.ReadDir(dir); len(files) > 0 {

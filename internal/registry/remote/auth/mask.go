@@ -12,19 +12,19 @@ import (
 // shorter text everywhere would show it rather than hide it.
 const leastMasked = 4
 
-// Mask returns text with the secrets replaced by "***", in the forms in which a
+// Redact returns text with the secrets replaced by "***", in the forms in which a
 // server may echo them: in base64, alone or anywhere in larger text that was encoded, and
 // as they are or with any of their
 // characters escaped as URLs, HTML or JSON have it, also one in the other. Case does
 // not matter, because it is lost where a secret becomes a host or a media type. It
-// belongs before registry.Clean, which may cut a secret in two.
-func Mask(text string, secrets ...Secret) string {
+// belongs before registry.Sanitize, which may cut a secret in two.
+func Redact(text string, secrets ...Secret) string {
 	forms := formsOf(secrets, len(text))
 	if text == "" || len(forms) == 0 {
 		return text
 	}
 	var found []span
-	eachReading(text, func(r reading) {
+	eachReading(text, func(r decodedText) {
 		found = append(found, r.find(forms)...)
 		found = append(found, r.findEncoded(forms)...)
 	})
@@ -52,8 +52,8 @@ func WithMask(ctx context.Context, mask func(string) string) context.Context {
 	return context.WithValue(ctx, maskKey{}, mask)
 }
 
-// Masked is text after the mask of the context, if that has one.
-func Masked(ctx context.Context, text string) string {
+// RedactWith is text after the mask of the context, if that has one.
+func RedactWith(ctx context.Context, text string) string {
 	if mask, ok := ctx.Value(maskKey{}).(func(string) string); ok {
 		return mask(text)
 	}
@@ -62,7 +62,7 @@ func Masked(ctx context.Context, text string) string {
 
 // masked is text without the credential, and after the mask of the context.
 func (c Credential) masked(ctx context.Context, text string) string {
-	return Mask(Masked(ctx, text), c.Secrets()...)
+	return Redact(RedactWith(ctx, text), c.Secrets()...)
 }
 
 // formsOf are what to look for in the readings of a text, in lower case. What is an escape in a
@@ -77,7 +77,7 @@ func formsOf(secrets []Secret, longest int) []string {
 			continue
 		}
 		plain := s
-		eachReading(s, func(r reading) { plain = r.text })
+		eachReading(s, func(r decodedText) { plain = r.text })
 		for _, form := range []string{
 			s, plain,
 			strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(s)), "="),

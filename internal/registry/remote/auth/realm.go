@@ -37,22 +37,22 @@ func (a *Authorizer) realm(text string) (*url.URL, error) {
 	if err != nil {
 		return fail(registry.ErrProtocol, "", "the realm that the registry names is not a URL")
 	}
-	shown := registry.CleanURL(u)
+	shown := registry.RedactURL(u)
 	switch {
 	case u.Scheme == "":
 		return fail(registry.ErrProtocol, shown, "the realm that the registry names is not an absolute URL")
 	case u.Scheme != "https" && u.Scheme != "http":
-		return fail(registry.ErrForbiddenHop, shown, "only https and http are asked for tokens")
+		return fail(registry.ErrForbiddenRedirect, shown, "only https and http are asked for tokens")
 	case u.Hostname() == "":
 		return fail(registry.ErrProtocol, shown, "the realm that the registry names has no host")
 	case u.User != nil:
-		return fail(registry.ErrForbiddenHop, shown, "the realm that the registry names carries a user name")
+		return fail(registry.ErrForbiddenRedirect, shown, "the realm that the registry names carries a user name")
 	case u.Scheme == "http" && a.options.Origin.Scheme == "https":
-		return fail(registry.ErrForbiddenHop, shown, "it would go from https to http")
+		return fail(registry.ErrForbiddenRedirect, shown, "it would go from https to http")
 	case u.Scheme == "http" && !registry.SameHostname(u, a.options.Origin):
-		return fail(registry.ErrForbiddenHop, shown, "another host than the registry's own is asked for tokens over https alone")
+		return fail(registry.ErrForbiddenRedirect, shown, "another host than the registry's own is asked for tokens over https alone")
 	case a.options.Allowed != nil && !a.options.Allowed(u):
-		return fail(registry.ErrForbiddenHop, shown, "its address is one that a registry has no business to point at")
+		return fail(registry.ErrForbiddenRedirect, shown, "its address is one that a registry has no business to point at")
 	}
 	u.Fragment, u.RawFragment = "", ""
 	u.RawQuery = withoutTokenParameters(u.Query()).Encode()
@@ -80,12 +80,12 @@ func (a *Authorizer) mayHave(realm *url.URL, c Credential) bool {
 	return c.Anonymous() || a.belongs(realm) || slices.ContainsFunc(c.TokenHosts, func(h string) bool { return isHost(realm, h) })
 }
 
-// foreign is the error for a realm that may not have a credential.
-func (a *Authorizer) foreign(realm *url.URL, c Credential) error {
-	return &registry.Error{Op: "ask for a token at", Repository: a.options.Host, Reference: registry.CleanURL(realm), Kind: registry.ErrForbiddenHop,
-		Message: fmt.Sprintf("the registry wants the credentials (%s) to be sent to %s, which is not known to belong to it", c.Kind()+" from "+c.source(), registry.Clean(realm.Host)),
+// untrustedRealm is the error for a realm that may not have a credential.
+func (a *Authorizer) untrustedRealm(realm *url.URL, c Credential) error {
+	return &registry.Error{Op: "ask for a token at", Repository: a.options.Host, Reference: registry.RedactURL(realm), Kind: registry.ErrForbiddenRedirect,
+		Message: fmt.Sprintf("the registry wants the credentials (%s) to be sent to %s, which is not known to belong to it", c.Kind()+" from "+c.source(), registry.Sanitize(realm.Host)),
 		Hint: fmt.Sprintf("If %s has its tokens issued there, set %s. Otherwise somebody is after the credentials.",
-			a.options.Host, registry.Setting(a.options.Host, fmt.Sprintf("token_hosts = [%q]", registry.Clean(realm.Host))))}
+			a.options.Host, registry.Setting(a.options.Host, fmt.Sprintf("token_hosts = [%q]", registry.Sanitize(realm.Host))))}
 }
 
 // belongs says whether a realm is the registry's: its own origin or, over

@@ -68,7 +68,7 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 				i := &issuer{}
 				a := auth.NewAuthorizer(optionsFor(i, test.host, test.origin))
 				err := a.Challenged(bearerAt(test.realm), auth.Authorization{}, c, pull)
-				refused(t, err, registry.ErrForbiddenHop, test.named+",", "token_hosts", `set registries = { "`+test.host+`" = { token_hosts = ["`+test.named+`"] } }.`, test.host+"/acme/app", "~/.docker/config.json")
+				refused(t, err, registry.ErrForbiddenRedirect, test.named+",", "token_hosts", `set registries = { "`+test.host+`" = { token_hosts = ["`+test.named+`"] } }.`, test.host+"/acme/app", "~/.docker/config.json")
 				if got := authorize(t, a, c, pull); got != "" || len(i.requests()) > 0 {
 					t.Errorf("it went on with %q after %d token requests", got, len(i.requests()))
 				}
@@ -100,7 +100,7 @@ func TestARealmOnAnotherPortOfTheRegistrysHostIsItsOwnWithTLSAlone(t *testing.T)
 			t.Errorf("%+v: %v", test, err)
 		}
 		if !test.allowed {
-			refused(t, err, registry.ErrForbiddenHop, "token_hosts", mustURL(test.realm).Host)
+			refused(t, err, registry.ErrForbiddenRedirect, "token_hosts", mustURL(test.realm).Host)
 		}
 		_ = authorize(t, a, ci, pull)
 		if sent := len(i.requests()) > 0; sent != test.allowed {
@@ -116,7 +116,7 @@ func TestARealmThatCannotBeConnectedToIsNotAdvisedToBeAllowed(t *testing.T) {
 		o := options(i)
 		o.Allowed = func(realm *url.URL) bool { return realm.Hostname() != "169.254.169.254" }
 		err := auth.NewAuthorizer(o).Challenged(bearerAt("https://169.254.169.254/token"), auth.Authorization{}, c, pull)
-		refused(t, err, registry.ErrForbiddenHop, "cannot ask for a token at https://169.254.169.254/token", "no business", "Ask those who run it")
+		refused(t, err, registry.ErrForbiddenRedirect, "cannot ask for a token at https://169.254.169.254/token", "no business", "Ask those who run it")
 		if e, _ := errors.AsType[*registry.Error](err); strings.Contains(e.Hint, "token_hosts") || len(i.requests()) > 0 {
 			t.Errorf("the hint is %q, after %d token requests", e.Hint, len(i.requests()))
 		}
@@ -147,7 +147,7 @@ func TestTokenHostsAllowFurtherRealms(t *testing.T) {
 		err := a.Challenged(bearerAt(test.realm), auth.Authorization{}, c, pull)
 		switch {
 		case !test.allowed:
-			refused(t, err, registry.ErrForbiddenHop)
+			refused(t, err, registry.ErrForbiddenRedirect)
 		case err != nil:
 			t.Errorf("%+v: %v", test, err)
 		default:
@@ -174,11 +174,11 @@ func TestRealmsThatNobodyAsks(t *testing.T) {
 		{"https://ghcr.io", `Bearer realm="https:token"`, registry.ErrProtocol, []string{"no host"}},
 		{"https://ghcr.io", `Bearer realm="https://ghcr.io:x/"`, registry.ErrProtocol, []string{"not a URL"}},
 		{"https://ghcr.io", `Bearer realm="https://gh cr.io/"`, registry.ErrProtocol, []string{"not a URL"}},
-		{"https://ghcr.io", `Bearer realm="file:///etc/passwd"`, registry.ErrForbiddenHop, []string{"file:///etc/passwd", "only https and http"}},
-		{"https://ghcr.io", `Bearer realm="ftp://ghcr.io/"`, registry.ErrForbiddenHop, []string{"only https and http"}},
-		{"https://ghcr.io", `Bearer realm="https://u:` + password + `@ghcr.io/token"`, registry.ErrForbiddenHop, []string{"user name"}},
-		{"https://ghcr.io", `Bearer realm="http://ghcr.io/token"`, registry.ErrForbiddenHop, []string{"from https to http"}},
-		{"http://localhost:5000", `Bearer realm="http://auth.example/token"`, registry.ErrForbiddenHop, []string{"over https alone"}},
+		{"https://ghcr.io", `Bearer realm="file:///etc/passwd"`, registry.ErrForbiddenRedirect, []string{"file:///etc/passwd", "only https and http"}},
+		{"https://ghcr.io", `Bearer realm="ftp://ghcr.io/"`, registry.ErrForbiddenRedirect, []string{"only https and http"}},
+		{"https://ghcr.io", `Bearer realm="https://u:` + password + `@ghcr.io/token"`, registry.ErrForbiddenRedirect, []string{"user name"}},
+		{"https://ghcr.io", `Bearer realm="http://ghcr.io/token"`, registry.ErrForbiddenRedirect, []string{"from https to http"}},
+		{"http://localhost:5000", `Bearer realm="http://auth.example/token"`, registry.ErrForbiddenRedirect, []string{"over https alone"}},
 		{"https://ghcr.io", `Bearer realm="open`, registry.ErrProtocol, []string{"malformed"}},
 	} {
 		for _, c := range []auth.Credential{ci, nobody} {

@@ -85,7 +85,7 @@ func TestMaskFindsASecretHoweverItIsEscaped(t *testing.T) {
 		"line 1\nline2": {`line 1\nline2`, "line+1%0Aline2", "line 1&#10;line2", "line 1\nline2"},
 	} {
 		for _, text := range texts {
-			if got := auth.Mask("said ["+text+"]", secret); strings.Trim(got, "=]\\") != "said [***" {
+			if got := auth.Redact("said ["+text+"]", secret); strings.Trim(got, "=]\\") != "said [***" {
 				t.Errorf("%q, which is %q, is shown as %q", text, secret.Reveal(), got)
 			}
 		}
@@ -97,14 +97,14 @@ func TestMaskLeavesWhatIsNoSecret(t *testing.T) {
 		"", "an apple a day", "100 % sure & certain + \\o/", `{"a":"\u00e4\ud83d\q\"}`, "%zz%2&amp;&unknown;&#xffffffffffff;%", "application/vnd.oci.image.index.v1+json",
 		strings.Repeat("%25", 1000), // escapes without end
 	} {
-		if got := auth.Mask(text, "a", "", "day", "secret", "%41%42"); got != text {
+		if got := auth.Redact(text, "a", "", "day", "secret", "%41%42"); got != text {
 			t.Errorf("%q is shown as %q", text, got)
 		}
 	}
-	if got, want := auth.Mask("100%25 of pass%2Fword, pass/word&#x3b; and password", "pass/word"), "100%25 of ***, ***&#x3b; and password"; got != want {
+	if got, want := auth.Redact("100%25 of pass%2Fword, pass/word&#x3b; and password", "pass/word"), "100%25 of ***, ***&#x3b; and password"; got != want {
 		t.Errorf("it is shown as %q, want %q", got, want)
 	}
-	if got, want := auth.Mask("secretary", "secret", "retary"), "***"; got != want {
+	if got, want := auth.Redact("secretary", "secret", "retary"), "***"; got != want {
 		t.Errorf("secrets that overlap are shown as %q", got)
 	}
 }
@@ -113,8 +113,8 @@ func TestACredentialIsMaskedInTheFormInWhichItIsSent(t *testing.T) {
 	c := auth.Credential{Username: "deploy", Password: "~~~???~~~"}
 	pair := []byte("deploy:~~~???~~~")
 	for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding, base64.URLEncoding, base64.RawURLEncoding} {
-		if sent := encoding.EncodeToString(pair); strings.Trim(auth.Mask(sent, c.Secrets()...), "=") != "***" {
-			t.Errorf("%q is shown as %q", sent, auth.Mask(sent, c.Secrets()...))
+		if sent := encoding.EncodeToString(pair); strings.Trim(auth.Redact(sent, c.Secrets()...), "=") != "***" {
+			t.Errorf("%q is shown as %q", sent, auth.Redact(sent, c.Secrets()...))
 		}
 	}
 }
@@ -130,7 +130,7 @@ func TestAUserNameWithoutAPasswordIsASecret(t *testing.T) {
 		"with an identity token": {auth.Credential{Username: "token-4711", IdentityToken: identityToken}, "token-4711 has expired"},
 		"with a registry token":  {auth.Credential{Username: "token-4711", RegistryToken: registryToken}, "token-4711 has expired"},
 	} {
-		if got := auth.Mask("token-4711 has expired", c.Secrets()...); got != c.want {
+		if got := auth.Redact("token-4711 has expired", c.Secrets()...); got != c.want {
 			t.Errorf("%s it is shown as %q", name, got)
 		}
 	}

@@ -28,7 +28,7 @@ type Store struct {
 
 // explicit is an entry of Options.Registries.
 type explicit struct {
-	place
+	hostPrefix
 	credential Credential
 }
 
@@ -62,19 +62,19 @@ func NewStore(o Options) (*Store, error) {
 		for _, host := range credential.TokenHosts {
 			if _, err := normalHost(host); err != nil {
 				return nil, &registry.Error{Op: "read the registries", Reference: p.String(), Kind: registry.ErrCredentials,
-					Message: fmt.Sprintf("%q in token_hosts is not a host", registry.CleanInput(host)),
+					Message: fmt.Sprintf("%q in token_hosts is not a host", registry.RedactInput(host)),
 					Hint:    `Write a host alone, with a port where it has one: "auth.example.com" or "auth.example.com:8443".`}
 			}
 		}
-		if credential.Origin == "" {
-			credential.Origin = fmt.Sprintf("registries[%q] in the provider's configuration", key)
+		if credential.Source == "" {
+			credential.Source = fmt.Sprintf("registries[%q] in the provider's configuration", key)
 		}
 		s.registries = append(s.registries, explicit{p, credential})
 	}
 	// The longest path first, so that the first that matches is the one.
 	slices.SortFunc(s.registries, func(a, b explicit) int { return len(b.path) - len(a.path) })
 	for i, e := range s.registries {
-		if slices.ContainsFunc(s.registries[:i], func(other explicit) bool { return other.place == e.place }) {
+		if slices.ContainsFunc(s.registries[:i], func(other explicit) bool { return other.hostPrefix == e.hostPrefix }) {
 			return nil, &registry.Error{Op: "read the registries", Reference: e.String(), Kind: registry.ErrCredentials,
 				Message: "two keys mean the same place", Hint: "Keep one of them."}
 		}
@@ -148,7 +148,7 @@ func (s *Store) Credential(ctx context.Context, host, repository string) (Creden
 			return c, err
 		}
 	}
-	return Credential{Origin: s.nowhere(host), Elsewhere: s.elsewhere(host), TokenHosts: tokenHosts}, nil
+	return Credential{Source: s.nowhere(host), Elsewhere: s.elsewhere(host), TokenHosts: tokenHosts}, nil
 }
 
 // Known are the secrets of all credentials for a host that no helper has to be asked
@@ -219,14 +219,14 @@ func (s *Store) nowhere(host string) string {
 // Format says nothing of what is inside.
 func (Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "credential store") }
 
-// place is a host, or a part of it: every repository under path.
-type place struct{ host, path string }
+// hostPrefix is a host, or a part of it: every repository under path.
+type hostPrefix struct{ host, path string }
 
-func (p place) String() string { return strings.TrimSuffix(p.host+"/"+p.path, "/") }
+func (p hostPrefix) String() string { return strings.TrimSuffix(p.host+"/"+p.path, "/") }
 
 // holds says whether a repository is there. Paths end at a slash: team-a does
 // not hold team-ab.
-func (p place) holds(host, repository string) bool {
+func (p hostPrefix) holds(host, repository string) bool {
 	return p.host == host && (p.path == "" || p.path == repository || strings.HasPrefix(repository, p.path+"/"))
 }
 
@@ -237,9 +237,9 @@ var pathForm = regexp.MustCompile(`^[a-z0-9._-]+(/[a-z0-9._-]+)*$`)
 
 // parseKey reads a key of Options.Registries. canonical returns the canonical spelling
 // of a host in normal form.
-func parseKey(key string, canonical func(host string) string) (place, error) {
-	fail := func(why string) (place, error) {
-		return place{}, &registry.Error{Op: "read the registries", Reference: registry.CleanInput(key), Kind: registry.ErrCredentials, Message: why,
+func parseKey(key string, canonical func(host string) string) (hostPrefix, error) {
+	fail := func(why string) (hostPrefix, error) {
+		return hostPrefix{}, &registry.Error{Op: "read the registries", Reference: registry.RedactInput(key), Kind: registry.ErrCredentials, Message: why,
 			Hint: `A key is a host, as in "registry.example.com" or "localhost:5000", or a host and the beginning of a repository's path, as in "registry.example.com/team-a".`}
 	}
 	if strings.Contains(key, "://") {
@@ -256,7 +256,7 @@ func parseKey(key string, canonical func(host string) string) (place, error) {
 	if hasPath && !pathForm.MatchString(path) {
 		return fail("the key has no valid path")
 	}
-	return place{canonical(host), path}, nil
+	return hostPrefix{canonical(host), path}, nil
 }
 
 // normalHost gives a host the form that references have. It refuses what
@@ -264,7 +264,7 @@ func parseKey(key string, canonical func(host string) string) (place, error) {
 func normalHost(host string) (string, error) {
 	normal, err := registry.NormalHost(host)
 	if err != nil {
-		return "", &registry.Error{Op: "look for credentials for", Reference: registry.CleanInput(host), Kind: registry.ErrCredentials,
+		return "", &registry.Error{Op: "look for credentials for", Reference: registry.RedactInput(host), Kind: registry.ErrCredentials,
 			Message: "this is not a host", Hint: "A host is written as it stands in references: registry.example.com or localhost:5000."}
 	}
 	return normal, nil

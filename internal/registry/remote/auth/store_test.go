@@ -181,8 +181,8 @@ func TestTheOrderOfPlaces(t *testing.T) {
 		{"", "no credentials were found, and there is no place to look for them", func() {}},
 	} {
 		c := find(t, newStore(t, o), "ghcr.io/acme/app")
-		if c.Username != step.user || c.Origin != step.origin {
-			t.Errorf("it is %q from %s, not %q from %s", c.Username, c.Origin, step.user, step.origin)
+		if c.Username != step.user || c.Source != step.origin {
+			t.Errorf("it is %q from %s, not %q from %s", c.Username, c.Source, step.user, step.origin)
 		}
 		if step.user != "" && c.Password != password {
 			t.Errorf("the password of %s is another", step.user)
@@ -207,7 +207,7 @@ func TestAPlaceThatHasNoneLetsTheNextAnswer(t *testing.T) {
 	users(t, s, map[string]string{"quay.io/x": "podman", "ghcr.io/x": "docker"})
 	c := find(t, s, "gcr.io/x")
 	want := "no credentials were found in registries, docker_config_json, ~/.docker/config.json, ~/run/containers/auth.json"
-	if !c.Anonymous() || c.Origin != want {
+	if !c.Anonymous() || c.Source != want {
 		t.Errorf("it is %+v", c)
 	}
 }
@@ -228,8 +228,8 @@ func TestTokenHostsWithoutCredentialsGoWithThoseFoundElsewhere(t *testing.T) {
 	}
 	s := newStore(t, o)
 	for name, want := range map[string]auth.Credential{
-		"ghcr.io/x":      {Username: "inline", Password: password, TokenHosts: []string{"auth.example.com"}, Origin: "docker_config_json"},
-		"ghcr.io/acme/x": {Username: "acme", TokenHosts: []string{"acme.example.com"}, Origin: `registries["ghcr.io/acme"] in the provider's configuration`},
+		"ghcr.io/x":      {Username: "inline", Password: password, TokenHosts: []string{"auth.example.com"}, Source: "docker_config_json"},
+		"ghcr.io/acme/x": {Username: "acme", TokenHosts: []string{"acme.example.com"}, Source: `registries["ghcr.io/acme"] in the provider's configuration`},
 	} {
 		if got := find(t, s, name); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s gets %+v, not %+v", name, got, want)

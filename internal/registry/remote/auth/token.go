@@ -49,7 +49,7 @@ type issued struct {
 }
 
 // fetch gets a token for scopes and works out when to fetch the next.
-func (a *Authorizer) fetch(ctx context.Context, c Credential, wanted demand, scopes []Scope) (*token, error) {
+func (a *Authorizer) fetch(ctx context.Context, c Credential, wanted authParams, scopes []Scope) (*token, error) {
 	// Counted from before the request, and by this clock alone: a server's
 	// issued_at is as good as its clock.
 	asked := a.options.Now()
@@ -57,7 +57,7 @@ func (a *Authorizer) fetch(ctx context.Context, c Credential, wanted demand, sco
 	if err != nil {
 		return nil, err
 	}
-	a.options.Logger.DebugContext(ctx, "fetched a token", "host", a.options.Host, "realm", c.masked(ctx, registry.CleanURL(wanted.realm)),
+	a.options.Logger.DebugContext(ctx, "fetched a token", "host", a.options.Host, "realm", c.masked(ctx, registry.RedactURL(wanted.realm)),
 		"scopes", wire(scopes), "lifetime", i.lifetime.String())
 	ahead := min(i.lifetime/4, 30*time.Second)
 	return &token{value: i.value, scopes: scopes, refresh: asked.Add(i.lifetime - ahead)}, nil
@@ -66,7 +66,7 @@ func (a *Authorizer) fetch(ctx context.Context, c Credential, wanted demand, sco
 // ask asks the realm for a token: with an identity token by OAuth 2, with a
 // user name and password by GET, as every token endpoint knows it, or by OAuth
 // 2 where this one does not.
-func (a *Authorizer) ask(ctx context.Context, c Credential, wanted demand, scopes []Scope) (issued, error) {
+func (a *Authorizer) ask(ctx context.Context, c Credential, wanted authParams, scopes []Scope) (issued, error) {
 	switch {
 	case c.IdentityToken != "":
 		return a.post(ctx, c, wanted, scopes, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {c.IdentityToken.Reveal()}})
@@ -93,7 +93,7 @@ func (a *Authorizer) ask(ctx context.Context, c Credential, wanted demand, scope
 
 // get is the token request that every endpoint knows ("Token Authentication
 // Specification").
-func (a *Authorizer) get(ctx context.Context, c Credential, wanted demand, scopes []Scope) (issued, error) {
+func (a *Authorizer) get(ctx context.Context, c Credential, wanted authParams, scopes []Scope) (issued, error) {
 	u := *wanted.realm
 	query := u.Query()
 	if wanted.service != "" {
@@ -117,7 +117,7 @@ func (a *Authorizer) get(ctx context.Context, c Credential, wanted demand, scope
 }
 
 // post is the token request of OAuth 2 ("Oauth2 Token Authentication").
-func (a *Authorizer) post(ctx context.Context, c Credential, wanted demand, scopes []Scope, form url.Values) (issued, error) {
+func (a *Authorizer) post(ctx context.Context, c Credential, wanted authParams, scopes []Scope, form url.Values) (issued, error) {
 	form.Set("client_id", clientID)
 	if wanted.service != "" {
 		form.Set("service", wanted.service)
@@ -135,7 +135,7 @@ func (a *Authorizer) post(ctx context.Context, c Credential, wanted demand, scop
 
 // send sends a token request and reads the answer. Every answer but a 200 with
 // a token in it is an error.
-func (a *Authorizer) send(req *http.Request, c Credential, wanted demand) (issued, error) {
+func (a *Authorizer) send(req *http.Request, c Credential, wanted authParams) (issued, error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", a.options.UserAgent)
 	resp, err := a.options.Send(req)
@@ -143,7 +143,7 @@ func (a *Authorizer) send(req *http.Request, c Credential, wanted demand) (issue
 		return issued{}, a.unreachable(wanted, err)
 	}
 	defer resp.Body.Close()
-	body, err := registry.ReadCapped(resp.Body, maxTokenBytes)
+	body, err := registry.ReadLimited(resp.Body, maxTokenBytes)
 	if err != nil {
 		body = nil // the beginning of an answer is none
 	}
@@ -158,7 +158,7 @@ func (a *Authorizer) send(req *http.Request, c Credential, wanted demand) (issue
 	i, err := parseToken(body)
 	if err != nil {
 		return issued{}, a.endpointError(wanted, registry.ErrProtocol,
-			fmt.Sprintf("%s (its Content-Type is %q)", err, registry.Clean(resp.Header.Get("Content-Type"))))
+			fmt.Sprintf("%s (its Content-Type is %q)", err, registry.Sanitize(resp.Header.Get("Content-Type"))))
 	}
 	return i, nil
 }

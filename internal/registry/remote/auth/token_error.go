@@ -18,27 +18,27 @@ import (
 )
 
 // endpointError is an error of the token endpoint.
-func (a *Authorizer) endpointError(wanted demand, kind error, message string) *registry.Error {
+func (a *Authorizer) endpointError(wanted authParams, kind error, message string) *registry.Error {
 	return &registry.Error{Op: "fetch a token", Kind: kind, Hint: endpointAdvice[kind],
-		Message: fmt.Sprintf("the token endpoint at %s: %s", registry.Clean(wanted.realm.Host), message)}
+		Message: fmt.Sprintf("the token endpoint at %s: %s", registry.Sanitize(wanted.realm.Host), message)}
 }
 
 // endpointAdvice is what can be done about a token endpoint, besides looking at
 // the credential.
 var endpointAdvice = map[error]string{
-	registry.ErrProtocol:     "What answers there does not issue tokens as registries' token services do. Look for a proxy on the way, or ask those who run the registry whether its realm is right.",
-	registry.ErrLimit:        "What answers there does not issue tokens as registries' token services do. Look for a proxy on the way, or ask those who run the registry whether its realm is right.",
-	registry.ErrForbiddenHop: "Those who run the registry can name the right place as its realm.",
-	registry.ErrRateLimited:  "Too many tokens were asked for. Try again later, or log in where that was done without an account.",
-	registry.ErrUnavailable:  "The token service is not well. Try again later.",
+	registry.ErrProtocol:          "What answers there does not issue tokens as registries' token services do. Look for a proxy on the way, or ask those who run the registry whether its realm is right.",
+	registry.ErrLimit:             "What answers there does not issue tokens as registries' token services do. Look for a proxy on the way, or ask those who run the registry whether its realm is right.",
+	registry.ErrForbiddenRedirect: "Those who run the registry can name the right place as its realm.",
+	registry.ErrRateLimited:       "Too many tokens were asked for. Try again later, or log in where that was done without an account.",
+	registry.ErrUnavailable:       "The token service is not well. Try again later.",
 }
 
 // unreachable is the error of a request without an answer.
-func (a *Authorizer) unreachable(wanted demand, err error) error {
+func (a *Authorizer) unreachable(wanted authParams, err error) error {
 	if e, ok := errors.AsType[*registry.Error](err); ok {
 		named := *e
 		if named.Op == "" {
-			named.Op, named.Reference = "fetch a token from", registry.CleanURL(wanted.realm)
+			named.Op, named.Reference = "fetch a token from", registry.RedactURL(wanted.realm)
 		}
 		return &named
 	}
@@ -51,21 +51,21 @@ func (a *Authorizer) unreachable(wanted demand, err error) error {
 }
 
 // answerError is the error of an answer that gives no token.
-func (a *Authorizer) answerError(ctx context.Context, resp *http.Response, body []byte, c Credential, wanted demand) error {
+func (a *Authorizer) answerError(ctx context.Context, resp *http.Response, body []byte, c Credential, wanted authParams) error {
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		where := "elsewhere"
 		if to, err := resp.Location(); err == nil && to.Host != "" {
-			where = "to " + registry.Clean(to.Host)
+			where = "to " + registry.Sanitize(to.Host)
 		}
-		e := a.endpointError(wanted, registry.ErrForbiddenHop, "it redirects "+where+", and credentials are not taken along")
+		e := a.endpointError(wanted, registry.ErrForbiddenRedirect, "it redirects "+where+", and credentials are not taken along")
 		e.Status = resp.StatusCode
 		return e
 	}
 	code, words := explanation(body)
 	e := a.endpointError(wanted, tokenErrorKind(resp.StatusCode, code), "")
 	e.Status = resp.StatusCode
-	e.Code = registry.Clean(c.masked(ctx, code))
-	if words = registry.Clean(c.masked(ctx, words)); words == "" {
+	e.Code = registry.Sanitize(c.masked(ctx, code))
+	if words = registry.Sanitize(c.masked(ctx, words)); words == "" {
 		words = "it gives no reason"
 		if text := c.masked(ctx, registry.Excerpt(c.masked(ctx, string(body)))); text != "" && text[0] != '{' { // there may be a token in JSON
 			words = "it says " + strconv.Quote(text)

@@ -341,7 +341,7 @@ func TestARedirectOfTheTokenEndpointIsNotFollowed(t *testing.T) {
 			}}
 			a := challenged(t, options(i), ghcr, ci)
 			_, err := a.Authorize(t.Context(), ci, pull)
-			refused(t, err, registry.ErrForbiddenHop, "redirects "+want, fmt.Sprintf("HTTP %d", status))
+			refused(t, err, registry.ErrForbiddenRedirect, "redirects "+want, fmt.Sprintf("HTTP %d", status))
 			if len(i.requests()) != 1 {
 				t.Errorf("%d requests", len(i.requests()))
 			}
@@ -422,7 +422,7 @@ func TestParseRetryAfterIsNeverNegative(t *testing.T) {
 }
 
 func TestATokenEndpointThatDoesNotAnswer(t *testing.T) {
-	refusal := &registry.Error{Op: "follow the registry to", Reference: "169.254.169.254", Kind: registry.ErrForbiddenHop, Message: "it is link-local"}
+	refusal := &registry.Error{Op: "follow the registry to", Reference: "169.254.169.254", Kind: registry.ErrForbiddenRedirect, Message: "it is link-local"}
 	for name, test := range map[string]struct {
 		err   error
 		kind  error
@@ -430,9 +430,9 @@ func TestATokenEndpointThatDoesNotAnswer(t *testing.T) {
 	}{
 		"reset":            {errors.New("connection reset by\r\npeer"), registry.ErrUnavailable, []string{"the token endpoint at ghcr.io", "connection reset by peer"}},
 		"of net/http":      {&url.Error{Op: "Get", URL: "https://ghcr.io/?" + password, Err: io.ErrUnexpectedEOF}, registry.ErrUnavailable, []string{"unexpected EOF"}},
-		"refused to dial":  {refusal, registry.ErrForbiddenHop, []string{"169.254.169.254", "link-local", "cannot follow the registry to 169.254.169.254"}},
+		"refused to dial":  {refusal, registry.ErrForbiddenRedirect, []string{"169.254.169.254", "link-local", "cannot follow the registry to 169.254.169.254"}},
 		"nothing said of":  {&registry.Error{Kind: registry.ErrUnavailable}, registry.ErrUnavailable, []string{"cannot fetch a token from https://ghcr.io/token: "}},
-		"refused, wrapped": {fmt.Errorf("dial: %w", refusal), registry.ErrForbiddenHop, []string{"169.254.169.254"}},
+		"refused, wrapped": {fmt.Errorf("dial: %w", refusal), registry.ErrForbiddenRedirect, []string{"169.254.169.254"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options(&issuer{})

@@ -1,4 +1,4 @@
-package place_test
+package imageref_test
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/place"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
@@ -32,18 +32,18 @@ func TestWhatIsWrittenIsReadInTheRegistryOrInALayout(t *testing.T) {
 		"oci:app:1@" + string(d):     {"oci:app:1@" + d.String(), "oci:" + here + "/app", d.String(), "1", "oci:app@" + d.String()},
 		"oci:a:b:1":                  {"oci:a:b:1", "oci:" + here + "/a:b", "1", "1", "oci:a:b:1@" + d.String()},
 	} {
-		p, err := place.ParseSource(s)
+		p, err := imageref.ParseSource(s)
 		if err != nil {
 			t.Errorf("%q: %v", s, err)
 		}
-		got := struct{ str, name, target, tag, pinned string }{p.String(), p.Name(), p.Target(), p.Tag(), p.Pinned(d)}
+		got := struct{ str, name, target, tag, pinned string }{p.String(), p.Name(), p.Identifier(), p.Tag(), p.Pinned(d)}
 		if got != want {
 			t.Errorf("%q is %+v, want %+v", s, got, want)
 		}
-		if pinned, err := place.ParseSource(got.pinned); err != nil || pinned.Name() != p.Name() || pinned.Digest() != d {
+		if pinned, err := imageref.ParseSource(got.pinned); err != nil || pinned.Name() != p.Name() || pinned.Digest() != d {
 			t.Errorf("%q leads to %s, %v", got.pinned, pinned, err)
 		}
-		if at := p.At(d).WithTag("2"); at.Digest() != d || at.Tag() != "2" || at.Name() != p.Name() {
+		if at := p.WithDigest(d).WithTag("2"); at.Digest() != d || at.Tag() != "2" || at.Name() != p.Name() {
 			t.Errorf("%q by digest and with another tag is %s", s, at)
 		}
 	}
@@ -69,10 +69,10 @@ func TestTwoSpellingsOfOnePlace(t *testing.T) {
 		{"oci:~app:1", "oci:./~app:1", true},
 		{"oci:app:1", "docker.io/library/app:1", false},
 	} {
-		a, errA := place.ParseSource(test.a)
-		b, errB := place.ParseSource(test.b)
-		if errA != nil || errB != nil || a.Same(b) != test.same {
-			t.Errorf("%s and %s: %t, %v, %v; want %t", test.a, test.b, a.Same(b), errA, errB, test.same)
+		a, errA := imageref.ParseSource(test.a)
+		b, errB := imageref.ParseSource(test.b)
+		if errA != nil || errB != nil || a.Equal(b) != test.same {
+			t.Errorf("%s and %s: %t, %v, %v; want %t", test.a, test.b, a.Equal(b), errA, errB, test.same)
 		}
 	}
 }
@@ -100,34 +100,34 @@ func TestPlace_Canonical(t *testing.T) {
 		{"http.example:80/x:v1", "http.example/x:v1", "http.example/x", false},
 		{"docker.io:443/alpine:3", "alpine:3", "docker.io/library/alpine", true},
 	} {
-		a, errA := place.ParseSource(test.a)
-		b, errB := place.ParseSource(test.b)
+		a, errA := imageref.ParseSource(test.a)
+		b, errB := imageref.ParseSource(test.b)
 		if errA != nil || errB != nil {
 			t.Fatal(errA, errB)
 		}
-		if a.Same(b) != test.plain {
-			t.Errorf("%s and %s are the same: %t, want %t", a, b, a.Same(b), test.plain)
+		if a.Equal(b) != test.plain {
+			t.Errorf("%s and %s are the same: %t, want %t", a, b, a.Equal(b), test.plain)
 		}
-		for _, p := range []place.Place{a, b} {
-			repo, err := p.From(client)
+		for _, p := range []imageref.Ref{a, b} {
+			repo, err := p.OpenSource(client)
 			if err != nil || p.Canonical(client).Name() != test.name || repo.Name() != test.name {
 				t.Errorf("%s is %s and is read in %v, %v; want %s", p, p.Canonical(client).Name(), repo, err, test.name)
 			}
 		}
-		if !a.Canonical(client).Same(b.Canonical(client)) {
+		if !a.Canonical(client).Equal(b.Canonical(client)) {
 			t.Errorf("%s and %s are not the same for the client", a, b)
 		}
 	}
 	for _, pair := range [][2]string{
 		{"plain.example:80/x:v1", "plain.example/x:v1"}, {"127.0.0.1:443/x:v1", "127.0.0.1/x:v1"}, {"http.example:443/x:v1", "http.example/x:v1"}, {"127.0.0.1/x:v1", "localhost/x:v1"},
 	} {
-		a, errA := place.ParseSource(pair[0])
-		b, errB := place.ParseSource(pair[1])
-		if errA != nil || errB != nil || a.Canonical(client).Same(b.Canonical(client)) {
+		a, errA := imageref.ParseSource(pair[0])
+		b, errB := imageref.ParseSource(pair[1])
+		if errA != nil || errB != nil || a.Canonical(client).Equal(b.Canonical(client)) {
 			t.Errorf("%s and %s are the same, %v, %v", a, b, errA, errB)
 		}
 	}
-	at, err := place.ParseDestination("oci:./x/../app:1")
+	at, err := imageref.ParseDestination("oci:./x/../app:1")
 	if err != nil || at.Canonical(client) != at {
 		t.Errorf("a layout becomes %s, %v", at.Canonical(client), err)
 	}
@@ -140,7 +140,7 @@ func TestAHomeIsWhereTheTildeIs(t *testing.T) {
 	}
 	t.Setenv("HOME", home)
 	t.Setenv("USERPROFILE", home) // Windows
-	p, err := place.ParseSource("oci:~/images/app:1")
+	p, err := imageref.ParseSource("oci:~/images/app:1")
 	if want := "oci:" + filepath.ToSlash(home) + "/images/app"; err != nil || p.Name() != want {
 		t.Errorf("it is %s, %v; want %s", p.Name(), err, want)
 	}
@@ -158,13 +158,13 @@ func TestWhatIsNoDestination(t *testing.T) {
 		"oci:/some where/image.tgz:1":         "it is an archive by its name",
 		"app":                                 "names no registry",
 	} {
-		_, err := place.ParseDestination(s)
+		_, err := imageref.ParseDestination(s)
 		if !errors.Is(err, registry.ErrInvalidReference) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %q", s, err, says)
 		}
 	}
 	for _, s := range []string{"oci:app:1", "oci:/some where/user@host/a:b:1.4_x-y", `oci:C:\images\app:1`, "oci:app.tar/:1", "oci:tar:1", "localhost/app:1"} {
-		if p, err := place.ParseDestination(s); err != nil || p.String() != s {
+		if p, err := imageref.ParseDestination(s); err != nil || p.String() != s {
 			t.Errorf("%q is %s, %v", s, p, err)
 		}
 	}
@@ -181,27 +181,27 @@ func TestARepositoryHasTheNameOfItsPlace(t *testing.T) {
 	}
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
 	for _, s := range []string{"localhost:5000/app:1", "oci:" + dir + ":1"} {
-		p, err := place.ParseDestination(s)
+		p, err := imageref.ParseDestination(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		from, err := p.From(client)
+		from, err := p.OpenSource(client)
 		if err != nil || from.Name() != p.Name() {
 			t.Errorf("%s is read in %v, %v", p, from, err)
 		}
-		to, err := p.To(client)
+		to, err := p.OpenDestination(client)
 		if err != nil || to.Name() != p.Name() {
 			t.Errorf("%s is written in %v, %v", p, to, err)
 		}
 	}
-	missing, err := place.ParseDestination("oci:" + filepath.Join(t.TempDir(), "none") + ":1")
+	missing, err := imageref.ParseDestination("oci:" + filepath.Join(t.TempDir(), "none") + ":1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := missing.From(client); !errors.Is(err, registry.ErrNotFound) {
+	if _, err := missing.OpenSource(client); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("there is nothing to read: %v", err)
 	}
-	if _, err := missing.To(client); err != nil {
+	if _, err := missing.OpenDestination(client); err != nil {
 		t.Errorf("and it can be written: %v", err)
 	}
 }

@@ -93,7 +93,7 @@ func TestDestination_ChangesTheHostNameAlone(t *testing.T) {
 			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), onDestroy))
 			ws.configure(imageCopy("app", pushed.Ref, strings.Replace(dst.Ref("app", "1"), "127.0.0.1:", "localhost:", 1), onDestroy))
 			plan := ws.plan()
-			plan.wantWarning("Old Tags May Be Removed", "They stay if both hosts are one registry.")
+			plan.wantWarning("Old Tags May Be Removed", "If both hosts are one registry, tags that the new destination lists too stay.")
 			ws.apply(plan).wantWarning("left as it is", dst.Ref("app", "1"), "may be the same tag as localhost:")
 			ws.wantNoChanges()
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))

@@ -22,7 +22,7 @@ func (d *imageConfigDataSource) Metadata(_ context.Context, req datasource.Metad
 	resp.TypeName = req.ProviderTypeName + "_image_config"
 }
 
-func (d *imageConfigDataSource) Schema(ctx context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
+func (d *imageConfigDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "The configuration of an image: its labels, and what a container of it runs with. No layer is read.\n\n" +
 			"Each platform of an index has a configuration of its own, so that `platform` has to say which one is meant. For all of them, use `for_each` over `platforms` of `registry_manifest`, as in the example.\n\n" +

@@ -92,8 +92,8 @@ func (h *handovers) take(destination imageref.Ref) (p predecessor, ok bool) {
 	return p, ok
 }
 
-// milder returns the value of on_destroy that removes less, of the prior one, "" if the
-// resource was imported, and the planned one.
+// milder returns the one of two on_destroy values that removes less. The prior value is
+// empty after an import.
 func milder(a, b string) string {
 	for _, policy := range []string{onDestroyRetain, onDestroyUntag} {
 		if a == policy || b == policy {

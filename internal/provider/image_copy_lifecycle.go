@@ -262,7 +262,7 @@ func (p *copyOperation) failed(err error, tags, tagged []string) {
 		advice = append(advice, "What was copied stays. Apply again to go on.")
 	}
 	if p.before != nil && p.prior != nil {
-		advice = append(advice, fmt.Sprintf("The resource stays at %s, where nothing was changed.", p.before.destination))
+		advice = append(advice, p.stays())
 	}
 	at := attributeOf(err)
 	if at.Equal(path.Root("source")) && errors.Is(err, registry.ErrNotFound) {
@@ -270,6 +270,14 @@ func (p *copyOperation) failed(err error, tags, tagged []string) {
 		advice = append(advice, p.sourceGoneAdvice(err)...)
 	}
 	addEngineError(p.diags, at, "The image could not be copied", err, advice...)
+}
+
+// stays describes where the resource is after a failed change of its destination.
+func (p *copyOperation) stays() string {
+	if p.engine.sameRepository(p.destination(), p.before.destination) {
+		return fmt.Sprintf("The resource stays at %s.", p.before.destination)
+	}
+	return fmt.Sprintf("The resource stays at %s, where nothing was changed.", p.before.destination)
 }
 
 // sourceGoneAdvice is what to do where the source does not have the planned digest. Where it

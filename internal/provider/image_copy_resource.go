@@ -67,7 +67,7 @@ func (r *imageCopyResource) Metadata(_ context.Context, req resource.MetadataReq
 	resp.ResourceBehavior.MutableIdentity = true // it follows the destination, which changes in place
 }
 
-func (r *imageCopyResource) Schema(ctx context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
+func (r *imageCopyResource) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "An image that is promoted: what `source` names, put under the tag `destination` in another repository or registry, exactly as it is. " +
 			"A whole index comes along with every platform, attestation and nested index, byte for byte, so that the digest stays the same.\n\n" +

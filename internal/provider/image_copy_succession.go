@@ -75,7 +75,7 @@ func (p *planBuilder) planDestinationChange(ctx context.Context, destination ima
 	}
 	title, exception := titleWillRemove, ""
 	if p.engine.mayBeAliases(ctx, destination, was) {
-		title, exception = titleMayRemove, " They stay if both hosts are one registry."
+		title, exception = titleMayRemove, " If both hosts are one registry, tags that the new destination lists too stay."
 	}
 	p.diags.AddAttributeWarning(path.Root("destination"), title,
 		fmt.Sprintf("The destination changes from %s to %s. The image is copied there first. Then on_destroy = %q removes the tags that this resource wrote in %s: %s.%s "+
@@ -156,6 +156,7 @@ const (
 	twoDeclare      = "Two resources declare one tag"
 	titleWillRemove = "Old Tags Will Be Removed"
 	titleMayRemove  = "Old Tags May Be Removed"
+	titleNotListed  = "Tags No Longer Listed"
 )
 
 // warnRemoved warns about tags that the resource wrote, no longer lists, and
@@ -164,9 +165,10 @@ func (p *planBuilder) warnRemoved(destination imageref.Ref, leaving map[string]d
 	if len(leaving) == 0 {
 		return
 	}
-	p.diags.AddAttributeWarning(path.Root("additional_tags"), titleWillRemove,
-		fmt.Sprintf("This resource wrote these tags in %s and no longer lists them. After the copy, on_destroy = %q removes them: %s. To keep them, set on_destroy = \"retain\".",
-			destination.Name(), p.policy(), joinNames(slices.Sorted(maps.Keys(leaving)))))
+	p.diags.AddAttributeWarning(path.Root("additional_tags"), titleNotListed,
+		fmt.Sprintf("This resource wrote these tags in %s and no longer lists them: %s. After the copy, on_destroy = %q removes them, unless the resource is replaced with create_before_destroy. "+
+			"To keep them, set on_destroy = \"retain\".",
+			destination.Name(), joinNames(slices.Sorted(maps.Keys(leaving))), p.policy()))
 }
 
 // warnRetained warns about found tags that leave the list and are not removed.

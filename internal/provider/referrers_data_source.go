@@ -45,7 +45,7 @@ func (d *referrersDataSource) Metadata(_ context.Context, req datasource.Metadat
 	resp.TypeName = req.ProviderTypeName + "_referrers"
 }
 
-func (d *referrersDataSource) Schema(ctx context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
+func (d *referrersDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "What refers to an image: signatures, SBOMs, attestations. They are found by the referrers API of the registry or, where it has none, by the tag that stands for it, " +
 			"and by cosign's tags `sha256-….sig`, `.att` and `.sbom`. Only what says itself that it refers to the image is in the list, whatever a registry lists, and what is found by one of those tags.\n\n" +

@@ -59,7 +59,7 @@ func TestReplacement_OwnsWhatTheReplacedObjectWrote(t *testing.T) {
 			}
 			configure(ws, "b", `["stable"]`)
 			plan := ws.plan(way.plan...)
-			plan.wantAction(app, tfjson.ActionDelete, tfjson.ActionCreate).wantWarning("Old Tags Will Be Removed", `on_destroy = "delete" removes them: old.`)
+			plan.wantAction(app, tfjson.ActionDelete, tfjson.ActionCreate).wantWarning("Tags No Longer Listed", ": old.", `on_destroy = "delete" removes them`, "unless the resource is replaced with create_before_destroy")
 			proxy.Forget()
 			ws.apply(plan)
 			ws.wantNoChanges()

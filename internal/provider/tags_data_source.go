@@ -47,7 +47,7 @@ func (d *tagsDataSource) Metadata(_ context.Context, req datasource.MetadataRequ
 	resp.TypeName = req.ProviderTypeName + "_tags"
 }
 
-func (d *tagsDataSource) Schema(ctx context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
+func (d *tagsDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
 	resp.Schema = schema.Schema{
 		MarkdownDescription: "The tags of a repository: those that match, the newest first, so that the tag to promote need not be written down.\n\n" +
 			"A tag has to satisfy `include`, `exclude` and `constraint`, as far as they are set. What is newest is told by the names alone, because registries do not say when a tag was put. " +

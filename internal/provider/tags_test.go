@@ -75,7 +75,7 @@ func TestAdditionalTags_PolicyChanges(t *testing.T) {
 			ws.apply(plan)
 			ws.wantNoChanges()
 			if c.removed {
-				plan.wantWarning("Old Tags Will Be Removed", dst.Addr+"/app", `on_destroy = "`+c.after+`" removes them: 1.`)
+				plan.wantWarning("Tags No Longer Listed", dst.Addr+"/app", "no longer lists them: 1.", `on_destroy = "`+c.after+`" removes them`)
 				wantTags(t, dst, "app", "1.4")
 			} else {
 				plan.wantNoWarnings()

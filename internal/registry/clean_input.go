@@ -30,8 +30,8 @@ func HasSecret(s string) bool { return RedactInput(s) != Sanitize(s) }
 // every character.
 const layoutScheme = "oci:"
 
-// cleanPath is RedactInput for the path of an image layout. A drive of Windows is
-// not a user name.
+// cleanPath is RedactInput for the path of an image layout. A Windows drive letter
+// is not a user name.
 func cleanPath(path string) string {
 	drive := windowsDrive.FindString(path)
 	path = path[len(drive):]

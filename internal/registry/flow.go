@@ -1,10 +1,10 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 )
@@ -18,52 +18,70 @@ type Flow struct {
 	Name string
 
 	mu     sync.Mutex
-	waited map[string]*waits
+	delays map[delayKey]*delay
 }
 
-// waits are the waits of a flow's requests for one thing.
-type waits struct {
+// Delay is what requests of a flow waited for.
+type Delay struct {
+	// Reason is why they waited on this side. "" means that they waited for the host
+	// to answer.
+	Reason WaitReason
+	// Host is the host that they waited for, or for a slot of.
+	Host string
+	// Holder is the name of the flow that used the resource, "" if there is none.
+	Holder string
+}
+
+type delayKey struct {
+	reason WaitReason
+	host   string
+}
+
+type delay struct {
 	sum, longest time.Duration
-	holder       string // of the longest
+	holder       string // during the longest wait
 }
 
-// Waited records that a request of the flow waited. what is a host, or describes a
-// thing that another flow had; holder is the name of that flow, "" if there is none.
-// A nil flow records nothing.
-func (f *Flow) Waited(what, holder string, d time.Duration) {
+// Waited records that a request of the flow waited for d. A nil flow records nothing.
+func (f *Flow) Waited(d Delay, took time.Duration) {
 	if f == nil {
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	w := f.waited[what]
-	if w == nil {
-		if f.waited == nil {
-			f.waited = map[string]*waits{}
+	key := delayKey{d.Reason, d.Host}
+	sum := f.delays[key]
+	if sum == nil {
+		if f.delays == nil {
+			f.delays = map[delayKey]*delay{}
 		}
-		w = &waits{}
-		f.waited[what] = w
+		sum = &delay{}
+		f.delays[key] = sum
 	}
-	if w.sum += d; d >= w.longest {
-		w.longest, w.holder = d, holder
+	if sum.sum += took; took >= sum.longest {
+		sum.longest, sum.holder = took, d.Holder
 	}
 }
 
-// Slowest returns what the flow's requests waited for the longest, all requests
-// added up, "" if they did not wait.
-func (f *Flow) Slowest() string {
+// Slowest returns what the flow's requests waited for the longest, all requests added
+// up, and reports whether they waited at all.
+func (f *Flow) Slowest() (d Delay, waited bool) {
 	if f == nil {
-		return ""
+		return Delay{}, false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	slowest, most := "", time.Duration(-1)
-	for _, what := range slices.Sorted(maps.Keys(f.waited)) {
-		if w := f.waited[what]; w.sum > most {
-			slowest, most = strings.TrimSpace(what+" "+w.holder), w.sum
+	most := time.Duration(-1)
+	for _, key := range slices.SortedFunc(maps.Keys(f.delays), compareDelays) {
+		if sum := f.delays[key]; sum.sum > most {
+			d, most = Delay{key.reason, key.host, sum.holder}, sum.sum
 		}
 	}
-	return slowest
+	return d, most >= 0
+}
+
+func compareDelays(a, b delayKey) int {
+	return cmp.Or(cmp.Compare(a.reason, b.reason), cmp.Compare(a.host, b.host))
 }
 
 // String returns the name, "" for a nil flow.

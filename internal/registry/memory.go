@@ -11,8 +11,8 @@ import (
 // a ceiling. So that an operation does not wait for operations on other hosts,
 // each pair of a source and a destination host may exceed the ceiling:
 //
-//   - by what its operations keep, up to reservedShare, and by what the oldest of
-//     them keeps,
+//   - by what its operations keep, up to reservedShare, or by what the oldest of them
+//     keeps if that is more,
 //   - by one manifest that is read, parsed or written.
 type Memory struct {
 	mu      sync.Mutex
@@ -131,7 +131,7 @@ func (r *Reservation) Release() {
 	p := m.at(r.pair)
 	p.reservations = slices.DeleteFunc(p.reservations, func(other *Reservation) bool { return other == r })
 	p.kept -= r.bytes
-	m.release(r.pair, r.bytes)
+	m.release(r.pair, r.bytes, true) // the next reservation may be the oldest now
 	r.bytes = 0
 }
 
@@ -192,40 +192,56 @@ func (c *Charge) lower(n int64) {
 	m := c.memory
 	freed := c.bytes - n
 	c.bytes = n
-	if p := m.at(c.pair); p.exempt == c && (n == 0 || m.used-freed <= m.ceiling) {
+	p := m.at(c.pair)
+	ends := p.exempt == c && (n == 0 || m.used-freed <= m.ceiling)
+	if ends {
 		p.exempt = nil
 	}
-	m.release(c.pair, freed)
+	m.release(c.pair, freed, ends)
 }
 
-// release returns n bytes of a pair and wakes all waiting operations. Called with mu
-// held.
-func (m *Memory) release(pair string, n int64) {
+// release returns n bytes of a pair. It wakes all waiting operations if they may
+// continue now. Called with mu held.
+func (m *Memory) release(pair string, n int64, wake bool) {
 	m.used -= n
 	if p := m.pairs[pair]; p != nil && len(p.reservations) == 0 && len(p.charges) == 0 {
 		delete(m.pairs, pair)
 	}
-	close(m.changed)
-	m.changed = make(chan struct{})
+	if n > 0 || wake {
+		close(m.changed)
+		m.changed = make(chan struct{})
+	}
 }
 
-// wait calls try, with mu held, until it returns true.
+// wait calls try, with mu held, until it returns true, and records the wait.
 func (m *Memory) wait(ctx context.Context, waiter string, try func() bool) error {
 	began := time.Now()
-	for {
+	for waited := false; ; waited = true {
 		m.mu.Lock()
-		if try() {
-			m.mu.Unlock()
+		done, changed := try(), m.changed
+		m.mu.Unlock()
+		if done {
+			if waited {
+				RecordWait(ctx, Delay{Reason: WaitMemory}, time.Since(began))
+			}
 			return nil
 		}
-		changed, holder := m.changed, m.largest(waiter)
-		m.mu.Unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
+			m.mu.Lock()
+			holder := m.largest(waiter)
+			m.mu.Unlock()
+			RecordWait(ctx, Delay{Reason: WaitMemory, Holder: holder}, time.Since(began))
 			return &BusyError{For: "memory for manifests", Holder: holder, Took: time.Since(began), Err: context.Cause(ctx)}
 		}
 	}
+}
+
+// RecordWait records a wait in the trace and the flow of a context.
+func RecordWait(ctx context.Context, d Delay, took time.Duration) {
+	TraceOf(ctx).Wait(Wait{For: d.Reason, Took: took})
+	FlowOf(ctx).Waited(d, took)
 }
 
 // largest returns the operation other than waiter that holds the most, "" if no

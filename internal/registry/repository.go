@@ -88,6 +88,9 @@ type Content struct {
 	// Open opens the content from its first byte. It is called only when bytes
 	// are wanted, and again for each attempt; its error is returned as it is.
 	Open func(ctx context.Context) (io.ReadCloser, error)
+	// Sending runs while content is sent or committed, and not while it waits for its
+	// turn. It may be nil.
+	Sending *Stopwatch
 }
 
 // Outcome is how a blob came to be where it was wanted.

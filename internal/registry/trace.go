@@ -59,6 +59,11 @@ const (
 	WaitRetry WaitReason = "retry"
 	// WaitShared is for another copy of the process, which brings the same blob.
 	WaitShared WaitReason = "another copy of the blob"
+	// WaitMemory is for other copies of the process to release memory for manifests.
+	WaitMemory WaitReason = "memory for manifests"
+	// WaitList is for another copy of the process that writes the same list of
+	// referrers.
+	WaitList WaitReason = "list of referrers"
 	// WaitLock is for another writer of the same image layout.
 	WaitLock WaitReason = "lock of the image layout"
 )

@@ -2,6 +2,8 @@ package copier
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -10,25 +12,48 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// discoverReferrers finds what refers to a manifest and makes it part of the graph.
+// discoverReferrers finds the referrers of a manifest and makes them part of the graph.
+// If the memory for them is in use by other copies, it waits without them, and
+// searches again.
 func (w *graphWalk) discoverReferrers(ctx context.Context, n *node) error {
-	found, err := w.search.of(ctx, n.descriptor.Digest)
-	if err != nil {
-		return registry.WithSide(err, registry.Source)
-	}
-	for _, r := range found {
-		held := w.holds(ctx, r)
-		if err := w.addReferrer(n, r, held); err != nil {
-			return err
+	for {
+		found, err := w.search.of(ctx, n.descriptor.Digest)
+		if needs, ok := errors.AsType[needsMemoryError](err); ok {
+			if err := w.run.memory.Grow(ctx, int64(needs)+largeManifest); err != nil {
+				return w.run.readInterrupted(n, err)
+			}
+			continue
 		}
+		if err != nil {
+			return registry.WithSide(err, registry.Source)
+		}
+		for _, r := range found {
+			held := w.holds(ctx, r)
+			if err := w.addReferrer(n, r, held); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
+}
+
+// reserve reserves the memory for the referrers that the search keeps. If it is in use
+// by other copies, the error is a needsMemoryError.
+func (w *graphWalk) reserve() error {
 	w.mu.Lock()
-	needs := w.kept + nodeBytes*int64(len(w.nodes)) - freeBytes
-	w.mu.Unlock()
-	if err := w.run.memory.Grow(ctx, needs); err != nil {
-		return w.run.readInterrupted(n, err)
+	defer w.mu.Unlock()
+	if needs := w.needs(0); !w.run.memory.TryGrow(needs) {
+		return needsMemoryError(needs)
 	}
 	return nil
+}
+
+// needsMemoryError is the error of a search that has to be repeated when there is memory
+// for so many bytes of a walk.
+type needsMemoryError int64
+
+func (e needsMemoryError) Error() string {
+	return fmt.Sprintf("the referrers need %d bytes of memory for manifests", int64(e))
 }
 
 // holds says whether a referrer is at the destination already, which is not worth
@@ -60,7 +85,6 @@ func (w *graphWalk) addReferrer(subject *node, r Referrer, held bool) error {
 	}
 	n := w.addNode(d, false, subject.depth+1)
 	n.manifest, n.held = r.Manifest, held
-	w.kept += int64(len(r.Manifest.Content))
 	if w.bytes += n.declaredSize(); w.bytes > maxManifestBytes {
 		return w.tooManyBytes()
 	}

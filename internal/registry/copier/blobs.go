@@ -30,7 +30,7 @@ func (r *copyOp) copyBlob(ctx context.Context, n *node) error {
 		r.recordBlob(ctx, n, registry.AlreadyExists, began)
 		return nil
 	}
-	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{From: lease.from, Prefetch: lease.from == "" && r.probablyMissing(), Open: lease.counted(r.opener(n))})
+	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{From: lease.from, Prefetch: lease.from == "" && r.probablyMissing(), Open: lease.counted(r.opener(n)), Sending: &lease.sending})
 	lease.end(err == nil)
 	switch {
 	case err == nil:

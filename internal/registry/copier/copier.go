@@ -92,6 +92,23 @@ func (c *Copier) logResult(ctx context.Context, job Job, report Report, err erro
 	c.log.DebugContext(ctx, outcome, about...)
 }
 
+// delayText describes what a copy waited for.
+func delayText(d registry.Delay) string {
+	what := map[registry.WaitReason]string{
+		registry.WaitSlot:   "a request slot of " + d.Host,
+		registry.WaitShared: "a blob on its way to " + d.Host,
+		registry.WaitMemory: "memory for manifests",
+		registry.WaitList:   "a list of referrers",
+	}[d.Reason]
+	if what == "" {
+		what = d.Host
+	}
+	if d.Holder != "" {
+		what += ", which was in use by " + d.Holder
+	}
+	return what
+}
+
 // withContextError makes the error of a copy whose context ended say so: what failed
 // last may be a fault that was about to be tried again.
 func withContextError(ctx context.Context, err error) error {
@@ -104,8 +121,8 @@ func withContextError(ctx context.Context, err error) error {
 	over := errors.Is(why, context.DeadlineExceeded)
 	if over && told.Message == "" {
 		told.Message = "the time for the copy is over"
-		if slowest := registry.FlowOf(ctx).Slowest(); slowest != "" {
-			told.Message += ", and the longest wait was for " + slowest
+		if slowest, waited := registry.FlowOf(ctx).Slowest(); waited {
+			told.Message += ", and the longest wait was for " + delayText(slowest)
 		}
 	}
 	if over && told.Hint == "" {
@@ -193,7 +210,7 @@ func (r *copyOp) elsewhere() bool { return r.job.Source.Name() != r.job.Destinat
 func (r *copyOp) retag(ctx context.Context, tags []string) (bool, error) {
 	m, err := r.known, error(nil)
 	if r.elsewhere() || m.Digest == "" {
-		m, err = r.job.Destination.GetManifest(ctx, r.digest.String())
+		m, err = r.readKept(ctx, r.digest)
 	}
 	if (errors.Is(err, registry.ErrNotFound) || errors.Is(err, registry.ErrMismatch)) && r.elsewhere() {
 		return false, nil // a damaged manifest is written again
@@ -211,6 +228,22 @@ func (r *copyOp) retag(ctx context.Context, tags []string) (bool, error) {
 	return true, err
 }
 
+// readKept reads a manifest of the destination and reserves the memory for it. If that
+// is in use by other copies, it waits without the manifest, and reads it again.
+func (r *copyOp) readKept(ctx context.Context, d digest.Digest) (registry.Manifest, error) {
+	for {
+		m, err := r.job.Destination.GetManifest(ctx, d.String())
+		needs := int64(len(m.Content)) - freeBytes
+		if err != nil || r.memory.TryGrow(needs) {
+			return m, err
+		}
+		m = registry.Manifest{}
+		if err := r.memory.Grow(ctx, needs); err != nil {
+			return m, &registry.Error{Op: "read the manifest", Repository: r.job.Destination.Name(), Reference: d.String(), Kind: registry.ErrUnavailable, Err: err}
+		}
+	}
+}
+
 // push puts a manifest and tells about it.
 func (r *copyOp) push(ctx context.Context, name string, m registry.Manifest) error {
 	began := time.Now()
@@ -225,22 +258,22 @@ func (r *copyOp) push(ctx context.Context, name string, m registry.Manifest) err
 
 // put pushes a manifest under a name and reports whether this copy wrote it. If
 // the registry reports missing content, put calls heal, which may be nil, and
-// tries once more. A refusal is no error if the name holds the manifest already.
-// An immutable tag then is the work of this copy if an earlier attempt got no
-// response.
+// tries once more. A refusal is not an error if the name holds the manifest already.
+// Then this copy wrote it if an earlier attempt may have succeeded.
 func (r *copyOp) put(ctx context.Context, name string, m registry.Manifest, heal func(context.Context) error) (bool, error) {
 	err := r.push(ctx, name, m)
+	maybeWritten := isMaybeDone(err)
 	if errors.Is(err, registry.ErrMissingContent) && heal != nil {
 		if err := heal(ctx); err != nil {
 			return false, err
 		}
 		err = stillMissing(r.push(ctx, name, m))
+		maybeWritten = maybeWritten || isMaybeDone(err)
 	}
 	if isTagConflict(err) {
 		held, lookErr := r.currentTagDigest(ctx, name, m.Digest)
 		if lookErr == nil && held == m.Digest {
-			refusal, ok := errors.AsType[*registry.Error](err)
-			return ok && refusal.MaybeDone, nil
+			return maybeWritten, nil
 		}
 		if lookErr == nil && held != "" {
 			err = tagConflictError(err, held)
@@ -272,6 +305,12 @@ func tagConflictError(err error, held digest.Digest) error {
 		told.Message = fmt.Sprintf("the tag is immutable and holds %s", held)
 	}
 	return &told
+}
+
+// isMaybeDone reports whether an earlier attempt of a write may have succeeded.
+func isMaybeDone(err error) bool {
+	e, ok := errors.AsType[*registry.Error](err)
+	return ok && e.MaybeDone
 }
 
 // stillMissing says what it may be where a registry misses content that it was

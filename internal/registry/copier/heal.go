@@ -31,7 +31,7 @@ func (w *graphWalk) reupload(ctx context.Context, n *node) error {
 		return err
 	}
 	for _, manifest := range manifests {
-		err := w.withContent(ctx, manifest, func(m registry.Manifest, _ func()) error { return w.run.push(ctx, m.Digest.String(), m) })
+		err := w.withContent(ctx, manifest, func(m registry.Manifest) error { return w.run.push(ctx, m.Digest.String(), m) })
 		if err != nil {
 			return registry.WithSide(err, registry.Destination)
 		}

@@ -40,7 +40,9 @@ func (m *keyedMutex) lock(ctx context.Context, key lockKey) (unlock func(), err 
 		m.mu.Unlock()
 		select {
 		case <-holder.unlocked:
+			registry.RecordWait(ctx, registry.Delay{Reason: registry.WaitList, Holder: holder.copy}, time.Since(began))
 		case <-ctx.Done():
+			registry.RecordWait(ctx, registry.Delay{Reason: registry.WaitList, Holder: holder.copy}, time.Since(began))
 			return nil, &registry.BusyError{For: "the list of the referrers of " + key.subject.String(), Holder: holder.copy, Took: time.Since(began), Err: context.Cause(ctx)}
 		}
 	}

@@ -55,13 +55,25 @@ type search struct {
 	hosts  string       // identifies the hosts that the memory is charged for
 	read   atomic.Int64 // manifests
 	kept   atomic.Int64 // bytes of those that are referrers
+	// reserve reserves the memory for what is kept. It is nil if the result is not kept
+	// longer than the search.
+	reserve func() error
 }
 
 // searchers is how many referrers of one manifest are read at a time.
 const searchers = 8
 
-// of finds what refers to a manifest.
-func (s *search) of(ctx context.Context, subject digest.Digest) ([]Referrer, error) {
+// of finds the referrers of a manifest. After an error, the search keeps nothing of
+// this call.
+func (s *search) of(ctx context.Context, subject digest.Digest) (found []Referrer, err error) {
+	var tagged, listed []*Referrer
+	defer func() {
+		for _, r := range slices.Concat(listed, tagged) {
+			if r != nil && err != nil {
+				s.kept.Add(-int64(len(r.Manifest.Content)))
+			}
+		}
+	}()
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(searchers)
 	var listing registry.ReferrerList
@@ -70,7 +82,7 @@ func (s *search) of(ctx context.Context, subject digest.Digest) ([]Referrer, err
 		return err
 	})
 	tags := registry.LegacyTags(subject)
-	tagged := make([]*Referrer, len(tags))
+	tagged = make([]*Referrer, len(tags))
 	for i, tag := range tags {
 		group.Go(func() (err error) {
 			tagged[i], err = s.tagged(groupCtx, subject, tag)
@@ -82,7 +94,7 @@ func (s *search) of(ctx context.Context, subject digest.Digest) ([]Referrer, err
 	}
 	group, groupCtx = errgroup.WithContext(ctx)
 	group.SetLimit(searchers)
-	listed := make([]*Referrer, len(listing.Referrers))
+	listed = make([]*Referrer, len(listing.Referrers))
 	for i, d := range listing.Referrers {
 		group.Go(func() (err error) {
 			listed[i], err = s.listed(groupCtx, subject, d)
@@ -92,7 +104,6 @@ func (s *search) of(ctx context.Context, subject digest.Digest) ([]Referrer, err
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	var found []Referrer
 	for _, r := range slices.Concat(listed, tagged) {
 		if r != nil {
 			found = append(found, *r)
@@ -116,10 +127,18 @@ func (s *search) listed(ctx context.Context, subject digest.Digest, d registry.D
 	return s.keep(r)
 }
 
-// keep is a referrer that is wanted, unless there is too much to keep.
+// keep returns a referrer that the search keeps, or an error if there is too much to
+// keep.
 func (s *search) keep(r *Referrer) (*Referrer, error) {
-	if s.kept.Add(int64(len(r.Manifest.Content))) > maxManifestBytes {
+	size := int64(len(r.Manifest.Content))
+	if s.kept.Add(size) > maxManifestBytes {
 		return nil, s.limit(r.Subject, "the manifests that refer to it and to what it names are together larger than %d MiB", maxManifestBytes>>20)
+	}
+	if s.reserve != nil {
+		if err := s.reserve(); err != nil {
+			s.kept.Add(-size)
+			return nil, err
+		}
 	}
 	return r, nil
 }

@@ -99,6 +99,26 @@ func TestSchedule_LargeManifestsAndASlowLayer(t *testing.T) {
 	})
 }
 
+// A copy does not wait for an upload that comes last in the queue of its destination
+// because its source is slow.
+func TestSchedule_SlowSourceWaitsForASlot(t *testing.T) {
+	shared := simLayer("layer of a slow and a fast source", 2<<20)
+	destination := ordinaryHost("destination.test")
+	destination.limit = 4
+	s := schedule{
+		hosts: []hostSpec{slowHost("slow.test", 50e3), ordinaryHost("honest.test"), destination, ordinaryHost("bulk.test")},
+		copies: []copySpec{
+			{image: simImage("slow a", 0, shared), from: 0, to: 2, repository: "team/a"},
+			{image: simImage("fast b", 0, shared), from: 1, to: 2, repository: "team/b", start: 12 * time.Second},
+		},
+	}
+	for i := range 3 {
+		seed := fmt.Sprint("bulk beside a slow source ", i)
+		s.copies = append(s.copies, copySpec{image: simImage(seed, 0, simLayers(seed, 12, 4<<20)...), from: 3, to: 2, repository: fmt.Sprint("team/bulk", i), start: 4 * time.Second})
+	}
+	isolated(t, s)
+}
+
 func TestSchedule_WaitingCopyNamesTheOther(t *testing.T) {
 	shared := simLayer("large shared layer", 4<<20)
 	s := schedule{

@@ -49,16 +49,17 @@ func newBlobTable() *blobTable { return &blobTable{blobs: map[blobKey]*locations
 type blobLease struct {
 	table *blobTable
 	at    *locations
-	name  string
+	host  string // of the destination
+	name  string // the repository
 	// source is the host that the blob is read from, and copy describes the copy.
 	source, copy string
 	// from is a repository of the host that holds the blob, "" if none is known.
 	from string
-	// read counts the bytes that were read of it, and reading the time that its
-	// source took to open and send them. complete reports that all were read.
-	read     atomic.Int64
-	reading  registry.Stopwatch
-	complete atomic.Bool
+	// read counts the bytes that were read of it.
+	read atomic.Int64
+	// reading runs while its source opens or sends it, and sending while a request
+	// that sends it to the destination is in flight.
+	reading, sending registry.Stopwatch
 }
 
 // blobRequest describes a blob that a copy needs in a repository.
@@ -77,8 +78,7 @@ type blobRequest struct {
 func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error) {
 	began := time.Now()
 	var watched *blobLease
-	var read int64
-	var reading time.Duration
+	var seen leaseProgress
 	slow := map[*blobLease]bool{}
 	for {
 		mine, other, changed := t.try(q, slow)
@@ -89,7 +89,7 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 			return mine, nil
 		}
 		if other != watched {
-			watched, read, reading = other, other.read.Load(), other.reading.Total()
+			watched, seen = other, other.progress()
 		}
 		timer := time.NewTimer(sharedInterval)
 		select {
@@ -100,25 +100,35 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 			waited(ctx, other, began)
 			return nil, &registry.BusyError{For: "the blob", Holder: other.copy, Took: time.Since(began), Err: context.Cause(ctx)}
 		case <-timer.C:
-			slow[other] = other.source != q.source && other.slowSince(read, reading)
+			slow[other] = other.source != q.source && other.slowSince(seen)
 		}
 	}
 }
 
-// slowSince reports whether the source of the upload was slower than minSharedRate
-// since it had sent read bytes in the time reading. The time for which the upload
-// waited for its destination does not count, because the destination is the same
-// for a copy that waits.
-func (c *blobLease) slowSince(read int64, reading time.Duration) bool {
-	took := c.reading.Total() - reading
-	return !c.complete.Load() && took >= sharedInterval/2 && float64(c.read.Load()-read) < minSharedRate*took.Seconds()
+// leaseProgress is how far an upload has come.
+type leaseProgress struct {
+	at          time.Time
+	read        int64
+	destination time.Duration // for which the destination alone was waited for
 }
 
-// waited reports a wait for the upload of another copy.
+func (c *blobLease) progress() leaseProgress {
+	return leaseProgress{time.Now(), c.read.Load(), max(0, c.sending.Total()-c.reading.Total())}
+}
+
+// slowSince reports whether the upload was slower than minSharedRate since it had
+// come so far. The time in which its destination took or committed the content does
+// not count, because a copy that waits depends on the same destination. The time in
+// which it waited for a slot counts: uploads from slow sources come last.
+func (c *blobLease) slowSince(seen leaseProgress) bool {
+	now := c.progress()
+	took := now.at.Sub(seen.at) - max(0, now.destination-seen.destination)
+	return took >= sharedInterval/2 && float64(now.read-seen.read) < minSharedRate*took.Seconds()
+}
+
+// waited records a wait for the upload of another copy.
 func waited(ctx context.Context, other *blobLease, began time.Time) {
-	took := time.Since(began)
-	registry.TraceOf(ctx).Wait(registry.Wait{For: registry.WaitShared, Took: took})
-	registry.FlowOf(ctx).Waited("a blob, which was in use by", other.copy, took)
+	registry.RecordWait(ctx, registry.Delay{Reason: registry.WaitShared, Host: other.host, Holder: other.copy}, time.Since(began))
 }
 
 // try returns a lease, or nil if the repository has the blob. Otherwise it returns
@@ -145,7 +155,7 @@ func (t *blobTable) try(q blobRequest, slow map[*blobLease]bool) (mine, other *b
 			}
 		}
 	}
-	mine = &blobLease{table: t, at: at, name: q.name, source: q.source, copy: q.copy, from: from}
+	mine = &blobLease{table: t, at: at, host: q.host, name: q.name, source: q.source, copy: q.copy, from: from}
 	at.leases[q.name] = mine // in place of a slow one
 	return mine, nil, nil
 }
@@ -175,7 +185,6 @@ func (c *blobLease) end(uploaded bool) {
 // counted wraps open so that the lease measures how its content is read.
 func (c *blobLease) counted(open func(context.Context) (io.ReadCloser, error)) func(context.Context) (io.ReadCloser, error) {
 	return func(ctx context.Context) (io.ReadCloser, error) {
-		c.complete.Store(false)
 		c.reading.Start()
 		defer c.reading.Stop()
 		content, err := open(ctx)
@@ -196,9 +205,6 @@ func (r *countedReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	r.lease.reading.Stop()
 	r.lease.read.Add(int64(n))
-	if err == io.EOF {
-		r.lease.complete.Store(true)
-	}
 	return n, err
 }
 

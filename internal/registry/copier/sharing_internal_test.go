@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// pass waits in the time of a synctest bubble.
+func pass(d time.Duration) { <-time.After(d) }
+
 // paced is content of which each read takes a time.
 type paced struct {
 	io.Reader
@@ -17,7 +20,7 @@ type paced struct {
 }
 
 func (p paced) Read(b []byte) (int, error) {
-	time.Sleep(p.each)
+	pass(p.each)
 	return p.Reader.Read(b[:min(len(b), 4<<10)])
 }
 
@@ -31,12 +34,16 @@ func TestLease_TakesOverFromASlowSource(t *testing.T) {
 		source      time.Duration // how long each 4 KiB take to be read
 		destination time.Duration // how long the destination takes for each 4 KiB
 		commit      time.Duration // how long it takes after the last byte
+		slot        time.Duration // how long the upload waits for a slot
+		arrives     time.Duration // when the second copy needs the blob
 		taken       bool
 	}{
-		"slow_source":      {source: time.Second, taken: true},
-		"fast":             {source: 10 * time.Millisecond},
-		"slow_destination": {source: 10 * time.Millisecond, destination: time.Second},
-		"slow_commit":      {source: 10 * time.Millisecond, commit: time.Minute},
+		"slow_source":                   {source: time.Second, taken: true},
+		"fast":                          {source: 10 * time.Millisecond},
+		"slow_destination":              {source: 50 * time.Millisecond, destination: time.Second},
+		"slow_commit":                   {source: 50 * time.Millisecond, commit: time.Minute},
+		"slow_commit_after_slow_source": {source: time.Second, commit: time.Minute, arrives: 17 * time.Second},
+		"waits_for_a_slot":              {source: 10 * time.Millisecond, slot: time.Minute, taken: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -57,12 +64,16 @@ func TestLease_TakesOverFromASlowSource(t *testing.T) {
 						t.Error(err)
 						return
 					}
+					pass(c.slot)
+					first.sending.Start()
+					defer first.sending.Stop()
 					for err == nil {
-						time.Sleep(c.destination)
+						pass(c.destination)
 						_, err = content.Read(make([]byte, 4<<10))
 					}
-					time.Sleep(c.commit)
+					pass(c.commit)
 				})
+				pass(c.arrives)
 				request.source = "b.example"
 				second, err := table.lease(t.Context(), request)
 				if err != nil || (second != nil) != c.taken {

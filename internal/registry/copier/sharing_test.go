@@ -149,7 +149,7 @@ func TestWhoWaitsForABlobIsNotHurtByWhoFails(t *testing.T) {
 			from.Wait(t, func() bool { return from.Count("GET", ".*/blobs/"+string(layer)) == 1 })
 			ctx, cancel := context.WithCancel(t.Context())
 			other := e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref(second, "2")))
-			// Both configurations are there: the copy only waits for the layer.
+			// Both configs are uploaded: only the layer is missing.
 			to.Wait(t, func() bool { return len(uploads(to)) == 2 })
 			cancel()
 			r := await(t, other)

@@ -48,7 +48,7 @@ type graphWalk struct {
 func newGraphWalk(r *copyOp) *graphWalk {
 	w := &graphWalk{run: r, nodes: map[key]*node{}, healing: make(chan struct{}, 1)}
 	if r.job.Referrers {
-		w.search = &search{from: r.job.Source, types: r.job.ReferrerTypes, memory: r.copier.memory, hosts: r.job.hosts()}
+		w.search = &search{from: r.job.Source, types: r.job.ReferrerTypes, memory: r.copier.memory, hosts: r.job.hosts(), reserve: w.reserve}
 	}
 	w.wake = sync.NewCond(&w.mu)
 	return w
@@ -158,13 +158,17 @@ func (w *graphWalk) step(ctx context.Context, n *node) error {
 		return nil
 	}
 	if !w.skip(n) {
-		err := w.withContent(ctx, n, func(m registry.Manifest, release func()) error {
-			_, err := w.run.put(ctx, m.Digest.String(), m, func(ctx context.Context) error {
-				release()
-				return w.reupload(ctx, n)
-			})
+		push := func(m registry.Manifest) error {
+			_, err := w.run.put(ctx, m.Digest.String(), m, nil)
 			return err
-		})
+		}
+		err := w.withContent(ctx, n, push)
+		if errors.Is(err, registry.ErrMissingContent) {
+			if err := w.reupload(ctx, n); err != nil {
+				return err
+			}
+			err = stillMissing(w.withContent(ctx, n, push)) // read again: its memory was released
+		}
 		if err != nil {
 			return err
 		}
@@ -242,7 +246,8 @@ func (w *graphWalk) open(ctx context.Context, n *node) error {
 		if err != nil || needs == 0 {
 			return err
 		}
-		if err := w.run.memory.Grow(ctx, needs); err != nil {
+		// With room for the manifests that other workers open meanwhile.
+		if err := w.run.memory.Grow(ctx, needs+largeManifest); err != nil {
 			return w.run.readInterrupted(n, err)
 		}
 	}
@@ -278,10 +283,10 @@ func (w *graphWalk) tryOpen(ctx context.Context, n *node) (needs int64, err erro
 }
 
 // withContent calls do with the manifest of a node, whose content is read again if
-// it was not kept. do has to call release before it waits for another manifest.
-func (w *graphWalk) withContent(ctx context.Context, n *node, do func(m registry.Manifest, release func()) error) error {
+// it was not kept. do must not wait for another manifest.
+func (w *graphWalk) withContent(ctx context.Context, n *node, do func(registry.Manifest) error) error {
 	if n.manifest.Content != nil {
-		return do(n.manifest, func() {})
+		return do(n.manifest)
 	}
 	charge := w.run.copier.memory.Charge(w.run.job.hosts(), w.run.name)
 	defer charge.Release()
@@ -295,7 +300,7 @@ func (w *graphWalk) withContent(ctx context.Context, n *node, do func(m registry
 		return w.run.sourceIncomplete(registry.WithSide(err, registry.Source))
 	}
 	charge.Shrink(n.bytes) // it is not parsed again
-	return do(m, charge.Release)
+	return do(m)
 }
 
 // readInterrupted is the error of a manifest that was not read any more.
@@ -325,7 +330,7 @@ func (w *graphWalk) addChildren(n *node, m registry.Manifest, contents registry.
 	if w.bytes+int64(len(m.Content))-n.declaredSize() > maxManifestBytes {
 		return 0, w.tooManyBytes()
 	}
-	needs = w.kept + nodeBytes*int64(len(w.nodes)+len(blobs)+len(contents.Manifests)) - freeBytes
+	needs = w.needs(len(blobs) + len(contents.Manifests))
 	if w.keeps(n, m) {
 		needs += int64(len(m.Content))
 	}
@@ -345,6 +350,16 @@ func (w *graphWalk) addChildren(n *node, m registry.Manifest, contents registry.
 		}
 	}
 	return 0, nil
+}
+
+// needs returns how many bytes the walk keeps, or would keep with more nodes, beyond
+// those that need no reservation. Called with mu held.
+func (w *graphWalk) needs(more int) int64 {
+	needs := w.kept + nodeBytes*int64(len(w.nodes)+more) - freeBytes
+	if w.search != nil {
+		needs += w.search.kept.Load()
+	}
+	return needs
 }
 
 // keeps reports whether the walk keeps the content of a manifest that was read: that

@@ -1,4 +1,4 @@
-// Package place is where images are copied from and to, as people write it: in a
+// Package imageref is where images are copied from and to, as people write it: in a
 // registry ("ghcr.io/acme/app:1.4"), or in an OCI image layout on this machine
 // ("oci:./build/app:1.4").
 package imageref

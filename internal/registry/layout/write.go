@@ -43,6 +43,8 @@ func (l *Layout) PutBlob(ctx context.Context, d registry.Descriptor, content reg
 	}
 	defer from.Close()
 	source := &cancellable{ctx: ctx, from: from}
+	content.Sending.Start()
+	defer content.Sending.Stop()
 	stored, err := l.place(ctx, fileOf(d.Digest), func(w io.Writer) error {
 		written, err := io.Copy(w, source)
 		if err == nil && written != d.Size {

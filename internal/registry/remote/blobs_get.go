@@ -147,7 +147,7 @@ func (b *blobReader) receive(p []byte) (int, error) {
 	n, err := b.current().Read(p)
 	b.at += int64(n)
 	took := time.Since(began)
-	registry.FlowOf(b.ctx).Waited(b.repository.host.name, "", took)
+	registry.FlowOf(b.ctx).Waited(registry.Delay{Host: b.repository.host.name}, took)
 	if b.trial.slow(&b.repository.client.ranges, n, took) && err == nil {
 		b.parallelize()
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
 const (
@@ -22,6 +24,7 @@ type blobContent struct {
 	rest    io.ReadCloser
 	buffers buffers
 	queues  *queues
+	sending *registry.Stopwatch // runs while a request that sends it holds a slot
 	// whole reports that all of it is in memory and rest is closed.
 	whole bool
 	// slow reports that the head came slower than minRate.
@@ -38,13 +41,13 @@ type blobContent struct {
 // openContent opens content of a size and reads its head. It returns the error
 // of the content, or a mismatch if content that fits into the head has another
 // size. The head is empty if no buffer is free.
-func (c *Client) openContent(ctx context.Context, size int64, open func(context.Context) (io.ReadCloser, error)) (*blobContent, error) {
+func (c *Client) openContent(ctx context.Context, size int64, from registry.Content) (*blobContent, error) {
 	queues := &queues{}
-	rest, err := open(withQueues(ctx, queues))
+	rest, err := from.Open(withQueues(ctx, queues))
 	if err != nil {
 		return nil, err
 	}
-	content := &blobContent{rest: rest, queues: queues, buffers: c.heads, buffer: c.heads.take(headSize)}
+	content := &blobContent{rest: rest, queues: queues, sending: from.Sending, buffers: c.heads, buffer: c.heads.take(headSize)}
 	if content.buffer == nil {
 		return content, nil
 	}
@@ -146,7 +149,7 @@ func (p *blobPut) openEarly(ctx context.Context) *earlyContent {
 	ctx, cancel := context.WithCancel(ctx)
 	e := &earlyContent{cancel: cancel, opened: make(chan openedContent, 1)}
 	go func() {
-		content, err := p.client.openContent(ctx, p.want.Size, p.content.Open)
+		content, err := p.client.openContent(ctx, p.want.Size, p.content)
 		e.opened <- openedContent{content, err}
 	}()
 	return e
@@ -156,7 +159,7 @@ func (p *blobPut) openEarly(ctx context.Context) *earlyContent {
 // after drop.
 func (e *earlyContent) take(ctx context.Context, p *blobPut) (*blobContent, error) {
 	if e == nil {
-		return p.client.openContent(ctx, p.want.Size, p.content.Open)
+		return p.client.openContent(ctx, p.want.Size, p.content)
 	}
 	o := <-e.opened
 	close(e.opened)

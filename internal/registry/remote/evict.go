@@ -41,11 +41,11 @@ func (s *slot) fast() bool {
 type stall int
 
 const (
-	// notStalled: it is faster, or it does not wait for anything but its own host.
+	// notStalled: the transfer is faster, or waits only for its own host.
 	notStalled stall = iota
-	// stalledBySlot: it waits for a slot of its second host.
+	// stalledBySlot: the transfer waits for a slot of its second host.
 	stalledBySlot
-	// stalledByHost: it waits for its second host.
+	// stalledByHost: the transfer waits for its second host.
 	stalledByHost
 )
 
@@ -178,13 +178,13 @@ func (l *limiter) costOf(s *slot, w *waiter) (cost evictionCost, ok bool) {
 	waited := p.at.Sub(w.since)
 	why := s.stalled(p)
 	if f.slow && !waits.slow && p.blocked > p.queued {
-		why = stalledByHost // as before
+		why = stalledByHost // as measured before
 	}
 	rank := evictionRank(-1)
 	switch {
 	case why != notStalled && s.class == download:
 		rank = stalledDownload
-	case why == stalledByHost && (!waits.slow || p.at.Sub(s.start.at) >= s.transfer.turn()), why != notStalled && waited >= shareUploadAfter:
+	case why == stalledByHost && (!waits.slow || p.at.Sub(s.start.at) >= s.transfer.turn()), why == stalledBySlot && waited >= shareUploadAfter:
 		rank = stalledUpload
 	case w.class == exchange || s.flow == w.flow || f.transfers < 2 || waits.slow:
 	case s.class == download && waited >= shareDownloadAfter:
@@ -196,5 +196,5 @@ func (l *limiter) costOf(s *slot, w *waiter) (cost evictionCost, ok bool) {
 }
 
 // turn is how long a blocked upload keeps its slot while only slow flows wait: twice
-// as long after each eviction, so that it gets done.
-func (t *transfer) turn() time.Duration { return uploadTurn << min(t.evictions, 8) }
+// as long after each eviction, up to 8 minutes, so that it gets done.
+func (t *transfer) turn() time.Duration { return uploadTurn << min(t.evictions, 4) }

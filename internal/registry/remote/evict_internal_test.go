@@ -76,3 +76,43 @@ func TestLimiter_Eviction(t *testing.T) {
 		})
 	}
 }
+
+// A blocked upload keeps its slot for longer after each eviction, while only slow flows
+// wait.
+func TestLimiter_TurnOfABlockedUpload(t *testing.T) {
+	for name, c := range map[string]struct {
+		evictions int
+		want      time.Duration
+	}{
+		"first": {0, 30 * time.Second},
+		"third": {2, 2 * time.Minute},
+		"many":  {100, 8 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimiter(2, 0)
+				blocked, evicted := evictable()
+				blocked.slow, blocked.evictions = true, c.evictions
+				held := acquireFor(t, l, "one", upload, blocked)
+				blocked.block()
+				began := time.Now()
+				waiting := make(chan error, 1)
+				go func() {
+					s, err := l.acquire(registry.WithFlow(t.Context(), "another"), upload, &transfer{slow: true})
+					if err == nil {
+						s.release()
+					}
+					waiting <- err
+				}()
+				<-evicted
+				if took := time.Since(began); took < c.want || took > c.want+time.Second {
+					t.Errorf("the upload gave way after %s, want %s", took, c.want)
+				}
+				held.release()
+				if err := <-waiting; err != nil {
+					t.Errorf("acquire() error = %v", err)
+				}
+			})
+		})
+	}
+}

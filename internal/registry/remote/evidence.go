@@ -26,7 +26,7 @@ type evidence struct {
 	mu       sync.Mutex
 	asking   chan struct{} // closed when the request in progress ends; nil if there is none
 	asked    bool
-	answered bool        // /v2/ was answered by the host's origin
+	answered bool        // /v2/ was answered
 	refusal  http.Header // of the 401 response to /v2/, nil for any other response
 }
 
@@ -83,7 +83,7 @@ func (e *evidence) once(ctx context.Context, ask func() bool) {
 }
 
 // challenge returns the header of the 401 response to /v2/, nil if there was none,
-// and reports whether the host's origin answered /v2/ at all.
+// and reports whether /v2/ was answered at all.
 func (e *evidence) challenge() (header http.Header, answered bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -107,6 +107,9 @@ func (r *repository) probeAPI(ctx context.Context, held *slot) {
 		if resp.StatusCode >= http.StatusInternalServerError || resp.StatusCode == http.StatusTooManyRequests {
 			return false
 		}
+		e.mu.Lock()
+		e.answered = true
+		e.mu.Unlock()
 		if !r.host.isOrigin(resp.Request.URL) {
 			return true
 		}
@@ -117,10 +120,10 @@ func (r *repository) probeAPI(ctx context.Context, held *slot) {
 		case resp.StatusCode == http.StatusUnauthorized && slices.Contains(refusals, codeOf(body)), resp.StatusCode == http.StatusOK && string(bytes.TrimSpace(body)) == "{}":
 			e.registry.Store(true)
 		}
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.answered = true; resp.StatusCode == http.StatusUnauthorized {
+		if resp.StatusCode == http.StatusUnauthorized {
+			e.mu.Lock()
 			e.refusal = resp.Header
+			e.mu.Unlock()
 		}
 		return true
 	})

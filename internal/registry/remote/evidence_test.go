@@ -249,7 +249,7 @@ func TestNotFound_WithoutCredentials(t *testing.T) {
 		"absent_and_open":       {ci, "", supports(200, "{}"), registry.ErrNotFound, []string{getManifest, getSupport, getManifest + " Basic"}, []string{getManifest, getManifest + " Basic"}},
 		"refused":               {ci, "Basic other", challenge("Basic realm=x"), registry.ErrUnauthorized, []string{getManifest, getSupport}, nil},
 		"no_token_server_known": {auth.Credential{IdentityToken: canary}, "Bearer issued", supports(200, "{}"), registry.ErrNotFound, []string{getManifest, getSupport}, []string{getManifest}},
-		"unavailable":           {ci, basic, supports(503, ""), registry.ErrNotFound, []string{getManifest, getSupport}, []string{getManifest, getSupport}},
+		"unavailable":           {ci, basic, supports(503, ""), registry.ErrUnavailable, nil, nil},
 		"nobody":                {auth.Credential{}, basic, challenge("Basic realm=x"), registry.ErrNotFound, []string{getManifest}, []string{getManifest}},
 	} {
 		t.Run(name, func(t *testing.T) {

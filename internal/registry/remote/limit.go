@@ -118,7 +118,7 @@ func (l *limiter) acquire(ctx context.Context, c requestClass, t *transfer) (*sl
 	defer func() {
 		waited(ctx, registry.WaitSlot, now)
 		if holder != "" { // otherwise the flow's own transfers record what they wait for
-			w.flow.Waited("a request slot of "+l.host+", which was in use by", holder, time.Since(now))
+			w.flow.Waited(registry.Delay{Reason: registry.WaitSlot, Host: l.host, Holder: holder}, time.Since(now))
 		}
 	}()
 	l.waiting = append(l.waiting, w)
@@ -139,7 +139,7 @@ func (l *limiter) acquire(ctx context.Context, c requestClass, t *transfer) (*sl
 		} else { // granted at the same moment
 			l.give(l.slotFor(w))
 		}
-		holder = l.holder(w)
+		holder = l.holder(w) // another flow that has ended since is not why it waited so long
 		return nil, l.busy(ctx, w)
 	}
 	l.mu.Lock()

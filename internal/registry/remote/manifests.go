@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 
@@ -184,14 +186,16 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 		ok: []int{http.StatusCreated, http.StatusOK, http.StatusAccepted, http.StatusNoContent},
 	}
 	var failed error
-	maybeDone := false
+	maybeDone, sent := false, atomic.Bool{}
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { sent.Store(true) }})
 	err := r.client.retry(ctx, func(attempt int) error {
-		if e, ok := errors.AsType[*registry.Error](failed); ok && (e.Status == 0 || e.Status >= 500) {
+		if e, ok := errors.AsType[*registry.Error](failed); ok && (e.Status == 0 && sent.Load() || e.Status >= 500) {
 			maybeDone = true
 		}
 		if gotNoResponse(failed) && r.holds(ctx, reference, m.Digest) {
 			return nil
 		}
+		sent.Store(false)
 		failed = r.try(ctx, q, attempt > 1, func(resp *http.Response) error {
 			if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, m.Digest) {
 				return &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch,

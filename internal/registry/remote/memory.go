@@ -48,7 +48,7 @@ func (r *repository) withMemory(ctx context.Context, q request, send func(*regis
 // readBody reads a response into memory, at most limit bytes. More than
 // ordinaryManifest is charged before it is read.
 func (r *repository) readBody(resp *http.Response, limit int64, memory *registry.Charge) ([]byte, error) {
-	size := resp.ContentLength
+	size := min(resp.ContentLength, limit+1)
 	var head []byte
 	if size < 0 {
 		var err error
@@ -60,7 +60,7 @@ func (r *repository) readBody(resp *http.Response, limit int64, memory *registry
 	if size > ordinaryManifest && !memory.TryGrow(size) {
 		return nil, permanent{memoryError{size}}
 	}
-	if size > ordinaryManifest && size == resp.ContentLength && size <= limit {
+	if size > ordinaryManifest && size == resp.ContentLength {
 		content := make([]byte, size) // which is charged
 		_, err := io.ReadFull(resp.Body, content)
 		return content, err

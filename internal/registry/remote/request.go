@@ -46,7 +46,12 @@ func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *slo
 		if err != nil {
 			return ctx, nil, nil, err
 		}
-		return ctx, held, held.release, nil
+		if q.upload == nil {
+			return ctx, held, held.release, nil
+		}
+		sending := q.upload.content.sending
+		sending.Start()
+		return ctx, held, func() { sending.Stop(); held.release() }, nil
 	}
 	own, cancel := context.WithCancelCause(ctx)
 	content := q.upload.content
@@ -62,7 +67,8 @@ func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *slo
 		cancel(nil)
 		return ctx, nil, nil, err
 	}
-	return own, held, func() { held.release(); cancel(nil) }, nil
+	content.sending.Start()
+	return own, held, func() { content.sending.Stop(); held.release(); cancel(nil) }, nil
 }
 
 // do sends a request until it is answered, and gives the answer to read, whose
@@ -254,7 +260,12 @@ func (r *repository) prepareCredential(ctx context.Context, q request, held *slo
 	r.probeAPI(ctx, held)
 	challenge, answered := r.host.evidence.challenge()
 	switch {
-	case !answered, challenge == nil && unreadable != nil:
+	case !answered && unreadable != nil:
+		return false, preemptive, r.wrapRequest(q, unreadable)
+	case !answered:
+		return false, preemptive, r.wrapRequest(q, &registry.Error{Status: http.StatusNotFound, Kind: registry.ErrUnavailable,
+			Message: "it answered 404 without credentials, and did not answer at /v2/ whether it asks for credentials"})
+	case challenge == nil && unreadable != nil:
 		return false, preemptive, nil //nolint:nilerr // an open registry needs no credentials
 	case challenge == nil:
 		preemptive = auth.Preemptive(credential)

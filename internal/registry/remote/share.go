@@ -77,17 +77,22 @@ func (l *limiter) before(a, b *waiter) bool {
 	return a.class != download && b.class == download
 }
 
-// holder returns the name of the flow that holds the most slots, "" if no other flow
-// than that of w holds one. Called with mu held.
+// holder returns the name of the other flow that holds the most slots. It returns "" if
+// the flow of w holds more slots than all others: then it waits for its own transfers.
+// Called with mu held.
 func (l *limiter) holder(w *waiter) string {
-	name, most := "", 0
+	name, most, others := "", 0, 0
 	for other, f := range l.flows {
-		if other == nil || other == w.flow || f.held == 0 {
+		if other == w.flow {
 			continue
 		}
-		if f.held > most || f.held == most && other.Name < name {
+		others += f.held
+		if other != nil && f.held > 0 && (f.held > most || f.held == most && other.Name < name) {
 			name, most = other.Name, f.held
 		}
+	}
+	if own := l.flows[w.flow]; own != nil && own.held > others {
+		return ""
 	}
 	return name
 }

@@ -67,6 +67,26 @@ func TestCopy_LargeManifestsAtTheSameTime(t *testing.T) {
 	}
 }
 
+// A manifest that was not kept is read once more after its content was sent again, and
+// is not in memory meanwhile.
+func TestCopy_LargeManifestWithMissingContent(t *testing.T) {
+	t.Parallel()
+	from, to := pair(t, registrytest.Behaviour{})
+	padded := func(seed string) registrytest.Index {
+		return registrytest.Index{Manifests: []registrytest.Content{registrytest.Image{Seed: seed}}, Annotations: map[string]string{"padding": strings.Repeat("x", 700_000)}}
+	}
+	child := padded("child")
+	pushed := from.Push(t, "app", "1", registrytest.Index{Manifests: []registrytest.Content{child, padded("sibling")}})
+	digest := string(child.Build().Digest)
+	to.On("PUT", ".*/manifests/"+digest).Times(1).Reply(http.StatusBadRequest, nil, string(registrytest.ErrorBody("MANIFEST_BLOB_UNKNOWN", "not here")))
+	e := newEngine(t)
+	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
+	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
+	if n := from.Count("GET", ".*/manifests/"+digest); n != 3 {
+		t.Errorf("the manifest was read %d times, want 3: once to copy what it names, and once for each push", n)
+	}
+}
+
 // unsized sends a response without Content-Length.
 func unsized(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	recorder := httptest.NewRecorder()

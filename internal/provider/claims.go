@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
@@ -72,12 +73,16 @@ type repoOwners struct {
 	leaving  map[string]removal       // tags that are planned to be removed
 	tags     map[string]claim         // what was claimed while applying
 	removed  map[string]digest.Digest // while applying
+	// deleted are the manifests that were deleted while applying, as far as they are
+	// kept.
+	deleted      map[digest.Digest]registry.Manifest
+	deletedBytes int64
 }
 
 func newClaimed(destination imageref.Ref, older []*repoOwners) *repoOwners {
 	c := &repoOwners{
 		name: destination.Name(), age: len(older), older: slices.Clone(older), removing: make(chan struct{}, 1),
-		declared: map[string]declaration{}, leaving: map[string]removal{}, tags: map[string]claim{}, removed: map[string]digest.Digest{},
+		declared: map[string]declaration{}, leaving: map[string]removal{}, tags: map[string]claim{}, removed: map[string]digest.Digest{}, deleted: map[digest.Digest]registry.Manifest{},
 	}
 	if ref, inRegistry := destination.Reference(); inRegistry {
 		c.host, c.path = ref.Host, ref.Repository
@@ -201,6 +206,11 @@ func (c *repoOwners) remove(ctx context.Context, tags map[string]digest.Digest, 
 		return err
 	}
 	defer unlock()
+	// The tags are registered as removed before the claims are read: another resource
+	// that plans one of them at the same moment then sees that, or is seen here.
+	c.mu.Lock()
+	maps.Copy(c.removed, tags)
+	c.mu.Unlock()
 	t := taken{tags: c.known(), aliases: map[string]string{}, elsewhere: map[string]claim{}}
 	for _, alias := range c.others() {
 		for tag, what := range alias.known() {
@@ -211,14 +221,42 @@ func (c *repoOwners) remove(ctx context.Context, tags map[string]digest.Digest, 
 		}
 	}
 	c.mu.Lock()
-	for tag, d := range tags {
-		if !t.has(tag) {
-			c.removed[tag] = d
+	for tag := range tags {
+		if t.has(tag) {
+			delete(c.removed, tag)
 		}
 	}
 	c.mu.Unlock()
 	removal(t)
 	return nil
+}
+
+// maxDeletedBytes bounds the deleted manifests that are kept in one repository.
+const maxDeletedBytes = 16 << 20
+
+// keepDeleted keeps a manifest that is deleted for the rest of the run, so that it can
+// be restored for a resource that turns out to need it.
+func (c *repoOwners) keepDeleted(m registry.Manifest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.deletedBytes += int64(len(m.Content)); c.deletedBytes <= maxDeletedBytes {
+		c.deleted[m.Digest] = m
+	}
+}
+
+// removedFrom returns the digest that a tag held when another resource removed it in
+// this run, and the manifest if it was deleted too. It returns "" if the tag was not
+// removed.
+func (c *repoOwners) removedFrom(tag string) (d digest.Digest, deleted registry.Manifest) {
+	for _, repository := range append([]*repoOwners{c}, c.others()...) {
+		repository.mu.Lock()
+		d, deleted = repository.removed[tag], repository.deleted[repository.removed[tag]]
+		repository.mu.Unlock()
+		if d != "" {
+			return d, deleted
+		}
+	}
+	return "", registry.Manifest{}
 }
 
 // known are the tags that are claimed or declared.

@@ -35,7 +35,7 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 	policy := state.OnDestroy.ValueString()
 	switch {
 	case plannedBy == "":
-		r.handOver(rec, destination, policy, &resp.Diagnostics)
+		r.handOver(rec, destination, slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag(), state.additional()))), policy, &resp.Diagnostics)
 		return
 	case policy == onDestroyRetain:
 		return
@@ -79,7 +79,7 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 // handOver gives the record of an object that is replaced to its replacement,
 // which Terraform creates next. The record is in the private data of the plan,
 // except if the object is tainted and the plan was made with -refresh=false.
-func (r *imageCopyResource) handOver(rec privateState, destination imageref.Ref, policy string, diags *diag.Diagnostics) {
+func (r *imageCopyResource) handOver(rec privateState, destination imageref.Ref, tags []string, policy string, diags *diag.Diagnostics) {
 	replacement := destination
 	if to, problem := parseDestination(rec.ReplacedBy); problem == "" {
 		replacement = to
@@ -88,8 +88,8 @@ func (r *imageCopyResource) handOver(rec privateState, destination imageref.Ref,
 	r.engine.handovers.replace(r.engine.canonical(replacement), predecessor{destination, policy, rec})
 	if policy != onDestroyRetain && len(rec.Put) == 0 && len(rec.Found) == 0 {
 		diags.AddAttributeWarning(path.Root("on_destroy"), titleRetained,
-			fmt.Sprintf("Terraform did not pass on the record of the tags that the replaced object wrote, because the object is tainted and was planned with -refresh=false, or because it gets another destination. "+
-				"Its tags in %s stay, and the replacement does not count them as written. Remove them yourself if you do not need them.", destination.Name()))
+			fmt.Sprintf("Terraform did not pass on which tags the replaced object wrote, because it is tainted and was planned with -refresh=false, or gets another destination. "+
+				"Its tags stay, and do not count as written by the replacement: %s in %s.", joinNames(tags), destination.Name()))
 	}
 }
 
@@ -107,7 +107,7 @@ func (r *imageCopyResource) keepDeposed(ctx context.Context, rec privateState, d
 	}
 	if len(left) > 0 {
 		diags.AddAttributeWarning(path.Root("on_destroy"), titleRetained,
-			fmt.Sprintf("The destroyed object was replaced with create_before_destroy. The tags that it wrote stay, because the replacement may have them in place: %s in %s. Remove them yourself if you do not need them.",
+			fmt.Sprintf("The destroyed object was replaced with create_before_destroy. The tags that it wrote stay, because the replacement may have them in place: %s in %s.",
 				joinNames(left), destination.Name()))
 	}
 }
@@ -116,6 +116,7 @@ func (r *imageCopyResource) keepDeposed(ctx context.Context, rec privateState, d
 type tagRemoval struct {
 	repository registry.Repository
 	put        map[string]digest.Digest
+	owners     *repoOwners
 	taken      taken // what is another resource's by now
 	diags      *diag.Diagnostics
 	// leftover is what to say of what a failure leaves behind, if a failure is
@@ -147,7 +148,7 @@ func (d *tagRemoval) exclusively(ctx context.Context, claims *repoOwners, tags [
 		put[tag] = d.put[tag]
 	}
 	err := claims.remove(ctx, put, func(t taken) {
-		d.taken = t
+		d.owners, d.taken = claims, t
 		removal()
 	})
 	if err != nil {
@@ -259,7 +260,7 @@ func (d *tagRemoval) delete(ctx context.Context, ours map[string]digest.Digest) 
 					fmt.Sprintf("%s@%s %s. Only the tags of this resource were removed: %s.",
 						d.repository.Name(), manifest, reason, joinNames(manifests[manifest])))
 			}
-		} else if err = d.repository.DeleteManifest(ctx, manifest); errors.Is(err, registry.ErrNotFound) {
+		} else if err = d.deleteManifest(ctx, manifest); errors.Is(err, registry.ErrNotFound) {
 			err = nil
 		}
 		if err != nil {
@@ -267,6 +268,15 @@ func (d *tagRemoval) delete(ctx context.Context, ours map[string]digest.Digest) 
 		}
 	}
 	return nil
+}
+
+// deleteManifest deletes a manifest. It is kept for the rest of the run, if it can be
+// read: a resource that is applied later may need it, and have a source that does not.
+func (d *tagRemoval) deleteManifest(ctx context.Context, manifest digest.Digest) error {
+	if m, err := d.repository.GetManifest(ctx, manifest.String()); err == nil {
+		d.owners.keepDeleted(m)
+	}
+	return d.repository.DeleteManifest(ctx, manifest)
 }
 
 // siblings are the repository's tags that are not among ours, with what they

@@ -35,7 +35,6 @@ func (g guard) checkOverwrite(tag string, held digest.Digest) error {
 	hint := "Promote to another tag, remove this one at the registry, or set overwrite = true to move it."
 	switch {
 	case held == g.found[tag]:
-		message = fmt.Sprintf("it already held %s when this resource was first applied, so this resource did not write it, and it has overwrite = false", held)
 		hint = "Set overwrite = true for one apply to move it: it then counts as written by this resource. Or remove it from `destination` or `additional_tags`."
 	case g.creating:
 		if tag == g.destination.Tag() {

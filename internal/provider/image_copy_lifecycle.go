@@ -52,7 +52,7 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 	var plan, prior imageCopyModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
 	resp.Diagnostics.Append(req.State.Get(ctx, &prior)...)
-	rec := loadRecord(ctx, req.Private, &resp.Diagnostics)
+	rec := loadRecord(ctx, req.Private, &resp.Diagnostics).orOf(prior)
 	timeout, diags := plan.Timeouts.Update(ctx, defaultCopyTimeout)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
@@ -98,6 +98,8 @@ type copyOperation struct {
 	// destination or replaces an object.
 	before *predecessor
 	diags  *diag.Diagnostics
+	// wrote reports whether the copy wrote a tag, and did not find all of them in place.
+	wrote bool
 	// disturbed says that another resource removed a tag during this run, so
 	// that what was seen before counts no more.
 	disturbed bool
@@ -153,8 +155,12 @@ func (p *copyOperation) run(ctx context.Context) bool {
 	}
 	var said warnings
 	report, err := p.copy(said.collect(ctx), job)
+	if err != nil && p.disturbed {
+		report, err = p.restore(said.collect(ctx), job, report, err)
+	}
 	said.tell(p.diags)
 	p.record.recordWritten(wanted, report.Written...)
+	p.wrote = len(report.Written) > 0
 	p.record.recordHeld(wanted, report.Tagged...)
 	p.record.ReferrerTags = merged(p.record.ReferrerTags, report.ReferrerTags)
 	if err != nil {
@@ -262,7 +268,11 @@ func (p *copyOperation) failed(err error, tags, tagged []string) {
 		advice = append(advice, "What was copied stays. Apply again to go on.")
 	}
 	if p.before != nil && p.prior != nil {
-		advice = append(advice, p.stays())
+		advice = append(advice, fmt.Sprintf("The resource stays at %s.", p.before.destination))
+	}
+	if p.before != nil && p.prior == nil {
+		advice = append(advice, fmt.Sprintf("Terraform has removed the replaced object from the state already. Its tags are still in %s, and count as not written in the next apply. "+
+			"With overwrite = false, import the resource first if the source has moved.", p.before.destination.Name()))
 	}
 	at := attributeOf(err)
 	if at.Equal(path.Root("source")) && errors.Is(err, registry.ErrNotFound) {
@@ -270,14 +280,6 @@ func (p *copyOperation) failed(err error, tags, tagged []string) {
 		advice = append(advice, p.sourceGoneAdvice(err)...)
 	}
 	addEngineError(p.diags, at, "The image could not be copied", err, advice...)
-}
-
-// stays describes where the resource is after a failed change of its destination.
-func (p *copyOperation) stays() string {
-	if p.engine.sameRepository(p.destination(), p.before.destination) {
-		return fmt.Sprintf("The resource stays at %s.", p.before.destination)
-	}
-	return fmt.Sprintf("The resource stays at %s, where nothing was changed.", p.before.destination)
 }
 
 // sourceGoneAdvice is what to do where the source does not have the planned digest. Where it

@@ -44,7 +44,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	if !req.State.Raw.IsNull() {
 		p.update = true
 		resp.Diagnostics.Append(req.State.Get(ctx, &p.prior)...)
-		p.record = loadRecord(ctx, req.Private, &resp.Diagnostics)
+		p.record = loadRecord(ctx, req.Private, &resp.Diagnostics).orOf(p.prior)
 		p.keepSpelling(ctx, &resp.Plan)
 		plan = p.plan
 	}
@@ -53,6 +53,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 		return
 	}
 	p.resolvePredecessor(ctx, resp.Private)
+	p.planDroppedTags(ctx)
 	if resp.Diagnostics.HasError() || plan.Source.IsUnknown() || plan.Destination.IsUnknown() || plan.platformsUnknown() {
 		return
 	}
@@ -97,7 +98,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 func (r *imageCopyResource) planDestroy(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	var state imageCopyModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
-	rec := loadRecord(ctx, req.Private, &resp.Diagnostics)
+	rec := loadRecord(ctx, req.Private, &resp.Diagnostics).orOf(state)
 	if resp.Diagnostics.HasError() {
 		return
 	}
@@ -141,6 +142,14 @@ const toBeMade = "If this configuration itself makes the image, then `source` ha
 // destroyAllTheSame is for errors of the plan: terraform destroy makes one first,
 // which these errors end too.
 const destroyAllTheSame = "If this is in the way of a terraform destroy, use terraform destroy -refresh=false."
+
+// destroyAdvice returns destroyAllTheSame if there is something to destroy.
+func (p *planBuilder) destroyAdvice() []string {
+	if !p.update {
+		return nil
+	}
+	return []string{destroyAllTheSame}
+}
 
 // wanted is what the source holds, without a digest where that cannot be known
 // yet.
@@ -293,17 +302,11 @@ func (p *planBuilder) declare(ctx context.Context, idle bool) (disturbed bool) {
 		referrers: p.plan.Referrers.ValueBool() && p.plan.ReferrersDigest.IsUnknown(), idle: idle,
 	}, tags...)
 	if err != nil {
-		addEngineError(p.diags, path.Root("destination"), twoDeclare, err, destroyAllTheSame)
+		addEngineError(p.diags, path.Root("destination"), twoDeclare, err, p.destroyAdvice()...)
 	}
 	if disturbed {
 		p.diags.AddAttributeWarning(path.Root("destination"), "Another resource is to remove a tag that this one has in place",
 			fmt.Sprintf("It has put the same image under tags of %s, and is destroyed now. This resource is updated so that they stay, or are put again.", destination.Name()))
-	}
-	if p.update && p.before == nil && !p.plan.OnDestroy.IsUnknown() && p.policy() != onDestroyRetain {
-		p.warnRetained(tags)
-		leaving := p.record.without(tags)
-		p.planRemoval(repository, path.Root("additional_tags"), leaving)
-		p.warnRemoved(destination, leaving)
 	}
 	return disturbed
 }
@@ -369,7 +372,7 @@ func (p *planBuilder) checkTags(ctx context.Context, wanted digest.Digest) {
 		}
 		if d := held[tag]; d != "" && d != wanted {
 			if err := guard.checkOverwrite(tag, d); err != nil {
-				addEngineError(p.diags, at, "The tag holds something else", err, destroyAllTheSame)
+				addEngineError(p.diags, at, "The tag holds something else", err, p.destroyAdvice()...)
 			}
 		}
 	}

@@ -32,6 +32,8 @@ func (p *planBuilder) planPromoted() types.String {
 	switch {
 	case !p.update, !p.plan.Destination.Equal(p.prior.Destination), !p.plan.Digest.Equal(p.prior.Digest):
 		return types.StringUnknown()
+	case prior.IsNull() && p.record.Applied.Digest.String() != p.plan.Digest.ValueString():
+		return types.StringUnknown()
 	case prior.IsNull():
 		// A state from an earlier version that no refresh has filled in. The framework
 		// proposes null if the configuration did not change, which keeps the plan

@@ -34,7 +34,7 @@ var errSourceSlow = fmt.Errorf("it did not answer within %s, and a refresh waits
 func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
 	var state imageCopyModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
-	rec := loadRecord(ctx, req.Private, &resp.Diagnostics)
+	rec := loadRecord(ctx, req.Private, &resp.Diagnostics).orOf(state)
 	timeout, diags := state.Timeouts.Read(ctx, defaultReadTimeout)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {

@@ -137,6 +137,29 @@ func loadRecord(ctx context.Context, private privateReader, diags *diag.Diagnost
 	return rec
 }
 
+// orOf returns the record, or one that is made from the state if there is none.
+// Terraform drops private state if the provider is killed during an apply. Which tags
+// the resource wrote is lost then, so they all count as found: none is removed.
+func (rec privateState) orOf(state imageCopyModel) privateState {
+	if rec.Applied.Digest != "" || state.Digest.ValueString() == "" || state.Source.ValueString() == "" {
+		return rec
+	}
+	source, err := state.Source.place()
+	if err != nil {
+		return rec
+	}
+	d := digest.Digest(state.Digest.ValueString())
+	rec.Applied = resolvedSource{Source: source.String(), Platforms: state.platforms(), SourceDigest: digest.Digest(state.SourceDigest.ValueString()), Digest: d, MediaType: state.MediaType.ValueString()}
+	rec.Wanted = rec.Applied
+	destination, _ := parseDestination(state.Destination.ValueString())
+	for _, tag := range append(state.additional(), destination.Tag()) {
+		if rec.Put[tag] == "" {
+			rec.Found[tag] = d
+		}
+	}
+	return rec
+}
+
 func (rec privateState) save(ctx context.Context, private privateWriter, diags *diag.Diagnostics) {
 	data, err := json.Marshal(rec)
 	if err != nil {

@@ -296,6 +296,11 @@ func (m imageCopyModel) additional() []string {
 	return tags
 }
 
+// additionalUnknown reports whether some of the additional tags are unknown.
+func (m imageCopyModel) additionalUnknown() bool {
+	return m.AdditionalTags.IsUnknown() || slices.ContainsFunc(m.AdditionalTags.Elements(), isUnknown)
+}
+
 // place is the destination, and all the tags there that are known: its own last,
 // because it is to move only when everything else is in place.
 func (m imageCopyModel) place() (destination imageref.Ref, tags []string) {

@@ -57,6 +57,7 @@ func (p *planBuilder) planDestinationChange(ctx context.Context, destination ima
 	}
 	p.before = &before
 	leaving := p.leaving()
+	listed := before.record.stillHeld(leaving)
 	p.record = before.in(p.engine, destination)
 	policy := p.policy()
 	if policy == onDestroyRetain {
@@ -67,10 +68,17 @@ func (p *planBuilder) planDestinationChange(ctx context.Context, destination ima
 		return
 	}
 	p.planRemoval(p.engine.claimsIn(ctx, was), path.Root("destination"), leaving)
+	if len(listed) == 0 {
+		return
+	}
+	manifests := ""
+	if policy == onDestroyDelete && (unknown || !p.engine.sameRepository(destination, was)) {
+		manifests = " It deletes their manifests too, unless something else in the repository names them."
+	}
 	if unknown {
 		p.diags.AddAttributeWarning(path.Root("destination"), titleMayRemove,
-			fmt.Sprintf("The new destination is known only after apply. If it differs from %[2]s, the image is copied there first. Then on_destroy = %[1]q removes the tags that this resource wrote in %[3]s: %[4]s.",
-				policy, was, was.Name(), joinNames(slices.Sorted(maps.Keys(leaving)))))
+			fmt.Sprintf("The new destination is known only after apply. If it differs from %[2]s, the image is copied there first. Then on_destroy = %[1]q removes the tags that this resource wrote in %[3]s: %[4]s.%[5]s",
+				policy, was, was.Name(), joinNames(listed), manifests))
 		return
 	}
 	title, exception := titleWillRemove, ""
@@ -78,9 +86,9 @@ func (p *planBuilder) planDestinationChange(ctx context.Context, destination ima
 		title, exception = titleMayRemove, " If both hosts are one registry, tags that the new destination lists too stay."
 	}
 	p.diags.AddAttributeWarning(path.Root("destination"), title,
-		fmt.Sprintf("The destination changes from %s to %s. The image is copied there first. Then on_destroy = %q removes the tags that this resource wrote in %s: %s.%s "+
+		fmt.Sprintf("The destination changes from %s to %s. The image is copied there first. Then on_destroy = %q removes the tags that this resource wrote in %s: %s.%s%s "+
 			"To keep them, set on_destroy = \"retain\".",
-			was, destination, policy, was.Name(), joinNames(slices.Sorted(maps.Keys(leaving))), exception))
+			was, destination, policy, was.Name(), joinNames(listed), manifests, exception))
 }
 
 // replace records which tags a replacement removes from the object that it
@@ -144,11 +152,22 @@ func (rec privateState) without(tags []string) map[string]digest.Digest {
 	return put
 }
 
+// stillHeld returns those of the tags that were not seen to hold something else than
+// this resource wrote, in order.
+func (rec privateState) stillHeld(tags map[string]digest.Digest) (names []string) {
+	for _, tag := range slices.Sorted(maps.Keys(tags)) {
+		if held, seen := rec.Held[tag]; !seen || held == tags[tag] {
+			names = append(names, tag)
+		}
+	}
+	return names
+}
+
 // planRemoval registers tags as removed by this plan. It adds an error if another
 // resource has one of them in place.
 func (p *planBuilder) planRemoval(repository *repoOwners, at path.Path, leaving map[string]digest.Digest) {
 	if _, err := repository.planRemoval(leaving, true); err != nil {
-		addEngineError(p.diags, at, twoDeclare, err, destroyAllTheSame)
+		addEngineError(p.diags, at, twoDeclare, err, p.destroyAdvice()...)
 	}
 }
 
@@ -159,16 +178,37 @@ const (
 	titleNotListed  = "Tags No Longer Listed"
 )
 
+// planDroppedTags registers the tags that the resource wrote and no longer lists as
+// removed by this plan, also while the digest or on_destroy is unknown: the apply
+// removes them then without another plan of the resources that have them in place.
+func (p *planBuilder) planDroppedTags(ctx context.Context) {
+	if p.engine == nil || !p.update || p.before != nil || p.plan.Destination.IsUnknown() || p.policy() == onDestroyRetain {
+		return
+	}
+	destination, tags := p.plan.place()
+	p.warnRetained(tags)
+	leaving := p.record.without(tags)
+	p.planRemoval(p.engine.claimsIn(ctx, destination), path.Root("additional_tags"), leaving)
+	p.warnRemoved(destination, leaving)
+}
+
 // warnRemoved warns about tags that the resource wrote, no longer lists, and
 // removes.
 func (p *planBuilder) warnRemoved(destination imageref.Ref, leaving map[string]digest.Digest) {
-	if len(leaving) == 0 {
+	listed := p.record.stillHeld(leaving)
+	if len(listed) == 0 {
+		return
+	}
+	if p.plan.additionalUnknown() {
+		p.diags.AddAttributeWarning(path.Root("additional_tags"), titleMayRemove,
+			fmt.Sprintf("additional_tags is known only after apply. After the copy, on_destroy = %q removes those of these tags that it does not list, unless the resource is replaced with create_before_destroy: %s in %s.",
+				p.policy(), joinNames(listed), destination.Name()))
 		return
 	}
 	p.diags.AddAttributeWarning(path.Root("additional_tags"), titleNotListed,
 		fmt.Sprintf("This resource wrote these tags in %s and no longer lists them: %s. After the copy, on_destroy = %q removes them, unless the resource is replaced with create_before_destroy. "+
 			"To keep them, set on_destroy = \"retain\".",
-			destination.Name(), joinNames(slices.Sorted(maps.Keys(leaving))), p.policy()))
+			destination.Name(), joinNames(listed), p.policy()))
 }
 
 // warnRetained warns about found tags that leave the list and are not removed.
@@ -186,7 +226,7 @@ func (rec privateState) warnRetained(destination imageref.Ref, stays []string, d
 	}
 	if len(found) > 0 {
 		diags.AddAttributeWarning(path.Root("on_destroy"), "Tags Not Written Are Retained",
-			fmt.Sprintf("These tags already held the image when this resource was first applied, so this resource did not write them and does not remove them: %s in %s.", joinNames(found), destination.Name()))
+			fmt.Sprintf("The state has no record that this resource wrote these tags, so on_destroy does not apply to them: %s in %s. Either they held the image before, or the record was lost in a replacement.", joinNames(found), destination.Name()))
 	}
 }
 
@@ -209,7 +249,12 @@ func (p *copyOperation) removePreviousTags(ctx context.Context) {
 		policy = onDestroyUntag // the manifest is in use, and removing a tag from the list never deletes one
 	}
 	if policy != onDestroyRetain && len(leaving) > 0 {
-		p.removeOld(ctx, old, policy, leaving)
+		if !p.wrote && p.mayBeRenamed(destination, old) {
+			p.diags.AddAttributeWarning(path.Root("on_destroy"), "Old Tags Are Retained",
+				fmt.Sprintf("%s held the image before the copy, so it may be another name of %s. These tags stay: %s in %s.", destination, old, joinNames(slices.Sorted(maps.Keys(leaving))), old.Name()))
+		} else {
+			p.removeOld(ctx, old, policy, leaving)
+		}
 	}
 	if inPlace {
 		for tag := range p.record.tagsWith(destination.Tag(), nil) {
@@ -218,6 +263,14 @@ func (p *copyOperation) removePreviousTags(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// mayBeRenamed reports whether two destinations have the same path on different hosts.
+// They may be one registry, for example behind another port.
+func (p *copyOperation) mayBeRenamed(a, b imageref.Ref) bool {
+	refA, inRegistryA := p.engine.canonical(a).Reference()
+	refB, inRegistryB := p.engine.canonical(b).Reference()
+	return inRegistryA && inRegistryB && refA.Repository == refB.Repository && refA.Host != refB.Host
 }
 
 // holdsAll reports whether tags hold what the planned tags hold too.
@@ -236,7 +289,7 @@ func (p *copyOperation) removeOld(ctx context.Context, old imageref.Ref, policy 
 	defer said.tell(p.diags)
 	tags := slices.Sorted(maps.Keys(leaving))
 	d := tagRemoval{put: leaving, diags: p.diags,
-		leftover: fmt.Sprintf("The image is at %s, and the state has that destination. Remove the tags in %s yourself if you do not need them: %s.", p.destination(), old.Name(), joinNames(tags))}
+		leftover: fmt.Sprintf("The image is at %s, and the state has that destination. The tags %[3]s stay in %[2]s. To delete a manifest there removes every tag that names it.", p.destination(), old.Name(), joinNames(tags))}
 	timeout, diags := p.plan.Timeouts.Delete(ctx, defaultDeleteTimeout)
 	p.diags.Append(diags...)
 	if setting := p.engine.unknownSettingFor(old); setting != "" {

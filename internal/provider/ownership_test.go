@@ -31,8 +31,8 @@ func TestOwnership_FoundTagIsNotMoved(t *testing.T) {
 	person := dst.Read(t, "app", "latest")
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	said := ws.planFails()
-	said.wantError(`"latest"`, "already held", "this resource did not write it", "Set overwrite = true for one apply").at(said, "additional_tags")
-	said.wantError(`"1"`, "already held").at(said, "destination")
+	said.wantError(`"latest"`, "which this resource has no record of writing", "Set overwrite = true for one apply").at(said, "additional_tags")
+	said.wantError(`"1"`, "which this resource has no record of writing").at(said, "destination")
 	for _, d := range said.diagnostics {
 		if strings.Contains(d.Detail, `the tag "ours"`) {
 			t.Errorf("the tag that this resource wrote is refused: %s", d.Detail)

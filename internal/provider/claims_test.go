@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -223,5 +224,32 @@ func TestExpected(t *testing.T) {
 	}
 	if got, is := repositoryOf(t, &all, "registry.test/other").expected(reference("registry.test/other:1"), reference(own)); is {
 		t.Errorf("another repository: %+v", got)
+	}
+}
+
+// Of a removal and a plan at the same moment, at least one sees the other.
+func TestClaims_RemovalAndPlanAtTheSameMoment(t *testing.T) {
+	t.Parallel()
+	d := digest.FromString("x")
+	for range 20_000 {
+		var all tagOwners
+		app := repositoryOf(t, &all, "registry.test/app")
+		var both sync.WaitGroup
+		var spared, disturbed bool
+		both.Go(func() {
+			if err := app.remove(t.Context(), map[string]digest.Digest{"stable": d}, func(other taken) { spared = other.has("stable") }); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Go(func() {
+			var err error
+			if disturbed, err = app.plan(declaration{digest: d, idle: true}, "stable"); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Wait()
+		if !spared && !disturbed {
+			t.Fatal("the tag was removed, and the resource that has it in place does not know")
+		}
 	}
 }

@@ -1,0 +1,228 @@
+package provider_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
+)
+
+// Terraform removes what one resource had before it plans another one again that keeps
+// the tag. If the copy of that one fails, the tag is restored.
+func TestRestore_AnotherResourceMovedAway(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"untag", "delete"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			failing := registrytest.Intercept(t, src)
+			configured := func(destination, more string) []string {
+				return []string{
+					imageCopy("app", pushed.Ref, destination, `on_destroy = "`+policy+`"`, `additional_tags = ["stable"]`),
+					imageCopy("other", failing.Ref("app", "1"), dst.Ref("app", "stable"), more, "depends_on = [registry_image_copy.app]"),
+				}
+			}
+			ws := newWorkspace(t)
+			ws.up(configured(dst.Ref("app", "1"), "")...)
+			ws.configure(configured(dst.Ref("moved", "1"), "deep_check = true")...)
+			plan := ws.plan()
+			failing.On("GET", ".*").Reply(403, nil, "")
+			applied := ws.apply(plan)
+			if policy == "delete" { // otherwise the manifest is still there, and the copy does not fail
+				applied.wantWarning("Tags Restored From Destination", dst.Addr+"/app", "403")
+			}
+			failing.Clear()
+			ws.wantNoChanges()
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
+			wantTags(t, dst, "app", "stable")
+		})
+	}
+}
+
+// A copy to another digest that fails leaves the tag where it was, also if another
+// resource removed it in the same run.
+func TestRestore_AnotherResourceDroppedTheTag(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	next := src.Push(t, "next", "1", registrytest.MultiArch("next"))
+	failing := registrytest.Intercept(t, src)
+	configured := func(tags, source string) []string {
+		return []string{
+			imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "untag"`, "additional_tags = "+tags),
+			imageCopy("other", source, dst.Ref("app", "stable"), "depends_on = [registry_image_copy.app]"),
+		}
+	}
+	ws := newWorkspace(t)
+	ws.up(configured(`["stable"]`, failing.Ref("app", "1"))...)
+	ws.configure(configured(`[]`, failing.Ref("next", "1"))...)
+	plan := ws.plan()
+	failing.On("GET", ".*/next/blobs/.*").Reply(404, nil, "")
+	ws.applyFails(plan).wantError("The image could not be copied", failing.Addr+"/next")
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
+
+	failing.Clear()
+	ws.apply(ws.plan())
+	ws.wantNoChanges()
+	registrytest.Same(t, next.Tree, dst.Read(t, "app", "stable"))
+}
+
+// Without a moved block, Terraform destroys the old resource and creates the new one in
+// no particular order.
+func TestRestore_RenamedWithoutAMovedBlock(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	failing := registrytest.Intercept(t, src)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", failing.Ref("app", "1"), dst.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.configure(imageCopy("renamed", failing.Ref("app", "1"), dst.Ref("app", "1"), `on_destroy = "delete"`))
+	plan := ws.plan()
+	failing.On("GET", ".*").Reply(403, nil, "")
+	ws.run("apply", "-json", "-input=false", plan.file) // it fails if the create comes first
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+}
+
+// A tag that leaves the list is planned as removed while the digest or on_destroy is
+// unknown, so that another resource that has it in place is found in the plan.
+func TestAdditionalTags_DroppedWhileUnknown(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ source, onDestroy string }{
+		"source":     {`"${terraform_data.known_later.output}"`, `"untag"`},
+		"on_destroy": {"", "terraform_data.known_later.output"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			src.Push(t, "app", "2", registrytest.MultiArch("app"))
+			source := c.source
+			if source == "" {
+				source = fmt.Sprintf("%q", pushed.Ref)
+			}
+			values := map[string][2]string{"source": {pushed.Ref, src.Ref("app", "2")}, "on_destroy": {"untag", "delete"}}[name]
+			configured := func(value, tags string) []string {
+				return []string{
+					fmt.Sprintf("resource \"terraform_data\" \"known_later\" {\n  input = %q\n}", value),
+					fmt.Sprintf("resource \"registry_image_copy\" \"app\" {\n  source = %s\n  destination = %q\n  additional_tags = %s\n  on_destroy = %s\n}", source, dst.Ref("app", "1"), tags, c.onDestroy),
+				}
+			}
+			other := imageCopy("other", pushed.Ref, dst.Ref("app", "stable"))
+			ws := newWorkspace(t)
+			ws.up(configured(values[0], `["stable"]`)...)
+			ws.up(append(configured(values[0], `["stable"]`), other)...)
+			ws.configure(append(configured(values[1], `[]`), other)...)
+			ws.planFails().wantError("Two resources declare one tag", dst.Addr+"/app", `"stable"`)
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
+
+			ws.configure(configured(values[1], `[]`)...)
+			ws.plan().wantWarning("Tags No Longer Listed", "stable")
+		})
+	}
+}
+
+// Terraform drops private state if the provider is killed during an apply.
+func TestPrivateState_Lost(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	proxy := registrytest.Intercept(t, src)
+	arguments := []string{keep, "deep_check = true", `on_destroy = "delete"`, `additional_tags = ["stable"]`}
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1"), arguments...))
+	dropPrivateState(t, filepath.Join(ws.dir, "terraform.tfstate"))
+	ws.wantNoChanges()
+
+	// A source that cannot be read is a warning, and missing content is found.
+	proxy.On(".*", ".*").Reply(503, nil, "")
+	ws.wantNoChanges().wantWarning("source", proxy.Addr)
+	proxy.Clear()
+	for d := range pushed.Tree.Blobs {
+		dst.DeleteBlob(t, "app", d)
+		break
+	}
+	ws.apply(ws.plan().wantAction(app, tfjson.ActionUpdate))
+	ws.wantNoChanges()
+
+	// Nothing shows which tags it wrote, so none is removed.
+	ws.destroy().wantWarning("Tags Not Written Are Retained", "1 and stable in "+dst.Addr+"/app")
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
+}
+
+// dropPrivateState removes the private state of all instances from a state file.
+func dropPrivateState(t *testing.T, file string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var state map[string]any
+	if err := json.Unmarshal(content, &state); err != nil {
+		t.Fatal(err)
+	}
+	dropped := 0
+	for _, resource := range state["resources"].([]any) {
+		for _, instance := range resource.(map[string]any)["instances"].([]any) {
+			if _, has := instance.(map[string]any)["private"]; has {
+				delete(instance.(map[string]any), "private")
+				dropped++
+			}
+		}
+	}
+	if dropped == 0 {
+		t.Fatal("the state has no private state")
+	}
+	if content, err = json.Marshal(state); err == nil {
+		err = os.WriteFile(file, content, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A destination of the same path on another host that held the image already may be the
+// same registry, also behind another port.
+func TestDestination_MayBeAnotherName(t *testing.T) {
+	t.Parallel()
+	for _, policy := range []string{"untag", "delete"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			renamed := registrytest.Intercept(t, dst)
+			arguments := []string{`on_destroy = "` + policy + `"`, `additional_tags = ["stable"]`}
+			ws := newWorkspace(t)
+			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), arguments...))
+			ws.configure(imageCopy("app", pushed.Ref, renamed.Ref("app", "1"), arguments...))
+			ws.apply(ws.plan()).wantWarning("Old Tags Are Retained", renamed.Ref("app", "1"), "1 and stable in "+dst.Addr+"/app")
+			ws.wantNoChanges()
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
+		})
+	}
+}
+
+// The destination's tag holds the next digest already, and the promoted one is gone.
+func TestPromotedReference_AnotherClientWasFirst(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
+	ws := newWorkspace(t)
+	output := "output \"image\" {\n  value = registry_image_copy.app.promoted_reference\n}"
+	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")), output)
+	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
+	dst.Push(t, "app", "1", registrytest.MultiArch("second"))
+	dst.DeleteManifest(t, "app", first.Digest)
+	plan := ws.plan()
+	plan.wantUnknown(app, "promoted_reference")
+	ws.apply(plan)
+	ws.wantNoChanges()
+	if got, want := ws.savedOutputs()["image"], dst.Addr+"/app@"+string(second.Digest); got != want {
+		t.Errorf("the output is %v, want %s", got, want)
+	}
+}

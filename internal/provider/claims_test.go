@@ -231,22 +231,26 @@ func TestExpected(t *testing.T) {
 func TestClaims_RemovalAndPlanAtTheSameMoment(t *testing.T) {
 	t.Parallel()
 	d := digest.FromString("x")
-	for range 20_000 {
+	for range 60_000 {
 		var all tagOwners
 		app := repositoryOf(t, &all, "registry.test/app")
 		var both sync.WaitGroup
 		var spared, disturbed bool
+		start := make(chan struct{})
 		both.Go(func() {
+			<-start
 			if err := app.remove(t.Context(), map[string]digest.Digest{"stable": d}, func(other taken) { spared = other.has("stable") }); err != nil {
 				t.Error(err)
 			}
 		})
 		both.Go(func() {
+			<-start
 			var err error
 			if disturbed, err = app.plan(declaration{digest: d, idle: true}, "stable"); err != nil {
 				t.Error(err)
 			}
 		})
+		close(start)
 		both.Wait()
 		if !spared && !disturbed {
 			t.Fatal("the tag was removed, and the resource that has it in place does not know")

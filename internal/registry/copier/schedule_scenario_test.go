@@ -119,6 +119,27 @@ func TestSchedule_SlowSourceWaitsForASlot(t *testing.T) {
 	isolated(t, s)
 }
 
+// Uploads from two slow sources that share the last slot for transfers take turns that
+// get longer, so that both get done.
+func TestSchedule_SlowUploadsTakeTurns(t *testing.T) {
+	destination := ordinaryHost("destination.test")
+	destination.limit = 2
+	s := schedule{hosts: []hostSpec{slowHost("slow1.test", 30e3), slowHost("slow2.test", 30e3), destination}}
+	for i := range 2 {
+		image := simImage(fmt.Sprint("takes turns ", i), 0, simLayer(fmt.Sprint("takes turns ", i), 20<<20))
+		s.copies = append(s.copies, copySpec{image: image, from: i, to: 2, repository: fmt.Sprint("team/turns", i), timeout: 2 * time.Hour})
+	}
+	outcomes, violations := s.run(t)
+	for _, violation := range violations {
+		t.Error(violation)
+	}
+	for i, o := range outcomes {
+		if o.err != nil {
+			t.Errorf("copy %d failed after %s: %v", i, o.took(), o.err)
+		}
+	}
+}
+
 func TestSchedule_WaitingCopyNamesTheOther(t *testing.T) {
 	shared := simLayer("large shared layer", 4<<20)
 	s := schedule{

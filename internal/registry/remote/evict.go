@@ -196,5 +196,5 @@ func (l *limiter) costOf(s *slot, w *waiter) (cost evictionCost, ok bool) {
 }
 
 // turn is how long a blocked upload keeps its slot while only slow flows wait: twice
-// as long after each eviction, up to 8 minutes, so that it gets done.
-func (t *transfer) turn() time.Duration { return uploadTurn << min(t.evictions, 4) }
+// as long after each eviction, up to 64 minutes, so that it gets done.
+func (t *transfer) turn() time.Duration { return uploadTurn << min(t.evictions, 7) }

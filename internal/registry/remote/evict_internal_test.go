@@ -86,7 +86,7 @@ func TestLimiter_TurnOfABlockedUpload(t *testing.T) {
 	}{
 		"first": {0, 30 * time.Second},
 		"third": {2, 2 * time.Minute},
-		"many":  {100, 8 * time.Minute},
+		"many":  {100, 64 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

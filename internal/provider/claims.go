@@ -239,24 +239,49 @@ const maxDeletedBytes = 16 << 20
 func (c *repoOwners) keepDeleted(m registry.Manifest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.deletedBytes += int64(len(m.Content)); c.deletedBytes <= maxDeletedBytes {
+	if size := int64(len(m.Content)); c.deletedBytes+size <= maxDeletedBytes {
+		c.deletedBytes += size
 		c.deleted[m.Digest] = m
 	}
 }
 
-// removedFrom returns the digest that a tag held when another resource removed it in
-// this run, and the manifest if it was deleted too. It returns "" if the tag was not
-// removed.
-func (c *repoOwners) removedFrom(tag string) (d digest.Digest, deleted registry.Manifest) {
-	for _, repository := range append([]*repoOwners{c}, c.others()...) {
-		repository.mu.Lock()
-		d, deleted = repository.removed[tag], repository.deleted[repository.removed[tag]]
-		repository.mu.Unlock()
-		if d != "" {
-			return d, deleted
+// keepsRemoved records that of the tags of a removal only some were there to be removed.
+func (c *repoOwners) keepsRemoved(tags []string, removed map[string]digest.Digest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, tag := range tags {
+		if removed[tag] == "" {
+			delete(c.removed, tag)
 		}
 	}
-	return "", registry.Manifest{}
+}
+
+// removedFrom returns the digest that a tag held when another resource removed it in
+// this run, "" if none did.
+func (c *repoOwners) removedFrom(tag string) digest.Digest {
+	for _, repository := range append([]*repoOwners{c}, c.others()...) {
+		repository.mu.Lock()
+		d := repository.removed[tag]
+		repository.mu.Unlock()
+		if d != "" {
+			return d
+		}
+	}
+	return ""
+}
+
+// deletedManifest returns a manifest that was deleted in this run, and reports whether it
+// is known.
+func (c *repoOwners) deletedManifest(d digest.Digest) (m registry.Manifest, known bool) {
+	for _, repository := range append([]*repoOwners{c}, c.others()...) {
+		repository.mu.Lock()
+		m, known = repository.deleted[d]
+		repository.mu.Unlock()
+		if known {
+			return m, true
+		}
+	}
+	return registry.Manifest{}, false
 }
 
 // known are the tags that are claimed or declared.

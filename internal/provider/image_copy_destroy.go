@@ -170,6 +170,7 @@ func (d *tagRemoval) run(ctx context.Context, policy string, tags []string) bool
 	ours, err := d.ownTags(ctx, tags)
 	advice := "Nothing was removed. " + againAdvice
 	if err == nil {
+		d.owners.keepsRemoved(tags, ours)
 		if policy == onDestroyDelete {
 			err = d.delete(ctx, ours)
 		} else {

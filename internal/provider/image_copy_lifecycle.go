@@ -98,8 +98,8 @@ type copyOperation struct {
 	// destination or replaces an object.
 	before *predecessor
 	diags  *diag.Diagnostics
-	// wrote reports whether the copy wrote a tag, and did not find all of them in place.
-	wrote bool
+	// found reports whether the copy found a tag in place that it did not write.
+	found bool
 	// disturbed says that another resource removed a tag during this run, so
 	// that what was seen before counts no more.
 	disturbed bool
@@ -160,7 +160,7 @@ func (p *copyOperation) run(ctx context.Context) bool {
 	}
 	said.tell(p.diags)
 	p.record.recordWritten(wanted, report.Written...)
-	p.wrote = len(report.Written) > 0
+	p.found = len(report.Written) < len(tags)
 	p.record.recordHeld(wanted, report.Tagged...)
 	p.record.ReferrerTags = merged(p.record.ReferrerTags, report.ReferrerTags)
 	if err != nil {

@@ -28,44 +28,74 @@ func (p *copyOperation) restore(ctx context.Context, job copier.Job, report copi
 	destination, tags := p.plan.place()
 	wanted := digest.Digest(p.plan.Digest.ValueString())
 	owners := p.engine.claimsIn(ctx, destination)
-	complete := true
+	complete := !job.Referrers && len(job.Missing) == 0 // a restored tag brings neither
+	var restored []string
 	for _, tag := range tags {
 		held := p.record.Held[tag]
 		if slices.Contains(report.Tagged, tag) {
 			held = wanted
-		} else if removed, deleted := owners.removedFrom(tag); removed != "" {
-			m, err := restoreTag(ctx, job.Destination, tag, removed, deleted)
+		} else if removed := owners.removedFrom(tag); removed != "" {
+			m, wrote, err := owners.restore(ctx, job.Destination, tag, removed)
 			if err != nil {
 				return report, errors.Join(failure, err)
 			}
-			held, report.MediaType = removed, m.MediaType
-			p.record.recordWritten(held, tag)
+			if held = m.Digest; wrote {
+				restored = append(restored, tag)
+				p.record.recordWritten(held, tag)
+			}
 			p.record.recordHeld(held, tag)
+			if held == wanted {
+				report.MediaType = m.MediaType
+				report.Tagged = append(report.Tagged, tag)
+			}
 		}
 		complete = complete && held == wanted
+	}
+	if len(restored) > 0 {
+		p.diags.AddAttributeWarning(path.Root("destination"), "Tags Restored From Destination",
+			fmt.Sprintf("Another resource removed tags of %s in the same run, and the copy failed. These tags were restored: %s. The error of the copy: %s",
+				destination.Name(), joinNames(restored), capitalize(failure.Error())))
 	}
 	if !complete {
 		return report, failure
 	}
-	p.diags.AddAttributeWarning(path.Root("destination"), "Tags Restored From Destination",
-		fmt.Sprintf("Another resource removed tags of %s in the same run, and the copy failed. The tags were restored and hold %s. The error of the copy: %s",
-			destination.Name(), wanted, capitalize(failure.Error())))
-	report.Tagged = tags
 	return report, nil
 }
 
-// restoreTag writes a tag that held a digest until it was removed, and the manifest if
-// that was deleted too. A tag that exists is left as it is.
-func restoreTag(ctx context.Context, repository registry.Repository, tag string, d digest.Digest, deleted registry.Manifest) (registry.Manifest, error) {
-	m, err := repository.GetManifest(ctx, d.String())
-	if errors.Is(err, registry.ErrNotFound) && deleted.Digest == d {
-		m, err = deleted, repository.PutManifest(ctx, d.String(), deleted)
+// restore writes a tag that held a digest until it was removed, with the manifests that
+// were deleted too. It returns the manifest that the tag holds, and reports whether it
+// wrote the tag: a tag that exists is left as it is.
+func (c *repoOwners) restore(ctx context.Context, repository registry.Repository, tag string, d digest.Digest) (m registry.Manifest, wrote bool, err error) {
+	switch found, err := repository.Resolve(ctx, tag); {
+	case err == nil:
+		return registry.Manifest{Digest: found.Digest, MediaType: found.MediaType}, false, nil
+	case !errors.Is(err, registry.ErrNotFound):
+		return registry.Manifest{}, false, err
 	}
+	if m, err = c.restoreManifest(ctx, repository, d); err == nil {
+		err = repository.PutManifest(ctx, tag, m)
+	}
+	return m, err == nil, err
+}
+
+// restoreManifest returns a manifest of the repository. If it was deleted, it is written
+// again after the manifests that it names.
+func (c *repoOwners) restoreManifest(ctx context.Context, repository registry.Repository, d digest.Digest) (registry.Manifest, error) {
+	m, err := repository.GetManifest(ctx, d.String())
+	deleted, known := c.deletedManifest(d)
+	if err == nil || !known || !errors.Is(err, registry.ErrNotFound) {
+		return m, err
+	}
+	contents, err := deleted.Parse()
 	if err != nil {
 		return registry.Manifest{}, err
 	}
-	if _, err = repository.Resolve(ctx, tag); errors.Is(err, registry.ErrNotFound) {
-		err = repository.PutManifest(ctx, tag, m)
+	for _, child := range contents.Manifests {
+		if _, known := c.deletedManifest(child.Digest); known {
+			if _, err := c.restoreManifest(ctx, repository, child.Digest); err != nil {
+				return registry.Manifest{}, err
+			}
+		}
 	}
-	return m, err
+	return deleted, repository.PutManifest(ctx, d.String(), deleted)
 }

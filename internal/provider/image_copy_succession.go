@@ -249,9 +249,9 @@ func (p *copyOperation) removePreviousTags(ctx context.Context) {
 		policy = onDestroyUntag // the manifest is in use, and removing a tag from the list never deletes one
 	}
 	if policy != onDestroyRetain && len(leaving) > 0 {
-		if !p.wrote && p.mayBeRenamed(destination, old) {
+		if p.found && p.mayBeRenamed(destination, old) {
 			p.diags.AddAttributeWarning(path.Root("on_destroy"), "Old Tags Are Retained",
-				fmt.Sprintf("%s held the image before the copy, so it may be another name of %s. These tags stay: %s in %s.", destination, old, joinNames(slices.Sorted(maps.Keys(leaving))), old.Name()))
+				fmt.Sprintf("%s had some of the tags before the copy, so it may be another name of %s. These tags stay: %s in %s.", destination, old, joinNames(slices.Sorted(maps.Keys(leaving))), old.Name()))
 		} else {
 			p.removeOld(ctx, old, policy, leaving)
 		}

@@ -45,6 +45,65 @@ func TestRestore_AnotherResourceMovedAway(t *testing.T) {
 	}
 }
 
+// A restored index needs a child that was deleted in the same run.
+func TestRestore_ChildWasDeletedToo(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	failing := registrytest.Intercept(t, src)
+	configured := func(repository, more string) []string {
+		return []string{
+			imageCopy("app", pushed.Ref, dst.Ref(repository, "1"), `on_destroy = "delete"`, `additional_tags = ["stable"]`),
+			imageCopy("child", pushed.Ref, dst.Ref(repository, "amd64"), `on_destroy = "delete"`, `platforms = ["linux/amd64"]`, "depends_on = [registry_image_copy.app]"),
+			imageCopy("other", failing.Ref("app", "1"), dst.Ref("app", "stable"), more, "depends_on = [registry_image_copy.child]"),
+		}
+	}
+	ws := newWorkspace(t)
+	ws.up(configured("app", "")...)
+	ws.configure(configured("moved", "deep_check = true")...)
+	plan := ws.plan()
+	failing.On("GET", ".*").Reply(403, nil, "")
+	ws.apply(plan).wantWarning("Tags Restored From Destination", "These tags were restored: stable.")
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
+}
+
+// A tag that another client moved is neither removed nor restored.
+func TestRestore_AnotherClientMovedTheTag(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	failing := registrytest.Intercept(t, src)
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", failing.Addr+"/app@"+string(pushed.Digest), dst.Ref("app", "1"), `on_destroy = "delete"`))
+	theirs := dst.Push(t, "app", "1", registrytest.MultiArch("theirs"))
+	ws.configure(imageCopy("renamed", failing.Addr+"/app@"+string(pushed.Digest), dst.Ref("app", "1"), `on_destroy = "delete"`))
+	plan := ws.plan()
+	failing.On("GET", ".*").Reply(403, nil, "")
+	ws.applyFails(plan)
+	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
+}
+
+// Restored tags bring no referrers: the apply fails, and the tags are there.
+func TestRestore_ReferrersAreNotRestored(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	failing := registrytest.Intercept(t, src)
+	configured := func(destination, more string) []string {
+		return []string{
+			imageCopy("app", pushed.Ref, destination, `on_destroy = "delete"`, `additional_tags = ["stable"]`),
+			imageCopy("other", failing.Ref("app", "1"), dst.Ref("app", "stable"), more, "depends_on = [registry_image_copy.app]"),
+		}
+	}
+	ws := newWorkspace(t)
+	ws.up(configured(dst.Ref("app", "1"), "")...)
+	ws.configure(configured(dst.Ref("moved", "1"), "referrers = true")...)
+	plan := ws.plan()
+	failing.On("GET", ".*").Reply(403, nil, "")
+	ws.applyFails(plan).wantWarning("Tags Restored From Destination", "stable")
+	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
+}
+
 // A copy to another digest that fails leaves the tag where it was, also if another
 // resource removed it in the same run.
 func TestRestore_AnotherResourceDroppedTheTag(t *testing.T) {
@@ -196,10 +255,9 @@ func TestDestination_MayBeAnotherName(t *testing.T) {
 			src, dst := registrytest.V3(t), registrytest.V3(t)
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 			renamed := registrytest.Intercept(t, dst)
-			arguments := []string{`on_destroy = "` + policy + `"`, `additional_tags = ["stable"]`}
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), arguments...))
-			ws.configure(imageCopy("app", pushed.Ref, renamed.Ref("app", "1"), arguments...))
+			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`, `additional_tags = ["stable"]`))
+			ws.configure(imageCopy("app", pushed.Ref, renamed.Ref("app", "1"), `on_destroy = "`+policy+`"`, `additional_tags = ["stable", "new"]`))
 			ws.apply(ws.plan()).wantWarning("Old Tags Are Retained", renamed.Ref("app", "1"), "1 and stable in "+dst.Addr+"/app")
 			ws.wantNoChanges()
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))

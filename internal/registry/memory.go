@@ -11,8 +11,8 @@ import (
 // a ceiling. So that an operation does not wait for operations on other hosts,
 // each pair of a source and a destination host may exceed the ceiling:
 //
-//   - by what its operations keep, up to reservedShare, or by what the oldest of them
-//     keeps if that is more,
+//   - by what its operations keep, up to reservedShare, and by what one more of them
+//     keeps,
 //   - by one manifest that is read, parsed or written.
 type Memory struct {
 	mu      sync.Mutex
@@ -25,8 +25,9 @@ type Memory struct {
 // pairMemory is what the operations of one pair of hosts hold of a Memory.
 type pairMemory struct {
 	kept         int64
-	reservations []*Reservation // in the order of their age
-	exempt       *Charge        // the charge that may exceed the ceiling, nil if there is none
+	reservations []*Reservation
+	above        *Reservation // the one that may exceed reservedShare, nil if there is none
+	exempt       *Charge      // the charge that may exceed the ceiling, nil if there is none
 	charges      []*Charge
 }
 
@@ -114,8 +115,11 @@ func (r *Reservation) grow(n int64) bool {
 		return true
 	}
 	p := m.at(r.pair)
-	if m.used+more > m.ceiling && p.kept+more > reservedShare && p.reservations[0] != r {
-		return false
+	if m.used+more > m.ceiling && p.kept+more > reservedShare && p.above != r {
+		if p.above != nil {
+			return false
+		}
+		p.above = r
 	}
 	r.bytes = n
 	p.kept += more
@@ -131,7 +135,11 @@ func (r *Reservation) Release() {
 	p := m.at(r.pair)
 	p.reservations = slices.DeleteFunc(p.reservations, func(other *Reservation) bool { return other == r })
 	p.kept -= r.bytes
-	m.release(r.pair, r.bytes, true) // the next reservation may be the oldest now
+	ends := p.above == r
+	if ends {
+		p.above = nil
+	}
+	m.release(r.pair, r.bytes, ends)
 	r.bytes = 0
 }
 

@@ -31,7 +31,7 @@ func TestMemory_PairDoesNotWaitForAnother(t *testing.T) {
 func TestMemory_OneChargeOfAPairIsExempt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		kept int64 // by the oldest copy of the pair
+		kept int64 // by another copy of the pair
 		end  func(*registry.Charge)
 		then bool // whether the next charge may exceed the ceiling
 	}{
@@ -42,8 +42,8 @@ func TestMemory_OneChargeOfAPairIsExempt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := registry.NewMemory(registry.DefaultManifestMemory)
-			oldest := m.Reserve("a.example b.example", "the copy of a large index")
-			if err := oldest.Grow(t.Context(), c.kept); err != nil {
+			other := m.Reserve("a.example b.example", "the copy of a large index")
+			if err := other.Grow(t.Context(), c.kept); err != nil {
 				t.Fatal(err)
 			}
 			first, second := m.Charge("a.example b.example", "another copy"), m.Charge("a.example b.example", "a third copy")
@@ -79,23 +79,24 @@ func TestMemory_ParsedChargesAddUp(t *testing.T) {
 	}
 }
 
-func TestMemory_YoungerReservationWaits(t *testing.T) {
+func TestMemory_OneReservationExceedsTheShare(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := registry.NewMemory(registry.DefaultManifestMemory)
-		oldest, younger := m.Reserve("a.example b.example", "the first copy"), m.Reserve("a.example b.example", "the second copy")
-		if err := oldest.Grow(t.Context(), large); err != nil {
+		_ = m.Reserve("a.example b.example", "an older copy, which needs no memory")
+		first, second := m.Reserve("a.example b.example", "the first copy"), m.Reserve("a.example b.example", "the second copy")
+		if err := first.Grow(t.Context(), large); err != nil {
 			t.Fatal(err)
 		}
 		ended := make(chan error, 1)
-		go func() { ended <- younger.Grow(t.Context(), large) }()
+		go func() { ended <- second.Grow(t.Context(), large) }()
 		synctest.Wait()
 		if len(ended) > 0 {
 			t.Fatal("Grow() beyond the ceiling and the reserved share did not wait")
 		}
-		oldest.Release()
+		first.Release()
 		if err := <-ended; err != nil {
-			t.Errorf("Grow() after the oldest reservation ended error = %v", err)
+			t.Errorf("Grow() after the other reservation ended error = %v", err)
 		}
 	})
 }

@@ -45,6 +45,7 @@ func (b *batch) copy(ctx context.Context) []result {
 	for i, p := range b.pairs {
 		group.Go(func() error {
 			report, err := b.one(ctx, p)
+			report.Found = nil // the content of referrers, which no report shows
 			results[i] = result{pair: p, report: report, err: err, hint: b.hints.about(p, err)}
 			b.ended.Add(1)
 			return nil

@@ -88,6 +88,7 @@ func (w *graphWalk) addChild(parent *node, d registry.Descriptor, blob bool) err
 	case !known && len(w.nodes) == maxNodes:
 		return w.limit("it has more than %d manifests and blobs", maxNodes)
 	case !known:
+		w.inline += inlineBytes(d)
 		n = w.addNode(d, blob, parent.depth+1)
 		n.held = parent.held
 		if w.bytes += n.declaredSize(); w.bytes > maxManifestBytes {
@@ -122,6 +123,15 @@ func agree(a, b registry.Descriptor, blob bool) bool {
 		return false
 	}
 	return blob || a.MediaType == b.MediaType
+}
+
+// inlineBytes is about what a descriptor takes beside what nodeBytes covers.
+func inlineBytes(d registry.Descriptor) int64 {
+	n := int64(len(d.Data))
+	for _, url := range d.URLs {
+		n += int64(len(url)) + 16
+	}
+	return n
 }
 
 // addNode puts a new node into the graph and its first step into the queue.

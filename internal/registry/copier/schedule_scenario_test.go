@@ -119,6 +119,21 @@ func TestSchedule_SlowSourceWaitsForASlot(t *testing.T) {
 	isolated(t, s)
 }
 
+// Transfers that are somewhat faster than the rate below which a transfer gives way do not
+// hold all slots until they end.
+func TestSchedule_LingeringSources(t *testing.T) {
+	destination := ordinaryHost("destination.test")
+	destination.limit = 4
+	s := schedule{hosts: []hostSpec{ordinaryHost("honest.test"), destination}}
+	s.copies = append(s.copies, copySpec{image: simImage("beside lingering", 0, simLayer("beside lingering", 1<<20)), from: 0, to: 1, repository: "team/honest", start: 12 * time.Second})
+	for i := range 3 {
+		seed := fmt.Sprint("lingers ", i)
+		s.hosts = append(s.hosts, slowHost(fmt.Sprintf("lingers%d.test", i), 74e3))
+		s.copies = append(s.copies, copySpec{image: simImage(seed, 0, simLayer(seed, 30<<20)), from: 2 + i, to: 1, repository: fmt.Sprint("team/lingers", i), timeout: time.Hour})
+	}
+	isolated(t, s)
+}
+
 // Uploads from two slow sources that share the last slot for transfers take turns that
 // get longer, so that both get done.
 func TestSchedule_SlowUploadsTakeTurns(t *testing.T) {

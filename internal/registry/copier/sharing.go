@@ -18,8 +18,10 @@ const (
 	// minSharedRate is the rate, in bytes per second, below which a copy that waits
 	// for a blob of another copy uploads it from its own source.
 	minSharedRate = 64 << 10
-	// sharedInterval is how often a waiting copy compares the rate.
+	// sharedInterval is how often a waiting copy compares the rate, and sharedWindow the
+	// time over which it does.
 	sharedInterval = time.Second
+	sharedWindow   = 5 * time.Second
 )
 
 // blobTable records, for the whole process, which repositories of a host hold a
@@ -101,6 +103,9 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 			return nil, &registry.BusyError{For: "the blob", Holder: other.copy, Took: time.Since(began), Err: context.Cause(ctx)}
 		case <-timer.C:
 			slow[other] = other.source != q.source && other.slowSince(seen)
+			if now := other.progress(); now.at.Sub(seen.at) >= sharedWindow {
+				seen = now // a source that was fast before may be slow now
+			}
 		}
 	}
 }

@@ -17,27 +17,40 @@ func pass(d time.Duration) { <-time.After(d) }
 type paced struct {
 	io.Reader
 	each time.Duration
+	fast int // how many reads take none of it
 }
 
-func (p paced) Read(b []byte) (int, error) {
-	pass(p.each)
+func (p *paced) Read(b []byte) (int, error) {
+	if p.fast--; p.fast < 0 {
+		pass(p.each)
+	} else {
+		pass(10 * time.Millisecond)
+	}
 	return p.Reader.Read(b[:min(len(b), 4<<10)])
 }
 
-func (paced) Close() error { return nil }
+func (*paced) Close() error { return nil }
+
+// leaseCase is an upload that another copy waits for.
+type leaseCase struct {
+	source      time.Duration // how long each 4 KiB take to be read
+	destination time.Duration // how long the destination takes for each 4 KiB
+	commit      time.Duration // how long it takes after the last byte
+	slot        time.Duration // how long the upload waits for a slot
+	arrives     time.Duration // when the second copy needs the blob
+	fast        int           // how many reads of the source are fast
+	taken       bool
+}
+
+// fastFor returns how long the source is fast.
+func (c leaseCase) fastFor() time.Duration { return time.Duration(c.fast)*10*time.Millisecond + c.slot }
 
 // A copy takes over the upload of another source only if that source is slow, not if
 // the destination of both is.
 func TestLease_TakesOverFromASlowSource(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct {
-		source      time.Duration // how long each 4 KiB take to be read
-		destination time.Duration // how long the destination takes for each 4 KiB
-		commit      time.Duration // how long it takes after the last byte
-		slot        time.Duration // how long the upload waits for a slot
-		arrives     time.Duration // when the second copy needs the blob
-		taken       bool
-	}{
+	for name, c := range map[string]leaseCase{
+		"fast_at_first":                 {source: time.Second, fast: 1000, taken: true},
 		"slow_source":                   {source: time.Second, taken: true},
 		"fast":                          {source: 10 * time.Millisecond},
 		"slow_destination":              {source: 50 * time.Millisecond, destination: time.Second},
@@ -58,7 +71,7 @@ func TestLease_TakesOverFromASlowSource(t *testing.T) {
 				upload.Go(func() {
 					defer first.end(true)
 					content, err := first.counted(func(context.Context) (io.ReadCloser, error) {
-						return paced{bytes.NewReader(make([]byte, 64<<10)), c.source}, nil
+						return &paced{bytes.NewReader(make([]byte, c.fast*4<<10+64<<10)), c.source, c.fast}, nil
 					})(t.Context())
 					if err != nil {
 						t.Error(err)
@@ -75,7 +88,13 @@ func TestLease_TakesOverFromASlowSource(t *testing.T) {
 				})
 				pass(c.arrives)
 				request.source = "b.example"
-				second, err := table.lease(t.Context(), request)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+				defer cancel()
+				began := time.Now()
+				second, err := table.lease(ctx, request)
+				if waited := time.Since(began); c.taken && waited > c.fastFor()+2*sharedWindow {
+					t.Errorf("lease() waited for %s", waited)
+				}
 				if err != nil || (second != nil) != c.taken {
 					t.Errorf("lease() of another source = %v, %v, want one: %t", second, err, c.taken)
 				}

@@ -39,6 +39,7 @@ type graphWalk struct {
 	nodes  map[key]*node
 	bytes  int64 // of manifests
 	kept   int64 // of the manifests whose content is kept
+	inline int64 // of the inline content and URLs of descriptors
 	found  []Referrer
 	active int          // workers that do something
 	failed []failedStep // why the walk ends early, in order
@@ -331,6 +332,9 @@ func (w *graphWalk) addChildren(n *node, m registry.Manifest, contents registry.
 		return 0, w.tooManyBytes()
 	}
 	needs = w.needs(len(blobs) + len(contents.Manifests))
+	for _, d := range slices.Concat(blobs, contents.Manifests) {
+		needs += inlineBytes(d)
+	}
 	if w.keeps(n, m) {
 		needs += int64(len(m.Content))
 	}
@@ -355,7 +359,7 @@ func (w *graphWalk) addChildren(n *node, m registry.Manifest, contents registry.
 // needs returns how many bytes the walk keeps, or would keep with more nodes, beyond
 // those that need no reservation. Called with mu held.
 func (w *graphWalk) needs(more int) int64 {
-	needs := w.kept + nodeBytes*int64(len(w.nodes)+more) - freeBytes
+	needs := w.kept + w.inline + nodeBytes*int64(len(w.nodes)+more) - freeBytes
 	if w.search != nil {
 		needs += w.search.kept.Load()
 	}

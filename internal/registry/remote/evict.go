@@ -23,6 +23,9 @@ const (
 	// uploadTurn is how long a blocked upload keeps its slot at first while only flows
 	// that are slow themselves wait; see turn.
 	uploadTurn = 30 * time.Second
+	// lingerRate is the rate, in bytes per second, below which a transfer that its second
+	// host limits gives way after its turn, although it is faster than minRate.
+	lingerRate = 256 << 10
 )
 
 // errEvicted is the cause of an upload that gave its slot to another flow. It is
@@ -63,6 +66,14 @@ func (s *slot) stalled(now progress) stall {
 		return stalledBySlot
 	}
 	return notStalled
+}
+
+// lingers reports whether the transfer has had a third of its turn at less than lingerRate
+// because its second host limited it.
+func (s *slot) lingers(now progress) bool {
+	age := now.at.Sub(s.start.at)
+	blocked := (now.blocked - s.start.blocked) - (now.queued - s.start.queued)
+	return age >= s.transfer.turn()/3 && blocked >= age*4/5 && float64(now.moved-s.start.moved) < lingerRate*age.Seconds()
 }
 
 // starved reports whether the flow of w has no slot of the kind that it waits for.
@@ -186,6 +197,11 @@ func (l *limiter) costOf(s *slot, w *waiter) (cost evictionCost, ok bool) {
 		rank = stalledDownload
 	case why == stalledByHost && (!waits.slow || p.at.Sub(s.start.at) >= s.transfer.turn()), why == stalledBySlot && waited >= shareUploadAfter:
 		rank = stalledUpload
+	case !waits.slow && s.flow != w.flow && s.lingers(p):
+		rank = sharedDownload
+		if s.class == upload {
+			rank = sharedUpload
+		}
 	case w.class == exchange || s.flow == w.flow || f.transfers < 2 || waits.slow:
 	case s.class == download && waited >= shareDownloadAfter:
 		rank = sharedDownload

@@ -115,6 +115,7 @@ type blobReader struct {
 	reading bool
 	leaving bool // the slot is to be released after the read in progress
 	parked  bool // there is neither a slot nor a connection until the next read
+	dropped bool // the slot was released until the next attempt
 }
 
 func (b *blobReader) Read(p []byte) (n int, err error) {
@@ -166,6 +167,7 @@ func (b *blobReader) resume(err error) error {
 	b.current().Close()
 	b.trial = b.newTrial()
 	if b.resumes > 1 {
+		b.dropSlot()
 		if cause := pauseFor(b.ctx, b.pauses()); cause != nil {
 			return b.repository.wrapRequest(b.request(), cause)
 		}
@@ -199,7 +201,7 @@ func (b *blobReader) enter() error {
 		held.release()
 		return io.ErrClosedPipe
 	}
-	b.slot, b.parked = held, false
+	b.slot, b.parked, b.dropped = held, false, false
 	b.mu.Unlock()
 	b.trial = b.newTrial()
 	return b.open()
@@ -303,8 +305,17 @@ func (b *blobReader) isPart() bool { return b.from > 0 || b.to < b.want.Size }
 // open asks for the rest of what is read, at the registry itself: where it
 // redirected to may not be valid any more.
 func (b *blobReader) open() error {
-	r, q := b.repository, b.request()
-	return r.client.retry(b.ctx, func(attempt int) error {
+	r := b.repository
+	return r.client.retry(b.ctx, func(attempt int) (err error) {
+		if err := b.takeSlot(); err != nil {
+			return err
+		}
+		defer func() {
+			if err != nil {
+				b.dropSlot() // others use it during the pause before the next attempt
+			}
+		}()
+		q := b.request()
 		resp, err := r.attempt(b.ctx, q, attempt > 1 || b.at > b.from)
 		if err != nil {
 			return err
@@ -315,6 +326,36 @@ func (b *blobReader) open() error {
 		}
 		return b.replace(resp.Body)
 	})
+}
+
+// takeSlot waits for a slot if dropSlot released the one that the reader had.
+func (b *blobReader) takeSlot() error {
+	if !b.dropped {
+		return nil
+	}
+	held, err := b.repository.host.limiter.acquire(b.ctx, download, b.transfer)
+	if err != nil {
+		return b.repository.wrapRequest(b.request(), err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		held.release()
+		return io.ErrClosedPipe
+	}
+	b.slot, b.dropped = held, false
+	return nil
+}
+
+// dropSlot releases the slot, unless it is that of another reader.
+func (b *blobReader) dropSlot() {
+	if b.transfer == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.slot.release()
+	b.dropped = true
 }
 
 // skip brings an answer to where reading stopped (RFC 9110, section 14.4).

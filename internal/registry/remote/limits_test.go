@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -278,4 +279,48 @@ func TestRequestsASecondAreNotExceeded(t *testing.T) {
 			t.Errorf("it took %s", asked.passed()-before)
 		}
 	})
+}
+
+// A download that pauses before its next attempt leaves its slot to others.
+func TestGetBlob_PauseReleasesTheSlot(t *testing.T) {
+	for name, status := range map[string]int{"unavailable": http.StatusServiceUnavailable, "throttled": http.StatusTooManyRequests} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const pause = 2 * time.Minute
+				slow, fast := descriptor("slow"), descriptor("fast")
+				var refused atomic.Bool
+				c := newClient(t, settings(map[string]remote.HostOptions{memoryHost: {MaxConcurrentRequests: 2}}), serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+					if strings.HasSuffix(r.URL.Path, string(slow.Digest)) && refused.CompareAndSwap(false, true) {
+						w.Header().Set("Retry-After", fmt.Sprint(pause.Seconds()))
+						w.WriteHeader(status)
+						return
+					}
+					_, _ = io.WriteString(w, map[bool]string{true: "slow", false: "fast"}[strings.HasSuffix(r.URL.Path, string(slow.Digest))])
+				}).options)
+				began := time.Now()
+				read := func(flow string, d registry.Descriptor) time.Duration {
+					content, err := c.pull(t, memoryHost+"/app").GetBlob(registry.WithFlow(t.Context(), flow), d)
+					if err == nil {
+						_, err = io.Copy(io.Discard, content)
+						err = errors.Join(err, content.Close())
+					}
+					if err != nil {
+						t.Error(err)
+					}
+					return time.Since(began)
+				}
+				var both sync.WaitGroup
+				both.Go(func() {
+					if took := read("slow", slow); took < pause {
+						t.Errorf("the refused download took %s, want at least %s", took, pause)
+					}
+				})
+				synctest.Wait()
+				if took := read("fast", fast); took >= pause {
+					t.Errorf("another download took %s, want less than the pause of the first", took)
+				}
+				both.Wait()
+			})
+		})
+	}
 }

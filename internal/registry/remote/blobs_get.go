@@ -113,9 +113,10 @@ type blobReader struct {
 	body    io.ReadCloser
 	closed  bool
 	reading bool
-	leaving bool // the slot is to be released after the read in progress
-	parked  bool // there is neither a slot nor a connection until the next read
-	dropped bool // the slot was released until the next attempt
+	leaving bool                    // the slot is to be released after the read in progress
+	parked  bool                    // there is neither a slot nor a connection until the next read
+	dropped bool                    // the slot was released until the next attempt
+	abort   context.CancelCauseFunc // ends the request that is waited for
 }
 
 func (b *blobReader) Read(p []byte) (n int, err error) {
@@ -229,12 +230,15 @@ func (b *blobReader) leave(n int, ended bool) {
 }
 
 // evict releases the slot to another flow, after the read in progress if there is
-// one. Nothing is lost: the next read continues where the last one stopped.
+// one. Nothing is lost: the next read continues where the last one stopped. A request
+// without a response is ended, and sent again in another slot.
 func (b *blobReader) evict() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch {
 	case b.closed || b.parked:
+	case b.abort != nil:
+		b.abort(errEvicted)
 	case b.reading:
 		b.leaving = true
 	default:
@@ -305,27 +309,52 @@ func (b *blobReader) isPart() bool { return b.from > 0 || b.to < b.want.Size }
 // open asks for the rest of what is read, at the registry itself: where it
 // redirected to may not be valid any more.
 func (b *blobReader) open() error {
-	r := b.repository
-	return r.client.retry(b.ctx, func(attempt int) (err error) {
-		if err := b.takeSlot(); err != nil {
-			return err
-		}
-		defer func() {
+	return b.repository.client.retry(b.ctx, func(attempt int) error {
+		for {
+			err := b.tryOpen(attempt > 1 || b.at > b.from)
 			if err != nil {
 				b.dropSlot() // others use it during the pause before the next attempt
 			}
-		}()
-		q := b.request()
-		resp, err := r.attempt(b.ctx, q, attempt > 1 || b.at > b.from)
-		if err != nil {
-			return err
+			if !errors.Is(err, errEvicted) {
+				return err
+			}
 		}
-		if err := b.skip(resp); err != nil {
-			resp.Body.Close()
-			return r.wrapRequest(q.answeredBy(resp), err)
-		}
-		return b.replace(resp.Body)
 	})
+}
+
+// tryOpen is one attempt of open. The error is errEvicted if the slot was given to another
+// flow before there was a response.
+func (b *blobReader) tryOpen(again bool) error {
+	r := b.repository
+	if err := b.takeSlot(); err != nil {
+		return err
+	}
+	q := b.request()
+	ctx, abort := context.WithCancelCause(b.ctx) // which ends with the reader
+	b.setAbort(abort)
+	resp, err := r.attempt(ctx, q, again)
+	b.setAbort(nil)
+	switch {
+	case errors.Is(context.Cause(ctx), errEvicted):
+		if err == nil {
+			resp.Body.Close()
+		}
+		return errEvicted
+	case err != nil:
+		return err
+	}
+	if err := b.skip(resp); err != nil {
+		resp.Body.Close()
+		return r.wrapRequest(q.answeredBy(resp), err)
+	}
+	return b.replace(resp.Body)
+}
+
+// setAbort sets what ends the request that is waited for, nil if there is none.
+func (b *blobReader) setAbort(abort context.CancelCauseFunc) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.abort = abort
 }
 
 // takeSlot waits for a slot if dropSlot released the one that the reader had.

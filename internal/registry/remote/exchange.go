@@ -32,7 +32,14 @@ func (r *repository) follow(ctx context.Context, q request, held *slot, authoriz
 		if !r.host.isOrigin(u) {
 			authorization = ""
 		}
+		elsewhere := q.slot != nil && !r.host.isOrigin(u)
+		if elsewhere { // the slot waits for another host
+			held.transfer.block()
+		}
 		resp, err := r.exchange(ctx, q, u, held, authorization, again)
+		if elsewhere {
+			held.transfer.unblock(0)
+		}
 		if err != nil || !redirects(q.method, resp.StatusCode) {
 			return resp, err
 		}

@@ -324,3 +324,45 @@ func TestGetBlob_PauseReleasesTheSlot(t *testing.T) {
 		})
 	}
 }
+
+// A download whose redirect leads to a host that does not answer gives its slot to
+// others.
+func TestGetBlob_RedirectToASilentHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const silence = 40 * time.Second
+		slow, fast := descriptor("slow"), descriptor("fast")
+		c := newClient(t, settings(map[string]remote.HostOptions{memoryHost: {MaxConcurrentRequests: 2}}), serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Host != memoryHost:
+				select {
+				case <-time.After(silence):
+					_, _ = io.WriteString(w, "slow")
+				case <-r.Context().Done():
+				}
+			case strings.HasSuffix(r.URL.Path, string(slow.Digest)):
+				redirect("http://127.0.0.1:6001/slow")(w, r)
+			default:
+				_, _ = io.WriteString(w, "fast")
+			}
+		}).options)
+		began := time.Now()
+		read := func(flow string, d registry.Descriptor) time.Duration {
+			content, err := c.pull(t, memoryHost+"/app").GetBlob(registry.WithFlow(t.Context(), flow), d)
+			if err == nil {
+				_, err = io.Copy(io.Discard, content)
+				err = errors.Join(err, content.Close())
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			return time.Since(began)
+		}
+		var both sync.WaitGroup
+		both.Go(func() { read("slow", slow) })
+		synctest.Wait()
+		if took := read("fast", fast); took >= silence {
+			t.Errorf("another download took %s, want less than the other host is silent", took)
+		}
+		both.Wait()
+	})
+}

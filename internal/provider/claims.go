@@ -73,6 +73,7 @@ type repoOwners struct {
 	leaving  map[string]removal       // tags that are planned to be removed
 	tags     map[string]claim         // what was claimed while applying
 	removed  map[string]digest.Digest // while applying
+	restored map[string]digest.Digest // of those that were removed
 	// deleted are the manifests that were deleted while applying, as far as they are
 	// kept.
 	deleted      map[digest.Digest]registry.Manifest
@@ -82,7 +83,7 @@ type repoOwners struct {
 func newClaimed(destination imageref.Ref, older []*repoOwners) *repoOwners {
 	c := &repoOwners{
 		name: destination.Name(), age: len(older), older: slices.Clone(older), removing: make(chan struct{}, 1),
-		declared: map[string]declaration{}, leaving: map[string]removal{}, tags: map[string]claim{}, removed: map[string]digest.Digest{}, deleted: map[digest.Digest]registry.Manifest{},
+		declared: map[string]declaration{}, leaving: map[string]removal{}, tags: map[string]claim{}, removed: map[string]digest.Digest{}, restored: map[string]digest.Digest{}, deleted: map[digest.Digest]registry.Manifest{},
 	}
 	if ref, inRegistry := destination.Reference(); inRegistry {
 		c.host, c.path = ref.Host, ref.Repository

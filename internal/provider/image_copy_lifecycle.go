@@ -160,6 +160,7 @@ func (p *copyOperation) run(ctx context.Context) bool {
 	}
 	said.tell(p.diags)
 	p.record.recordWritten(wanted, report.Written...)
+	p.record.recordWritten(wanted, p.engine.claimsIn(ctx, destination).restoredTags(wanted, report.Tagged)...)
 	p.found = len(report.Written) < len(tags)
 	p.record.recordHeld(wanted, report.Tagged...)
 	p.record.ReferrerTags = merged(p.record.ReferrerTags, report.ReferrerTags)

@@ -62,6 +62,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	ctx, cancel := withTimeout(ctx, timeout, "read")
 	defer cancel()
 	var said warnings
+	p.restoreRemoved(said.collect(ctx))
 	wanted := p.wanted(said.collect(ctx))
 	if !resp.Diagnostics.HasError() && wanted.Digest != "" {
 		p.set(wanted)

@@ -14,6 +14,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 )
 
+const titleRestored = "Tags Restored From Destination"
+
 // restoreTimeout bounds how long a failed copy takes to restore tags, also if it failed
 // because its own time was over.
 const restoreTimeout = time.Minute
@@ -52,7 +54,7 @@ func (p *copyOperation) restore(ctx context.Context, job copier.Job, report copi
 		complete = complete && held == wanted
 	}
 	if len(restored) > 0 {
-		p.diags.AddAttributeWarning(path.Root("destination"), "Tags Restored From Destination",
+		p.diags.AddAttributeWarning(path.Root("destination"), titleRestored,
 			fmt.Sprintf("Another resource removed tags of %s in the same run, and the copy failed. These tags were restored: %s. The error of the copy: %s",
 				destination.Name(), joinNames(restored), capitalize(failure.Error())))
 	}
@@ -60,6 +62,72 @@ func (p *copyOperation) restore(ctx context.Context, job copier.Job, report copi
 		return report, failure
 	}
 	return report, nil
+}
+
+// restoreRemoved restores planned tags that another resource has removed in this run,
+// before it is known whether this plan succeeds. Only a plan that Terraform makes again
+// during the apply finds such tags.
+func (p *planBuilder) restoreRemoved(ctx context.Context) {
+	destination, tags := p.plan.place()
+	if p.engine == nil || p.engine.unknownSettingFor(destination) != "" {
+		return
+	}
+	owners := p.engine.claimsIn(ctx, destination)
+	if !slices.ContainsFunc(tags, func(tag string) bool { return owners.removedFrom(tag) != "" }) {
+		return
+	}
+	repository, err := p.engine.to(destination)
+	if err != nil {
+		return // which the plan reports
+	}
+	unlock, err := owners.lock(ctx) // until a removal in progress has ended
+	if err != nil {
+		return
+	}
+	defer unlock()
+	var restored []string
+	defer func() {
+		if len(restored) > 0 {
+			p.diags.AddAttributeWarning(path.Root("destination"), titleRestored,
+				fmt.Sprintf("Another resource removed tags of %s in the same run. They were restored, because this resource lists them: %s.", destination.Name(), joinNames(restored)))
+		}
+	}()
+	for _, tag := range tags {
+		removed := owners.removedFrom(tag)
+		if removed == "" {
+			continue
+		}
+		_, wrote, err := owners.restore(ctx, repository, tag, removed)
+		logLook(ctx, destination.Name(), tag, removed, "restore", err)
+		if wrote {
+			owners.noteRestored(tag, removed)
+			restored = append(restored, tag)
+		}
+	}
+}
+
+// noteRestored records that a tag is there again.
+func (c *repoOwners) noteRestored(tag string, d digest.Digest) {
+	for _, repository := range append([]*repoOwners{c}, c.others()...) {
+		repository.mu.Lock()
+		delete(repository.removed, tag)
+		repository.mu.Unlock()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.restored[tag] = d
+}
+
+// restoredTags returns those of the tags that were restored in this run and hold d.
+func (c *repoOwners) restoredTags(d digest.Digest, tags []string) (restored []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, tag := range tags {
+		if c.restored[tag] == d {
+			restored = append(restored, tag)
+		}
+	}
+	return restored
 }
 
 // restore writes a tag that held a digest until it was removed, with the manifests that

@@ -33,16 +33,63 @@ func TestRestore_AnotherResourceMovedAway(t *testing.T) {
 			ws.configure(configured(dst.Ref("moved", "1"), "deep_check = true")...)
 			plan := ws.plan()
 			failing.On("GET", ".*").Reply(403, nil, "")
-			applied := ws.apply(plan)
-			if policy == "delete" { // otherwise the manifest is still there, and the copy does not fail
-				applied.wantWarning("Tags Restored From Destination", dst.Addr+"/app", "403")
-			}
+			ws.apply(plan).wantWarning("Tags Restored From Destination", dst.Addr+"/app", "because this resource lists them: stable.")
 			failing.Clear()
 			ws.wantNoChanges()
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
 			wantTags(t, dst, "app", "stable")
 		})
 	}
+}
+
+// During the apply, Terraform plans the resource again before it creates it. If that plan
+// fails, the tag is there too.
+func TestRestore_PlanFailsDuringTheApply(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   string
+	}{
+		"source_is_gone": {404, `{"errors":[{"code":"MANIFEST_UNKNOWN"}]}`},
+		"source_is_down": {503, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			src, dst := registrytest.V3(t), registrytest.V3(t)
+			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+			failing := registrytest.Intercept(t, src)
+			moving := func(destination, tags string) string {
+				return imageCopy("app", pushed.Ref, destination, `on_destroy = "delete"`, "additional_tags = "+tags)
+			}
+			ws := newWorkspace(t)
+			ws.up(moving(dst.Ref("app", "1"), `["stable"]`))
+			ws.configure(moving(dst.Ref("moved", "1"), `[]`),
+				imageCopy("other", failing.Ref("app", "1"), dst.Ref("app", "stable"), `on_destroy = "untag"`, "depends_on = [registry_image_copy.app]"))
+			plan := ws.plan()
+			failing.On(".*", ".*").Reply(c.status, nil, c.body)
+			ws.applyFails(plan)
+			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
+
+			failing.Clear()
+			ws.apply(ws.plan())
+			ws.wantNoChanges()
+		})
+	}
+}
+
+// A tag that was restored during the apply counts as written by the resource that needs
+// it.
+func TestRestore_Ownership(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+	ws := newWorkspace(t)
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`, `additional_tags = ["stable"]`))
+	ws.up(imageCopy("app", pushed.Ref, dst.Ref("moved", "1"), `on_destroy = "delete"`),
+		imageCopy("other", pushed.Ref, dst.Ref("app", "stable"), `on_destroy = "untag"`, "depends_on = [registry_image_copy.app]"))
+	wantTags(t, dst, "app", "stable")
+	ws.destroy().wantNoWarnings()
+	wantTags(t, dst, "app")
 }
 
 // A restored index needs a child that was deleted in the same run.
@@ -63,7 +110,7 @@ func TestRestore_ChildWasDeletedToo(t *testing.T) {
 	ws.configure(configured("moved", "deep_check = true")...)
 	plan := ws.plan()
 	failing.On("GET", ".*").Reply(403, nil, "")
-	ws.apply(plan).wantWarning("Tags Restored From Destination", "These tags were restored: stable.")
+	ws.apply(plan).wantWarning("Tags Restored From Destination", "because this resource lists them: stable.")
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
 }
 

@@ -311,7 +311,7 @@ func (b *blobReader) isPart() bool { return b.from > 0 || b.to < b.want.Size }
 func (b *blobReader) open() error {
 	return b.repository.client.retry(b.ctx, func(attempt int) error {
 		for {
-			err := b.tryOpen(attempt > 1 || b.at > b.from)
+			err := b.tryOpen(b.ctx, attempt > 1 || b.at > b.from)
 			if err != nil {
 				b.dropSlot() // others use it during the pause before the next attempt
 			}
@@ -324,13 +324,13 @@ func (b *blobReader) open() error {
 
 // tryOpen is one attempt of open. The error is errEvicted if the slot was given to another
 // flow before there was a response.
-func (b *blobReader) tryOpen(again bool) error {
+func (b *blobReader) tryOpen(ctx context.Context, again bool) error {
 	r := b.repository
 	if err := b.takeSlot(); err != nil {
 		return err
 	}
 	q := b.request()
-	ctx, abort := context.WithCancelCause(b.ctx) // which ends with the reader
+	ctx, abort := context.WithCancelCause(ctx) // it ends with the reader
 	b.setAbort(abort)
 	resp, err := r.attempt(ctx, q, again)
 	b.setAbort(nil)

@@ -21,15 +21,14 @@ type ranges struct {
 	part int64
 	// lanes is how many further connections one blob is read over at most.
 	lanes int
-	// buffers are those of the process, which bounds what all blobs together
-	// hold in memory.
-	buffers buffers
 }
 
+// maxBuffers bounds the buffers for parts of all blobs of one host. Each host has its own,
+// so that blobs of a slow host do not keep those of another one from being read in parts.
 const maxBuffers = 8
 
 func newRanges() ranges {
-	return ranges{from: 64 << 20, trial: 8 << 20, enough: 150 << 20, part: 2 << 20, lanes: 6, buffers: newBuffers(maxBuffers)}
+	return ranges{from: 64 << 20, trial: 8 << 20, enough: 150 << 20, part: 2 << 20, lanes: 6}
 }
 
 // speedProbe judges, once, how fast a connection brings a blob.
@@ -161,13 +160,13 @@ type part struct {
 // addLane adds a lane where there is a slot of the host and a buffer for it.
 func (p *rangeReader) addLane() bool {
 	r := p.of.repository
-	buffer := r.client.ranges.buffers.take(p.size)
+	buffer := r.host.parts.take(p.size)
 	if buffer == nil {
 		return false
 	}
 	spare := r.host.limiter.tryAcquireSpare(p.ctx, p.of.transfer)
 	if spare == nil {
-		r.client.ranges.buffers.giveBack(buffer)
+		r.host.parts.giveBack(buffer)
 		return false
 	}
 	p.lanes = append(p.lanes, &worker{slot: spare, buffer: buffer, full: make(chan part), empty: make(chan struct{})})
@@ -253,7 +252,7 @@ func (p *rangeReader) Close() error {
 	p.running.Wait()
 	for _, l := range p.lanes {
 		l.slot.release()
-		p.of.repository.client.ranges.buffers.giveBack(l.buffer)
+		p.of.repository.host.parts.giveBack(l.buffer)
 	}
 	return nil
 }

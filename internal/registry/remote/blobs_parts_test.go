@@ -27,8 +27,8 @@ func inParts(t *testing.T, lanes int) (*registrytest.Proxy, *client) {
 	c := newClient(t)
 	c.Parts(part, lanes)
 	t.Cleanup(func() {
-		if free := c.FreeBuffers(); free != remote.MaxBuffers {
-			t.Errorf("%d buffers are free, want all %d", free, remote.MaxBuffers)
+		if used := c.UsedBuffers(); used != 0 {
+			t.Errorf("%d buffers are in use, want none", used)
 		}
 	})
 	return p, c
@@ -200,4 +200,31 @@ func TestPartsEndWithTheirReader(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestParts_HostsDoNotShareBuffers(t *testing.T) {
+	p, _ := inParts(t, 6)
+	c := newClient(t, settings(map[string]remote.HostOptions{p.Addr: {MaxConcurrentRequests: 64}}))
+	c.Parts(part, 6)
+	other := scripted(t, registrytest.Behaviour{})
+	other.PushBlob(t, "app", registrytest.Blob{Content: []byte(large)})
+	gate := make(chan struct{})
+	p.On("GET", ".*/blobs/.*").Where(isRange).Hold(gate)
+	var reading sync.WaitGroup
+	for range 2 {
+		reading.Go(func() {
+			if got, err := readAll(t, c.pull(t, p.Ref("app", "1")), descriptor(large)); err != nil || got != large {
+				t.Errorf("read %d bytes, %v", len(got), err)
+			}
+		})
+	}
+	p.Wait(t, func() bool { return c.UsedBuffers() == remote.MaxBuffers })
+	if got, err := readAll(t, c.pull(t, other.Ref("app", "1")), descriptor(large)); err != nil || got != large {
+		t.Errorf("read %d bytes, %v", len(got), err)
+	}
+	if n := other.Count("GET", ".*/blobs/.*"); n < 2 {
+		t.Errorf("the blob of another host was read with %d requests, want several parts", n)
+	}
+	close(gate)
+	reading.Wait()
 }

@@ -44,8 +44,15 @@ func (c *Client) Parts(size int64, lanes int) {
 	c.ranges.enough = math.Inf(1)
 }
 
-// FreeBuffers is how many of the buffers for parts nobody holds.
-func (c *Client) FreeBuffers() int { return len(c.ranges.buffers.free) }
+// UsedBuffers returns how many buffers for parts of all hosts are in use.
+func (c *Client) UsedBuffers() (used int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, h := range c.hosts {
+		used += maxBuffers - len(h.parts.free)
+	}
+	return used
+}
 
 // InOnePatch makes a client send the blobs for a host in one PATCH each.
 func (c *Client) InOnePatch(host string) { c.hostOf(host).seen.refusedWay(monolithic, 1) }

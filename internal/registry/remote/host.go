@@ -21,6 +21,7 @@ type host struct {
 	origin    *url.URL
 	transport *http.Transport
 	limiter   *limiter
+	parts     buffers // for blobs that are read in parts
 	auth      *auth.Authorizer
 	nearest   hostScope
 	// challenged is set once the host has asked who asks. Until then nothing is
@@ -41,7 +42,7 @@ var apiHosts = map[string]string{registry.DockerHub: "registry-1.docker.io"}
 
 // newHost makes a host of settings that New has checked.
 func newHost(c *Client, name string, settings HostOptions) *host {
-	h := &host{name: name, limiter: newLimiter(settings.MaxConcurrentRequests, settings.RequestsPerSecond)}
+	h := &host{name: name, limiter: newLimiter(settings.MaxConcurrentRequests, settings.RequestsPerSecond), parts: newBuffers(maxBuffers)}
 	h.limiter.host = name
 	h.known = sync.OnceValue(func() []auth.Secret { return c.credentials.Known(name) })
 	h.origin = &url.URL{Scheme: "https", Host: name}

@@ -38,11 +38,30 @@ type blobKey struct {
 	digest digest.Digest
 }
 
-// locations are where a blob of one host is.
+// locations are where a blob of one host is. A process keeps one for each blob, so it
+// has maps and channels only while they are needed.
 type locations struct {
-	held    map[string]bool       // repositories that hold it
+	held    []string              // repositories that hold it, in order
 	leases  map[string]*blobLease // uploads in progress, by repository
-	changed chan struct{}         // closed by the next change
+	changed chan struct{}         // closed by the next change, nil if nothing waits
+}
+
+// wait returns a channel that is closed by the next change.
+func (at *locations) wait() <-chan struct{} {
+	if at.changed == nil {
+		at.changed = make(chan struct{})
+	}
+	return at.changed
+}
+
+// set records whether a repository holds the blob.
+func (at *locations) set(name string, held bool) {
+	switch i, known := slices.BinarySearch(at.held, name); {
+	case held && !known:
+		at.held = slices.Insert(at.held, i, name)
+	case !held && known:
+		at.held = slices.Delete(at.held, i, i+1)
+	}
 }
 
 func newBlobTable() *blobTable { return &blobTable{blobs: map[blobKey]*locations{}} }
@@ -143,24 +162,27 @@ func (t *blobTable) try(q blobRequest, slow map[*blobLease]bool) (mine, other *b
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at := t.at(q.blobKey)
-	if at.held[q.name] {
+	if _, held := slices.BinarySearch(at.held, q.name); held {
 		return nil, nil, nil
 	}
 	if other = at.leases[q.name]; other != nil && !slow[other] {
-		return nil, other, at.changed
+		return nil, other, at.wait()
 	}
 	from := q.from
 	if from == "" && len(at.held) > 0 {
-		from = slices.Min(slices.Collect(maps.Keys(at.held)))
+		from = at.held[0]
 	}
 	if from == "" {
 		for _, name := range slices.Sorted(maps.Keys(at.leases)) {
 			if other = at.leases[name]; !slow[other] {
-				return nil, other, at.changed // to mount the blob from there
+				return nil, other, at.wait() // to mount the blob from there
 			}
 		}
 	}
 	mine = &blobLease{table: t, at: at, host: q.host, name: q.name, source: q.source, copy: q.copy, from: from}
+	if at.leases == nil {
+		at.leases = map[string]*blobLease{}
+	}
 	at.leases[q.name] = mine // in place of a slow one
 	return mine, nil, nil
 }
@@ -168,7 +190,7 @@ func (t *blobTable) try(q blobRequest, slow map[*blobLease]bool) (mine, other *b
 // at returns what is known of a blob. Called with mu held.
 func (t *blobTable) at(k blobKey) *locations {
 	if t.blobs[k] == nil {
-		t.blobs[k] = &locations{held: map[string]bool{}, leases: map[string]*blobLease{}, changed: make(chan struct{})}
+		t.blobs[k] = &locations{}
 	}
 	return t.blobs[k]
 }
@@ -178,13 +200,17 @@ func (c *blobLease) end(uploaded bool) {
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()
 	if uploaded {
-		c.at.held[c.name] = true
+		c.at.set(c.name, true)
 	}
 	if c.at.leases[c.name] == c {
-		delete(c.at.leases, c.name)
+		if delete(c.at.leases, c.name); len(c.at.leases) == 0 {
+			c.at.leases = nil
+		}
 	}
-	close(c.at.changed)
-	c.at.changed = make(chan struct{})
+	if c.at.changed != nil {
+		close(c.at.changed)
+		c.at.changed = nil
+	}
 }
 
 // counted wraps open so that the lease measures how its content is read.
@@ -217,9 +243,5 @@ func (r *countedReader) Read(p []byte) (int, error) {
 func (t *blobTable) set(k blobKey, name string, held bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if at := t.at(k); held {
-		at.held[name] = true
-	} else {
-		delete(at.held, name)
-	}
+	t.at(k).set(name, held)
 }

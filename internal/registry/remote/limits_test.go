@@ -281,6 +281,21 @@ func TestRequestsASecondAreNotExceeded(t *testing.T) {
 	})
 }
 
+// readAs reads a blob of memoryHost in a flow of its own, and returns how long after a
+// time it was read.
+func (c *client) readAs(t *testing.T, flow string, d registry.Descriptor, since time.Time) time.Duration {
+	t.Helper()
+	content, err := c.pull(t, memoryHost+"/app").GetBlob(registry.WithFlow(t.Context(), flow), d)
+	if err == nil {
+		_, err = io.Copy(io.Discard, content)
+		err = errors.Join(err, content.Close())
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	return time.Since(since)
+}
+
 // A download that pauses before its next attempt leaves its slot to others.
 func TestGetBlob_PauseReleasesTheSlot(t *testing.T) {
 	for name, status := range map[string]int{"unavailable": http.StatusServiceUnavailable, "throttled": http.StatusTooManyRequests} {
@@ -298,25 +313,14 @@ func TestGetBlob_PauseReleasesTheSlot(t *testing.T) {
 					_, _ = io.WriteString(w, map[bool]string{true: "slow", false: "fast"}[strings.HasSuffix(r.URL.Path, string(slow.Digest))])
 				}).options)
 				began := time.Now()
-				read := func(flow string, d registry.Descriptor) time.Duration {
-					content, err := c.pull(t, memoryHost+"/app").GetBlob(registry.WithFlow(t.Context(), flow), d)
-					if err == nil {
-						_, err = io.Copy(io.Discard, content)
-						err = errors.Join(err, content.Close())
-					}
-					if err != nil {
-						t.Error(err)
-					}
-					return time.Since(began)
-				}
 				var both sync.WaitGroup
 				both.Go(func() {
-					if took := read("slow", slow); took < pause {
+					if took := c.readAs(t, "slow", slow, began); took < pause {
 						t.Errorf("the refused download took %s, want at least %s", took, pause)
 					}
 				})
 				synctest.Wait()
-				if took := read("fast", fast); took >= pause {
+				if took := c.readAs(t, "fast", fast, began); took >= pause {
 					t.Errorf("another download took %s, want less than the pause of the first", took)
 				}
 				both.Wait()
@@ -346,21 +350,10 @@ func TestGetBlob_RedirectToASilentHost(t *testing.T) {
 			}
 		}).options)
 		began := time.Now()
-		read := func(flow string, d registry.Descriptor) time.Duration {
-			content, err := c.pull(t, memoryHost+"/app").GetBlob(registry.WithFlow(t.Context(), flow), d)
-			if err == nil {
-				_, err = io.Copy(io.Discard, content)
-				err = errors.Join(err, content.Close())
-			}
-			if err != nil {
-				t.Error(err)
-			}
-			return time.Since(began)
-		}
 		var both sync.WaitGroup
-		both.Go(func() { read("slow", slow) })
+		both.Go(func() { c.readAs(t, "slow", slow, began) })
 		synctest.Wait()
-		if took := read("fast", fast); took >= silence {
+		if took := c.readAs(t, "fast", fast, began); took >= silence {
 			t.Errorf("another download took %s, want less than the other host is silent", took)
 		}
 		both.Wait()

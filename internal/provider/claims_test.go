@@ -257,3 +257,23 @@ func TestClaims_RemovalAndPlanAtTheSameMoment(t *testing.T) {
 		}
 	}
 }
+
+// takenTag is a repository in which a tag holds a digest, and which nothing is written to.
+type takenTag struct {
+	registry.Repository
+	holds digest.Digest
+}
+
+func (r takenTag) Resolve(context.Context, string) (registry.Descriptor, error) {
+	return registry.Descriptor{Digest: r.holds}, nil
+}
+
+func TestRestore_TagThatExists(t *testing.T) {
+	t.Parallel()
+	var all tagOwners
+	theirs := digest.FromString("theirs")
+	m, wrote, err := repositoryOf(t, &all, "registry.test/app").restore(t.Context(), takenTag{holds: theirs}, "1", digest.FromString("ours"))
+	if err != nil || wrote || m.Digest != theirs {
+		t.Errorf("restore() = %s, %t, %v, want the digest that the tag holds and no write", m.Digest, wrote, err)
+	}
+}

@@ -155,9 +155,6 @@ func (p *copyOperation) run(ctx context.Context) bool {
 	}
 	var said warnings
 	report, err := p.copy(said.collect(ctx), job)
-	if err != nil && p.disturbed {
-		report, err = p.restore(said.collect(ctx), job, report, err)
-	}
 	said.tell(p.diags)
 	p.record.recordWritten(wanted, report.Written...)
 	p.record.recordWritten(wanted, p.engine.claimsIn(ctx, destination).restoredTags(wanted, report.Tagged)...)

@@ -63,6 +63,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	defer cancel()
 	var said warnings
 	p.restoreRemoved(said.collect(ctx))
+	defer p.restoreRemoved(ctx) // of what was removed before the tags were declared
 	wanted := p.wanted(said.collect(ctx))
 	if !resp.Diagnostics.HasError() && wanted.Digest != "" {
 		p.set(wanted)

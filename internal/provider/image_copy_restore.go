@@ -5,64 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 )
 
 const titleRestored = "Tags Restored From Destination"
-
-// restoreTimeout bounds how long a failed copy takes to restore tags, also if it failed
-// because its own time was over.
-const restoreTimeout = time.Minute
-
-// restore puts back the tags of a failed copy that another resource removed in the same
-// run. Terraform destroys or updates that resource before the provider knows that this
-// one needs the tags, so the failed copy would lose them. If all tags hold the planned
-// digest then, the copy is complete.
-func (p *copyOperation) restore(ctx context.Context, job copier.Job, report copier.Report, failure error) (copier.Report, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restoreTimeout)
-	defer cancel()
-	destination, tags := p.plan.place()
-	wanted := digest.Digest(p.plan.Digest.ValueString())
-	owners := p.engine.claimsIn(ctx, destination)
-	complete := !job.Referrers && len(job.Missing) == 0 // a restored tag brings neither
-	var restored []string
-	for _, tag := range tags {
-		held := p.record.Held[tag]
-		if slices.Contains(report.Tagged, tag) {
-			held = wanted
-		} else if removed := owners.removedFrom(tag); removed != "" {
-			m, wrote, err := owners.restore(ctx, job.Destination, tag, removed)
-			if err != nil {
-				return report, errors.Join(failure, err)
-			}
-			if held = m.Digest; wrote {
-				restored = append(restored, tag)
-				p.record.recordWritten(held, tag)
-			}
-			p.record.recordHeld(held, tag)
-			if held == wanted {
-				report.MediaType = m.MediaType
-				report.Tagged = append(report.Tagged, tag)
-			}
-		}
-		complete = complete && held == wanted
-	}
-	if len(restored) > 0 {
-		p.diags.AddAttributeWarning(path.Root("destination"), titleRestored,
-			fmt.Sprintf("Another resource removed tags of %s in the same run, and the copy failed. These tags were restored: %s. The error of the copy: %s",
-				destination.Name(), joinNames(restored), capitalize(failure.Error())))
-	}
-	if !complete {
-		return report, failure
-	}
-	return report, nil
-}
 
 // restoreRemoved restores planned tags that another resource has removed in this run,
 // before it is known whether this plan succeeds. Only a plan that Terraform makes again

@@ -58,15 +58,15 @@ func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.Rea
 	b := r.newBlobReader(ctx, d, 0, d.Size)
 	b.queues = queuesOf(ctx)
 	b.transfer, b.reading = &transfer{evict: b.evict, queue: &b.queues.upload}, true // until it is open
-	held, err := r.host.limiter.acquire(ctx, download, b.transfer)
+	s, err := r.host.limiter.acquire(ctx, download, b.transfer)
 	if err != nil {
 		b.cancel()
 		return nil, r.wrapRequest(b.request(), err)
 	}
-	b.slot = held
+	b.slot = b.hold(s)
 	if err := b.open(); err != nil {
 		b.cancel()
-		held.release()
+		b.slot.release()
 		return nil, err
 	}
 	b.leave(0, false)
@@ -75,7 +75,7 @@ func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.Rea
 
 // openPart requests the bytes of a blob from one position to before another, in
 // a slot that stays the caller's.
-func (r *repository) openPart(ctx context.Context, d registry.Descriptor, from, to int64, held *slot) (*blobReader, error) {
+func (r *repository) openPart(ctx context.Context, d registry.Descriptor, from, to int64, held *heldSlot) (*blobReader, error) {
 	b := r.newBlobReader(ctx, d, from, to)
 	b.slot = held
 	if err := b.open(); err != nil {
@@ -99,7 +99,7 @@ type blobReader struct {
 	cancel     context.CancelFunc
 	repository *repository
 	want       registry.Descriptor
-	slot       *slot
+	slot       *heldSlot
 	transfer   *transfer // nil if the slot is another reader's
 	queues     *queues
 	from, to   int64 // of the blob

@@ -20,7 +20,7 @@ func (b *blobReader) enter() error {
 		return nil
 	}
 	b.queues.download.Start()
-	held, err := b.repository.host.limiter.acquire(b.ctx, download, b.transfer)
+	s, err := b.repository.host.limiter.acquire(b.ctx, download, b.transfer)
 	b.queues.download.Stop()
 	if err != nil {
 		return b.repository.wrapRequest(b.request(), err)
@@ -28,10 +28,10 @@ func (b *blobReader) enter() error {
 	b.mu.Lock()
 	if b.closed {
 		b.mu.Unlock()
-		held.release()
+		s.release()
 		return io.ErrClosedPipe
 	}
-	b.slot, b.parked, b.dropped = held, false, false
+	b.slot, b.parked, b.dropped = b.hold(s), false, false
 	b.mu.Unlock()
 	b.trial = b.newTrial()
 	return b.open()
@@ -83,6 +83,15 @@ func (b *blobReader) park() {
 	b.slot.release()
 }
 
+// hold returns the holder of a slot of the download.
+func (b *blobReader) hold(s *slot) *heldSlot {
+	held := hold(s)
+	if b.queues != nil {
+		held.queue = &b.queues.download
+	}
+	return held
+}
+
 // setAbort sets what ends the request that is waited for, nil if there is none.
 func (b *blobReader) setAbort(abort context.CancelCauseFunc) {
 	b.mu.Lock()
@@ -95,17 +104,17 @@ func (b *blobReader) takeSlot() error {
 	if !b.dropped {
 		return nil
 	}
-	held, err := b.repository.host.limiter.acquire(b.ctx, download, b.transfer)
+	s, err := b.repository.host.limiter.acquire(b.ctx, download, b.transfer)
 	if err != nil {
 		return b.repository.wrapRequest(b.request(), err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		held.release()
+		s.release()
 		return io.ErrClosedPipe
 	}
-	b.slot, b.dropped = held, false
+	b.slot, b.dropped = b.hold(s), false
 	return nil
 }
 

@@ -146,7 +146,7 @@ type rangeReader struct {
 
 // worker is one connection's part of the work.
 type worker struct {
-	slot   *slot
+	slot   *heldSlot
 	buffer []byte
 	full   chan part     // what it brought
 	empty  chan struct{} // that its buffer was read
@@ -169,7 +169,7 @@ func (p *rangeReader) addLane() bool {
 		r.host.parts.giveBack(buffer)
 		return false
 	}
-	p.lanes = append(p.lanes, &worker{slot: spare, buffer: buffer, full: make(chan part), empty: make(chan struct{})})
+	p.lanes = append(p.lanes, &worker{slot: hold(spare), buffer: buffer, full: make(chan part), empty: make(chan struct{})})
 	return true
 }
 

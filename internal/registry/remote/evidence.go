@@ -93,7 +93,7 @@ func (e *evidence) challenge() (header http.Header, answered bool) {
 // probeAPI sends a request to /v2/ in the slot that is held, at most once for a host, and records what the answer
 // shows: a header, a challenge for a token, the error document of a refusal, or the empty object that the
 // original registry answers with (OCI distribution specification, "Determining Support"). A failure shows nothing.
-func (r *repository) probeAPI(ctx context.Context, held *slot) {
+func (r *repository) probeAPI(ctx context.Context, held *heldSlot) {
 	e := &r.host.evidence
 	e.once(ctx, func() bool {
 		u := *r.host.origin

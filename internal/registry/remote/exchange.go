@@ -26,13 +26,17 @@ const maxHops = 10
 // follow sends a request and goes where the registry redirects it to. Once it
 // has left the registry's origin it has no credential any more, also when it
 // comes back (a hop may be made by the very host that must not have it).
-func (r *repository) follow(ctx context.Context, q request, held *slot, authorization string, again bool) (*http.Response, error) {
-	u := q.url
+func (r *repository) follow(ctx context.Context, q request, held *heldSlot, authorization string, again bool) (*http.Response, error) {
+	u, at := q.url, r.host
 	for range maxHops + 1 {
 		if !r.host.isOrigin(u) {
 			authorization = ""
 		}
-		elsewhere := q.slot != nil && !r.host.isOrigin(u)
+		at = r.client.hostAt(u, at)
+		if err := held.move(ctx, at.limiter); err != nil {
+			return nil, err
+		}
+		elsewhere := q.slot != nil && !at.isOrigin(u)
 		if elsewhere { // the slot waits for another host
 			held.transfer.block()
 		}
@@ -67,9 +71,9 @@ func redirects(method string, status int) bool {
 
 // exchange is one HTTP request and its answer, paced as the host wants it and
 // watched for progress.
-func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *slot, authorization string, again bool) (*http.Response, error) {
+func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *heldSlot, authorization string, again bool) (*http.Response, error) {
 	c := r.client
-	if err := r.host.limiter.waitRate(ctx); err != nil {
+	if err := held.waitRate(ctx); err != nil {
 		return nil, err
 	}
 	ctx, watch := newWatchdog(withDialScope(cmp.Or(q.late, ctx), ctx), orDefault(q.wait, c.options.HeaderTimeout))
@@ -96,12 +100,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	if c.options.Logger.Enabled(ctx, LevelTrace) { // masking costs more than the line
 		c.options.Logger.Log(ctx, LevelTrace, "request", "method", q.method, "url", r.mask(registry.RedactURL(u), u, authorization), "status", resp.StatusCode, "took", time.Since(began))
 	}
-	switch {
-	case resp.StatusCode == http.StatusTooManyRequests:
-		held.throttled()
-	case resp.StatusCode < 500:
-		held.succeeded()
-	}
+	held.answered(resp.StatusCode)
 	// A blob's request may also be answered with a redirect or a refusal, whose
 	// connection is worth keeping.
 	blob := q.slot != nil && resp.StatusCode < http.StatusMultipleChoices

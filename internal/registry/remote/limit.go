@@ -3,6 +3,7 @@ package remote
 import (
 	"cmp"
 	"context"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -286,6 +287,16 @@ func (s *slot) release() {
 		defer s.limiter.mu.Unlock()
 		s.limiter.give(s)
 	})
+}
+
+// answered adapts the limit to the status of a response.
+func (s *slot) answered(status int) {
+	switch {
+	case status == http.StatusTooManyRequests:
+		s.throttled()
+	case status < 500:
+		s.succeeded()
+	}
 }
 
 // succeeded grows the limit by one for each round of requests that succeeded.

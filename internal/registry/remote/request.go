@@ -30,7 +30,7 @@ type request struct {
 	body   []byte        // sent again with each attempt
 	upload *uploadBody   // instead of body: sent once, closed by whoever made it
 	scopes []auth.Scope  // what a token must allow
-	slot   *slot         // one that the caller holds; nil: each attempt takes its own
+	slot   *heldSlot     // one that the caller holds; nil: each attempt takes its own
 	wait   time.Duration // for the answer; 0: as long as for any other
 	// late lasts longer than the operation, where an answer opens what somebody has
 	// to close; nil: a request ends with its operation.
@@ -40,12 +40,13 @@ type request struct {
 
 // acquire waits for a slot of the request's own. The context that it returns ends
 // when the slot is released, or given to another flow.
-func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *slot, func(), error) {
+func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *heldSlot, func(), error) {
 	if q.upload == nil || q.upload.transfer == nil {
-		held, err := l.acquire(ctx, exchange, nil)
+		s, err := l.acquire(ctx, exchange, nil)
 		if err != nil {
 			return ctx, nil, nil, err
 		}
+		held := hold(s)
 		if q.upload == nil {
 			return ctx, held, held.release, nil
 		}
@@ -61,12 +62,13 @@ func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *slo
 		_ = content.Close() // net/http waits for a read of it
 	}
 	content.queues.upload.Start()
-	held, err := l.acquire(ctx, upload, q.upload.transfer)
+	s, err := l.acquire(ctx, upload, q.upload.transfer)
 	content.queues.upload.Stop()
 	if err != nil {
 		cancel(nil)
 		return ctx, nil, nil, err
 	}
+	held := hold(s)
 	content.sending.Start()
 	return own, held, func() { content.sending.Stop(); held.release(); cancel(nil) }, nil
 }
@@ -133,7 +135,7 @@ func (r *repository) attempt(ctx context.Context, q request, again bool) (*http.
 	release := func() {}
 	if held == nil {
 		var err error
-		if ctx, held, release, err = q.acquire(ctx, r.host.limiter); err != nil {
+		if ctx, held, release, err = q.acquire(ctx, r.client.hostAt(q.url, r.host).limiter); err != nil {
 			return nil, r.wrapRequest(q, err)
 		}
 	}
@@ -161,7 +163,7 @@ func (r *repository) misread(q request, err error) error {
 }
 
 // authenticated sends a request until the registry is satisfied with who asks.
-func (r *repository) authenticated(ctx context.Context, q request, held *slot, again bool) (*http.Response, error) {
+func (r *repository) authenticated(ctx context.Context, q request, held *heldSlot, again bool) (*http.Response, error) {
 	var preemptive auth.Authorization // sent although the host sent no challenge
 	doubted := false
 	for refreshes := 0; ; refreshes++ {
@@ -237,7 +239,7 @@ func (r *repository) unpacked(q request, resp *http.Response) (*http.Response, e
 //
 // A HEAD is not repeated. Its 404 is a hint that a GET confirms, and copies to new tags
 // get many.
-func (r *repository) retryNotFound(ctx context.Context, q request, held *slot, resp *http.Response, used auth.Authorization) (again bool, preemptive auth.Authorization, err error) {
+func (r *repository) retryNotFound(ctx context.Context, q request, held *heldSlot, resp *http.Response, used auth.Authorization) (again bool, preemptive auth.Authorization, err error) {
 	if q.method == http.MethodHead || q.upload != nil {
 		return false, preemptive, nil
 	}
@@ -256,7 +258,7 @@ func (r *repository) retryNotFound(ctx context.Context, q request, held *slot, r
 // prepareCredential prepares the repetition of a request that was sent without
 // credentials. unreadable is why the credentials could not be read. It is returned only if
 // the registry asks for credentials.
-func (r *repository) prepareCredential(ctx context.Context, q request, held *slot, credential auth.Credential, unreadable error) (again bool, preemptive auth.Authorization, err error) {
+func (r *repository) prepareCredential(ctx context.Context, q request, held *heldSlot, credential auth.Credential, unreadable error) (again bool, preemptive auth.Authorization, err error) {
 	r.probeAPI(ctx, held)
 	challenge, answered := r.host.evidence.challenge()
 	switch {

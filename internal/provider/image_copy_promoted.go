@@ -19,9 +19,9 @@ import (
 // promoted_reference is unknown while the copy still has to put the digest under
 // the tag, so that the output keeps its previous value until the copy is complete.
 
-const promotedReferenceDescription = "The same reference as `pinned_reference`, but known in the plan only if the image is already at the destination. " +
-	"It is known after apply when the digest or the destination changes, or when the tag is missing or was moved. " +
-	"Use it for every value that leaves the configuration; see [Pin images](../guides/pinning.md#outside-of-the-configuration)."
+const promotedReferenceDescription = "The same reference as `pinned_reference`, known in the plan only if the destination already has the image. " +
+	"Use it in outputs and for every other value that leaves the configuration: if the apply fails, such values keep their previous state. " +
+	"See [Pin images](../guides/pinning.md#outside-of-the-configuration)."
 
 // planPromoted returns the planned promoted_reference: the prior value if the tag
 // at the destination already holds the planned digest, unknown otherwise. Content

@@ -69,31 +69,22 @@ func (r *imageCopyResource) Metadata(_ context.Context, req resource.MetadataReq
 
 func (r *imageCopyResource) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "An image that is promoted: what `source` names, put under the tag `destination` in another repository or registry, exactly as it is. " +
-			"A whole index comes along with every platform, attestation and nested index, byte for byte, so that the digest stays the same.\n\n" +
-			"The plan says which digest will be where, and `terraform apply` puts exactly that there. When the tag at the source moves, or somebody moves or removes a tag at the destination, " +
-			"the next plan shows it, with the old and the new digest. " +
-			"A source that cannot be asked is a warning once the image has been promoted: what is there stays.",
+		MarkdownDescription: "Copies a container image or OCI artifact from one repository to another without changing its digest. " +
+			"The plan shows the digest that the destination will have, and the apply pushes exactly that content.",
 		Attributes: map[string]schema.Attribute{
 			"source": schema.StringAttribute{
 				Required:   true,
 				CustomType: referenceType{},
-				MarkdownDescription: "The image to promote: `host/repository:tag`, `host/repository@sha256:…`, or with both, where the digest decides. `alpine:3` is `docker.io/library/alpine:3`, " +
-					"and without tag and digest the tag is `latest`. Or one in an OCI image layout on this machine, as builds leave it: `oci:PATH:tag`, `oci:PATH@sha256:…`, or `oci:PATH` where it holds but one, " +
-					"with the path of a folder or of the tar archive of one; see [From and to image layouts](#from-and-to-image-layouts).\n\n" +
-					"With a tag, the image is the one that the tag names when the plan is made, and that one is copied even if the tag moves before the apply. " +
-					"When the resource is created or replaced, or `source` itself is changed, Terraform asks for the digest once more during the apply; if the tag has moved by then, " +
-					"the apply fails with `Provider produced inconsistent final plan`, nothing is copied, and a new plan helps. Where that happens often, pin the source through " +
-					"[`registry_manifest`](../data-sources/manifest.md) (`pinned_reference`), or write `tag@digest`.\n\n" +
-					"An image that is built by the same configuration cannot be asked for while planning. Refer to an attribute of what builds it, so that the source is unknown until then. " +
-					"One that another `registry_image_copy` puts in its place can be planned: refer to its `pinned_reference`, see [Promote in stages](#promote-in-stages).",
+				MarkdownDescription: "The image to copy: `host/repository:tag` or `host/repository@sha256:…`, such as `ghcr.io/acme/app:1.4`, or `oci:PATH:tag` in an [image layout](#image-layouts). " +
+					"A tag is resolved when the plan is made, and that digest is copied even if the tag moves before the apply. " +
+					"For an image that is built or copied by the same configuration, see [Sources that do not exist yet](#sources-that-do-not-exist-yet).",
 				PlanModifiers: []planmodifier.String{keepSpelling{}},
 			},
 			"destination": schema.StringAttribute{
 				Required:   true,
 				CustomType: referenceType{},
-				MarkdownDescription: "The reference to copy to: `host/repository:tag`, such as `registry.example.com/prod/app:1.4`, or `oci:PATH:tag` in an OCI image layout on this machine. " +
-					"Changing this updates the resource: it copies to the new destination first and then applies `on_destroy` to the old one, see [Change the destination](#change-the-destination). " +
+				MarkdownDescription: "The tag to copy to: `host/repository:tag`, such as `registry.example.com/prod/app:1.4`, or `oci:PATH:tag` in an [image layout](#image-layouts). " +
+					"Changing this updates the resource: it copies to the new destination first, then applies `on_destroy` to the old one, see [Change the destination](#change-the-destination). " +
 					"Another spelling of the same destination plans no changes.",
 				Validators:    []validator.String{isDestination{}},
 				PlanModifiers: []planmodifier.String{keepSpelling{}},
@@ -101,77 +92,74 @@ func (r *imageCopyResource) Schema(_ context.Context, _ resource.SchemaRequest, 
 			"additional_tags": schema.SetAttribute{
 				Optional:    true,
 				ElementType: types.StringType,
-				MarkdownDescription: "Further tags in the destination's repository that hold the same digest, such as `[\"stable\"]`. They are added and removed in place. " +
-					"`on_destroy` applies to a tag that is removed from the list, but never deletes the manifest, see [Tag ownership](#tag-ownership).",
+				MarkdownDescription: "More tags for the same digest in the destination repository, such as `[\"stable\"]`. " +
+					"`on_destroy` applies to a tag that is removed from the list, but never deletes its manifest, see [Tag ownership](#tag-ownership).",
 			},
 			"platforms": schema.SetAttribute{
 				Optional:    true,
 				ElementType: types.StringType,
 				Validators:  []validator.Set{arePlatforms{}},
-				MarkdownDescription: "The platforms to promote of an index, such as `[\"linux/amd64\", \"linux/arm/v7\"]`; everything, byte for byte, where it is not set. " +
-					"It is the one setting that changes the digest, and the plan shows the new one as `digest` beside `source_digest`.\n\n" +
-					"One platform: its manifest is what is promoted. Several: an index with the same media type and annotations, and with the descriptors of these platforms as they are and in their order, " +
-					"together with the attestation manifests that are about them. A single image is promoted as it is where its configuration says that it is for each of the platforms. " +
-					"A platform that the image does not have fails the plan, which lists those that it has.\n\n" +
-					"Platforms are compared as Docker does: `linux/arm64` is `linux/arm64/v8`, `linux/arm` is `linux/arm/v7`. Where an image has several versions of an operating system, " +
-					"name one in parentheses: `windows(10.0.20348)/amd64`.\n\n" +
-					"A signature of the whole index is about another digest than the one promoted, and does not hold for it.",
+				MarkdownDescription: "The platforms of an index to copy, such as `[\"linux/amd64\", \"linux/arm64\"]`. " +
+					"This changes the digest: `digest` differs from `source_digest`, see [Platforms](#platforms). " +
+					"Defaults to all platforms, byte for byte.",
 			},
 			"referrers": schema.BoolAttribute{
 				Optional: true,
 				Computed: true,
 				Default:  booldefault.StaticBool(false),
-				MarkdownDescription: "Whether what refers to the image is promoted with it: signatures, SBOMs, attestations. They are found by the referrers API of the source or, where it has none, by the tag that stands for it, " +
-					"and by cosign's tags `sha256-….sig`, `.att` and `.sbom`; those of every manifest in an index come along, and those of referrers themselves. " +
-					"At the destination they are found in the same ways. What is there already stays: one of cosign's tags that holds a signature which the source does not have fails the apply.\n\n" +
-					"A referrer that appears at the source later shows in the next plan as a new `referrers_digest`. To find that out, a refresh asks the source several questions for each manifest of the image, " +
-					"also where `source` is pinned by a digest. With `false`, nothing is removed that came along before. The default is `false`.",
+				MarkdownDescription: "Whether to copy referrers too: signatures, SBOMs and attestations of the image, of each manifest of an index, and of other referrers. " +
+					"A refresh then also lists the referrers at the source, see [Referrers](#referrers). " +
+					"Defaults to `false`.",
 			},
 			"referrer_types": schema.SetAttribute{
 				Optional:    true,
 				ElementType: types.StringType,
 				Validators:  []validator.Set{areArtifactTypes{}},
-				MarkdownDescription: "The artifact types of the referrers to promote, such as `[\"application/vnd.dev.cosign.artifact.sig.v1+json\"]`; all where it is not set. " +
-					"A referrer's type is the `artifactType` that its manifest says, or else the media type of its configuration; what is found by one of cosign's tags is of its layers' media types too. " +
-					"What refers to a referrer comes along only where that referrer does, and is of one of the types itself.",
+				MarkdownDescription: "The artifact types of the referrers to copy, such as `[\"application/vnd.dev.cosign.artifact.sig.v1+json\"]`. " +
+					"A referrer of a referrer is only copied if both have one of the types. " +
+					"Defaults to all types.",
 			},
 			"overwrite": schema.BoolAttribute{
 				Optional: true,
 				Computed: true,
 				Default:  booldefault.StaticBool(true),
-				MarkdownDescription: "Whether tags at the destination that this resource did not write may be moved, see [Tag ownership](#tag-ownership). " +
-					"With `false`, the plan fails if such a tag holds another digest; if that is not known in the plan, the apply fails before anything is copied. Defaults to `true`.",
+				MarkdownDescription: "Whether to move tags at the destination that this resource did not write, see [Tag ownership](#tag-ownership). " +
+					"With `false`, the plan fails if such a tag has another digest, or the apply does before it copies anything if the digest is not known in the plan. " +
+					"Defaults to `true`.",
 			},
 			"on_destroy": schema.StringAttribute{
 				Optional: true,
 				Computed: true,
 				Default:  stringdefault.StaticString(onDestroyRetain),
-				MarkdownDescription: "What to remove when the resource is destroyed, and from the old destination when `destination` changes: `retain` removes nothing, " +
-					"`untag` removes the tags that this resource wrote, and `delete` deletes the manifest too if nothing else in the repository names it. " +
-					"The value that was applied last counts, see [Destroy behavior](#destroy-behavior). Defaults to `retain`.",
+				MarkdownDescription: "What to remove when the resource is destroyed, and from the old destination when `destination` changes: `\"retain\"` removes nothing, " +
+					"`\"untag\"` removes the tags that this resource wrote, and `\"delete\"` also deletes the manifest if no other tag of the repository names it, directly or through an index. " +
+					"The value that was applied last is used, see [Destroy behavior](#destroy-behavior). " +
+					"Defaults to `\"retain\"`.",
 			},
 			"deep_check": schema.BoolAttribute{
 				Optional: true,
 				Computed: true,
 				Default:  booldefault.StaticBool(false),
-				MarkdownDescription: "Whether a refresh makes sure that the destination still has everything below its tag, and not the tag alone: it reads each manifest and asks for each blob by `HEAD`, " +
-					"and does the same for the referrers that came along. What is missing or damaged, because of a garbage collection for example, is in `missing`, and the plan repairs it from the source. The default is `false`.",
+				MarkdownDescription: "Whether a refresh checks that all content below the tag exists at the destination: manifests, blobs and copied referrers. " +
+					"The plan shows missing or damaged content in `missing` and copies it again. " +
+					"Defaults to `false`, which only checks the tags.",
 			},
 			"digest": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The digest that the destination holds. Known in the plan.",
+				MarkdownDescription: "The digest of the image at the destination, known in the plan.",
 			},
 			"source_digest": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The digest that the source held when it was copied. Known in the plan.",
+				MarkdownDescription: "The digest of the image at the source, known in the plan. It differs from `digest` if `platforms` is set.",
 			},
 			"media_type": schema.StringAttribute{
 				Computed:            true,
 				MarkdownDescription: "The media type of the manifest, such as `application/vnd.oci.image.index.v1+json`.",
 			},
 			"pinned_reference": schema.StringAttribute{
-				Computed:            true,
-				MarkdownDescription: "`host/repository@sha256:…` at the destination: what a deployment refers to so that it runs exactly this image. In an image layout it is `oci:PATH@sha256:…`, with the path as `destination` has it. Known in the plan. Outside of the configuration, as in an output, use `promoted_reference`.",
+				Computed: true,
+				MarkdownDescription: "The reference of the image by digest, `host/repository@sha256:…` or `oci:PATH@sha256:…`, known in the plan. " +
+					"Use it in resources of the same configuration, such as deployments and the next stage, and `promoted_reference` in outputs.",
 			},
 			"promoted_reference": schema.StringAttribute{
 				Computed:            true,
@@ -179,12 +167,12 @@ func (r *imageCopyResource) Schema(_ context.Context, _ resource.SchemaRequest, 
 			},
 			"referrers_digest": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "A digest over what refers to the image and came along: it changes when a referrer comes or goes. `null` without `referrers`. It is no digest of anything that can be pulled.",
+				MarkdownDescription: "A digest of the list of copied referrers, which changes when one is added or removed. It is `null` if `referrers` is `false`, and no content has this digest.",
 			},
 			"missing": schema.ListAttribute{
 				Computed:            true,
 				ElementType:         types.StringType,
-				MarkdownDescription: "The digests of what the destination was found to lack by the last `deep_check`. The plan empties it, and the apply brings what is on it.",
+				MarkdownDescription: "The digests of the content that the last `deep_check` did not find at the destination. The plan empties the list, and the apply copies the content again.",
 			},
 			"timeouts": timeoutsAttribute(),
 		},

@@ -27,13 +27,13 @@ func timeoutsAttribute() schema.Attribute {
 	validators := []validator.String{isTimeout{}}
 	attributes := map[string]schema.Attribute{
 		"create": schema.StringAttribute{Optional: true, Validators: validators,
-			Description: "How long the copy may take in all, such as \"30m\". Defaults to \"1h\". A copy without progress fails much earlier."},
+			Description: "The maximum duration of the copy when the resource is created, such as \"30m\". Defaults to \"1h\". A copy without progress fails earlier."},
 		"read": schema.StringAttribute{Optional: true, Validators: validators,
-			Description: "How long reading the source and the destination may take, also during a plan. Defaults to \"5m\"."},
+			Description: "The maximum duration of reading the source and the destination, also during a plan. Defaults to \"5m\"."},
 		"update": schema.StringAttribute{Optional: true, Validators: validators,
-			Description: "How long the copy of a new digest, new tags or a new destination may take. Defaults to \"1h\"."},
+			Description: "The maximum duration of an update: a new digest, new tags or a new destination. Defaults to \"1h\"."},
 		"delete": schema.StringAttribute{Optional: true, Validators: validators,
-			Description: "How long on_destroy may take. Defaults to \"10m\"."},
+			Description: "The maximum duration of a destroy. Defaults to \"10m\"."},
 	}
 	attributeTypes := map[string]attr.Type{}
 	for name := range attributes {
@@ -41,7 +41,7 @@ func timeoutsAttribute() schema.Attribute {
 	}
 	return schema.SingleNestedAttribute{
 		Optional:            true,
-		MarkdownDescription: "How long each operation may take, such as `{ create = \"2h\" }`.",
+		MarkdownDescription: "The maximum duration of each operation, such as `{ create = \"2h\" }`.",
 		CustomType:          timeouts.Type{ObjectType: types.ObjectType{AttrTypes: attributeTypes}},
 		Attributes:          attributes,
 	}

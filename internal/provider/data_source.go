@@ -120,9 +120,10 @@ func warnRespelled(diags *diag.Diagnostics, attribute, of string, content []byte
 // referenceAttribute and platformAttribute are what wanted reads.
 func referenceAttribute() schema.StringAttribute {
 	return schema.StringAttribute{
-		Required:            true,
-		CustomType:          referenceType{},
-		MarkdownDescription: "The reference, such as `docker.io/library/alpine:3.20` or `ghcr.io/acme/app@sha256:…`. With a tag and a digest, the digest decides. `oci:PATH:tag` is in an image layout on this machine.",
+		Required:   true,
+		CustomType: referenceType{},
+		MarkdownDescription: "The reference to read, such as `docker.io/library/alpine:3.20` or `ghcr.io/acme/app@sha256:…`, or `oci:PATH:tag` in an image layout on this machine. " +
+			"If it has a tag and a digest, the digest is used.",
 	}
 }
 
@@ -130,8 +131,8 @@ func platformAttribute() schema.StringAttribute {
 	return schema.StringAttribute{
 		Optional:   true,
 		Validators: []validator.String{isPlatformName{}},
-		MarkdownDescription: "A platform as `os/architecture` or `os/architecture/variant`: `linux/amd64`, `linux/arm/v7`. Of an index, the manifest for that platform is taken instead of the index; " +
-			"`linux/arm64` is the same as `linux/arm64/v8`, and `linux/arm` as `linux/arm/v7`. Where there are several versions of an operating system, name one: `windows(10.0.20348)/amd64`. A single image must be for that platform. " +
-			"Everything below then describes that manifest.",
+		MarkdownDescription: "The platform to select from an index, as `os/architecture` or `os/architecture/variant`, such as `linux/amd64` or `linux/arm/v7`. " +
+			"Use `windows(10.0.20348)/amd64` for a version of an operating system. " +
+			"An image that is not an index must be for this platform.",
 	}
 }

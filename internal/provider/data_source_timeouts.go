@@ -18,12 +18,12 @@ import (
 func readTimeoutAttribute() schema.Attribute {
 	return schema.SingleNestedAttribute{
 		Optional:            true,
-		MarkdownDescription: "How long the read may take, such as `{ read = \"10m\" }`.",
+		MarkdownDescription: "The maximum duration of the read, such as `{ read = \"10m\" }`.",
 		CustomType:          timeouts.Type{ObjectType: types.ObjectType{AttrTypes: map[string]attr.Type{"read": types.StringType}}},
 		Attributes: map[string]schema.Attribute{
 			"read": schema.StringAttribute{
 				Optional:    true,
-				Description: "How long the read may take in all, such as \"30s\" or \"10m\". Defaults to \"5m\".",
+				Description: "The maximum duration of the read, such as \"30s\" or \"10m\". Defaults to \"5m\".",
 				Validators:  []validator.String{isTimeout{}},
 			},
 		},

@@ -27,62 +27,61 @@ func (d *manifestDataSource) Metadata(_ context.Context, req datasource.Metadata
 
 func (d *manifestDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "The manifest that a reference names: its digest, its exact bytes, and what it consists of. " +
-			"`pinned_reference` names this image for good, whatever the tag does later, and is a good `source` for `registry_image_copy`.\n\n" +
-			"What a manifest says is kept in the state as it was received, as plain text.",
+		MarkdownDescription: "Reads a manifest from a registry or image layout: its digest, its exact bytes, and its content.",
 		Attributes: map[string]schema.Attribute{
 			"reference": referenceAttribute(),
 			"platform":  platformAttribute(),
 			"allow_missing": schema.BoolAttribute{
 				Optional: true,
-				MarkdownDescription: "`true` says by `exists = false` that the registry does not have what `reference` names, where that is an error otherwise. It counts only where the registry itself says so, by HTTP 404. " +
-					"A registry that refuses the login (many do so for what does not exist too), limits requests or does not answer stays an error, and so does an image that is there but not for `platform`. The default is `false`.",
+				MarkdownDescription: "Whether a missing image results in `exists = false` instead of an error. " +
+					"Only an HTTP 404 of the registry counts as missing: a rejected login, a rate limit and a missing `platform` remain errors. " +
+					"Defaults to `false`.",
 			},
 			"exists": schema.BoolAttribute{
 				Computed:            true,
-				MarkdownDescription: "Whether the registry has it. `false` is possible with `allow_missing` alone, and all that is read of it is then `null`.",
+				MarkdownDescription: "Whether the registry has the image. It can only be `false` with `allow_missing`, and all other computed attributes are `null` then.",
 			},
 			"digest":     schema.StringAttribute{Computed: true, MarkdownDescription: "The digest of the manifest."},
-			"media_type": schema.StringAttribute{Computed: true, MarkdownDescription: "The media type that it came with."},
+			"media_type": schema.StringAttribute{Computed: true, MarkdownDescription: "The media type of the manifest."},
 			"artifact_type": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The type of artifact that the manifest says it is; `null` where it says nothing.",
+				MarkdownDescription: "The artifact type of the manifest, or `null` if it has none.",
 			},
-			"size": schema.Int64Attribute{Computed: true, MarkdownDescription: "The size of the manifest itself in bytes."},
+			"size": schema.Int64Attribute{Computed: true, MarkdownDescription: "The size of the manifest in bytes."},
 			"manifest_json": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The manifest, byte for byte. For what is not offered here: `jsondecode(data.registry_manifest.app.manifest_json)`.",
+				MarkdownDescription: "The manifest, byte for byte. Use `jsondecode` to read fields that have no attribute.",
 			},
 			"annotations": schema.MapAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "The annotations of the manifest."},
 			"config": schema.SingleNestedAttribute{
 				Computed:            true,
 				Attributes:          descriptorAttributes(),
-				MarkdownDescription: "The configuration blob; `null` for an index.",
+				MarkdownDescription: "The descriptor of the configuration, or `null` for an index.",
 			},
 			"layers": schema.ListNestedAttribute{
 				Computed:            true,
 				NestedObject:        schema.NestedAttributeObject{Attributes: descriptorAttributes()},
-				MarkdownDescription: "The layers, in their order; empty for an index.",
+				MarkdownDescription: "The descriptors of the layers in order. Empty for an index.",
 			},
 			"manifests": schema.ListNestedAttribute{
 				Computed:            true,
 				NestedObject:        schema.NestedAttributeObject{Attributes: descriptorAttributes()},
-				MarkdownDescription: "The manifests that an index lists, in their order; empty for an image.",
+				MarkdownDescription: "The descriptors of the manifests of an index in order. Empty for an image.",
 			},
 			"platforms": schema.ListAttribute{
 				Computed:    true,
 				ElementType: types.StringType,
-				MarkdownDescription: "The platforms of an index, in the form that `platform` has, in their order and each once; empty for an image. " +
-					"`for_each = toset(data.registry_manifest.app.platforms)` does something for each of them.",
+				MarkdownDescription: "The platforms of an index in order and without duplicates, in the format of `platform`. Empty for an image. " +
+					"Use `toset(data.registry_manifest.app.platforms)` for `for_each`.",
 			},
 			"subject": schema.SingleNestedAttribute{
 				Computed:            true,
 				Attributes:          descriptorAttributes(),
-				MarkdownDescription: "What the manifest refers to, such as the image that a signature signs; `null` for most.",
+				MarkdownDescription: "The descriptor of the manifest that this one refers to, such as the image of a signature, or `null`.",
 			},
 			"pinned_reference": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "`host/repository@sha256:…` of the manifest.",
+				MarkdownDescription: "The reference of the manifest by digest: `host/repository@sha256:…`. It is a good `source` for `registry_image_copy`.",
 			},
 			"timeouts": readTimeoutAttribute(),
 		},

@@ -99,11 +99,11 @@ func orEmpty(m map[string]string) map[string]string {
 // descriptorAttributes is the schema of a descriptor.
 func descriptorAttributes() map[string]schema.Attribute {
 	return map[string]schema.Attribute{
-		"media_type":    schema.StringAttribute{Computed: true, MarkdownDescription: "The media type of what is described."},
-		"digest":        schema.StringAttribute{Computed: true, MarkdownDescription: "Its digest."},
-		"size":          schema.Int64Attribute{Computed: true, MarkdownDescription: "Its size in bytes; `null` for the layers of a schema 1 image, whose manifest does not say."},
-		"artifact_type": schema.StringAttribute{Computed: true, MarkdownDescription: "The type of artifact, where one is given."},
-		"annotations":   schema.MapAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "Its annotations."},
+		"media_type":    schema.StringAttribute{Computed: true, MarkdownDescription: "The media type of the content."},
+		"digest":        schema.StringAttribute{Computed: true, MarkdownDescription: "The digest of the content."},
+		"size":          schema.Int64Attribute{Computed: true, MarkdownDescription: "The size of the content in bytes, or `null` for the layers of a schema 1 image."},
+		"artifact_type": schema.StringAttribute{Computed: true, MarkdownDescription: "The artifact type, or `null`."},
+		"annotations":   schema.MapAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "The annotations of the descriptor."},
 		"platform": schema.ObjectAttribute{
 			Computed: true,
 			AttributeTypes: map[string]attr.Type{
@@ -113,7 +113,7 @@ func descriptorAttributes() map[string]schema.Attribute {
 				"os_version":   types.StringType,
 				"os_features":  types.ListType{ElemType: types.StringType},
 			},
-			MarkdownDescription: "The platform that it is for, where one is given.",
+			MarkdownDescription: "The platform, or `null`.",
 		},
 	}
 }

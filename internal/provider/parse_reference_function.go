@@ -32,16 +32,16 @@ func (parseReferenceFunction) Metadata(_ context.Context, _ function.MetadataReq
 
 func (parseReferenceFunction) Definition(_ context.Context, _ function.DefinitionRequest, resp *function.DefinitionResponse) {
 	resp.Definition = function.Definition{
-		Summary: "Take an image reference apart",
-		MarkdownDescription: "Takes an image reference apart, as registries' clients understand it: `alpine` is " +
-			"`docker.io/library/alpine:latest`. It asks no registry.\n\n" +
+		Summary: "Parses an image reference",
+		MarkdownDescription: "Parses an image reference and returns its parts, with defaults filled in: `alpine` is `docker.io/library/alpine:latest`. " +
+			"This function does not contact the registry.\n\n" +
 			"The result is an object:\n\n" +
-			"- `registry`: the host, with its port where one was given. `docker.io` for Docker Hub.\n" +
+			"- `registry`: the host, with its port if the reference has one. `docker.io` for Docker Hub.\n" +
 			"- `repository`: the path of the repository on that host.\n" +
-			"- `name`: both of these, `registry/repository`: what `registry_tags` takes as its `repository`, and what to write another tag behind.\n" +
-			"- `tag`: the tag, `latest` where the reference has neither tag nor digest, and `null` where it has only a digest.\n" +
-			"- `digest`: the digest, `null` where the reference has none. A reference with a tag and a digest means the digest.\n" +
-			"- `normalized`: the whole reference, spelled out.",
+			"- `name`: the registry and the repository, `registry/repository`, as `registry_tags` expects it.\n" +
+			"- `tag`: the tag, `latest` if the reference has neither a tag nor a digest, or `null` if it only has a digest.\n" +
+			"- `digest`: the digest, or `null`. If a reference has a tag and a digest, the digest is used.\n" +
+			"- `normalized`: the complete reference.",
 		Parameters: []function.Parameter{function.StringParameter{
 			Name:                "reference",
 			MarkdownDescription: "The reference, such as `alpine:3`, `ghcr.io/acme/app:1.4` or `localhost:5000/app@sha256:…`.",

@@ -24,13 +24,13 @@ func (pinFunction) Metadata(_ context.Context, _ function.MetadataRequest, resp 
 
 func (pinFunction) Definition(_ context.Context, _ function.DefinitionRequest, resp *function.DefinitionResponse) {
 	resp.Definition = function.Definition{
-		Summary: "Pin an image reference to a digest",
-		MarkdownDescription: "Gives `host/repository@sha256:…`, which names one image for good. A tag in the reference is dropped: with a digest beside it, it says nothing. " +
-			"A digest in the reference has to be the same one. It asks no registry, so that nobody looks whether such an image is there.",
+		Summary: "Adds a digest to an image reference",
+		MarkdownDescription: "Returns `host/repository@sha256:…` for a reference and a digest. A tag in the reference is removed, and a digest in it must equal the given one. " +
+			"This function does not contact the registry and does not verify that the image exists.",
 		Parameters: []function.Parameter{
 			function.StringParameter{
 				Name:                "reference",
-				MarkdownDescription: "The reference, such as `alpine:3`, `ghcr.io/acme/app:1.4` or a repository alone.",
+				MarkdownDescription: "The reference, such as `alpine:3` or `ghcr.io/acme/app:1.4`, or a repository.",
 			},
 			function.StringParameter{
 				Name:                "digest",

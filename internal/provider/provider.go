@@ -44,29 +44,24 @@ func (p *registryProvider) Metadata(_ context.Context, _ provider.MetadataReques
 
 func (p *registryProvider) Schema(_ context.Context, _ provider.SchemaRequest, resp *provider.SchemaResponse) {
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "Promotes container images from one registry to another: every manifest and blob exactly as it is, with the digest known in the plan.\n\n" +
-			"Registries that need no login, and those that `docker login` or `podman login` has logged in to, need no configuration at all. " +
-			"Credentials are looked for in `registries`, then in `docker_config_json`, then in the file `docker_config_path` where that is set, and otherwise " +
-			"in `config.json` in the directory `DOCKER_CONFIG` or in `~/.docker`, in the file `REGISTRY_AUTH_FILE`, or in podman's `auth.json`. The first that has one for a " +
-			"registry gives it, the longest matching key wins, and credential helpers that those files name are run. What is found nowhere is asked for anonymously. " +
-			"No credential is ever kept in state.",
+		MarkdownDescription: "Copies container images and OCI artifacts between registries, without changing their digests.",
 		Attributes: map[string]schema.Attribute{
 			"docker_config_path": schema.StringAttribute{
 				Optional: true,
-				MarkdownDescription: "A docker or podman auth file to use in place of those found in the environment; `~` is the home directory. " +
-					"`\"\"` uses none of them, so that only what is configured here counts.",
+				MarkdownDescription: "The path of a Docker or podman configuration file to use instead of the default ones; `~` is the home directory. " +
+					"Set it to `\"\"` to use no file.",
 			},
 			"docker_config_json": schema.StringAttribute{
 				Optional:  true,
 				Sensitive: true,
-				MarkdownDescription: "The content of a docker configuration file (`{\"auths\": {…}}`), for runners that have no home directory. " +
-					"It is asked before any file, and may not be empty.",
+				MarkdownDescription: "The content of a Docker configuration file (`{\"auths\": {…}}`), for machines without a home directory. " +
+					"It takes precedence over all files.",
 			},
 			"registries": schema.MapNestedAttribute{
 				Optional: true,
-				MarkdownDescription: "Credentials and settings of registries. A key is the host as it stands in references, with its port if it has one: " +
-					"`registry.example.com`, `localhost:5000`, `docker.io`. The default port of the scheme may be written or left out, in keys as in references. A key may also be a host and the beginning of a repository's path, " +
-					"`registry.example.com/team-a`; such an entry has credentials alone. For each repository the longest matching key counts.",
+				MarkdownDescription: "Credentials and settings by registry. A key is a host as in references, with its port if it has one, such as `registry.example.com`, `localhost:5000` or `docker.io`. " +
+					"A key can also be a prefix of repositories, such as `registry.example.com/team-a`, for credentials only. " +
+					"The longest key that matches a repository applies.",
 				NestedObject: schema.NestedAttributeObject{Attributes: registryAttributes()},
 			},
 		},
@@ -82,53 +77,54 @@ func registryAttributes() map[string]schema.Attribute {
 		"password": schema.StringAttribute{
 			Optional:            true,
 			Sensitive:           true,
-			MarkdownDescription: "The password, or the access token that a registry wants in its place. It may be ephemeral.",
+			MarkdownDescription: "The password or access token. It can be ephemeral.",
 		},
 		"identity_token": schema.StringAttribute{
 			Optional:            true,
 			Sensitive:           true,
-			MarkdownDescription: "An OAuth 2 refresh token, in place of a password. It is exchanged for access tokens.",
+			MarkdownDescription: "An OAuth 2.0 refresh token, instead of a password. The provider exchanges it for access tokens.",
 		},
 		"registry_token": schema.StringAttribute{
 			Optional:            true,
 			Sensitive:           true,
-			MarkdownDescription: "A bearer token that is sent as it is, in place of user name and password.",
+			MarkdownDescription: "A bearer token to send unchanged, instead of `username` and `password`.",
 		},
 		"token_hosts": schema.SetAttribute{
 			Optional:    true,
 			ElementType: types.StringType,
-			MarkdownDescription: "Further hosts (`host` or `host:port`) that these credentials may be sent to for a token. A registry says itself where it wants tokens to be fetched; " +
-				"credentials go there without a question only on the registry's own host, on the same registrable domain, and at a few well-known pairs such as Docker Hub's.",
+			MarkdownDescription: "More hosts (`host` or `host:port`) of token services that may receive these credentials. " +
+				"Without it, credentials are only sent to the registry's own host, to hosts of the same registrable domain, and to well-known pairs such as Docker Hub's.",
 		},
 		"plain_http": schema.BoolAttribute{
-			Optional:            true,
-			MarkdownDescription: "Speak HTTP without TLS. The default is `true` for loopback alone (`localhost`, `127.0.0.0/8`, `[::1]`) that has no setting for TLS, and `false` for everything else.",
+			Optional: true,
+			MarkdownDescription: "Whether to use HTTP without TLS. " +
+				"Defaults to `true` for loopback hosts (`localhost`, `127.0.0.0/8`, `[::1]`) without TLS settings, and to `false` otherwise.",
 		},
 		"insecure_skip_tls_verify": schema.BoolAttribute{
 			Optional:            true,
-			MarkdownDescription: "Accept any certificate of this host. Prefer `ca_certificate`. The default is `false`.",
+			MarkdownDescription: "Whether to accept any certificate of this host. Prefer `ca_certificate`. Defaults to `false`.",
 		},
 		"ca_certificate": schema.StringAttribute{
 			Optional:            true,
-			MarkdownDescription: "The certificate of the authority that signed the registry's, as PEM: `file(\"ca.pem\")`. It is trusted for this host, besides the system's.",
+			MarkdownDescription: "The certificate authority of the registry in PEM format, such as `file(\"ca.pem\")`. It is trusted for this host in addition to the system's authorities.",
 		},
 		"client_certificate": schema.StringAttribute{
 			Optional:            true,
-			MarkdownDescription: "A client certificate for this host, as PEM, with `client_key`.",
+			MarkdownDescription: "The client certificate for this host in PEM format. Requires `client_key`.",
 		},
 		"client_key": schema.StringAttribute{
 			Optional:            true,
 			Sensitive:           true,
-			MarkdownDescription: "The key of `client_certificate`, as PEM.",
+			MarkdownDescription: "The private key of `client_certificate` in PEM format.",
 		},
 		"max_concurrent_requests": schema.Float64Attribute{ // a whole number, which validation says better than the framework
 			Optional: true,
-			MarkdownDescription: "How many requests may be under way to this host at once, over all resources. The default is `16`; at least `2`, " +
-				"because a blob that moves within one host is read and written at once.",
+			MarkdownDescription: "The maximum number of concurrent requests to this host, for all resources together. " +
+				"At least `2`, because a copy within one host reads and writes concurrently. Defaults to `16`.",
 		},
 		"requests_per_second": schema.Float64Attribute{
 			Optional:            true,
-			MarkdownDescription: "How many requests a second are sent to this host at most, over all resources. There is no limit by default.",
+			MarkdownDescription: "The maximum number of requests per second to this host, for all resources together. Defaults to no limit.",
 		},
 	}
 }

@@ -47,33 +47,31 @@ func (d *referrersDataSource) Metadata(_ context.Context, req datasource.Metadat
 
 func (d *referrersDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "What refers to an image: signatures, SBOMs, attestations. They are found by the referrers API of the registry or, where it has none, by the tag that stands for it, " +
-			"and by cosign's tags `sha256-….sig`, `.att` and `.sbom`. Only what says itself that it refers to the image is in the list, whatever a registry lists, and what is found by one of those tags.\n\n" +
-			"What refers to the manifests of an index, or to a referrer, is asked for by its digest: `data.registry_referrers.app.referrers[0].pinned_reference`. " +
-			"Nothing is verified but digests: whether a signature holds, `cosign verify` says.",
+		MarkdownDescription: "Lists the referrers of an image: signatures, SBOMs and attestations.",
 		Attributes: map[string]schema.Attribute{
 			"reference": referenceAttribute(),
 			"platform":  platformAttribute(),
 			"artifact_types": schema.SetAttribute{
-				Optional:    true,
-				ElementType: types.StringType,
-				Validators:  []validator.Set{areArtifactTypes{}},
-				MarkdownDescription: "Only those of one of these artifact types, such as `[\"application/spdx+json\"]`. A referrer's type is the `artifactType` that its manifest says, or else the media type of its configuration; " +
-					"what is found by one of cosign's tags is of its layers' media types too.",
+				Optional:            true,
+				ElementType:         types.StringType,
+				Validators:          []validator.Set{areArtifactTypes{}},
+				MarkdownDescription: "The artifact types to list, such as `[\"application/spdx+json\"]`. Defaults to all types.",
 			},
-			"digest": schema.StringAttribute{Computed: true, MarkdownDescription: "The digest that they refer to."},
+			"digest": schema.StringAttribute{Computed: true, MarkdownDescription: "The digest of the image."},
 			"referrers": schema.ListNestedAttribute{
 				Computed: true,
 				NestedObject: schema.NestedAttributeObject{Attributes: map[string]schema.Attribute{
-					"digest":           schema.StringAttribute{Computed: true, MarkdownDescription: "Its digest."},
-					"media_type":       schema.StringAttribute{Computed: true, MarkdownDescription: "The media type of its manifest."},
-					"artifact_type":    schema.StringAttribute{Computed: true, MarkdownDescription: "What it is, such as `application/vnd.dev.cosign.artifact.sig.v1+json`: the `artifactType` that its manifest says, or else the media type of its configuration; `\"\"` of an index that says none. Of what is found by one of cosign's tags, and has an image's configuration, it is the media type of its layers, such as `application/vnd.dev.cosign.simplesigning.v1+json`."},
-					"size":             schema.Int64Attribute{Computed: true, MarkdownDescription: "The size of its manifest in bytes."},
-					"tag":              schema.StringAttribute{Computed: true, MarkdownDescription: "The tag by which it was found; `null` where it refers to the image itself."},
-					"annotations":      schema.MapAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "Its annotations."},
-					"pinned_reference": schema.StringAttribute{Computed: true, MarkdownDescription: "`host/repository@sha256:…`, to read it with `registry_manifest`."},
+					"digest":     schema.StringAttribute{Computed: true, MarkdownDescription: "The digest of the referrer."},
+					"media_type": schema.StringAttribute{Computed: true, MarkdownDescription: "The media type of the referrer's manifest."},
+					"artifact_type": schema.StringAttribute{Computed: true, MarkdownDescription: "The artifact type, such as `application/vnd.dev.cosign.artifact.sig.v1+json`: the `artifactType` of the manifest, or else the media type of its configuration. " +
+						"For a manifest that was found by one of cosign's tags and has the configuration of an image, the media type of its layers. " +
+						"`\"\"` for an index without `artifactType`."},
+					"size":             schema.Int64Attribute{Computed: true, MarkdownDescription: "The size of the referrer's manifest in bytes."},
+					"tag":              schema.StringAttribute{Computed: true, MarkdownDescription: "The tag by which the referrer was found, or `null` if its `subject` is the image."},
+					"annotations":      schema.MapAttribute{Computed: true, ElementType: types.StringType, MarkdownDescription: "The annotations of the referrer."},
+					"pinned_reference": schema.StringAttribute{Computed: true, MarkdownDescription: "The reference of the referrer by digest, which `registry_manifest` can read."},
 				}},
-				MarkdownDescription: "The referrers: those that refer to the image themselves, in the order of their digests, and after those what was found by a tag, in the order of the tags. So the list changes only where something was added or removed.",
+				MarkdownDescription: "The referrers: first those whose `subject` is the image, sorted by digest, then those that were found by a tag, sorted by tag.",
 			},
 			"timeouts": readTimeoutAttribute(),
 		},

@@ -88,7 +88,7 @@ func TestTheDocumentationSaysThatAManifestIsKeptAsPlainText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if said := "What a manifest says is kept in the state as it was received, as plain text."; !strings.Contains(string(page), said) {
+	if said := "The manifest is stored in state as plain text."; !strings.Contains(string(page), said) {
 		t.Errorf("it does not say %q", said)
 	}
 }

@@ -49,48 +49,43 @@ func (d *tagsDataSource) Metadata(_ context.Context, req datasource.MetadataRequ
 
 func (d *tagsDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, resp *datasource.SchemaResponse) {
 	resp.Schema = schema.Schema{
-		MarkdownDescription: "The tags of a repository: those that match, the newest first, so that the tag to promote need not be written down.\n\n" +
-			"A tag has to satisfy `include`, `exclude` and `constraint`, as far as they are set. What is newest is told by the names alone, because registries do not say when a tag was put. " +
-			"Tags that tools put beside an image for its signatures and the like (`sha256-….sig`, `sha256-…`) are never listed.\n\n" +
-			"Without a `constraint` every tag that reads as a version counts as one: a date is a huge one, so that `2026-03-01` comes before `2.0.0`, and release candidates are listed too; " +
-			"`include = \"^v?[0-9]+[.][0-9]+[.][0-9]+$\"` leaves both out.\n\n" +
-			"The list is read anew with each plan, so that a new tag shows there. A repository without tags gives an empty list; one that does not exist, or has more than 100,000 tags, is an error.",
+		MarkdownDescription: "Lists the tags of a repository that match a pattern or version constraint, newest first.",
 		Attributes: map[string]schema.Attribute{
 			"repository": schema.StringAttribute{
 				Required:            true,
-				MarkdownDescription: "The repository, without a tag: `ghcr.io/acme/app`, `docker.io/library/alpine`.",
+				MarkdownDescription: "The repository without a tag, such as `ghcr.io/acme/app` or `docker.io/library/alpine`.",
 			},
 			"include": schema.StringAttribute{
 				Optional: true,
-				MarkdownDescription: "A regular expression ([RE2](https://github.com/google/re2/wiki/Syntax), as Terraform's `regex` has it) that a tag has to match. It may match anywhere in the tag: write `^` and `$` where it is to match all of it. " +
-					"What a group named `version` matches is read as the tag's version in place of the whole tag: with `\"^(?P<version>[0-9.]+)-alpine$\"` the tag `1.27.3-alpine` is the version 1.27.3. Groups that only group have no name.",
+				MarkdownDescription: "A regular expression ([RE2](https://github.com/google/re2/wiki/Syntax)) that a tag must match. Use `^` and `$` to match the whole tag. " +
+					"The text of a group named `version` is used as the version of the tag, for example `\"^(?P<version>[0-9.]+)-alpine$\"`.",
 			},
 			"exclude": schema.StringAttribute{
 				Optional:            true,
-				MarkdownDescription: "A regular expression that a tag may not match, anywhere. It counts before `include`.",
+				MarkdownDescription: "A regular expression that a tag must not match. It takes precedence over `include`.",
 			},
 			"constraint": schema.StringAttribute{
 				Optional: true,
-				MarkdownDescription: "A version constraint as Terraform has it for providers and modules, such as `\"~> 1.4\"` or `\">= 1.4, < 2.0\"`. Tags that are no version are left out. `v1.4.0` is the version 1.4.0. " +
-					"What follows a version after a dash makes it a pre-release, be it `1.4.0-rc1` or `1.4.0-alpine`, and only a constraint with a pre-release of the same version matches one: see `include` for how to take it off. `\">= 0\"` stands for all that are released.",
+				MarkdownDescription: "A version constraint with the syntax of Terraform, such as `\"~> 1.4\"` or `\">= 1.4, < 2.0\"`. Tags that are not versions are omitted. " +
+					"A suffix such as `-rc1` or `-alpine` makes a version a pre-release, which only a constraint with a pre-release of the same version matches.",
 			},
 			"order": schema.StringAttribute{
 				Optional: true,
-				MarkdownDescription: "What counts as newer. `\"version\"`, the default: the higher version; tags that are none follow behind the last. `\"lexical\"`: what comes later in the order of characters, which is right for tags that begin with a date such as `2026-03-01`. " +
-					"The newest comes first; `reverse(…)` turns that around.",
+				MarkdownDescription: "The order that decides which tag is newer: `\"version\"` compares versions and lists other tags last, `\"lexical\"` compares characters, for tags that begin with a date. " +
+					"Defaults to `\"version\"`.",
 			},
 			"limit": schema.NumberAttribute{ // and no Int64Attribute: of 1.5 the framework says that it is the provider's fault
 				Optional:            true,
-				MarkdownDescription: "How many tags to list at most, the newest of them. All by default.",
+				MarkdownDescription: "The maximum number of tags to list, newest first. Defaults to all tags.",
 			},
 			"tags": schema.ListAttribute{
 				Computed:            true,
 				ElementType:         types.StringType,
-				MarkdownDescription: "The tags, the newest first. For a `for_each`: `toset(data.registry_tags.app.tags)`.",
+				MarkdownDescription: "The tags, newest first. Use `toset(data.registry_tags.app.tags)` for `for_each`.",
 			},
 			"newest": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The first of `tags`; `null` where there is none.",
+				MarkdownDescription: "The first of `tags`, or `null` if there is none.",
 			},
 			"timeouts": readTimeoutAttribute(),
 		},

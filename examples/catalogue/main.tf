@@ -7,14 +7,14 @@ terraform {
 }
 
 locals {
-  # Tags that somebody chose.
+  # Selected tags.
   chosen = {
     "docker.io/library/alpine"   = ["3.19", "3.20"]
     "docker.io/library/postgres" = ["16", "17"]
     "ghcr.io/acme/app"           = ["1.4"]
   }
 
-  # Repositories of which the newest releases are followed.
+  # Repositories whose newest releases are promoted.
   followed = {
     "docker.io/library/nginx" = { constraint = ">= 1.26", limit = 3 }
     "ghcr.io/acme/worker"     = { constraint = "~> 2.0", limit = 5 }
@@ -44,8 +44,8 @@ resource "registry_image_copy" "mirror" {
   destination = "registry.example.com/mirror/${provider::registry::parse_reference(each.key).repository}:${provider::registry::parse_reference(each.key).tag}"
 }
 
-# For those who deploy them: what each image is called here, pinned. promoted_reference
-# names only what was copied, also after an apply that failed.
+# The references for deployments. promoted_reference
+# only names images that were copied, even after a failed apply.
 output "mirror" {
   value = { for image, copy in registry_image_copy.mirror : image => copy.promoted_reference }
 }

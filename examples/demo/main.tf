@@ -1,4 +1,4 @@
-# What `make demo` applies: two promotions from one registry to another.
+# The configuration of `make demo`: two promotions from one registry to another.
 
 terraform {
   required_providers {
@@ -9,42 +9,42 @@ terraform {
 }
 
 variable "source_registry" {
-  description = "The registry that holds the images, as host:port."
+  description = "The source registry, as host:port."
   type        = string
 }
 
 variable "destination_registry" {
-  description = "The registry that they are promoted to, as host:port."
+  description = "The destination registry, as host:port."
   type        = string
 }
 
 provider "registry" {
-  # No credentials of this machine: both registries ask for none.
+  # Ignore the credentials of this machine: both registries need none.
   docker_config_path = ""
 }
 
-# An image for two platforms, with the attestation that its builder made.
+# An image for two platforms with a build attestation.
 resource "registry_image_copy" "app" {
   source          = "${var.source_registry}/acme/app:1.4"
   destination     = "${var.destination_registry}/prod/app:1.4"
   additional_tags = ["stable"]
 }
 
-# An image of before the OCI specifications (Docker, schema 2).
+# A Docker schema 2 image.
 resource "registry_image_copy" "legacy" {
   source      = "${var.source_registry}/acme/legacy:2.0"
   destination = "${var.destination_registry}/prod/legacy:2.0"
 }
 
-# promoted_reference and not pinned_reference: if an apply fails, an output of it keeps
-# the value of the last image that was copied.
+# promoted_reference instead of pinned_reference: if an apply fails, the output keeps the
+# value of the last copied image.
 
 output "app" {
-  description = "What deployments of the app pin."
+  description = "The reference for deployments of the app."
   value       = registry_image_copy.app.promoted_reference
 }
 
 output "legacy" {
-  description = "What deployments of the legacy image pin."
+  description = "The reference for deployments of the legacy image."
   value       = registry_image_copy.legacy.promoted_reference
 }

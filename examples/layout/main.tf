@@ -12,8 +12,8 @@ variable "app_version" {
   default     = "1.4"
 }
 
-# Builds an archive for each version. Its output is known when that is done. A
-# provisioner runs only when its resource is created, so another version replaces it.
+# Build an archive for each version. The output is known after the build. A
+# provisioner only runs when its resource is created, so another version replaces it.
 resource "terraform_data" "build" {
   input            = "${path.module}/app-${var.app_version}.tar"
   triggers_replace = var.app_version
@@ -23,7 +23,7 @@ resource "terraform_data" "build" {
   }
 }
 
-# Pushes what was built, in the same apply.
+# Push the build in the same apply.
 resource "registry_image_copy" "app" {
   source      = "oci:${terraform_data.build.output}"
   destination = "registry.example.com/prod/app:${var.app_version}"

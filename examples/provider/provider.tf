@@ -12,8 +12,8 @@ variable "registry_password" {
 }
 
 provider "registry" {
-  # Registries that are not named here are asked with the credentials that
-  # `docker login` or `podman login` left on this machine, or with none.
+  # Other registries use the credentials of `docker login` or `podman login` on this
+  # machine, or none.
   registries = {
     "registry.example.com" = {
       username = "ci"
@@ -27,8 +27,8 @@ resource "registry_image_copy" "app" {
   destination = "registry.example.com/prod/app:1.4"
 }
 
-# For those who run the image: exactly what was put there. Known after apply when it
-# changes, so that a failed apply does not announce an image that was not copied.
+# The reference for deployments. It only changes when the image was copied, even if an
+# apply fails.
 output "image" {
   value = registry_image_copy.app.promoted_reference
 }

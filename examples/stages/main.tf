@@ -11,8 +11,8 @@ resource "registry_image_copy" "staging" {
   destination = "registry.example.com/staging/app:1.4"
 }
 
-# Planned together with the first, although the image is not in staging yet, and
-# copied after it.
+# Planned together with the first copy, before the image is in staging, and applied
+# after it.
 resource "registry_image_copy" "production" {
   source      = registry_image_copy.staging.pinned_reference
   destination = "registry.example.com/production/app:1.4"

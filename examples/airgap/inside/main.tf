@@ -26,7 +26,7 @@ locals {
   digests = jsondecode(file("${path.module}/digests.json"))
 }
 
-# Each image under the name that the other side gave it:
+# Each image has the name that the connected side recorded:
 # registry.internal:5000/mirror/acme/app:1.4.
 resource "registry_image_copy" "inside" {
   for_each = local.digests
@@ -35,7 +35,7 @@ resource "registry_image_copy" "inside" {
   destination = "registry.internal:5000/mirror/${each.key}"
 }
 
-# promoted_reference names only what was copied, also after an apply that failed.
+# promoted_reference only names images that were copied, even after a failed apply.
 output "images" {
   value = { for name, copy in registry_image_copy.inside : name => copy.promoted_reference }
 }

@@ -7,7 +7,7 @@ terraform {
 }
 
 locals {
-  # What each image is to be called on the other side, and where it comes from.
+  # The name of each image on the isolated side, and its source.
   images = {
     "acme/app:1.4"        = "ghcr.io/acme/app:1.4"
     "acme/worker:2.0"     = "ghcr.io/acme/worker:2.0"
@@ -15,8 +15,8 @@ locals {
   }
 }
 
-# Everything in one folder, each image under a tag of its own: acme/app:1.4 is
-# acme-app-1.4 there.
+# All images are in one folder, each with its own tag, such as acme-app-1.4 for
+# acme/app:1.4.
 resource "registry_image_copy" "airgap" {
   for_each = local.images
 
@@ -24,9 +24,9 @@ resource "registry_image_copy" "airgap" {
   destination = "oci:${path.root}/airgap:${replace(each.key, "/[/:]/", "-")}"
 }
 
-# The digests come from promoted_reference, and not from digest, which is known in the
-# plan: an apply that fails would announce images that are not in the folder.
+# The digests come from promoted_reference. The attribute digest is known in the plan,
+# so after a failed apply it would list images that are not in the folder.
 output "airgap" {
-  description = "What the other side needs: what each image is called there, and its digest."
+  description = "The name and digest of each image for the isolated side."
   value       = { for name, copy in registry_image_copy.airgap : name => regex("[^@]+$", copy.promoted_reference) }
 }

@@ -6,7 +6,7 @@ terraform {
   }
 }
 
-# Which commit an image was built from, by its labels.
+# The commit of an image, from its labels.
 data "registry_image_config" "app" {
   reference = "ghcr.io/acme/app:1.4"
   platform  = "linux/amd64"
@@ -16,7 +16,7 @@ output "revision" {
   value = data.registry_image_config.app.labels["org.opencontainers.image.revision"]
 }
 
-# Nothing is promoted that runs as root.
+# Reject images that run as root.
 resource "registry_image_copy" "app" {
   source      = data.registry_image_config.app.pinned_reference
   destination = "registry.example.com/prod/app:1.4"

@@ -16,8 +16,8 @@ output "layers" {
   value = [for layer in data.registry_manifest.base.layers : layer.digest]
 }
 
-# A tag that may move between plan and apply is read once, and what was read is
-# what is promoted.
+# The tag is read once, and that digest is promoted even if the tag moves between
+# plan and apply.
 data "registry_manifest" "app" {
   reference = "ghcr.io/acme/app:nightly"
 }
@@ -27,8 +27,8 @@ resource "registry_image_copy" "app" {
   destination = "registry.example.com/staging/app:nightly"
 }
 
-# Whether a tag is there already. Only the registry's own 404 is an answer; a
-# registry that is down is an error.
+# Check whether a tag exists. Only a 404 of the registry means that it does not; an
+# unavailable registry is an error.
 data "registry_manifest" "release" {
   reference     = "registry.example.com/prod/app:2.0"
   allow_missing = true
@@ -38,8 +38,7 @@ output "released" {
   value = data.registry_manifest.release.exists
 }
 
-# What is read of an image that is not there is null, pinned_reference too: look
-# at exists first.
+# If the image does not exist, all other attributes are null, so check exists first.
 resource "registry_image_copy" "stable" {
   count       = data.registry_manifest.release.exists ? 1 : 0
   source      = data.registry_manifest.release.pinned_reference

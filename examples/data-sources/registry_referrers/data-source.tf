@@ -16,7 +16,7 @@ output "sboms" {
   value = [for r in data.registry_referrers.sboms.referrers : r.pinned_reference]
 }
 
-# Nothing is promoted that was never signed.
+# Reject images without a signature.
 data "registry_referrers" "app" {
   reference = "ghcr.io/acme/app:1.4"
 }

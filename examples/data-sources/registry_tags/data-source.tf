@@ -6,7 +6,7 @@ terraform {
   }
 }
 
-# The newest release of a major version, promoted when there is a newer one.
+# Promote the newest release of a major version.
 data "registry_tags" "app" {
   repository = "ghcr.io/acme/app"
   constraint = "~> 1.4"
@@ -24,8 +24,8 @@ resource "registry_image_copy" "app" {
   }
 }
 
-# The five newest of a variant, each promoted under its own tag. The group named
-# version is what is compared; the rest of the tag is not.
+# Promote the five newest tags of a variant. Only the group named version is
+# compared.
 data "registry_tags" "alpine" {
   repository = "docker.io/library/nginx"
   include    = "^(?P<version>\\d+[.]\\d+[.]\\d+)-alpine$"

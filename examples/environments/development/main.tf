@@ -12,9 +12,9 @@ resource "registry_image_copy" "app" {
   referrers   = true # in each stage, or signatures stay behind
 }
 
-# What the next stage promotes. pinned_reference is known in the plan, and Terraform
-# saves it even if the apply fails; promoted_reference changes only when the image was
-# copied.
+# The source of the next stage. promoted_reference only changes when the image was
+# copied. pinned_reference is known in the plan, and Terraform saves it even if the apply
+# fails.
 output "app" {
   value = registry_image_copy.app.promoted_reference
 }

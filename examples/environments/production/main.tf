@@ -7,7 +7,7 @@ terraform {
 }
 
 variable "app_version" {
-  description = "The tag of this promotion in production. A new one for each."
+  description = "The tag of this promotion in production, new for each one."
   type        = string
 }
 
@@ -27,7 +27,7 @@ resource "registry_image_copy" "app" {
   referrers   = true
 }
 
-# promoted_reference, so that an apply that fails announces nothing.
+# promoted_reference does not change if the apply fails.
 output "app" {
   value = registry_image_copy.app.promoted_reference
 }

@@ -21,7 +21,7 @@ resource "registry_image_copy" "app" {
   referrers   = true
 }
 
-# promoted_reference, so that an apply that fails announces nothing.
+# promoted_reference does not change if the apply fails.
 output "app" {
   value = registry_image_copy.app.promoted_reference
 }

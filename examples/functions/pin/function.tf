@@ -8,7 +8,7 @@ terraform {
 
 variable "digest" {
   type        = string
-  description = "What the build pushed: sha256:…"
+  description = "The digest that the build pushed: sha256:…"
 }
 
 # ghcr.io/acme/app@sha256:…

@@ -70,7 +70,7 @@ func TestTheGuideIsFoundByTheWordsOfOthers(t *testing.T) {
 		}
 	}
 	wanted := strings.Split("HTTP 400,HTTP 401,HTTP 403,HTTP 404,HTTP 405,HTTP 413,HTTP 429,HTTP 500,HTTP 502,HTTP 503,HTTP 504,HTTP 507,connection refused,no such host", ",")
-	source, err := os.ReadFile("../registry/remote/answer.go")
+	source, err := os.ReadFile("../registry/remote/response_error.go")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,8 +22,8 @@ func TestWhatIsGuardedIsDoneInOnePlace(t *testing.T) {
 		`\.Challenged\(`:     {"registry/remote/request.go"},
 		`Cookie|Proxy-Auth`:  nil,
 		// A hop: where it leads, who goes there, and over which connections.
-		`\.ResolveReference\(`:     {"registry/remote/hop.go"},
-		`\.RoundTrip\(`:            {"registry/remote/exchange.go", "registry/remote/hop.go"},
+		`\.ResolveReference\(`:     {"registry/remote/redirect.go"},
+		`\.RoundTrip\(`:            {"registry/remote/exchange.go", "registry/remote/redirect.go"},
 		`&http\.Transport\{`:       {"registry/remote/transport.go"},
 		`\bhttp\.(Client|Default)`: nil,
 		`\bDialer\{|\bnet\.Dial\(`: {"registry/remote/dial.go"},
@@ -32,7 +32,7 @@ func TestWhatIsGuardedIsDoneInOnePlace(t *testing.T) {
 		`\bio\.ReadAll\(|\breadPieces\(`:               {"registry/read.go"},
 		`\.(NewDecoder|UnmarshalRead)\([a-z.]*[bB]ody`: nil,
 		// A registry's words.
-		`\berrorDocument\b`: {"registry/remote/answer.go"},
+		`\berrorDocument\b`: {"registry/remote/response_error.go"},
 	} {
 		pattern := regexp.MustCompile(what)
 		var found []string

@@ -18,8 +18,8 @@ import (
 const (
 	// maxResumes is how often in a row a download may break without
 	// someProgress, in bytes.
-	maxResumes   = 5
-	someProgress = 64 << 10
+	maxResumes  = 5
+	minProgress = 64 << 10
 )
 
 // StatBlob asks by HEAD, and by GET where HEAD is refused.
@@ -63,13 +63,13 @@ func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.Rea
 		b.cancel()
 		return nil, r.wrapRequest(b.request(), err)
 	}
-	b.slot = b.hold(s)
+	b.slot = b.holdSlot(s)
 	if err := b.open(); err != nil {
 		b.cancel()
 		b.slot.release()
 		return nil, err
 	}
-	b.leave(0, false)
+	b.endRead(0, false)
 	return registry.Verify(b, d, r.Name()), nil
 }
 
@@ -86,9 +86,9 @@ func (r *repository) openPart(ctx context.Context, d registry.Descriptor, from, 
 }
 
 func (r *repository) newBlobReader(ctx context.Context, d registry.Descriptor, from, to int64) *blobReader {
-	b := &blobReader{repository: r, want: d, from: from, at: from, to: to, pauses: r.client.pauses()}
+	b := &blobReader{repository: r, desc: d, from: from, at: from, to: to, pauses: r.client.newBackoff()}
 	b.ctx, b.cancel = context.WithCancel(ctx)
-	b.trial = b.newTrial()
+	b.probe = b.newSpeedProbe()
 	return b
 }
 
@@ -98,7 +98,7 @@ type blobReader struct {
 	ctx        context.Context //nolint:containedctx // the download's, for the requests that resume it
 	cancel     context.CancelFunc
 	repository *repository
-	want       registry.Descriptor
+	desc       registry.Descriptor
 	slot       *heldSlot
 	transfer   *transfer // nil if the slot is another reader's
 	queues     *queues
@@ -107,23 +107,23 @@ type blobReader struct {
 	resumes    int // in a row without much progress
 	resumedAt  int64
 	pauses     func() time.Duration
-	trial      speedProbe
+	probe      speedProbe
 
-	mu      sync.Mutex // a transport may close what it still reads
-	body    io.ReadCloser
-	closed  bool
-	reading bool
-	leaving bool                    // the slot is to be released after the read in progress
-	parked  bool                    // there is neither a slot nor a connection until the next read
-	dropped bool                    // the slot was released until the next attempt
-	abort   context.CancelCauseFunc // ends the request that is waited for
+	mu          sync.Mutex // a transport may close what it still reads
+	body        io.ReadCloser
+	closed      bool
+	reading     bool
+	parkPending bool                    // the slot is to be released after the read in progress
+	parked      bool                    // there is neither a slot nor a connection until the next read
+	dropped     bool                    // the slot was released until the next attempt
+	abort       context.CancelCauseFunc // ends the request that is waited for
 }
 
 func (b *blobReader) Read(p []byte) (n int, err error) {
-	if err := b.enter(); err != nil {
+	if err := b.beginRead(); err != nil {
 		return 0, err
 	}
-	defer func() { b.leave(n, err == io.EOF) }()
+	defer func() { b.endRead(n, err == io.EOF) }()
 	for {
 		n, err := b.receive(p)
 		switch {
@@ -150,7 +150,7 @@ func (b *blobReader) receive(p []byte) (int, error) {
 	b.at += int64(n)
 	took := time.Since(began)
 	registry.FlowOf(b.ctx).Waited(registry.Delay{Host: b.repository.host.name}, took)
-	if b.trial.slow(&b.repository.client.ranges, n, took) && err == nil {
+	if b.probe.slow(&b.repository.client.ranges, n, took) && err == nil {
 		b.parallelize()
 	}
 	return n, err
@@ -158,18 +158,18 @@ func (b *blobReader) receive(p []byte) (int, error) {
 
 // resume goes on where a connection broke, as long as that gets anywhere.
 func (b *blobReader) resume(err error) error {
-	if b.at-b.resumedAt >= someProgress {
-		b.resumes, b.pauses = 0, b.repository.client.pauses()
+	if b.at-b.resumedAt >= minProgress {
+		b.resumes, b.pauses = 0, b.repository.client.newBackoff()
 	}
 	b.resumedAt = b.at
 	if b.resumes++; b.resumes > maxResumes {
 		return b.repository.wrapRequest(b.request(), err)
 	}
 	b.current().Close()
-	b.trial = b.newTrial()
+	b.probe = b.newSpeedProbe()
 	if b.resumes > 1 {
 		b.dropSlot()
-		if cause := pauseFor(b.ctx, b.pauses()); cause != nil {
+		if cause := waitRetry(b.ctx, b.pauses()); cause != nil {
 			return b.repository.wrapRequest(b.request(), cause)
 		}
 	}
@@ -210,13 +210,13 @@ func (b *blobReader) replace(body io.ReadCloser) error {
 func (b *blobReader) request() request {
 	r := b.repository
 	q := request{
-		op: "read the blob", object: "blob", about: b.want.Digest.String(), method: http.MethodGet,
-		url: r.url("blobs/" + b.want.Digest.String()), header: http.Header{},
+		op: "read the blob", object: "blob", about: b.desc.Digest.String(), method: http.MethodGet,
+		url: r.url("blobs/" + b.desc.Digest.String()), header: http.Header{},
 		scopes: r.scopes(), slot: b.slot, ok: []int{http.StatusOK},
 	}
 	if b.at > 0 || b.isPart() {
 		wanted := fmt.Sprintf("bytes=%d-", b.at)
-		if b.to < b.want.Size {
+		if b.to < b.desc.Size {
 			wanted += fmt.Sprint(b.to - 1)
 		}
 		q.header.Set("Range", wanted)
@@ -226,7 +226,7 @@ func (b *blobReader) request() request {
 }
 
 // isPart says whether not all of the blob is read.
-func (b *blobReader) isPart() bool { return b.from > 0 || b.to < b.want.Size }
+func (b *blobReader) isPart() bool { return b.from > 0 || b.to < b.desc.Size }
 
 // open asks for the rest of what is read, at the registry itself: where it
 // redirected to may not be valid any more.
@@ -265,26 +265,26 @@ func (b *blobReader) tryOpen(ctx context.Context, again bool) error {
 	case err != nil:
 		return err
 	}
-	if err := b.skip(resp); err != nil {
+	if err := b.positionBody(resp); err != nil {
 		resp.Body.Close()
-		return r.wrapRequest(q.answeredBy(resp), err)
+		return r.wrapRequest(q.withFinalURL(resp), err)
 	}
 	return b.replace(resp.Body)
 }
 
 // skip brings an answer to where reading stopped (RFC 9110, section 14.4).
-func (b *blobReader) skip(resp *http.Response) error {
+func (b *blobReader) positionBody(resp *http.Response) error {
 	if resp.StatusCode == http.StatusPartialContent {
-		return checkContentRange(resp.Header.Values("Content-Range"), b.at, b.to, b.want.Size)
+		return checkContentRange(resp.Header.Values("Content-Range"), b.at, b.to, b.desc.Size)
 	}
 	if b.isPart() {
 		return &registry.Error{Kind: registry.ErrUnsupported, Message: "the registry does not give parts of a blob"}
 	}
-	if resp.ContentLength >= 0 && resp.ContentLength != b.want.Size {
+	if resp.ContentLength >= 0 && resp.ContentLength != b.desc.Size {
 		if registry.MediaType(resp.Header.Get("Content-Type")) == "text/html" {
-			return &registry.Error{Kind: registry.ErrProtocol, Message: fmt.Sprintf("what came is a web page (text/html) of %d bytes, and the blob has %d", resp.ContentLength, b.want.Size)}
+			return &registry.Error{Kind: registry.ErrProtocol, Message: fmt.Sprintf("what came is a web page (text/html) of %d bytes, and the blob has %d", resp.ContentLength, b.desc.Size)}
 		}
-		return &registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("the registry has %d bytes under it and its descriptor says %d", resp.ContentLength, b.want.Size)}
+		return &registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("the registry has %d bytes under it and its descriptor says %d", resp.ContentLength, b.desc.Size)}
 	}
 	if b.at == 0 {
 		return nil

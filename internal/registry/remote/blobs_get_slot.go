@@ -7,7 +7,7 @@ import (
 
 // enter begins a read. A parked download waits for a slot and continues where it
 // stopped.
-func (b *blobReader) enter() error {
+func (b *blobReader) beginRead() error {
 	if b.transfer != nil && b.ctx.Err() != nil {
 		return context.Cause(b.ctx) // which the registry has not caused
 	}
@@ -31,14 +31,14 @@ func (b *blobReader) enter() error {
 		s.release()
 		return io.ErrClosedPipe
 	}
-	b.slot, b.parked, b.dropped = b.hold(s), false, false
+	b.slot, b.parked, b.dropped = b.holdSlot(s), false, false
 	b.mu.Unlock()
-	b.trial = b.newTrial()
+	b.probe = b.newSpeedProbe()
 	return b.open()
 }
 
 // leave ends a read that gave n bytes, and releases the slot if they were the last.
-func (b *blobReader) leave(n int, ended bool) {
+func (b *blobReader) endRead(n int, ended bool) {
 	if b.transfer == nil {
 		return
 	}
@@ -53,7 +53,7 @@ func (b *blobReader) leave(n int, ended bool) {
 		b.transfer.finish()
 		_ = b.body.Close()
 		b.slot.release()
-	case b.leaving:
+	case b.parkPending:
 		b.park()
 	}
 }
@@ -69,7 +69,7 @@ func (b *blobReader) evict() {
 	case b.abort != nil:
 		b.abort(errEvicted)
 	case b.reading:
-		b.leaving = true
+		b.parkPending = true
 	default:
 		b.park()
 	}
@@ -77,14 +77,14 @@ func (b *blobReader) evict() {
 
 // park closes the connection and releases the slot. Called with mu held.
 func (b *blobReader) park() {
-	b.parked, b.leaving = true, false
+	b.parked, b.parkPending = true, false
 	b.transfer.resumed.Store(true)
 	_ = b.body.Close()
 	b.slot.release()
 }
 
 // hold returns the holder of a slot of the download.
-func (b *blobReader) hold(s *slot) *heldSlot {
+func (b *blobReader) holdSlot(s *slot) *heldSlot {
 	held := hold(s)
 	if b.queues != nil {
 		held.queue = &b.queues.download
@@ -114,7 +114,7 @@ func (b *blobReader) takeSlot() error {
 		s.release()
 		return io.ErrClosedPipe
 	}
-	b.slot, b.dropped = b.hold(s), false
+	b.slot, b.dropped = b.holdSlot(s), false
 	return nil
 }
 

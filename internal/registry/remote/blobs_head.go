@@ -47,7 +47,7 @@ func (c *Client) openContent(ctx context.Context, size int64, from registry.Cont
 	if err != nil {
 		return nil, err
 	}
-	content := &blobContent{rest: rest, queues: queues, sending: from.Sending, buffers: c.heads, buffer: c.heads.take(headSize)}
+	content := &blobContent{rest: rest, queues: queues, sending: from.Sending, buffers: c.headBuffers, buffer: c.headBuffers.take(headSize)}
 	if content.buffer == nil {
 		return content, nil
 	}
@@ -66,7 +66,7 @@ func (c *Client) openContent(ctx context.Context, size int64, from registry.Cont
 	case n == size && (err == nil || err == io.EOF):
 		err = content.end(size)
 	case err == io.EOF:
-		err = mismatched("it ended after %d of %d bytes", n, size)
+		err = mismatchError("it ended after %d of %d bytes", n, size)
 	}
 	if err != nil {
 		_ = content.Close()
@@ -79,7 +79,7 @@ func (c *Client) openContent(ctx context.Context, size int64, from registry.Cont
 func (c *blobContent) end(size int64) error {
 	switch _, err := io.CopyN(io.Discard, c.rest, 1); {
 	case err == nil:
-		return mismatched("it has more than the %d bytes that its descriptor says", size)
+		return mismatchError("it has more than the %d bytes that its descriptor says", size)
 	case err != io.EOF:
 		return err
 	}
@@ -149,7 +149,7 @@ func (p *blobPut) openEarly(ctx context.Context) *earlyContent {
 	ctx, cancel := context.WithCancel(ctx)
 	e := &earlyContent{cancel: cancel, opened: make(chan openedContent, 1)}
 	go func() {
-		content, err := p.client.openContent(ctx, p.want.Size, p.content)
+		content, err := p.client.openContent(ctx, p.desc.Size, p.content)
 		e.opened <- openedContent{content, err}
 	}()
 	return e
@@ -159,7 +159,7 @@ func (p *blobPut) openEarly(ctx context.Context) *earlyContent {
 // after drop.
 func (e *earlyContent) take(ctx context.Context, p *blobPut) (*blobContent, error) {
 	if e == nil {
-		return p.client.openContent(ctx, p.want.Size, p.content)
+		return p.client.openContent(ctx, p.desc.Size, p.content)
 	}
 	o := <-e.opened
 	close(e.opened)
@@ -167,7 +167,7 @@ func (e *earlyContent) take(ctx context.Context, p *blobPut) (*blobContent, erro
 }
 
 // drop ends the content, also while it is being opened.
-func (e *earlyContent) drop() {
+func (e *earlyContent) discard() {
 	if e == nil {
 		return
 	}

@@ -40,9 +40,9 @@ type speedProbe struct {
 
 // newTrial is one for what comes next of a blob, which is over already where
 // there is nothing to judge.
-func (b *blobReader) newTrial() speedProbe {
+func (b *blobReader) newSpeedProbe() speedProbe {
 	c := b.repository.client
-	return speedProbe{over: b.isPart() || b.want.Size < c.ranges.from || c.options.NoRanges}
+	return speedProbe{over: b.isPart() || b.desc.Size < c.ranges.from || c.options.NoRanges}
 }
 
 // slow takes n bytes that were waited for, and says whether the connection
@@ -64,23 +64,23 @@ func (t *speedProbe) slow(r *ranges, n int, waited time.Duration) bool {
 func (b *blobReader) parallelize() {
 	size := b.repository.client.ranges.part
 	start := b.at + size
-	if start >= b.to || !b.repository.host.seen.parts() {
+	if start >= b.to || !b.repository.host.seen.supportsRanges() {
 		return
 	}
-	p := &rangeReader{of: b, size: size, at: start}
+	p := &rangeReader{reader: b, size: size, at: start}
 	p.ctx, p.cancel = context.WithCancel(b.ctx)
-	for more := true; more && len(p.lanes) < b.repository.client.ranges.lanes; {
-		more = p.addLane()
+	for more := true; more && len(p.workers) < b.repository.client.ranges.lanes; {
+		more = p.addWorker()
 	}
-	if len(p.lanes) < 2 {
+	if len(p.workers) < 2 {
 		_ = p.Close()
 		return
 	}
-	for i, l := range p.lanes {
+	for i, l := range p.workers {
 		p.running.Go(func() { p.run(l, start+int64(i)*size) })
 	}
-	alone := b.current()
-	if b.replace(&widened{alone: alone, left: size, parts: p}) != nil {
+	primary := b.current()
+	if b.replace(&parallelBody{primary: primary, left: size, parts: p}) != nil {
 		_ = p.Close() // it was closed in this moment
 	}
 }
@@ -88,41 +88,41 @@ func (b *blobReader) parallelize() {
 // widened is the next part of a blob over the connection that was there alone,
 // and the others behind it. That one is hung up once they have brought something,
 // and goes on where they bring nothing.
-type widened struct {
-	alone io.ReadCloser
-	left  int64 // that alone is to bring in any case
-	parts *rangeReader
+type parallelBody struct {
+	primary io.ReadCloser
+	left    int64 // that alone is to bring in any case
+	parts   *rangeReader
 	// began says that the others have brought something, failed that they have
 	// not and will not.
 	began, failed bool
 }
 
-func (w *widened) Read(p []byte) (int, error) {
+func (w *parallelBody) Read(p []byte) (int, error) {
 	switch {
 	case w.left > 0:
-		n, err := w.alone.Read(p[:min(int64(len(p)), w.left)])
+		n, err := w.primary.Read(p[:min(int64(len(p)), w.left)])
 		w.left -= int64(n)
 		return n, err
 	case w.failed:
-		return w.alone.Read(p)
+		return w.primary.Read(p)
 	}
 	n, err := w.parts.Read(p)
 	switch {
 	case w.began:
 	case err == nil:
 		w.began = true
-		_ = w.alone.Close()
+		_ = w.primary.Close()
 	default:
 		w.failed = true
 		_ = w.parts.Close()
-		return w.alone.Read(p)
+		return w.primary.Read(p)
 	}
 	return n, err
 }
 
-func (w *widened) Close() error {
+func (w *parallelBody) Close() error {
 	_ = w.parts.Close()
-	return w.alone.Close()
+	return w.primary.Close()
 }
 
 // rangeReader are what is left of a blob, read over several connections, each part
@@ -132,9 +132,9 @@ func (w *widened) Close() error {
 type rangeReader struct {
 	ctx     context.Context //nolint:containedctx // the download's, for what its lanes ask
 	cancel  context.CancelFunc
-	of      *blobReader
+	reader  *blobReader
 	size    int64 // of a part
-	lanes   []*worker
+	workers []*worker
 	running sync.WaitGroup
 
 	mu      sync.Mutex // held while it is read, and while it ends
@@ -158,25 +158,25 @@ type part struct {
 }
 
 // addLane adds a lane where there is a slot of the host and a buffer for it.
-func (p *rangeReader) addLane() bool {
-	r := p.of.repository
+func (p *rangeReader) addWorker() bool {
+	r := p.reader.repository
 	buffer := r.host.parts.take(p.size)
 	if buffer == nil {
 		return false
 	}
-	spare := r.host.limiter.tryAcquireSpare(p.ctx, p.of.transfer)
+	spare := r.host.limiter.tryAcquireSpare(p.ctx, p.reader.transfer)
 	if spare == nil {
 		r.host.parts.giveBack(buffer)
 		return false
 	}
-	p.lanes = append(p.lanes, &worker{slot: hold(spare), buffer: buffer, full: make(chan part), empty: make(chan struct{})})
+	p.workers = append(p.workers, &worker{slot: hold(spare), buffer: buffer, full: make(chan part), empty: make(chan struct{})})
 	return true
 }
 
 // run brings the parts of a lane, of which the first is at a position.
 func (p *rangeReader) run(l *worker, at int64) {
-	for ; at < p.of.to; at += int64(len(p.lanes)) * p.size {
-		content, err := p.bring(l, at)
+	for ; at < p.reader.to; at += int64(len(p.workers)) * p.size {
+		content, err := p.fetch(l, at)
 		select {
 		case l.full <- part{content, err}:
 		case <-p.ctx.Done():
@@ -191,13 +191,13 @@ func (p *rangeReader) run(l *worker, at int64) {
 }
 
 // bring reads one part into the lane's buffer.
-func (p *rangeReader) bring(l *worker, at int64) ([]byte, error) {
-	content := l.buffer[:min(p.size, p.of.to-at)]
-	r := p.of.repository
-	b, err := r.openPart(p.ctx, p.of.want, at, at+int64(len(content)), l.slot)
+func (p *rangeReader) fetch(l *worker, at int64) ([]byte, error) {
+	content := l.buffer[:min(p.size, p.reader.to-at)]
+	r := p.reader.repository
+	b, err := r.openPart(p.ctx, p.reader.desc, at, at+int64(len(content)), l.slot)
 	if err != nil {
-		if p.ctx.Err() == nil && !transient(err) {
-			r.host.seen.wholeOnly() // it does not give parts, in whatever words
+		if p.ctx.Err() == nil && !isTransient(err) {
+			r.host.seen.recordNoRanges() // it does not give parts, in whatever words
 		}
 		return nil, err
 	}
@@ -213,17 +213,17 @@ func (p *rangeReader) Read(into []byte) (int, error) {
 	switch {
 	case p.closed:
 		return 0, io.ErrClosedPipe
-	case p.at == p.of.to:
+	case p.at == p.reader.to:
 		return 0, io.EOF
 	}
-	l := p.lanes[p.next]
+	l := p.workers[p.next]
 	if len(p.content) == 0 {
 		select {
-		case brought := <-l.full:
-			if brought.err != nil {
-				return 0, brought.err
+		case fetched := <-l.full:
+			if fetched.err != nil {
+				return 0, fetched.err
 			}
-			p.content = brought.content
+			p.content = fetched.content
 		case <-p.ctx.Done():
 			return 0, context.Cause(p.ctx)
 		}
@@ -231,7 +231,7 @@ func (p *rangeReader) Read(into []byte) (int, error) {
 	n := copy(into, p.content)
 	p.at += int64(n)
 	if p.content = p.content[n:]; len(p.content) == 0 {
-		p.next = (p.next + 1) % len(p.lanes)
+		p.next = (p.next + 1) % len(p.workers)
 		select {
 		case l.empty <- struct{}{}:
 		case <-p.ctx.Done():
@@ -250,9 +250,9 @@ func (p *rangeReader) Close() error {
 	}
 	p.closed = true
 	p.running.Wait()
-	for _, l := range p.lanes {
+	for _, l := range p.workers {
 		l.slot.release()
-		p.of.repository.host.parts.giveBack(l.buffer)
+		p.reader.repository.host.parts.giveBack(l.buffer)
 	}
 	return nil
 }

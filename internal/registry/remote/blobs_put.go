@@ -20,8 +20,8 @@ const (
 	largeBlob = 1 << 20
 	// cancelTimeout is how long giving up an upload may take, and hurriedTimeout
 	// how long all of it may take once the copy itself was cancelled.
-	cancelTimeout  = 5 * time.Second
-	hurriedTimeout = 700 * time.Millisecond
+	cancelTimeout = 5 * time.Second
+	gracePeriod   = 700 * time.Millisecond
 )
 
 // PutBlob asks the registry to mount the blob, from where it is known to be or
@@ -34,17 +34,17 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 	}
 	late, end := withGracePeriod(ctx)
 	defer end()
-	p := &blobPut{repository: r, want: d, content: content, late: late}
-	defer p.abandon(ctx)
+	p := &blobPut{repository: r, desc: d, content: content, graceCtx: late}
+	defer p.cancelSession(ctx)
 	var outcome registry.Outcome
 	err := r.client.retry(ctx, func(int) (err error) {
 		for refreshes, steps := 0, 0; ; {
 			outcome, err = p.try(ctx)
 			switch {
-			case errors.As(err, new(stepped)) && steps < maxSteps:
+			case errors.As(err, new(nextModeError)) && steps < maxModeChanges:
 				r.client.options.Logger.DebugContext(ctx, "the registry does not take a blob like this, and is sent it another way", "digest", d.Digest, "error", err)
 				steps++
-			case errors.As(err, new(renewed)) && refreshes < maxRefreshes:
+			case errors.As(err, new(renewedError)) && refreshes < maxRefreshes:
 				refreshes++
 			case errors.Is(err, errEvicted) && ctx.Err() == nil:
 				p.evictions++
@@ -57,10 +57,10 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 	if failed, ok := errors.AsType[contentError](err); ok {
 		return "", failed.error
 	}
-	if refused, ok := errors.AsType[renewed](err); ok {
+	if refused, ok := errors.AsType[renewedError](err); ok {
 		return "", refused.refusal
 	}
-	if refused, ok := errors.AsType[stepped](err); ok {
+	if refused, ok := errors.AsType[nextModeError](err); ok {
 		return "", refused.error
 	}
 	return outcome, err
@@ -69,10 +69,10 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 // blobPut is one blob on its way into a repository.
 type blobPut struct {
 	*repository
-	want      registry.Descriptor
+	desc      registry.Descriptor
 	content   registry.Content
-	late      context.Context //nolint:containedctx // it outlives the copy's, to leave no upload open
-	tries     int
+	graceCtx  context.Context //nolint:containedctx // it outlives the copy's, to leave no upload open
+	attempts  int
 	sent      bool     // once: what is there by now may be what was sent
 	session   *session // the open one, of this attempt or of the one before
 	evictions int      // how often an upload gave its slot to another flow
@@ -80,16 +80,16 @@ type blobPut struct {
 }
 
 // again says whether what is done now was done before and failed.
-func (p *blobPut) again() bool { return p.tries > 1 }
+func (p *blobPut) again() bool { return p.attempts > 1 }
 
 // try brings the blob once, by the cheapest way there is. A session that it did
 // not complete it leaves to the next attempt.
 func (p *blobPut) try(ctx context.Context) (outcome registry.Outcome, err error) {
-	p.tries++
+	p.attempts++
 	early := p.openEarly(ctx)
-	defer early.drop()
+	defer early.discard()
 	if !p.resume(ctx) {
-		p.abandon(ctx)
+		p.cancelSession(ctx)
 		if p.session, outcome, err = p.mountOrStart(ctx); err != nil {
 			return "", err
 		}
@@ -112,11 +112,11 @@ func (p *blobPut) try(ctx context.Context) (outcome registry.Outcome, err error)
 // whether the host's 202 means that a blob is missing: the large ones that come
 // are spared a request each. What it does not show costs nothing.
 func (p *blobPut) probeMountSupport(ctx context.Context) {
-	if p.want.Size >= largeBlob || !p.host.seen.worthAsking() {
+	if p.desc.Size >= largeBlob || !p.host.seen.shouldProbeMount() {
 		return
 	}
 	if open, _, _ := p.mount(ctx, p.path); open != nil {
-		p.host.seen.blind()
+		p.host.seen.recordMountIgnored()
 		p.cancelUpload(ctx, open)
 	}
 }
@@ -129,7 +129,7 @@ func (p *blobPut) mountOrStart(ctx context.Context) (open *session, outcome regi
 		return open, "", err
 	}
 	from := strings.TrimPrefix(p.content.From, p.host.name+"/")
-	if from != "" && from != p.path && p.host.seen.mountable(from, p.path) {
+	if from != "" && from != p.path && p.host.seen.canMount(from, p.path) {
 		open, mounted, err := p.mount(ctx, from)
 		switch {
 		case err != nil:
@@ -137,7 +137,7 @@ func (p *blobPut) mountOrStart(ctx context.Context) (open *session, outcome regi
 		case mounted:
 			return nil, registry.Mounted, nil
 		case open != nil:
-			return p.unlessThere(ctx, open)
+			return p.cancelIfPresent(ctx, open)
 		}
 	}
 	return p.mountSelf(ctx)
@@ -145,8 +145,8 @@ func (p *blobPut) mountOrStart(ctx context.Context) (open *session, outcome regi
 
 // unlessThere is for an upload that was opened in place of a mount from another
 // repository. That says nothing of what is here.
-func (p *blobPut) unlessThere(ctx context.Context, open *session) (*session, registry.Outcome, error) {
-	if p.want.Size >= largeBlob && p.has(ctx) {
+func (p *blobPut) cancelIfPresent(ctx context.Context, open *session) (*session, registry.Outcome, error) {
+	if p.desc.Size >= largeBlob && p.blobExists(ctx) {
 		p.cancelUpload(ctx, open)
 		return nil, registry.AlreadyExists, nil
 	}
@@ -158,16 +158,16 @@ func (p *blobPut) unlessThere(ctx context.Context, open *session) (*session, reg
 // large enough for it to matter, or the host known to be like that, it is asked
 // meanwhile whether the blob is there.
 func (p *blobPut) mountSelf(ctx context.Context) (open *session, outcome registry.Outcome, err error) {
-	habit := p.host.seen.habit()
+	habit := p.host.seen.mountState()
 	there := make(chan bool, 1)
-	if habit == mountBlind || habit == mountUnknown && p.want.Size >= largeBlob {
-		p.host.seen.doubt()
-		go func() { there <- p.has(ctx) }()
+	if habit == mountIgnored || habit == mountUnknown && p.desc.Size >= largeBlob {
+		p.host.seen.recordCheck()
+		go func() { there <- p.blobExists(ctx) }()
 	} else {
 		there <- false
 	}
 	mounted := false
-	if habit != mountBlind {
+	if habit != mountIgnored {
 		open, mounted, err = p.mount(ctx, p.path)
 	}
 	if err == nil && open == nil && !mounted {
@@ -177,7 +177,7 @@ func (p *blobPut) mountSelf(ctx context.Context) (open *session, outcome registr
 	case mounted:
 		return nil, registry.AlreadyExists, nil
 	case present && open != nil:
-		p.host.seen.blind()
+		p.host.seen.recordMountIgnored()
 		p.cancelUpload(ctx, open)
 		fallthrough
 	case present:
@@ -188,24 +188,24 @@ func (p *blobPut) mountSelf(ctx context.Context) (open *session, outcome registr
 
 // has says whether the blob is known to be here. What cannot be found out is
 // not known, and no failure.
-func (p *blobPut) has(ctx context.Context) bool {
-	resp, err := p.attempt(ctx, p.statRequest(http.MethodHead, p.want.Digest), p.again())
+func (p *blobPut) blobExists(ctx context.Context) bool {
+	resp, err := p.attempt(ctx, p.statRequest(http.MethodHead, p.desc.Digest), p.again())
 	if err != nil {
 		return false
 	}
 	resp.Body.Close()
-	return resp.ContentLength == p.want.Size
+	return resp.ContentLength == p.desc.Size
 }
 
 // mount asks to mount the blob. It returns the upload that was opened instead,
 // or nothing where that was refused too: a refusal of any kind costs this blob
 // a request, and nothing else anything.
 func (p *blobPut) mount(ctx context.Context, from string) (open *session, mounted bool, err error) {
-	q := p.beginRequest()
+	q := p.startRequest()
 	if from != p.path {
 		q.scopes = append(q.scopes, auth.Scope{Repository: from, Actions: []string{"pull"}})
 	}
-	q.url.RawQuery = url.Values{"mount": {p.want.Digest.String()}, "from": {from}}.Encode()
+	q.url.RawQuery = url.Values{"mount": {p.desc.Digest.String()}, "from": {from}}.Encode()
 	q.ok = append(q.ok, http.StatusCreated)
 	resp, err := p.attempt(ctx, q, p.again())
 	if err != nil {
@@ -213,38 +213,38 @@ func (p *blobPut) mount(ctx context.Context, from string) (open *session, mounte
 			return nil, false, err
 		}
 		if e, ok := errors.AsType[*registry.Error](err); ok && e.Status != 0 {
-			p.host.seen.notMounted(from, p.path, true)
+			p.host.seen.recordNotMounted(from, p.path, true)
 		}
 		return nil, false, nil
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusAccepted {
-		p.host.seen.notMounted(from, p.path, false)
-		open, err = p.opened(q, resp)
+		p.host.seen.recordNotMounted(from, p.path, false)
+		open, err = p.newSession(q, resp)
 		return open, false, err
 	}
-	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, p.want.Digest) {
+	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, p.desc.Digest) {
 		return nil, false, nil
 	}
-	p.host.seen.mounted(from, p.path)
+	p.host.seen.recordMounted(from, p.path)
 	return nil, true, nil
 }
 
 // startUpload opens an upload.
 func (p *blobPut) startUpload(ctx context.Context) (*session, error) {
-	q := p.beginRequest()
+	q := p.startRequest()
 	resp, err := p.attempt(ctx, q, p.again())
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	return p.opened(q, resp)
+	return p.newSession(q, resp)
 }
 
-func (p *blobPut) beginRequest() request {
+func (p *blobPut) startRequest() request {
 	return request{
-		op: "upload the blob", about: p.want.Digest.String(), method: http.MethodPost,
-		url: p.url("blobs/uploads/"), scopes: p.scopes(), ok: []int{http.StatusAccepted}, late: p.late,
+		op: "upload the blob", about: p.desc.Digest.String(), method: http.MethodPost,
+		url: p.url("blobs/uploads/"), scopes: p.scopes(), ok: []int{http.StatusAccepted}, graceCtx: p.graceCtx,
 	}
 }
 
@@ -253,7 +253,7 @@ func (p *blobPut) beginRequest() request {
 func withGracePeriod(ctx context.Context) (late context.Context, end func()) {
 	late, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	untie := context.AfterFunc(ctx, func() {
-		_ = sleep(late, hurriedTimeout)
+		_ = sleep(late, gracePeriod)
 		stop(context.Cause(ctx))
 	})
 	return late, func() { untie(); stop(nil) }
@@ -265,14 +265,14 @@ func withGracePeriod(ctx context.Context) (late context.Context, end func()) {
 func (p *blobPut) cancelUpload(ctx context.Context, open *session) {
 	own, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer stop()
-	untie := context.AfterFunc(p.late, stop) //nolint:contextcheck // it outlives ctx by a moment
+	untie := context.AfterFunc(p.graceCtx, stop) //nolint:contextcheck // it outlives ctx by a moment
 	defer untie()
 	q := request{
-		op: "give up the upload", about: p.want.Digest.String(), method: http.MethodDelete, url: open.url, scopes: p.deleteScopes(),
+		op: "give up the upload", about: p.desc.Digest.String(), method: http.MethodDelete, url: open.url, scopes: p.deleteScopes(),
 		ok: []int{http.StatusNoContent, http.StatusOK, http.StatusAccepted},
 	}
 	resp, err := p.attempt(own, q, false)
-	if err != nil && !answered(err) && own.Err() == nil {
+	if err != nil && !isResponseError(err) && own.Err() == nil {
 		// Connections end with what was cancelled, and this may have been one.
 		resp, err = p.attempt(own, q, true)
 	}

@@ -72,7 +72,7 @@ func (h Hosts) duplicate() string {
 }
 
 func schemeOf(host string, settings HostOptions) string {
-	if speaksPlainHTTP(settings, host) {
+	if usesPlainHTTP(settings, host) {
 		return "http"
 	}
 	return "https"
@@ -80,11 +80,11 @@ func schemeOf(host string, settings HostOptions) string {
 
 // speaksPlainHTTP reports whether a host uses plain HTTP: if plain_http says
 // so, or by default on loopback unless a TLS setting is given for the host.
-func speaksPlainHTTP(settings HostOptions, host string) bool {
+func usesPlainHTTP(settings HostOptions, host string) bool {
 	if settings.PlainHTTP != nil {
 		return *settings.PlainHTTP
 	}
-	return !settings.wantTLS() && IsLoopback(host)
+	return !settings.hasTLSSettings() && IsLoopback(host)
 }
 
 // CanonicalHost returns the spelling of a host that stands for all its spellings

@@ -34,16 +34,16 @@ const (
 // (limits, connections, tokens, what it was seen to do) for as long as it
 // lives, so that a process needs one.
 type Client struct {
-	options     Options
-	settings    Hosts
-	credentials *auth.Store
-	dialer      dialer
-	hops        *redirectTransports
-	proxies     *proxies
-	chosen      warningDedup // the credentials that were logged
-	ranges      ranges
-	heads       buffers
-	addresses   addressBook
+	options           Options
+	settings          Hosts
+	credentials       *auth.Store
+	dialer            dialer
+	redirects         *redirectTransports
+	proxies           *proxies
+	loggedCredentials warningDedup // the credentials that were logged
+	ranges            ranges
+	headBuffers       buffers
+	addresses         addressCache
 
 	mu    sync.Mutex
 	hosts map[string]*host // by canonical host
@@ -70,19 +70,19 @@ func New(o Options) (*Client, error) {
 		o.Proxy = environmentProxy()
 	}
 	p := &proxies{find: o.Proxy}
-	o.Proxy = p.of
-	if err := o.check(); err != nil {
+	o.Proxy = p.proxyFor
+	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	c := &Client{options: o, settings: Hosts{}, proxies: p, dialer: newDialer(o), ranges: newRanges(), heads: newBuffers(maxHeads), hosts: map[string]*host{}}
-	c.hops = newHops(c)
+	c := &Client{options: o, settings: Hosts{}, proxies: p, dialer: newDialer(o), ranges: newRanges(), headBuffers: newBuffers(maxHeads), hosts: map[string]*host{}}
+	c.redirects = newRedirectTransports(c)
 	for name, settings := range o.Hosts {
 		if err := c.configure(name, settings); err != nil {
 			return nil, err
 		}
 	}
 	if host := c.settings.duplicate(); host != "" {
-		return nil, twoSettings(host)
+		return nil, duplicateSettings(host)
 	}
 	o.Credentials.CanonicalHost = c.CanonicalHost
 	var err error
@@ -103,7 +103,7 @@ func (c *Client) configure(name string, settings HostOptions) error {
 		return fmt.Errorf("%q is not a registry host: write host or host:port", registry.RedactInput(name))
 	}
 	if _, twice := c.settings[normal.Host]; twice {
-		return twoSettings(normal.Host)
+		return duplicateSettings(normal.Host)
 	}
 	if n := settings.MaxConcurrentRequests; n != 0 && n < 2 {
 		return fmt.Errorf("%d concurrent requests for %s are too few: a blob that moves within one host is read and written at once, so at least 2", n, name)
@@ -118,7 +118,7 @@ func (c *Client) configure(name string, settings HostOptions) error {
 	return nil
 }
 
-func twoSettings(host string) error {
+func duplicateSettings(host string) error {
 	return fmt.Errorf("there are two settings for the host %s", host)
 }
 
@@ -132,7 +132,7 @@ func orDefault[T comparable](v, otherwise T) T {
 
 // Repository returns the repository that ref is in. It asks nothing.
 func (c *Client) Repository(ref registry.Reference, access Access) registry.Repository {
-	return &repository{client: c, host: c.hostOf(ref.Host), written: ref.Host, path: ref.Repository, access: access}
+	return &repository{client: c, host: c.hostOf(ref.Host), refHost: ref.Host, path: ref.Repository, access: access}
 }
 
 // PlainHTTP says whether a host, as in references, is spoken to in plain HTTP.

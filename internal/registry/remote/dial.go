@@ -16,7 +16,7 @@ const (
 	dialTimeout = 30 * time.Second
 	// nextAddress is when the next of a name's addresses is tried beside the
 	// ones that have not answered (RFC 8305, "Connection Attempt Delay").
-	nextAddress = 250 * time.Millisecond
+	attemptDelay = 250 * time.Millisecond
 )
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
@@ -48,24 +48,24 @@ type dialScope struct {
 	operation context.Context //nolint:containedctx // net/http frees what is dialed from the request's
 
 	mu    sync.Mutex
-	over  bool
-	loose []func() bool // unties the connections that are being made
+	ended bool
+	stops []func() bool // unties the connections that are being made
 }
 
-type makingKey struct{}
+type dialScopeKey struct{}
 
 // withDialScope makes the connection for a request end with the operation that it is
 // part of, until the request has got one. The request's own context may last longer.
 func withDialScope(ctx, operation context.Context) context.Context {
 	m := &dialScope{operation: operation}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { m.end() }})
-	return context.WithValue(ctx, makingKey{}, m)
+	return context.WithValue(ctx, dialScopeKey{}, m)
 }
 
 // dialScopeOf is what withDialScope put into a context; without that, it lasts as long
 // as the context.
 func dialScopeOf(ctx context.Context) *dialScope {
-	if m, ok := ctx.Value(makingKey{}).(*dialScope); ok {
+	if m, ok := ctx.Value(dialScopeKey{}).(*dialScope); ok {
 		return m
 	}
 	return &dialScope{operation: ctx}
@@ -73,12 +73,12 @@ func dialScopeOf(ctx context.Context) *dialScope {
 
 // endOf is why a request was ended, nil where it was not. Its connection may be
 // closed with the operation before the request's own context has ended.
-func endOf(ctx context.Context) error {
+func endCause(ctx context.Context) error {
 	return cmp.Or(context.Cause(ctx), context.Cause(dialScopeOf(ctx).operation)) //nolint:contextcheck // it is only asked
 }
 
 // dialing is a context for the first part of it, the connection's own.
-func (m *dialScope) dialing(ctx context.Context) (context.Context, func()) {
+func (m *dialScope) dialContext(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(m.operation, func() { cancel(context.Cause(m.operation)) })
 	return ctx, func() { stop(); cancel(nil) }
@@ -88,8 +88,8 @@ func (m *dialScope) dialing(ctx context.Context) (context.Context, func()) {
 func (m *dialScope) track(conn net.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.over {
-		m.loose = append(m.loose, context.AfterFunc(m.operation, func() { conn.Close() }))
+	if !m.ended {
+		m.stops = append(m.stops, context.AfterFunc(m.operation, func() { conn.Close() }))
 	}
 }
 
@@ -97,14 +97,14 @@ func (m *dialScope) track(conn net.Conn) {
 func (m *dialScope) end() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.over = true
-	for _, loosen := range m.loose {
+	m.ended = true
+	for _, loosen := range m.stops {
 		loosen()
 	}
 }
 
 // anyAddress is the check of a dial that goes where somebody configured it to.
-func anyAddress(netip.Addr) error { return nil }
+func allowAny(netip.Addr) error { return nil }
 
 // dial connects to the first address of a name that answers, and returns the
 // address too. check sees each address after DNS and refuses those that must
@@ -115,7 +115,7 @@ func (d dialer) dial(ctx context.Context, network, address string, check func(ne
 		return nil, netip.Addr{}, err
 	}
 	m := dialScopeOf(ctx)
-	ctx, stop := m.dialing(ctx)
+	ctx, stop := m.dialContext(ctx)
 	defer stop()
 	addrs, err := d.addresses(ctx, host)
 	if err != nil {
@@ -133,7 +133,7 @@ func (d dialer) dial(ctx context.Context, network, address string, check func(ne
 	if first.err != nil {
 		return nil, netip.Addr{}, first.err
 	}
-	conn := &answerFirst{Conn: first.conn, closed: make(chan struct{})}
+	conn := &responseFirstConn{Conn: first.conn, closed: make(chan struct{})}
 	m.track(conn)
 	return conn, first.addr, nil
 }
@@ -147,7 +147,7 @@ func (d dialer) addresses(ctx context.Context, host string) ([]netip.Addr, error
 }
 
 // dialed is what became of connecting to one address.
-type dialed struct {
+type dialResult struct {
 	conn net.Conn
 	addr netip.Addr
 	err  error
@@ -155,21 +155,21 @@ type dialed struct {
 
 // race tries the addresses in their order, each a moment after the one before,
 // and keeps the first connection.
-func (d dialer) race(ctx context.Context, network, port string, addrs []netip.Addr) dialed {
+func (d dialer) race(ctx context.Context, network, port string, addrs []netip.Addr) dialResult {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	results := make(chan dialed, len(addrs))
+	results := make(chan dialResult, len(addrs))
 	started, ended := 0, 0
 	start := func() {
 		addr := addrs[started].Unmap()
 		started++
 		go func() {
 			conn, err := d.connect(ctx, network, net.JoinHostPort(addr.String(), port))
-			results <- dialed{conn, addr, err}
+			results <- dialResult{conn, addr, err}
 		}()
 	}
 	start()
-	timer := time.NewTicker(nextAddress)
+	timer := time.NewTicker(attemptDelay)
 	defer timer.Stop()
 	var failed error
 	for {
@@ -177,12 +177,12 @@ func (d dialer) race(ctx context.Context, network, port string, addrs []netip.Ad
 		case r := <-results:
 			ended++
 			if r.err == nil {
-				go closeLate(results, started-ended)
+				go closeRest(results, started-ended)
 				return r
 			}
 			failed = errors.Join(failed, r.err)
 			if ended == len(addrs) {
-				return dialed{err: failed}
+				return dialResult{err: failed}
 			}
 			if started == ended {
 				start()
@@ -196,17 +196,17 @@ func (d dialer) race(ctx context.Context, network, port string, addrs []netip.Ad
 }
 
 // closeLate closes the connections that came after the one that is used.
-func closeLate(results <-chan dialed, n int) {
+func closeRest(results <-chan dialResult, n int) {
 	for range n {
-		if late := <-results; late.conn != nil {
-			late.conn.Close()
+		if rest := <-results; rest.conn != nil {
+			rest.conn.Close()
 		}
 	}
 }
 
 // answerPatience is how long an answer may be behind the failure to write that
 // it explains.
-const answerPatience = time.Second
+const responseGrace = time.Second
 
 // answerFirst is a connection that lets an answer overtake the error of writing.
 // A registry that refuses a blob while it is still being sent answers, closes
@@ -214,16 +214,16 @@ const answerPatience = time.Second
 // sees first, and the answer is the one that says something. All that was
 // received can still be read, and whoever reads closes the connection at its
 // end.
-type answerFirst struct {
+type responseFirstConn struct {
 	net.Conn
 	once   sync.Once
 	closed chan struct{}
 }
 
-func (c *answerFirst) Write(p []byte) (int, error) {
+func (c *responseFirstConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	if err != nil {
-		timer := time.NewTimer(answerPatience)
+		timer := time.NewTimer(responseGrace)
 		defer timer.Stop()
 		select {
 		case <-c.closed:
@@ -236,18 +236,18 @@ func (c *answerFirst) Write(p []byte) (int, error) {
 // pieceSize is how much of a blob on its way is read and written at a time: twice
 // of what io.Copy takes spares half of the calls of the system, and more no longer
 // fits beside what hashes it into the nearest caches.
-const pieceSize = 64 << 10
+const copyBufferSize = 64 << 10
 
-var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
+var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
 
 // ReadFrom sends what content gives. net/http calls it for a body.
-func (c *answerFirst) ReadFrom(content io.Reader) (int64, error) {
-	piece, _ := pieces.Get().(*[pieceSize]byte)
-	defer pieces.Put(piece)
+func (c *responseFirstConn) ReadFrom(content io.Reader) (int64, error) {
+	piece, _ := copyBuffers.Get().(*[copyBufferSize]byte)
+	defer copyBuffers.Put(piece)
 	return io.CopyBuffer(struct{ io.Writer }{c}, content, piece[:])
 }
 
-func (c *answerFirst) Close() error {
+func (c *responseFirstConn) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	return c.Conn.Close()
 }

@@ -117,7 +117,7 @@ func (r *repository) probeAPI(ctx context.Context, held *heldSlot) {
 		body, err := registry.ReadLimited(resp.Body, maxErrorBytes)
 		switch {
 		case err != nil:
-		case resp.StatusCode == http.StatusUnauthorized && slices.Contains(refusals, codeOf(body)), resp.StatusCode == http.StatusOK && string(bytes.TrimSpace(body)) == "{}":
+		case resp.StatusCode == http.StatusUnauthorized && slices.Contains(loginCodes, codeOf(body)), resp.StatusCode == http.StatusOK && string(bytes.TrimSpace(body)) == "{}":
 			e.registry.Store(true)
 		}
 		if resp.StatusCode == http.StatusUnauthorized {
@@ -131,20 +131,20 @@ func (r *repository) probeAPI(ctx context.Context, held *heldSlot) {
 
 // readAhead reads the body of a failure, so that it is over when the next request is sent in its slot. The body of
 // the answer can still be read afterwards.
-func readAhead(resp *http.Response) []byte {
+func bufferBody(resp *http.Response) []byte {
 	body, err := registry.ReadLimited(resp.Body, maxErrorBytes)
 	resp.Body.Close()
-	resp.Body = &bodyRead{content: body, err: err}
+	resp.Body = &bufferedBody{content: body, err: err}
 	return body
 }
 
 // bodyRead is a body that was read, and what reading it ended with; nil for the end.
-type bodyRead struct {
+type bufferedBody struct {
 	content []byte
 	err     error
 }
 
-func (b *bodyRead) Read(p []byte) (int, error) {
+func (b *bufferedBody) Read(p []byte) (int, error) {
 	if b.err != nil || len(b.content) == 0 {
 		return 0, cmp.Or(b.err, io.EOF)
 	}
@@ -153,4 +153,4 @@ func (b *bodyRead) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (b *bodyRead) Close() error { return nil }
+func (b *bufferedBody) Close() error { return nil }

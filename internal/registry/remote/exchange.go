@@ -44,7 +44,7 @@ func (r *repository) follow(ctx context.Context, q request, held *heldSlot, auth
 		if elsewhere {
 			held.transfer.unblock(0)
 		}
-		if err != nil || !redirects(q.method, resp.StatusCode) {
+		if err != nil || !isRedirect(q.method, resp.StatusCode) {
 			return resp, err
 		}
 		location := resp.Header.Get("Location")
@@ -58,7 +58,7 @@ func (r *repository) follow(ctx context.Context, q request, held *heldSlot, auth
 
 // redirects says whether an answer sends its request elsewhere. What writes is
 // never sent elsewhere: the registry names the place by Location beforehand.
-func redirects(method string, status int) bool {
+func isRedirect(method string, status int) bool {
 	if method != http.MethodGet && method != http.MethodHead {
 		return false
 	}
@@ -76,13 +76,13 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	if err := held.waitRate(ctx); err != nil {
 		return nil, err
 	}
-	ctx, watch := newWatchdog(withDialScope(cmp.Or(q.late, ctx), ctx), orDefault(q.wait, c.options.HeaderTimeout))
+	ctx, watch := newWatchdog(withDialScope(cmp.Or(q.graceCtx, ctx), ctx), orDefault(q.wait, c.options.HeaderTimeout))
 	req := r.build(ctx, q, u, authorization, watch)
-	over := underWay(ctx, registry.Request{Host: r.placeOf(u), Method: q.method, Object: cmp.Or(q.object, "upload"), Retry: again})
+	over := traceRequest(ctx, registry.Request{Host: r.displayHost(u), Method: q.method, Object: cmp.Or(q.object, "upload"), Retry: again})
 	began := time.Now()
 	resp, err := c.roundTrip(req, r.host)
 	if q.upload != nil {
-		q.upload.watchedBy(nil)
+		q.upload.setWatchdog(nil)
 		began = began.Add(q.upload.transfer.waited())
 	}
 	registry.FlowOf(ctx).Waited(registry.Delay{Host: r.host.name}, time.Since(began))
@@ -90,7 +90,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 		err = r.transportError(ctx, q, u, authorization, err)
 		watch.end()
 		over()
-		c.options.Logger.Log(ctx, LevelTrace, "request failed", "method", q.method, "url", r.mask(registry.RedactURL(u), u, authorization), "error", registry.Sanitize(r.mask(err.Error(), u, authorization)))
+		c.options.Logger.Log(ctx, LevelTrace, "request failed", "method", q.method, "url", r.redactFor(registry.RedactURL(u), u, authorization), "error", registry.Sanitize(r.redactFor(err.Error(), u, authorization)))
 		return nil, err
 	}
 	watch.pause()
@@ -98,13 +98,13 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 		r.host.answered.Store(true)
 	}
 	if c.options.Logger.Enabled(ctx, LevelTrace) { // masking costs more than the line
-		c.options.Logger.Log(ctx, LevelTrace, "request", "method", q.method, "url", r.mask(registry.RedactURL(u), u, authorization), "status", resp.StatusCode, "took", time.Since(began))
+		c.options.Logger.Log(ctx, LevelTrace, "request", "method", q.method, "url", r.redactFor(registry.RedactURL(u), u, authorization), "status", resp.StatusCode, "took", time.Since(began))
 	}
 	held.answered(resp.StatusCode)
 	// A blob's request may also be answered with a redirect or a refusal, whose
 	// connection is worth keeping.
 	blob := q.slot != nil && resp.StatusCode < http.StatusMultipleChoices
-	resp.Body = &closing{newAnswerBody(ctx, resp.Body, watch, c.options.StallTimeout, blob), over}
+	resp.Body = &hookedBody{newResponseBody(ctx, resp.Body, watch, c.options.StallTimeout, blob), over}
 	if r.host.isOrigin(u) {
 		r.handleWarnings(ctx, resp)
 	}
@@ -113,7 +113,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 
 // underWay tells the trace of a request that is sent now. What it returns tells
 // that it is over, once.
-func underWay(ctx context.Context, q registry.Request) (over func()) {
+func traceRequest(ctx context.Context, q registry.Request) (over func()) {
 	trace := registry.TraceOf(ctx)
 	trace.Request(q)
 	return sync.OnceFunc(func() { trace.Over(q) })
@@ -122,16 +122,16 @@ func underWay(ctx context.Context, q registry.Request) (over func()) {
 // transportError is why there is no answer: what the content failed with, or why
 // the request was ended, before what the connection says of it.
 func (r *repository) transportError(ctx context.Context, q request, u *url.URL, authorization string, err error) error {
-	cause := endOf(ctx)
+	cause := endCause(ctx)
 	if q.upload != nil && q.upload.content.evicted.Load() {
 		cause = errEvicted // also if it was evicted as the request before ended
-	} else if q.upload != nil && q.upload.failed() != nil {
-		return q.upload.failed()
+	} else if q.upload != nil && q.upload.contentErr() != nil {
+		return q.upload.contentErr()
 	}
 	if cause != nil {
 		err = cause
 	}
-	err = registry.WithText(err, r.mask(err.Error(), u, authorization))
+	err = registry.WithText(err, r.redactFor(err.Error(), u, authorization))
 	if r.host.isOrigin(u) {
 		return err
 	}
@@ -140,7 +140,7 @@ func (r *repository) transportError(ctx context.Context, q request, u *url.URL, 
 		e = r.host.connectionError(err, u)
 	}
 	elsewhere := *e
-	elsewhere.Message = join("at "+r.placeOf(u)+", where the registry pointed to", e.Message)
+	elsewhere.Message = joinText("at "+r.displayHost(u)+", where the registry pointed to", e.Message)
 	return &elsewhere
 }
 
@@ -158,7 +158,7 @@ func (r *repository) build(ctx context.Context, q request, u *url.URL, authoriza
 	}
 	switch {
 	case q.upload != nil && q.upload.length() > 0:
-		q.upload.watchedBy(watch)
+		q.upload.setWatchdog(watch)
 		req.Body, req.ContentLength = q.upload, q.upload.length()
 	case q.upload != nil:
 		req.Body = http.NoBody
@@ -174,10 +174,10 @@ func (r *repository) build(ctx context.Context, q request, u *url.URL, authoriza
 // stays at its origin, and over guarded ones everywhere else.
 func (c *Client) roundTrip(req *http.Request, h *host) (*http.Response, error) {
 	if !h.isOrigin(req.URL) {
-		return c.hops.roundTrip(req, h.nearest.reach())
+		return c.redirects.roundTrip(req, h.scope.reach())
 	}
 	resp, err := h.transport.RoundTrip(req)
-	return resp, c.blamed(req, err)
+	return resp, c.withProxyError(req, err)
 }
 
 // sendToken sends a request for a token on behalf of a host. It goes where it
@@ -190,10 +190,10 @@ func (c *Client) sendToken(h *host, req *http.Request) (*http.Response, error) {
 		}
 	}
 	ctx, watch := newWatchdog(withDialScope(req.Context(), req.Context()), c.options.HeaderTimeout)
-	over := underWay(ctx, registry.Request{Host: registry.Sanitize(auth.RedactWith(ctx, req.URL.Host)), Method: req.Method, Object: "token"})
+	over := traceRequest(ctx, registry.Request{Host: registry.Sanitize(auth.RedactWith(ctx, req.URL.Host)), Method: req.Method, Object: "token"})
 	resp, err := c.roundTrip(req.WithContext(ctx), h)
 	if err != nil {
-		if cause := endOf(ctx); cause != nil {
+		if cause := endCause(ctx); cause != nil {
 			err = cause
 		}
 		watch.end()
@@ -204,6 +204,6 @@ func (c *Client) sendToken(h *host, req *http.Request) (*http.Response, error) {
 		return nil, h.connectionError(err, req.URL)
 	}
 	watch.pause()
-	resp.Body = &closing{newAnswerBody(ctx, resp.Body, watch, c.options.StallTimeout, false), over}
+	resp.Body = &hookedBody{newResponseBody(ctx, resp.Body, watch, c.options.StallTimeout, false), over}
 	return resp, nil
 }

@@ -23,7 +23,7 @@ type host struct {
 	limiter   *limiter
 	parts     buffers // for blobs that are read in parts
 	auth      *auth.Authorizer
-	nearest   hostScope
+	scope     hostScope
 	// challenged is set once the host has asked who asks. Until then nothing is
 	// looked up and nothing sent.
 	challenged atomic.Bool
@@ -33,8 +33,8 @@ type host struct {
 	seen     capabilities
 	evidence evidence
 	// known are the secrets that there are for the host.
-	known   func() []auth.Secret
-	notices warningDedup
+	secrets  func() []auth.Secret
+	warnings warningDedup
 }
 
 // apiHosts are registries whose API is not at the host of their references.
@@ -44,12 +44,12 @@ var apiHosts = map[string]string{registry.DockerHub: "registry-1.docker.io"}
 func newHost(c *Client, name string, settings HostOptions) *host {
 	h := &host{name: name, limiter: newLimiter(settings.MaxConcurrentRequests, settings.RequestsPerSecond), parts: newBuffers(maxBuffers)}
 	h.limiter.host = name
-	h.known = sync.OnceValue(func() []auth.Secret { return c.credentials.Known(name) })
+	h.secrets = sync.OnceValue(func() []auth.Secret { return c.credentials.Known(name) })
 	h.origin = &url.URL{Scheme: "https", Host: name}
 	if api, ok := apiHosts[name]; ok {
 		h.origin.Host = api
 	}
-	if speaksPlainHTTP(settings, h.origin.Host) {
+	if usesPlainHTTP(settings, h.origin.Host) {
 		h.origin.Scheme = "http"
 	}
 	tlsConfig, err := tlsConfigOf(name, settings)
@@ -60,9 +60,9 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 		return h.isOrigin(&url.URL{Scheme: h.origin.Scheme, Host: address})
 	}
 	h.transport = c.newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, at, err := c.dialer.dial(ctx, network, address, anyAddress)
+		conn, at, err := c.dialer.dial(ctx, network, address, allowAny)
 		if err == nil && isOwn(address) {
-			h.nearest.note(classifyAddr(at))
+			h.scope.note(classifyAddr(at))
 		}
 		return conn, err
 	}, tlsConfig, func(address string) bool { return !isOwn(address) }, h.limiter.max)
@@ -70,7 +70,7 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 	h.auth = auth.NewAuthorizer(auth.AuthorizerOptions{
 		Host: name, Origin: h.origin, UserAgent: c.options.UserAgent, Now: c.options.Now, Logger: c.options.Logger,
 		Allowed: func(realm *url.URL) bool {
-			return h.isOrigin(realm) || checkRedirectByName(realm.Hostname(), h.nearest.reach()) == nil
+			return h.isOrigin(realm) || checkRedirectByName(realm.Hostname(), h.scope.reach()) == nil
 		},
 		Send: func(req *http.Request) (*http.Response, error) { return c.sendToken(h, req) },
 	})

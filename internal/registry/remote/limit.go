@@ -117,7 +117,7 @@ func (l *limiter) acquire(ctx context.Context, c requestClass, t *transfer) (*sl
 	}
 	holder := l.holder(w)
 	defer func() {
-		waited(ctx, registry.WaitSlot, now)
+		traceWait(ctx, registry.WaitSlot, now)
 		if holder != "" { // otherwise the flow's own transfers record what they wait for
 			w.flow.Waited(registry.Delay{Reason: registry.WaitSlot, Host: l.host, Holder: holder}, time.Since(now))
 		}
@@ -138,10 +138,10 @@ func (l *limiter) acquire(ctx context.Context, c requestClass, t *transfer) (*sl
 			l.forget(w.flow)
 			l.grant()
 		} else { // granted at the same moment
-			l.give(l.slotFor(w))
+			l.takeBack(l.slotFor(w))
 		}
 		holder = l.holder(w) // another flow that has ended since is not why it waited so long
-		return nil, l.busy(ctx, w)
+		return nil, l.busyError(ctx, w)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -201,7 +201,7 @@ func (l *limiter) waitRate(ctx context.Context) error {
 	}
 	began := time.Now()
 	err := l.rate.Wait(ctx)
-	waited(ctx, registry.WaitRate, began)
+	traceWait(ctx, registry.WaitRate, began)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -213,7 +213,7 @@ func (l *limiter) waitRate(ctx context.Context) error {
 }
 
 // waited reports a wait that began at the given time to the trace.
-func waited(ctx context.Context, why registry.WaitReason, began time.Time) {
+func traceWait(ctx context.Context, why registry.WaitReason, began time.Time) {
 	registry.TraceOf(ctx).Wait(registry.Wait{For: why, Took: time.Since(began)})
 }
 
@@ -251,7 +251,7 @@ func (l *limiter) grant() {
 	for {
 		next := -1
 		for i, w := range l.waiting {
-			if (next < 0 || l.before(w, l.waiting[next])) && l.free(w) {
+			if (next < 0 || l.precedes(w, l.waiting[next])) && l.free(w) {
 				next = i
 			}
 		}
@@ -267,7 +267,7 @@ func (l *limiter) grant() {
 }
 
 // give takes a slot back. Called with mu held.
-func (l *limiter) give(s *slot) {
+func (l *limiter) takeBack(s *slot) {
 	if s.class != exchange {
 		l.transfers = slices.DeleteFunc(l.transfers, func(other *slot) bool { return other == s })
 		if s.fast() {
@@ -285,7 +285,7 @@ func (s *slot) release() {
 	s.once.Do(func() {
 		s.limiter.mu.Lock()
 		defer s.limiter.mu.Unlock()
-		s.limiter.give(s)
+		s.limiter.takeBack(s)
 	})
 }
 

@@ -29,11 +29,11 @@ func (r *repository) Resolve(ctx context.Context, reference string) (registry.De
 			Digest:    digest.Digest(resp.Header.Get("Docker-Content-Digest")),
 			Size:      resp.ContentLength,
 		}
-		return r.repeats(resp)
+		return r.checkEchoedSecret(resp)
 	})
 	unanswered := errors.Is(err, registry.ErrDenied) || errors.Is(err, registry.ErrUnsupported) || r.mayBeHidden(ctx, err)
 	if err != nil && !unanswered {
-		return r.explained(ctx, reference, err)
+		return r.explainHead(ctx, reference, err)
 	}
 	if err == nil && registry.ValidateDigest(d.Digest) == nil {
 		wanted := digest.Digest(reference)
@@ -64,7 +64,7 @@ func (r *repository) mayBeHidden(ctx context.Context, err error) bool {
 
 // explained asks once by GET for what a HEAD has failed to say. That nothing is
 // there needs no words, and neither does what has some already.
-func (r *repository) explained(ctx context.Context, reference string, err error) (registry.Descriptor, error) {
+func (r *repository) explainHead(ctx context.Context, reference string, err error) (registry.Descriptor, error) {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || e.Status == 0 || e.Message != "" || errors.Is(err, registry.ErrNotFound) {
 		return registry.Descriptor{}, err
@@ -109,16 +109,16 @@ func (r *repository) getManifest(ctx context.Context, reference string, send fun
 func (r *repository) receiveManifest(ctx context.Context, resp *http.Response, reference string, memory *registry.Charge) (m registry.Manifest, err error) {
 	limit := r.client.options.MaxManifestBytes
 	if resp.ContentLength > limit {
-		return registry.Manifest{}, tooLarge(limit)
+		return registry.Manifest{}, manifestTooLarge(limit)
 	}
 	content, err := r.readBody(resp, limit, memory)
 	if errors.Is(err, registry.ErrLimit) {
-		return registry.Manifest{}, tooLarge(limit)
+		return registry.Manifest{}, manifestTooLarge(limit)
 	}
 	if err != nil {
 		return registry.Manifest{}, err
 	}
-	if err := r.repeats(resp); err != nil {
+	if err := r.checkEchoedSecret(resp); err != nil {
 		return registry.Manifest{}, err
 	}
 	wanted := algorithm(reference)
@@ -139,18 +139,18 @@ func (r *repository) receiveManifest(ctx context.Context, resp *http.Response, r
 // byChance is by how many bytes masking shortens a digest only where a secret was put
 // there: short passwords of hexadecimal digits are in some by chance, and "sha256" in
 // most.
-const byChance = 12
+const minRedacted = 12
 
 // repeats refuses an answer that says a media type or a digest in which there is a
 // secret that it was asked with: these are kept as they came, in plans and states
 // too. Media types that everybody uses are none of one's own.
-func (r *repository) repeats(resp *http.Response) error {
+func (r *repository) checkEchoedSecret(resp *http.Response) error {
 	mediaType, said := resp.Header.Get("Content-Type"), resp.Header.Get("Docker-Content-Digest")
 	what := ""
 	switch {
-	case !registry.IsManifest(registry.MediaType(mediaType)) && r.mask(mediaType, resp.Request.URL, "") != mediaType:
+	case !registry.IsManifest(registry.MediaType(mediaType)) && r.redactFor(mediaType, resp.Request.URL, "") != mediaType:
 		what = "media type"
-	case resp.Request.Method == http.MethodHead && len(said)-len(r.Redact(said)) >= byChance:
+	case resp.Request.Method == http.MethodHead && len(said)-len(r.Redact(said)) >= minRedacted:
 		what = "digest"
 	default:
 		return nil
@@ -159,13 +159,13 @@ func (r *repository) repeats(resp *http.Response) error {
 		Hint: "Whoever answers gives credentials away. Tell those who run the registry, and use another password or token from now on."}
 }
 
-func tooLarge(limit int64) error {
-	return &registry.Error{Kind: registry.ErrLimit, Message: "the manifest is larger than the " + bytesText(limit) + " that are read",
+func manifestTooLarge(limit int64) error {
+	return &registry.Error{Kind: registry.ErrLimit, Message: "the manifest is larger than the " + formatBytes(limit) + " that are read",
 		Hint: "No image needs a manifest of this size. If it is right, put it aside and look at what made it."}
 }
 
 // bytesText is a number of bytes as people read it.
-func bytesText(n int64) string {
+func formatBytes(n int64) string {
 	if n >= 1<<20 && n%(1<<20) == 0 {
 		return fmt.Sprintf("%d MiB", n>>20)
 	}
@@ -192,7 +192,7 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 		if e, ok := errors.AsType[*registry.Error](failed); ok && (e.Status == 0 && sent.Load() || e.Status >= 500) {
 			maybeDone = true
 		}
-		if gotNoResponse(failed) && r.holds(ctx, reference, m.Digest) {
+		if gotNoResponse(failed) && r.hasDigest(ctx, reference, m.Digest) {
 			return nil
 		}
 		sent.Store(false)
@@ -207,10 +207,10 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 		return failed
 	})
 	if maybeDone {
-		err = amended(err, func(e *registry.Error) { e.MaybeDone = true })
+		err = modifyError(err, func(e *registry.Error) { e.MaybeDone = true })
 	}
-	if registry.IsSchema1(m.MediaType) && refusesFormat(err) {
-		return amended(err, func(e *registry.Error) {
+	if registry.IsSchema1(m.MediaType) && isFormatRejected(err) {
+		return modifyError(err, func(e *registry.Error) {
 			e.Hint = "The image has Docker's first manifest format (schema 1), which this registry no longer accepts. Build or push the image again with a current tool, so that it becomes an OCI or schema 2 image, and promote that."
 		})
 	}
@@ -227,7 +227,7 @@ func gotNoResponse(err error) bool {
 
 // holds says whether a tag or digest is known to name d. What cannot be found
 // out is not known, and no failure.
-func (r *repository) holds(ctx context.Context, reference string, d digest.Digest) bool {
+func (r *repository) hasDigest(ctx context.Context, reference string, d digest.Digest) bool {
 	var said digest.Digest
 	err := r.try(ctx, r.manifestRequest("look up", http.MethodHead, reference), false, func(resp *http.Response) error {
 		said = digest.Digest(resp.Header.Get("Docker-Content-Digest"))
@@ -239,7 +239,7 @@ func (r *repository) holds(ctx context.Context, reference string, d digest.Diges
 // refusesFormat says whether a manifest was refused for what it is, and not for
 // who pushed it, what it names, or because nothing can be pushed at all. 2.8.3
 // answers 500 to a format that its configuration does not allow.
-func refusesFormat(err error) bool {
+func isFormatRejected(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
 		return false
@@ -278,7 +278,7 @@ func (r *repository) delete(ctx context.Context, op, reference string) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	// 2.8.3 takes a tag for a digest that is not well formed.
 	if ok && algorithm(reference) == "" && e.Status == http.StatusBadRequest && errors.Is(e.Kind, registry.ErrMismatch) {
-		return amended(err, func(e *registry.Error) {
+		return modifyError(err, func(e *registry.Error) {
 			e.Kind, e.Hint = registry.ErrUnsupported, "This registry cannot remove a tag without its manifest."
 		})
 	}

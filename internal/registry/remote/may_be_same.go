@@ -26,7 +26,7 @@ func (c *Client) MayBeSameRegistry(ctx context.Context, hostA, hostB string) boo
 	if a == b {
 		return true
 	}
-	ofA, ofB := c.addresses.of(ctx, c.dialer, a), c.addresses.of(ctx, c.dialer, b)
+	ofA, ofB := c.addresses.lookup(ctx, c.dialer, a), c.addresses.lookup(ctx, c.dialer, b)
 	if len(ofA) == 0 || len(ofB) == 0 {
 		return true
 	}
@@ -35,13 +35,13 @@ func (c *Client) MayBeSameRegistry(ctx context.Context, hostA, hostB string) boo
 }
 
 // addressBook remembers the addresses of names.
-type addressBook struct {
+type addressCache struct {
 	mu    sync.Mutex
 	known map[string]func() []netip.Addr
 }
 
 // of returns the addresses of a host, none if it cannot be resolved.
-func (b *addressBook) of(ctx context.Context, d dialer, h *host) []netip.Addr {
+func (b *addressCache) lookup(ctx context.Context, d dialer, h *host) []netip.Addr {
 	name, _ := registry.Endpoint(h.origin)
 	name = strings.Trim(name, "[]")
 	b.mu.Lock()
@@ -53,7 +53,7 @@ func (b *addressBook) of(ctx context.Context, d dialer, h *host) []netip.Addr {
 		// What is remembered must not depend on whether the first caller is
 		// canceled.
 		ctx := context.WithoutCancel(ctx)
-		lookup = sync.OnceValue(func() []netip.Addr { return lookUp(ctx, d, name) })
+		lookup = sync.OnceValue(func() []netip.Addr { return resolveAddrs(ctx, d, name) })
 		b.known[name] = lookup
 	}
 	b.mu.Unlock()
@@ -61,7 +61,7 @@ func (b *addressBook) of(ctx context.Context, d dialer, h *host) []netip.Addr {
 }
 
 // lookUp returns the addresses of a name or of an address as text, in one form.
-func lookUp(ctx context.Context, d dialer, name string) []netip.Addr {
+func resolveAddrs(ctx context.Context, d dialer, name string) []netip.Addr {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	found, err := d.addresses(ctx, name)

@@ -59,7 +59,7 @@ type Options struct {
 }
 
 // check refuses numbers that make no sense, so that none is taken for another.
-func (o Options) check() error {
+func (o Options) validate() error {
 	for name, n := range map[string]int64{
 		"largest manifest": o.MaxManifestBytes, "number of attempts": int64(o.Attempts), "backoff": int64(o.Backoff),
 		"stall timeout": int64(o.StallTimeout), "header timeout": int64(o.HeaderTimeout), "time for a credential helper": int64(o.Credentials.HelperTimeout),
@@ -93,6 +93,6 @@ type HostOptions struct {
 }
 
 // wantTLS says whether there is a setting that only TLS has a use for.
-func (o HostOptions) wantTLS() bool {
+func (o HostOptions) hasTLSSettings() bool {
 	return o.InsecureSkipTLSVerify || len(o.CACertificate) > 0 || len(o.ClientCertificate) > 0 || o.ClientKey != ""
 }

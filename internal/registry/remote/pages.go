@@ -23,13 +23,13 @@ const (
 	maxListBytes = 16 << 20
 	// maxBarrenPages is how many pages in a row may list nothing new. The number of entries is
 	// bounded elsewhere, so this bounds the number of pages between two entries.
-	maxBarrenPages = 3
+	maxUnproductivePages = 3
 )
 
 // listBudget bounds the pages of one list. The zero value is ready for use.
 type listBudget struct {
-	bytes  int64
-	barren int // pages in a row that listed nothing new
+	bytes        int64
+	unproductive int // pages in a row that listed nothing new
 }
 
 // spend accounts for a page of the given size, and reports an error if the list exceeds its bounds.
@@ -39,13 +39,13 @@ func (b *listBudget) spend(size int, grew bool) error {
 		return &registry.Error{Kind: registry.ErrLimit, Message: message, Hint: registry.DefaultHint(registry.ErrLimit)}
 	}
 	if b.bytes += int64(size); b.bytes > maxListBytes {
-		return exceeded("the list is longer than the " + bytesText(maxListBytes) + " that are read")
+		return exceeded("the list is longer than the " + formatBytes(maxListBytes) + " that are read")
 	}
-	if b.barren++; grew {
-		b.barren = 0
+	if b.unproductive++; grew {
+		b.unproductive = 0
 	}
-	if b.barren > maxBarrenPages {
-		return exceeded(fmt.Sprintf("more than %d of its pages in a row list nothing new", maxBarrenPages))
+	if b.unproductive > maxUnproductivePages {
+		return exceeded(fmt.Sprintf("more than %d of its pages in a row list nothing new", maxUnproductivePages))
 	}
 	return nil
 }
@@ -58,7 +58,7 @@ func (r *repository) pages(ctx context.Context, q request, read func(*http.Respo
 	for page := range maxPages {
 		place := sha256.Sum256([]byte(q.url.String()))
 		if seen[place] {
-			return r.wrapRequest(q, &registry.Error{Kind: registry.ErrProtocol, Message: "its pages go in a circle", Hint: notARegistry})
+			return r.wrapRequest(q, &registry.Error{Kind: registry.ErrProtocol, Message: "its pages go in a circle", Hint: notARegistryHint})
 		}
 		seen[place] = true
 		var links []string
@@ -69,7 +69,7 @@ func (r *repository) pages(ctx context.Context, q request, read func(*http.Respo
 			})
 		})
 		if err != nil {
-			return afterPages(page, err)
+			return withPageCount(page, err)
 		}
 		next, err := r.nextPage(q.url, links)
 		if err != nil {
@@ -85,12 +85,12 @@ func (r *repository) pages(ctx context.Context, q request, read func(*http.Respo
 
 // afterPages adds to the error of an operation whose time ran out how many pages had been read:
 // a registry that answers every request can still page for longer than the operation may take.
-func afterPages(read int, err error) error {
+func withPageCount(read int, err error) error {
 	if read == 0 || !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return amended(err, func(e *registry.Error) {
-		e.Message = join(e.Message, fmt.Sprintf("the list has more than the %d pages read so far", read))
+	return modifyError(err, func(e *registry.Error) {
+		e.Message = joinText(e.Message, fmt.Sprintf("the list has more than the %d pages read so far", read))
 	})
 }
 
@@ -101,7 +101,7 @@ var link = regexp.MustCompile(`<([^>]*)>((?:[^,"<]|"[^"]*")*)`)
 // or they say other things. What cannot be read may be a next page.
 func (r *repository) nextPage(from *url.URL, headers []string) (*url.URL, error) {
 	links := link.FindAllStringSubmatch(strings.Join(headers, ","), -1)
-	unreadable := &registry.Error{Kind: registry.ErrProtocol, Message: "its Link header cannot be read", Hint: notARegistry}
+	unreadable := &registry.Error{Kind: registry.ErrProtocol, Message: "its Link header cannot be read", Hint: notARegistryHint}
 	if len(links) == 0 && strings.TrimSpace(strings.Join(headers, "")) != "" {
 		return nil, unreadable
 	}
@@ -116,9 +116,9 @@ func (r *repository) nextPage(from *url.URL, headers []string) (*url.URL, error)
 			case err != nil:
 				return nil, err
 			case !r.host.isOrigin(next):
-				return nil, refusedHop("the registry has its next page at " + registry.RedactURL(next))
+				return nil, forbiddenRedirect("the registry has its next page at " + registry.RedactURL(next))
 			case from.Scheme == "https" && strings.HasPrefix(strings.ToLower(place), "http:"):
-				return nil, refusedHop("the registry has its next page in plain HTTP")
+				return nil, forbiddenRedirect("the registry has its next page in plain HTTP")
 			}
 			return next, nil
 		}

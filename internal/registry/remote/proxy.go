@@ -30,7 +30,7 @@ type proxies struct {
 // of finds the proxy for a request, and an error where it is none: a password with
 // a character that has to be escaped makes a URL of something else, whose host or
 // path has the password in it.
-func (p *proxies) of(req *http.Request) (*url.URL, error) {
+func (p *proxies) proxyFor(req *http.Request) (*url.URL, error) {
 	u, err := p.find(req)
 	if err != nil || u != nil && !isProxy(u) {
 		return nil, permanent{errProxy}
@@ -52,7 +52,7 @@ func (p *proxies) remember(user url.Userinfo) {
 }
 
 // shown is what proxies were shown so far to prove who asks.
-func (p *proxies) shown() []auth.Secret {
+func (p *proxies) sentLogins() []auth.Secret {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clip(p.logins)

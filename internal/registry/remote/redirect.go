@@ -23,18 +23,18 @@ type redirectTransports struct {
 	client *Client
 
 	mu         sync.Mutex
-	transports map[hop]*http.Transport
+	transports map[redirectKey]*http.Transport
 }
 
 // hop is what the connections to other places are kept apart by.
-type hop struct {
+type redirectKey struct {
 	host    string    // in the settings; "" where they do not name it
-	from    addrScope // the reach of the registry that pointed
+	scope   addrScope // the reach of the registry that pointed
 	proxied bool
 }
 
-func newHops(c *Client) *redirectTransports {
-	return &redirectTransports{client: c, transports: map[hop]*http.Transport{}}
+func newRedirectTransports(c *Client) *redirectTransports {
+	return &redirectTransports{client: c, transports: map[redirectKey]*http.Transport{}}
 }
 
 // roundTrip sends a request to another origin than the registry's. A proxy
@@ -50,39 +50,39 @@ func (h *redirectTransports) roundTrip(req *http.Request, from addrScope) (*http
 		}
 	}
 	name, _ := h.client.settingsOf(req.URL)
-	t, err := h.transport(hop{name, from, proxy != nil}, req.URL)
+	t, err := h.transport(redirectKey{name, from, proxy != nil}, req.URL)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := t.RoundTrip(req)
-	return resp, h.client.blamed(req, err)
+	return resp, h.client.withProxyError(req, err)
 }
 
 // transport returns the connections for a hop. There are few: the settings name
 // what is kept apart.
-func (h *redirectTransports) transport(to hop, place *url.URL) (*http.Transport, error) {
+func (h *redirectTransports) transport(key redirectKey, u *url.URL) (*http.Transport, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if t, ok := h.transports[to]; ok {
+	if t, ok := h.transports[key]; ok {
 		return t, nil
 	}
-	trust, err := h.client.trust(place)
+	trust, err := h.client.thirdPartyTLSConfig(u)
 	if err != nil {
 		return nil, err
 	}
-	check := func(a netip.Addr) error { return checkRedirect(a, to.from) }
-	if to.proxied {
-		check = anyAddress // the proxy's
+	check := func(a netip.Addr) error { return checkRedirect(a, key.scope) }
+	if key.proxied {
+		check = allowAny // the proxy's
 	}
 	t := h.client.newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, _, err := h.client.dialer.dial(ctx, network, address, check)
 		return conn, err
-	}, trust, func(string) bool { return to.proxied }, defaultConcurrency)
-	t.MaxIdleConns = maxIdleElsewhere
-	if to.proxied {
+	}, trust, func(string) bool { return key.proxied }, defaultConcurrency)
+	t.MaxIdleConns = maxIdleRedirects
+	if key.proxied {
 		t.Proxy = h.client.options.Proxy
 	}
-	h.transports[to] = t
+	h.transports[key] = t
 	return t, nil
 }
 
@@ -93,7 +93,7 @@ func checkRedirect(a netip.Addr, from addrScope) error {
 	if to == public || to == from {
 		return nil
 	}
-	return refusedHop(fmt.Sprintf("%s is a %s address and the registry's own is %s", a, to, from))
+	return forbiddenRedirect(fmt.Sprintf("%s is a %s address and the registry's own is %s", a, to, from))
 }
 
 // checkRedirectByName is checkRedirect where a proxy will look up the name: what can be
@@ -103,7 +103,7 @@ func checkRedirect(a netip.Addr, from addrScope) error {
 func checkRedirectByName(hostname string, from addrScope) error {
 	name, err := registry.ASCIIName(hostname)
 	if err != nil {
-		return refusedHop(fmt.Sprintf("%s is not the name of a host", registry.Sanitize(hostname)))
+		return forbiddenRedirect(fmt.Sprintf("%s is not the name of a host", registry.Sanitize(hostname)))
 	}
 	name = strings.TrimSuffix(name, ".")
 	if literal, err := netip.ParseAddr(name); err == nil {
@@ -112,9 +112,9 @@ func checkRedirectByName(hostname string, from addrScope) error {
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	switch {
 	case last == "localhost" && from != loopback:
-		return refusedHop(fmt.Sprintf("%s is this machine and the registry is not", registry.Sanitize(hostname)))
+		return forbiddenRedirect(fmt.Sprintf("%s is this machine and the registry is not", registry.Sanitize(hostname)))
 	case last == "" || '0' <= last[0] && last[0] <= '9':
-		return refusedHop(fmt.Sprintf("%s is an address in an unusual form", registry.Sanitize(hostname)))
+		return forbiddenRedirect(fmt.Sprintf("%s is an address in an unusual form", registry.Sanitize(hostname)))
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 		return nil, &registry.Error{Kind: registry.ErrProtocol, Message: "the registry points on and does not say where to: its answer has no Location"}
 	}
 	if len(location) > maxLocation {
-		return nil, &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("the registry points on with a URL of more than %d bytes", maxLocation), Hint: notARegistry}
+		return nil, &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("the registry points on with a URL of more than %d bytes", maxLocation), Hint: notARegistryHint}
 	}
 	to, err := url.Parse(location)
 	if err != nil {
@@ -144,34 +144,34 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 	to.Fragment, to.RawFragment = "", ""
 	switch {
 	case to.User != nil:
-		return nil, refusedTarget(to, "that carries a user name")
+		return nil, forbiddenLocation(to, "that carries a user name")
 	case to.Scheme != "https" && to.Scheme != "http" || to.Hostname() == "":
-		return nil, refusedTarget(to, "only https and http are followed")
+		return nil, forbiddenLocation(to, "only https and http are followed")
 	case to.Scheme == "http" && from.Scheme == "https":
 		if port := portOf(to); !registry.SameHostname(to, from) || port != "80" && port != portOf(from) {
-			return nil, refusedTarget(to, "that would go from https to http")
+			return nil, forbiddenLocation(to, "that would go from https to http")
 		}
 		to.Scheme, to.Host = "https", from.Host
 	case to.Scheme == "http" && !registry.SameHostname(to, h.origin):
-		if _, settings := c.settingsOf(to); !speaksPlainHTTP(settings, to.Host) {
+		if _, settings := c.settingsOf(to); !usesPlainHTTP(settings, to.Host) {
 			// What would not be connected to all the same is refused for that, which no
 			// setting allows.
-			if forbidden, is := errors.AsType[*registry.Error](checkRedirectByName(to.Hostname(), h.nearest.reach())); is {
-				return nil, refusedTarget(to, forbidden.Message)
+			if forbidden, is := errors.AsType[*registry.Error](checkRedirectByName(to.Hostname(), h.scope.reach())); is {
+				return nil, forbiddenLocation(to, forbidden.Message)
 			}
-			refusal := refusedTarget(to, "that is plain HTTP")
-			refusal.Hint = "If it really has no TLS, set " + registry.Setting(h.keyOf(to), "plain_http = true") + "."
+			refusal := forbiddenLocation(to, "that is plain HTTP")
+			refusal.Hint = "If it really has no TLS, set " + registry.Setting(h.settingsKey(to), "plain_http = true") + "."
 			return nil, refusal
 		}
 	}
 	return to, nil
 }
 
-func refusedTarget(to *url.URL, why string) *registry.Error {
-	return refusedHop("the registry points to " + registry.RedactURL(to) + ", and " + why)
+func forbiddenLocation(to *url.URL, why string) *registry.Error {
+	return forbiddenRedirect("the registry points to " + registry.RedactURL(to) + ", and " + why)
 }
 
-func refusedHop(why string) *registry.Error {
+func forbiddenRedirect(why string) *registry.Error {
 	return &registry.Error{Kind: registry.ErrForbiddenRedirect, Message: why}
 }
 

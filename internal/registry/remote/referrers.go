@@ -21,7 +21,7 @@ func (r *repository) ListReferrers(ctx context.Context, subject digest.Digest) (
 	if err := registry.ValidateDigest(subject); err != nil {
 		return registry.ReferrerList{}, err
 	}
-	if !r.host.seen.lacksReferrers(r.path) {
+	if !r.host.seen.lacksReferrersAPI(r.path) {
 		listing, known, err := r.apiReferrers(ctx, subject)
 		if known || err != nil {
 			return listing, err
@@ -59,7 +59,7 @@ func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (l
 	switch {
 	case err == nil:
 		return listing, true, nil
-	case !known && (strange || r.unknownPlace(err)):
+	case !known && (strange || r.isAPIMissing(err)):
 		// Only the first answer can say that there is no API: without a further
 		// page the list would be a shorter one.
 		return registry.ReferrerList{}, false, nil
@@ -69,18 +69,18 @@ func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (l
 
 // unknownPlace says whether a failure is that of a registry without the API, and
 // remembers it where it is one of the place, and not of who asks or for what.
-func (r *repository) unknownPlace(err error) bool {
+func (r *repository) isAPIMissing(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || !slices.Contains([]int{http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented}, e.Status) {
 		return false
 	}
 	// Some hide with a 404 what one may not see, and one that broke off says
 	// nothing.
-	if e.Code == "DENIED" || e.Code == "UNAUTHORIZED" || transient(err) {
+	if e.Code == "DENIED" || e.Code == "UNAUTHORIZED" || isTransient(err) {
 		return false
 	}
 	if errors.Is(err, registry.ErrProtocol) || errors.Is(err, registry.ErrUnsupported) {
-		r.host.seen.noReferrers(r.path)
+		r.host.seen.recordNoReferrersAPI(r.path)
 	}
 	return true
 }

@@ -20,7 +20,7 @@ import (
 type repository struct {
 	client  *Client
 	host    *host
-	written string // the host as the reference has it
+	refHost string // the host as the reference has it
 	path    string
 	access  Access
 
@@ -48,13 +48,13 @@ func (r *repository) credential(ctx context.Context) (auth.Credential, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.found == nil {
-		c, err := r.client.credentials.Credential(ctx, r.written, r.path)
+		c, err := r.client.credentials.Credential(ctx, r.refHost, r.path)
 		if err != nil {
 			return auth.Credential{}, err
 		}
 		r.found = &c
 		// Once for the host, however many of its repositories use it.
-		if r.client.chosen.first(r.host.name + "\n" + c.Kind() + "\n" + c.Source) {
+		if r.client.loggedCredentials.first(r.host.name + "\n" + c.Kind() + "\n" + c.Source) {
 			r.client.options.Logger.DebugContext(ctx, "credentials chosen", "host", r.host.name, "used", c.Kind(), "from", c.Source)
 		}
 	}
@@ -63,7 +63,7 @@ func (r *repository) credential(ctx context.Context) (auth.Credential, error) {
 
 // showed remembers what was sent to prove who asks: a server can repeat it
 // wherever it likes.
-func (r *repository) showed(authorization string) {
+func (r *repository) recordSent(authorization string) {
 	_, value, _ := strings.Cut(authorization, " ")
 	if value == "" {
 		return

@@ -34,8 +34,8 @@ type request struct {
 	wait   time.Duration // for the answer; 0: as long as for any other
 	// late lasts longer than the operation, where an answer opens what somebody has
 	// to close; nil: a request ends with its operation.
-	late context.Context //nolint:containedctx // it goes beside the operation's own
-	ok   []int           // statuses that are an answer and not a failure
+	graceCtx context.Context //nolint:containedctx // it goes beside the operation's own
+	ok       []int           // statuses that are an answer and not a failure
 }
 
 // acquire waits for a slot of the request's own. The context that it returns ends
@@ -89,12 +89,12 @@ func (r *repository) try(ctx context.Context, q request, again bool, read func(*
 	if read == nil {
 		return nil
 	}
-	return r.wrapRequest(q.answeredBy(resp), read(resp))
+	return r.wrapRequest(q.withFinalURL(resp), read(resp))
 }
 
 // answeredBy is the request as it was answered, elsewhere maybe: who did that can
 // repeat what is in the URL there.
-func (q request) answeredBy(resp *http.Response) request {
+func (q request) withFinalURL(resp *http.Response) request {
 	q.url = resp.Request.URL
 	return q
 }
@@ -120,7 +120,7 @@ func (r *repository) wrapRequest(q request, err error) error {
 			filled.Op, filled.Reference = q.op, q.about
 		}
 	}
-	return registry.WithDefaultHint(registry.RedactError(&filled, func(text string) string { return r.mask(text, q.url, "") }))
+	return registry.WithDefaultHint(registry.RedactError(&filled, func(text string) string { return r.redactFor(text, q.url, "") }))
 }
 
 // attempt sends a request once, and again where the registry wants it proved
@@ -139,23 +139,23 @@ func (r *repository) attempt(ctx context.Context, q request, again bool) (*http.
 			return nil, r.wrapRequest(q, err)
 		}
 	}
-	resp, err := r.authenticated(ctx, q, held, again)
+	resp, err := r.sendAuthenticated(ctx, q, held, again)
 	if err != nil {
 		release()
-		return nil, r.misread(q, err)
+		return nil, r.addDockerHubHint(q, err)
 	}
-	resp.Body = &closing{resp.Body, release}
+	resp.Body = &hookedBody{resp.Body, release}
 	return resp, nil
 }
 
 // misread adds to what Docker Hub refuses how its name was read, where that can
 // be none of Docker Hub's: "registry/acme/app" was meant to begin with a host.
-func (r *repository) misread(q request, err error) error {
+func (r *repository) addDockerHubHint(q request, err error) error {
 	first, rest, _ := strings.Cut(r.path, "/")
 	if r.host.name != registry.DockerHub || !strings.Contains(rest, "/") || q.upload != nil {
 		return err
 	}
-	return amended(err, func(e *registry.Error) {
+	return modifyError(err, func(e *registry.Error) {
 		if e.Hint != "" { // nobody ended it
 			e.Hint += fmt.Sprintf(" %q was read as a repository on Docker Hub, where names have two parts. If %s is a registry, write it with its domain or port, as in %s:5000/%s.", r.path, first, first, rest)
 		}
@@ -163,9 +163,9 @@ func (r *repository) misread(q request, err error) error {
 }
 
 // authenticated sends a request until the registry is satisfied with who asks.
-func (r *repository) authenticated(ctx context.Context, q request, held *heldSlot, again bool) (*http.Response, error) {
+func (r *repository) sendAuthenticated(ctx context.Context, q request, held *heldSlot, again bool) (*http.Response, error) {
 	var preemptive auth.Authorization // sent although the host sent no challenge
-	doubted := false
+	notFoundChecked := false
 	for refreshes := 0; ; refreshes++ {
 		// The first 401 only asks who it is. One to a credential is a failure,
 		// and what follows repeats it.
@@ -185,24 +185,24 @@ func (r *repository) authenticated(ctx context.Context, q request, held *heldSlo
 			r.host.evidence.note(resp)
 		}
 		if slices.Contains(q.ok, resp.StatusCode) {
-			r.accepted(authorization, preemptive)
-			return r.unpacked(q, resp)
+			r.recordAccepted(authorization, preemptive)
+			return r.checkEncoding(q, resp)
 		}
-		if own && resp.StatusCode == http.StatusNotFound && !doubted {
+		if own && resp.StatusCode == http.StatusNotFound && !notFoundChecked {
 			var repeat bool
 			if repeat, preemptive, err = r.retryNotFound(ctx, q, held, resp, authorization); err != nil || repeat {
 				resp.Body.Close()
 				if err != nil {
 					return nil, err
 				}
-				doubted = true
+				notFoundChecked = true
 				continue
 			}
 		}
 		if resp.StatusCode != http.StatusUnauthorized || !own {
 			return nil, r.answerError(ctx, q, resp, authorization.Header.Reveal())
 		}
-		if err := r.challenged(ctx, q, resp, authorization, refreshes == maxRefreshes); err != nil {
+		if err := r.handleChallenge(ctx, q, resp, authorization, refreshes == maxRefreshes); err != nil {
 			return nil, err
 		}
 		again = again || authorization.Header != ""
@@ -211,7 +211,7 @@ func (r *repository) authenticated(ctx context.Context, q request, held *heldSlo
 
 // accepted records that the host accepted credentials without a challenge. They are
 // sent with every request from then on.
-func (r *repository) accepted(used, preemptive auth.Authorization) {
+func (r *repository) recordAccepted(used, preemptive auth.Authorization) {
 	if used.Header != "" && used == preemptive {
 		r.host.auth.AssumeBasic()
 		r.host.challenged.Store(true)
@@ -220,13 +220,13 @@ func (r *repository) accepted(used, preemptive auth.Authorization) {
 
 // unpacked refuses an answer that was packed for the way although it was asked
 // for as it is: its bytes are not those that a digest is of.
-func (r *repository) unpacked(q request, resp *http.Response) (*http.Response, error) {
+func (r *repository) checkEncoding(q request, resp *http.Response) (*http.Response, error) {
 	encoding := resp.Header.Get("Content-Encoding")
 	if encoding == "" || encoding == "identity" || q.method == http.MethodHead {
 		return resp, nil
 	}
 	resp.Body.Close()
-	return nil, r.wrapRequest(q.answeredBy(resp), &registry.Error{Status: resp.StatusCode, Kind: registry.ErrProtocol,
+	return nil, r.wrapRequest(q.withFinalURL(resp), &registry.Error{Status: resp.StatusCode, Kind: registry.ErrProtocol,
 		Message: "the answer is packed with Content-Encoding " + registry.Sanitize(encoding) + " although it was asked for as it is; something in between changes content"})
 }
 
@@ -245,11 +245,11 @@ func (r *repository) retryNotFound(ctx context.Context, q request, held *heldSlo
 	}
 	if used.Header == "" {
 		if credential, err := r.credential(ctx); err != nil || !credential.Anonymous() {
-			readAhead(resp)
+			bufferBody(resp)
 			return r.prepareCredential(ctx, q, held, credential, err)
 		}
 	}
-	if !r.host.evidence.registry.Load() && codeOf(readAhead(resp)) == notFoundCode {
+	if !r.host.evidence.registry.Load() && codeOf(bufferBody(resp)) == harborNotFoundCode {
 		r.probeAPI(ctx, held)
 	}
 	return false, preemptive, nil
@@ -271,7 +271,7 @@ func (r *repository) prepareCredential(ctx context.Context, q request, held *hel
 		return false, preemptive, nil //nolint:nilerr // an open registry needs no credentials
 	case challenge == nil:
 		preemptive = auth.Preemptive(credential)
-		r.showed(preemptive.Header.Reveal())
+		r.recordSent(preemptive.Header.Reveal())
 		return preemptive.Header != "", preemptive, nil
 	case unreadable != nil:
 		return false, preemptive, r.wrapRequest(q, unreadable)
@@ -286,12 +286,12 @@ func (r *repository) prepareCredential(ctx context.Context, q request, held *hel
 
 // renewed is a 401 to content that cannot be sent twice. There is a new token
 // by now: whoever can open the content again may try with it.
-type renewed struct{ refusal *registry.Error }
+type renewedError struct{ refusal *registry.Error }
 
-func (e renewed) Error() string { return e.refusal.Error() }
+func (e renewedError) Error() string { return e.refusal.Error() }
 
 // Unwrap lets the refusal be found.
-func (e renewed) Unwrap() error { return e.refusal }
+func (e renewedError) Unwrap() error { return e.refusal }
 
 // authorization is what proves who asks, nothing while the host has not asked for
 // it. Only a request that was answered 404 is repeated with it preemptively; see
@@ -305,14 +305,14 @@ func (r *repository) authorization(ctx context.Context, q request) (auth.Authori
 		return auth.Authorization{}, err
 	}
 	authorization, err := r.host.auth.Authorize(auth.WithMask(ctx, r.Redact), credential, q.scopes...)
-	r.showed(authorization.Header.Reveal())
+	r.recordSent(authorization.Header.Reveal())
 	return authorization, err
 }
 
 // challenged learns from a 401, whose body it closes. It returns nil where asking
 // again is worth it, and this was not the last time; nobody reads then what the
 // registry says of it.
-func (r *repository) challenged(ctx context.Context, q request, resp *http.Response, used auth.Authorization, last bool) error {
+func (r *repository) handleChallenge(ctx context.Context, q request, resp *http.Response, used auth.Authorization, last bool) error {
 	defer resp.Body.Close()
 	r.host.challenged.Store(true)
 	credential, err := r.credential(ctx)
@@ -332,7 +332,7 @@ func (r *repository) challenged(ctx context.Context, q request, resp *http.Respo
 		refusal.Hint = refused.Hint
 	}
 	if err == nil && q.upload != nil {
-		return renewed{refusal}
+		return renewedError{refusal}
 	}
 	return refusal
 }

@@ -15,8 +15,8 @@ const maxErrorBytes = 64 << 10
 // connection can be used again, and restPatience how long that may take. A new
 // connection costs more than the former and less than the latter.
 const (
-	maxRest      = 4 << 10
-	restPatience = time.Second
+	maxDrainBytes = 4 << 10
+	drainTimeout  = time.Second
 )
 
 // errStalled is why a request was ended that made no progress.
@@ -51,7 +51,7 @@ func (w *watchdog) end() {
 // somebody reads it, and that of any other answer until it has come whole,
 // because what is read into memory under a cap could otherwise take for ever,
 // a byte at a time.
-type answerBody struct {
+type responseBody struct {
 	io.ReadCloser
 	ctx   context.Context //nolint:containedctx // the request's; it says why reading was ended
 	watch *watchdog
@@ -59,14 +59,14 @@ type answerBody struct {
 	blob  bool
 }
 
-func newAnswerBody(ctx context.Context, body io.ReadCloser, watch *watchdog, stall time.Duration, blob bool) *answerBody {
+func newResponseBody(ctx context.Context, body io.ReadCloser, watch *watchdog, stall time.Duration, blob bool) *responseBody {
 	if !blob {
 		watch.reset(stall)
 	}
-	return &answerBody{ReadCloser: body, ctx: ctx, watch: watch, stall: stall, blob: blob}
+	return &responseBody{ReadCloser: body, ctx: ctx, watch: watch, stall: stall, blob: blob}
 }
 
-func (b *answerBody) Read(p []byte) (int, error) {
+func (b *responseBody) Read(p []byte) (int, error) {
 	if b.blob {
 		b.watch.reset(b.stall)
 		defer b.watch.pause()
@@ -80,10 +80,10 @@ func (b *answerBody) Read(p []byte) (int, error) {
 
 // Close gives the connection back where little of the answer is left. A blob's
 // connection is worth nothing any more when its blob was not read to the end.
-func (b *answerBody) Close() error {
+func (b *responseBody) Close() error {
 	if !b.blob && b.ctx.Err() == nil {
-		b.watch.reset(restPatience)
-		_, _ = io.CopyN(io.Discard, b.ReadCloser, maxRest)
+		b.watch.reset(drainTimeout)
+		_, _ = io.CopyN(io.Discard, b.ReadCloser, maxDrainBytes)
 	}
 	err := b.ReadCloser.Close()
 	b.watch.end()
@@ -91,12 +91,12 @@ func (b *answerBody) Close() error {
 }
 
 // closing calls a function after its body was closed.
-type closing struct {
+type hookedBody struct {
 	io.ReadCloser
-	then func()
+	onClose func()
 }
 
-func (c *closing) Close() error {
-	defer c.then()
+func (c *hookedBody) Close() error {
+	defer c.onClose()
 	return c.ReadCloser.Close()
 }

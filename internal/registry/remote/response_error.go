@@ -36,21 +36,21 @@ const (
 )
 
 // words are the code and the message of an entry, fit to be shown.
-func (e errorEntry) words(mask func(string) string) (code, message string) {
+func (e errorEntry) text(mask func(string) string) (code, message string) {
 	detail := mask(string(e.Detail))
 	// What was wanted of a repository, as JSON, tells a person nothing.
-	refusal := e.Code == "UNAUTHORIZED" || e.Code == "DENIED"
-	if detail == "null" || detail == "{}" || refusal && strings.ContainsAny(detail[:min(1, len(detail))], "{[") {
+	accessDenied := e.Code == "UNAUTHORIZED" || e.Code == "DENIED"
+	if detail == "null" || detail == "{}" || accessDenied && strings.ContainsAny(detail[:min(1, len(detail))], "{[") {
 		detail = ""
 	}
-	return shortened(mask(e.Code), maxCode), registry.Sanitize(join(mask(e.Message), detail))
+	return truncate(mask(e.Code), maxCode), registry.Sanitize(joinText(mask(e.Message), detail))
 }
 
 // others are the further errors of a document, each behind a semicolon.
-func (d errorDocument) others(mask func(string) string) string {
+func (d errorDocument) additional(mask func(string) string) string {
 	var b strings.Builder
 	for _, entry := range d.Errors[1:min(len(d.Errors), maxEntries)] {
-		if text := join(entry.words(mask)); text != "" {
+		if text := joinText(entry.text(mask)); text != "" {
 			b.WriteString("; " + text)
 		}
 	}
@@ -71,24 +71,24 @@ func (r *repository) answerError(ctx context.Context, q request, resp *http.Resp
 	if err != nil || resp.Header.Get("Content-Encoding") != "" {
 		body = nil // the status says what there is to say
 	}
-	mask := func(text string) string { return registry.Sanitize(r.mask(text, resp.Request.URL, authorization)) }
+	mask := func(text string) string { return registry.Sanitize(r.redactFor(text, resp.Request.URL, authorization)) }
 	var document errorDocument
 	spoke := json.Unmarshal(body, &document) == nil && len(document.Errors) > 0 && document.Errors[0].Code != ""
 	if spoke {
-		e.Code, e.Message = document.Errors[0].words(mask)
-	} else if text := mask(registry.Excerpt(r.mask(string(body), resp.Request.URL, authorization))); text != "" {
+		e.Code, e.Message = document.Errors[0].text(mask)
+	} else if text := mask(registry.Excerpt(r.redactFor(string(body), resp.Request.URL, authorization))); text != "" {
 		e.Message = "what answered says " + strconv.Quote(text)
 	}
 	spokeItself := spoke && r.host.isOrigin(resp.Request.URL)
-	e.Kind = kindOf(resp, e.Code, e.Message, spokeItself, spokeItself && r.saysAbsent(e.Code), q.method)
+	e.Kind = errorKind(resp, e.Code, e.Message, spokeItself, spokeItself && r.isNotFoundCode(e.Code), q.method)
 	if spoke {
-		e.Message = registry.Sanitize(e.Message + document.others(mask))
+		e.Message = registry.Sanitize(e.Message + document.additional(mask))
 	}
 	if wait := auth.ParseRetryAfter(resp.Header.Get("Retry-After"), r.client.options.Now()); wait > 0 {
 		e.Err = auth.WaitError(wait)
 	}
 	if e.Hint = r.hint(e); !r.host.isOrigin(resp.Request.URL) {
-		e.Message = join("from "+r.placeOf(resp.Request.URL)+", where the registry pointed to", e.Message)
+		e.Message = joinText("from "+r.displayHost(resp.Request.URL)+", where the registry pointed to", e.Message)
 		e.Hint = "This is not the registry itself but a place that it sends its clients to, without credentials. If it stays like this, ask those who run the registry."
 	}
 	return e
@@ -112,30 +112,30 @@ func (r *repository) truncatedError(ctx context.Context, q request, resp *http.R
 }
 
 // Redact hides the credentials for the host and the tokens that were sent so far.
-func (r *repository) Redact(text string) string { return r.mask(text, nil, "") }
+func (r *repository) Redact(text string) string { return r.redactFor(text, nil, "") }
 
 // mask hides what a server may have seen of ours, now or before, and may repeat: the
 // credentials for the host, the logins of the proxies on the way and, of the URL that
 // it was asked by, what can be a signature.
-func (r *repository) mask(text string, asked *url.URL, authorization string) string {
+func (r *repository) redactFor(text string, u *url.URL, authorization string) string {
 	_, token, _ := strings.Cut(authorization, " ")
-	secrets := append([]auth.Secret{auth.Secret(token)}, r.host.known()...)
+	secrets := append([]auth.Secret{auth.Secret(token)}, r.host.secrets()...)
 	r.mu.Lock()
 	if c := r.found; c != nil {
 		secrets = append(secrets, c.Secrets()...)
 	}
 	secrets = append(secrets, r.shown...)
 	r.mu.Unlock()
-	if asked != nil {
-		secrets = append(secrets, querySecrets(asked.RawQuery)...)
+	if u != nil {
+		secrets = append(secrets, querySecrets(u.RawQuery)...)
 	}
-	secrets = append(secrets, r.client.proxies.shown()...)
+	secrets = append(secrets, r.client.proxies.sentLogins()...)
 	return auth.Redact(text, secrets...)
 }
 
 // placeOf is the host of a URL, fit to be shown: a registry can have made the name
 // of the place that it points to of what it was sent.
-func (r *repository) placeOf(u *url.URL) string {
+func (r *repository) displayHost(u *url.URL) string {
 	if r.host.isOrigin(u) {
 		return registry.Sanitize(u.Host)
 	}
@@ -145,7 +145,7 @@ func (r *repository) placeOf(u *url.URL) string {
 // plainQuery are the query parameters that are no secret: we put the first of them
 // there, and with the others a storage service is told what to answer as
 // Content-Type.
-var plainQuery = []string{"digest", "from", "mount", "n", "last", "response-content-type", "rsct"}
+var publicParameters = []string{"digest", "from", "mount", "n", "last", "response-content-type", "rsct"}
 
 // querySecrets are what can be a signature in a query: the values as they are
 // written there, what has no name, and all of it. Semicolons separate parameters
@@ -155,7 +155,7 @@ func querySecrets(raw string) []auth.Secret {
 	for _, pair := range strings.FieldsFunc(raw, func(r rune) bool { return r == '&' || r == ';' }) {
 		name, value, named := strings.Cut(pair, "=")
 		switch {
-		case slices.Contains(plainQuery, name):
+		case slices.Contains(publicParameters, name):
 		case named && strings.Trim(value, "=") != "":
 			secrets = append(secrets, auth.Secret(value))
 		default: // a value without a name, as likely as the reverse
@@ -168,7 +168,7 @@ func querySecrets(raw string) []auth.Secret {
 	return secrets
 }
 
-func shortened(text string, limit int) string {
+func truncate(text string, limit int) string {
 	if len(text) <= limit {
 		return text
 	}
@@ -179,18 +179,18 @@ func shortened(text string, limit int) string {
 // (OCI distribution specification, "Error Codes"). A 404
 // with any other code, or none, says no such thing: gateways have error
 // documents too, and some registries answer 404 to those who may not see.
-var absences = []string{"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN", "TAG_UNKNOWN"}
+var notFoundCodes = []string{"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN", "TAG_UNKNOWN"}
 
 // notFoundCode is Harbor's code for all of them. Gateways have it too, so that it counts from a registry alone.
-const notFoundCode = "NOT_FOUND"
+const harborNotFoundCode = "NOT_FOUND"
 
 // saysAbsent reports whether an error code of the host says that something is not there.
-func (r *repository) saysAbsent(code string) bool {
-	return slices.Contains(absences, code) || code == notFoundCode && r.host.evidence.registry.Load()
+func (r *repository) isNotFoundCode(code string) bool {
+	return slices.Contains(notFoundCodes, code) || code == harborNotFoundCode && r.host.evidence.registry.Load()
 }
 
 // refusals are the codes with which registries want a login.
-var refusals = []string{"UNAUTHORIZED", "DENIED"}
+var loginCodes = []string{"UNAUTHORIZED", "DENIED"}
 
 // codeOf returns the first code of an error document, "" for any other body.
 func codeOf(body []byte) string {
@@ -203,9 +203,9 @@ func codeOf(body []byte) string {
 
 // kindOf tells what a failure is, by the registry's own code before the status.
 // spoke says that the registry itself explained it, and absent that it says that something is not there.
-func kindOf(resp *http.Response, code, message string, spoke, absent bool, method string) error {
+func errorKind(resp *http.Response, code, message string, explained, absent bool, method string) error {
 	switch status := resp.StatusCode; {
-	case immutable(status, code, message):
+	case isImmutableTag(status, code, message):
 		return registry.ErrTagImmutable
 	case method == http.MethodPut && (code == "MANIFEST_BLOB_UNKNOWN" || code == "BLOB_UNKNOWN" || code == "MANIFEST_UNKNOWN"):
 		return registry.ErrMissingContent
@@ -226,9 +226,9 @@ func kindOf(resp *http.Response, code, message string, spoke, absent bool, metho
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == 499,
 		status == 500, status == 502, status == 503, status == 504, status >= 520 && status <= 529:
 		return registry.ErrUnavailable
-	case spoke && status >= 500:
+	case explained && status >= 500:
 		return registry.ErrUnavailable
-	case status == http.StatusNotFound, status >= 500, status < 400, status == http.StatusBadRequest && !spoke && method != http.MethodHead:
+	case status == http.StatusNotFound, status >= 500, status < 400, status == http.StatusBadRequest && !explained && method != http.MethodHead:
 		return registry.ErrProtocol
 	}
 	return registry.ErrDenied
@@ -236,7 +236,7 @@ func kindOf(resp *http.Response, code, message string, spoke, absent bool, metho
 
 // immutable recognises the ways in which registries refuse to move a tag: ECR
 // by its exception's name, Harbor and Quay in words, others by a conflict.
-func immutable(status int, code, message string) bool {
+func isImmutableTag(status int, code, message string) bool {
 	if strings.Contains(message+code, "ImageTagAlreadyExists") {
 		return true
 	}
@@ -249,20 +249,20 @@ func immutable(status int, code, message string) bool {
 }
 
 // notARegistry is the advice for answers that make no sense.
-var notARegistry = registry.DefaultHint(registry.ErrProtocol)
+var notARegistryHint = registry.DefaultHint(registry.ErrProtocol)
 
 // noSpace says whether a registry has failed because its storage is full: 507,
 // or a 500 with what the system says of a full disk.
-func noSpace(e *registry.Error) bool {
+func isStorageFull(e *registry.Error) bool {
 	return e.Status == http.StatusInsufficientStorage || strings.Contains(strings.ToLower(e.Message), "no space left")
 }
 
 // quota finds what registries say where a project or account is full.
-var quota = regexp.MustCompile(`(?i)\b(quotas?|limits?|exceed(s|ed|ing)?)\b`)
+var quotaPattern = regexp.MustCompile(`(?i)\b(quotas?|limits?|exceed(s|ed|ing)?)\b`)
 
 // denied says which login a 403 was given to, and what to do. Why it was given the
 // registry may have said, or not.
-func (r *repository) denied(writing bool) string {
+func (r *repository) deniedHint(writing bool) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
@@ -300,16 +300,16 @@ func (r *repository) hint(e *registry.Error) string {
 		return "The registry takes no uploads: it is read-only, or a mirror of another one. Copy to the one behind it, or have uploads allowed there. If it is neither, look at host and port."
 	case e.Status == http.StatusRequestEntityTooLarge && writing:
 		return "The registry, or a proxy before it, takes no request as large as this one. Have its limit raised: in nginx that is client_max_body_size."
-	case errors.Is(e.Kind, registry.ErrDenied) && quota.MatchString(e.Message):
+	case errors.Is(e.Kind, registry.ErrDenied) && quotaPattern.MatchString(e.Message):
 		return "What the registry says sounds like a quota or a limit: have it raised, or make room there."
 	case errors.Is(e.Kind, registry.ErrMismatch) && writing:
 		return "The registry says that what arrived does not have this digest. It had it when it was sent: something on the way changes it, or the registry's storage does. " +
 			"Try again, take a proxy out of the way, or ask those who run the registry."
 	case errors.Is(e.Kind, registry.ErrUnsupported) && e.Code == "":
-		return notARegistry
+		return notARegistryHint
 	case errors.Is(e.Kind, registry.ErrDenied) && e.Status == http.StatusForbidden:
-		return r.denied(writing)
-	case errors.Is(e.Kind, registry.ErrUnavailable) && noSpace(e):
+		return r.deniedHint(writing)
+	case errors.Is(e.Kind, registry.ErrUnavailable) && isStorageFull(e):
 		return "The registry has no space left: those who run it have to make some, for example with a garbage collection."
 	case errors.Is(e.Kind, registry.ErrUnavailable) && e.Code != "":
 		return "The registry itself failed. Try again later, and ask those who run it if it stays like this."

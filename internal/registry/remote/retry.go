@@ -16,59 +16,59 @@ import (
 
 const (
 	// longestPause bounds the time that doubles.
-	longestPause = 30 * time.Second
+	maxBackoff = 30 * time.Second
 	// longestWait is what a registry may ask a client to wait that has no
 	// deadline of its own.
-	longestWait = 5 * time.Minute
+	maxRetryAfter = 5 * time.Minute
 )
 
 // stalls is how often in all something is tried that nobody answers: each time
 // costs the whole patience, and a person waits.
-const stalls = 2
+const maxStalls = 2
 
 // retry calls try until it succeeds, fails for good, or the attempts are used
 // up, and waits between them: for what the registry asks, or a time that
 // doubles, with jitter. try gets the number of the attempt, from 1.
 func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
-	pauses := c.pauses()
+	pauses := c.newBackoff()
 	for attempt := 1; ; attempt++ {
 		err := try(attempt)
-		if err == nil || attempt >= c.options.Attempts || attempt >= stalls && errors.Is(err, errStalled) || !transient(err) {
+		if err == nil || attempt >= c.options.Attempts || attempt >= maxStalls && errors.Is(err, errStalled) || !isTransient(err) {
 			return err
 		}
 		if cause := context.Cause(ctx); cause != nil {
-			if !answered(err) {
+			if !isResponseError(err) {
 				return err // which says that nobody answered in time
 			}
-			return interrupted(err, cause)
+			return withInterruption(err, cause)
 		}
 		pause := pauses()
 		if asked := retryAfter(err); asked > 0 {
 			if asked > timeLeft(ctx) {
-				return tooLong(err, asked)
+				return waitTooLong(err, asked)
 			}
 			// Not sooner, and not all who were asked to wait at the same instant.
 			pause = asked + rand.N(c.options.Backoff) //nolint:gosec // nobody gains by guessing it
 		}
 		c.options.Logger.DebugContext(ctx, "it is tried again", "after", pause, "attempt", attempt, "error", err)
-		if cause := pauseFor(ctx, pause); cause != nil {
-			return interrupted(err, cause)
+		if cause := waitRetry(ctx, pause); cause != nil {
+			return withInterruption(err, cause)
 		}
 	}
 }
 
 // pauses gives the waits between attempts, one after the other.
-func (c *Client) pauses() func() time.Duration {
+func (c *Client) newBackoff() func() time.Duration {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = c.options.Backoff
 	pause.Multiplier = 2
-	pause.MaxInterval = longestPause
+	pause.MaxInterval = maxBackoff
 	return pause.NextBackOff
 }
 
 // pauseFor waits for d before something is tried again, as sleep does.
-func pauseFor(ctx context.Context, d time.Duration) error {
-	defer waited(ctx, registry.WaitRetry, time.Now())
+func waitRetry(ctx context.Context, d time.Duration) error {
+	defer traceWait(ctx, registry.WaitRetry, time.Now())
 	return sleep(ctx, d)
 }
 
@@ -85,7 +85,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // transient says whether the same request may succeed if it is sent again.
-func transient(err error) bool {
+func isTransient(err error) bool {
 	if errors.As(err, new(permanent)) || errors.As(err, new(contentError)) {
 		return false
 	}
@@ -96,7 +96,7 @@ func transient(err error) bool {
 }
 
 // answered says whether an error is what a registry answered.
-func answered(err error) bool {
+func isResponseError(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	return ok && e.Status != 0
 }
@@ -105,20 +105,20 @@ func timeLeft(ctx context.Context) time.Duration {
 	if deadline, ok := ctx.Deadline(); ok {
 		return time.Until(deadline)
 	}
-	return longestWait
+	return maxRetryAfter
 }
 
 // tooLong is the error of a wait that nobody can afford.
-func tooLong(err error, asked time.Duration) error {
-	return amended(err, func(e *registry.Error) {
-		e.Message, e.Err = join(e.Message, fmt.Sprintf("it asks to wait %s, longer than this operation may take", asked)), nil
+func waitTooLong(err error, asked time.Duration) error {
+	return modifyError(err, func(e *registry.Error) {
+		e.Message, e.Err = joinText(e.Message, fmt.Sprintf("it asks to wait %s, longer than this operation may take", asked)), nil
 	})
 }
 
 // interrupted is the error of an operation that ended while it waited for the
 // next attempt.
-func interrupted(err, cause error) error {
-	return amended(err, func(e *registry.Error) {
+func withInterruption(err, cause error) error {
+	return modifyError(err, func(e *registry.Error) {
 		const why = "there was no time to try again"
 		if e.Err = fmt.Errorf("%s: %w", why, cause); errors.Is(cause, context.DeadlineExceeded) {
 			e.Err = registry.WithText(cause, why) // which says it
@@ -127,18 +127,18 @@ func interrupted(err, cause error) error {
 }
 
 // amended is a copy of an error with a change, where it is a *registry.Error.
-func amended(err error, change func(*registry.Error)) error {
+func modifyError(err error, change func(*registry.Error)) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
 		return err
 	}
-	told := *e
-	change(&told)
-	return &told
+	changed := *e
+	change(&changed)
+	return &changed
 }
 
 // join puts two texts together, either of which may be empty.
-func join(a, b string) string {
+func joinText(a, b string) string {
 	if a == "" || b == "" {
 		return a + b
 	}

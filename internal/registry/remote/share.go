@@ -63,7 +63,7 @@ func (l *limiter) contested() bool {
 // a flow a download that an upload waits for comes first, and other downloads come
 // last, because the uploads of those in flight wait for the same host. Called
 // with mu held.
-func (l *limiter) before(a, b *waiter) bool {
+func (l *limiter) precedes(a, b *waiter) bool {
 	fa, fb := l.shareOf(a.flow), l.shareOf(b.flow)
 	if slowA, slowB := fa.slow && a.class != exchange, fb.slow && b.class != exchange; slowA != slowB {
 		return slowB
@@ -99,7 +99,7 @@ func (l *limiter) holder(w *waiter) string {
 
 // busy returns the error of a waiter whose context ended: it names the flow that holds
 // the most slots if that is another one. Called with mu held.
-func (l *limiter) busy(ctx context.Context, w *waiter) error {
+func (l *limiter) busyError(ctx context.Context, w *waiter) error {
 	holder := l.holder(w)
 	if holder == "" {
 		return context.Cause(ctx)

@@ -33,7 +33,7 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 		var list []string
 		// "tags" is null where there is none, but it is always there.
 		if json.Unmarshal(body, &page) != nil || page == nil || json.Unmarshal(page.Tags, &list) != nil {
-			return &registry.Error{Kind: registry.ErrProtocol, Hint: notARegistry,
+			return &registry.Error{Kind: registry.ErrProtocol, Hint: notARegistryHint,
 				Message: fmt.Sprintf("the answer, of Content-Type %q, is no list of tags", registry.Sanitize(resp.Header.Get("Content-Type")))}
 		}
 		before := len(tags)

@@ -22,7 +22,7 @@ const (
 	// maxIdleElsewhere is how many connections to places that a registry pointed
 	// to may wait for their next use: enough for two that blobs come from and go
 	// to. Each has buffers, and a registry may name another place each time.
-	maxIdleElsewhere = 2 * defaultConcurrency
+	maxIdleRedirects = 2 * defaultConcurrency
 	// maxHeaderBytes bounds what an answer's headers may take.
 	maxHeaderBytes = 64 << 10
 )
@@ -34,9 +34,9 @@ const (
 func (c *Client) newTransport(dial dialFunc, tlsConfig *tls.Config, isProxy func(address string) bool, connections int) *http.Transport {
 	t := &http.Transport{
 		DialContext: dial,
-		DialTLSContext: secured(dial, func(address string) (*tls.Config, error) {
+		DialTLSContext: withTLS(dial, func(address string) (*tls.Config, error) {
 			if isProxy(address) {
-				return c.trust(&url.URL{Scheme: "https", Host: address})
+				return c.thirdPartyTLSConfig(&url.URL{Scheme: "https", Host: address})
 			}
 			return tlsConfig.Clone(), nil
 		}),
@@ -48,7 +48,7 @@ func (c *Client) newTransport(dial dialFunc, tlsConfig *tls.Config, isProxy func
 		// The bytes are wanted as they are stored, not as a server may pack
 		// them for the way.
 		DisableCompression:     true,
-		OnProxyConnectResponse: checkTunnel,
+		OnProxyConnectResponse: checkProxyConnect,
 		WriteBufferSize:        64 << 10,
 		// Less than a piece: what is read in pieces goes past it.
 		ReadBufferSize: 16 << 10,
@@ -60,7 +60,7 @@ func (c *Client) newTransport(dial dialFunc, tlsConfig *tls.Config, isProxy func
 
 // secured adds TLS to what dial connects to. net/http would do the same, with one
 // configuration for a registry and the proxy before it.
-func secured(dial dialFunc, configFor func(address string) (*tls.Config, error)) dialFunc {
+func withTLS(dial dialFunc, configFor func(address string) (*tls.Config, error)) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		config, err := configFor(address)
 		if err != nil {
@@ -87,7 +87,7 @@ func secured(dial dialFunc, configFor func(address string) (*tls.Config, error))
 // trust is whose certificates are believed at a place that is no registry of the
 // operation at hand: one that a registry points to, or a proxy. A client
 // certificate is a credential, and not for those.
-func (c *Client) trust(place *url.URL) (*tls.Config, error) {
+func (c *Client) thirdPartyTLSConfig(place *url.URL) (*tls.Config, error) {
 	name, settings := c.settingsOf(place)
 	settings.ClientCertificate, settings.ClientKey = nil, ""
 	return tlsConfigOf(name, settings)

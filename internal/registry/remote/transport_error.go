@@ -24,7 +24,7 @@ func (p permanent) Unwrap() error { return p.error }
 
 // keyOf is the key under which settings for a URL are looked up: the host of
 // references at the registry itself, and the URL's own elsewhere.
-func (h *host) keyOf(u *url.URL) string {
+func (h *host) settingsKey(u *url.URL) string {
 	if h.isOrigin(u) {
 		return h.name
 	}
@@ -57,9 +57,9 @@ func (h *host) connectionError(err error, asked *url.URL) *registry.Error {
 		e.Hint = fmt.Sprintf("Nothing listens at %s. The registry has answered, and sends its clients there for a token, a layer or an upload: have those who run it look after that place, or look for what keeps this machine from it.", registry.Sanitize(asked.Host))
 	case strings.Contains(text, "refused"): // Windows has its own words around it
 		e.Hint = "Nothing listens there. Look at host and port, and whether the registry is running."
-	case isHungUp(err) && !h.answered.Load() && asked.Scheme == "http":
-		e.Hint = "The connection was closed without an answer, as a server does that wants TLS. If this one does, set " + registry.Setting(h.keyOf(asked), "plain_http = false") + "."
-	case brokenLine.MatchString(text):
+	case isConnectionClosed(err) && !h.answered.Load() && asked.Scheme == "http":
+		e.Hint = "The connection was closed without an answer, as a server does that wants TLS. If this one does, set " + registry.Setting(h.settingsKey(asked), "plain_http = false") + "."
+	case truncatedLine.MatchString(text):
 		e.Err = registry.WithText(err, "the connection ended in the middle of an answer")
 	default:
 		if hint := h.tlsHint(err, asked); hint != "" {
@@ -75,10 +75,10 @@ func (h *host) connectionError(err error, asked *url.URL) *registry.Error {
 
 // brokenLine is what net/http says of an answer that ended in the middle of its
 // status or of a header: it takes what there is of the line for all of it.
-var brokenLine = regexp.MustCompile(`malformed (HTTP response "H(T(T(P(/(1(\.[01]?)?)?)?)?)?)?"|HTTP status code "[0-9]{0,2}"|MIME header: missing colon: |MIME header line: ".*\\r"$)`)
+var truncatedLine = regexp.MustCompile(`malformed (HTTP response "H(T(T(P(/(1(\.[01]?)?)?)?)?)?)?"|HTTP status code "[0-9]{0,2}"|MIME header: missing colon: |MIME header line: ".*\\r"$)`)
 
 // isHungUp says whether the other end closed the connection.
-func isHungUp(err error) bool {
+func isConnectionClosed(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || strings.Contains(err.Error(), "forcibly closed") // by Windows
 }
 
@@ -87,23 +87,23 @@ func isHungUp(err error) bool {
 // net/http has no types for what it does not understand, and quotes a record of TLS
 // (RFC 8446, section 5.1: an alert has the type 21) like other nonsense.
 func (h *host) tlsHint(err error, asked *url.URL) string {
-	text, key := err.Error(), h.keyOf(asked)
+	text, key := err.Error(), h.settingsKey(asked)
 	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
 	switch {
-	case errors.As(err, &record) && !beginsHTTP(record.RecordHeader):
-		return notARegistry
+	case errors.As(err, &record) && !looksLikeHTTP(record.RecordHeader):
+		return notARegistryHint
 	case errors.As(err, &record) || strings.Contains(text, "server gave HTTP response to HTTPS client"):
 		// Nobody is told to send a password in the clear through the internet,
 		// nor to a place that somebody else has pointed at.
-		if !h.isOrigin(asked) || h.nearest.reach() == public {
+		if !h.isOrigin(asked) || h.scope.reach() == public {
 			return "What answered speaks plain HTTP, and was asked over HTTPS. Look at the port, and for a proxy or a login page on the way: no registry on the internet does without TLS."
 		}
 		return "The registry speaks plain HTTP and was asked over HTTPS. If it really has no TLS, set " + registry.Setting(key, "plain_http = true") + "."
 	case strings.Contains(text, `malformed HTTP response "\x15\x03`) && asked.Scheme == "http" && (!h.isOrigin(asked) || !h.answered.Load()):
 		return "What answered speaks TLS, and was asked in plain HTTP. Set " + registry.Setting(key, "plain_http = false") + "."
 	case strings.Contains(text, "malformed HTTP"):
-		return notARegistry
+		return notARegistryHint
 	case errors.As(err, new(x509.UnknownAuthorityError)):
 		return "Nobody this machine trusts has signed the registry's certificate. Set " + registry.Setting(key, `ca_certificate = file("ca.pem")`) +
 			", or for tests alone insecure_skip_tls_verify = true. The file holds its authority's certificate, or its own where it signed that itself."
@@ -113,12 +113,12 @@ func (h *host) tlsHint(err error, asked *url.URL) string {
 		return "The registry's certificate has expired or is not valid yet. Have it renewed, and look at this machine's clock."
 	case errors.As(err, new(*tls.CertificateVerificationError)):
 		return "The registry's certificate cannot be used. Have a proper one made."
-	case refusedHandshake(err):
+	case isHandshakeRejected(err):
 		return "The registry ended the TLS handshake. It may want a client certificate. Set " + registry.Setting(key, `client_certificate = file("client.pem"), client_key = file("client.key")`) +
 			". Or it has no TLS version in common with this program, which needs 1.2 or later."
 	case strings.Contains(text, "server response headers exceeded"), strings.Contains(text, "too many 1xx"), strings.Contains(text, "malformed MIME header"),
 		strings.Contains(text, "bad Content-Length"), strings.Contains(text, "unsupported transfer encoding"):
-		return notARegistry
+		return notARegistryHint
 	}
 	return ""
 }
@@ -126,11 +126,11 @@ func (h *host) tlsHint(err error, asked *url.URL) string {
 // beginsHTTP says whether what came in place of a record of TLS is an answer of
 // HTTP, or of a server that takes the hello for a request without a version and
 // answers with a bare page.
-func beginsHTTP(header [5]byte) bool { return string(header[:]) == "HTTP/" || header[0] == '<' }
+func looksLikeHTTP(header [5]byte) bool { return string(header[:]) == "HTTP/" || header[0] == '<' }
 
 // refusedHandshake says whether the other end refused TLS with this one. An
 // internal error of its own passes.
-func refusedHandshake(err error) bool {
+func isHandshakeRejected(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "remote error" && !strings.Contains(op.Error(), "internal error")
 }
@@ -170,7 +170,7 @@ func (s tunnelError) Error() string {
 
 // checkTunnel makes an error of a proxy's refusal, which net/http would give as
 // a bare text. Whether one that is overloaded connects later is worth a try.
-func checkTunnel(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+func checkProxyConnect(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
 	switch {
 	case answer.StatusCode == http.StatusOK:
 		return nil
@@ -181,7 +181,7 @@ func checkTunnel(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Re
 }
 
 // blamed names the proxy in an error that is its own.
-func (c *Client) blamed(req *http.Request, err error) error {
+func (c *Client) withProxyError(req *http.Request, err error) error {
 	op, _ := errors.AsType[*net.OpError](err)
 	if !errors.As(err, new(tunnelError)) && (op == nil || op.Op != "proxyconnect") {
 		return err

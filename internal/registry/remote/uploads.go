@@ -41,30 +41,30 @@ const (
 	// how it is sent.
 	smallestChunk = 256 << 10
 	// maxSteps is more than there are from the first way to the smallest chunk.
-	maxSteps = 10
+	maxModeChanges = 10
 	// commitPatience is how much longer than for other answers is waited for
 	// the one to a blob: a registry may move it to its place first.
-	commitPatience = 10
+	commitTimeoutFactor = 10
 )
 
 // session is an open upload.
 type session struct {
 	url      *url.URL
 	minChunk int64 // how short a chunk may be that is not the last
-	at       int64 // how much of the blob the registry has, as far as is known
+	offset   int64 // how much of the blob the registry has, as far as is known
 	sent     int64 // how much it may have
 	resumed  bool  // what is there was sent by an attempt that failed
-	dead     bool  // nothing of it can be used any more
+	unusable bool  // nothing of it can be used any more
 }
 
 // stepped is a refusal of how a blob was sent. There is another way, which the
 // host is remembered to want.
-type stepped struct{ error }
+type nextModeError struct{ error }
 
-func (e stepped) Unwrap() error { return e.error }
+func (e nextModeError) Unwrap() error { return e.error }
 
 // opened is the session that an answer opens.
-func (p *blobPut) opened(q request, resp *http.Response) (*session, error) {
+func (p *blobPut) newSession(q request, resp *http.Response) (*session, error) {
 	u, err := p.client.target(p.host, q.url, resp.Header.Get("Location"))
 	if err != nil {
 		return nil, p.wrapRequest(q, err)
@@ -78,7 +78,7 @@ func (p *blobPut) opened(q request, resp *http.Response) (*session, error) {
 }
 
 // abandon gives up the session that is left of an attempt.
-func (p *blobPut) abandon(ctx context.Context) {
+func (p *blobPut) cancelSession(ctx context.Context) {
 	if p.session != nil {
 		p.cancelUpload(ctx, p.session)
 		p.session = nil
@@ -90,7 +90,7 @@ func (p *blobPut) abandon(ctx context.Context) {
 // for little.
 func (p *blobPut) resume(ctx context.Context) bool {
 	s := p.session
-	if s == nil || s.dead || s.sent < largeBlob {
+	if s == nil || s.unusable || s.sent < largeBlob {
 		return false
 	}
 	q := p.sessionRequest(http.MethodGet, s.url)
@@ -100,17 +100,17 @@ func (p *blobPut) resume(ctx context.Context) bool {
 		return false
 	}
 	defer resp.Body.Close()
-	if resp.Header.Get("Range") == "" || p.goesOn(s, q, resp, s.sent) != nil {
+	if resp.Header.Get("Range") == "" || p.updateSession(s, q, resp, s.sent) != nil {
 		return false
 	}
-	s.resumed, s.sent = true, s.at
-	return s.at > 0
+	s.resumed, s.sent = true, s.offset
+	return s.offset > 0
 }
 
 // send brings the content to a session, the way that its host takes it. Nothing
 // is sent before the content is there.
 func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) error {
-	if s.at > 0 && s.at == p.want.Size {
+	if s.offset > 0 && s.offset == p.desc.Size {
 		return p.complete(ctx, s, chunked, nil) // only content that was found right is sent to its end
 	}
 	content, err := early.take(ctx, p)
@@ -118,24 +118,24 @@ func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) err
 		return contentError{err}
 	}
 	defer content.Close()
-	way, chunk := p.host.seen.way(p.want.Size)
-	if way == monolithic && s.at == 0 {
-		return p.complete(ctx, s, way, p.body(content, 0, p.want.Size))
+	way, chunk := p.host.seen.mode(p.desc.Size)
+	if way == monolithic && s.offset == 0 {
+		return p.complete(ctx, s, way, p.body(content, 0, p.desc.Size))
 	}
-	if err := skip(content, s.at); err != nil {
+	if err := skip(content, s.offset); err != nil {
 		return contentError{err}
 	}
-	for s.at < p.want.Size {
-		rest := p.want.Size - s.at
-		if rest < s.minChunk && (way == chunked || s.at > 0) {
+	for s.offset < p.desc.Size {
+		rest := p.desc.Size - s.offset
+		if rest < s.minChunk && (way == chunked || s.offset > 0) {
 			// Only the PUT tells the registry that this one may be that short.
-			return p.complete(ctx, s, chunked, p.body(content, s.at, p.want.Size))
+			return p.complete(ctx, s, chunked, p.body(content, s.offset, p.desc.Size))
 		}
-		until := p.want.Size
+		until := p.desc.Size
 		if way == chunked {
-			until = s.at + min(rest, max(chunk, s.minChunk))
+			until = s.offset + min(rest, max(chunk, s.minChunk))
 		}
-		if err := p.patch(ctx, s, way, p.body(content, s.at, until)); err != nil {
+		if err := p.patch(ctx, s, way, p.body(content, s.offset, until)); err != nil {
 			return err
 		}
 	}
@@ -146,15 +146,15 @@ func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) err
 func skip(content io.Reader, n int64) error {
 	read, err := io.CopyN(io.Discard, content, n)
 	if err == io.EOF {
-		return mismatched("it ended after %d bytes, and had %d before", read, n)
+		return mismatchError("it ended after %d bytes, and had %d before", read, n)
 	}
 	return err
 }
 
 func (p *blobPut) body(content *blobContent, from, until int64) *uploadBody {
 	body := &uploadBody{
-		content: content, size: p.want.Size, at: from, until: until,
-		stall: p.client.options.StallTimeout, commit: commitPatience * p.client.options.HeaderTimeout,
+		content: content, size: p.desc.Size, offset: from, end: until,
+		stall: p.client.options.StallTimeout, commit: commitTimeoutFactor * p.client.options.HeaderTimeout,
 	}
 	if !content.whole {
 		body.transfer = &transfer{slow: content.slow, evictions: p.evictions, queue: &content.queues.download}
@@ -164,14 +164,14 @@ func (p *blobPut) body(content *blobContent, from, until int64) *uploadBody {
 
 func (p *blobPut) sessionRequest(method string, u *url.URL) request {
 	return request{
-		op: "upload the blob", about: p.want.Digest.String(), method: method, url: u, scopes: p.scopes(),
+		op: "upload the blob", about: p.desc.Digest.String(), method: method, url: u, scopes: p.scopes(),
 		header: http.Header{"Content-Type": {"application/octet-stream"}},
 	}
 }
 
 // patch sends a part of the blob, or all of it.
 func (p *blobPut) patch(ctx context.Context, s *session, w uploadMode, body *uploadBody) error {
-	from, length := s.at, body.length()
+	from, length := s.offset, body.length()
 	q := p.sessionRequest(http.MethodPatch, s.url)
 	q.upload = body
 	q.ok = []int{http.StatusAccepted, http.StatusNoContent, http.StatusCreated, http.StatusOK}
@@ -180,35 +180,35 @@ func (p *blobPut) patch(ctx context.Context, s *session, w uploadMode, body *upl
 	}
 	p.sent = true
 	resp, err := p.attempt(ctx, q, p.again())
-	s.sent = max(s.sent, body.position())
+	s.sent = max(s.sent, body.currentOffset())
 	if err != nil {
-		return p.refused(s, w, length, err)
+		return p.handleFailure(s, w, length, err)
 	}
 	defer resp.Body.Close()
-	if err := p.goesOn(s, q, resp, body.position()); err != nil {
+	if err := p.updateSession(s, q, resp, body.currentOffset()); err != nil {
 		return err
 	}
-	if s.at < body.until || body.position() < body.until {
+	if s.offset < body.end || body.currentOffset() < body.end {
 		return p.wrapRequest(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrUnavailable,
-			Message: fmt.Sprintf("the registry took only %d of %d bytes", s.at-from, length)})
+			Message: fmt.Sprintf("the registry took only %d of %d bytes", s.offset-from, length)})
 	}
 	return nil
 }
 
 // contentRange is what a request sends of a blob, in the words of the OCI
 // distribution specification, which are not those of HTTP.
-func contentRange(body *uploadBody) string { return fmt.Sprintf("%d-%d", body.at, body.until-1) }
+func contentRange(body *uploadBody) string { return fmt.Sprintf("%d-%d", body.offset, body.end-1) }
 
 // goesOn takes from an answer where a session goes on, and how far it came, which
 // is no further than was sent. Where the registry has less than it had, or more
 // than that, the session is worth nothing. From another place it never leads
 // back to the registry, where requests have credentials: nobody but the registry
 // says what is asked of it.
-func (p *blobPut) goesOn(s *session, q request, resp *http.Response, sent int64) error {
+func (p *blobPut) updateSession(s *session, q request, resp *http.Response, sent int64) error {
 	from := resp.Request.URL
 	next, err := p.client.target(p.host, from, resp.Header.Get("Location"))
 	if err == nil && !p.host.isOrigin(from) && p.host.isOrigin(next) {
-		err = refusedHop("the upload is at " + registry.Sanitize(from.Host) + ", which points back to the registry")
+		err = forbiddenRedirect("the upload is at " + registry.Sanitize(from.Host) + ", which points back to the registry")
 	}
 	if err != nil {
 		return p.wrapRequest(q, err)
@@ -217,11 +217,11 @@ func (p *blobPut) goesOn(s *session, q request, resp *http.Response, sent int64)
 	if said := resp.Header.Get("Range"); said != "" {
 		at = received(said, sent)
 	}
-	if s.dead = at < s.at || at > sent; s.dead {
+	if s.unusable = at < s.offset || at > sent; s.unusable {
 		return p.wrapRequest(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrUnavailable,
 			Message: fmt.Sprintf("the registry says %q of what was sent to it, which was %d bytes", registry.Sanitize(resp.Header.Get("Range")), sent)})
 	}
-	s.url, s.at = next, at
+	s.url, s.offset = next, at
 	return nil
 }
 
@@ -243,30 +243,30 @@ func received(said string, sent int64) int64 {
 // complete ends an upload, with the whole blob, with what is left of it, or with
 // nothing where all was sent before.
 func (p *blobPut) complete(ctx context.Context, s *session, w uploadMode, body *uploadBody) error {
-	q := p.sessionRequest(http.MethodPut, withDigest(s.url, p.want.Digest))
-	q.wait = commitPatience * p.client.options.HeaderTimeout
+	q := p.sessionRequest(http.MethodPut, withDigest(s.url, p.desc.Digest))
+	q.wait = commitTimeoutFactor * p.client.options.HeaderTimeout
 	q.ok = []int{http.StatusCreated, http.StatusOK, http.StatusNoContent}
 	var length int64
 	if body != nil {
-		if err := body.empty(); err != nil {
+		if err := body.checkEmpty(); err != nil {
 			return err
 		}
 		length = body.length()
 		q.upload, q.wait = body, 0
-		if s.at > 0 {
+		if s.offset > 0 {
 			q.header.Set("Content-Range", contentRange(body))
 		}
 	}
 	p.sent = true
 	resp, err := p.attempt(ctx, q, p.again())
 	if body != nil {
-		s.sent = max(s.sent, body.position())
+		s.sent = max(s.sent, body.currentOffset())
 	}
 	if err != nil {
-		return p.refused(s, w, length, err)
+		return p.handleFailure(s, w, length, err)
 	}
 	defer resp.Body.Close()
-	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, p.want.Digest) {
+	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, p.desc.Digest) {
 		return p.wrapRequest(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch, Message: "the registry says that it stored " + registry.Sanitize(said.String())})
 	}
 	return nil
@@ -274,14 +274,14 @@ func (p *blobPut) complete(ctx context.Context, s *session, w uploadMode, body *
 
 // refused decides what comes after a request with so many bytes of the blob
 // failed: to send it another way, to continue the session or to open another.
-func (p *blobPut) refused(s *session, w uploadMode, length int64, err error) error {
+func (p *blobPut) handleFailure(s *session, w uploadMode, length int64, err error) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || errors.As(err, new(contentError)) {
 		return err
 	}
 	if length > 0 && !s.resumed && p.modeRejected(e, w, max(s.minChunk, smallestChunk), length) {
-		s.dead = true
-		return stepped{err}
+		s.unusable = true
+		return nextModeError{err}
 	}
 	gone := e.Status == http.StatusNotFound && e.Code != "NAME_UNKNOWN"
 	elsewhere := e.Status == http.StatusRequestedRangeNotSatisfiable
@@ -290,8 +290,8 @@ func (p *blobPut) refused(s *session, w uploadMode, length int64, err error) err
 		return err
 	}
 	// Another one is opened by trying again.
-	s.dead = gone || notSo
-	return amended(err, func(e *registry.Error) {
+	s.unusable = gone || notSo
+	return modifyError(err, func(e *registry.Error) {
 		e.Kind, e.Hint = registry.ErrUnavailable, "The registry loses uploads before they are complete. If it runs in several instances, look whether they share their storage."
 	})
 }

@@ -42,8 +42,8 @@ func (n *warningDedup) first(key string) bool {
 // repeat what it was asked with. What has the same key, or without one the same
 // words, is told once.
 func (r *repository) emitWarning(ctx context.Context, resp *http.Response, key, format string, args ...any) {
-	text := registry.Sanitize(r.mask(fmt.Sprintf(format, args...), resp.Request.URL, ""))
-	if r.host.notices.first(cmp.Or(key, text)) {
+	text := registry.Sanitize(r.redactFor(fmt.Sprintf(format, args...), resp.Request.URL, ""))
+	if r.host.warnings.first(cmp.Or(key, text)) {
 		registry.TraceOf(ctx).Warning(text)
 	}
 }

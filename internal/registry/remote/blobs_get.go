@@ -215,11 +215,11 @@ func (b *blobReader) request() request {
 		scopes: r.scopes(), slot: b.slot, ok: []int{http.StatusOK},
 	}
 	if b.at > 0 || b.isPart() {
-		wanted := fmt.Sprintf("bytes=%d-", b.at)
+		byteRange := fmt.Sprintf("bytes=%d-", b.at)
 		if b.to < b.desc.Size {
-			wanted += fmt.Sprint(b.to - 1)
+			byteRange += fmt.Sprint(b.to - 1)
 		}
-		q.header.Set("Range", wanted)
+		q.header.Set("Range", byteRange)
 		q.ok = []int{http.StatusOK, http.StatusPartialContent}
 	}
 	return q
@@ -246,7 +246,7 @@ func (b *blobReader) open() error {
 
 // tryOpen is one attempt of open. The error is errEvicted if the slot was given to another
 // flow before there was a response.
-func (b *blobReader) tryOpen(ctx context.Context, again bool) error {
+func (b *blobReader) tryOpen(ctx context.Context, isRetry bool) error {
 	r := b.repository
 	if err := b.takeSlot(); err != nil {
 		return err
@@ -254,7 +254,7 @@ func (b *blobReader) tryOpen(ctx context.Context, again bool) error {
 	q := b.request()
 	ctx, abort := context.WithCancelCause(ctx) // it ends with the reader
 	b.setAbort(abort)
-	resp, err := r.attempt(ctx, q, again)
+	resp, err := r.attempt(ctx, q, isRetry)
 	b.setAbort(nil)
 	switch {
 	case errors.Is(context.Cause(ctx), errEvicted):

@@ -41,13 +41,13 @@ type blobContent struct {
 // openContent opens content of a size and reads its head. It returns the error
 // of the content, or a mismatch if content that fits into the head has another
 // size. The head is empty if no buffer is free.
-func (c *Client) openContent(ctx context.Context, size int64, from registry.Content) (*blobContent, error) {
+func (c *Client) openContent(ctx context.Context, size int64, source registry.Content) (*blobContent, error) {
 	queues := &queues{}
-	rest, err := from.Open(withQueues(ctx, queues))
+	rest, err := source.Open(withQueues(ctx, queues))
 	if err != nil {
 		return nil, err
 	}
-	content := &blobContent{rest: rest, queues: queues, sending: from.Sending, buffers: c.headBuffers, buffer: c.headBuffers.take(headSize)}
+	content := &blobContent{rest: rest, queues: queues, sending: source.Sending, buffers: c.headBuffers, buffer: c.headBuffers.take(headSize)}
 	if content.buffer == nil {
 		return content, nil
 	}
@@ -143,7 +143,7 @@ type openedContent struct {
 // openEarly opens the content ahead of its use if the caller wants that. It does
 // not after a failure, which may have been the content's.
 func (p *blobPut) openEarly(ctx context.Context) *earlyContent {
-	if !p.content.Prefetch || p.content.Force || p.again() {
+	if !p.content.Prefetch || p.content.Force || p.isRetry() {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)

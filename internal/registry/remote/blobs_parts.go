@@ -80,7 +80,7 @@ func (b *blobReader) parallelize() {
 		p.running.Go(func() { p.run(l, start+int64(i)*size) })
 	}
 	primary := b.current()
-	if b.replace(&parallelBody{primary: primary, left: size, parts: p}) != nil {
+	if b.replace(&parallelBody{primary: primary, remaining: size, parts: p}) != nil {
 		_ = p.Close() // it was closed in this moment
 	}
 }
@@ -89,9 +89,9 @@ func (b *blobReader) parallelize() {
 // and the others behind it. That one is hung up once they have brought something,
 // and goes on where they bring nothing.
 type parallelBody struct {
-	primary io.ReadCloser
-	left    int64 // that alone is to bring in any case
-	parts   *rangeReader
+	primary   io.ReadCloser
+	remaining int64 // that alone is to bring in any case
+	parts     *rangeReader
 	// began says that the others have brought something, failed that they have
 	// not and will not.
 	began, failed bool
@@ -99,9 +99,9 @@ type parallelBody struct {
 
 func (w *parallelBody) Read(p []byte) (int, error) {
 	switch {
-	case w.left > 0:
-		n, err := w.primary.Read(p[:min(int64(len(p)), w.left)])
-		w.left -= int64(n)
+	case w.remaining > 0:
+		n, err := w.primary.Read(p[:min(int64(len(p)), w.remaining)])
+		w.remaining -= int64(n)
 		return n, err
 	case w.failed:
 		return w.primary.Read(p)
@@ -146,10 +146,10 @@ type rangeReader struct {
 
 // worker is one connection's part of the work.
 type worker struct {
-	slot   *heldSlot
-	buffer []byte
-	full   chan part     // what it brought
-	empty  chan struct{} // that its buffer was read
+	slot     *heldSlot
+	buffer   []byte
+	results  chan part     // what it brought
+	consumed chan struct{} // that its buffer was read
 }
 
 type part struct {
@@ -164,26 +164,26 @@ func (p *rangeReader) addWorker() bool {
 	if buffer == nil {
 		return false
 	}
-	spare := r.host.limiter.tryAcquireSpare(p.ctx, p.reader.transfer)
-	if spare == nil {
+	s := r.host.limiter.tryAcquireSpare(p.ctx, p.reader.transfer)
+	if s == nil {
 		r.host.parts.giveBack(buffer)
 		return false
 	}
-	p.workers = append(p.workers, &worker{slot: hold(spare), buffer: buffer, full: make(chan part), empty: make(chan struct{})})
+	p.workers = append(p.workers, &worker{slot: hold(s), buffer: buffer, results: make(chan part), consumed: make(chan struct{})})
 	return true
 }
 
 // run brings the parts of a lane, of which the first is at a position.
-func (p *rangeReader) run(l *worker, at int64) {
+func (p *rangeReader) run(w *worker, at int64) {
 	for ; at < p.reader.to; at += int64(len(p.workers)) * p.size {
-		content, err := p.fetch(l, at)
+		content, err := p.fetch(w, at)
 		select {
-		case l.full <- part{content, err}:
+		case w.results <- part{content, err}:
 		case <-p.ctx.Done():
 			return
 		}
 		select {
-		case <-l.empty:
+		case <-w.consumed:
 		case <-p.ctx.Done():
 			return
 		}
@@ -191,10 +191,10 @@ func (p *rangeReader) run(l *worker, at int64) {
 }
 
 // bring reads one part into the lane's buffer.
-func (p *rangeReader) fetch(l *worker, at int64) ([]byte, error) {
-	content := l.buffer[:min(p.size, p.reader.to-at)]
+func (p *rangeReader) fetch(w *worker, at int64) ([]byte, error) {
+	content := w.buffer[:min(p.size, p.reader.to-at)]
 	r := p.reader.repository
-	b, err := r.openPart(p.ctx, p.reader.desc, at, at+int64(len(content)), l.slot)
+	b, err := r.openPart(p.ctx, p.reader.desc, at, at+int64(len(content)), w.slot)
 	if err != nil {
 		if p.ctx.Err() == nil && !isTransient(err) {
 			r.host.seen.recordNoRanges() // it does not give parts, in whatever words
@@ -216,10 +216,10 @@ func (p *rangeReader) Read(into []byte) (int, error) {
 	case p.at == p.reader.to:
 		return 0, io.EOF
 	}
-	l := p.workers[p.next]
+	w := p.workers[p.next]
 	if len(p.content) == 0 {
 		select {
-		case fetched := <-l.full:
+		case fetched := <-w.results:
 			if fetched.err != nil {
 				return 0, fetched.err
 			}
@@ -233,7 +233,7 @@ func (p *rangeReader) Read(into []byte) (int, error) {
 	if p.content = p.content[n:]; len(p.content) == 0 {
 		p.next = (p.next + 1) % len(p.workers)
 		select {
-		case l.empty <- struct{}{}:
+		case w.consumed <- struct{}{}:
 		case <-p.ctx.Done():
 		}
 	}
@@ -250,9 +250,9 @@ func (p *rangeReader) Close() error {
 	}
 	p.closed = true
 	p.running.Wait()
-	for _, l := range p.workers {
-		l.slot.release()
-		p.reader.repository.host.parts.giveBack(l.buffer)
+	for _, w := range p.workers {
+		w.slot.release()
+		p.reader.repository.host.parts.giveBack(w.buffer)
 	}
 	return nil
 }

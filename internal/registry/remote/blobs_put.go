@@ -32,18 +32,18 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 	if err := registry.ValidateDescriptor(d); err != nil {
 		return "", err
 	}
-	late, end := withGracePeriod(ctx)
+	graceCtx, end := withGracePeriod(ctx)
 	defer end()
-	p := &blobPut{repository: r, desc: d, content: content, graceCtx: late}
+	p := &blobPut{repository: r, desc: d, content: content, graceCtx: graceCtx}
 	defer p.cancelSession(ctx)
 	var outcome registry.Outcome
 	err := r.client.retry(ctx, func(int) (err error) {
-		for refreshes, steps := 0, 0; ; {
+		for refreshes, modeChanges := 0, 0; ; {
 			outcome, err = p.try(ctx)
 			switch {
-			case errors.As(err, new(nextModeError)) && steps < maxModeChanges:
+			case errors.As(err, new(nextModeError)) && modeChanges < maxModeChanges:
 				r.client.options.Logger.DebugContext(ctx, "the registry does not take a blob like this, and is sent it another way", "digest", d.Digest, "error", err)
-				steps++
+				modeChanges++
 			case errors.As(err, new(renewedError)) && refreshes < maxRefreshes:
 				refreshes++
 			case errors.Is(err, errEvicted) && ctx.Err() == nil:
@@ -69,18 +69,18 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 // blobPut is one blob on its way into a repository.
 type blobPut struct {
 	*repository
-	desc      registry.Descriptor
-	content   registry.Content
-	graceCtx  context.Context //nolint:containedctx // it outlives the copy's, to leave no upload open
-	attempts  int
-	sent      bool     // once: what is there by now may be what was sent
-	session   *session // the open one, of this attempt or of the one before
-	evictions int      // how often an upload gave its slot to another flow
-	absent    int      // how often an upload was answered a 404 that gives no reason
+	desc          registry.Descriptor
+	content       registry.Content
+	graceCtx      context.Context //nolint:containedctx // it outlives the copy's, to leave no upload open
+	attempts      int
+	sent          bool     // once: what is there by now may be what was sent
+	session       *session // the open one, of this attempt or of the one before
+	evictions     int      // how often an upload gave its slot to another flow
+	notFoundCount int      // how often an upload was answered a 404 that gives no reason
 }
 
 // again says whether what is done now was done before and failed.
-func (p *blobPut) again() bool { return p.attempts > 1 }
+func (p *blobPut) isRetry() bool { return p.attempts > 1 }
 
 // try brings the blob once, by the cheapest way there is. A session that it did
 // not complete it leaves to the next attempt.
@@ -158,29 +158,29 @@ func (p *blobPut) cancelIfPresent(ctx context.Context, open *session) (*session,
 // large enough for it to matter, or the host known to be like that, it is asked
 // meanwhile whether the blob is there.
 func (p *blobPut) mountSelf(ctx context.Context) (open *session, outcome registry.Outcome, err error) {
-	habit := p.host.seen.mountState()
-	there := make(chan bool, 1)
-	if habit == mountIgnored || habit == mountUnknown && p.desc.Size >= largeBlob {
+	support := p.host.seen.mountState()
+	found := make(chan bool, 1)
+	if support == mountIgnored || support == mountUnknown && p.desc.Size >= largeBlob {
 		p.host.seen.recordCheck()
-		go func() { there <- p.blobExists(ctx) }()
+		go func() { found <- p.blobExists(ctx) }()
 	} else {
-		there <- false
+		found <- false
 	}
 	mounted := false
-	if habit != mountIgnored {
+	if support != mountIgnored {
 		open, mounted, err = p.mount(ctx, p.path)
 	}
 	if err == nil && open == nil && !mounted {
 		open, err = p.startUpload(ctx)
 	}
-	switch present := <-there; {
+	switch exists := <-found; {
 	case mounted:
 		return nil, registry.AlreadyExists, nil
-	case present && open != nil:
+	case exists && open != nil:
 		p.host.seen.recordMountIgnored()
 		p.cancelUpload(ctx, open)
 		fallthrough
-	case present:
+	case exists:
 		return nil, registry.AlreadyExists, nil
 	}
 	return open, "", err
@@ -189,7 +189,7 @@ func (p *blobPut) mountSelf(ctx context.Context) (open *session, outcome registr
 // has says whether the blob is known to be here. What cannot be found out is
 // not known, and no failure.
 func (p *blobPut) blobExists(ctx context.Context) bool {
-	resp, err := p.attempt(ctx, p.statRequest(http.MethodHead, p.desc.Digest), p.again())
+	resp, err := p.attempt(ctx, p.statRequest(http.MethodHead, p.desc.Digest), p.isRetry())
 	if err != nil {
 		return false
 	}
@@ -207,7 +207,7 @@ func (p *blobPut) mount(ctx context.Context, from string) (open *session, mounte
 	}
 	q.url.RawQuery = url.Values{"mount": {p.desc.Digest.String()}, "from": {from}}.Encode()
 	q.ok = append(q.ok, http.StatusCreated)
-	resp, err := p.attempt(ctx, q, p.again())
+	resp, err := p.attempt(ctx, q, p.isRetry())
 	if err != nil {
 		if ctx.Err() != nil || errors.Is(err, registry.ErrRateLimited) {
 			return nil, false, err
@@ -223,7 +223,7 @@ func (p *blobPut) mount(ctx context.Context, from string) (open *session, mounte
 		open, err = p.newSession(q, resp)
 		return open, false, err
 	}
-	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, p.desc.Digest) {
+	if reported := digest.Digest(resp.Header.Get("Docker-Content-Digest")); reported != "" && !registry.SameDigest(reported, p.desc.Digest) {
 		return nil, false, nil
 	}
 	p.host.seen.recordMounted(from, p.path)
@@ -233,7 +233,7 @@ func (p *blobPut) mount(ctx context.Context, from string) (open *session, mounte
 // startUpload opens an upload.
 func (p *blobPut) startUpload(ctx context.Context) (*session, error) {
 	q := p.startRequest()
-	resp, err := p.attempt(ctx, q, p.again())
+	resp, err := p.attempt(ctx, q, p.isRetry())
 	if err != nil {
 		return nil, err
 	}
@@ -250,31 +250,31 @@ func (p *blobPut) startRequest() request {
 
 // withGracePeriod is a context that ends a moment after another, for what must not be
 // left half done. Its end must be called.
-func withGracePeriod(ctx context.Context) (late context.Context, end func()) {
-	late, stop := context.WithCancelCause(context.WithoutCancel(ctx))
-	untie := context.AfterFunc(ctx, func() {
-		_ = sleep(late, gracePeriod)
+func withGracePeriod(ctx context.Context) (graceCtx context.Context, end func()) {
+	graceCtx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
+	detach := context.AfterFunc(ctx, func() {
+		_ = sleep(graceCtx, gracePeriod)
 		stop(context.Cause(ctx))
 	})
-	return late, func() { untie(); stop(nil) }
+	return graceCtx, func() { detach(); stop(nil) }
 }
 
 // cancelUpload gives an upload up, as well as it can, so that the registry does not
 // keep what nobody completes (OCI distribution specification, "Canceling a blob
 // upload"). It works also when the copy was cancelled, and is then short.
 func (p *blobPut) cancelUpload(ctx context.Context, open *session) {
-	own, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
+	cancelCtx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer stop()
-	untie := context.AfterFunc(p.graceCtx, stop) //nolint:contextcheck // it outlives ctx by a moment
-	defer untie()
+	detach := context.AfterFunc(p.graceCtx, stop) //nolint:contextcheck // it outlives ctx by a moment
+	defer detach()
 	q := request{
 		op: "give up the upload", about: p.desc.Digest.String(), method: http.MethodDelete, url: open.url, scopes: p.deleteScopes(),
 		ok: []int{http.StatusNoContent, http.StatusOK, http.StatusAccepted},
 	}
-	resp, err := p.attempt(own, q, false)
-	if err != nil && !isResponseError(err) && own.Err() == nil {
+	resp, err := p.attempt(cancelCtx, q, false)
+	if err != nil && !isResponseError(err) && cancelCtx.Err() == nil {
 		// Connections end with what was cancelled, and this may have been one.
-		resp, err = p.attempt(own, q, true)
+		resp, err = p.attempt(cancelCtx, q, true)
 	}
 	if err != nil {
 		p.client.options.Logger.DebugContext(ctx, "an upload could not be given up", "repository", p.Name(), "error", err)

@@ -130,7 +130,7 @@ func (s *capabilities) recordNoRanges() {
 }
 
 // uploadMode is how a blob of a size is sent, and how long its chunks are.
-func (s *capabilities) mode(size int64) (mode uploadMode, chunk int64) {
+func (s *capabilities) modeFor(size int64) (mode uploadMode, chunk int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -98,8 +98,8 @@ func (m *dialScope) end() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ended = true
-	for _, loosen := range m.stops {
-		loosen()
+	for _, stop := range m.stops {
+		stop()
 	}
 }
 
@@ -171,7 +171,7 @@ func (d dialer) race(ctx context.Context, network, port string, addrs []netip.Ad
 	start()
 	timer := time.NewTicker(attemptDelay)
 	defer timer.Stop()
-	var failed error
+	var errs error
 	for {
 		select {
 		case r := <-results:
@@ -180,9 +180,9 @@ func (d dialer) race(ctx context.Context, network, port string, addrs []netip.Ad
 				go closeRest(results, started-ended)
 				return r
 			}
-			failed = errors.Join(failed, r.err)
+			errs = errors.Join(errs, r.err)
 			if ended == len(addrs) {
-				return dialResult{err: failed}
+				return dialResult{err: errs}
 			}
 			if started == ended {
 				start()

@@ -55,11 +55,11 @@ const (
 // stalled returns why the transfer was slower than minRate since it was last
 // compared.
 func (s *slot) stalled(now progress) stall {
-	took := now.at.Sub(s.seen.at)
-	if took <= 0 || now.sent || float64(now.moved-s.seen.moved+now.last) >= minRate*took.Seconds() {
+	took := now.at.Sub(s.compared.at)
+	if took <= 0 || now.sent || float64(now.moved-s.compared.moved+now.last) >= minRate*took.Seconds() {
 		return notStalled
 	}
-	switch blocked, queued := now.blocked-s.seen.blocked, now.queued-s.seen.queued; {
+	switch blocked, queued := now.blocked-s.compared.blocked, now.queued-s.compared.queued; {
 	case blocked-queued >= took*4/5:
 		return stalledByHost
 	case blocked >= took*4/5:
@@ -92,7 +92,7 @@ func (l *limiter) scheduleEviction() {
 	switch {
 	case l.eviction == nil && !slow:
 		for _, s := range l.transfers {
-			s.seen = s.transfer.progress()
+			s.compared = s.transfer.progress()
 		}
 		l.eviction = time.AfterFunc(evictionInterval, l.evict)
 	case l.eviction == nil:
@@ -119,8 +119,8 @@ func (l *limiter) evict() {
 		}
 	}
 	for _, s := range l.transfers {
-		if p := s.transfer.progress(); float64(p.moved-s.seen.moved) >= minRate*p.at.Sub(s.seen.at).Seconds() {
-			s.seen = p // otherwise the comparison goes on
+		if p := s.transfer.progress(); float64(p.moved-s.compared.moved) >= minRate*p.at.Sub(s.compared.at).Seconds() {
+			s.compared = p // otherwise the comparison goes on
 		}
 	}
 	if l.eviction == nil && slices.ContainsFunc(l.waiting, l.starved) && len(l.transfers) > 0 {

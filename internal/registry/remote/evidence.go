@@ -23,11 +23,11 @@ type evidence struct {
 	// registry is set once any answer of the host's origin could only be a registry's.
 	registry atomic.Bool
 
-	mu       sync.Mutex
-	asking   chan struct{} // closed when the request in progress ends; nil if there is none
-	asked    bool
-	answered bool        // /v2/ was answered
-	refusal  http.Header // of the 401 response to /v2/, nil for any other response
+	mu              sync.Mutex
+	running         chan struct{} // closed when the request in progress ends; nil if there is none
+	probed          bool
+	answered        bool        // /v2/ was answered
+	challengeHeader http.Header // of the 401 response to /v2/, nil for any other response
 }
 
 // note records what the header of an answer of the host's origin shows.
@@ -54,32 +54,32 @@ func hasRegistryHeader(header http.Header) bool {
 
 // once calls ask unless an earlier call returned true. A concurrent caller
 // waits for a call in progress.
-func (e *evidence) once(ctx context.Context, ask func() bool) {
+func (e *evidence) once(ctx context.Context, probe func() bool) {
 	for {
 		e.mu.Lock()
-		underWay := e.asking
-		if e.asked || underWay == nil {
+		running := e.running
+		if e.probed || running == nil {
 			break
 		}
 		e.mu.Unlock()
 		select {
-		case <-underWay:
+		case <-running:
 		case <-ctx.Done():
 			return
 		}
 	}
-	if e.asked {
+	if e.probed {
 		e.mu.Unlock()
 		return
 	}
-	over := make(chan struct{})
-	e.asking = over
+	done := make(chan struct{})
+	e.running = done
 	e.mu.Unlock()
-	asked := ask()
+	succeeded := probe()
 	e.mu.Lock()
-	e.asked, e.asking = asked, nil
+	e.probed, e.running = succeeded, nil
 	e.mu.Unlock()
-	close(over)
+	close(done)
 }
 
 // challenge returns the header of the 401 response to /v2/, nil if there was none,
@@ -87,7 +87,7 @@ func (e *evidence) once(ctx context.Context, ask func() bool) {
 func (e *evidence) challenge() (header http.Header, answered bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.refusal, e.answered
+	return e.challengeHeader, e.answered
 }
 
 // probeAPI sends a request to /v2/ in the slot that is held, at most once for a host, and records what the answer
@@ -122,7 +122,7 @@ func (r *repository) probeAPI(ctx context.Context, held *heldSlot) {
 		}
 		if resp.StatusCode == http.StatusUnauthorized {
 			e.mu.Lock()
-			e.refusal = resp.Header
+			e.challengeHeader = resp.Header
 			e.mu.Unlock()
 		}
 		return true

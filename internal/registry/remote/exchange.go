@@ -26,22 +26,22 @@ const maxHops = 10
 // follow sends a request and goes where the registry redirects it to. Once it
 // has left the registry's origin it has no credential any more, also when it
 // comes back (a hop may be made by the very host that must not have it).
-func (r *repository) follow(ctx context.Context, q request, held *heldSlot, authorization string, again bool) (*http.Response, error) {
-	u, at := q.url, r.host
+func (r *repository) follow(ctx context.Context, q request, held *heldSlot, authorization string, isRetry bool) (*http.Response, error) {
+	u, target := q.url, r.host
 	for range maxHops + 1 {
 		if !r.host.isOrigin(u) {
 			authorization = ""
 		}
-		at = r.client.hostAt(u, at)
-		if err := held.move(ctx, at.limiter); err != nil {
+		target = r.client.hostAt(u, target)
+		if err := held.move(ctx, target.limiter); err != nil {
 			return nil, err
 		}
-		elsewhere := q.slot != nil && !at.isOrigin(u)
-		if elsewhere { // the slot waits for another host
+		offOrigin := q.slot != nil && !target.isOrigin(u)
+		if offOrigin { // the slot waits for another host
 			held.transfer.block()
 		}
-		resp, err := r.exchange(ctx, q, u, held, authorization, again)
-		if elsewhere {
+		resp, err := r.exchange(ctx, q, u, held, authorization, isRetry)
+		if offOrigin {
 			held.transfer.unblock(0)
 		}
 		if err != nil || !isRedirect(q.method, resp.StatusCode) {
@@ -71,14 +71,14 @@ func isRedirect(method string, status int) bool {
 
 // exchange is one HTTP request and its answer, paced as the host wants it and
 // watched for progress.
-func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *heldSlot, authorization string, again bool) (*http.Response, error) {
+func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *heldSlot, authorization string, isRetry bool) (*http.Response, error) {
 	c := r.client
 	if err := held.waitRate(ctx); err != nil {
 		return nil, err
 	}
-	ctx, watch := newWatchdog(withDialScope(cmp.Or(q.graceCtx, ctx), ctx), orDefault(q.wait, c.options.HeaderTimeout))
+	ctx, watch := newWatchdog(withDialScope(cmp.Or(q.graceCtx, ctx), ctx), orDefault(q.responseTimeout, c.options.HeaderTimeout))
 	req := r.build(ctx, q, u, authorization, watch)
-	over := traceRequest(ctx, registry.Request{Host: r.displayHost(u), Method: q.method, Object: cmp.Or(q.object, "upload"), Retry: again})
+	done := traceRequest(ctx, registry.Request{Host: r.displayHost(u), Method: q.method, Object: cmp.Or(q.object, "upload"), Retry: isRetry})
 	began := time.Now()
 	resp, err := c.roundTrip(req, r.host)
 	if q.upload != nil {
@@ -89,7 +89,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	if err != nil {
 		err = r.transportError(ctx, q, u, authorization, err)
 		watch.end()
-		over()
+		done()
 		c.options.Logger.Log(ctx, LevelTrace, "request failed", "method", q.method, "url", r.redactFor(registry.RedactURL(u), u, authorization), "error", registry.Sanitize(r.redactFor(err.Error(), u, authorization)))
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	// A blob's request may also be answered with a redirect or a refusal, whose
 	// connection is worth keeping.
 	blob := q.slot != nil && resp.StatusCode < http.StatusMultipleChoices
-	resp.Body = &hookedBody{newResponseBody(ctx, resp.Body, watch, c.options.StallTimeout, blob), over}
+	resp.Body = &hookedBody{newResponseBody(ctx, resp.Body, watch, c.options.StallTimeout, blob), done}
 	if r.host.isOrigin(u) {
 		r.handleWarnings(ctx, resp)
 	}
@@ -113,7 +113,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 
 // underWay tells the trace of a request that is sent now. What it returns tells
 // that it is over, once.
-func traceRequest(ctx context.Context, q registry.Request) (over func()) {
+func traceRequest(ctx context.Context, q registry.Request) (done func()) {
 	trace := registry.TraceOf(ctx)
 	trace.Request(q)
 	return sync.OnceFunc(func() { trace.Over(q) })
@@ -139,9 +139,9 @@ func (r *repository) transportError(ctx context.Context, q request, u *url.URL, 
 	if !ok {
 		e = r.host.connectionError(err, u)
 	}
-	elsewhere := *e
-	elsewhere.Message = joinText("at "+r.displayHost(u)+", where the registry pointed to", e.Message)
-	return &elsewhere
+	redirected := *e
+	redirected.Message = joinText("at "+r.displayHost(u)+", where the registry pointed to", e.Message)
+	return &redirected
 }
 
 // build makes the HTTP request. Its headers are these and no others, wherever
@@ -190,20 +190,20 @@ func (c *Client) sendToken(h *host, req *http.Request) (*http.Response, error) {
 		}
 	}
 	ctx, watch := newWatchdog(withDialScope(req.Context(), req.Context()), c.options.HeaderTimeout)
-	over := traceRequest(ctx, registry.Request{Host: registry.Sanitize(auth.RedactWith(ctx, req.URL.Host)), Method: req.Method, Object: "token"})
+	done := traceRequest(ctx, registry.Request{Host: registry.Sanitize(auth.RedactWith(ctx, req.URL.Host)), Method: req.Method, Object: "token"})
 	resp, err := c.roundTrip(req.WithContext(ctx), h)
 	if err != nil {
 		if cause := endCause(ctx); cause != nil {
 			err = cause
 		}
 		watch.end()
-		over()
+		done()
 		if e, ok := errors.AsType[*registry.Error](err); ok {
 			return nil, e
 		}
 		return nil, h.connectionError(err, req.URL)
 	}
 	watch.pause()
-	resp.Body = &hookedBody{newResponseBody(ctx, resp.Body, watch, c.options.StallTimeout, false), over}
+	resp.Body = &hookedBody{newResponseBody(ctx, resp.Body, watch, c.options.StallTimeout, false), done}
 	return resp, nil
 }

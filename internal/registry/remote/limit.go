@@ -82,7 +82,7 @@ type slot struct {
 	once     sync.Once
 	transfer *transfer // nil for an exchange
 	start    progress  // of the transfer, when the slot was granted
-	seen     progress  // of the transfer, when it was last compared
+	compared progress  // of the transfer, when it was last compared
 	evicted  bool
 }
 
@@ -160,7 +160,7 @@ func (l *limiter) slotFor(w *waiter) *slot {
 	s := &slot{limiter: l, class: w.class, flow: w.flow, epoch: l.epoch, transfer: w.transfer}
 	if s.class != exchange {
 		s.start = w.transfer.progress()
-		s.seen = s.start
+		s.compared = s.start
 		l.transfers = append(l.transfers, s)
 	}
 	return s

@@ -31,17 +31,17 @@ func (r *repository) Resolve(ctx context.Context, reference string) (registry.De
 		}
 		return r.checkEchoedSecret(resp)
 	})
-	unanswered := errors.Is(err, registry.ErrDenied) || errors.Is(err, registry.ErrUnsupported) || r.mayBeHidden(ctx, err)
-	if err != nil && !unanswered {
+	inconclusive := errors.Is(err, registry.ErrDenied) || errors.Is(err, registry.ErrUnsupported) || r.mayBeHidden(ctx, err)
+	if err != nil && !inconclusive {
 		return r.explainHead(ctx, reference, err)
 	}
 	if err == nil && registry.ValidateDigest(d.Digest) == nil {
-		wanted := digest.Digest(reference)
+		requested := digest.Digest(reference)
 		if algorithm(reference) == "" {
 			return d, nil
 		}
-		if registry.SameDigest(wanted, d.Digest) {
-			d.Digest = wanted // a registry may know it by another algorithm too
+		if registry.SameDigest(requested, d.Digest) {
+			d.Digest = requested // a registry may know it by another algorithm too
 			return d, nil
 		}
 	}
@@ -75,7 +75,7 @@ func (r *repository) explainHead(ctx context.Context, reference string, err erro
 	if getErr == nil {
 		return m.Descriptor(), nil
 	}
-	if told, ok := errors.AsType[*registry.Error](getErr); ok && told.Status == e.Status {
+	if getFailure, ok := errors.AsType[*registry.Error](getErr); ok && getFailure.Status == e.Status {
 		err = getErr
 	}
 	return registry.Descriptor{}, err
@@ -121,17 +121,17 @@ func (r *repository) receiveManifest(ctx context.Context, resp *http.Response, r
 	if err := r.checkEchoedSecret(resp); err != nil {
 		return registry.Manifest{}, err
 	}
-	wanted := algorithm(reference)
-	m, err = registry.NewManifest(resp.Header.Get("Content-Type"), content, wanted)
+	alg := algorithm(reference)
+	m, err = registry.NewManifest(resp.Header.Get("Content-Type"), content, alg)
 	if err != nil {
 		return m, err
 	}
-	if wanted != "" && m.Digest != digest.Digest(reference) {
+	if alg != "" && m.Digest != digest.Digest(reference) {
 		return m, &registry.Error{Kind: registry.ErrMismatch, Message: "its bytes have the digest " + m.Digest.String(),
 			Hint: "What the registry holds under this digest is damaged, or something between it and this machine changes what passes."}
 	}
-	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); wanted == "" && said != "" && !registry.SameDigest(said, m.Digest) {
-		r.emitWarning(ctx, resp, "digest "+r.Name()+" "+m.Digest.String(), "%s says that %s has the digest %s, but its bytes have %s; the latter is used", r.Name(), reference, said, m.Digest)
+	if reported := digest.Digest(resp.Header.Get("Docker-Content-Digest")); alg == "" && reported != "" && !registry.SameDigest(reported, m.Digest) {
+		r.emitWarning(ctx, resp, "digest "+r.Name()+" "+m.Digest.String(), "%s says that %s has the digest %s, but its bytes have %s; the latter is used", r.Name(), reference, reported, m.Digest)
 	}
 	return m, nil
 }
@@ -145,17 +145,17 @@ const minRedacted = 12
 // secret that it was asked with: these are kept as they came, in plans and states
 // too. Media types that everybody uses are none of one's own.
 func (r *repository) checkEchoedSecret(resp *http.Response) error {
-	mediaType, said := resp.Header.Get("Content-Type"), resp.Header.Get("Docker-Content-Digest")
-	what := ""
+	mediaType, reported := resp.Header.Get("Content-Type"), resp.Header.Get("Docker-Content-Digest")
+	field := ""
 	switch {
 	case !registry.IsManifest(registry.MediaType(mediaType)) && r.redactFor(mediaType, resp.Request.URL, "") != mediaType:
-		what = "media type"
-	case resp.Request.Method == http.MethodHead && len(said)-len(r.Redact(said)) >= minRedacted:
-		what = "digest"
+		field = "media type"
+	case resp.Request.Method == http.MethodHead && len(reported)-len(r.Redact(reported)) >= minRedacted:
+		field = "digest"
 	default:
 		return nil
 	}
-	return &registry.Error{Kind: registry.ErrProtocol, Message: "the " + what + " that it gives has a secret in it, and would be kept",
+	return &registry.Error{Kind: registry.ErrProtocol, Message: "the " + field + " that it gives has a secret in it, and would be kept",
 		Hint: "Whoever answers gives credentials away. Tell those who run the registry, and use another password or token from now on."}
 }
 
@@ -197,9 +197,9 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 		}
 		sent.Store(false)
 		failed = r.try(ctx, q, attempt > 1, func(resp *http.Response) error {
-			if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, m.Digest) {
+			if reported := digest.Digest(resp.Header.Get("Docker-Content-Digest")); reported != "" && !registry.SameDigest(reported, m.Digest) {
 				return &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch,
-					Message: "the registry says that it stored " + registry.Sanitize(said.String()) + " instead of " + m.Digest.String(),
+					Message: "the registry says that it stored " + registry.Sanitize(reported.String()) + " instead of " + m.Digest.String(),
 					Hint:    "The registry changed the manifest. Look whether it converts images, and switch that off."}
 			}
 			return nil
@@ -228,12 +228,12 @@ func gotNoResponse(err error) bool {
 // holds says whether a tag or digest is known to name d. What cannot be found
 // out is not known, and no failure.
 func (r *repository) hasDigest(ctx context.Context, reference string, d digest.Digest) bool {
-	var said digest.Digest
+	var reported digest.Digest
 	err := r.try(ctx, r.manifestRequest("look up", http.MethodHead, reference), false, func(resp *http.Response) error {
-		said = digest.Digest(resp.Header.Get("Docker-Content-Digest"))
+		reported = digest.Digest(resp.Header.Get("Docker-Content-Digest"))
 		return nil
 	})
-	return err == nil && said == d
+	return err == nil && reported == d
 }
 
 // refusesFormat says whether a manifest was refused for what it is, and not for

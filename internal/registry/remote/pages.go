@@ -54,13 +54,13 @@ func (b *listBudget) spend(size int, grew bool) error {
 // registry's origin, and gives each answer to read. A list that cannot be
 // followed to its end is an error and not a shorter list.
 func (r *repository) pages(ctx context.Context, q request, read func(*http.Response, *registry.Charge) error) error {
-	seen := map[[sha256.Size]byte]bool{} // their URLs may be long
+	visited := map[[sha256.Size]byte]bool{} // their URLs may be long
 	for page := range maxPages {
-		place := sha256.Sum256([]byte(q.url.String()))
-		if seen[place] {
+		key := sha256.Sum256([]byte(q.url.String()))
+		if visited[key] {
 			return r.wrapRequest(q, &registry.Error{Kind: registry.ErrProtocol, Message: "its pages go in a circle", Hint: notARegistryHint})
 		}
-		seen[place] = true
+		visited[key] = true
 		var links []string
 		err := r.withMemory(ctx, q, func(memory *registry.Charge) error {
 			return r.do(ctx, q, func(resp *http.Response) error {
@@ -85,12 +85,12 @@ func (r *repository) pages(ctx context.Context, q request, read func(*http.Respo
 
 // afterPages adds to the error of an operation whose time ran out how many pages had been read:
 // a registry that answers every request can still page for longer than the operation may take.
-func withPageCount(read int, err error) error {
-	if read == 0 || !errors.Is(err, context.DeadlineExceeded) {
+func withPageCount(pages int, err error) error {
+	if pages == 0 || !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return modifyError(err, func(e *registry.Error) {
-		e.Message = joinText(e.Message, fmt.Sprintf("the list has more than the %d pages read so far", read))
+		e.Message = joinText(e.Message, fmt.Sprintf("the list has more than the %d pages read so far", pages))
 	})
 }
 
@@ -106,18 +106,18 @@ func (r *repository) nextPage(from *url.URL, headers []string) (*url.URL, error)
 		return nil, unreadable
 	}
 	for _, match := range links {
-		place, relations := match[1], relationsOf(match[2])
-		if place == "" || len(relations) == 0 {
+		href, relations := match[1], relationsOf(match[2])
+		if href == "" || len(relations) == 0 {
 			return nil, unreadable
 		}
 		if slices.Contains(relations, "next") {
-			next, err := r.client.target(r.host, from, place)
+			next, err := r.client.target(r.host, from, href)
 			switch {
 			case err != nil:
 				return nil, err
 			case !r.host.isOrigin(next):
 				return nil, forbiddenRedirect("the registry has its next page at " + registry.RedactURL(next))
-			case from.Scheme == "https" && strings.HasPrefix(strings.ToLower(place), "http:"):
+			case from.Scheme == "https" && strings.HasPrefix(strings.ToLower(href), "http:"):
 				return nil, forbiddenRedirect("the registry has its next page in plain HTTP")
 			}
 			return next, nil

@@ -33,7 +33,7 @@ func (r *repository) ListReferrers(ctx context.Context, subject digest.Digest) (
 // apiReferrers asks the API, and says whether the repository knows it: some
 // answer that there is no such place, and where a gateway answers for them it is
 // anything but a list.
-func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (listing registry.ReferrerList, known bool, err error) {
+func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (listing registry.ReferrerList, supported bool, err error) {
 	q := request{
 		op: listReferrers, object: "referrers", about: subject.String(), method: http.MethodGet,
 		url: r.url("referrers/" + subject.String()), scopes: r.scopes(),
@@ -41,7 +41,7 @@ func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (l
 		ok:     []int{http.StatusOK},
 	}
 	var budget listBudget
-	strange := false
+	notList := false
 	err = r.pages(ctx, q, func(resp *http.Response, memory *registry.Charge) (err error) {
 		page := registry.Manifest{MediaType: registry.MediaType(resp.Header.Get("Content-Type"))}
 		if page.MediaType == ocispec.MediaTypeImageIndex { // anything else is not worth reading
@@ -53,18 +53,18 @@ func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (l
 		if listing, err = listing.AppendPage(page); err == nil {
 			err = budget.spend(len(page.Content), len(listing.Referrers) > before)
 		}
-		strange, known = errors.Is(err, registry.ErrProtocol), known || err == nil
+		notList, supported = errors.Is(err, registry.ErrProtocol), supported || err == nil
 		return err
 	})
 	switch {
 	case err == nil:
 		return listing, true, nil
-	case !known && (strange || r.isAPIMissing(err)):
+	case !supported && (notList || r.isAPIMissing(err)):
 		// Only the first answer can say that there is no API: without a further
 		// page the list would be a shorter one.
 		return registry.ReferrerList{}, false, nil
 	}
-	return registry.ReferrerList{}, known, err
+	return registry.ReferrerList{}, supported, err
 }
 
 // unknownPlace says whether a failure is that of a registry without the API, and

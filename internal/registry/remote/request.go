@@ -21,17 +21,17 @@ const maxRefreshes = 2
 // request is one request to a registry, as it is wanted; how often it is sent
 // is up to retry and attempt.
 type request struct {
-	op     string // for errors, a verb phrase
-	object string // for traces; "" is an upload
-	about  string // for errors, the tag or digest
-	method string
-	url    *url.URL
-	header http.Header
-	body   []byte        // sent again with each attempt
-	upload *uploadBody   // instead of body: sent once, closed by whoever made it
-	scopes []auth.Scope  // what a token must allow
-	slot   *heldSlot     // one that the caller holds; nil: each attempt takes its own
-	wait   time.Duration // for the answer; 0: as long as for any other
+	op              string // for errors, a verb phrase
+	object          string // for traces; "" is an upload
+	about           string // for errors, the tag or digest
+	method          string
+	url             *url.URL
+	header          http.Header
+	body            []byte        // sent again with each attempt
+	upload          *uploadBody   // instead of body: sent once, closed by whoever made it
+	scopes          []auth.Scope  // what a token must allow
+	slot            *heldSlot     // one that the caller holds; nil: each attempt takes its own
+	responseTimeout time.Duration // for the answer; 0: as long as for any other
 	// late lasts longer than the operation, where an answer opens what somebody has
 	// to close; nil: a request ends with its operation.
 	graceCtx context.Context //nolint:containedctx // it goes beside the operation's own
@@ -54,7 +54,7 @@ func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *hel
 		sending.Start()
 		return ctx, held, func() { sending.Stop(); held.release() }, nil
 	}
-	own, cancel := context.WithCancelCause(ctx)
+	uploadCtx, cancel := context.WithCancelCause(ctx)
 	content := q.upload.content
 	q.upload.transfer.evict = func() {
 		content.evicted.Store(true)
@@ -70,7 +70,7 @@ func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *hel
 	}
 	held := hold(s)
 	content.sending.Start()
-	return own, held, func() { content.sending.Stop(); held.release(); cancel(nil) }, nil
+	return uploadCtx, held, func() { content.sending.Stop(); held.release(); cancel(nil) }, nil
 }
 
 // do sends a request until it is answered, and gives the answer to read, whose
@@ -80,8 +80,8 @@ func (r *repository) do(ctx context.Context, q request, read func(*http.Response
 }
 
 // try is one attempt of do.
-func (r *repository) try(ctx context.Context, q request, again bool, read func(*http.Response) error) error {
-	resp, err := r.attempt(ctx, q, again)
+func (r *repository) try(ctx context.Context, q request, isRetry bool, read func(*http.Response) error) error {
+	resp, err := r.attempt(ctx, q, isRetry)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (r *repository) wrapRequest(q request, err error) error {
 // All of it happens in one slot of the host's limits, the token's request
 // included: a request that waits for a token leaves its slot to it, so that
 // tokens never wait behind transfers that may themselves need one.
-func (r *repository) attempt(ctx context.Context, q request, again bool) (*http.Response, error) {
+func (r *repository) attempt(ctx context.Context, q request, isRetry bool) (*http.Response, error) {
 	held := q.slot
 	release := func() {}
 	if held == nil {
@@ -139,7 +139,7 @@ func (r *repository) attempt(ctx context.Context, q request, again bool) (*http.
 			return nil, r.wrapRequest(q, err)
 		}
 	}
-	resp, err := r.sendAuthenticated(ctx, q, held, again)
+	resp, err := r.sendAuthenticated(ctx, q, held, isRetry)
 	if err != nil {
 		release()
 		return nil, r.addDockerHubHint(q, err)
@@ -163,7 +163,7 @@ func (r *repository) addDockerHubHint(q request, err error) error {
 }
 
 // authenticated sends a request until the registry is satisfied with who asks.
-func (r *repository) sendAuthenticated(ctx context.Context, q request, held *heldSlot, again bool) (*http.Response, error) {
+func (r *repository) sendAuthenticated(ctx context.Context, q request, held *heldSlot, isRetry bool) (*http.Response, error) {
 	var preemptive auth.Authorization // sent although the host sent no challenge
 	notFoundChecked := false
 	for refreshes := 0; ; refreshes++ {
@@ -176,7 +176,7 @@ func (r *repository) sendAuthenticated(ctx context.Context, q request, held *hel
 		if authorization.Header == "" {
 			authorization = preemptive
 		}
-		resp, err := r.follow(ctx, q, held, authorization.Header.Reveal(), again)
+		resp, err := r.follow(ctx, q, held, authorization.Header.Reveal(), isRetry)
 		if err != nil {
 			return nil, r.wrapRequest(q, err)
 		}
@@ -205,7 +205,7 @@ func (r *repository) sendAuthenticated(ctx context.Context, q request, held *hel
 		if err := r.handleChallenge(ctx, q, resp, authorization, refreshes == maxRefreshes); err != nil {
 			return nil, err
 		}
-		again = again || authorization.Header != ""
+		isRetry = isRetry || authorization.Header != ""
 	}
 }
 
@@ -239,7 +239,7 @@ func (r *repository) checkEncoding(q request, resp *http.Response) (*http.Respon
 //
 // A HEAD is not repeated. Its 404 is a hint that a GET confirms, and copies to new tags
 // get many.
-func (r *repository) retryNotFound(ctx context.Context, q request, held *heldSlot, resp *http.Response, used auth.Authorization) (again bool, preemptive auth.Authorization, err error) {
+func (r *repository) retryNotFound(ctx context.Context, q request, held *heldSlot, resp *http.Response, used auth.Authorization) (repeat bool, preemptive auth.Authorization, err error) {
 	if q.method == http.MethodHead || q.upload != nil {
 		return false, preemptive, nil
 	}
@@ -258,7 +258,7 @@ func (r *repository) retryNotFound(ctx context.Context, q request, held *heldSlo
 // prepareCredential prepares the repetition of a request that was sent without
 // credentials. unreadable is why the credentials could not be read. It is returned only if
 // the registry asks for credentials.
-func (r *repository) prepareCredential(ctx context.Context, q request, held *heldSlot, credential auth.Credential, unreadable error) (again bool, preemptive auth.Authorization, err error) {
+func (r *repository) prepareCredential(ctx context.Context, q request, held *heldSlot, credential auth.Credential, unreadable error) (repeat bool, preemptive auth.Authorization, err error) {
 	r.probeAPI(ctx, held)
 	challenge, answered := r.host.evidence.challenge()
 	switch {

@@ -36,21 +36,21 @@ const (
 )
 
 // words are the code and the message of an entry, fit to be shown.
-func (e errorEntry) text(mask func(string) string) (code, message string) {
-	detail := mask(string(e.Detail))
+func (e errorEntry) text(redact func(string) string) (code, message string) {
+	detail := redact(string(e.Detail))
 	// What was wanted of a repository, as JSON, tells a person nothing.
 	accessDenied := e.Code == "UNAUTHORIZED" || e.Code == "DENIED"
 	if detail == "null" || detail == "{}" || accessDenied && strings.ContainsAny(detail[:min(1, len(detail))], "{[") {
 		detail = ""
 	}
-	return truncate(mask(e.Code), maxCode), registry.Sanitize(joinText(mask(e.Message), detail))
+	return truncate(redact(e.Code), maxCode), registry.Sanitize(joinText(redact(e.Message), detail))
 }
 
 // others are the further errors of a document, each behind a semicolon.
-func (d errorDocument) additional(mask func(string) string) string {
+func (d errorDocument) additional(redact func(string) string) string {
 	var b strings.Builder
 	for _, entry := range d.Errors[1:min(len(d.Errors), maxEntries)] {
-		if text := joinText(entry.text(mask)); text != "" {
+		if text := joinText(entry.text(redact)); text != "" {
 			b.WriteString("; " + text)
 		}
 	}
@@ -65,24 +65,24 @@ func (r *repository) answerError(ctx context.Context, q request, resp *http.Resp
 	defer resp.Body.Close()
 	e := &registry.Error{Op: q.op, Repository: r.Name(), Reference: q.about, Status: resp.StatusCode}
 	body, err := registry.ReadLimited(resp.Body, maxErrorBytes)
-	if broken := r.truncatedError(ctx, q, resp, err); broken != nil {
-		return broken
+	if truncated := r.truncatedError(ctx, q, resp, err); truncated != nil {
+		return truncated
 	}
 	if err != nil || resp.Header.Get("Content-Encoding") != "" {
 		body = nil // the status says what there is to say
 	}
-	mask := func(text string) string { return registry.Sanitize(r.redactFor(text, resp.Request.URL, authorization)) }
+	redact := func(text string) string { return registry.Sanitize(r.redactFor(text, resp.Request.URL, authorization)) }
 	var document errorDocument
-	spoke := json.Unmarshal(body, &document) == nil && len(document.Errors) > 0 && document.Errors[0].Code != ""
-	if spoke {
-		e.Code, e.Message = document.Errors[0].text(mask)
-	} else if text := mask(registry.Excerpt(r.redactFor(string(body), resp.Request.URL, authorization))); text != "" {
+	isDocument := json.Unmarshal(body, &document) == nil && len(document.Errors) > 0 && document.Errors[0].Code != ""
+	if isDocument {
+		e.Code, e.Message = document.Errors[0].text(redact)
+	} else if text := redact(registry.Excerpt(r.redactFor(string(body), resp.Request.URL, authorization))); text != "" {
 		e.Message = "what answered says " + strconv.Quote(text)
 	}
-	spokeItself := spoke && r.host.isOrigin(resp.Request.URL)
-	e.Kind = errorKind(resp, e.Code, e.Message, spokeItself, spokeItself && r.isNotFoundCode(e.Code), q.method)
-	if spoke {
-		e.Message = registry.Sanitize(e.Message + document.additional(mask))
+	fromRegistry := isDocument && r.host.isOrigin(resp.Request.URL)
+	e.Kind = errorKind(resp, e.Code, e.Message, fromRegistry, fromRegistry && r.isNotFoundCode(e.Code), q.method)
+	if isDocument {
+		e.Message = registry.Sanitize(e.Message + document.additional(redact))
 	}
 	if wait := auth.ParseRetryAfter(resp.Header.Get("Retry-After"), r.client.options.Now()); wait > 0 {
 		e.Err = auth.WaitError(wait)
@@ -203,7 +203,7 @@ func codeOf(body []byte) string {
 
 // kindOf tells what a failure is, by the registry's own code before the status.
 // spoke says that the registry itself explained it, and absent that it says that something is not there.
-func errorKind(resp *http.Response, code, message string, explained, absent bool, method string) error {
+func errorKind(resp *http.Response, code, message string, explained, notFound bool, method string) error {
 	switch status := resp.StatusCode; {
 	case isImmutableTag(status, code, message):
 		return registry.ErrTagImmutable
@@ -215,7 +215,7 @@ func errorKind(resp *http.Response, code, message string, explained, absent bool
 		return registry.ErrMismatch
 	case status == http.StatusUnauthorized:
 		return registry.ErrUnauthorized
-	case status == http.StatusNotFound && (absent || method == http.MethodHead):
+	case status == http.StatusNotFound && (notFound || method == http.MethodHead):
 		return registry.ErrNotFound
 	case status == http.StatusNotFound && code == "UNAUTHORIZED", status == http.StatusNotFound && code == "DENIED":
 		return registry.ErrDenied

@@ -30,7 +30,7 @@ const maxStalls = 2
 // up, and waits between them: for what the registry asks, or a time that
 // doubles, with jitter. try gets the number of the attempt, from 1.
 func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
-	pauses := c.newBackoff()
+	nextPause := c.newBackoff()
 	for attempt := 1; ; attempt++ {
 		err := try(attempt)
 		if err == nil || attempt >= c.options.Attempts || attempt >= maxStalls && errors.Is(err, errStalled) || !isTransient(err) {
@@ -42,13 +42,13 @@ func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
 			}
 			return withInterruption(err, cause)
 		}
-		pause := pauses()
-		if asked := retryAfter(err); asked > 0 {
-			if asked > timeLeft(ctx) {
-				return waitTooLong(err, asked)
+		pause := nextPause()
+		if requested := retryAfter(err); requested > 0 {
+			if requested > timeLeft(ctx) {
+				return waitTooLong(err, requested)
 			}
 			// Not sooner, and not all who were asked to wait at the same instant.
-			pause = asked + rand.N(c.options.Backoff) //nolint:gosec // nobody gains by guessing it
+			pause = requested + rand.N(c.options.Backoff) //nolint:gosec // nobody gains by guessing it
 		}
 		c.options.Logger.DebugContext(ctx, "it is tried again", "after", pause, "attempt", attempt, "error", err)
 		if cause := waitRetry(ctx, pause); cause != nil {
@@ -109,9 +109,9 @@ func timeLeft(ctx context.Context) time.Duration {
 }
 
 // tooLong is the error of a wait that nobody can afford.
-func waitTooLong(err error, asked time.Duration) error {
+func waitTooLong(err error, requested time.Duration) error {
 	return modifyError(err, func(e *registry.Error) {
-		e.Message, e.Err = joinText(e.Message, fmt.Sprintf("it asks to wait %s, longer than this operation may take", asked)), nil
+		e.Message, e.Err = joinText(e.Message, fmt.Sprintf("it asks to wait %s, longer than this operation may take", requested)), nil
 	})
 }
 
@@ -147,6 +147,6 @@ func joinText(a, b string) string {
 
 // retryAfter is how long err asks to wait, 0 where it does not.
 func retryAfter(err error) time.Duration {
-	asked, _ := errors.AsType[auth.WaitError](err)
-	return asked.RetryAfter()
+	wait, _ := errors.AsType[auth.WaitError](err)
+	return wait.RetryAfter()
 }

@@ -87,8 +87,8 @@ func withTLS(dial dialFunc, configFor func(address string) (*tls.Config, error))
 // trust is whose certificates are believed at a place that is no registry of the
 // operation at hand: one that a registry points to, or a proxy. A client
 // certificate is a credential, and not for those.
-func (c *Client) thirdPartyTLSConfig(place *url.URL) (*tls.Config, error) {
-	name, settings := c.settingsOf(place)
+func (c *Client) thirdPartyTLSConfig(u *url.URL) (*tls.Config, error) {
+	name, settings := c.settingsOf(u)
 	settings.ClientCertificate, settings.ClientKey = nil, ""
 	return tlsConfigOf(name, settings)
 }

@@ -34,7 +34,7 @@ func (h *host) settingsKey(u *url.URL) string {
 
 // connectionError makes the error of a request that was not answered, or whose
 // answer broke off.
-func (h *host) connectionError(err error, asked *url.URL) *registry.Error {
+func (h *host) connectionError(err error, u *url.URL) *registry.Error {
 	e := &registry.Error{Kind: registry.ErrUnavailable, Err: err}
 	dns, unresolved := errors.AsType[*net.DNSError](err)
 	proxied, byProxy := errors.AsType[proxyError](err)
@@ -42,27 +42,27 @@ func (h *host) connectionError(err error, asked *url.URL) *registry.Error {
 	case errors.Is(err, errStalled):
 		e.Hint = "The connection stood still. Look at the network and at the registry's health, then try again."
 	case byProxy:
-		e.Message, e.Hint = proxied.message(), proxied.hint(asked)
+		e.Message, e.Hint = proxied.message(), proxied.hint(u)
 	case errors.Is(err, errProxy):
 		e.Hint = "A proxy is given as http://host:port, or http://user:password@host:port, where special characters of the password are written as % and two digits. Correct the variable, or take it out."
 	case errors.As(err, new(permanent)):
 	case unresolved && dns.IsNotFound:
 		e.Err, e.Hint = permanent{err}, "The host name could not be found. Look for a typing error in it, and at this machine's DNS."
-		if !h.isOrigin(asked) {
-			e.Hint = fmt.Sprintf("The host name %s could not be found. The registry has answered, and names that place for a token, a layer or an upload: ask those who run it, and look at this machine's DNS.", registry.Sanitize(asked.Hostname()))
+		if !h.isOrigin(u) {
+			e.Hint = fmt.Sprintf("The host name %s could not be found. The registry has answered, and names that place for a token, a layer or an upload: ask those who run it, and look at this machine's DNS.", registry.Sanitize(u.Hostname()))
 		}
 	case unresolved:
 		e.Hint = "The host name could not be looked up. Look at this machine's DNS."
-	case strings.Contains(text, "refused") && !h.isOrigin(asked):
-		e.Hint = fmt.Sprintf("Nothing listens at %s. The registry has answered, and sends its clients there for a token, a layer or an upload: have those who run it look after that place, or look for what keeps this machine from it.", registry.Sanitize(asked.Host))
+	case strings.Contains(text, "refused") && !h.isOrigin(u):
+		e.Hint = fmt.Sprintf("Nothing listens at %s. The registry has answered, and sends its clients there for a token, a layer or an upload: have those who run it look after that place, or look for what keeps this machine from it.", registry.Sanitize(u.Host))
 	case strings.Contains(text, "refused"): // Windows has its own words around it
 		e.Hint = "Nothing listens there. Look at host and port, and whether the registry is running."
-	case isConnectionClosed(err) && !h.answered.Load() && asked.Scheme == "http":
-		e.Hint = "The connection was closed without an answer, as a server does that wants TLS. If this one does, set " + registry.Setting(h.settingsKey(asked), "plain_http = false") + "."
+	case isConnectionClosed(err) && !h.answered.Load() && u.Scheme == "http":
+		e.Hint = "The connection was closed without an answer, as a server does that wants TLS. If this one does, set " + registry.Setting(h.settingsKey(u), "plain_http = false") + "."
 	case truncatedLine.MatchString(text):
 		e.Err = registry.WithText(err, "the connection ended in the middle of an answer")
 	default:
-		if hint := h.tlsHint(err, asked); hint != "" {
+		if hint := h.tlsHint(err, u); hint != "" {
 			e.Kind, e.Hint = registry.ErrProtocol, hint
 			// What Go adds in parentheses tells of certificates that the
 			// registry made up.
@@ -86,8 +86,8 @@ func isConnectionClosed(err error) bool {
 // that trying again is in vain; "" where that is not why there was no answer.
 // net/http has no types for what it does not understand, and quotes a record of TLS
 // (RFC 8446, section 5.1: an alert has the type 21) like other nonsense.
-func (h *host) tlsHint(err error, asked *url.URL) string {
-	text, key := err.Error(), h.settingsKey(asked)
+func (h *host) tlsHint(err error, u *url.URL) string {
+	text, key := err.Error(), h.settingsKey(u)
 	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
 	switch {
@@ -96,11 +96,11 @@ func (h *host) tlsHint(err error, asked *url.URL) string {
 	case errors.As(err, &record) || strings.Contains(text, "server gave HTTP response to HTTPS client"):
 		// Nobody is told to send a password in the clear through the internet,
 		// nor to a place that somebody else has pointed at.
-		if !h.isOrigin(asked) || h.scope.reach() == public {
+		if !h.isOrigin(u) || h.scope.reach() == public {
 			return "What answered speaks plain HTTP, and was asked over HTTPS. Look at the port, and for a proxy or a login page on the way: no registry on the internet does without TLS."
 		}
 		return "The registry speaks plain HTTP and was asked over HTTPS. If it really has no TLS, set " + registry.Setting(key, "plain_http = true") + "."
-	case strings.Contains(text, `malformed HTTP response "\x15\x03`) && asked.Scheme == "http" && (!h.isOrigin(asked) || !h.answered.Load()):
+	case strings.Contains(text, `malformed HTTP response "\x15\x03`) && u.Scheme == "http" && (!h.isOrigin(u) || !h.answered.Load()):
 		return "What answered speaks TLS, and was asked in plain HTTP. Set " + registry.Setting(key, "plain_http = false") + "."
 	case strings.Contains(text, "malformed HTTP"):
 		return notARegistryHint
@@ -151,13 +151,13 @@ func (e proxyError) message() string {
 	return "the proxy " + e.proxy + " cannot be reached"
 }
 
-func (e proxyError) hint(asked *url.URL) string {
+func (e proxyError) hint(u *url.URL) string {
 	if errors.As(e.error, new(x509.UnknownAuthorityError)) {
 		_, host, _ := strings.Cut(e.proxy, "://")
 		return "Nobody this machine trusts has signed the proxy's certificate. Set " + registry.Setting(host, `ca_certificate = file("ca.pem")`) + "."
 	}
 	return fmt.Sprintf("This goes through the proxy that %s_PROXY names. Look whether that one is right, runs, and has its login in the variable where it wants one. If %s can be reached without it, add that name to NO_PROXY.",
-		strings.ToUpper(asked.Scheme), registry.Sanitize(asked.Hostname()))
+		strings.ToUpper(u.Scheme), registry.Sanitize(u.Hostname()))
 }
 
 // tunnelError is the status with which a proxy refuses to connect.
@@ -170,14 +170,14 @@ func (s tunnelError) Error() string {
 
 // checkTunnel makes an error of a proxy's refusal, which net/http would give as
 // a bare text. Whether one that is overloaded connects later is worth a try.
-func checkProxyConnect(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {
+func checkProxyConnect(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
 	switch {
-	case answer.StatusCode == http.StatusOK:
+	case resp.StatusCode == http.StatusOK:
 		return nil
-	case answer.StatusCode >= http.StatusInternalServerError:
-		return tunnelError(answer.StatusCode)
+	case resp.StatusCode >= http.StatusInternalServerError:
+		return tunnelError(resp.StatusCode)
 	}
-	return permanent{tunnelError(answer.StatusCode)}
+	return permanent{tunnelError(resp.StatusCode)}
 }
 
 // blamed names the proxy in an error that is its own.

@@ -118,28 +118,28 @@ func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) err
 		return contentError{err}
 	}
 	defer content.Close()
-	way, chunk := p.host.seen.mode(p.desc.Size)
-	if way == monolithic && s.offset == 0 {
-		return p.complete(ctx, s, way, p.body(content, 0, p.desc.Size))
+	mode, chunk := p.host.seen.modeFor(p.desc.Size)
+	if mode == monolithic && s.offset == 0 {
+		return p.complete(ctx, s, mode, p.body(content, 0, p.desc.Size))
 	}
 	if err := skip(content, s.offset); err != nil {
 		return contentError{err}
 	}
 	for s.offset < p.desc.Size {
 		rest := p.desc.Size - s.offset
-		if rest < s.minChunk && (way == chunked || s.offset > 0) {
+		if rest < s.minChunk && (mode == chunked || s.offset > 0) {
 			// Only the PUT tells the registry that this one may be that short.
 			return p.complete(ctx, s, chunked, p.body(content, s.offset, p.desc.Size))
 		}
 		until := p.desc.Size
-		if way == chunked {
+		if mode == chunked {
 			until = s.offset + min(rest, max(chunk, s.minChunk))
 		}
-		if err := p.patch(ctx, s, way, p.body(content, s.offset, until)); err != nil {
+		if err := p.patch(ctx, s, mode, p.body(content, s.offset, until)); err != nil {
 			return err
 		}
 	}
-	return p.complete(ctx, s, way, nil)
+	return p.complete(ctx, s, mode, nil)
 }
 
 // skip reads what the registry already has: verifying content wants to see it.
@@ -170,19 +170,19 @@ func (p *blobPut) sessionRequest(method string, u *url.URL) request {
 }
 
 // patch sends a part of the blob, or all of it.
-func (p *blobPut) patch(ctx context.Context, s *session, w uploadMode, body *uploadBody) error {
+func (p *blobPut) patch(ctx context.Context, s *session, mode uploadMode, body *uploadBody) error {
 	from, length := s.offset, body.length()
 	q := p.sessionRequest(http.MethodPatch, s.url)
 	q.upload = body
 	q.ok = []int{http.StatusAccepted, http.StatusNoContent, http.StatusCreated, http.StatusOK}
-	if w == chunked || from > 0 {
+	if mode == chunked || from > 0 {
 		q.header.Set("Content-Range", contentRange(body))
 	}
 	p.sent = true
-	resp, err := p.attempt(ctx, q, p.again())
+	resp, err := p.attempt(ctx, q, p.isRetry())
 	s.sent = max(s.sent, body.currentOffset())
 	if err != nil {
-		return p.handleFailure(s, w, length, err)
+		return p.handleFailure(s, mode, length, err)
 	}
 	defer resp.Body.Close()
 	if err := p.updateSession(s, q, resp, body.currentOffset()); err != nil {
@@ -205,31 +205,31 @@ func contentRange(body *uploadBody) string { return fmt.Sprintf("%d-%d", body.of
 // back to the registry, where requests have credentials: nobody but the registry
 // says what is asked of it.
 func (p *blobPut) updateSession(s *session, q request, resp *http.Response, sent int64) error {
-	from := resp.Request.URL
-	next, err := p.client.target(p.host, from, resp.Header.Get("Location"))
-	if err == nil && !p.host.isOrigin(from) && p.host.isOrigin(next) {
-		err = forbiddenRedirect("the upload is at " + registry.Sanitize(from.Host) + ", which points back to the registry")
+	base := resp.Request.URL
+	next, err := p.client.target(p.host, base, resp.Header.Get("Location"))
+	if err == nil && !p.host.isOrigin(base) && p.host.isOrigin(next) {
+		err = forbiddenRedirect("the upload is at " + registry.Sanitize(base.Host) + ", which points back to the registry")
 	}
 	if err != nil {
 		return p.wrapRequest(q, err)
 	}
-	at := sent
-	if said := resp.Header.Get("Range"); said != "" {
-		at = received(said, sent)
+	offset := sent
+	if rangeHeader := resp.Header.Get("Range"); rangeHeader != "" {
+		offset = received(rangeHeader, sent)
 	}
-	if s.unusable = at < s.offset || at > sent; s.unusable {
+	if s.unusable = offset < s.offset || offset > sent; s.unusable {
 		return p.wrapRequest(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrUnavailable,
 			Message: fmt.Sprintf("the registry says %q of what was sent to it, which was %d bytes", registry.Sanitize(resp.Header.Get("Range")), sent)})
 	}
-	s.url, s.offset = next, at
+	s.url, s.offset = next, offset
 	return nil
 }
 
 // received is how many bytes a Range says that were received, -1 where it says
 // nothing that makes sense. "0-0" is one byte, and is said of none: there is no
 // other way to say that.
-func received(said string, sent int64) int64 {
-	first, last, _ := strings.Cut(said, "-")
+func received(rangeHeader string, sent int64) int64 {
+	first, last, _ := strings.Cut(rangeHeader, "-")
 	end, err := strconv.ParseUint(last, 10, 62) // no sign, and one more is a number too
 	switch {
 	case first != "0" || err != nil:
@@ -242,9 +242,9 @@ func received(said string, sent int64) int64 {
 
 // complete ends an upload, with the whole blob, with what is left of it, or with
 // nothing where all was sent before.
-func (p *blobPut) complete(ctx context.Context, s *session, w uploadMode, body *uploadBody) error {
+func (p *blobPut) complete(ctx context.Context, s *session, mode uploadMode, body *uploadBody) error {
 	q := p.sessionRequest(http.MethodPut, withDigest(s.url, p.desc.Digest))
-	q.wait = commitTimeoutFactor * p.client.options.HeaderTimeout
+	q.responseTimeout = commitTimeoutFactor * p.client.options.HeaderTimeout
 	q.ok = []int{http.StatusCreated, http.StatusOK, http.StatusNoContent}
 	var length int64
 	if body != nil {
@@ -252,45 +252,45 @@ func (p *blobPut) complete(ctx context.Context, s *session, w uploadMode, body *
 			return err
 		}
 		length = body.length()
-		q.upload, q.wait = body, 0
+		q.upload, q.responseTimeout = body, 0
 		if s.offset > 0 {
 			q.header.Set("Content-Range", contentRange(body))
 		}
 	}
 	p.sent = true
-	resp, err := p.attempt(ctx, q, p.again())
+	resp, err := p.attempt(ctx, q, p.isRetry())
 	if body != nil {
 		s.sent = max(s.sent, body.currentOffset())
 	}
 	if err != nil {
-		return p.handleFailure(s, w, length, err)
+		return p.handleFailure(s, mode, length, err)
 	}
 	defer resp.Body.Close()
-	if said := digest.Digest(resp.Header.Get("Docker-Content-Digest")); said != "" && !registry.SameDigest(said, p.desc.Digest) {
-		return p.wrapRequest(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch, Message: "the registry says that it stored " + registry.Sanitize(said.String())})
+	if reported := digest.Digest(resp.Header.Get("Docker-Content-Digest")); reported != "" && !registry.SameDigest(reported, p.desc.Digest) {
+		return p.wrapRequest(q, &registry.Error{Status: resp.StatusCode, Kind: registry.ErrMismatch, Message: "the registry says that it stored " + registry.Sanitize(reported.String())})
 	}
 	return nil
 }
 
 // refused decides what comes after a request with so many bytes of the blob
 // failed: to send it another way, to continue the session or to open another.
-func (p *blobPut) handleFailure(s *session, w uploadMode, length int64, err error) error {
+func (p *blobPut) handleFailure(s *session, mode uploadMode, length int64, err error) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || errors.As(err, new(contentError)) {
 		return err
 	}
-	if length > 0 && !s.resumed && p.modeRejected(e, w, max(s.minChunk, smallestChunk), length) {
+	if length > 0 && !s.resumed && p.modeRejected(e, mode, max(s.minChunk, smallestChunk), length) {
 		s.unusable = true
 		return nextModeError{err}
 	}
-	gone := e.Status == http.StatusNotFound && e.Code != "NAME_UNKNOWN"
-	elsewhere := e.Status == http.StatusRequestedRangeNotSatisfiable
-	notSo := s.resumed && (elsewhere || e.Status == http.StatusBadRequest || e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusRequestEntityTooLarge)
-	if !gone && !notSo && !elsewhere {
+	sessionLost := e.Status == http.StatusNotFound && e.Code != "NAME_UNKNOWN"
+	wrongOffset := e.Status == http.StatusRequestedRangeNotSatisfiable
+	resumeRejected := s.resumed && (wrongOffset || e.Status == http.StatusBadRequest || e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusRequestEntityTooLarge)
+	if !sessionLost && !resumeRejected && !wrongOffset {
 		return err
 	}
 	// Another one is opened by trying again.
-	s.unusable = gone || notSo
+	s.unusable = sessionLost || resumeRejected
 	return modifyError(err, func(e *registry.Error) {
 		e.Kind, e.Hint = registry.ErrUnavailable, "The registry loses uploads before they are complete. If it runs in several instances, look whether they share their storage."
 	})
@@ -300,22 +300,22 @@ func (p *blobPut) handleFailure(s *session, w uploadMode, length int64, err erro
 // it. A registry that is asked for what it does not know may answer 404, as it
 // does where it has lost an upload: it is believed to mean the first when it
 // says so twice.
-func (p *blobPut) modeRejected(e *registry.Error, w uploadMode, least, length int64) bool {
+func (p *blobPut) modeRejected(e *registry.Error, mode uploadMode, least, length int64) bool {
 	switch {
 	case e.Status == http.StatusRequestEntityTooLarge && e.Code != "DENIED" && length > least:
-		p.host.seen.refusedWay(w, length)
+		p.host.seen.refusedWay(mode, length)
 		return true
-	case w == chunked:
+	case mode == chunked:
 		return false
 	case e.Status == http.StatusNotFound && e.Code != "NAME_UNKNOWN" && e.Code != "BLOB_UPLOAD_UNKNOWN":
-		p.absent++
-		if p.absent%maxRefusals != 0 {
+		p.notFoundCount++
+		if p.notFoundCount%maxRefusals != 0 {
 			return false
 		}
 	case e.Status != http.StatusMethodNotAllowed:
 		return false
 	}
-	p.host.seen.refusedWay(w, 1)
+	p.host.seen.refusedWay(mode, 1)
 	return true
 }
 

@@ -20,21 +20,21 @@ const maxNotices = 100
 
 // warningDedup are what people were told, each once for the life of the client.
 type warningDedup struct {
-	mu    sync.Mutex
-	given map[string]bool
+	mu   sync.Mutex
+	seen map[string]bool
 }
 
 // first says whether a notice was not given before.
 func (n *warningDedup) first(key string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.given[key] || len(n.given) == maxNotices {
+	if n.seen[key] || len(n.seen) == maxNotices {
 		return false
 	}
-	if n.given == nil {
-		n.given = map[string]bool{}
+	if n.seen == nil {
+		n.seen = map[string]bool{}
 	}
-	n.given[key] = true
+	n.seen[key] = true
 	return true
 }
 

@@ -2,16 +2,16 @@ package remote
 
 import "net/netip"
 
-// addrScope is how far an address is from this machine.
+// addrScope classifies an address as public, private, loopback or forbidden.
 type addrScope int
 
 const (
 	public addrScope = iota
 	private
 	loopback
-	// forbidden addresses are never gone to because a registry said so: they
-	// are this machine's own link, its cloud's metadata services, and no
-	// address of anybody.
+	// forbidden marks addresses that a registry must never direct the client to: link-local
+	// addresses, cloud metadata services, and unspecified, multicast and reserved
+	// addresses.
 	forbidden
 )
 
@@ -27,11 +27,12 @@ var (
 		"192.0.0.192/32",     // Oracle Cloud
 		"fd00:ec2::/32",      // Amazon EC2
 		"fd20:ce::254/128",   // Google Cloud
-		"2001::/32",          // Teredo, which hides an IPv4 address
-		"64:ff9b:1::/48",     // NAT64 of somebody's own, which hides one where only they know
+		"2001::/32",          // Teredo, which embeds an IPv4 address in obfuscated form
+		"64:ff9b:1::/48",     // local-use NAT64 (RFC 8215), which embeds an IPv4 address at an unknown position
 	)
 	privateRanges = prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "198.18.0.0/15", "fc00::/7")
-	// Ranges of IPv6 that carry an IPv4 address, and at which byte.
+	// embedding maps IPv6 ranges that embed an IPv4 address to the byte offset of that
+	// address.
 	embedding = map[netip.Prefix]int{
 		netip.MustParsePrefix("64:ff9b::/96"):    12, // NAT64, RFC 6052
 		netip.MustParsePrefix("2002::/16"):       2,  // 6to4, RFC 3056
@@ -48,8 +49,8 @@ func prefixes(texts ...string) []netip.Prefix {
 	return ps
 }
 
-// classifyAddr classifies an address, looking through the forms in which IPv6 can
-// hide one of IPv4.
+// classifyAddr returns the scope of a. An IPv6 address that embeds an IPv4 address has the
+// scope of the embedded address.
 func classifyAddr(a netip.Addr) addrScope {
 	a = a.Unmap().WithZone("")
 	for _, p := range forbiddenRanges {

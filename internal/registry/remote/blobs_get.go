@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	// maxResumes is how often in a row a download may break without
-	// someProgress, in bytes.
+	// maxResumes is how many times in a row a download may break before it has received
+	// another minProgress bytes.
 	maxResumes  = 5
 	minProgress = 64 << 10
 )
 
-// StatBlob asks by HEAD, and by GET where HEAD is refused.
+// StatBlob sends a HEAD request, and a GET request if the registry does not support HEAD.
 func (r *repository) StatBlob(ctx context.Context, d digest.Digest) (registry.Descriptor, error) {
 	if err := registry.ValidateDigest(d); err != nil {
 		return registry.Descriptor{}, err
@@ -50,14 +50,15 @@ func (r *repository) statRequest(method string, d digest.Digest) request {
 	}
 }
 
-// GetBlob opens a blob (OCI distribution specification, "Pulling blobs").
+// GetBlob opens a blob (OCI distribution specification, "Pulling blobs"). The reader
+// resumes broken connections and verifies the size and digest.
 func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.ReadCloser, error) {
 	if err := registry.ValidateDescriptor(d); err != nil {
 		return nil, err
 	}
 	b := r.newBlobReader(ctx, d, 0, d.Size)
 	b.queues = queuesOf(ctx)
-	b.transfer, b.reading = &transfer{evict: b.evict, queue: &b.queues.upload}, true // until it is open
+	b.transfer, b.reading = &transfer{evict: b.evict, queue: &b.queues.upload}, true // reset by endRead below
 	s, err := r.host.limiter.acquire(ctx, download, b.transfer)
 	if err != nil {
 		b.cancel()
@@ -73,8 +74,7 @@ func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.Rea
 	return registry.Verify(b, d, r.Name()), nil
 }
 
-// openPart requests the bytes of a blob from one position to before another, in
-// a slot that stays the caller's.
+// openPart requests the bytes [from, to) of a blob. The caller keeps ownership of the slot.
 func (r *repository) openPart(ctx context.Context, d registry.Descriptor, from, to int64, held *heldSlot) (*blobReader, error) {
 	b := r.newBlobReader(ctx, d, from, to)
 	b.slot = held
@@ -92,31 +92,30 @@ func (r *repository) newBlobReader(ctx context.Context, d registry.Descriptor, f
 	return b
 }
 
-// blobReader reads a blob, or a part of it, over as many connections as it
-// takes.
+// blobReader reads a blob or a part of it, over as many connections as necessary.
 type blobReader struct {
-	ctx        context.Context //nolint:containedctx // the download's, for the requests that resume it
+	ctx        context.Context //nolint:containedctx // of the download; used by requests that resume it
 	cancel     context.CancelFunc
 	repository *repository
 	desc       registry.Descriptor
 	slot       *heldSlot
-	transfer   *transfer // nil if the slot is another reader's
+	transfer   *transfer // nil if another reader owns the slot
 	queues     *queues
-	from, to   int64 // of the blob
+	from, to   int64 // byte range [from, to) of the blob
 	at         int64
-	resumes    int // in a row without much progress
+	resumes    int // consecutive resumes without minProgress
 	resumedAt  int64
 	pauses     func() time.Duration
 	probe      speedProbe
 
-	mu          sync.Mutex // a transport may close what it still reads
+	mu          sync.Mutex // Close may run during a Read
 	body        io.ReadCloser
 	closed      bool
 	reading     bool
-	parkPending bool                    // the slot is to be released after the read in progress
-	parked      bool                    // there is neither a slot nor a connection until the next read
-	dropped     bool                    // the slot was released until the next attempt
-	abort       context.CancelCauseFunc // ends the request that is waited for
+	parkPending bool                    // release the slot after the current read
+	parked      bool                    // no slot and no connection until the next read
+	dropped     bool                    // slot released until the next attempt
+	abort       context.CancelCauseFunc // cancels the pending request
 }
 
 func (b *blobReader) Read(p []byte) (n int, err error) {
@@ -130,11 +129,11 @@ func (b *blobReader) Read(p []byte) (n int, err error) {
 		case err == nil || err == io.EOF:
 			return n, err
 		case b.at >= b.to:
-			return n, io.EOF // all is there; what it is worth says the digest
+			return n, io.EOF // all bytes received; registry.Verify checks the digest
 		case b.ctx.Err() != nil:
 			return n, b.repository.wrapRequest(b.request(), context.Cause(b.ctx))
 		case n > 0:
-			return n, nil // what broke shows again at the next read
+			return n, nil // the next read returns the error again
 		}
 		if err := b.resume(err); err != nil {
 			return 0, err
@@ -142,8 +141,8 @@ func (b *blobReader) Read(p []byte) (n int, err error) {
 	}
 }
 
-// receive reads what comes next, and asks for more at a time where that is slow
-// to come.
+// receive reads from the current body. It switches to parallel range requests if the
+// connection is slow.
 func (b *blobReader) receive(p []byte) (int, error) {
 	began := time.Now()
 	n, err := b.current().Read(p)
@@ -156,7 +155,8 @@ func (b *blobReader) receive(p []byte) (int, error) {
 	return n, err
 }
 
-// resume goes on where a connection broke, as long as that gets anywhere.
+// resume reopens the download after err. It returns an error if the last maxResumes
+// attempts made little progress.
 func (b *blobReader) resume(err error) error {
 	if b.at-b.resumedAt >= minProgress {
 		b.resumes, b.pauses = 0, b.repository.client.newBackoff()
@@ -176,7 +176,8 @@ func (b *blobReader) resume(err error) error {
 	return b.open()
 }
 
-// Close ends the download, also while it is read or waits to be resumed.
+// Close ends the download. It may be called during a Read or while the download waits to be
+// resumed.
 func (b *blobReader) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -195,7 +196,8 @@ func (b *blobReader) current() io.ReadCloser {
 	return b.body
 }
 
-// replace takes the rest of the blob from another answer.
+// replace makes body the source of the remaining bytes. It closes body and returns an error
+// if the reader is closed.
 func (b *blobReader) replace(body io.ReadCloser) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -225,17 +227,17 @@ func (b *blobReader) request() request {
 	return q
 }
 
-// isPart says whether not all of the blob is read.
+// isPart reports whether the reader covers only a part of the blob.
 func (b *blobReader) isPart() bool { return b.from > 0 || b.to < b.desc.Size }
 
-// open asks for the rest of what is read, at the registry itself: where it
-// redirected to may not be valid any more.
+// open requests the remaining bytes. It always starts at the registry, because the target
+// of an earlier redirect may have expired.
 func (b *blobReader) open() error {
 	return b.repository.client.retry(b.ctx, func(attempt int) error {
 		for {
 			err := b.tryOpen(b.ctx, attempt > 1 || b.at > b.from)
 			if err != nil {
-				b.dropSlot() // others use it during the pause before the next attempt
+				b.dropSlot() // other requests use the slot during the backoff
 			}
 			if !errors.Is(err, errEvicted) {
 				return err
@@ -244,15 +246,15 @@ func (b *blobReader) open() error {
 	})
 }
 
-// tryOpen is one attempt of open. The error is errEvicted if the slot was given to another
-// flow before there was a response.
+// tryOpen makes one attempt to open the download. It returns errEvicted if another flow
+// took the slot before the response arrived.
 func (b *blobReader) tryOpen(ctx context.Context, isRetry bool) error {
 	r := b.repository
 	if err := b.takeSlot(); err != nil {
 		return err
 	}
 	q := b.request()
-	ctx, abort := context.WithCancelCause(ctx) // it ends with the reader
+	ctx, abort := context.WithCancelCause(ctx) // canceled when the reader is closed
 	b.setAbort(abort)
 	resp, err := r.attempt(ctx, q, isRetry)
 	b.setAbort(nil)
@@ -272,7 +274,8 @@ func (b *blobReader) tryOpen(ctx context.Context, isRetry bool) error {
 	return b.replace(resp.Body)
 }
 
-// skip brings an answer to where reading stopped (RFC 9110, section 14.4).
+// positionBody advances the body of resp to the current offset. A partial response must
+// cover exactly the requested range (RFC 9110, section 14.4).
 func (b *blobReader) positionBody(resp *http.Response) error {
 	if resp.StatusCode == http.StatusPartialContent {
 		return checkContentRange(resp.Header.Values("Content-Range"), b.at, b.to, b.desc.Size)
@@ -293,7 +296,8 @@ func (b *blobReader) positionBody(resp *http.Response) error {
 	return err
 }
 
-// checkContentRange refuses a part that is not the one asked for.
+// checkContentRange returns an error unless the Content-Range header names the requested
+// range [start, end).
 func checkContentRange(values []string, start, end, size int64) error {
 	wrong := &registry.Error{Kind: registry.ErrProtocol, Message: "it answered with another part of the blob than was asked for"}
 	if len(values) != 1 {

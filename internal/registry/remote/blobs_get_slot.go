@@ -5,11 +5,11 @@ import (
 	"io"
 )
 
-// enter begins a read. A parked download waits for a slot and continues where it
-// stopped.
+// beginRead prepares a Read. If the download is parked, it waits for a slot and resumes at
+// the current offset.
 func (b *blobReader) beginRead() error {
 	if b.transfer != nil && b.ctx.Err() != nil {
-		return context.Cause(b.ctx) // which the registry has not caused
+		return context.Cause(b.ctx) // not caused by the registry
 	}
 	b.mu.Lock()
 	parked := b.parked
@@ -37,7 +37,8 @@ func (b *blobReader) beginRead() error {
 	return b.open()
 }
 
-// leave ends a read that gave n bytes, and releases the slot if they were the last.
+// endRead ends a Read that returned n bytes. It releases the slot after the last bytes or
+// if an eviction is pending.
 func (b *blobReader) endRead(n int, ended bool) {
 	if b.transfer == nil {
 		return
@@ -58,9 +59,9 @@ func (b *blobReader) endRead(n int, ended bool) {
 	}
 }
 
-// evict releases the slot to another flow, after the read in progress if there is
-// one. Nothing is lost: the next read continues where the last one stopped. A request
-// without a response is ended, and sent again in another slot.
+// evict releases the slot to another flow, after the current read if there is one. No data
+// is lost: the next read resumes at the current offset. A request without a response is
+// canceled and sent again in another slot.
 func (b *blobReader) evict() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -75,7 +76,7 @@ func (b *blobReader) evict() {
 	}
 }
 
-// park closes the connection and releases the slot. Called with mu held.
+// park closes the connection and releases the slot. b.mu must be held.
 func (b *blobReader) park() {
 	b.parked, b.parkPending = true, false
 	b.transfer.resumed.Store(true)
@@ -83,7 +84,7 @@ func (b *blobReader) park() {
 	b.slot.release()
 }
 
-// hold returns the holder of a slot of the download.
+// holdSlot returns a heldSlot that owns s and records its queueing time for the download.
 func (b *blobReader) holdSlot(s *slot) *heldSlot {
 	held := hold(s)
 	if b.queues != nil {
@@ -92,14 +93,14 @@ func (b *blobReader) holdSlot(s *slot) *heldSlot {
 	return held
 }
 
-// setAbort sets what ends the request that is waited for, nil if there is none.
+// setAbort sets the function that cancels the pending request, or nil if there is none.
 func (b *blobReader) setAbort(abort context.CancelCauseFunc) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.abort = abort
 }
 
-// takeSlot waits for a slot if dropSlot released the one that the reader had.
+// takeSlot waits for a slot if dropSlot released the previous one.
 func (b *blobReader) takeSlot() error {
 	if !b.dropped {
 		return nil
@@ -118,7 +119,7 @@ func (b *blobReader) takeSlot() error {
 	return nil
 }
 
-// dropSlot releases the slot, unless it is that of another reader.
+// dropSlot releases the slot unless another reader owns it.
 func (b *blobReader) dropSlot() {
 	if b.transfer == nil {
 		return

@@ -11,36 +11,36 @@ import (
 )
 
 const (
-	// headSize is how many bytes of a blob are read before a slot of the
-	// destination is requested. A blob that is not longer is sent from memory.
+	// headSize is how many bytes of a blob are read before a slot of the destination is
+	// requested. Blobs up to this size are sent from memory.
 	headSize = 64 << 10
-	// maxHeads bounds the memory that heads take in a process.
+	// maxHeads bounds the number of head buffers in a process, and with it their memory.
 	maxHeads = 128
 )
 
-// blobContent is the content of a blob, of which the first bytes are in memory.
-// Close may be called while it is read.
+// blobContent is the content of a blob with its first bytes buffered in memory. Close may
+// be called during a Read.
 type blobContent struct {
 	rest    io.ReadCloser
 	buffers buffers
 	queues  *queues
-	sending *registry.Stopwatch // runs while a request that sends it holds a slot
-	// whole reports that all of it is in memory and rest is closed.
+	sending *registry.Stopwatch // runs while a request that sends the content holds a slot
+	// whole reports whether all content is in memory and rest is closed.
 	whole bool
-	// slow reports that the head came slower than minRate.
+	// slow reports whether the head arrived at less than minRate.
 	slow bool
-	// evicted reports that the upload gave its slot to another flow.
+	// evicted reports whether the upload gave its slot to another flow.
 	evicted atomic.Bool
 
 	mu     sync.Mutex
-	head   []byte // what is left of it
-	buffer []byte // that the head is in, nil once given back
+	head   []byte // unread bytes of the head
+	buffer []byte // contains the head; nil if no buffer was free or after it was released
 	closed bool
 }
 
-// openContent opens content of a size and reads its head. It returns the error
-// of the content, or a mismatch if content that fits into the head has another
-// size. The head is empty if no buffer is free.
+// openContent opens source and reads its head. It returns an error if source fails, ends
+// early, or fits into the head but has more than size bytes. The head is empty if no buffer
+// is free.
 func (c *Client) openContent(ctx context.Context, size int64, source registry.Content) (*blobContent, error) {
 	queues := &queues{}
 	rest, err := source.Open(withQueues(ctx, queues))
@@ -75,7 +75,7 @@ func (c *Client) openContent(ctx context.Context, size int64, source registry.Co
 	return content, nil
 }
 
-// end checks that no bytes follow the head, and closes the rest.
+// end checks that no bytes follow the head and closes rest.
 func (c *blobContent) end(size int64) error {
 	switch _, err := io.CopyN(io.Discard, c.rest, 1); {
 	case err == nil:
@@ -107,7 +107,7 @@ func (c *blobContent) Read(p []byte) (int, error) {
 	return c.rest.Read(p)
 }
 
-// Close closes the content and gives its buffer back. Further calls do nothing.
+// Close closes the content and releases its buffer. Further calls have no effect.
 func (c *blobContent) Close() error {
 	c.mu.Lock()
 	again := c.closed
@@ -120,7 +120,7 @@ func (c *blobContent) Close() error {
 	return c.rest.Close()
 }
 
-// giveBack gives the buffer to other blobs. Called with mu held.
+// giveBack releases the buffer for other blobs. c.mu must be held.
 func (c *blobContent) giveBack() {
 	if c.buffer != nil {
 		c.buffers.giveBack(c.buffer)
@@ -128,8 +128,8 @@ func (c *blobContent) giveBack() {
 	}
 }
 
-// earlyContent is content that is opened while the destination is asked for the
-// blob. A nil earlyContent opens it when it is needed.
+// earlyContent is content that is opened while the client asks the destination for the
+// blob. A nil *earlyContent opens the content when take is called.
 type earlyContent struct {
 	cancel context.CancelFunc
 	opened chan openedContent
@@ -140,8 +140,8 @@ type openedContent struct {
 	err     error
 }
 
-// openEarly opens the content ahead of its use if the caller wants that. It does
-// not after a failure, which may have been the content's.
+// openEarly starts to open the content if Prefetch is set. It returns nil if Force is set.
+// It also returns nil on a retry, because the content may have caused the failure.
 func (p *blobPut) openEarly(ctx context.Context) *earlyContent {
 	if !p.content.Prefetch || p.content.Force || p.isRetry() {
 		return nil
@@ -155,8 +155,7 @@ func (p *blobPut) openEarly(ctx context.Context) *earlyContent {
 	return e
 }
 
-// take returns the content, which is the caller's to close and must not be read
-// after drop.
+// take returns the content. The caller must close it and must not read it after discard.
 func (e *earlyContent) take(ctx context.Context, p *blobPut) (*blobContent, error) {
 	if e == nil {
 		return p.client.openContent(ctx, p.desc.Size, p.content)
@@ -166,7 +165,7 @@ func (e *earlyContent) take(ctx context.Context, p *blobPut) (*blobContent, erro
 	return o.content, o.err
 }
 
-// drop ends the content, also while it is being opened.
+// discard cancels the context of the content and closes content that was not taken.
 func (e *earlyContent) discard() {
 	if e == nil {
 		return

@@ -7,46 +7,45 @@ import (
 	"time"
 )
 
-// ranges says when a blob is read in parts over several connections, and how.
+// ranges configures when and how a blob is read with parallel range requests.
 type ranges struct {
-	// from is the size of a blob from which on it may be. Smaller ones are many
-	// and travel side by side.
+	// from is the minimum size of a blob for parallel reads. Smaller blobs are numerous and
+	// are downloaded concurrently anyway.
 	from int64
-	// trial is how much of a blob is read before its connection is judged, and
-	// enough the speed, in bytes a second, from which on further ones are not
-	// worth their requests.
+	// trial is how many bytes are read before the speed of the connection is judged. If it
+	// reaches enough bytes per second, more connections are not worth their requests.
 	trial  int64
 	enough float64
-	// part is how much one request asks for, and how large a buffer is.
+	// part is the size of one range request and of its buffer.
 	part int64
-	// lanes is how many further connections one blob is read over at most.
+	// lanes is the maximum number of additional connections per blob.
 	lanes int
 }
 
-// maxBuffers bounds the buffers for parts of all blobs of one host. Each host has its own,
-// so that blobs of a slow host do not keep those of another one from being read in parts.
+// maxBuffers bounds the buffers for parallel reads from one host. Each host has its own
+// buffers, so that blobs of a slow host do not prevent parallel reads from another one.
 const maxBuffers = 8
 
 func newRanges() ranges {
 	return ranges{from: 64 << 20, trial: 8 << 20, enough: 150 << 20, part: 2 << 20, lanes: 6}
 }
 
-// speedProbe judges, once, how fast a connection brings a blob.
+// speedProbe measures the speed of one connection, once.
 type speedProbe struct {
 	over   bool
 	read   int64
 	waited time.Duration
 }
 
-// newTrial is one for what comes next of a blob, which is over already where
-// there is nothing to judge.
+// newSpeedProbe returns a probe for the current connection. The probe is already over if
+// the blob is not eligible for parallel reads.
 func (b *blobReader) newSpeedProbe() speedProbe {
 	c := b.repository.client
 	return speedProbe{over: b.isPart() || b.desc.Size < c.ranges.from || c.options.NoRanges}
 }
 
-// slow takes n bytes that were waited for, and says whether the connection
-// turns out to be slow.
+// slow records that n bytes took waited to arrive. It reports true at most once, when the
+// trial shows that the connection is slow.
 func (t *speedProbe) slow(r *ranges, n int, waited time.Duration) bool {
 	if t.over {
 		return false
@@ -57,10 +56,10 @@ func (t *speedProbe) slow(r *ranges, n int, waited time.Duration) bool {
 	return t.over && float64(t.read) < t.waited.Seconds()*r.enough
 }
 
-// parallelize reads what is left of a blob over several connections: many networks and
-// registries limit what a single one gets. The one that is there brings the next
-// part, so that nothing waits for the others to begin. Where they fail, reading
-// goes on over one, as after any connection that broke.
+// parallelize reads the rest of the blob over several connections, because many networks
+// and registries limit the rate of a single connection. The current connection delivers the
+// next part, so that no read waits for the others to start. If they fail, the download
+// continues over a single connection.
 func (b *blobReader) parallelize() {
 	size := b.repository.client.ranges.part
 	start := b.at + size
@@ -81,19 +80,19 @@ func (b *blobReader) parallelize() {
 	}
 	primary := b.current()
 	if b.replace(&parallelBody{primary: primary, remaining: size, parts: p}) != nil {
-		_ = p.Close() // it was closed in this moment
+		_ = p.Close() // the reader was closed concurrently
 	}
 }
 
-// widened is the next part of a blob over the connection that was there alone,
-// and the others behind it. That one is hung up once they have brought something,
-// and goes on where they bring nothing.
+// parallelBody reads the next part of a blob from the primary connection and the rest from
+// parallel ones. It closes the primary connection once the others have delivered data. If
+// they fail before that, it continues with the primary connection.
 type parallelBody struct {
 	primary   io.ReadCloser
-	remaining int64 // that alone is to bring in any case
+	remaining int64 // bytes that are always read from primary
 	parts     *rangeReader
-	// began says that the others have brought something, failed that they have
-	// not and will not.
+	// began reports whether the parallel connections have delivered data, and failed
+	// whether they failed before that.
 	began, failed bool
 }
 
@@ -125,31 +124,30 @@ func (w *parallelBody) Close() error {
 	return w.primary.Close()
 }
 
-// rangeReader are what is left of a blob, read over several connections, each part
-// into a buffer, and given in their order. Each lane brings every so manieth
-// part, and waits with the next one until its buffer was read, which bounds the
-// memory.
+// rangeReader reads the rest of a blob over several connections and returns the parts in
+// order. With n workers, each worker fetches every nth part into its buffer. It fetches the
+// next part only after the buffer was read, which bounds memory.
 type rangeReader struct {
-	ctx     context.Context //nolint:containedctx // the download's, for what its lanes ask
+	ctx     context.Context //nolint:containedctx // of the download; used by the workers' requests
 	cancel  context.CancelFunc
 	reader  *blobReader
-	size    int64 // of a part
+	size    int64 // of one part
 	workers []*worker
 	running sync.WaitGroup
 
-	mu      sync.Mutex // held while it is read, and while it ends
+	mu      sync.Mutex // held by Read and by Close
 	at      int64
-	next    int    // the lane that has what comes next
-	content []byte // what is left of the part that is being read
+	next    int    // index of the worker with the next part
+	content []byte // unread bytes of the current part
 	closed  bool
 }
 
-// worker is one connection's part of the work.
+// worker fetches parts over one connection.
 type worker struct {
 	slot     *heldSlot
 	buffer   []byte
-	results  chan part     // what it brought
-	consumed chan struct{} // that its buffer was read
+	results  chan part     // fetched parts
+	consumed chan struct{} // signals that the buffer was read
 }
 
 type part struct {
@@ -157,7 +155,7 @@ type part struct {
 	err     error
 }
 
-// addLane adds a lane where there is a slot of the host and a buffer for it.
+// addWorker adds a worker. It returns false if no slot or no buffer is free.
 func (p *rangeReader) addWorker() bool {
 	r := p.reader.repository
 	buffer := r.host.parts.take(p.size)
@@ -173,7 +171,7 @@ func (p *rangeReader) addWorker() bool {
 	return true
 }
 
-// run brings the parts of a lane, of which the first is at a position.
+// run fetches the parts of w. The first one is at offset at.
 func (p *rangeReader) run(w *worker, at int64) {
 	for ; at < p.reader.to; at += int64(len(p.workers)) * p.size {
 		content, err := p.fetch(w, at)
@@ -190,14 +188,14 @@ func (p *rangeReader) run(w *worker, at int64) {
 	}
 }
 
-// bring reads one part into the lane's buffer.
+// fetch reads one part into the buffer of w.
 func (p *rangeReader) fetch(w *worker, at int64) ([]byte, error) {
 	content := w.buffer[:min(p.size, p.reader.to-at)]
 	r := p.reader.repository
 	b, err := r.openPart(p.ctx, p.reader.desc, at, at+int64(len(content)), w.slot)
 	if err != nil {
 		if p.ctx.Err() == nil && !isTransient(err) {
-			r.host.seen.recordNoRanges() // it does not give parts, in whatever words
+			r.host.seen.recordNoRanges() // the host does not serve ranges, whatever the error
 		}
 		return nil, err
 	}
@@ -206,7 +204,7 @@ func (p *rangeReader) fetch(w *worker, at int64) ([]byte, error) {
 	return content, err
 }
 
-// Read gives the parts in their order.
+// Read returns the parts in order.
 func (p *rangeReader) Read(into []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -240,7 +238,8 @@ func (p *rangeReader) Read(into []byte) (int, error) {
 	return n, nil
 }
 
-// Close ends all lanes, also while they are read, and gives back what they held.
+// Close stops all workers and releases their slots and buffers. It may be called during a
+// Read.
 func (p *rangeReader) Close() error {
 	p.cancel()
 	p.mu.Lock()

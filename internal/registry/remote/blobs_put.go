@@ -15,19 +15,19 @@ import (
 )
 
 const (
-	// largeBlob is from where on it is worth a request to find out whether a
-	// blob is there when a host's 202 may not mean that it is missing.
+	// largeBlob is the size from which a HEAD request for a blob is worthwhile if a 202
+	// from the host may not mean that the blob is missing.
 	largeBlob = 1 << 20
-	// cancelTimeout is how long giving up an upload may take, and hurriedTimeout
-	// how long all of it may take once the copy itself was cancelled.
+	// cancelTimeout bounds how long canceling an upload may take. gracePeriod bounds the
+	// total time for that after the copy itself was canceled.
 	cancelTimeout = 5 * time.Second
 	gracePeriod   = 700 * time.Millisecond
 )
 
-// PutBlob asks the registry to mount the blob, from where it is known to be or
-// else from this repository itself, which answers at once whether it is there:
-// 201 means yes, 202 opens the upload that is then needed (OCI distribution
-// specification, "Mounting a blob from another repository").
+// PutBlob makes sure that the repository has the blob. Unless content.Force is set, it
+// first asks the registry to mount the blob, from content.From or else from this repository
+// itself. A 201 means that the blob exists, and a 202 starts the upload session that is
+// then needed (OCI distribution specification, "Mounting a blob from another repository").
 func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content registry.Content) (registry.Outcome, error) {
 	if err := registry.ValidateDescriptor(d); err != nil {
 		return "", err
@@ -66,24 +66,24 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 	return outcome, err
 }
 
-// blobPut is one blob on its way into a repository.
+// blobPut is the state of one PutBlob call.
 type blobPut struct {
 	*repository
 	desc          registry.Descriptor
 	content       registry.Content
-	graceCtx      context.Context //nolint:containedctx // it outlives the copy's, to leave no upload open
+	graceCtx      context.Context //nolint:containedctx // outlives the copy's context to cancel an open upload
 	attempts      int
-	sent          bool     // once: what is there by now may be what was sent
-	session       *session // the open one, of this attempt or of the one before
-	evictions     int      // how often an upload gave its slot to another flow
-	notFoundCount int      // how often an upload was answered a 404 that gives no reason
+	sent          bool     // set once content was sent: the blob may exist because of that
+	session       *session // open session of this attempt or of the previous one
+	evictions     int      // how often the upload gave its slot to another flow
+	notFoundCount int      // number of 404 responses to uploads without a reason
 }
 
-// again says whether what is done now was done before and failed.
+// isRetry reports whether this is not the first attempt.
 func (p *blobPut) isRetry() bool { return p.attempts > 1 }
 
-// try brings the blob once, by the cheapest way there is. A session that it did
-// not complete it leaves to the next attempt.
+// try makes one attempt to put the blob, in the cheapest way available. If it fails, it
+// leaves an open session to the next attempt.
 func (p *blobPut) try(ctx context.Context) (outcome registry.Outcome, err error) {
 	p.attempts++
 	early := p.openEarly(ctx)
@@ -108,9 +108,9 @@ func (p *blobPut) try(ctx context.Context) (outcome registry.Outcome, err error)
 	return registry.Copied, nil
 }
 
-// probeMountSupport asks to mount a small blob where it was completed just now, which shows
-// whether the host's 202 means that a blob is missing: the large ones that come
-// are spared a request each. What it does not show costs nothing.
+// probeMountSupport asks the host to mount a small blob that was just uploaded. The
+// response shows whether a 202 from the host means that a blob is missing, which saves a
+// HEAD request for each large blob that follows. Errors are ignored.
 func (p *blobPut) probeMountSupport(ctx context.Context) {
 	if p.desc.Size >= largeBlob || !p.host.seen.shouldProbeMount() {
 		return
@@ -121,8 +121,8 @@ func (p *blobPut) probeMountSupport(ctx context.Context) {
 	}
 }
 
-// mountOrStart finds out whether the blob is there or can be mounted, and opens an
-// upload where it is not.
+// mountOrStart mounts the blob or starts an upload. It returns a nil session if the
+// repository has the blob.
 func (p *blobPut) mountOrStart(ctx context.Context) (open *session, outcome registry.Outcome, err error) {
 	if p.content.Force {
 		open, err = p.startUpload(ctx)
@@ -143,8 +143,9 @@ func (p *blobPut) mountOrStart(ctx context.Context) (open *session, outcome regi
 	return p.mountSelf(ctx)
 }
 
-// unlessThere is for an upload that was opened in place of a mount from another
-// repository. That says nothing of what is here.
+// cancelIfPresent handles an upload that the registry started instead of a mount from
+// another repository. That response does not show whether this repository has the blob, so
+// a HEAD request checks for a large one.
 func (p *blobPut) cancelIfPresent(ctx context.Context, open *session) (*session, registry.Outcome, error) {
 	if p.desc.Size >= largeBlob && p.blobExists(ctx) {
 		p.cancelUpload(ctx, open)
@@ -153,10 +154,10 @@ func (p *blobPut) cancelIfPresent(ctx context.Context, open *session) (*session,
 	return open, "", nil
 }
 
-// mountSelf asks for what is in this very repository. A 202 of a host that
-// never said 201 may be that of one that does not mount: where the blob is
-// large enough for it to matter, or the host known to be like that, it is asked
-// meanwhile whether the blob is there.
+// mountSelf asks the registry to mount the blob from this repository itself. If the host
+// has never answered 201, a 202 may mean that it does not support mounting. A concurrent
+// HEAD request checks for the blob if the blob is large or the host is known to ignore
+// mounts.
 func (p *blobPut) mountSelf(ctx context.Context) (open *session, outcome registry.Outcome, err error) {
 	support := p.host.seen.mountState()
 	found := make(chan bool, 1)
@@ -186,8 +187,8 @@ func (p *blobPut) mountSelf(ctx context.Context) (open *session, outcome registr
 	return open, "", err
 }
 
-// has says whether the blob is known to be here. What cannot be found out is
-// not known, and no failure.
+// blobExists reports whether a HEAD request confirms that the repository has the blob. It
+// returns false on errors.
 func (p *blobPut) blobExists(ctx context.Context) bool {
 	resp, err := p.attempt(ctx, p.statRequest(http.MethodHead, p.desc.Digest), p.isRetry())
 	if err != nil {
@@ -197,9 +198,9 @@ func (p *blobPut) blobExists(ctx context.Context) bool {
 	return resp.ContentLength == p.desc.Size
 }
 
-// mount asks to mount the blob. It returns the upload that was opened instead,
-// or nothing where that was refused too: a refusal of any kind costs this blob
-// a request, and nothing else anything.
+// mount asks the registry to mount the blob. It returns the session if the registry started
+// an upload instead, and nil if the registry rejected the request. A rejection costs one
+// request. It is not an error unless the context ended or a rate limit was reached.
 func (p *blobPut) mount(ctx context.Context, from string) (open *session, mounted bool, err error) {
 	q := p.startRequest()
 	if from != p.path {
@@ -230,7 +231,7 @@ func (p *blobPut) mount(ctx context.Context, from string) (open *session, mounte
 	return nil, true, nil
 }
 
-// startUpload opens an upload.
+// startUpload starts an upload session.
 func (p *blobPut) startUpload(ctx context.Context) (*session, error) {
 	q := p.startRequest()
 	resp, err := p.attempt(ctx, q, p.isRetry())
@@ -248,8 +249,8 @@ func (p *blobPut) startRequest() request {
 	}
 }
 
-// withGracePeriod is a context that ends a moment after another, for what must not be
-// left half done. Its end must be called.
+// withGracePeriod returns a context that is canceled shortly after ctx, so that an open
+// upload can be canceled. The caller must call end.
 func withGracePeriod(ctx context.Context) (graceCtx context.Context, end func()) {
 	graceCtx, stop := context.WithCancelCause(context.WithoutCancel(ctx))
 	detach := context.AfterFunc(ctx, func() {
@@ -259,13 +260,13 @@ func withGracePeriod(ctx context.Context) (graceCtx context.Context, end func())
 	return graceCtx, func() { detach(); stop(nil) }
 }
 
-// cancelUpload gives an upload up, as well as it can, so that the registry does not
-// keep what nobody completes (OCI distribution specification, "Canceling a blob
-// upload"). It works also when the copy was cancelled, and is then short.
+// cancelUpload tries to cancel an upload, so that the registry does not keep incomplete
+// data (OCI distribution specification, "Canceling a blob upload"). It also works after the
+// copy was canceled, within gracePeriod.
 func (p *blobPut) cancelUpload(ctx context.Context, open *session) {
 	cancelCtx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer stop()
-	detach := context.AfterFunc(p.graceCtx, stop) //nolint:contextcheck // it outlives ctx by a moment
+	detach := context.AfterFunc(p.graceCtx, stop) //nolint:contextcheck // outlives ctx by gracePeriod
 	defer detach()
 	q := request{
 		op: "give up the upload", about: p.desc.Digest.String(), method: http.MethodDelete, url: open.url, scopes: p.deleteScopes(),
@@ -273,7 +274,7 @@ func (p *blobPut) cancelUpload(ctx context.Context, open *session) {
 	}
 	resp, err := p.attempt(cancelCtx, q, false)
 	if err != nil && !isResponseError(err) && cancelCtx.Err() == nil {
-		// Connections end with what was cancelled, and this may have been one.
+		// Canceling a request closes its connection, which may be the one used here.
 		resp, err = p.attempt(cancelCtx, q, true)
 	}
 	if err != nil {

@@ -2,10 +2,10 @@ package remote
 
 import "sync"
 
-// buffers bounds how many buffers of one size are in use in a process. Buffers that
-// are not in use are reused until the next garbage collection.
+// buffers bounds how many buffers of one size are in use. Idle buffers are reused until the
+// next garbage collection.
 type buffers struct {
-	free chan struct{} // one element for each buffer that may be taken
+	free chan struct{} // one element per available buffer
 	idle *sync.Pool
 }
 
@@ -17,8 +17,8 @@ func newBuffers(n int) buffers {
 	return b
 }
 
-// take returns a buffer of a size, which is the same for all calls. It returns nil
-// if all are in use.
+// take returns a buffer of the given size, or nil if all are in use. All calls must use the
+// same size.
 func (b buffers) take(size int64) []byte {
 	select {
 	case <-b.free:

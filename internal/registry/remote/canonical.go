@@ -7,18 +7,16 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Hosts maps host[:port], in the form of registry.NormalHost, to the settings
-// of the host. The settings decide which scheme a host uses and thereby which
-// port is its default, so they decide whether two spellings are one host.
+// Hosts maps host[:port], in the form of registry.NormalHost, to the settings of the host.
+// The settings determine the scheme of a host and its default port, and therefore whether
+// two spellings name the same host.
 type Hosts map[string]HostOptions
 
-// Canonical returns the canonical spelling of a host, which has no default port
-// of the scheme in use: 127.0.0.1:80 becomes 127.0.0.1, because loopback uses
-// HTTP by default, and example.com:443 becomes example.com. Text that is not a
-// host is returned unchanged.
+// Canonical returns the canonical spelling of a host, without the default port of its
+// scheme: 127.0.0.1:80 becomes 127.0.0.1, because loopback uses HTTP by default, and
+// example.com:443 becomes example.com. It returns text that is not a host unchanged.
 //
-// The port is kept if the name alone would not be parsed as a host in a
-// reference.
+// The port is kept if the name alone would not be parsed as a host in a reference.
 func (h Hosts) Canonical(host string) string {
 	normal, err := registry.NormalHost(host)
 	if err != nil {
@@ -28,8 +26,8 @@ func (h Hosts) Canonical(host string) string {
 	return canonical
 }
 
-// find returns the canonical spelling of a host in normal form, and its settings
-// under whichever spelling they were given.
+// find returns the canonical spelling of a host in normal form, and its settings under
+// whichever spelling they were configured.
 func (h Hosts) find(host string) (canonical string, settings HostOptions) {
 	name, port := registry.SplitPort(host)
 	settings, scheme := h.withoutPort(name)
@@ -44,10 +42,9 @@ func (h Hosts) find(host string) (canonical string, settings HostOptions) {
 	return host, own
 }
 
-// withoutPort returns the settings of a host that is written without a port, and
-// its scheme. Settings that were given with the default port are its settings
-// too, unless they change the scheme: a host does not lose TLS because of what
-// is configured for another of its ports.
+// withoutPort returns the settings and the scheme of a host that is written without a port.
+// Settings configured with the default port apply too, unless they change the scheme:
+// settings for one port must not disable TLS on another.
 func (h Hosts) withoutPort(name string) (settings HostOptions, scheme string) {
 	if settings, given := h[name]; given {
 		return settings, schemeOf(name, settings)
@@ -59,8 +56,8 @@ func (h Hosts) withoutPort(name string) (settings HostOptions, scheme string) {
 	return HostOptions{}, scheme
 }
 
-// duplicate returns the first host in alphabetical order that has settings both with
-// and without its default port, "" if there is none.
+// duplicate returns the first host in alphabetical order that has settings both with and
+// without its default port, or "" if there is none.
 func (h Hosts) duplicate() string {
 	for _, host := range slices.Sorted(maps.Keys(h)) {
 		name, port := registry.SplitPort(host)
@@ -78,8 +75,8 @@ func schemeOf(host string, settings HostOptions) string {
 	return "https"
 }
 
-// speaksPlainHTTP reports whether a host uses plain HTTP: if plain_http says
-// so, or by default on loopback unless a TLS setting is given for the host.
+// usesPlainHTTP reports whether a host uses plain HTTP. PlainHTTP decides if it is set.
+// Otherwise loopback hosts without TLS settings use plain HTTP.
 func usesPlainHTTP(settings HostOptions, host string) bool {
 	if settings.PlainHTTP != nil {
 		return *settings.PlainHTTP
@@ -87,12 +84,12 @@ func usesPlainHTTP(settings HostOptions, host string) bool {
 	return !settings.hasTLSSettings() && IsLoopback(host)
 }
 
-// CanonicalHost returns the spelling of a host that stands for all its spellings
-// with the client's settings; see Hosts.Canonical.
+// CanonicalHost returns the canonical spelling of a host under the client's settings; see
+// Hosts.Canonical.
 func (c *Client) CanonicalHost(host string) string { return c.settings.Canonical(host) }
 
-// hostOf returns the host that a reference's host means: one for all its
-// spellings.
+// hostOf returns the host for the host part of a reference. All spellings of a host share
+// one value.
 func (c *Client) hostOf(name string) *host {
 	canonical, settings := name, HostOptions{}
 	if normal, err := registry.NormalHost(name); err == nil {

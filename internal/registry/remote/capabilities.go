@@ -2,47 +2,47 @@ package remote
 
 import "sync"
 
-// capabilities is what a host was capabilities to do, remembered so that nothing is asked of it
-// twice in vain.
+// capabilities caches observed registry behavior so that unsupported requests are not
+// repeated.
 type capabilities struct {
 	mu    sync.Mutex
 	mount mountSupport
-	// doubted says that a 202 was checked by a request of its own, and asked that
-	// it was found out whether that is necessary.
+	// checked reports whether a 202 was verified with a HEAD request, and probed whether
+	// the client has tried to find out if that is necessary.
 	checked, probed bool
-	// refused counts, by the repositories a blob was to be mounted from and
-	// into, how often that was refused in a row.
+	// mountRefusals counts consecutive mounts that were not performed, by source and target
+	// repository.
 	mountRefusals map[[2]string]int
-	// selfRefused counts the same for mounting from the repository itself, for
-	// all of them together.
+	// selfMountRefusals counts consecutive rejected mounts from a repository itself, for
+	// all repositories together.
 	selfMountRefusals int
-	// noParts says that it gave a whole blob where a part was asked for.
+	// noRanges reports whether the host failed to serve a range request.
 	noRanges bool
-	// noPut and noPatch are the sizes from which on it refused a whole blob in
-	// one PUT and in one PATCH, 0 where it did not.
+	// rejectedPut and rejectedPatch are the smallest sizes of a blob that the host rejected
+	// in one PUT and in one PATCH request, or 0.
 	rejectedPut, rejectedPatch int64
-	// chunk is how long a chunk of a blob may be, 0 where it refused none.
+	// chunk is the maximum length of a chunk, or 0 if no limit is known.
 	chunk int64
-	// unlisted are the repositories without a referrers API. One host may have
-	// several kinds.
+	// noReferrersAPI is the set of repositories without a referrers API. One host may serve
+	// repositories of several kinds.
 	noReferrersAPI map[string]bool
 }
 
-// mountSupport is how a host answers a request to mount what it has.
+// mountSupport is how a host answers a request to mount a blob that it has.
 type mountSupport int
 
 const (
-	// mountUnknown: no answer so far told.
+	// mountUnknown means that no response has shown it yet.
 	mountUnknown mountSupport = iota
-	// mountTruthful: it said 201 once, so that 202 means that the blob is not
-	// there.
+	// mountSupported means that the host has answered 201, so that a 202 means that the
+	// blob is missing.
 	mountSupported
-	// mountBlind: it does not mount; its 202 says nothing.
+	// mountIgnored means that the host does not mount blobs, so that a 202 has no
+	// significance.
 	mountIgnored
 )
 
-// maxRefusals is how many refusals in a row it takes until something is no longer
-// asked for.
+// maxRefusals is the number of consecutive refusals after which the client stops asking.
 const maxRefusals = 2
 
 func (s *capabilities) mountState() mountSupport {
@@ -51,15 +51,15 @@ func (s *capabilities) mountState() mountSupport {
 	return s.mount
 }
 
-// doubt records that a 202 is checked by a request of its own.
+// recordCheck records that the client verifies a 202 with a HEAD request.
 func (s *capabilities) recordCheck() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checked = true
 }
 
-// worthAsking says, once, that it is worth a request to find out whether 202s
-// need to be checked: some were, and no answer has told so far.
+// shouldProbeMount reports, at most once, whether to probe for mount support. A probe is
+// useful if a 202 was verified and no response has shown yet whether that is necessary.
 func (s *capabilities) shouldProbeMount() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -68,8 +68,8 @@ func (s *capabilities) shouldProbeMount() bool {
 	return probe
 }
 
-// blind records that a 202 came for a blob that is there. What was proved stays
-// proved: one odd answer does not make a truthful host a blind one.
+// recordMountIgnored records a 202 for a blob that exists. It has no effect after a
+// successful mount: one odd response is not enough.
 func (s *capabilities) recordMountIgnored() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,15 +78,14 @@ func (s *capabilities) recordMountIgnored() {
 	}
 }
 
-// mountable says whether mounting from one repository into another is still
-// worth asking for.
+// canMount reports whether a mount from one repository into another is worth a request.
 func (s *capabilities) canMount(from, to string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mountRefusals[[2]string{from, to}] < maxRefusals
 }
 
-// mounted records that a mount was done.
+// recordMounted records a successful mount.
 func (s *capabilities) recordMounted(from, to string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,8 +93,9 @@ func (s *capabilities) recordMounted(from, to string) {
 	delete(s.mountRefusals, [2]string{from, to})
 }
 
-// notMounted records that a mount was not done. From the repository itself a
-// 202 is no refusal, but the answer.
+// recordNotMounted records that a mount was not performed. refused reports whether the
+// registry rejected the request. For a mount from the repository itself, a 202 is not a
+// refusal: it means that the blob is missing.
 func (s *capabilities) recordNotMounted(from, to string, refused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,21 +115,22 @@ func (s *capabilities) recordNotMounted(from, to string, refused bool) {
 	}
 }
 
-// parts says whether asking for parts of a blob is worth it.
+// supportsRanges reports whether range requests are worth trying.
 func (s *capabilities) supportsRanges() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return !s.noRanges
 }
 
-// wholeOnly records that there was a whole blob where a part was asked for.
+// recordNoRanges records that the host failed to serve a range request.
 func (s *capabilities) recordNoRanges() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.noRanges = true
 }
 
-// uploadMode is how a blob of a size is sent, and how long its chunks are.
+// modeFor returns the upload mode for a blob of the given size, and the length of its
+// chunks.
 func (s *capabilities) modeFor(size int64) (mode uploadMode, chunk int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,8 +143,9 @@ func (s *capabilities) modeFor(size int64) (mode uploadMode, chunk int64) {
 	return chunked, max(orDefault(s.chunk, largestChunk), smallestChunk)
 }
 
-// refusedWay records that a body of a size was refused, which is 1 where it was
-// not for its size. What other uploads learned meanwhile stays.
+// refusedWay records that the host rejected a body of the given size, which is 1 if the
+// size was not the reason. It only lowers limits, so that it keeps what other uploads have
+// learned.
 func (s *capabilities) refusedWay(mode uploadMode, size int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,15 +166,14 @@ func (s *capabilities) refusedWay(mode uploadMode, size int64) {
 	}
 }
 
-// lacksReferrers says whether a repository has shown that it has no referrers
-// API.
+// lacksReferrersAPI reports whether a repository is known to have no referrers API.
 func (s *capabilities) lacksReferrersAPI(path string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.noReferrersAPI[path]
 }
 
-// noReferrers records that a repository has no referrers API.
+// recordNoReferrersAPI records that a repository has no referrers API.
 func (s *capabilities) recordNoReferrersAPI(path string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

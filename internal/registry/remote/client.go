@@ -1,10 +1,10 @@
-// Package remote is a registry.Repository over HTTP, after the OCI distribution
-// specification.
+// Package remote implements registry.Repository over HTTP, according to the OCI
+// distribution specification.
 //
-// A request gets its credential in one place (attempt), a hop to another origin
-// is allowed or refused in one place (hops), a body is read into memory in one
-// place (registry.ReadLimited), and a registry's words become an error in one
-// place (answerError).
+// Each security-sensitive step happens in one place: attempt adds the credential to a
+// request, redirectTransports allows or rejects requests to another origin,
+// registry.ReadLimited reads a body into memory, and answerError converts a registry's
+// message into an error.
 package remote
 
 import (
@@ -19,20 +19,20 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// Access is what a Repository will be used for. It decides the scopes of the
-// tokens that are asked for, so that one token serves a whole copy.
+// Access is what a Repository is used for. It determines the scopes of the requested
+// tokens, so that one token covers a whole copy.
 type Access int
 
 const (
-	// Pull reads.
+	// Pull allows reading.
 	Pull Access = iota
-	// Push reads and writes.
+	// Push allows reading and writing.
 	Push
 )
 
-// Client gives repositories over HTTP. It owns what is known of each host
-// (limits, connections, tokens, what it was seen to do) for as long as it
-// lives, so that a process needs one.
+// Client creates repositories that are accessed over HTTP. It owns the state of each host
+// (limits, connections, tokens, capabilities) for its whole lifetime, so that a process
+// needs only one.
 type Client struct {
 	options           Options
 	settings          Hosts
@@ -40,16 +40,16 @@ type Client struct {
 	dialer            dialer
 	redirects         *redirectTransports
 	proxies           *proxies
-	loggedCredentials warningDedup // the credentials that were logged
+	loggedCredentials warningDedup // credentials that were logged
 	ranges            ranges
 	headBuffers       buffers
 	addresses         addressCache
 
 	mu    sync.Mutex
-	hosts map[string]*host // by canonical host
+	hosts map[string]*host // keyed by canonical host
 }
 
-// New makes a Client. The error says which option cannot be used.
+// New returns a Client. It returns an error that names the option if an option is invalid.
 func New(o Options) (*Client, error) {
 	o.MaxManifestBytes = orDefault(o.MaxManifestBytes, 4<<20)
 	o.Attempts = orDefault(o.Attempts, 6)
@@ -92,11 +92,11 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
-// Logger returns the logger of the options, or one that discards everything.
+// Logger returns the configured logger, or one that discards everything.
 func (c *Client) Logger() *slog.Logger { return c.options.Logger }
 
-// configure takes the settings of a host. What cannot work is found here and
-// not in mid copy.
+// configure adds the settings of a host. It validates them, so that errors are found before
+// a copy starts.
 func (c *Client) configure(name string, settings HostOptions) error {
 	normal, err := registry.ParseReference(name + "/any")
 	if err != nil || normal.Repository != "any" && normal.Repository != "library/any" {
@@ -108,7 +108,7 @@ func (c *Client) configure(name string, settings HostOptions) error {
 	if n := settings.MaxConcurrentRequests; n != 0 && n < 2 {
 		return fmt.Errorf("%d concurrent requests for %s are too few: a blob that moves within one host is read and written at once, so at least 2", n, name)
 	}
-	if rate := settings.RequestsPerSecond; !(rate >= 0) || math.IsInf(rate, 0) { // not a number is neither
+	if rate := settings.RequestsPerSecond; !(rate >= 0) || math.IsInf(rate, 0) { // NaN fails the comparison
 		return fmt.Errorf("%g requests per second for %s make no sense: at least 0, which means no limit", rate, name)
 	}
 	if _, err := tlsConfigOf(name, settings); err != nil {
@@ -122,26 +122,26 @@ func duplicateSettings(host string) error {
 	return fmt.Errorf("there are two settings for the host %s", host)
 }
 
-func orDefault[T comparable](v, otherwise T) T {
+func orDefault[T comparable](v, fallback T) T {
 	var zero T
 	if v == zero {
-		return otherwise
+		return fallback
 	}
 	return v
 }
 
-// Repository returns the repository that ref is in. It asks nothing.
+// Repository returns the repository that ref names. It sends no request.
 func (c *Client) Repository(ref registry.Reference, access Access) registry.Repository {
 	return &repository{client: c, host: c.hostOf(ref.Host), refHost: ref.Host, path: ref.Repository, access: access}
 }
 
-// PlainHTTP says whether a host, as in references, is spoken to in plain HTTP.
-// It asks nothing.
+// PlainHTTP reports whether the client uses plain HTTP for a host, written as in
+// references. It sends no request.
 func (c *Client) PlainHTTP(host string) bool { return c.hostOf(host).origin.Scheme == "http" }
 
-// settingsOf finds the settings of the host that a URL is at, with the name
-// they were given under, which is "" where there are none. The scheme's own port
-// may be spelled out or not.
+// settingsOf returns the settings for the host of u and the name under which they are
+// configured, which is "" if there are none. The default port of the scheme may be included
+// or omitted.
 func (c *Client) settingsOf(u *url.URL) (name string, settings HostOptions) {
 	name, port := registry.Endpoint(u)
 	withPort := registry.JoinPort(name, port)

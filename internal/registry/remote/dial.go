@@ -14,14 +14,14 @@ import (
 
 const (
 	dialTimeout = 30 * time.Second
-	// nextAddress is when the next of a name's addresses is tried beside the
-	// ones that have not answered (RFC 8305, "Connection Attempt Delay").
+	// attemptDelay is how long dial waits for one address before it also tries the next one
+	// (RFC 8305, "Connection Attempt Delay").
 	attemptDelay = 250 * time.Millisecond
 )
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
-// dialer connects to names, after a look at the addresses they resolve to.
+// dialer connects to hosts after checking the addresses that their names resolve to.
 type dialer struct {
 	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	connect dialFunc
@@ -40,30 +40,29 @@ func newDialer(o Options) dialer {
 	return d
 }
 
-// dialScope ties the dialScope of a connection to the operation that it is made for.
-// net/http goes on with it otherwise when nobody wants the connection any more:
-// for a minute with a proxy that does not answer, and for ever with one of some
-// kinds.
+// dialScope cancels pending dials when the operation that needs them ends. net/http would
+// let them continue in the background: for a minute if a proxy does not respond, and
+// forever with some kinds of proxy. See https://go.dev/issue/59017.
 type dialScope struct {
-	operation context.Context //nolint:containedctx // net/http frees what is dialed from the request's
+	operation context.Context //nolint:containedctx // net/http detaches a dial from the context of its request
 
 	mu    sync.Mutex
 	ended bool
-	stops []func() bool // unties the connections that are being made
+	stops []func() bool // stop watching the connections being set up
 }
 
 type dialScopeKey struct{}
 
-// withDialScope makes the connection for a request end with the operation that it is
-// part of, until the request has got one. The request's own context may last longer.
+// withDialScope ties the dialing for a request to the operation that the request is part
+// of, until the request has a connection. The context of the request may last longer.
 func withDialScope(ctx, operation context.Context) context.Context {
 	m := &dialScope{operation: operation}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { m.end() }})
 	return context.WithValue(ctx, dialScopeKey{}, m)
 }
 
-// dialScopeOf is what withDialScope put into a context; without that, it lasts as long
-// as the context.
+// dialScopeOf returns the scope that withDialScope added to ctx. Without one, dialing lasts
+// as long as ctx.
 func dialScopeOf(ctx context.Context) *dialScope {
 	if m, ok := ctx.Value(dialScopeKey{}).(*dialScope); ok {
 		return m
@@ -71,20 +70,21 @@ func dialScopeOf(ctx context.Context) *dialScope {
 	return &dialScope{operation: ctx}
 }
 
-// endOf is why a request was ended, nil where it was not. Its connection may be
-// closed with the operation before the request's own context has ended.
+// endCause returns why a request ended, or nil if it did not. The end of the operation may
+// close the connection before the context of the request ends.
 func endCause(ctx context.Context) error {
-	return cmp.Or(context.Cause(ctx), context.Cause(dialScopeOf(ctx).operation)) //nolint:contextcheck // it is only asked
+	return cmp.Or(context.Cause(ctx), context.Cause(dialScopeOf(ctx).operation)) //nolint:contextcheck // only read
 }
 
-// dialing is a context for the first part of it, the connection's own.
+// dialContext returns a context for dialing that is canceled when the operation ends, and a
+// function that releases it.
 func (m *dialScope) dialContext(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(m.operation, func() { cancel(context.Cause(m.operation)) })
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// track closes a connection with the operation while it is not ready for use.
+// track closes conn when the operation ends, unless the request has a connection by then.
 func (m *dialScope) track(conn net.Conn) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -93,7 +93,7 @@ func (m *dialScope) track(conn net.Conn) {
 	}
 }
 
-// end unties the connections: from now on they are anybody's.
+// end stops watching the connections, so that other operations can use them.
 func (m *dialScope) end() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -103,12 +103,12 @@ func (m *dialScope) end() {
 	}
 }
 
-// anyAddress is the check of a dial that goes where somebody configured it to.
+// allowAny accepts every address. It is the check for hosts that the user configured.
 func allowAny(netip.Addr) error { return nil }
 
-// dial connects to the first address of a name that answers, and returns the
-// address too. check sees each address after DNS and refuses those that must
-// not be gone to: one of them is reason enough to go to none.
+// dial connects to the first address of a name that accepts a connection, and returns that
+// address too. It calls check with each address after name resolution. If check rejects one
+// of them, dial connects to none.
 func (d dialer) dial(ctx context.Context, network, address string, check func(netip.Addr) error) (net.Conn, netip.Addr, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
@@ -138,7 +138,7 @@ func (d dialer) dial(ctx context.Context, network, address string, check func(ne
 	return conn, first.addr, nil
 }
 
-// addresses returns the addresses of a name; an address is its own.
+// addresses returns the addresses of a name. An IP address resolves to itself.
 func (d dialer) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
 	if literal, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{literal}, nil
@@ -146,15 +146,16 @@ func (d dialer) addresses(ctx context.Context, host string) ([]netip.Addr, error
 	return d.resolve(ctx, host)
 }
 
-// dialed is what became of connecting to one address.
+// dialResult is the result of connecting to one address.
 type dialResult struct {
 	conn net.Conn
 	addr netip.Addr
 	err  error
 }
 
-// race tries the addresses in their order, each a moment after the one before,
-// and keeps the first connection.
+// race tries the addresses in order and returns the first connection. It starts each
+// attempt attemptDelay after the previous one, or at once if all earlier attempts have
+// failed.
 func (d dialer) race(ctx context.Context, network, port string, addrs []netip.Addr) dialResult {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -195,7 +196,7 @@ func (d dialer) race(ctx context.Context, network, port string, addrs []netip.Ad
 	}
 }
 
-// closeLate closes the connections that came after the one that is used.
+// closeRest closes the connections that were established after the first one.
 func closeRest(results <-chan dialResult, n int) {
 	for range n {
 		if rest := <-results; rest.conn != nil {
@@ -204,16 +205,14 @@ func closeRest(results <-chan dialResult, n int) {
 	}
 }
 
-// answerPatience is how long an answer may be behind the failure to write that
-// it explains.
+// responseGrace is how long a failed write waits for the response that explains it.
 const responseGrace = time.Second
 
-// answerFirst is a connection that lets an answer overtake the error of writing.
-// A registry that refuses a blob while it is still being sent answers, closes
-// the connection, and so makes the next write fail; net/http gives whichever it
-// sees first, and the answer is the one that says something. All that was
-// received can still be read, and whoever reads closes the connection at its
-// end.
+// responseFirstConn is a connection that delays write errors so that a response can arrive
+// first. A registry that rejects a blob during its upload responds and closes the
+// connection, which makes the next write fail. net/http returns whichever it sees first,
+// but only the response explains the failure. Received data can still be read, and the
+// reader closes the connection at its end. See https://go.dev/issue/51109.
 type responseFirstConn struct {
 	net.Conn
 	once   sync.Once
@@ -233,14 +232,14 @@ func (c *responseFirstConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// pieceSize is how much of a blob on its way is read and written at a time: twice
-// of what io.Copy takes spares half of the calls of the system, and more no longer
-// fits beside what hashes it into the nearest caches.
+// copyBufferSize is how much of a blob is read and written at a time. Twice the size of
+// io.Copy saves half of the system calls. A larger buffer no longer fits into the nearest
+// CPU caches together with the hash.
 const copyBufferSize = 64 << 10
 
 var copyBuffers = sync.Pool{New: func() any { return new([copyBufferSize]byte) }}
 
-// ReadFrom sends what content gives. net/http calls it for a body.
+// ReadFrom sends content. net/http calls it for request bodies.
 func (c *responseFirstConn) ReadFrom(content io.Reader) (int64, error) {
 	piece, _ := copyBuffers.Get().(*[copyBufferSize]byte)
 	defer copyBuffers.Put(piece)

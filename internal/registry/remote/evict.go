@@ -9,31 +9,32 @@ import (
 )
 
 const (
-	// minRate is the rate, in bytes per second, below which a transfer that is
-	// blocked by its second host gives its slot to a waiting flow.
+	// minRate is the rate in bytes per second below which a transfer that is blocked by its
+	// second host gives its slot to a waiting flow.
 	minRate = 64 << 10
-	// evictionInterval is how long a flow waits without a slot for a transfer
-	// before one is taken from another flow, and how long a transfer is measured.
+	// evictionInterval is how long a flow waits without a slot for a transfer before one is
+	// taken from another flow, and how long a transfer is measured.
 	evictionInterval = 500 * time.Millisecond
-	// A flow whose transfers are not blocked has one taken from it only if it holds
-	// several and another flow has waited this long without any. A download
-	// continues later; an upload begins again.
+	// shareDownloadAfter and shareUploadAfter are how long a flow must have waited without
+	// a slot before it gets one of several that another flow holds for transfers that are
+	// not blocked. An evicted download continues later; an evicted upload starts again.
 	shareDownloadAfter = 2 * time.Second
 	shareUploadAfter   = 6 * time.Second
-	// uploadTurn is how long a blocked upload keeps its slot at first while only flows
-	// that are slow themselves wait; see turn.
+	// uploadTurn is how long a blocked upload initially keeps its slot while only slow
+	// flows wait; see turn.
 	uploadTurn = 30 * time.Second
-	// lingerRate is the rate, in bytes per second, below which a transfer that its second
-	// host limits gives way after its turn, although it is faster than minRate.
+	// lingerRate is the rate in bytes per second below which a transfer that is limited by
+	// its second host gives its slot to another flow, even if it is faster than minRate;
+	// see lingers.
 	lingerRate = 256 << 10
 )
 
-// errEvicted is the cause of an upload that gave its slot to another flow. It is
-// sent again when there is a slot.
+// errEvicted is the cause of canceling a request whose slot another flow needs. The request
+// is sent again when a slot is free.
 var errEvicted = fmt.Errorf("%w, and another copy needed its request slot", registry.ErrSourceSlow)
 
-// fast reports whether the transfer has moved bytes at minRate since its slot was
-// granted. Called with the limiter's mu held.
+// fast reports whether the transfer has moved bytes at minRate since it got its slot. The
+// limiter's mu must be held.
 func (s *slot) fast() bool {
 	p := s.transfer.progress()
 	moved := p.moved - s.start.moved
@@ -44,16 +45,15 @@ func (s *slot) fast() bool {
 type stall int
 
 const (
-	// notStalled: the transfer is faster, or waits only for its own host.
+	// notStalled means that the transfer is faster or waits only for its own host.
 	notStalled stall = iota
-	// stalledBySlot: the transfer waits for a slot of its second host.
+	// stalledBySlot means that the transfer waits for a slot of its second host.
 	stalledBySlot
-	// stalledByHost: the transfer waits for its second host.
+	// stalledByHost means that the transfer waits for its second host.
 	stalledByHost
 )
 
-// stalled returns why the transfer was slower than minRate since it was last
-// compared.
+// stalled returns why the transfer has been slower than minRate since the last comparison.
 func (s *slot) stalled(now progress) stall {
 	took := now.at.Sub(s.compared.at)
 	if took <= 0 || now.sent || float64(now.moved-s.compared.moved+now.last) >= minRate*took.Seconds() {
@@ -68,22 +68,22 @@ func (s *slot) stalled(now progress) stall {
 	return notStalled
 }
 
-// lingers reports whether the transfer has had a third of its turn at less than lingerRate
-// because its second host limited it.
+// lingers reports whether the transfer has run for a third of its turn at less than
+// lingerRate because its second host limited it.
 func (s *slot) lingers(now progress) bool {
 	age := now.at.Sub(s.start.at)
 	blocked := (now.blocked - s.start.blocked) - (now.queued - s.start.queued)
 	return age >= s.transfer.turn()/3 && blocked >= age*4/5 && float64(now.moved-s.start.moved) < lingerRate*age.Seconds()
 }
 
-// starved reports whether the flow of w has no slot of the kind that it waits for.
-// Called with mu held.
+// starved reports whether the flow of w has no slot of the kind that w waits for. l.mu must
+// be held.
 func (l *limiter) starved(w *waiter) bool {
 	f := l.shareOf(w.flow)
 	return w.resumes() || w.class == exchange && f.held == f.transfers || w.class != exchange && f.transfers == 0
 }
 
-// scheduleEviction makes evict run while a flow is starved. Called with mu held.
+// scheduleEviction schedules evict if a flow is starved. l.mu must be held.
 func (l *limiter) scheduleEviction() {
 	if len(l.waiting) == 0 || len(l.transfers) == 0 || !slices.ContainsFunc(l.waiting, l.starved) {
 		return
@@ -96,13 +96,13 @@ func (l *limiter) scheduleEviction() {
 		}
 		l.eviction = time.AfterFunc(evictionInterval, l.evict)
 	case l.eviction == nil:
-		l.eviction = time.AfterFunc(0, l.evict) // a flow that is known to be slow gives way at once
+		l.eviction = time.AfterFunc(0, l.evict) // a flow that is known to be slow is evicted immediately
 	case slow:
 		l.eviction.Reset(0)
 	}
 }
 
-// evict takes slots from transfers for the flows that are starved of them.
+// evict evicts transfers so that starved flows get their slots.
 func (l *limiter) evict() {
 	l.mu.Lock()
 	l.eviction = nil
@@ -120,7 +120,7 @@ func (l *limiter) evict() {
 	}
 	for _, s := range l.transfers {
 		if p := s.transfer.progress(); float64(p.moved-s.compared.moved) >= minRate*p.at.Sub(s.compared.at).Seconds() {
-			s.compared = p // otherwise the comparison goes on
+			s.compared = p // otherwise the measurement continues
 		}
 	}
 	if l.eviction == nil && slices.ContainsFunc(l.waiting, l.starved) && len(l.transfers) > 0 {
@@ -132,8 +132,8 @@ func (l *limiter) evict() {
 	}
 }
 
-// victim returns the transfer whose slot w gets, nil if none has to give way yet.
-// Called with mu held.
+// victim returns the transfer to evict for w, or nil if none may be evicted yet. l.mu must
+// be held.
 func (l *limiter) victim(w *waiter) *slot {
 	var found *slot
 	var best evictionCost
@@ -151,16 +151,16 @@ func (l *limiter) victim(w *waiter) *slot {
 	return found
 }
 
-// helps reports whether w can have the slot that s gives up: downloads have a
-// limit of their own. Called with mu held.
+// helps reports whether w could use the slot of s. Downloads have a limit of their own.
+// l.mu must be held.
 func (l *limiter) helps(s *slot, w *waiter) bool {
 	return w.class != download || s.class == download || l.held[download] < max(l.allowed-2, 1)
 }
 
-// evictionCost orders transfers by what it costs to evict them.
+// evictionCost orders transfers by the cost of evicting them.
 type evictionCost struct {
 	rank  evictionRank
-	moved int64 // bytes, which an upload sends again
+	moved int64 // bytes that an upload would send again
 }
 
 type evictionRank int
@@ -168,7 +168,7 @@ type evictionRank int
 const (
 	stalledDownload evictionRank = iota
 	stalledUpload
-	sharedDownload // of a flow that holds several
+	sharedDownload // of a flow with several slots, or lingering
 	sharedUpload
 )
 
@@ -176,10 +176,9 @@ func (c evictionCost) less(other evictionCost) bool {
 	return c.rank < other.rank || c.rank == other.rank && c.moved < other.moved
 }
 
-// costOf returns the cost of evicting s for w, and reports whether s has to give way
-// yet. An upload that waits for the slot of its download keeps its own for longer,
-// because a download that waits for an upload gives way without loss. Called with mu
-// held.
+// costOf returns the cost of evicting s for w, and reports whether s may be evicted yet. An
+// upload that waits for the slot of its download keeps its own slot longer, because a
+// download that waits for an upload can be evicted without loss. l.mu must be held.
 func (l *limiter) costOf(s *slot, w *waiter) (cost evictionCost, ok bool) {
 	p := s.transfer.progress()
 	if p.sent {
@@ -189,7 +188,7 @@ func (l *limiter) costOf(s *slot, w *waiter) (cost evictionCost, ok bool) {
 	waited := p.at.Sub(w.since)
 	why := s.stalled(p)
 	if f.slow && !waits.slow && p.blocked > p.queued {
-		why = stalledByHost // as measured before
+		why = stalledByHost // measured earlier
 	}
 	rank := evictionRank(-1)
 	switch {
@@ -211,6 +210,6 @@ func (l *limiter) costOf(s *slot, w *waiter) (cost evictionCost, ok bool) {
 	return evictionCost{rank, p.moved}, rank >= 0
 }
 
-// turn is how long a blocked upload keeps its slot while only slow flows wait: twice
-// as long after each eviction, up to 64 minutes, so that it gets done.
+// turn returns how long a blocked upload keeps its slot while only slow flows wait. It
+// doubles with each eviction, up to 64 minutes, so that the upload completes eventually.
 func (t *transfer) turn() time.Duration { return uploadTurn << min(t.evictions, 7) }

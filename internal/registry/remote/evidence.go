@@ -15,30 +15,32 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// evidence records whether a host has shown that it is a registry. Only a
-// registry's 404 may remove a resource from the state; a gateway that lost its
-// route answers with an error document too. Evidence lives as long as the
-// client, so that a host is asked at most once. The zero value is ready to use.
+// evidence records whether a host has proved to be a registry. Only a 404 from a registry
+// may remove a resource from the state: a gateway that has lost its route also answers with
+// an error document. Evidence lasts as long as the client, so that a host is probed at most
+// once. The zero value is ready to use.
 type evidence struct {
-	// registry is set once any answer of the host's origin could only be a registry's.
+	// registry is set once a response from the host's origin could only come from a
+	// registry.
 	registry atomic.Bool
 
 	mu              sync.Mutex
-	running         chan struct{} // closed when the request in progress ends; nil if there is none
+	running         chan struct{} // closed when the current probe ends; nil if there is none
 	probed          bool
-	answered        bool        // /v2/ was answered
-	challengeHeader http.Header // of the 401 response to /v2/, nil for any other response
+	answered        bool        // the host has responded to /v2/
+	challengeHeader http.Header // of the 401 response to /v2/; nil for any other response
 }
 
-// note records what the header of an answer of the host's origin shows.
+// note records what the header of a response from the host's origin shows.
 func (e *evidence) note(resp *http.Response) {
 	if !e.registry.Load() && (hasRegistryHeader(resp.Header) || resp.StatusCode == http.StatusUnauthorized && auth.IsTokenChallenge(resp.Header)) {
 		e.registry.Store(true)
 	}
 }
 
-// hasRegistryHeader reports whether a header has a field that only registries send (OCI distribution
-// specification, "Legacy Docker support HTTP headers" and the fields that begin with OCI-).
+// hasRegistryHeader reports whether header has a field that only registries send (OCI
+// distribution specification, "Legacy Docker support HTTP headers", and fields that begin
+// with OCI-).
 func hasRegistryHeader(header http.Header) bool {
 	for name := range header {
 		switch name {
@@ -52,8 +54,8 @@ func hasRegistryHeader(header http.Header) bool {
 	return false
 }
 
-// once calls ask unless an earlier call returned true. A concurrent caller
-// waits for a call in progress.
+// once calls probe unless an earlier call returned true. Concurrent callers wait for the
+// current call.
 func (e *evidence) once(ctx context.Context, probe func() bool) {
 	for {
 		e.mu.Lock()
@@ -82,17 +84,19 @@ func (e *evidence) once(ctx context.Context, probe func() bool) {
 	close(done)
 }
 
-// challenge returns the header of the 401 response to /v2/, nil if there was none,
-// and reports whether /v2/ was answered at all.
+// challenge returns the header of the 401 response to /v2/, or nil if there was none. It
+// also reports whether the host has responded to /v2/ at all.
 func (e *evidence) challenge() (header http.Header, answered bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.challengeHeader, e.answered
 }
 
-// probeAPI sends a request to /v2/ in the slot that is held, at most once for a host, and records what the answer
-// shows: a header, a challenge for a token, the error document of a refusal, or the empty object that the
-// original registry answers with (OCI distribution specification, "Determining Support"). A failure shows nothing.
+// probeAPI requests /v2/ in the held slot and records whether the response proves that the
+// host is a registry. It succeeds at most once per host. Proof is a registry header, a
+// token challenge, the error document of a 401, or the empty object that Docker's registry
+// returns (OCI distribution specification, "Determining Support"). A failed request proves
+// nothing.
 func (r *repository) probeAPI(ctx context.Context, held *heldSlot) {
 	e := &r.host.evidence
 	e.once(ctx, func() bool {
@@ -129,8 +133,8 @@ func (r *repository) probeAPI(ctx context.Context, held *heldSlot) {
 	})
 }
 
-// readAhead reads the body of a failure, so that it is over when the next request is sent in its slot. The body of
-// the answer can still be read afterwards.
+// bufferBody reads the body of a failed response into memory and closes it, so that the
+// next request can use the slot. The body of resp can still be read afterwards.
 func bufferBody(resp *http.Response) []byte {
 	body, err := registry.ReadLimited(resp.Body, maxErrorBytes)
 	resp.Body.Close()
@@ -138,7 +142,8 @@ func bufferBody(resp *http.Response) []byte {
 	return body
 }
 
-// bodyRead is a body that was read, and what reading it ended with; nil for the end.
+// bufferedBody is a body that was read into memory. err is the error that ended reading, or
+// nil at the end of the body.
 type bufferedBody struct {
 	content []byte
 	err     error

@@ -16,16 +16,16 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// LevelTrace is the level at which each HTTP request is logged: below debug,
-// which tells one line a blob and manifest.
+// LevelTrace is the level at which each HTTP request is logged. It is below debug, which
+// logs one line per blob and manifest.
 const LevelTrace = slog.LevelDebug - 4
 
-// maxHops is how many redirects one request follows.
+// maxHops is the maximum number of redirects that one request follows.
 const maxHops = 10
 
-// follow sends a request and goes where the registry redirects it to. Once it
-// has left the registry's origin it has no credential any more, also when it
-// comes back (a hop may be made by the very host that must not have it).
+// follow sends a request and follows redirects. It drops the credential once a redirect has
+// left the registry's origin. The credential stays dropped if a later redirect returns,
+// because the host that must not have it may have sent that redirect.
 func (r *repository) follow(ctx context.Context, q request, held *heldSlot, authorization string, isRetry bool) (*http.Response, error) {
 	u, target := q.url, r.host
 	for range maxHops + 1 {
@@ -56,8 +56,9 @@ func (r *repository) follow(ctx context.Context, q request, held *heldSlot, auth
 	return nil, &registry.Error{Kind: registry.ErrProtocol, Message: "it redirects without end"}
 }
 
-// redirects says whether an answer sends its request elsewhere. What writes is
-// never sent elsewhere: the registry names the place by Location beforehand.
+// isRedirect reports whether the client follows a redirect. It follows redirects of GET and
+// HEAD requests only: for uploads, the registry names the URL beforehand in a Location
+// header.
 func isRedirect(method string, status int) bool {
 	if method != http.MethodGet && method != http.MethodHead {
 		return false
@@ -69,8 +70,8 @@ func isRedirect(method string, status int) bool {
 	return false
 }
 
-// exchange is one HTTP request and its answer, paced as the host wants it and
-// watched for progress.
+// exchange sends one HTTP request and returns its response. It observes the rate limit of
+// the host and cancels the request if it makes no progress.
 func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *heldSlot, authorization string, isRetry bool) (*http.Response, error) {
 	c := r.client
 	if err := held.waitRate(ctx); err != nil {
@@ -97,11 +98,11 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	if r.host.isOrigin(u) {
 		r.host.answered.Store(true)
 	}
-	if c.options.Logger.Enabled(ctx, LevelTrace) { // masking costs more than the line
+	if c.options.Logger.Enabled(ctx, LevelTrace) { // redacting costs more than logging
 		c.options.Logger.Log(ctx, LevelTrace, "request", "method", q.method, "url", r.redactFor(registry.RedactURL(u), u, authorization), "status", resp.StatusCode, "took", time.Since(began))
 	}
 	held.answered(resp.StatusCode)
-	// A blob's request may also be answered with a redirect or a refusal, whose
+	// A request for a blob may also be answered with a redirect or an error, whose
 	// connection is worth keeping.
 	blob := q.slot != nil && resp.StatusCode < http.StatusMultipleChoices
 	resp.Body = &hookedBody{newResponseBody(ctx, resp.Body, watch, c.options.StallTimeout, blob), done}
@@ -111,20 +112,21 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 	return resp, nil
 }
 
-// underWay tells the trace of a request that is sent now. What it returns tells
-// that it is over, once.
+// traceRequest reports to the trace of ctx that a request is sent. The returned function
+// reports that the request is over; only its first call has an effect.
 func traceRequest(ctx context.Context, q registry.Request) (done func()) {
 	trace := registry.TraceOf(ctx)
 	trace.Request(q)
 	return sync.OnceFunc(func() { trace.Over(q) })
 }
 
-// transportError is why there is no answer: what the content failed with, or why
-// the request was ended, before what the connection says of it.
+// transportError returns the error of a request without a response. An error of the
+// content, or the reason why the request was canceled, takes precedence over the error of
+// the connection.
 func (r *repository) transportError(ctx context.Context, q request, u *url.URL, authorization string, err error) error {
 	cause := endCause(ctx)
 	if q.upload != nil && q.upload.content.evicted.Load() {
-		cause = errEvicted // also if it was evicted as the request before ended
+		cause = errEvicted // even if the eviction came as the previous request ended
 	} else if q.upload != nil && q.upload.contentErr() != nil {
 		return q.upload.contentErr()
 	}
@@ -144,8 +146,8 @@ func (r *repository) transportError(ctx context.Context, q request, u *url.URL, 
 	return &redirected
 }
 
-// build makes the HTTP request. Its headers are these and no others, wherever
-// it goes.
+// build returns the HTTP request for q. The request has the headers set here and no others,
+// whatever its destination.
 func (r *repository) build(ctx context.Context, q request, u *url.URL, authorization string, watch *watchdog) *http.Request {
 	req := (&http.Request{Method: q.method, URL: u, Host: u.Host, Header: q.header.Clone(), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
 	if req.Header == nil {
@@ -170,8 +172,8 @@ func (r *repository) build(ctx context.Context, q request, u *url.URL, authoriza
 	return req
 }
 
-// roundTrip sends a request of a host: over the host's own connections where it
-// stays at its origin, and over guarded ones everywhere else.
+// roundTrip sends a request of h. It uses the host's own transport for its origin, and
+// redirectTransports for every other origin.
 func (c *Client) roundTrip(req *http.Request, h *host) (*http.Response, error) {
 	if !h.isOrigin(req.URL) {
 		return c.redirects.roundTrip(req, h.scope.reach())
@@ -180,9 +182,8 @@ func (c *Client) roundTrip(req *http.Request, h *host) (*http.Response, error) {
 	return resp, c.withProxyError(req, err)
 }
 
-// sendToken sends a request for a token on behalf of a host. It goes where it
-// is sent and follows nothing. It needs no slot: the request that wants the
-// token has one and leaves it idle meanwhile.
+// sendToken sends a token request on behalf of a host. It does not follow redirects. It
+// needs no slot: the request that needs the token has one, which is idle meanwhile.
 func (c *Client) sendToken(h *host, req *http.Request) (*http.Response, error) {
 	if h.isOrigin(req.URL) {
 		if err := h.limiter.waitRate(req.Context()); err != nil {

@@ -8,28 +8,27 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// heldSlot is the slot of a request. A redirect to another registry moves it to the
-// limiter of that registry, so that the concurrency of a host is limited for every
-// request that reaches it.
+// heldSlot is the slot of a request. A redirect to another registry moves it to the limiter
+// of that registry, so that the limit of a host applies to every request that reaches it.
 type heldSlot struct {
 	class    requestClass
 	transfer *transfer
 	queue    *registry.Stopwatch // runs while move waits; may be nil
 
 	mu       sync.Mutex
-	limiter  *limiter // of the last slot
+	limiter  *limiter // limiter of the last slot
 	slot     *slot    // nil while move waits
 	released bool
 }
 
-// hold returns the holder of s.
+// hold returns a heldSlot that owns s.
 func hold(s *slot) *heldSlot {
 	return &heldSlot{class: s.class, transfer: s.transfer, limiter: s.limiter, slot: s}
 }
 
-// move exchanges the slot for one of l. It releases the slot before it waits for the
-// other one: requests that move in opposite directions never wait for each other.
-// The error is that of acquire.
+// move exchanges the slot for one of l. It releases the old slot before it waits for the
+// new one, so that requests that move in opposite directions never wait for each other. It
+// returns the error of acquire.
 func (h *heldSlot) move(ctx context.Context, l *limiter) error {
 	h.mu.Lock()
 	if h.released || h.slot != nil && h.limiter == l {
@@ -60,7 +59,7 @@ func (h *heldSlot) move(ctx context.Context, l *limiter) error {
 	return nil
 }
 
-// waitRate waits until the host that the slot belongs to may get one more request.
+// waitRate waits until the rate limit of the slot's host allows one more request.
 func (h *heldSlot) waitRate(ctx context.Context) error {
 	h.mu.Lock()
 	l := h.limiter
@@ -68,7 +67,7 @@ func (h *heldSlot) waitRate(ctx context.Context) error {
 	return l.waitRate(ctx)
 }
 
-// answered adapts the limit of the slot's host to the status of a response.
+// answered adjusts the limit of the slot's host to the status of a response.
 func (h *heldSlot) answered(status int) {
 	h.mu.Lock()
 	s := h.slot
@@ -78,7 +77,7 @@ func (h *heldSlot) answered(status int) {
 	}
 }
 
-// release gives the slot back. Further calls do nothing.
+// release releases the slot. Further calls have no effect.
 func (h *heldSlot) release() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -89,16 +88,16 @@ func (h *heldSlot) release() {
 	}
 }
 
-// hostAt returns the known registry that a URL is at, or otherwise if there is none.
-func (c *Client) hostAt(u *url.URL, otherwise *host) *host {
-	if otherwise.isOrigin(u) {
-		return otherwise
+// hostAt returns the known registry that u is at, or fallback if there is none.
+func (c *Client) hostAt(u *url.URL, fallback *host) *host {
+	if fallback.isOrigin(u) {
+		return fallback
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	found := otherwise
+	found := fallback
 	for _, h := range c.hosts {
-		if h.isOrigin(u) && (found == otherwise || h.name < found.name) {
+		if h.isOrigin(u) && (found == fallback || h.name < found.name) {
 			found = h
 		}
 	}

@@ -14,33 +14,33 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// host is one registry: where its API is, how it is spoken to, and what it was
-// seen to do.
+// host is one registry host: its origin, its transport and its observed behavior.
 type host struct {
 	name      string // canonical; see Client.CanonicalHost
 	origin    *url.URL
 	transport *http.Transport
 	limiter   *limiter
-	parts     buffers // for blobs that are read in parts
+	parts     buffers // for parallel reads of blobs
 	auth      *auth.Authorizer
 	scope     hostScope
-	// challenged is set once the host has asked who asks. Until then nothing is
-	// looked up and nothing sent.
+	// challenged is set once the host has sent a challenge or accepted credentials. Before
+	// that, no request carries credentials; see retryNotFound for the exception.
 	challenged atomic.Bool
-	// answered is set once the host has answered anything: then it is spoken to
-	// as it wants to be.
+	// answered is set after the first response from the host, which shows that the scheme
+	// is right.
 	answered atomic.Bool
 	seen     capabilities
 	evidence evidence
-	// known are the secrets that there are for the host.
+	// secrets returns the secrets that are configured for the host.
 	secrets  func() []auth.Secret
 	warnings warningDedup
 }
 
-// apiHosts are registries whose API is not at the host of their references.
+// apiHosts maps registries to the host of their API if it differs from the host in
+// references.
 var apiHosts = map[string]string{registry.DockerHub: "registry-1.docker.io"}
 
-// newHost makes a host of settings that New has checked.
+// newHost returns a host with settings that New has validated.
 func newHost(c *Client, name string, settings HostOptions) *host {
 	h := &host{name: name, limiter: newLimiter(settings.MaxConcurrentRequests, settings.RequestsPerSecond), parts: newBuffers(maxBuffers)}
 	h.limiter.host = name
@@ -54,9 +54,9 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 	}
 	tlsConfig, err := tlsConfigOf(name, settings)
 	if err != nil {
-		panic(err) // New has made it once
+		panic(err) // New has validated the settings
 	}
-	isOwn := func(address string) bool { // and not a proxy's
+	isOwn := func(address string) bool { // reports whether address is not a proxy's
 		return h.isOrigin(&url.URL{Scheme: h.origin.Scheme, Host: address})
 	}
 	h.transport = c.newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -77,8 +77,8 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 	return h
 }
 
-// IsLoopback says whether host[:port] is this machine's by its name, without
-// asking anybody: plain HTTP is the default there.
+// IsLoopback reports whether host[:port] is a loopback host, judged by its name without a
+// lookup. Such hosts use plain HTTP by default.
 func IsLoopback(host string) bool {
 	name, _ := registry.Endpoint(&url.URL{Host: host})
 	if name == "localhost" {
@@ -88,10 +88,10 @@ func IsLoopback(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-// hostScope is the reach of the addresses that a host was connected to. Of
-// several the one closest to the public counts: who answers in public must not
-// gain by a name that resolves to something private from time to time.
-type hostScope struct{ atomic.Int64 } // one more than the reach; 0: none yet
+// hostScope is the scope of the addresses that the client has connected to for a host. If
+// there are several, the most public one counts. A public registry must not gain access to
+// private addresses with a name that occasionally resolves to one.
+type hostScope struct{ atomic.Int64 } // addrScope plus one; 0 if there is none yet
 
 func (s *hostScope) note(r addrScope) {
 	for {
@@ -102,10 +102,9 @@ func (s *hostScope) note(r addrScope) {
 	}
 }
 
-// addrScope is what the host may point at besides public addresses. Behind a proxy
-// it is not known, and the strictest is taken. A registry that is itself at a
-// forbidden address, because somebody configured it so, may point at public
-// ones alone.
+// reach returns the scope that the host may direct the client to besides public addresses.
+// Behind a proxy it is unknown and counts as public, which is the strictest. A registry
+// that is configured at a forbidden address may direct the client to public addresses only.
 func (s *hostScope) reach() addrScope {
 	if r := addrScope(s.Load() - 1); r == private || r == loopback {
 		return r

@@ -13,17 +13,17 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// requestClass says what a request needs besides its own host while it holds a slot.
-// See "Scheduling" in ARCHITECTURE.md for the reasons.
+// requestClass is what a request needs besides its own host while it holds a slot. See
+// "Scheduling" in ARCHITECTURE.md for the reasons.
 type requestClass int
 
 const (
-	// exchange is a request that needs its own host only: its body is in memory,
-	// and its response is read at once.
+	// exchange is a request that needs its own host only: its body is in memory, and its
+	// response is read immediately.
 	exchange requestClass = iota
 	// upload is a request whose body is read from another host while it is sent.
 	upload
-	// download is a response that is read as fast as another host takes it.
+	// download is a response that is read as fast as another host accepts it.
 	download
 
 	classes = iota
@@ -31,34 +31,34 @@ const (
 
 const defaultConcurrency = 16
 
-// limiter bounds the requests in flight to one host, for the whole process, and
-// divides the slots between flows. Transfers (class upload and download) hold a
-// slot while they depend on a second host. Three rules keep that host's speed out
-// of the way of other flows:
+// limiter bounds the requests in flight to one host, for the whole process, and divides the
+// slots between flows. Transfers (classes upload and download) hold a slot while they
+// depend on a second host. Three rules keep the speed of that host from affecting other
+// flows:
 //
-//   - Transfers leave a slot to exchanges, and a flow with many transfers leaves a
-//     part of the free slots to flows with fewer (leavesShare).
-//   - A free slot goes to the flow that holds the fewest (before).
-//   - A flow that holds no slot for a transfer takes one from a transfer that is
-//     blocked by its second host, or from a flow with several (evict.go).
+//   - Transfers leave a slot to exchanges, and a flow with many transfers leaves some of
+//     the free slots to flows with fewer (leavesShare).
+//   - A free slot goes to the flow that holds the fewest (precedes).
+//   - A flow without a slot for a transfer gets one from a transfer that is blocked by its
+//     second host, or from a flow with several (evict.go).
 //
-// Downloads never hold the last slots, and one upload is always admitted. A
-// download that waits for an upload can be evicted without loss, so that no
-// cycle of waiting transfers lasts.
+// Downloads never hold the last slots, and one upload is always admitted. A download that
+// waits for an upload can be evicted without loss, so that no cycle of waiting transfers
+// lasts.
 type limiter struct {
-	host string        // its name
+	host string        // name of the host
 	max  int           // as configured, never exceeded
-	rate *rate.Limiter // nil if there is no limit per second
+	rate *rate.Limiter // nil if the rate is unlimited
 
 	mu        sync.Mutex
-	allowed   int // at most max; halved by 429, grown by successes
+	allowed   int // at most max; halved by a 429, raised by successes
 	held      [classes]int
 	flows     map[*registry.Flow]*share
 	transfers []*slot   // held by uploads and downloads
-	waiting   []*waiter // none of which can be granted a slot at the moment
+	waiting   []*waiter // none of them can be granted a slot at the moment
 	eviction  *time.Timer
 	successes int
-	epoch     int // counts halvings
+	epoch     int // number of halvings
 }
 
 func newLimiter(concurrency int, perSecond float64) *limiter {
@@ -67,13 +67,13 @@ func newLimiter(concurrency int, perSecond float64) *limiter {
 	}
 	l := &limiter{max: concurrency, allowed: concurrency, flows: map[*registry.Flow]*share{}}
 	if perSecond > 0 {
-		// A burst of one, so that no interval of a second exceeds the limit.
+		// A burst of 1 keeps every request within the rate.
 		l.rate = rate.NewLimiter(rate.Limit(perSecond), 1)
 	}
 	return l
 }
 
-// slot is the right to have one request in flight.
+// slot is the permission to have one request in flight.
 type slot struct {
 	limiter  *limiter
 	class    requestClass
@@ -81,12 +81,12 @@ type slot struct {
 	epoch    int
 	once     sync.Once
 	transfer *transfer // nil for an exchange
-	start    progress  // of the transfer, when the slot was granted
-	compared progress  // of the transfer, when it was last compared
+	start    progress  // progress when the slot was granted
+	compared progress  // progress at the last comparison
 	evicted  bool
 }
 
-// waiter is a request that waits for a slot. A closed ready grants it.
+// waiter is a request that waits for a slot. Closing ready grants it.
 type waiter struct {
 	class    requestClass
 	flow     *registry.Flow
@@ -95,13 +95,13 @@ type waiter struct {
 	ready    chan struct{}
 }
 
-// resumes reports whether the waiter continues a transfer whose other side holds
-// a slot already.
+// resumes reports whether the waiter continues a transfer whose other side already holds a
+// slot.
 func (w *waiter) resumes() bool { return w.transfer != nil && w.transfer.resumed.Load() }
 
-// acquire waits for a slot of class c. t is the transfer that the slot is for,
-// nil for an exchange. If the context ends while it waits for other flows, the
-// error is a *registry.BusyError, otherwise it is the context's.
+// acquire waits for a slot of class c. t is the transfer that the slot is for, or nil for
+// an exchange. If the context ends while the request waits for other flows, the error is a
+// *registry.BusyError; otherwise it is the cause of the context.
 func (l *limiter) acquire(ctx context.Context, c requestClass, t *transfer) (*slot, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
@@ -118,7 +118,7 @@ func (l *limiter) acquire(ctx context.Context, c requestClass, t *transfer) (*sl
 	holder := l.holder(w)
 	defer func() {
 		traceWait(ctx, registry.WaitSlot, now)
-		if holder != "" { // otherwise the flow's own transfers record what they wait for
+		if holder != "" { // otherwise the flow's own transfers record the delay
 			w.flow.Waited(registry.Delay{Reason: registry.WaitSlot, Host: l.host, Holder: holder}, time.Since(now))
 		}
 	}()
@@ -137,10 +137,10 @@ func (l *limiter) acquire(ctx context.Context, c requestClass, t *transfer) (*sl
 			l.shareOf(w.flow).waiting--
 			l.forget(w.flow)
 			l.grant()
-		} else { // granted at the same moment
+		} else { // granted concurrently
 			l.takeBack(l.slotFor(w))
 		}
-		holder = l.holder(w) // another flow that has ended since is not why it waited so long
+		holder = l.holder(w) // a flow that has ended meanwhile is not the reason for the wait
 		return nil, l.busyError(ctx, w)
 	}
 	l.mu.Lock()
@@ -149,13 +149,13 @@ func (l *limiter) acquire(ctx context.Context, c requestClass, t *transfer) (*sl
 	return l.slotFor(w), nil
 }
 
-// take grants w a slot at once. Called with mu held.
+// take grants w a slot immediately. l.mu must be held.
 func (l *limiter) take(w *waiter) *slot {
 	l.count(w.flow, w.class, 1)
 	return l.slotFor(w)
 }
 
-// slotFor makes the slot that w was granted. Called with mu held.
+// slotFor returns the slot that w was granted. l.mu must be held.
 func (l *limiter) slotFor(w *waiter) *slot {
 	s := &slot{limiter: l, class: w.class, flow: w.flow, epoch: l.epoch, transfer: w.transfer}
 	if s.class != exchange {
@@ -166,7 +166,7 @@ func (l *limiter) slotFor(w *waiter) *slot {
 	return s
 }
 
-// count adds n to the slots of a class that a flow holds. Called with mu held.
+// count adds n to the number of slots of a class that a flow holds. l.mu must be held.
 func (l *limiter) count(flow *registry.Flow, c requestClass, n int) {
 	l.held[c] += n
 	f := l.shareOf(flow)
@@ -176,9 +176,8 @@ func (l *limiter) count(flow *registry.Flow, c requestClass, n int) {
 	}
 }
 
-// tryAcquireSpare returns a slot for a download that leaves half of the slots to others, nil
-// if none is free at the moment. It is for requests that only make something
-// faster.
+// tryAcquireSpare returns a slot for a download if one is free and less than half of the
+// slots are in use, and nil otherwise. It is for requests that only make a transfer faster.
 func (l *limiter) tryAcquireSpare(ctx context.Context, t *transfer) *slot {
 	w := &waiter{class: download, flow: registry.FlowOf(ctx), transfer: t}
 	l.mu.Lock()
@@ -190,8 +189,8 @@ func (l *limiter) tryAcquireSpare(ctx context.Context, t *transfer) *slot {
 	return l.take(w)
 }
 
-// waitRate waits until the requests of the last second allow one more. The error is
-// the context's, also if its deadline is before that.
+// waitRate waits until the rate limit allows one more request. It returns an error without
+// waiting if the context's deadline is before that.
 func (l *limiter) waitRate(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -206,18 +205,18 @@ func (l *limiter) waitRate(ctx context.Context) error {
 		return cause
 	}
 	if err != nil {
-		// Its turn would come after the operation's deadline.
+		// The request would be allowed only after the operation's deadline.
 		return permanent{registry.WithText(context.DeadlineExceeded, "requests_per_second leaves no time for another request")}
 	}
 	return nil
 }
 
-// waited reports a wait that began at the given time to the trace.
+// traceWait reports a wait that began at the given time to the trace of ctx.
 func traceWait(ctx context.Context, why registry.WaitReason, began time.Time) {
 	registry.TraceOf(ctx).Wait(registry.Wait{For: why, Took: time.Since(began)})
 }
 
-// inFlight returns the number of slots that are held. Called with mu held.
+// inFlight returns the number of slots that are held. l.mu must be held.
 func (l *limiter) inFlight() (n int) {
 	for _, held := range l.held {
 		n += held
@@ -225,7 +224,7 @@ func (l *limiter) inFlight() (n int) {
 	return n
 }
 
-// free reports whether w can be granted a slot now. Called with mu held.
+// free reports whether w can be granted a slot now. l.mu must be held.
 func (l *limiter) free(w *waiter) bool {
 	held, bulk := l.inFlight(), l.held[upload]+l.held[download]
 	switch w.class {
@@ -240,13 +239,12 @@ func (l *limiter) free(w *waiter) bool {
 			return held < l.allowed
 		}
 	}
-	// One of each is always admitted, however far a 429 has lowered the limit below
-	// the downloads in flight, which end only when it is.
+	// One upload and one exchange are always admitted, even if a 429 has lowered the limit
+	// below the number of downloads in flight: those downloads may end only after them.
 	return held < l.max
 }
 
-// grant gives free slots to waiters in their order; see before. Called with mu
-// held.
+// grant gives free slots to waiters in the order of precedes. l.mu must be held.
 func (l *limiter) grant() {
 	for {
 		next := -1
@@ -266,7 +264,7 @@ func (l *limiter) grant() {
 	}
 }
 
-// give takes a slot back. Called with mu held.
+// takeBack reclaims a slot and grants it to a waiter. l.mu must be held.
 func (l *limiter) takeBack(s *slot) {
 	if s.class != exchange {
 		l.transfers = slices.DeleteFunc(l.transfers, func(other *slot) bool { return other == s })
@@ -280,7 +278,7 @@ func (l *limiter) takeBack(s *slot) {
 	l.scheduleEviction()
 }
 
-// release gives the slot back. Further calls do nothing.
+// release releases the slot. Further calls have no effect.
 func (s *slot) release() {
 	s.once.Do(func() {
 		s.limiter.mu.Lock()
@@ -289,7 +287,7 @@ func (s *slot) release() {
 	})
 }
 
-// answered adapts the limit to the status of a response.
+// answered adjusts the limit to the status of a response.
 func (s *slot) answered(status int) {
 	switch {
 	case status == http.StatusTooManyRequests:
@@ -299,7 +297,7 @@ func (s *slot) answered(status int) {
 	}
 }
 
-// succeeded grows the limit by one for each round of requests that succeeded.
+// succeeded raises the limit by one for each round of requests that succeeded.
 func (s *slot) succeeded() {
 	l := s.limiter
 	l.mu.Lock()
@@ -314,8 +312,8 @@ func (s *slot) succeeded() {
 	}
 }
 
-// throttled halves the limit because the host answered 429: once for all requests
-// that were in flight together.
+// throttled halves the limit because the host answered 429. It does so once for all
+// requests that were in flight together.
 func (s *slot) throttled() {
 	l := s.limiter
 	l.mu.Lock()

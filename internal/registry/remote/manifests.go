@@ -14,10 +14,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Resolve asks by HEAD, which Docker Hub does not count as a pull, and by GET
-// where HEAD is refused or says no digest (OCI distribution specification,
-// "Checking if content exists in the registry"). Where HEAD fails otherwise, one
-// GET finds out what the registry has to say of it: a HEAD's answer has no words.
+// Resolve sends a HEAD request, which Docker Hub does not count as a pull. It sends a GET
+// request if HEAD is denied or unsupported, or if the response has no usable digest (OCI
+// distribution specification, "Checking if content exists in the registry"). If HEAD fails
+// otherwise, one GET request obtains the registry's error message, because the response to
+// a HEAD has no body.
 func (r *repository) Resolve(ctx context.Context, reference string) (registry.Descriptor, error) {
 	if err := checkReference(reference); err != nil {
 		return registry.Descriptor{}, err
@@ -41,7 +42,7 @@ func (r *repository) Resolve(ctx context.Context, reference string) (registry.De
 			return d, nil
 		}
 		if registry.SameDigest(requested, d.Digest) {
-			d.Digest = requested // a registry may know it by another algorithm too
+			d.Digest = requested // the registry may report it with another algorithm
 			return d, nil
 		}
 	}
@@ -52,8 +53,9 @@ func (r *repository) Resolve(ctx context.Context, reference string) (registry.De
 	return m.Descriptor(), getErr
 }
 
-// mayBeHidden reports whether a HEAD found nothing at a source only because it went without the credentials that
-// there are. A GET finds out. A destination is not asked again: most of its tags are to be created.
+// mayBeHidden reports whether a HEAD request may have got a 404 only because it carried no
+// credentials although there are some. A GET request finds out. It returns false for a
+// destination, where most tags do not exist yet.
 func (r *repository) mayBeHidden(ctx context.Context, err error) bool {
 	if !errors.Is(err, registry.ErrNotFound) || r.access != Pull || r.host.challenged.Load() {
 		return false
@@ -62,8 +64,9 @@ func (r *repository) mayBeHidden(ctx context.Context, err error) bool {
 	return lookupErr == nil && !credential.Anonymous()
 }
 
-// explained asks once by GET for what a HEAD has failed to say. That nothing is
-// there needs no words, and neither does what has some already.
+// explainHead repeats a failed HEAD request once as a GET request to obtain the registry's
+// error message. It does not repeat a 404, which needs no explanation, or an error that
+// already has a message.
 func (r *repository) explainHead(ctx context.Context, reference string, err error) (registry.Descriptor, error) {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || e.Status == 0 || e.Message != "" || errors.Is(err, registry.ErrNotFound) {
@@ -81,7 +84,7 @@ func (r *repository) explainHead(ctx context.Context, reference string, err erro
 	return registry.Descriptor{}, err
 }
 
-// GetManifest fetches a manifest and hashes what came.
+// GetManifest fetches a manifest and verifies its digest.
 func (r *repository) GetManifest(ctx context.Context, reference string) (registry.Manifest, error) {
 	if err := checkReference(reference); err != nil {
 		return registry.Manifest{}, err
@@ -89,7 +92,7 @@ func (r *repository) GetManifest(ctx context.Context, reference string) (registr
 	return r.getManifest(ctx, reference, r.do)
 }
 
-// getManifest fetches a manifest with one of the ways to send a request.
+// getManifest fetches a manifest with send, which is either do or a single try.
 func (r *repository) getManifest(ctx context.Context, reference string, send func(context.Context, request, func(*http.Response) error) error) (registry.Manifest, error) {
 	var m registry.Manifest
 	q := r.manifestRequest("read the manifest", http.MethodGet, reference)
@@ -136,14 +139,14 @@ func (r *repository) receiveManifest(ctx context.Context, resp *http.Response, r
 	return m, nil
 }
 
-// byChance is by how many bytes masking shortens a digest only where a secret was put
-// there: short passwords of hexadecimal digits are in some by chance, and "sha256" in
-// most.
+// minRedacted is how many bytes redaction must remove from a digest to show that it
+// contains a secret. Short passwords of hexadecimal digits occur in some digests by chance,
+// and "sha256" occurs in most.
 const minRedacted = 12
 
-// repeats refuses an answer that says a media type or a digest in which there is a
-// secret that it was asked with: these are kept as they came, in plans and states
-// too. Media types that everybody uses are none of one's own.
+// checkEchoedSecret returns an error if the media type of a response, or the digest of a
+// HEAD response, contains a secret that the client sent. Both are kept as received, also in
+// plans and state. Manifest media types are exempt, because they are public.
 func (r *repository) checkEchoedSecret(resp *http.Response) error {
 	mediaType, reported := resp.Header.Get("Content-Type"), resp.Header.Get("Docker-Content-Digest")
 	field := ""
@@ -164,7 +167,7 @@ func manifestTooLarge(limit int64) error {
 		Hint: "No image needs a manifest of this size. If it is right, put it aside and look at what made it."}
 }
 
-// bytesText is a number of bytes as people read it.
+// formatBytes returns a readable number of bytes.
 func formatBytes(n int64) string {
 	if n >= 1<<20 && n%(1<<20) == 0 {
 		return fmt.Sprintf("%d MiB", n>>20)
@@ -172,8 +175,9 @@ func formatBytes(n int64) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// PutManifest puts the bytes under the media type that they came with (OCI
-// distribution specification, "Pushing Manifests").
+// PutManifest pushes m with the media type that it was received with (OCI distribution
+// specification, "Pushing Manifests"). If an attempt got no response, it first checks
+// whether that attempt succeeded.
 func (r *repository) PutManifest(ctx context.Context, reference string, m registry.Manifest) error {
 	if err := checkReference(reference); err != nil {
 		return err
@@ -217,16 +221,16 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 	return err
 }
 
-// gotNoResponse reports whether the registry did not answer, or a gateway did not
-// wait for its answer. A registry may accept an immutable tag only once, so that
-// the tag is worth a lookup before the next attempt.
+// gotNoResponse reports whether the registry did not respond, or a gateway did not wait for
+// its response. A registry may accept an immutable tag only once, so that the tag is worth
+// a lookup before the next attempt.
 func gotNoResponse(err error) bool {
 	e, failed := errors.AsType[*registry.Error](err)
 	return failed && (e.Status == 0 || e.Status == http.StatusBadGateway || e.Status == http.StatusGatewayTimeout)
 }
 
-// holds says whether a tag or digest is known to name d. What cannot be found
-// out is not known, and no failure.
+// hasDigest reports whether a HEAD request confirms that reference has the digest d. It
+// returns false on errors.
 func (r *repository) hasDigest(ctx context.Context, reference string, d digest.Digest) bool {
 	var reported digest.Digest
 	err := r.try(ctx, r.manifestRequest("look up", http.MethodHead, reference), false, func(resp *http.Response) error {
@@ -236,8 +240,8 @@ func (r *repository) hasDigest(ctx context.Context, reference string, d digest.D
 	return err == nil && reported == d
 }
 
-// refusesFormat says whether a manifest was refused for what it is, and not for
-// who pushed it, what it names, or because nothing can be pushed at all. 2.8.3
+// isFormatRejected reports whether a manifest was rejected because of its format, and not
+// because of permissions, missing content or a read-only registry. Docker Registry 2.8.3
 // answers 500 to a format that its configuration does not allow.
 func isFormatRejected(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
@@ -253,12 +257,12 @@ func isFormatRejected(err error) bool {
 	return errors.Is(e.Kind, registry.ErrInvalidManifest) || errors.Is(e.Kind, registry.ErrUnsupported)
 }
 
-// DeleteTag deletes by tag (OCI distribution specification, "Deleting tags").
+// DeleteTag deletes a tag (OCI distribution specification, "Deleting tags").
 func (r *repository) DeleteTag(ctx context.Context, tag string) error {
 	return r.delete(ctx, "delete the tag", tag)
 }
 
-// DeleteManifest deletes by digest (OCI distribution specification, "Deleting
+// DeleteManifest deletes a manifest by digest (OCI distribution specification, "Deleting
 // Manifests").
 func (r *repository) DeleteManifest(ctx context.Context, d digest.Digest) error {
 	return r.delete(ctx, "delete the manifest", d.String())
@@ -276,7 +280,7 @@ func (r *repository) delete(ctx context.Context, op, reference string) error {
 	}
 	err := r.do(ctx, q, nil)
 	e, ok := errors.AsType[*registry.Error](err)
-	// 2.8.3 takes a tag for a digest that is not well formed.
+	// Docker Registry 2.8.3 parses a tag as a malformed digest.
 	if ok && algorithm(reference) == "" && e.Status == http.StatusBadRequest && errors.Is(e.Kind, registry.ErrMismatch) {
 		return modifyError(err, func(e *registry.Error) {
 			e.Kind, e.Hint = registry.ErrUnsupported, "This registry cannot remove a tag without its manifest."

@@ -14,13 +14,12 @@ import (
 // lookupTimeout bounds the lookup of a name for MayBeSameRegistry.
 const lookupTimeout = 3 * time.Second
 
-// MayBeSameRegistry reports whether two hosts of references may be one registry
-// under two names: they are spellings of one host, or share an address and the
-// port, or one of them cannot be resolved. Behind a proxy that often means any
-// two, because only the proxy resolves names.
+// MayBeSameRegistry reports whether two hosts of references may be one registry under two
+// names. That is the case if they are spellings of one host, if they share an address and
+// the port, or if one of them cannot be resolved. Behind a proxy any two hosts may match,
+// because often only the proxy resolves names.
 //
-// It takes at most a few seconds, and remembers the addresses as long as the
-// client lives.
+// It takes at most a few seconds. The addresses are cached for the lifetime of the client.
 func (c *Client) MayBeSameRegistry(ctx context.Context, hostA, hostB string) bool {
 	a, b := c.hostOf(hostA), c.hostOf(hostB)
 	if a == b {
@@ -34,13 +33,13 @@ func (c *Client) MayBeSameRegistry(ctx context.Context, hostA, hostB string) boo
 		slices.ContainsFunc(ofA, func(address netip.Addr) bool { return slices.Contains(ofB, address) })
 }
 
-// addressBook remembers the addresses of names.
+// addressCache caches the addresses of names.
 type addressCache struct {
 	mu    sync.Mutex
 	known map[string]func() []netip.Addr
 }
 
-// of returns the addresses of a host, none if it cannot be resolved.
+// lookup returns the addresses of a host, or nil if it cannot be resolved.
 func (b *addressCache) lookup(ctx context.Context, d dialer, h *host) []netip.Addr {
 	name, _ := registry.Endpoint(h.origin)
 	name = strings.Trim(name, "[]")
@@ -50,8 +49,7 @@ func (b *addressCache) lookup(ctx context.Context, d dialer, h *host) []netip.Ad
 	}
 	lookup, ok := b.known[name]
 	if !ok {
-		// What is remembered must not depend on whether the first caller is
-		// canceled.
+		// The cached result must not depend on whether the first caller is canceled.
 		ctx := context.WithoutCancel(ctx)
 		lookup = sync.OnceValue(func() []netip.Addr { return resolveAddrs(ctx, d, name) })
 		b.known[name] = lookup
@@ -60,7 +58,8 @@ func (b *addressCache) lookup(ctx context.Context, d dialer, h *host) []netip.Ad
 	return lookup()
 }
 
-// lookUp returns the addresses of a name or of an address as text, in one form.
+// resolveAddrs returns the unmapped addresses of a name or of a literal IP address. It
+// returns nil on errors.
 func resolveAddrs(ctx context.Context, d dialer, name string) []netip.Addr {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()

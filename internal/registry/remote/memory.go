@@ -11,22 +11,22 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// ordinaryManifest is the size up to which manifests are read without a charge to
-// the process's memory for manifests. Nearly all are smaller.
+// ordinaryManifest is the size up to which manifests are read without charging the memory
+// for manifests. Nearly all manifests are smaller.
 const ordinaryManifest = 256 << 10
 
-// memoryError is the error of a response that has to be requested again when there
-// is memory for size bytes of it: a request must not keep its slot while it waits
-// for the memory of other operations.
+// memoryError is the error of a response that must be requested again when size bytes of
+// memory are available. A request must not keep its slot while it waits for memory that
+// other operations hold.
 type memoryError struct{ size int64 }
 
 func (e memoryError) Error() string {
 	return fmt.Sprintf("the response needs %d bytes of memory for manifests", e.size)
 }
 
-// withMemory calls send with the charge of the context, or else with one of its
-// own. If the response turns out to need memory that is not there, it waits for
-// the memory and calls send again. q is the request, for errors.
+// withMemory calls send with the charge of ctx, or with a new one that it releases
+// afterwards. If send returns a memoryError, withMemory waits for the memory and calls send
+// again. q is used for errors only.
 func (r *repository) withMemory(ctx context.Context, q request, send func(*registry.Charge) error) error {
 	charge := registry.ChargeOf(ctx)
 	if charge == nil {
@@ -45,8 +45,8 @@ func (r *repository) withMemory(ctx context.Context, q request, send func(*regis
 	}
 }
 
-// readBody reads a response into memory, at most limit bytes. More than
-// ordinaryManifest is charged before it is read.
+// readBody reads at most limit bytes of a response into memory. It charges memory before it
+// reads more than ordinaryManifest bytes.
 func (r *repository) readBody(resp *http.Response, limit int64, memory *registry.Charge) ([]byte, error) {
 	size := min(resp.ContentLength, limit+1)
 	var head []byte
@@ -61,7 +61,7 @@ func (r *repository) readBody(resp *http.Response, limit int64, memory *registry
 		return nil, permanent{memoryError{size}}
 	}
 	if size > ordinaryManifest && size == resp.ContentLength {
-		content := make([]byte, size) // which is charged
+		content := make([]byte, size) // already charged
 		_, err := io.ReadFull(resp.Body, content)
 		return content, err
 	}

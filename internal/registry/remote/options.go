@@ -14,51 +14,52 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// Options are what a Client is made of. The zero value is a working one:
-// ambient credentials, plain HTTP for loopback alone, sixteen requests in
-// flight to a host. New owns every default; callers translate their own
-// configuration into these fields and decide nothing themselves.
+// Options configures a Client. The zero value is valid: it uses ambient credentials, plain
+// HTTP for loopback hosts only, and at most 16 requests in flight to a host. New applies
+// all defaults; callers only translate their own configuration into these fields.
 type Options struct {
-	// UserAgent goes with every request.
+	// UserAgent is sent with every request.
 	UserAgent string
-	// Credentials says where credentials come from.
+	// Credentials configures where credentials are found.
 	Credentials auth.Options
-	// Hosts has settings for hosts, by host[:port] as it stands in references, with
-	// or without the default port of the scheme.
+	// Hosts maps host[:port], as written in references, to the settings of the host. The
+	// default port of the scheme may be included or omitted.
 	Hosts map[string]HostOptions
-	// MaxManifestBytes is the largest manifest that is read; 4 MiB where 0.
+	// MaxManifestBytes is the maximum size of a manifest. The default is 4 MiB.
 	MaxManifestBytes int64
-	// Memory bounds the memory for manifests; one of its own where nil.
+	// Memory bounds the memory for manifests. If nil, the client uses its own.
 	Memory *registry.Memory
-	// Logger is told each request at debug level; nowhere where nil.
+	// Logger receives log messages; requests are logged at LevelTrace. If nil, messages are
+	// discarded.
 	Logger *slog.Logger
 
-	// NoRanges reads each blob over one connection, however slow that is.
+	// NoRanges disables parallel range requests: each blob is read over one connection,
+	// however slow it is.
 	NoRanges bool
-	// Attempts is how often a request is tried in all; 6 where 0.
+	// Attempts is the maximum number of attempts for a request. The default is 6.
 	Attempts int
-	// Backoff is the wait before the second attempt, doubled for each further
-	// one, with jitter; 250 ms where 0.
+	// Backoff is the delay before the second attempt. It doubles for each further attempt,
+	// with jitter. The default is 250 ms.
 	Backoff time.Duration
-	// StallTimeout is how long a transfer may go without a byte; 60 s where 0.
-	// There is no limit on a transfer's whole time.
+	// StallTimeout is how long a transfer may go without progress. The default is 60 s. The
+	// total time of a transfer is not limited.
 	StallTimeout time.Duration
-	// HeaderTimeout is how long an answer's headers may take after the request
-	// was sent; 60 s where 0.
+	// HeaderTimeout is how long the response headers may take after the request was sent.
+	// The default is 60 s.
 	HeaderTimeout time.Duration
 
-	// Dial connects to an address whose host is a literal IP; net.Dialer's
-	// where nil. Resolve finds the addresses of a name; net.DefaultResolver's
-	// where nil. Proxy finds the proxy for a request; http.ProxyFromEnvironment
-	// where nil. Now is the clock that token lifetimes go by; time.Now where nil.
-	// All four are for tests, which map public names to listeners.
+	// Dial connects to an address whose host is a literal IP; the default is net.Dialer.
+	// Resolve returns the addresses of a name; the default is net.DefaultResolver. Proxy
+	// returns the proxy for a request; the default is the environment's proxy. Now returns
+	// the time for token lifetimes; the default is time.Now. All four exist for tests,
+	// which map public names to listeners.
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	Proxy   func(*http.Request) (*url.URL, error)
 	Now     func() time.Time
 }
 
-// check refuses numbers that make no sense, so that none is taken for another.
+// validate returns an error if a numeric option is negative.
 func (o Options) validate() error {
 	for name, n := range map[string]int64{
 		"largest manifest": o.MaxManifestBytes, "number of attempts": int64(o.Attempts), "backoff": int64(o.Backoff),
@@ -73,26 +74,27 @@ func (o Options) validate() error {
 
 // HostOptions are the settings of one registry host.
 type HostOptions struct {
-	// PlainHTTP speaks HTTP instead of HTTPS. nil means yes for loopback
-	// (127.0.0.0/8, ::1, localhost) without any of the settings for TLS below,
-	// and no for everything else.
+	// PlainHTTP selects HTTP instead of HTTPS. If nil, loopback hosts (127.0.0.0/8, ::1,
+	// localhost) without any of the TLS settings below use HTTP, and all other hosts use
+	// HTTPS.
 	PlainHTTP *bool
-	// InsecureSkipTLSVerify accepts any certificate of this host, and of no
-	// other that it redirects to.
+	// InsecureSkipTLSVerify accepts any certificate of this host, but not of hosts that it
+	// redirects to.
 	InsecureSkipTLSVerify bool
-	// CACertificate is PEM; trusted besides the system's.
+	// CACertificate is a PEM bundle that is trusted in addition to the system's
+	// certificates.
 	CACertificate []byte
-	// ClientCertificate and ClientKey are PEM, presented to this host alone.
+	// ClientCertificate and ClientKey are PEM. They are presented to this host only.
 	ClientCertificate []byte
 	ClientKey         auth.Secret
-	// MaxConcurrentRequests is at least 2 (a blob that moves within one host is
-	// read and written at once); 16 where 0.
+	// MaxConcurrentRequests limits the requests in flight. It is at least 2, because a blob
+	// that is copied within one host is read and written at once. The default is 16.
 	MaxConcurrentRequests int
-	// RequestsPerSecond has no limit where 0.
+	// RequestsPerSecond limits the rate of requests. There is no limit if it is 0.
 	RequestsPerSecond float64
 }
 
-// wantTLS says whether there is a setting that only TLS has a use for.
+// hasTLSSettings reports whether a setting is present that applies to TLS only.
 func (o HostOptions) hasTLSSettings() bool {
 	return o.InsecureSkipTLSVerify || len(o.CACertificate) > 0 || len(o.ClientCertificate) > 0 || o.ClientKey != ""
 }

@@ -15,25 +15,25 @@ import (
 )
 
 const (
-	// maxPages bounds how long a list may be.
+	// maxPages bounds the number of pages of a list.
 	maxPages = 1000
-	// maxPageBytes is the cap on one page of a list.
+	// maxPageBytes bounds the size of one page of a list.
 	maxPageBytes = 4 << 20
-	// maxListBytes is the cap on all pages of a list together.
+	// maxListBytes bounds the total size of all pages of a list.
 	maxListBytes = 16 << 20
-	// maxBarrenPages is how many pages in a row may list nothing new. The number of entries is
-	// bounded elsewhere, so this bounds the number of pages between two entries.
+	// maxUnproductivePages is how many pages in a row may list nothing new. The number of
+	// entries is bounded elsewhere, so this bounds the number of pages between two entries.
 	maxUnproductivePages = 3
 )
 
-// listBudget bounds the pages of one list. The zero value is ready for use.
+// listBudget bounds the pages of one list. The zero value is ready to use.
 type listBudget struct {
 	bytes        int64
 	unproductive int // pages in a row that listed nothing new
 }
 
-// spend accounts for a page of the given size, and reports an error if the list exceeds its bounds.
-// grew reports whether the page listed anything new.
+// spend accounts for a page of the given size and returns an error if the list exceeds its
+// bounds. grew reports whether the page listed anything new.
 func (b *listBudget) spend(size int, grew bool) error {
 	exceeded := func(message string) error {
 		return &registry.Error{Kind: registry.ErrLimit, Message: message, Hint: registry.DefaultHint(registry.ErrLimit)}
@@ -50,11 +50,11 @@ func (b *listBudget) spend(size int, grew bool) error {
 	return nil
 }
 
-// pages sends a request for a list, and for its further pages, which stay at the
-// registry's origin, and gives each answer to read. A list that cannot be
-// followed to its end is an error and not a shorter list.
+// pages requests a list page by page and calls read with each response. All pages must be
+// at the registry's origin. If the list cannot be followed to its end, pages returns an
+// error, so that callers do not mistake it for a shorter list.
 func (r *repository) pages(ctx context.Context, q request, read func(*http.Response, *registry.Charge) error) error {
-	visited := map[[sha256.Size]byte]bool{} // their URLs may be long
+	visited := map[[sha256.Size]byte]bool{} // hashed, because the URLs may be long
 	for page := range maxPages {
 		key := sha256.Sum256([]byte(q.url.String()))
 		if visited[key] {
@@ -83,8 +83,9 @@ func (r *repository) pages(ctx context.Context, q request, read func(*http.Respo
 	return r.wrapRequest(q, &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("the list has more than %d pages", maxPages), Hint: registry.DefaultHint(registry.ErrLimit)})
 }
 
-// afterPages adds to the error of an operation whose time ran out how many pages had been read:
-// a registry that answers every request can still page for longer than the operation may take.
+// withPageCount adds the number of pages read to the error of an operation that exceeded
+// its deadline. A registry that answers every request can still take longer to list all
+// pages than the operation may take.
 func withPageCount(pages int, err error) error {
 	if pages == 0 || !errors.Is(err, context.DeadlineExceeded) {
 		return err
@@ -94,11 +95,11 @@ func withPageCount(pages int, err error) error {
 	})
 }
 
-// link is one element of a Link header (RFC 8288, section 3).
+// link matches one element of a Link header (RFC 8288, section 3).
 var link = regexp.MustCompile(`<([^>]*)>((?:[^,"<]|"[^"]*")*)`)
 
-// nextPage is where Link headers say the next page is, nil where there are none
-// or they say other things. What cannot be read may be a next page.
+// nextPage returns the URL of the next page from Link headers, or nil if they name none. It
+// returns an error if the headers cannot be parsed, because they may name a next page.
 func (r *repository) nextPage(from *url.URL, headers []string) (*url.URL, error) {
 	links := link.FindAllStringSubmatch(strings.Join(headers, ","), -1)
 	unreadable := &registry.Error{Kind: registry.ErrProtocol, Message: "its Link header cannot be read", Hint: notARegistryHint}
@@ -126,11 +127,11 @@ func (r *repository) nextPage(from *url.URL, headers []string) (*url.URL, error)
 	return nil, nil
 }
 
-// linkParameter is one parameter of a link, with what it is set to.
+// linkParameter matches one parameter of a link and its value.
 var linkParameter = regexp.MustCompile(`^\s*;\s*([^\s;="]+)\s*(?:=\s*(?:"([^"]*)"|([^\s;"]*)))?\s*`)
 
-// relationsOf are what the parameters of a link say that it is, in lower case:
-// those of the first rel that there is. None where they cannot be read.
+// relationsOf returns the relation types in the first rel parameter of a link, in lower
+// case. It returns nil if the parameters cannot be parsed.
 func relationsOf(parameters string) (relations []string) {
 	for strings.Trim(parameters, "; \t") != "" {
 		found := linkParameter.FindStringSubmatch(parameters)

@@ -13,12 +13,12 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// errProxy is a proxy that cannot be one. What it was found in is not quoted:
-// proxies are given with passwords in them.
+// errProxy reports that a proxy setting is not a valid URL. It does not quote the setting,
+// which may contain a password.
 var errProxy = errors.New("the proxy that the environment names (HTTPS_PROXY, HTTP_PROXY) cannot be used: it is not a URL")
 
-// proxies finds proxies, and remembers how it logs in to those that it has found: a
-// proxy that fails may repeat that, whatever was asked for through it.
+// proxies finds proxies and remembers the logins of those that it found. A proxy that fails
+// may echo its login in any response.
 type proxies struct {
 	find func(*http.Request) (*url.URL, error)
 
@@ -27,9 +27,9 @@ type proxies struct {
 	logins []auth.Secret
 }
 
-// of finds the proxy for a request, and an error where it is none: a password with
-// a character that has to be escaped makes a URL of something else, whose host or
-// path has the password in it.
+// proxyFor returns the proxy for a request. It returns an error if the proxy setting is not
+// a valid URL, which happens if a special character of the password is not escaped. Its
+// host or path may then contain a part of the password.
 func (p *proxies) proxyFor(req *http.Request) (*url.URL, error) {
 	u, err := p.find(req)
 	if err != nil || u != nil && !isProxy(u) {
@@ -51,7 +51,7 @@ func (p *proxies) remember(user url.Userinfo) {
 	}
 }
 
-// shown is what proxies were shown so far to prove who asks.
+// sentLogins returns the logins of all proxies found so far.
 func (p *proxies) sentLogins() []auth.Secret {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,9 +63,9 @@ func isProxy(u *url.URL) bool {
 		u.Opaque == "" && strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == ""
 }
 
-// environmentProxy finds proxies as the environment is now (HTTPS_PROXY,
-// HTTP_PROXY, NO_PROXY). Of a variable that cannot be read it makes a proxy that
-// is none, because the package that knows them would go past the proxy.
+// environmentProxy returns a function that finds proxies in the current environment
+// (HTTPS_PROXY, HTTP_PROXY, NO_PROXY). It replaces a malformed variable with an invalid
+// proxy, because httpproxy would ignore the variable and connect directly.
 func environmentProxy() func(*http.Request) (*url.URL, error) {
 	config := httpproxy.FromEnvironment()
 	for _, variable := range []*string{&config.HTTPSProxy, &config.HTTPProxy} {

@@ -14,11 +14,10 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// redirectTransports are the connections to places that a registry pointed at. They carry no
-// credentials, client certificates included, and look at each address after
-// DNS. Only whom to trust there is taken from the settings, where they name the
-// place. This is the one place where going to another origin is allowed or
-// refused.
+// redirectTransports sends requests to the origins that a registry directs the client to.
+// These requests carry no credentials or client certificates, and each address is checked
+// after name resolution. The settings of a host apply only to TLS trust. This is the only
+// place that allows or rejects connections to another origin.
 type redirectTransports struct {
 	client *Client
 
@@ -26,10 +25,11 @@ type redirectTransports struct {
 	transports map[redirectKey]*http.Transport
 }
 
-// hop is what the connections to other places are kept apart by.
+// redirectKey identifies a transport of redirectTransports. Connections are shared only by
+// requests with the same key.
 type redirectKey struct {
-	host    string    // in the settings; "" where they do not name it
-	scope   addrScope // the reach of the registry that pointed
+	host    string    // name in the settings; "" if there are none for it
+	scope   addrScope // scope of the registry
 	proxied bool
 }
 
@@ -37,8 +37,8 @@ func newRedirectTransports(c *Client) *redirectTransports {
 	return &redirectTransports{client: c, transports: map[redirectKey]*http.Transport{}}
 }
 
-// roundTrip sends a request to another origin than the registry's. A proxy
-// dials by itself, so that behind one only the name can be looked at.
+// roundTrip sends a request to an origin other than the registry's. A proxy resolves names
+// itself, so behind a proxy only the name can be checked.
 func (h *redirectTransports) roundTrip(req *http.Request, from addrScope) (*http.Response, error) {
 	proxy, err := h.client.options.Proxy(req)
 	if err != nil {
@@ -58,8 +58,8 @@ func (h *redirectTransports) roundTrip(req *http.Request, from addrScope) (*http
 	return resp, h.client.withProxyError(req, err)
 }
 
-// transport returns the connections for a hop. There are few: the settings name
-// what is kept apart.
+// transport returns the transport for key, with the TLS trust for u. There are few
+// transports, because keys differ only by settings.
 func (h *redirectTransports) transport(key redirectKey, u *url.URL) (*http.Transport, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -72,7 +72,7 @@ func (h *redirectTransports) transport(key redirectKey, u *url.URL) (*http.Trans
 	}
 	check := func(a netip.Addr) error { return checkRedirect(a, key.scope) }
 	if key.proxied {
-		check = allowAny // the proxy's
+		check = allowAny // the dialed address is the proxy's
 	}
 	t := h.client.newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, _, err := h.client.dialer.dial(ctx, network, address, check)
@@ -86,8 +86,8 @@ func (h *redirectTransports) transport(key redirectKey, u *url.URL) (*http.Trans
 	return t, nil
 }
 
-// checkRedirect refuses an address that a registry of the given reach, which is never
-// forbidden, has no business to point at.
+// checkRedirect returns an error if a registry with the given scope, which is never
+// forbidden, may not direct the client to a.
 func checkRedirect(a netip.Addr, from addrScope) error {
 	to := classifyAddr(a)
 	if to == public || to == from {
@@ -96,10 +96,10 @@ func checkRedirect(a netip.Addr, from addrScope) error {
 	return forbiddenRedirect(fmt.Sprintf("%s is a %s address and the registry's own is %s", a, to, from))
 }
 
-// checkRedirectByName is checkRedirect where a proxy will look up the name: what can be
-// read as an address without looking it up, in any of the forms that resolvers
-// know, is refused unless it is a public one in its usual form. It is looked at as
-// net/http sends it, which turns other digits and dots into those of ASCII.
+// checkRedirectByName is like checkRedirect for a name that a proxy will resolve. Resolvers
+// accept addresses in many forms. The name is rejected if it is an address in an unusual
+// form, or one that checkRedirect rejects. It is checked as net/http sends it, with digits
+// and dots of other scripts converted to ASCII.
 func checkRedirectByName(hostname string, from addrScope) error {
 	name, err := registry.ASCIIName(hostname)
 	if err != nil {
@@ -119,16 +119,15 @@ func checkRedirectByName(hostname string, from addrScope) error {
 	return nil
 }
 
-// maxLocation is longer than any URL that a server takes, signed ones included.
+// maxLocation is longer than any URL that a server accepts, including signed ones.
 const maxLocation = 16 << 10
 
-// target is where a registry pointed to with a redirect, a Location or a Link,
-// seen from the request that it answered (RFC 3986, section 5; RFC 9110,
-// section 10.2.2).
+// target returns the URL in a redirect, Location or Link header of a registry, resolved
+// against the URL of the request (RFC 3986, section 5; RFC 9110, section 10.2.2).
 //
-// Never from https to http: where that is the same host, it is a registry that
-// does not know that a proxy gives it TLS, and https is meant. Nor to http at
-// all unless that is how the place is spoken to.
+// It never returns an http URL for an https request. If the host is the same, it returns an
+// https URL, because the registry may not know that a proxy adds TLS. For another host it
+// returns an http URL only if that host uses plain HTTP by its settings or by default.
 func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, error) {
 	if location == "" {
 		return nil, &registry.Error{Kind: registry.ErrProtocol, Message: "the registry points on and does not say where to: its answer has no Location"}
@@ -154,8 +153,8 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 		to.Scheme, to.Host = "https", from.Host
 	case to.Scheme == "http" && !registry.SameHostname(to, h.origin):
 		if _, settings := c.settingsOf(to); !usesPlainHTTP(settings, to.Host) {
-			// What would not be connected to all the same is refused for that, which no
-			// setting allows.
+			// Prefer the error for a host that cannot be contacted anyway, because no
+			// setting allows that.
 			if forbidden, is := errors.AsType[*registry.Error](checkRedirectByName(to.Hostname(), h.scope.reach())); is {
 				return nil, forbiddenLocation(to, forbidden.Message)
 			}
@@ -175,7 +174,7 @@ func forbiddenRedirect(why string) *registry.Error {
 	return &registry.Error{Kind: registry.ErrForbiddenRedirect, Message: why}
 }
 
-// isOrigin says whether a URL is at the host's origin (RFC 6454, section 4).
+// isOrigin reports whether u is at the host's origin (RFC 6454, section 4).
 func (h *host) isOrigin(u *url.URL) bool {
 	return u.Scheme == h.origin.Scheme && registry.SameHostname(u, h.origin) && portOf(u) == portOf(h.origin)
 }

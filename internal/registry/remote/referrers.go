@@ -14,9 +14,10 @@ import (
 
 const listReferrers = "list the referrers of"
 
-// ListReferrers asks the referrers API and, where there is none, for the tag
-// under which clients keep the list instead (OCI distribution specification,
-// "Listing Referrers"). That a repository has none is remembered.
+// ListReferrers queries the referrers API. If the repository does not support it,
+// ListReferrers reads the tag under which clients keep the list instead (OCI distribution
+// specification, "Listing Referrers"). The client remembers which repositories do not
+// support the API.
 func (r *repository) ListReferrers(ctx context.Context, subject digest.Digest) (registry.ReferrerList, error) {
 	if err := registry.ValidateDigest(subject); err != nil {
 		return registry.ReferrerList{}, err
@@ -30,9 +31,9 @@ func (r *repository) ListReferrers(ctx context.Context, subject digest.Digest) (
 	return r.taggedReferrers(ctx, subject)
 }
 
-// apiReferrers asks the API, and says whether the repository knows it: some
-// answer that there is no such place, and where a gateway answers for them it is
-// anything but a list.
+// apiReferrers queries the referrers API and reports whether the repository supports it. If
+// it does not, some registries return an error status, and a gateway may return content
+// that is not a list.
 func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (listing registry.ReferrerList, supported bool, err error) {
 	q := request{
 		op: listReferrers, object: "referrers", about: subject.String(), method: http.MethodGet,
@@ -44,7 +45,7 @@ func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (l
 	notList := false
 	err = r.pages(ctx, q, func(resp *http.Response, memory *registry.Charge) (err error) {
 		page := registry.Manifest{MediaType: registry.MediaType(resp.Header.Get("Content-Type"))}
-		if page.MediaType == ocispec.MediaTypeImageIndex { // anything else is not worth reading
+		if page.MediaType == ocispec.MediaTypeImageIndex { // other content is not worth reading
 			if page.Content, err = r.readBody(resp, maxPageBytes, memory); err != nil {
 				return err
 			}
@@ -60,21 +61,21 @@ func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (l
 	case err == nil:
 		return listing, true, nil
 	case !supported && (notList || r.isAPIMissing(err)):
-		// Only the first answer can say that there is no API: without a further
-		// page the list would be a shorter one.
+		// Only the first response can show that there is no API. Without a later page the
+		// list would be incomplete.
 		return registry.ReferrerList{}, false, nil
 	}
 	return registry.ReferrerList{}, supported, err
 }
 
-// unknownPlace says whether a failure is that of a registry without the API, and
-// remembers it where it is one of the place, and not of who asks or for what.
+// isAPIMissing reports whether err shows that the repository has no referrers API. It
+// records this if the endpoint is the cause, and not the credentials or the subject.
 func (r *repository) isAPIMissing(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || !slices.Contains([]int{http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented}, e.Status) {
 		return false
 	}
-	// Some hide with a 404 what one may not see, and one that broke off says
+	// Some registries answer 404 to unauthorized clients, and a truncated response shows
 	// nothing.
 	if e.Code == "DENIED" || e.Code == "UNAUTHORIZED" || isTransient(err) {
 		return false
@@ -85,9 +86,8 @@ func (r *repository) isAPIMissing(err error) bool {
 	return true
 }
 
-// taggedReferrers reads the list that clients keep under a tag. It is believed
-// only where it is one, and another manifest than the subject: there are
-// registries that answer with that (GitLab).
+// taggedReferrers reads the list that clients keep under a tag. It ignores a manifest that
+// is not a list. It also ignores the subject itself, which some registries return (GitLab).
 func (r *repository) taggedReferrers(ctx context.Context, subject digest.Digest) (registry.ReferrerList, error) {
 	tag := registry.ReferrersTag(subject)
 	m, err := r.GetManifest(ctx, tag)

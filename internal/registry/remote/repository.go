@@ -16,24 +16,23 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// repository is one repository of a registry.
+// repository implements registry.Repository for one repository of a registry.
 type repository struct {
 	client  *Client
 	host    *host
-	refHost string // the host as the reference has it
+	refHost string // host as written in the reference
 	path    string
 	access  Access
 
 	mu    sync.Mutex
 	found *auth.Credential
-	shown []auth.Secret // what was sent last as Authorization, for masking
+	shown []auth.Secret // credentials sent most recently, for redaction
 }
 
 var _ registry.Repository = (*repository)(nil)
 
-// maxShown is how many different tokens are remembered to have been sent: as many
-// as may be under way to a host by default. Who wants a new one each time does not
-// get all of them kept.
+// maxShown is how many sent tokens are remembered: the default number of requests in flight
+// to a host. The limit bounds memory if a registry requires a new token for each request.
 const maxShown = defaultConcurrency
 
 // Name returns host/repository with the canonical host; see Client.CanonicalHost.
@@ -42,8 +41,8 @@ func (r *repository) Name() string { return r.host.name + "/" + r.path }
 // Host returns the canonical host.
 func (r *repository) Host() string { return r.host.name }
 
-// credential looks up who asks, once for the life of the repository: operations
-// are shorter than the credentials that helpers give.
+// credential looks up the credentials once for the lifetime of the repository. Operations
+// are shorter than the validity of credentials from helpers.
 func (r *repository) credential(ctx context.Context) (auth.Credential, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -53,7 +52,7 @@ func (r *repository) credential(ctx context.Context) (auth.Credential, error) {
 			return auth.Credential{}, err
 		}
 		r.found = &c
-		// Once for the host, however many of its repositories use it.
+		// Log once per host, even if several of its repositories use the credentials.
 		if r.client.loggedCredentials.first(r.host.name + "\n" + c.Kind() + "\n" + c.Source) {
 			r.client.options.Logger.DebugContext(ctx, "credentials chosen", "host", r.host.name, "used", c.Kind(), "from", c.Source)
 		}
@@ -61,8 +60,8 @@ func (r *repository) credential(ctx context.Context) (auth.Credential, error) {
 	return *r.found, nil
 }
 
-// showed remembers what was sent to prove who asks: a server can repeat it
-// wherever it likes.
+// recordSent remembers a sent credential so that it can be redacted if the server echoes
+// it.
 func (r *repository) recordSent(authorization string) {
 	_, value, _ := strings.Cut(authorization, " ")
 	if value == "" {
@@ -77,14 +76,14 @@ func (r *repository) recordSent(authorization string) {
 	}
 }
 
-// url is a place below the repository's own, such as "manifests/latest".
+// url returns the URL of a path below the repository, such as "manifests/latest".
 func (r *repository) url(path string) *url.URL {
 	u := *r.host.origin
 	u.Path = "/v2/" + r.path + "/" + path
 	return &u
 }
 
-// scopes are what most requests need: one token for all that is done here.
+// scopes returns the token scopes for most requests: one token covers all operations.
 func (r *repository) scopes() []auth.Scope {
 	if r.access == Push {
 		return []auth.Scope{{Repository: r.path, Actions: []string{"pull", "push"}}}
@@ -92,13 +91,13 @@ func (r *repository) scopes() []auth.Scope {
 	return []auth.Scope{{Repository: r.path, Actions: []string{"pull"}}}
 }
 
-// deleteScopes are what deleting needs besides: a manifest, a tag, or an upload that is given up, for which the
-// original registry wants the action "delete" too.
+// deleteScopes returns the token scopes for deleting a manifest or a tag, and for canceling
+// an upload. Docker's registry also requires the action "delete" for these.
 func (r *repository) deleteScopes() []auth.Scope {
 	return []auth.Scope{{Repository: r.path, Actions: []string{"pull", "push", "delete"}}}
 }
 
-// algorithm is the one that a reference's digest is in, "" for a tag.
+// algorithm returns the algorithm of a digest, or "" for a tag.
 func algorithm(reference string) digest.Algorithm {
 	if d := digest.Digest(reference); strings.Contains(reference, ":") && d.Validate() == nil {
 		return d.Algorithm()
@@ -106,8 +105,8 @@ func algorithm(reference string) digest.Algorithm {
 	return ""
 }
 
-// manifestRequest is a request for what a tag or digest names. It always says
-// what it accepts.
+// manifestRequest returns a request for the manifest of a tag or digest. It always sends an
+// Accept header.
 func (r *repository) manifestRequest(op, method, reference string) request {
 	return request{
 		op: op, object: "manifest", about: reference, method: method,
@@ -118,12 +117,11 @@ func (r *repository) manifestRequest(op, method, reference string) request {
 	}
 }
 
-// tagGrammar is a whole tag (OCI distribution specification, "Pulling
-// manifests").
+// tagGrammar matches a complete tag (OCI distribution specification, "Pulling manifests").
 var tagGrammar = regexp.MustCompile(`^` + reference.TagRegexp.String() + `$`)
 
-// checkReference refuses what is neither a tag nor a digest before it becomes
-// part of a URL.
+// checkReference returns an error if s is neither a tag nor a digest, before s becomes part
+// of a URL.
 func checkReference(s string) error {
 	if strings.Contains(s, ":") {
 		return registry.ValidateDigest(digest.Digest(s))

@@ -14,32 +14,32 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// maxRefreshes is how often a request that was answered 401 is tried again with
-// a new token.
+// maxRefreshes is how often a request that was answered 401 is repeated with a new token.
 const maxRefreshes = 2
 
-// request is one request to a registry, as it is wanted; how often it is sent
-// is up to retry and attempt.
+// request describes a request to a registry. retry and attempt determine how often it is
+// sent.
 type request struct {
-	op              string // for errors, a verb phrase
-	object          string // for traces; "" is an upload
-	about           string // for errors, the tag or digest
+	op              string // verb phrase, for errors
+	object          string // for traces; "" means upload
+	about           string // tag or digest, for errors
 	method          string
 	url             *url.URL
 	header          http.Header
 	body            []byte        // sent again with each attempt
-	upload          *uploadBody   // instead of body: sent once, closed by whoever made it
-	scopes          []auth.Scope  // what a token must allow
-	slot            *heldSlot     // one that the caller holds; nil: each attempt takes its own
-	responseTimeout time.Duration // for the answer; 0: as long as for any other
-	// late lasts longer than the operation, where an answer opens what somebody has
-	// to close; nil: a request ends with its operation.
-	graceCtx context.Context //nolint:containedctx // it goes beside the operation's own
-	ok       []int           // statuses that are an answer and not a failure
+	upload          *uploadBody   // instead of body: sent once, closed by its creator
+	scopes          []auth.Scope  // required scopes of a token
+	slot            *heldSlot     // held by the caller; nil if each attempt acquires its own
+	responseTimeout time.Duration // for the response headers; 0 means HeaderTimeout
+	// graceCtx outlives the operation. It is used if the response starts an upload session
+	// that must be canceled. If nil, the request ends with its operation.
+	graceCtx context.Context //nolint:containedctx // used in addition to the operation's context
+	ok       []int           // statuses of a successful response
 }
 
-// acquire waits for a slot of the request's own. The context that it returns ends
-// when the slot is released, or given to another flow.
+// acquire waits for a slot for q. It returns a function that releases the slot. If the body
+// comes from another host, the returned context is canceled when the slot is released or
+// given to another flow.
 func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *heldSlot, func(), error) {
 	if q.upload == nil || q.upload.transfer == nil {
 		s, err := l.acquire(ctx, exchange, nil)
@@ -59,7 +59,7 @@ func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *hel
 	q.upload.transfer.evict = func() {
 		content.evicted.Store(true)
 		cancel(errEvicted)
-		_ = content.Close() // net/http waits for a read of it
+		_ = content.Close() // net/http waits until a read of it returns
 	}
 	content.queues.upload.Start()
 	s, err := l.acquire(ctx, upload, q.upload.transfer)
@@ -73,8 +73,8 @@ func (q request) acquire(ctx context.Context, l *limiter) (context.Context, *hel
 	return uploadCtx, held, func() { content.sending.Stop(); held.release(); cancel(nil) }, nil
 }
 
-// do sends a request until it is answered, and gives the answer to read, whose
-// error counts as the attempt's. The body is closed after it.
+// do sends a request until it succeeds and calls read with the response. An error of read
+// counts as a failed attempt. The body is closed afterwards.
 func (r *repository) do(ctx context.Context, q request, read func(*http.Response) error) error {
 	return r.client.retry(ctx, func(attempt int) error { return r.try(ctx, q, attempt > 1, read) })
 }
@@ -92,14 +92,15 @@ func (r *repository) try(ctx context.Context, q request, isRetry bool, read func
 	return r.wrapRequest(q.withFinalURL(resp), read(resp))
 }
 
-// answeredBy is the request as it was answered, elsewhere maybe: who did that can
-// repeat what is in the URL there.
+// withFinalURL returns q with the URL that responded, which differs from q.url after a
+// redirect. The server there may echo secrets from that URL, which are then redacted.
 func (q request) withFinalURL(resp *http.Response) request {
 	q.url = resp.Request.URL
 	return q
 }
 
-// wrapRequest names the request in an error of sending it or of reading its answer.
+// wrapRequest adds the operation and the repository of q to an error of sending q or
+// reading its response.
 func (r *repository) wrapRequest(q request, err error) error {
 	if err == nil {
 		return nil
@@ -114,8 +115,8 @@ func (r *repository) wrapRequest(q request, err error) error {
 	filled := *e
 	if filled.Repository == "" {
 		filled.Repository = r.Name()
-		// An error that says itself what failed, such as reading credentials,
-		// knows better than the request that needed it.
+		// An error with its own operation, such as reading credentials, is more specific
+		// than the request that needed it.
 		if filled.Op == "" || !errors.Is(err, registry.ErrCredentials) {
 			filled.Op, filled.Reference = q.op, q.about
 		}
@@ -123,13 +124,13 @@ func (r *repository) wrapRequest(q request, err error) error {
 	return registry.WithDefaultHint(registry.RedactError(&filled, func(text string) string { return r.redactFor(text, q.url, "") }))
 }
 
-// attempt sends a request once, and again where the registry wants it proved
-// who asks. The answer has one of the statuses in q.ok; its body must be
-// closed. This is the one place where a request gets its credential.
+// attempt sends a request once, and again if the registry requires authentication. The
+// response has one of the statuses in q.ok, and the caller must close its body. This is the
+// only place that adds credentials to a request.
 //
-// All of it happens in one slot of the host's limits, the token's request
-// included: a request that waits for a token leaves its slot to it, so that
-// tokens never wait behind transfers that may themselves need one.
+// Everything happens in one slot, including the token request: a request that waits for a
+// token leaves its slot to the token request. Tokens therefore never wait behind transfers
+// that may need a token themselves.
 func (r *repository) attempt(ctx context.Context, q request, isRetry bool) (*http.Response, error) {
 	held := q.slot
 	release := func() {}
@@ -148,27 +149,28 @@ func (r *repository) attempt(ctx context.Context, q request, isRetry bool) (*htt
 	return resp, nil
 }
 
-// misread adds to what Docker Hub refuses how its name was read, where that can
-// be none of Docker Hub's: "registry/acme/app" was meant to begin with a host.
+// addDockerHubHint adds to an error of Docker Hub how the name was parsed, if Docker Hub
+// cannot have such a name. The first component of "registry/acme/app" was probably meant as
+// a host.
 func (r *repository) addDockerHubHint(q request, err error) error {
 	first, rest, _ := strings.Cut(r.path, "/")
 	if r.host.name != registry.DockerHub || !strings.Contains(rest, "/") || q.upload != nil {
 		return err
 	}
 	return modifyError(err, func(e *registry.Error) {
-		if e.Hint != "" { // nobody ended it
+		if e.Hint != "" { // the operation was not canceled
 			e.Hint += fmt.Sprintf(" %q was read as a repository on Docker Hub, where names have two parts. If %s is a registry, write it with its domain or port, as in %s:5000/%s.", r.path, first, first, rest)
 		}
 	})
 }
 
-// authenticated sends a request until the registry is satisfied with who asks.
+// sendAuthenticated sends a request until the registry accepts its credentials or it fails.
 func (r *repository) sendAuthenticated(ctx context.Context, q request, held *heldSlot, isRetry bool) (*http.Response, error) {
 	var preemptive auth.Authorization // sent although the host sent no challenge
 	notFoundChecked := false
 	for refreshes := 0; ; refreshes++ {
-		// The first 401 only asks who it is. One to a credential is a failure,
-		// and what follows repeats it.
+		// The first 401 is only a challenge. A 401 to credentials is a failure, so that the
+		// next request is a retry.
 		authorization, err := r.authorization(ctx, q)
 		if err != nil {
 			return nil, r.wrapRequest(q, err)
@@ -209,8 +211,8 @@ func (r *repository) sendAuthenticated(ctx context.Context, q request, held *hel
 	}
 }
 
-// accepted records that the host accepted credentials without a challenge. They are
-// sent with every request from then on.
+// recordAccepted records that the host accepted credentials without a challenge. All later
+// requests carry them.
 func (r *repository) recordAccepted(used, preemptive auth.Authorization) {
 	if used.Header != "" && used == preemptive {
 		r.host.auth.AssumeBasic()
@@ -218,8 +220,8 @@ func (r *repository) recordAccepted(used, preemptive auth.Authorization) {
 	}
 }
 
-// unpacked refuses an answer that was packed for the way although it was asked
-// for as it is: its bytes are not those that a digest is of.
+// checkEncoding returns an error if the response has a content encoding although the client
+// requested identity. Its bytes would not match the digest.
 func (r *repository) checkEncoding(q request, resp *http.Response) (*http.Response, error) {
 	encoding := resp.Header.Get("Content-Encoding")
 	if encoding == "" || encoding == "identity" || q.method == http.MethodHead {
@@ -230,15 +232,15 @@ func (r *repository) checkEncoding(q request, resp *http.Response) (*http.Respon
 		Message: "the answer is packed with Content-Encoding " + registry.Sanitize(encoding) + " although it was asked for as it is; something in between changes content"})
 }
 
-// retryNotFound reports whether a request that was answered 404 has to be sent again
-// before the 404 counts. Registries hide private repositories from anonymous requests
-// with a 404, so such a request is repeated if there are credentials: as the challenge
-// of the registry asks for, or with the returned authorization if the registry sends
-// no challenge. It also looks for evidence that the host is a registry if the error
-// code is one that gateways use too.
+// retryNotFound reports whether a request that was answered 404 must be repeated before the
+// 404 counts. Registries hide private repositories from anonymous requests with a 404, so
+// such a request is repeated if there are credentials. If the registry sends a challenge,
+// the repeated request answers it. Otherwise it carries the returned authorization. If the
+// error code is one that gateways also use, retryNotFound looks for evidence that the host
+// is a registry.
 //
-// A HEAD is not repeated. Its 404 is a hint that a GET confirms, and copies to new tags
-// get many.
+// A HEAD request is not repeated. Its 404 is a hint that a GET request confirms, and copies
+// to new tags get many.
 func (r *repository) retryNotFound(ctx context.Context, q request, held *heldSlot, resp *http.Response, used auth.Authorization) (repeat bool, preemptive auth.Authorization, err error) {
 	if q.method == http.MethodHead || q.upload != nil {
 		return false, preemptive, nil
@@ -255,9 +257,9 @@ func (r *repository) retryNotFound(ctx context.Context, q request, held *heldSlo
 	return false, preemptive, nil
 }
 
-// prepareCredential prepares the repetition of a request that was sent without
-// credentials. unreadable is why the credentials could not be read. It is returned only if
-// the registry asks for credentials.
+// prepareCredential prepares the repetition of a request that was sent without credentials.
+// unreadable is the error of reading the credentials, or nil. It is ignored if the registry
+// needs no credentials.
 func (r *repository) prepareCredential(ctx context.Context, q request, held *heldSlot, credential auth.Credential, unreadable error) (repeat bool, preemptive auth.Authorization, err error) {
 	r.probeAPI(ctx, held)
 	challenge, answered := r.host.evidence.challenge()
@@ -284,18 +286,17 @@ func (r *repository) prepareCredential(ctx context.Context, q request, held *hel
 	}
 }
 
-// renewed is a 401 to content that cannot be sent twice. There is a new token
-// by now: whoever can open the content again may try with it.
+// renewedError is a 401 to content that cannot be sent twice. There is a new token, so that
+// the caller may open the content again and retry.
 type renewedError struct{ refusal *registry.Error }
 
 func (e renewedError) Error() string { return e.refusal.Error() }
 
-// Unwrap lets the refusal be found.
+// Unwrap returns the error of the registry.
 func (e renewedError) Unwrap() error { return e.refusal }
 
-// authorization is what proves who asks, nothing while the host has not asked for
-// it. Only a request that was answered 404 is repeated with it preemptively; see
-// retryNotFound.
+// authorization returns the Authorization header for q. It is empty until the host has sent
+// a challenge or accepted credentials without one; see retryNotFound.
 func (r *repository) authorization(ctx context.Context, q request) (auth.Authorization, error) {
 	if !r.host.challenged.Load() {
 		return auth.Authorization{}, nil
@@ -309,9 +310,9 @@ func (r *repository) authorization(ctx context.Context, q request) (auth.Authori
 	return authorization, err
 }
 
-// challenged learns from a 401, whose body it closes. It returns nil where asking
-// again is worth it, and this was not the last time; nobody reads then what the
-// registry says of it.
+// handleChallenge processes a 401 response and closes its body. It returns nil if the
+// request is worth repeating and last is false. It then ignores the error document of the
+// registry.
 func (r *repository) handleChallenge(ctx context.Context, q request, resp *http.Response, used auth.Authorization, last bool) error {
 	defer resp.Body.Close()
 	r.host.challenged.Store(true)

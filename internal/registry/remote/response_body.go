@@ -7,30 +7,29 @@ import (
 	"time"
 )
 
-// maxErrorBytes is the cap on what is read of an answer that only explains
-// itself.
+// maxErrorBytes bounds how much of an error response is read.
 const maxErrorBytes = 64 << 10
 
-// maxRest is how much of an answer that nobody wants is read so that its
-// connection can be used again, and restPatience how long that may take. A new
-// connection costs more than the former and less than the latter.
+// maxDrainBytes is how much of an unwanted response is read so that its connection can be
+// reused, and drainTimeout is how long that may take. A new connection costs more than
+// reading these bytes, but less than waiting that long.
 const (
 	maxDrainBytes = 4 << 10
 	drainTimeout  = time.Second
 )
 
-// errStalled is why a request was ended that made no progress.
+// errStalled is the cause of canceling a request that made no progress.
 var errStalled = errors.New("it made no progress in time")
 
-// watchdog ends a request that makes no progress: it cancels its context with
-// errStalled.
+// watchdog cancels the context of a request with errStalled if the request makes no
+// progress.
 type watchdog struct {
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
 }
 
-// newWatchdog returns a context that ends when nothing has called reset for the
-// time that the last call gave.
+// newWatchdog returns a context that is canceled if reset is not called in time. The first
+// call is due after d, and each further one after the duration given to the previous call.
 func newWatchdog(ctx context.Context, d time.Duration) (context.Context, *watchdog) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	return ctx, &watchdog{cancel: cancel, timer: time.AfterFunc(d, func() { cancel(errStalled) })}
@@ -38,22 +37,21 @@ func newWatchdog(ctx context.Context, d time.Duration) (context.Context, *watchd
 
 func (w *watchdog) reset(d time.Duration) { w.timer.Reset(d) }
 
-// pause stops the watch: what happens now is not the network's fault.
+// pause stops the timer while the network is not the cause of a delay.
 func (w *watchdog) pause() { w.timer.Stop() }
 
-// end releases the context.
+// end stops the timer and releases the context.
 func (w *watchdog) end() {
 	w.timer.Stop()
 	w.cancel(context.Canceled)
 }
 
-// answerBody is the body of an answer, watched for progress: a blob's while
-// somebody reads it, and that of any other answer until it has come whole,
-// because what is read into memory under a cap could otherwise take for ever,
-// a byte at a time.
+// responseBody watches the body of a response for progress. The body of a blob is watched
+// only during a Read. Any other body must arrive completely within stall: otherwise reading
+// a body of limited size into memory could take forever, one byte at a time.
 type responseBody struct {
 	io.ReadCloser
-	ctx   context.Context //nolint:containedctx // the request's; it says why reading was ended
+	ctx   context.Context //nolint:containedctx // of the request; its cause is returned by Read
 	watch *watchdog
 	stall time.Duration
 	blob  bool
@@ -78,8 +76,8 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close gives the connection back where little of the answer is left. A blob's
-// connection is worth nothing any more when its blob was not read to the end.
+// Close reads a short rest of the response so that the connection can be reused. It closes
+// the connection of a blob that was not read to its end.
 func (b *responseBody) Close() error {
 	if !b.blob && b.ctx.Err() == nil {
 		b.watch.reset(drainTimeout)
@@ -90,7 +88,7 @@ func (b *responseBody) Close() error {
 	return err
 }
 
-// closing calls a function after its body was closed.
+// hookedBody calls onClose after its body was closed.
 type hookedBody struct {
 	io.ReadCloser
 	onClose func()

@@ -15,8 +15,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// errorDocument is what a registry explains itself with (OCI distribution
-// specification, "Error Codes").
+// errorDocument is the body of a registry's error response (OCI distribution specification,
+// "Error Codes").
 type errorDocument struct {
 	Errors []errorEntry `json:"errors"`
 }
@@ -28,17 +28,18 @@ type errorEntry struct {
 }
 
 const (
-	// maxCode is how many bytes of an error code are kept.
+	// maxCode is the maximum length of an error code in bytes. Longer codes are truncated.
 	maxCode = 64
-	// maxEntries is how many of a document's errors are shown. The first says
-	// what kind of failure it is.
+	// maxEntries is how many errors of a document are shown. The first one determines the
+	// kind of the failure.
 	maxEntries = 3
 )
 
-// words are the code and the message of an entry, fit to be shown.
+// text returns the code and the message of an entry, safe to display.
 func (e errorEntry) text(redact func(string) string) (code, message string) {
 	detail := redact(string(e.Detail))
-	// What was wanted of a repository, as JSON, tells a person nothing.
+	// The detail of an access error is the requested scope in JSON, which does not help the
+	// user.
 	accessDenied := e.Code == "UNAUTHORIZED" || e.Code == "DENIED"
 	if detail == "null" || detail == "{}" || accessDenied && strings.ContainsAny(detail[:min(1, len(detail))], "{[") {
 		detail = ""
@@ -46,7 +47,7 @@ func (e errorEntry) text(redact func(string) string) (code, message string) {
 	return truncate(redact(e.Code), maxCode), registry.Sanitize(joinText(redact(e.Message), detail))
 }
 
-// others are the further errors of a document, each behind a semicolon.
+// additional returns the further errors of a document, each preceded by a semicolon.
 func (d errorDocument) additional(redact func(string) string) string {
 	var b strings.Builder
 	for _, entry := range d.Errors[1:min(len(d.Errors), maxEntries)] {
@@ -57,10 +58,10 @@ func (d errorDocument) additional(redact func(string) string) string {
 	return b.String()
 }
 
-// answerError makes the error of an answer that is a failure, and closes its
-// body. This is the one place where a registry's words become an error: they
-// are read under a cap, rid of secrets, cleaned, and only an error document
-// makes a 404 one of ErrNotFound.
+// answerError converts the response to a failed request into an error and closes its body.
+// It is the only place that does so. It reads a limited number of bytes, redacts secrets
+// and sanitizes text. A 404 to a GET request becomes ErrNotFound only with an error
+// document.
 func (r *repository) answerError(ctx context.Context, q request, resp *http.Response, authorization string) *registry.Error {
 	defer resp.Body.Close()
 	e := &registry.Error{Op: q.op, Repository: r.Name(), Reference: q.about, Status: resp.StatusCode}
@@ -69,7 +70,7 @@ func (r *repository) answerError(ctx context.Context, q request, resp *http.Resp
 		return truncated
 	}
 	if err != nil || resp.Header.Get("Content-Encoding") != "" {
-		body = nil // the status says what there is to say
+		body = nil // the status alone must suffice
 	}
 	redact := func(text string) string { return registry.Sanitize(r.redactFor(text, resp.Request.URL, authorization)) }
 	var document errorDocument
@@ -94,10 +95,9 @@ func (r *repository) answerError(ctx context.Context, q request, resp *http.Resp
 	return e
 }
 
-// truncatedError is the error of a failure that did not come to its end, where its
-// status alone does not say enough: nothing does when the operation was
-// cancelled, and a 404, or a 400 to what is not an upload, means little without the
-// document that goes with it.
+// truncatedError returns an error if a failed response was truncated and its status alone
+// is inconclusive. Every status is inconclusive if the operation was canceled. So is a 404,
+// and a 400 to anything but an upload, because they mean little without the error document.
 func (r *repository) truncatedError(ctx context.Context, q request, resp *http.Response, err error) *registry.Error {
 	vague := resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusBadRequest && q.upload == nil
 	if err == nil || errors.Is(err, registry.ErrLimit) || ctx.Err() == nil && !vague {
@@ -111,12 +111,12 @@ func (r *repository) truncatedError(ctx context.Context, q request, resp *http.R
 	return e
 }
 
-// Redact hides the credentials for the host and the tokens that were sent so far.
+// Redact replaces the credentials for the host and the tokens that were sent so far.
 func (r *repository) Redact(text string) string { return r.redactFor(text, nil, "") }
 
-// mask hides what a server may have seen of ours, now or before, and may repeat: the
-// credentials for the host, the logins of the proxies on the way and, of the URL that
-// it was asked by, what can be a signature.
+// redactFor replaces the secrets that a server may have received and may echo: the
+// credentials for the host, the logins of proxies, and what may be a signature in the query
+// of u, the URL of the request.
 func (r *repository) redactFor(text string, u *url.URL, authorization string) string {
 	_, token, _ := strings.Cut(authorization, " ")
 	secrets := append([]auth.Secret{auth.Secret(token)}, r.host.secrets()...)
@@ -133,8 +133,8 @@ func (r *repository) redactFor(text string, u *url.URL, authorization string) st
 	return auth.Redact(text, secrets...)
 }
 
-// placeOf is the host of a URL, fit to be shown: a registry can have made the name
-// of the place that it points to of what it was sent.
+// displayHost returns the host of u, safe to display. A registry may direct the client to a
+// host whose name contains a secret that the client sent.
 func (r *repository) displayHost(u *url.URL) string {
 	if r.host.isOrigin(u) {
 		return registry.Sanitize(u.Host)
@@ -142,14 +142,13 @@ func (r *repository) displayHost(u *url.URL) string {
 	return registry.Sanitize(r.Redact(u.Host))
 }
 
-// plainQuery are the query parameters that are no secret: we put the first of them
-// there, and with the others a storage service is told what to answer as
-// Content-Type.
+// publicParameters are the query parameters that are not secret. The client sets the first
+// ones. The last two tell a storage service which Content-Type to send.
 var publicParameters = []string{"digest", "from", "mount", "n", "last", "response-content-type", "rsct"}
 
-// querySecrets are what can be a signature in a query: the values as they are
-// written there, what has no name, and all of it. Semicolons separate parameters
-// for some servers.
+// querySecrets returns what may be a signature in a query: the encoded values, parameters
+// without a name or a value, and the whole query. For some servers, semicolons separate
+// parameters too.
 func querySecrets(raw string) []auth.Secret {
 	var secrets []auth.Secret
 	for _, pair := range strings.FieldsFunc(raw, func(r rune) bool { return r == '&' || r == ';' }) {
@@ -158,7 +157,7 @@ func querySecrets(raw string) []auth.Secret {
 		case slices.Contains(publicParameters, name):
 		case named && strings.Trim(value, "=") != "":
 			secrets = append(secrets, auth.Secret(value))
-		default: // a value without a name, as likely as the reverse
+		default: // a value without a name is as likely as the reverse
 			secrets = append(secrets, auth.Secret(pair), auth.Secret(name))
 		}
 	}
@@ -175,24 +174,25 @@ func truncate(text string, limit int) string {
 	return strings.ToValidUTF8(text[:limit], "") + "…"
 }
 
-// absences are the codes with which registries say that something is not there
-// (OCI distribution specification, "Error Codes"). A 404
-// with any other code, or none, says no such thing: gateways have error
-// documents too, and some registries answer 404 to those who may not see.
+// notFoundCodes are the codes of registries for missing content (OCI distribution
+// specification, "Error Codes"). A 404 with another code, or without one, does not mean
+// that: gateways also send error documents, and some registries answer 404 to unauthorized
+// clients.
 var notFoundCodes = []string{"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN", "TAG_UNKNOWN"}
 
-// notFoundCode is Harbor's code for all of them. Gateways have it too, so that it counts from a registry alone.
+// harborNotFoundCode is Harbor's code for all of them. Gateways use it too, so it counts
+// only if the host is known to be a registry.
 const harborNotFoundCode = "NOT_FOUND"
 
-// saysAbsent reports whether an error code of the host says that something is not there.
+// isNotFoundCode reports whether code is an error code of the host for missing content.
 func (r *repository) isNotFoundCode(code string) bool {
 	return slices.Contains(notFoundCodes, code) || code == harborNotFoundCode && r.host.evidence.registry.Load()
 }
 
-// refusals are the codes with which registries want a login.
+// loginCodes are the error codes with which registries request a login.
 var loginCodes = []string{"UNAUTHORIZED", "DENIED"}
 
-// codeOf returns the first code of an error document, "" for any other body.
+// codeOf returns the first code of an error document, or "" for any other body.
 func codeOf(body []byte) string {
 	var document errorDocument
 	if json.Unmarshal(body, &document) != nil || len(document.Errors) == 0 {
@@ -201,8 +201,9 @@ func codeOf(body []byte) string {
 	return document.Errors[0].Code
 }
 
-// kindOf tells what a failure is, by the registry's own code before the status.
-// spoke says that the registry itself explained it, and absent that it says that something is not there.
+// errorKind returns the kind of a failure. The registry's error code takes precedence over
+// the status. explained reports whether the registry itself sent an error document, and
+// notFound whether its code stands for missing content.
 func errorKind(resp *http.Response, code, message string, explained, notFound bool, method string) error {
 	switch status := resp.StatusCode; {
 	case isImmutableTag(status, code, message):
@@ -234,8 +235,8 @@ func errorKind(resp *http.Response, code, message string, explained, notFound bo
 	return registry.ErrDenied
 }
 
-// immutable recognises the ways in which registries refuse to move a tag: ECR
-// by its exception's name, Harbor and Quay in words, others by a conflict.
+// isImmutableTag reports whether a registry refused to move a tag. ECR sends the name of an
+// exception, Harbor and Quay send text, and others send a conflict.
 func isImmutableTag(status int, code, message string) bool {
 	if strings.Contains(message+code, "ImageTagAlreadyExists") {
 		return true
@@ -248,20 +249,20 @@ func isImmutableTag(status int, code, message string) bool {
 	return false
 }
 
-// notARegistry is the advice for answers that make no sense.
+// notARegistryHint is the advice for responses that do not look like a registry's.
 var notARegistryHint = registry.DefaultHint(registry.ErrProtocol)
 
-// noSpace says whether a registry has failed because its storage is full: 507,
-// or a 500 with what the system says of a full disk.
+// isStorageFull reports whether a registry failed because its storage is full: with a 507,
+// or with the operating system's message for a full disk.
 func isStorageFull(e *registry.Error) bool {
 	return e.Status == http.StatusInsufficientStorage || strings.Contains(strings.ToLower(e.Message), "no space left")
 }
 
-// quota finds what registries say where a project or account is full.
+// quotaPattern matches what registries report when a project or an account is full.
 var quotaPattern = regexp.MustCompile(`(?i)\b(quotas?|limits?|exceed(s|ed|ing)?)\b`)
 
-// denied says which login a 403 was given to, and what to do. Why it was given the
-// registry may have said, or not.
+// deniedHint returns the advice for a 403 and names the login that was used. The registry
+// may have explained the 403 or not.
 func (r *repository) deniedHint(writing bool) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -274,7 +275,7 @@ func (r *repository) deniedHint(writing bool) string {
 	return r.found.AdviceTo(r.host.name, "If they may not do this in this repository, give them the right to, or use others.")
 }
 
-// hint says what a person can do about a refusal, as far as that is known.
+// hint returns advice for a failed request.
 func (r *repository) hint(e *registry.Error) string {
 	host := r.host.name
 	writing := strings.HasPrefix(e.Op, "upload") || strings.HasPrefix(e.Op, "push")

@@ -15,20 +15,20 @@ import (
 )
 
 const (
-	// longestPause bounds the time that doubles.
+	// maxBackoff bounds the exponential backoff.
 	maxBackoff = 30 * time.Second
-	// longestWait is what a registry may ask a client to wait that has no
-	// deadline of its own.
+	// maxRetryAfter is the longest Retry-After that the client honors if the context has no
+	// deadline.
 	maxRetryAfter = 5 * time.Minute
 )
 
-// stalls is how often in all something is tried that nobody answers: each time
-// costs the whole patience, and a person waits.
+// maxStalls is the maximum number of attempts if there is no response. Each attempt takes
+// the whole timeout while the user waits.
 const maxStalls = 2
 
-// retry calls try until it succeeds, fails for good, or the attempts are used
-// up, and waits between them: for what the registry asks, or a time that
-// doubles, with jitter. try gets the number of the attempt, from 1.
+// retry calls try until it succeeds, fails permanently, or the attempts are used up.
+// Between two attempts it waits as long as the registry requests, or with exponential
+// backoff and jitter. try receives the number of the attempt, starting with 1.
 func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
 	nextPause := c.newBackoff()
 	for attempt := 1; ; attempt++ {
@@ -38,7 +38,7 @@ func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
 		}
 		if cause := context.Cause(ctx); cause != nil {
 			if !isResponseError(err) {
-				return err // which says that nobody answered in time
+				return err // it already reports the timeout
 			}
 			return withInterruption(err, cause)
 		}
@@ -47,8 +47,9 @@ func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
 			if requested > timeLeft(ctx) {
 				return waitTooLong(err, requested)
 			}
-			// Not sooner, and not all who were asked to wait at the same instant.
-			pause = requested + rand.N(c.options.Backoff) //nolint:gosec // nobody gains by guessing it
+			// Wait at least as long as requested, with jitter so that clients do not retry
+			// simultaneously.
+			pause = requested + rand.N(c.options.Backoff) //nolint:gosec // not security-sensitive
 		}
 		c.options.Logger.DebugContext(ctx, "it is tried again", "after", pause, "attempt", attempt, "error", err)
 		if cause := waitRetry(ctx, pause); cause != nil {
@@ -57,7 +58,8 @@ func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
 	}
 }
 
-// pauses gives the waits between attempts, one after the other.
+// newBackoff returns a function that returns the delays between attempts, one after the
+// other.
 func (c *Client) newBackoff() func() time.Duration {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval = c.options.Backoff
@@ -66,13 +68,14 @@ func (c *Client) newBackoff() func() time.Duration {
 	return pause.NextBackOff
 }
 
-// pauseFor waits for d before something is tried again, as sleep does.
+// waitRetry waits for d before a retry and reports the wait to the trace of ctx. It returns
+// the error of sleep.
 func waitRetry(ctx context.Context, d time.Duration) error {
 	defer traceWait(ctx, registry.WaitRetry, time.Now())
 	return sleep(ctx, d)
 }
 
-// sleep waits for d. It returns why the context ended before that.
+// sleep waits for d. If the context ends before that, it returns the cause.
 func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -84,18 +87,18 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// transient says whether the same request may succeed if it is sent again.
+// isTransient reports whether the same request may succeed if it is sent again.
 func isTransient(err error) bool {
 	if errors.As(err, new(permanent)) || errors.As(err, new(contentError)) {
 		return false
 	}
 	if e, ok := errors.AsType[*registry.Error](err); ok && e.Status == http.StatusInsufficientStorage {
-		return false // storage that is full stays full for a while
+		return false // full storage remains full for a while
 	}
 	return errors.Is(err, registry.ErrUnavailable) || errors.Is(err, registry.ErrRateLimited)
 }
 
-// answered says whether an error is what a registry answered.
+// isResponseError reports whether err describes a response of a registry.
 func isResponseError(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	return ok && e.Status != 0
@@ -108,25 +111,26 @@ func timeLeft(ctx context.Context) time.Duration {
 	return maxRetryAfter
 }
 
-// tooLong is the error of a wait that nobody can afford.
+// waitTooLong adds to err that the registry requested a wait longer than the time that is
+// left.
 func waitTooLong(err error, requested time.Duration) error {
 	return modifyError(err, func(e *registry.Error) {
 		e.Message, e.Err = joinText(e.Message, fmt.Sprintf("it asks to wait %s, longer than this operation may take", requested)), nil
 	})
 }
 
-// interrupted is the error of an operation that ended while it waited for the
-// next attempt.
+// withInterruption adds to err why the operation ended before the next attempt.
 func withInterruption(err, cause error) error {
 	return modifyError(err, func(e *registry.Error) {
 		const why = "there was no time to try again"
 		if e.Err = fmt.Errorf("%s: %w", why, cause); errors.Is(cause, context.DeadlineExceeded) {
-			e.Err = registry.WithText(cause, why) // which says it
+			e.Err = registry.WithText(cause, why) // which already mentions the time
 		}
 	})
 }
 
-// amended is a copy of an error with a change, where it is a *registry.Error.
+// modifyError returns a copy of err changed by change if err is a *registry.Error. It
+// returns other errors unchanged.
 func modifyError(err error, change func(*registry.Error)) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
@@ -137,7 +141,7 @@ func modifyError(err error, change func(*registry.Error)) error {
 	return &changed
 }
 
-// join puts two texts together, either of which may be empty.
+// joinText joins two texts, either of which may be empty.
 func joinText(a, b string) string {
 	if a == "" || b == "" {
 		return a + b
@@ -145,7 +149,7 @@ func joinText(a, b string) string {
 	return a + ": " + b
 }
 
-// retryAfter is how long err asks to wait, 0 where it does not.
+// retryAfter returns how long the registry requested to wait, or 0.
 func retryAfter(err error) time.Duration {
 	wait, _ := errors.AsType[auth.WaitError](err)
 	return wait.RetryAfter()

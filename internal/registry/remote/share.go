@@ -7,16 +7,16 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// share counts the slots of a host that a flow holds and awaits. It exists
-// while there are any.
+// share counts the slots of a host that a flow holds and waits for. It exists while there
+// are any.
 type share struct {
 	held, transfers, waiting int
-	// slow reports that the second host of the flow's transfers was measured to be
+	// slow reports whether the second host of the flow's transfers was measured to be
 	// slower than minRate.
 	slow bool
 }
 
-// shareOf returns the share of a flow. Called with mu held.
+// shareOf returns the share of a flow. It creates it if necessary. l.mu must be held.
 func (l *limiter) shareOf(flow *registry.Flow) *share {
 	f := l.flows[flow]
 	if f == nil {
@@ -26,7 +26,7 @@ func (l *limiter) shareOf(flow *registry.Flow) *share {
 	return f
 }
 
-// forget drops the share of a flow that holds and awaits nothing. Called with mu
+// forget removes the share of a flow that neither holds nor waits for a slot. l.mu must be
 // held.
 func (l *limiter) forget(flow *registry.Flow) {
 	if f := l.flows[flow]; f != nil && f.held == 0 && f.waiting == 0 {
@@ -34,10 +34,10 @@ func (l *limiter) forget(flow *registry.Flow) {
 	}
 }
 
-// leavesShare reports whether another transfer of the flow of w leaves enough
-// slots for transfers of other flows: a slot for each four that the flow then
-// holds. The transfers of a slow flow take at most a quarter of the slots while
-// another flow uses the host. Called with mu held.
+// leavesShare reports whether another transfer of the flow of w leaves enough slots for
+// transfers of other flows: one slot for every four that the flow then holds. While another
+// flow uses the host, the transfers of a slow flow get at most a quarter of the slots. l.mu
+// must be held.
 func (l *limiter) leavesShare(w *waiter) bool {
 	f := l.shareOf(w.flow)
 	if f.slow && f.transfers >= max((l.allowed-1)/4, 1) && l.contested() {
@@ -47,8 +47,7 @@ func (l *limiter) leavesShare(w *waiter) bool {
 	return f.transfers == 0 || left >= (f.transfers+1)/4
 }
 
-// contested reports whether a flow that is not slow uses the host. Called with mu
-// held.
+// contested reports whether a flow that is not slow uses the host. l.mu must be held.
 func (l *limiter) contested() bool {
 	for _, f := range l.flows {
 		if !f.slow && f.held+f.waiting > 0 {
@@ -58,11 +57,10 @@ func (l *limiter) contested() bool {
 	return false
 }
 
-// before reports whether a, which came after b, is granted a slot first: transfers
-// of slow flows come last, then the flow with the fewest slots comes first. Within
-// a flow a download that an upload waits for comes first, and other downloads come
-// last, because the uploads of those in flight wait for the same host. Called
-// with mu held.
+// precedes reports whether a, which came after b, is granted a slot first. Transfers of
+// slow flows come last. Otherwise the flow with the fewest slots comes first. Within a
+// flow, a download that an upload waits for comes first. Other downloads come last, because
+// the uploads of those in flight wait for the same host. l.mu must be held.
 func (l *limiter) precedes(a, b *waiter) bool {
 	fa, fb := l.shareOf(a.flow), l.shareOf(b.flow)
 	if slowA, slowB := fa.slow && a.class != exchange, fb.slow && b.class != exchange; slowA != slowB {
@@ -77,9 +75,9 @@ func (l *limiter) precedes(a, b *waiter) bool {
 	return a.class != download && b.class == download
 }
 
-// holder returns the name of the other flow that holds the most slots. It returns "" if
-// the flow of w holds more slots than all others: then it waits for its own transfers.
-// Called with mu held.
+// holder returns the name of the other flow that holds the most slots. It returns "" if the
+// flow of w holds more slots than all others, because w then waits for its own transfers.
+// l.mu must be held.
 func (l *limiter) holder(w *waiter) string {
 	name, most, others := "", 0, 0
 	for other, f := range l.flows {
@@ -97,8 +95,8 @@ func (l *limiter) holder(w *waiter) string {
 	return name
 }
 
-// busy returns the error of a waiter whose context ended: it names the flow that holds
-// the most slots if that is another one. Called with mu held.
+// busyError returns the error of a waiter whose context ended. It names the flow that holds
+// the most slots, if that is another one. l.mu must be held.
 func (l *limiter) busyError(ctx context.Context, w *waiter) error {
 	holder := l.holder(w)
 	if holder == "" {

@@ -9,12 +9,12 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// maxTags bounds how many tags a repository may have.
+// maxTags bounds the number of tags of a repository.
 const maxTags = 100_000
 
-// ListTags follows the pages of the tag list (OCI distribution specification,
-// "Listing Tags"). It is whole or an error: manifests are deleted by what is on
-// it.
+// ListTags returns the tags of all pages (OCI distribution specification, "Listing Tags").
+// It returns either the complete list or an error, because callers use the list to decide
+// which manifests to delete.
 func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 	first := r.url("tags/list")
 	first.RawQuery = "n=1000"
@@ -31,7 +31,7 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 			Tags json.RawMessage `json:"tags"`
 		}
 		var list []string
-		// "tags" is null where there is none, but it is always there.
+		// "tags" is null if there are none, but it is always present.
 		if json.Unmarshal(body, &page) != nil || page == nil || json.Unmarshal(page.Tags, &list) != nil {
 			return &registry.Error{Kind: registry.ErrProtocol, Hint: notARegistryHint,
 				Message: fmt.Sprintf("the answer, of Content-Type %q, is no list of tags", registry.Sanitize(resp.Header.Get("Content-Type")))}
@@ -48,8 +48,8 @@ func (r *repository) ListTags(ctx context.Context) ([]string, error) {
 	return tags, nil
 }
 
-// appendTags appends the tags of a page that are not known from an earlier page. It returns an error
-// for text that is not a tag, which also bounds the memory that a list takes.
+// appendTags appends the tags of a page that are not known from an earlier page. It returns
+// an error for text that is not a tag, which also bounds the memory of a list.
 func appendTags(tags, more []string, known map[string]bool) ([]string, error) {
 	for _, tag := range more {
 		if !tagGrammar.MatchString(tag) {

@@ -9,33 +9,33 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// transfer is a request that depends on a second host: an upload reads from it,
-// and a download is read by it. It measures how long that host was waited for.
+// transfer is a request that depends on a second host: an upload reads from it, and a
+// download is read by it. It measures how long it waits for that host.
 type transfer struct {
-	// evict ends the request so that its slot is released. It may be called from
-	// any goroutine, at most once for a slot.
+	// evict ends the request so that its slot is released. It may be called from any
+	// goroutine, at most once per slot.
 	evict func()
-	// slow reports that the second host was slower than minRate before the slot
-	// was requested.
+	// slow reports whether the second host was slower than minRate before the slot was
+	// requested.
 	slow bool
 	// evictions is how many uploads of the blob were evicted before this one.
 	evictions int
-	// resumed reports that the transfer was evicted before and that its other side
-	// is in flight.
+	// resumed reports whether the transfer was evicted before and its other side is in
+	// flight.
 	resumed atomic.Bool
-	// queue is the time for which the second host was not waited for, but a slot of
-	// it. nil if that is not known.
+	// queue measures how long the transfer waited for a slot of the second host, and not
+	// for the host itself. It is nil if that is unknown.
 	queue *registry.Stopwatch
 
 	mu      sync.Mutex
 	moved   int64              // bytes
-	last    int64              // of them, which the second host may still be taking
-	sent    bool               // the second host is not needed any more
-	blocked registry.Stopwatch // runs while the second host is waited for
+	last    int64              // size of the last piece, which the second host may still be processing
+	sent    bool               // the second host is no longer needed
+	blocked registry.Stopwatch // runs while the transfer waits for the second host
 }
 
-// queues are the times for which the two sides of one blob waited for a slot. The
-// upload puts them into the context that it opens its content with.
+// queues measures how long the two sides of one blob waited for a slot. The upload adds it
+// to the context with which it opens its content.
 type queues struct{ download, upload registry.Stopwatch }
 
 type queuesKey struct{}
@@ -44,7 +44,7 @@ func withQueues(ctx context.Context, q *queues) context.Context {
 	return context.WithValue(ctx, queuesKey{}, q)
 }
 
-// queuesOf returns the queues of a context, new ones if it has none.
+// queuesOf returns the queues of ctx, or new ones if it has none.
 func queuesOf(ctx context.Context) *queues {
 	if q, ok := ctx.Value(queuesKey{}).(*queues); ok {
 		return q
@@ -60,7 +60,7 @@ type progress struct {
 	sent            bool
 }
 
-// block records that the transfer waits for its second host from now on.
+// block records that the transfer starts to wait for its second host.
 func (t *transfer) block() {
 	if t != nil {
 		t.blocked.Start()
@@ -81,7 +81,7 @@ func (t *transfer) unblock(n int) {
 	}
 }
 
-// waited returns for how long the transfer has waited for its second host.
+// waited returns how long the transfer has waited for its second host.
 func (t *transfer) waited() time.Duration {
 	if t == nil {
 		return 0

@@ -19,18 +19,18 @@ import (
 const (
 	handshakeTimeout = 15 * time.Second
 	idleTimeout      = 90 * time.Second
-	// maxIdleElsewhere is how many connections to places that a registry pointed
-	// to may wait for their next use: enough for two that blobs come from and go
-	// to. Each has buffers, and a registry may name another place each time.
+	// maxIdleRedirects is the maximum number of idle connections to hosts that a registry
+	// directs the client to. It suffices for two hosts, one for reading blobs and one for
+	// writing them. Each connection has buffers, and a registry may name another host each
+	// time.
 	maxIdleRedirects = 2 * defaultConcurrency
-	// maxHeaderBytes bounds what an answer's headers may take.
+	// maxHeaderBytes bounds the size of response headers.
 	maxHeaderBytes = 64 << 10
 )
 
-// newTransport returns a transport that speaks HTTP/1.1 alone: one stream a
-// connection, because one HTTP/2 connection shared by many layers is slower
-// than many connections. isProxy says of an address, host:port, whether it is
-// that of a proxy, for which tlsConfig is not.
+// newTransport returns a transport for HTTP/1.1 only, because one HTTP/2 connection that
+// many layers share is slower than many connections. isProxy reports whether a host:port is
+// the address of a proxy, to which tlsConfig does not apply.
 func (c *Client) newTransport(dial dialFunc, tlsConfig *tls.Config, isProxy func(address string) bool, connections int) *http.Transport {
 	t := &http.Transport{
 		DialContext: dial,
@@ -40,17 +40,16 @@ func (c *Client) newTransport(dial dialFunc, tlsConfig *tls.Config, isProxy func
 			}
 			return tlsConfig.Clone(), nil
 		}),
-		TLSClientConfig:        tlsConfig, // through a proxy
+		TLSClientConfig:        tlsConfig, // used through a proxy
 		TLSHandshakeTimeout:    handshakeTimeout,
 		MaxIdleConnsPerHost:    connections,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
-		// The bytes are wanted as they are stored, not as a server may pack
-		// them for the way.
+		// Digests are computed over the stored bytes, not over compressed ones.
 		DisableCompression:     true,
 		OnProxyConnectResponse: checkProxyConnect,
 		WriteBufferSize:        64 << 10,
-		// Less than a piece: what is read in pieces goes past it.
+		// Smaller than copyBufferSize, so that reads of that size bypass the buffer.
 		ReadBufferSize: 16 << 10,
 		Protocols:      new(http.Protocols),
 	}
@@ -58,8 +57,8 @@ func (c *Client) newTransport(dial dialFunc, tlsConfig *tls.Config, isProxy func
 	return t
 }
 
-// secured adds TLS to what dial connects to. net/http would do the same, with one
-// configuration for a registry and the proxy before it.
+// withTLS adds TLS to the connections of dial. net/http would use one configuration for
+// both a registry and its proxy.
 func withTLS(dial dialFunc, configFor func(address string) (*tls.Config, error)) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		config, err := configFor(address)
@@ -84,18 +83,18 @@ func withTLS(dial dialFunc, configFor func(address string) (*tls.Config, error))
 	}
 }
 
-// trust is whose certificates are believed at a place that is no registry of the
-// operation at hand: one that a registry points to, or a proxy. A client
-// certificate is a credential, and not for those.
+// thirdPartyTLSConfig returns the TLS configuration for a host that is not the registry of
+// the operation: one that a registry directs the client to, or a proxy. It has no client
+// certificate, which is a credential for its own host only.
 func (c *Client) thirdPartyTLSConfig(u *url.URL) (*tls.Config, error) {
 	name, settings := c.settingsOf(u)
 	settings.ClientCertificate, settings.ClientKey = nil, ""
 	return tlsConfigOf(name, settings)
 }
 
-// tlsConfigOf translates the TLS settings of a host.
+// tlsConfigOf returns the TLS configuration for the settings of a host.
 func tlsConfigOf(host string, o HostOptions) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.InsecureSkipTLSVerify} //nolint:gosec // asked for by name, for this host alone
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.InsecureSkipTLSVerify} //nolint:gosec // an explicit setting, for this host only
 	if len(o.CACertificate) > 0 {
 		pool, err := x509.SystemCertPool()
 		if err != nil {

@@ -17,13 +17,13 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// permanent marks the cause of an error that trying again does not mend.
+// permanent marks the cause of an error that a retry cannot fix.
 type permanent struct{ error }
 
 func (p permanent) Unwrap() error { return p.error }
 
-// keyOf is the key under which settings for a URL are looked up: the host of
-// references at the registry itself, and the URL's own elsewhere.
+// settingsKey returns the key of the settings for u: the host in references if u is at the
+// registry itself, and the host of u otherwise.
 func (h *host) settingsKey(u *url.URL) string {
 	if h.isOrigin(u) {
 		return h.name
@@ -32,8 +32,7 @@ func (h *host) settingsKey(u *url.URL) string {
 	return registry.JoinPort(name, u.Port())
 }
 
-// connectionError makes the error of a request that was not answered, or whose
-// answer broke off.
+// connectionError returns the error of a request that got no response or a truncated one.
 func (h *host) connectionError(err error, u *url.URL) *registry.Error {
 	e := &registry.Error{Kind: registry.ErrUnavailable, Err: err}
 	dns, unresolved := errors.AsType[*net.DNSError](err)
@@ -55,7 +54,7 @@ func (h *host) connectionError(err error, u *url.URL) *registry.Error {
 		e.Hint = "The host name could not be looked up. Look at this machine's DNS."
 	case strings.Contains(text, "refused") && !h.isOrigin(u):
 		e.Hint = fmt.Sprintf("Nothing listens at %s. The registry has answered, and sends its clients there for a token, a layer or an upload: have those who run it look after that place, or look for what keeps this machine from it.", registry.Sanitize(u.Host))
-	case strings.Contains(text, "refused"): // Windows has its own words around it
+	case strings.Contains(text, "refused"): // the text around it differs on Windows
 		e.Hint = "Nothing listens there. Look at host and port, and whether the registry is running."
 	case isConnectionClosed(err) && !h.answered.Load() && u.Scheme == "http":
 		e.Hint = "The connection was closed without an answer, as a server does that wants TLS. If this one does, set " + registry.Setting(h.settingsKey(u), "plain_http = false") + "."
@@ -64,8 +63,7 @@ func (h *host) connectionError(err error, u *url.URL) *registry.Error {
 	default:
 		if hint := h.tlsHint(err, u); hint != "" {
 			e.Kind, e.Hint = registry.ErrProtocol, hint
-			// What Go adds in parentheses tells of certificates that the
-			// registry made up.
+			// The text in parentheses describes certificates that the registry supplied.
 			text, _, _ := strings.Cut(text, " (possibly because of ")
 			e.Err = registry.WithText(err, text)
 		}
@@ -73,19 +71,19 @@ func (h *host) connectionError(err error, u *url.URL) *registry.Error {
 	return e
 }
 
-// brokenLine is what net/http says of an answer that ended in the middle of its
-// status or of a header: it takes what there is of the line for all of it.
+// truncatedLine matches the errors of net/http for a response that ends within its status
+// line or a header. net/http parses the incomplete line as if it were complete.
 var truncatedLine = regexp.MustCompile(`malformed (HTTP response "H(T(T(P(/(1(\.[01]?)?)?)?)?)?)?"|HTTP status code "[0-9]{0,2}"|MIME header: missing colon: |MIME header line: ".*\\r"$)`)
 
-// isHungUp says whether the other end closed the connection.
+// isConnectionClosed reports whether the peer closed the connection.
 func isConnectionClosed(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || strings.Contains(err.Error(), "forcibly closed") // by Windows
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || strings.Contains(err.Error(), "forcibly closed") // on Windows
 }
 
-// tlsHint says what to do where the two ends do not understand each other, so
-// that trying again is in vain; "" where that is not why there was no answer.
-// net/http has no types for what it does not understand, and quotes a record of TLS
-// (RFC 8446, section 5.1: an alert has the type 21) like other nonsense.
+// tlsHint returns advice if the two ends do not agree on the protocol or on TLS, which a
+// retry cannot fix, and "" for other errors. net/http has no error types for responses that
+// it cannot parse. It quotes a TLS record (RFC 8446, section 5.1: an alert has the type 21)
+// like any malformed response.
 func (h *host) tlsHint(err error, u *url.URL) string {
 	text, key := err.Error(), h.settingsKey(u)
 	var invalid x509.CertificateInvalidError
@@ -94,8 +92,8 @@ func (h *host) tlsHint(err error, u *url.URL) string {
 	case errors.As(err, &record) && !looksLikeHTTP(record.RecordHeader):
 		return notARegistryHint
 	case errors.As(err, &record) || strings.Contains(text, "server gave HTTP response to HTTPS client"):
-		// Nobody is told to send a password in the clear through the internet,
-		// nor to a place that somebody else has pointed at.
+		// Do not advise the user to send a password unencrypted over the internet, or to a
+		// host that a registry directed the client to.
 		if !h.isOrigin(u) || h.scope.reach() == public {
 			return "What answered speaks plain HTTP, and was asked over HTTPS. Look at the port, and for a proxy or a login page on the way: no registry on the internet does without TLS."
 		}
@@ -123,25 +121,25 @@ func (h *host) tlsHint(err error, u *url.URL) string {
 	return ""
 }
 
-// beginsHTTP says whether what came in place of a record of TLS is an answer of
-// HTTP, or of a server that takes the hello for a request without a version and
-// answers with a bare page.
+// looksLikeHTTP reports whether the bytes received in place of a TLS record begin an HTTP
+// response. Some servers parse the client hello as a request without a version and respond
+// with a bare page.
 func looksLikeHTTP(header [5]byte) bool { return string(header[:]) == "HTTP/" || header[0] == '<' }
 
-// refusedHandshake says whether the other end refused TLS with this one. An
-// internal error of its own passes.
+// isHandshakeRejected reports whether the peer rejected the TLS handshake. It returns false
+// for an internal error of the peer, which is temporary.
 func isHandshakeRejected(err error) bool {
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "remote error" && !strings.Contains(op.Error(), "internal error")
 }
 
-// proxyError is the failure of a proxy, and not of the registry behind it.
+// proxyError is a failure of a proxy, not of the registry behind it.
 type proxyError struct {
 	error
-	proxy string // cleaned
+	proxy string // redacted URL
 }
 
-// Unwrap lets the cause be found.
+// Unwrap returns the cause.
 func (e proxyError) Unwrap() error { return e.error }
 
 func (e proxyError) message() string {
@@ -160,16 +158,17 @@ func (e proxyError) hint(u *url.URL) string {
 		strings.ToUpper(u.Scheme), registry.Sanitize(u.Hostname()))
 }
 
-// tunnelError is the status with which a proxy refuses to connect.
+// tunnelError is the status with which a proxy refuses a CONNECT request.
 type tunnelError int
 
-// Error says it as net/http does.
+// Error returns the status code and its text.
 func (s tunnelError) Error() string {
 	return fmt.Sprintf("HTTP %d %s", int(s), http.StatusText(int(s)))
 }
 
-// checkTunnel makes an error of a proxy's refusal, which net/http would give as
-// a bare text. Whether one that is overloaded connects later is worth a try.
+// checkProxyConnect returns a tunnelError if a proxy refuses a CONNECT request. net/http
+// would return an error without a type. An overloaded proxy may connect later, so that a
+// 5xx status is worth a retry.
 func checkProxyConnect(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
 	switch {
 	case resp.StatusCode == http.StatusOK:
@@ -180,7 +179,7 @@ func checkProxyConnect(_ context.Context, _ *url.URL, _ *http.Request, resp *htt
 	return permanent{tunnelError(resp.StatusCode)}
 }
 
-// blamed names the proxy in an error that is its own.
+// withProxyError wraps err in a proxyError if the proxy caused it.
 func (c *Client) withProxyError(req *http.Request, err error) error {
 	op, _ := errors.AsType[*net.OpError](err)
 	if !errors.As(err, new(tunnelError)) && (op == nil || op.Op != "proxyconnect") {

@@ -9,32 +9,32 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// uploadBody is what one request sends of content on its way to a registry: all
-// of it, or what is between two positions, which leaves the content open for the
-// request that sends what follows. The watch runs while the network takes what
-// was read, not while the content is waited for: that has a watch of its own.
+// uploadBody is the body of one request that sends all of the content, or the bytes between
+// two offsets. In the second case the content stays open for the request that sends the
+// following bytes. The watchdog runs while the network accepts bytes, but not while the
+// body waits for the content, which has a watchdog of its own.
 type uploadBody struct {
 	content *blobContent
 	size    int64 // of the content
-	end     int64 // the position in it that this request sends it to
+	end     int64 // offset at which this request ends
 	stall   time.Duration
-	commit  time.Duration // how long the answer may take once all was sent
-	// transfer measures how long the content was waited for; nil if it is in memory.
+	commit  time.Duration // timeout for the response after all bytes were sent
+	// transfer measures how long the body waits for the content; nil if it is in memory.
 	transfer *transfer
 
 	mu     sync.Mutex
-	watch  *watchdog // of the request that sends it; nil where there is none
-	offset int64     // the position in the content
-	err    error     // what content failed with
+	watch  *watchdog // of the current request; nil if there is none
+	offset int64     // position in the content
+	err    error     // error of the content
 }
 
-// length is how many bytes there are left to send.
+// length returns the number of bytes left to send.
 func (b *uploadBody) length() int64 { return b.end - b.offset }
 
 // Read is called by the transport.
 func (b *uploadBody) Read(p []byte) (int, error) {
 	if b.handedOver() {
-		return 0, io.EOF // and its answer is waited for as before
+		return 0, io.EOF // the watchdog still waits for the response
 	}
 	b.pause()
 	if b.end < b.size {
@@ -67,7 +67,8 @@ func mismatchError(format string, args ...any) error {
 	return &registry.Error{Op: "read the content", Kind: registry.ErrMismatch, Message: fmt.Sprintf(format, args...)}
 }
 
-// empty makes sure of content that has no bytes: nobody else reads it.
+// checkEmpty verifies that content of size 0 has no bytes. The transport does not read such
+// content.
 func (b *uploadBody) checkEmpty() error {
 	if b.size > 0 {
 		return nil
@@ -79,8 +80,8 @@ func (b *uploadBody) checkEmpty() error {
 	return nil
 }
 
-// wait is how long the network may take with what it was given. With the last
-// bytes it also waits for the answer. Called with mu held.
+// wait returns how long the network may take for the bytes it was given. After the last
+// bytes this includes the wait for the response. b.mu must be held.
 func (b *uploadBody) wait() time.Duration {
 	if b.offset >= b.end {
 		return b.commit
@@ -88,8 +89,8 @@ func (b *uploadBody) wait() time.Duration {
 	return b.stall
 }
 
-// watchedBy says which watch looks after the request that sends the content; nil
-// once it was answered, which may be before all was sent.
+// setWatchdog sets the watchdog of the request that sends the content. It is nil after the
+// response, which may arrive before everything was sent.
 func (b *uploadBody) setWatchdog(w *watchdog) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -104,20 +105,18 @@ func (b *uploadBody) pause() {
 	}
 }
 
-// position is how far the content was read.
+// currentOffset returns how much of the content was read.
 func (b *uploadBody) currentOffset() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.offset
 }
 
-// handedOver says whether the content is now for the request that sends what
-// follows. From then on this one does not touch it, however late a transport
-// asks for more.
+// handedOver reports whether the content belongs to the request that sends the following
+// bytes. From then on this body does not touch it, even if a transport reads late.
 func (b *uploadBody) handedOver() bool { return b.end < b.size && b.currentOffset() == b.end }
 
-// Close closes the content, also while it is read, unless another request is to
-// go on with it.
+// Close closes the content, even during a Read, unless another request continues with it.
 func (b *uploadBody) Close() error {
 	if b.handedOver() {
 		return nil
@@ -125,15 +124,16 @@ func (b *uploadBody) Close() error {
 	return b.content.Close()
 }
 
-// failed is the error of the content itself, if that is why sending ended.
+// contentErr returns the error of the content itself, or nil if that did not end the
+// request.
 func (b *uploadBody) contentErr() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.err
 }
 
-// contentError is an error of what was to be sent. Whoever gave the content has
-// tried what there is to try: to send it again is in vain.
+// contentError is an error of the content to be sent. The source of the content has already
+// made its own retries, so that another upload would fail too.
 type contentError struct{ error }
 
 func (e contentError) Unwrap() error { return e.error }

@@ -15,61 +15,61 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// uploadMode is how the bytes of a blob are sent: the rungs of a ladder, of which a
-// host is sent the first that it was not seen to refuse (OCI distribution
-// specification, "Pushing blobs").
+// uploadMode is how a blob is uploaded. Modes are tried in order, starting with the first
+// that the host has not rejected (OCI distribution specification, "Pushing blobs").
 type uploadMode int
 
 const (
-	// monolithic: the whole blob in the PUT that completes the upload. It is the
-	// fastest, and the only one that all clouds' registries do well.
+	// monolithic sends the whole blob in the PUT request that completes the upload. It is
+	// the fastest mode, and the only one that the registries of all clouds support well.
 	monolithic uploadMode = iota
-	// streamed: the whole blob in a PATCH, and a PUT without a body. What Docker
-	// does, so that every registry was made for it.
+	// streamed sends the whole blob in one PATCH request, followed by a PUT request without
+	// a body. Docker does the same, so that every registry supports it.
 	streamed
-	// chunked: a PATCH for each part of the blob, and a PUT without a body.
+	// chunked sends each part of the blob in a PATCH request, followed by a PUT request
+	// without a body.
 	chunked
 )
 
 const (
-	// largestChunk is what chunks are begun with. Each costs a round trip, and
-	// the limits of clouds and of proxies in front of registries are above this
-	// or, such as that of 1 MiB of an nginx that nobody set up for blobs, a few
-	// halves below it.
+	// largestChunk is the initial size of a chunk. Each chunk costs a round trip. The
+	// limits of clouds and of proxies in front of registries are higher, or reached by
+	// halving it a few times, such as the 1 MiB of an nginx that is not configured for
+	// blobs.
 	largestChunk = 16 << 20
-	// smallestChunk is where a refusal is taken for one of the blob and not of
-	// how it is sent.
+	// smallestChunk is the size up to which a rejection concerns the blob, not the upload
+	// mode.
 	smallestChunk = 256 << 10
-	// maxSteps is more than there are from the first way to the smallest chunk.
+	// maxModeChanges exceeds the number of steps from the first mode to the smallest chunk.
 	maxModeChanges = 10
-	// commitPatience is how much longer than for other answers is waited for
-	// the one to a blob: a registry may move it to its place first.
+	// commitTimeoutFactor multiplies the timeout for the response to a complete blob,
+	// because a registry may first move the blob to its final location.
 	commitTimeoutFactor = 10
 )
 
-// session is an open upload.
+// session is an upload session.
 type session struct {
 	url      *url.URL
-	minChunk int64 // how short a chunk may be that is not the last
-	offset   int64 // how much of the blob the registry has, as far as is known
-	sent     int64 // how much it may have
-	resumed  bool  // what is there was sent by an attempt that failed
-	unusable bool  // nothing of it can be used any more
+	minChunk int64 // minimum length of every chunk but the last
+	offset   int64 // bytes that the registry is known to have
+	sent     int64 // bytes that the registry may have
+	resumed  bool  // its content was sent by a failed attempt
+	unusable bool  // cannot be continued
 }
 
-// stepped is a refusal of how a blob was sent. There is another way, which the
-// host is remembered to want.
+// nextModeError is a rejection of an upload mode. The host's capabilities now select
+// another mode.
 type nextModeError struct{ error }
 
 func (e nextModeError) Unwrap() error { return e.error }
 
-// opened is the session that an answer opens.
+// newSession returns the session that a response started.
 func (p *blobPut) newSession(q request, resp *http.Response) (*session, error) {
 	u, err := p.client.target(p.host, q.url, resp.Header.Get("Location"))
 	if err != nil {
 		return nil, p.wrapRequest(q, err)
 	}
-	// What is no number asks for nothing.
+	// A malformed value means that there is no minimum.
 	minChunk, err := strconv.ParseInt(resp.Header.Get("OCI-Chunk-Min-Length"), 10, 64)
 	if err != nil {
 		minChunk = 0
@@ -77,7 +77,7 @@ func (p *blobPut) newSession(q request, resp *http.Response) (*session, error) {
 	return &session{url: u, minChunk: minChunk}, nil
 }
 
-// abandon gives up the session that is left of an attempt.
+// cancelSession cancels the session that the previous attempt left, if any.
 func (p *blobPut) cancelSession(ctx context.Context) {
 	if p.session != nil {
 		p.cancelUpload(ctx, p.session)
@@ -85,9 +85,8 @@ func (p *blobPut) cancelSession(ctx context.Context) {
 	}
 }
 
-// resume says whether the attempt before left a session that can be continued.
-// Nothing but the rest is ever sent to one that was used. It is not worth asking
-// for little.
+// resume reports whether the session of the previous attempt can be continued. A session
+// that was used receives only the remaining bytes. A short upload is not worth the request.
 func (p *blobPut) resume(ctx context.Context) bool {
 	s := p.session
 	if s == nil || s.unusable || s.sent < largeBlob {
@@ -107,11 +106,11 @@ func (p *blobPut) resume(ctx context.Context) bool {
 	return s.offset > 0
 }
 
-// send brings the content to a session, the way that its host takes it. Nothing
-// is sent before the content is there.
+// send uploads the content to a session in the mode that its host accepts. It sends nothing
+// before the content is open.
 func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) error {
 	if s.offset > 0 && s.offset == p.desc.Size {
-		return p.complete(ctx, s, chunked, nil) // only content that was found right is sent to its end
+		return p.complete(ctx, s, chunked, nil) // only verified content is sent to its end
 	}
 	content, err := early.take(ctx, p)
 	if err != nil {
@@ -128,7 +127,7 @@ func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) err
 	for s.offset < p.desc.Size {
 		rest := p.desc.Size - s.offset
 		if rest < s.minChunk && (mode == chunked || s.offset > 0) {
-			// Only the PUT tells the registry that this one may be that short.
+			// Only the PUT request shows the registry that this chunk may be that short.
 			return p.complete(ctx, s, chunked, p.body(content, s.offset, p.desc.Size))
 		}
 		until := p.desc.Size
@@ -142,7 +141,7 @@ func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) err
 	return p.complete(ctx, s, mode, nil)
 }
 
-// skip reads what the registry already has: verifying content wants to see it.
+// skip reads the bytes that the registry already has, because verification must see them.
 func skip(content io.Reader, n int64) error {
 	read, err := io.CopyN(io.Discard, content, n)
 	if err == io.EOF {
@@ -169,7 +168,7 @@ func (p *blobPut) sessionRequest(method string, u *url.URL) request {
 	}
 }
 
-// patch sends a part of the blob, or all of it.
+// patch sends a part of the blob, or all of it, in a PATCH request.
 func (p *blobPut) patch(ctx context.Context, s *session, mode uploadMode, body *uploadBody) error {
 	from, length := s.offset, body.length()
 	q := p.sessionRequest(http.MethodPatch, s.url)
@@ -195,15 +194,15 @@ func (p *blobPut) patch(ctx context.Context, s *session, mode uploadMode, body *
 	return nil
 }
 
-// contentRange is what a request sends of a blob, in the words of the OCI
-// distribution specification, which are not those of HTTP.
+// contentRange returns the Content-Range of a request in the syntax of the OCI distribution
+// specification, which differs from HTTP's.
 func contentRange(body *uploadBody) string { return fmt.Sprintf("%d-%d", body.offset, body.end-1) }
 
-// goesOn takes from an answer where a session goes on, and how far it came, which
-// is no further than was sent. Where the registry has less than it had, or more
-// than that, the session is worth nothing. From another place it never leads
-// back to the registry, where requests have credentials: nobody but the registry
-// says what is asked of it.
+// updateSession sets the URL and the offset of a session from a response. The offset is at
+// most sent. If the registry reports fewer bytes than it had, or more than were sent, the
+// session cannot be continued. Another host must not direct the session back to the
+// registry, where requests carry credentials: only the registry decides what it is asked
+// for.
 func (p *blobPut) updateSession(s *session, q request, resp *http.Response, sent int64) error {
 	base := resp.Request.URL
 	next, err := p.client.target(p.host, base, resp.Header.Get("Location"))
@@ -225,12 +224,12 @@ func (p *blobPut) updateSession(s *session, q request, resp *http.Response, sent
 	return nil
 }
 
-// received is how many bytes a Range says that were received, -1 where it says
-// nothing that makes sense. "0-0" is one byte, and is said of none: there is no
-// other way to say that.
+// received returns the number of bytes in a Range header, or -1 if it is malformed. "0-0"
+// means one byte, but registries also send it for none, because the syntax cannot express
+// that.
 func received(rangeHeader string, sent int64) int64 {
 	first, last, _ := strings.Cut(rangeHeader, "-")
-	end, err := strconv.ParseUint(last, 10, 62) // no sign, and one more is a number too
+	end, err := strconv.ParseUint(last, 10, 62) // rejects a sign and allows adding 1
 	switch {
 	case first != "0" || err != nil:
 		return -1
@@ -240,8 +239,8 @@ func received(rangeHeader string, sent int64) int64 {
 	return int64(end) + 1
 }
 
-// complete ends an upload, with the whole blob, with what is left of it, or with
-// nothing where all was sent before.
+// complete ends an upload with the whole blob, with its remaining bytes, or without a body
+// if everything was sent before.
 func (p *blobPut) complete(ctx context.Context, s *session, mode uploadMode, body *uploadBody) error {
 	q := p.sessionRequest(http.MethodPut, withDigest(s.url, p.desc.Digest))
 	q.responseTimeout = commitTimeoutFactor * p.client.options.HeaderTimeout
@@ -272,8 +271,8 @@ func (p *blobPut) complete(ctx context.Context, s *session, mode uploadMode, bod
 	return nil
 }
 
-// refused decides what comes after a request with so many bytes of the blob
-// failed: to send it another way, to continue the session or to open another.
+// handleFailure decides what follows after a request with length bytes of the blob failed:
+// another mode, the same session, or a new one.
 func (p *blobPut) handleFailure(s *session, mode uploadMode, length int64, err error) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || errors.As(err, new(contentError)) {
@@ -289,17 +288,16 @@ func (p *blobPut) handleFailure(s *session, mode uploadMode, length int64, err e
 	if !sessionLost && !resumeRejected && !wrongOffset {
 		return err
 	}
-	// Another one is opened by trying again.
+	// The next attempt opens a new session.
 	s.unusable = sessionLost || resumeRejected
 	return modifyError(err, func(e *registry.Error) {
 		e.Kind, e.Hint = registry.ErrUnavailable, "The registry loses uploads before they are complete. If it runs in several instances, look whether they share their storage."
 	})
 }
 
-// modeRejected says whether a host refuses how something is sent to it, and remembers
-// it. A registry that is asked for what it does not know may answer 404, as it
-// does where it has lost an upload: it is believed to mean the first when it
-// says so twice.
+// modeRejected reports whether a host rejects an upload mode, and records it. A registry
+// may answer 404 to a request that it does not support, but also if it has lost the upload.
+// The mode counts as rejected after maxRefusals such responses.
 func (p *blobPut) modeRejected(e *registry.Error, mode uploadMode, least, length int64) bool {
 	switch {
 	case e.Status == http.StatusRequestEntityTooLarge && e.Code != "DENIED" && length > least:
@@ -319,8 +317,8 @@ func (p *blobPut) modeRejected(e *registry.Error, mode uploadMode, least, length
 	return true
 }
 
-// withDigest adds the digest to the query of an upload's place, which is kept
-// byte for byte: it may be signed.
+// withDigest adds the digest to the query of a session's URL. It keeps the existing query
+// byte for byte, because it may be signed.
 func withDigest(session *url.URL, d digest.Digest) *url.URL {
 	u := *session
 	if u.RawQuery != "" {

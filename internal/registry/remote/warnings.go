@@ -14,17 +14,19 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// maxNotices is how many different things a registry may want people to know:
-// beyond it somebody makes them up.
+// maxNotices is the maximum number of distinct warnings. A registry that sends more is
+// assumed to make them up.
 const maxNotices = 100
 
-// warningDedup are what people were told, each once for the life of the client.
+// warningDedup records reported warnings so that each is reported once during the lifetime
+// of the client.
 type warningDedup struct {
 	mu   sync.Mutex
 	seen map[string]bool
 }
 
-// first says whether a notice was not given before.
+// first reports whether key was not reported before. It returns false after maxNotices
+// keys.
 func (n *warningDedup) first(key string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -38,9 +40,9 @@ func (n *warningDedup) first(key string) bool {
 	return true
 }
 
-// emitWarning tells the operation at hand what an answer wants people to know, which may
-// repeat what it was asked with. What has the same key, or without one the same
-// words, is told once.
+// emitWarning reports a warning in a response to the trace of ctx. It redacts what the
+// client sent, because the warning may echo it. Warnings with the same key, or with the
+// same text if key is empty, are reported once.
 func (r *repository) emitWarning(ctx context.Context, resp *http.Response, key, format string, args ...any) {
 	text := registry.Sanitize(r.redactFor(fmt.Sprintf(format, args...), resp.Request.URL, ""))
 	if r.host.warnings.first(cmp.Or(key, text)) {
@@ -48,15 +50,14 @@ func (r *repository) emitWarning(ctx context.Context, resp *http.Response, key, 
 	}
 }
 
-// warning is one Warning header as registries send it: code 299, no agent, and
-// a quoted text (OCI distribution specification, "Warnings").
+// warning matches a Warning header as registries send it: code 299, no agent, and a quoted
+// text (OCI distribution specification, "Warnings").
 var warning = regexp.MustCompile(`299 - ("(?:[^"\\]|\\.)*")`)
 
-// lowPulls is when a rate limit is worth a word.
+// lowPulls is the number of remaining pulls at which a rate limit causes a warning.
 const lowPulls = 10
 
-// handleWarnings passes on what a registry says beside its answers: Warning headers
-// and a rate limit that runs low.
+// handleWarnings reports Warning headers and a rate limit that is nearly reached.
 func (r *repository) handleWarnings(ctx context.Context, resp *http.Response) {
 	host, header := r.host.name, resp.Header
 	for _, value := range header.Values("Warning") {
@@ -68,12 +69,12 @@ func (r *repository) handleWarnings(ctx context.Context, resp *http.Response) {
 	}
 	remaining, _, _ := strings.Cut(header.Get("RateLimit-Remaining"), ";")
 	if left, err := strconv.Atoi(strings.TrimSpace(remaining)); err == nil && left >= 0 && left <= lowPulls {
-		// Once, and not with every number on the way down.
+		// Warn once, not for every number on the way to 0.
 		r.emitWarning(ctx, resp, "rate limit", "%s allows %d more pulls%s", host, left, ofLimit(header.Get("RateLimit-Limit")))
 	}
 }
 
-// ofLimit puts a limit such as "100;w=21600" into words.
+// ofLimit formats a limit such as "100;w=21600".
 func ofLimit(limit string) string {
 	pulls, window, _ := strings.Cut(limit, ";w=")
 	n, err := strconv.ParseUint(pulls, 10, 32)

@@ -41,7 +41,7 @@ func TestACopyCanBeCancelledAtEveryRequest(t *testing.T) {
 		}
 		w.stands(t, old.Digest)
 		if opened, closed := e.log.count("method=POST", "status=202"), closedUploads(w.to); opened != closed {
-			t.Errorf("%d uploads were opened and %d closed:\n%s", opened, closed, e.log.lines("an upload could not be given up"))
+			t.Errorf("%d uploads were opened and %d closed:\n%s", opened, closed, e.log.lines("failed to cancel upload"))
 		}
 	})
 }

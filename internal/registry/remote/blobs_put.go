@@ -42,13 +42,13 @@ func (r *repository) PutBlob(ctx context.Context, d registry.Descriptor, content
 			outcome, err = p.try(ctx)
 			switch {
 			case errors.As(err, new(nextModeError)) && modeChanges < maxModeChanges:
-				r.client.options.Logger.DebugContext(ctx, "the registry does not take a blob like this, and is sent it another way", "digest", d.Digest, "error", err)
+				r.client.options.Logger.DebugContext(ctx, "registry rejected the upload mode, trying the next one", "digest", d.Digest, "error", err)
 				modeChanges++
 			case errors.As(err, new(renewedError)) && refreshes < maxRefreshes:
 				refreshes++
 			case errors.Is(err, errEvicted) && ctx.Err() == nil:
 				p.evictions++
-				r.client.options.Logger.DebugContext(ctx, "the upload gave its request slot to another copy and is sent again", "digest", d.Digest)
+				r.client.options.Logger.DebugContext(ctx, "upload gave its request slot to another copy, retrying", "digest", d.Digest)
 			default:
 				return err
 			}
@@ -278,7 +278,7 @@ func (p *blobPut) cancelUpload(ctx context.Context, open *session) {
 		resp, err = p.attempt(cancelCtx, q, true)
 	}
 	if err != nil {
-		p.client.options.Logger.DebugContext(ctx, "an upload could not be given up", "repository", p.Name(), "error", err)
+		p.client.options.Logger.DebugContext(ctx, "failed to cancel upload", "repository", p.Name(), "error", err)
 		return
 	}
 	resp.Body.Close()

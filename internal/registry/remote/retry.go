@@ -51,7 +51,7 @@ func (c *Client) retry(ctx context.Context, try func(attempt int) error) error {
 			// simultaneously.
 			pause = requested + rand.N(c.options.Backoff) //nolint:gosec // not security-sensitive
 		}
-		c.options.Logger.DebugContext(ctx, "it is tried again", "after", pause, "attempt", attempt, "error", err)
+		c.options.Logger.DebugContext(ctx, "retrying request", "after", pause, "attempt", attempt, "error", err)
 		if cause := waitRetry(ctx, pause); cause != nil {
 			return withInterruption(err, cause)
 		}

@@ -75,8 +75,8 @@ func (b *blobReader) parallelize() {
 		_ = p.Close()
 		return
 	}
-	for i, l := range p.workers {
-		p.running.Go(func() { p.run(l, start+int64(i)*size) })
+	for i, w := range p.workers {
+		p.running.Go(func() { p.run(w, start+int64(i)*size) })
 	}
 	primary := b.current()
 	if b.replace(&parallelBody{primary: primary, remaining: size, parts: p}) != nil {

@@ -18,8 +18,8 @@ const (
 	// largeBlob is the size from which a HEAD request for a blob is worthwhile if a 202
 	// from the host may not mean that the blob is missing.
 	largeBlob = 1 << 20
-	// cancelTimeout bounds how long canceling an upload may take. gracePeriod bounds the
-	// total time for that after the copy itself was canceled.
+	// cancelTimeout bounds how long canceling an upload may take. gracePeriod bounds how
+	// long all of it may take after the copy itself was canceled.
 	cancelTimeout = 5 * time.Second
 	gracePeriod   = 700 * time.Millisecond
 )

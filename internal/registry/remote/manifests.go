@@ -14,11 +14,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Resolve sends a HEAD request, which Docker Hub does not count as a pull. It sends a GET
-// request if HEAD is denied or unsupported, or if the response has no usable digest (OCI
-// distribution specification, "Checking if content exists in the registry"). If HEAD fails
-// otherwise, one GET request obtains the registry's error message, because the response to
-// a HEAD has no body.
+// Resolve sends a HEAD request, which Docker Hub does not count as a pull (OCI distribution
+// specification, "Checking if content exists in the registry"). It sends a GET request if
+// HEAD is denied or unsupported, if its 404 may be due to missing credentials, or if its
+// response has no usable digest. If HEAD fails otherwise, one GET request obtains the
+// registry's error message, because the response to a HEAD has no body.
 func (r *repository) Resolve(ctx context.Context, reference string) (registry.Descriptor, error) {
 	if err := checkReference(reference); err != nil {
 		return registry.Descriptor{}, err

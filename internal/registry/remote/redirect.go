@@ -125,9 +125,10 @@ const maxLocation = 16 << 10
 // target returns the URL in a redirect, Location or Link header of a registry, resolved
 // against the URL of the request (RFC 3986, section 5; RFC 9110, section 10.2.2).
 //
-// It never returns an http URL for an https request. If the host is the same, it returns an
-// https URL, because the registry may not know that a proxy adds TLS. For another host it
-// returns an http URL only if that host uses plain HTTP by its settings or by default.
+// It never returns an http URL for an https request. If such a URL names the same host,
+// target returns it with https, because the registry may not know that a proxy adds TLS.
+// For an http request it returns an http URL of another host only if that host uses plain
+// HTTP by its settings or by default.
 func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, error) {
 	if location == "" {
 		return nil, &registry.Error{Kind: registry.ErrProtocol, Message: "the registry points on and does not say where to: its answer has no Location"}

@@ -240,7 +240,7 @@ func (r *repository) checkEncoding(q request, resp *http.Response) (*http.Respon
 // is a registry.
 //
 // A HEAD request is not repeated. Its 404 is a hint that a GET request confirms, and copies
-// to new tags get many.
+// to new tags cause many of them.
 func (r *repository) retryNotFound(ctx context.Context, q request, held *heldSlot, resp *http.Response, used auth.Authorization) (repeat bool, preemptive auth.Authorization, err error) {
 	if q.method == http.MethodHead || q.upload != nil {
 		return false, preemptive, nil

@@ -76,8 +76,8 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close reads a short rest of the response so that the connection can be reused. It closes
-// the connection of a blob that was not read to its end.
+// Close drains a short rest of the body so that the connection can be reused. It does not
+// drain a blob, whose connection is not worth keeping if the blob was not read to its end.
 func (b *responseBody) Close() error {
 	if !b.blob && b.ctx.Err() == nil {
 		b.watch.reset(drainTimeout)

@@ -124,7 +124,7 @@ func withInterruption(err, cause error) error {
 	return modifyError(err, func(e *registry.Error) {
 		const why = "there was no time to try again"
 		if e.Err = fmt.Errorf("%s: %w", why, cause); errors.Is(cause, context.DeadlineExceeded) {
-			e.Err = registry.WithText(cause, why) // which already mentions the time
+			e.Err = registry.WithText(cause, why) // why replaces the text of the deadline error
 		}
 	})
 }

@@ -37,8 +37,8 @@ const (
 	// halving it a few times, such as the 1 MiB of an nginx that is not configured for
 	// blobs.
 	largestChunk = 16 << 20
-	// smallestChunk is the size up to which a rejection concerns the blob, not the upload
-	// mode.
+	// smallestChunk is the minimum size of a chunk. If the host rejects a body of this
+	// size, the reason is the blob, not the upload mode.
 	smallestChunk = 256 << 10
 	// maxModeChanges exceeds the number of steps from the first mode to the smallest chunk.
 	maxModeChanges = 10
@@ -53,7 +53,7 @@ type session struct {
 	minChunk int64 // minimum length of every chunk but the last
 	offset   int64 // bytes that the registry is known to have
 	sent     int64 // bytes that the registry may have
-	resumed  bool  // its content was sent by a failed attempt
+	resumed  bool  // a failed attempt sent the bytes before offset
 	unusable bool  // cannot be continued
 }
 
@@ -85,8 +85,9 @@ func (p *blobPut) cancelSession(ctx context.Context) {
 	}
 }
 
-// resume reports whether the session of the previous attempt can be continued. A session
-// that was used receives only the remaining bytes. A short upload is not worth the request.
+// resume asks the registry how much of the previous attempt's session it has, and reports
+// whether the session can be continued. A session that was used receives only the remaining
+// bytes. A short upload is not worth the request.
 func (p *blobPut) resume(ctx context.Context) bool {
 	s := p.session
 	if s == nil || s.unusable || s.sent < largeBlob {
@@ -127,7 +128,8 @@ func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) err
 	for s.offset < p.desc.Size {
 		rest := p.desc.Size - s.offset
 		if rest < s.minChunk && (mode == chunked || s.offset > 0) {
-			// Only the PUT request shows the registry that this chunk may be that short.
+			// A chunk shorter than the minimum must be in the PUT request, which marks it
+			// as the last one.
 			return p.complete(ctx, s, chunked, p.body(content, s.offset, p.desc.Size))
 		}
 		until := p.desc.Size
@@ -201,8 +203,8 @@ func contentRange(body *uploadBody) string { return fmt.Sprintf("%d-%d", body.of
 // updateSession sets the URL and the offset of a session from a response. The offset is at
 // most sent. If the registry reports fewer bytes than it had, or more than were sent, the
 // session cannot be continued. Another host must not direct the session back to the
-// registry, where requests carry credentials: only the registry decides what it is asked
-// for.
+// registry: requests there carry credentials, so that only the registry may choose their
+// URL.
 func (p *blobPut) updateSession(s *session, q request, resp *http.Response, sent int64) error {
 	base := resp.Request.URL
 	next, err := p.client.target(p.host, base, resp.Header.Get("Location"))

@@ -19,7 +19,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// Access is what a Repository is used for. It determines the scopes of the requested
+// Access describes the use of a Repository. It determines the scopes of the requested
 // tokens, so that one token covers a whole copy.
 type Access int
 
@@ -139,9 +139,8 @@ func (c *Client) Repository(ref registry.Reference, access Access) registry.Repo
 // references. It sends no request.
 func (c *Client) PlainHTTP(host string) bool { return c.hostOf(host).origin.Scheme == "http" }
 
-// settingsOf returns the settings for the host of u and the name under which they are
-// configured, which is "" if there are none. The default port of the scheme may be included
-// or omitted.
+// settingsOf returns the settings for the host of u and their key. The key is "" if no
+// settings match. The default port of the scheme may be included or omitted.
 func (c *Client) settingsOf(u *url.URL) (name string, settings HostOptions) {
 	name, port := registry.Endpoint(u)
 	withPort := registry.JoinPort(name, port)

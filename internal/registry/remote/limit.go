@@ -13,8 +13,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// requestClass is what a request needs besides its own host while it holds a slot. See
-// "Scheduling" in ARCHITECTURE.md for the reasons.
+// requestClass describes the other host, if any, that a request depends on while it holds a
+// slot. See "Scheduling" in ARCHITECTURE.md for the reasons.
 type requestClass int
 
 const (

@@ -53,9 +53,9 @@ func (r *repository) Resolve(ctx context.Context, reference string) (registry.De
 	return m.Descriptor(), getErr
 }
 
-// mayBeHidden reports whether a HEAD request may have got a 404 only because it carried no
-// credentials although there are some. A GET request finds out. It returns false for a
-// destination, where most tags do not exist yet.
+// mayBeHidden reports whether a 404 to an anonymous HEAD request may hide an existing
+// manifest because credentials are configured but were not sent. A GET request finds out.
+// It returns false for a destination, where most tags do not exist yet.
 func (r *repository) mayBeHidden(ctx context.Context, err error) bool {
 	if !errors.Is(err, registry.ErrNotFound) || r.access != Pull || r.host.challenged.Load() {
 		return false

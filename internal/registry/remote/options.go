@@ -90,7 +90,7 @@ type HostOptions struct {
 	// MaxConcurrentRequests limits the requests in flight. It is at least 2, because a blob
 	// that is copied within one host is read and written at once. The default is 16.
 	MaxConcurrentRequests int
-	// RequestsPerSecond limits the rate of requests. There is no limit if it is 0.
+	// RequestsPerSecond limits the rate of requests. The rate is unlimited if it is 0.
 	RequestsPerSecond float64
 }
 

@@ -28,8 +28,8 @@ type proxies struct {
 }
 
 // proxyFor returns the proxy for a request. It returns an error if the proxy setting is not
-// a valid URL. A special character of the password that is not escaped makes the password a
-// part of the host or path.
+// a valid URL. If a special character of the password is not escaped, a part of the
+// password becomes the host or path of the URL.
 func (p *proxies) proxyFor(req *http.Request) (*url.URL, error) {
 	u, err := p.find(req)
 	if err != nil || u != nil && !isProxy(u) {

@@ -286,8 +286,8 @@ func (r *repository) prepareCredential(ctx context.Context, q request, held *hel
 	}
 }
 
-// renewedError is a 401 to content that cannot be sent twice. There is a new token, so that
-// the caller may open the content again and retry.
+// renewedError reports a 401 to a request whose content cannot be sent twice. There is a
+// new token, so the caller may open the content again and retry.
 type renewedError struct{ refusal *registry.Error }
 
 func (e renewedError) Error() string { return e.refusal.Error() }

@@ -22,8 +22,8 @@ const (
 	maxRetryAfter = 5 * time.Minute
 )
 
-// maxStalls is the maximum number of attempts if there is no response. Each attempt takes
-// the whole timeout while the user waits.
+// maxStalls is the maximum number of attempts without a response. Each attempt takes the
+// whole timeout while the user waits.
 const maxStalls = 2
 
 // retry calls try until it succeeds, fails permanently, or the attempts are used up.

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// ErrSourceSlow is the cause of an upload that ended because its content came too
-// slowly while others waited. It is not the destination's fault.
+// ErrSourceSlow is the cause of an upload that was ended because its source sent
+// the content too slowly while other uploads waited. It is not an error of the
+// destination.
 var ErrSourceSlow = errors.New("the source sent the blob too slowly")
 
 // BusyError is the error of an operation whose context ended while it waited for
 // another operation of the process.
 type BusyError struct {
-	// For describes the resource that was waited for, as in "one of the host's
-	// request slots".
+	// For describes the resource, as in "one of the host's request slots".
 	For string
-	// Holder describes the operation that had it, "" if it is not known.
+	// Holder describes the operation that used the resource, "" if it is not known.
 	Holder string
-	// Took is how long the wait lasted.
+	// Took is how long the operation waited.
 	Took time.Duration
 	// Err is why the wait ended.
 	Err error

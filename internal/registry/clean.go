@@ -9,21 +9,22 @@ import (
 )
 
 const (
-	// maxClean is how many bytes of a registry's words are shown: enough for
-	// any honest message, too little to flood a terminal.
+	// maxClean is the length limit of Sanitize, in bytes. It is enough for an
+	// honest message and too little to flood a terminal.
 	maxClean = 1024
-	// maxRaw is how many bytes are looked at to find them, so that megabytes of
-	// blanks cost nothing.
+	// maxRaw is how many bytes of its input Sanitize reads, so that megabytes of
+	// whitespace cost nothing.
 	maxRaw = 16 * maxClean
-	// maxPage is the same of a page, which may have much before its text.
+	// maxPage is how many bytes of a page Excerpt reads. A page may have much
+	// markup before its text.
 	maxPage = 4 * maxRaw
 )
 
-// Sanitize makes text that a registry sent fit to be shown or logged: valid UTF-8
-// in one line of at most 1 KiB, without control, format or invisible
-// characters, and without what a CI system takes for a command. Everything that
-// a registry said passes here before a person sees it. What is clean stays as
-// it is.
+// Sanitize makes registry-controlled text safe to display or log. It returns valid
+// UTF-8 on one line of at most 1 KiB, without control, format or invisible
+// characters, and without what a CI system interprets as a command. All text from a
+// registry is sanitized before it is displayed. Sanitize does not change text that
+// is already safe.
 func Sanitize(s string) string {
 	s = s[:min(len(s), maxRaw)]
 	var b strings.Builder
@@ -56,30 +57,30 @@ func Sanitize(s string) string {
 	return clean
 }
 
-// invisible says whether r leaves no mark of its own: what cannot be seen can
-// make two texts look the same, or turn the direction in which one is read.
-// Unicode counts some such characters among letters, marks and symbols.
+// invisible reports whether r is not visible by itself. Such characters can make
+// two different texts look the same, or reverse the direction in which text is
+// displayed. Unicode counts some of them as letters, marks or symbols.
 func invisible(r rune) bool {
 	const brailleBlank = '\u2800'
 	return !unicode.IsGraphic(r) || r == brailleBlank || unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// ciCommand is what CI systems take for an instruction: "::set-output" and
-// "##[set-output" on GitHub, "##vso[" on Azure, "##teamcity[". Some look for it
-// at the beginning of a line alone, but lines are wrapped where nobody can
-// foresee it. An IPv6 address between brackets is none: it matches first, so
-// that it can be left as it is.
+// ciCommand matches what CI systems interpret as a command: "::set-output" and
+// "##[set-output" on GitHub, "##vso[" on Azure, "##teamcity[". Some systems
+// recognize a command only at the beginning of a line, but where lines are wrapped
+// is not known here. The first alternative matches an IPv6 address in brackets, so
+// that the address is not changed.
 var ciCommand = regexp.MustCompile(`\[[0-9A-Fa-f:.]+\]|::[A-Za-z]|##[A-Za-z]*\[`)
 
-// maxExcerpt is how many bytes are shown of a text that nobody expected.
+// maxExcerpt is the length limit of Excerpt, in bytes.
 const maxExcerpt = 200
 
-// markup is what a page has besides its text.
+// markup matches the parts of an HTML page that are not text.
 var markup = regexp.MustCompile(`(?is)<(script|style)\b.*?</(script|style)\s*>|<!--.*?-->|<[^<>]*>`)
 
-// Excerpt is the beginning of what a server answered where an explanation was
-// expected, cleaned; of a page it is the text without the markup. "" where there
-// is none.
+// Excerpt returns the sanitized beginning of a response body that should have
+// explained an error. It removes the markup of an HTML page. It returns "" if
+// nothing is left.
 func Excerpt(body string) string {
 	text := body[:min(len(body), maxPage)]
 	if strings.HasPrefix(strings.TrimSpace(text), "<") {
@@ -91,16 +92,17 @@ func Excerpt(body string) string {
 	return text
 }
 
-// shownQuery are the query parameters that say something to a reader and never
-// carry a secret.
+// shownQuery is the set of query parameters that help a reader and never contain a
+// secret.
 var shownQuery = map[string]bool{
 	"digest": true, "from": true, "mount": true, "n": true, "last": true,
 	"scope": true, "service": true, "artifactType": true,
 }
 
-// RedactURL is u fit to be shown or logged: without userinfo and fragment, and
-// with the values of all query parameters but a few well-known ones replaced,
-// because presigned URLs carry their signature there. "" for nil.
+// RedactURL makes a URL safe to display or log. It removes the userinfo and the
+// fragment, and replaces the values of all query parameters except a few well-known
+// ones, because presigned URLs have their signature there. It returns "" if u is
+// nil.
 func RedactURL(u *url.URL) string {
 	if u == nil {
 		return ""
@@ -108,16 +110,16 @@ func RedactURL(u *url.URL) string {
 	shown := *u
 	shown.User, shown.Fragment, shown.RawFragment = nil, "", ""
 	if shown.Opaque != "" {
-		// "https:user:password@host": nobody took it apart.
+		// The URL was not parsed further, as in "https:user:password@host".
 		shown.Opaque = "***"
 	}
 	shown.RawQuery = cleanQuery(u.RawQuery)
 	return Sanitize(shown.String())
 }
 
-// cleanQuery keeps order and spelling of a query, for whoever compares it with
-// a registry's log. Semicolons separate parameters for some servers, so that
-// what follows one belongs to no parameter that is known.
+// cleanQuery redacts a query. It keeps the order and the spelling, so that the URL
+// can be found in a registry's log. Some servers split parameters at semicolons
+// too, so the text after a semicolon is a parameter of its own.
 func cleanQuery(raw string) string {
 	pairs := strings.FieldsFunc(raw, func(r rune) bool { return r == '&' || r == ';' })
 	for i, pair := range pairs {
@@ -125,10 +127,10 @@ func cleanQuery(raw string) string {
 		name, err := url.QueryUnescape(key)
 		switch {
 		case err == nil && shownQuery[name]:
-		case strings.Trim(value, "=") != "": // and no padding of base64
+		case strings.Trim(value, "=") != "": // the value is more than base64 padding
 			pairs[i] = key + "=***"
 		default:
-			pairs[i] = "***" // a value without a name, as likely as the reverse
+			pairs[i] = "***" // without a name, this may be a value as well as a key
 		}
 	}
 	return strings.Join(pairs, "&")

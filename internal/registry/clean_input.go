@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// RedactInput makes user input safe to display or log: text that was written as
-// a reference, a host or a key of registries. It sanitizes like Clean, and
-// replaces what may be a secret, because users paste URLs and errors end up in
-// logs: a user name and password before an @, and everything after a character
-// that starts a query, parameter, value or fragment. Valid references have none
-// of these characters and are not changed.
+// RedactInput makes user input safe to display or log: text that was written as a
+// reference, a host or a key of registries. It sanitizes the text like Sanitize. It
+// also replaces possible secrets, because users paste URLs, and errors are logged. A
+// possible secret is a user name and password before an @, and everything after a
+// character that starts a query, parameter, value or fragment. Valid references have
+// none of these characters and are not changed.
 func RedactInput(s string) string {
 	s = s[:min(len(s), maxRaw)]
 	if rest, found := strings.CutPrefix(s, layoutScheme); found {
@@ -23,15 +23,15 @@ func RedactInput(s string) string {
 	return Sanitize(withoutParameters(s, parameters))
 }
 
-// HasSecret reports whether RedactInput hides a part of s.
+// HasSecret reports whether RedactInput replaces a part of s.
 func HasSecret(s string) bool { return RedactInput(s) != Sanitize(s) }
 
-// layoutScheme starts a reference to an image layout. A path may contain nearly
-// every character.
+// layoutScheme is the prefix of a reference to an image layout. The path after it
+// may contain nearly any character.
 const layoutScheme = "oci:"
 
-// cleanPath is RedactInput for the path of an image layout. A Windows drive letter
-// is not a user name.
+// cleanPath is RedactInput for the path of an image layout. The drive letter of a
+// Windows path is not a user name.
 func cleanPath(path string) string {
 	drive := windowsDrive.FindString(path)
 	path = path[len(drive):]
@@ -45,14 +45,16 @@ func cleanPath(path string) string {
 var (
 	windowsDrive = regexp.MustCompile(`^[A-Za-z]:[/\\]`)
 	// parameters matches the characters that start a query, parameter, value or
-	// fragment in URLs, also if they are escaped. Valid references have none of
-	// them.
+	// fragment in URLs, including their percent-encoded forms. Valid references
+	// have none of these characters.
 	parameters = regexp.MustCompile(`[?#&;=]|%(?i:3f|23|26|3b|3d)`)
-	// pathParameters is the same for a path, which may well have one of these characters alone.
+	// pathParameters is the same for a path, which may have one of these characters
+	// by itself.
 	pathParameters = regexp.MustCompile(`[?#][^/?#=]*=`)
 )
 
-// withoutParameters returns s with everything behind the first match replaced.
+// withoutParameters returns s with everything after the first match of from
+// replaced.
 func withoutParameters(s string, from *regexp.Regexp) string {
 	if at := from.FindStringIndex(s); len(at) > 0 && at[1] < len(s) {
 		return s[:at[1]] + "***"
@@ -63,7 +65,7 @@ func withoutParameters(s string, from *regexp.Regexp) string {
 // secretFault describes what is wrong with text that contains a secret, without
 // quoting it.
 func secretFault(s string) string {
-	s = s[:min(len(s), maxRaw)] // as RedactInput does
+	s = s[:min(len(s), maxRaw)] // like RedactInput
 	if _, end := userinfo(s); end > 0 {
 		return "it has a user name before an @, and credentials do not belong in a reference"
 	}
@@ -77,9 +79,9 @@ func secretFault(s string) string {
 // scheme matches the scheme of a URL (RFC 3986, section 3.1).
 var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 
-// userinfo returns the position of the user name and password of a URL: the
-// text before the last @ that is not part of the reference. It returns 0, 0 if
-// there is none.
+// userinfo returns the position of the user name and password of a URL, which is the
+// text before the last @ that is not part of the reference. It returns 0, 0 if the
+// URL has none.
 func userinfo(s string) (start, end int) {
 	if i := strings.Index(s, "://"); i >= 0 {
 		start = i + len("://")
@@ -95,9 +97,9 @@ func userinfo(s string) (start, end int) {
 	}
 }
 
-// endsUserinfo reports whether an @ separates a user name and password from the
-// rest of a URL. It does not in "app@1.4", which is a misspelled tag, nor
-// before a digest.
+// endsUserinfo reports whether an @ separates the user name and password from the
+// rest of a URL. It does not in "app@1.4", which is a misspelled tag, or before a
+// digest.
 func endsUserinfo(before, after string, url bool) bool {
 	first, _, slashBefore := strings.Cut(before, "/")
 	_, password, colon := strings.Cut(first, ":")
@@ -108,15 +110,16 @@ func endsUserinfo(before, after string, url bool) bool {
 		return true
 	case hostLike.MatchString(after):
 		return true
-	case slashBefore: // as in "user:pass/word@host", and not in "host:5000/app@1.4"
+	case slashBefore: // as in "user:pass/word@host", but not in "host:5000/app@1.4"
 		return colon && !allDigits.MatchString(password)
 	}
 	return colon
 }
 
-// digestLike is a text that was meant to be a digest, however wrong.
+// digestLike matches text that was meant to be a digest, even a malformed one.
 var digestLike = regexp.MustCompile(`(?i)^(sha|md|blake)\d[\da-z]*(:|$)`)
 
-// hostLike is a text that begins with a host name of several parts, or a host name and a port. The last part
-// of a version has digits in it.
+// hostLike matches text that begins with a host name of several labels, or that is
+// a host name and a port. The last label must not have digits, because the last
+// part of a version has digits.
 var hostLike = regexp.MustCompile(`(?i)^([a-z0-9-]+\.)+[a-z]{2,}(:|$)|^[a-z][a-z0-9.-]*:[0-9]+$`)

@@ -9,12 +9,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Descriptor is the image specification's own type (OCI image specification,
-// "OCI Content Descriptors"), under the name that this vocabulary uses.
+// Descriptor is an alias of the image specification's descriptor (OCI image
+// specification, "OCI Content Descriptors").
 type Descriptor = ocispec.Descriptor
 
-// Media types of manifests that registries hold, besides those that image-spec
-// names itself.
+// Media types of manifests that image-spec does not define.
 const (
 	MediaTypeDockerManifest     = "application/vnd.docker.distribution.manifest.v2+json"
 	MediaTypeDockerManifestList = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -23,10 +22,10 @@ const (
 	MediaTypeOCIArtifact        = "application/vnd.oci.artifact.manifest.v1+json"
 )
 
-// ManifestMediaTypes is what every request for a manifest says it accepts, in
-// order of preference. A registry that is not told answers with what it likes,
-// down to a schema 1 manifest that it made up (OCI distribution specification,
-// "Pulling manifests").
+// ManifestMediaTypes returns the value of the Accept header of every manifest
+// request, in order of preference. Without that header, a registry chooses the
+// format itself, and may even convert the manifest to schema 1 (OCI distribution
+// specification, "Pulling manifests").
 func ManifestMediaTypes() []string {
 	return []string{
 		ocispec.MediaTypeImageIndex,
@@ -39,27 +38,27 @@ func ManifestMediaTypes() []string {
 	}
 }
 
-// IsManifest says whether mediaType is one of a manifest that this program
-// knows.
+// IsManifest reports whether mediaType is a manifest type that this program
+// supports.
 func IsManifest(mediaType string) bool {
 	return slices.Contains(ManifestMediaTypes(), mediaType)
 }
 
-// IsIndex says whether mediaType is one of a manifest that names other
+// IsIndex reports whether mediaType is the type of a manifest that lists other
 // manifests.
 func IsIndex(mediaType string) bool {
 	return mediaType == ocispec.MediaTypeImageIndex || mediaType == MediaTypeDockerManifestList
 }
 
-// IsSchema1 says whether mediaType is one of Docker's first manifest format,
-// whose digest is over its payload without the signatures around it.
+// IsSchema1 reports whether mediaType is Docker's first manifest format. Its digest
+// is computed over the payload without the surrounding signatures.
 func IsSchema1(mediaType string) bool {
 	return mediaType == MediaTypeSchema1Signed || mediaType == MediaTypeSchema1
 }
 
-// MediaType is the media type of a Content-Type header, without parameters and
-// in lower case (RFC 9110, section 8.3.1); "" for one that cannot be read.
-// Parameters are not looked at, so that a broken one does no harm.
+// MediaType returns the media type of a Content-Type header, without parameters and
+// in lower case (RFC 9110, section 8.3.1). It returns "" if the header is
+// malformed. Parameters are not parsed, so a malformed parameter has no effect.
 func MediaType(contentType string) string {
 	essence, _, _ := strings.Cut(contentType, ";")
 	mediaType, _, err := mime.ParseMediaType(essence)
@@ -69,24 +68,24 @@ func MediaType(contentType string) string {
 	return mediaType
 }
 
-// emptyDigests are the digests of no bytes at all, the only ones that go with a
-// size of zero.
+// emptyDigests are the digests of empty content, the only ones that are valid with
+// a size of zero.
 var emptyDigests = map[digest.Digest]bool{
 	digest.SHA256.FromBytes(nil): true,
 	digest.SHA384.FromBytes(nil): true,
 	digest.SHA512.FromBytes(nil): true,
 }
 
-// maxBlobSize is the largest size that a descriptor may say, 16 TiB: far more
-// than any registry holds, and so little that the sizes of everything that one
-// copy names cannot overflow when they are added.
+// maxBlobSize is the largest size that a descriptor may have, 16 TiB. It is far
+// larger than any real blob. It is also small enough that the sum of the sizes in
+// one copy cannot overflow.
 const maxBlobSize = 1 << 44
 
-// ValidateDescriptor checks a descriptor that a registry sent before anything
-// is asked for by it: digest, size, and inline data against both. The error
-// matches ErrInvalidManifest, ErrLimit for a size that nothing has, or
-// ErrMismatch for data that is not what the digest says (OCI image
-// specification, "Descriptor: Properties").
+// ValidateDescriptor checks the digest, the size and the inline data of a
+// descriptor that a registry sent. It must be called before the descriptor is used
+// in a request. The error matches ErrInvalidManifest, ErrLimit if the size is
+// unrealistic, or ErrMismatch if the inline data does not match the digest or the
+// size (OCI image specification, "Descriptor: Properties").
 func ValidateDescriptor(d Descriptor) error {
 	if fault := descriptorFault(d); fault != nil {
 		fault.Op, fault.Reference = "read the descriptor of", Sanitize(d.Digest.String())
@@ -95,7 +94,7 @@ func ValidateDescriptor(d Descriptor) error {
 	return nil
 }
 
-// descriptorFault says what is wrong with a descriptor, nil where nothing is.
+// descriptorFault returns what is wrong with a descriptor, or nil if it is valid.
 func descriptorFault(d Descriptor) *Error {
 	if why := digestFault(d.Digest); why != "" {
 		return newFault(ErrInvalidManifest, "its digest is refused: %s", why)
@@ -118,8 +117,9 @@ func descriptorFault(d Descriptor) *Error {
 	return nil
 }
 
-// IsNonDistributable says whether a layer is one that registries do not hold: it names
-// the places where it can be had, and must not be distributed.
+// IsNonDistributable reports whether a layer must not be distributed. Registries do
+// not store such a layer; its descriptor has the URLs that it can be downloaded
+// from.
 func IsNonDistributable(d Descriptor) bool {
 	return len(d.URLs) > 0 && (strings.Contains(d.MediaType, "nondistributable") || strings.Contains(d.MediaType, "foreign"))
 }

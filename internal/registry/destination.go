@@ -2,9 +2,9 @@ package registry
 
 import "fmt"
 
-// ParseDestination reads where an image is to go: host, repository and tag, all
-// three, because nothing about that place is to be guessed. The error matches
-// ErrInvalidReference, and its Message says what is wrong with s.
+// ParseDestination parses the reference of a destination. Host, repository and tag
+// are required, because a default could copy an image to the wrong repository. The error
+// matches ErrInvalidReference, and its Message has the reason.
 func ParseDestination(s string) (Reference, error) {
 	ref, err := ParseReference(s)
 	if err != nil {

@@ -6,15 +6,14 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	// The digest algorithms that a reference may name must be linked in to be
-	// available; go-digest registers nothing by itself.
+	// go-digest does not register any algorithm itself. The algorithms that a
+	// reference may use must be imported to be available.
 	_ "crypto/sha256"
 	_ "crypto/sha512"
 )
 
-// ValidateDigest says whether d is well formed and of an algorithm that this
-// program can compute (sha256, sha384, sha512). The error matches
-// ErrInvalidReference.
+// ValidateDigest returns an error if d is malformed, or if its algorithm is not
+// supported (sha256, sha384, sha512). The error matches ErrInvalidReference.
 func ValidateDigest(d digest.Digest) error {
 	if why := digestFault(d); why != "" {
 		return &Error{Op: "read the digest", Reference: Sanitize(d.String()), Kind: ErrInvalidReference, Message: why, Hint: DefaultHint(ErrInvalidReference)}
@@ -22,7 +21,7 @@ func ValidateDigest(d digest.Digest) error {
 	return nil
 }
 
-// digestFault says what is wrong with a digest, "" where nothing is.
+// digestFault returns what is wrong with a digest, or "" if it is valid.
 func digestFault(d digest.Digest) string {
 	if d.Validate() == nil {
 		return ""
@@ -44,9 +43,8 @@ func digestFault(d digest.Digest) string {
 	return fmt.Sprintf("%q has characters that are no hexadecimal digits", Sanitize(hex))
 }
 
-// SameDigest says whether two digests contradict each other: digests of
-// different algorithms do not, because a registry may know content under an
-// algorithm of its own choice.
+// SameDigest reports whether two digests may describe the same content. Digests of
+// different algorithms may, because a registry can choose its own algorithm.
 func SameDigest(a, b digest.Digest) bool {
 	algorithmA, _, _ := strings.Cut(a.String(), ":")
 	algorithmB, _, _ := strings.Cut(b.String(), ":")

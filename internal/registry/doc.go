@@ -1,8 +1,8 @@
-// Package registry is the vocabulary that everything below the provider
-// speaks: references, descriptors, manifests, the one Repository interface and
-// the one Error. It does no I/O and knows neither HTTP nor Terraform.
+// Package registry defines the types that the packages below the provider share:
+// references, descriptors, manifests, the Repository interface and the Error type.
+// It does no I/O, and depends neither on HTTP nor on Terraform.
 //
 // The terms are those of the OCI image specification and the OCI distribution
-// specification (https://github.com/opencontainers/distribution-spec), which
-// the comments cite by section name.
+// specification (https://github.com/opencontainers/distribution-spec). Comments
+// cite these by section name.
 package registry

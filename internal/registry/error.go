@@ -10,52 +10,58 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// The kinds of failure that callers tell apart with errors.Is. Every Error has
+// The kinds of failure that callers distinguish with errors.Is. Every Error has
 // exactly one of them as its Kind.
 var (
-	// ErrInvalidReference: the reference or digest is not well formed.
+	// ErrInvalidReference means that a reference or digest is malformed.
 	ErrInvalidReference = errors.New("invalid reference")
-	// ErrNotFound: the registry said itself that it has no such thing. A 404
-	// that is not a registry's is ErrProtocol.
+	// ErrNotFound means that the registry itself reported that the content does not
+	// exist. A 404 that did not come from a registry is ErrProtocol.
 	ErrNotFound = errors.New("not found")
-	// ErrUnauthorized: 401 after every credential there is.
+	// ErrUnauthorized means that the registry returned 401 for all available
+	// credentials.
 	ErrUnauthorized = errors.New("unauthorized")
-	// ErrDenied: 403, a policy or a quota.
+	// ErrDenied means that the registry returned 403, because of a policy or a
+	// quota.
 	ErrDenied = errors.New("denied")
-	// ErrRateLimited: 429, still after the retries.
+	// ErrRateLimited means that the registry still returned 429 after all retries.
 	ErrRateLimited = errors.New("rate limited")
-	// ErrUnavailable: the registry could not be reached, did not answer in
-	// time, or answered 5xx, still after the retries. Of an image layout: the file
-	// system failed, or another writer holds the lock.
+	// ErrUnavailable means that the registry could not be reached, did not respond
+	// in time, or still returned 5xx after all retries. For an image layout it
+	// means that the file system failed, or that another writer has the lock.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrMismatch: the bytes received are not what their digest or size says.
+	// ErrMismatch means that received bytes do not match their digest or size.
 	ErrMismatch = errors.New("content does not match its digest")
-	// ErrInvalidManifest: a manifest cannot be read, or may be read in two ways.
+	// ErrInvalidManifest means that a manifest is malformed or ambiguous.
 	ErrInvalidManifest = errors.New("invalid manifest")
-	// ErrLimit: a body, a graph or a list is larger than what is accepted.
+	// ErrLimit means that a body, a graph or a list is larger than the limit.
 	ErrLimit = errors.New("limit exceeded")
-	// ErrUnsupported: the registry cannot do what was asked.
+	// ErrUnsupported means that the registry does not support the operation.
 	ErrUnsupported = errors.New("not supported by the registry")
-	// ErrMissingContent: the registry misses content that a manifest names: a
-	// destination refused it for that, or a source does not have it.
+	// ErrMissingContent means that the registry lacks content that a manifest
+	// references. Either a destination rejected the manifest for that reason, or a
+	// source does not have the content.
 	ErrMissingContent = errors.New("the registry misses content that the manifest names")
-	// ErrTagImmutable: the tag exists and the registry does not let it move.
+	// ErrTagImmutable means that the tag exists and the registry does not allow
+	// moving it.
 	ErrTagImmutable = errors.New("tag is immutable")
-	// ErrTagHeld: the tag holds something that the caller does not want replaced.
+	// ErrTagHeld means that the tag exists with another digest, which the caller
+	// does not want to replace.
 	ErrTagHeld = errors.New("tag holds another digest")
-	// ErrProtocol: what answered does not speak the registry protocol, or not
-	// as it must.
+	// ErrProtocol means that the server does not implement the registry protocol,
+	// or violates it.
 	ErrProtocol = errors.New("not a registry's answer")
-	// ErrForbiddenRedirect: a redirect, token realm or upload location led where
-	// this program does not go, or where it does not take credentials.
+	// ErrForbiddenRedirect means that a redirect, token realm or upload location
+	// points to an address that this program does not connect to or does not send
+	// credentials to.
 	ErrForbiddenRedirect = errors.New("refused to follow")
-	// ErrInvalidLayout: what is on disk is no OCI image layout.
+	// ErrInvalidLayout means that a path is not an OCI image layout.
 	ErrInvalidLayout = errors.New("invalid image layout")
-	// ErrCredentials: credentials could not be read.
+	// ErrCredentials means that credentials could not be read.
 	ErrCredentials = errors.New("credentials could not be read")
 )
 
-// Side says which end of a copy an error belongs to.
+// Side identifies the source or the destination of a copy.
 type Side string
 
 // The sides of a copy.
@@ -64,38 +70,39 @@ const (
 	Destination Side = "destination"
 )
 
-// Error is the one error that rises from this package and those below it. It
-// carries what a person needs to act: which side, what was attempted, where,
-// what the registry itself said, and what to do. Its text never holds a secret
-// and only cleaned words of a registry.
+// Error is the error type of this package and of the packages below it. It has what
+// a user needs to act: the side, the operation, the repository, the registry's own
+// response, and a hint. Its text never contains a secret, and text from a registry
+// is sanitized.
 type Error struct {
-	// Side is set by whoever knows which end of a copy a repository is.
+	// Side is set by the caller that knows which side of a copy a repository is.
 	Side Side
-	// Op is what was attempted, as a verb phrase: "upload the blob".
+	// Op is the operation that failed, as a verb phrase: "upload the blob".
 	Op string
-	// Repository is host/repository, or the host alone.
+	// Repository is host/repository, or only the host.
 	Repository string
-	// Reference is the tag or digest that it was about.
+	// Reference is the tag or digest of the operation.
 	Reference string
-	// Status is the HTTP status, 0 where there was none.
+	// Status is the HTTP status, 0 if there was no response.
 	Status int
-	// Code is the registry's own error code, such as MANIFEST_UNKNOWN (OCI
-	// distribution specification, "Error Codes").
+	// Code is the registry's error code, such as MANIFEST_UNKNOWN (OCI distribution
+	// specification, "Error Codes").
 	Code string
-	// Message is the registry's own message or, where it gave none, ours.
+	// Message is the registry's error message, or one of this program if the
+	// registry sent none.
 	Message string
-	// Hint says what to do.
+	// Hint describes how to fix the error.
 	Hint string
-	// MaybeDone reports that an earlier attempt of a write got no response or a
-	// server error, so that the registry may have carried it out.
+	// MaybeDone reports whether an earlier attempt of a write got no response or a
+	// server error, so that the registry may have completed it.
 	MaybeDone bool
 	// Kind is one of the Err… values of this package.
 	Kind error
-	// Err is the cause, where there is one.
+	// Err is the cause, or nil.
 	Err error
 }
 
-// Error gives everything but the hint in one line.
+// Error returns everything except the hint on one line.
 func (e *Error) Error() string {
 	var b strings.Builder
 	if e.Side != "" {
@@ -112,13 +119,13 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// about is the reference as it goes on from Op: a tag is quoted and called one,
-// because "1" alone tells nobody what it is.
+// about returns the reference in the form that follows Op. A tag is quoted and
+// named as a tag, because "1" by itself is not clear.
 func (e *Error) about() string {
 	switch quoted := strconv.Quote(e.Reference); {
 	case strings.HasSuffix(e.Op, "the tag"):
 		return quoted
-	case strings.Contains(e.Reference, ":"): // a digest
+	case strings.Contains(e.Reference, ":"): // a digest needs no quotes
 	case strings.HasSuffix(e.Op, "the manifest"):
 		return "of the tag " + quoted
 	case e.Op == "look up" || e.Op == "look at":
@@ -127,8 +134,8 @@ func (e *Error) about() string {
 	return e.Reference
 }
 
-// Reason is why it failed, without saying where: status, the registry's own
-// code and message, and the cause.
+// Reason returns why the operation failed: the status, the registry's code and
+// message, and the cause. It does not include the repository.
 func (e *Error) Reason() string {
 	var parts []string
 	if e.Status != 0 {
@@ -141,7 +148,7 @@ func (e *Error) Reason() string {
 		parts = append(parts, e.Message)
 	}
 	if e.Err != nil && e.Message != "" {
-		parts[len(parts)-1] = strings.TrimSuffix(e.Message, ".") // it goes on
+		parts[len(parts)-1] = strings.TrimSuffix(e.Message, ".") // because the cause follows
 	}
 	if e.Err != nil {
 		parts = append(parts, Sanitize(causeText(e.Err)))
@@ -152,9 +159,8 @@ func (e *Error) Reason() string {
 	return strings.Join(parts, ": ")
 }
 
-// causeText is an error's own text, with a person's words for what Go calls a
-// cancelled context (Ctrl-C, or Terraform that was told to stop) and for a
-// deadline.
+// causeText returns the text of err. It replaces Go's text for a canceled context
+// (Ctrl-C, or Terraform is stopped) and for an exceeded deadline.
 func causeText(err error) string {
 	text := err.Error()
 	for ended, word := range map[error]string{context.Canceled: "interrupted", context.DeadlineExceeded: "it did not answer in time"} {
@@ -165,7 +171,7 @@ func causeText(err error) string {
 	return text
 }
 
-// Unwrap lets errors.Is find the kind, and errors.Is and errors.As the cause.
+// Unwrap returns the kind and the cause, for errors.Is and errors.As.
 func (e *Error) Unwrap() []error {
 	var errs []error
 	if e.Kind != nil {
@@ -177,31 +183,30 @@ func (e *Error) Unwrap() []error {
 	return errs
 }
 
-// newFault is the part of an Error that says what is wrong. Whoever knows what
-// it is about adds what was attempted.
+// newFault returns an Error without an operation and a reference. The caller adds
+// them.
 func newFault(kind error, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...), Hint: DefaultHint(kind)}
 }
 
-// in says in which part of a manifest a fault is, and which digest that part
-// has.
+// in adds the part of the manifest that the error is about, and the digest of that
+// part.
 func (e *Error) in(part string, d digest.Digest) *Error {
 	e.Message = fmt.Sprintf("%s (%q): %s", part, Sanitize(d.String()), e.Message)
 	return e
 }
 
-// ErrInconsistentHead is the error of a reference that a registry says is there when it
-// is asked by HEAD, and is not when it is asked by GET. Which is right nobody
-// knows, so that it is not ErrNotFound.
+// ErrInconsistentHead returns the error for a reference that exists by HEAD and
+// does not exist by GET. Because it is not clear which response is correct, the
+// error does not match ErrNotFound.
 func ErrInconsistentHead(repository, reference string) error {
 	return &Error{Op: "look up", Repository: repository, Reference: reference, Kind: ErrProtocol,
 		Message: "the registry says by HEAD that it is there, and by GET that it is not",
 		Hint:    "It may have been removed in this moment: try again. If it stays like this, look for a cache or proxy on the way."}
 }
 
-// WithSide returns err with its side set. That of a wrapped *Error is returned
-// without what is around it. An error that has a side already, or that is no
-// *Error, is returned as it is.
+// WithSide returns a copy of err with its side set, if err is an *Error without
+// one. Any wrapping error is discarded. Other errors are returned unchanged.
 func WithSide(err error, side Side) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Side != "" {
@@ -212,8 +217,9 @@ func WithSide(err error, side Side) error {
 	return &sided
 }
 
-// WithRepository returns err with its repository set, where it is an *Error that names none:
-// what is around it is lost then.
+// WithRepository returns a copy of err with its repository set, if err is an *Error
+// without one. Any wrapping error is discarded. Other errors are returned
+// unchanged.
 func WithRepository(err error, repository string) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Repository != "" {
@@ -224,7 +230,7 @@ func WithRepository(err error, repository string) error {
 	return &named
 }
 
-// WithText is err with another text. What it is can still be recognised.
+// WithText returns an error with another text that wraps err.
 func WithText(err error, text string) error {
 	if text == err.Error() {
 		return err
@@ -237,14 +243,15 @@ type reworded struct {
 	text string
 }
 
-// Error is the other text.
+// Error returns the replaced text.
 func (e reworded) Error() string { return e.text }
 
-// Unwrap lets the error be recognised.
+// Unwrap returns the original error.
 func (e reworded) Unwrap() error { return e.error }
 
-// RedactError returns err with mask applied to all that may quote a registry, where
-// it is an *Error; see Repository.Mask. What is around it is lost.
+// RedactError returns a copy of err with mask applied to every field that may quote
+// a registry, if err is an *Error; see Repository.Redact. Any wrapping error is
+// discarded.
 func RedactError(err error, mask func(string) string) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {

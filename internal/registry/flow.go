@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Flow identifies the requests of one operation, such as one copy, so that the
-// limits of a host are divided between operations and not between requests: an
-// operation with many requests does not delay one with few.
+// Flow identifies the requests of one operation, such as one copy. The limits of a
+// host are divided between flows and not between requests, so that an operation
+// with many requests does not delay one with few.
 type Flow struct {
 	// Name describes the operation in errors and logs, as in "the copy of
 	// ghcr.io/acme/app to registry.example.com/prod/app".
@@ -21,14 +21,15 @@ type Flow struct {
 	delays map[delayKey]*delay
 }
 
-// Delay is what requests of a flow waited for.
+// Delay identifies a reason for which requests of a flow waited.
 type Delay struct {
-	// Reason is why they waited on this side. "" means that they waited for the host
-	// to answer.
+	// Reason is why they waited in this process. "" means that they waited for the
+	// host to respond.
 	Reason WaitReason
 	// Host is the host that they waited for, or for a slot of.
 	Host string
-	// Holder is the name of the flow that used the resource, "" if there is none.
+	// Holder is the name of the flow that used the resource, "" if no other flow
+	// did.
 	Holder string
 }
 
@@ -42,7 +43,8 @@ type delay struct {
 	holder       string // during the longest wait
 }
 
-// Waited records that a request of the flow waited for d. A nil flow records nothing.
+// Waited records that a request of the flow waited for d during took. A nil flow
+// records nothing.
 func (f *Flow) Waited(d Delay, took time.Duration) {
 	if f == nil {
 		return
@@ -63,8 +65,8 @@ func (f *Flow) Waited(d Delay, took time.Duration) {
 	}
 }
 
-// Slowest returns what the flow's requests waited for the longest, all requests added
-// up, and reports whether they waited at all.
+// Slowest returns the delay of the flow with the largest sum over all its requests.
+// It reports whether the flow waited at all.
 func (f *Flow) Slowest() (d Delay, waited bool) {
 	if f == nil {
 		return Delay{}, false
@@ -99,8 +101,8 @@ func WithFlow(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, flowKey{}, &Flow{Name: name})
 }
 
-// FlowOf returns the flow of a context. It returns nil if the context has none;
-// requests without a flow share one.
+// FlowOf returns the flow of a context, or nil if the context has none. Requests
+// without a flow share one.
 func FlowOf(ctx context.Context) *Flow {
 	f, _ := ctx.Value(flowKey{}).(*Flow)
 	return f

@@ -8,26 +8,26 @@ import (
 	"strings"
 )
 
-// Setting is how settings of a host are written, as every hint shows them:
+// Setting returns the settings of a host as hints display them:
 //
 //	registries = { "localhost:5000" = { plain_http = false } }
 //
-// host is the key, exactly as it is looked up; settings is what goes into the
-// entry, such as "plain_http = false". Before it stands "set", so that Retold
-// finds it.
+// host is the key of the entry, exactly as it is looked up. settings is the content
+// of the entry, such as "plain_http = false". The caller writes "set" before the
+// result, so that Retold finds it.
 func Setting(host, settings string) string {
 	return fmt.Sprintf("registries = { %q = { %s } }", Sanitize(host), settings)
 }
 
-// toSet is what a hint says of a setting, to the end of the sentence: a full
-// stop that a space or nothing follows. One alone is no host's.
+// toSet matches the rest of a sentence from a setting on. The sentence ends with a
+// full stop that a space or nothing follows. A setting outside of registries
+// belongs to no host.
 var toSet = regexp.MustCompile(`\b([Ss])et (?:registries = \{ "([^"]*)" = \{ (.*?) \} \}|(docker_config_path)\b).*?\.( |$)`)
 
-// Retold returns a hint for people who do not use the provider. Where it says
-// "set" and a setting of the provider, the rest of that sentence gives way to
-// what instead returns, which is never nothing. instead is given what Setting
-// was, or, for the file that credentials are read from, no host and
-// "docker_config_path".
+// Retold returns a hint for users of a program other than the provider. It replaces
+// "set", a setting of the provider and the rest of that sentence with the result of
+// instead, which must not be empty. instead is called with the arguments of Setting,
+// or with "" and "docker_config_path" for the credential file.
 func Retold(hint string, instead func(host, settings string) string) string {
 	return toSet.ReplaceAllStringFunc(hint, func(said string) string {
 		part := toSet.FindStringSubmatch(said)
@@ -39,8 +39,8 @@ func Retold(hint string, instead func(host, settings string) string) string {
 	})
 }
 
-// HintMissingTag is what to say where a reference, as it was written, gives neither
-// tag nor digest and the image is not there; "" otherwise.
+// HintMissingTag returns a hint for a missing image whose reference was written
+// without tag and digest. It returns "" for every other error.
 func HintMissingTag(written string, err error) string {
 	var e *Error
 	ref, invalid := ParseReference(written)
@@ -50,8 +50,7 @@ func HintMissingTag(written string, err error) string {
 	return fmt.Sprintf("%q gives no tag, so that %q was assumed. Write the tag that is meant.", written, DefaultTag)
 }
 
-// general is what can be done about an error of a kind where nothing is known
-// that fits better.
+// general maps each kind of error to its default hint.
 var general = map[error]string{
 	ErrInvalidReference:  "Give a tag, or a digest as in sha256:… with 64 hexadecimal digits.",
 	ErrMismatch:          "What the registry holds under this digest is damaged, or something between it and this machine changes what passes. Push the image to it again, or take the proxy out of the way.",
@@ -66,12 +65,12 @@ var general = map[error]string{
 	ErrUnavailable:       "The connection broke, or the registry is not well. Look at the network and at the registry's health, then try again.",
 }
 
-// DefaultHint is what can be done about an error of a kind, "" where that depends.
+// DefaultHint returns the default hint for a kind of error, or "" if the kind has none.
 func DefaultHint(kind error) string { return general[kind] }
 
-// WithDefaultHint returns err with a hint where it has none and something can be done:
-// the one for its kind. That of a wrapped *Error is returned without what is
-// around it.
+// WithDefaultHint returns a copy of err with the hint for its kind, if err is an
+// *Error without a hint. Any wrapping error is discarded. Other errors, and those
+// of an ended context, are returned unchanged.
 func WithDefaultHint(err error) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Hint != "" || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

@@ -14,24 +14,24 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// dockerHubNames are the host names that mean Docker Hub. Its API is at the last
-// of them.
+// dockerHubNames are the host names of Docker Hub. The last one is the host of its
+// API.
 var dockerHubNames = []string{DockerHub, "index.docker.io", "registry-1.docker.io"}
 
 // NormalHost returns host[:port] in normal form, which is the same for all
-// spellings of a host that are equal whatever the scheme is:
+// spellings of a host that are equal with any scheme:
 //
-//   - names are in lower case (RFC 4343), and internationalized ones are in
-//     Punycode (RFC 5891),
-//   - IPv6 addresses are in the form of RFC 5952, and IPv4 addresses that are
-//     mapped to IPv6 are IPv4 addresses,
+//   - names are in lower case (RFC 4343), and internationalized names are in Punycode
+//     (RFC 5891),
+//   - IPv6 addresses are in the form of RFC 5952, and IPv4-mapped IPv6 addresses are
+//     IPv4 addresses,
 //   - ports have no leading zeros,
 //   - the aliases of Docker Hub are replaced by DockerHub.
 //
-// Whether a port is the default one depends on the scheme, so that a port is
-// kept. The error says why host cannot be a host. A name that ends in a dot is
-// refused, and so are an address with a zone and a Unicode name that is another
-// spelling of an ASCII name.
+// A default port is kept, because it depends on the scheme. The error says why host
+// is not valid. NormalHost returns an error for a name that ends in a dot, an
+// address with a zone, and a Unicode name that is another spelling of an ASCII
+// name.
 func NormalHost(host string) (string, error) {
 	name, port := SplitPort(host)
 	if port != "" || strings.HasSuffix(host, ":") {
@@ -45,7 +45,7 @@ func NormalHost(host string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if slices.Contains(dockerHubNames, name) && (port == "" || port == "443") { // Docker Hub speaks TLS
+	if slices.Contains(dockerHubNames, name) && (port == "" || port == "443") { // Docker Hub supports only TLS
 		return DockerHub, nil
 	}
 	return JoinPort(name, port), nil
@@ -60,7 +60,7 @@ func SplitPort(host string) (name, port string) {
 	return host, ""
 }
 
-// JoinPort is the reverse of SplitPort.
+// JoinPort joins the results of SplitPort.
 func JoinPort(name, port string) string {
 	if port == "" {
 		return name
@@ -76,7 +76,7 @@ func normalPort(port string) (string, error) {
 	return strconv.FormatUint(n, 10), nil
 }
 
-// normalName returns the part of a host before its port in normal form.
+// normalName returns a host without a port in normal form.
 func normalName(name string) (string, error) {
 	if inner, bracketed := strings.CutPrefix(name, "["); bracketed {
 		a, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
@@ -103,7 +103,7 @@ func normalName(name string) (string, error) {
 // punycode matches a name with an internationalized label.
 var punycode = regexp.MustCompile(`(^|\.)xn--`)
 
-// bracket returns the text of an address as it is in host[:port].
+// bracket returns the text of an address as in host[:port], with brackets for IPv6.
 func bracket(a netip.Addr) string {
 	if a.Is6() {
 		return "[" + a.String() + "]"
@@ -116,17 +116,19 @@ func isASCII(s string) bool { return !strings.ContainsFunc(s, notASCII) }
 func notASCII(r rune) bool { return r > unicode.MaxASCII }
 
 // ASCIIName returns a host name as HTTP clients send it: in lower case, and with
-// internationalized labels in Punycode. Other than NormalHost, it does not check
-// a name that is ASCII already.
+// internationalized labels in Punycode. Unlike NormalHost, it does not validate a
+// name that is already ASCII.
 func ASCIIName(name string) (string, error) {
 	if isASCII(name) {
-		// Not by Unicode: the Kelvin sign, for example, would become the letter k.
+		// Unicode lower case would replace the Kelvin sign, for example, by the
+		// letter k.
 		return lowerASCII(name), nil
 	}
 	return idna.Lookup.ToASCII(name)
 }
 
-// DefaultPort returns the port of a URL's scheme, "" for an unknown one.
+// DefaultPort returns the default port of a URL scheme, or "" for an unknown
+// scheme.
 func DefaultPort(scheme string) string {
 	switch scheme {
 	case "https":
@@ -137,18 +139,19 @@ func DefaultPort(scheme string) string {
 	return ""
 }
 
-// SameHostname reports whether the host names of two URLs are equal as by Endpoint,
-// whatever their ports.
+// SameHostname reports whether Endpoint returns the same name for two URLs. Their
+// ports may differ.
 func SameHostname(a, b *url.URL) bool {
 	nameA, _ := Endpoint(a)
 	nameB, _ := Endpoint(b)
 	return nameA == nameB
 }
 
-// Endpoint returns the host and port that u leads to in one spelling. The name
-// is normal as by NormalHost, but for Docker Hub's aliases, which are different
-// endpoints, and for a name that NormalHost refuses, which is in lower case
-// only. The port is the scheme's if u has none.
+// Endpoint returns the host and port of u in one spelling. The name is normalized
+// like that of NormalHost, with two exceptions. The aliases of Docker Hub are not
+// replaced, because they are different endpoints. A name that NormalHost does not
+// accept is only converted to lower case. Without a port, u has the default port of
+// its scheme.
 func Endpoint(u *url.URL) (name, port string) {
 	name = u.Hostname()
 	if a, err := netip.ParseAddr(name); err == nil {

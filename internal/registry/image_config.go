@@ -7,29 +7,31 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// MediaTypeDockerConfig is the media type of the configuration of a Docker
-// image; image-spec names the other.
+// MediaTypeDockerConfig is the media type of a Docker image configuration.
+// image-spec defines the one of an OCI image.
 const MediaTypeDockerConfig = "application/vnd.docker.container.image.v1+json"
 
-// ImageConfig is the configuration of an image (OCI image configuration
-// specification), which Docker's is a superset of.
+// ImageConfig is an image configuration (OCI image configuration specification).
+// Docker's format is a superset.
 type ImageConfig struct {
-	// Descriptor is how the manifest names it.
+	// Descriptor is the descriptor of the configuration in the manifest.
 	Descriptor Descriptor
 	// Content is the configuration, byte for byte.
 	Content []byte
-	// Platform is what the image is for; zero where it does not say.
+	// Platform is the platform of the image. It is zero if the configuration has
+	// none.
 	Platform Platform
-	// Created is as it was written, which should be by RFC 3339.
+	// Created is the creation time as written. It should have the format of RFC
+	// 3339.
 	Created string
 	Author  string
-	// Config is what a container of the image runs with.
+	// Config has the parameters for containers of the image.
 	Config ocispec.ImageConfig
-	// History is how the layers came to be, the oldest first.
+	// History has the build steps of the layers, the oldest first.
 	History []ImageHistory
 }
 
-// ImageHistory is one step of the making of an image.
+// ImageHistory is one build step of an image.
 type ImageHistory struct {
 	Created    string `json:"created"`
 	CreatedBy  string `json:"created_by"`
@@ -38,7 +40,7 @@ type ImageHistory struct {
 	EmptyLayer bool   `json:"empty_layer"`
 }
 
-// wireConfig is an ImageConfig as it comes.
+// wireConfig is the JSON form of ImageConfig.
 type wireConfig struct {
 	wirePlatform
 	Created string        `json:"created"`
@@ -47,13 +49,13 @@ type wireConfig struct {
 	History []wireHistory `json:"history"`
 }
 
-// wireRuntime is what a container runs with, as it comes.
+// wireRuntime is the JSON form of ImageConfig.Config.
 type wireRuntime struct {
 	ocispec.ImageConfig
 	Others others `json:",embed"`
 }
 
-// wireHistory is an ImageHistory as it comes.
+// wireHistory is the JSON form of ImageHistory.
 type wireHistory struct {
 	ImageHistory
 	Others others `json:",embed"`
@@ -65,15 +67,15 @@ var (
 	wireHistoryKeys = strings.Fields("created created_by author comment empty_layer")
 )
 
-// IsImageConfig says whether a media type is one of an image's configuration.
-// Images of Docker's early years say no more of it than that it is data.
+// IsImageConfig reports whether mediaType is the type of an image configuration.
+// Early Docker images use application/octet-stream for it.
 func IsImageConfig(mediaType string) bool {
 	return slices.Contains([]string{ocispec.MediaTypeImageConfig, MediaTypeDockerConfig, "application/octet-stream"}, mediaType)
 }
 
-// ParseImageConfig reads the configuration of an image, which a manifest names
-// by d. Bytes that two readers may understand in two ways are refused, as
-// Manifest.Parse refuses them. The error matches ErrInvalidManifest or ErrLimit.
+// ParseImageConfig parses the image configuration that a manifest references by d.
+// Like Manifest.Parse, it returns an error for content that parsers may interpret
+// differently. The error matches ErrInvalidManifest or ErrLimit.
 func ParseImageConfig(d Descriptor, content []byte) (ImageConfig, error) {
 	config, fault := parseImageConfig(content)
 	if fault != nil {
@@ -111,9 +113,9 @@ func parseImageConfig(content []byte) (ImageConfig, *Error) {
 	return config, nil
 }
 
-// ConfigPlatform is the platform that the configuration of an image names; a
-// zero one where it names none, which that of another artifact need not, or
-// where two readers may find another one. Nothing else of it is looked at.
+// ConfigPlatform returns the platform of an image configuration. The result is zero
+// if the configuration has no platform, like that of other artifacts, or if parsers
+// may find different ones. The other fields are not checked.
 func ConfigPlatform(content []byte) Platform {
 	var wire wirePlatform
 	if decode(content, &wire) != "" || caseVariant(wire.Others, wirePlatformKeys) != "" || strings.TrimSpace(wire.OS) == "" {

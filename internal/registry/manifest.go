@@ -6,26 +6,27 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Manifest is a manifest as a registry holds it: the bytes that were received,
-// the media type that they were received with, and the digest that was computed
-// over them. It is never serialised again.
+// Manifest is a manifest as a registry stores it: the received bytes, the received
+// media type, and the digest that was computed over the bytes. It is never
+// serialized again.
 type Manifest struct {
-	// MediaType is the Content-Type it came with, without parameters.
+	// MediaType is the received Content-Type, without parameters.
 	MediaType string
-	// Digest is over Content or, for schema 1, over its payload without the
+	// Digest is the digest of Content or, for schema 1, of the payload without the
 	// signatures.
 	Digest digest.Digest
 	// Content is the manifest, byte for byte.
 	Content []byte
 }
 
-// NewManifest takes what a registry answered: the Content-Type header, the body
-// and the algorithm its digest is wanted in ("" for sha256). It computes the
-// digest and reads nothing else of the body; Parse does. The error matches
-// ErrProtocol where contentType cannot be one of a manifest, or is that of any
-// JSON and content has none of a manifest's fields, ErrInvalidReference where the
-// algorithm is not supported, and ErrInvalidManifest or ErrLimit where a schema 1
-// manifest has no readable payload.
+// NewManifest returns a manifest for a registry's response: the Content-Type
+// header, the body and the digest algorithm to use ("" for sha256). It computes the
+// digest; Parse reads the rest of the body.
+//
+// The error matches ErrProtocol if contentType cannot be the type of a manifest, or
+// if it is application/json and content has no manifest field. It matches
+// ErrInvalidReference if the algorithm is not supported, and ErrInvalidManifest or
+// ErrLimit if a schema 1 manifest has no valid payload.
 func NewManifest(contentType string, content []byte, algorithm digest.Algorithm) (Manifest, error) {
 	mediaType := MediaType(contentType)
 	var fault *Error
@@ -61,27 +62,27 @@ func (m Manifest) Descriptor() Descriptor {
 	return Descriptor{MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Content))}
 }
 
-// Contents is what a manifest names. The fields that a media type does not have
-// are empty.
+// Contents are the fields and descriptors of a manifest. Fields that the media type
+// does not have are empty.
 type Contents struct {
 	ArtifactType string
 	Annotations  map[string]string
-	// Subject is what a referrer refers to. It is not content of the manifest.
+	// Subject is the manifest that a referrer refers to. It is not content of the
+	// manifest.
 	Subject *Descriptor
 	// Config is the configuration blob.
 	Config *Descriptor
-	// Layers are the layers of an image, the blobs of an artifact, and the
-	// fsLayers of a schema 1 image; the latter have no size (SizeUnknown).
+	// Layers are the layers of an image, the blobs of an artifact, or the fsLayers
+	// of a schema 1 image. The latter have no size (SizeUnknown).
 	Layers []Descriptor
 	// Manifests are the children of an index.
 	Manifests []Descriptor
 }
 
-// SizeUnknown is the size of a blob that a schema 1 manifest names.
+// SizeUnknown is the size of a blob in a schema 1 manifest.
 const SizeUnknown = -1
 
-// Blobs are all blobs that the manifest names: the configuration and the
-// layers.
+// Blobs returns all blobs of the manifest: the configuration and the layers.
 func (c Contents) Blobs() []Descriptor {
 	if c.Config == nil {
 		return c.Layers
@@ -89,12 +90,12 @@ func (c Contents) Blobs() []Descriptor {
 	return append([]Descriptor{*c.Config}, c.Layers...)
 }
 
-// Parse reads what the manifest names. Bytes that two readers may understand in
-// two ways are refused: duplicate keys, keys that differ from a known one only
-// in case, the fields of another kind of manifest than its media type
-// (CVE-2021-41190), and a mediaType that is not the one it was received with.
-// Of a schema 1 manifest it reads what its digest is over. The error matches
-// ErrInvalidManifest, ErrMismatch or ErrLimit.
+// Parse parses the manifest. It returns an error for content that parsers may
+// interpret differently: duplicate keys, keys that differ from a known one only in
+// case, fields of another kind of manifest (CVE-2021-41190), and a mediaType that
+// differs from the received one. It parses the payload of a schema 1 manifest, over
+// which the digest is computed. The error matches ErrInvalidManifest, ErrMismatch
+// or ErrLimit.
 func (m Manifest) Parse() (Contents, error) {
 	contents, fault := m.parse()
 	if fault != nil {

@@ -13,13 +13,13 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// others is an object of the members that have no field of their own, as they
-// came: to take them apart would cost many times their size.
+// others has the members of an object without a field of their own, as raw JSON.
+// Decoding them would take many times as much memory.
 type others = jsontext.Value
 
-// wireManifest has every field by which a manifest of any known kind names
-// something. The wire types stand beside those of the specification so that
-// keys which are none of its own can be looked at.
+// wireManifest has every field that references content in any known kind of
+// manifest. The types of image-spec are not used, because they do not retain
+// unknown keys.
 type wireManifest struct {
 	MediaType    string            `json:"mediaType"`
 	ArtifactType string            `json:"artifactType"`
@@ -33,7 +33,7 @@ type wireManifest struct {
 	Others       others            `json:",embed"`
 }
 
-// wireDescriptor is a Descriptor as it comes.
+// wireDescriptor is the JSON form of Descriptor.
 type wireDescriptor struct {
 	MediaType    string            `json:"mediaType"`
 	Digest       digest.Digest     `json:"digest"`
@@ -46,7 +46,7 @@ type wireDescriptor struct {
 	Others       others            `json:",embed"`
 }
 
-// wirePlatform is a Platform as it comes.
+// wirePlatform is the JSON form of Platform.
 type wirePlatform struct {
 	ocispec.Platform
 	Others others `json:",embed"`
@@ -65,7 +65,7 @@ var (
 	wireFSLayerKeys    = strings.Fields("blobSum")
 )
 
-// contents is what was decoded, in the terms of the specification.
+// contents returns the decoded manifest in the types of the specification.
 func (wire wireManifest) contents() (Contents, *Error) {
 	c := Contents{ArtifactType: wire.ArtifactType, Annotations: wire.Annotations}
 	for _, one := range []struct {
@@ -125,9 +125,9 @@ func (wire *wireDescriptor) descriptor() (Descriptor, *Error) {
 	return d, descriptorFault(d)
 }
 
-// ambiguous says in what way a manifest can be taken for another kind than its
-// media type, or for several where that is an unknown one; "" where it cannot.
-// Only null and absence are unambiguous: an empty list is a field too.
+// ambiguous returns how a manifest can be interpreted as another kind than its
+// media type, or as several kinds if the media type is unknown. It returns "" if
+// there is only one interpretation. An empty list counts as a field; null does not.
 func ambiguous(mediaType string, wire wireManifest) string {
 	const index, image, schema1 = "an index", "an image", "a schema 1 image"
 	var has []string
@@ -161,8 +161,8 @@ func ambiguous(mediaType string, wire wireManifest) string {
 	return ""
 }
 
-// resemblesManifest says whether content is an object with at least one of the
-// fields of a manifest. Whether it is a sound one is for Parse to say.
+// resemblesManifest reports whether content is an object with at least one field of
+// a manifest. It does not validate the manifest; see Manifest.Parse.
 func resemblesManifest(content []byte) bool {
 	d := jsontext.NewDecoder(bytes.NewBuffer(content), jsontext.AllowDuplicateNames(true))
 	if token, err := d.ReadToken(); err != nil || token.Kind() != '{' {
@@ -176,22 +176,22 @@ func resemblesManifest(content []byte) bool {
 		if slices.Contains(wireManifestKeys, name.String()) {
 			return true
 		}
-		_ = d.SkipValue() // the next token fails too
+		_ = d.SkipValue() // if it fails, the next ReadToken fails too
 	}
 }
 
-// caseVariant refuses a key that differs from a known one in case alone: Go's
-// own decoder, and so most registries and runtimes, would take it for the known
-// one while others would not see it.
+// caseVariant returns an error text if a key differs from a known one only in case,
+// and "" otherwise. Go's encoding/json, and so most registries and runtimes, would
+// treat it as the known key, while other parsers would ignore it.
 func caseVariant(members others, known []string) string {
 	d := jsontext.NewDecoder(bytes.NewBuffer(members), jsontext.AllowDuplicateNames(true))
 	for {
 		token, err := d.ReadToken()
 		if err != nil {
-			return "" // the end: decode has read it all before
+			return "" // the end, because decode has parsed all members before
 		}
 		if token.Kind() != '"' {
-			continue // the object's own braces
+			continue // a brace of the object itself
 		}
 		key := token.String()
 		for _, k := range known {
@@ -199,23 +199,23 @@ func caseVariant(members others, known []string) string {
 				return fmt.Sprintf("it has the key %q, which some clients take for %q", Sanitize(key), k)
 			}
 		}
-		_ = d.SkipValue() // the next token fails too
+		_ = d.SkipValue() // if it fails, the next ReadToken fails too
 	}
 }
 
-// decode reads a JSON object that somebody else wrote, and says what is wrong
-// with it, "" where nothing is. Duplicate keys and invalid UTF-8 are faults,
-// keys match in their own case only, nesting is bounded.
+// decode decodes a JSON object into v. It returns what is wrong with the object, or
+// "" if it is valid. Duplicate keys and invalid UTF-8 are errors, keys are
+// case-sensitive, and the nesting is limited.
 func decode(content []byte, v any) string {
 	if !bytes.HasPrefix(bytes.TrimLeft(content, " \t\r\n"), []byte("{")) {
-		return "it is not a JSON object" // null would be taken for an empty one
+		return "it is not a JSON object" // because null decodes like an empty object
 	}
 	err := json.Unmarshal(content, v)
 	if err == nil {
 		return ""
 	}
 	if wrong, ok := errors.AsType[*json.SemanticError](err); ok {
-		// Its own text speaks of Go types.
+		// The text of err mentions Go types.
 		found := Sanitize(string(wrong.JSONValue))
 		if found == "" {
 			found = kindNames[wrong.JSONKind]
@@ -230,24 +230,24 @@ var kindNames = map[jsontext.Kind]string{
 }
 
 const (
-	// maxEntries is how many descriptors one manifest may name. Images have at
-	// most some hundred layers and indexes some hundred children; beyond this
-	// somebody wants memory.
+	// maxEntries is how many descriptors a manifest may have. Images have at most
+	// some hundred layers, and indexes some hundred children. More may be an
+	// attempt to exhaust memory.
 	maxEntries = 10_000
-	// maxTokens is how many names, values, brackets and braces it may have: 20
-	// for each descriptor of that many, which is more than most have.
+	// maxTokens is how many names, values, brackets and braces a manifest may have:
+	// 20 for each of maxEntries descriptors, which is more than most have.
 	maxTokens = 20 * maxEntries
 )
 
-// countEntries refuses a manifest that names more than maxEntries things, or is
-// otherwise made of too many, before anything is allocated for them, and says
-// so; "" where it does not.
+// countEntries returns an error text if a manifest has more than maxEntries entries
+// in a list or an object, or more than maxTokens tokens, and "" otherwise. It
+// allocates nothing for the entries.
 func countEntries(content []byte) string {
-	// To remember names would need memory, and decode looks for duplicates.
+	// Detecting duplicate names would need memory, and decode detects them.
 	d := jsontext.NewDecoder(bytes.NewBuffer(content), jsontext.AllowDuplicateNames(true))
 	for tokens := 0; ; tokens++ {
 		if _, err := d.ReadToken(); err != nil {
-			// Not for this function to report: decode says what is wrong.
+			// decode reports the syntax error.
 			return ""
 		}
 		if tokens == maxTokens {

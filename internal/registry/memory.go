@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Memory bounds the memory that manifests take in a process. All operations share
-// a ceiling. So that an operation does not wait for operations on other hosts,
-// each pair of a source and a destination host may exceed the ceiling:
+// Memory limits the memory of a process for manifests. All operations share a
+// ceiling. So that an operation does not wait for operations on other hosts, each
+// pair of a source and a destination host may exceed the ceiling:
 //
 //   - by what its operations keep, up to reservedShare, and by what one more of them
 //     keeps,
@@ -22,11 +22,11 @@ type Memory struct {
 	changed chan struct{} // closed by the next release
 }
 
-// pairMemory is what the operations of one pair of hosts hold of a Memory.
+// pairMemory is the memory that the operations of one pair of hosts use.
 type pairMemory struct {
 	kept         int64
 	reservations []*Reservation
-	above        *Reservation // the one that may exceed reservedShare, nil if there is none
+	above        *Reservation // the reservation that may exceed reservedShare, nil if there is none
 	exempt       *Charge      // the charge that may exceed the ceiling, nil if there is none
 	charges      []*Charge
 }
@@ -34,11 +34,11 @@ type pairMemory struct {
 const (
 	// DefaultManifestMemory is the ceiling of a process, in bytes.
 	DefaultManifestMemory = 8 << 20
-	// reservedShare is how many bytes the operations of one pair may keep whatever
-	// others hold.
+	// reservedShare is how many bytes the operations of one pair may keep, whatever
+	// other pairs use.
 	reservedShare = 4 << 20
-	// parsing is how many times its size a manifest of small parts may take while it
-	// is parsed.
+	// parsing is how many times its own size a manifest of many small parts may
+	// take while it is parsed.
 	parsing = 16
 )
 
@@ -64,8 +64,8 @@ type Charge struct {
 }
 
 // Reserve returns an empty reservation for an operation on a pair of hosts. pair
-// identifies the pair, and holder describes the operation to others that wait for
-// it.
+// identifies the pair. holder describes the operation in the errors of operations
+// that wait for it.
 func (m *Memory) Reserve(pair, holder string) *Reservation {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -86,7 +86,7 @@ func (m *Memory) Charge(pair, holder string) *Charge {
 	return c
 }
 
-// at returns what is held for a pair. Called with mu held.
+// at returns the memory of a pair. The caller holds m.mu.
 func (m *Memory) at(pair string) *pairMemory {
 	if m.pairs[pair] == nil {
 		m.pairs[pair] = &pairMemory{}
@@ -95,7 +95,7 @@ func (m *Memory) at(pair string) *pairMemory {
 }
 
 // Grow raises the number of bytes that the operation keeps to n, if n is larger. It
-// waits until they fit. The error is a *BusyError if the context ends before.
+// waits until they fit. The error is a *BusyError if the context ends first.
 func (r *Reservation) Grow(ctx context.Context, n int64) error {
 	return r.memory.wait(ctx, r.holder, func() bool { return r.grow(n) })
 }
@@ -108,7 +108,8 @@ func (r *Reservation) TryGrow(n int64) bool {
 	return r.grow(n)
 }
 
-// grow reports whether the reservation could be raised. Called with mu held.
+// grow reports whether the reservation is at least n bytes, and raises it if that
+// fits. The caller holds mu.
 func (r *Reservation) grow(n int64) bool {
 	m, more := r.memory, n-r.bytes
 	if more <= 0 {
@@ -145,7 +146,7 @@ func (r *Reservation) Release() {
 
 // Grow raises the charge to what a manifest of size bytes may take while it is
 // parsed. It waits until that fits. The error is a *BusyError if the context ends
-// before.
+// first.
 func (c *Charge) Grow(ctx context.Context, size int64) error {
 	return c.memory.wait(ctx, c.holder, func() bool { return c.grow(size) })
 }
@@ -157,7 +158,8 @@ func (c *Charge) TryGrow(size int64) bool {
 	return c.grow(size)
 }
 
-// grow reports whether the charge could be raised. Called with mu held.
+// grow reports whether the charge is large enough for a manifest of size bytes, and
+// raises it if that fits. The caller holds mu.
 func (c *Charge) grow(size int64) bool {
 	m, more := c.memory, parsing*size-c.bytes
 	if more <= 0 {
@@ -174,8 +176,8 @@ func (c *Charge) grow(size int64) bool {
 	return true
 }
 
-// Shrink lowers the charge to the content of a manifest of size bytes, which is not
-// parsed any more. It does nothing if the charge is smaller.
+// Shrink lowers the charge to size bytes, the content of a manifest after it was
+// parsed. It does nothing if the charge is smaller.
 func (c *Charge) Shrink(size int64) {
 	c.memory.mu.Lock()
 	defer c.memory.mu.Unlock()
@@ -184,7 +186,7 @@ func (c *Charge) Shrink(size int64) {
 	}
 }
 
-// Release returns what was charged. Further calls do nothing.
+// Release releases the charge. Further calls do nothing.
 func (c *Charge) Release() {
 	m := c.memory
 	m.mu.Lock()
@@ -194,8 +196,8 @@ func (c *Charge) Release() {
 	c.lower(0)
 }
 
-// lower sets the charge to n bytes, fewer than it has. Another charge of the pair may
-// exceed the ceiling if this one no longer does. Called with mu held.
+// lower sets the charge to n bytes, which is less than it has. Another charge of
+// the pair may exceed the ceiling if this one no longer does. The caller holds mu.
 func (c *Charge) lower(n int64) {
 	m := c.memory
 	freed := c.bytes - n
@@ -208,8 +210,8 @@ func (c *Charge) lower(n int64) {
 	m.release(c.pair, freed, ends)
 }
 
-// release returns n bytes of a pair. It wakes all waiting operations if they may
-// continue now. Called with mu held.
+// release returns n bytes of a pair. It wakes all waiting operations if one may be
+// able to continue. The caller holds m.mu.
 func (m *Memory) release(pair string, n int64, wake bool) {
 	m.used -= n
 	if p := m.pairs[pair]; p != nil && len(p.reservations) == 0 && len(p.charges) == 0 {
@@ -221,7 +223,8 @@ func (m *Memory) release(pair string, n int64, wake bool) {
 	}
 }
 
-// wait calls try, with mu held, until it returns true, and records the wait.
+// wait calls try with m.mu held until it returns true. It records the wait in the
+// trace and the flow of ctx.
 func (m *Memory) wait(ctx context.Context, waiter string, try func() bool) error {
 	began := time.Now()
 	for waited := false; ; waited = true {
@@ -252,8 +255,8 @@ func RecordWait(ctx context.Context, d Delay, took time.Duration) {
 	FlowOf(ctx).Waited(d, took)
 }
 
-// largest returns the operation other than waiter that holds the most, "" if no
-// other holds any. Called with mu held.
+// largest returns the operation other than waiter that uses the most memory, or ""
+// if no other uses any. The caller holds m.mu.
 func (m *Memory) largest(waiter string) string {
 	held := map[string]int64{}
 	for _, p := range m.pairs {
@@ -275,12 +278,13 @@ func (m *Memory) largest(waiter string) string {
 
 type chargeKey struct{}
 
-// WithCharge returns a context in which the manifest that is read is charged to c.
+// WithCharge returns a context in which the memory of a manifest is charged to c
+// when the manifest is read.
 func WithCharge(ctx context.Context, c *Charge) context.Context {
 	return context.WithValue(ctx, chargeKey{}, c)
 }
 
-// ChargeOf returns the charge of a context, nil if it has none.
+// ChargeOf returns the charge of a context, or nil if it has none.
 func ChargeOf(ctx context.Context) *Charge {
 	c, _ := ctx.Value(chargeKey{}).(*Charge)
 	return c

@@ -9,15 +9,15 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Platform is the image specification's own type (OCI image index
-// specification, "platform"), under the name that this vocabulary uses.
+// Platform is an alias of the image specification's platform (OCI image index
+// specification, "platform").
 type Platform = ocispec.Platform
 
-// platformForm is os[(version)]/architecture[/variant], as containerd and Docker
-// write it.
+// platformForm matches os[(version)]/architecture[/variant], the format of
+// containerd and Docker.
 var platformForm = regexp.MustCompile(`^([A-Za-z0-9_.-]+)(?:\(([A-Za-z0-9_.-]+)\))?/([A-Za-z0-9_.-]+)(?:/([A-Za-z0-9_.-]+))?$`)
 
-// ParsePlatform reads os/architecture[/variant], as in "linux/arm64" or
+// ParsePlatform parses os/architecture[/variant], as in "linux/arm64" or
 // "linux/arm/v7", and os(version)/architecture for Windows, as in
 // "windows(10.0.20348)/amd64". The error says what is wrong with s.
 func ParsePlatform(s string) (Platform, error) {
@@ -29,9 +29,9 @@ func ParsePlatform(s string) (Platform, error) {
 	return Platform{OS: parts[1], OSVersion: parts[2], Architecture: parts[3], Variant: parts[4]}, nil
 }
 
-// NormalPlatform spells a platform in one way, because images are labelled by
-// many hands: arm64 means v8, arm means v7, and some names have older forms
-// (OCI image index specification, "Platform Variants").
+// NormalPlatform returns a platform in normal form, because build tools write
+// different names for the same platform: arm64 means v8, arm means v7, and some
+// names have older forms (OCI image index specification, "Platform Variants").
 func NormalPlatform(p Platform) Platform {
 	p.OS, p.Architecture, p.Variant = strings.ToLower(p.OS), strings.ToLower(p.Architecture), strings.ToLower(p.Variant)
 	if p.OS == "macos" {
@@ -61,17 +61,17 @@ func NormalPlatform(p Platform) Platform {
 	return p
 }
 
-// Satisfies says whether an image made for a platform is what somebody means who
-// asks for the wanted one. A version of the operating system counts where it is
-// asked for, as far as it is said: 10.0.20348 means every 10.0.20348.x. Features
-// are not asked for and not looked at.
+// Satisfies reports whether an image for one platform fits a request for another. The
+// version of the operating system is compared only if the request has one, and only
+// as far as it is given: 10.0.20348 matches every 10.0.20348.x. Features of the
+// operating system are ignored.
 func Satisfies(is, wanted Platform) bool {
 	is, wanted = NormalPlatform(is), NormalPlatform(wanted)
 	version := wanted.OSVersion == "" || is.OSVersion == wanted.OSVersion || strings.HasPrefix(is.OSVersion, wanted.OSVersion+".")
 	return is.OS == wanted.OS && is.Architecture == wanted.Architecture && is.Variant == wanted.Variant && version
 }
 
-// FormatPlatform is a platform as people write it, and as ParsePlatform reads it.
+// FormatPlatform returns a platform in the format of ParsePlatform.
 func FormatPlatform(p Platform) string {
 	name := p.OS
 	if p.OSVersion != "" {
@@ -84,14 +84,14 @@ func FormatPlatform(p Platform) string {
 	return Sanitize(name)
 }
 
-// IsPlatform says whether a descriptor's platform is one that something can run
-// on: attestation manifests say unknown/unknown.
+// IsPlatform reports whether p is a platform that can run an image. Attestation
+// manifests have the platform unknown/unknown.
 func IsPlatform(p *Platform) bool {
 	return p != nil && p.OS != "" && p.OS != "unknown" && p.Architecture != "unknown"
 }
 
-// FormatPlatforms are the platforms of descriptors that have one, each once, in
-// their order.
+// FormatPlatforms returns the distinct platforms of descriptors, in their order.
+// Descriptors without a platform are skipped.
 func FormatPlatforms(descriptors []Descriptor) []string {
 	var names []string
 	for _, d := range descriptors {
@@ -105,7 +105,7 @@ func FormatPlatforms(descriptors []Descriptor) []string {
 	return names
 }
 
-// JoinPlatforms is FormatPlatforms in a sentence.
+// JoinPlatforms returns the result of FormatPlatforms as a phrase for messages.
 func JoinPlatforms(descriptors []Descriptor) string {
 	if names := FormatPlatforms(descriptors); len(names) > 0 {
 		return strings.Join(names, ", ")

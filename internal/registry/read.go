@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// ReadLimited reads a body into memory, of which it takes no more than limit
-// bytes. A longer one is an error that matches ErrLimit, whatever length was
-// declared; what was read of it comes along. This is the one place where what
-// comes from elsewhere is read into memory.
+// ReadLimited reads a body of at most limit bytes into memory. If the body is
+// longer, it returns limit+1 bytes of it and an error that matches ErrLimit,
+// whatever length was declared. All remote content that is read into memory is read
+// by this function.
 func ReadLimited(body io.Reader, limit int64) ([]byte, error) {
 	content, err := readPieces(io.LimitReader(body, limit+1))
 	if err == nil && int64(len(content)) > limit {
@@ -18,8 +18,8 @@ func ReadLimited(body io.Reader, limit int64) ([]byte, error) {
 	return content, err
 }
 
-// readPieces reads to the end. A buffer that grows would be copied again and
-// again, and take several times as much memory as what is read.
+// readPieces reads r to the end in pieces. A growing buffer would be copied
+// repeatedly, and take several times as much memory as the content.
 func readPieces(r io.Reader) ([]byte, error) {
 	var pieces [][]byte
 	for size := 2 << 10; ; size = min(8*size, 256<<10) {

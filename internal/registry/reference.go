@@ -8,38 +8,37 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// DockerHub is the name under which references mean Docker Hub, whatever alias
-// they were written with. It is a name for people; its API answers elsewhere.
+// DockerHub is the host of Docker Hub references, whatever alias they were written
+// with. Only references use this name; the API has another host.
 const DockerHub = "docker.io"
 
-// DefaultTag is what a reference without tag and digest means.
+// DefaultTag is the tag of a reference without tag and digest.
 const DefaultTag = "latest"
 
-// Reference names a manifest in a repository of a registry, in normal form:
-// the host in the form of NormalHost, official Docker Hub images under library/.
-// A zero Tag and a zero Digest mean the repository alone.
+// Reference names a manifest in a repository of a registry, in normal form: the
+// host as returned by NormalHost, official Docker Hub images under library/. A
+// reference with an empty Tag and an empty Digest names the repository itself.
 type Reference struct {
-	// Host is host[:port] in the form of NormalHost. Whether it has the default
-	// port depends on the scheme; see remote.Client.CanonicalHost.
+	// Host is host[:port] as returned by NormalHost. Whether the port is the
+	// default one depends on the scheme; see remote.Client.CanonicalHost.
 	Host string
 	// Repository is the path within the host, without a leading slash.
 	Repository string
 	// Tag may be empty.
 	Tag string
-	// Digest may be empty. Where both are given the digest decides.
+	// Digest may be empty. If both are set, the digest is used.
 	Digest digest.Digest
 }
 
-// maxReference is the longest reference that is read: the longest host,
-// repository, tag and digest that can exist fit into it.
+// maxReference is the length limit of a reference. The longest possible host,
+// repository, tag and digest fit into it.
 const maxReference = 1024
 
-// ParseReference reads a reference as people write it ("alpine:3",
-// "ghcr.io/acme/app@sha256:…"). A reference that names neither tag nor digest
-// gets neither; see WithDefaultTag. The error matches ErrInvalidReference, and
-// its Message says what is wrong with s. The grammar is the one of
-// github.com/distribution/reference, with the hosts that NormalHost accepts. A
-// host and port alone are refused, although the grammar makes a tag of the port.
+// ParseReference parses a reference ("alpine:3", "ghcr.io/acme/app@sha256:…"). It
+// does not add a default tag; see WithDefaultTag. The grammar is the one of
+// github.com/distribution/reference, with the hosts that NormalHost accepts. A host
+// and port without a repository is an error, although the grammar reads the port as
+// a tag. The error matches ErrInvalidReference, and its Message has the reason.
 func ParseReference(s string) (Reference, error) {
 	if len(s) > maxReference {
 		return Reference{}, invalidReference(s, fmt.Sprintf("it is longer than %d characters", maxReference))
@@ -53,8 +52,8 @@ func ParseReference(s string) (Reference, error) {
 	}
 	ref := Reference{Host: reference.Domain(named), Repository: reference.Path(named)}
 	if ref.Host == "" {
-		// "my_host.example/app": no host for its underscore, and the grammar
-		// makes all of it a repository of nowhere.
+		// In "my_host.example/app" the underscore is not valid in a host, so the
+		// grammar reads all of it as a repository without a host.
 		return Reference{}, invalidReference(s, referenceFault(s))
 	}
 	if why := hostFault(ref.Host); why != "" {
@@ -72,9 +71,9 @@ func ParseReference(s string) (Reference, error) {
 	return ref, nil
 }
 
-// normalHost replaces the first path component by its normal form if it is a
-// host, because the grammar keeps the spelling that it is given, and "GHCR.IO"
-// must find the credentials and limits of "ghcr.io".
+// normalHost replaces the first path component by its normal form if it is a host.
+// The grammar keeps the spelling, but "GHCR.IO" must find the credentials and
+// limits of "ghcr.io".
 func normalHost(s string) string {
 	host, rest, found := strings.Cut(s, "/")
 	if !found || !isHost(host) {
@@ -82,26 +81,27 @@ func normalHost(s string) string {
 	}
 	normal, err := NormalHost(host)
 	if err != nil {
-		normal = lowerASCII(host) // the grammar refuses it, or hostFault does
+		normal = lowerASCII(host) // the grammar or hostFault returns the error
 	}
 	return normal + "/" + rest
 }
 
-// HasHost says whether a reference begins with a host instead of leaving Docker
-// Hub to be understood.
+// HasHost reports whether a reference begins with a host. Without one it means
+// Docker Hub.
 func HasHost(s string) bool {
 	first, _, found := strings.Cut(s, "/")
 	return found && isHost(first)
 }
 
-// isHost says whether the first component of a path is a host; everything else
-// is a part of a repository on Docker Hub.
+// isHost reports whether the first component of a path is a host. Otherwise it is a
+// part of a repository on Docker Hub.
 func isHost(component string) bool {
 	return strings.ContainsAny(component, ".:") || lowerASCII(component) == "localhost"
 }
 
-// lowerASCII leaves other letters alone: in Unicode the Kelvin sign lowers to k,
-// and a host that only looks like a known one must not become it.
+// lowerASCII returns s with ASCII letters in lower case. It does not change other
+// letters: the lower case of the Kelvin sign is k, and a host that looks like
+// another one must not become that host.
 func lowerASCII(s string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -111,8 +111,8 @@ func lowerASCII(s string) string {
 	}, s)
 }
 
-// WithDefaultTag returns the reference with the tag "latest" where it names
-// neither tag nor digest.
+// WithDefaultTag returns the reference with the tag "latest" if it has neither tag
+// nor digest.
 func (r Reference) WithDefaultTag() Reference {
 	if r.Tag == "" && r.Digest == "" {
 		r.Tag = DefaultTag
@@ -120,11 +120,11 @@ func (r Reference) WithDefaultTag() Reference {
 	return r
 }
 
-// Name is host/repository, the name of the repository in normal form.
+// Name returns host/repository, the name of the repository in normal form.
 func (r Reference) Name() string { return r.Host + "/" + r.Repository }
 
-// Target is what is asked of the registry: the digest, or the tag where there
-// is none.
+// Target returns the digest, or the tag if there is no digest. Requests to the
+// registry use it.
 func (r Reference) Target() string {
 	if r.Digest != "" {
 		return r.Digest.String()
@@ -132,7 +132,8 @@ func (r Reference) Target() string {
 	return r.Tag
 }
 
-// String is the whole reference in normal form. Parsing it gives r again.
+// String returns the reference in normal form. ParseReference of the result returns
+// r.
 func (r Reference) String() string {
 	s := r.Name()
 	if r.Tag != "" {
@@ -144,6 +145,5 @@ func (r Reference) String() string {
 	return s
 }
 
-// Pinned is host/repository@digest, the form in which a deployment names
-// exactly one image.
+// Pinned returns host/repository@digest, which identifies exactly one image.
 func (r Reference) Pinned(d digest.Digest) string { return r.Name() + "@" + d.String() }

@@ -10,10 +10,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// The grammar says that a reference is wrong and not why. This file finds the
-// words: it is asked only about what was refused.
+// The grammar reports that a reference is invalid, but not why. The functions in
+// this file find the reason. They are called only for rejected references.
 
-// invalidReference returns the error of text that is not a reference. why is not used if it may quote a secret.
+// invalidReference returns the error for text that is not a reference. If the text
+// may contain a secret, why may quote it and is replaced.
 func invalidReference(s, why string) error {
 	if HasSecret(s) && !scheme.MatchString(s) {
 		why = secretFault(s)
@@ -22,8 +23,8 @@ func invalidReference(s, why string) error {
 		Hint: "A reference is host/repository:tag or host/repository@sha256:…, as in registry.example.com/team/app:1.4."}
 }
 
-// referenceFault says what is wrong with a reference that the grammar refused,
-// looking at its parts in the order in which they are written.
+// referenceFault returns what is wrong with a reference that the grammar rejected.
+// It checks the parts in the order in which they are written.
 func referenceFault(s string) string {
 	if s == "" {
 		return "it is empty"
@@ -71,20 +72,21 @@ var (
 	wholeTag  = regexp.MustCompile(`^` + reference.TagRegexp.String() + `$`)
 )
 
-// onDisk is a text that begins as paths alone do, or is a path with an archive at
-// its end: a slash in the beginning is often one too many.
+// onDisk matches text that begins as only a path does, or an absolute path that
+// ends in a tar archive. Any other leading slash does not match, because it is
+// usually a mistake in a reference.
 var onDisk = regexp.MustCompile(`^(\.\.?|~)/|^/.*\.tar(:[^/]*)?$`)
 
-// transports are what other tools write before the colon for places that are
-// read in another way here, or in none.
+// transports matches the transports of other tools. This program reads some of them
+// in another syntax and does not support the others.
 var transports = regexp.MustCompile(`^(oci-archive|docker-archive|docker-daemon|containers-storage|dir|(?i:oci)):(.*)$`)
 
-// transport says that s names such a place, "" where it does not. Docker Hub has
-// no images with these names.
+// transport returns what is wrong with s if it begins with a transport of another
+// tool, or "" if it does not. Docker Hub has no images with these names.
 func transport(s string) string {
 	parts := transports.FindStringSubmatch(s)
 	switch {
-	case len(parts) == 0 || parts[1] == "oci" || strings.HasPrefix(parts[2], "//"): // which is found to be none elsewhere
+	case len(parts) == 0 || parts[1] == "oci" || strings.HasPrefix(parts[2], "//"): // referenceFault rejects a scheme
 		return ""
 	case parts[1] == "oci-archive" || strings.EqualFold(parts[1], "oci"):
 		return fmt.Sprintf("an image layout, or the tar archive of one, is written %q", Sanitize("oci:"+parts[2]))
@@ -92,8 +94,8 @@ func transport(s string) string {
 	return fmt.Sprintf("%q is a place that other tools read, and only registries and image layouts are read here: skopeo copy %s oci:./image:TAG makes a layout of it", Sanitize(parts[1]+":"), ShellWord(s))
 }
 
-// withoutHost returns s without its host, if it has one and that is a valid one,
-// which may have characters that no other part of a reference has.
+// withoutHost returns s without its host if it begins with a valid one. A host may
+// have characters that no other part of a reference has.
 func withoutHost(s string) string {
 	host, rest, found := strings.Cut(s, "/")
 	if _, err := NormalHost(host); !found || !isHost(host) || err != nil {
@@ -102,7 +104,7 @@ func withoutHost(s string) string {
 	return rest
 }
 
-// hostFault returns why a host of the grammar cannot be one, or "" if it can.
+// hostFault returns why a host of the grammar is not valid, or "" if it is.
 func hostFault(host string) string {
 	if _, err := NormalHost(host); err != nil {
 		return err.Error()
@@ -112,20 +114,20 @@ func hostFault(host string) string {
 		return fmt.Sprintf("%q is not an IPv4 address of four decimal numbers, such as 127.0.0.1", Sanitize(name))
 	}
 	if name != lowerASCII(name) {
-		// The grammar takes it for a host because a repository has no capitals,
-		// and a registry named so is nowhere.
+		// The grammar reads it as a host because a repository has no upper-case
+		// letters, but no registry can have this name.
 		return fmt.Sprintf("%q is no host, because it has neither a dot nor a port, and repositories are in lower case", Sanitize(name))
 	}
 	return ""
 }
 
-// numeric matches a name that some resolvers read as an IPv4 address, and others
-// as a name: its last label is a number (WHATWG URL Standard, "ends in a number
-// checker").
+// numeric matches a name that some resolvers read as an IPv4 address and others as
+// a name, because its last label is a number (WHATWG URL Standard, "ends in a
+// number checker").
 var numeric = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)
 
-// hostAlone says what is wrong with a host and a port that no repository
-// follows, "" for everything else. Docker Hub has no image with such a name.
+// hostAlone returns what is wrong with a host and port that no repository follows,
+// or "" for any other text. Docker Hub has no image with such a name.
 func hostAlone(s string) string {
 	name, _, _ := strings.Cut(s, "@")
 	host, port, _ := strings.Cut(name, ":")
@@ -137,8 +139,8 @@ func hostAlone(s string) string {
 
 var allDigits = regexp.MustCompile(`^[0-9]+$`)
 
-// pathFault says what is wrong with the path of a repository, "" where nothing
-// is.
+// pathFault returns what is wrong with the path of a repository, or "" if it is
+// valid.
 func pathFault(path string) string {
 	const form = "lower-case letters and digits, with single dots, one or two underscores or any number of dashes in between"
 	if path == "" {

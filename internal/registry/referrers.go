@@ -10,28 +10,28 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// ReferrerList is what a repository says refers to a manifest. It is a hint: what
-// refers to what, and of which type it is, only the referrers' own bytes say.
+// ReferrerList is a repository's list of the referrers of a manifest. It is a hint:
+// only the referrers' own content determines their subject and their type.
 type ReferrerList struct {
-	// Referrers are those on it, each digest once and in its order, with media
+	// Referrers are the listed manifests, each digest once and in order, with media
 	// type, digest and size.
 	Referrers []Descriptor
-	// Tag is the one under which clients keep the list themselves, because the
-	// repository has no referrers API; "" where it has one.
+	// Tag is the tag under which clients maintain the list if the repository does
+	// not support the referrers API. It is "" if the repository supports it.
 	Tag string
-	// Held is what that tag holds, which is such a list or anything else; without
-	// content where it holds nothing.
+	// Held is the manifest under that tag, which may be a list or anything else. It
+	// has no content if the tag does not exist.
 	Held Manifest
 }
 
-// MaxReferrers is how many manifests may be listed as referring to one. Images
-// have some; beyond this somebody wants time and memory.
+// MaxReferrers is how many referrers of a manifest may be listed. Images have only
+// a few; more may be an attempt to exhaust time and memory.
 const MaxReferrers = maxEntries
 
-// AppendPage is a listing with what one more page of a list has on it. The error
-// matches ErrProtocol where page is no such list, and ErrLimit where there are
-// more than MaxReferrers. It is what Parse returns where page is a list and
-// something on it is wrong: what stands beside that must not be lost in silence.
+// AppendPage returns l with the referrers from page appended. The error matches
+// ErrProtocol if page is not a list of referrers, and ErrLimit if there are more
+// than MaxReferrers. If page is a list with an invalid entry, AppendPage returns
+// the error of Parse, so that the other entries are not silently lost.
 func (l ReferrerList) AppendPage(page Manifest) (ReferrerList, error) {
 	contents, err := page.Parse()
 	if page.MediaType != ocispec.MediaTypeImageIndex || errors.Is(err, ErrInvalidManifest) && !lists(page.Content) {
@@ -56,23 +56,23 @@ func (l ReferrerList) AppendPage(page Manifest) (ReferrerList, error) {
 	return l, nil
 }
 
-// lists says whether something has manifests on it, readable ones or not.
+// lists reports whether content has a non-empty list of manifests, valid or not.
 func lists(content []byte) bool {
 	var index struct{ Manifests []json.RawMessage }
 	return json.Unmarshal(content, &index) == nil && len(index.Manifests) > 0
 }
 
-// ReferrersTag is the tag under which clients keep the list of what refers to a
-// digest where a registry has no referrers API (OCI distribution specification,
-// "Referrers Tag Schema").
+// ReferrersTag returns the tag under which clients maintain the list of referrers
+// of a digest if a registry does not support the referrers API (OCI distribution
+// specification, "Referrers Tag Schema").
 func ReferrersTag(d digest.Digest) string {
 	algorithm, encoded := d.Algorithm().String(), d.Encoded()
 	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
 }
 
-// LegacyTags are the tags under which cosign has kept signatures, attestations
-// and SBOMs of a digest since before there were referrers; none for an algorithm
-// that it never used.
+// LegacyTags returns the tags under which cosign stores the signatures,
+// attestations and SBOMs of a digest without the referrers API. It returns nil for
+// algorithms that cosign does not use.
 func LegacyTags(d digest.Digest) []string {
 	if d.Algorithm() != digest.SHA256 {
 		return nil
@@ -81,9 +81,8 @@ func LegacyTags(d digest.Digest) []string {
 	return []string{name + ".sig", name + ".att", name + ".sbom"}
 }
 
-// Type is the artifact type of a manifest: the one that it says, or else its
-// configuration's media type (OCI distribution specification, "Listing
-// Referrers").
+// Type returns the artifact type of a manifest: its artifactType, or else the media
+// type of its configuration (OCI distribution specification, "Listing Referrers").
 func (c Contents) Type() string {
 	if c.ArtifactType == "" && c.Config != nil {
 		return c.Config.MediaType
@@ -91,11 +90,11 @@ func (c Contents) Type() string {
 	return c.ArtifactType
 }
 
-// AppendManifests is an index with more children at its end, those that it does not have
-// yet; m itself where it has them all. What it has stays as it is, fields that
-// nobody knows included. m is an image index, or one without content for a new
-// one. The error matches ErrInvalidManifest, or ErrLimit where there would be more
-// than MaxReferrers.
+// AppendManifests returns the index m with those children appended that it does not
+// have yet. It returns m itself if m has all of them. Everything else in m is kept,
+// including unknown fields. If m has no content, the result is a new index. The
+// error matches ErrInvalidManifest, or ErrLimit if there would be more than
+// MaxReferrers.
 func (m Manifest) AppendManifests(children []Descriptor) (Manifest, error) {
 	content := m.Content
 	if len(content) == 0 {
@@ -142,8 +141,8 @@ func (m Manifest) AppendManifests(children []Descriptor) (Manifest, error) {
 	return NewManifest(ocispec.MediaTypeImageIndex, content, "")
 }
 
-// RemoveManifests is an index without the children that are gone. Everything else keeps
-// its bytes.
+// RemoveManifests returns the index m without the children for which gone returns
+// true. The remaining bytes are not changed.
 func (m Manifest) RemoveManifests(gone func(Descriptor) bool) (Manifest, error) {
 	contents, err := m.Parse()
 	if err != nil {
@@ -157,12 +156,12 @@ func (m Manifest) RemoveManifests(gone func(Descriptor) bool) (Manifest, error) 
 
 func digestOf(entry json.RawMessage) digest.Digest {
 	var d Descriptor
-	_ = json.Unmarshal(entry, &d) // what cannot be read is no descriptor of anything
+	_ = json.Unmarshal(entry, &d) // an entry that cannot be decoded has no digest
 	return d.Digest
 }
 
-// marshal writes JSON with <, > and & as they are: other tools do, and annotations
-// have addresses in them.
+// marshal encodes v without escaping <, > and &, like other tools. Annotations
+// contain URLs.
 func marshal(v any) (json.RawMessage, error) {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)

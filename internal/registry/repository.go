@@ -7,101 +7,102 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Repository is a place that holds manifests and blobs: one repository of a
-// registry, or an image layout on disk. It is the only interface between the
-// copier and the outside.
+// Repository stores manifests and blobs: a repository of a registry, or an image
+// layout on disk. It is the only interface between the copier and its storage.
 //
-// Every method retries what is worth retrying before it returns, honours its
-// context, and returns an *Error. Every implementation verifies what it hands
-// out: bytes that do not match the digest asked for are an error that matches
-// ErrMismatch, never content.
+// Every method retries failures that may be temporary, honors its context, and
+// returns an *Error. Every implementation verifies the content that it returns: if
+// bytes do not match the requested digest, it returns an error that matches
+// ErrMismatch.
 type Repository interface {
-	// Name is host/repository, as in a Reference. Two repositories of one name
-	// are the same.
+	// Name returns host/repository, as in a Reference. Two repositories with the
+	// same name are the same repository.
 	Name() string
-	// Host is the registry that it is on. Repositories of one host can mount
+	// Host returns the host of the registry. Repositories of one host can mount
 	// each other's blobs.
 	Host() string
-	// Redact hides in text what the repository was sent to prove who asks: what
-	// it holds may repeat that, and errors and logs quote what it holds.
+	// Redact replaces credentials in text that were sent to the repository. The
+	// repository may return them, and errors and logs quote its content.
 	Redact(text string) string
 
-	// Resolve returns what a tag or digest names, with at most media type,
-	// digest and size. It is a hint: nothing was hashed unless the registry
-	// gave no digest. ErrNotFound from it is a hint too; only GetManifest's is
-	// definite, because only a GET's answer says who gave it.
+	// Resolve returns the descriptor of a tag or digest, with at most media type,
+	// digest and size. It is a hint: content is hashed only if the registry sends
+	// no digest. ErrNotFound is a hint too, because a response to HEAD does not
+	// show whether it came from a registry. Only ErrNotFound of GetManifest is
+	// definite.
 	Resolve(ctx context.Context, reference string) (Descriptor, error)
-	// GetManifest returns the manifest that a tag or digest names, bytes and
-	// media type as received. Asked by digest it returns those bytes or
-	// ErrMismatch. ErrNotFound means that the registry itself said so.
+	// GetManifest returns the manifest of a tag or digest, with the received bytes
+	// and media type. For a digest it returns exactly those bytes or ErrMismatch.
+	// ErrNotFound means that the registry itself reported it.
 	GetManifest(ctx context.Context, reference string) (Manifest, error)
-	// PutManifest puts a manifest under a tag or under its digest, with the
-	// bytes and media type that it has. Besides the common errors:
-	// ErrMissingContent, ErrTagImmutable, and ErrInvalidManifest where the
-	// registry refuses it as such.
+	// PutManifest pushes a manifest under a tag or its digest, with its exact bytes
+	// and media type. Besides the common errors, it returns ErrMissingContent,
+	// ErrTagImmutable, and ErrInvalidManifest if the registry rejects the manifest
+	// as invalid.
 	PutManifest(ctx context.Context, reference string, m Manifest) error
-	// DeleteTag removes a tag and leaves the manifest. ErrUnsupported where
-	// the registry cannot; ErrNotFound where there is none.
+	// DeleteTag removes a tag but not its manifest. It returns ErrUnsupported if
+	// the registry does not support that, and ErrNotFound if the tag does not
+	// exist.
 	DeleteTag(ctx context.Context, tag string) error
-	// DeleteManifest removes a manifest and with it every tag that names it.
+	// DeleteManifest removes a manifest and every tag that points to it.
 	DeleteManifest(ctx context.Context, d digest.Digest) error
-	// ListTags returns all tags. ErrLimit where there are too many to read.
+	// ListTags returns all tags. It returns ErrLimit if there are too many.
 	ListTags(ctx context.Context) ([]string, error)
-	// ListReferrers returns what is listed as referring to a digest, all pages of
-	// it. Nothing listed is no error, and neither is a subject that is not there.
-	// ErrLimit where there are too many to read.
+	// ListReferrers returns all pages of the list of referrers of a digest. An
+	// empty list is not an error, and neither is a subject that does not exist. It
+	// returns ErrLimit if there are too many referrers.
 	ListReferrers(ctx context.Context, subject digest.Digest) (ReferrerList, error)
 
-	// StatBlob returns the size of a blob that is there, and ErrNotFound where
-	// it is not. ErrMismatch means that the repository has read it, and that its
-	// bytes are damaged. Any other error means that it is not known.
+	// StatBlob returns the size of a blob. It returns ErrNotFound if the blob does
+	// not exist, and ErrMismatch if the repository has read the blob and found it
+	// damaged. After any other error it is unknown whether the blob exists.
 	StatBlob(ctx context.Context, d digest.Digest) (Descriptor, error)
-	// GetBlob opens a blob. The reader resumes where a connection breaks, and
-	// gives its last bytes only when digest and size are right. d must have
-	// its size.
+	// GetBlob opens a blob. The reader resumes after a broken connection. It
+	// returns the last bytes only if digest and size are correct. d must have a
+	// size.
 	GetBlob(ctx context.Context, d Descriptor) (io.ReadCloser, error)
-	// PutBlob makes sure that the blob is there and says how it came there.
-	// Nothing that content does not give completely is ever committed.
+	// PutBlob ensures that the blob exists, and returns how. It never commits a
+	// blob whose content is incomplete.
 	PutBlob(ctx context.Context, d Descriptor, content Content) (Outcome, error)
 }
 
-// Locker is a Repository that can keep others from changing what it lists
-// while somebody reads, changes and writes it.
+// Locker is a Repository that can exclude other writers while a caller reads,
+// changes and writes a list of referrers or tags.
 type Locker interface {
-	// WithLock runs f while nobody else does, of this process or another. The
-	// error is f's, or why it was not run.
+	// WithLock runs f while no other caller of this or another process runs its
+	// own. The error is that of f, or why f was not run.
 	WithLock(ctx context.Context, f func() error) error
 }
 
-// Content is where PutBlob may get a blob from.
+// Content describes the sources that PutBlob may use for a blob.
 type Content struct {
-	// From is the name of a repository of the same host that is known to hold
-	// the blob, "" where none is.
+	// From is the name of a repository of the same host that has the blob, "" if
+	// none is known.
 	From string
-	// Force makes PutBlob believe no answer that the blob is there already,
-	// and mount nothing: the content is sent.
+	// Force makes PutBlob upload the content, even if the registry reports that the
+	// blob exists. It does not mount the blob either.
 	Force bool
-	// Prefetch makes PutBlob open the content while it still asks whether the blob
-	// is there, which saves a round trip where it is not and opens the content
-	// in vain where it is.
+	// Prefetch makes PutBlob open the content while it checks whether the blob
+	// exists. That saves a round trip if the blob does not exist, and is wasted if
+	// it does.
 	Prefetch bool
-	// Open opens the content from its first byte. It is called only when bytes
-	// are wanted, and again for each attempt; its error is returned as it is.
+	// Open opens the content from its first byte. It is called only when bytes are
+	// needed, and again for each attempt. Its error is returned unchanged.
 	Open func(ctx context.Context) (io.ReadCloser, error)
-	// Sending runs while content is sent or committed, and not while it waits for its
-	// turn. It may be nil.
+	// Sending runs while content is sent or committed, but not while the upload
+	// waits for a slot. It may be nil.
 	Sending *Stopwatch
 }
 
-// Outcome is how a blob came to be where it was wanted.
+// Outcome is how PutBlob made a blob available.
 type Outcome string
 
 // The outcomes of PutBlob.
 const (
-	// Copied: its bytes were sent.
+	// Copied means that the content was uploaded.
 	Copied Outcome = "copied"
-	// Mounted: the registry made it available from another repository.
+	// Mounted means that the registry mounted the blob from another repository.
 	Mounted Outcome = "mounted"
-	// AlreadyExists: it was there.
+	// AlreadyExists means that the blob existed before.
 	AlreadyExists Outcome = "already there"
 )

@@ -2,10 +2,9 @@ package registry
 
 import "fmt"
 
-// ParseRepository reads the name of a repository as people write it
-// ("ghcr.io/acme/app", "alpine"): a reference without tag and digest, which the
-// result has neither of. The error matches ErrInvalidReference, and its Message
-// says what is wrong with s.
+// ParseRepository parses the name of a repository ("ghcr.io/acme/app", "alpine"),
+// which is a reference without tag and digest. The error matches
+// ErrInvalidReference, and its Message has the reason.
 func ParseRepository(s string) (Reference, error) {
 	ref, err := ParseReference(s)
 	if err != nil {

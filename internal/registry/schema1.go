@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// schema1Payload is what the digest of a schema 1 manifest is over. A signed
-// one carries its signatures inside the JSON: each protected header says how
-// many bytes of the payload come first and what its end was (Docker registry
-// "Image Manifest V 2, Schema 1", "Signed Manifests"). An unsigned one is its
-// own payload.
+// schema1Payload returns the bytes over which the digest of a schema 1 manifest is
+// computed. A signed manifest has its signatures inside the JSON. Each protected
+// header has the length of the leading part of the payload, and its end (Docker
+// registry "Image Manifest V 2, Schema 1", "Signed Manifests"). The payload of an
+// unsigned manifest is the manifest itself.
 func schema1Payload(content []byte) ([]byte, *Error) {
 	if why := countEntries(content); why != "" {
 		return nil, newFault(ErrLimit, "%s", why)
@@ -45,11 +45,11 @@ func schema1Payload(content []byte) ([]byte, *Error) {
 	return slices.Concat(content[:format.Length], tail), nil
 }
 
-// signedFormat says where a signed manifest has its payload.
+// signedFormat describes the payload of a signed manifest.
 type signedFormat struct {
 	// Length is how many bytes of the manifest the payload begins with.
 	Length int `json:"formatLength"`
-	// Tail is how it ends, in base64url.
+	// Tail is the end of the payload, in base64url.
 	Tail string `json:"formatTail"`
 }
 
@@ -64,8 +64,8 @@ func readSignedFormat(protected string) (format signedFormat, why string) {
 	return format, ""
 }
 
-// base64URL decodes with and without padding: the standard has none, and some
-// who sign write it.
+// base64URL decodes s with or without padding. The standard has no padding, but
+// some signing tools add it.
 func base64URL(s string) ([]byte, error) {
 	return base64.RawURLEncoding.DecodeString(strings.TrimRight(s, "="))
 }

@@ -8,25 +8,25 @@ import (
 	"strings"
 )
 
-// Selection is what remains of an index for some platforms.
+// Selection is the part of an index that some platforms need.
 type Selection struct {
-	// Root names what remains: a child of the index where one platform was
-	// wanted, and otherwise Index.
+	// Root is a child of the index if one platform was selected, and otherwise
+	// Index.
 	Root Descriptor
-	// Index is an index of the children that remain, or the index itself where
-	// all do. It has no content where Root is a child.
+	// Index has the selected children, or is the original index if all are
+	// selected. It has no content if Root is a child.
 	Index Manifest
 }
 
-// Select keeps of an index what some platforms need. One platform makes its
-// manifest the root. Several keep the index with its media type, its annotations
-// and every other byte, without the descriptors of other platforms: those that
-// remain are untouched and in their order, and the attestation manifests that
-// refer to them remain too.
+// Select returns the part of an index that some platforms need. For one platform,
+// its manifest becomes the root. For several platforms, the index keeps its media
+// type, annotations and all other bytes, without the descriptors of other
+// platforms. The remaining descriptors are unchanged and in order. They include the
+// attestation manifests of the selected platforms.
 //
-// The error matches ErrNotFound where a platform is not there, and says which
-// are; ErrInvalidReference where one platform is two manifests; and what Parse
-// returns. m must be an index.
+// The error matches ErrNotFound if a platform does not exist, and lists the
+// available ones. It matches ErrInvalidReference if one platform has several
+// manifests. Errors of Parse are returned too. m must be an index.
 func (m Manifest) Select(wanted []Platform) (Selection, error) {
 	contents, err := m.Parse()
 	if err != nil {
@@ -57,7 +57,7 @@ func (m Manifest) Select(wanted []Platform) (Selection, error) {
 	return Selection{Root: index.Descriptor(), Index: index}, nil
 }
 
-// only is the selection of one platform.
+// only returns the selection of a single platform.
 func (m Manifest) only(platform Platform, children []Descriptor, keep map[int]bool) (Selection, error) {
 	var found []Descriptor
 	for i, d := range children {
@@ -82,8 +82,8 @@ func (m Manifest) noPlatform(wanted Platform, children []Descriptor) error {
 		Message: "the index has " + JoinPlatforms(children), Hint: "Ask for a platform that it has."}
 }
 
-// attests says whether a child is an attestation manifest about one that is
-// kept, in the form that BuildKit gives it.
+// attests reports whether d is an attestation manifest of a selected child, in the
+// format of BuildKit.
 func attests(d Descriptor, children []Descriptor, keep map[int]bool) bool {
 	if d.Annotations["vnd.docker.reference.type"] != "attestation-manifest" {
 		return false
@@ -97,8 +97,9 @@ func attests(d Descriptor, children []Descriptor, keep map[int]bool) bool {
 	return false
 }
 
-// without is the index without some of its children. Everything else keeps its
-// bytes: the index is cut, and not written anew.
+// without returns the index m without the children for which dropped returns true.
+// It cuts them out and does not encode the index again, so the other bytes are
+// unchanged.
 func (m Manifest) without(dropped func(i int) bool) (Manifest, error) {
 	extents, err := childrenOf(m.Content)
 	if err != nil {
@@ -118,11 +119,12 @@ func (m Manifest) without(dropped func(i int) bool) (Manifest, error) {
 	return NewManifest(m.MediaType, content, m.Digest.Algorithm())
 }
 
-// extent is where something is in a text.
+// extent is the position of an element in a text.
 type extent struct{ from, to int64 }
 
-// childrenOf finds the elements of the list "manifests" in an index that Parse
-// has read, so that there is one such list of objects.
+// childrenOf returns the positions of the elements of "manifests" in an index.
+// Parse has accepted the index, so it has at most one such list, and its elements
+// are objects.
 func childrenOf(content []byte) ([]extent, error) {
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	if _, err := decoder.Token(); err != nil {
@@ -145,7 +147,7 @@ func childrenOf(content []byte) ([]extent, error) {
 	return nil, nil
 }
 
-// elementsOf are the elements of the list that comes next.
+// elementsOf returns the positions of the elements of the next list.
 func elementsOf(decoder *json.Decoder) ([]extent, error) {
 	if _, err := decoder.Token(); err != nil {
 		return nil, err

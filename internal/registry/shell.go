@@ -5,8 +5,9 @@ import (
 	"strings"
 )
 
-// ShellWord returns text as one word of a POSIX shell, on one line. Advice shows commands that users paste, and
-// the names in them come from files and from registries.
+// ShellWord returns text as one word of a POSIX shell, on one line. Hints contain
+// commands that users paste, and the names in them come from files and from
+// registries.
 func ShellWord(text string) string {
 	text = Sanitize(text)
 	if plainWord.MatchString(text) {
@@ -15,5 +16,5 @@ func ShellWord(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
-// plainWord is a word in which nothing means anything to a shell.
+// plainWord matches a word without characters that are special to a shell.
 var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:@%+=,-]+$`)

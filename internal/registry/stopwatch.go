@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Stopwatch adds up intervals. It is safe for concurrent use, and the zero value is
-// ready to use. A nil Stopwatch measures nothing.
+// Stopwatch measures the sum of intervals. It is safe for concurrent use, and its
+// zero value is ready to use. A nil Stopwatch measures nothing.
 type Stopwatch struct {
 	mu    sync.Mutex
-	since time.Time // when the present interval began, zero if there is none
+	since time.Time // when the current interval began, zero if there is none
 	sum   time.Duration
 }
 
-// Start begins an interval, unless one has begun already.
+// Start begins an interval. It does nothing if one has begun already.
 func (s *Stopwatch) Start() {
 	if s == nil {
 		return
@@ -25,7 +25,7 @@ func (s *Stopwatch) Start() {
 	}
 }
 
-// Stop ends the interval, if one has begun.
+// Stop ends the current interval, if one has begun.
 func (s *Stopwatch) Stop() {
 	if s == nil {
 		return
@@ -38,7 +38,7 @@ func (s *Stopwatch) Stop() {
 	}
 }
 
-// Total returns the sum of all intervals, including the present one.
+// Total returns the sum of all intervals, including the current one.
 func (s *Stopwatch) Total() time.Duration {
 	if s == nil {
 		return 0

@@ -5,73 +5,72 @@ import (
 	"time"
 )
 
-// Trace is told, while an operation runs, what it costs and what a person
-// should hear of. Its functions may be nil, and are called from many
-// goroutines at once.
+// Trace receives events of an operation while it runs. Its functions may be nil.
+// They are called concurrently.
 type Trace struct {
-	// Request is called for each HTTP request when it is sent, retries included.
+	// Request is called for each HTTP request when it is sent, including retries.
 	Request func(Request)
-	// Over is called for each of them, once and with the same, when its answer
-	// was read or is given up. Until then the request is under way.
+	// Over is called exactly once per Request and with the same argument, after the
+	// response body is read or closed. Until then the request is in progress.
 	Over func(Request)
-	// Wait is called when something waited before it was sent, or sent again.
+	// Wait is called after a request or a blob was delayed.
 	Wait func(Wait)
-	// Warning is called with what a registry wants people to know, cleaned.
+	// Warning is called with a sanitized warning of a registry for users.
 	Warning func(string)
 }
 
 // Request describes one HTTP request that was sent.
 type Request struct {
-	// Host is the host[:port] it went to, cleaned: a registry may have pointed
-	// there.
+	// Host is the sanitized host[:port] of the request. It may come from a redirect
+	// of a registry.
 	Host string
-	// Method is its HTTP method.
+	// Method is the HTTP method.
 	Method string
-	// Object is what it was about: "manifest", "blob", "upload", "tags" or
-	// "token".
+	// Object is the kind of object that is requested: "manifest", "blob", "upload",
+	// "tags" or "token".
 	Object string
-	// Retry is true where it repeats one that failed.
+	// Retry reports whether the request repeats a failed one.
 	Retry bool
 }
 
-// Kind is the method and the object: "GET blob". A part of a blob is one too, and
-// so is asking to mount one a "POST upload".
+// Kind returns the method and the object, such as "GET blob". A request for a part
+// of a blob is a "GET blob", and a request to mount a blob is a "POST upload".
 func (r Request) Kind() string { return r.Method + " " + r.Object }
 
-// Wait is a time for which a request or a blob was held back. That its answer took long
-// is none.
+// Wait describes a client-side delay before a request. Server latency is not
+// included.
 type Wait struct {
 	For  WaitReason
 	Took time.Duration
 }
 
-// WaitReason is why a request is held back, by the name of the setting that says
-// so where there is one.
+// WaitReason is why a request is delayed. If a setting causes the delay, it is the
+// name of the setting.
 type WaitReason string
 
 const (
-	// WaitSlot is for others to the same host to end.
+	// WaitSlot means that the request waits for other requests to the host to end.
 	WaitSlot WaitReason = "max_concurrent_requests"
-	// WaitRate is for the host's next turn.
+	// WaitRate means that the request waits for the rate limit of the host.
 	WaitRate WaitReason = "requests_per_second"
-	// WaitRetry is the pause after a failure: what the registry asked for with
-	// Retry-After, or a time that doubles.
+	// WaitRetry means that the request waits after a failure. The delay is the
+	// Retry-After of the registry, or doubles with each attempt.
 	WaitRetry WaitReason = "retry"
-	// WaitShared is for another copy of the process, which brings the same blob.
+	// WaitShared means that another copy of the process is copying the same blob.
 	WaitShared WaitReason = "another copy of the blob"
-	// WaitMemory is for other copies of the process to release memory for manifests.
+	// WaitMemory means that other copies of the process use the memory for
+	// manifests.
 	WaitMemory WaitReason = "memory for manifests"
-	// WaitList is for another copy of the process that writes the same list of
+	// WaitList means that another copy of the process writes the same list of
 	// referrers.
 	WaitList WaitReason = "list of referrers"
-	// WaitLock is for another writer of the same image layout.
+	// WaitLock means that another writer has the lock of the image layout.
 	WaitLock WaitReason = "lock of the image layout"
 )
 
 type traceKey struct{}
 
-// WithTrace returns a context whose operations report to t, and to the traces
-// that ctx carries already.
+// WithTrace returns a context whose operations report to t and to the trace of ctx.
 func WithTrace(ctx context.Context, t Trace) context.Context {
 	outer := TraceOf(ctx)
 	return context.WithValue(ctx, traceKey{}, Trace{
@@ -82,7 +81,7 @@ func WithTrace(ctx context.Context, t Trace) context.Context {
 	})
 }
 
-// TraceOf returns the trace of a context; its functions are never nil.
+// TraceOf returns the trace of a context. Its functions are never nil.
 func TraceOf(ctx context.Context) Trace {
 	t, _ := ctx.Value(traceKey{}).(Trace)
 	return Trace{Request: both(t.Request, nil), Over: both(t.Over, nil), Wait: both(t.Wait, nil), Warning: both(t.Warning, nil)}

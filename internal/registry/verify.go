@@ -7,12 +7,11 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Verify returns content that checks itself against d while it is read: once,
-// over the bytes as they pass. The last bytes are handed out only after digest
-// and size were found right, so that whoever streams into a commit never
-// completes it with wrong ones; otherwise Read returns an error that matches
-// ErrMismatch and names repository, the digest expected and the digest found.
-// Closing it closes content. d must have passed ValidateDescriptor.
+// Verify returns a reader that verifies content against d while it is read. It
+// returns the last bytes only after digest and size have been verified, so that an
+// upload that streams from it never commits wrong content. If they differ, Read
+// returns an error that matches ErrMismatch and has the repository and both
+// digests. Close closes content. d must have passed ValidateDescriptor.
 func Verify(content io.ReadCloser, d Descriptor, repository string) io.ReadCloser {
 	return &verifier{content: content, want: d, repository: repository, hash: d.Digest.Algorithm().Digester()}
 }
@@ -23,7 +22,7 @@ type verifier struct {
 	repository string
 	hash       digest.Digester
 	read       int64
-	err        error // sticky: what every further Read returns
+	err        error // returned by every further Read
 }
 
 func (v *verifier) Read(p []byte) (int, error) {
@@ -55,12 +54,12 @@ func (v *verifier) Read(p []byte) (int, error) {
 	return n, v.err
 }
 
-// maxEmptyReads is how often content may say neither that it ended nor anything
-// else, as in package bufio.
+// maxEmptyReads is how many reads of content may return neither bytes nor an error,
+// as in package bufio.
 const maxEmptyReads = 100
 
-// finish is called with all expected bytes read: it makes sure that nothing
-// follows them and compares the digest.
+// finish is called after all expected bytes were read. It verifies that no bytes
+// follow and that the digest matches.
 func (v *verifier) finish(err error) error {
 	for tries := 0; err == nil; tries++ {
 		if tries == maxEmptyReads {

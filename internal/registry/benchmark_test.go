@@ -17,7 +17,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
 			content := make([]byte, size)
 			d := registry.Descriptor{Digest: digest.FromBytes(content), Size: size}
-			// As an upload reads it, and not by io.Copy's own choice.
+			// Hide io.ReaderFrom, so that the buffer is used like in an upload.
 			buffer := make([]byte, 64<<10)
 			sink := struct{ io.Writer }{io.Discard}
 			b.SetBytes(size)
@@ -36,7 +36,7 @@ func BenchmarkParse(b *testing.B) {
 	layers := func(n int) string {
 		var all []string
 		for i := range n {
-			all = append(all, named("application/vnd.oci.image.layer.v1.tar+gzip", fmt.Sprint("layer ", i)))
+			all = append(all, descriptorJSON("application/vnd.oci.image.layer.v1.tar+gzip", fmt.Sprint("layer ", i)))
 		}
 		return strings.Join(all, ",")
 	}

@@ -9,46 +9,36 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-const (
-	ociIndex         = "application/vnd.oci.image.index.v1+json"
-	ociImage         = "application/vnd.oci.image.manifest.v1+json"
-	ociArtifact      = "application/vnd.oci.artifact.manifest.v1+json"
-	dockerList       = "application/vnd.docker.distribution.manifest.list.v2+json"
-	dockerImage      = "application/vnd.docker.distribution.manifest.v2+json"
-	dockerSchema1    = "application/vnd.docker.distribution.manifest.v1+json"
-	dockerSchema1JWS = "application/vnd.docker.distribution.manifest.v1+prettyjws"
-)
-
-func TestEveryManifestMediaTypeIsAskedFor(t *testing.T) {
+func TestManifestMediaTypes(t *testing.T) {
 	kinds := map[string]struct{ index, schema1 bool }{
 		ociIndex: {index: true}, dockerList: {index: true}, ociImage: {}, ociArtifact: {}, dockerImage: {},
 		dockerSchema1: {schema1: true}, dockerSchema1JWS: {schema1: true},
 	}
-	asked := registry.ManifestMediaTypes()
-	if len(asked) != len(kinds) {
-		t.Errorf("%d media types are asked for, want %d: %q", len(asked), len(kinds), asked)
+	accepted := registry.ManifestMediaTypes()
+	if len(accepted) != len(kinds) {
+		t.Errorf("len(ManifestMediaTypes()) = %d, want %d: %q", len(accepted), len(kinds), accepted)
 	}
-	for _, mediaType := range asked {
+	for _, mediaType := range accepted {
 		kind, known := kinds[mediaType]
 		if !known || !registry.IsManifest(mediaType) {
-			t.Errorf("%s is asked for and not known as a manifest", mediaType)
+			t.Errorf("IsManifest(%s) = false, want true", mediaType)
 		}
 		if registry.IsIndex(mediaType) != kind.index || registry.IsSchema1(mediaType) != kind.schema1 {
-			t.Errorf("%s is taken for an index: %t, for schema 1: %t", mediaType, registry.IsIndex(mediaType), registry.IsSchema1(mediaType))
+			t.Errorf("%s: IsIndex() = %t, IsSchema1() = %t", mediaType, registry.IsIndex(mediaType), registry.IsSchema1(mediaType))
 		}
 	}
-	asked[0] = "changed by a caller"
+	accepted[0] = "changed by a caller"
 	if registry.ManifestMediaTypes()[0] != ociIndex {
-		t.Error("a caller can change what others ask for")
+		t.Error("ManifestMediaTypes() returns a shared slice")
 	}
 	for _, mediaType := range []string{"", "*/*", "application/json", "application/octet-stream", "application/vnd.oci.image.config.v1+json"} {
 		if registry.IsManifest(mediaType) || registry.IsIndex(mediaType) || registry.IsSchema1(mediaType) {
-			t.Errorf("%q is taken for a manifest", mediaType)
+			t.Errorf("%q is classified as a manifest", mediaType)
 		}
 	}
 }
 
-func TestMediaTypeIgnoresParametersAndCase(t *testing.T) {
+func TestMediaType(t *testing.T) {
 	for contentType, want := range map[string]string{
 		ociIndex:                                    ociIndex,
 		ociIndex + "; charset=utf-8":                ociIndex,
@@ -74,18 +64,18 @@ func TestMediaTypeIgnoresParametersAndCase(t *testing.T) {
 	}
 }
 
-func TestValidateDescriptorAccepts(t *testing.T) {
+func TestValidateDescriptor_Valid(t *testing.T) {
 	for name, d := range map[string]registry.Descriptor{
-		"sha256":                   {Digest: sum256, Size: 8},
-		"sha512":                   {Digest: sum512, Size: 8},
-		"the empty blob":           {Digest: digest.SHA256.FromString(""), Size: 0},
-		"the empty blob in sha384": {Digest: digest.SHA384.FromString(""), Size: 0},
-		"the empty blob in sha512": {Digest: digest.SHA512.FromString(""), Size: 0},
-		"the empty blob inline":    {Digest: digest.SHA256.FromString(""), Size: 0, Data: []byte{}},
-		"the empty configuration":  {Digest: "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", Size: 2, Data: []byte("{}")},
-		"inline data":              {Digest: sum256, Size: 8, Data: []byte("an image")},
-		"inline data, sha512":      {Digest: sum512, Size: 8, Data: []byte("an image")},
-		"a layer of a whole disk":  {Digest: sum256, Size: 1 << 42},
+		"sha256":               {Digest: sum256, Size: 8},
+		"sha512":               {Digest: sum512, Size: 8},
+		"empty_blob":           {Digest: digest.SHA256.FromString(""), Size: 0},
+		"empty_blob_in_sha384": {Digest: digest.SHA384.FromString(""), Size: 0},
+		"empty_blob_in_sha512": {Digest: digest.SHA512.FromString(""), Size: 0},
+		"empty_blob_inline":    {Digest: digest.SHA256.FromString(""), Size: 0, Data: []byte{}},
+		"empty_configuration":  {Digest: "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a", Size: 2, Data: []byte("{}")},
+		"inline_data":          {Digest: sum256, Size: 8, Data: []byte("an image")},
+		"inline_data_sha512":   {Digest: sum512, Size: 8, Data: []byte("an image")},
+		"4_tib_layer":          {Digest: sum256, Size: 1 << 42},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := registry.ValidateDescriptor(d); err != nil {
@@ -95,41 +85,41 @@ func TestValidateDescriptorAccepts(t *testing.T) {
 	}
 }
 
-func TestValidateDescriptorRefuses(t *testing.T) {
+func TestValidateDescriptor_Invalid(t *testing.T) {
 	found := digest.FromString("an umage").String()
 	for name, test := range map[string]struct {
 		d    registry.Descriptor
 		kind error
 		why  string
 	}{
-		"no digest":                 {registry.Descriptor{Size: 8}, registry.ErrInvalidManifest, "digest is refused: it is empty"},
-		"md5":                       {registry.Descriptor{Digest: "md5:d41d8cd98f00b204e9800998ecf8427e", Size: 8}, registry.ErrInvalidManifest, `"md5" is not supported`},
-		"a path":                    {registry.Descriptor{Digest: "sha256:../../x", Size: 8}, registry.ErrInvalidManifest, "here there are 7"},
-		"a negative size":           {registry.Descriptor{Digest: sum256, Size: -1}, registry.ErrInvalidManifest, "negative (-1)"},
-		"the most negative size":    {registry.Descriptor{Digest: sum256, Size: math.MinInt64}, registry.ErrInvalidManifest, "negative (-9223372036854775808)"},
-		"no size":                   {registry.Descriptor{Digest: sum256}, registry.ErrInvalidManifest, "a size of 0 does not go with its digest " + sum256.String()},
-		"a size for nothing":        {registry.Descriptor{Digest: digest.FromString(""), Size: 1}, registry.ErrInvalidManifest, "a size of 1 does not go"},
-		"the largest size":          {registry.Descriptor{Digest: sum256, Size: math.MaxInt64}, registry.ErrLimit, "9223372036854775807 bytes is larger"},
-		"more than 16 TiB":          {registry.Descriptor{Digest: sum256, Size: 1<<44 + 1}, registry.ErrLimit, "17592186044417 bytes is larger"},
-		"inline data, other bytes":  {registry.Descriptor{Digest: sum256, Size: 8, Data: []byte("an umage")}, registry.ErrMismatch, found},
-		"inline data, too short":    {registry.Descriptor{Digest: sum256, Size: 8, Data: []byte("an imag")}, registry.ErrMismatch, "has 7 bytes, and it says 8"},
-		"inline data, another size": {registry.Descriptor{Digest: sum256, Size: 9, Data: []byte("an image")}, registry.ErrMismatch, "has 8 bytes, and it says 9"},
-		"inline data, none of it":   {registry.Descriptor{Digest: sum256, Size: 8, Data: []byte{}}, registry.ErrMismatch, "has 0 bytes, and it says 8"},
-		"inline data, wrong sha512": {registry.Descriptor{Digest: sum512, Size: 8, Data: []byte("an umage")}, registry.ErrMismatch, sum512.String()},
-		"a digest of control codes": {registry.Descriptor{Digest: "\x1b[2J\n::error::", Size: 8}, registry.ErrInvalidManifest, "not supported"},
+		"no_digest":                {registry.Descriptor{Size: 8}, registry.ErrInvalidManifest, "digest is refused: it is empty"},
+		"md5":                      {registry.Descriptor{Digest: "md5:d41d8cd98f00b204e9800998ecf8427e", Size: 8}, registry.ErrInvalidManifest, `"md5" is not supported`},
+		"path":                     {registry.Descriptor{Digest: "sha256:../../x", Size: 8}, registry.ErrInvalidManifest, "here there are 7"},
+		"negative_size":            {registry.Descriptor{Digest: sum256, Size: -1}, registry.ErrInvalidManifest, "negative (-1)"},
+		"most_negative_size":       {registry.Descriptor{Digest: sum256, Size: math.MinInt64}, registry.ErrInvalidManifest, "negative (-9223372036854775808)"},
+		"no_size":                  {registry.Descriptor{Digest: sum256}, registry.ErrInvalidManifest, "a size of 0 does not go with its digest " + sum256.String()},
+		"empty_blob_with_size":     {registry.Descriptor{Digest: digest.FromString(""), Size: 1}, registry.ErrInvalidManifest, "a size of 1 does not go"},
+		"largest_size":             {registry.Descriptor{Digest: sum256, Size: math.MaxInt64}, registry.ErrLimit, "9223372036854775807 bytes is larger"},
+		"more_than_16_tib":         {registry.Descriptor{Digest: sum256, Size: 1<<44 + 1}, registry.ErrLimit, "17592186044417 bytes is larger"},
+		"inline_data_other_bytes":  {registry.Descriptor{Digest: sum256, Size: 8, Data: []byte("an umage")}, registry.ErrMismatch, found},
+		"inline_data_too_short":    {registry.Descriptor{Digest: sum256, Size: 8, Data: []byte("an imag")}, registry.ErrMismatch, "has 7 bytes, and it says 8"},
+		"inline_data_another_size": {registry.Descriptor{Digest: sum256, Size: 9, Data: []byte("an image")}, registry.ErrMismatch, "has 8 bytes, and it says 9"},
+		"inline_data_empty":        {registry.Descriptor{Digest: sum256, Size: 8, Data: []byte{}}, registry.ErrMismatch, "has 0 bytes, and it says 8"},
+		"inline_data_wrong_sha512": {registry.Descriptor{Digest: sum512, Size: 8, Data: []byte("an umage")}, registry.ErrMismatch, sum512.String()},
+		"control_characters":       {registry.Descriptor{Digest: "\x1b[2J\n::error::", Size: 8}, registry.ErrInvalidManifest, "not supported"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			refused(t, registry.ValidateDescriptor(test.d), test.kind, "cannot read the descriptor of", test.why)
+			assertError(t, registry.ValidateDescriptor(test.d), test.kind, "cannot read the descriptor of", test.why)
 		})
 	}
 }
 
-func TestForeignLayersAreThoseThatMustNotBeDistributedAndSayWhereTheyAre(t *testing.T) {
+func TestIsNonDistributable(t *testing.T) {
 	urls := []string{"https://layers.example.com/1"}
 	for _, test := range []struct {
 		mediaType string
 		urls      []string
-		foreign   bool
+		want      bool
 	}{
 		{"application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", urls, true},
 		{"application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", urls, true},
@@ -137,8 +127,8 @@ func TestForeignLayersAreThoseThatMustNotBeDistributedAndSayWhereTheyAre(t *test
 		{"application/vnd.oci.image.layer.v1.tar+gzip", urls, false},
 		{"application/vnd.oci.image.layer.v1.tar+gzip", nil, false},
 	} {
-		if got := registry.IsNonDistributable(registry.Descriptor{MediaType: test.mediaType, URLs: test.urls}); got != test.foreign {
-			t.Errorf("%s with the places %q is foreign: %t, want %t", test.mediaType, test.urls, got, test.foreign)
+		if got := registry.IsNonDistributable(registry.Descriptor{MediaType: test.mediaType, URLs: test.urls}); got != test.want {
+			t.Errorf("IsNonDistributable(%s, %q) = %t, want %t", test.mediaType, test.urls, got, test.want)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-func TestADestinationHasHostRepositoryAndTag(t *testing.T) {
+func TestParseDestination_Valid(t *testing.T) {
 	for s, want := range map[string]string{
 		"ghcr.io/acme/app:1":     "ghcr.io/acme/app:1",
 		"GHCR.io/acme/app:1":     "ghcr.io/acme/app:1",
@@ -18,12 +18,12 @@ func TestADestinationHasHostRepositoryAndTag(t *testing.T) {
 		"registry:5000/a/b:v1.2": "registry:5000/a/b:v1.2",
 	} {
 		if ref, err := registry.ParseDestination(s); err != nil || ref.String() != want {
-			t.Errorf("%s is %s (%v), want %s", s, ref, err, want)
+			t.Errorf("ParseDestination(%q) = %s, %v; want %s", s, ref, err, want)
 		}
 	}
 }
 
-func TestADestinationThatLeavesSomethingOpenIsRefused(t *testing.T) {
+func TestParseDestination_Invalid(t *testing.T) {
 	for s, want := range map[string]string{
 		"app":                               `it names no registry; if Docker Hub is meant, write "docker.io/library/app:latest"`,
 		"app:1":                             `it names no registry; if Docker Hub is meant, write "docker.io/library/app:1"`,
@@ -38,7 +38,7 @@ func TestADestinationThatLeavesSomethingOpenIsRefused(t *testing.T) {
 		_, err := registry.ParseDestination(s)
 		e, ok := errors.AsType[*registry.Error](err)
 		if !ok || !errors.Is(err, registry.ErrInvalidReference) || !strings.Contains(e.Message, want) {
-			t.Errorf("%s: %v, want %s", s, err, want)
+			t.Errorf("ParseDestination(%q) error = %v, want %q", s, err, want)
 		}
 	}
 }

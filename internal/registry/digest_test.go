@@ -12,7 +12,7 @@ import (
 func TestValidateDigest(t *testing.T) {
 	for _, d := range []digest.Digest{sum256, sum384, sum512} {
 		if err := registry.ValidateDigest(d); err != nil {
-			t.Errorf("%s: %v", d, err)
+			t.Errorf("ValidateDigest(%s) error = %v", d, err)
 		}
 	}
 	for d, why := range map[string]string{
@@ -33,11 +33,11 @@ func TestValidateDigest(t *testing.T) {
 		"\x1b[31m:" + strings.Repeat("a", 64):         `"[31m" is not supported`,
 	} {
 		err := registry.ValidateDigest(digest.Digest(d))
-		refused(t, err, registry.ErrInvalidReference, "cannot read the digest", registry.Sanitize(d), why)
+		assertError(t, err, registry.ErrInvalidReference, "cannot read the digest", registry.Sanitize(d), why)
 	}
 }
 
-func TestDigestsContradictEachOtherWithinOneAlgorithm(t *testing.T) {
+func TestSameDigest(t *testing.T) {
 	other := digest.SHA256.FromString("another image")
 	for _, test := range []struct {
 		a, b digest.Digest
@@ -49,7 +49,7 @@ func TestDigestsContradictEachOtherWithinOneAlgorithm(t *testing.T) {
 		{sum512, other, true},
 	} {
 		if registry.SameDigest(test.a, test.b) != test.same || registry.SameDigest(test.b, test.a) != test.same {
-			t.Errorf("%s and %s: want %t", test.a, test.b, test.same)
+			t.Errorf("SameDigest(%s, %s) = %t, want %t", test.a, test.b, !test.same, test.same)
 		}
 	}
 }

@@ -11,29 +11,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// refused checks that err is an *Error of one kind and that its text, which is
-// one line, has all of words.
-func refused(t *testing.T, err, kind error, words ...string) {
-	t.Helper()
-	var e *registry.Error
-	if !errors.As(err, &e) {
-		t.Fatalf("the error is %v, want an *Error that is %q", err, kind)
-	}
-	if !errors.Is(e.Kind, kind) {
-		t.Errorf("the kind of %q is %q, want %q", e, e.Kind, kind)
-	}
-	text := e.Error()
-	for _, word := range words {
-		if !strings.Contains(text, word) {
-			t.Errorf("the error %q does not say %q", text, word)
-		}
-	}
-	if strings.ContainsAny(text, "\r\n\x00\x1b") {
-		t.Errorf("the error %q is not one clean line", text)
-	}
-}
-
-func TestErrorTextSaysSideRepositoryOperationStatusAndTheRegistrysOwnWords(t *testing.T) {
+func TestError_Text(t *testing.T) {
 	tests := []struct {
 		err  registry.Error
 		want string
@@ -60,27 +38,27 @@ func TestErrorTextSaysSideRepositoryOperationStatusAndTheRegistrysOwnWords(t *te
 	}
 	for _, test := range tests {
 		if got := test.err.Error(); got != test.want {
-			t.Errorf("the text is\n%s\nwant\n%s", got, test.want)
+			t.Errorf("Error() = %s\nwant %s", got, test.want)
 		}
 	}
 }
 
-func TestErrorTextCleansItsCause(t *testing.T) {
+func TestError_SanitizesCause(t *testing.T) {
 	err := &registry.Error{Op: "read the manifest", Kind: registry.ErrProtocol, Err: errors.New("bad header \"\x1b[31m\r\n::set-output name=x::\"")}
-	refused(t, err, registry.ErrProtocol, `bad header " [31m : :set-output`)
+	assertError(t, err, registry.ErrProtocol, `bad header " [31m : :set-output`)
 }
 
-func TestErrorMatchesItsKindAndItsCause(t *testing.T) {
+func TestError_Is(t *testing.T) {
 	cause := fmt.Errorf("dial: %w", io.ErrClosedPipe)
 	err := fmt.Errorf("while copying: %w", &registry.Error{Op: "read the blob", Kind: registry.ErrUnavailable, Err: cause})
 	for _, want := range []error{registry.ErrUnavailable, cause, io.ErrClosedPipe} {
 		if !errors.Is(err, want) {
-			t.Errorf("%v does not match %v", err, want)
+			t.Errorf("errors.Is(%v, %v) = false, want true", err, want)
 		}
 	}
 	for _, other := range []error{registry.ErrNotFound, io.EOF} {
 		if errors.Is(err, other) {
-			t.Errorf("%v matches %v", err, other)
+			t.Errorf("errors.Is(%v, %v) = true, want false", err, other)
 		}
 	}
 	if errors.Is(&registry.Error{Op: "x"}, registry.ErrNotFound) {
@@ -88,59 +66,59 @@ func TestErrorMatchesItsKindAndItsCause(t *testing.T) {
 	}
 }
 
-func TestAMaskedErrorQuotesNoSecretAndIsTheSame(t *testing.T) {
-	hide := func(text string) string { return strings.ReplaceAll(text, "s3cret", "***") }
-	bare := &registry.Error{
+func TestRedactError(t *testing.T) {
+	mask := func(text string) string { return strings.ReplaceAll(text, "s3cret", "***") }
+	original := &registry.Error{
 		Op: "read the manifest", Repository: "ghcr.io/acme/app", Reference: "s3cret-1", Code: "S_s3cret", Message: "it is s3cret", Hint: "Look at s3cret.",
 		Kind: registry.ErrInvalidManifest, Err: fmt.Errorf("quoting s3cret: %w", io.ErrUnexpectedEOF),
 	}
-	err := registry.RedactError(bare, hide)
-	refused(t, err, registry.ErrInvalidManifest, "cannot read the manifest of the tag \"***-1\": S_***: it is ***: quoting ***: unexpected EOF")
+	err := registry.RedactError(original, mask)
+	assertError(t, err, registry.ErrInvalidManifest, "cannot read the manifest of the tag \"***-1\": S_***: it is ***: quoting ***: unexpected EOF")
 	e, _ := errors.AsType[*registry.Error](err)
 	if e.Hint != "Look at ***." || !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("the hint is %q and the cause %v", e.Hint, e.Err)
+		t.Errorf("RedactError() hint = %q, cause = %v", e.Hint, e.Err)
 	}
-	if !strings.Contains(bare.Message, "s3cret") {
-		t.Error("the error that was given has changed; others may hold it")
+	if !strings.Contains(original.Message, "s3cret") {
+		t.Error("the argument was changed")
 	}
-	if err := registry.RedactError(io.EOF, hide); err != io.EOF {
-		t.Errorf("another error became %v", err)
+	if err := registry.RedactError(io.EOF, mask); err != io.EOF {
+		t.Errorf("error = %v, want io.EOF unchanged", err)
 	}
 }
 
-func TestOfNamesTheRepositoryWhereNoneIsNamed(t *testing.T) {
-	bare := &registry.Error{Op: "read the manifest", Kind: registry.ErrInvalidManifest}
-	refused(t, registry.WithRepository(fmt.Errorf("so: %w", bare), "ghcr.io/a"), registry.ErrInvalidManifest, "ghcr.io/a: cannot read the manifest")
-	if bare.Repository != "" {
-		t.Error("the error that was given has changed; others may hold it")
+func TestWithRepository(t *testing.T) {
+	original := &registry.Error{Op: "read the manifest", Kind: registry.ErrInvalidManifest}
+	assertError(t, registry.WithRepository(fmt.Errorf("so: %w", original), "ghcr.io/a"), registry.ErrInvalidManifest, "ghcr.io/a: cannot read the manifest")
+	if original.Repository != "" {
+		t.Error("the argument was changed")
 	}
-	refused(t, registry.WithRepository(&registry.Error{Op: "look up", Repository: "ghcr.io/b", Kind: registry.ErrNotFound}, "ghcr.io/a"), registry.ErrNotFound, "ghcr.io/b: cannot look up")
+	assertError(t, registry.WithRepository(&registry.Error{Op: "look up", Repository: "ghcr.io/b", Kind: registry.ErrNotFound}, "ghcr.io/a"), registry.ErrNotFound, "ghcr.io/b: cannot look up")
 	if err := registry.WithRepository(io.EOF, "ghcr.io/a"); err != io.EOF {
-		t.Errorf("another error became %v", err)
+		t.Errorf("error = %v, want io.EOF unchanged", err)
 	}
 }
 
-func TestOnSideSetsTheSideOnce(t *testing.T) {
-	bare := &registry.Error{Op: "read the blob", Kind: registry.ErrNotFound}
-	err := registry.WithSide(bare, registry.Source)
-	refused(t, err, registry.ErrNotFound, "source cannot read the blob")
-	if bare.Side != "" {
-		t.Error("the error that was given has changed; others may hold it")
+func TestWithSide(t *testing.T) {
+	original := &registry.Error{Op: "read the blob", Kind: registry.ErrNotFound}
+	err := registry.WithSide(original, registry.Source)
+	assertError(t, err, registry.ErrNotFound, "source cannot read the blob")
+	if original.Side != "" {
+		t.Error("the argument was changed")
 	}
 	err = registry.WithSide(err, registry.Destination)
-	refused(t, err, registry.ErrNotFound, "source cannot read the blob")
+	assertError(t, err, registry.ErrNotFound, "source cannot read the blob")
 }
 
-func TestOnSideFindsAWrappedError(t *testing.T) {
+func TestWithSide_WrappedError(t *testing.T) {
 	wrapped := fmt.Errorf("attempt 3: %w", &registry.Error{Op: "read the blob", Kind: registry.ErrNotFound})
-	refused(t, registry.WithSide(wrapped, registry.Destination), registry.ErrNotFound, "destination cannot read the blob")
+	assertError(t, registry.WithSide(wrapped, registry.Destination), registry.ErrNotFound, "destination cannot read the blob")
 }
 
-func TestOnSideLeavesOtherErrorsAlone(t *testing.T) {
+func TestWithSide_OtherErrors(t *testing.T) {
 	if err := registry.WithSide(nil, registry.Source); err != nil {
-		t.Errorf("no error became %v", err)
+		t.Errorf("WithSide(nil) = %v, want nil", err)
 	}
-	if err := registry.WithSide(context.Canceled, registry.Source); err != context.Canceled { //nolint:errorlint // identity is what is tested
-		t.Errorf("context.Canceled became %v", err)
+	if err := registry.WithSide(context.Canceled, registry.Source); err != context.Canceled { //nolint:errorlint // the test compares identity
+		t.Errorf("WithSide() = %v, want context.Canceled unchanged", err)
 	}
 }

@@ -11,19 +11,19 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-func TestASettingIsWrittenAsPeopleWriteIt(t *testing.T) {
+func TestSetting(t *testing.T) {
 	for host, want := range map[string]string{
 		"localhost:5000":          `registries = { "localhost:5000" = { plain_http = false } }`,
 		"[::ffff:1.2.3.4]:5000":   `registries = { "[::ffff:1.2.3.4]:5000" = { plain_http = false } }`,
 		"a\x1b::set-output x=y\n": `registries = { "a : :set-output x=y" = { plain_http = false } }`,
 	} {
 		if got := registry.Setting(host, "plain_http = false"); got != want {
-			t.Errorf("it is %s, want %s", got, want)
+			t.Errorf("Setting(%q) = %s, want %s", host, got, want)
 		}
 	}
 }
 
-func TestAHintIsToldToWhoeverHasOtherSettings(t *testing.T) {
+func TestRetold(t *testing.T) {
 	instead := func(host, settings string) string { return "do <" + host + "|" + settings + ">" }
 	plain, authority := registry.Setting("b.c:5000", "plain_http = true"), registry.Setting("b.c", `ca_certificate = file("ca.pem")`)
 	for hint, want := range map[string]string{
@@ -34,16 +34,16 @@ func TestAHintIsToldToWhoeverHasOtherSettings(t *testing.T) {
 		"Reset " + plain + ".": "Reset " + plain + ".",
 	} {
 		if got := registry.Retold(hint, instead); got != want {
-			t.Errorf("%s\nbecame %s\nand not %s", hint, got, want)
+			t.Errorf("Retold(%s) = %s\nwant %s", hint, got, want)
 		}
 	}
 }
 
-func TestWhereNoTagWasGivenThatIsSaid(t *testing.T) {
+func TestHintMissingTag(t *testing.T) {
 	missing := &registry.Error{Side: registry.Source, Kind: registry.ErrNotFound}
 	const want = `"b.c/app" gives no tag, so that "latest" was assumed. Write the tag that is meant.`
 	if got := registry.HintMissingTag("b.c/app", fmt.Errorf("around it: %w", missing)); got != want {
-		t.Errorf("it says %q", got)
+		t.Errorf("HintMissingTag() = %q, want %q", got, want)
 	}
 	for written, err := range map[string]error{
 		"b.c/app:latest": missing,
@@ -52,12 +52,12 @@ func TestWhereNoTagWasGivenThatIsSaid(t *testing.T) {
 		"b.c/other":      &registry.Error{Side: registry.Source, Kind: registry.ErrDenied},
 	} {
 		if got := registry.HintMissingTag(written, err); got != "" {
-			t.Errorf("of %s and %v it says %q", written, err, got)
+			t.Errorf("HintMissingTag(%s, %v) = %q, want an empty string", written, err, got)
 		}
 	}
 }
 
-func TestAnErrorWithoutAHintGetsTheOneForItsKind(t *testing.T) {
+func TestWithDefaultHint(t *testing.T) {
 	hint := func(err error) string {
 		e, _ := errors.AsType[*registry.Error](registry.WithDefaultHint(err))
 		return e.Hint
@@ -68,41 +68,41 @@ func TestAnErrorWithoutAHintGetsTheOneForItsKind(t *testing.T) {
 	} {
 		bare := &registry.Error{Op: "x", Kind: kind}
 		if got := hint(fmt.Errorf("around it: %w", bare)); got == "" || got != registry.DefaultHint(kind) {
-			t.Errorf("%v: the hint is %q", kind, got)
+			t.Errorf("hint of %v = %q, want %q", kind, got, registry.DefaultHint(kind))
 		}
 		if bare.Hint != "" {
-			t.Error("the error that was given has changed; others may hold it")
+			t.Error("WithDefaultHint() changed its argument")
 		}
 	}
 	if got := hint(&registry.Error{Kind: registry.ErrProtocol, Hint: "Its own."}); got != "Its own." {
-		t.Errorf("the hint is %q", got)
+		t.Errorf("hint = %q, want the existing one", got)
 	}
-	// Whoever ended it, or gave it its time, knows.
+	// The user who canceled the operation, or set its timeout, needs no hint.
 	for _, ended := range []error{context.Canceled, context.DeadlineExceeded} {
 		if got := hint(&registry.Error{Kind: registry.ErrUnavailable, Err: ended}); got != "" {
-			t.Errorf("%v: the hint is %q", ended, got)
+			t.Errorf("hint of %v = %q, want an empty string", ended, got)
 		}
 	}
 	if err := registry.WithDefaultHint(io.EOF); err != io.EOF {
-		t.Errorf("another error became %v", err)
+		t.Errorf("WithDefaultHint() = %v, want io.EOF unchanged", err)
 	}
 }
 
-func TestWhatCannotBeReadComesWithAdvice(t *testing.T) {
+func TestParse_ErrorHints(t *testing.T) {
 	_, referenceErr := registry.ParseReference("registry.example.com/app:")
-	_, answerErr := registry.NewManifest("text/html", nil, "")
-	_, manifestErr := received(t, ociImage, "[]").Parse()
-	lying := described("x", "y")
-	lying.Data = []byte("z")
+	_, responseErr := registry.NewManifest("text/html", nil, "")
+	_, manifestErr := newManifest(t, ociImage, "[]").Parse()
+	wrong := descriptorOf("x", "y")
+	wrong.Data = []byte("z")
 	for want, err := range map[string]error{
 		"registry.example.com/team/app:1.4": referenceErr,
 		"64 hexadecimal digits":             registry.ValidateDigest("sha256:x"),
-		"the host, the port":                answerErr,
+		"the host, the port":                responseErr,
 		"Build it again":                    manifestErr,
-		"is damaged":                        registry.ValidateDescriptor(lying),
+		"is damaged":                        registry.ValidateDescriptor(wrong),
 	} {
 		if e, ok := errors.AsType[*registry.Error](err); !ok || !strings.Contains(e.Hint, want) {
-			t.Errorf("%v: the hint does not say %q", err, want)
+			t.Errorf("hint of %v does not contain %q", err, want)
 		}
 	}
 }

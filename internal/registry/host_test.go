@@ -50,7 +50,7 @@ func TestNormalHost_Spellings(t *testing.T) {
 	}
 }
 
-func TestNormalHost_Refused(t *testing.T) {
+func TestNormalHost_Invalid(t *testing.T) {
 	for host, want := range map[string]string{
 		"":                         "not a host",
 		"registry.example.com.":    "not a host",
@@ -94,7 +94,7 @@ func TestEndpoint_Spellings(t *testing.T) {
 		"https://[::ffff:127.0.0.1]":        {"127.0.0.1", "443"},
 		"https://index.docker.io":           {"index.docker.io", "443"},
 		"https://minio_storage:9000":        {"minio_storage", "9000"},
-		"https://doc\u212aer.io":            {"docker.io", "443"}, // which is where net/http goes
+		"https://doc\u212aer.io":            {"docker.io", "443"}, // net/http connects to this host
 		"ftp://registry.example.com":        {"registry.example.com", ""},
 	} {
 		u, err := url.Parse(text)
@@ -119,14 +119,14 @@ func FuzzNormalHost(f *testing.F) {
 			return
 		}
 		if again, err := registry.NormalHost(normal); err != nil || again != normal {
-			t.Errorf("NormalHost(%q) = %q, and of that it is %q, %v", s, normal, again, err)
+			t.Errorf("NormalHost(%q) = %q, and NormalHost of that = %q, %v", s, normal, again, err)
 		}
 		if upper, err := registry.NormalHost(strings.ToUpper(normal)); err != nil || upper != normal {
 			t.Errorf("NormalHost(%q) = %q, %v; want %q", strings.ToUpper(normal), upper, err, normal)
 		}
 		u, err := url.Parse("https://" + normal)
 		if err != nil {
-			t.Fatalf("NormalHost(%q) = %q, which is no host of a URL: %v", s, normal, err)
+			t.Fatalf("NormalHost(%q) = %q, which is not a valid URL host: %v", s, normal, err)
 		}
 		if name, port := registry.Endpoint(u); normal != name && normal != name+":"+port {
 			t.Errorf("Endpoint(%s) = %s, %s", u, name, port)

@@ -12,7 +12,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-func TestAnImageConfigIsReadWhole(t *testing.T) {
+func TestParseImageConfig(t *testing.T) {
 	content := `{"architecture":"arm64","os":"linux","variant":"v8","os.version":"1","os.features":["a"],
 		"created":"2026-03-01T12:00:00Z","author":"Acme","container_config":{"user":"ignored"},
 		"config":{"User":"1000","Env":["A=1"],"Entrypoint":["/app"],"Cmd":["serve"],"WorkingDir":"/srv","Labels":{"a":"b","A":"c"},
@@ -31,22 +31,22 @@ func TestAnImageConfigIsReadWhole(t *testing.T) {
 		History: []registry.ImageHistory{{Created: "2026-03-01T12:00:00Z", CreatedBy: "COPY", Author: "me", Comment: "hm"}, {EmptyLayer: true}},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v, %v\nwant %+v", got, err, want)
+		t.Errorf("ParseImageConfig() = %+v, %v\nwant %+v", got, err, want)
 	}
 }
 
-func TestAnImageConfigNeedNotSayMuch(t *testing.T) {
+func TestParseImageConfig_MissingFields(t *testing.T) {
 	for _, content := range []string{
 		`{}`, ` {"config":null,"history":null,"created":null,"os":null}`,
 		`{"config":{"Env":null,"Entrypoint":null,"Labels":null,"Volumes":null,"ExposedPorts":{"80":null}},"history":[]}`,
 	} {
 		if c, err := registry.ParseImageConfig(registry.Descriptor{Digest: sum256}, []byte(content)); err != nil || c.Created != "" || len(c.History) != 0 || c.Platform.OS != "" {
-			t.Errorf("%s: %+v, %v", content, c, err)
+			t.Errorf("ParseImageConfig(%s) = %+v, %v", content, c, err)
 		}
 	}
 }
 
-func TestAnImageConfigThatTwoReadersMayReadInTwoWaysIsRefused(t *testing.T) {
+func TestParseImageConfig_Invalid(t *testing.T) {
 	var many strings.Builder
 	for i := range 20_000 {
 		fmt.Fprintf(&many, `,"l%d":""`, i)
@@ -78,15 +78,15 @@ func TestAnImageConfigThatTwoReadersMayReadInTwoWaysIsRefused(t *testing.T) {
 		_, err := registry.ParseImageConfig(registry.Descriptor{Digest: sum256}, []byte(content))
 		e, ok := errors.AsType[*registry.Error](err)
 		if !ok || !strings.Contains(e.Message, want) || e.Reference != sum256.String() || e.Hint == "" {
-			t.Errorf("%.60s: %v, want %s", content, err, want)
+			t.Errorf("ParseImageConfig(%.60s) error = %v, want %q", content, err, want)
 		}
 		if err != nil && strings.ContainsRune(err.Error(), 0x1b) {
-			t.Errorf("%.60s: shown as it came: %q", content, err)
+			t.Errorf("ParseImageConfig(%.60s) error is not sanitized: %q", content, err)
 		}
 	}
 }
 
-func TestTheConfigOfAnImageIsKnownByItsMediaType(t *testing.T) {
+func TestIsImageConfig(t *testing.T) {
 	for mediaType, want := range map[string]bool{
 		ocispec.MediaTypeImageConfig:               true,
 		registry.MediaTypeDockerConfig:             true,
@@ -99,12 +99,12 @@ func TestTheConfigOfAnImageIsKnownByItsMediaType(t *testing.T) {
 		"application/vnd.oci.image.config.v1+json+": false,
 	} {
 		if got := registry.IsImageConfig(mediaType); got != want {
-			t.Errorf("%q: %t", mediaType, got)
+			t.Errorf("IsImageConfig(%q) = %t, want %t", mediaType, got, want)
 		}
 	}
 }
 
-func TestThePlatformOfAConfigIsWhatEverybodyReads(t *testing.T) {
+func TestConfigPlatform(t *testing.T) {
 	linux := registry.Platform{OS: "linux", Architecture: "arm", Variant: "v7"}
 	for content, want := range map[string]registry.Platform{
 		`{"os":"linux","architecture":"arm","variant":"v7","config":"whatever"}`: linux,
@@ -116,7 +116,7 @@ func TestThePlatformOfAConfigIsWhatEverybodyReads(t *testing.T) {
 		``:                                                                       {},
 	} {
 		if got := registry.ConfigPlatform([]byte(content)); !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: %+v, want %+v", content, got, want)
+			t.Errorf("ConfigPlatform(%s) = %+v, want %+v", content, got, want)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func TestMemory_OneChargeOfAPairIsExempt(t *testing.T) {
 	for name, c := range map[string]struct {
 		kept int64 // by another copy of the pair
 		end  func(*registry.Charge)
-		then bool // whether the next charge may exceed the ceiling
+		want bool // whether the next charge may exceed the ceiling
 	}{
 		"released":                 {large, (*registry.Charge).Release, true},
 		"parsed":                   {0, func(c *registry.Charge) { c.Shrink(4 << 20) }, true},
@@ -54,14 +54,14 @@ func TestMemory_OneChargeOfAPairIsExempt(t *testing.T) {
 				t.Error("TryGrow() of a second manifest above the ceiling = true, want false")
 			}
 			c.end(first)
-			if got := second.TryGrow(4 << 20); got != c.then {
-				t.Errorf("TryGrow() after the first manifest = %t, want %t", got, c.then)
+			if got := second.TryGrow(4 << 20); got != c.want {
+				t.Errorf("TryGrow() after the first manifest = %t, want %t", got, c.want)
 			}
 		})
 	}
 }
 
-// What is left of manifests that were parsed counts until they are written.
+// The content of parsed manifests is charged until they are written.
 func TestMemory_ParsedChargesAddUp(t *testing.T) {
 	t.Parallel()
 	m := registry.NewMemory(registry.DefaultManifestMemory)

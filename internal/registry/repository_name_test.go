@@ -8,7 +8,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-func TestARepositoryIsAReferenceWithoutTagAndDigest(t *testing.T) {
+func TestParseRepository_Valid(t *testing.T) {
 	for s, want := range map[string]string{
 		"ghcr.io/acme/app":       "ghcr.io/acme/app",
 		"GHCR.io/acme/app":       "ghcr.io/acme/app",
@@ -17,12 +17,12 @@ func TestARepositoryIsAReferenceWithoutTagAndDigest(t *testing.T) {
 		"registry-1.docker.io/a": "docker.io/library/a",
 	} {
 		if ref, err := registry.ParseRepository(s); err != nil || ref.String() != want {
-			t.Errorf("%s is %s (%v), want %s", s, ref, err, want)
+			t.Errorf("ParseRepository(%q) = %s, %v; want %s", s, ref, err, want)
 		}
 	}
 }
 
-func TestWhatIsMoreThanARepositoryIsRefused(t *testing.T) {
+func TestParseRepository_Invalid(t *testing.T) {
 	for s, want := range map[string]string{
 		"ghcr.io/acme/app:1":                 `it has the tag "1"`,
 		"ghcr.io/app@" + sum256.String():     "it has a digest",
@@ -37,7 +37,7 @@ func TestWhatIsMoreThanARepositoryIsRefused(t *testing.T) {
 		_, err := registry.ParseRepository(s)
 		e, ok := errors.AsType[*registry.Error](err)
 		if !ok || !errors.Is(err, registry.ErrInvalidReference) || !strings.Contains(e.Message, want) || e.Hint == "" {
-			t.Errorf("%s: %v, want %s", s, err, want)
+			t.Errorf("ParseRepository(%q) error = %v, want %q", s, err, want)
 		}
 	}
 }

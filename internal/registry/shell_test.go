@@ -25,5 +25,5 @@ func TestShellWord(t *testing.T) {
 		}
 	}
 	_, err := registry.ParseReference("docker-archive:$(touch x).tar")
-	refused(t, err, registry.ErrInvalidReference, "skopeo copy 'docker-archive:$(touch x).tar' oci:./image:TAG")
+	assertError(t, err, registry.ErrInvalidReference, "skopeo copy 'docker-archive:$(touch x).tar' oci:./image:TAG")
 }

@@ -8,10 +8,10 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-func TestCleanInput(t *testing.T) {
+func TestRedactInput(t *testing.T) {
 	digest := sum256.String()
 	for s, want := range map[string]string{
-		// What is a reference, or looks like one, stays.
+		// References, and text that looks like one, are not changed.
 		"ghcr.io/acme/app:1.4@" + digest:       "ghcr.io/acme/app:1.4@" + digest,
 		"app@1.4":                              "app@1.4",
 		"app@v1.4.2":                           "app@v1.4.2",
@@ -26,7 +26,7 @@ func TestCleanInput(t *testing.T) {
 		`oci:C:\Users\me@corp\img:1`:           `oci:C:\Users\me@corp\img:1`,
 		"oci:app:1@" + digest:                  "oci:app:1@" + digest,
 		"oci:./@scope/day=2026-03-01/a&b#1;%3": "oci:./@scope/day=2026-03-01/a&b#1;%3",
-		// A user name and password.
+		// User names and passwords are replaced.
 		"ci:canary@ghcr.io":                   "***@ghcr.io",
 		"ci:canary@ghcr.io/acme/app:1":        "***@ghcr.io/acme/app:1",
 		"ci:canary@localhost:5000/app":        "***@localhost:5000/app",
@@ -43,7 +43,7 @@ func TestCleanInput(t *testing.T) {
 		"oci:https://ci:canary@ghcr.io/app":   "oci:https://***@ghcr.io/app",
 		"oci:ci:canary@ghcr.io/app:1":         "oci:***@ghcr.io/app:1",
 		"oci:ci:canary@ghcr.io":               "oci:***@ghcr.io",
-		// What is set to a value.
+		// Values of parameters are replaced.
 		"ghcr.io/acme/app:1?token=canary":           "ghcr.io/acme/app:1?***",
 		"ghcr.io/acme/app?canary":                   "ghcr.io/acme/app?***",
 		"ghcr.io/acme/app%3Ftoken%3Dcanary":         "ghcr.io/acme/app%3F***",
@@ -62,9 +62,9 @@ func TestCleanInput(t *testing.T) {
 			t.Errorf("RedactInput(%q) = %q, want %q", s, got, want)
 		}
 		if got := registry.HasSecret(s); got != strings.Contains(want, "***") {
-			t.Errorf("HasSecret(%q) = %t", s, got)
+			t.Errorf("HasSecret(%q) = %t, want %t", s, got, !got)
 		}
-		for what, parse := range map[string]func(string) (registry.Reference, error){
+		for name, parse := range map[string]func(string) (registry.Reference, error){
 			"ParseReference": registry.ParseReference, "ParseDestination": registry.ParseDestination, "ParseRepository": registry.ParseRepository,
 		} {
 			_, err := parse(s)
@@ -74,7 +74,7 @@ func TestCleanInput(t *testing.T) {
 			}
 			for _, secret := range []string{"canary", "can/ary", "can@ary", "@ary", "/ary"} {
 				if strings.Contains(e.Error()+e.Hint, secret) {
-					t.Errorf("%s(%q) shows the secret: %v %s", what, s, err, e.Hint)
+					t.Errorf("%s(%q) error contains the secret: %v %s", name, s, err, e.Hint)
 				}
 			}
 		}

@@ -113,15 +113,15 @@ func (e *Error) Error() string {
 	}
 	b.WriteString("cannot " + e.Op)
 	if e.Reference != "" {
-		b.WriteString(" " + e.about())
+		b.WriteString(" " + e.referencePhrase())
 	}
 	b.WriteString(": " + e.Reason())
 	return b.String()
 }
 
-// about returns the reference in the form that follows Op. A tag is quoted and
+// referencePhrase returns the reference in the form that follows Op. A tag is quoted and
 // named as a tag, because "1" by itself is not clear.
-func (e *Error) about() string {
+func (e *Error) referencePhrase() string {
 	switch quoted := strconv.Quote(e.Reference); {
 	case strings.HasSuffix(e.Op, "the tag"):
 		return quoted
@@ -189,9 +189,9 @@ func newFault(kind error, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...), Hint: DefaultHint(kind)}
 }
 
-// in adds the part of the manifest that the error is about, and the digest of that
+// inPart adds the part of the manifest that the error is about, and the digest of that
 // part.
-func (e *Error) in(part string, d digest.Digest) *Error {
+func (e *Error) inPart(part string, d digest.Digest) *Error {
 	e.Message = fmt.Sprintf("%s (%q): %s", part, Sanitize(d.String()), e.Message)
 	return e
 }
@@ -235,19 +235,19 @@ func WithText(err error, text string) error {
 	if text == err.Error() {
 		return err
 	}
-	return reworded{err, text}
+	return textError{err, text}
 }
 
-type reworded struct {
+type textError struct {
 	error
 	text string
 }
 
 // Error returns the replaced text.
-func (e reworded) Error() string { return e.text }
+func (e textError) Error() string { return e.text }
 
 // Unwrap returns the original error.
-func (e reworded) Unwrap() error { return e.error }
+func (e textError) Unwrap() error { return e.error }
 
 // RedactError returns a copy of err with mask applied to every field that may quote
 // a registry, if err is an *Error; see Repository.Redact. Any wrapping error is

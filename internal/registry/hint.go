@@ -50,8 +50,8 @@ func HintMissingTag(written string, err error) string {
 	return fmt.Sprintf("%q gives no tag, so that %q was assumed. Write the tag that is meant.", written, DefaultTag)
 }
 
-// general maps each kind of error to its default hint.
-var general = map[error]string{
+// defaultHints maps each kind of error to its default hint.
+var defaultHints = map[error]string{
 	ErrInvalidReference:  "Give a tag, or a digest as in sha256:… with 64 hexadecimal digits.",
 	ErrMismatch:          "What the registry holds under this digest is damaged, or something between it and this machine changes what passes. Push the image to it again, or take the proxy out of the way.",
 	ErrInvalidManifest:   "The image is not well formed. Build it again with a current tool and push it anew, or report it to those who publish it.",
@@ -66,7 +66,7 @@ var general = map[error]string{
 }
 
 // DefaultHint returns the default hint for a kind of error, or "" if the kind has none.
-func DefaultHint(kind error) string { return general[kind] }
+func DefaultHint(kind error) string { return defaultHints[kind] }
 
 // WithDefaultHint returns a copy of err with the hint for its kind, if err is an
 // *Error without a hint. Any wrapping error is discarded. Other errors, and those

@@ -52,13 +52,13 @@ type wireConfig struct {
 // wireRuntime is the JSON form of ImageConfig.Config.
 type wireRuntime struct {
 	ocispec.ImageConfig
-	Others others `json:",embed"`
+	Others unknownMembers `json:",embed"`
 }
 
 // wireHistory is the JSON form of ImageHistory.
 type wireHistory struct {
 	ImageHistory
-	Others others `json:",embed"`
+	Others unknownMembers `json:",embed"`
 }
 
 var (

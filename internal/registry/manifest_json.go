@@ -13,9 +13,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// others has the members of an object without a field of their own, as raw JSON.
+// unknownMembers has the members of an object without a field of their own, as raw JSON.
 // Decoding them would take many times as much memory.
-type others = jsontext.Value
+type unknownMembers = jsontext.Value
 
 // wireManifest has every field that references content in any known kind of
 // manifest. The types of image-spec are not used, because they do not retain
@@ -30,7 +30,7 @@ type wireManifest struct {
 	Blobs        []wireDescriptor  `json:"blobs"`
 	Manifests    []wireDescriptor  `json:"manifests"`
 	FSLayers     []wireFSLayer     `json:"fsLayers"`
-	Others       others            `json:",embed"`
+	Others       unknownMembers    `json:",embed"`
 }
 
 // wireDescriptor is the JSON form of Descriptor.
@@ -43,19 +43,19 @@ type wireDescriptor struct {
 	Data         []byte            `json:"data"`
 	Platform     *wirePlatform     `json:"platform"`
 	ArtifactType string            `json:"artifactType"`
-	Others       others            `json:",embed"`
+	Others       unknownMembers    `json:",embed"`
 }
 
 // wirePlatform is the JSON form of Platform.
 type wirePlatform struct {
 	ocispec.Platform
-	Others others `json:",embed"`
+	Others unknownMembers `json:",embed"`
 }
 
 // wireFSLayer is a layer of a schema 1 manifest.
 type wireFSLayer struct {
-	BlobSum digest.Digest `json:"blobSum"`
-	Others  others        `json:",embed"`
+	BlobSum digest.Digest  `json:"blobSum"`
+	Others  unknownMembers `json:",embed"`
 }
 
 var (
@@ -78,7 +78,7 @@ func (wire wireManifest) contents() (Contents, *Error) {
 		}
 		d, fault := one.from.descriptor()
 		if fault != nil {
-			return Contents{}, fault.in(one.name, one.from.Digest)
+			return Contents{}, fault.inPart(one.name, one.from.Digest)
 		}
 		*one.to = &d
 	}
@@ -90,7 +90,7 @@ func (wire wireManifest) contents() (Contents, *Error) {
 		for i := range list.from {
 			d, fault := list.from[i].descriptor()
 			if fault != nil {
-				return Contents{}, fault.in(fmt.Sprintf("%s[%d]", list.name, i), list.from[i].Digest)
+				return Contents{}, fault.inPart(fmt.Sprintf("%s[%d]", list.name, i), list.from[i].Digest)
 			}
 			*list.to = append(*list.to, d)
 		}
@@ -101,7 +101,7 @@ func (wire wireManifest) contents() (Contents, *Error) {
 			why = digestFault(layer.BlobSum)
 		}
 		if why != "" {
-			return Contents{}, newFault(ErrInvalidManifest, "%s", why).in(fmt.Sprintf("fsLayers[%d]", i), layer.BlobSum)
+			return Contents{}, newFault(ErrInvalidManifest, "%s", why).inPart(fmt.Sprintf("fsLayers[%d]", i), layer.BlobSum)
 		}
 		c.Layers = append(c.Layers, Descriptor{Digest: layer.BlobSum, Size: SizeUnknown})
 	}
@@ -183,7 +183,7 @@ func resemblesManifest(content []byte) bool {
 // caseVariant returns an error text if a key differs from a known one only in case,
 // and "" otherwise. Go's encoding/json, and so most registries and runtimes, would
 // treat it as the known key, while other parsers would ignore it.
-func caseVariant(members others, known []string) string {
+func caseVariant(members unknownMembers, known []string) string {
 	d := jsontext.NewDecoder(bytes.NewBuffer(members), jsontext.AllowDuplicateNames(true))
 	for {
 		token, err := d.ReadToken()

@@ -37,9 +37,9 @@ const (
 	// reservedShare is how many bytes the operations of one pair may keep, whatever
 	// other pairs use.
 	reservedShare = 4 << 20
-	// parsing is how many times its own size a manifest of many small parts may
+	// parseFactor is how many times its own size a manifest of many small parts may
 	// take while it is parsed.
-	parsing = 16
+	parseFactor = 16
 )
 
 // NewMemory returns a Memory with a shared ceiling in bytes.
@@ -70,7 +70,7 @@ func (m *Memory) Reserve(pair, holder string) *Reservation {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := &Reservation{memory: m, pair: pair, holder: holder}
-	p := m.at(pair)
+	p := m.pairOf(pair)
 	p.reservations = append(p.reservations, r)
 	return r
 }
@@ -81,13 +81,13 @@ func (m *Memory) Charge(pair, holder string) *Charge {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := &Charge{memory: m, pair: pair, holder: holder}
-	p := m.at(pair)
+	p := m.pairOf(pair)
 	p.charges = append(p.charges, c)
 	return c
 }
 
-// at returns the memory of a pair. The caller holds m.mu.
-func (m *Memory) at(pair string) *pairMemory {
+// pairOf returns the memory of a pair. The caller holds m.mu.
+func (m *Memory) pairOf(pair string) *pairMemory {
 	if m.pairs[pair] == nil {
 		m.pairs[pair] = &pairMemory{}
 	}
@@ -115,7 +115,7 @@ func (r *Reservation) grow(n int64) bool {
 	if more <= 0 {
 		return true
 	}
-	p := m.at(r.pair)
+	p := m.pairOf(r.pair)
 	if m.used+more > m.ceiling && p.kept+more > reservedShare && p.above != r {
 		if p.above != nil {
 			return false
@@ -133,7 +133,7 @@ func (r *Reservation) Release() {
 	m := r.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p := m.at(r.pair)
+	p := m.pairOf(r.pair)
 	p.reservations = slices.DeleteFunc(p.reservations, func(other *Reservation) bool { return other == r })
 	p.kept -= r.bytes
 	ends := p.above == r
@@ -161,11 +161,11 @@ func (c *Charge) TryGrow(size int64) bool {
 // grow reports whether the charge is large enough for a manifest of size bytes, and
 // raises it if that fits. The caller holds mu.
 func (c *Charge) grow(size int64) bool {
-	m, more := c.memory, parsing*size-c.bytes
+	m, more := c.memory, parseFactor*size-c.bytes
 	if more <= 0 {
 		return true
 	}
-	if p := m.at(c.pair); m.used+more > m.ceiling && p.exempt != c {
+	if p := m.pairOf(c.pair); m.used+more > m.ceiling && p.exempt != c {
 		if p.exempt != nil {
 			return false
 		}
@@ -191,7 +191,7 @@ func (c *Charge) Release() {
 	m := c.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p := m.at(c.pair)
+	p := m.pairOf(c.pair)
 	p.charges = slices.DeleteFunc(p.charges, func(other *Charge) bool { return other == c })
 	c.lower(0)
 }
@@ -202,7 +202,7 @@ func (c *Charge) lower(n int64) {
 	m := c.memory
 	freed := c.bytes - n
 	c.bytes = n
-	p := m.at(c.pair)
+	p := m.pairOf(c.pair)
 	ends := p.exempt == c && (n == 0 || m.used-freed <= m.ceiling)
 	if ends {
 		p.exempt = nil

@@ -13,9 +13,9 @@ import (
 // character that starts a query, parameter, value or fragment. Valid references have
 // none of these characters and are not changed.
 func RedactInput(s string) string {
-	s = s[:min(len(s), maxRaw)]
+	s = s[:min(len(s), maxInput)]
 	if rest, found := strings.CutPrefix(s, layoutScheme); found {
-		return Sanitize(layoutScheme + cleanPath(rest))
+		return Sanitize(layoutScheme + redactPath(rest))
 	}
 	if start, end := userinfo(s); end > 0 {
 		s = s[:start] + "***" + s[end:]
@@ -30,9 +30,9 @@ func HasSecret(s string) bool { return RedactInput(s) != Sanitize(s) }
 // may contain nearly any character.
 const layoutScheme = "oci:"
 
-// cleanPath is RedactInput for the path of an image layout. The drive letter of a
+// redactPath is RedactInput for the path of an image layout. The drive letter of a
 // Windows path is not a user name.
-func cleanPath(path string) string {
+func redactPath(path string) string {
 	drive := windowsDrive.FindString(path)
 	path = path[len(drive):]
 	first := path[:strings.IndexAny(path+"/", `/\`)]
@@ -65,7 +65,7 @@ func withoutParameters(s string, from *regexp.Regexp) string {
 // secretFault describes what is wrong with text that contains a secret, without
 // quoting it.
 func secretFault(s string) string {
-	s = s[:min(len(s), maxRaw)] // like RedactInput
+	s = s[:min(len(s), maxInput)] // like RedactInput
 	if _, end := userinfo(s); end > 0 {
 		return "it has a user name before an @, and credentials do not belong in a reference"
 	}

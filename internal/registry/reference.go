@@ -43,7 +43,7 @@ func ParseReference(s string) (Reference, error) {
 	if len(s) > maxReference {
 		return Reference{}, invalidReference(s, fmt.Sprintf("it is longer than %d characters", maxReference))
 	}
-	if why := transport(s); why != "" {
+	if why := transportFault(s); why != "" {
 		return Reference{}, invalidReference(s, why)
 	}
 	named, err := reference.ParseNormalizedNamed(normalHost(s))
@@ -59,7 +59,7 @@ func ParseReference(s string) (Reference, error) {
 	if why := hostFault(ref.Host); why != "" {
 		return Reference{}, invalidReference(s, why)
 	}
-	if why := hostAlone(s); why != "" {
+	if why := hostOnlyFault(s); why != "" {
 		return Reference{}, invalidReference(s, why)
 	}
 	if tagged, ok := named.(reference.Tagged); ok {

@@ -29,7 +29,7 @@ func referenceFault(s string) string {
 	if s == "" {
 		return "it is empty"
 	}
-	if onDisk.MatchString(s) {
+	if filePath.MatchString(s) {
 		return fmt.Sprintf("it is a path on this machine, and an image layout there, or the tar archive of one, is written %q", Sanitize("oci:"+s))
 	}
 	if begins := scheme.FindString(s); begins != "" {
@@ -72,18 +72,18 @@ var (
 	wholeTag  = regexp.MustCompile(`^` + reference.TagRegexp.String() + `$`)
 )
 
-// onDisk matches text that begins as only a path does, or an absolute path that
+// filePath matches text that begins as only a path does, or an absolute path that
 // ends in a tar archive. Any other leading slash does not match, because it is
 // usually a mistake in a reference.
-var onDisk = regexp.MustCompile(`^(\.\.?|~)/|^/.*\.tar(:[^/]*)?$`)
+var filePath = regexp.MustCompile(`^(\.\.?|~)/|^/.*\.tar(:[^/]*)?$`)
 
 // transports matches the transports of other tools. This program reads some of them
 // in another syntax and does not support the others.
 var transports = regexp.MustCompile(`^(oci-archive|docker-archive|docker-daemon|containers-storage|dir|(?i:oci)):(.*)$`)
 
-// transport returns what is wrong with s if it begins with a transport of another
+// transportFault returns what is wrong with s if it begins with a transport of another
 // tool, or "" if it does not. Docker Hub has no images with these names.
-func transport(s string) string {
+func transportFault(s string) string {
 	parts := transports.FindStringSubmatch(s)
 	switch {
 	case len(parts) == 0 || parts[1] == "oci" || strings.HasPrefix(parts[2], "//"): // referenceFault rejects a scheme
@@ -126,9 +126,9 @@ func hostFault(host string) string {
 // number checker").
 var numeric = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)
 
-// hostAlone returns what is wrong with a host and port that no repository follows,
+// hostOnlyFault returns what is wrong with a host and port that no repository follows,
 // or "" for any other text. Docker Hub has no image with such a name.
-func hostAlone(s string) string {
+func hostOnlyFault(s string) string {
 	name, _, _ := strings.Cut(s, "@")
 	host, port, _ := strings.Cut(name, ":")
 	if strings.Contains(host, "/") || !isHost(host) || !allDigits.MatchString(port) {

@@ -34,7 +34,7 @@ const MaxReferrers = maxEntries
 // the error of Parse, so that the other entries are not silently lost.
 func (l ReferrerList) AppendPage(page Manifest) (ReferrerList, error) {
 	contents, err := page.Parse()
-	if page.MediaType != ocispec.MediaTypeImageIndex || errors.Is(err, ErrInvalidManifest) && !lists(page.Content) {
+	if page.MediaType != ocispec.MediaTypeImageIndex || errors.Is(err, ErrInvalidManifest) && !hasManifests(page.Content) {
 		return l, &Error{Op: "list the referrers", Kind: ErrProtocol, Hint: DefaultHint(ErrProtocol),
 			Message: fmt.Sprintf("the answer, of Content-Type %q, is no list of referrers", Sanitize(page.MediaType))}
 	}
@@ -56,8 +56,8 @@ func (l ReferrerList) AppendPage(page Manifest) (ReferrerList, error) {
 	return l, nil
 }
 
-// lists reports whether content has a non-empty list of manifests, valid or not.
-func lists(content []byte) bool {
+// hasManifests reports whether content has a non-empty list of manifests, valid or not.
+func hasManifests(content []byte) bool {
 	var index struct{ Manifests []json.RawMessage }
 	return json.Unmarshal(content, &index) == nil && len(index.Manifests) > 0
 }
@@ -151,7 +151,7 @@ func (m Manifest) RemoveManifests(gone func(Descriptor) bool) (Manifest, error) 
 	if len(contents.Manifests) == 0 {
 		return m, nil
 	}
-	return m.without(func(i int) bool { return gone(contents.Manifests[i]) })
+	return m.removeChildren(func(i int) bool { return gone(contents.Manifests[i]) })
 }
 
 func digestOf(entry json.RawMessage) digest.Digest {

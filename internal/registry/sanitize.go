@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// maxClean is the length limit of Sanitize, in bytes. It is enough for an
+	// maxSanitized is the length limit of Sanitize, in bytes. It is enough for an
 	// honest message and too little to flood a terminal.
-	maxClean = 1024
-	// maxRaw is how many bytes of its input Sanitize reads, so that megabytes of
+	maxSanitized = 1024
+	// maxInput is how many bytes of its input Sanitize reads, so that megabytes of
 	// whitespace cost nothing.
-	maxRaw = 16 * maxClean
+	maxInput = 16 * maxSanitized
 	// maxPage is how many bytes of a page Excerpt reads. A page may have much
 	// markup before its text.
-	maxPage = 4 * maxRaw
+	maxPage = 4 * maxInput
 )
 
 // Sanitize makes registry-controlled text safe to display or log. It returns valid
@@ -26,10 +26,10 @@ const (
 // registry is sanitized before it is displayed. Sanitize does not change text that
 // is already safe.
 func Sanitize(s string) string {
-	s = s[:min(len(s), maxRaw)]
+	s = s[:min(len(s), maxInput)]
 	var b strings.Builder
 	space := false
-	for i := 0; i < len(s) && b.Len() < maxClean; {
+	for i := 0; i < len(s) && b.Len() < maxSanitized; {
 		r, size := utf8.DecodeRuneInString(s[i:])
 		i += size
 		switch {
@@ -51,8 +51,8 @@ func Sanitize(s string) string {
 		}
 		return match[:1] + " " + match[1:]
 	})
-	if len(clean) > maxClean {
-		clean = strings.TrimRight(strings.ToValidUTF8(clean[:maxClean], ""), " ")
+	if len(clean) > maxSanitized {
+		clean = strings.TrimRight(strings.ToValidUTF8(clean[:maxSanitized], ""), " ")
 	}
 	return clean
 }
@@ -113,14 +113,14 @@ func RedactURL(u *url.URL) string {
 		// The URL was not parsed further, as in "https:user:password@host".
 		shown.Opaque = "***"
 	}
-	shown.RawQuery = cleanQuery(u.RawQuery)
+	shown.RawQuery = redactQuery(u.RawQuery)
 	return Sanitize(shown.String())
 }
 
-// cleanQuery redacts a query. It keeps the order and the spelling, so that the URL
+// redactQuery redacts a query. It keeps the order and the spelling, so that the URL
 // can be found in a registry's log. Some servers split parameters at semicolons
 // too, so the text after a semicolon is a parameter of its own.
-func cleanQuery(raw string) string {
+func redactQuery(raw string) string {
 	pairs := strings.FieldsFunc(raw, func(r rune) bool { return r == '&' || r == ';' })
 	for i, pair := range pairs {
 		key, value, _ := strings.Cut(pair, "=")

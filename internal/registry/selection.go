@@ -41,24 +41,24 @@ func (m Manifest) Select(wanted []Platform) (Selection, error) {
 			}
 		}
 		if !found {
-			return Selection{}, m.noPlatform(platform, contents.Manifests)
+			return Selection{}, m.platformNotFound(platform, contents.Manifests)
 		}
 	}
 	if len(wanted) == 1 {
-		return m.only(wanted[0], contents.Manifests, keep)
+		return m.selectOne(wanted[0], contents.Manifests, keep)
 	}
 	for i, d := range contents.Manifests {
-		keep[i] = keep[i] || attests(d, contents.Manifests, keep)
+		keep[i] = keep[i] || isAttestationOf(d, contents.Manifests, keep)
 	}
-	index, err := m.without(func(i int) bool { return !keep[i] })
+	index, err := m.removeChildren(func(i int) bool { return !keep[i] })
 	if err != nil {
 		return Selection{}, err
 	}
 	return Selection{Root: index.Descriptor(), Index: index}, nil
 }
 
-// only returns the selection of a single platform.
-func (m Manifest) only(platform Platform, children []Descriptor, keep map[int]bool) (Selection, error) {
+// selectOne returns the selection of a single platform.
+func (m Manifest) selectOne(platform Platform, children []Descriptor, keep map[int]bool) (Selection, error) {
 	var found []Descriptor
 	for i, d := range children {
 		if keep[i] && !slices.ContainsFunc(found, func(f Descriptor) bool { return f.Digest == d.Digest }) {
@@ -77,14 +77,14 @@ func (m Manifest) only(platform Platform, children []Descriptor, keep map[int]bo
 	return Selection{Root: found[0]}, nil
 }
 
-func (m Manifest) noPlatform(wanted Platform, children []Descriptor) error {
+func (m Manifest) platformNotFound(wanted Platform, children []Descriptor) error {
 	return &Error{Op: "find the platform " + FormatPlatform(wanted) + " in", Reference: m.Digest.String(), Kind: ErrNotFound,
 		Message: "the index has " + JoinPlatforms(children), Hint: "Ask for a platform that it has."}
 }
 
-// attests reports whether d is an attestation manifest of a selected child, in the
+// isAttestationOf reports whether d is an attestation manifest of a selected child, in the
 // format of BuildKit.
-func attests(d Descriptor, children []Descriptor, keep map[int]bool) bool {
+func isAttestationOf(d Descriptor, children []Descriptor, keep map[int]bool) bool {
 	if d.Annotations["vnd.docker.reference.type"] != "attestation-manifest" {
 		return false
 	}
@@ -97,11 +97,11 @@ func attests(d Descriptor, children []Descriptor, keep map[int]bool) bool {
 	return false
 }
 
-// without returns the index m without the children for which dropped returns true.
+// removeChildren returns the index m without the children for which dropped returns true.
 // It cuts them out and does not encode the index again, so the other bytes are
 // unchanged.
-func (m Manifest) without(dropped func(i int) bool) (Manifest, error) {
-	extents, err := childrenOf(m.Content)
+func (m Manifest) removeChildren(dropped func(i int) bool) (Manifest, error) {
+	extents, err := childExtents(m.Content)
 	if err != nil {
 		return Manifest{}, err
 	}
@@ -122,10 +122,10 @@ func (m Manifest) without(dropped func(i int) bool) (Manifest, error) {
 // extent is the position of an element in a text.
 type extent struct{ from, to int64 }
 
-// childrenOf returns the positions of the elements of "manifests" in an index.
+// childExtents returns the positions of the elements of "manifests" in an index.
 // Parse has accepted the index, so it has at most one such list, and its elements
 // are objects.
-func childrenOf(content []byte) ([]extent, error) {
+func childExtents(content []byte) ([]extent, error) {
 	decoder := json.NewDecoder(bytes.NewReader(content))
 	if _, err := decoder.Token(); err != nil {
 		return nil, err
@@ -142,13 +142,13 @@ func childrenOf(content []byte) ([]extent, error) {
 			}
 			continue
 		}
-		return elementsOf(decoder)
+		return elementExtents(decoder)
 	}
 	return nil, nil
 }
 
-// elementsOf returns the positions of the elements of the next list.
-func elementsOf(decoder *json.Decoder) ([]extent, error) {
+// elementExtents returns the positions of the elements of the next list.
+func elementExtents(decoder *json.Decoder) ([]extent, error) {
 	if _, err := decoder.Token(); err != nil {
 		return nil, err
 	}

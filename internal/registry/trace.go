@@ -74,20 +74,20 @@ type traceKey struct{}
 func WithTrace(ctx context.Context, t Trace) context.Context {
 	outer := TraceOf(ctx)
 	return context.WithValue(ctx, traceKey{}, Trace{
-		Request: both(t.Request, outer.Request),
-		Over:    both(t.Over, outer.Over),
-		Wait:    both(t.Wait, outer.Wait),
-		Warning: both(t.Warning, outer.Warning),
+		Request: chain(t.Request, outer.Request),
+		Over:    chain(t.Over, outer.Over),
+		Wait:    chain(t.Wait, outer.Wait),
+		Warning: chain(t.Warning, outer.Warning),
 	})
 }
 
 // TraceOf returns the trace of a context. Its functions are never nil.
 func TraceOf(ctx context.Context) Trace {
 	t, _ := ctx.Value(traceKey{}).(Trace)
-	return Trace{Request: both(t.Request, nil), Over: both(t.Over, nil), Wait: both(t.Wait, nil), Warning: both(t.Warning, nil)}
+	return Trace{Request: chain(t.Request, nil), Over: chain(t.Over, nil), Wait: chain(t.Wait, nil), Warning: chain(t.Warning, nil)}
 }
 
-func both[T any](a, b func(T)) func(T) {
+func chain[T any](a, b func(T)) func(T) {
 	return func(v T) {
 		if a != nil {
 			a(v)

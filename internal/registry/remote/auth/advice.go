@@ -63,9 +63,9 @@ func (c Credential) whitespaceHint() string {
 	return told.String()
 }
 
-// elsewhere is where a login for a host can go besides registries, as what to
+// loginHint is where a login for a host can go besides registries, as what to
 // do: it depends on where the store looks.
-func (s *Store) elsewhere(host string) string {
+func (s *Store) loginHint(host string) string {
 	switch {
 	case s.path == nil:
 		return "run docker login " + registry.ShellWord(host)
@@ -83,8 +83,8 @@ func (f *configFile) configHint() string {
 	return `Correct the file, or set docker_config_path to another one, or to none ("").`
 }
 
-// withoutHelper is how to do without a helper that a configuration names.
-func (f *configFile) withoutHelper() string {
+// disableHelperHint is how to do without a helper that a configuration names.
+func (f *configFile) disableHelperHint() string {
 	if f.name == inlineName {
 		return "take it out of docker_config_json"
 	}

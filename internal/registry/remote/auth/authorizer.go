@@ -46,14 +46,14 @@ type Authorizer struct {
 	postOnly atomic.Bool
 
 	mu     sync.Mutex
-	wanted *authParams
+	params *authParams
 	tokens map[identity][]*token
-	// asked counts the tokens that were asked for, and numbers them. Those up to
-	// suspect were asked for before the registry refused one: it says nothing new
+	// requested counts the tokens that were requested for, and numbers them. Those up to
+	// suspect were requested for before the registry refused one: it says nothing new
 	// when it refuses another of them. None up to refused serves that purpose.
-	asked   int
-	suspect map[identity]int
-	refused map[tokenKey]int
+	requested int
+	suspect   map[identity]int
+	refused   map[tokenKey]int
 }
 
 // authParams is what a registry wants to see: Basic, or a token from realm.
@@ -119,13 +119,13 @@ func (a *Authorizer) Format(f fmt.State, _ rune) {
 // ErrProtocol for an answer that is no token, and ErrCredentials for a registry
 // token that no header can carry.
 func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scope) (Authorization, error) {
-	p := purposeOf(c, scopes)
+	p := tokenKeyOf(c, scopes)
 	a.mu.Lock()
-	wanted, after := a.wanted, a.refused[p]
-	scopes = merged(scopes)
+	wanted, after := a.params, a.refused[p]
+	scopes = normalizeScopes(scopes)
 	// Looked for at the same moment: no token is fetched from where the registry
 	// does not want them any more.
-	t := a.remembered(p.identity, scopes, after)
+	t := a.cachedToken(p.identity, scopes, after)
 	a.mu.Unlock()
 	switch {
 	case wanted == nil:
@@ -134,42 +134,42 @@ func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scop
 		return Authorization{Header: Secret(basic(c))}, nil
 	case c.RegistryToken != "":
 		if !isHeaderSafe(c.RegistryToken.Reveal()) {
-			return Authorization{}, a.failed(scopes, &registry.Error{Op: "authenticate", Kind: registry.ErrCredentials,
+			return Authorization{}, a.withRepository(scopes, &registry.Error{Op: "authenticate", Kind: registry.ErrCredentials,
 				Message: "the registry token has characters that no header can carry", Hint: c.Advice(a.options.Host)})
 		}
 		return Authorization{Header: Secret(bearer(c.RegistryToken))}, nil
-	case !a.mayHave(wanted.realm, c):
+	case !a.isTrustedRealm(wanted.realm, c):
 		return Authorization{}, nil
 	}
 	if t == nil {
 		var err error
-		if t, err = a.token(ctx, c, *wanted, scopes, after); err != nil {
-			return Authorization{}, a.failed(scopes, err)
+		if t, err = a.getToken(ctx, c, *wanted, scopes, after); err != nil {
+			return Authorization{}, a.withRepository(scopes, err)
 		}
 	}
 	return Authorization{Secret(bearer(t.value)), t}, nil
 }
 
-// token fetches a token that covers the scopes, or waits for one that another
+// getToken fetches a getToken that covers the scopes, or waits for one that another
 // caller asked for after the one of that number.
-func (a *Authorizer) token(ctx context.Context, c Credential, wanted authParams, scopes []Scope, after int) (*token, error) {
-	p := purposeOf(c, scopes)
+func (a *Authorizer) getToken(ctx context.Context, c Credential, wanted authParams, scopes []Scope, after int) (*token, error) {
+	p := tokenKeyOf(c, scopes)
 	t, err := a.fetches.do(ctx, fetchKey{p, after}, func(ctx context.Context) (*token, error) {
 		// It may have come while this caller was on the way here.
 		a.mu.Lock()
-		if t := a.remembered(p.identity, scopes, after); t != nil {
+		if t := a.cachedToken(p.identity, scopes, after); t != nil {
 			a.mu.Unlock()
 			return t, nil
 		}
-		a.asked++
-		number := a.asked
+		a.requested++
+		number := a.requested
 		a.mu.Unlock()
 		t, err := a.fetch(ctx, c, wanted, scopes)
 		if err != nil {
 			return nil, err
 		}
 		t.number = number
-		a.remember(p.identity, t)
+		a.cacheToken(p.identity, t)
 		return t, nil
 	})
 	if err != nil && ctx.Err() != nil {
@@ -178,10 +178,10 @@ func (a *Authorizer) token(ctx context.Context, c Credential, wanted authParams,
 	return t, err
 }
 
-// remembered finds a token that is good for the scopes and will be for a while,
+// cachedToken finds a token that is good for the scopes and will be for a while,
 // the last that was asked for, or nil where that was not after the one of that
 // number. It is called with mu held.
-func (a *Authorizer) remembered(id identity, scopes []Scope, after int) *token {
+func (a *Authorizer) cachedToken(id identity, scopes []Scope, after int) *token {
 	var found *token
 	now := a.options.Now()
 	for _, t := range a.tokens[id] {
@@ -196,14 +196,14 @@ func (a *Authorizer) remembered(id identity, scopes []Scope, after int) *token {
 // one or two, and one that was dropped is fetched again.
 const maxTokens = 256
 
-// remember keeps a token, in place of older ones that it makes superfluous, of all
+// cacheToken keeps a token, in place of older ones that it makes superfluous, of all
 // whose time has come, and of the oldest where there are too many.
-func (a *Authorizer) remember(id identity, fresh *token) {
+func (a *Authorizer) cacheToken(id identity, fresh *token) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.options.Now()
 	for other, list := range a.tokens {
-		a.keep(other, slices.DeleteFunc(list, func(t *token) bool {
+		a.setTokens(other, slices.DeleteFunc(list, func(t *token) bool {
 			return !now.Before(t.refresh) || other == id && t.number < fresh.number && covers(fresh.scopes, t.scopes)
 		}))
 	}
@@ -213,7 +213,7 @@ func (a *Authorizer) remember(id identity, fresh *token) {
 	}
 }
 
-func (a *Authorizer) keep(id identity, list []*token) {
+func (a *Authorizer) setTokens(id identity, list []*token) {
 	if len(list) == 0 {
 		delete(a.tokens, id)
 		return
@@ -223,6 +223,6 @@ func (a *Authorizer) keep(id identity, list []*token) {
 
 func identityOf(c Credential) identity { return identity{c.Username, c.Password, c.IdentityToken} }
 
-func purposeOf(c Credential, scopes []Scope) tokenKey {
-	return tokenKey{identityOf(c), wire(merged(scopes))}
+func tokenKeyOf(c Credential, scopes []Scope) tokenKey {
+	return tokenKey{identityOf(c), scopeParam(normalizeScopes(scopes))}
 }

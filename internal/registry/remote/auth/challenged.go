@@ -24,18 +24,18 @@ import (
 // token that is refused is always worth another; counting is the caller's.
 func (a *Authorizer) Challenged(header http.Header, used Authorization, c Credential, scopes ...Scope) error {
 	// Not before it is known where the next one is to come from.
-	defer a.forget(used.token, c, scopes)
+	defer a.discardTokens(used.token, c, scopes)
 	challenges, err := parseChallenges(header.Values("WWW-Authenticate"))
 	if err != nil {
-		return a.refuse(scopes, registry.ErrProtocol, err.Error(), "")
+		return a.unauthorized(scopes, registry.ErrProtocol, err.Error(), "")
 	}
 	if len(challenges) == 0 {
 		hint := "It does not say how to log in, so that no login was sent: look for a proxy on the way, or ask those who run the registry."
-		return a.refuse(scopes, registry.ErrUnauthorized, "it does not say how to authenticate (there is no WWW-Authenticate header)", hint)
+		return a.unauthorized(scopes, registry.ErrUnauthorized, "it does not say how to authenticate (there is no WWW-Authenticate header)", hint)
 	}
-	wanted, err := a.choose(challenges, c)
+	wanted, err := a.chooseChallenge(challenges, c)
 	if err != nil {
-		return a.failed(scopes, err)
+		return a.withRepository(scopes, err)
 	}
 	if wanted.realm == nil && basic(c) == "" && used.token != nil {
 		// Harbor answers a refused token with a Basic challenge. A fresh token
@@ -43,7 +43,7 @@ func (a *Authorizer) Challenged(header http.Header, used Authorization, c Creden
 		return nil
 	}
 	a.mu.Lock()
-	a.wanted = &wanted
+	a.params = &wanted
 	a.mu.Unlock()
 	return a.checkCredential(wanted, used.Header.Reveal(), c, scopes)
 }
@@ -63,8 +63,8 @@ func IsTokenChallenge(header http.Header) bool {
 func (a *Authorizer) AssumeBasic() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.wanted == nil {
-		a.wanted = &authParams{}
+	if a.params == nil {
+		a.params = &authParams{}
 	}
 }
 
@@ -95,22 +95,22 @@ func (a *Authorizer) checkCredential(wanted authParams, used string, c Credentia
 	default:
 		message = "the user name and password were refused"
 	}
-	return a.refuse(scopes, registry.ErrUnauthorized, message, hint)
+	return a.unauthorized(scopes, registry.ErrUnauthorized, message, hint)
 }
 
-// choose picks the challenge to answer: a token, where the credential may go to
+// chooseChallenge picks the challenge to answer: a token, where the credential may go to
 // where tokens are, or else Basic, which stays with the registry.
 //
 // The scope of a challenge is ignored: what a token may do follows from the operation, and a registry
 // that could add to it would get a token to push for a request that only reads.
-func (a *Authorizer) choose(challenges []challenge, c Credential) (authParams, error) {
+func (a *Authorizer) chooseChallenge(challenges []challenge, c Credential) (authParams, error) {
 	var refusal error
 	for _, ch := range challenges {
 		if ch.scheme != "bearer" {
 			continue
 		}
 		realm, err := a.realm(ch.params["realm"])
-		if err == nil && c.RegistryToken == "" && !a.mayHave(realm, c) {
+		if err == nil && c.RegistryToken == "" && !a.isTrustedRealm(realm, c) {
 			err = a.untrustedRealm(realm, c)
 		}
 		if err == nil {
@@ -136,37 +136,37 @@ func (a *Authorizer) choose(challenges []challenge, c Credential) (authParams, e
 	return authParams{}, refusal
 }
 
-// forget drops the token that a request was refused with, and the others that it
+// discardTokens drops the token that a request was refused with, and the others that it
 // could have had instead: a registry that takes tokens for a shorter time than
 // they say, or that checks them with a new key, would refuse them one by one. Nor
 // will those do that were asked for and are still to come: they may be from before
 // that. What was asked for since the first refusal stays while more requests are
 // refused with what is older, so that all of them cause one fetch.
-func (a *Authorizer) forget(used *token, c Credential, scopes []Scope) {
-	p, wanted := purposeOf(c, scopes), merged(scopes)
+func (a *Authorizer) discardTokens(used *token, c Credential, scopes []Scope) {
+	p, wanted := tokenKeyOf(c, scopes), normalizeScopes(scopes)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if used == nil || used.number <= a.refused[p] {
 		return
 	}
 	if used.number > a.suspect[p.identity] {
-		a.suspect[p.identity] = a.asked
+		a.suspect[p.identity] = a.requested
 	}
 	last := a.suspect[p.identity]
 	a.refused[p] = last
-	a.keep(p.identity, slices.DeleteFunc(a.tokens[p.identity], func(t *token) bool {
+	a.setTokens(p.identity, slices.DeleteFunc(a.tokens[p.identity], func(t *token) bool {
 		return t.number <= last && covers(t.scopes, wanted)
 	}))
 }
 
-// refuse is the error of a 401 that nothing here can answer.
-func (a *Authorizer) refuse(scopes []Scope, kind error, message, hint string) error {
-	return a.failed(scopes, &registry.Error{Op: "authenticate", Status: http.StatusUnauthorized, Kind: kind, Message: message, Hint: hint})
+// unauthorized is the error of a 401 that nothing here can answer.
+func (a *Authorizer) unauthorized(scopes []Scope, kind error, message, hint string) error {
+	return a.withRepository(scopes, &registry.Error{Op: "authenticate", Status: http.StatusUnauthorized, Kind: kind, Message: message, Hint: hint})
 }
 
-// failed names the repository in an error, where the request was about one, or
+// withRepository names the repository in an error, where the request was about one, or
 // else the registry.
-func (a *Authorizer) failed(scopes []Scope, err error) error {
+func (a *Authorizer) withRepository(scopes []Scope, err error) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
 		return err

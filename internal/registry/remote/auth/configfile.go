@@ -158,7 +158,7 @@ func (d dockerConfig) credential(canonical func(string) string, host, repository
 	best, found := hostPrefix{}, Credential{}
 	for _, key := range sortedKeys(d.Auths) {
 		p, ok := parseFileKey(key, canonical)
-		if !ok || !p.holds(host, repository) || !found.Anonymous() && len(p.path) <= len(best.path) {
+		if !ok || !p.contains(host, repository) || !found.Anonymous() && len(p.path) <= len(best.path) {
 			continue
 		}
 		c, err := d.Auths[key].credential()

@@ -3,7 +3,7 @@ package auth
 import "strings"
 
 // leastEncoded is how many characters of base64 the shortest secret that is looked for takes at least.
-const leastEncoded = (8*leastMasked + 5) / 6
+const minEncoded = (8*minSecretLength + 5) / 6
 
 // sextets are the values of the characters of base64, in both its alphabets (RFC 4648, sections 4 and 5); 0xff for
 // every other byte.
@@ -31,9 +31,9 @@ func (r decodedText) findEncoded(parts []string) (found []span) {
 		for end < len(r.text) && sextets[r.text[end]] != 0xff {
 			end++
 		}
-		for shift := 0; shift < 4 && end-begin-shift >= leastEncoded; shift++ {
+		for shift := 0; shift < 4 && end-begin-shift >= minEncoded; shift++ {
 			start := begin + shift
-			decoded := decodedFrom(r.text[start:end])
+			decoded := decodeBase64Run(r.text[start:end])
 			for _, part := range parts {
 				for from := 0; ; {
 					i := strings.Index(decoded[from:], part)
@@ -42,7 +42,7 @@ func (r decodedText) findEncoded(parts []string) (found []span) {
 					}
 					first := from + i
 					from = first + len(part)
-					found = append(found, span{r.at(start + 8*first/6), r.after(start + (8*from-1)/6)})
+					found = append(found, span{r.offset(start + 8*first/6), r.endOffset(start + (8*from-1)/6)})
 				}
 			}
 		}
@@ -53,7 +53,7 @@ func (r decodedText) findEncoded(parts []string) (found []span) {
 
 // decodedFrom decodes a run of characters of base64, without the bits at its end that are less than a byte, and
 // lowers the letters of ASCII as lowered does.
-func decodedFrom(run string) string {
+func decodeBase64Run(run string) string {
 	decoded := make([]byte, 0, len(run)*6/8)
 	bits, count := uint(0), 0
 	for i := range len(run) {

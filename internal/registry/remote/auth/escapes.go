@@ -19,48 +19,48 @@ type span struct{ begin, end int }
 
 // maxReadings is how often escapes are undone that stood in others: JSON in a
 // page of HTML that quotes a URL is three times.
-const maxReadings = 5
+const maxDecodings = 5
 
 // eachReading gives a text as it is, and then with its escapes undone once more as
 // long as there are any.
-func eachReading(text string, read func(decodedText)) {
+func eachDecoding(text string, read func(decodedText)) {
 	r := decodedText{text: text}
-	for range maxReadings {
+	for range maxDecodings {
 		read(r)
-		undone := r.undone()
-		if undone.text == r.text {
+		unescaped := r.unescaped()
+		if unescaped.text == r.text {
 			return
 		}
-		r = undone
+		r = unescaped
 	}
 	read(r)
 }
 
 // escaping are the characters that escapes begin with.
-const escaping = `%+&\`
+const escapeChars = `%+&\`
 
 // undone is r with each of its escapes replaced by what it means.
-func (r decodedText) undone() decodedText {
-	if !strings.ContainsAny(r.text, escaping) {
+func (r decodedText) unescaped() decodedText {
+	if !strings.ContainsAny(r.text, escapeChars) {
 		return r
 	}
-	undone := decodedText{from: make([]int, 0, len(r.text)+1)}
+	unescaped := decodedText{from: make([]int, 0, len(r.text)+1)}
 	var b strings.Builder
 	for i := 0; i < len(r.text); {
 		meaning, size := unescape(r.text[i:])
 		for range len(meaning) {
-			undone.from = append(undone.from, r.at(i))
+			unescaped.from = append(unescaped.from, r.offset(i))
 		}
 		b.WriteString(meaning)
 		i += size
 	}
-	undone.from = append(undone.from, r.at(len(r.text)))
-	undone.text = b.String()
-	return undone
+	unescaped.from = append(unescaped.from, r.offset(len(r.text)))
+	unescaped.text = b.String()
+	return unescaped
 }
 
-// at is where in the text byte i of the reading begins.
-func (r decodedText) at(i int) int {
+// offset is where in the text byte i of the reading begins.
+func (r decodedText) offset(i int) int {
 	if r.from == nil {
 		return i
 	}
@@ -70,7 +70,7 @@ func (r decodedText) at(i int) int {
 // find is where in the text the reading has one of the parts, which are in lower
 // case. An escape of several bytes belongs to a part as a whole.
 func (r decodedText) find(parts []string) (found []span) {
-	text := lowered(r.text)
+	text := lowerASCII(r.text)
 	for _, part := range parts {
 		for from := 0; ; {
 			i := strings.Index(text[from:], part)
@@ -79,24 +79,24 @@ func (r decodedText) find(parts []string) (found []span) {
 			}
 			begin := from + i
 			from = begin + len(part)
-			found = append(found, span{r.at(begin), r.after(from - 1)})
+			found = append(found, span{r.offset(begin), r.endOffset(from - 1)})
 		}
 	}
 	return found
 }
 
-// after is where in the text begins what is behind byte i of the reading.
-func (r decodedText) after(i int) int {
-	here := r.at(i)
-	for i < len(r.text) && r.at(i) == here {
+// endOffset is where in the text begins what is behind byte i of the reading.
+func (r decodedText) endOffset(i int) int {
+	here := r.offset(i)
+	for i < len(r.text) && r.offset(i) == here {
 		i++
 	}
-	return r.at(i)
+	return r.offset(i)
 }
 
 // lowered is text with the letters of ASCII in lower case, byte by byte: it stays
 // as long as it is, well formed or not.
-func lowered(text string) string {
+func lowerASCII(text string) string {
 	b := []byte(text)
 	for i, c := range b {
 		if 'A' <= c && c <= 'Z' {

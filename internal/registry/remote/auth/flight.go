@@ -9,10 +9,10 @@ import (
 // zero value is ready.
 type singleflight[K comparable, V any] struct {
 	mu    sync.Mutex
-	under map[K]*flight[V]
+	calls map[K]*sharedCall[V]
 }
 
-type flight[V any] struct {
+type sharedCall[V any] struct {
 	waiters int
 	cancel  context.CancelFunc
 	done    chan struct{}
@@ -25,7 +25,7 @@ type flight[V any] struct {
 // ends when the last one does. A caller whose context ends gets its cause.
 func (f *singleflight[K, V]) do(ctx context.Context, key K, call func(context.Context) (V, error)) (V, error) {
 	f.mu.Lock()
-	own, ok := f.under[key]
+	own, ok := f.calls[key]
 	if !ok {
 		own = f.start(ctx, key, call)
 	}
@@ -48,13 +48,13 @@ func (f *singleflight[K, V]) do(ctx context.Context, key K, call func(context.Co
 }
 
 // start is called with mu held.
-func (f *singleflight[K, V]) start(ctx context.Context, key K, call func(context.Context) (V, error)) *flight[V] {
+func (f *singleflight[K, V]) start(ctx context.Context, key K, call func(context.Context) (V, error)) *sharedCall[V] {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	started := &flight[V]{cancel: cancel, done: make(chan struct{})}
-	if f.under == nil {
-		f.under = map[K]*flight[V]{}
+	started := &sharedCall[V]{cancel: cancel, done: make(chan struct{})}
+	if f.calls == nil {
+		f.calls = map[K]*sharedCall[V]{}
 	}
-	f.under[key] = started
+	f.calls[key] = started
 	go func() {
 		defer cancel()
 		started.value, started.err = call(ctx)
@@ -68,8 +68,8 @@ func (f *singleflight[K, V]) start(ctx context.Context, key K, call func(context
 
 // remove makes sure that nobody joins a flight that has ended or is ending. A
 // later one for the same key stays. It is called with mu held.
-func (f *singleflight[K, V]) remove(key K, ended *flight[V]) {
-	if f.under[key] == ended {
-		delete(f.under, key)
+func (f *singleflight[K, V]) remove(key K, ended *sharedCall[V]) {
+	if f.calls[key] == ended {
+		delete(f.calls, key)
 	}
 }

@@ -104,8 +104,8 @@ func FuzzRealm(f *testing.F) {
 			if host == "" || realm.User != nil || realm.Fragment != "" || realm.Scheme != "https" && (realm.Scheme != "http" || origin.Scheme != "http" || !own) {
 				t.Errorf("%q is asked for tokens of %s", realm, origin)
 			}
-			belongs := own && realm.Port() == origin.Port() || realm.Scheme == "https" && strings.HasSuffix("."+host, ".example.com")
-			if a.mayHave(realm, c) && !belongs {
+			isOwnRealm := own && realm.Port() == origin.Port() || realm.Scheme == "https" && strings.HasSuffix("."+host, ".example.com")
+			if a.isTrustedRealm(realm, c) && !isOwnRealm {
 				t.Errorf("%q has the credentials of %s", realm, origin)
 			}
 			shown(t, a.untrustedRealm(realm, c), c.Password, registry.ErrForbiddenRedirect)
@@ -134,7 +134,7 @@ func FuzzTokenAnswer(f *testing.F) {
 		repeated := string(body[:spot]) + c.Password.Reveal() + string(body[spot:])
 		for _, body := range []string{string(body), repeated} {
 			if i, err := parseToken([]byte(body)); err == nil {
-				if !isHeaderSafe(i.value.Reveal()) || i.lifetime < leastLife || i.lifetime > mostLife {
+				if !isHeaderSafe(i.value.Reveal()) || i.lifetime < minLifetime || i.lifetime > maxLifetime {
 					t.Errorf("%q is the token %q for %s", body, i.value.Reveal(), i.lifetime)
 				}
 				req := &http.Request{Header: http.Header{"Authorization": {bearer(i.value)}}, URL: wanted.realm, Host: wanted.realm.Host}
@@ -147,7 +147,7 @@ func FuzzTokenAnswer(f *testing.F) {
 			resp := &http.Response{
 				StatusCode: int(300 + status%300), Header: http.Header{"Location": {location}, "Retry-After": {location}}, Request: &http.Request{URL: wanted.realm},
 			}
-			shown(t, a.answerError(t.Context(), resp, []byte(body), c, wanted), c.Password, registry.ErrForbiddenRedirect, registry.ErrUnauthorized, registry.ErrDenied,
+			shown(t, a.responseError(t.Context(), resp, []byte(body), c, wanted), c.Password, registry.ErrForbiddenRedirect, registry.ErrUnauthorized, registry.ErrDenied,
 				registry.ErrRateLimited, registry.ErrUnavailable, registry.ErrProtocol)
 		}
 	})

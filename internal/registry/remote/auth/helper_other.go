@@ -5,4 +5,4 @@ package auth
 import "os/exec"
 
 // endWithChildren does nothing where there are no process groups.
-func endWithChildren(*exec.Cmd) {}
+func killProcessGroup(*exec.Cmd) {}

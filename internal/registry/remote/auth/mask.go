@@ -10,7 +10,7 @@ import (
 
 // leastMasked is the length from which on a secret is looked for: to replace
 // shorter text everywhere would show it rather than hide it.
-const leastMasked = 4
+const minSecretLength = 4
 
 // Redact returns text with the secrets replaced by "***", in the forms in which a
 // server may echo them: in base64, alone or anywhere in larger text that was encoded, and
@@ -19,12 +19,12 @@ const leastMasked = 4
 // not matter, because it is lost where a secret becomes a host or a media type. It
 // belongs before registry.Sanitize, which may cut a secret in two.
 func Redact(text string, secrets ...Secret) string {
-	forms := formsOf(secrets, len(text))
+	forms := secretForms(secrets, len(text))
 	if text == "" || len(forms) == 0 {
 		return text
 	}
 	var found []span
-	eachReading(text, func(r decodedText) {
+	eachDecoding(text, func(r decodedText) {
 		found = append(found, r.find(forms)...)
 		found = append(found, r.findEncoded(forms)...)
 	})
@@ -43,47 +43,47 @@ func Redact(text string, secrets ...Secret) string {
 	return b.String() + text[end:]
 }
 
-type maskKey struct{}
+type redactKey struct{}
 
 // WithMask returns a context in which what is told of a token request passes mask:
 // it hides more than the credential, because whoever names the realm may have seen
 // tokens before, and may name it after them.
 func WithMask(ctx context.Context, mask func(string) string) context.Context {
-	return context.WithValue(ctx, maskKey{}, mask)
+	return context.WithValue(ctx, redactKey{}, mask)
 }
 
 // RedactWith is text after the mask of the context, if that has one.
 func RedactWith(ctx context.Context, text string) string {
-	if mask, ok := ctx.Value(maskKey{}).(func(string) string); ok {
+	if mask, ok := ctx.Value(redactKey{}).(func(string) string); ok {
 		return mask(text)
 	}
 	return text
 }
 
-// masked is text without the credential, and after the mask of the context.
-func (c Credential) masked(ctx context.Context, text string) string {
+// redact is text without the credential, and after the mask of the context.
+func (c Credential) redact(ctx context.Context, text string) string {
 	return Redact(RedactWith(ctx, text), c.Secrets()...)
 }
 
 // formsOf are what to look for in the readings of a text, in lower case. What is an escape in a
 // secret by itself is undone together with the others, so that a secret is looked
 // for without it too. What is longer than the text, which no reading is, is not in it.
-func formsOf(secrets []Secret, longest int) []string {
+func secretForms(secrets []Secret, longest int) []string {
 	var forms []string
 	for i, secret := range secrets {
 		s := secret.Reveal()
-		tooLong := len(s) > longest && !strings.ContainsAny(s, escaping)
-		if len(s) < leastMasked || tooLong || slices.Contains(secrets[:i], secret) {
+		tooLong := len(s) > longest && !strings.ContainsAny(s, escapeChars)
+		if len(s) < minSecretLength || tooLong || slices.Contains(secrets[:i], secret) {
 			continue
 		}
 		plain := s
-		eachReading(s, func(r decodedText) { plain = r.text })
+		eachDecoding(s, func(r decodedText) { plain = r.text })
 		for _, form := range []string{
 			s, plain,
 			strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(s)), "="),
 			strings.TrimRight(base64.URLEncoding.EncodeToString([]byte(s)), "="),
 		} {
-			if form = lowered(form); len(form) >= leastMasked && len(form) <= longest && !slices.Contains(forms, form) {
+			if form = lowerASCII(form); len(form) >= minSecretLength && len(form) <= longest && !slices.Contains(forms, form) {
 				forms = append(forms, form)
 			}
 		}

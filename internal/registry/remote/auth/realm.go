@@ -15,7 +15,7 @@ import (
 // tokenHostOf are the registries whose token endpoint is on a host of another
 // name, by the host of references. Only what a registry's operator runs itself
 // belongs here.
-var tokenHostOf = map[string]string{
+var wellKnownTokenHosts = map[string]string{
 	registry.DockerHub:    "auth.docker.io",
 	"rg.fr-par.scw.cloud": "api.scaleway.com",
 	"rg.nl-ams.scw.cloud": "api.scaleway.com",
@@ -76,8 +76,8 @@ func withoutTokenParameters(query url.Values) url.Values {
 // mayHave says whether a credential may be sent to a realm: it belongs to the
 // registry, or is among the credential's own token hosts. An anonymous one has
 // nothing to lose.
-func (a *Authorizer) mayHave(realm *url.URL, c Credential) bool {
-	return c.Anonymous() || a.belongs(realm) || slices.ContainsFunc(c.TokenHosts, func(h string) bool { return isHost(realm, h) })
+func (a *Authorizer) isTrustedRealm(realm *url.URL, c Credential) bool {
+	return c.Anonymous() || a.isOwnRealm(realm) || slices.ContainsFunc(c.TokenHosts, func(h string) bool { return isHost(realm, h) })
 }
 
 // untrustedRealm is the error for a realm that may not have a credential.
@@ -90,18 +90,18 @@ func (a *Authorizer) untrustedRealm(realm *url.URL, c Credential) error {
 
 // belongs says whether a realm is the registry's: its own origin or, over
 // https, its own host, its registrable domain or the host that goes with it.
-func (a *Authorizer) belongs(realm *url.URL) bool {
+func (a *Authorizer) isOwnRealm(realm *url.URL) bool {
 	origin := a.options.Origin
 	if realm.Scheme == origin.Scheme && isHost(realm, origin.Host) {
 		return true
 	}
 	return realm.Scheme == "https" &&
-		(registry.SameHostname(realm, origin) || sameDomain(nameOf(realm), nameOf(origin)) || isHost(realm, tokenHostOf[a.options.Host]))
+		(registry.SameHostname(realm, origin) || sameDomain(endpointName(realm), endpointName(origin)) || isHost(realm, wellKnownTokenHosts[a.options.Host]))
 }
 
 // nameOf returns the name of a URL's host in the one spelling of
 // registry.Endpoint.
-func nameOf(u *url.URL) string {
+func endpointName(u *url.URL) string {
 	name, _ := registry.Endpoint(u)
 	return name
 }

@@ -22,7 +22,7 @@ func (s Scope) String() string {
 
 // merged gives scopes one form: each repository once, in order, with its
 // actions once each, in order.
-func merged(scopes []Scope) []Scope {
+func normalizeScopes(scopes []Scope) []Scope {
 	actions := map[string][]string{}
 	for _, s := range scopes {
 		actions[s.Repository] = append(actions[s.Repository], s.Actions...)
@@ -52,8 +52,8 @@ func covers(have, want []Scope) bool {
 	return true
 }
 
-// wire are the scopes as an OAuth 2 request has them: separated by spaces.
-func wire(scopes []Scope) string {
+// scopeParam are the scopes as an OAuth 2 request has them: separated by spaces.
+func scopeParam(scopes []Scope) string {
 	texts := make([]string, len(scopes))
 	for i, s := range scopes {
 		texts[i] = s.String()

@@ -6,7 +6,7 @@ func TestScopesInTheirWireForm(t *testing.T) {
 	if got := (Scope{"acme/app", []string{"pull", "push"}}).String(); got != "repository:acme/app:pull,push" {
 		t.Error(got)
 	}
-	got := wire(merged([]Scope{{"b", []string{"push", "pull"}}, {"a", []string{"pull"}}, {"b", []string{"pull"}}}))
+	got := scopeParam(normalizeScopes([]Scope{{"b", []string{"push", "pull"}}, {"a", []string{"pull"}}, {"b", []string{"pull"}}}))
 	if got != "repository:a:pull repository:b:pull,push" {
 		t.Error(got)
 	}

@@ -20,14 +20,14 @@ import (
 // and is safe for concurrent use.
 type Store struct {
 	canonical  func(host string) string // the spelling that stands for all of a host
-	registries []explicit
+	registries []registryEntry
 	files      []*configFile
 	path       *string // Options.DockerConfigPath
 	helpers    *helpers
 }
 
 // explicit is an entry of Options.Registries.
-type explicit struct {
+type registryEntry struct {
 	hostPrefix
 	credential Credential
 }
@@ -69,12 +69,12 @@ func NewStore(o Options) (*Store, error) {
 		if credential.Source == "" {
 			credential.Source = fmt.Sprintf("registries[%q] in the provider's configuration", key)
 		}
-		s.registries = append(s.registries, explicit{p, credential})
+		s.registries = append(s.registries, registryEntry{p, credential})
 	}
 	// The longest path first, so that the first that matches is the one.
-	slices.SortFunc(s.registries, func(a, b explicit) int { return len(b.path) - len(a.path) })
+	slices.SortFunc(s.registries, func(a, b registryEntry) int { return len(b.path) - len(a.path) })
 	for i, e := range s.registries {
-		if slices.ContainsFunc(s.registries[:i], func(other explicit) bool { return other.hostPrefix == e.hostPrefix }) {
+		if slices.ContainsFunc(s.registries[:i], func(other registryEntry) bool { return other.hostPrefix == e.hostPrefix }) {
 			return nil, &registry.Error{Op: "read the registries", Reference: e.String(), Kind: registry.ErrCredentials,
 				Message: "two keys mean the same place", Hint: "Keep one of them."}
 		}
@@ -133,7 +133,7 @@ func (s *Store) Credential(ctx context.Context, host, repository string) (Creden
 	host = s.canonical(written)
 	var tokenHosts []string
 	for _, e := range s.registries {
-		if !e.holds(host, repository) {
+		if !e.contains(host, repository) {
 			continue
 		}
 		if !e.credential.Anonymous() {
@@ -148,7 +148,7 @@ func (s *Store) Credential(ctx context.Context, host, repository string) (Creden
 			return c, err
 		}
 	}
-	return Credential{Source: s.nowhere(host), Elsewhere: s.elsewhere(host), TokenHosts: tokenHosts}, nil
+	return Credential{Source: s.searchedSources(host), Elsewhere: s.loginHint(host), TokenHosts: tokenHosts}, nil
 }
 
 // Known are the secrets of all credentials for a host that no helper has to be asked
@@ -197,7 +197,7 @@ func (s *Store) fromFile(ctx context.Context, file *configFile, written, reposit
 }
 
 // nowhere says where nothing was found for a host.
-func (s *Store) nowhere(host string) string {
+func (s *Store) searchedSources(host string) string {
 	var names []string
 	if len(s.registries) > 0 {
 		names = append(names, "registries")
@@ -226,7 +226,7 @@ func (p hostPrefix) String() string { return strings.TrimSuffix(p.host+"/"+p.pat
 
 // holds says whether a repository is there. Paths end at a slash: team-a does
 // not hold team-ab.
-func (p hostPrefix) holds(host, repository string) bool {
+func (p hostPrefix) contains(host, repository string) bool {
 	return p.host == host && (p.path == "" || p.path == repository || strings.HasPrefix(repository, p.path+"/"))
 }
 

@@ -26,10 +26,10 @@ const (
 	// leastLife is how long a token lives that comes without a lifetime, or
 	// with a shorter one, which the specification forbids ("Token
 	// Authentication Specification", expires_in).
-	leastLife = time.Minute
+	minLifetime = time.Minute
 	// mostLife is how long a token is used without asking again, whatever its
 	// lifetime: a larger one gains nothing, and one that overflows would lose.
-	mostLife = time.Hour
+	maxLifetime = time.Hour
 	// clientID names this client to token endpoints that want to know.
 	clientID = "terraform-provider-registry"
 )
@@ -43,7 +43,7 @@ type token struct {
 }
 
 // issued is what a token endpoint answers: a token and how long it is good for.
-type issued struct {
+type tokenResponse struct {
 	value    Secret
 	lifetime time.Duration
 }
@@ -53,20 +53,20 @@ func (a *Authorizer) fetch(ctx context.Context, c Credential, wanted authParams,
 	// Counted from before the request, and by this clock alone: a server's
 	// issued_at is as good as its clock.
 	asked := a.options.Now()
-	i, err := a.ask(ctx, c, wanted, scopes)
+	i, err := a.requestToken(ctx, c, wanted, scopes)
 	if err != nil {
 		return nil, err
 	}
-	a.options.Logger.DebugContext(ctx, "fetched a token", "host", a.options.Host, "realm", c.masked(ctx, registry.RedactURL(wanted.realm)),
-		"scopes", wire(scopes), "lifetime", i.lifetime.String())
+	a.options.Logger.DebugContext(ctx, "fetched a token", "host", a.options.Host, "realm", c.redact(ctx, registry.RedactURL(wanted.realm)),
+		"scopes", scopeParam(scopes), "lifetime", i.lifetime.String())
 	ahead := min(i.lifetime/4, 30*time.Second)
 	return &token{value: i.value, scopes: scopes, refresh: asked.Add(i.lifetime - ahead)}, nil
 }
 
-// ask asks the realm for a token: with an identity token by OAuth 2, with a
+// requestToken asks the realm for a token: with an identity token by OAuth 2, with a
 // user name and password by GET, as every token endpoint knows it, or by OAuth
 // 2 where this one does not.
-func (a *Authorizer) ask(ctx context.Context, c Credential, wanted authParams, scopes []Scope) (issued, error) {
+func (a *Authorizer) requestToken(ctx context.Context, c Credential, wanted authParams, scopes []Scope) (tokenResponse, error) {
 	switch {
 	case c.IdentityToken != "":
 		return a.post(ctx, c, wanted, scopes, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {c.IdentityToken.Reveal()}})
@@ -85,7 +85,7 @@ func (a *Authorizer) ask(ctx context.Context, c Credential, wanted authParams, s
 	i, postErr := a.post(ctx, c, wanted, scopes, password)
 	if errors.Is(postErr, registry.ErrProtocol) {
 		// POST is not known either, so that the first answer is the telling one.
-		return issued{}, err
+		return tokenResponse{}, err
 	}
 	a.postOnly.Store(postErr == nil)
 	return i, postErr
@@ -93,7 +93,7 @@ func (a *Authorizer) ask(ctx context.Context, c Credential, wanted authParams, s
 
 // get is the token request that every endpoint knows ("Token Authentication
 // Specification").
-func (a *Authorizer) get(ctx context.Context, c Credential, wanted authParams, scopes []Scope) (issued, error) {
+func (a *Authorizer) get(ctx context.Context, c Credential, wanted authParams, scopes []Scope) (tokenResponse, error) {
 	u := *wanted.realm
 	query := u.Query()
 	if wanted.service != "" {
@@ -108,7 +108,7 @@ func (a *Authorizer) get(ctx context.Context, c Credential, wanted authParams, s
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return issued{}, a.endpointError(wanted, registry.ErrProtocol, "it cannot be asked under this URL")
+		return tokenResponse{}, a.endpointError(wanted, registry.ErrProtocol, "it cannot be asked under this URL")
 	}
 	if header := basic(c); header != "" {
 		req.Header.Set("Authorization", header)
@@ -117,17 +117,17 @@ func (a *Authorizer) get(ctx context.Context, c Credential, wanted authParams, s
 }
 
 // post is the token request of OAuth 2 ("Oauth2 Token Authentication").
-func (a *Authorizer) post(ctx context.Context, c Credential, wanted authParams, scopes []Scope, form url.Values) (issued, error) {
+func (a *Authorizer) post(ctx context.Context, c Credential, wanted authParams, scopes []Scope, form url.Values) (tokenResponse, error) {
 	form.Set("client_id", clientID)
 	if wanted.service != "" {
 		form.Set("service", wanted.service)
 	}
 	if len(scopes) > 0 {
-		form.Set("scope", wire(scopes))
+		form.Set("scope", scopeParam(scopes))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, wanted.realm.String(), strings.NewReader(form.Encode()))
 	if err != nil {
-		return issued{}, a.endpointError(wanted, registry.ErrProtocol, "it cannot be asked under this URL")
+		return tokenResponse{}, a.endpointError(wanted, registry.ErrProtocol, "it cannot be asked under this URL")
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return a.send(req, c, wanted)
@@ -135,12 +135,12 @@ func (a *Authorizer) post(ctx context.Context, c Credential, wanted authParams, 
 
 // send sends a token request and reads the answer. Every answer but a 200 with
 // a token in it is an error.
-func (a *Authorizer) send(req *http.Request, c Credential, wanted authParams) (issued, error) {
+func (a *Authorizer) send(req *http.Request, c Credential, wanted authParams) (tokenResponse, error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", a.options.UserAgent)
 	resp, err := a.options.Send(req)
 	if err != nil {
-		return issued{}, a.unreachable(wanted, err)
+		return tokenResponse{}, a.transportError(wanted, err)
 	}
 	defer resp.Body.Close()
 	body, err := registry.ReadLimited(resp.Body, maxTokenBytes)
@@ -149,15 +149,15 @@ func (a *Authorizer) send(req *http.Request, c Credential, wanted authParams) (i
 	}
 	switch {
 	case resp.StatusCode != http.StatusOK:
-		return issued{}, a.answerError(req.Context(), resp, body, c, wanted)
+		return tokenResponse{}, a.responseError(req.Context(), resp, body, c, wanted)
 	case errors.Is(err, registry.ErrLimit):
-		return issued{}, a.endpointError(wanted, registry.ErrLimit, fmt.Sprintf("its answer is larger than %d bytes", maxTokenBytes))
+		return tokenResponse{}, a.endpointError(wanted, registry.ErrLimit, fmt.Sprintf("its answer is larger than %d bytes", maxTokenBytes))
 	case err != nil:
-		return issued{}, a.unreachable(wanted, err)
+		return tokenResponse{}, a.transportError(wanted, err)
 	}
 	i, err := parseToken(body)
 	if err != nil {
-		return issued{}, a.endpointError(wanted, registry.ErrProtocol,
+		return tokenResponse{}, a.endpointError(wanted, registry.ErrProtocol,
 			fmt.Sprintf("%s (its Content-Type is %q)", err, registry.Sanitize(resp.Header.Get("Content-Type"))))
 	}
 	return i, nil
@@ -165,7 +165,7 @@ func (a *Authorizer) send(req *http.Request, c Credential, wanted authParams) (i
 
 // parseToken reads a token endpoint's answer. Where both names of the token are
 // there, which should then be the same, the older one counts.
-func parseToken(body []byte) (issued, error) {
+func parseToken(body []byte) (tokenResponse, error) {
 	var answer struct {
 		Token       Secret         `json:"token"`
 		AccessToken Secret         `json:"access_token"`
@@ -173,19 +173,19 @@ func parseToken(body []byte) (issued, error) {
 	}
 	// What the decoder says may quote the token.
 	if json.Unmarshal(body, &answer) != nil {
-		return issued{}, errors.New("its answer is not a token")
+		return tokenResponse{}, errors.New("its answer is not a token")
 	}
 	value := cmp.Or(answer.Token, answer.AccessToken)
 	if value == "" {
-		return issued{}, errors.New("its answer has no token in it")
+		return tokenResponse{}, errors.New("its answer has no token in it")
 	}
 	if len(value) > maxTokenLength {
-		return issued{}, fmt.Errorf("its answer has a token of more than %d bytes, which is too long for a header", maxTokenLength)
+		return tokenResponse{}, fmt.Errorf("its answer has a token of more than %d bytes, which is too long for a header", maxTokenLength)
 	}
 	if !isHeaderSafe(value.Reveal()) {
-		return issued{}, errors.New("its answer has a token with characters that no header can carry")
+		return tokenResponse{}, errors.New("its answer has a token with characters that no header can carry")
 	}
-	return issued{value, lifetime(answer.ExpiresIn)}, nil
+	return tokenResponse{value, lifetime(answer.ExpiresIn)}, nil
 }
 
 // lifetime reads expires_in, in seconds and by some given as text, as between
@@ -194,10 +194,10 @@ func lifetime(expiresIn jsontext.Value) time.Duration {
 	// What is no number is 0 or NaN; what overflows is infinite.
 	seconds, _ := strconv.ParseFloat(strings.Trim(string(expiresIn), `"`), 64)
 	switch {
-	case seconds >= mostLife.Seconds():
-		return mostLife
-	case seconds > leastLife.Seconds():
+	case seconds >= maxLifetime.Seconds():
+		return maxLifetime
+	case seconds > minLifetime.Seconds():
 		return time.Duration(seconds * float64(time.Second))
 	}
-	return leastLife
+	return minLifetime
 }

@@ -19,13 +19,13 @@ import (
 
 // endpointError is an error of the token endpoint.
 func (a *Authorizer) endpointError(wanted authParams, kind error, message string) *registry.Error {
-	return &registry.Error{Op: "fetch a token", Kind: kind, Hint: endpointAdvice[kind],
+	return &registry.Error{Op: "fetch a token", Kind: kind, Hint: endpointHints[kind],
 		Message: fmt.Sprintf("the token endpoint at %s: %s", registry.Sanitize(wanted.realm.Host), message)}
 }
 
 // endpointAdvice is what can be done about a token endpoint, besides looking at
 // the credential.
-var endpointAdvice = map[error]string{
+var endpointHints = map[error]string{
 	registry.ErrProtocol:          "What answers there does not issue tokens as registries' token services do. Look for a proxy on the way, or ask those who run the registry whether its realm is right.",
 	registry.ErrLimit:             "What answers there does not issue tokens as registries' token services do. Look for a proxy on the way, or ask those who run the registry whether its realm is right.",
 	registry.ErrForbiddenRedirect: "Those who run the registry can name the right place as its realm.",
@@ -34,7 +34,7 @@ var endpointAdvice = map[error]string{
 }
 
 // unreachable is the error of a request without an answer.
-func (a *Authorizer) unreachable(wanted authParams, err error) error {
+func (a *Authorizer) transportError(wanted authParams, err error) error {
 	if e, ok := errors.AsType[*registry.Error](err); ok {
 		named := *e
 		if named.Op == "" {
@@ -51,7 +51,7 @@ func (a *Authorizer) unreachable(wanted authParams, err error) error {
 }
 
 // answerError is the error of an answer that gives no token.
-func (a *Authorizer) answerError(ctx context.Context, resp *http.Response, body []byte, c Credential, wanted authParams) error {
+func (a *Authorizer) responseError(ctx context.Context, resp *http.Response, body []byte, c Credential, wanted authParams) error {
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		where := "elsewhere"
 		if to, err := resp.Location(); err == nil && to.Host != "" {
@@ -61,13 +61,13 @@ func (a *Authorizer) answerError(ctx context.Context, resp *http.Response, body 
 		e.Status = resp.StatusCode
 		return e
 	}
-	code, words := explanation(body)
+	code, words := parseErrorBody(body)
 	e := a.endpointError(wanted, tokenErrorKind(resp.StatusCode, code), "")
 	e.Status = resp.StatusCode
-	e.Code = registry.Sanitize(c.masked(ctx, code))
-	if words = registry.Sanitize(c.masked(ctx, words)); words == "" {
+	e.Code = registry.Sanitize(c.redact(ctx, code))
+	if words = registry.Sanitize(c.redact(ctx, words)); words == "" {
 		words = "it gives no reason"
-		if text := c.masked(ctx, registry.Excerpt(c.masked(ctx, string(body)))); text != "" && text[0] != '{' { // there may be a token in JSON
+		if text := c.redact(ctx, registry.Excerpt(c.redact(ctx, string(body)))); text != "" && text[0] != '{' { // there may be a token in JSON
 			words = "it says " + strconv.Quote(text)
 		}
 	}
@@ -102,7 +102,7 @@ func tokenErrorKind(status int, code string) error {
 // explanation finds the code and the words of an error, in the forms that token
 // endpoints have: a registry's (OCI distribution specification, "Error Codes"),
 // OAuth 2's, and Docker Hub's.
-func explanation(body []byte) (code, words string) {
+func parseErrorBody(body []byte) (code, words string) {
 	var said struct {
 		Errors []struct {
 			Code    string `json:"code"`

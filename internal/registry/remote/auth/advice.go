@@ -9,8 +9,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Kind says what a credential is, and of it no more than a user name that has a
-// password: one without may be the secret itself.
+// Kind describes the type of a credential for messages. It includes the user name
+// only if there is a password, because a user name without one may be the secret
+// itself.
 func (c Credential) Kind() string {
 	switch {
 	case c.Anonymous():
@@ -20,23 +21,22 @@ func (c Credential) Kind() string {
 	case c.IdentityToken != "":
 		return "the identity token"
 	case c.Username != "" && c.Password != "":
-		// Quoted before it is cleaned, so that a blank at its end can be seen.
+		// Quote before sanitizing, so that trailing whitespace stays visible.
 		return "the login of the user " + registry.Sanitize(strconv.Quote(c.Username))
 	}
 	return "the login"
 }
 
-// source says where a credential was found.
+// source describes where a credential was found.
 func (c Credential) source() string { return cmp.Or(c.Source, "the caller") }
 
-// Advice says which credential was not enough for a host, where it came from,
-// and what to do.
+// Advice returns a hint for a host that rejected the credential: which credential
+// was used, where it was found, and what to do.
 func (c Credential) Advice(host string) string {
 	return c.AdviceTo(host, "Check that they are right and have not expired, and that they may use this repository.")
 }
 
-// AdviceTo is Advice with other words for what to do where there is a
-// credential.
+// AdviceTo is like Advice, but with another instruction if there is a credential.
 func (c Credential) AdviceTo(host, act string) string {
 	if !c.Anonymous() {
 		return fmt.Sprintf("The credentials at hand are %s, from %s.%s %s", c.Kind(), c.source(), c.whitespaceHint(), act)
@@ -48,8 +48,8 @@ func (c Credential) AdviceTo(host, act string) string {
 	return fmt.Sprintf("The registry wants a login and there was none: %s. Set %s.", cmp.Or(c.Source, "no credentials were given"), login)
 }
 
-// whitespaceHint tells of white space around a part of a credential: nobody sees it,
-// and it is wrong nearly always.
+// whitespaceHint returns a hint about leading or trailing whitespace in the parts
+// of a credential. It is invisible and nearly always a mistake.
 func (c Credential) whitespaceHint() string {
 	var told strings.Builder
 	for _, part := range []struct{ name, text string }{
@@ -63,8 +63,8 @@ func (c Credential) whitespaceHint() string {
 	return told.String()
 }
 
-// loginHint is where a login for a host can go besides registries, as what to
-// do: it depends on where the store looks.
+// loginHint returns how to log in to a host other than by registries, as an
+// instruction. It depends on the files that the store reads.
 func (s *Store) loginHint(host string) string {
 	switch {
 	case s.path == nil:
@@ -75,7 +75,7 @@ func (s *Store) loginHint(host string) string {
 	return "put one into " + s.files[len(s.files)-1].name + ", which docker_config_path names"
 }
 
-// configHint is what to do about a configuration that cannot be used.
+// configHint returns how to fix a configuration that is invalid.
 func (f *configFile) configHint() string {
 	if f.name == inlineName {
 		return "Correct docker_config_json in the provider's configuration."
@@ -83,7 +83,7 @@ func (f *configFile) configHint() string {
 	return `Correct the file, or set docker_config_path to another one, or to none ("").`
 }
 
-// disableHelperHint is how to do without a helper that a configuration names.
+// disableHelperHint returns how to stop using a helper that a configuration names.
 func (f *configFile) disableHelperHint() string {
 	if f.name == inlineName {
 		return "take it out of docker_config_json"

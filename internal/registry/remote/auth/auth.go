@@ -1,7 +1,6 @@
-// Package auth knows where credentials come from and turns a registry's
-// challenge into the header that answers it. It sends credentials to the
-// origin that asked for them and to token realms that belong to it, and
-// nowhere else.
+// Package auth finds credentials and answers the authentication challenges of
+// registries. It sends credentials only to the origin that requested them, and to
+// token realms that belong to that origin.
 package auth
 
 import (
@@ -10,7 +9,7 @@ import (
 	"time"
 )
 
-// Secret is text that no formatting verb, logger or encoder shows.
+// Secret is a string that formatting verbs, loggers and encoders do not reveal.
 type Secret string
 
 const redacted = "***"
@@ -21,64 +20,65 @@ func (Secret) String() string { return redacted }
 // GoString returns "***".
 func (Secret) GoString() string { return redacted }
 
-// Format writes "***" whatever the verb: to one that does not go with text,
-// such as %d, fmt would otherwise answer with the text itself.
+// Format writes "***" for every verb. For verbs that do not apply to strings, such
+// as %d, fmt would otherwise print the text itself.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
-// MarshalText returns "***", and so does every encoder that uses it, slog's
-// included.
+// MarshalText returns "***", so that encoders that use it do too, including those
+// of slog.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // Reveal returns the secret itself.
 func (s Secret) Reveal() string { return string(s) }
 
-// Credential is what proves who asks. The zero value is anonymous.
+// Credential authenticates a client to a registry. The zero value is anonymous.
 type Credential struct {
 	Username string
 	Password Secret
-	// IdentityToken is an OAuth 2 refresh token, exchanged for access tokens.
+	// IdentityToken is an OAuth 2 refresh token that is exchanged for access
+	// tokens.
 	IdentityToken Secret
-	// RegistryToken is a bearer token that is used as it is.
+	// RegistryToken is a bearer token that is sent as is.
 	RegistryToken Secret
-	// TokenHosts are further hosts, as host[:port], that the credential may be
-	// sent to for a token.
+	// TokenHosts are additional hosts, as host[:port], that may receive the
+	// credential in token requests.
 	TokenHosts []string
-	// Source says where the credential was found, for people:
-	// `registries["ghcr.io"]`, `~/.docker/config.json`. Of an anonymous one it
-	// says where none was found.
+	// Source describes where the credential was found, for messages:
+	// `registries["ghcr.io"]`, `~/.docker/config.json`. For an anonymous credential
+	// it describes where none was found.
 	Source string
-	// Elsewhere is, of an anonymous one, what a person can do about it besides
-	// an entry of registries: "run docker login ghcr.io". It may be empty.
+	// Elsewhere is set for an anonymous credential. It is an instruction for
+	// logging in other than by an entry of registries: "run docker login ghcr.io".
+	// It may be empty.
 	Elsewhere string
 }
 
-// Anonymous says whether there is nothing in c to prove anything with.
+// Anonymous reports whether c contains nothing to authenticate with.
 func (c Credential) Anonymous() bool {
 	return c.Username == "" && c.Password == "" && c.IdentityToken == "" && c.RegistryToken == ""
 }
 
-// Options say where credentials come from; the first that has one for a
-// repository gives it, and within each the longest prefix wins.
+// Options are the sources of credentials. The first source with a credential for a
+// repository is used. Within a source, the entry with the longest prefix is used.
 type Options struct {
-	// CanonicalHost returns one spelling of host[:port] for all those that mean
-	// one host. If nil, hosts are compared in the form of registry.NormalHost.
+	// CanonicalHost returns the same spelling of host[:port] for all spellings of a
+	// host. If nil, hosts are compared as returned by registry.NormalHost.
 	CanonicalHost func(host string) string
-	// Registries are explicit, by host[:port] or host[:port]/prefix. One that
-	// is anonymous only adds its TokenHosts to what is found elsewhere.
+	// Registries are explicit credentials by host[:port] or host[:port]/prefix. An
+	// anonymous entry only adds its TokenHosts to a credential of another source.
 	Registries map[string]Credential
 	// DockerConfigJSON is the content of a docker configuration file.
 	DockerConfigJSON Secret
-	// DockerConfigPath is a docker or podman auth file to use in place of the
-	// ambient ones. "" means none, nil the ambient ones: docker's, which is
-	// config.json in the directory DOCKER_CONFIG or else in ~/.docker, then
-	// podman's, which is REGISTRY_AUTH_FILE or else containers/auth.json under
-	// XDG_RUNTIME_DIR.
+	// DockerConfigPath is a docker or podman auth file that replaces the default
+	// files. "" means none, and nil means the default files: docker's config.json
+	// in the directory DOCKER_CONFIG or else in ~/.docker, then podman's
+	// REGISTRY_AUTH_FILE or else containers/auth.json under XDG_RUNTIME_DIR.
 	DockerConfigPath *string
-	// Getenv is os.Getenv where nil.
+	// Getenv defaults to os.Getenv.
 	Getenv func(string) string
-	// HelperTimeout is how long a credential helper may take; 30 s where 0.
+	// HelperTimeout is the timeout of a credential helper. It defaults to 30 s.
 	HelperTimeout time.Duration
-	// Now is the clock by which what a helper said grows old; time.Now where
-	// nil.
+	// Now is the clock for the expiry of cached helper results. It defaults to
+	// time.Now.
 	Now func() time.Time
 }

@@ -15,81 +15,81 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// AuthorizerOptions are what an Authorizer is made of.
+// AuthorizerOptions are the options of an Authorizer.
 type AuthorizerOptions struct {
-	// Host is the registry as references name it: "docker.io".
+	// Host is the host of the registry as in references: "docker.io".
 	Host string
 	// Origin is scheme://host[:port] of its API.
 	Origin *url.URL
-	// Send sends a token request. It follows no redirect, and refuses to
-	// connect where a registry has no business to point at.
+	// Send sends a token request. It must not follow redirects, and must not
+	// connect to addresses that a registry may not point to.
 	Send func(*http.Request) (*http.Response, error)
-	// Allowed says of a realm's host, by its name alone, whether Send would not
-	// refuse to connect to it; nil where every one is. What would be refused all
-	// the same must not be advised to allow.
+	// Allowed reports whether Send can connect to the host of a realm, judged by
+	// its name. If nil, every host is allowed. A hint must not suggest token_hosts
+	// for a host that Send does not connect to.
 	Allowed func(realm *url.URL) bool
-	// UserAgent goes with every token request.
+	// UserAgent is the User-Agent header of token requests.
 	UserAgent string
-	// Now is the clock that the life of tokens goes by; time.Now where nil.
+	// Now is the clock for the lifetime of tokens. It defaults to time.Now.
 	Now func() time.Time
-	// Logger is told of each token that was fetched; nowhere where nil.
+	// Logger logs each fetched token. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
-// Authorizer answers the challenges of one registry. It remembers what the
-// registry wants, so that nothing has to be asked beforehand, and the tokens
-// that it was given. It is safe for concurrent use.
+// Authorizer answers the challenges of one registry. It caches the authentication
+// parameters and the tokens, so that later requests need no new challenge. It is
+// safe for concurrent use.
 type Authorizer struct {
 	options AuthorizerOptions
 	fetches singleflight[fetchKey, *token]
-	// postOnly is set when the token endpoint was seen to refuse GET.
+	// postOnly is set after the token endpoint rejected GET and accepted POST.
 	postOnly atomic.Bool
 
 	mu     sync.Mutex
 	params *authParams
 	tokens map[identity][]*token
-	// requested counts the tokens that were requested for, and numbers them. Those up to
-	// suspect were requested for before the registry refused one: it says nothing new
-	// when it refuses another of them. None up to refused serves that purpose.
+	// requested is the number of token requests, and numbers them. Tokens up to
+	// suspect were requested before the registry refused one, so another refusal of
+	// them is no news. Tokens up to refused are not used for that key.
 	requested int
 	suspect   map[identity]int
 	refused   map[tokenKey]int
 }
 
-// authParams is what a registry wants to see: Basic, or a token from realm.
+// authParams are the parameters of a challenge: Basic, or a token from realm.
 type authParams struct {
 	realm   *url.URL // nil: Basic
 	service string
 }
 
-// identity is a credential as a key: what makes two of them the same.
+// identity is the part of a credential that distinguishes token requests.
 type identity struct {
 	username                string
 	password, identityToken Secret
 }
 
-// tokenKey is what a token is for: who asks, and the scopes.
+// tokenKey identifies tokens by credential and scopes.
 type tokenKey struct {
 	identity
 	scopes string
 }
 
-// fetchKey is what callers share one fetch for: a token that is asked for after the
-// one of that number.
+// fetchKey identifies a fetch that callers share: of a token that is requested
+// after the one with number after.
 type fetchKey struct {
 	tokenKey
 	after int
 }
 
-// Authorization is what proves who asks. The zero value is that of a request
-// that goes without.
+// Authorization is the authentication of a request. The zero value is a request
+// without authentication.
 type Authorization struct {
-	// Header is the content of the header, "" for none.
+	// Header is the value of the Authorization header, "" for none.
 	Header Secret
-	token  *token // what is in it, where it was fetched
+	token  *token // the token in Header, if it was fetched
 }
 
-// NewAuthorizer makes the Authorizer of one registry.
+// NewAuthorizer returns the Authorizer of one registry.
 func NewAuthorizer(o AuthorizerOptions) *Authorizer {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -100,31 +100,34 @@ func NewAuthorizer(o AuthorizerOptions) *Authorizer {
 	return &Authorizer{options: o, tokens: map[identity][]*token{}, suspect: map[identity]int{}, refused: map[tokenKey]int{}}
 }
 
-// Format says nothing of what is inside.
+// Format writes no secrets.
 func (a *Authorizer) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "authorizer of "+a.options.Host)
 }
 
 // Authorize returns the Authorization of a request to the registry that needs
-// scopes, the zero value where it should go without: the registry has not asked
-// for anything yet, or for nothing that c can give (its next 401 then says so).
-// Where it wants a token, one that is at hand and covers the scopes serves;
-// otherwise one is fetched, once however many callers want the same. Where one was
-// refused, only those serve that were asked for afterwards.
+// scopes. It returns the zero value if the request should be sent without: the
+// registry has sent no challenge, or c cannot answer it (the next 401 then reports
+// why). If the registry requires a token, Authorize returns a cached token that
+// covers the scopes, or fetches one. Concurrent callers with the same scopes share
+// one fetch. After a token was refused, only tokens that were requested afterwards
+// are used.
 //
-// The error is a *registry.Error. It matches ErrUnauthorized or ErrDenied where
-// the token endpoint refuses the credential, ErrRateLimited or ErrUnavailable
-// where trying again may help (then something in its chain may have a method
-// RetryAfter() time.Duration), ErrForbiddenRedirect for a redirect, ErrLimit and
-// ErrProtocol for an answer that is no token, and ErrCredentials for a registry
-// token that no header can carry.
+// The error is a *registry.Error. It matches:
+//
+//   - ErrUnauthorized or ErrDenied if the token endpoint rejects the credential,
+//   - ErrRateLimited or ErrUnavailable if a retry may help; the error may then wrap one
+//     with a method RetryAfter() time.Duration,
+//   - ErrForbiddenRedirect for a redirect,
+//   - ErrLimit and ErrProtocol for a response without a valid token,
+//   - ErrCredentials for a registry token that is not valid in a header.
 func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scope) (Authorization, error) {
 	p := tokenKeyOf(c, scopes)
 	a.mu.Lock()
 	wanted, after := a.params, a.refused[p]
 	scopes = normalizeScopes(scopes)
-	// Looked for at the same moment: no token is fetched from where the registry
-	// does not want them any more.
+	// Look up the token under the same lock, so that it is not fetched from a realm
+	// that the registry no longer uses.
 	t := a.cachedToken(p.identity, scopes, after)
 	a.mu.Unlock()
 	switch {
@@ -150,12 +153,12 @@ func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scop
 	return Authorization{Secret(bearer(t.value)), t}, nil
 }
 
-// getToken fetches a getToken that covers the scopes, or waits for one that another
-// caller asked for after the one of that number.
+// getToken fetches a token that covers the scopes. It joins the fetch of another
+// caller if that requests a token after the one with number after.
 func (a *Authorizer) getToken(ctx context.Context, c Credential, wanted authParams, scopes []Scope, after int) (*token, error) {
 	p := tokenKeyOf(c, scopes)
 	t, err := a.fetches.do(ctx, fetchKey{p, after}, func(ctx context.Context) (*token, error) {
-		// It may have come while this caller was on the way here.
+		// Another caller may have cached the token in the meantime.
 		a.mu.Lock()
 		if t := a.cachedToken(p.identity, scopes, after); t != nil {
 			a.mu.Unlock()
@@ -178,9 +181,9 @@ func (a *Authorizer) getToken(ctx context.Context, c Credential, wanted authPara
 	return t, err
 }
 
-// cachedToken finds a token that is good for the scopes and will be for a while,
-// the last that was asked for, or nil where that was not after the one of that
-// number. It is called with mu held.
+// cachedToken returns the most recently requested token that covers the scopes and
+// is not due for a refresh. It returns nil if there is none with a number greater
+// than after. The caller holds mu.
 func (a *Authorizer) cachedToken(id identity, scopes []Scope, after int) *token {
 	var found *token
 	now := a.options.Now()
@@ -192,12 +195,12 @@ func (a *Authorizer) cachedToken(id identity, scopes []Scope, after int) *token 
 	return found
 }
 
-// maxTokens is how many tokens are kept of one who asks. Each repository needs
-// one or two, and one that was dropped is fetched again.
+// maxTokens is how many tokens are cached per identity. Each repository needs one
+// or two, and a discarded token is fetched again.
 const maxTokens = 256
 
-// cacheToken keeps a token, in place of older ones that it makes superfluous, of all
-// whose time has come, and of the oldest where there are too many.
+// cacheToken caches a token. It removes older tokens that the new one replaces,
+// tokens that are due for a refresh, and the oldest ones if there are too many.
 func (a *Authorizer) cacheToken(id identity, fresh *token) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// challenge is one way to authenticate that a server offers (RFC 9110, section
-// 11.6.1). Scheme and the names of parameters are in lower case.
+// challenge is an authentication method that a server accepts (RFC 9110, section
+// 11.6.1). The scheme and the parameter names are in lower case.
 type challenge struct {
 	scheme  string
 	token68 string
@@ -18,9 +18,9 @@ var (
 	errRepeated  = errors.New("its WWW-Authenticate header has a parameter twice")
 )
 
-// parseChallenges reads the lines of a WWW-Authenticate header, which are one
-// comma-separated list whose elements have commas themselves. What does not
-// follow the grammar is an error, and nothing of it is used.
+// parseChallenges parses the lines of a WWW-Authenticate header. Together they are
+// one comma-separated list, whose elements contain commas too. It returns an error
+// and no challenges if the header does not match the grammar.
 func parseChallenges(lines []string) ([]challenge, error) {
 	var all []challenge
 	for _, line := range lines {
@@ -36,7 +36,7 @@ func parseChallenges(lines []string) ([]challenge, error) {
 	return all, nil
 }
 
-// scanner takes a header's value apart from its beginning.
+// scanner parses a header value from its beginning.
 type scanner struct{ rest string }
 
 func (s *scanner) challenge() (challenge, error) {
@@ -75,14 +75,14 @@ func (s *scanner) challenge() (challenge, error) {
 	return c, nil
 }
 
-// atEnd says whether an element of the list ends here.
+// atEnd reports whether an element of the list ends here.
 func (s *scanner) atEnd() bool {
 	rest := strings.TrimLeft(s.rest, " \t")
 	return rest == "" || rest[0] == ','
 }
 
-// atParam says whether what follows is name=value, and not a scheme or a
-// token68 that ends in "=".
+// atParam reports whether name=value follows, rather than a scheme or a token68
+// that ends in "=".
 func (s *scanner) atParam() bool {
 	ahead := *s
 	if ahead.take(isTokenChar) == "" {
@@ -100,7 +100,7 @@ func (s *scanner) atParam() bool {
 func (s *scanner) param() (name, value string, err error) {
 	name = strings.ToLower(s.take(isTokenChar))
 	s.skipSpace()
-	s.rest = s.rest[1:] // the "=" that atParam saw
+	s.rest = s.rest[1:] // the "=" that atParam found
 	s.skipSpace()
 	if s.rest[0] != '"' {
 		return name, s.take(isTokenChar), nil
@@ -109,7 +109,7 @@ func (s *scanner) param() (name, value string, err error) {
 	return name, value, err
 }
 
-// quoted takes a quoted-string (RFC 9110, section 5.6.4).
+// quoted parses a quoted-string (RFC 9110, section 5.6.4).
 func (s *scanner) quoted() (string, error) {
 	var b strings.Builder
 	for i := 1; i < len(s.rest); i++ {

@@ -11,19 +11,19 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Challenged is told of a 401 that the registry's own origin gave, never of a
-// redirect's: the header it came with, and the Authorization that the request
-// had. It remembers what the registry wants and forgets the token that was
-// refused, with the others that serve the same scopes, unless they were asked for
-// after it was known. It returns nil where another try is worthwhile, with what
-// Authorize then gives.
+// Challenged processes a 401 response of the registry's own origin; it must not be
+// called for a response after a redirect. header is the response header, and used
+// is the Authorization of the request. Challenged stores the parameters of the
+// challenge. It discards the refused token, and the cached tokens for the same
+// scopes, unless they were requested after the first refusal. It returns nil if the
+// caller should retry with a new Authorization from Authorize.
 //
-// Otherwise it returns a *registry.Error that matches ErrUnauthorized (nothing
-// that c has is wanted, or it was refused), ErrForbiddenRedirect (c must not be sent
-// where the registry wants it) or ErrProtocol (the challenge makes no sense). A
-// token that is refused is always worth another; counting is the caller's.
+// Otherwise it returns a *registry.Error that matches ErrUnauthorized (c cannot
+// answer the challenge, or was rejected), ErrForbiddenRedirect (c must not be sent
+// to the realm) or ErrProtocol (the challenge is malformed). Challenged allows any
+// number of retries after refused tokens; the caller must limit them.
 func (a *Authorizer) Challenged(header http.Header, used Authorization, c Credential, scopes ...Scope) error {
-	// Not before it is known where the next one is to come from.
+	// Discard the token only after the parameters for the next one are stored.
 	defer a.discardTokens(used.token, c, scopes)
 	challenges, err := parseChallenges(header.Values("WWW-Authenticate"))
 	if err != nil {
@@ -38,8 +38,8 @@ func (a *Authorizer) Challenged(header http.Header, used Authorization, c Creden
 		return a.withRepository(scopes, err)
 	}
 	if wanted.realm == nil && basic(c) == "" && used.token != nil {
-		// Harbor answers a refused token with a Basic challenge. A fresh token
-		// is what helps.
+		// Harbor responds to a refused token with a Basic challenge. A new token is
+		// needed.
 		return nil
 	}
 	a.mu.Lock()
@@ -48,8 +48,8 @@ func (a *Authorizer) Challenged(header http.Header, used Authorization, c Creden
 	return a.checkCredential(wanted, used.Header.Reveal(), c, scopes)
 }
 
-// IsTokenChallenge reports whether a header contains a Bearer challenge with an absolute
-// realm, which only registries send ("Token Authentication Specification").
+// IsTokenChallenge reports whether a header contains a Bearer challenge with an
+// absolute realm. Only registries send it ("Token Authentication Specification").
 func IsTokenChallenge(header http.Header) bool {
 	challenges, err := parseChallenges(header.Values("WWW-Authenticate"))
 	return err == nil && slices.ContainsFunc(challenges, func(ch challenge) bool {
@@ -77,7 +77,8 @@ func Preemptive(c Credential) Authorization {
 	return Authorization{Header: Secret(basic(c))}
 }
 
-// checkCredential says why what c has will not do.
+// checkCredential returns an error if c cannot answer the challenge, or was
+// rejected.
 func (a *Authorizer) checkCredential(wanted authParams, used string, c Credential, scopes []Scope) error {
 	message, hint := "", c.Advice(a.options.Host)
 	switch {
@@ -98,11 +99,13 @@ func (a *Authorizer) checkCredential(wanted authParams, used string, c Credentia
 	return a.unauthorized(scopes, registry.ErrUnauthorized, message, hint)
 }
 
-// chooseChallenge picks the challenge to answer: a token, where the credential may go to
-// where tokens are, or else Basic, which stays with the registry.
+// chooseChallenge returns the parameters of the challenge to answer: a token if the
+// realm may receive the credential, or else Basic, which is sent only to the
+// registry.
 //
-// The scope of a challenge is ignored: what a token may do follows from the operation, and a registry
-// that could add to it would get a token to push for a request that only reads.
+// The scope of a challenge is ignored, because the operation determines the scope.
+// A registry that could extend it would get a token to push for a request that only
+// reads.
 func (a *Authorizer) chooseChallenge(challenges []challenge, c Credential) (authParams, error) {
 	var refusal error
 	for _, ch := range challenges {
@@ -136,12 +139,12 @@ func (a *Authorizer) chooseChallenge(challenges []challenge, c Credential) (auth
 	return authParams{}, refusal
 }
 
-// discardTokens drops the token that a request was refused with, and the others that it
-// could have had instead: a registry that takes tokens for a shorter time than
-// they say, or that checks them with a new key, would refuse them one by one. Nor
-// will those do that were asked for and are still to come: they may be from before
-// that. What was asked for since the first refusal stays while more requests are
-// refused with what is older, so that all of them cause one fetch.
+// discardTokens discards the token that the registry refused, and the cached tokens
+// that could have been used instead. A registry that expires tokens early, or that
+// has changed its key, would refuse them one by one. Tokens that were requested but
+// not yet received are not used either, because they may be as old. Tokens that
+// were requested after the first refusal are kept while the registry refuses older
+// ones, so that concurrent refusals cause one fetch.
 func (a *Authorizer) discardTokens(used *token, c Credential, scopes []Scope) {
 	p, wanted := tokenKeyOf(c, scopes), normalizeScopes(scopes)
 	a.mu.Lock()
@@ -159,13 +162,13 @@ func (a *Authorizer) discardTokens(used *token, c Credential, scopes []Scope) {
 	}))
 }
 
-// unauthorized is the error of a 401 that nothing here can answer.
+// unauthorized returns the error for a 401 that c cannot answer.
 func (a *Authorizer) unauthorized(scopes []Scope, kind error, message, hint string) error {
 	return a.withRepository(scopes, &registry.Error{Op: "authenticate", Status: http.StatusUnauthorized, Kind: kind, Message: message, Hint: hint})
 }
 
-// withRepository names the repository in an error, where the request was about one, or
-// else the registry.
+// withRepository adds the repository to an error if the request was about a single
+// one, or else the host of the registry.
 func (a *Authorizer) withRepository(scopes []Scope, err error) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {

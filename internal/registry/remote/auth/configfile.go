@@ -16,22 +16,22 @@ import (
 )
 
 const (
-	// maxConfig is how large a configuration file may be.
+	// maxConfig is the size limit of a configuration file.
 	maxConfig = 4 << 20
 	// configName is the name of docker's configuration file.
 	configName = "config.json"
 )
 
-// configFile is a docker or podman configuration, read when it is first needed.
+// configFile is a docker or podman configuration. It is loaded when first needed.
 type configFile struct {
-	name string // for people
+	name string // for messages
 	load func() (dockerConfig, error)
 }
 
-// dockerConfig is what matters of docker's config.json and of podman's
-// auth.json, which has the same form (docker's "config.json" documentation;
-// containers-auth.json(5)). encoding/json reads it because docker does: what
-// docker takes for a key is one here too.
+// dockerConfig has the used fields of docker's config.json and of podman's
+// auth.json, which has the same format (docker's "config.json" documentation;
+// containers-auth.json(5)). It is decoded by encoding/json because docker does that
+// too, so both accept the same keys.
 type dockerConfig struct {
 	Auths       map[string]authEntry `json:"auths"`
 	CredHelpers map[string]string    `json:"credHelpers"`
@@ -46,7 +46,7 @@ type authEntry struct {
 	RegistryToken Secret `json:"registrytoken"`
 }
 
-// inlineName is the name of the configuration that is a setting itself.
+// inlineName is the name of the configuration in docker_config_json.
 const inlineName = "docker_config_json"
 
 func inlineConfig(content Secret) *configFile {
@@ -55,8 +55,8 @@ func inlineConfig(content Secret) *configFile {
 	return f
 }
 
-// fileConfig is the configuration at path. Where required is false, a file that
-// is not there is an empty one.
+// fileConfig returns the configuration at path. If required is false, a missing
+// file counts as empty.
 func fileConfig(path, home string, required bool) *configFile {
 	f := &configFile{name: abbreviateHome(path, home)}
 	f.load = sync.OnceValues(func() (dockerConfig, error) {
@@ -72,9 +72,9 @@ func fileConfig(path, home string, required bool) *configFile {
 	return f
 }
 
-// readFile reads the file at path, which is called name to people.
+// readFile reads the file at path. Messages call it name.
 func readFile(path, name string) ([]byte, error) {
-	// Opening a pipe waits for its other end, for which nothing has a deadline.
+	// Opening a named pipe blocks until its other end is opened, without a timeout.
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
@@ -96,8 +96,8 @@ func readFile(path, name string) ([]byte, error) {
 	return content, err
 }
 
-// reasonOf is why a file could not be read, without its path, which the message
-// has already.
+// reasonOf returns why a file could not be read, without its path, which the
+// message has already.
 func reasonOf(err error) string {
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		err = failed.Err
@@ -105,8 +105,8 @@ func reasonOf(err error) string {
 	return err.Error()
 }
 
-// parse reads a configuration. Its errors quote nothing of the content:
-// what is not where it should be may be a password.
+// parse parses a configuration. Its errors do not quote the content, which may
+// contain passwords.
 func (f *configFile) parse(content []byte) (dockerConfig, error) {
 	var config dockerConfig
 	if strings.TrimSpace(string(content)) == "" {
@@ -122,7 +122,8 @@ func (f *configFile) parse(content []byte) (dockerConfig, error) {
 	return config, nil
 }
 
-// helper is the helper to ask for a host, "" where there is none.
+// helper returns the suffix of the credential helper for a host, or "" if there is
+// none.
 func (d dockerConfig) helper(canonical func(string) string, host string) string {
 	for _, key := range sortedKeys(d.CredHelpers) {
 		if p, ok := parseFileKey(key, canonical); ok && p == (hostPrefix{host: canonical(host)}) {
@@ -132,9 +133,9 @@ func (d dockerConfig) helper(canonical func(string) string, host string) string 
 	return d.CredsStore
 }
 
-// spellings returns the spellings of a host under which a helper may know it: as
-// it was written, in canonical form, and those in the file. docker login hands
-// the helper what the user wrote, and leaves that as a key behind.
+// spellings returns the spellings of a host that a helper may have stored: as
+// written, in canonical form, and those in the file. docker login passes the user's
+// spelling to the helper, and adds it to the file as a key.
 func (d dockerConfig) spellings(canonical func(string) string, written string) []string {
 	wanted := canonical(written)
 	spellings := []string{written, wanted}
@@ -152,8 +153,8 @@ func (d dockerConfig) spellings(canonical func(string) string, written string) [
 	return unique
 }
 
-// credential is that of the longest matching entry which has one. Docker leaves
-// empty entries behind for what a helper keeps; they say nothing.
+// credential returns the credential of the longest matching entry that has one.
+// Docker adds empty entries for credentials that a helper stores; they are skipped.
 func (d dockerConfig) credential(canonical func(string) string, host, repository string, file *configFile) (Credential, error) {
 	best, found := hostPrefix{}, Credential{}
 	for _, key := range sortedKeys(d.Auths) {
@@ -187,8 +188,7 @@ func (e authEntry) credential() (Credential, error) {
 	return asToken(c), nil
 }
 
-// asToken makes an identity token of a password whose user name says that it
-// is one.
+// asToken converts a password to an identity token if the user name is "<token>".
 func asToken(c Credential) Credential {
 	if c.Username == "<token>" {
 		if c.IdentityToken == "" {
@@ -199,9 +199,9 @@ func asToken(c Credential) Credential {
 	return c
 }
 
-// sortedKeys gives the keys of a file's object in the order in which they are
-// tried where several mean the same: without a scheme first, as they are
-// written today, and so the same at every run.
+// sortedKeys returns the keys of an object in the file in the order in which they
+// are tried. Keys without a scheme are first, which is today's format. The order is
+// the same in every run.
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for key := range m {
@@ -219,7 +219,7 @@ func sortedKeys[V any](m map[string]V) []string {
 	return keys
 }
 
-// parseFileKey reads a key of a file.
+// parseFileKey parses a key of a configuration file.
 func parseFileKey(key string, canonical func(string) string) (hostPrefix, bool) {
 	host, path, err := keyParts(key)
 	if err != nil {
@@ -228,9 +228,9 @@ func parseFileKey(key string, canonical func(string) string) (hostPrefix, bool) 
 	return hostPrefix{canonical(host), path}, true
 }
 
-// keyParts splits a key of a file into its host, in normal form, and path.
-// Docker's keys are hosts, or URLs in which only the host counts
-// ("https://index.docker.io/v1/"); podman's are hosts or namespaces.
+// keyParts splits a key of a file into its host, in normal form, and its path.
+// Docker's keys are hosts, or URLs of which only the host is used
+// ("https://index.docker.io/v1/"). Podman's keys are hosts or namespaces.
 func keyParts(key string) (host, path string, err error) {
 	_, bare, isURL := strings.Cut(key, "://")
 	if !isURL {

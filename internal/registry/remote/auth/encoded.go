@@ -2,11 +2,12 @@ package auth
 
 import "strings"
 
-// leastEncoded is how many characters of base64 the shortest secret that is looked for takes at least.
+// minEncoded is how many base64 characters the shortest detected secret takes at
+// least.
 const minEncoded = (8*minSecretLength + 5) / 6
 
-// sextets are the values of the characters of base64, in both its alphabets (RFC 4648, sections 4 and 5); 0xff for
-// every other byte.
+// sextets has the values of the characters of both base64 alphabets (RFC 4648,
+// sections 4 and 5), and 0xff for every other byte.
 var sextets = func() (values [256]byte) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	for i := range values {
@@ -19,11 +20,11 @@ var sextets = func() (values [256]byte) {
 	return values
 }()
 
-// findEncoded returns the positions of parts that are base64-encoded in the
-// text, alone or inside longer encoded data. It decodes each run of base64
-// characters at its first four offsets: unencoded text may precede the run, and
-// the data before a secret decides its alignment. Decoding the text costs less
-// than encoding every secret at every alignment, and does not find short
+// findEncoded returns the positions of parts that are base64-encoded in the text,
+// alone or inside longer encoded data. It decodes each run of base64 characters at
+// its first four offsets, because unencoded text may precede the run, and the
+// encoded data before a secret determines its alignment. Decoding the text costs
+// less than encoding every secret at every alignment, and does not find short
 // secrets by chance.
 func (r decodedText) findEncoded(parts []string) (found []span) {
 	for begin := 0; begin < len(r.text); begin++ {
@@ -51,8 +52,8 @@ func (r decodedText) findEncoded(parts []string) (found []span) {
 	return found
 }
 
-// decodedFrom decodes a run of characters of base64, without the bits at its end that are less than a byte, and
-// lowers the letters of ASCII as lowered does.
+// decodeBase64Run decodes a run of base64 characters without trailing bits that are
+// less than a byte. Like lowerASCII, it converts ASCII letters to lower case.
 func decodeBase64Run(run string) string {
 	decoded := make([]byte, 0, len(run)*6/8)
 	bits, count := uint(0), 0

@@ -8,21 +8,22 @@ import (
 	"unicode/utf16"
 )
 
-// decodedText is a text with escapes undone, and where in the text that was.
+// decodedText is a text with escapes decoded, and the positions in the original
+// text.
 type decodedText struct {
 	text string
-	from []int // of each byte, and of the end, where it begins; nil: nothing was undone
+	from []int // original position of each byte and of the end; nil if nothing was decoded
 }
 
-// span is a part of a text.
+// span is a range of the original text.
 type span struct{ begin, end int }
 
-// maxReadings is how often escapes are undone that stood in others: JSON in a
-// page of HTML that quotes a URL is three times.
+// maxDecodings is how many nested levels of escapes are decoded. JSON in an HTML
+// page that quotes a URL has three.
 const maxDecodings = 5
 
-// eachReading gives a text as it is, and then with its escapes undone once more as
-// long as there are any.
+// eachDecoding calls read with the text, and then repeatedly with one more level of
+// escapes decoded, as long as there are any.
 func eachDecoding(text string, read func(decodedText)) {
 	r := decodedText{text: text}
 	for range maxDecodings {
@@ -36,10 +37,10 @@ func eachDecoding(text string, read func(decodedText)) {
 	read(r)
 }
 
-// escaping are the characters that escapes begin with.
+// escapeChars are the characters that start an escape.
 const escapeChars = `%+&\`
 
-// undone is r with each of its escapes replaced by what it means.
+// unescaped returns r with each of its escapes decoded.
 func (r decodedText) unescaped() decodedText {
 	if !strings.ContainsAny(r.text, escapeChars) {
 		return r
@@ -59,7 +60,7 @@ func (r decodedText) unescaped() decodedText {
 	return unescaped
 }
 
-// offset is where in the text byte i of the reading begins.
+// offset returns the position in the original text at which byte i of r begins.
 func (r decodedText) offset(i int) int {
 	if r.from == nil {
 		return i
@@ -67,8 +68,8 @@ func (r decodedText) offset(i int) int {
 	return r.from[i]
 }
 
-// find is where in the text the reading has one of the parts, which are in lower
-// case. An escape of several bytes belongs to a part as a whole.
+// find returns the positions of parts in the original text. The parts are in lower
+// case. A multi-byte escape is included as a whole.
 func (r decodedText) find(parts []string) (found []span) {
 	text := lowerASCII(r.text)
 	for _, part := range parts {
@@ -85,7 +86,7 @@ func (r decodedText) find(parts []string) (found []span) {
 	return found
 }
 
-// endOffset is where in the text begins what is behind byte i of the reading.
+// endOffset returns the position in the original text after byte i of r.
 func (r decodedText) endOffset(i int) int {
 	here := r.offset(i)
 	for i < len(r.text) && r.offset(i) == here {
@@ -94,8 +95,8 @@ func (r decodedText) endOffset(i int) int {
 	return r.offset(i)
 }
 
-// lowered is text with the letters of ASCII in lower case, byte by byte: it stays
-// as long as it is, well formed or not.
+// lowerASCII returns text with ASCII letters in lower case, byte by byte. It keeps
+// the length, even for malformed UTF-8.
 func lowerASCII(text string) string {
 	b := []byte(text)
 	for i, c := range b {
@@ -111,9 +112,9 @@ var (
 	jsonEscape = regexp.MustCompile(`^\\u[0-9A-Fa-f]{4}`)
 )
 
-// unescape is what a text that is not empty begins with, and how many bytes that
-// takes: a character, or one that is escaped as in a URL ("%2F", "+"), in HTML
-// ("&quot;", "&#39;"), or in JSON and what has more such escapes than JSON.
+// unescape decodes the first character of a non-empty text, and returns the size of
+// its encoding. The character may be escaped as in a URL ("%2F", "+"), in HTML
+// ("&quot;", "&#39;"), in JSON, or with other backslash escapes.
 func unescape(text string) (meaning string, size int) {
 	switch text[0] {
 	case '+':
@@ -145,7 +146,7 @@ func unescapeBackslash(text string) (meaning string, size int) {
 		if multibyte {
 			return string(code), len(text) - len(rest)
 		}
-		return string([]byte{byte(code)}), len(text) - len(rest) //nolint:gosec // it is one
+		return string([]byte{byte(code)}), len(text) - len(rest) //nolint:gosec // rune values up to 255 fit
 	}
 	if len(text) > 1 && (text[1] == '/' || text[1] == '\'') {
 		return text[1:2], 2
@@ -153,8 +154,8 @@ func unescapeBackslash(text string) (meaning string, size int) {
 	return text[:1], 1
 }
 
-// utf16Escape is the code that text begins with as in "\u00e4", and the size of
-// that; none where it does not.
+// utf16Escape returns the code and the size of an escape such as "\u00e4" at the
+// beginning of text. The size is 0 if there is none.
 func utf16Escape(text string) (code rune, size int) {
 	escape := jsonEscape.FindString(text)
 	if escape == "" {

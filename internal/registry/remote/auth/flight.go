@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// singleflight lets concurrent callers who want the same thing share one call. The
-// zero value is ready.
+// singleflight lets concurrent callers with the same key share one call. The zero
+// value is ready to use.
 type singleflight[K comparable, V any] struct {
 	mu    sync.Mutex
 	calls map[K]*sharedCall[V]
@@ -20,9 +20,9 @@ type sharedCall[V any] struct {
 	err     error
 }
 
-// do returns what call gives for key, joining a call that is under way. The
-// call belongs to nobody: it goes on when the caller who began it leaves, and
-// ends when the last one does. A caller whose context ends gets its cause.
+// do returns the result of call for key, and joins a call in progress. The shared
+// call continues if the caller that started it leaves, and is canceled when the
+// last one leaves. A caller whose context ends gets the cause of its context.
 func (f *singleflight[K, V]) do(ctx context.Context, key K, call func(context.Context) (V, error)) (V, error) {
 	f.mu.Lock()
 	own, ok := f.calls[key]
@@ -47,7 +47,7 @@ func (f *singleflight[K, V]) do(ctx context.Context, key K, call func(context.Co
 	return none, context.Cause(ctx)
 }
 
-// start is called with mu held.
+// start starts a call. The caller holds mu.
 func (f *singleflight[K, V]) start(ctx context.Context, key K, call func(context.Context) (V, error)) *sharedCall[V] {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	started := &sharedCall[V]{cancel: cancel, done: make(chan struct{})}
@@ -66,8 +66,8 @@ func (f *singleflight[K, V]) start(ctx context.Context, key K, call func(context
 	return started
 }
 
-// remove makes sure that nobody joins a flight that has ended or is ending. A
-// later one for the same key stays. It is called with mu held.
+// remove prevents further callers from joining a call that has ended or is ending.
+// It does not remove a later call for the same key. The caller holds mu.
 func (f *singleflight[K, V]) remove(key K, ended *sharedCall[V]) {
 	if f.calls[key] == ended {
 		delete(f.calls, key)

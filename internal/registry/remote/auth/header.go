@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// basic is the Authorization header of RFC 7617, "" where there is neither a
-// user name nor a password.
+// basic returns the Authorization header of RFC 7617, or "" if c has neither a user
+// name nor a password.
 func basic(c Credential) string {
 	if c.Username == "" && c.Password == "" {
 		return ""
@@ -20,8 +20,7 @@ func basicValue(c Credential) string {
 
 func bearer(token Secret) string { return "Bearer " + token.Reveal() }
 
-// isHeaderSafe says whether a token has only characters that a header can
-// carry, and nothing that would end it.
+// isHeaderSafe reports whether a token is valid in a header.
 func isHeaderSafe(token string) bool {
 	return token != "" && !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
 }

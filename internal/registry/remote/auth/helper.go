@@ -15,22 +15,23 @@ import (
 )
 
 const (
-	// maxHelperOutput is how much a helper may print.
+	// maxHelperOutput is the size limit of the output of a helper.
 	maxHelperOutput = 64 << 10
-	// helperMemory is how long a helper's answer is believed. Some issue
-	// credentials for hours only, and may have issued them a while ago.
+	// helperCacheTime is how long the result of a helper is cached. Some helpers
+	// return credentials that are valid for some hours only, and may have issued
+	// them earlier.
 	helperCacheTime = 10 * time.Minute
-	// helperLag is how long a helper's children may keep its output open after
-	// it has ended.
+	// helperWaitDelay is how long children of a helper may keep its output open
+	// after it has ended.
 	helperWaitDelay = 500 * time.Millisecond
-	// hubServer is the name under which helpers know Docker Hub.
+	// hubServer is the name that helpers use for Docker Hub.
 	hubServer = "https://index.docker.io/v1/"
-	// helperHasNone is what a helper prints that knows no credential, exit
-	// status 1 (docker's "Credential helper protocol").
+	// helperHasNone is the output of a helper without a credential for the host.
+	// Its exit status is 1 (docker's "Credential helper protocol").
 	helperHasNone = "credentials not found in native keychain"
 )
 
-// helpers runs credential helpers, each once for a host however many ask.
+// helpers runs credential helpers. Concurrent callers for a host share one run.
 type helpers struct {
 	timeout time.Duration
 	now     func() time.Time
@@ -49,8 +50,9 @@ type cachedCredential struct {
 
 var helperForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
-// get asks the helper that a file names by its suffix for a host's credential,
-// which is anonymous where it has none. host must have passed normalHost.
+// get returns the credential for a host from the helper with the given suffix. The
+// credential is anonymous if the helper has none. host must be a result of
+// normalHost.
 func (h *helpers) get(ctx context.Context, suffix, host string, file *configFile) (Credential, error) {
 	q := helperKey{"docker-credential-" + suffix, host}
 	if host == registry.DockerHub {
@@ -61,7 +63,7 @@ func (h *helpers) get(ctx context.Context, suffix, host string, file *configFile
 			Message: fmt.Sprintf("the credential helper %s, named in %s, %s", registry.ShellWord(q.program), file.name, why),
 			Hint:    fmt.Sprintf("%s. Or %s, or give credentials for %q in registries.", try, file.disableHelperHint(), host)}
 	}
-	// With a separator in it the name would be a path, and any program.
+	// A suffix with a separator would make the name a path to any program.
 	if !helperForm.MatchString(suffix) {
 		return Credential{}, fail("has a name that no helper has", nil, "Correct the helper's name in "+file.name)
 	}
@@ -106,21 +108,21 @@ func (h *helpers) cached(q helperKey) (Credential, bool) {
 	return a.credential, ok && h.now().Before(a.until)
 }
 
-// runHelper runs a helper. Its errors go on from "the helper".
+// runHelper runs a helper. Its errors continue the phrase "the helper".
 func runHelper(ctx context.Context, q helperKey) (Credential, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// What has printed that much is not waited for: it may never end.
+	// Cancel a helper that prints too much, because it may never end.
 	out := limitedBuffer{full: func() { cancel(errNoCredential) }}
 	var messages limitedBuffer
-	cmd := exec.CommandContext(ctx, q.program, "get") //nolint:gosec // its name was checked
+	cmd := exec.CommandContext(ctx, q.program, "get") //nolint:gosec // the name was validated
 	cmd.Stdin = strings.NewReader(q.server)
 	cmd.Stdout, cmd.Stderr = &out, &messages
 	cmd.WaitDelay = helperWaitDelay
 	killProcessGroup(cmd)
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil // it ended well, and left something like an agent behind
+		err = nil // the helper succeeded, and left a process such as an agent running
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -142,15 +144,15 @@ func runHelper(ctx context.Context, q helperKey) (Credential, error) {
 	return asToken(Credential{Username: said.Username, Password: said.Secret}), nil
 }
 
-// errNoCredential goes on from "the helper". What it printed is not quoted: it
-// may be the secret.
+// errNoCredential continues the phrase "the helper". The output is not quoted,
+// because it may be the secret.
 var errNoCredential = errors.New("printed something else than a credential")
 
-// maxSaying is how much is shown of what a helper said.
+// maxErrorOutput is the length limit of a helper's quoted output, in bytes.
 const maxErrorOutput = 200
 
-// saying is what a helper said when it failed, as far as it is safe to show. An
-// answer is not, whatever it looks like.
+// errorOutput returns the output of a failed helper as far as it is safe to
+// display. JSON is always replaced, because it may contain the secret.
 func errorOutput(out, messages string) string {
 	if strings.Contains(out, "{") {
 		out = redacted
@@ -165,8 +167,8 @@ func errorOutput(out, messages string) string {
 	return ": " + words
 }
 
-// capped keeps the beginning of what is written to it, and calls full, where
-// there is one, when that is not all.
+// limitedBuffer stores the beginning of the written data. If there is more, it
+// calls full unless that is nil.
 type limitedBuffer struct {
 	content []byte
 	full    func()

@@ -4,5 +4,5 @@ package auth
 
 import "os/exec"
 
-// endWithChildren does nothing where there are no process groups.
+// killProcessGroup does nothing on systems without process groups.
 func killProcessGroup(*exec.Cmd) {}

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// endWithChildren makes a helper that is ended take along what it started: most
-// are scripts around another program. One that ends by itself may leave an agent
-// behind.
+// killProcessGroup makes canceling a helper also kill the processes that it
+// started, because most helpers are scripts around another program. A helper that
+// ends by itself may leave an agent running.
 func killProcessGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

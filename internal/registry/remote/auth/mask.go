@@ -8,16 +8,15 @@ import (
 	"unicode"
 )
 
-// leastMasked is the length from which on a secret is looked for: to replace
-// shorter text everywhere would show it rather than hide it.
+// minSecretLength is the length of the shortest secrets that are redacted.
+// Replacing shorter text everywhere would reveal it rather than hide it.
 const minSecretLength = 4
 
-// Redact returns text with the secrets replaced by "***", in the forms in which a
-// server may echo them: in base64, alone or anywhere in larger text that was encoded, and
-// as they are or with any of their
-// characters escaped as URLs, HTML or JSON have it, also one in the other. Case does
-// not matter, because it is lost where a secret becomes a host or a media type. It
-// belongs before registry.Sanitize, which may cut a secret in two.
+// Redact returns text with the secrets replaced by "***", in all forms in which a
+// server may echo them: unchanged, with characters escaped for URLs, HTML or JSON,
+// also nested, or base64-encoded, alone or inside larger encoded text. Case is
+// ignored, because secrets lose it in a host or a media type. Call Redact before
+// registry.Sanitize, which may truncate a secret.
 func Redact(text string, secrets ...Secret) string {
 	forms := secretForms(secrets, len(text))
 	if text == "" || len(forms) == 0 {
@@ -45,14 +44,14 @@ func Redact(text string, secrets ...Secret) string {
 
 type redactKey struct{}
 
-// WithMask returns a context in which what is told of a token request passes mask:
-// it hides more than the credential, because whoever names the realm may have seen
-// tokens before, and may name it after them.
+// WithMask returns a context in which text about a token request is passed through
+// mask. mask redacts more than the credential, because a realm may contain tokens
+// that its server received earlier.
 func WithMask(ctx context.Context, mask func(string) string) context.Context {
 	return context.WithValue(ctx, redactKey{}, mask)
 }
 
-// RedactWith is text after the mask of the context, if that has one.
+// RedactWith returns text passed through the mask of the context, if it has one.
 func RedactWith(ctx context.Context, text string) string {
 	if mask, ok := ctx.Value(redactKey{}).(func(string) string); ok {
 		return mask(text)
@@ -60,14 +59,16 @@ func RedactWith(ctx context.Context, text string) string {
 	return text
 }
 
-// redact is text without the credential, and after the mask of the context.
+// redact returns text without the credential, passed through the mask of the
+// context.
 func (c Credential) redact(ctx context.Context, text string) string {
 	return Redact(RedactWith(ctx, text), c.Secrets()...)
 }
 
-// formsOf are what to look for in the readings of a text, in lower case. What is an escape in a
-// secret by itself is undone together with the others, so that a secret is looked
-// for without it too. What is longer than the text, which no reading is, is not in it.
+// secretForms returns the texts to search for in the decodings of a text, in lower
+// case. A secret may itself contain escapes, which are decoded with those of the
+// text, so its decoded form is included. Forms that are longer than the text are
+// omitted.
 func secretForms(secrets []Secret, longest int) []string {
 	var forms []string
 	for i, secret := range secrets {
@@ -91,9 +92,9 @@ func secretForms(secrets []Secret, longest int) []string {
 	return forms
 }
 
-// Secrets are all that must not be shown of a credential, with what a server is sent
-// of it: user name and password together, and both in base64, which whoever repeats them may pad or
-// not, or encode once more. A user name that is all there is, is a token.
+// Secrets returns all secrets of a credential, including what servers receive: the
+// user name and password together, and both in base64 without padding. A user name
+// without any other part is a token.
 func (c Credential) Secrets() []Secret {
 	secrets := []Secret{c.Password, c.IdentityToken, c.RegistryToken}
 	if c.Password == "" && c.IdentityToken == "" && c.RegistryToken == "" {
@@ -107,12 +108,12 @@ func (c Credential) Secrets() []Secret {
 	return secrets
 }
 
-// plainWords are the words of a program that may hold secrets nobody knows of:
-// what is not a plain word or a short number is replaced, and so is whatever
-// follows a word such as "password:".
+// plainWords redacts the output of a program that may contain unknown secrets. It
+// replaces everything except plain words and short numbers, and whatever follows a
+// word such as "password:".
 func plainWords(text string) string {
 	words := strings.Fields(text)
-	named, hide := false, false // the word before named a secret; what follows may be it
+	named, hide := false, false // named: the previous word names a secret; hide: the next word may be one
 	for i, word := range words {
 		bare := strings.Trim(word, "\"'`.,:;=()[]{}<>!?-")
 		assigns := strings.ContainsAny(word, ":=") || bare == "is"

@@ -12,9 +12,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// tokenHostOf are the registries whose token endpoint is on a host of another
-// name, by the host of references. Only what a registry's operator runs itself
-// belongs here.
+// wellKnownTokenHosts are the token hosts of registries whose token endpoint has an
+// unrelated host name, by the host of references. Only hosts of the registry's own
+// operator may be added.
 var wellKnownTokenHosts = map[string]string{
 	registry.DockerHub:    "auth.docker.io",
 	"rg.fr-par.scw.cloud": "api.scaleway.com",
@@ -22,9 +22,9 @@ var wellKnownTokenHosts = map[string]string{
 	"rg.pl-waw.scw.cloud": "api.scaleway.com",
 }
 
-// realm reads where a Bearer challenge wants tokens to be asked for. Whoever
-// asks, it is an absolute URL without userinfo, never plain HTTP for a registry
-// that speaks HTTPS, and plain HTTP only on the registry's own host.
+// realm parses the realm of a Bearer challenge. It must be an absolute URL without
+// userinfo. Its scheme may be http only if the registry's own scheme is http and
+// the host is the same. These rules apply to anonymous requests too.
 func (a *Authorizer) realm(text string) (*url.URL, error) {
 	fail := func(kind error, shown, why string) (*url.URL, error) {
 		return nil, &registry.Error{Op: "ask for a token at", Repository: a.options.Host, Reference: shown, Kind: kind, Message: why,
@@ -59,13 +59,13 @@ func (a *Authorizer) realm(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// tokenParameters are the query parameters of a token request ("Token Authentication Specification").
-// Their values are the client's own.
+// tokenParameters are the query parameters of a token request ("Token
+// Authentication Specification"). Only the client sets them.
 var tokenParameters = []string{"account", "scope", "service"}
 
-// withoutTokenParameters returns the query of a realm without the parameters that a token request sets. A
-// realm that has them would add a scope to the one that is asked for. They are compared without case,
-// because some servers read them so.
+// withoutTokenParameters returns the query of a realm without the parameters that a
+// token request sets. They could extend the scope of the request. Names are
+// compared without case, because some servers ignore it.
 func withoutTokenParameters(query url.Values) url.Values {
 	maps.DeleteFunc(query, func(name string, _ []string) bool {
 		return slices.ContainsFunc(tokenParameters, func(own string) bool { return strings.EqualFold(name, own) })
@@ -73,14 +73,14 @@ func withoutTokenParameters(query url.Values) url.Values {
 	return query
 }
 
-// mayHave says whether a credential may be sent to a realm: it belongs to the
-// registry, or is among the credential's own token hosts. An anonymous one has
-// nothing to lose.
+// isTrustedRealm reports whether a credential may be sent to a realm. The realm
+// must belong to the registry, or be one of the credential's token hosts. Any realm
+// is trusted for an anonymous credential.
 func (a *Authorizer) isTrustedRealm(realm *url.URL, c Credential) bool {
 	return c.Anonymous() || a.isOwnRealm(realm) || slices.ContainsFunc(c.TokenHosts, func(h string) bool { return isHost(realm, h) })
 }
 
-// untrustedRealm is the error for a realm that may not have a credential.
+// untrustedRealm returns the error for a realm that must not receive a credential.
 func (a *Authorizer) untrustedRealm(realm *url.URL, c Credential) error {
 	return &registry.Error{Op: "ask for a token at", Repository: a.options.Host, Reference: registry.RedactURL(realm), Kind: registry.ErrForbiddenRedirect,
 		Message: fmt.Sprintf("the registry wants the credentials (%s) to be sent to %s, which is not known to belong to it", c.Kind()+" from "+c.source(), registry.Sanitize(realm.Host)),
@@ -88,8 +88,9 @@ func (a *Authorizer) untrustedRealm(realm *url.URL, c Credential) error {
 			a.options.Host, registry.Setting(a.options.Host, fmt.Sprintf("token_hosts = [%q]", registry.Sanitize(realm.Host))))}
 }
 
-// belongs says whether a realm is the registry's: its own origin or, over
-// https, its own host, its registrable domain or the host that goes with it.
+// isOwnRealm reports whether a realm belongs to the registry. It must have the
+// registry's origin or, over https, its host name, its registrable domain or its
+// well-known token host.
 func (a *Authorizer) isOwnRealm(realm *url.URL) bool {
 	origin := a.options.Origin
 	if realm.Scheme == origin.Scheme && isHost(realm, origin.Host) {
@@ -99,16 +100,15 @@ func (a *Authorizer) isOwnRealm(realm *url.URL) bool {
 		(registry.SameHostname(realm, origin) || sameDomain(endpointName(realm), endpointName(origin)) || isHost(realm, wellKnownTokenHosts[a.options.Host]))
 }
 
-// nameOf returns the name of a URL's host in the one spelling of
-// registry.Endpoint.
+// endpointName returns the host name of a URL as normalized by registry.Endpoint.
 func endpointName(u *url.URL) string {
 	name, _ := registry.Endpoint(u)
 	return name
 }
 
-// sameDomain says whether two host names, as nameOf returns them, were registered by one party,
-// according to the public suffix list. Addresses and public suffixes such as
-// github.io have no registrable domain.
+// sameDomain reports whether two host names, as returned by endpointName, have the
+// same registrable domain according to the public suffix list. Addresses and public
+// suffixes such as github.io have none.
 func sameDomain(a, b string) bool {
 	domain, err := publicsuffix.EffectiveTLDPlusOne(a)
 	if err != nil || isNumeric(domain[strings.LastIndexByte(domain, '.')+1:]) {
@@ -118,13 +118,14 @@ func sameDomain(a, b string) bool {
 	return err == nil && domain == other
 }
 
-// isNumeric catches what resolvers take for an address although it is not
-// written as one, such as 127.1.
+// isNumeric reports whether a label starts with a digit. Resolvers treat names such
+// as 127.1 as addresses.
 func isNumeric(label string) bool {
 	return label != "" && '0' <= label[0] && label[0] <= '9'
 }
 
-// isHost says whether u is at host[:port], where no port means the scheme's.
+// isHost reports whether u has the given host[:port]. The port defaults to that of
+// the scheme.
 func isHost(u *url.URL, host string) bool {
 	name, port := registry.Endpoint(u)
 	otherName, otherPort := registry.Endpoint(&url.URL{Scheme: u.Scheme, Host: host})

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Scope is what a token is wanted for: actions on one repository ("Token Scope
+// Scope is the scope of a token: actions on one repository ("Token Scope
 // Documentation" of the distribution project).
 type Scope struct {
 	// Repository is the path within the host.
@@ -15,13 +15,14 @@ type Scope struct {
 	Actions []string
 }
 
-// String is the scope as it is sent: "repository:NAME:pull,push".
+// String returns the scope in the format of a token request:
+// "repository:NAME:pull,push".
 func (s Scope) String() string {
 	return "repository:" + s.Repository + ":" + strings.Join(s.Actions, ",")
 }
 
-// merged gives scopes one form: each repository once, in order, with its
-// actions once each, in order.
+// normalizeScopes returns scopes sorted and without duplicates, with one entry per
+// repository.
 func normalizeScopes(scopes []Scope) []Scope {
 	actions := map[string][]string{}
 	for _, s := range scopes {
@@ -36,7 +37,7 @@ func normalizeScopes(scopes []Scope) []Scope {
 	return out
 }
 
-// covers says whether a token for have serves what needs want.
+// covers reports whether a token for have is sufficient for want.
 func covers(have, want []Scope) bool {
 	for _, w := range want {
 		i := slices.IndexFunc(have, func(h Scope) bool { return h.Repository == w.Repository })
@@ -52,7 +53,8 @@ func covers(have, want []Scope) bool {
 	return true
 }
 
-// scopeParam are the scopes as an OAuth 2 request has them: separated by spaces.
+// scopeParam returns scopes as the scope parameter of an OAuth 2 request, separated
+// by spaces.
 func scopeParam(scopes []Scope) string {
 	texts := make([]string, len(scopes))
 	for i, s := range scopes {

@@ -16,25 +16,25 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Store finds credentials. It reads each file once, when it is first needed,
-// and is safe for concurrent use.
+// Store finds credentials. It reads each file once, when first needed. It is safe
+// for concurrent use.
 type Store struct {
-	canonical  func(host string) string // the spelling that stands for all of a host
+	canonical  func(host string) string // returns the same spelling for all spellings of a host
 	registries []registryEntry
 	files      []*configFile
 	path       *string // Options.DockerConfigPath
 	helpers    *helpers
 }
 
-// explicit is an entry of Options.Registries.
+// registryEntry is an entry of Options.Registries.
 type registryEntry struct {
 	hostPrefix
 	credential Credential
 }
 
-// NewStore makes a Store. The error matches registry.ErrCredentials and says
-// which key of Options.Registries cannot be used, or that DockerConfigJSON is
-// not what it should be. No file is read yet.
+// NewStore returns a Store. It reads no files. The error matches
+// registry.ErrCredentials if a key of Options.Registries is invalid, or if
+// DockerConfigJSON is.
 func NewStore(o Options) (*Store, error) {
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
@@ -71,7 +71,8 @@ func NewStore(o Options) (*Store, error) {
 		}
 		s.registries = append(s.registries, registryEntry{p, credential})
 	}
-	// The longest path first, so that the first that matches is the one.
+	// Sort by descending length of the path, so that the first match is the most
+	// specific one.
 	slices.SortFunc(s.registries, func(a, b registryEntry) int { return len(b.path) - len(a.path) })
 	for i, e := range s.registries {
 		if slices.ContainsFunc(s.registries[:i], func(other registryEntry) bool { return other.hostPrefix == e.hostPrefix }) {
@@ -90,7 +91,7 @@ func NewStore(o Options) (*Store, error) {
 	return s, nil
 }
 
-// configFiles are the docker and podman files to look into, in order.
+// configFiles returns the docker and podman files to read, in order.
 func configFiles(o Options) []*configFile {
 	home := o.Getenv("HOME")
 	if runtime.GOOS == "windows" {
@@ -117,14 +118,16 @@ func configFiles(o Options) []*configFile {
 	return files
 }
 
-// Credential returns the credential for a repository of a host: host as in
-// registry.Reference ("docker.io", "localhost:5000"), repository without it. What
-// is configured for another spelling of the host counts as well.
-// Where there is none it is anonymous, and its Origin says where none was
-// found. The error matches registry.ErrCredentials: the host is none, a file
-// cannot be read, a credential helper is missing, fails, takes too long or
-// answers with something else than a credential. What a helper says is asked
-// for again after ten minutes, because it may have issued it for a short time.
+// Credential returns the credential for a repository of a host. host is as in
+// registry.Reference ("docker.io", "localhost:5000"), and repository is the path
+// without the host. Credentials for other spellings of the host are found too. If
+// there is none, the result is anonymous, and its Source describes where none was
+// found.
+//
+// The error matches registry.ErrCredentials if the host is invalid, if a file
+// cannot be read, or if a credential helper is missing, fails, times out or returns
+// no credential. The result of a helper is cached for ten minutes, because the
+// credential may expire soon.
 func (s *Store) Credential(ctx context.Context, host, repository string) (Credential, error) {
 	written, err := normalHost(host)
 	if err != nil {
@@ -151,9 +154,10 @@ func (s *Store) Credential(ctx context.Context, host, repository string) (Creden
 	return Credential{Source: s.searchedSources(host), Elsewhere: s.loginHint(host), TokenHosts: tokenHosts}, nil
 }
 
-// Known are the secrets of all credentials for a host that no helper has to be asked
-// for, whatever repositories they are for and whether they were used: who was sent
-// one before can repeat it unasked. What cannot be read is not known.
+// Known returns the secrets of all credentials for a host, except those that only a
+// helper has. It includes unused ones and those for other repositories, because a
+// server may echo a secret that it received earlier. Files that cannot be read are
+// skipped.
 func (s *Store) Known(host string) []Secret {
 	host = s.canonical(host)
 	var secrets []Secret
@@ -177,9 +181,9 @@ func (s *Store) Known(host string) []Secret {
 	return secrets
 }
 
-// fromFile asks the helper that a file names for the host, then looks for the
-// longest matching entry. Docker asks a host's own helper instead of the
-// general one; neither knows of repositories.
+// fromFile asks the helper in a file for the host, and then returns the longest
+// matching entry. Like docker, it uses the helper of the host instead of the
+// general one. Helpers do not distinguish repositories.
 func (s *Store) fromFile(ctx context.Context, file *configFile, written, repository string) (Credential, error) {
 	config, err := file.load()
 	if err != nil {
@@ -196,7 +200,7 @@ func (s *Store) fromFile(ctx context.Context, file *configFile, written, reposit
 	return config.credential(s.canonical, s.canonical(written), repository, file)
 }
 
-// nowhere says where nothing was found for a host.
+// searchedSources describes where no credentials were found for a host.
 func (s *Store) searchedSources(host string) string {
 	var names []string
 	if len(s.registries) > 0 {
@@ -216,27 +220,27 @@ func (s *Store) searchedSources(host string) string {
 	return "no credentials were found in " + strings.Join(names, ", ")
 }
 
-// Format says nothing of what is inside.
+// Format writes no secrets.
 func (Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "credential store") }
 
-// hostPrefix is a host, or a part of it: every repository under path.
+// hostPrefix is a host, or all of its repositories under path.
 type hostPrefix struct{ host, path string }
 
 func (p hostPrefix) String() string { return strings.TrimSuffix(p.host+"/"+p.path, "/") }
 
-// holds says whether a repository is there. Paths end at a slash: team-a does
-// not hold team-ab.
+// contains reports whether p contains a repository. Paths match at slashes: team-a
+// does not contain team-ab.
 func (p hostPrefix) contains(host, repository string) bool {
 	return p.host == host && (p.path == "" || p.path == repository || strings.HasPrefix(repository, p.path+"/"))
 }
 
-// hostname is a host without its port.
+// hostname returns a host without its port.
 func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
 
 var pathForm = regexp.MustCompile(`^[a-z0-9._-]+(/[a-z0-9._-]+)*$`)
 
-// parseKey reads a key of Options.Registries. canonical returns the canonical spelling
-// of a host in normal form.
+// parseKey parses a key of Options.Registries. canonical returns the canonical
+// spelling of a host in normal form.
 func parseKey(key string, canonical func(host string) string) (hostPrefix, error) {
 	fail := func(why string) (hostPrefix, error) {
 		return hostPrefix{}, &registry.Error{Op: "read the registries", Reference: registry.RedactInput(key), Kind: registry.ErrCredentials, Message: why,
@@ -259,8 +263,8 @@ func parseKey(key string, canonical func(host string) string) (hostPrefix, error
 	return hostPrefix{canonical(host), path}, nil
 }
 
-// normalHost gives a host the form that references have. It refuses what
-// cannot be a host, so that nothing else is ever handed to a helper.
+// normalHost returns a host as in references. It returns an error if the host is
+// invalid, so that nothing else is passed to a helper.
 func normalHost(host string) (string, error) {
 	normal, err := registry.NormalHost(host)
 	if err != nil {

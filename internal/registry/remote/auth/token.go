@@ -18,40 +18,41 @@ import (
 )
 
 const (
-	// maxTokenBytes is the cap on a token endpoint's answer.
+	// maxTokenBytes is the size limit of a token endpoint's response.
 	maxTokenBytes = 64 << 10
-	// maxTokenLength is more than what is before registries takes in a header:
-	// 8 KiB of most, 16 KiB of some. Tokens have up to a few.
+	// maxTokenLength is the length limit of a token. It is more than most servers
+	// before registries accept in a header: usually 8 KiB, sometimes 16 KiB. Tokens
+	// have up to a few KiB.
 	maxTokenLength = 16 << 10
-	// leastLife is how long a token lives that comes without a lifetime, or
-	// with a shorter one, which the specification forbids ("Token
-	// Authentication Specification", expires_in).
+	// minLifetime is the lifetime of a token without a lifetime, or with a shorter
+	// one, which the specification forbids ("Token Authentication Specification",
+	// expires_in).
 	minLifetime = time.Minute
-	// mostLife is how long a token is used without asking again, whatever its
-	// lifetime: a larger one gains nothing, and one that overflows would lose.
+	// maxLifetime is how long a token is used, whatever its lifetime. A longer one
+	// has no benefit, and could overflow.
 	maxLifetime = time.Hour
-	// clientID names this client to token endpoints that want to know.
+	// clientID is the client_id of OAuth 2 token requests.
 	clientID = "terraform-provider-registry"
 )
 
-// token is what a token endpoint issued for scopes.
+// token is an access token for scopes.
 type token struct {
 	value   Secret
 	scopes  []Scope
-	refresh time.Time // when another is to be fetched, ahead of its expiry
-	number  int       // in the order in which they were asked for, from 1
+	refresh time.Time // when to fetch the next one, some time before the expiry
+	number  int       // sequence number of the request, from 1
 }
 
-// issued is what a token endpoint answers: a token and how long it is good for.
+// tokenResponse is the response of a token endpoint.
 type tokenResponse struct {
 	value    Secret
 	lifetime time.Duration
 }
 
-// fetch gets a token for scopes and works out when to fetch the next.
+// fetch requests a token for scopes, and determines when to fetch the next one.
 func (a *Authorizer) fetch(ctx context.Context, c Credential, wanted authParams, scopes []Scope) (*token, error) {
-	// Counted from before the request, and by this clock alone: a server's
-	// issued_at is as good as its clock.
+	// The lifetime is measured by the local clock from before the request.
+	// issued_at depends on the clock of the server.
 	asked := a.options.Now()
 	i, err := a.requestToken(ctx, c, wanted, scopes)
 	if err != nil {
@@ -63,9 +64,9 @@ func (a *Authorizer) fetch(ctx context.Context, c Credential, wanted authParams,
 	return &token{value: i.value, scopes: scopes, refresh: asked.Add(i.lifetime - ahead)}, nil
 }
 
-// requestToken asks the realm for a token: with an identity token by OAuth 2, with a
-// user name and password by GET, as every token endpoint knows it, or by OAuth
-// 2 where this one does not.
+// requestToken requests a token from the realm. An identity token uses OAuth 2. A
+// user name and password use GET, which every token endpoint supports, or OAuth 2
+// if this one does not.
 func (a *Authorizer) requestToken(ctx context.Context, c Credential, wanted authParams, scopes []Scope) (tokenResponse, error) {
 	switch {
 	case c.IdentityToken != "":
@@ -84,14 +85,15 @@ func (a *Authorizer) requestToken(ctx context.Context, c Credential, wanted auth
 	}
 	i, postErr := a.post(ctx, c, wanted, scopes, password)
 	if errors.Is(postErr, registry.ErrProtocol) {
-		// POST is not known either, so that the first answer is the telling one.
+		// The endpoint does not support POST either, so the error of GET is more
+		// useful.
 		return tokenResponse{}, err
 	}
 	a.postOnly.Store(postErr == nil)
 	return i, postErr
 }
 
-// get is the token request that every endpoint knows ("Token Authentication
+// get sends the token request that every endpoint supports ("Token Authentication
 // Specification").
 func (a *Authorizer) get(ctx context.Context, c Credential, wanted authParams, scopes []Scope) (tokenResponse, error) {
 	u := *wanted.realm
@@ -116,7 +118,7 @@ func (a *Authorizer) get(ctx context.Context, c Credential, wanted authParams, s
 	return a.send(req, c, wanted)
 }
 
-// post is the token request of OAuth 2 ("Oauth2 Token Authentication").
+// post sends an OAuth 2 token request ("Oauth2 Token Authentication").
 func (a *Authorizer) post(ctx context.Context, c Credential, wanted authParams, scopes []Scope, form url.Values) (tokenResponse, error) {
 	form.Set("client_id", clientID)
 	if wanted.service != "" {
@@ -133,8 +135,8 @@ func (a *Authorizer) post(ctx context.Context, c Credential, wanted authParams, 
 	return a.send(req, c, wanted)
 }
 
-// send sends a token request and reads the answer. Every answer but a 200 with
-// a token in it is an error.
+// send sends a token request and reads the response. Every response other than a
+// 200 with a token is an error.
 func (a *Authorizer) send(req *http.Request, c Credential, wanted authParams) (tokenResponse, error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", a.options.UserAgent)
@@ -145,7 +147,7 @@ func (a *Authorizer) send(req *http.Request, c Credential, wanted authParams) (t
 	defer resp.Body.Close()
 	body, err := registry.ReadLimited(resp.Body, maxTokenBytes)
 	if err != nil {
-		body = nil // the beginning of an answer is none
+		body = nil // a truncated body cannot be decoded
 	}
 	switch {
 	case resp.StatusCode != http.StatusOK:
@@ -163,15 +165,15 @@ func (a *Authorizer) send(req *http.Request, c Credential, wanted authParams) (t
 	return i, nil
 }
 
-// parseToken reads a token endpoint's answer. Where both names of the token are
-// there, which should then be the same, the older one counts.
+// parseToken parses a token endpoint's response. If it has both token fields, which
+// should then be the same, token is used.
 func parseToken(body []byte) (tokenResponse, error) {
 	var answer struct {
 		Token       Secret         `json:"token"`
 		AccessToken Secret         `json:"access_token"`
 		ExpiresIn   jsontext.Value `json:"expires_in"`
 	}
-	// What the decoder says may quote the token.
+	// An error of the decoder may quote the token.
 	if json.Unmarshal(body, &answer) != nil {
 		return tokenResponse{}, errors.New("its answer is not a token")
 	}
@@ -188,10 +190,11 @@ func parseToken(body []byte) (tokenResponse, error) {
 	return tokenResponse{value, lifetime(answer.ExpiresIn)}, nil
 }
 
-// lifetime reads expires_in, in seconds and by some given as text, as between
-// leastLife and mostLife.
+// lifetime parses expires_in and limits it to minLifetime and maxLifetime. It is in
+// seconds; some servers send a string.
 func lifetime(expiresIn jsontext.Value) time.Duration {
-	// What is no number is 0 or NaN; what overflows is infinite.
+	// The result of ParseFloat is 0 or NaN if the value is not a number, and
+	// infinite if it overflows.
 	seconds, _ := strconv.ParseFloat(strings.Trim(string(expiresIn), `"`), 64)
 	switch {
 	case seconds >= maxLifetime.Seconds():

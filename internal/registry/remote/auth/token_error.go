@@ -17,14 +17,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// endpointError is an error of the token endpoint.
+// endpointError returns an error of the token endpoint.
 func (a *Authorizer) endpointError(wanted authParams, kind error, message string) *registry.Error {
 	return &registry.Error{Op: "fetch a token", Kind: kind, Hint: endpointHints[kind],
 		Message: fmt.Sprintf("the token endpoint at %s: %s", registry.Sanitize(wanted.realm.Host), message)}
 }
 
-// endpointAdvice is what can be done about a token endpoint, besides looking at
-// the credential.
+// endpointHints maps kinds of token endpoint errors to their hint, if they do not
+// depend on the credential.
 var endpointHints = map[error]string{
 	registry.ErrProtocol:          "What answers there does not issue tokens as registries' token services do. Look for a proxy on the way, or ask those who run the registry whether its realm is right.",
 	registry.ErrLimit:             "What answers there does not issue tokens as registries' token services do. Look for a proxy on the way, or ask those who run the registry whether its realm is right.",
@@ -33,7 +33,7 @@ var endpointHints = map[error]string{
 	registry.ErrUnavailable:       "The token service is not well. Try again later.",
 }
 
-// unreachable is the error of a request without an answer.
+// transportError returns the error of a token request without a response.
 func (a *Authorizer) transportError(wanted authParams, err error) error {
 	if e, ok := errors.AsType[*registry.Error](err); ok {
 		named := *e
@@ -43,14 +43,14 @@ func (a *Authorizer) transportError(wanted authParams, err error) error {
 		return &named
 	}
 	if failed, ok := errors.AsType[*url.Error](err); ok {
-		err = failed.Err // it would quote the URL with all that is in it
+		err = failed.Err // it quotes the URL, which may contain secrets
 	}
 	e := a.endpointError(wanted, registry.ErrUnavailable, "no answer")
 	e.Err = err
 	return e
 }
 
-// answerError is the error of an answer that gives no token.
+// responseError returns the error of a response without a token.
 func (a *Authorizer) responseError(ctx context.Context, resp *http.Response, body []byte, c Credential, wanted authParams) error {
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		where := "elsewhere"
@@ -67,7 +67,7 @@ func (a *Authorizer) responseError(ctx context.Context, resp *http.Response, bod
 	e.Code = registry.Sanitize(c.redact(ctx, code))
 	if words = registry.Sanitize(c.redact(ctx, words)); words == "" {
 		words = "it gives no reason"
-		if text := c.redact(ctx, registry.Excerpt(c.redact(ctx, string(body)))); text != "" && text[0] != '{' { // there may be a token in JSON
+		if text := c.redact(ctx, registry.Excerpt(c.redact(ctx, string(body)))); text != "" && text[0] != '{' { // JSON may contain a token
 			words = "it says " + strconv.Quote(text)
 		}
 	}
@@ -81,8 +81,8 @@ func (a *Authorizer) responseError(ctx context.Context, resp *http.Response, bod
 	return e
 }
 
-// tokenErrorKind classifies a status. A 404 is never ErrNotFound: it says
-// nothing of what the registry holds.
+// tokenErrorKind returns the kind of error for a status. It is not ErrNotFound for
+// a 404, which says nothing about the content of the registry.
 func tokenErrorKind(status int, code string) error {
 	switch {
 	case status == http.StatusUnauthorized:
@@ -99,9 +99,9 @@ func tokenErrorKind(status int, code string) error {
 	return registry.ErrProtocol
 }
 
-// explanation finds the code and the words of an error, in the forms that token
-// endpoints have: a registry's (OCI distribution specification, "Error Codes"),
-// OAuth 2's, and Docker Hub's.
+// parseErrorBody returns the code and the message of an error in the formats of
+// token endpoints: that of registries (OCI distribution specification, "Error
+// Codes"), of OAuth 2, and of Docker Hub.
 func parseErrorBody(body []byte) (code, words string) {
 	var said struct {
 		Errors []struct {
@@ -127,7 +127,7 @@ func parseErrorBody(body []byte) (code, words string) {
 	return textOf(said.Error), ""
 }
 
-// textOf is the text that a JSON value is, "" for any other value.
+// textOf returns the text of a JSON string, or "" for any other value.
 func textOf(value jsontext.Value) string {
 	var text string
 	if json.Unmarshal(value, &text) != nil {
@@ -136,18 +136,18 @@ func textOf(value jsontext.Value) string {
 	return text
 }
 
-// WaitError is an error that says how long to wait before the next try.
+// WaitError is an error with the time to wait before the next attempt.
 type WaitError time.Duration
 
-// Error says it in words.
+// Error describes the time to wait.
 func (e WaitError) Error() string { return "it asks to wait " + time.Duration(e).String() }
 
-// RetryAfter is how long to wait.
+// RetryAfter returns the time to wait.
 func (e WaitError) RetryAfter() time.Duration { return time.Duration(e) }
 
-// ParseRetryAfter reads a Retry-After header, which is seconds or a date (RFC
-// 9110, section 10.2.3), as the time from now, at most a day. What is neither,
-// or in the past, is 0.
+// ParseRetryAfter parses a Retry-After header, which is a number of seconds or a
+// date (RFC 9110, section 10.2.3). It returns the time from now, at most one day.
+// The result is 0 if the value is invalid or in the past.
 func ParseRetryAfter(value string, now time.Time) time.Duration {
 	const most = 24 * time.Hour
 	value = strings.TrimSpace(value)
@@ -157,6 +157,6 @@ func ParseRetryAfter(value string, now time.Time) time.Duration {
 	if strings.Trim(value, "0123456789") != "" {
 		return 0
 	}
-	seconds, _ := strconv.ParseUint(value, 10, 64) // of too many digits, as many as there can be
+	seconds, _ := strconv.ParseUint(value, 10, 64) // the maximum if there are too many digits
 	return time.Duration(min(seconds, uint64(most/time.Second))) * time.Second
 }

@@ -15,30 +15,30 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// shown wants an error to be of one of the kinds, and fit to be shown: in one
-// line of bounded length, without what cannot be seen and without the secret.
-func shown(t *testing.T, err error, secret Secret, kinds ...error) {
+// assertSafeError checks that err has one of the kinds and is safe to display: one line of
+// limited length, without invisible characters and without the secret.
+func assertSafeError(t *testing.T, err error, secret Secret, kinds ...error) {
 	t.Helper()
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
-		t.Fatalf("%v is no *registry.Error", err)
+		t.Fatalf("error = %v, want a *registry.Error", err)
 	}
 	known := false
 	for _, kind := range kinds {
-		known = known || e.Kind == kind //nolint:errorlint // the kind itself
+		known = known || e.Kind == kind //nolint:errorlint // the test compares the kind itself
 	}
 	text := e.Error() + e.Hint
 	if !known || len(text) > 4<<10 || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }) {
-		t.Errorf("of the kind %v: %q", e.Kind, text)
+		t.Errorf("error of kind %v = %q", e.Kind, text)
 	}
 	if strings.Contains(text, secret.Reveal()) {
-		t.Errorf("%q shows %q", text, secret.Reveal())
+		t.Errorf("error = %q, which contains %q", text, secret.Reveal())
 	}
 }
 
-// FuzzRetryAfter: seconds and dates are a time from now, at most a day; all else
-// is no time.
-func FuzzRetryAfter(f *testing.F) {
+// FuzzParseRetryAfter checks that seconds and dates result in a time from now of at most
+// one day, and everything else in 0.
+func FuzzParseRetryAfter(f *testing.F) {
 	for _, seed := range []string{
 		"", "0", "120", " 7 ", "-1", "+5", "1.5", "120s", "99999999999999999999", "18446744073709551615", "0x10", "Fri, 31 Dec 1999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 GMT",
 		"Friday, 31-Dec-99 23:59:59 GMT", "Fri Dec 31 23:59:59 1999", "1\r\n2",
@@ -50,26 +50,26 @@ func FuzzRetryAfter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string, seconds int64) {
 		got := ParseRetryAfter(value, now)
 		if got < 0 || got > day || got%time.Second != 0 {
-			t.Errorf("%q is %s", value, got)
+			t.Errorf("ParseRetryAfter(%q) = %s", value, got)
 		}
 		if again := ParseRetryAfter(" "+value+"\t", now); again != got {
-			t.Errorf("%q is %s, and %s with blanks around it", value, got, again)
+			t.Errorf("ParseRetryAfter(%q) = %s, and %s with whitespace around it", value, got, again)
 		}
 		if _, err := http.ParseTime(strings.TrimSpace(value)); got > 0 && err != nil && strings.Trim(strings.TrimSpace(value), "0123456789") != "" {
-			t.Errorf("%q is neither seconds nor a date, and taken for %s", value, got)
+			t.Errorf("ParseRetryAfter(%q) = %s, want 0", value, got)
 		}
 		seconds = max(seconds, -seconds, 0) % (1 << 40)
 		want := min(time.Duration(min(seconds, 1<<20))*time.Second, day)
 		if got := ParseRetryAfter(strconv.FormatInt(seconds, 10), now); got != want {
-			t.Errorf("%d seconds are %s", seconds, got)
+			t.Errorf("ParseRetryAfter(%d) = %s, want %s", seconds, got, want)
 		}
 		if got := ParseRetryAfter(now.Add(time.Duration(seconds%(1<<30))*time.Second).Format(http.TimeFormat), now); got != min(time.Duration(seconds%(1<<30))*time.Second, day) {
-			t.Errorf("a date in %d seconds is %s", seconds%(1<<30), got)
+			t.Errorf("ParseRetryAfter() of a date in %d seconds = %s", seconds%(1<<30), got)
 		}
 	})
 }
 
-// fuzzedAuthorizer is one of a registry, which asks nobody anything.
+// fuzzedAuthorizer returns an Authorizer that cannot send token requests.
 func fuzzedAuthorizer(origin string) *Authorizer {
 	u, err := url.Parse(origin)
 	if err != nil {
@@ -78,9 +78,8 @@ func fuzzedAuthorizer(origin string) *Authorizer {
 	return NewAuthorizer(AuthorizerOptions{Host: u.Host, Origin: u})
 }
 
-// FuzzRealm: whatever a registry names as its realm is asked by https, or in
-// plain HTTP on the registry's own host, and has a credential only where it
-// belongs to the registry.
+// FuzzRealm checks that every accepted realm uses https, or http on the registry's own host,
+// and gets a credential only if it belongs to the registry.
 func FuzzRealm(f *testing.F) {
 	for _, seed := range []string{
 		"", "https://auth.example.com/token", "https://registry.example.com/token?service=x#frag", "http://registry.example.com/token", "http://registry.example.com:5000/token", "https://example.com", "https://EXAMPLE.COM./",
@@ -96,27 +95,27 @@ func FuzzRealm(f *testing.F) {
 			origin := a.options.Origin
 			realm, err := a.realm(text)
 			if err != nil {
-				shown(t, err, c.Password, registry.ErrProtocol, registry.ErrForbiddenRedirect)
+				assertSafeError(t, err, c.Password, registry.ErrProtocol, registry.ErrForbiddenRedirect)
 				continue
 			}
 			host := strings.ToLower(realm.Hostname())
 			own := host == origin.Hostname()
 			if host == "" || realm.User != nil || realm.Fragment != "" || realm.Scheme != "https" && (realm.Scheme != "http" || origin.Scheme != "http" || !own) {
-				t.Errorf("%q is asked for tokens of %s", realm, origin)
+				t.Errorf("realm(%q) of %s is accepted", realm, origin)
 			}
-			isOwnRealm := own && realm.Port() == origin.Port() || realm.Scheme == "https" && strings.HasSuffix("."+host, ".example.com")
-			if a.isTrustedRealm(realm, c) && !isOwnRealm {
-				t.Errorf("%q has the credentials of %s", realm, origin)
+			isOwn := own && realm.Port() == origin.Port() || realm.Scheme == "https" && strings.HasSuffix("."+host, ".example.com")
+			if a.isTrustedRealm(realm, c) && !isOwn {
+				t.Errorf("isTrustedRealm(%q) of %s = true, want false", realm, origin)
 			}
-			shown(t, a.untrustedRealm(realm, c), c.Password, registry.ErrForbiddenRedirect)
+			assertSafeError(t, a.untrustedRealm(realm, c), c.Password, registry.ErrForbiddenRedirect)
 		}
 	})
 }
 
-// FuzzTokenAnswer: what a token endpoint answers is a token that a header can
-// carry, with a life between a minute and an hour, or an error of a known kind
-// that does not have the password in it, also where the answer repeats it.
-func FuzzTokenAnswer(f *testing.F) {
+// FuzzTokenResponse checks that every response of a token endpoint is a token that is valid
+// in a header, with a lifetime between a minute and an hour, or an error of a known kind.
+// The error must not contain the password, even if the response does.
+func FuzzTokenResponse(f *testing.F) {
 	for _, seed := range []string{
 		`{"token":"abc","expires_in":300}`, `{"access_token":"abc"}`, `{"token":"","access_token":"b"}`, `{"token":"a b"}`, `{"token":"a\r\nb"}`, `{"token":"é"}`, `{}`, `null`, `[]`, ``, `<html>`,
 		`{"token":"a","expires_in":-1}`, `{"token":"a","expires_in":"1e400"}`, `{"token":"a","expires_in":null}`, `{"token":"a","expires_in":{}}`, `{"token":"a","token":"b"}`, `{"Token":"a"}`,
@@ -130,24 +129,24 @@ func FuzzTokenAnswer(f *testing.F) {
 	wanted := authParams{realm: &url.URL{Scheme: "https", Host: "auth.example.com", Path: "/token"}}
 	c := Credential{Username: "ci", Password: "Canary/Secret+password", Source: "the test"}
 	f.Fuzz(func(t *testing.T, status uint16, body []byte, at uint16, location string) {
-		spot := min(int(at), len(body))
-		repeated := string(body[:spot]) + c.Password.Reveal() + string(body[spot:])
+		position := min(int(at), len(body))
+		repeated := string(body[:position]) + c.Password.Reveal() + string(body[position:])
 		for _, body := range []string{string(body), repeated} {
 			if i, err := parseToken([]byte(body)); err == nil {
 				if !isHeaderSafe(i.value.Reveal()) || i.lifetime < minLifetime || i.lifetime > maxLifetime {
-					t.Errorf("%q is the token %q for %s", body, i.value.Reveal(), i.lifetime)
+					t.Errorf("parseToken(%q) = %q, %s", body, i.value.Reveal(), i.lifetime)
 				}
 				req := &http.Request{Header: http.Header{"Authorization": {bearer(i.value)}}, URL: wanted.realm, Host: wanted.realm.Host}
 				if err := req.Write(io.Discard); err != nil {
-					t.Errorf("a request with the token of %q: %v", body, err)
+					t.Errorf("request with the token of %q: Write() error = %v", body, err)
 				}
 			} else if strings.Contains(err.Error(), c.Password.Reveal()) || len(err.Error()) > 100 {
-				t.Errorf("of %q it says %v", body, err)
+				t.Errorf("parseToken(%q) error = %v", body, err)
 			}
 			resp := &http.Response{
 				StatusCode: int(300 + status%300), Header: http.Header{"Location": {location}, "Retry-After": {location}}, Request: &http.Request{URL: wanted.realm},
 			}
-			shown(t, a.responseError(t.Context(), resp, []byte(body), c, wanted), c.Password, registry.ErrForbiddenRedirect, registry.ErrUnauthorized, registry.ErrDenied,
+			assertSafeError(t, a.responseError(t.Context(), resp, []byte(body), c, wanted), c.Password, registry.ErrForbiddenRedirect, registry.ErrUnauthorized, registry.ErrDenied,
 				registry.ErrRateLimited, registry.ErrUnavailable, registry.ErrProtocol)
 		}
 	})

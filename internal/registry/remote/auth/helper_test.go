@@ -19,117 +19,116 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// withHelper puts the helper docker-credential-test on PATH, a shell script
-// that finds what it was asked in $server, and returns the file in which it
-// notes each question.
-func withHelper(t *testing.T, script string) (questions string) {
+// withHelper puts the helper docker-credential-test on PATH, a shell script that reads the
+// requested server from $server. It returns the file to which the helper appends each request.
+func withHelper(t *testing.T, script string) (requests string) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("helpers are shell scripts here, which Windows does not run")
 	}
 	dir := t.TempDir()
-	questions = filepath.Join(dir, "questions")
-	script = "#!/bin/sh\nserver=$(cat)\necho \"$1 $server\" >> '" + questions + "'\n" + script + "\n"
+	requests = filepath.Join(dir, "requests")
+	script = "#!/bin/sh\nserver=$(cat)\necho \"$1 $server\" >> '" + requests + "'\n" + script + "\n"
 	if err := os.WriteFile(filepath.Join(dir, "docker-credential-test"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+string(os.PathListSeparator)+os.Getenv("PATH"))
-	return questions
+	return requests
 }
 
-// asked are the questions that a helper noted.
-func asked(t *testing.T, questions string) []string {
+// helperRequests returns the requests that a helper has recorded.
+func helperRequests(t *testing.T, requests string) []string {
 	t.Helper()
-	content, err := os.ReadFile(questions)
+	content, err := os.ReadFile(requests)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
 	return strings.Split(strings.TrimSpace(string(content)), "\n")
 }
 
-const says = `printf '{"ServerURL":"x","Username":"helped","Secret":"` + password + `"}'`
+// printCredential is a script that prints a credential.
+const printCredential = `printf '{"ServerURL":"x","Username":"helped","Secret":"` + password + `"}'`
 
-func TestAHelperIsAsked(t *testing.T) {
+func TestHelper_Request(t *testing.T) {
 	for name, test := range map[string]struct {
-		config, host, question string
+		config, host, request string
 	}{
-		"for every host":        {`{"credsStore": "test"}`, "ghcr.io", "get ghcr.io"},
-		"for one host":          {`{"credHelpers": {"ghcr.io": "test", "quay.io": "missing"}, "credsStore": "missing"}`, "ghcr.io", "get ghcr.io"},
-		"for one, as a URL":     {`{"credHelpers": {"https://ghcr.io/": "test"}}`, "ghcr.io", "get ghcr.io"},
-		"for a port":            {`{"credHelpers": {"localhost:5000": "test"}}`, "localhost:5000", "get localhost:5000"},
-		"for Docker Hub":        {`{"credsStore": "test"}`, "docker.io", "get https://index.docker.io/v1/"},
-		"for Docker Hub, named": {`{"credHelpers": {"https://index.docker.io/v1/": "test"}}`, "docker.io", "get https://index.docker.io/v1/"},
-		"before auths":          {`{"credsStore": "test", "auths": {"ghcr.io/x": {"auth": "` + base64Of("file:x") + `"}}}`, "ghcr.io", "get ghcr.io"},
+		"any_host":          {`{"credsStore": "test"}`, "ghcr.io", "get ghcr.io"},
+		"one_host":          {`{"credHelpers": {"ghcr.io": "test", "quay.io": "missing"}, "credsStore": "missing"}`, "ghcr.io", "get ghcr.io"},
+		"one_host_as_url":   {`{"credHelpers": {"https://ghcr.io/": "test"}}`, "ghcr.io", "get ghcr.io"},
+		"port":              {`{"credHelpers": {"localhost:5000": "test"}}`, "localhost:5000", "get localhost:5000"},
+		"docker_hub":        {`{"credsStore": "test"}`, "docker.io", "get https://index.docker.io/v1/"},
+		"docker_hub_by_url": {`{"credHelpers": {"https://index.docker.io/v1/": "test"}}`, "docker.io", "get https://index.docker.io/v1/"},
+		"before_auths":      {`{"credsStore": "test", "auths": {"ghcr.io/x": {"auth": "` + base64Of("file:x") + `"}}}`, "ghcr.io", "get ghcr.io"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			questions := withHelper(t, says)
-			got := find(t, inline(t, test.config), test.host+"/x")
+			requests := withHelper(t, printCredential)
+			got := credentialFor(t, inlineStore(t, test.config), test.host+"/x")
 			want := auth.Credential{Username: "helped", Password: password, Source: "the credential helper docker-credential-test, named in docker_config_json"}
 			if !reflect.DeepEqual(got, want) {
-				t.Errorf("it is %+v", got)
+				t.Errorf("Credential() = %+v, want %+v", got, want)
 			}
-			if q := asked(t, questions); !reflect.DeepEqual(q, []string{test.question}) {
-				t.Errorf("the helper was asked %q", q)
+			if q := helperRequests(t, requests); !reflect.DeepEqual(q, []string{test.request}) {
+				t.Errorf("helper requests = %q, want %q", q, test.request)
 			}
 		})
 	}
 }
 
-func TestAHelperThatHasNoneLetsTheFileAnswer(t *testing.T) {
+func TestHelper_NoCredential(t *testing.T) {
 	withHelper(t, "echo 'credentials not found in native keychain'; exit 1")
-	s := inline(t, `{"credsStore": "test", "auths": {"quay.io": {"auth": "`+base64Of("file:x")+`"}}}`)
-	users(t, s, map[string]string{"quay.io/x": "file", "ghcr.io/x": ""})
+	s := inlineStore(t, `{"credsStore": "test", "auths": {"quay.io": {"auth": "`+base64Of("file:x")+`"}}}`)
+	assertUsernames(t, s, map[string]string{"quay.io/x": "file", "ghcr.io/x": ""})
 }
 
-func TestAHelperCanGiveAnIdentityToken(t *testing.T) {
+func TestHelper_IdentityToken(t *testing.T) {
 	withHelper(t, `printf '{"Username":"<token>","Secret":"`+identityToken+`"}'`)
-	c := find(t, inline(t, `{"credsStore": "test"}`), "ghcr.io/x")
+	c := credentialFor(t, inlineStore(t, `{"credsStore": "test"}`), "ghcr.io/x")
 	if c.IdentityToken != identityToken || c.Username != "" || c.Password != "" {
-		t.Errorf("it is %+v", c)
+		t.Errorf("Credential() = %+v, want the identity token", c)
 	}
 }
 
-func TestHelpersThatFail(t *testing.T) {
+func TestHelper_Failures(t *testing.T) {
 	for name, test := range map[string]struct {
 		script string
 		words  []string
 	}{
-		"exit status": {"echo 'no basic auth credentials'; exit 3", []string{"exit status 3", "no basic auth credentials"}},
+		"exit_status": {"echo 'no basic auth credentials'; exit 3", []string{"exit status 3", "no basic auth credentials"}},
 		"stderr": {"echo 'password: " + password + "' >&2; printf '\\033[31m profile not found\\r\\n::error::\\n' >&2; exit 1",
 			[]string{"password: ***", "profile not found"}},
-		"stdout":         {says + "; exit 1", []string{"(exit status 1): ***"}},
-		"secret spelled": {"echo 'the secret is " + password + "'; exit 1", []string{"the secret is ***"}},
-		"junk":           {"echo " + password, []string{"something else than a credential"}},
-		"two values":     {says + ";" + says, []string{"something else"}},
-		"nothing":        {"true", []string{"something else"}},
-		"an array":       {"echo '[\"" + password + "\"]'", []string{"something else"}},
-		"in silence":     {"exit 4", []string{"failed (exit status 4)\n"}},
-		"too much":       {says + "; printf '%70000s' x | tr x ' '", []string{"something else"}},
-		"a plain secret": {`echo 'password is correcthorse, token: batterystaple, "Secret" : "onehundred"' >&2; exit 1`, []string{"password is *** token: *** "}},
-		"an answer":      {`printf '{ "Username" : "helped", "Secret" : "correcthorse" }'; exit 1`, []string{"failed (exit status 1): ***\n"}},
-		"at length":      {`printf 'no %.0s' $(seq 500); exit 1`, []string{strings.Repeat("no ", 66) + "no…"}},
+		"stdout":             {printCredential + "; exit 1", []string{"(exit status 1): ***"}},
+		"secret_in_sentence": {"echo 'the secret is " + password + "'; exit 1", []string{"the secret is ***"}},
+		"junk":               {"echo " + password, []string{"something else than a credential"}},
+		"two_values":         {printCredential + ";" + printCredential, []string{"something else"}},
+		"no_output":          {"true", []string{"something else"}},
+		"array":              {"echo '[\"" + password + "\"]'", []string{"something else"}},
+		"no_message":         {"exit 4", []string{"failed (exit status 4)\n"}},
+		"too_much_output":    {printCredential + "; printf '%70000s' x | tr x ' '", []string{"something else"}},
+		"plain_word_secret":  {`echo 'password is correcthorse, token: batterystaple, "Secret" : "onehundred"' >&2; exit 1`, []string{"password is *** token: *** "}},
+		"json_on_failure":    {`printf '{ "Username" : "helped", "Secret" : "correcthorse" }'; exit 1`, []string{"failed (exit status 1): ***\n"}},
+		"long_message":       {`printf 'no %.0s' $(seq 500); exit 1`, []string{strings.Repeat("no ", 66) + "no…"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withHelper(t, test.script)
-			_, err := inline(t, `{"credsStore": "test"}`).Credential(t.Context(), "ghcr.io", "x")
+			_, err := inlineStore(t, `{"credsStore": "test"}`).Credential(t.Context(), "ghcr.io", "x")
 			words := slices.Concat(test.words, []string{"docker-credential-test", "docker_config_json", "echo ghcr.io | docker-credential-test get", `"ghcr.io" in registries`})
-			refused(t, err, registry.ErrCredentials, words...)
+			assertError(t, err, registry.ErrCredentials, words...)
 			for _, plain := range []string{"correcthorse", "batterystaple", "onehundred"} {
 				if strings.Contains(err.Error(), plain) {
-					t.Errorf("the error has a secret in it: %v", err)
+					t.Errorf("Credential() error = %v, which contains a secret", err)
 				}
 			}
 			if strings.ContainsAny(err.Error(), "\x1b\r\n") || strings.Contains(err.Error(), "::error") {
-				t.Errorf("the error is not clean: %q", err.Error())
+				t.Errorf("Credential() error = %q, which is not sanitized", err.Error())
 			}
 		})
 	}
 }
 
-// TestWhatAHelperSaysStaysHere runs a helper that writes to its standard error
-// while this process's is a file.
-func TestWhatAHelperSaysStaysHere(t *testing.T) {
-	withHelper(t, "echo 'reading "+password+"' >&2; "+says)
+// The helper writes to its standard error while that of this process is a file.
+func TestHelper_StderrNotInherited(t *testing.T) {
+	withHelper(t, "echo 'reading "+password+"' >&2; "+printCredential)
 	file, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
 	if err != nil {
 		t.Fatal(err)
@@ -138,98 +137,97 @@ func TestWhatAHelperSaysStaysHere(t *testing.T) {
 	stderr := os.Stderr
 	os.Stderr = file
 	defer func() { os.Stderr = stderr }()
-	users(t, inline(t, `{"credsStore": "test"}`), map[string]string{"ghcr.io/x": "helped"})
+	assertUsernames(t, inlineStore(t, `{"credsStore": "test"}`), map[string]string{"ghcr.io/x": "helped"})
 	content, err := os.ReadFile(file.Name())
 	if err != nil || len(content) > 0 {
-		t.Errorf("standard error got %q, %v", content, err)
+		t.Errorf("standard error = %q, %v; want nothing", content, err)
 	}
 }
 
-func TestAMissingHelper(t *testing.T) {
+func TestHelper_NotInstalled(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := inline(t, `{"credHelpers": {"ghcr.io": "missing"}}`).Credential(t.Context(), "ghcr.io", "x")
-	refused(t, err, registry.ErrCredentials, "docker-credential-missing", "not on PATH")
+	_, err := inlineStore(t, `{"credHelpers": {"ghcr.io": "missing"}}`).Credential(t.Context(), "ghcr.io", "x")
+	assertError(t, err, registry.ErrCredentials, "docker-credential-missing", "not on PATH")
 }
 
-// What is advised can be pasted: a shell finds one word where a name of the configuration stands, and runs
-// nothing else.
-func TestHelperAdvice_RunsNothing(t *testing.T) {
+// A shell command in a hint can be pasted: a name from the configuration is one word, and the
+// shell runs nothing else.
+func TestHelper_UnsafeNames(t *testing.T) {
 	for _, name := range []string{"x;touch canary", "x`touch canary`", "x$(touch canary)", "x' ; touch canary '", "x\ntouch canary", "x|touch canary", "x & touch canary", "x>canary", "x #", `x\`, `x"`, "*", "x\u2028y"} {
 		for _, key := range []string{"credsStore", "credHelpers"} {
 			config, err := json.Marshal(map[string]any{key: map[string]any{"credsStore": name, "credHelpers": map[string]string{"ghcr.io": name}}[key]})
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = inline(t, string(config)).Credential(t.Context(), "ghcr.io", "x")
-			refused(t, err, registry.ErrCredentials, "a name that no helper has", "Correct the helper's name in docker_config_json")
+			_, err = inlineStore(t, string(config)).Credential(t.Context(), "ghcr.io", "x")
+			assertError(t, err, registry.ErrCredentials, "a name that no helper has", "Correct the helper's name in docker_config_json")
 			e, _ := errors.AsType[*registry.Error](err)
 			if strings.Contains(e.Hint, "touch") || strings.Contains(e.Hint, "docker-credential") {
-				t.Errorf("the advice has the name %q in it: %s", name, e.Hint)
+				t.Errorf("hint contains the name %q: %s", name, e.Hint)
 			}
 			quoted, _, _ := strings.Cut(strings.TrimPrefix(e.Message, "the credential helper "), ", named in")
 			dir := t.TempDir()
-			// Each word on a line of its own, as a shell that the message is pasted into sees them.
+			// The shell prints each of its words on a separate line.
 			shell := exec.Command("sh", "-c", "printf '%s\\n' "+quoted)
 			shell.Dir = dir
 			out, err := shell.Output()
 			if want := registry.Sanitize("docker-credential-"+name) + "\n"; err != nil || string(out) != want {
-				t.Errorf("a shell reads %s as %q, %v; want %q", quoted, out, err, want)
+				t.Errorf("shell words of %s = %q, %v; want %q", quoted, out, err, want)
 			}
 			if files, _ := os.ReadDir(dir); len(files) > 0 {
-				t.Errorf("%s made %s", quoted, files[0].Name())
+				t.Errorf("the shell command %s created %s", quoted, files[0].Name())
 			}
 		}
 	}
 }
 
-func TestANameThatIsAPathRunsNothing(t *testing.T) {
-	questions := withHelper(t, says)
+func TestHelper_NameIsPath(t *testing.T) {
+	requests := withHelper(t, printCredential)
 	for _, name := range []string{"../test", "/test", "x/../../docker-credential-test", "test;id", "te st", "-x", `..\\test`} {
-		_, err := inline(t, `{"credsStore": "`+name+`"}`).Credential(t.Context(), "ghcr.io", "x")
-		refused(t, err, registry.ErrCredentials, "a name that no helper has")
+		_, err := inlineStore(t, `{"credsStore": "`+name+`"}`).Credential(t.Context(), "ghcr.io", "x")
+		assertError(t, err, registry.ErrCredentials, "a name that no helper has")
 	}
-	if _, err := os.Stat(questions); err == nil {
+	if _, err := os.Stat(requests); err == nil {
 		t.Error("the helper ran")
 	}
 }
 
-func TestAnOddHostReachesNoHelper(t *testing.T) {
-	questions := withHelper(t, says)
-	s := inline(t, `{"credsStore": "test"}`)
+func TestHelper_InvalidHost(t *testing.T) {
+	requests := withHelper(t, printCredential)
+	s := inlineStore(t, `{"credsStore": "test"}`)
 	for _, host := range []string{"ghcr.io\nevil.com", "ghcr.io\n", "gh cr.io", "ghcr.io.", "$(id)"} {
 		_, err := s.Credential(t.Context(), host, "x")
-		refused(t, err, registry.ErrCredentials)
+		assertError(t, err, registry.ErrCredentials)
 	}
-	if _, err := os.Stat(questions); err == nil {
+	if _, err := os.Stat(requests); err == nil {
 		t.Error("the helper ran")
 	}
 }
 
-// It has an hour: the test hangs where what it prints does not end it.
-func TestAHelperThatPrintsWithoutEndIsEnded(t *testing.T) {
+// The timeout is an hour, so the test hangs if the output does not end the helper.
+func TestHelper_EndlessOutput(t *testing.T) {
 	withHelper(t, "trap '' PIPE; while :; do echo "+password+"; done 2>/dev/null")
 	s := newStore(t, auth.Options{DockerConfigJSON: `{"credsStore": "test"}`, DockerConfigPath: new(string), HelperTimeout: time.Hour})
 	_, err := s.Credential(t.Context(), "ghcr.io", "x")
-	refused(t, err, registry.ErrCredentials, "docker-credential-test", "printed something else than a credential")
+	assertError(t, err, registry.ErrCredentials, "docker-credential-test", "printed something else than a credential")
 }
 
-func TestAHangingHelperIsEnded(t *testing.T) {
+func TestHelper_Timeout(t *testing.T) {
 	withHelper(t, "exec sleep 1000")
 	s := newStore(t, auth.Options{DockerConfigJSON: `{"credsStore": "test"}`, DockerConfigPath: new(string), HelperTimeout: 20 * time.Millisecond})
 	_, err := s.Credential(t.Context(), "ghcr.io", "x")
-	refused(t, err, registry.ErrCredentials, "docker-credential-test", "did not answer within 20ms")
+	assertError(t, err, registry.ErrCredentials, "docker-credential-test", "did not answer within 20ms")
 }
 
-// TestAHelperThatLeavesAChildBehind has one that keeps the output open, as
-// those do that start an agent. Its answer counts.
-func TestAHelperThatLeavesAChildBehind(t *testing.T) {
-	questions := withHelper(t, `sleep 1000 & echo $! > "$0.child"; `+says)
-	users(t, inline(t, `{"credsStore": "test"}`), map[string]string{"ghcr.io/x": "helped"})
-	endChild(t, filepath.Join(filepath.Dir(questions), "docker-credential-test.child"))
+// The child keeps the output of the helper open, like an agent. The result is used anyway.
+func TestHelper_BackgroundChild(t *testing.T) {
+	requests := withHelper(t, `sleep 1000 & echo $! > "$0.child"; `+printCredential)
+	assertUsernames(t, inlineStore(t, `{"credsStore": "test"}`), map[string]string{"ghcr.io/x": "helped"})
+	killChild(t, filepath.Join(filepath.Dir(requests), "docker-credential-test.child"))
 }
 
-func TestAHelperRunsOnceForAHost(t *testing.T) {
-	questions := withHelper(t, says)
+func TestHelper_Cache(t *testing.T) {
+	requests := withHelper(t, printCredential)
 	clock := newClock()
 	s := newStore(t, auth.Options{DockerConfigJSON: `{"credsStore": "test"}`, DockerConfigPath: new(string), Now: clock.Now})
 	var wg sync.WaitGroup
@@ -237,41 +235,40 @@ func TestAHelperRunsOnceForAHost(t *testing.T) {
 		wg.Go(func() {
 			for _, host := range []string{"ghcr.io", "quay.io"} {
 				if c, err := s.Credential(t.Context(), host, "x"); c.Username != "helped" || err != nil {
-					t.Errorf("%s gets %+v, %v", host, c, err)
+					t.Errorf("Credential(%s) = %+v, %v", host, c, err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	if q := asked(t, questions); len(q) != 2 {
-		t.Errorf("the helper was asked %q", q)
+	if q := helperRequests(t, requests); len(q) != 2 {
+		t.Errorf("helper requests = %q, want 2", q)
 	}
-	clock.pass(9 * time.Minute)
-	users(t, s, map[string]string{"ghcr.io/x": "helped"})
-	if q := asked(t, questions); len(q) != 2 {
-		t.Errorf("after nine minutes the helper was asked again: %q", q)
+	clock.advance(9 * time.Minute)
+	assertUsernames(t, s, map[string]string{"ghcr.io/x": "helped"})
+	if q := helperRequests(t, requests); len(q) != 2 {
+		t.Errorf("helper requests after nine minutes = %q, want 2", q)
 	}
-	clock.pass(2 * time.Minute)
-	users(t, s, map[string]string{"ghcr.io/x": "helped"})
-	if q := asked(t, questions); len(q) != 3 {
-		t.Errorf("after eleven minutes the helper was not asked again: %q", q)
+	clock.advance(2 * time.Minute)
+	assertUsernames(t, s, map[string]string{"ghcr.io/x": "helped"})
+	if q := helperRequests(t, requests); len(q) != 3 {
+		t.Errorf("helper requests after eleven minutes = %q, want 3", q)
 	}
 }
 
-// TestNobodyWaitsForAHelperLongerThanTheContext is the last one of its kind: the
-// helper may be starting still when it ends, and a script that is written at
-// that moment cannot be run.
-func TestNobodyWaitsForAHelperLongerThanTheContext(t *testing.T) {
+// This must be the last test of helpers: the helper may still be starting when the test ends,
+// and a script that is written at that moment cannot be executed.
+func TestHelper_ContextEnds(t *testing.T) {
 	withHelper(t, "exec sleep 1000")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := inline(t, `{"credsStore": "test"}`).Credential(ctx, "ghcr.io", "x")
-	refused(t, err, registry.ErrCredentials, "was not waited for")
+	_, err := inlineStore(t, `{"credsStore": "test"}`).Credential(ctx, "ghcr.io", "x")
+	assertError(t, err, registry.ErrCredentials, "was not waited for")
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("it does not match context.Canceled: %v", err)
+		t.Errorf("Credential() error = %v, want context.Canceled", err)
 	}
-	late, stop := context.WithDeadline(t.Context(), time.Now())
+	expired, stop := context.WithDeadline(t.Context(), time.Now())
 	defer stop()
-	_, err = inline(t, `{"credsStore": "test"}`).Credential(late, "ghcr.io", "x")
-	refused(t, err, registry.ErrCredentials, "was not waited for: it did not answer in time")
+	_, err = inlineStore(t, `{"credsStore": "test"}`).Credential(expired, "ghcr.io", "x")
+	assertError(t, err, registry.ErrCredentials, "was not waited for: it did not answer in time")
 }

@@ -12,15 +12,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// The child holds the writing end of a pipe open, whose end of file shows that
-// it is gone.
-func TestAHelperThatIsEndedTakesItsChildrenAlong(t *testing.T) {
+// The child keeps the writing end of a pipe open. The end of file shows that the child has
+// ended.
+func TestHelper_KillsChildren(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "child")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// It is ended because it prints without end, which it does once the pipe is
-	// open and it has a child.
+	// The helper starts its endless output after it has opened the pipe and started the child.
 	withHelper(t, "exec 9> '"+path+"'\nsleep 600 >&9 2> /dev/null &\ntrap '' PIPE; while :; do echo "+password+"; done 2> /dev/null")
 	gone := make(chan error, 1)
 	go func() {
@@ -29,7 +28,7 @@ func TestAHelperThatIsEndedTakesItsChildrenAlong(t *testing.T) {
 	}()
 	store := newStore(t, auth.Options{DockerConfigJSON: `{"credsStore": "test"}`, DockerConfigPath: new(string), HelperTimeout: time.Hour})
 	if _, err := store.Credential(t.Context(), "registry.example.com", "app"); err == nil {
-		t.Error("it answered")
+		t.Error("Credential() error = nil, want an error")
 	}
 	select {
 	case err := <-gone:
@@ -37,6 +36,6 @@ func TestAHelperThatIsEndedTakesItsChildrenAlong(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(time.Minute):
-		t.Error("its child goes on")
+		t.Error("the child still runs")
 	}
 }

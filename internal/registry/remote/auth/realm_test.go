@@ -12,10 +12,10 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// bearerAt is a challenge with a realm.
+// bearerAt returns a challenge with a realm.
 func bearerAt(realm string) http.Header { return challenge(`Bearer realm="` + realm + `"`) }
 
-func TestCredentialsGoToRealmsThatBelongToTheRegistry(t *testing.T) {
+func TestRealm_Trusted(t *testing.T) {
 	for _, test := range []struct{ host, origin, realm string }{
 		{"ghcr.io", "https://ghcr.io", "https://ghcr.io/token"},
 		{"ghcr.io", "https://ghcr.io", "https://GHCR.IO:443/token"},
@@ -33,18 +33,18 @@ func TestCredentialsGoToRealmsThatBelongToTheRegistry(t *testing.T) {
 			i := &issuer{}
 			a := challenged(t, optionsFor(i, test.host, test.origin), bearerAt(test.realm), ci, pull)
 			if got := authorize(t, a, ci, pull); got != "Bearer token-1" {
-				t.Errorf("the header is %q", got)
+				t.Errorf("Authorize() = %q, want token-1", got)
 			}
-			user, pass, _ := i.last(t).BasicAuth()
+			user, pass, _ := i.lastRequest(t).BasicAuth()
 			if user != "ci" || pass != password {
-				t.Errorf("the realm was asked as %q with %q", user, pass)
+				t.Errorf("token request credentials = %q, %q", user, pass)
 			}
 		})
 	}
 }
 
-func TestCredentialsGoNowhereElse(t *testing.T) {
-	for _, test := range []struct{ host, origin, realm, named string }{
+func TestRealm_Untrusted(t *testing.T) {
+	for _, test := range []struct{ host, origin, realm, realmHost string }{
 		{"ghcr.io", "https://ghcr.io", "https://attacker.example/token", "attacker.example"},
 		{"ghcr.io", "https://ghcr.io", "https://evilghcr.io/token", "evilghcr.io"},
 		{"evilghcr.io", "https://evilghcr.io", "https://ghcr.io/token", "ghcr.io"},
@@ -68,19 +68,19 @@ func TestCredentialsGoNowhereElse(t *testing.T) {
 				i := &issuer{}
 				a := auth.NewAuthorizer(optionsFor(i, test.host, test.origin))
 				err := a.Challenged(bearerAt(test.realm), auth.Authorization{}, c, pull)
-				refused(t, err, registry.ErrForbiddenRedirect, test.named+",", "token_hosts", `set registries = { "`+test.host+`" = { token_hosts = ["`+test.named+`"] } }.`, test.host+"/acme/app", "~/.docker/config.json")
+				assertError(t, err, registry.ErrForbiddenRedirect, test.realmHost+",", "token_hosts", `set registries = { "`+test.host+`" = { token_hosts = ["`+test.realmHost+`"] } }.`, test.host+"/acme/app", "~/.docker/config.json")
 				if got := authorize(t, a, c, pull); got != "" || len(i.requests()) > 0 {
-					t.Errorf("it went on with %q after %d token requests", got, len(i.requests()))
+					t.Errorf("Authorize() = %q after %d token requests, want none", got, len(i.requests()))
 				}
 			}
 		})
 	}
 }
 
-// A registry and its token service are often two programs of one host. With TLS
-// the certificate shows that it is the same host's; without, any port will do for
-// whoever has an account there.
-func TestARealmOnAnotherPortOfTheRegistrysHostIsItsOwnWithTLSAlone(t *testing.T) {
+// A registry and its token service are often two programs on one host. With TLS, the certificate
+// proves that both are on the same host. Without TLS, any user of the host can listen on
+// another port.
+func TestRealm_OtherPort(t *testing.T) {
 	for _, test := range []struct {
 		origin, realm string
 		allowed       bool
@@ -97,34 +97,34 @@ func TestARealmOnAnotherPortOfTheRegistrysHostIsItsOwnWithTLSAlone(t *testing.T)
 		a := auth.NewAuthorizer(optionsFor(i, "ghcr.io", test.origin))
 		err := a.Challenged(bearerAt(test.realm), auth.Authorization{}, ci, pull)
 		if test.allowed && err != nil {
-			t.Errorf("%+v: %v", test, err)
+			t.Errorf("%+v: Challenged() error = %v", test, err)
 		}
 		if !test.allowed {
-			refused(t, err, registry.ErrForbiddenRedirect, "token_hosts", mustURL(test.realm).Host)
+			assertError(t, err, registry.ErrForbiddenRedirect, "token_hosts", mustURL(test.realm).Host)
 		}
 		_ = authorize(t, a, ci, pull)
 		if sent := len(i.requests()) > 0; sent != test.allowed {
-			t.Errorf("%+v: the realm was asked: %t", test, sent)
+			t.Errorf("%+v: token request was sent: %t, want %t", test, sent, test.allowed)
 		}
 	}
 }
 
-// What would not be connected to all the same is no host to allow.
-func TestARealmThatCannotBeConnectedToIsNotAdvisedToBeAllowed(t *testing.T) {
-	for _, c := range []auth.Credential{ci, nobody} {
+// A hint must not suggest token_hosts for a host that the client does not connect to.
+func TestRealm_ForbiddenAddress(t *testing.T) {
+	for _, c := range []auth.Credential{ci, anonymous} {
 		i := &issuer{}
 		o := options(i)
 		o.Allowed = func(realm *url.URL) bool { return realm.Hostname() != "169.254.169.254" }
 		err := auth.NewAuthorizer(o).Challenged(bearerAt("https://169.254.169.254/token"), auth.Authorization{}, c, pull)
-		refused(t, err, registry.ErrForbiddenRedirect, "cannot ask for a token at https://169.254.169.254/token", "no business", "Ask those who run it")
+		assertError(t, err, registry.ErrForbiddenRedirect, "cannot ask for a token at https://169.254.169.254/token", "no business", "Ask those who run it")
 		if e, _ := errors.AsType[*registry.Error](err); strings.Contains(e.Hint, "token_hosts") || len(i.requests()) > 0 {
-			t.Errorf("the hint is %q, after %d token requests", e.Hint, len(i.requests()))
+			t.Errorf("hint = %q after %d token requests, want no token_hosts and no request", e.Hint, len(i.requests()))
 		}
 	}
-	challenged(t, options(&issuer{}), ghcr, ci)
+	challenged(t, options(&issuer{}), ghcrChallenge, ci)
 }
 
-func TestTokenHostsAllowFurtherRealms(t *testing.T) {
+func TestRealm_TokenHosts(t *testing.T) {
 	for _, test := range []struct {
 		origin, realm, tokenHost string
 		allowed                  bool
@@ -147,19 +147,19 @@ func TestTokenHostsAllowFurtherRealms(t *testing.T) {
 		err := a.Challenged(bearerAt(test.realm), auth.Authorization{}, c, pull)
 		switch {
 		case !test.allowed:
-			refused(t, err, registry.ErrForbiddenRedirect)
+			assertError(t, err, registry.ErrForbiddenRedirect)
 		case err != nil:
-			t.Errorf("%+v: %v", test, err)
+			t.Errorf("%+v: Challenged() error = %v", test, err)
 		default:
 			authorize(t, a, c, pull)
 		}
 		if sent := len(i.requests()) > 0; sent != test.allowed {
-			t.Errorf("%+v: the realm was asked: %v", test, sent)
+			t.Errorf("%+v: token request was sent: %t, want %t", test, sent, test.allowed)
 		}
 	}
 }
 
-func TestRealmsThatNobodyAsks(t *testing.T) {
+func TestRealm_Invalid(t *testing.T) {
 	for _, test := range []struct {
 		origin, header string
 		kind           error
@@ -181,44 +181,45 @@ func TestRealmsThatNobodyAsks(t *testing.T) {
 		{"http://localhost:5000", `Bearer realm="http://auth.example/token"`, registry.ErrForbiddenRedirect, []string{"over https alone"}},
 		{"https://ghcr.io", `Bearer realm="open`, registry.ErrProtocol, []string{"malformed"}},
 	} {
-		for _, c := range []auth.Credential{ci, nobody} {
+		for _, c := range []auth.Credential{ci, anonymous} {
 			i := &issuer{}
 			a := auth.NewAuthorizer(optionsFor(i, "ghcr.io", test.origin))
-			refused(t, a.Challenged(challenge(test.header), auth.Authorization{}, c, pull), test.kind, test.words...)
+			assertError(t, a.Challenged(challenge(test.header), auth.Authorization{}, c, pull), test.kind, test.words...)
 			if got := authorize(t, a, c, pull); got != "" || len(i.requests()) > 0 {
-				t.Errorf("%s was answered with %q", test.header, got)
+				t.Errorf("Authorize() after %s = %q, want no header and no token request", test.header, got)
 			}
 		}
 	}
 }
 
-func TestAnUnrelatedRealmIsAskedWithoutCredentials(t *testing.T) {
+func TestRealm_AnonymousRequest(t *testing.T) {
 	i := &issuer{}
-	a := challenged(t, options(i), bearerAt("https://auth.example/token"), nobody, pull)
-	if got := authorize(t, a, nobody, pull); got != "Bearer token-1" {
-		t.Errorf("the header is %q", got)
+	a := challenged(t, options(i), bearerAt("https://auth.example/token"), anonymous, pull)
+	if got := authorize(t, a, anonymous, pull); got != "Bearer token-1" {
+		t.Errorf("Authorize() = %q, want token-1", got)
 	}
-	if header := i.last(t).Header.Get("Authorization"); header != "" {
-		t.Errorf("the realm got the header %q", header)
+	if header := i.lastRequest(t).Header.Get("Authorization"); header != "" {
+		t.Errorf("Authorization of the token request = %q, want none", header)
 	}
-	// Whoever has credentials does not follow.
+	// The realm must not receive credentials.
 	if got := authorize(t, a, ci, pull); got != "" || len(i.requests()) != 1 {
-		t.Errorf("the credentials were used: %q", got)
+		t.Errorf("Authorize() with credentials = %q, want no header and no token request", got)
 	}
 }
 
-func TestARealmsOwnQueryIsKeptAndItsFragmentIsNot(t *testing.T) {
+func TestRealm_Query(t *testing.T) {
 	i := &issuer{}
 	a := challenged(t, options(i), bearerAt("https://ghcr.io/token?host=acme&x=%2F#top"), ci, pull)
 	authorize(t, a, ci, pull)
-	u := i.last(t).URL
+	u := i.lastRequest(t).URL
 	if u.Fragment != "" || u.Query().Get("host") != "acme" || u.Query().Get("x") != "/" || u.Query().Get("scope") == "" {
-		t.Errorf("asked was %s", u)
+		t.Errorf("token request URL = %s", u)
 	}
 }
 
-// A realm cannot choose what a token is for: the parameters of a token request are the client's.
-func TestAuthorizer_RealmParameters(t *testing.T) {
+// A realm cannot choose the scope of a token, because only the client sets the parameters of a
+// token request.
+func TestRealm_TokenParameters(t *testing.T) {
 	const realm = "https://ghcr.io/token?host=acme&scope=repository:acme/app:push&scope=repository:secret/app:pull&service=other" +
 		"&account=root&SCOPE=repository:a:push&s%63ope=repository:b:push&x=1;scope=repository:c:push"
 	own := url.Values{"scope": {"repository:acme/app:pull"}, "service": {"ghcr.io"}}
@@ -227,11 +228,11 @@ func TestAuthorizer_RealmParameters(t *testing.T) {
 		service    string
 		want       url.Values
 	}{
-		"get":                 {ci, `,service="ghcr.io"`, url.Values{"account": {"ci"}}},
-		"get_anonymous":       {nobody, `,service="ghcr.io"`, nil},
-		"post":                {identity, `,service="ghcr.io"`, url.Values{"client_id": {"terraform-provider-registry"}, "grant_type": {"refresh_token"}, "refresh_token": {identityToken}}},
-		"without_a_service":   {ci, "", url.Values{"account": {"ci"}, "service": nil}},
-		"post_and_no_service": {identity, "", url.Values{"client_id": {"terraform-provider-registry"}, "grant_type": {"refresh_token"}, "refresh_token": {identityToken}, "service": nil}},
+		"get":             {ci, `,service="ghcr.io"`, url.Values{"account": {"ci"}}},
+		"get_anonymous":   {anonymous, `,service="ghcr.io"`, nil},
+		"post":            {identity, `,service="ghcr.io"`, url.Values{"client_id": {"terraform-provider-registry"}, "grant_type": {"refresh_token"}, "refresh_token": {identityToken}}},
+		"get_no_service":  {ci, "", url.Values{"account": {"ci"}, "service": nil}},
+		"post_no_service": {identity, "", url.Values{"client_id": {"terraform-provider-registry"}, "grant_type": {"refresh_token"}, "refresh_token": {identityToken}, "service": nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := &issuer{}
@@ -245,14 +246,14 @@ func TestAuthorizer_RealmParameters(t *testing.T) {
 					}
 				}
 			}
-			if got := i.last(t).Form; !reflect.DeepEqual(got, want) {
+			if got := i.lastRequest(t).Form; !reflect.DeepEqual(got, want) {
 				t.Errorf("the token request has the parameters %v, want %v", got, want)
 			}
 		})
 	}
 }
 
-func TestARegistrysWordsAreCleanInErrors(t *testing.T) {
+func TestRealm_SanitizedErrors(t *testing.T) {
 	a := auth.NewAuthorizer(options(&issuer{}))
 	for _, header := range []string{
 		"Bearer realm=\"https://evil.example/\u202e?token=secret#x\"",
@@ -262,7 +263,7 @@ func TestARegistrysWordsAreCleanInErrors(t *testing.T) {
 	} {
 		err := a.Challenged(challenge(header), auth.Authorization{}, ci, pull)
 		if err == nil || strings.ContainsAny(err.Error(), "\u202e\n") || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%q gives %q", header, err)
+			t.Errorf("Challenged(%q) error = %q, want a sanitized error", header, err)
 		}
 	}
 }

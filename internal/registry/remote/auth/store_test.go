@@ -11,13 +11,13 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// home is a directory of files, by their paths in it, and an environment in
-// which it is the home directory.
+// home is a home directory, and the environment of a process that uses it.
 type home struct {
 	dir string
 	env map[string]string
 }
 
+// newHome returns a home directory with files, by their relative paths.
 func newHome(t *testing.T, files map[string]string) *home {
 	t.Helper()
 	h := &home{dir: t.TempDir(), env: map[string]string{}}
@@ -40,7 +40,7 @@ func (h *home) options() auth.Options {
 	return auth.Options{Getenv: func(name string) string { return h.env[name] }}
 }
 
-// newStore is NewStore, which must succeed.
+// newStore returns the result of NewStore, which must succeed.
 func newStore(t *testing.T, o auth.Options) *auth.Store {
 	t.Helper()
 	s, err := auth.NewStore(o)
@@ -50,28 +50,29 @@ func newStore(t *testing.T, o auth.Options) *auth.Store {
 	return s
 }
 
-// find is Credential, which must succeed, for a whole repository name.
-func find(t *testing.T, s *auth.Store, name string) auth.Credential {
+// credentialFor returns the credential for a full repository name. Credential must succeed.
+func credentialFor(t *testing.T, s *auth.Store, name string) auth.Credential {
 	t.Helper()
 	host, repository, _ := strings.Cut(name, "/")
 	c, err := s.Credential(t.Context(), host, repository)
 	if err != nil {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatalf("Credential(%s) error = %v", name, err)
 	}
 	return c
 }
 
-// users checks which user name each repository gets, "" for anonymous.
-func users(t *testing.T, s *auth.Store, want map[string]string) {
+// assertUsernames checks the user name of the credential for each repository, "" for anonymous.
+func assertUsernames(t *testing.T, s *auth.Store, want map[string]string) {
 	t.Helper()
 	for name, user := range want {
-		if got := find(t, s, name).Username; got != user {
-			t.Errorf("%s gets the user name %q, not %q", name, got, user)
+		if got := credentialFor(t, s, name).Username; got != user {
+			t.Errorf("Credential(%s).Username = %q, want %q", name, got, user)
 		}
 	}
 }
 
-func explicit(keys ...string) map[string]auth.Credential {
+// registriesFor returns entries of registries, each with its key as the user name.
+func registriesFor(keys ...string) map[string]auth.Credential {
 	registries := map[string]auth.Credential{}
 	for _, key := range keys {
 		registries[key] = auth.Credential{Username: key, Password: password}
@@ -79,9 +80,9 @@ func explicit(keys ...string) map[string]auth.Credential {
 	return registries
 }
 
-func TestTheLongestPrefixOfRegistriesWins(t *testing.T) {
-	s := newStore(t, auth.Options{Registries: explicit("example.com", "example.com/team-a", "example.com/team-a/secret", "other.com/x"), DockerConfigPath: new(string)})
-	users(t, s, map[string]string{
+func TestStore_LongestPrefix(t *testing.T) {
+	s := newStore(t, auth.Options{Registries: registriesFor("example.com", "example.com/team-a", "example.com/team-a/secret", "other.com/x"), DockerConfigPath: new(string)})
+	assertUsernames(t, s, map[string]string{
 		"example.com/app":                  "example.com",
 		"example.com/team-a":               "example.com/team-a",
 		"example.com/team-a/app":           "example.com/team-a",
@@ -95,9 +96,9 @@ func TestTheLongestPrefixOfRegistriesWins(t *testing.T) {
 	})
 }
 
-func TestAHostGetsOnlyItsOwnCredentials(t *testing.T) {
-	s := newStore(t, auth.Options{Registries: explicit("GHCR.io", "index.docker.io", "localhost:5000", "[::1]:5000"), DockerConfigPath: new(string)})
-	users(t, s, map[string]string{
+func TestStore_HostMatch(t *testing.T) {
+	s := newStore(t, auth.Options{Registries: registriesFor("GHCR.io", "index.docker.io", "localhost:5000", "[::1]:5000"), DockerConfigPath: new(string)})
+	assertUsernames(t, s, map[string]string{
 		"ghcr.io/x":              "GHCR.io",
 		"GHCR.IO/x":              "GHCR.io",
 		"ghcr.io:443/x":          "",
@@ -117,40 +118,39 @@ func TestAHostGetsOnlyItsOwnCredentials(t *testing.T) {
 	})
 }
 
-func TestWhatIsNoHostIsRefused(t *testing.T) {
-	s := newStore(t, auth.Options{Registries: explicit("ghcr.io"), DockerConfigPath: new(string)})
+func TestStore_InvalidHost(t *testing.T) {
+	s := newStore(t, auth.Options{Registries: registriesFor("ghcr.io"), DockerConfigPath: new(string)})
 	for _, host := range []string{"", "ghcr.io.", "ghcr.io\n", "ghcr.io\nevil.com", "gh cr.io", "-ghcr.io", "https:", "user@ghcr.io", "ghcr.io:x", "ghcr.io:", "ghcr.io;rm", "$(id)", "ghcr.io\x00", "[::1"} {
 		_, err := s.Credential(t.Context(), host, "x")
-		refused(t, err, registry.ErrCredentials, "not a host")
+		assertError(t, err, registry.ErrCredentials, "not a host")
 	}
 }
 
-func TestKeysOfRegistriesThatCannotBeUsed(t *testing.T) {
+func TestNewStore_InvalidKeys(t *testing.T) {
 	for _, key := range []string{"", "https://ghcr.io", "ghcr.io/", "ghcr.io//x", "ghcr.io/X", "ghcr.io/x/", "gh cr.io", "ghcr.io.", "/x", "ghcr.io/x?"} {
-		_, err := auth.NewStore(auth.Options{Registries: explicit(key), DockerConfigPath: new(string)})
-		refused(t, err, registry.ErrCredentials, key, "registry.example.com/team-a")
+		_, err := auth.NewStore(auth.Options{Registries: registriesFor(key), DockerConfigPath: new(string)})
+		assertError(t, err, registry.ErrCredentials, key, "registry.example.com/team-a")
 		if slash := strings.HasSuffix(key, "/"); slash != strings.Contains(err.Error(), "a slash at the end; write it without") {
-			t.Errorf("%s: %v", key, err)
+			t.Errorf("NewStore() with the key %q error = %v", key, err)
 		}
 	}
 	for key, shown := range map[string]string{
 		"canary-user@ghcr.io": "***@ghcr.io", "ci:" + password + "@ghcr.io": "***@ghcr.io", "https://ci:" + password + "@ghcr.io/v2/": "https://***@ghcr.io/v2/",
 		"ghcr.io/x?token=" + password: "ghcr.io/x?***", "ghcr.io#" + password: "ghcr.io#***",
 	} {
-		_, err := auth.NewStore(auth.Options{Registries: explicit(key), DockerConfigPath: new(string)})
-		refused(t, err, registry.ErrCredentials, " "+shown+": ")
+		_, err := auth.NewStore(auth.Options{Registries: registriesFor(key), DockerConfigPath: new(string)})
+		assertError(t, err, registry.ErrCredentials, " "+shown+": ")
 	}
 	for _, host := range []string{"", "https://auth.example", "auth.example/token", "auth example", "*.example", "auth.example:x", "\x1b[31m"} {
 		_, err := auth.NewStore(auth.Options{Registries: map[string]auth.Credential{"ghcr.io/x": {TokenHosts: []string{"auth.example:8443", host}}}})
-		refused(t, err, registry.ErrCredentials, "ghcr.io/x", "in token_hosts is not a host", "auth.example.com:8443")
+		assertError(t, err, registry.ErrCredentials, "ghcr.io/x", "in token_hosts is not a host", "auth.example.com:8443")
 	}
-	_, err := auth.NewStore(auth.Options{Registries: explicit("docker.io/x", "registry-1.docker.io/x")})
-	refused(t, err, registry.ErrCredentials, "docker.io/x", "same place")
+	_, err := auth.NewStore(auth.Options{Registries: registriesFor("docker.io/x", "registry-1.docker.io/x")})
+	assertError(t, err, registry.ErrCredentials, "docker.io/x", "same place")
 }
 
-// TestTheOrderOfPlaces takes one place after the other away and looks who is
-// next.
-func TestTheOrderOfPlaces(t *testing.T) {
+// The test removes one source after the other, and checks which one is used next.
+func TestStore_SourceOrder(t *testing.T) {
 	h := newHome(t, map[string]string{
 		".docker/config.json":      config(map[string]string{"ghcr.io": "docker home"}),
 		"elsewhere/config.json":    config(map[string]string{"ghcr.io": "DOCKER_CONFIG"}),
@@ -159,7 +159,7 @@ func TestTheOrderOfPlaces(t *testing.T) {
 		"run/containers/auth.json": config(map[string]string{"ghcr.io": "podman"}),
 	})
 	o := h.options()
-	o.Registries = explicit("ghcr.io")
+	o.Registries = registriesFor("ghcr.io")
 	o.DockerConfigJSON = auth.Secret(config(map[string]string{"ghcr.io": "inline"}))
 	path := "~/named.json"
 	o.DockerConfigPath = &path
@@ -168,7 +168,7 @@ func TestTheOrderOfPlaces(t *testing.T) {
 	h.env["XDG_RUNTIME_DIR"] = h.path("run")
 
 	for _, step := range []struct {
-		user, origin string
+		user, source string
 		remove       func()
 	}{
 		{"ghcr.io", `registries["ghcr.io"] in the provider's configuration`, func() { o.Registries = nil }},
@@ -180,47 +180,46 @@ func TestTheOrderOfPlaces(t *testing.T) {
 		{"podman", h.path("run/containers/auth.json"), func() { delete(h.env, "XDG_RUNTIME_DIR") }},
 		{"", "no credentials were found, and there is no place to look for them", func() {}},
 	} {
-		c := find(t, newStore(t, o), "ghcr.io/acme/app")
-		if c.Username != step.user || c.Source != step.origin {
-			t.Errorf("it is %q from %s, not %q from %s", c.Username, c.Source, step.user, step.origin)
+		c := credentialFor(t, newStore(t, o), "ghcr.io/acme/app")
+		if c.Username != step.user || c.Source != step.source {
+			t.Errorf("Credential() = %q from %s, want %q from %s", c.Username, c.Source, step.user, step.source)
 		}
 		if step.user != "" && c.Password != password {
-			t.Errorf("the password of %s is another", step.user)
+			t.Errorf("the password of %s is wrong", step.user)
 		}
 		step.remove()
 	}
 }
 
-// TestAPlaceThatHasNoneLetsTheNextAnswer also shows that docker's file is
-// looked into before podman's, and that an anonymous result says where none was
-// found.
-func TestAPlaceThatHasNoneLetsTheNextAnswer(t *testing.T) {
+// Docker's file is read before podman's, and the Source of an anonymous credential lists all
+// sources.
+func TestStore_NextSource(t *testing.T) {
 	h := newHome(t, map[string]string{
 		".docker/config.json":      `{"auths": {"quay.io": {}, "ghcr.io": {"auth": "` + base64Of("docker:"+password) + `"}}}`,
 		"run/containers/auth.json": config(map[string]string{"quay.io": "podman", "ghcr.io": "podman"}),
 	})
 	h.env["XDG_RUNTIME_DIR"] = h.path("run")
 	o := h.options()
-	o.Registries = explicit("other.com")
+	o.Registries = registriesFor("other.com")
 	o.DockerConfigJSON = `{}`
 	s := newStore(t, o)
-	users(t, s, map[string]string{"quay.io/x": "podman", "ghcr.io/x": "docker"})
-	c := find(t, s, "gcr.io/x")
+	assertUsernames(t, s, map[string]string{"quay.io/x": "podman", "ghcr.io/x": "docker"})
+	c := credentialFor(t, s, "gcr.io/x")
 	want := "no credentials were found in registries, docker_config_json, ~/.docker/config.json, ~/run/containers/auth.json"
 	if !c.Anonymous() || c.Source != want {
-		t.Errorf("it is %+v", c)
+		t.Errorf("Credential() = %+v, want an anonymous one from %q", c, want)
 	}
 }
 
-func TestNoAmbientCredentialsWhereThePathIsEmpty(t *testing.T) {
+func TestStore_EmptyConfigPath(t *testing.T) {
 	h := newHome(t, map[string]string{".docker/config.json": config(map[string]string{"ghcr.io": "docker", "quay.io": "docker"})})
 	o := h.options()
 	o.DockerConfigPath = new(string)
 	o.DockerConfigJSON = auth.Secret(config(map[string]string{"quay.io": "inline"}))
-	users(t, newStore(t, o), map[string]string{"ghcr.io/x": "", "quay.io/x": "inline"})
+	assertUsernames(t, newStore(t, o), map[string]string{"ghcr.io/x": "", "quay.io/x": "inline"})
 }
 
-func TestTokenHostsWithoutCredentialsGoWithThoseFoundElsewhere(t *testing.T) {
+func TestStore_AnonymousTokenHosts(t *testing.T) {
 	o := auth.Options{
 		Registries:       map[string]auth.Credential{"ghcr.io": {TokenHosts: []string{"auth.example.com"}}, "ghcr.io/acme": {Username: "acme", TokenHosts: []string{"acme.example.com"}}},
 		DockerConfigPath: new(string),
@@ -231,22 +230,23 @@ func TestTokenHostsWithoutCredentialsGoWithThoseFoundElsewhere(t *testing.T) {
 		"ghcr.io/x":      {Username: "inline", Password: password, TokenHosts: []string{"auth.example.com"}, Source: "docker_config_json"},
 		"ghcr.io/acme/x": {Username: "acme", TokenHosts: []string{"acme.example.com"}, Source: `registries["ghcr.io/acme"] in the provider's configuration`},
 	} {
-		if got := find(t, s, name); !reflect.DeepEqual(got, want) {
-			t.Errorf("%s gets %+v, not %+v", name, got, want)
+		if got := credentialFor(t, s, name); !reflect.DeepEqual(got, want) {
+			t.Errorf("Credential(%s) = %+v, want %+v", name, got, want)
 		}
 	}
 }
 
-// The content of a configuration in place of its path would be quoted by every message about the file.
+// Every message about the file would quote the content of a configuration that is passed as its
+// path.
 func TestNewStore_ContentAsPath(t *testing.T) {
 	path := "\n" + config(map[string]string{"ghcr.io": "ci"})
 	_, err := auth.NewStore(auth.Options{DockerConfigPath: &path})
-	refused(t, err, registry.ErrCredentials, "docker_config_path", "docker_config_json")
+	assertError(t, err, registry.ErrCredentials, "docker_config_path", "docker_config_json")
 }
 
-// Docker's keys may be URLs, of which only the host counts.
-func TestCredential_KeyWithASecret(t *testing.T) {
-	s := inline(t, `{"auths": {"https://ghcr.io/v2/?token=`+password+`": {"auth": "none"}}}`)
+// Docker's keys may be URLs, of which only the host is used.
+func TestConfigFile_SecretInKey(t *testing.T) {
+	s := inlineStore(t, `{"auths": {"https://ghcr.io/v2/?token=`+password+`": {"auth": "none"}}}`)
 	_, err := s.Credential(t.Context(), "ghcr.io", "x")
-	refused(t, err, registry.ErrCredentials, `the entry for "https://ghcr.io/v2/?***" has an auth`)
+	assertError(t, err, registry.ErrCredentials, `the entry for "https://ghcr.io/v2/?***" has an auth`)
 }

@@ -9,17 +9,17 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// withTLS is the canonical spelling of hosts that all speak TLS.
+// withTLS returns the canonical spelling of a host that uses TLS.
 func withTLS(host string) string { return strings.TrimSuffix(host, ":443") }
 
-func TestStore_SpellingsOfAHost(t *testing.T) {
+func TestStore_HostSpellings(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, auth.Options{
 		CanonicalHost: withTLS, DockerConfigPath: new(string),
-		Registries:       explicit("ghcr.io:0443", "Quay.io/acme", "bücher.example", "[0:0::1]:5000"),
+		Registries:       registriesFor("ghcr.io:0443", "Quay.io/acme", "bücher.example", "[0:0::1]:5000"),
 		DockerConfigJSON: auth.Secret(config(map[string]string{"gcr.io:443": "file", "https://index.docker.io:443/v1/": "hub"})),
 	})
-	users(t, s, map[string]string{
+	assertUsernames(t, s, map[string]string{
 		"ghcr.io/x":                 "ghcr.io:0443",
 		"ghcr.io:443/x":             "ghcr.io:0443",
 		"GHCR.io:00443/x":           "ghcr.io:0443",
@@ -40,22 +40,22 @@ func TestStore_SpellingsOfAHost(t *testing.T) {
 		}
 	}
 	for _, keys := range [][]string{{"ghcr.io", "ghcr.io:443"}, {"ghcr.io/x", "ghcr.io:443/x"}, {"ghcr.io:443", "ghcr.io:0443"}} {
-		_, err := auth.NewStore(auth.Options{CanonicalHost: withTLS, Registries: explicit(keys...)})
-		refused(t, err, registry.ErrCredentials, "two keys mean the same place")
+		_, err := auth.NewStore(auth.Options{CanonicalHost: withTLS, Registries: registriesFor(keys...)})
+		assertError(t, err, registry.ErrCredentials, "two keys mean the same place")
 	}
 	for _, key := range []string{"doc\u212aer.io", "ghcr.io.", "ghcr.io.:443/x", "bü_cher.example"} {
-		_, err := auth.NewStore(auth.Options{Registries: explicit(key)})
-		refused(t, err, registry.ErrCredentials, "the key has no valid host")
+		_, err := auth.NewStore(auth.Options{Registries: registriesFor(key)})
+		assertError(t, err, registry.ErrCredentials, "the key has no valid host")
 	}
 }
 
-// A helper knows a host by what docker login was given.
-func TestStore_HelperIsAskedForEachSpelling(t *testing.T) {
-	const onlyWithPort = `case $server in *:443) ` + says + `;; *) echo 'credentials not found in native keychain'; exit 1;; esac`
+// A helper stores a host in the spelling that was passed to docker login.
+func TestHelper_HostSpellings(t *testing.T) {
+	const onlyWithPort = `case $server in *:443) ` + printCredential + `;; *) echo 'credentials not found in native keychain'; exit 1;; esac`
 	for name, test := range map[string]struct {
 		config, host string
 		user         string
-		questions    []string
+		requests     []string
 	}{
 		"as_written":      {`{"credsStore": "test"}`, "ghcr.io:443", "helped", []string{"get ghcr.io:443"}},
 		"as_logged_in":    {`{"credsStore": "test", "auths": {"ghcr.io:443": {}, "ghcr.io/x": {}, "quay.io:443": {}}}`, "ghcr.io", "helped", []string{"get ghcr.io", "get ghcr.io:443"}},
@@ -65,19 +65,19 @@ func TestStore_HelperIsAskedForEachSpelling(t *testing.T) {
 		"canonical_after": {`{"credsStore": "test", "auths": {"ghcr.io": {}}}`, "ghcr.io:5443", "", []string{"get ghcr.io:5443"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			questions := withHelper(t, onlyWithPort)
+			log := withHelper(t, onlyWithPort)
 			s := newStore(t, auth.Options{CanonicalHost: withTLS, DockerConfigPath: new(string), DockerConfigJSON: auth.Secret(test.config)})
-			if got := find(t, s, test.host+"/x").Username; got != test.user {
+			if got := credentialFor(t, s, test.host+"/x").Username; got != test.user {
 				t.Errorf("Credential(%s) has the user name %q, want %q", test.host, got, test.user)
 			}
-			if got := asked(t, questions); !slices.Equal(got, test.questions) {
-				t.Errorf("the helper was asked %q, want %q", got, test.questions)
+			if got := helperRequests(t, log); !slices.Equal(got, test.requests) {
+				t.Errorf("helper requests = %q, want %q", got, test.requests)
 			}
 		})
 	}
 }
 
-func TestAuthorizer_RealmInAnotherSpelling(t *testing.T) {
+func TestRealm_HostSpellings(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ host, origin, realm string }{
 		{"ghcr.io", "https://ghcr.io", "https://ghcr.io:0443/token"},
@@ -89,14 +89,14 @@ func TestAuthorizer_RealmInAnotherSpelling(t *testing.T) {
 		i := &issuer{}
 		a := challenged(t, optionsFor(i, test.host, test.origin), bearerAt(test.realm), ci, pull)
 		if got := authorize(t, a, ci, pull); got != "Bearer token-1" {
-			t.Errorf("from the realm %s of %s the header is %q", test.realm, test.host, got)
+			t.Errorf("Authorize() with realm %s of %s = %q, want token-1", test.realm, test.host, got)
 		}
 	}
 	i := &issuer{}
-	elsewhere := ci
-	elsewhere.TokenHosts = []string{"Auth.BÜCHER.example:08443"}
-	a := challenged(t, optionsFor(i, "ghcr.io", "https://ghcr.io"), bearerAt("https://auth.xn--bcher-kva.example:8443/token"), elsewhere, pull)
-	if got := authorize(t, a, elsewhere, pull); got != "Bearer token-1" {
-		t.Errorf("from a token host the header is %q", got)
+	withTokenHost := ci
+	withTokenHost.TokenHosts = []string{"Auth.BÜCHER.example:08443"}
+	a := challenged(t, optionsFor(i, "ghcr.io", "https://ghcr.io"), bearerAt("https://auth.xn--bcher-kva.example:8443/token"), withTokenHost, pull)
+	if got := authorize(t, a, withTokenHost, pull); got != "Bearer token-1" {
+		t.Errorf("Authorize() with a token host = %q, want token-1", got)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// Opening a pipe that nobody writes to would wait for ever.
-func TestAPipeIsNoConfigurationFile(t *testing.T) {
+// Opening a pipe without a writer would block forever.
+func TestConfigFile_NamedPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.json")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
@@ -22,6 +22,6 @@ func TestAPipeIsNoConfigurationFile(t *testing.T) {
 		_, err = store.Credential(t.Context(), "registry.example.com", "app")
 	}
 	if err == nil || !strings.Contains(err.Error(), "it is a pipe and not a file") {
-		t.Errorf("the error is %v", err)
+		t.Errorf("error = %v, want one about the pipe", err)
 	}
 }

@@ -1,5 +1,5 @@
-// Command terraform-provider-registry is the provider. Terraform and OpenTofu
-// start it themselves; a person starts it only to debug it.
+// Command terraform-provider-registry is the provider. Terraform and OpenTofu start
+// it. Users start it only to debug it.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/provider"
 )
 
-// address is where the provider is published.
+// address is the registry address of the provider.
 const address = "registry.terraform.io/terraform-provider-registry/registry"
 
 // version is set by the linker in releases and by `make build`.
@@ -25,8 +25,8 @@ func main() {
 	debug := flag.Bool("debug", false, "keep running under a debugger; prints what to set TF_REATTACH_PROVIDERS to")
 	flag.Parse()
 
-	// net/http logs what servers send unasked, as it came; what matters goes to
-	// Terraform's log, cleaned.
+	// net/http logs unsolicited data of servers without sanitizing it. Relevant
+	// messages are sanitized and written to Terraform's log.
 	log.SetOutput(io.Discard)
 
 	err := providerserver.Serve(context.Background(), provider.New(version), providerserver.ServeOpts{

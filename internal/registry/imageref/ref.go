@@ -1,5 +1,5 @@
-// Package imageref is where images are copied from and to, as people write it: in a
-// registry ("ghcr.io/acme/app:1.4"), or in an OCI image layout on this machine
+// Package imageref parses the references of sources and destinations: in a registry
+// ("ghcr.io/acme/app:1.4"), or in an OCI image layout on disk
 // ("oci:./build/app:1.4").
 package imageref
 
@@ -14,165 +14,165 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// Ref names a manifest in a registry or, where the layout has a path, in an
-// image layout. The path of a layout is kept as it was written, so that what is
-// remembered of it is right in another working directory too.
+// Ref names a manifest in a registry or, if layout has a path, in an image layout.
+// The path of a layout is kept as written, so that a stored Ref is also valid in
+// another working directory.
 type Ref struct {
 	reference registry.Reference
 	layout    layout.Reference
 }
 
-// ParseSource reads where something is copied from. In a registry it is the tag
-// latest where neither tag nor digest is given, and in a layout the only image.
-// The error matches registry.ErrInvalidReference, and its Message says what is
-// wrong with s.
-func ParseSource(s string) (p Ref, err error) {
+// ParseSource parses the reference of a source. Without a tag and a digest, it
+// means the tag latest in a registry, and the only image in a layout. The error
+// matches registry.ErrInvalidReference, and its Message has the reason.
+func ParseSource(s string) (r Ref, err error) {
 	if layout.Is(s) {
-		p.layout, err = layout.ParseReference(s)
-		return p, err
+		r.layout, err = layout.ParseReference(s)
+		return r, err
 	}
-	p.reference, err = registry.ParseReference(s)
-	p.reference = p.reference.WithDefaultTag()
-	return p, err
+	r.reference, err = registry.ParseReference(s)
+	r.reference = r.reference.WithDefaultTag()
+	return r, err
 }
 
-// ParseDestination reads where something is copied to, which has a tag and no
-// digest, in a layout too. The error is as that of ParseSource.
-func ParseDestination(s string) (p Ref, err error) {
+// ParseDestination parses the reference of a destination. It must have a tag and no
+// digest, in a layout too. The error is like that of ParseSource.
+func ParseDestination(s string) (r Ref, err error) {
 	if !layout.Is(s) {
-		p.reference, err = registry.ParseDestination(s)
-		return p, err
+		r.reference, err = registry.ParseDestination(s)
+		return r, err
 	}
-	if p.layout, err = layout.ParseReference(s); err != nil {
+	if r.layout, err = layout.ParseReference(s); err != nil {
 		return Ref{}, err
 	}
 	why := ""
 	switch {
-	case archive.MatchString(p.layout.Path):
+	case archivePath.MatchString(r.layout.Path):
 		return Ref{}, &registry.Error{Op: "use the destination", Reference: registry.Sanitize(s), Kind: registry.ErrInvalidReference,
 			Message: "it is an archive by its name, which can be read but not written to", Hint: "Write a folder, and make the archive of it: tar -cf image.tar -C FOLDER ."}
-	case p.layout.Digest != "":
+	case r.layout.Digest != "":
 		why = "it has a digest, and which one goes there is the source's to say"
-	case p.layout.Tag == "":
+	case r.layout.Tag == "":
 		why = "it has no tag"
-	case !registry.IsTag(p.layout.Tag):
-		why = fmt.Sprintf("%q cannot be a tag, which has letters, digits, underscores, dots and dashes, and begins with neither a dot nor a dash", registry.Sanitize(p.layout.Tag))
+	case !registry.IsTag(r.layout.Tag):
+		why = fmt.Sprintf("%q cannot be a tag, which has letters, digits, underscores, dots and dashes, and begins with neither a dot nor a dash", registry.Sanitize(r.layout.Tag))
 	default:
-		return p, nil
+		return r, nil
 	}
 	return Ref{}, &registry.Error{Op: "use the destination", Reference: registry.Sanitize(s), Kind: registry.ErrInvalidReference, Message: why,
 		Hint: "A destination in an image layout is oci:PATH:tag, as in oci:./airgap/app:1.4."}
 }
 
-// archive is the name of one: a folder that is named so would be taken for it.
-var archive = regexp.MustCompile(`(?i)\.(tar|tar\.[a-z0-9]+|tgz)$`)
+// archivePath matches the path of an archive. A folder with such a name would be
+// read as an archive.
+var archivePath = regexp.MustCompile(`(?i)\.(tar|tar\.[a-z0-9]+|tgz)$`)
 
-// Reference is the reference of a place in a registry; ok says whether it is
-// one.
-func (p Ref) Reference() (ref registry.Reference, ok bool) {
-	return p.reference, p.layout.Path == ""
+// Reference returns the reference in a registry. ok reports whether r is one.
+func (r Ref) Reference() (ref registry.Reference, ok bool) {
+	return r.reference, r.layout.Path == ""
 }
 
-// Canonical returns p as the client names it: with one spelling for all that mean
-// one host with its settings. A layout needs none, because its Name is that of
-// the real folder.
-func (p Ref) Canonical(client *remote.Client) Ref {
-	if p.layout.Path == "" {
-		p.reference.Host = client.CanonicalHost(p.reference.Host)
+// Canonical returns r with the client's canonical spelling of the host, which
+// depends on the settings of the host. A layout is returned unchanged, because its
+// Name is the path of the real folder.
+func (r Ref) Canonical(client *remote.Client) Ref {
+	if r.layout.Path == "" {
+		r.reference.Host = client.CanonicalHost(r.reference.Host)
 	}
-	return p
+	return r
 }
 
-// Name returns the name of the repository. For a layout it is the path of the
-// real folder. The name of a canonical place is the one that its repository has.
-func (p Ref) Name() string {
-	if p.layout.Path != "" {
-		return p.layout.Name()
+// Name returns the name of the repository. For a layout it is the path of the real
+// folder. If r is canonical, the name equals that of the repository that r opens.
+func (r Ref) Name() string {
+	if r.layout.Path != "" {
+		return r.layout.Name()
 	}
-	return p.reference.Name()
+	return r.reference.Name()
 }
 
-// Equal reports whether two places are one, however they are written. Whether a
-// port is the default one is not known here: compare canonical places if a client
-// is at hand.
-func (p Ref) Equal(other Ref) bool {
-	return p.Tag() == other.Tag() && p.Digest() == other.Digest() && p.Name() == other.Name()
+// Equal reports whether two references are equal, however they are written. It does
+// not know whether a port is the default one, so compare canonical references if a
+// client is available.
+func (r Ref) Equal(other Ref) bool {
+	return r.Tag() == other.Tag() && r.Digest() == other.Digest() && r.Name() == other.Name()
 }
 
-// String is the place as it is read back: in normal form, but for the path of a
-// layout, which is as it was written.
-func (p Ref) String() string {
-	if p.layout.Path != "" {
-		return p.layout.String()
+// String returns the reference in normal form, except that the path of a layout is
+// as written. The result can be parsed again.
+func (r Ref) String() string {
+	if r.layout.Path != "" {
+		return r.layout.String()
 	}
-	return p.reference.String()
+	return r.reference.String()
 }
 
-// Identifier is what is looked up there: the digest, or the tag where there is none,
-// or "" for the only image of a layout.
-func (p Ref) Identifier() string {
-	if p.layout.Path != "" {
-		return p.layout.Target()
+// Identifier returns the digest, or the tag if there is no digest, or "" for the
+// only image of a layout.
+func (r Ref) Identifier() string {
+	if r.layout.Path != "" {
+		return r.layout.Target()
 	}
-	return p.reference.Target()
+	return r.reference.Target()
 }
 
-// Tag is the tag, "" where there is none.
-func (p Ref) Tag() string {
-	if p.layout.Path != "" {
-		return p.layout.Tag
+// Tag returns the tag, or "" if there is none.
+func (r Ref) Tag() string {
+	if r.layout.Path != "" {
+		return r.layout.Tag
 	}
-	return p.reference.Tag
+	return r.reference.Tag
 }
 
-// Digest is the digest, "" where there is none.
-func (p Ref) Digest() digest.Digest {
-	if p.layout.Path != "" {
-		return p.layout.Digest
+// Digest returns the digest, or "" if there is none.
+func (r Ref) Digest() digest.Digest {
+	if r.layout.Path != "" {
+		return r.layout.Digest
 	}
-	return p.reference.Digest
+	return r.reference.Digest
 }
 
-// WithTag is the same place under another tag.
-func (p Ref) WithTag(tag string) Ref {
-	p.reference.Tag, p.layout.Tag = tag, tag
-	return p
+// WithTag returns r with another tag.
+func (r Ref) WithTag(tag string) Ref {
+	r.reference.Tag, r.layout.Tag = tag, tag
+	return r
 }
 
-// WithDigest is the same place by a digest.
-func (p Ref) WithDigest(d digest.Digest) Ref {
-	p.reference.Digest, p.layout.Digest = d, d
-	return p
+// WithDigest returns r with another digest.
+func (r Ref) WithDigest(d digest.Digest) Ref {
+	r.reference.Digest, r.layout.Digest = d, d
+	return r
 }
 
-// Pinned is host/repository@digest, or oci:PATH@digest: what names exactly one
-// image there.
-func (p Ref) Pinned(d digest.Digest) string {
-	if p.layout.Path != "" {
-		return p.layout.Pinned(d)
+// Pinned returns host/repository@digest or oci:PATH@digest, which identifies
+// exactly one image.
+func (r Ref) Pinned(d digest.Digest) string {
+	if r.layout.Path != "" {
+		return r.layout.Pinned(d)
 	}
-	return p.reference.Pinned(d)
+	return r.reference.Pinned(d)
 }
 
-// OpenSource is the repository to read from. For a layout the error says what is there
-// instead of one; see layout.Open.
-func (p Ref) OpenSource(client *remote.Client) (registry.Repository, error) {
-	if p.layout.Path == "" {
-		return client.Repository(p.reference, remote.Pull), nil
+// OpenSource returns the repository to read from. If a layout cannot be opened, the
+// error describes what was found instead; see layout.Open.
+func (r Ref) OpenSource(client *remote.Client) (registry.Repository, error) {
+	if r.layout.Path == "" {
+		return client.Repository(r.reference, remote.Pull), nil
 	}
-	l, err := layout.Open(p.layout.Path)
+	l, err := layout.Open(r.layout.Path)
 	if err != nil {
 		return nil, err
 	}
 	return l.WithLogger(client.Logger()), nil
 }
 
-// OpenDestination is the repository to read from and write to; see layout.Create.
-func (p Ref) OpenDestination(client *remote.Client) (registry.Repository, error) {
-	if p.layout.Path == "" {
-		return client.Repository(p.reference, remote.Push), nil
+// OpenDestination returns the repository to read from and write to; see
+// layout.Create.
+func (r Ref) OpenDestination(client *remote.Client) (registry.Repository, error) {
+	if r.layout.Path == "" {
+		return client.Repository(r.reference, remote.Push), nil
 	}
-	l, err := layout.Create(p.layout.Path)
+	l, err := layout.Create(r.layout.Path)
 	if err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ import (
 
 const d = digest.Digest("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 
-func TestWhatIsWrittenIsReadInTheRegistryOrInALayout(t *testing.T) {
+func TestParseSource(t *testing.T) {
 	t.Parallel()
 	here, err := os.Getwd()
 	if err != nil {
@@ -34,22 +34,22 @@ func TestWhatIsWrittenIsReadInTheRegistryOrInALayout(t *testing.T) {
 	} {
 		p, err := imageref.ParseSource(s)
 		if err != nil {
-			t.Errorf("%q: %v", s, err)
+			t.Errorf("ParseSource(%q) error = %v", s, err)
 		}
 		got := struct{ str, name, target, tag, pinned string }{p.String(), p.Name(), p.Identifier(), p.Tag(), p.Pinned(d)}
 		if got != want {
-			t.Errorf("%q is %+v, want %+v", s, got, want)
+			t.Errorf("ParseSource(%q) = %+v, want %+v", s, got, want)
 		}
 		if pinned, err := imageref.ParseSource(got.pinned); err != nil || pinned.Name() != p.Name() || pinned.Digest() != d {
-			t.Errorf("%q leads to %s, %v", got.pinned, pinned, err)
+			t.Errorf("ParseSource(%q) = %s, %v; want the pinned reference", got.pinned, pinned, err)
 		}
 		if at := p.WithDigest(d).WithTag("2"); at.Digest() != d || at.Tag() != "2" || at.Name() != p.Name() {
-			t.Errorf("%q by digest and with another tag is %s", s, at)
+			t.Errorf("WithDigest() and WithTag() of %q = %s", s, at)
 		}
 	}
 }
 
-func TestTwoSpellingsOfOnePlace(t *testing.T) {
+func TestRef_Equal(t *testing.T) {
 	t.Parallel()
 	here, err := os.Getwd()
 	if err != nil {
@@ -72,12 +72,12 @@ func TestTwoSpellingsOfOnePlace(t *testing.T) {
 		a, errA := imageref.ParseSource(test.a)
 		b, errB := imageref.ParseSource(test.b)
 		if errA != nil || errB != nil || a.Equal(b) != test.same {
-			t.Errorf("%s and %s: %t, %v, %v; want %t", test.a, test.b, a.Equal(b), errA, errB, test.same)
+			t.Errorf("Equal(%s, %s) = %t, errors = %v, %v; want %t", test.a, test.b, a.Equal(b), errA, errB, test.same)
 		}
 	}
 }
 
-func TestPlace_Canonical(t *testing.T) {
+func TestRef_Canonical(t *testing.T) {
 	t.Parallel()
 	none, yes := "", true
 	options := remote.Options{Hosts: map[string]remote.HostOptions{"plain.example:80": {PlainHTTP: &yes}, "http.example": {PlainHTTP: &yes}}}
@@ -88,8 +88,8 @@ func TestPlace_Canonical(t *testing.T) {
 	}
 	for _, test := range []struct {
 		a, b  string
-		name  string // of both, canonical
-		plain bool   // that they are the same whatever the scheme
+		name  string // canonical name of both
+		plain bool   // whether they are equal without a client
 	}{
 		{"127.0.0.1:80/x:v1", "127.0.0.1/x:v1", "127.0.0.1/x", false},
 		{"127.0.0.1:080/x:v1", "127.0.0.1:80/x:v1", "127.0.0.1/x", true},
@@ -106,16 +106,16 @@ func TestPlace_Canonical(t *testing.T) {
 			t.Fatal(errA, errB)
 		}
 		if a.Equal(b) != test.plain {
-			t.Errorf("%s and %s are the same: %t, want %t", a, b, a.Equal(b), test.plain)
+			t.Errorf("Equal(%s, %s) = %t, want %t", a, b, a.Equal(b), test.plain)
 		}
 		for _, p := range []imageref.Ref{a, b} {
 			repo, err := p.OpenSource(client)
 			if err != nil || p.Canonical(client).Name() != test.name || repo.Name() != test.name {
-				t.Errorf("%s is %s and is read in %v, %v; want %s", p, p.Canonical(client).Name(), repo, err, test.name)
+				t.Errorf("Canonical(%s) = %s, OpenSource() = %v, %v; want the name %s", p, p.Canonical(client).Name(), repo, err, test.name)
 			}
 		}
 		if !a.Canonical(client).Equal(b.Canonical(client)) {
-			t.Errorf("%s and %s are not the same for the client", a, b)
+			t.Errorf("Equal() of canonical %s and %s = false, want true", a, b)
 		}
 	}
 	for _, pair := range [][2]string{
@@ -124,16 +124,16 @@ func TestPlace_Canonical(t *testing.T) {
 		a, errA := imageref.ParseSource(pair[0])
 		b, errB := imageref.ParseSource(pair[1])
 		if errA != nil || errB != nil || a.Canonical(client).Equal(b.Canonical(client)) {
-			t.Errorf("%s and %s are the same, %v, %v", a, b, errA, errB)
+			t.Errorf("Equal() of canonical %s and %s = true, errors = %v, %v; want false", a, b, errA, errB)
 		}
 	}
 	at, err := imageref.ParseDestination("oci:./x/../app:1")
 	if err != nil || at.Canonical(client) != at {
-		t.Errorf("a layout becomes %s, %v", at.Canonical(client), err)
+		t.Errorf("Canonical() of a layout = %s, %v; want it unchanged", at.Canonical(client), err)
 	}
 }
 
-func TestAHomeIsWhereTheTildeIs(t *testing.T) {
+func TestParseSource_HomeDirectory(t *testing.T) {
 	home, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -142,13 +142,13 @@ func TestAHomeIsWhereTheTildeIs(t *testing.T) {
 	t.Setenv("USERPROFILE", home) // Windows
 	p, err := imageref.ParseSource("oci:~/images/app:1")
 	if want := "oci:" + filepath.ToSlash(home) + "/images/app"; err != nil || p.Name() != want {
-		t.Errorf("it is %s, %v; want %s", p.Name(), err, want)
+		t.Errorf("Name() = %s, %v; want %s", p.Name(), err, want)
 	}
 }
 
-func TestWhatIsNoDestination(t *testing.T) {
+func TestParseDestination_Invalid(t *testing.T) {
 	t.Parallel()
-	for s, says := range map[string]string{
+	for s, want := range map[string]string{
 		"oci:app":                             "it has no tag",
 		"oci:app@" + string(d):                "it has a digest",
 		"oci:app:" + strings.Repeat("x", 129): "cannot be a tag",
@@ -159,18 +159,18 @@ func TestWhatIsNoDestination(t *testing.T) {
 		"app":                                 "names no registry",
 	} {
 		_, err := imageref.ParseDestination(s)
-		if !errors.Is(err, registry.ErrInvalidReference) || !strings.Contains(err.Error(), says) {
-			t.Errorf("%q: %v, want %q", s, err, says)
+		if !errors.Is(err, registry.ErrInvalidReference) || !strings.Contains(err.Error(), want) {
+			t.Errorf("ParseDestination(%q) error = %v, want %q", s, err, want)
 		}
 	}
 	for _, s := range []string{"oci:app:1", "oci:/some where/user@host/a:b:1.4_x-y", `oci:C:\images\app:1`, "oci:app.tar/:1", "oci:tar:1", "localhost/app:1"} {
 		if p, err := imageref.ParseDestination(s); err != nil || p.String() != s {
-			t.Errorf("%q is %s, %v", s, p, err)
+			t.Errorf("ParseDestination(%q) = %s, %v", s, p, err)
 		}
 	}
 }
 
-func TestARepositoryHasTheNameOfItsPlace(t *testing.T) {
+func TestRef_RepositoryName(t *testing.T) {
 	t.Parallel()
 	none := ""
 	options := remote.Options{}
@@ -187,11 +187,11 @@ func TestARepositoryHasTheNameOfItsPlace(t *testing.T) {
 		}
 		from, err := p.OpenSource(client)
 		if err != nil || from.Name() != p.Name() {
-			t.Errorf("%s is read in %v, %v", p, from, err)
+			t.Errorf("OpenSource(%s) = %v, %v; want the same name", p, from, err)
 		}
 		to, err := p.OpenDestination(client)
 		if err != nil || to.Name() != p.Name() {
-			t.Errorf("%s is written in %v, %v", p, to, err)
+			t.Errorf("OpenDestination(%s) = %v, %v; want the same name", p, to, err)
 		}
 	}
 	missing, err := imageref.ParseDestination("oci:" + filepath.Join(t.TempDir(), "none") + ":1")
@@ -199,9 +199,9 @@ func TestARepositoryHasTheNameOfItsPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := missing.OpenSource(client); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("there is nothing to read: %v", err)
+		t.Errorf("OpenSource() of a missing layout error = %v, want ErrNotFound", err)
 	}
 	if _, err := missing.OpenDestination(client); err != nil {
-		t.Errorf("and it can be written: %v", err)
+		t.Errorf("OpenDestination() of a missing layout error = %v", err)
 	}
 }

@@ -94,7 +94,7 @@ func ValidateDescriptor(d Descriptor) error {
 	return nil
 }
 
-// descriptorFault returns what is wrong with a descriptor, or nil if it is valid.
+// descriptorFault returns why a descriptor is invalid, or nil if it is valid.
 func descriptorFault(d Descriptor) *Error {
 	if why := digestFault(d.Digest); why != "" {
 		return newFault(ErrInvalidManifest, "its digest is refused: %s", why)

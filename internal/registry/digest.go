@@ -21,7 +21,7 @@ func ValidateDigest(d digest.Digest) error {
 	return nil
 }
 
-// digestFault returns what is wrong with a digest, or "" if it is valid.
+// digestFault returns why a digest is invalid, or "" if it is valid.
 func digestFault(d digest.Digest) string {
 	if d.Validate() == nil {
 		return ""

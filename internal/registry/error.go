@@ -120,7 +120,7 @@ func (e *Error) Error() string {
 }
 
 // referencePhrase returns the reference in the form that follows Op. A tag is quoted and
-// named as a tag, because "1" by itself is not clear.
+// result as a tag, because "1" by itself is not clear.
 func (e *Error) referencePhrase() string {
 	switch quoted := strconv.Quote(e.Reference); {
 	case strings.HasSuffix(e.Op, "the tag"):
@@ -212,9 +212,9 @@ func WithSide(err error, side Side) error {
 	if !errors.As(err, &e) || e.Side != "" {
 		return err
 	}
-	sided := *e
-	sided.Side = side
-	return &sided
+	result := *e
+	result.Side = side
+	return &result
 }
 
 // WithRepository returns a copy of err with its repository set, if err is an *Error
@@ -225,9 +225,9 @@ func WithRepository(err error, repository string) error {
 	if !ok || e.Repository != "" {
 		return err
 	}
-	named := *e
-	named.Repository = repository
-	return &named
+	result := *e
+	result.Repository = repository
+	return &result
 }
 
 // WithText returns an error with another text that wraps err.
@@ -257,10 +257,10 @@ func RedactError(err error, mask func(string) string) error {
 	if !ok {
 		return err
 	}
-	masked := *e
-	masked.Code, masked.Message, masked.Reference, masked.Hint = mask(e.Code), mask(e.Message), mask(e.Reference), mask(e.Hint)
+	result := *e
+	result.Code, result.Message, result.Reference, result.Hint = mask(e.Code), mask(e.Message), mask(e.Reference), mask(e.Hint)
 	if e.Err != nil {
-		masked.Err = WithText(e.Err, mask(e.Err.Error()))
+		result.Err = WithText(e.Err, mask(e.Err.Error()))
 	}
-	return &masked
+	return &result
 }

@@ -29,8 +29,8 @@ var toSet = regexp.MustCompile(`\b([Ss])et (?:registries = \{ "([^"]*)" = \{ (.*
 // instead, which must not be empty. instead is called with the arguments of Setting,
 // or with "" and "docker_config_path" for the credential file.
 func Retold(hint string, instead func(host, settings string) string) string {
-	return toSet.ReplaceAllStringFunc(hint, func(said string) string {
-		part := toSet.FindStringSubmatch(said)
+	return toSet.ReplaceAllStringFunc(hint, func(match string) string {
+		part := toSet.FindStringSubmatch(match)
 		words := instead(part[2], part[3]+part[4])
 		if part[1] == "S" {
 			words = strings.ToUpper(words[:1]) + words[1:]
@@ -76,7 +76,7 @@ func WithDefaultHint(err error) error {
 	if !errors.As(err, &e) || e.Hint != "" || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	advised := *e
-	advised.Hint = DefaultHint(e.Kind)
-	return &advised
+	result := *e
+	result.Hint = DefaultHint(e.Kind)
+	return &result
 }

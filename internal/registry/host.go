@@ -28,10 +28,9 @@ var dockerHubNames = []string{DockerHub, "index.docker.io", "registry-1.docker.i
 //   - ports have no leading zeros,
 //   - the aliases of Docker Hub are replaced by DockerHub.
 //
-// A default port is kept, because it depends on the scheme. The error says why host
-// is not valid. NormalHost returns an error for a name that ends in a dot, an
-// address with a zone, and a Unicode name that is another spelling of an ASCII
-// name.
+// A default port is kept, because it depends on the scheme. The error says why host is not
+// valid. Names that end in a dot and addresses with a zone are not valid. Neither are Unicode
+// names that are another spelling of an ASCII name.
 func NormalHost(host string) (string, error) {
 	name, port := SplitPort(host)
 	if port != "" || strings.HasSuffix(host, ":") {

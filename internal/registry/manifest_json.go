@@ -203,9 +203,9 @@ func caseVariant(members unknownMembers, known []string) string {
 	}
 }
 
-// decode decodes a JSON object into v. It returns what is wrong with the object, or
-// "" if it is valid. Duplicate keys and invalid UTF-8 are errors, keys are
-// case-sensitive, and the nesting is limited.
+// decode decodes a JSON object into v. It returns why the object is invalid, or "" if it is
+// valid. Duplicate keys and invalid UTF-8 are errors, keys are case-sensitive, and the
+// nesting is limited.
 func decode(content []byte, v any) string {
 	if !bytes.HasPrefix(bytes.TrimLeft(content, " \t\r\n"), []byte("{")) {
 		return "it is not a JSON object" // because null decodes like an empty object

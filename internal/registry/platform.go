@@ -19,7 +19,7 @@ var platformForm = regexp.MustCompile(`^([A-Za-z0-9_.-]+)(?:\(([A-Za-z0-9_.-]+)\
 
 // ParsePlatform parses os/architecture[/variant], as in "linux/arm64" or
 // "linux/arm/v7", and os(version)/architecture for Windows, as in
-// "windows(10.0.20348)/amd64". The error says what is wrong with s.
+// "windows(10.0.20348)/amd64". The error has the reason.
 func ParsePlatform(s string) (Platform, error) {
 	parts := platformForm.FindStringSubmatch(s)
 	if parts == nil {
@@ -65,10 +65,10 @@ func NormalPlatform(p Platform) Platform {
 // version of the operating system is compared only if the request has one, and only
 // as far as it is given: 10.0.20348 matches every 10.0.20348.x. Features of the
 // operating system are ignored.
-func Satisfies(is, wanted Platform) bool {
-	is, wanted = NormalPlatform(is), NormalPlatform(wanted)
-	version := wanted.OSVersion == "" || is.OSVersion == wanted.OSVersion || strings.HasPrefix(is.OSVersion, wanted.OSVersion+".")
-	return is.OS == wanted.OS && is.Architecture == wanted.Architecture && is.Variant == wanted.Variant && version
+func Satisfies(platform, request Platform) bool {
+	platform, request = NormalPlatform(platform), NormalPlatform(request)
+	version := request.OSVersion == "" || platform.OSVersion == request.OSVersion || strings.HasPrefix(platform.OSVersion, request.OSVersion+".")
+	return platform.OS == request.OS && platform.Architecture == request.Architecture && platform.Variant == request.Variant && version
 }
 
 // FormatPlatform returns a platform in the format of ParsePlatform.

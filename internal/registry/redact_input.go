@@ -62,8 +62,7 @@ func withoutParameters(s string, from *regexp.Regexp) string {
 	return s
 }
 
-// secretFault describes what is wrong with text that contains a secret, without
-// quoting it.
+// secretFault describes why text with a secret is invalid, without quoting the text.
 func secretFault(s string) string {
 	s = s[:min(len(s), maxInput)] // like RedactInput
 	if _, end := userinfo(s); end > 0 {
@@ -79,9 +78,8 @@ func secretFault(s string) string {
 // scheme matches the scheme of a URL (RFC 3986, section 3.1).
 var scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 
-// userinfo returns the position of the user name and password of a URL, which is the
-// text before the last @ that is not part of the reference. It returns 0, 0 if the
-// URL has none.
+// userinfo returns the position of the user name and password of a URL: the text before
+// the last @ that is not part of the reference. The result is 0, 0 if there is none.
 func userinfo(s string) (start, end int) {
 	if i := strings.Index(s, "://"); i >= 0 {
 		start = i + len("://")

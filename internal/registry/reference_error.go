@@ -23,8 +23,8 @@ func invalidReference(s, why string) error {
 		Hint: "A reference is host/repository:tag or host/repository@sha256:…, as in registry.example.com/team/app:1.4."}
 }
 
-// referenceFault returns what is wrong with a reference that the grammar rejected.
-// It checks the parts in the order in which they are written.
+// referenceFault returns why the grammar rejected a reference. It checks the parts in the
+// order in which they are written.
 func referenceFault(s string) string {
 	if s == "" {
 		return "it is empty"
@@ -81,8 +81,8 @@ var filePath = regexp.MustCompile(`^(\.\.?|~)/|^/.*\.tar(:[^/]*)?$`)
 // in another syntax and does not support the others.
 var transports = regexp.MustCompile(`^(oci-archive|docker-archive|docker-daemon|containers-storage|dir|(?i:oci)):(.*)$`)
 
-// transportFault returns what is wrong with s if it begins with a transport of another
-// tool, or "" if it does not. Docker Hub has no images with these names.
+// transportFault returns why s is invalid if it begins with a transport of another tool,
+// and "" otherwise. Docker Hub has no images with these names.
 func transportFault(s string) string {
 	parts := transports.FindStringSubmatch(s)
 	switch {
@@ -121,13 +121,12 @@ func hostFault(host string) string {
 	return ""
 }
 
-// numeric matches a name that some resolvers read as an IPv4 address and others as
-// a name, because its last label is a number (WHATWG URL Standard, "ends in a
-// number checker").
+// numeric matches a name whose last label is a number. Some resolvers read such a name
+// as an IPv4 address, others as a name (WHATWG URL Standard, "ends in a number checker").
 var numeric = regexp.MustCompile(`(^|\.)([0-9]+|0x[0-9a-f]*)$`)
 
-// hostOnlyFault returns what is wrong with a host and port that no repository follows,
-// or "" for any other text. Docker Hub has no image with such a name.
+// hostOnlyFault returns why s is invalid if it is a host and port without a repository,
+// and "" otherwise. Docker Hub has no image with such a name.
 func hostOnlyFault(s string) string {
 	name, _, _ := strings.Cut(s, "@")
 	host, port, _ := strings.Cut(name, ":")
@@ -139,8 +138,7 @@ func hostOnlyFault(s string) string {
 
 var allDigits = regexp.MustCompile(`^[0-9]+$`)
 
-// pathFault returns what is wrong with the path of a repository, or "" if it is
-// valid.
+// pathFault returns why the path of a repository is invalid, or "" if it is valid.
 func pathFault(path string) string {
 	const form = "lower-case letters and digits, with single dots, one or two underscores or any number of dashes in between"
 	if path == "" {

@@ -62,9 +62,9 @@ func hasManifests(content []byte) bool {
 	return json.Unmarshal(content, &index) == nil && len(index.Manifests) > 0
 }
 
-// ReferrersTag returns the tag under which clients maintain the list of referrers
-// of a digest if a registry does not support the referrers API (OCI distribution
-// specification, "Referrers Tag Schema").
+// ReferrersTag returns the tag for the list of referrers of a digest. Clients maintain the
+// list if a registry does not support the referrers API (OCI distribution specification,
+// "Referrers Tag Schema").
 func ReferrersTag(d digest.Digest) string {
 	algorithm, encoded := d.Algorithm().String(), d.Encoded()
 	return algorithm[:min(len(algorithm), 32)] + "-" + encoded[:min(len(encoded), 64)]
@@ -109,9 +109,9 @@ func (m Manifest) AppendManifests(children []Descriptor) (Manifest, error) {
 	if err != nil || index == nil {
 		return Manifest{}, &Error{Op: "add to the index", Reference: m.Digest.String(), Kind: ErrInvalidManifest, Message: "it cannot be read", Err: err}
 	}
-	known, had := map[digest.Digest]bool{}, len(list)
-	for _, has := range list {
-		known[digestOf(has)] = true
+	known, before := map[digest.Digest]bool{}, len(list)
+	for _, entry := range list {
+		known[digestOf(entry)] = true
 	}
 	for _, child := range children {
 		if known[child.Digest] {
@@ -125,7 +125,7 @@ func (m Manifest) AppendManifests(children []Descriptor) (Manifest, error) {
 		list = append(list, entry)
 	}
 	switch {
-	case len(list) == had && len(m.Content) > 0:
+	case len(list) == before && len(m.Content) > 0:
 		return m, nil
 	case len(list) > MaxReferrers:
 		return Manifest{}, &Error{Op: "add to the index", Reference: m.Digest.String(), Kind: ErrLimit, Message: fmt.Sprintf("it would list more than %d manifests", MaxReferrers), Hint: DefaultHint(ErrLimit)}

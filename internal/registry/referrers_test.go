@@ -261,7 +261,7 @@ func FuzzAppendManifests(f *testing.F) {
 			return
 		}
 		if listErr != nil {
-			return // AppendPage reports what is wrong with the list
+			return // AppendPage reports why the list is invalid
 		}
 		want := listing.Referrers
 		if !slices.ContainsFunc(want, func(d registry.Descriptor) bool { return d.Digest == more.Digest }) {

@@ -20,11 +20,10 @@ const (
 	maxPage = 4 * maxInput
 )
 
-// Sanitize makes registry-controlled text safe to display or log. It returns valid
-// UTF-8 on one line of at most 1 KiB, without control, format or invisible
-// characters, and without what a CI system interprets as a command. All text from a
-// registry is sanitized before it is displayed. Sanitize does not change text that
-// is already safe.
+// Sanitize makes registry-controlled text safe to display or log. It returns one line of
+// valid UTF-8 of at most 1 KiB. Control, format and invisible characters are replaced, and
+// text that a CI system interprets as a command is changed. All text from a registry is
+// sanitized before it is displayed. Sanitize does not change text that is already safe.
 func Sanitize(s string) string {
 	s = s[:min(len(s), maxInput)]
 	var b strings.Builder

@@ -88,9 +88,9 @@ func isAttestationOf(d Descriptor, children []Descriptor, keep map[int]bool) boo
 	if d.Annotations["vnd.docker.reference.type"] != "attestation-manifest" {
 		return false
 	}
-	about := d.Annotations["vnd.docker.reference.digest"]
+	subject := d.Annotations["vnd.docker.reference.digest"]
 	for i, child := range children {
-		if keep[i] && child.Digest.String() == about {
+		if keep[i] && child.Digest.String() == subject {
 			return true
 		}
 	}

@@ -40,11 +40,11 @@ func platforms(t *testing.T, names ...string) []registry.Platform {
 // multiPlatformIndex returns an index of images for several platforms, with
 // attestations unless it is a Docker list. It also returns the images by name.
 func multiPlatformIndex(docker bool) (registrytest.Index, map[string]registrytest.Manifest) {
-	named := map[string]registrytest.Manifest{}
+	byName := map[string]registrytest.Manifest{}
 	index := registrytest.Index{Docker: docker}
 	for _, name := range []string{"linux/amd64", "linux/arm/v6", "linux/arm/v7", "linux/arm64/v8"} {
 		m := registrytest.Image{Docker: docker, Seed: name, Platform: name}.Build()
-		named[name] = m
+		byName[name] = m
 		index.Manifests = append(index.Manifests, m)
 	}
 	for _, version := range []string{"10.0.17763.1", "10.0.20348.7"} {
@@ -52,29 +52,29 @@ func multiPlatformIndex(docker bool) (registrytest.Index, map[string]registrytes
 		p := *m.Platform
 		p.OSVersion = version
 		m.Platform = &p
-		named["windows "+version] = m
+		byName["windows "+version] = m
 		index.Manifests = append(index.Manifests, m)
 	}
 	if !docker {
 		index.Annotations = map[string]string{"a": "b"}
 		for _, subject := range []string{"linux/amd64", "linux/arm/v7"} {
-			a := registrytest.Attestation("x", named[subject])
-			named["attestation of "+subject] = a
+			a := registrytest.Attestation("x", byName[subject])
+			byName["attestation of "+subject] = a
 			index.Manifests = append(index.Manifests, a)
 		}
 	}
-	return index, named
+	return index, byName
 }
 
 func TestSelect_OnePlatform(t *testing.T) {
-	index, named := multiPlatformIndex(false)
+	index, byName := multiPlatformIndex(false)
 	for wanted, is := range map[string]string{
 		"linux/amd64": "linux/amd64", "linux/x86_64": "linux/amd64", "linux/arm": "linux/arm/v7", "linux/arm/v6": "linux/arm/v6", "linux/arm64": "linux/arm64/v8",
 		"windows(10.0.17763)/amd64": "windows 10.0.17763.1", "windows(10.0.20348.7)/amd64": "windows 10.0.20348.7",
 	} {
 		s, err := buildManifest(t, index).Select(platforms(t, wanted))
-		if err != nil || s.Root.Digest != named[is].Digest || s.Index.Content != nil {
-			t.Errorf("Select(%s) root = %s, %v; want %s", wanted, s.Root.Digest, err, named[is].Digest)
+		if err != nil || s.Root.Digest != byName[is].Digest || s.Index.Content != nil {
+			t.Errorf("Select(%s) root = %s, %v; want %s", wanted, s.Root.Digest, err, byName[is].Digest)
 		}
 	}
 }
@@ -83,7 +83,7 @@ func TestSelect_OnePlatform(t *testing.T) {
 // and its descriptors are not encoded again.
 func TestSelect_SeveralPlatforms(t *testing.T) {
 	for _, docker := range []bool{false, true} {
-		index, named := multiPlatformIndex(docker)
+		index, byName := multiPlatformIndex(docker)
 		for name, c := range map[string]struct{ wanted, remain []string }{
 			"in_index_order":     {[]string{"linux/arm64", "linux/amd64"}, []string{"linux/amd64", "linux/arm64/v8", "attestation of linux/amd64"}},
 			"duplicate_platform": {[]string{"linux/arm/v7", "linux/arm"}, []string{"linux/arm/v7", "attestation of linux/arm/v7"}},
@@ -93,7 +93,7 @@ func TestSelect_SeveralPlatforms(t *testing.T) {
 			want := index
 			want.Manifests = nil
 			for _, r := range c.remain {
-				if m, ok := named[r]; ok {
+				if m, ok := byName[r]; ok {
 					want.Manifests = append(want.Manifests, m)
 				}
 			}

@@ -48,9 +48,9 @@ type Authorizer struct {
 	mu     sync.Mutex
 	params *authParams
 	tokens map[identity][]*token
-	// requested is the number of token requests, and numbers them. Tokens up to
-	// suspect were requested before the registry refused one, so another refusal of
-	// them is no news. Tokens up to refused are not used for that key.
+	// requested is the number of token requests. It numbers the tokens. Tokens up to
+	// suspect were requested before the registry refused one, so that further refusals of
+	// them do not count. Tokens up to refused are not used for their tokenKey.
 	requested int
 	suspect   map[identity]int
 	refused   map[tokenKey]int
@@ -124,16 +124,16 @@ func (a *Authorizer) Format(f fmt.State, _ rune) {
 func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scope) (Authorization, error) {
 	p := tokenKeyOf(c, scopes)
 	a.mu.Lock()
-	wanted, after := a.params, a.refused[p]
+	params, after := a.params, a.refused[p]
 	scopes = normalizeScopes(scopes)
 	// Look up the token under the same lock, so that it is not fetched from a realm
 	// that the registry no longer uses.
 	t := a.cachedToken(p.identity, scopes, after)
 	a.mu.Unlock()
 	switch {
-	case wanted == nil:
+	case params == nil:
 		return Authorization{}, nil
-	case wanted.realm == nil:
+	case params.realm == nil:
 		return Authorization{Header: Secret(basic(c))}, nil
 	case c.RegistryToken != "":
 		if !isHeaderSafe(c.RegistryToken.Reveal()) {
@@ -141,12 +141,12 @@ func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scop
 				Message: "the registry token has characters that no header can carry", Hint: c.Advice(a.options.Host)})
 		}
 		return Authorization{Header: Secret(bearer(c.RegistryToken))}, nil
-	case !a.isTrustedRealm(wanted.realm, c):
+	case !a.isTrustedRealm(params.realm, c):
 		return Authorization{}, nil
 	}
 	if t == nil {
 		var err error
-		if t, err = a.getToken(ctx, c, *wanted, scopes, after); err != nil {
+		if t, err = a.getToken(ctx, c, *params, scopes, after); err != nil {
 			return Authorization{}, a.withRepository(scopes, err)
 		}
 	}
@@ -155,7 +155,7 @@ func (a *Authorizer) Authorize(ctx context.Context, c Credential, scopes ...Scop
 
 // getToken fetches a token that covers the scopes. It joins the fetch of another
 // caller if that requests a token after the one with number after.
-func (a *Authorizer) getToken(ctx context.Context, c Credential, wanted authParams, scopes []Scope, after int) (*token, error) {
+func (a *Authorizer) getToken(ctx context.Context, c Credential, params authParams, scopes []Scope, after int) (*token, error) {
 	p := tokenKeyOf(c, scopes)
 	t, err := a.fetches.do(ctx, fetchKey{p, after}, func(ctx context.Context) (*token, error) {
 		// Another caller may have cached the token in the meantime.
@@ -167,7 +167,7 @@ func (a *Authorizer) getToken(ctx context.Context, c Credential, wanted authPara
 		a.requested++
 		number := a.requested
 		a.mu.Unlock()
-		t, err := a.fetch(ctx, c, wanted, scopes)
+		t, err := a.fetch(ctx, c, params, scopes)
 		if err != nil {
 			return nil, err
 		}

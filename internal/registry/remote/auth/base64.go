@@ -20,12 +20,11 @@ var sextets = func() (values [256]byte) {
 	return values
 }()
 
-// findEncoded returns the positions of parts that are base64-encoded in the text,
-// alone or inside longer encoded data. It decodes each run of base64 characters at
-// its first four offsets, because unencoded text may precede the run, and the
-// encoded data before a secret determines its alignment. Decoding the text costs
-// less than encoding every secret at every alignment, and does not find short
-// secrets by chance.
+// findEncoded returns the positions of parts that are base64-encoded in the text, alone or
+// inside longer encoded data. It decodes each run of base64 characters at its first four
+// offsets: unencoded text may precede the run, and the encoded data before a secret
+// determines its alignment. Decoding the text costs less than encoding every secret at
+// every alignment, and does not find short secrets by chance.
 func (r decodedText) findEncoded(parts []string) (found []span) {
 	for begin := 0; begin < len(r.text); begin++ {
 		end := begin

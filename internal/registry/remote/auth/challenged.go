@@ -18,10 +18,10 @@ import (
 // scopes, unless they were requested after the first refusal. It returns nil if the
 // caller should retry with a new Authorization from Authorize.
 //
-// Otherwise it returns a *registry.Error that matches ErrUnauthorized (c cannot
-// answer the challenge, or was rejected), ErrForbiddenRedirect (c must not be sent
-// to the realm) or ErrProtocol (the challenge is malformed). Challenged allows any
-// number of retries after refused tokens; the caller must limit them.
+// Otherwise it returns a *registry.Error. It matches ErrUnauthorized if c cannot answer the
+// challenge or was rejected, ErrForbiddenRedirect if c must not be sent to the realm, and
+// ErrProtocol if the challenge is malformed. Challenged allows any number of retries after
+// refused tokens; the caller must limit them.
 func (a *Authorizer) Challenged(header http.Header, used Authorization, c Credential, scopes ...Scope) error {
 	// Discard the token only after the parameters for the next one are stored.
 	defer a.discardTokens(used.token, c, scopes)
@@ -33,19 +33,19 @@ func (a *Authorizer) Challenged(header http.Header, used Authorization, c Creden
 		hint := "It does not say how to log in, so that no login was sent: look for a proxy on the way, or ask those who run the registry."
 		return a.unauthorized(scopes, registry.ErrUnauthorized, "it does not say how to authenticate (there is no WWW-Authenticate header)", hint)
 	}
-	wanted, err := a.chooseChallenge(challenges, c)
+	params, err := a.chooseChallenge(challenges, c)
 	if err != nil {
 		return a.withRepository(scopes, err)
 	}
-	if wanted.realm == nil && basic(c) == "" && used.token != nil {
+	if params.realm == nil && basic(c) == "" && used.token != nil {
 		// Harbor responds to a refused token with a Basic challenge. A new token is
 		// needed.
 		return nil
 	}
 	a.mu.Lock()
-	a.params = &wanted
+	a.params = &params
 	a.mu.Unlock()
-	return a.checkCredential(wanted, used.Header.Reveal(), c, scopes)
+	return a.checkCredential(params, used.Header.Reveal(), c, scopes)
 }
 
 // IsTokenChallenge reports whether a header contains a Bearer challenge with an
@@ -79,12 +79,12 @@ func Preemptive(c Credential) Authorization {
 
 // checkCredential returns an error if c cannot answer the challenge, or was
 // rejected.
-func (a *Authorizer) checkCredential(wanted authParams, used string, c Credential, scopes []Scope) error {
+func (a *Authorizer) checkCredential(params authParams, used string, c Credential, scopes []Scope) error {
 	message, hint := "", c.Advice(a.options.Host)
 	switch {
-	case wanted.realm != nil && (c.RegistryToken == "" || used != bearer(c.RegistryToken)):
+	case params.realm != nil && (c.RegistryToken == "" || used != bearer(c.RegistryToken)):
 		return nil
-	case wanted.realm != nil:
+	case params.realm != nil:
 		message = "the registry token was refused"
 	case basic(c) == "" && c.Anonymous():
 		message = "a user name and a password are wanted"
@@ -146,7 +146,7 @@ func (a *Authorizer) chooseChallenge(challenges []challenge, c Credential) (auth
 // were requested after the first refusal are kept while the registry refuses older
 // ones, so that concurrent refusals cause one fetch.
 func (a *Authorizer) discardTokens(used *token, c Credential, scopes []Scope) {
-	p, wanted := tokenKeyOf(c, scopes), normalizeScopes(scopes)
+	p, scopes := tokenKeyOf(c, scopes), normalizeScopes(scopes)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if used == nil || used.number <= a.refused[p] {
@@ -158,7 +158,7 @@ func (a *Authorizer) discardTokens(used *token, c Credential, scopes []Scope) {
 	last := a.suspect[p.identity]
 	a.refused[p] = last
 	a.setTokens(p.identity, slices.DeleteFunc(a.tokens[p.identity], func(t *token) bool {
-		return t.number <= last && covers(t.scopes, wanted)
+		return t.number <= last && covers(t.scopes, scopes)
 	}))
 }
 
@@ -174,10 +174,10 @@ func (a *Authorizer) withRepository(scopes []Scope, err error) error {
 	if !ok {
 		return err
 	}
-	named := *e
-	named.Repository = a.options.Host
+	result := *e
+	result.Repository = a.options.Host
 	if len(scopes) == 1 {
-		named.Repository += "/" + scopes[0].Repository
+		result.Repository += "/" + scopes[0].Repository
 	}
-	return &named
+	return &result
 }

@@ -137,10 +137,10 @@ func (d dockerConfig) helper(canonical func(string) string, host string) string 
 // written, in canonical form, and those in the file. docker login passes the user's
 // spelling to the helper, and adds it to the file as a key.
 func (d dockerConfig) spellings(canonical func(string) string, written string) []string {
-	wanted := canonical(written)
-	spellings := []string{written, wanted}
+	canonicalHost := canonical(written)
+	spellings := []string{written, canonicalHost}
 	for _, key := range slices.Concat(sortedKeys(d.CredHelpers), sortedKeys(d.Auths)) {
-		if host, path, err := keyParts(key); err == nil && path == "" && canonical(host) == wanted {
+		if host, path, err := keyParts(key); err == nil && path == "" && canonical(host) == canonicalHost {
 			spellings = append(spellings, host)
 		}
 	}

@@ -112,9 +112,9 @@ func FuzzRealm(f *testing.F) {
 	})
 }
 
-// FuzzTokenResponse checks that every response of a token endpoint is a token that is valid
-// in a header, with a lifetime between a minute and an hour, or an error of a known kind.
-// The error must not contain the password, even if the response does.
+// FuzzTokenResponse checks that every response of a token endpoint is a valid token or an
+// error of a known kind. A token must be valid in a header, and its lifetime between a
+// minute and an hour. An error must not contain the password, even if the response does.
 func FuzzTokenResponse(f *testing.F) {
 	for _, seed := range []string{
 		`{"token":"abc","expires_in":300}`, `{"access_token":"abc"}`, `{"token":"","access_token":"b"}`, `{"token":"a b"}`, `{"token":"a\r\nb"}`, `{"token":"é"}`, `{}`, `null`, `[]`, ``, `<html>`,
@@ -126,7 +126,7 @@ func FuzzTokenResponse(f *testing.F) {
 		}
 	}
 	a := fuzzedAuthorizer("https://registry.example.com")
-	wanted := authParams{realm: &url.URL{Scheme: "https", Host: "auth.example.com", Path: "/token"}}
+	params := authParams{realm: &url.URL{Scheme: "https", Host: "auth.example.com", Path: "/token"}}
 	c := Credential{Username: "ci", Password: "Canary/Secret+password", Source: "the test"}
 	f.Fuzz(func(t *testing.T, status uint16, body []byte, at uint16, location string) {
 		position := min(int(at), len(body))
@@ -136,7 +136,7 @@ func FuzzTokenResponse(f *testing.F) {
 				if !isHeaderSafe(i.value.Reveal()) || i.lifetime < minLifetime || i.lifetime > maxLifetime {
 					t.Errorf("parseToken(%q) = %q, %s", body, i.value.Reveal(), i.lifetime)
 				}
-				req := &http.Request{Header: http.Header{"Authorization": {bearer(i.value)}}, URL: wanted.realm, Host: wanted.realm.Host}
+				req := &http.Request{Header: http.Header{"Authorization": {bearer(i.value)}}, URL: params.realm, Host: params.realm.Host}
 				if err := req.Write(io.Discard); err != nil {
 					t.Errorf("request with the token of %q: Write() error = %v", body, err)
 				}
@@ -144,9 +144,9 @@ func FuzzTokenResponse(f *testing.F) {
 				t.Errorf("parseToken(%q) error = %v", body, err)
 			}
 			resp := &http.Response{
-				StatusCode: int(300 + status%300), Header: http.Header{"Location": {location}, "Retry-After": {location}}, Request: &http.Request{URL: wanted.realm},
+				StatusCode: int(300 + status%300), Header: http.Header{"Location": {location}, "Retry-After": {location}}, Request: &http.Request{URL: params.realm},
 			}
-			assertSafeError(t, a.responseError(t.Context(), resp, []byte(body), c, wanted), c.Password, registry.ErrForbiddenRedirect, registry.ErrUnauthorized, registry.ErrDenied,
+			assertSafeError(t, a.responseError(t.Context(), resp, []byte(body), c, params), c.Password, registry.ErrForbiddenRedirect, registry.ErrUnauthorized, registry.ErrDenied,
 				registry.ErrRateLimited, registry.ErrUnavailable, registry.ErrProtocol)
 		}
 	})

@@ -134,14 +134,14 @@ func runHelper(ctx context.Context, q helperKey) (Credential, error) {
 	case err != nil:
 		return Credential{}, fmt.Errorf("failed (%s)%s", registry.Sanitize(err.Error()), errorOutput(string(out.content), string(messages.content)))
 	}
-	var said struct {
+	var output struct {
 		Username string
 		Secret   Secret
 	}
-	if json.Unmarshal(out.content, &said) != nil {
+	if json.Unmarshal(out.content, &output) != nil {
 		return Credential{}, errNoCredential
 	}
-	return asToken(Credential{Username: said.Username, Password: said.Secret}), nil
+	return asToken(Credential{Username: output.Username, Password: output.Secret}), nil
 }
 
 // errNoCredential continues the phrase "the helper". The output is not quoted,

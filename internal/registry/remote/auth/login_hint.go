@@ -51,16 +51,16 @@ func (c Credential) AdviceTo(host, act string) string {
 // whitespaceHint returns a hint about leading or trailing whitespace in the parts
 // of a credential. It is invisible and nearly always a mistake.
 func (c Credential) whitespaceHint() string {
-	var told strings.Builder
+	var hint strings.Builder
 	for _, part := range []struct{ name, text string }{
 		{"user name", c.Username}, {"password", c.Password.Reveal()},
 		{"identity token", c.IdentityToken.Reveal()}, {"registry token", c.RegistryToken.Reveal()},
 	} {
 		if strings.TrimSpace(part.text) != part.text {
-			told.WriteString(" The " + part.name + " begins or ends with white space, such as the line break at the end of a file: trimspace(file(…)) takes it away.")
+			hint.WriteString(" The " + part.name + " begins or ends with white space, such as the line break at the end of a file: trimspace(file(…)) takes it away.")
 		}
 	}
-	return told.String()
+	return hint.String()
 }
 
 // loginHint returns how to log in to a host other than by registries, as an

@@ -25,23 +25,23 @@ type sharedCall[V any] struct {
 // last one leaves. A caller whose context ends gets the cause of its context.
 func (f *singleflight[K, V]) do(ctx context.Context, key K, call func(context.Context) (V, error)) (V, error) {
 	f.mu.Lock()
-	own, ok := f.calls[key]
+	shared, ok := f.calls[key]
 	if !ok {
-		own = f.start(ctx, key, call)
+		shared = f.start(ctx, key, call)
 	}
-	own.waiters++
+	shared.waiters++
 	f.mu.Unlock()
 
 	select {
-	case <-own.done:
-		return own.value, own.err
+	case <-shared.done:
+		return shared.value, shared.err
 	case <-ctx.Done():
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if own.waiters--; own.waiters == 0 {
-		own.cancel()
-		f.remove(key, own)
+	if shared.waiters--; shared.waiters == 0 {
+		shared.cancel()
+		f.remove(key, shared)
 	}
 	var none V
 	return none, context.Cause(ctx)

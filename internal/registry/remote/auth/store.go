@@ -124,10 +124,10 @@ func configFiles(o Options) []*configFile {
 // there is none, the result is anonymous, and its Source describes where none was
 // found.
 //
-// The error matches registry.ErrCredentials if the host is invalid, if a file
-// cannot be read, or if a credential helper is missing, fails, times out or returns
-// no credential. The result of a helper is cached for ten minutes, because the
-// credential may expire soon.
+// The error matches registry.ErrCredentials. Causes are an invalid host, a file that cannot
+// be read, and a credential helper that is missing, fails, times out or returns no
+// credential. The result of a helper is cached for ten minutes, because the credential may
+// expire soon.
 func (s *Store) Credential(ctx context.Context, host, repository string) (Credential, error) {
 	written, err := normalHost(host)
 	if err != nil {

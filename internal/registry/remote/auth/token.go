@@ -50,40 +50,40 @@ type tokenResponse struct {
 }
 
 // fetch requests a token for scopes, and determines when to fetch the next one.
-func (a *Authorizer) fetch(ctx context.Context, c Credential, wanted authParams, scopes []Scope) (*token, error) {
+func (a *Authorizer) fetch(ctx context.Context, c Credential, params authParams, scopes []Scope) (*token, error) {
 	// The lifetime is measured by the local clock from before the request.
 	// issued_at depends on the clock of the server.
-	asked := a.options.Now()
-	i, err := a.requestToken(ctx, c, wanted, scopes)
+	sent := a.options.Now()
+	i, err := a.requestToken(ctx, c, params, scopes)
 	if err != nil {
 		return nil, err
 	}
-	a.options.Logger.DebugContext(ctx, "fetched a token", "host", a.options.Host, "realm", c.redact(ctx, registry.RedactURL(wanted.realm)),
+	a.options.Logger.DebugContext(ctx, "fetched a token", "host", a.options.Host, "realm", c.redact(ctx, registry.RedactURL(params.realm)),
 		"scopes", scopeParam(scopes), "lifetime", i.lifetime.String())
 	ahead := min(i.lifetime/4, 30*time.Second)
-	return &token{value: i.value, scopes: scopes, refresh: asked.Add(i.lifetime - ahead)}, nil
+	return &token{value: i.value, scopes: scopes, refresh: sent.Add(i.lifetime - ahead)}, nil
 }
 
 // requestToken requests a token from the realm. An identity token uses OAuth 2. A
 // user name and password use GET, which every token endpoint supports, or OAuth 2
 // if this one does not.
-func (a *Authorizer) requestToken(ctx context.Context, c Credential, wanted authParams, scopes []Scope) (tokenResponse, error) {
+func (a *Authorizer) requestToken(ctx context.Context, c Credential, params authParams, scopes []Scope) (tokenResponse, error) {
 	switch {
 	case c.IdentityToken != "":
-		return a.post(ctx, c, wanted, scopes, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {c.IdentityToken.Reveal()}})
+		return a.post(ctx, c, params, scopes, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {c.IdentityToken.Reveal()}})
 	case c.Anonymous():
-		return a.get(ctx, c, wanted, scopes)
+		return a.get(ctx, c, params, scopes)
 	}
 	password := url.Values{"grant_type": {"password"}, "username": {c.Username}, "password": {c.Password.Reveal()}}
 	if a.postOnly.Load() {
-		return a.post(ctx, c, wanted, scopes, password)
+		return a.post(ctx, c, params, scopes, password)
 	}
-	i, err := a.get(ctx, c, wanted, scopes)
+	i, err := a.get(ctx, c, params, scopes)
 	e, failed := errors.AsType[*registry.Error](err)
 	if !failed || e.Status != http.StatusNotFound && e.Status != http.StatusMethodNotAllowed {
 		return i, err
 	}
-	i, postErr := a.post(ctx, c, wanted, scopes, password)
+	i, postErr := a.post(ctx, c, params, scopes, password)
 	if errors.Is(postErr, registry.ErrProtocol) {
 		// The endpoint does not support POST either, so the error of GET is more
 		// useful.
@@ -95,11 +95,11 @@ func (a *Authorizer) requestToken(ctx context.Context, c Credential, wanted auth
 
 // get sends the token request that every endpoint supports ("Token Authentication
 // Specification").
-func (a *Authorizer) get(ctx context.Context, c Credential, wanted authParams, scopes []Scope) (tokenResponse, error) {
-	u := *wanted.realm
+func (a *Authorizer) get(ctx context.Context, c Credential, params authParams, scopes []Scope) (tokenResponse, error) {
+	u := *params.realm
 	query := u.Query()
-	if wanted.service != "" {
-		query.Set("service", wanted.service)
+	if params.service != "" {
+		query.Set("service", params.service)
 	}
 	for _, s := range scopes {
 		query.Add("scope", s.String())
@@ -110,39 +110,39 @@ func (a *Authorizer) get(ctx context.Context, c Credential, wanted authParams, s
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return tokenResponse{}, a.endpointError(wanted, registry.ErrProtocol, "it cannot be asked under this URL")
+		return tokenResponse{}, a.endpointError(params, registry.ErrProtocol, "it cannot be asked under this URL")
 	}
 	if header := basic(c); header != "" {
 		req.Header.Set("Authorization", header)
 	}
-	return a.send(req, c, wanted)
+	return a.send(req, c, params)
 }
 
 // post sends an OAuth 2 token request ("Oauth2 Token Authentication").
-func (a *Authorizer) post(ctx context.Context, c Credential, wanted authParams, scopes []Scope, form url.Values) (tokenResponse, error) {
+func (a *Authorizer) post(ctx context.Context, c Credential, params authParams, scopes []Scope, form url.Values) (tokenResponse, error) {
 	form.Set("client_id", clientID)
-	if wanted.service != "" {
-		form.Set("service", wanted.service)
+	if params.service != "" {
+		form.Set("service", params.service)
 	}
 	if len(scopes) > 0 {
 		form.Set("scope", scopeParam(scopes))
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, wanted.realm.String(), strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, params.realm.String(), strings.NewReader(form.Encode()))
 	if err != nil {
-		return tokenResponse{}, a.endpointError(wanted, registry.ErrProtocol, "it cannot be asked under this URL")
+		return tokenResponse{}, a.endpointError(params, registry.ErrProtocol, "it cannot be asked under this URL")
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	return a.send(req, c, wanted)
+	return a.send(req, c, params)
 }
 
 // send sends a token request and reads the response. Every response other than a
 // 200 with a token is an error.
-func (a *Authorizer) send(req *http.Request, c Credential, wanted authParams) (tokenResponse, error) {
+func (a *Authorizer) send(req *http.Request, c Credential, params authParams) (tokenResponse, error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", a.options.UserAgent)
 	resp, err := a.options.Send(req)
 	if err != nil {
-		return tokenResponse{}, a.transportError(wanted, err)
+		return tokenResponse{}, a.transportError(params, err)
 	}
 	defer resp.Body.Close()
 	body, err := registry.ReadLimited(resp.Body, maxTokenBytes)
@@ -151,15 +151,15 @@ func (a *Authorizer) send(req *http.Request, c Credential, wanted authParams) (t
 	}
 	switch {
 	case resp.StatusCode != http.StatusOK:
-		return tokenResponse{}, a.responseError(req.Context(), resp, body, c, wanted)
+		return tokenResponse{}, a.responseError(req.Context(), resp, body, c, params)
 	case errors.Is(err, registry.ErrLimit):
-		return tokenResponse{}, a.endpointError(wanted, registry.ErrLimit, fmt.Sprintf("its answer is larger than %d bytes", maxTokenBytes))
+		return tokenResponse{}, a.endpointError(params, registry.ErrLimit, fmt.Sprintf("its answer is larger than %d bytes", maxTokenBytes))
 	case err != nil:
-		return tokenResponse{}, a.transportError(wanted, err)
+		return tokenResponse{}, a.transportError(params, err)
 	}
 	i, err := parseToken(body)
 	if err != nil {
-		return tokenResponse{}, a.endpointError(wanted, registry.ErrProtocol,
+		return tokenResponse{}, a.endpointError(params, registry.ErrProtocol,
 			fmt.Sprintf("%s (its Content-Type is %q)", err, registry.Sanitize(resp.Header.Get("Content-Type"))))
 	}
 	return i, nil

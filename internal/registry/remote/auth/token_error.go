@@ -18,9 +18,9 @@ import (
 )
 
 // endpointError returns an error of the token endpoint.
-func (a *Authorizer) endpointError(wanted authParams, kind error, message string) *registry.Error {
+func (a *Authorizer) endpointError(params authParams, kind error, message string) *registry.Error {
 	return &registry.Error{Op: "fetch a token", Kind: kind, Hint: endpointHints[kind],
-		Message: fmt.Sprintf("the token endpoint at %s: %s", registry.Sanitize(wanted.realm.Host), message)}
+		Message: fmt.Sprintf("the token endpoint at %s: %s", registry.Sanitize(params.realm.Host), message)}
 }
 
 // endpointHints maps kinds of token endpoint errors to their hint, if they do not
@@ -34,35 +34,35 @@ var endpointHints = map[error]string{
 }
 
 // transportError returns the error of a token request without a response.
-func (a *Authorizer) transportError(wanted authParams, err error) error {
+func (a *Authorizer) transportError(params authParams, err error) error {
 	if e, ok := errors.AsType[*registry.Error](err); ok {
-		named := *e
-		if named.Op == "" {
-			named.Op, named.Reference = "fetch a token from", registry.RedactURL(wanted.realm)
+		result := *e
+		if result.Op == "" {
+			result.Op, result.Reference = "fetch a token from", registry.RedactURL(params.realm)
 		}
-		return &named
+		return &result
 	}
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err // it quotes the URL, which may contain secrets
 	}
-	e := a.endpointError(wanted, registry.ErrUnavailable, "no answer")
+	e := a.endpointError(params, registry.ErrUnavailable, "no answer")
 	e.Err = err
 	return e
 }
 
 // responseError returns the error of a response without a token.
-func (a *Authorizer) responseError(ctx context.Context, resp *http.Response, body []byte, c Credential, wanted authParams) error {
+func (a *Authorizer) responseError(ctx context.Context, resp *http.Response, body []byte, c Credential, params authParams) error {
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		where := "elsewhere"
 		if to, err := resp.Location(); err == nil && to.Host != "" {
 			where = "to " + registry.Sanitize(to.Host)
 		}
-		e := a.endpointError(wanted, registry.ErrForbiddenRedirect, "it redirects "+where+", and credentials are not taken along")
+		e := a.endpointError(params, registry.ErrForbiddenRedirect, "it redirects "+where+", and credentials are not taken along")
 		e.Status = resp.StatusCode
 		return e
 	}
 	code, words := parseErrorBody(body)
-	e := a.endpointError(wanted, tokenErrorKind(resp.StatusCode, code), "")
+	e := a.endpointError(params, tokenErrorKind(resp.StatusCode, code), "")
 	e.Status = resp.StatusCode
 	e.Code = registry.Sanitize(c.redact(ctx, code))
 	if words = registry.Sanitize(c.redact(ctx, words)); words == "" {
@@ -103,7 +103,7 @@ func tokenErrorKind(status int, code string) error {
 // token endpoints: that of registries (OCI distribution specification, "Error
 // Codes"), of OAuth 2, and of Docker Hub.
 func parseErrorBody(body []byte) (code, words string) {
-	var said struct {
+	var parsed struct {
 		Errors []struct {
 			Code    string `json:"code"`
 			Message string `json:"message"`
@@ -113,18 +113,18 @@ func parseErrorBody(body []byte) (code, words string) {
 		Details     jsontext.Value `json:"details"`
 		Message     jsontext.Value `json:"message"`
 	}
-	if json.Unmarshal(body, &said) != nil {
+	if json.Unmarshal(body, &parsed) != nil {
 		return "", ""
 	}
-	if len(said.Errors) > 0 {
-		return said.Errors[0].Code, said.Errors[0].Message
+	if len(parsed.Errors) > 0 {
+		return parsed.Errors[0].Code, parsed.Errors[0].Message
 	}
-	for _, text := range []string{said.Description, textOf(said.Details), textOf(said.Message)} {
+	for _, text := range []string{parsed.Description, textOf(parsed.Details), textOf(parsed.Message)} {
 		if text != "" {
-			return textOf(said.Error), text
+			return textOf(parsed.Error), text
 		}
 	}
-	return textOf(said.Error), ""
+	return textOf(parsed.Error), ""
 }
 
 // textOf returns the text of a JSON string, or "" for any other value.

@@ -120,7 +120,7 @@ func (e *Error) Error() string {
 }
 
 // referencePhrase returns the reference in the form that follows Op. A tag is quoted and
-// result as a tag, because "1" by itself is not clear.
+// named as a tag, because "1" by itself is not clear.
 func (e *Error) referencePhrase() string {
 	switch quoted := strconv.Quote(e.Reference); {
 	case strings.HasSuffix(e.Op, "the tag"):

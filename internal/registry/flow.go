@@ -43,8 +43,8 @@ type delay struct {
 	holder       string // during the longest wait
 }
 
-// Waited records that a request of the flow waited for d during took. A nil flow
-// records nothing.
+// Waited records that a request of the flow was delayed by d for the duration took. A nil
+// flow records nothing.
 func (f *Flow) Waited(d Delay, took time.Duration) {
 	if f == nil {
 		return

@@ -123,8 +123,7 @@ func (r Reference) WithDefaultTag() Reference {
 // Name returns host/repository, the name of the repository in normal form.
 func (r Reference) Name() string { return r.Host + "/" + r.Repository }
 
-// Target returns the digest, or the tag if there is no digest. Requests to the
-// registry use it.
+// Target returns the identifier for requests to the registry: the digest, or else the tag.
 func (r Reference) Target() string {
 	if r.Digest != "" {
 		return r.Digest.String()

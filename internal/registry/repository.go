@@ -80,7 +80,7 @@ type Content struct {
 	// none is known.
 	From string
 	// Force makes PutBlob upload the content, even if the registry reports that the
-	// blob exists. It does not mount the blob either.
+	// blob exists, and never mount it.
 	Force bool
 	// Prefetch makes PutBlob open the content while it checks whether the blob
 	// exists. That saves a round trip if the blob does not exist, and is wasted if

@@ -43,9 +43,8 @@ type Credential struct {
 	// TokenHosts are additional hosts, as host[:port], that may receive the
 	// credential in token requests.
 	TokenHosts []string
-	// Source describes where the credential was found, for messages:
-	// `registries["ghcr.io"]`, `~/.docker/config.json`. For an anonymous credential
-	// it describes where none was found.
+	// Source is the source of the credential, for messages: `registries["ghcr.io"]`,
+	// `~/.docker/config.json`. For an anonymous credential it lists the searched sources.
 	Source string
 	// Elsewhere is set for an anonymous credential. It is an instruction for
 	// logging in other than by an entry of registries: "run docker login ghcr.io".

@@ -181,9 +181,9 @@ func (a *Authorizer) getToken(ctx context.Context, c Credential, params authPara
 	return t, err
 }
 
-// cachedToken returns the most recently requested token that covers the scopes and
-// is not due for a refresh. It returns nil if there is none with a number greater
-// than after. The caller holds mu.
+// cachedToken returns the most recently requested token that covers the scopes and is not
+// due for a refresh. Its number must be greater than after. It returns nil if the cache has
+// no such token. The caller holds mu.
 func (a *Authorizer) cachedToken(id identity, scopes []Scope, after int) *token {
 	var found *token
 	now := a.options.Now()

@@ -151,8 +151,8 @@ var errNoCredential = errors.New("printed something else than a credential")
 // maxErrorOutput is the length limit of a helper's quoted output, in bytes.
 const maxErrorOutput = 200
 
-// errorOutput returns the output of a failed helper as far as it is safe to
-// display. JSON is always replaced, because it may contain the secret.
+// errorOutput returns the part of a failed helper's output that is safe to display. JSON is
+// always replaced, because it may contain the secret.
 func errorOutput(out, messages string) string {
 	if strings.Contains(out, "{") {
 		out = redacted

@@ -7,9 +7,8 @@ import (
 	"syscall"
 )
 
-// killProcessGroup makes canceling a helper also kill the processes that it
-// started, because most helpers are scripts around another program. A helper that
-// ends by itself may leave an agent running.
+// killProcessGroup makes canceling cmd also kill the processes that the helper started. Most
+// helpers are scripts around another program. A helper that exits may leave an agent running.
 func killProcessGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -27,11 +27,11 @@ func (c Credential) Kind() string {
 	return "the login"
 }
 
-// source describes where a credential was found.
+// source returns the source of a credential for messages.
 func (c Credential) source() string { return cmp.Or(c.Source, "the caller") }
 
-// Advice returns a hint for a host that rejected the credential: which credential
-// was used, where it was found, and what to do.
+// Advice returns a hint for a host that rejected the credential. It has the type and the
+// source of the credential, and what to do.
 func (c Credential) Advice(host string) string {
 	return c.AdviceTo(host, "Check that they are right and have not expired, and that they may use this repository.")
 }

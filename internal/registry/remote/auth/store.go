@@ -200,7 +200,7 @@ func (s *Store) fromFile(ctx context.Context, file *configFile, written, reposit
 	return config.credential(s.canonical, s.canonical(written), repository, file)
 }
 
-// searchedSources describes where no credentials were found for a host.
+// searchedSources returns the searched sources for a host, as a message.
 func (s *Store) searchedSources(host string) string {
 	var names []string
 	if len(s.registries) > 0 {

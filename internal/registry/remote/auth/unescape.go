@@ -154,8 +154,8 @@ func unescapeBackslash(text string) (meaning string, size int) {
 	return text[:1], 1
 }
 
-// utf16Escape returns the code and the size of an escape such as "\u00e4" at the
-// beginning of text. The size is 0 if there is none.
+// utf16Escape returns the code and the size of an escape such as "\u00e4" at the beginning
+// of text. Without an escape, the size is 0.
 func utf16Escape(text string) (code rune, size int) {
 	escape := jsonEscape.FindString(text)
 	if escape == "" {

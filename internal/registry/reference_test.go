@@ -202,7 +202,7 @@ func TestParseReference_Invalid(t *testing.T) {
 		"hex_address":                   {"127.0.0.0x1/app", "not an IPv4 address of four decimal numbers"},
 		"address_of_five_numbers":       {"1.2.3.4.5/app", "not an IPv4 address of four decimal numbers"},
 		"address_out_of_range":          {"256.0.0.1/app", "not an IPv4 address of four decimal numbers"},
-		"a short address":               {"127.1:5000/app", "not an IPv4 address of four decimal numbers"},
+		"short_address":                 {"127.1:5000/app", "not an IPv4 address of four decimal numbers"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ref, err := registry.ParseReference(test.s)

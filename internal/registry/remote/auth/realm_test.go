@@ -16,20 +16,20 @@ import (
 func bearerAt(realm string) http.Header { return challenge(`Bearer realm="` + realm + `"`) }
 
 func TestRealm_Trusted(t *testing.T) {
-	for _, test := range []struct{ host, origin, realm string }{
-		{"ghcr.io", "https://ghcr.io", "https://ghcr.io/token"},
-		{"ghcr.io", "https://ghcr.io", "https://GHCR.IO:443/token"},
-		{"docker.io", "https://registry-1.docker.io", "https://auth.docker.io/token"},
-		{"docker.io", "https://hub.mirror.example", "https://auth.docker.io/token"},
-		{"rg.fr-par.scw.cloud", "https://rg.fr-par.scw.cloud", "https://api.scaleway.com/registry-internal/v1/regions/fr-par/tokens"},
-		{"registry.gitlab.com", "https://registry.gitlab.com", "https://gitlab.com/jwt/auth"},
-		{"registry.example.co.uk", "https://registry.example.co.uk", "https://Auth.Example.co.uk/token"},
-		{"acme.github.io", "https://acme.github.io", "https://auth.acme.github.io/"},
-		{"localhost:5000", "http://localhost:5000", "http://localhost:5000/token"},
-		{"[::1]:5000", "http://[::1]:5000", "http://[::1]:5000/token"},
-		{"10.0.0.1", "https://10.0.0.1", "https://10.0.0.1/token"},
+	for _, test := range []struct{ name, host, origin, realm string }{
+		{"same_host", "ghcr.io", "https://ghcr.io", "https://ghcr.io/token"},
+		{"same_host_other_spelling", "ghcr.io", "https://ghcr.io", "https://GHCR.IO:443/token"},
+		{"docker_hub", "docker.io", "https://registry-1.docker.io", "https://auth.docker.io/token"},
+		{"docker_hub_mirror", "docker.io", "https://hub.mirror.example", "https://auth.docker.io/token"},
+		{"scaleway", "rg.fr-par.scw.cloud", "https://rg.fr-par.scw.cloud", "https://api.scaleway.com/registry-internal/v1/regions/fr-par/tokens"},
+		{"parent_domain", "registry.gitlab.com", "https://registry.gitlab.com", "https://gitlab.com/jwt/auth"},
+		{"registrable_domain", "registry.example.co.uk", "https://registry.example.co.uk", "https://Auth.Example.co.uk/token"},
+		{"below_private_suffix", "acme.github.io", "https://acme.github.io", "https://auth.acme.github.io/"},
+		{"localhost", "localhost:5000", "http://localhost:5000", "http://localhost:5000/token"},
+		{"ipv6", "[::1]:5000", "http://[::1]:5000", "http://[::1]:5000/token"},
+		{"ipv4", "10.0.0.1", "https://10.0.0.1", "https://10.0.0.1/token"},
 	} {
-		t.Run(test.host+" "+test.realm, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			i := &issuer{}
 			a := challenged(t, optionsFor(i, test.host, test.origin), bearerAt(test.realm), ci, pull)
 			if got := authorize(t, a, ci, pull); got != "Bearer token-1" {
@@ -44,26 +44,26 @@ func TestRealm_Trusted(t *testing.T) {
 }
 
 func TestRealm_Untrusted(t *testing.T) {
-	for _, test := range []struct{ host, origin, realm, realmHost string }{
-		{"ghcr.io", "https://ghcr.io", "https://attacker.example/token", "attacker.example"},
-		{"ghcr.io", "https://ghcr.io", "https://evilghcr.io/token", "evilghcr.io"},
-		{"evilghcr.io", "https://evilghcr.io", "https://ghcr.io/token", "ghcr.io"},
-		{"ghcr.io", "https://ghcr.io", "https://ghcr.io.evil.com/token", "ghcr.io.evil.com"},
-		{"ghcr.io", "https://ghcr.io", "https://ghcr.io./token", "ghcr.io."},
-		{"ghcr.io", "https://ghcr.io", "https://auth.docker.io/token", "auth.docker.io"},
-		{"registry.example.co.uk", "https://registry.example.co.uk", "https://evil.co.uk/token", "evil.co.uk"},
-		{"acme.github.io", "https://acme.github.io", "https://evil.github.io/token", "evil.github.io"},
-		{"acme.github.io", "https://acme.github.io", "https://github.io/token", "github.io"},
-		{"github.io", "https://github.io", "https://acme.github.io/token", "acme.github.io"},
-		{"10.0.0.1", "https://10.0.0.1", "https://10.0.0.2/token", "10.0.0.2"},
-		{"10.0.0.1", "https://10.0.0.1", "https://2.0.0.1/token", "2.0.0.1"},
-		{"a.127.1", "https://a.127.1", "https://b.127.1/token", "b.127.1"},
-		{"10.0.0.1", "https://10.0.0.1", "https://167772161/token", "167772161"},
-		{"[2001:db8::1]", "https://[2001:db8::1]", "https://[2001:db8::2]/token", "[2001:db8::2]"},
-		{"localhost", "https://localhost", "https://auth/token", "auth"},
-		{"rg.evil.scw.cloud", "https://rg.evil.scw.cloud", "https://api.scaleway.com/tokens", "api.scaleway.com"},
+	for _, test := range []struct{ name, host, origin, realm, realmHost string }{
+		{"other_domain", "ghcr.io", "https://ghcr.io", "https://attacker.example/token", "attacker.example"},
+		{"host_with_prefix", "ghcr.io", "https://ghcr.io", "https://evilghcr.io/token", "evilghcr.io"},
+		{"realm_without_prefix", "evilghcr.io", "https://evilghcr.io", "https://ghcr.io/token", "ghcr.io"},
+		{"host_as_subdomain", "ghcr.io", "https://ghcr.io", "https://ghcr.io.evil.com/token", "ghcr.io.evil.com"},
+		{"trailing_dot", "ghcr.io", "https://ghcr.io", "https://ghcr.io./token", "ghcr.io."},
+		{"docker_hub_token_host", "ghcr.io", "https://ghcr.io", "https://auth.docker.io/token", "auth.docker.io"},
+		{"public_suffix", "registry.example.co.uk", "https://registry.example.co.uk", "https://evil.co.uk/token", "evil.co.uk"},
+		{"private_suffix", "acme.github.io", "https://acme.github.io", "https://evil.github.io/token", "evil.github.io"},
+		{"private_suffix_itself", "acme.github.io", "https://acme.github.io", "https://github.io/token", "github.io"},
+		{"registry_on_private_suffix", "github.io", "https://github.io", "https://acme.github.io/token", "acme.github.io"},
+		{"other_ipv4", "10.0.0.1", "https://10.0.0.1", "https://10.0.0.2/token", "10.0.0.2"},
+		{"ipv4_same_suffix", "10.0.0.1", "https://10.0.0.1", "https://2.0.0.1/token", "2.0.0.1"},
+		{"numeric_domain", "a.127.1", "https://a.127.1", "https://b.127.1/token", "b.127.1"},
+		{"decimal_address", "10.0.0.1", "https://10.0.0.1", "https://167772161/token", "167772161"},
+		{"other_ipv6", "[2001:db8::1]", "https://[2001:db8::1]", "https://[2001:db8::2]/token", "[2001:db8::2]"},
+		{"single_labels", "localhost", "https://localhost", "https://auth/token", "auth"},
+		{"not_scaleway", "rg.evil.scw.cloud", "https://rg.evil.scw.cloud", "https://api.scaleway.com/tokens", "api.scaleway.com"},
 	} {
-		t.Run(test.host+" "+test.realm, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			for _, c := range []auth.Credential{ci, identity} {
 				i := &issuer{}
 				a := auth.NewAuthorizer(optionsFor(i, test.host, test.origin))

@@ -138,42 +138,45 @@ func TestToken_PostRejected(t *testing.T) {
 // The next token is fetched before the expiry, by a quarter of the lifetime or 30 s, whichever is
 // less.
 func TestToken_Lifetime(t *testing.T) {
-	for response, lifetime := range map[string]time.Duration{
-		`{"token": "t"}`:                                  45 * time.Second,
-		`{"token": "t", "expires_in": null}`:              45 * time.Second,
-		`{"token": "t", "expires_in": 0}`:                 45 * time.Second,
-		`{"token": "t", "expires_in": -3600}`:             45 * time.Second,
-		`{"token": "t", "expires_in": 5}`:                 45 * time.Second,
-		`{"token": "t", "expires_in": "soon"}`:            45 * time.Second,
-		`{"token": "t", "expires_in": "NaN"}`:             45 * time.Second,
-		`{"token": "t", "expires_in": {}}`:                45 * time.Second,
-		`{"token": "t", "expires_in": 100}`:               75 * time.Second,
-		`{"token": "t", "expires_in": 300}`:               270 * time.Second,
-		`{"token": "t", "expires_in": "300"}`:             270 * time.Second,
-		`{"token": "t", "expires_in": 300.5}`:             270*time.Second + 500*time.Millisecond,
-		`{"token": "t", "expires_in": 86400}`:             time.Hour - 30*time.Second,
-		`{"token": "t", "expires_in": 9e99}`:              time.Hour - 30*time.Second,
-		`{"token": "t", "expires_in": 1e9999}`:            time.Hour - 30*time.Second,
-		`{"token": "t", "expires_in": 18446744073709551}`: time.Hour - 30*time.Second,
+	for name, test := range map[string]struct {
+		response string
+		lifetime time.Duration
+	}{
+		"no_expires_in": {`{"token": "t"}`, 45 * time.Second},
+		"null":          {`{"token": "t", "expires_in": null}`, 45 * time.Second},
+		"zero":          {`{"token": "t", "expires_in": 0}`, 45 * time.Second},
+		"negative":      {`{"token": "t", "expires_in": -3600}`, 45 * time.Second},
+		"too_short":     {`{"token": "t", "expires_in": 5}`, 45 * time.Second},
+		"text":          {`{"token": "t", "expires_in": "soon"}`, 45 * time.Second},
+		"nan":           {`{"token": "t", "expires_in": "NaN"}`, 45 * time.Second},
+		"object":        {`{"token": "t", "expires_in": {}}`, 45 * time.Second},
+		"100_seconds":   {`{"token": "t", "expires_in": 100}`, 75 * time.Second},
+		"300_seconds":   {`{"token": "t", "expires_in": 300}`, 270 * time.Second},
+		"string":        {`{"token": "t", "expires_in": "300"}`, 270 * time.Second},
+		"fraction":      {`{"token": "t", "expires_in": 300.5}`, 270*time.Second + 500*time.Millisecond},
+		"day":           {`{"token": "t", "expires_in": 86400}`, time.Hour - 30*time.Second},
+		"huge":          {`{"token": "t", "expires_in": 9e99}`, time.Hour - 30*time.Second},
+		"overflow":      {`{"token": "t", "expires_in": 1e9999}`, time.Hour - 30*time.Second},
+		"huge_integer":  {`{"token": "t", "expires_in": 18446744073709551}`, time.Hour - 30*time.Second},
 		// The clock of the server is an hour fast or slow.
-		`{"token": "t", "expires_in": 300, "issued_at": "2024-02-29T13:00:00Z"}`: 270 * time.Second,
-		`{"token": "t", "expires_in": 300, "issued_at": "2024-02-29T11:00:00Z"}`: 270 * time.Second,
+		"server_clock_fast": {`{"token": "t", "expires_in": 300, "issued_at": "2024-02-29T13:00:00Z"}`, 270 * time.Second},
+		"server_clock_slow": {`{"token": "t", "expires_in": 300, "issued_at": "2024-02-29T11:00:00Z"}`, 270 * time.Second},
 	} {
-		t.Run(response, func(t *testing.T) {
-			i, clock := respondingIssuer(200, response), newClock()
+		t.Run(name, func(t *testing.T) {
+			i, clock := respondingIssuer(200, test.response), newClock()
 			o := options(i)
 			o.Now = clock.Now
 			a := challenged(t, o, ghcrChallenge, ci)
 			authorize(t, a, ci, pull)
-			clock.advance(lifetime - time.Second)
+			clock.advance(test.lifetime - time.Second)
 			authorize(t, a, ci, pull)
 			if n := len(i.requests()); n != 1 {
-				t.Errorf("%d tokens were fetched a second before %s, want 1", n, lifetime)
+				t.Errorf("%d tokens were fetched a second before %s, want 1", n, test.lifetime)
 			}
 			clock.advance(time.Second)
 			authorize(t, a, ci, pull)
 			if n := len(i.requests()); n != 2 {
-				t.Errorf("%d tokens were fetched after %s, want 2", n, lifetime)
+				t.Errorf("%d tokens were fetched after %s, want 2", n, test.lifetime)
 			}
 		})
 	}

@@ -43,7 +43,7 @@ func (a *Authorizer) transportError(params authParams, err error) error {
 		return &result
 	}
 	if failed, ok := errors.AsType[*url.Error](err); ok {
-		err = failed.Err // it quotes the URL, which may contain secrets
+		err = failed.Err // a *url.Error quotes the URL, which may contain secrets
 	}
 	e := a.endpointError(params, registry.ErrUnavailable, "no answer")
 	e.Err = err

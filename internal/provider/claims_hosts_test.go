@@ -51,7 +51,7 @@ func TestClaims_HostsThatMayBeTheSame(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			put, idle := map[string]digest.Digest{"1": one}, declaration{digest: c.held, idle: true}
+			put, idle := map[string]digest.Digest{"1": one}, declaration{digest: c.held, unchanged: true}
 			both := func() (dev, other *repoOwners) {
 				all := tagOwners{mayBeSame: mayBeSame(t)}
 				return repositoryOf(t, &all, "dev.example.com/app"), repositoryOf(t, &all, c.other)
@@ -77,12 +77,12 @@ func TestClaims_HostsThatMayBeTheSame(t *testing.T) {
 			}
 
 			dev, other = both()
-			if _, err := other.own(t.Context(), claim{digest: c.held}, "1"); err != nil {
+			if _, err := other.own(t.Context(), tagTarget{digest: c.held}, "1"); err != nil {
 				t.Fatal(err)
 			}
-			err := dev.remove(t.Context(), put, func(others taken) {
-				if others.has("1") != c.same {
-					t.Errorf("remove() takes the tag for another's: %t, want %t", others.has("1"), c.same)
+			err := dev.remove(t.Context(), put, func(others protectedTags) {
+				if others.contains("1") != c.same {
+					t.Errorf("remove() takes the tag for another's: %t, want %t", others.contains("1"), c.same)
 				}
 			})
 			if err != nil {
@@ -99,16 +99,16 @@ func TestClaims_RemovalLocksAliases(t *testing.T) {
 		all := tagOwners{mayBeSame: mayBeSame(t)}
 		dev, address, prod := repositoryOf(t, &all, "dev.example.com/app"), repositoryOf(t, &all, "192.0.2.1/app"), repositoryOf(t, &all, "prod.example.com/app")
 		claimed := make(chan bool, 1)
-		err := dev.remove(t.Context(), map[string]digest.Digest{"1": one}, func(taken) {
+		err := dev.remove(t.Context(), map[string]digest.Digest{"1": one}, func(protectedTags) {
 			go func() {
-				removed, err := address.own(t.Context(), claim{digest: one}, "1")
+				removed, err := address.own(t.Context(), tagTarget{digest: one}, "1")
 				claimed <- removed && err == nil
 			}()
 			synctest.Wait()
 			if len(claimed) > 0 {
 				t.Error("claim() of a host that may be the same does not wait for the removal")
 			}
-			if _, err := prod.own(t.Context(), claim{digest: one}, "1"); err != nil {
+			if _, err := prod.own(t.Context(), tagTarget{digest: one}, "1"); err != nil {
 				t.Errorf("claim() of another host error = %v", err)
 			}
 		})
@@ -132,7 +132,7 @@ func TestClaims_AliasesDoNotDeadlock(t *testing.T) {
 		for i := range 60 {
 			go func() {
 				destination, _ := parseDestination(names[i%len(names)] + ":1")
-				done <- all.of(t.Context(), destination).remove(t.Context(), nil, func(taken) {
+				done <- all.forRepository(t.Context(), destination).remove(t.Context(), nil, func(protectedTags) {
 					if runs.Add(1) != 1 {
 						t.Error("two removals run at once")
 					}

@@ -21,7 +21,7 @@ func repositoryOf(t *testing.T, all *tagOwners, name string) *repoOwners {
 	if problem != "" {
 		t.Fatal(problem)
 	}
-	return all.of(t.Context(), destination)
+	return all.forRepository(t.Context(), destination)
 }
 
 func TestClaims(t *testing.T) {
@@ -30,7 +30,7 @@ func TestClaims(t *testing.T) {
 	app := repositoryOf(t, &all, "registry.test/app")
 	one, two := digest.FromString("one"), digest.FromString("two")
 	put := func(c *repoOwners, d digest.Digest, tags ...string) (removed bool) {
-		removed, err := c.own(t.Context(), claim{digest: d}, tags...)
+		removed, err := c.own(t.Context(), tagTarget{digest: d}, tags...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,13 +42,13 @@ func TestClaims(t *testing.T) {
 
 	ended, end := context.WithCancel(t.Context())
 	end()
-	err := repositoryOf(t, &all, "registry.test/app").remove(t.Context(), map[string]digest.Digest{"1": one, "old": one}, func(others taken) {
-		if want := map[string]claim{"1": {digest: one}, "stable": {digest: two}}; !maps.Equal(others.tags, want) {
+	err := repositoryOf(t, &all, "registry.test/app").remove(t.Context(), map[string]digest.Digest{"1": one, "old": one}, func(others protectedTags) {
+		if want := map[string]tagTarget{"1": {digest: one}, "stable": {digest: two}}; !maps.Equal(others.tags, want) {
 			t.Errorf("claimed: %v, want %v", others.tags, want)
 		}
 		// Whoever claims now would look at the registry before the tags are gone,
 		// and another removal would see tags that are about to go.
-		if _, err := app.own(ended, claim{digest: one}, "2"); !errors.Is(err, context.Canceled) {
+		if _, err := app.own(ended, tagTarget{digest: one}, "2"); !errors.Is(err, context.Canceled) {
 			t.Errorf("a claim does not wait for a removal: %v", err)
 		}
 		if err := app.remove(ended, nil, nil); !errors.Is(err, context.Canceled) {
@@ -66,7 +66,7 @@ func TestClaims(t *testing.T) {
 func TestWhatOneResourceRemovesAndAnotherDeclares(t *testing.T) {
 	t.Parallel()
 	one, two := digest.FromString("one"), digest.FromString("two")
-	inPlace, aboutToBe := declaration{digest: one, idle: true}, declaration{digest: one}
+	inPlace, aboutToBe := declaration{digest: one, unchanged: true}, declaration{digest: one}
 	for name, test := range map[string]struct {
 		declared declaration
 		put      digest.Digest
@@ -120,8 +120,8 @@ func TestWhatWasRemovedIsPutAgain(t *testing.T) {
 	if _, err := repository.plan(declaration{digest: one}, "declared"); err != nil {
 		t.Fatal(err)
 	}
-	err := repository.remove(t.Context(), map[string]digest.Digest{"declared": one, "1": one}, func(others taken) {
-		if want := map[string]claim{"declared": {digest: one}}; !maps.Equal(others.tags, want) {
+	err := repository.remove(t.Context(), map[string]digest.Digest{"declared": one, "1": one}, func(others protectedTags) {
+		if want := map[string]tagTarget{"declared": {digest: one}}; !maps.Equal(others.tags, want) {
 			t.Errorf("claimed: %v, want %v", others.tags, want)
 		}
 	})
@@ -129,7 +129,7 @@ func TestWhatWasRemovedIsPutAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for tag, want := range map[string]bool{"1": true, "declared": false, "another": false} {
-		if disturbed, err := repository.plan(declaration{digest: one, idle: true}, tag); disturbed != want || err != nil {
+		if disturbed, err := repository.plan(declaration{digest: one, unchanged: true}, tag); disturbed != want || err != nil {
 			t.Errorf("%s: disturbed: %t, %v; want %t", tag, disturbed, err, want)
 		}
 	}
@@ -239,14 +239,14 @@ func TestClaims_RemovalAndPlanAtTheSameMoment(t *testing.T) {
 		start := make(chan struct{})
 		both.Go(func() {
 			<-start
-			if err := app.remove(t.Context(), map[string]digest.Digest{"stable": d}, func(other taken) { spared = other.has("stable") }); err != nil {
+			if err := app.remove(t.Context(), map[string]digest.Digest{"stable": d}, func(other protectedTags) { spared = other.contains("stable") }); err != nil {
 				t.Error(err)
 			}
 		})
 		both.Go(func() {
 			<-start
 			var err error
-			if disturbed, err = app.plan(declaration{digest: d, idle: true}, "stable"); err != nil {
+			if disturbed, err = app.plan(declaration{digest: d, unchanged: true}, "stable"); err != nil {
 				t.Error(err)
 			}
 		})

@@ -19,10 +19,10 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// dataSource is what all data sources have in common.
+// dataSource has the fields and methods that all data sources share.
 type dataSource struct{ engine *engine }
 
-// Configure takes the engine that the provider hands over.
+// Configure stores the engine that the provider passes to its data sources.
 func (d *dataSource) Configure(_ context.Context, req datasource.ConfigureRequest, resp *datasource.ConfigureResponse) {
 	var err error
 	if d.engine, err = engineOf(req.ProviderData); err != nil {
@@ -30,8 +30,8 @@ func (d *dataSource) Configure(_ context.Context, req datasource.ConfigureReques
 	}
 }
 
-// canQuery says whether a repository can be asked: no setting is missing for that.
-// Where one is, that is an error about the attribute at.
+// canQuery reports whether a repository can be queried. If a setting that it needs is unknown,
+// canQuery adds an error for the attribute at.
 func canQuery(repository, setting string, at path.Path, diags *diag.Diagnostics) bool {
 	if setting != "" {
 		diags.AddAttributeError(at, "The registry cannot be asked yet",
@@ -41,75 +41,75 @@ func canQuery(repository, setting string, at path.Path, diags *diag.Diagnostics)
 	return setting == ""
 }
 
-// manifestQuery is what a data source about one manifest is asked for.
+// manifestQuery is a data source's query for one manifest.
 type manifestQuery struct {
 	reference referenceValue
 	platform  types.String
-	place     imageref.Ref
+	ref       imageref.Ref
 	client    *remote.Client
-	repo      registry.Repository // nil until it was opened
-	found     bool                // it has what reference names
+	repo      registry.Repository // nil until it is opened
+	found     bool                // whether the reference exists
 }
 
-// manifestQuery reads the attributes reference and platform. They can be used unless
-// diags has an error.
-func (d *dataSource) wanted(ctx context.Context, config tfsdk.Config, diags *diag.Diagnostics) *manifestQuery {
-	w := &manifestQuery{}
-	diags.Append(config.GetAttribute(ctx, path.Root("reference"), &w.reference)...)
-	diags.Append(config.GetAttribute(ctx, path.Root("platform"), &w.platform)...)
+// newManifestQuery reads the attributes reference and platform. The query is valid unless diags
+// has an error.
+func (d *dataSource) newManifestQuery(ctx context.Context, config tfsdk.Config, diags *diag.Diagnostics) *manifestQuery {
+	q := &manifestQuery{}
+	diags.Append(config.GetAttribute(ctx, path.Root("reference"), &q.reference)...)
+	diags.Append(config.GetAttribute(ctx, path.Root("platform"), &q.platform)...)
 	if diags.HasError() {
-		return w
+		return q
 	}
 	at := path.Root("reference")
 	var err error
-	if w.place, err = w.reference.place(); err != nil {
-		diags.AddAttributeError(at, "Invalid image reference", invalidReference(w.reference.ValueString(), err))
-		return w
+	if q.ref, err = q.reference.ref(); err != nil {
+		diags.AddAttributeError(at, "Invalid image reference", invalidReference(q.reference.ValueString(), err))
+		return q
 	}
-	if canQuery(w.place.Name(), d.engine.unknownSettingFor(w.place), at, diags) {
-		w.client = d.engine.client
+	if canQuery(q.ref.Name(), d.engine.unknownSettingFor(q.ref), at, diags) {
+		q.client = d.engine.client
 	}
-	return w
+	return q
 }
 
-// manifest is what the reference names, or of that the part for the platform
-// that is wanted.
-func (w *manifestQuery) manifest(ctx context.Context) (m registry.Manifest, err error) {
-	if w.repo, err = w.place.OpenSource(w.client); err != nil {
+// manifest fetches the manifest that the reference names. If a platform is set, it fetches the
+// manifest for that platform instead.
+func (q *manifestQuery) manifest(ctx context.Context) (m registry.Manifest, err error) {
+	if q.repo, err = q.ref.OpenSource(q.client); err != nil {
 		return m, err
 	}
-	m, err = w.repo.GetManifest(ctx, w.place.Identifier())
-	if w.found = err == nil; !w.found || w.platform.IsNull() {
+	m, err = q.repo.GetManifest(ctx, q.ref.Identifier())
+	if q.found = err == nil; !q.found || q.platform.IsNull() {
 		return m, err
 	}
-	return platformManifest(ctx, w.repo, m, w.platform.ValueString())
+	return platformManifest(ctx, q.repo, m, q.platform.ValueString())
 }
 
-// missing says whether err is the registry's own word that it does not have what
-// the reference names. That it lacks a part of it is another matter.
-func (w *manifestQuery) missing(err error) bool {
-	return !w.found && errors.Is(err, registry.ErrNotFound)
+// isMissing reports whether err means that the registry definitely does not have the referenced
+// manifest. A missing part of an existing image does not count.
+func (q *manifestQuery) isMissing(err error) bool {
+	return !q.found && errors.Is(err, registry.ErrNotFound)
 }
 
-// failed says that something of what is wanted could not be had.
-func (w *manifestQuery) failed(diags *diag.Diagnostics, summary string, err error) {
+// addError adds a diagnostic for an error of the query.
+func (q *manifestQuery) addError(diags *diag.Diagnostics, summary string, err error) {
 	var advice []string
-	if !w.found || !errors.Is(err, registry.ErrNotFound) {
-		summary, advice = errorSummary("", err, summary), untagged(w.reference, err)
+	if !q.found || !errors.Is(err, registry.ErrNotFound) {
+		summary, advice = errorSummary("", err, summary), missingTagAdvice(q.reference, err)
 	}
-	if w.repo != nil {
-		err = registry.RedactError(registry.WithRepository(err, w.repo.Name()), w.repo.Redact)
+	if q.repo != nil {
+		err = registry.RedactError(registry.WithRepository(err, q.repo.Name()), q.repo.Redact)
 	}
 	at := path.Root("reference")
-	if lacksPlatform(err) {
+	if isMissingPlatform(err) {
 		at = path.Root("platform")
 	}
 	addEngineError(diags, at, summary, err, advice...)
 }
 
-// warnRespelled warns where Terraform keeps the text of an attribute in other
-// bytes than those that were received. of is what they have the digest of.
-func warnRespelled(diags *diag.Diagnostics, attribute, of string, content []byte) {
+// warnNormalized warns if Terraform's Unicode normalization changes the bytes of an attribute,
+// so that its digest is no longer that of the content. of names that content.
+func warnNormalized(diags *diag.Diagnostics, attribute, of string, content []byte) {
 	if norm.NFC.IsNormal(content) {
 		return
 	}
@@ -117,7 +117,8 @@ func warnRespelled(diags *diag.Diagnostics, attribute, of string, content []byte
 		fmt.Sprintf("%s holds text that Terraform spells in another way (Unicode normal form C) when it keeps it. Its digest is not the one of %s.", of, attribute))
 }
 
-// referenceAttribute and platformAttribute are what wanted reads.
+// referenceAttribute and platformAttribute return the schema of the attributes that
+// newManifestQuery reads.
 func referenceAttribute() schema.StringAttribute {
 	return schema.StringAttribute{
 		Required:   true,
@@ -130,7 +131,7 @@ func referenceAttribute() schema.StringAttribute {
 func platformAttribute() schema.StringAttribute {
 	return schema.StringAttribute{
 		Optional:   true,
-		Validators: []validator.String{isPlatformName{}},
+		Validators: []validator.String{platformValidator{}},
 		MarkdownDescription: "The platform to select from an index, as `os/architecture` or `os/architecture/variant`, such as `linux/amd64` or `linux/arm/v7`. " +
 			"Use `windows(10.0.20348)/amd64` for a version of an operating system. " +
 			"An image that is not an index must be for this platform.",

@@ -13,8 +13,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 )
 
-// readTimeoutAttribute returns the timeouts attribute of the data sources. It validates durations
-// in the same way as the attribute of registry_image_copy.
+// readTimeoutAttribute returns the timeouts attribute of the data sources. It validates
+// durations in the same way as the timeouts attribute of registry_image_copy.
 func readTimeoutAttribute() schema.Attribute {
 	return schema.SingleNestedAttribute{
 		Optional:            true,
@@ -24,15 +24,15 @@ func readTimeoutAttribute() schema.Attribute {
 			"read": schema.StringAttribute{
 				Optional:    true,
 				Description: "The maximum duration of the read, such as \"30s\" or \"10m\". Defaults to \"5m\".",
-				Validators:  []validator.String{isTimeout{}},
+				Validators:  []validator.String{timeoutValidator{}},
 			},
 		},
 	}
 }
 
-// limitRead returns ctx with the read timeout of a data source, and the configured timeouts, which belong
-// into its state. The read timeout covers everything that a read does, however many requests that takes.
-func limitRead(ctx context.Context, config tfsdk.Config, diags *diag.Diagnostics) (context.Context, context.CancelFunc, timeouts.Value) {
+// withReadTimeout returns ctx with the read timeout of a data source. The timeout covers all
+// requests of the read. It also returns the configured timeouts, which belong in the state.
+func withReadTimeout(ctx context.Context, config tfsdk.Config, diags *diag.Diagnostics) (context.Context, context.CancelFunc, timeouts.Value) {
 	var configured timeouts.Value
 	diags.Append(config.GetAttribute(ctx, path.Root("timeouts"), &configured)...)
 	timeout, timeoutDiags := configured.Read(ctx, defaultReadTimeout)

@@ -16,27 +16,25 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
 )
 
-// addEngineError puts an error of the engine into words: what failed in the
-// summary; where, what the registry said and what to do in the detail. advice
-// is what the operation at hand can add to the engine's own hint.
+// addEngineError adds an error of the engine as a diagnostic for the attribute at. The detail
+// has the error, its hint, and the advice that the current operation adds.
 func addEngineError(diags *diag.Diagnostics, at path.Path, summary string, err error, advice ...string) {
 	diags.AddAttributeError(at, summary, engineDetail(err, advice))
 }
 
-// addEngineWarning is addEngineError for a failure that stops nothing.
+// addEngineWarning is like addEngineError, but adds a warning.
 func addEngineWarning(diags *diag.Diagnostics, at path.Path, summary string, err error, advice ...string) {
 	diags.AddAttributeWarning(at, summary, engineDetail(err, advice))
 }
 
-// engineDetail is one paragraph each for the error, the engine's hint, and
-// every piece of advice.
+// engineDetail formats err as paragraphs: the error, its hint, and each piece of advice.
 func engineDetail(err error, advice []string) string {
 	paragraphs := []string{capitalize(err.Error())}
 	var e *registry.Error
-	over, isOver := errors.AsType[timeoutError](err)
+	timedOut, isTimeout := errors.AsType[timeoutError](err)
 	switch {
-	case isOver:
-		paragraphs = append(paragraphs, fmt.Sprintf("Look whether the registry is well. If it only needs longer, `timeouts` gives it more: timeouts = { %s = \"…\" }.", over.operation))
+	case isTimeout:
+		paragraphs = append(paragraphs, fmt.Sprintf("Look whether the registry is well. If it only needs longer, `timeouts` gives it more: timeouts = { %s = \"…\" }.", timedOut.operation))
 	case errors.As(err, &e) && e.Hint != "":
 		paragraphs = append(paragraphs, e.Hint)
 	case errors.Is(err, context.Canceled) && len(advice) == 0:
@@ -45,20 +43,20 @@ func engineDetail(err error, advice []string) string {
 	return strings.Join(append(paragraphs, advice...), "\n\n")
 }
 
-// withTimeout is ctx for one operation of a resource ("create", "read" and so on).
-// What is still under way after its timeout fails with a timeoutError.
+// withTimeout returns ctx with the timeout of one operation ("create", "read" and so on). Its
+// cancellation cause is a timeoutError.
 func withTimeout(ctx context.Context, timeout time.Duration, operation string) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, timeout, timeoutError{operation, timeout})
 }
 
-// timeoutError is why something was ended when the time for an operation was over.
+// timeoutError is the cancellation cause of an operation whose timeout has expired.
 type timeoutError struct {
 	operation string
 	timeout   time.Duration
 }
 
-// Error says what was not done in time. A read waits for answers and nothing
-// else.
+// Error describes which operation timed out. A read only waits for responses, so its message
+// names the registry.
 func (t timeoutError) Error() string {
 	if t.operation == "read" {
 		return fmt.Sprintf("the registry did not answer within %s, the read timeout", t.timeout)
@@ -66,12 +64,12 @@ func (t timeoutError) Error() string {
 	return fmt.Sprintf("it was not done within %s, the %s timeout", t.timeout, t.operation)
 }
 
-// Is lets it be recognised as what it is to everything else.
+// Is reports whether target is context.DeadlineExceeded.
 func (timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// titles say what failed, by the kind of the error. what is "source ",
-// "destination ", or nothing where there is only one registry.
-var titles = []struct {
+// errorTitles are the summaries by kind of error. The verb is replaced by "source ",
+// "destination " or, if there is only one registry, "".
+var errorTitles = []struct {
 	kind  error
 	title string
 }{
@@ -82,55 +80,52 @@ var titles = []struct {
 	{registry.ErrUnavailable, "The %sregistry is not available"},
 }
 
-// lacksPlatform says whether an image is there, and a platform that is wanted of
-// it is not.
-func lacksPlatform(err error) bool {
+// isMissingPlatform reports whether err means that the image exists but does not have the
+// requested platform.
+func isMissingPlatform(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	return ok && errors.Is(err, registry.ErrNotFound) && strings.HasPrefix(e.Op, "find the platform")
 }
 
-// errorSummary is the summary for an error: what its kind means, or otherwise that the
-// operation did not succeed, which is all that is known where it was ended from
-// here.
-func errorSummary(what string, err error, otherwise string) string {
-	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+// errorSummary returns the summary of an error by its kind. It returns fallback if the kind has
+// no summary or if the operation was canceled. side is "source ", "destination " or "".
+func errorSummary(side string, err error, fallback string) string {
+	canceled := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	e, ok := errors.AsType[*registry.Error](err)
-	if ok && !ended && layout.Is(e.Repository) && !errors.Is(err, registry.ErrNotFound) {
-		return fmt.Sprintf("The %simage layout cannot be used", what)
+	if ok && !canceled && layout.Is(e.Repository) && !errors.Is(err, registry.ErrNotFound) {
+		return fmt.Sprintf("The %simage layout cannot be used", side)
 	}
 	switch {
-	case lacksPlatform(err):
-		return fmt.Sprintf("The %simage does not have the platform", what)
-	case ok && !ended && errors.Is(err, registry.ErrUnavailable) && strings.HasPrefix(e.Op, "fetch a token"):
-		return fmt.Sprintf("The %sregistry's token service is not available", what)
+	case isMissingPlatform(err):
+		return fmt.Sprintf("The %simage does not have the platform", side)
+	case ok && !canceled && errors.Is(err, registry.ErrUnavailable) && strings.HasPrefix(e.Op, "fetch a token"):
+		return fmt.Sprintf("The %sregistry's token service is not available", side)
 	}
-	for _, t := range titles {
-		if !ended && errors.Is(err, t.kind) {
-			return fmt.Sprintf(t.title, what)
+	for _, t := range errorTitles {
+		if !canceled && errors.Is(err, t.kind) {
+			return fmt.Sprintf(t.title, side)
 		}
 	}
-	return otherwise
+	return fallback
 }
 
-// untagged is what to say where a reference that names neither tag nor digest
-// leads to nothing.
-func untagged(reference referenceValue, err error) []string {
-	if said := registry.HintMissingTag(reference.ValueString(), err); said != "" {
-		return []string{said}
+// missingTagAdvice returns advice for a reference without tag and digest that was not found.
+func missingTagAdvice(reference referenceValue, err error) []string {
+	if hint := registry.HintMissingTag(reference.ValueString(), err); hint != "" {
+		return []string{hint}
 	}
 	return nil
 }
 
-// mayBeCreatedLater says whether the reason may be that what is asked for is still to be
-// made: an image that does not exist, a layout that is not there. That a registry
-// is still to be started is rarer than that it is down, and a file that is no
-// layout is there already.
+// mayBeCreatedLater reports whether err may be caused by an image or layout that another
+// resource still has to create. An unavailable registry does not count, because an outage is
+// more likely. Neither does a file that is not a valid layout, because it exists already.
 func mayBeCreatedLater(err error) bool {
-	return errors.Is(err, registry.ErrNotFound) && !lacksPlatform(err)
+	return errors.Is(err, registry.ErrNotFound) && !isMissingPlatform(err)
 }
 
-// capitalize is s with a full stop, and with a capital where it begins with a
-// word: a host or a reference is shown as it is written.
+// capitalize returns s with a period at the end. It capitalizes the first word, unless that is
+// a host or a reference.
 func capitalize(s string) string {
 	if s == "" {
 		return s
@@ -144,7 +139,7 @@ func capitalize(s string) string {
 	return s
 }
 
-// attributeOf is the attribute that an error of a copy is about.
+// attributeOf returns the path of the attribute that an error of a copy belongs to.
 func attributeOf(err error) path.Path {
 	var e *registry.Error
 	if errors.As(err, &e) && e.Side == registry.Source {
@@ -153,39 +148,37 @@ func attributeOf(err error) path.Path {
 	return path.Root("destination")
 }
 
-// warnings collects what registries want people to know while something is
-// asked of them, each once.
+// warnings collects the warnings that registries send during an operation, without duplicates.
 type warnings struct {
-	mu   sync.Mutex
-	said []string
+	mu       sync.Mutex
+	messages []string
 }
 
-// collect returns a context whose operations report to n.
-func (n *warnings) collect(ctx context.Context) context.Context {
-	return registry.WithTrace(ctx, registry.Trace{Warning: func(said string) {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		if !slices.Contains(n.said, said) {
-			n.said = append(n.said, said)
+// collect returns a context that adds the warnings of its operations to w.
+func (w *warnings) collect(ctx context.Context) context.Context {
+	return registry.WithTrace(ctx, registry.Trace{Warning: func(message string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !slices.Contains(w.messages, message) {
+			w.messages = append(w.messages, message)
 		}
 	}})
 }
 
-// tell makes warnings of what was said.
-func (n *warnings) tell(diags *diag.Diagnostics) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, said := range n.said {
-		diags.AddWarning("A registry has something to say", said)
+// addTo adds the collected warnings to diags.
+func (w *warnings) addTo(diags *diag.Diagnostics) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, message := range w.messages {
+		diags.AddWarning("A registry has something to say", message)
 	}
 }
 
-// maxListed is how many names a list shows: a repository may have thousands of
-// tags.
+// maxListed is the maximum number of names in a list. A repository may have thousands of tags.
 const maxListed = 20
 
-// joinNames is names as people write lists: "a", "a and b", "a, b and c"; "none"
-// for none.
+// joinNames returns names as an English list: "a", "a and b", or "a, b and c". It returns
+// "none" if names is empty.
 func joinNames(names []string) string {
 	if more := len(names) - maxListed; more > 1 {
 		names = append(slices.Clone(names[:maxListed]), fmt.Sprintf("%d more", more))

@@ -18,7 +18,7 @@ func TestTitleSaysWhatFailed(t *testing.T) {
 	t.Parallel()
 	const otherwise = "It did not succeed"
 	unknown := &imageCopyResource{engine: &engine{unknown: []unknownSetting{{name: "registries"}}}}
-	_, _, undecided := unknown.refreshSource(t.Context(), imageCopyModel{Source: newReference("ghcr.io/acme/app:1")}, newRecord())
+	_, _, undecided := unknown.refreshSource(t.Context(), imageCopyModel{Source: newReference("ghcr.io/acme/app:1")}, newPrivateState())
 	for name, test := range map[string]struct {
 		err  error
 		want string
@@ -68,14 +68,14 @@ func TestAPlanAdvisesWhatFits(t *testing.T) {
 		err    error
 		want   []string
 	}{
-		"a new copy of nothing":    {false, &registry.Error{Kind: registry.ErrNotFound}, []string{toBeMade}},
-		"another source":           {true, &registry.Error{Kind: registry.ErrNotFound}, []string{toBeMade, destroyAllTheSame}},
+		"a new copy of nothing":    {false, &registry.Error{Kind: registry.ErrNotFound}, []string{dependencyAdvice}},
+		"another source":           {true, &registry.Error{Kind: registry.ErrNotFound}, []string{dependencyAdvice, destroyWithoutRefresh}},
 		"a registry that is down":  {false, &registry.Error{Kind: registry.ErrUnavailable}, nil},
-		"down, with another image": {true, &registry.Error{Kind: registry.ErrUnavailable}, []string{destroyAllTheSame}},
+		"down, with another image": {true, &registry.Error{Kind: registry.ErrUnavailable}, []string{destroyWithoutRefresh}},
 		"interrupted":              {true, &registry.Error{Kind: registry.ErrUnavailable, Err: context.Canceled}, nil},
 	} {
 		p := planBuilder{update: test.update, plan: imageCopyModel{Source: newReference("ghcr.io/acme/app:1")}}
-		if got := p.advice(test.err); !slices.Equal(got, test.want) {
+		if got := p.sourceAdvice(test.err); !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q", name, got)
 		}
 	}

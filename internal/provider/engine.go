@@ -11,18 +11,18 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// engine is what one provider configuration gives to everything that uses it:
-// one client, so that the limits of a host hold for all of it, one copier, so
-// that a blob goes to a host once, and one table of the tags that are put, so
-// that no resource removes those of another.
+// engine holds what the resources and data sources of one provider configuration share. They
+// share one client so that the limits of a host apply to all of them, one copier so that each
+// blob is copied to a host once, and one record of tag owners so that no resource removes tags
+// of another.
 type engine struct {
 	client  *remote.Client
 	copier  *copier.Copier
 	unknown []unknownSetting
-	claims  tagOwners
-	// handovers are the records that replaced objects leave to their replacements.
+	owners  tagOwners
+	// handovers passes the private state of replaced objects to their replacements.
 	handovers handovers
-	run       string // tells this run from others: Terraform plans in one and applies in another
+	runID     string // identifies this process: Terraform plans in one and applies in another
 }
 
 func newEngine(s settings) (*engine, error) {
@@ -32,21 +32,21 @@ func newEngine(s settings) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &engine{client: client, copier: copies, unknown: s.unknown, run: rand.Text(), claims: tagOwners{mayBeSame: client.MayBeSameRegistry}}, nil
+	return &engine{client: client, copier: copies, unknown: s.unknown, runID: rand.Text(), owners: tagOwners{mayBeSame: client.MayBeSameRegistry}}, nil
 }
 
-// sameRepository reports whether two places are in one repository.
+// sameRepository reports whether a and b are in the same repository.
 func (e *engine) sameRepository(a, b imageref.Ref) bool {
 	return e.canonical(a).Name() == e.canonical(b).Name()
 }
 
-// claimsIn returns the claims in the repository of a place.
-func (e *engine) claimsIn(ctx context.Context, p imageref.Ref) *repoOwners {
-	return e.claims.of(ctx, e.canonical(p))
+// ownersIn returns the tag owners in the repository of p.
+func (e *engine) ownersIn(ctx context.Context, p imageref.Ref) *repoOwners {
+	return e.owners.forRepository(ctx, e.canonical(p))
 }
 
-// canonical returns p with one spelling for all that mean one host; a provider
-// that is not configured knows no ports.
+// canonical returns p with its host in canonical form. Ports are not normalized if the provider
+// is not configured.
 func (e *engine) canonical(p imageref.Ref) imageref.Ref {
 	if e == nil {
 		return p
@@ -54,11 +54,11 @@ func (e *engine) canonical(p imageref.Ref) imageref.Ref {
 	return p.Canonical(e.client)
 }
 
-// same reports whether two places are one, however they are written.
-func (e *engine) same(a, b imageref.Ref) bool { return e.canonical(a).Equal(e.canonical(b)) }
+// sameRef reports whether a and b are the same reference in canonical form.
+func (e *engine) sameRef(a, b imageref.Ref) bool { return e.canonical(a).Equal(e.canonical(b)) }
 
-// mayBeAliases reports whether two places have the same path on hosts of different
-// names that may be one registry.
+// mayBeAliases reports whether a and b have the same path on hosts with different names that
+// may be the same registry.
 func (e *engine) mayBeAliases(ctx context.Context, a, b imageref.Ref) bool {
 	refA, inRegistryA := e.canonical(a).Reference()
 	refB, inRegistryB := e.canonical(b).Reference()
@@ -66,24 +66,24 @@ func (e *engine) mayBeAliases(ctx context.Context, a, b imageref.Ref) bool {
 		e.client.MayBeSameRegistry(ctx, refA.Host, refB.Host)
 }
 
-// from and to open where something is copied from and to. What is no image layout
-// or cannot be read is an error; a registry is asked nothing.
-func (e *engine) from(p imageref.Ref) (registry.Repository, error) {
+// openSource and openDestination open the repository of p. They return an error for an invalid
+// image layout. They send no request to a registry.
+func (e *engine) openSource(p imageref.Ref) (registry.Repository, error) {
 	repo, err := p.OpenSource(e.client)
 	return repo, registry.WithSide(err, registry.Source)
 }
 
-func (e *engine) to(p imageref.Ref) (registry.Repository, error) {
+func (e *engine) openDestination(p imageref.Ref) (registry.Repository, error) {
 	repo, err := p.OpenDestination(e.client)
 	return repo, registry.WithSide(err, registry.Destination)
 }
 
-// reading gives the repository that ref is in.
-func (e *engine) reading(ref registry.Reference) registry.Repository {
+// pullRepository returns the repository of ref for pulling.
+func (e *engine) pullRepository(ref registry.Reference) registry.Repository {
 	return e.client.Repository(ref, remote.Pull)
 }
 
-// unknownSettingFor is undecided for a place; an image layout needs no setting.
+// unknownSettingFor is like unknownSetting, but accepts image layouts, which need no setting.
 func (e *engine) unknownSettingFor(p imageref.Ref) string {
 	ref, ok := p.Reference()
 	if e != nil && !ok {
@@ -92,8 +92,8 @@ func (e *engine) unknownSettingFor(p imageref.Ref) string {
 	return e.unknownSetting(ref)
 }
 
-// unknownSetting is the setting of the provider that is needed for ref and not known
-// yet; "" where everything is known.
+// unknownSetting returns the name of a provider setting that ref needs and that is not known
+// yet. It returns "" if all of them are known.
 func (e *engine) unknownSetting(ref registry.Reference) string {
 	if e == nil {
 		return "the provider's configuration"
@@ -106,8 +106,8 @@ func (e *engine) unknownSetting(ref registry.Reference) string {
 	return ""
 }
 
-// engineOf is the engine in what a resource or data source is configured with;
-// nil before the provider is configured, as while validating.
+// engineOf returns the engine from the data that a resource or data source is configured with.
+// It returns nil if the provider is not configured yet, as during validation.
 func engineOf(providerData any) (*engine, error) {
 	if providerData == nil {
 		return nil, nil

@@ -11,7 +11,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 )
 
-// imageConfigDataSource is registry_image_config.
+// imageConfigDataSource implements the data source registry_image_config.
 type imageConfigDataSource struct{ dataSource }
 
 var _ datasource.DataSourceWithConfigure = (*imageConfigDataSource)(nil)
@@ -64,26 +64,26 @@ func (d *imageConfigDataSource) Schema(_ context.Context, _ datasource.SchemaReq
 }
 
 func (d *imageConfigDataSource) Read(ctx context.Context, req datasource.ReadRequest, resp *datasource.ReadResponse) {
-	ctx, cancel, configured := limitRead(ctx, req.Config, &resp.Diagnostics)
+	ctx, cancel, configured := withReadTimeout(ctx, req.Config, &resp.Diagnostics)
 	defer cancel()
-	w := d.wanted(ctx, req.Config, &resp.Diagnostics)
+	query := d.newManifestQuery(ctx, req.Config, &resp.Diagnostics)
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	var said warnings
-	ctx = said.collect(ctx)
-	m, err := w.manifest(ctx)
+	var collected warnings
+	ctx = collected.collect(ctx)
+	m, err := query.manifest(ctx)
 	var config registry.ImageConfig
 	if err == nil {
-		config, err = copier.ImageConfig(ctx, w.repo, m)
+		config, err = copier.ImageConfig(ctx, query.repo, m)
 	}
-	said.tell(&resp.Diagnostics)
+	collected.addTo(&resp.Diagnostics)
 	if err != nil {
-		w.failed(&resp.Diagnostics, "The image's configuration could not be read", err)
+		query.addError(&resp.Diagnostics, "The image's configuration could not be read", err)
 		return
 	}
-	warnRespelled(&resp.Diagnostics, "config_json", config.Descriptor.Digest.String(), config.Content)
-	model := newImageConfig(w.place.Pinned(m.Digest), m, config)
-	model.Reference, model.Platform, model.Timeouts = w.reference, w.platform, configured
+	warnNormalized(&resp.Diagnostics, "config_json", config.Descriptor.Digest.String(), config.Content)
+	model := newImageConfig(query.ref.Pinned(m.Digest), m, config)
+	model.Reference, model.Platform, model.Timeouts = query.reference, query.platform, configured
 	resp.Diagnostics.Append(resp.State.Set(ctx, model)...)
 }

@@ -11,8 +11,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// imageConfigModel is an image's configuration as Terraform's configuration and
-// state have it.
+// imageConfigModel is the model of registry_image_config.
 type imageConfigModel struct {
 	Reference       referenceValue      `tfsdk:"reference"`
 	Platform        types.String        `tfsdk:"platform"`
@@ -39,7 +38,7 @@ type imageConfigModel struct {
 	Timeouts        timeouts.Value      `tfsdk:"timeouts"`
 }
 
-// imageHistoryModel is one step of the making of an image.
+// imageHistoryModel is one entry of an image's history.
 type imageHistoryModel struct {
 	Created    *string `tfsdk:"created"`
 	CreatedBy  *string `tfsdk:"created_by"`
@@ -48,7 +47,8 @@ type imageHistoryModel struct {
 	EmptyLayer bool    `tfsdk:"empty_layer"`
 }
 
-// newImageConfig describes the configuration of the image m, which pinned names.
+// newImageConfig returns the model for the config c of the image m. pinned is the pinned
+// reference of m.
 func newImageConfig(pinned string, m registry.Manifest, c registry.ImageConfig) imageConfigModel {
 	model := imageConfigModel{
 		Digest:          m.Digest.String(),
@@ -84,9 +84,8 @@ func newImageConfig(pinned string, m registry.Manifest, c registry.ImageConfig) 
 	return model
 }
 
-// environment is NAME=value for each variable, as a map. The last of two that
-// have one name counts, as it does when a container is started. What has no name
-// or no value sets nothing, and is left out.
+// environment returns a list of NAME=value entries as a map. The last value of a name wins, as
+// when a container is started. Entries without a name or a value are ignored.
 func environment(env []string) map[string]string {
 	variables := map[string]string{}
 	for _, variable := range env {

@@ -16,31 +16,31 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// Delete does what on_destroy in the state says. What is not there any more is
-// as good as deleted. Of an object that is replaced nothing is removed: the
-// replacement may have the same tags, and it is complete only later.
+// Delete applies the on_destroy policy from state. Tags that no longer exist count as deleted.
+// If the object is replaced, Delete removes nothing: the replacement may have the same tags,
+// and it is created later.
 func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
 	var state imageCopyModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
-	rec := loadRecord(ctx, req.Private, &resp.Diagnostics)
+	rec := loadPrivateState(ctx, req.Private, &resp.Diagnostics)
 	timeout, diags := state.Timeouts.Delete(ctx, defaultDeleteTimeout)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
 	plannedBy := rec.DestroyPlannedBy
-	rec.DestroyPlannedBy = "" // of this plan alone, also if the destroy fails
+	rec.DestroyPlannedBy = "" // valid only for this plan, even if the destroy fails
 	rec.save(ctx, resp.Private, &resp.Diagnostics)
 	destination, _ := parseDestination(state.Destination.ValueString())
 	policy := state.OnDestroy.ValueString()
 	switch {
 	case plannedBy == "":
-		r.handOver(rec, destination, slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag(), state.additional()))), policy, &resp.Diagnostics)
+		r.handOver(rec, destination, slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag(), state.additionalTags()))), policy, &resp.Diagnostics)
 		return
 	case policy == onDestroyRetain:
 		return
-	case plannedBy == r.engine.run: // Terraform plans this while it applies for deposed objects alone
-		r.keepDeposed(ctx, rec, destination, &resp.Diagnostics)
+	case plannedBy == r.engine.runID: // Terraform plans a destroy during an apply only for deposed objects
+		r.warnDeposed(ctx, rec, destination, &resp.Diagnostics)
 		return
 	}
 	if setting := r.engine.unknownSettingFor(destination); setting != "" {
@@ -48,27 +48,27 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 			fmt.Sprintf("%s is not known, and %s cannot be asked without it.", setting, destination.Name()))
 		return
 	}
-	var said warnings
-	defer said.tell(&resp.Diagnostics)
+	var collected warnings
+	defer collected.addTo(&resp.Diagnostics)
 	var tags []string
-	for tag := range rec.tagsWith(destination.Tag(), state.additional()) {
+	for tag := range rec.tagsWith(destination.Tag(), state.additionalTags()) {
 		if rec.Found[tag] == "" {
 			tags = append(tags, tag)
 		}
 	}
 	slices.Sort(tags)
-	d := tagRemoval{put: rec.Put, diags: &resp.Diagnostics}
+	d := tagRemoval{written: rec.Written, diags: &resp.Diagnostics}
 	if !d.open(r.engine, destination) {
 		return
 	}
-	d.exclusively(ctx, r.engine.claimsIn(ctx, destination), tags, func() {
-		ctx, cancel := withTimeout(ctx, timeout, "delete") // which the removals before this one do not use up
+	d.withLock(ctx, r.engine.ownersIn(ctx, destination), tags, func() {
+		ctx, cancel := withTimeout(ctx, timeout, "delete") // starts after other removals have finished
 		defer cancel()
-		d.run(said.collect(ctx), policy, tags)
-		// What is another resource's by now must not be removed by a further
-		// attempt, when nobody knows of that any more.
+		d.run(collected.collect(ctx), policy, tags)
+		// Forget tags that belong to another resource. Otherwise a later attempt, which no
+		// longer knows the owner, could remove them.
 		for _, tag := range tags {
-			if d.taken.has(tag) {
+			if d.protected.contains(tag) {
 				rec.forget(tag)
 			}
 		}
@@ -76,9 +76,9 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 	})
 }
 
-// handOver gives the record of an object that is replaced to its replacement,
-// which Terraform creates next. The record is in the private data of the plan,
-// except if the object is tainted and the plan was made with -refresh=false.
+// handOver passes the private state of a replaced object to its replacement, which Terraform
+// creates next. The private data of the plan has that state, except if the object is tainted
+// and was planned with -refresh=false.
 func (r *imageCopyResource) handOver(rec privateState, destination imageref.Ref, tags []string, policy string, diags *diag.Diagnostics) {
 	replacement := destination
 	if to, problem := parseDestination(rec.ReplacedBy); problem == "" {
@@ -86,147 +86,146 @@ func (r *imageCopyResource) handOver(rec privateState, destination imageref.Ref,
 	}
 	rec.ReplacedBy = ""
 	r.engine.handovers.replace(r.engine.canonical(replacement), predecessor{destination, policy, rec})
-	if policy != onDestroyRetain && len(rec.Put) == 0 && len(rec.Found) == 0 {
+	if policy != onDestroyRetain && len(rec.Written) == 0 && len(rec.Found) == 0 {
 		diags.AddAttributeWarning(path.Root("on_destroy"), titleRetained,
 			fmt.Sprintf("Terraform did not pass on which tags the replaced object wrote, because it is tainted and was planned with -refresh=false, or gets another destination. "+
 				"Its tags stay, and do not count as written by the replacement: %s in %s.", joinNames(tags), destination.Name()))
 	}
 }
 
-// keepDeposed warns about the tags of an object that was replaced with
-// create_before_destroy, in this run or an earlier one. They are retained, because
-// Terraform does not tell which of them the replacement or another resource has in
-// place.
-func (r *imageCopyResource) keepDeposed(ctx context.Context, rec privateState, destination imageref.Ref, diags *diag.Diagnostics) {
-	known := r.engine.claimsIn(ctx, destination).known()
-	var left []string
-	for _, tag := range slices.Sorted(maps.Keys(rec.Put)) {
-		if _, is := known[tag]; !is {
-			left = append(left, tag)
+// warnDeposed warns about the tags of an object that was replaced with create_before_destroy,
+// in this run or an earlier one. The tags are retained, because Terraform does not report
+// whether the replacement or another resource has them in place.
+func (r *imageCopyResource) warnDeposed(ctx context.Context, rec privateState, destination imageref.Ref, diags *diag.Diagnostics) {
+	owned := r.engine.ownersIn(ctx, destination).targets()
+	var retained []string
+	for _, tag := range slices.Sorted(maps.Keys(rec.Written)) {
+		if _, is := owned[tag]; !is {
+			retained = append(retained, tag)
 		}
 	}
-	if len(left) > 0 {
+	if len(retained) > 0 {
 		diags.AddAttributeWarning(path.Root("on_destroy"), titleRetained,
 			fmt.Sprintf("The destroyed object was replaced with create_before_destroy. The tags that it wrote stay, because the replacement may have them in place: %s in %s.",
-				joinNames(left), destination.Name()))
+				joinNames(retained), destination.Name()))
 	}
 }
 
-// tagRemoval removes tags that a resource put, and what they name.
+// tagRemoval removes tags that a resource wrote, and the manifests that they name.
 type tagRemoval struct {
 	repository registry.Repository
-	put        map[string]digest.Digest
+	written    map[string]digest.Digest
 	owners     *repoOwners
-	taken      taken // what is another resource's by now
+	protected  protectedTags // owned by other resources
 	diags      *diag.Diagnostics
-	// leftover is what to say of what a failure leaves behind, if a failure is
-	// worth no more than a warning.
-	leftover string
+	// warningDetail is the advice to add if a failure is only a warning. If it is empty, a
+	// failure is an error.
+	warningDetail string
 }
 
 const (
-	titleRetained = "Tags Retained After Replacement"
-	destroyFailed = "The destination could not be cleaned up"
-	againAdvice   = "Apply again to try again: the state still has the resource. To forget it there and leave at the registry what is there, use terraform state rm."
-	retainAdvice  = "Some registries cannot remove a tag (docker/distribution before 3 cannot), and some have deletion switched off. Set on_destroy = \"retain\" to leave at the registry what is there. Where the resource is being destroyed, apply that first: the value that was applied last counts. To forget a resource that is gone from the configuration, use terraform state rm."
+	titleRetained      = "Tags Retained After Replacement"
+	titleDestroyFailed = "The destination could not be cleaned up"
+	retryAdvice        = "Apply again to try again: the state still has the resource. To forget it there and leave at the registry what is there, use terraform state rm."
+	retainAdvice       = "Some registries cannot remove a tag (docker/distribution before 3 cannot), and some have deletion switched off. Set on_destroy = \"retain\" to leave at the registry what is there. Where the resource is being destroyed, apply that first: the value that was applied last counts. To forget a resource that is gone from the configuration, use terraform state rm."
 )
 
-// open opens where the tags are. It says whether that succeeded.
+// open opens the repository of destination. It reports whether that succeeded.
 func (d *tagRemoval) open(e *engine, destination imageref.Ref) bool {
-	repository, err := e.to(destination)
+	repository, err := e.openDestination(destination)
 	if d.repository = repository; err != nil {
-		d.failed(err, "Nothing was removed. "+againAdvice)
+		d.addError(err, "Nothing was removed. "+retryAdvice)
 	}
 	return err == nil
 }
 
-// exclusively waits until no other removal runs in the repository, and then runs one
-// that knows what is claimed.
-func (d *tagRemoval) exclusively(ctx context.Context, claims *repoOwners, tags []string, removal func()) {
-	put := map[string]digest.Digest{}
+// withLock waits until no other removal runs in the repository. It then determines which tags
+// other resources own and calls removal.
+func (d *tagRemoval) withLock(ctx context.Context, owners *repoOwners, tags []string, removal func()) {
+	written := map[string]digest.Digest{}
 	for _, tag := range tags {
-		put[tag] = d.put[tag]
+		written[tag] = d.written[tag]
 	}
-	err := claims.remove(ctx, put, func(t taken) {
-		d.owners, d.taken = claims, t
+	err := owners.remove(ctx, written, func(t protectedTags) {
+		d.owners, d.protected = owners, t
 		removal()
 	})
 	if err != nil {
-		d.failed(&registry.Error{Op: "remove tags from it", Repository: d.repository.Name(), Kind: registry.ErrUnavailable, Err: err}, "Nothing was removed. "+againAdvice)
+		d.addError(&registry.Error{Op: "remove tags from it", Repository: d.repository.Name(), Kind: registry.ErrUnavailable, Err: err}, "Nothing was removed. "+retryAdvice)
 	}
 }
 
-func (d *tagRemoval) failed(err error, advice string) {
+func (d *tagRemoval) addError(err error, advice string) {
 	err = registry.WithSide(err, registry.Destination)
-	if d.leftover != "" {
-		addEngineWarning(d.diags, path.Root("destination"), "Unable to Remove Old Tags", err, d.leftover)
+	if d.warningDetail != "" {
+		addEngineWarning(d.diags, path.Root("destination"), "Unable to Remove Old Tags", err, d.warningDetail)
 		return
 	}
-	addEngineError(d.diags, path.Root("on_destroy"), destroyFailed, err, advice)
+	addEngineError(d.diags, path.Root("on_destroy"), titleDestroyFailed, err, advice)
 }
 
-// run untags or deletes. It says whether that succeeded.
+// run applies the policy to the tags. It reports whether that succeeded.
 func (d *tagRemoval) run(ctx context.Context, policy string, tags []string) bool {
-	ours, err := d.ownTags(ctx, tags)
-	advice := "Nothing was removed. " + againAdvice
+	unmoved, err := d.unmovedTags(ctx, tags)
+	advice := "Nothing was removed. " + retryAdvice
 	if err == nil {
-		d.owners.keepsRemoved(tags, ours)
+		d.owners.confirmRemoved(tags, unmoved)
 		if policy == onDestroyDelete {
-			err = d.delete(ctx, ours)
+			err = d.delete(ctx, unmoved)
 		} else {
-			err = d.untag(ctx, slices.Sorted(maps.Keys(ours)))
+			err = d.untag(ctx, slices.Sorted(maps.Keys(unmoved)))
 		}
 		if advice = retainAdvice; isUnreachable(err) {
-			advice = againAdvice
+			advice = retryAdvice
 		}
 	}
 	if err != nil {
-		d.failed(err, advice)
+		d.addError(err, advice)
 	}
 	return err == nil
 }
 
-// isUnreachable says whether a registry did not come to say if it can do what was
-// asked.
+// isUnreachable reports whether err means that the registry did not process the request, so
+// that it is unknown whether it supports the operation.
 func isUnreachable(err error) bool {
 	return slices.ContainsFunc([]error{context.Canceled, context.DeadlineExceeded, registry.ErrUnavailable, registry.ErrUnauthorized, registry.ErrRateLimited, registry.ErrCredentials},
 		func(kind error) bool { return errors.Is(err, kind) })
 }
 
-// ownTags are those of the tags that still hold what the resource put there, with
-// it. Of the others people are told.
-func (d *tagRemoval) ownTags(ctx context.Context, tags []string) (map[string]digest.Digest, error) {
-	ours := map[string]digest.Digest{}
+// unmovedTags returns those of the tags that still hold what the resource wrote, with their
+// digests. It warns about tags that belong to another resource or hold another digest.
+func (d *tagRemoval) unmovedTags(ctx context.Context, tags []string) (map[string]digest.Digest, error) {
+	unmoved := map[string]digest.Digest{}
 	for _, tag := range tags {
-		if d.taken.has(tag) {
-			d.diags.AddAttributeWarning(path.Root("on_destroy"), "A tag was left as it is", d.ownerText(tag))
+		if d.protected.contains(tag) {
+			d.diags.AddAttributeWarning(path.Root("on_destroy"), "A tag was left as it is", d.retainedReason(tag))
 			continue
 		}
-		put := d.put[tag]
-		switch found, err := look(ctx, d.repository, tag, put); {
+		put := d.written[tag]
+		switch found, err := resolveReference(ctx, d.repository, tag, put); {
 		case errors.Is(err, registry.ErrNotFound):
 		case err != nil:
 			return nil, err
 		case found.Digest == put:
-			ours[tag] = put
+			unmoved[tag] = put
 		default:
 			d.diags.AddAttributeWarning(path.Root("on_destroy"), "A tag was left as it is",
 				fmt.Sprintf("%s:%s holds %s, which is not this resource's to remove.", d.repository.Name(), tag, found.Digest))
 		}
 	}
-	return ours, nil
+	return unmoved, nil
 }
 
-// ownerText says why a tag must stay.
-func (d *tagRemoval) ownerText(tag string) string {
-	if alias, is := d.taken.aliases[tag]; is {
+// retainedReason explains why a tag is not removed.
+func (d *tagRemoval) retainedReason(tag string) string {
+	if alias, is := d.protected.aliases[tag]; is {
 		return fmt.Sprintf("%s:%s may be the same tag as %s:%s, which is in place or put there in the same run with the same digest: nothing shows that the two hosts are different registries.",
 			d.repository.Name(), tag, alias, tag)
 	}
 	return fmt.Sprintf("%s:%s belongs to another resource, which has it in place or puts it there in the same run.", d.repository.Name(), tag)
 }
 
-// untag removes tags and leaves what they name.
+// untag removes tags, but not the manifests that they name.
 func (d *tagRemoval) untag(ctx context.Context, tags []string) error {
 	for _, tag := range tags {
 		if err := d.repository.DeleteTag(ctx, tag); err != nil && !errors.Is(err, registry.ErrNotFound) {
@@ -236,21 +235,21 @@ func (d *tagRemoval) untag(ctx context.Context, tags []string) error {
 	return nil
 }
 
-// delete deletes the manifests that the tags name. One that something else in the
-// repository names too loses only the tags of this resource.
-func (d *tagRemoval) delete(ctx context.Context, ours map[string]digest.Digest) error {
+// delete deletes the manifests that the tags name. If another tag or index in the repository
+// names a manifest too, delete removes only the tags of this resource.
+func (d *tagRemoval) delete(ctx context.Context, unmoved map[string]digest.Digest) error {
 	manifests := map[digest.Digest][]string{}
-	for _, tag := range slices.Sorted(maps.Keys(ours)) {
-		manifests[ours[tag]] = append(manifests[ours[tag]], tag)
+	for _, tag := range slices.Sorted(maps.Keys(unmoved)) {
+		manifests[unmoved[tag]] = append(manifests[unmoved[tag]], tag)
 	}
 	if len(manifests) == 0 {
 		return nil
 	}
-	others, err := d.siblings(ctx, ours)
+	others, err := d.siblings(ctx, unmoved)
 	if err != nil {
 		return err
 	}
-	kept, err := others.keep(ctx, d.repository, slices.Sorted(maps.Keys(manifests)))
+	kept, err := others.keepReasons(ctx, d.repository, slices.Sorted(maps.Keys(manifests)))
 	if err != nil {
 		return err
 	}
@@ -271,8 +270,9 @@ func (d *tagRemoval) delete(ctx context.Context, ours map[string]digest.Digest) 
 	return nil
 }
 
-// deleteManifest deletes a manifest. It is kept for the rest of the run, if it can be
-// read: a resource that is applied later may need it, and have a source that does not.
+// deleteManifest deletes a manifest. It first tries to keep a copy for the rest of the run,
+// because a resource that is applied later may need the manifest and its source may not have
+// it.
 func (d *tagRemoval) deleteManifest(ctx context.Context, manifest digest.Digest) error {
 	if m, err := d.repository.GetManifest(ctx, manifest.String()); err == nil {
 		d.owners.keepDeleted(m)
@@ -280,40 +280,40 @@ func (d *tagRemoval) deleteManifest(ctx context.Context, manifest digest.Digest)
 	return d.repository.DeleteManifest(ctx, manifest)
 }
 
-// siblings are the repository's tags that are not among ours, with what they
-// name: those on its list, and those that are about to be. A list without one
-// of ours, which was there a moment ago, is not believed about the others.
-func (d *tagRemoval) siblings(ctx context.Context, ours map[string]digest.Digest) (siblings, error) {
+// siblings returns the tags of the repository that are not in unmoved, with the manifests that
+// they name. It includes tags that other resources are about to write. If a tag in unmoved is
+// missing from the registry's list, siblings returns an error, because the list is incomplete.
+func (d *tagRemoval) siblings(ctx context.Context, unmoved map[string]digest.Digest) (siblings, error) {
 	tags, err := d.repository.ListTags(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, tag := range slices.Sorted(maps.Keys(ours)) {
+	for _, tag := range slices.Sorted(maps.Keys(unmoved)) {
 		if !slices.Contains(tags, tag) {
 			return nil, &registry.Error{Side: registry.Destination, Op: "list the tags", Repository: d.repository.Name(), Kind: registry.ErrProtocol,
 				Message: fmt.Sprintf("the list does not have the tag %s, which is there; an incomplete list is not enough to delete by", tag)}
 		}
 	}
-	tags = slices.DeleteFunc(tags, func(tag string) bool { _, is := ours[tag]; return is })
+	tags = slices.DeleteFunc(tags, func(tag string) bool { _, is := unmoved[tag]; return is })
 	var like digest.Digest
-	for _, like = range ours {
+	for _, like = range unmoved {
 		break
 	}
-	found, err := lookAtAll(ctx, d.repository, tags, like)
+	found, err := resolveAll(ctx, d.repository, tags, like)
 	if err != nil {
 		return nil, err
 	}
 	s := siblings{}
 	for _, tag := range slices.Sorted(maps.Keys(found)) {
-		s.add(d.repository.Redact(tag), claim{found[tag].Digest, found[tag].MediaType})
+		s.add(d.repository.Redact(tag), tagTarget{found[tag].Digest, found[tag].MediaType})
 	}
-	for _, tag := range slices.Sorted(maps.Keys(d.taken.tags)) {
-		if wanted := d.taken.tags[tag]; found[tag].Digest != wanted.digest {
-			s.add(tag, wanted)
+	for _, tag := range slices.Sorted(maps.Keys(d.protected.tags)) {
+		if target := d.protected.tags[tag]; found[tag].Digest != target.digest {
+			s.add(tag, target)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(d.taken.elsewhere)) {
-		s.add(name, d.taken.elsewhere[name])
+	for _, name := range slices.Sorted(maps.Keys(d.protected.inAliases)) {
+		s.add(name, d.protected.inAliases[name])
 	}
 	return s, nil
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// predecessor is the destination, policy and record of a resource before its
+// predecessor is the destination, policy and private state that a resource had before its
 // destination changed or it was replaced.
 type predecessor struct {
 	destination imageref.Ref
@@ -14,37 +14,35 @@ type predecessor struct {
 	record      privateState
 }
 
-// handovers give a replacement the record of the object that it replaces, within
-// one run. Terraform gives a create neither the prior state nor the private data
-// of the replaced object.
+// handovers passes the private state of a replaced object to its replacement within one run.
+// When Terraform creates an object, it provides neither the prior state nor the private data of
+// the replaced object.
 //
-//   - While planning, Read and the plan of an update register what there is. The
-//     plan of a create at the same destination, which follows if Terraform
-//     replaces the object, is checked with that.
-//   - While applying, the Delete of a replaced object registers it. The Create
-//     takes it over. With create_before_destroy the Create comes first and finds
-//     nothing.
+//   - While planning, Read and the plan of an update register the current private state. If Terraform
+//     replaces the object, it then plans a create at the same destination, which uses that state.
+//   - While applying, the Delete of a replaced object registers its private state, and the following
+//     Create takes it. With create_before_destroy, the Create comes first and finds nothing.
 type handovers struct {
 	mu       sync.Mutex
 	planned  map[string]predecessor
 	replaced map[string]predecessor
 }
 
-// in returns the record as it holds in the repository of a destination.
-func (p predecessor) in(e *engine, destination imageref.Ref) privateState {
+// forDestination returns the private state as far as it applies to the repository of
+// destination.
+func (p predecessor) forDestination(e *engine, destination imageref.Ref) privateState {
 	if e.sameRepository(destination, p.destination) {
 		return p.record.withMaps()
 	}
-	return p.record.elsewhere(e.canonical(destination).Name())
+	return p.record.forOtherRepository(e.canonical(destination).Name())
 }
 
-// handoverKey identifies a destination by its canonical place.
+// handoverKey returns the map key of a canonical destination.
 func handoverKey(destination imageref.Ref) string {
 	return destination.Name() + ":" + destination.Tag()
 }
 
-// plan registers the predecessor of a resource that gets or keeps a destination by the
-// plan.
+// plan registers the predecessor of a resource that has the given destination in the plan.
 func (h *handovers) plan(destination imageref.Ref, p predecessor) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -54,15 +52,15 @@ func (h *handovers) plan(destination imageref.Ref, p predecessor) {
 	h.planned[handoverKey(destination)] = p
 }
 
-// discard removes what plan registered for a destination, because the plan moves it to
-// another one.
+// discard removes what plan registered for a destination, because the plan moves the resource
+// to another one.
 func (h *handovers) discard(destination imageref.Ref) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.planned, handoverKey(destination))
 }
 
-// replace registers an object that was destroyed to be replaced by one at a
+// replace registers an object that was destroyed to be replaced by one at the given
 // destination.
 func (h *handovers) replace(destination imageref.Ref, p predecessor) {
 	h.mu.Lock()
@@ -73,7 +71,7 @@ func (h *handovers) replace(destination imageref.Ref, p predecessor) {
 	h.replaced[handoverKey(destination)] = p
 }
 
-// forPlan returns what the plan of a create at a destination may count on.
+// forPlan returns the predecessor for the plan of a create at the given destination.
 func (h *handovers) forPlan(destination imageref.Ref) (p predecessor, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -83,7 +81,7 @@ func (h *handovers) forPlan(destination imageref.Ref) (p predecessor, ok bool) {
 	return p, ok
 }
 
-// take returns what a create at a destination takes over, once.
+// take returns the predecessor for a create at the given destination, and removes it.
 func (h *handovers) take(destination imageref.Ref) (p predecessor, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -92,8 +90,8 @@ func (h *handovers) take(destination imageref.Ref) (p predecessor, ok bool) {
 	return p, ok
 }
 
-// milder returns the one of two on_destroy values that removes less. The prior value is
-// empty after an import.
+// milder returns the on_destroy value that removes less. The prior value is empty after an
+// import.
 func milder(a, b string) string {
 	for _, policy := range []string{onDestroyRetain, onDestroyUntag} {
 		if a == policy || b == policy {

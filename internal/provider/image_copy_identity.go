@@ -14,8 +14,8 @@ import (
 
 var _ resource.ResourceWithIdentity = (*imageCopyResource)(nil)
 
-// IdentitySchema is what tells one copy from all others: where it is. It changes
-// when the destination does.
+// IdentitySchema describes the identity of a copy, which is its destination. The identity
+// changes when the destination does.
 func (r *imageCopyResource) IdentitySchema(_ context.Context, _ resource.IdentitySchemaRequest, resp *resource.IdentitySchemaResponse) {
 	resp.IdentitySchema = identityschema.Schema{Attributes: map[string]identityschema.Attribute{
 		"destination": identityschema.StringAttribute{
@@ -25,14 +25,14 @@ func (r *imageCopyResource) IdentitySchema(_ context.Context, _ resource.Identit
 	}}
 }
 
-// identify says which copy it is, in one spelling. Terraform before 1.12 keeps
-// no identity, and the framework wants one each time.
+// identify sets the identity to the normal form of destination. The framework requires an
+// identity for every operation, although Terraform before 1.12 does not store it.
 func identify(ctx context.Context, identity *tfsdk.ResourceIdentity, destination imageref.Ref) diag.Diagnostics {
 	return identity.SetAttribute(ctx, path.Root("destination"), destination.String())
 }
 
-// importID is what an import names: its ID or, in an import block since Terraform
-// 1.12, the destination in its identity.
+// importID returns the ID of an import. Since Terraform 1.12, an import block can name the
+// destination in an identity instead.
 func importID(ctx context.Context, req resource.ImportStateRequest) (id string, diags diag.Diagnostics) {
 	if req.ID != "" || req.Identity == nil {
 		return req.ID, nil

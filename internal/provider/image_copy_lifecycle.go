@@ -17,8 +17,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// Create copies what the plan says. Where that fails there is no state, and the
-// next apply finds at the destination what this one brought there.
+// Create performs the planned copy. If it fails, there is no state, and the next apply finds
+// what this one has copied at the destination.
 func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
 	var plan imageCopyModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
@@ -27,11 +27,11 @@ func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateReque
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	p := copyOperation{engine: r.engine, plan: &plan, record: newRecord(), diags: &resp.Diagnostics}
+	p := copyOperation{engine: r.engine, plan: &plan, record: newPrivateState(), diags: &resp.Diagnostics}
 	if replaced, ok := r.engine.handovers.take(r.engine.canonical(p.destination())); ok {
-		p.adoptRecord(replaced)
+		p.adoptPrivateState(replaced)
 	}
-	if !p.claim(ctx) {
+	if !p.ownTags(ctx) {
 		return
 	}
 	copying, cancel := withTimeout(ctx, timeout, "create")
@@ -45,26 +45,26 @@ func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateReque
 	resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
 }
 
-// Update copies what the plan says where that is not there yet, and then lets
-// go of tags that are no longer wanted, also at a destination that it had before.
-// Where it fails, the state stays as it was and the record says what was done.
+// Update performs the planned copy if the destination is not up to date. It then applies
+// on_destroy to tags that are no longer listed, including those at the previous destination. If
+// it fails, the state does not change, and the private state records what was done.
 func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
 	var plan, prior imageCopyModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
 	resp.Diagnostics.Append(req.State.Get(ctx, &prior)...)
-	rec := loadRecord(ctx, req.Private, &resp.Diagnostics).orOf(prior)
+	rec := loadPrivateState(ctx, req.Private, &resp.Diagnostics).orFromState(prior)
 	timeout, diags := plan.Timeouts.Update(ctx, defaultCopyTimeout)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
 	p := copyOperation{engine: r.engine, plan: &plan, prior: &prior, record: rec, diags: &resp.Diagnostics}
-	identity, _ := prior.place()
-	moved := !r.engine.same(p.destination(), identity)
+	identity, _ := prior.destinationTags()
+	moved := !r.engine.sameRef(p.destination(), identity)
 	if moved {
-		p.adoptRecord(predecessor{identity, prior.OnDestroy.ValueString(), rec})
+		p.adoptPrivateState(predecessor{identity, prior.OnDestroy.ValueString(), rec})
 	}
-	if !p.claim(ctx) {
+	if !p.ownTags(ctx) {
 		return
 	}
 	copying, cancel := withTimeout(ctx, timeout, "update")
@@ -77,8 +77,8 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 		done = p.removeDroppedTags(copying)
 	}
 	if !done && !r.engine.sameRepository(p.destination(), identity) {
-		rec.Moving = &moving{r.engine.canonical(p.destination()).Name(), p.record.Put, p.record.ReferrerTags}
-		p.record = rec // of where the resource stays
+		rec.FailedMove = &failedMove{r.engine.canonical(p.destination()).Name(), p.record.Written, p.record.ReferrerTags}
+		p.record = rec // applies to the repository in state
 	}
 	p.record.save(ctx, resp.Private, &resp.Diagnostics)
 	if done {
@@ -88,47 +88,47 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 	resp.Diagnostics.Append(identify(ctx, resp.Identity, identity)...)
 }
 
-// copyOperation is one planned copy on its way.
+// copyOperation is the execution of one planned copy.
 type copyOperation struct {
 	engine *engine
 	plan   *imageCopyModel
-	prior  *imageCopyModel // nil while creating
+	prior  *imageCopyModel // nil for a create
 	record privateState
-	// before is what the resource had in place until now, if it gets another
-	// destination or replaces an object.
+	// before is the predecessor, if the resource gets another destination or replaces an
+	// object.
 	before *predecessor
 	diags  *diag.Diagnostics
-	// found reports whether the copy found a tag in place that it did not write.
+	// found reports whether a tag already held the planned digest, so that the copy did not
+	// write it.
 	found bool
-	// disturbed says that another resource removed a tag during this run, so
-	// that what was seen before counts no more.
-	disturbed bool
+	// tagRemoved reports whether another resource removed a tag during this run. The digests in
+	// private state are outdated then.
+	tagRemoved bool
 }
 
-// destination is where the image is put.
+// destination returns the planned destination.
 func (p *copyOperation) destination() imageref.Ref {
-	destination, _ := p.plan.place()
+	destination, _ := p.plan.destinationTags()
 	return destination
 }
 
-// adoptRecord continues with the record of the previous destination or of the replaced
-// object. In the same repository, the tags that it wrote still count as written.
-func (p *copyOperation) adoptRecord(before predecessor) {
+// adoptPrivateState continues with the private state of the previous destination or of the
+// replaced object. In the same repository, tags that it wrote still count as written.
+func (p *copyOperation) adoptPrivateState(before predecessor) {
 	p.before = &before
-	p.record = before.in(p.engine, p.destination())
+	p.record = before.forDestination(p.engine, p.destination())
 	p.record.ReplacedBy, p.record.DestroyPlannedBy = "", ""
 	if p.prior == nil {
-		p.record.Missing = nil // a new object is copied whole
+		p.record.Missing = nil // a new object is copied completely
 	}
 }
 
-// claim says that the planned tags are this resource's from now on. It waits for
-// other resources that remove tags at the moment, which the time for the copy
-// does not count. It says whether that came to an end.
-func (p *copyOperation) claim(ctx context.Context) bool {
-	destination, tags := p.plan.place()
+// ownTags takes ownership of the planned tags. It first waits for other resources that are
+// removing tags; the copy timeout does not include that time. It reports whether it succeeded.
+func (p *copyOperation) ownTags(ctx context.Context) bool {
+	destination, tags := p.plan.destinationTags()
 	var err error
-	p.disturbed, err = p.engine.claimsIn(ctx, destination).own(ctx, claim{digest.Digest(p.plan.Digest.ValueString()), p.plan.MediaType.ValueString()}, tags...)
+	p.tagRemoved, err = p.engine.ownersIn(ctx, destination).own(ctx, tagTarget{digest.Digest(p.plan.Digest.ValueString()), p.plan.MediaType.ValueString()}, tags...)
 	if err != nil {
 		p.diags.AddAttributeError(path.Root("destination"), "The image could not be copied",
 			fmt.Sprintf("It was interrupted while another resource removed tags from %s. Apply again to go on.", destination.Name()))
@@ -136,12 +136,12 @@ func (p *copyOperation) claim(ctx context.Context) bool {
 	return err == nil
 }
 
-// run brings the planned digest under the planned tags and records it. It says
-// whether all of it succeeded.
+// run copies the planned digest to the planned tags and records the result. It reports whether
+// all of it succeeded.
 func (p *copyOperation) run(ctx context.Context) bool {
-	wanted := digest.Digest(p.plan.Digest.ValueString())
-	destination, tags := p.plan.place()
-	if p.upToDate(wanted, tags) {
+	planned := digest.Digest(p.plan.Digest.ValueString())
+	destination, tags := p.plan.destinationTags()
+	if p.upToDate(planned, tags) {
 		if p.plan.MediaType.IsUnknown() {
 			p.plan.MediaType = p.prior.MediaType
 		}
@@ -149,18 +149,18 @@ func (p *copyOperation) run(ctx context.Context) bool {
 		p.recordApplied(tags...)
 		return true
 	}
-	job, ok := p.job(destination, wanted, tags)
+	job, ok := p.job(destination, planned, tags)
 	if !ok {
 		return false
 	}
-	var said warnings
-	report, err := p.copy(said.collect(ctx), job)
-	said.tell(p.diags)
-	p.record.recordWritten(wanted, report.Written...)
-	p.record.recordWritten(wanted, p.engine.claimsIn(ctx, destination).restoredTags(wanted, report.Tagged)...)
+	var collected warnings
+	report, err := p.copy(collected.collect(ctx), job)
+	collected.addTo(p.diags)
+	p.record.recordWritten(planned, report.Written...)
+	p.record.recordWritten(planned, p.engine.ownersIn(ctx, destination).restoredTags(planned, report.Tagged)...)
 	p.found = len(report.Written) < len(tags)
-	p.record.recordHeld(wanted, report.Tagged...)
-	p.record.ReferrerTags = merged(p.record.ReferrerTags, report.ReferrerTags)
+	p.record.recordObserved(planned, report.Tagged...)
+	p.record.ReferrerTags = mergeTags(p.record.ReferrerTags, report.ReferrerTags)
 	if err != nil {
 		p.failed(err, tags, report.Tagged)
 		return false
@@ -169,22 +169,21 @@ func (p *copyOperation) run(ctx context.Context) bool {
 		p.plan.MediaType = types.StringValue(report.MediaType)
 	}
 	p.recordReferrers(ctx, report)
-	p.warnOfFilter(ctx, job, report)
+	p.warnEmptyFilter(ctx, job, report)
 	p.recordApplied(tags...)
 	return true
 }
 
-// upToDate says whether the tags hold the planned digest already, as far as was
-// seen, so that only settings change and no registry needs to be asked.
-func (p *copyOperation) upToDate(wanted digest.Digest, tags []string) bool {
-	return p.prior != nil && !p.disturbed && !p.bringsReferrers() && len(p.record.Missing) == 0 && !slices.ContainsFunc(tags, func(tag string) bool { return p.record.Held[tag] != wanted })
+// upToDate reports whether the tags already hold the planned digest according to private state.
+// Only settings change then, and no request is needed.
+func (p *copyOperation) upToDate(planned digest.Digest, tags []string) bool {
+	return p.prior != nil && !p.tagRemoved && !p.copiesReferrers() && len(p.record.Missing) == 0 && !slices.ContainsFunc(tags, func(tag string) bool { return p.record.Observed[tag] != planned })
 }
 
-// job is the copy to do, but for where it is copied from, which copy opens when
-// it is needed. It says no, with a diagnostic, where something is
-// still unknown that was to be known by now.
-func (p *copyOperation) job(destination imageref.Ref, wanted digest.Digest, tags []string) (copier.Job, bool) {
-	source, err := p.plan.Source.place()
+// job returns the copy to perform, without a source: copy opens that only if needed. If a
+// required value is still unknown, job adds a diagnostic and reports false.
+func (p *copyOperation) job(destination imageref.Ref, planned digest.Digest, tags []string) (copier.Job, bool) {
+	source, err := p.plan.Source.ref()
 	if err != nil {
 		p.diags.AddAttributeError(path.Root("source"), "Invalid image reference", invalidReference(p.plan.Source.ValueString(), err))
 		return copier.Job{}, false
@@ -196,9 +195,9 @@ func (p *copyOperation) job(destination imageref.Ref, wanted digest.Digest, tags
 			return copier.Job{}, false
 		}
 	}
-	job := copier.Job{Reference: source.Identifier(), Digest: wanted, MediaType: p.plan.MediaType.ValueString(), Tags: tags, Missing: p.record.Missing,
-		Referrers: p.bringsReferrers(), ReferrerTypes: p.plan.referrerTypes(), ReferrerTags: p.record.ReferrerTags}
-	if job.Destination, err = p.engine.to(destination); err != nil {
+	job := copier.Job{Reference: source.Identifier(), Digest: planned, MediaType: p.plan.MediaType.ValueString(), Tags: tags, Missing: p.record.Missing,
+		Referrers: p.copiesReferrers(), ReferrerTypes: p.plan.referrerTypes(), ReferrerTags: p.record.ReferrerTags}
+	if job.Destination, err = p.engine.openDestination(destination); err != nil {
 		p.failed(err, tags, nil)
 		return copier.Job{}, false
 	}
@@ -206,29 +205,29 @@ func (p *copyOperation) job(destination imageref.Ref, wanted digest.Digest, tags
 		job.Digest, job.Platforms = digest.Digest(p.plan.SourceDigest.ValueString()), platformsOf(platforms)
 	}
 	if !p.plan.Overwrite.ValueBool() {
-		job.MayReplace = p.record.guard(destination, p.prior == nil).checkOverwrite
+		job.MayReplace = p.record.overwriteGuard(destination, p.prior == nil).checkOverwrite
 	}
 	return job, true
 }
 
-// copy does a job. While updating, what the destination has already is tagged
-// from there, so that a source that is gone, or counts what is pulled from it,
-// is not needed.
+// copy performs a job. During an update it first tries to tag content that the destination
+// already has. The update then succeeds even if the source is gone, and does not count against
+// its pull limit.
 func (p *copyOperation) copy(ctx context.Context, job copier.Job) (copier.Report, error) {
 	if p.prior != nil && !job.Referrers && len(job.Missing) == 0 {
-		wanted := digest.Digest(p.plan.Digest.ValueString())
-		if _, err := job.Destination.Resolve(ctx, wanted.String()); err == nil {
+		planned := digest.Digest(p.plan.Digest.ValueString())
+		if _, err := job.Destination.Resolve(ctx, planned.String()); err == nil {
 			retag := job
-			retag.Source, retag.Reference, retag.Digest, retag.Platforms = job.Destination, wanted.String(), wanted, nil
+			retag.Source, retag.Reference, retag.Digest, retag.Platforms = job.Destination, planned.String(), planned, nil
 			report, err := p.engine.copier.Copy(ctx, retag)
 			if !errors.Is(err, registry.ErrNotFound) && !errors.Is(err, registry.ErrMissingContent) && !errors.Is(err, registry.ErrMismatch) {
 				return report, err
 			}
 		}
 	}
-	source, err := p.plan.Source.place()
+	source, err := p.plan.Source.ref()
 	if err == nil {
-		job.Source, err = p.engine.from(source)
+		job.Source, err = p.engine.openSource(source)
 	}
 	if err != nil {
 		return copier.Report{}, err
@@ -236,26 +235,26 @@ func (p *copyOperation) copy(ctx context.Context, job copier.Job) (copier.Report
 	return p.engine.copier.Copy(ctx, job)
 }
 
-// recordApplied records that the tags hold what was planned.
+// recordApplied records that the tags hold the planned digest.
 func (p *copyOperation) recordApplied(tags ...string) {
 	p.plan.setPromoted()
-	wanted := digest.Digest(p.plan.Digest.ValueString())
-	p.record.recordHeld(wanted, tags...)
-	source, err := p.plan.Source.place()
+	planned := digest.Digest(p.plan.Digest.ValueString())
+	p.record.recordObserved(planned, tags...)
+	source, err := p.plan.Source.ref()
 	if err != nil {
-		return // nothing was planned from it
+		return // an invalid source has no resolved digest
 	}
 	p.record.Applied = resolvedSource{
 		Source:       source.String(),
 		Platforms:    p.plan.platforms(),
 		SourceDigest: digest.Digest(p.plan.SourceDigest.ValueString()),
-		Digest:       wanted,
+		Digest:       planned,
 		MediaType:    p.plan.MediaType.ValueString(),
 	}
-	p.record.Wanted = p.record.Applied
+	p.record.Latest = p.record.Applied
 }
 
-// failed tells why a copy failed and how far it came.
+// addError adds a diagnostic for a failed copy, with advice and the tags that were written.
 func (p *copyOperation) failed(err error, tags, tagged []string) {
 	var advice []string
 	if len(tags) > 1 {
@@ -274,14 +273,14 @@ func (p *copyOperation) failed(err error, tags, tagged []string) {
 	}
 	at := attributeOf(err)
 	if at.Equal(path.Root("source")) && errors.Is(err, registry.ErrNotFound) {
-		advice = append(advice, untagged(p.plan.Source, err)...)
+		advice = append(advice, missingTagAdvice(p.plan.Source, err)...)
 		advice = append(advice, p.sourceGoneAdvice(err)...)
 	}
 	addEngineError(p.diags, at, "The image could not be copied", err, advice...)
 }
 
-// sourceGoneAdvice is what to do where the source does not have the planned digest. Where it
-// is a part of the image that is missing, another plan is no help.
+// sourceGoneAdvice returns advice for a source that no longer has the planned digest. Planning
+// again does not help if only a part of the image is missing.
 func (p *copyOperation) sourceGoneAdvice(err error) []string {
 	if len(p.record.Missing) > 0 && p.plan.Digest.Equal(p.prior.Digest) {
 		return []string{fmt.Sprintf("What is missing at the destination cannot be repaired from this source: it is gone there. Restore it there, or set `source` to another place that has %s.", p.plan.SourceDigest.ValueString())}
@@ -290,7 +289,7 @@ func (p *copyOperation) sourceGoneAdvice(err error) []string {
 	if !ok || e.Reference != p.plan.SourceDigest.ValueString() {
 		return nil
 	}
-	source, _ := p.plan.Source.place() // copied from
+	source, _ := p.plan.Source.ref() // parsed successfully before the copy
 	if _, inRegistry := source.Reference(); inRegistry && source.Digest() == "" {
 		return []string{fmt.Sprintf("For the plan, the registry said that the tag %q names this digest. Plan again to promote what it names now. "+
 			"Should that be the same digest, then the registry names what it does not have: tell those who run it.", source.Identifier())}

@@ -11,22 +11,23 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// promoted_reference is pinned_reference for readers outside of the configuration.
+// promotedReferenceDescription is the description of promoted_reference, which is
+// pinned_reference for readers outside of the configuration.
 //
-// Terraform saves the value of a root output that is known in the plan even if
-// the apply fails. An output of pinned_reference can therefore name a digest that
-// was never copied, and a configuration that reads the output deploys that digest.
-// promoted_reference is unknown while the copy still has to put the digest under
-// the tag, so that the output keeps its previous value until the copy is complete.
+// Terraform saves the value of a root output that is known in the plan even if the apply fails.
+// An output of pinned_reference can therefore name a digest that was never copied, and a
+// configuration that reads the output deploys that digest. promoted_reference is unknown while
+// the digest still has to be copied to the tag, so that the output keeps its previous value
+// until the copy is complete.
 
 const promotedReferenceDescription = "The same reference as `pinned_reference`, known in the plan only if the destination already has the image. " +
 	"Use it in outputs and for every other value that leaves the configuration: if the apply fails, such values keep their previous state. " +
 	"See [Pin images](../guides/pinning.md#outside-of-the-configuration)."
 
-// planPromoted returns the planned promoted_reference: the prior value if the tag
-// at the destination already holds the planned digest, unknown otherwise. Content
-// that is missing below the digest, additional tags and referrers do not make it
-// unknown, because they change neither the digest nor the destination.
+// planPromoted returns the planned promoted_reference. It is the prior value if the tag at the
+// destination already holds the planned digest, and unknown otherwise. Missing content below
+// the digest, additional tags and referrers do not make it unknown, because they change neither
+// the digest nor the destination.
 func (p *planBuilder) planPromoted() types.String {
 	prior := p.prior.PromotedReference
 	switch {
@@ -35,9 +36,9 @@ func (p *planBuilder) planPromoted() types.String {
 	case prior.IsNull() && p.record.Applied.Digest.String() != p.plan.Digest.ValueString():
 		return types.StringUnknown()
 	case prior.IsNull():
-		// A state from an earlier version that no refresh has filled in. The framework
-		// proposes null if the configuration did not change, which keeps the plan
-		// empty, and unknown otherwise.
+		// The state was written by an earlier version and has not been refreshed. The framework
+		// proposes null if the configuration did not change, which keeps the plan empty, and
+		// unknown otherwise.
 		return p.plan.PromotedReference
 	case !sameReference(prior.ValueString(), p.plan.PinnedReference.ValueString()):
 		return types.StringUnknown()
@@ -45,8 +46,8 @@ func (p *planBuilder) planPromoted() types.String {
 	return prior
 }
 
-// setPromoted sets promoted_reference after a successful copy. A value that was
-// known in the plan stays as planned.
+// setPromoted sets promoted_reference after a successful copy. A value that was known in the
+// plan does not change.
 func (m *imageCopyModel) setPromoted() {
 	if m.PromotedReference.IsUnknown() {
 		m.PromotedReference = m.PinnedReference
@@ -56,10 +57,10 @@ func (m *imageCopyModel) setPromoted() {
 // refreshPromoted sets promoted_reference to what was found at the destination.
 //
 // If the destination's tag holds the digest that was copied or imported last,
-// promoted_reference names that digest, also in a state from an earlier version.
-// If the tag was moved, promoted_reference keeps its value: a push to the tag must
-// not reach those who deploy promoted_reference. It becomes null if the destination
-// no longer has the digest that it names.
+// promoted_reference names that digest, also in a state from an earlier version. If the tag was
+// moved, promoted_reference keeps its value: a push to the tag must not affect consumers of
+// promoted_reference. It becomes null if the destination no longer has the digest that it
+// names.
 func (m *imageCopyModel) refreshPromoted(ctx context.Context, e *engine, rec privateState, destination imageref.Ref, found map[string]registry.Descriptor) {
 	if now := found[destination.Tag()].Digest; now == rec.Applied.Digest {
 		m.PromotedReference = types.StringValue(destination.Pinned(now))
@@ -68,24 +69,23 @@ func (m *imageCopyModel) refreshPromoted(ctx context.Context, e *engine, rec pri
 	if m.PromotedReference.IsNull() {
 		return
 	}
-	promoted, err := newReference(m.PromotedReference.ValueString()).place()
+	promoted, err := newReference(m.PromotedReference.ValueString()).ref()
 	if err == nil {
 		err = e.manifestExists(ctx, destination, promoted.Digest())
-		logLook(ctx, destination.Name(), promoted.Digest().String(), promoted.Digest(), "registry", err)
+		logResolved(ctx, destination.Name(), promoted.Digest().String(), promoted.Digest(), "registry", err)
 	}
 	if errors.Is(err, registry.ErrNotFound) {
 		m.PromotedReference = types.StringNull()
 	}
 }
 
-// manifestExists returns an error if a destination does not have the manifest with digest
-// d. The error matches registry.ErrNotFound if the registry definitely does not
-// have it.
+// manifestExists returns an error if a destination does not have the manifest with digest d.
+// The error matches registry.ErrNotFound if the registry definitely does not have it.
 func (e *engine) manifestExists(ctx context.Context, destination imageref.Ref, d digest.Digest) error {
-	repo, err := e.to(destination)
+	repo, err := e.openDestination(destination)
 	if err != nil {
 		return err
 	}
-	_, err = look(ctx, repo, d.String(), d)
+	_, err = resolveReference(ctx, repo, d.String(), d)
 	return err
 }

@@ -20,28 +20,27 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// sourcePatience is how long a refresh waits for a source. That it does not
-// answer is only worth a warning, and so not worth the minutes that a rate limit
-// may ask to wait.
-const sourcePatience = 20 * time.Second
+// sourceReadTimeout limits how long a refresh waits for the source. A slow source is only a
+// warning, so it is not worth waiting for minutes when a rate limit asks for it.
+const sourceReadTimeout = 20 * time.Second
 
-var errSourceSlow = fmt.Errorf("it did not answer within %s, and a refresh waits no longer for a source", sourcePatience)
+var errSourceTimeout = fmt.Errorf("it did not answer within %s, and a refresh waits no longer for a source", sourceReadTimeout)
 
-// Read looks at the destination's tags, which become the state, and at the
-// source, which is noted in the record for the plan. Both are asked at once.
-// Only the destination decides whether the resource is still there, and only
-// when the registry says itself that the tag is not.
+// Read resolves the destination's tags, which become the state, and concurrently the source,
+// which is recorded in private state for the plan. Only the destination decides whether the
+// resource still exists. Read removes the resource from state only if the registry definitely
+// does not have the tag.
 func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
 	var state imageCopyModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
-	rec := loadRecord(ctx, req.Private, &resp.Diagnostics).orOf(state)
+	rec := loadPrivateState(ctx, req.Private, &resp.Diagnostics).orFromState(state)
 	timeout, diags := state.Timeouts.Read(ctx, defaultReadTimeout)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
 	destination, _ := parseDestination(state.Destination.ValueString())
-	resp.Diagnostics.Append(identify(ctx, resp.Identity, destination)...) // also of one that turns out to be gone
+	resp.Diagnostics.Append(identify(ctx, resp.Identity, destination)...) // also if the resource turns out to be gone
 	if setting := r.engine.unknownSettingFor(destination); setting != "" {
 		resp.Diagnostics.AddAttributeWarning(path.Root("destination"), "The destination was not asked",
 			fmt.Sprintf("%s is known only after apply, and %s cannot be asked without it. What the state says is taken to be so.", setting, destination.Name()))
@@ -50,27 +49,27 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	}
 	ctx, cancel := withTimeout(ctx, timeout, "read")
 	defer cancel()
-	var said warnings
-	listening := said.collect(ctx)
+	var collected warnings
+	readCtx := collected.collect(ctx)
 
 	var source resolvedSource
 	var referrers copier.Report
 	var sourceErr error
-	var asking sync.WaitGroup
-	asking.Go(func() {
-		source, referrers, sourceErr = r.refreshSource(listening, state, rec)
+	var sourceRead sync.WaitGroup
+	sourceRead.Go(func() {
+		source, referrers, sourceErr = r.refreshSource(readCtx, state, rec)
 	})
-	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag(), state.additional())))
-	found, err := r.engine.held(listening, destination, tags, digest.Digest(state.Digest.ValueString()))
-	asking.Wait()
+	tags := slices.Sorted(maps.Keys(rec.tagsWith(destination.Tag(), state.additionalTags())))
+	found, err := r.engine.resolveTags(readCtx, destination, tags, digest.Digest(state.Digest.ValueString()))
+	sourceRead.Wait()
 	if now := found[destination.Tag()].Digest; err == nil && now != "" && now == rec.Applied.Digest {
-		rec.Missing, err = state.check(listening, r.engine, destination, now, referrers)
+		rec.Missing, err = state.findMissing(readCtx, r.engine, destination, now, referrers)
 	}
-	said.tell(&resp.Diagnostics)
+	collected.addTo(&resp.Diagnostics)
 	switch {
 	case err != nil:
 		var advice []string
-		if !state.Digest.IsNull() && !errors.Is(err, context.Canceled) { // otherwise it is being imported, and there is no state yet, or nothing is wrong
+		if !state.Digest.IsNull() && !errors.Is(err, context.Canceled) { // otherwise the resource is being imported and has no state, or the read was canceled
 			advice = []string{
 				"The state is kept as it was: only the registry's own word that the tag is not there takes the resource out of it. To plan without asking, use -refresh=false. " +
 					"If the registry is gone for good, terraform state rm forgets the resource.",
@@ -83,35 +82,34 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 		resp.State.RemoveResource(ctx)
 		return
 	case sourceErr != nil:
-		advice := append(untagged(state.Source, sourceErr), fmt.Sprintf("What was promoted stays as it is, and nothing new is planned from %s until it can be had. "+
+		advice := append(missingTagAdvice(state.Source, sourceErr), fmt.Sprintf("What was promoted stays as it is, and nothing new is planned from %s until it can be had. "+
 			"If `source` has just been changed, then this is about the old one and of no importance.", state.Source.ValueString()))
 		if len(rec.Missing) > 0 {
 			advice = append(advice, "What is missing at the destination is planned as a repair all the same, which needs a source that has it.")
 		}
 		addEngineWarning(&resp.Diagnostics, path.Root("source"), errorSummary("source ", sourceErr, "The source could not be asked"), sourceErr, advice...)
 	}
-	rec.Wanted = source
+	rec.Latest = source
 	if referrers.ReferrersDigest != "" {
 		rec.Referrers = referrers.ReferrersDigest
 	}
-	state.sinceReferrers()
-	state.Missing = listOf(ctx, rec.Missing)
+	state.setReferrerDefaults()
+	state.Missing = digestList(ctx, rec.Missing)
 	resp.Diagnostics.Append(state.refresh(ctx, &rec, destination, found)...)
-	rec.DestroyPlannedBy, rec.ReplacedBy = "", "" // of no plan yet
+	rec.DestroyPlannedBy, rec.ReplacedBy = "", "" // no plan has set them yet
 	r.engine.handovers.plan(r.engine.canonical(destination), predecessor{destination, state.OnDestroy.ValueString(), rec.withMaps()})
 	state.refreshPromoted(ctx, r.engine, rec, destination, found)
 	rec.save(ctx, resp.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.State.Set(ctx, state)...)
 }
 
-// refreshSource is what the source holds now, and what refers to it. Where it
-// cannot be asked, it is what was copied last, with the reason: what was promoted
-// stays.
+// refreshSource resolves the source and finds its referrers. If that fails, it returns the
+// source content that was copied last, and the error.
 func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyModel, rec privateState) (resolvedSource, copier.Report, error) {
 	if state.Source.IsNull() { // just imported
-		return rec.Wanted, copier.Report{}, nil
+		return rec.Latest, copier.Report{}, nil
 	}
-	source, err := state.Source.place()
+	source, err := state.Source.ref()
 	if err != nil {
 		return rec.Applied, copier.Report{}, err
 	}
@@ -120,10 +118,10 @@ func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyMo
 		return rec.Applied, copier.Report{}, &registry.Error{Side: registry.Source, Op: "look at", Repository: source.Name(), Reference: source.Identifier(),
 			Kind: registry.ErrCredentials, Message: setting + " is known only after apply"}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, sourcePatience, errSourceSlow)
+	ctx, cancel := context.WithTimeoutCause(ctx, sourceReadTimeout, errSourceTimeout)
 	defer cancel()
 	found, err := r.refreshDigest(ctx, source, state, rec)
-	if err != nil || found.Digest != rec.Applied.Digest { // what refers to something else the copy finds
+	if err != nil || found.Digest != rec.Applied.Digest { // the copy finds the referrers of a new digest
 		return found, copier.Report{}, err
 	}
 	referrers, err := state.findReferrers(ctx, r.engine, source, found)
@@ -133,11 +131,11 @@ func (r *imageCopyResource) refreshSource(ctx context.Context, state imageCopyMo
 	return found, referrers, nil
 }
 
-// refreshDigest is what the source holds now.
+// refreshDigest resolves the source.
 func (r *imageCopyResource) refreshDigest(ctx context.Context, source imageref.Ref, state imageCopyModel, rec privateState) (resolvedSource, error) {
-	if source.Digest() != "" { // nobody has to be asked what a digest names
-		logLook(ctx, source.Name(), source.Identifier(), source.Digest(), "reference", nil)
-		return rec.Wanted, nil
+	if source.Digest() != "" { // a digest needs no request
+		logResolved(ctx, source.Name(), source.Identifier(), source.Digest(), "reference", nil)
+		return rec.Latest, nil
 	}
 	found, err := resolveSource(ctx, r.engine, source, nil)
 	platforms := state.platforms()
@@ -146,8 +144,8 @@ func (r *imageCopyResource) refreshDigest(ctx context.Context, source imageref.R
 		return rec.Applied, err
 	case len(platforms) == 0:
 		return found, nil
-	case found.SourceDigest == rec.Wanted.SourceDigest && rec.Wanted.is(r.engine, source, platforms):
-		return rec.Wanted, nil // a digest does not change what its platforms need
+	case found.SourceDigest == rec.Latest.SourceDigest && rec.Latest.matches(r.engine, source, platforms):
+		return rec.Latest, nil // the platforms of a digest do not change
 	}
 	found, err = resolveSource(ctx, r.engine, source, platforms)
 	if err != nil {
@@ -156,17 +154,17 @@ func (r *imageCopyResource) refreshDigest(ctx context.Context, source imageref.R
 	return found, nil
 }
 
-// refresh sets the state to what the tags were found to hold.
+// refresh sets the state to the content that was found at the tags.
 func (m *imageCopyModel) refresh(ctx context.Context, rec *privateState, destination imageref.Ref, found map[string]registry.Descriptor) diag.Diagnostics {
-	rec.Held = map[string]digest.Digest{}
+	rec.Observed = map[string]digest.Digest{}
 	for tag, d := range found {
-		rec.Held[tag] = d.Digest
+		rec.Observed[tag] = d.Digest
 	}
 	now := found[destination.Tag()]
-	if m.Digest.IsNull() { // just imported: what is there is taken for what was put
+	if m.Digest.IsNull() { // just imported: the content counts as written by this resource
 		rec.Applied = resolvedSource{SourceDigest: now.Digest, Digest: now.Digest, MediaType: now.MediaType}
-		rec.Wanted = rec.Applied
-		rec.Put[destination.Tag()] = now.Digest
+		rec.Latest = rec.Applied
+		rec.Written[destination.Tag()] = now.Digest
 		m.SourceDigest = types.StringValue(now.Digest.String())
 	}
 	if m.Digest.ValueString() != now.Digest.String() {
@@ -175,14 +173,14 @@ func (m *imageCopyModel) refresh(ctx context.Context, rec *privateState, destina
 	m.Digest = types.StringValue(now.Digest.String())
 	m.PinnedReference = spelledAs(m.PinnedReference, destination.Pinned(now.Digest))
 
-	// A tag is in its place where it holds what the destination's own tag holds,
-	// or what that one is to hold next. Others are off the list, so that the
-	// plan shows them as added again.
+	// A tag is up to date if it holds the digest of the destination's own tag, or the digest
+	// that is planned for it. Other tags are removed from the list, so that the plan shows them
+	// as added.
 	inPlace := []string{}
 	for _, tag := range slices.Sorted(maps.Keys(found)) {
-		if d := found[tag].Digest; tag != destination.Tag() && d != "" && (d == now.Digest || d == rec.Wanted.Digest) {
+		if d := found[tag].Digest; tag != destination.Tag() && d != "" && (d == now.Digest || d == rec.Latest.Digest) {
 			inPlace = append(inPlace, tag)
 		}
 	}
-	return m.withAdditional(ctx, inPlace)
+	return m.setAdditionalTags(ctx, inPlace)
 }

@@ -56,7 +56,7 @@ func TestRefreshWaitsOnlySoLongForASource(t *testing.T) {
 				defer cancel()
 				began := time.Now() // of the bubble: no time passes for real
 				found, _, err := (&imageCopyResource{engine: e}).refreshSource(ctx, imageCopyModel{Source: newReference(reference)}, privateState{Applied: applied})
-				if took := time.Since(began); took < 10*time.Second || took > sourcePatience {
+				if took := time.Since(began); took < 10*time.Second || took > sourceReadTimeout {
 					t.Errorf("it took %s", took)
 				}
 				if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.says) {

@@ -19,10 +19,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// referrerTypes are the artifact types of the referrers that come along.
+// referrerTypes returns the artifact types of the referrers to copy.
 func (m imageCopyModel) referrerTypes() []string { return artifactTypes(m.ReferrerTypes) }
 
-// artifactTypes are those of a set that are known, sorted; none for all.
+// artifactTypes returns the known elements of a set of artifact types, sorted. An empty list
+// means all types.
 func artifactTypes(set types.Set) []string {
 	var names []string
 	for _, value := range set.Elements() {
@@ -34,18 +35,18 @@ func artifactTypes(set types.Set) []string {
 	return names
 }
 
-// referrerTypesUnknown says whether one of them is not known yet.
+// referrerTypesUnknown reports whether an artifact type is unknown.
 func (m imageCopyModel) referrerTypesUnknown() bool {
 	return m.ReferrerTypes.IsUnknown() || slices.ContainsFunc(m.ReferrerTypes.Elements(), isUnknown)
 }
 
-// findReferrers is a digest over what refers to an image at its source, and the
-// manifests that do; nothing where they do not come along.
+// findReferrers finds the referrers of an image at its source. It returns an empty report if
+// referrers are not copied.
 func (m imageCopyModel) findReferrers(ctx context.Context, e *engine, source imageref.Ref, found resolvedSource) (copier.Report, error) {
 	if !m.Referrers.ValueBool() {
 		return copier.Report{}, nil
 	}
-	repo, err := e.from(source)
+	repo, err := e.openSource(source)
 	if err != nil {
 		return copier.Report{}, err
 	}
@@ -56,38 +57,37 @@ func (m imageCopyModel) findReferrers(ctx context.Context, e *engine, source ima
 	return e.copier.FindReferrers(ctx, job)
 }
 
-// planUnasked plans what is known without asking anybody: that nothing will be
-// missing, and that nothing is said of referrers that do not come along.
-func (m imageCopyModel) planUnasked(ctx context.Context, plan *tfsdk.Plan) diag.Diagnostics {
-	diags := plan.SetAttribute(ctx, path.Root("missing"), listOf(ctx, nil))
+// planOffline plans the values that need no request: no content will be missing, and
+// referrers_digest is null if referrers are not copied.
+func (m imageCopyModel) planOffline(ctx context.Context, plan *tfsdk.Plan) diag.Diagnostics {
+	diags := plan.SetAttribute(ctx, path.Root("missing"), digestList(ctx, nil))
 	if !m.Referrers.IsUnknown() && !m.Referrers.ValueBool() {
 		diags.Append(plan.SetAttribute(ctx, path.Root("referrers_digest"), types.StringNull())...)
 	}
 	return diags
 }
 
-// planReferrers decides whether what refers to the image has to be brought. What
-// that is, the copy finds out: signatures are made at any time, and nobody pins
-// them. So a change shows as a value that is not known yet.
-func (p *planBuilder) planReferrers(wanted resolvedSource) {
+// planReferrers decides whether referrers have to be copied. If so, referrers_digest is unknown
+// in the plan, because the copy finds the referrers. Signatures can be added at any time, so
+// their list cannot be pinned.
+func (p *planBuilder) planReferrers(resolved resolvedSource) {
 	switch {
 	case p.plan.Referrers.IsUnknown():
 		p.plan.ReferrersDigest = types.StringUnknown()
 	case !p.plan.Referrers.ValueBool():
 		p.plan.ReferrersDigest = types.StringNull()
-	case p.update && !p.leavesRepository() && p.prior.Referrers.ValueBool() && p.prior.Digest.ValueString() == wanted.Digest.String() &&
+	case p.update && !p.changesRepository() && p.prior.Referrers.ValueBool() && p.prior.Digest.ValueString() == resolved.Digest.String() &&
 		slices.Equal(p.plan.referrerTypes(), p.prior.referrerTypes()) && !p.plan.referrerTypesUnknown() &&
-		p.prior.ReferrersDigest.ValueString() == p.record.Referrers.String() && !p.moreReferrers():
+		p.prior.ReferrersDigest.ValueString() == p.record.Referrers.String() && !p.expectsReferrers():
 		p.plan.ReferrersDigest = p.prior.ReferrersDigest
 	default:
 		p.plan.ReferrersDigest = types.StringUnknown()
 	}
 }
 
-// moreReferrers says whether another copy of this run brings referrers to where
-// this one copies from.
-func (p *planBuilder) moreReferrers() bool {
-	source, err := p.plan.Source.place()
+// expectsReferrers reports whether another copy of this run copies referrers to the source.
+func (p *planBuilder) expectsReferrers() bool {
+	source, err := p.plan.Source.ref()
 	if err != nil {
 		return false
 	}
@@ -95,39 +95,37 @@ func (p *planBuilder) moreReferrers() bool {
 	return is && d.referrers
 }
 
-// bringsReferrers says whether what refers to the image is to be brought: some of
-// what is missing may be of theirs.
-func (p *copyOperation) bringsReferrers() bool {
+// copiesReferrers reports whether the operation copies referrers. Missing content may belong to
+// them.
+func (p *copyOperation) copiesReferrers() bool {
 	return p.plan.Referrers.ValueBool() && (p.plan.ReferrersDigest.IsUnknown() || len(p.record.Missing) > 0)
 }
 
-// recordReferrers records what refers to the image by now, and that nothing is missing
-// any more.
+// recordReferrers records the referrers at the destination, and that no content is missing.
 func (p *copyOperation) recordReferrers(ctx context.Context, report copier.Report) {
 	switch {
-	case !p.plan.ReferrersDigest.IsUnknown(): // what was planned counts
+	case !p.plan.ReferrersDigest.IsUnknown(): // keep the planned value
 	case p.plan.Referrers.ValueBool():
 		p.plan.ReferrersDigest = types.StringValue(report.ReferrersDigest.String())
 		p.record.Referrers = report.ReferrersDigest
 	default:
 		p.plan.ReferrersDigest = types.StringNull()
 	}
-	p.plan.Missing = listOf(ctx, nil)
+	p.plan.Missing = digestList(ctx, nil)
 	p.record.Missing = nil
 }
 
-// warnOfFilter says where nothing that refers to the image is of a wanted type, and
-// something is of others: a type is easily misspelt. What cannot be asked for that
-// is no reason to fail.
-func (p *copyOperation) warnOfFilter(ctx context.Context, job copier.Job, report copier.Report) {
+// warnEmptyFilter warns if no referrer has one of the configured types although there are
+// others, because a type may be misspelled. Errors are ignored, because the copy has succeeded.
+func (p *copyOperation) warnEmptyFilter(ctx context.Context, job copier.Job, report copier.Report) {
 	if !job.Referrers || len(job.ReferrerTypes) == 0 || len(report.Referrers) > 0 {
 		return
 	}
-	source, err := p.plan.Source.place()
+	source, err := p.plan.Source.ref()
 	if err != nil {
 		return
 	}
-	repo, err := p.engine.from(source)
+	repo, err := p.engine.openSource(source)
 	if err != nil {
 		return
 	}
@@ -143,35 +141,34 @@ func (p *copyOperation) warnOfFilter(ctx context.Context, job copier.Job, report
 		fmt.Sprintf("What refers to %s is of other types, and did not come along: %s.", p.plan.Digest.ValueString(), joinNames(slices.Sorted(maps.Keys(types)))))
 }
 
-// merged are the tags that were put before, and those that were put now.
-func merged(before, now map[string]digest.Digest) map[string]digest.Digest {
+// mergeTags returns the union of both maps. Values in now take precedence.
+func mergeTags(before, now map[string]digest.Digest) map[string]digest.Digest {
 	all := map[string]digest.Digest{}
 	maps.Copy(all, before)
 	maps.Copy(all, now)
 	return all
 }
 
-// check walks what a destination holds, and what refers to it, where that is
-// wanted. Its result is a list in any case: what is known of a deep check that is
-// not made is that it found nothing.
-func (m imageCopyModel) check(ctx context.Context, e *engine, destination imageref.Ref, now digest.Digest, referrers copier.Report) ([]digest.Digest, error) {
+// findMissing performs a deep check of the destination: it walks the image and its copied
+// referrers. It returns the missing content, or an empty list if deep_check is false.
+func (m imageCopyModel) findMissing(ctx context.Context, e *engine, destination imageref.Ref, now digest.Digest, referrers copier.Report) ([]digest.Digest, error) {
 	if !m.DeepCheck.ValueBool() {
 		return nil, nil
 	}
-	repo, err := e.to(destination)
+	repo, err := e.openDestination(destination)
 	if err != nil {
 		return nil, err
 	}
-	var came []copier.Referrer // what is new at the source is not missing here
+	var referrerList []copier.Referrer // referrers that are new at the source are not missing yet
 	if referrers.ReferrersDigest.String() == m.ReferrersDigest.ValueString() {
-		came = referrers.Found
+		referrerList = referrers.Found
 	}
-	return e.copier.Check(ctx, repo, now, came)
+	return e.copier.Check(ctx, repo, now, referrerList)
 }
 
-// sinceReferrers gives what was put into the state before there were referrers
-// and deep checks their defaults, so that a newer provider plans nothing.
-func (m *imageCopyModel) sinceReferrers() {
+// setReferrerDefaults sets the default values in a state from a version without referrers and
+// deep_check, so that a newer provider plans no change.
+func (m *imageCopyModel) setReferrerDefaults() {
 	if m.Referrers.IsNull() {
 		m.Referrers = types.BoolValue(false)
 	}
@@ -180,17 +177,17 @@ func (m *imageCopyModel) sinceReferrers() {
 	}
 }
 
-// listOf is a list of digests as the state has it.
-func listOf(ctx context.Context, digests []digest.Digest) types.List {
+// digestList returns digests as a Terraform list.
+func digestList(ctx context.Context, digests []digest.Digest) types.List {
 	names := []string{}
 	for _, d := range digests {
 		names = append(names, d.String())
 	}
-	list, _ := types.ListValueFrom(ctx, types.StringType, names) // of strings it cannot fail
+	list, _ := types.ListValueFrom(ctx, types.StringType, names) // cannot fail for strings
 	return list
 }
 
-// validateReferrers refuses types of referrers that do not come along.
+// validateReferrers adds an error if referrer_types is set but referrers are not copied.
 func (m imageCopyModel) validateReferrers(resp *resource.ValidateConfigResponse) {
 	if m.ReferrerTypes.IsNull() || m.Referrers.IsUnknown() || m.Referrers.ValueBool() {
 		return
@@ -199,18 +196,20 @@ func (m imageCopyModel) validateReferrers(resp *resource.ValidateConfigResponse)
 		"referrer_types says which referrers are promoted with the image, and none are. Set referrers = true, or remove referrer_types.")
 }
 
-// areArtifactTypes validates a set of them.
-type areArtifactTypes struct{}
+// artifactTypesValidator validates a set of artifact types.
+type artifactTypesValidator struct{}
 
-var _ validator.Set = areArtifactTypes{}
+var _ validator.Set = artifactTypesValidator{}
 
-func (areArtifactTypes) Description(context.Context) string {
+func (artifactTypesValidator) Description(context.Context) string {
 	return "must be artifact types, such as application/vnd.dev.cosign.artifact.sig.v1+json, and at least one"
 }
 
-func (v areArtifactTypes) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
+func (v artifactTypesValidator) MarkdownDescription(ctx context.Context) string {
+	return v.Description(ctx)
+}
 
-func (areArtifactTypes) ValidateSet(_ context.Context, req validator.SetRequest, resp *validator.SetResponse) {
+func (artifactTypesValidator) ValidateSet(_ context.Context, req validator.SetRequest, resp *validator.SetResponse) {
 	if req.ConfigValue.IsNull() || req.ConfigValue.IsUnknown() {
 		return
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// imageCopyResource is registry_image_copy.
+// imageCopyResource implements the resource registry_image_copy.
 type imageCopyResource struct{ engine *engine }
 
 var (
@@ -33,7 +33,7 @@ var (
 
 func newImageCopyResource() resource.Resource { return &imageCopyResource{} }
 
-// imageCopyModel is a copy as configuration, plan and state have it.
+// imageCopyModel is the model of registry_image_copy.
 type imageCopyModel struct {
 	Source          referenceValue `tfsdk:"source"`
 	Destination     referenceValue `tfsdk:"destination"`
@@ -64,7 +64,7 @@ const (
 
 func (r *imageCopyResource) Metadata(_ context.Context, req resource.MetadataRequest, resp *resource.MetadataResponse) {
 	resp.TypeName = req.ProviderTypeName + "_image_copy"
-	resp.ResourceBehavior.MutableIdentity = true // it follows the destination, which changes in place
+	resp.ResourceBehavior.MutableIdentity = true // it follows the destination, which can change in place
 }
 
 func (r *imageCopyResource) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
@@ -78,7 +78,7 @@ func (r *imageCopyResource) Schema(_ context.Context, _ resource.SchemaRequest, 
 				MarkdownDescription: "The image to copy: `host/repository:tag` or `host/repository@sha256:…`, such as `ghcr.io/acme/app:1.4`, or `oci:PATH:tag` in an [image layout](#image-layouts). " +
 					"A tag is resolved when the plan is made, and that digest is copied even if the tag moves before the apply. " +
 					"For an image that is built or copied by the same configuration, see [Sources that do not exist yet](#sources-that-do-not-exist-yet).",
-				PlanModifiers: []planmodifier.String{keepSpelling{}},
+				PlanModifiers: []planmodifier.String{spellingModifier{}},
 			},
 			"destination": schema.StringAttribute{
 				Required:   true,
@@ -86,8 +86,8 @@ func (r *imageCopyResource) Schema(_ context.Context, _ resource.SchemaRequest, 
 				MarkdownDescription: "The tag to copy to: `host/repository:tag`, such as `registry.example.com/prod/app:1.4`, or `oci:PATH:tag` in an [image layout](#image-layouts). " +
 					"Changing this updates the resource: it copies to the new destination first, then applies `on_destroy` to the old one, see [Change the destination](#change-the-destination). " +
 					"Another spelling of the same destination plans no changes.",
-				Validators:    []validator.String{isDestination{}},
-				PlanModifiers: []planmodifier.String{keepSpelling{}},
+				Validators:    []validator.String{destinationValidator{}},
+				PlanModifiers: []planmodifier.String{spellingModifier{}},
 			},
 			"additional_tags": schema.SetAttribute{
 				Optional:    true,
@@ -98,7 +98,7 @@ func (r *imageCopyResource) Schema(_ context.Context, _ resource.SchemaRequest, 
 			"platforms": schema.SetAttribute{
 				Optional:    true,
 				ElementType: types.StringType,
-				Validators:  []validator.Set{arePlatforms{}},
+				Validators:  []validator.Set{platformsValidator{}},
 				MarkdownDescription: "The platforms of an index to copy, such as `[\"linux/amd64\", \"linux/arm64\"]`. " +
 					"This changes the digest: `digest` differs from `source_digest`, see [Platforms](#platforms). " +
 					"Defaults to all platforms, byte for byte.",
@@ -114,7 +114,7 @@ func (r *imageCopyResource) Schema(_ context.Context, _ resource.SchemaRequest, 
 			"referrer_types": schema.SetAttribute{
 				Optional:    true,
 				ElementType: types.StringType,
-				Validators:  []validator.Set{areArtifactTypes{}},
+				Validators:  []validator.Set{artifactTypesValidator{}},
 				MarkdownDescription: "The artifact types of the referrers to copy, such as `[\"application/vnd.dev.cosign.artifact.sig.v1+json\"]`. " +
 					"A referrer of a referrer is only copied if both have one of the types. " +
 					"Defaults to all types.",
@@ -186,8 +186,8 @@ func (r *imageCopyResource) Configure(_ context.Context, req resource.ConfigureR
 	}
 }
 
-// ValidateConfig refuses what contradicts itself. Terraform asks again while
-// planning and applying, when more is known.
+// ValidateConfig adds errors for contradictory attributes. Terraform calls it again during plan
+// and apply, when more values are known.
 func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {
 	var m imageCopyModel
 	resp.Diagnostics.Append(req.Config.Get(ctx, &m)...)
@@ -201,13 +201,13 @@ func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.Val
 	}
 	destination, problem := parseDestination(m.Destination.ValueString())
 	if problem != "" {
-		return // the attribute says so itself
+		return // the attribute's validator reports it
 	}
 	var source imageref.Ref
 	if m.Source.known() {
 		var err error
-		if source, err = m.Source.place(); err != nil {
-			return // likewise
+		if source, err = m.Source.ref(); err != nil {
+			return // the attribute's type reports it
 		}
 	}
 	source, destination = r.engine.canonical(source), r.engine.canonical(destination)
@@ -221,13 +221,13 @@ func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.Val
 		if !ok || tag.IsUnknown() {
 			continue
 		}
-		if problem := wrongTag(tag.ValueString(), source, destination); problem != "" {
+		if problem := additionalTagProblem(tag.ValueString(), source, destination); problem != "" {
 			resp.Diagnostics.AddAttributeError(at.AtSetValue(value), "Invalid additional tag", problem)
 		}
 	}
 }
 
-// validateSettings checks what each setting says in itself.
+// validateSettings checks settings that do not depend on others.
 func (m imageCopyModel) validateSettings(diags *diag.Diagnostics) {
 	policies := []string{onDestroyRetain, onDestroyUntag, onDestroyDelete}
 	if p := m.OnDestroy; !p.IsNull() && !p.IsUnknown() && !slices.Contains(policies, p.ValueString()) {
@@ -237,11 +237,11 @@ func (m imageCopyModel) validateSettings(diags *diag.Diagnostics) {
 	}
 }
 
-// wrongTag says why a tag cannot be an additional one; "" where it can.
-func wrongTag(tag string, source, destination imageref.Ref) string {
+// additionalTagProblem explains why a tag cannot be an additional tag. It returns "" if it can.
+func additionalTagProblem(tag string, source, destination imageref.Ref) string {
 	switch {
 	case !registry.IsTag(tag):
-		return fmt.Sprintf("%q cannot be a tag. A tag has at most 128 letters, digits, underscores, dots and dashes, and does not begin with a dot or a dash.%s", registry.Sanitize(tag), surrounded(tag))
+		return fmt.Sprintf("%q cannot be a tag. A tag has at most 128 letters, digits, underscores, dots and dashes, and does not begin with a dot or a dash.%s", registry.Sanitize(tag), whitespaceHint(tag))
 	case tag == destination.Tag():
 		return fmt.Sprintf("%q is the tag of the destination already. Take it off additional_tags.", tag)
 	case destination.WithTag(tag).Equal(source):
@@ -250,7 +250,8 @@ func wrongTag(tag string, source, destination imageref.Ref) string {
 	return ""
 }
 
-// ImportState adopts a tag by its reference. What it holds, Read finds out.
+// ImportState imports a destination by its reference. Read, which Terraform calls next, sets
+// the other attributes.
 func (r *imageCopyResource) ImportState(ctx context.Context, req resource.ImportStateRequest, resp *resource.ImportStateResponse) {
 	id, diags := importID(ctx, req)
 	resp.Diagnostics.Append(diags...)
@@ -272,8 +273,8 @@ func (r *imageCopyResource) ImportState(ctx context.Context, req resource.Import
 	}
 }
 
-// additional are the additional tags that are known, sorted.
-func (m imageCopyModel) additional() []string {
+// additionalTags returns the additional tags that are known, sorted.
+func (m imageCopyModel) additionalTags() []string {
 	var tags []string
 	for _, value := range m.AdditionalTags.Elements() {
 		if tag, ok := value.(types.String); ok && !tag.IsUnknown() {
@@ -284,22 +285,22 @@ func (m imageCopyModel) additional() []string {
 	return tags
 }
 
-// additionalUnknown reports whether some of the additional tags are unknown.
-func (m imageCopyModel) additionalUnknown() bool {
+// additionalTagsUnknown reports whether an additional tag is unknown.
+func (m imageCopyModel) additionalTagsUnknown() bool {
 	return m.AdditionalTags.IsUnknown() || slices.ContainsFunc(m.AdditionalTags.Elements(), isUnknown)
 }
 
-// place is the destination, and all the tags there that are known: its own last,
-// because it is to move only when everything else is in place.
-func (m imageCopyModel) place() (destination imageref.Ref, tags []string) {
+// destinationTags returns the destination and all known tags there. The destination's own tag
+// is the last one, because it must move only when everything else is complete.
+func (m imageCopyModel) destinationTags() (destination imageref.Ref, tags []string) {
 	destination, _ = parseDestination(m.Destination.ValueString())
-	return destination, append(m.additional(), destination.Tag())
+	return destination, append(m.additionalTags(), destination.Tag())
 }
 
-// withAdditional sets the additional tags, and leaves the spelling of none at
-// all (null or an empty set) as it is.
-func (m *imageCopyModel) withAdditional(ctx context.Context, tags []string) diag.Diagnostics {
-	if slices.Equal(tags, m.additional()) {
+// setAdditionalTags sets the additional tags. If there are none, it keeps the value as null or
+// an empty set.
+func (m *imageCopyModel) setAdditionalTags(ctx context.Context, tags []string) diag.Diagnostics {
+	if slices.Equal(tags, m.additionalTags()) {
 		return nil
 	}
 	set, diags := types.SetValueFrom(ctx, types.StringType, tags)
@@ -307,5 +308,5 @@ func (m *imageCopyModel) withAdditional(ctx context.Context, tags []string) diag
 	return diags
 }
 
-// isUnknown says whether a value is not known yet.
+// isUnknown reports whether a value is unknown.
 func isUnknown(v attr.Value) bool { return v.IsUnknown() }

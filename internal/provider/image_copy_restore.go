@@ -14,21 +14,20 @@ import (
 
 const titleRestored = "Tags Restored From Destination"
 
-// restoreRemoved restores planned tags that another resource has removed in this run,
-// before it is known whether this plan succeeds. Only a plan that Terraform makes again
-// during the apply finds such tags.
+// restoreRemoved restores planned tags that another resource has removed in this run, whether
+// or not this plan succeeds. Only the plan that Terraform repeats during apply finds such tags.
 func (p *planBuilder) restoreRemoved(ctx context.Context) {
-	destination, tags := p.plan.place()
+	destination, tags := p.plan.destinationTags()
 	if p.engine == nil || p.engine.unknownSettingFor(destination) != "" {
 		return
 	}
-	owners := p.engine.claimsIn(ctx, destination)
-	if !slices.ContainsFunc(tags, func(tag string) bool { return owners.removedFrom(tag) != "" }) {
+	owners := p.engine.ownersIn(ctx, destination)
+	if !slices.ContainsFunc(tags, func(tag string) bool { return owners.removedDigest(tag) != "" }) {
 		return
 	}
-	repository, err := p.engine.to(destination)
+	repository, err := p.engine.openDestination(destination)
 	if err != nil {
-		return // which the plan reports
+		return // the plan reports the error
 	}
 	unlock, err := owners.lock(ctx) // until a removal in progress has ended
 	if err != nil {
@@ -43,12 +42,12 @@ func (p *planBuilder) restoreRemoved(ctx context.Context) {
 		}
 	}()
 	for _, tag := range tags {
-		removed := owners.removedFrom(tag)
+		removed := owners.removedDigest(tag)
 		if removed == "" {
 			continue
 		}
 		_, wrote, err := owners.restore(ctx, repository, tag, removed)
-		logLook(ctx, destination.Name(), tag, removed, "restore", err)
+		logResolved(ctx, destination.Name(), tag, removed, "restore", err)
 		if wrote {
 			owners.noteRestored(tag, removed)
 			restored = append(restored, tag)
@@ -56,9 +55,9 @@ func (p *planBuilder) restoreRemoved(ctx context.Context) {
 	}
 }
 
-// noteRestored records that a tag is there again.
+// noteRestored records that a removed tag exists again.
 func (c *repoOwners) noteRestored(tag string, d digest.Digest) {
-	for _, repository := range append([]*repoOwners{c}, c.others()...) {
+	for _, repository := range append([]*repoOwners{c}, c.aliasSnapshot()...) {
 		repository.mu.Lock()
 		delete(repository.removed, tag)
 		repository.mu.Unlock()
@@ -80,9 +79,9 @@ func (c *repoOwners) restoredTags(d digest.Digest, tags []string) (restored []st
 	return restored
 }
 
-// restore writes a tag that held a digest until it was removed, with the manifests that
-// were deleted too. It returns the manifest that the tag holds, and reports whether it
-// wrote the tag: a tag that exists is left as it is.
+// restore writes a tag that held the digest d until it was removed, and its manifests if they
+// were deleted. It returns the manifest that the tag holds, and reports whether it wrote the
+// tag. It does not change a tag that exists.
 func (c *repoOwners) restore(ctx context.Context, repository registry.Repository, tag string, d digest.Digest) (m registry.Manifest, wrote bool, err error) {
 	switch found, err := repository.Resolve(ctx, tag); {
 	case err == nil:
@@ -96,8 +95,8 @@ func (c *repoOwners) restore(ctx context.Context, repository registry.Repository
 	return m, err == nil, err
 }
 
-// restoreManifest returns a manifest of the repository. If it was deleted, it is written
-// again after the manifests that it names.
+// restoreManifest returns the manifest with digest d. If the manifest was deleted in this run,
+// it is pushed again after the manifests that it references.
 func (c *repoOwners) restoreManifest(ctx context.Context, repository registry.Repository, d digest.Digest) (registry.Manifest, error) {
 	m, err := repository.GetManifest(ctx, d.String())
 	deleted, known := c.deletedManifest(d)

@@ -13,67 +13,66 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// How many indexes of a repository are read to find out which manifests they
-// list. In a repository with more of them no manifest is deleted.
+// Limits for reading the indexes of a repository, to find the manifests that they reference. No
+// manifest is deleted in a repository that exceeds them.
 const (
 	maxIndexes     = 1000
 	maxIndexBytes  = 64 << 20
 	maxIndexDepth  = 8
-	maxIndexesRead = 8 // at once
+	maxIndexesRead = 8 // concurrently
 )
 
-// siblings are the tags of a repository that stay, by the digest that they name.
+// siblings are the tags of a repository that are not removed, grouped by digest.
 type siblings map[digest.Digest]sibling
 
-// sibling is a manifest that tags of others name.
+// sibling is a manifest that other tags name.
 type sibling struct {
-	mediaType string // "" if it is not known
+	mediaType string // empty if unknown
 	tags      []string
 }
 
-// add adds a tag. One that names nothing is ignored.
-func (s siblings) add(tag string, names claim) {
-	if names.digest == "" {
+// add adds a tag. It ignores a tag without a digest, which does not exist.
+func (s siblings) add(tag string, target tagTarget) {
+	if target.digest == "" {
 		return
 	}
-	known := s[names.digest]
+	known := s[target.digest]
 	if known.mediaType == "" {
-		known.mediaType = names.mediaType
+		known.mediaType = target.mediaType
 	}
 	known.tags = append(known.tags, tag)
-	s[names.digest] = known
+	s[target.digest] = known
 }
 
-// keep returns why manifests must not be deleted, for each that must not: a tag
-// names it, or an index lists it that a tag names, directly or through nested
-// indexes.
-func (s siblings) keep(ctx context.Context, repository registry.Repository, manifests []digest.Digest) (map[digest.Digest]string, error) {
+// keepReasons returns the reason for each manifest that must not be deleted: a tag names it, or
+// an index that a tag names references it, directly or through nested indexes.
+func (s siblings) keepReasons(ctx context.Context, repository registry.Repository, manifests []digest.Digest) (map[digest.Digest]string, error) {
 	kept := map[digest.Digest]string{}
 	for _, manifest := range manifests {
 		if other, named := s[manifest]; named {
 			kept[manifest] = "is also named by other tags: " + joinNames(other.tags)
 		}
 	}
-	w := indexWalk{repository: repository, wanted: manifests, kept: kept, seen: map[digest.Digest]bool{}}
+	walk := indexWalk{repository: repository, manifests: manifests, kept: kept, seen: map[digest.Digest]bool{}}
 	var level []indexed
 	for _, d := range sortedDigests(s) {
 		if mayBeIndex(s[d].mediaType) {
 			level = append(level, indexed{digest: d, tags: joinNames(s[d].tags)})
 		}
 	}
-	for depth := 0; len(level) > 0 && len(kept) < len(manifests) && w.doubt == ""; depth++ {
+	for depth := 0; len(level) > 0 && len(kept) < len(manifests) && walk.doubt == ""; depth++ {
 		if depth == maxIndexDepth {
-			w.doubt = fmt.Sprintf("indexes are nested deeper than %d", maxIndexDepth)
+			walk.doubt = fmt.Sprintf("indexes are nested deeper than %d", maxIndexDepth)
 			break
 		}
 		var err error
-		if level, err = w.read(ctx, level); err != nil {
+		if level, err = walk.readLevel(ctx, level); err != nil {
 			return nil, err
 		}
 	}
 	for _, manifest := range manifests {
-		if kept[manifest] == "" && w.doubt != "" {
-			kept[manifest] = "may be part of an index that another tag names: " + w.doubt
+		if kept[manifest] == "" && walk.doubt != "" {
+			kept[manifest] = "may be part of an index that another tag names: " + walk.doubt
 		}
 	}
 	return kept, nil
@@ -88,35 +87,35 @@ func sortedDigests(s siblings) []digest.Digest {
 	return all
 }
 
-// mayBeIndex reports whether a manifest may list others. "" is a media type that
-// is not known.
+// mayBeIndex reports whether a manifest with the given media type may reference other
+// manifests. An empty media type is unknown.
 func mayBeIndex(mediaType string) bool { return mediaType == "" || registry.IsIndex(mediaType) }
 
-// indexed is an index to read, and the tags that it is reached by.
+// indexed is an index to read, with the tags that lead to it.
 type indexed struct {
 	digest digest.Digest
 	tags   string
-	nested bool // in another index
+	nested bool // referenced by another index
 }
 
-// indexWalk reads the indexes of a repository, level by level.
+// indexWalk reads the indexes of a repository level by level.
 type indexWalk struct {
 	repository registry.Repository
-	wanted     []digest.Digest
+	manifests  []digest.Digest
 
 	mu    sync.Mutex
 	kept  map[digest.Digest]string
 	seen  map[digest.Digest]bool
 	bytes int
-	doubt string // why something may be listed all the same
+	doubt string // why a manifest may be referenced although no index was found
 }
 
-// read reads one level and returns the next one.
-func (w *indexWalk) read(ctx context.Context, level []indexed) (next []indexed, err error) {
+// readLevel reads one level of indexes and returns the next one.
+func (w *indexWalk) readLevel(ctx context.Context, level []indexed) (next []indexed, err error) {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxIndexesRead)
 	for _, index := range level {
-		if w.visit(index.digest) {
+		if w.shouldRead(index.digest) {
 			group.Go(func() error {
 				children, err := w.children(ctx, index)
 				w.mu.Lock()
@@ -132,8 +131,8 @@ func (w *indexWalk) read(ctx context.Context, level []indexed) (next []indexed, 
 	return next, nil
 }
 
-// visit reports whether an index is to be read now.
-func (w *indexWalk) visit(d digest.Digest) bool {
+// shouldRead reports whether an index still has to be read, and marks it as read.
+func (w *indexWalk) shouldRead(d digest.Digest) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -147,8 +146,8 @@ func (w *indexWalk) visit(d digest.Digest) bool {
 	return true
 }
 
-// children reads one index, notes which wanted manifests it lists, and returns
-// the indexes that it lists.
+// children reads one index, records which manifests it references, and returns its nested
+// indexes.
 func (w *indexWalk) children(ctx context.Context, index indexed) (nested []indexed, err error) {
 	m, err := w.repository.GetManifest(ctx, index.digest.String())
 	var contents registry.Contents
@@ -159,7 +158,7 @@ func (w *indexWalk) children(ctx context.Context, index indexed) (nested []index
 	defer w.mu.Unlock()
 	w.bytes += len(m.Content)
 	switch {
-	case errors.Is(err, registry.ErrNotFound) && index.nested: // it lists nothing that could be pulled through it
+	case errors.Is(err, registry.ErrNotFound) && index.nested: // nothing can be pulled through an index that does not exist
 		return nil, nil
 	case errors.Is(err, registry.ErrNotFound):
 		w.doubt = fmt.Sprintf("%s, which is named by %s, is not there yet", index.digest, index.tags)
@@ -171,7 +170,7 @@ func (w *indexWalk) children(ctx context.Context, index indexed) (nested []index
 		return nil, err
 	}
 	for _, child := range contents.Manifests {
-		if slices.Contains(w.wanted, child.Digest) && w.kept[child.Digest] == "" {
+		if slices.Contains(w.manifests, child.Digest) && w.kept[child.Digest] == "" {
 			w.kept[child.Digest] = "is part of an index that other tags name: " + index.tags
 		}
 		if mayBeIndex(child.MediaType) {

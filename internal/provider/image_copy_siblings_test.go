@@ -60,7 +60,7 @@ type keepTest struct {
 func (c keepTest) run(t *testing.T) {
 	t.Parallel()
 	r := indexes{manifests: map[string]registry.Manifest{}}
-	kept, err := c.siblings(r).keep(t.Context(), r, []digest.Digest{childDigest})
+	kept, err := c.siblings(r).keepReasons(t.Context(), r, []digest.Digest{childDigest})
 	if err != nil {
 		t.Fatal(err)
 	}

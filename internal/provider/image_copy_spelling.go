@@ -10,13 +10,13 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// keepSpelling keeps the state's spelling of source and destination if the
-// configuration spells the same places differently, so that a new spelling is
-// not a change. It handles spellings that differ by the default port of the
-// scheme in use. The plan modifier keepSpelling handles all others.
+// keepSpelling keeps the state's spelling of source and destination if the configuration spells
+// the same reference differently, so that the plan shows no change. It handles spellings that
+// differ by the default port of the scheme in use. The plan modifier spellingModifier handles
+// all others.
 func (p *planBuilder) keepSpelling(ctx context.Context, plan *tfsdk.Plan) {
 	keep := func(name string, planned *referenceValue, prior referenceValue) {
-		if planned.Equal(prior) || !planned.known() || !prior.known() || !p.engine.sameSpelled(*planned, prior) {
+		if planned.Equal(prior) || !planned.known() || !prior.known() || !p.engine.sameRefValue(*planned, prior) {
 			return
 		}
 		*planned = prior
@@ -26,15 +26,15 @@ func (p *planBuilder) keepSpelling(ctx context.Context, plan *tfsdk.Plan) {
 	keep("destination", &p.plan.Destination, p.prior.Destination)
 }
 
-// sameSpelled reports whether two references mean one place.
-func (e *engine) sameSpelled(a, b referenceValue) bool {
-	placeA, errA := a.place()
-	placeB, errB := b.place()
-	return errA == nil && errB == nil && e.same(placeA, placeB)
+// sameRefValue reports whether a and b are the same reference.
+func (e *engine) sameRefValue(a, b referenceValue) bool {
+	refA, errA := a.ref()
+	refB, errB := b.ref()
+	return errA == nil && errB == nil && e.sameRef(refA, refB)
 }
 
-// spelledAs returns a reference to a place, in the spelling that the state has if
-// it is the same reference there. The normal form of an earlier version may differ.
+// spelledAs returns reference, spelled as in state if that is the same reference. The normal
+// form of an earlier version may differ.
 func spelledAs(state types.String, reference string) types.String {
 	if in, err := imageref.ParseSource(state.ValueString()); err == nil {
 		if now, err := imageref.ParseSource(reference); err == nil && now.Equal(in) {

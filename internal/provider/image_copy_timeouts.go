@@ -12,19 +12,18 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 )
 
-// How long each operation may take where timeouts does not say. A copy has an
-// hour, because images are large and lines are slow; it ends much earlier when
-// nothing moves any more.
+// Default timeouts of the operations. A copy has an hour because images can be large and
+// connections slow. A copy without progress fails much earlier.
 const (
 	defaultCopyTimeout   = time.Hour
 	defaultReadTimeout   = 5 * time.Minute
 	defaultDeleteTimeout = 10 * time.Minute
 )
 
-// timeoutsAttribute returns the timeouts attribute of the resource: that of the
-// timeouts module, with durations that are validated by isTimeout.
+// timeoutsAttribute returns the timeouts attribute of the resource. It is that of the timeouts
+// module, with durations that are validated by timeoutValidator.
 func timeoutsAttribute() schema.Attribute {
-	validators := []validator.String{isTimeout{}}
+	validators := []validator.String{timeoutValidator{}}
 	attributes := map[string]schema.Attribute{
 		"create": schema.StringAttribute{Optional: true, Validators: validators,
 			Description: "The maximum duration of the copy when the resource is created, such as \"30m\". Defaults to \"1h\". A copy without progress fails earlier."},
@@ -47,18 +46,18 @@ func timeoutsAttribute() schema.Attribute {
 	}
 }
 
-// isTimeout validates that an attribute is a time that something can take.
-type isTimeout struct{}
+// timeoutValidator validates that an attribute is a positive duration.
+type timeoutValidator struct{}
 
-var _ validator.String = isTimeout{}
+var _ validator.String = timeoutValidator{}
 
-func (isTimeout) Description(context.Context) string {
+func (timeoutValidator) Description(context.Context) string {
 	return "must be a duration above zero, such as 30m"
 }
 
-func (v isTimeout) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
+func (v timeoutValidator) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
 
-func (isTimeout) ValidateString(_ context.Context, req validator.StringRequest, resp *validator.StringResponse) {
+func (timeoutValidator) ValidateString(_ context.Context, req validator.StringRequest, resp *validator.StringResponse) {
 	if req.ConfigValue.IsNull() || req.ConfigValue.IsUnknown() {
 		return
 	}
@@ -72,6 +71,6 @@ func (isTimeout) ValidateString(_ context.Context, req validator.StringRequest, 
 	default:
 		return
 	}
-	// Terraform finds no line for a path that goes on inside of an attribute.
+	// Terraform finds no source line for a path inside a nested attribute.
 	resp.Diagnostics.AddAttributeError(req.Path.ParentPath(), "Invalid timeout", fmt.Sprintf("%s = %s %s. %s", req.Path, req.ConfigValue, problem, accepted))
 }

@@ -13,28 +13,26 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// newLogger gives the engine a logger that writes to Terraform's log, where
-// TF_LOG decides what is seen. The engine logs no secret; those that are known
-// here are masked in what it logs all the same, because logs are kept and sent
-// around.
+// newLogger returns a logger for the engine that writes to Terraform's log, filtered by TF_LOG.
+// The engine logs no secrets. Known secrets are redacted nevertheless, because logs are stored
+// and shared.
 func newLogger(secrets []auth.Secret) *slog.Logger {
 	return slog.New(logHandler{secrets: secrets})
 }
 
-// logLook tells what a tag or digest of a repository names, while planning,
-// refreshing and destroying, and where that is known from: the registry, the
-// resource's record, or the reference itself. The engine has masked what an
-// error says.
-func logLook(ctx context.Context, repository, reference string, names digest.Digest, from string, err error) {
-	about := []any{"repository", repository, "reference", reference, "digest", names, "from", from}
+// logResolved logs the digest of a resolved reference during plan, refresh and destroy. from is
+// the source of that information: the registry, private state, the plan of another resource, the
+// reference itself, or a restored tag. The engine has already redacted err.
+func logResolved(ctx context.Context, repository, reference string, names digest.Digest, from string, err error) {
+	attrs := []any{"repository", repository, "reference", reference, "digest", names, "from", from}
 	if err != nil {
-		about = append(about, "error", err)
+		attrs = append(attrs, "error", err)
 	}
-	newLogger(nil).DebugContext(ctx, "looked at a reference", about...)
+	newLogger(nil).DebugContext(ctx, "resolved reference", attrs...)
 }
 
-// logHandler is a slog.Handler onto tflog. The logger is the one in the context
-// that a record comes with: Terraform's, for the operation at hand.
+// logHandler is a slog.Handler that writes to tflog. It uses the logger in the context of the
+// record, which Terraform sets for each operation.
 type logHandler struct {
 	secrets []auth.Secret
 	fields  map[string]any
@@ -43,7 +41,7 @@ type logHandler struct {
 
 var _ slog.Handler = logHandler{}
 
-// Enabled leaves the choice to tflog, which knows what TF_LOG asks for.
+// Enabled always reports true, because tflog filters by TF_LOG.
 func (logHandler) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h logHandler) Handle(ctx context.Context, r slog.Record) error {
@@ -87,7 +85,7 @@ func (h logHandler) WithGroup(name string) slog.Handler {
 	return h
 }
 
-// add puts an attribute among the fields, groups with a dot in the name.
+// add adds an attribute to fields. The members of a group have a dot in their names.
 func (h logHandler) add(fields map[string]any, prefix string, a slog.Attr) {
 	v := a.Value.Resolve()
 	switch v.Kind() {
@@ -96,7 +94,7 @@ func (h logHandler) add(fields map[string]any, prefix string, a slog.Attr) {
 			h.add(fields, prefix+a.Key+".", member)
 		}
 	case slog.KindInt64, slog.KindUint64:
-		// As text: Terraform shows a large number as 1.2e+06.
+		// As text, because Terraform formats a large number as 1.2e+06.
 		fields[prefix+a.Key] = v.String()
 	case slog.KindFloat64, slog.KindBool:
 		fields[prefix+a.Key] = v.Any()

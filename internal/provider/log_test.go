@@ -74,16 +74,16 @@ func TestLooksAreLogged(t *testing.T) {
 	var out bytes.Buffer
 	ctx := tflogtest.RootLogger(t.Context(), &out)
 	repo := &scripted{head: registry.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: seen}}
-	if _, err := look(ctx, repo, "1", ""); err != nil {
+	if _, err := resolveReference(ctx, repo, "1", ""); err != nil {
 		t.Fatal(err)
 	}
 	repo.headErr = &registry.Error{Kind: registry.ErrDenied, Message: "not yours"}
-	if _, err := look(ctx, repo, "1", ""); err == nil {
+	if _, err := resolveReference(ctx, repo, "1", ""); err == nil {
 		t.Fatal("no error")
 	}
 	p := planBuilder{update: true, plan: imageCopyModel{Source: newReference(reference), Destination: newReference("registry.test/prod:2")},
-		record: privateState{Wanted: resolvedSource{Source: reference, SourceDigest: known, Digest: known}, Held: map[string]digest.Digest{"2": known}}}
-	p.wanted(ctx)
+		record: privateState{Latest: resolvedSource{Source: reference, SourceDigest: known, Digest: known}, Observed: map[string]digest.Digest{"2": known}}}
+	p.plannedSource(ctx)
 	p.checkTags(ctx, known)
 
 	lines, err := tflogtest.MultilineJSONDecode(&out)

@@ -58,7 +58,7 @@ func TestLook(t *testing.T) {
 		"there by HEAD and not by GET":       {repo: &scripted{head: registry.Descriptor{Digest: sha256}, getErr: missing}, kind: registry.ErrProtocol, gets: 1},
 		"what failed is not asked for again": {repo: &scripted{headErr: broken}, kind: registry.ErrUnavailable},
 	} {
-		d, err := look(t.Context(), test.repo, "1", test.like)
+		d, err := resolveReference(t.Context(), test.repo, "1", test.like)
 		if !errors.Is(err, test.kind) || d.Digest != test.want || test.repo.gets != test.gets {
 			t.Errorf("%s: %v, %v after %d GETs; want %v, %v after %d", name, d.Digest, err, test.repo.gets, test.want, test.kind, test.gets)
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// manifestDataSource is registry_manifest.
+// manifestDataSource implements the data source registry_manifest.
 type manifestDataSource struct{ dataSource }
 
 var _ datasource.DataSourceWithConfigure = (*manifestDataSource)(nil)
@@ -89,41 +89,42 @@ func (d *manifestDataSource) Schema(_ context.Context, _ datasource.SchemaReques
 }
 
 func (d *manifestDataSource) Read(ctx context.Context, req datasource.ReadRequest, resp *datasource.ReadResponse) {
-	ctx, cancel, configured := limitRead(ctx, req.Config, &resp.Diagnostics)
+	ctx, cancel, configured := withReadTimeout(ctx, req.Config, &resp.Diagnostics)
 	defer cancel()
 	var allowMissing types.Bool
 	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("allow_missing"), &allowMissing)...)
-	w := d.wanted(ctx, req.Config, &resp.Diagnostics)
+	query := d.newManifestQuery(ctx, req.Config, &resp.Diagnostics)
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	var said warnings
-	ctx = said.collect(ctx)
-	m, err := w.manifest(ctx)
+	var collected warnings
+	ctx = collected.collect(ctx)
+	m, err := query.manifest(ctx)
 	var contents registry.Contents
 	if err == nil {
 		contents, err = m.Parse()
 	}
-	said.tell(&resp.Diagnostics)
+	collected.addTo(&resp.Diagnostics)
 	switch {
-	case allowMissing.ValueBool() && w.missing(err):
-		// The state is the configuration still, in which all else is null.
+	case allowMissing.ValueBool() && query.isMissing(err):
+		// The state initially equals the configuration, so all other attributes are null.
 		resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root("exists"), false)...)
 		return
 	case err != nil:
-		w.failed(&resp.Diagnostics, "The manifest could not be read", err)
+		query.addError(&resp.Diagnostics, "The manifest could not be read", err)
 		return
 	}
-	model, diags := newManifest(w.place.Pinned(m.Digest), m, contents)
+	model, diags := newManifest(query.ref.Pinned(m.Digest), m, contents)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	model.Reference, model.Platform, model.AllowMissing, model.Timeouts = w.reference, w.platform, allowMissing, configured
+	model.Reference, model.Platform, model.AllowMissing, model.Timeouts = query.reference, query.platform, allowMissing, configured
 	resp.Diagnostics.Append(resp.State.Set(ctx, model)...)
 }
 
-// newManifest describes a manifest, which pinned names, and its contents.
+// newManifest returns the model of a manifest and its contents. pinned is the pinned reference
+// of m.
 func newManifest(pinned string, m registry.Manifest, contents registry.Contents) (manifestModel, diag.Diagnostics) {
 	var diags diag.Diagnostics
 	if !utf8.Valid(m.Content) {
@@ -131,7 +132,7 @@ func newManifest(pinned string, m registry.Manifest, contents registry.Contents)
 			fmt.Sprintf("%s holds bytes that are not UTF-8, and Terraform's strings cannot hold those.", pinned))
 		return manifestModel{}, diags
 	}
-	warnRespelled(&diags, "manifest_json", pinned, m.Content)
+	warnNormalized(&diags, "manifest_json", pinned, m.Content)
 	return manifestModel{
 		Exists:          true,
 		Digest:          m.Digest.String(),

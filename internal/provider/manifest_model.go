@@ -9,7 +9,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// manifestModel is a manifest as configuration and state have it.
+// manifestModel is the model of registry_manifest.
 type manifestModel struct {
 	Reference       referenceValue    `tfsdk:"reference"`
 	Platform        types.String      `tfsdk:"platform"`
@@ -30,7 +30,7 @@ type manifestModel struct {
 	Timeouts        timeouts.Value    `tfsdk:"timeouts"`
 }
 
-// descriptorModel is a descriptor.
+// descriptorModel is the model of a descriptor.
 type descriptorModel struct {
 	MediaType    string            `tfsdk:"media_type"`
 	Digest       string            `tfsdk:"digest"`
@@ -40,7 +40,7 @@ type descriptorModel struct {
 	Platform     *platformModel    `tfsdk:"platform"`
 }
 
-// platformModel is a descriptor's platform.
+// platformModel is the model of a descriptor's platform.
 type platformModel struct {
 	OS           string   `tfsdk:"os"`
 	Architecture string   `tfsdk:"architecture"`
@@ -87,8 +87,8 @@ func newOptionalDescriptor(d *registry.Descriptor) *descriptorModel {
 	return &m
 }
 
-// orEmpty is m, and an empty map for none, so that configurations can look into
-// it without asking first.
+// orEmpty returns m, or an empty map if m is nil, so that configurations can index it without a
+// null check.
 func orEmpty(m map[string]string) map[string]string {
 	if m == nil {
 		return map[string]string{}
@@ -96,7 +96,7 @@ func orEmpty(m map[string]string) map[string]string {
 	return m
 }
 
-// descriptorAttributes is the schema of a descriptor.
+// descriptorAttributes returns the schema of a descriptor.
 func descriptorAttributes() map[string]schema.Attribute {
 	return map[string]schema.Attribute{
 		"media_type":    schema.StringAttribute{Computed: true, MarkdownDescription: "The media type of the content."},

@@ -9,32 +9,32 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 )
 
-// platformManifest is the manifest for a platform: the child of an index that is
-// for it, and a single image itself where its configuration says so.
+// platformManifest returns the manifest for a platform. For an index it is the matching child.
+// A single image is returned unchanged if its config has that platform.
 func platformManifest(ctx context.Context, repo registry.Repository, m registry.Manifest, platform string) (registry.Manifest, error) {
-	wanted, err := registry.ParsePlatform(platform)
+	target, err := registry.ParsePlatform(platform)
 	if err != nil {
 		return m, err
 	}
-	s, err := copier.SelectOf(ctx, repo, m, []registry.Platform{wanted})
+	s, err := copier.SelectOf(ctx, repo, m, []registry.Platform{target})
 	if err != nil || s.Root.Digest == m.Digest {
 		return m, err
 	}
 	return repo.GetManifest(ctx, s.Root.Digest.String())
 }
 
-// isPlatformName validates os/architecture[/variant].
-type isPlatformName struct{}
+// platformValidator validates a platform of the form os/architecture[/variant].
+type platformValidator struct{}
 
-var _ validator.String = isPlatformName{}
+var _ validator.String = platformValidator{}
 
-func (isPlatformName) Description(context.Context) string {
+func (platformValidator) Description(context.Context) string {
 	return "must be os/architecture or os/architecture/variant"
 }
 
-func (v isPlatformName) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
+func (v platformValidator) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
 
-func (isPlatformName) ValidateString(_ context.Context, req validator.StringRequest, resp *validator.StringResponse) {
+func (platformValidator) ValidateString(_ context.Context, req validator.StringRequest, resp *validator.StringResponse) {
 	if req.ConfigValue.IsNull() || req.ConfigValue.IsUnknown() {
 		return
 	}

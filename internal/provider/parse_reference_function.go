@@ -9,14 +9,14 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 )
 
-// parseReferenceFunction is provider::registry::parse_reference.
+// parseReferenceFunction implements the function provider::registry::parse_reference.
 type parseReferenceFunction struct{}
 
 var _ function.Function = parseReferenceFunction{}
 
 func newParseReferenceFunction() function.Function { return parseReferenceFunction{} }
 
-// parsedReference is what the function returns.
+// parsedReference is the result of parse_reference.
 type parsedReference struct {
 	Registry   string  `tfsdk:"registry"`
 	Repository string  `tfsdk:"repository"`
@@ -64,7 +64,7 @@ func (parseReferenceFunction) Run(ctx context.Context, req function.RunRequest, 
 	}
 	ref, err := newReference(s).parse()
 	if err != nil {
-		// Terraform puts a full stop of its own behind it.
+		// Terraform appends a period.
 		resp.Error = function.NewArgumentFuncError(0, strings.TrimSuffix(invalidReference(s, err), "."))
 		return
 	}
@@ -78,7 +78,7 @@ func (parseReferenceFunction) Run(ctx context.Context, req function.RunRequest, 
 	})
 }
 
-// orNull is s, or null where it is empty.
+// orNull returns a pointer to s, or nil if s is empty.
 func orNull(s string) *string {
 	if s == "" {
 		return nil

@@ -11,7 +11,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// pinFunction is provider::registry::pin.
+// pinFunction implements the function provider::registry::pin.
 type pinFunction struct{}
 
 var _ function.Function = pinFunction{}
@@ -46,7 +46,7 @@ func (pinFunction) Run(ctx context.Context, req function.RunRequest, resp *funct
 	if resp.Error = req.Arguments.Get(ctx, &reference, &pin); resp.Error != nil {
 		return
 	}
-	// Terraform puts a full stop of its own behind each of these.
+	// Terraform appends a period to each of these errors.
 	ref, err := newReference(reference).parse()
 	if err != nil {
 		resp.Error = function.NewArgumentFuncError(0, strings.TrimSuffix(invalidReference(reference, err), "."))
@@ -54,7 +54,7 @@ func (pinFunction) Run(ctx context.Context, req function.RunRequest, resp *funct
 	}
 	d := digest.Digest(pin)
 	if err := registry.ValidateDigest(d); err != nil {
-		resp.Error = function.NewArgumentFuncError(1, strings.TrimSuffix(unreadable(pin, "a digest", err), "."))
+		resp.Error = function.NewArgumentFuncError(1, strings.TrimSuffix(parseProblem(pin, "a digest", err), "."))
 		return
 	}
 	if ref.Digest != "" && ref.Digest != d {

@@ -10,8 +10,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// platforms are those that are to be promoted, in one spelling and in order, so
-// that two ways to write them are one; none for everything.
+// platforms returns the selected platforms in normal form, sorted and without duplicates. An
+// empty list means the whole image.
 func (m imageCopyModel) platforms() []string {
 	var names []string
 	for _, value := range m.Platforms.Elements() {
@@ -27,12 +27,12 @@ func (m imageCopyModel) platforms() []string {
 	return slices.Compact(names)
 }
 
-// platformsUnknown says whether one of them is not known yet.
+// platformsUnknown reports whether a platform is unknown.
 func (m imageCopyModel) platformsUnknown() bool {
 	return m.Platforms.IsUnknown() || slices.ContainsFunc(m.Platforms.Elements(), isUnknown)
 }
 
-// platformsOf reads names that platforms gave.
+// platformsOf parses names that imageCopyModel.platforms returned.
 func platformsOf(names []string) []registry.Platform {
 	var all []registry.Platform
 	for _, name := range names {
@@ -43,18 +43,20 @@ func platformsOf(names []string) []registry.Platform {
 	return all
 }
 
-// arePlatforms validates a set of them.
-type arePlatforms struct{}
+// platformsValidator validates a set of platforms.
+type platformsValidator struct{}
 
-var _ validator.Set = arePlatforms{}
+var _ validator.Set = platformsValidator{}
 
-func (arePlatforms) Description(context.Context) string {
+func (platformsValidator) Description(context.Context) string {
 	return "must be platforms, such as linux/amd64 or linux/arm/v7, and at least one"
 }
 
-func (v arePlatforms) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
+func (v platformsValidator) MarkdownDescription(ctx context.Context) string {
+	return v.Description(ctx)
+}
 
-func (arePlatforms) ValidateSet(_ context.Context, req validator.SetRequest, resp *validator.SetResponse) {
+func (platformsValidator) ValidateSet(_ context.Context, req validator.SetRequest, resp *validator.SetResponse) {
 	if req.ConfigValue.IsNull() || req.ConfigValue.IsUnknown() {
 		return
 	}

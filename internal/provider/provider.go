@@ -1,8 +1,7 @@
-// Package provider is what Terraform sees: the provider's configuration,
-// the resource, the data sources and the functions. It translates:
-// configuration into the engine's options, references into repositories, what a
-// copy did into state, and errors into diagnostics. What it knows of registries
-// it knows through the engine.
+// Package provider implements the Terraform provider: its configuration, the resource, the data
+// sources and the functions. It translates between Terraform and the engine: configuration into
+// options, references into repositories, results of a copy into state, and errors into
+// diagnostics. All registry protocols are implemented by the engine.
 package provider
 
 import (
@@ -30,9 +29,9 @@ var (
 	_ provider.ProviderWithValidateConfig = (*registryProvider)(nil)
 )
 
-// New returns what makes a provider of the given version. Each override may
-// change the options that the engine is made of, last of all; tests use it to
-// wait less and to map names to listeners.
+// New returns a factory for a provider of the given version. The overrides modify the engine's
+// options after everything else. Tests use them to shorten delays and to map names to
+// listeners.
 func New(version string, override ...func(*remote.Options)) func() provider.Provider {
 	return func() provider.Provider { return &registryProvider{version: version, override: override} }
 }
@@ -117,7 +116,7 @@ func registryAttributes() map[string]schema.Attribute {
 			Sensitive:           true,
 			MarkdownDescription: "The private key of `client_certificate` in PEM format.",
 		},
-		"max_concurrent_requests": schema.Float64Attribute{ // a whole number, which validation says better than the framework
+		"max_concurrent_requests": schema.Float64Attribute{ // float, so that validation can report a fraction better than the framework
 			Optional: true,
 			MarkdownDescription: "The maximum number of concurrent requests to this host, for all resources together. " +
 				"At least `2`, because a copy within one host reads and writes concurrently. Defaults to `16`.",

@@ -17,14 +17,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// providerModel is the provider's configuration as it was written.
+// providerModel is the model of the provider configuration.
 type providerModel struct {
 	DockerConfigPath types.String `tfsdk:"docker_config_path"`
 	DockerConfigJSON types.String `tfsdk:"docker_config_json"`
 	Registries       types.Map    `tfsdk:"registries"`
 }
 
-// registryModel is one entry of registries.
+// registryModel is the model of one entry of registries.
 type registryModel struct {
 	Username              types.String  `tfsdk:"username"`
 	Password              types.String  `tfsdk:"password"`
@@ -40,21 +40,20 @@ type registryModel struct {
 	RequestsPerSecond     types.Float64 `tfsdk:"requests_per_second"`
 }
 
-// settings is what a configuration means to the engine.
+// settings is the provider configuration, translated into options of the engine.
 type settings struct {
 	options remote.Options
-	// unknown are the settings whose values Terraform does not know yet. The
-	// options are made of the others.
+	// unknown lists the settings whose values are not known yet. The options contain the
+	// others.
 	unknown []unknownSetting
-	// secrets are all that the configuration holds, for masking.
+	// secrets lists all secrets of the configuration, for redaction.
 	secrets []auth.Secret
 }
 
-// unknownSetting is a part of the configuration that is known only after apply,
-// and where it matters.
+// unknownSetting is a setting that is known only after apply, and the references that need it.
 type unknownSetting struct {
-	name string // `registries["ghcr.io"]`
-	// host and prefix are where it matters; everywhere where host is empty.
+	name string // such as `registries["ghcr.io"]`
+	// host and prefix select the references that need the setting. An empty host selects all.
 	host, prefix string
 }
 
@@ -64,8 +63,8 @@ func (u unknownSetting) concerns(ref registry.Reference, canonical func(host str
 		(u.prefix == "" || u.prefix == ref.Repository || strings.HasPrefix(ref.Repository, u.prefix+"/"))
 }
 
-// settings translates the configuration, as far as it is known. It decides
-// nothing: what is not set stays at the engine's zero value.
+// settings translates the known part of the configuration. Settings that are not set keep the
+// engine's zero value, so that the engine applies its defaults.
 func (m providerModel) settings(ctx context.Context) (settings, diag.Diagnostics) {
 	s := settings{options: remote.Options{
 		Hosts:       map[string]remote.HostOptions{},
@@ -87,13 +86,13 @@ func (m providerModel) settings(ctx context.Context) (settings, diag.Diagnostics
 	}
 	entries, diags := m.entries(ctx)
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
-		diags.Append(s.add(ctx, key, entries[key])...)
+		diags.Append(s.addRegistry(ctx, key, entries[key])...)
 	}
 	return s, diags
 }
 
-// entries are the entries of registries; one that is unknown as a whole has
-// unknown values alone.
+// entries returns the entries of registries. The values of an entry that is unknown as a whole
+// are unknown.
 func (m providerModel) entries(ctx context.Context) (map[string]registryModel, diag.Diagnostics) {
 	entries := map[string]registryModel{}
 	var diags diag.Diagnostics
@@ -112,9 +111,9 @@ func (m providerModel) entries(ctx context.Context) (map[string]registryModel, d
 	return entries, diags
 }
 
-// add takes in one entry of registries. An entry of which something is unknown
-// is not usable at all: half a credential is worse than none.
-func (s *settings) add(ctx context.Context, key string, m registryModel) diag.Diagnostics {
+// addRegistry adds one entry of registries. If a value of the entry is unknown, only its
+// scheme is used, because half a credential is worse than none.
+func (s *settings) addRegistry(ctx context.Context, key string, m registryModel) diag.Diagnostics {
 	host, prefix := splitKey(key)
 	if m.hasUnknown() {
 		s.unknown = append(s.unknown, unknownSetting{name: fmt.Sprintf("registries[%q]", key), host: host, prefix: prefix})
@@ -147,7 +146,7 @@ func (s *settings) add(ctx context.Context, key string, m registryModel) diag.Di
 	return diags
 }
 
-// secret is a sensitive value, remembered for masking.
+// secret returns a sensitive value and remembers it for redaction.
 func (s *settings) secret(v types.String) auth.Secret {
 	secret := auth.Secret(v.ValueString())
 	if secret != "" {
@@ -164,9 +163,8 @@ func (m registryModel) hasUnknown() bool {
 		m.MaxConcurrentRequests.IsUnknown() || m.RequestsPerSecond.IsUnknown()
 }
 
-// knownPlainHTTP returns what an entry that is not known as a whole says of the
-// scheme, on which the default port depends. A setting for TLS, known or not,
-// means HTTPS.
+// knownPlainHTTP returns the plain_http setting of an entry that is not completely known. The
+// default port depends on it. A TLS setting, known or not, implies HTTPS.
 func (m registryModel) knownPlainHTTP() *bool {
 	if m.PlainHTTP.IsUnknown() {
 		return nil
@@ -180,7 +178,7 @@ func (m registryModel) knownPlainHTTP() *bool {
 	return nil
 }
 
-// splitKey takes a key of registries apart, the host in normal form.
+// splitKey splits a key of registries into the host, in normal form, and the path prefix.
 func splitKey(key string) (host, prefix string) {
 	host, prefix, _ = strings.Cut(key, "/")
 	if normal, err := registry.NormalHost(host); err == nil {

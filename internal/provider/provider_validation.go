@@ -23,7 +23,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// validate finds what cannot work before anything is asked of a registry.
+// validate reports errors in the configuration before any request is sent.
 func (m providerModel) validate(ctx context.Context) diag.Diagnostics {
 	var diags diag.Diagnostics
 	m.validateDockerConfig(&diags)
@@ -34,7 +34,7 @@ func (m providerModel) validate(ctx context.Context) diag.Diagnostics {
 	seen := map[string]string{}
 	for _, key := range slices.Sorted(maps.Keys(entries)) {
 		at := path.Root("registries").AtMapKey(key)
-		if !validKey(&diags, at, key) {
+		if !validateKey(&diags, at, key) {
 			continue
 		}
 		host, prefix := splitKey(key)
@@ -49,9 +49,9 @@ func (m providerModel) validate(ctx context.Context) diag.Diagnostics {
 	return diags
 }
 
-// validateDockerConfig finds a docker configuration that holds nothing. A file
-// that is not there is only a warning: where this is validated, or until
-// something else has written it, it may be missing for good reason.
+// validateDockerConfig reports a Docker configuration that is invalid or has no credentials. A
+// missing file is only a warning: it may not exist where the configuration is validated, or
+// another tool may still write it.
 func (m providerModel) validateDockerConfig(diags *diag.Diagnostics) {
 	file := m.DockerConfigPath.ValueString()
 	if _, err := auth.NewStore(auth.Options{DockerConfigPath: &file}); err != nil {
@@ -88,18 +88,19 @@ func (m providerModel) validateDockerConfig(diags *diag.Diagnostics) {
 	}
 }
 
-// validKey refuses keys under which nothing would ever be looked up.
-func validKey(diags *diag.Diagnostics, at path.Path, key string) bool {
+// validateKey adds an error for a key that could never match a reference. It reports whether
+// the key is valid.
+func validateKey(diags *diag.Diagnostics, at path.Path, key string) bool {
 	const summary = "Invalid key in registries"
-	if e, wrong := errors.AsType[*registry.Error](keyFault(key)); wrong {
+	if e, wrong := errors.AsType[*registry.Error](keyError(key)); wrong {
 		shown, instead := registry.RedactInput(key), ""
 		if u, err := url.Parse(shown); err == nil && u.Host != "" {
 			instead = fmt.Sprintf(" Here that is %q.", u.Host)
 		}
 		if registry.HasSecret(key) {
-			at = path.Root("registries") // the SDK logs the path of a diagnostic, and the key is a part of it
+			at = path.Root("registries") // the SDK logs the path of a diagnostic, which would contain the key
 		}
-		diags.AddAttributeError(at, summary, fmt.Sprintf("%q cannot be a key of registries: %s.%s\n\n%s%s", shown, e.Message, surrounded(key), e.Hint, instead))
+		diags.AddAttributeError(at, summary, fmt.Sprintf("%q cannot be a key of registries: %s.%s\n\n%s%s", shown, e.Message, whitespaceHint(key), e.Hint, instead))
 		return false
 	}
 	host, _, _ := strings.Cut(key, "/")
@@ -112,50 +113,50 @@ func validKey(diags *diag.Diagnostics, at path.Path, key string) bool {
 	return true
 }
 
-// keyFault is why the engine does not take a key of registries.
-func keyFault(key string) error {
+// keyError returns the engine's error for an invalid key of registries.
+func keyError(key string) error {
 	_, err := auth.NewStore(auth.Options{Registries: map[string]auth.Credential{key: {}}})
 	return err
 }
 
-// validate checks what the entry under key says in itself.
+// validate checks the settings of the entry under key.
 func (m registryModel) validate(diags *diag.Diagnostics, at path.Path, key string) {
-	// Terraform finds no line for a path that goes on inside of an entry.
-	refuse := func(summary, format string, args ...any) {
+	// Terraform finds no source line for a path inside an entry.
+	addProblem := func(summary, format string, args ...any) {
 		diags.AddAttributeError(at, summary, fmt.Sprintf("In registries[%q]: ", key)+fmt.Sprintf(format, args...))
 	}
-	m.validateCredential(refuse)
-	m.validateConnection(refuse)
-	m.validatePlace(refuse, key)
+	m.validateCredential(addProblem)
+	m.validateConnection(addProblem)
+	m.validateScope(addProblem, key)
 }
 
-// refusal reports what is wrong with an entry.
-type refusal func(summary, format string, args ...any)
+// problemReporter adds an error for a problem with an entry.
+type problemReporter func(summary, format string, args ...any)
 
-func (m registryModel) validateCredential(refuse refusal) {
+func (m registryModel) validateCredential(addProblem problemReporter) {
 	if name, _, colon := strings.Cut(m.Username.ValueString(), ":"); colon {
-		refuse("A user name with a colon in it",
+		addProblem("A user name with a colon in it",
 			"the user name begins with %q, and HTTP's Basic authentication ends a user name at its first colon. If a password follows it, write that as password.", name+":")
 		return
 	}
 	if !m.Username.IsNull() && m.Password.IsNull() && m.IdentityToken.IsNull() && m.RegistryToken.IsNull() {
-		refuse("A user name without a password",
+		addProblem("A user name without a password",
 			"the user name is set and nothing that proves it. Set password, or identity_token; a token that is used as it is belongs in registry_token. For anonymous access leave the user name out.")
 	}
 	if !m.Password.IsNull() && m.Username.IsNull() {
-		refuse("A password without a user name",
+		addProblem("A password without a user name",
 			"a password proves a user name. Set username; a token that is used as it is belongs in registry_token, an OAuth 2 refresh token in identity_token.")
 	}
 	for name, v := range map[string]types.String{"password": m.Password, "identity_token": m.IdentityToken, "registry_token": m.RegistryToken} {
 		if !v.IsNull() && !v.IsUnknown() && v.ValueString() == "" {
-			refuse("An empty credential",
+			addProblem("An empty credential",
 				"%s is set and empty. Look at the variable or secret that it comes from: is it set where Terraform runs? For anonymous access leave the credential out.", name)
 		}
 	}
 	for _, v := range m.TokenHosts.Elements() {
-		if host, ok := v.(types.String); ok && !host.IsUnknown() && (strings.Contains(host.ValueString(), "/") || keyFault(host.ValueString()) != nil) {
-			refuse("Not a host", "%q cannot be one of token_hosts. Write host or host:port, such as \"auth.example.com\", without scheme and path.%s",
-				registry.RedactInput(host.ValueString()), surrounded(host.ValueString()))
+		if host, ok := v.(types.String); ok && !host.IsUnknown() && (strings.Contains(host.ValueString(), "/") || keyError(host.ValueString()) != nil) {
+			addProblem("Not a host", "%q cannot be one of token_hosts. Write host or host:port, such as \"auth.example.com\", without scheme and path.%s",
+				registry.RedactInput(host.ValueString()), whitespaceHint(host.ValueString()))
 		}
 	}
 	given := 0
@@ -165,43 +166,43 @@ func (m registryModel) validateCredential(refuse refusal) {
 		}
 	}
 	if given > 1 {
-		refuse("More than one credential for one place",
+		addProblem("More than one credential for one place",
 			"an entry has one of password, identity_token and registry_token. Keep the one that the registry wants.")
 	}
 }
 
-func (m registryModel) validateConnection(refuse refusal) {
+func (m registryModel) validateConnection(addProblem problemReporter) {
 	for name, pem := range map[string]types.String{"ca_certificate": m.CACertificate, "client_certificate": m.ClientCertificate} {
 		if text := pem.ValueString(); text != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(text)) {
-			refuse("Not a certificate in PEM",
+			addProblem("Not a certificate in PEM",
 				"%s holds no certificate in PEM (-----BEGIN CERTIFICATE-----). For a file write %s = file(\"…\"): the attribute is the content, not the name.", name, name)
 		}
 	}
 	if m.ClientCertificate.IsNull() != m.ClientKey.IsNull() {
-		refuse("Half of a client certificate", "client_certificate and client_key belong together: set both or none.")
+		addProblem("Half of a client certificate", "client_certificate and client_key belong together: set both or none.")
 	}
 	if v := m.MaxConcurrentRequests; !v.IsNull() && !v.IsUnknown() {
 		switch n := v.ValueFloat64(); {
 		case n < 2:
-			refuse("Too few concurrent requests",
+			addProblem("Too few concurrent requests",
 				"max_concurrent_requests is %v. It is at least 2, because a blob that moves within one host is read and written at once. "+
 					"To ask a registry slowly, set requests_per_second.", n)
 		case n != math.Trunc(n):
-			refuse("Not a whole number", "max_concurrent_requests is %v. Write a whole number, such as %v.", n, math.Trunc(n))
+			addProblem("Not a whole number", "max_concurrent_requests is %v. Write a whole number, such as %v.", n, math.Trunc(n))
 		}
 	}
 	if r := m.RequestsPerSecond; !r.IsNull() && !r.IsUnknown() && r.ValueFloat64() <= 0 {
-		refuse("No requests at all",
+		addProblem("No requests at all",
 			"requests_per_second is %v. It is more than 0; leave it out for no limit.", r.ValueFloat64())
 	}
 	if m.PlainHTTP.ValueBool() && (m.InsecureSkipTLSVerify.ValueBool() || !m.CACertificate.IsNull() || !m.ClientCertificate.IsNull()) {
-		refuse("Plain HTTP with settings for TLS",
+		addProblem("Plain HTTP with settings for TLS",
 			"with plain_http = true nothing is encrypted and no certificate is looked at. Leave it out to use TLS, or remove the settings for it.")
 	}
 }
 
-// validatePlace refuses settings of a host in an entry for a part of it.
-func (m registryModel) validatePlace(refuse refusal, key string) {
+// validateScope reports settings of a host in an entry for a path prefix.
+func (m registryModel) validateScope(addProblem problemReporter, key string) {
 	host, prefix := splitKey(key)
 	if prefix == "" {
 		return
@@ -216,7 +217,7 @@ func (m registryModel) validatePlace(refuse refusal, key string) {
 		"requests_per_second":      !m.RequestsPerSecond.IsNull(),
 	} {
 		if set {
-			refuse("A setting of a host below a prefix",
+			addProblem("A setting of a host below a prefix",
 				"the key names a part of a host, and such an entry gives credentials alone. Set %s in registries[%q]: it holds for the whole host.", name, host)
 		}
 	}

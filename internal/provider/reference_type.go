@@ -20,9 +20,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
 )
 
-// referenceType is the type of attributes that hold an image reference. It is a
-// string to Terraform; here it is checked, and two spellings of one reference
-// are equal.
+// referenceType is the type of attributes that hold an image reference. Terraform treats them
+// as strings. The type validates them and treats different spellings of a reference as equal.
 type referenceType struct{ basetypes.StringType }
 
 var _ basetypes.StringTypable = referenceType{}
@@ -52,7 +51,7 @@ func (t referenceType) ValueFromTerraform(ctx context.Context, in tftypes.Value)
 	return referenceValue{s}, nil
 }
 
-// referenceValue is a reference as it was written.
+// referenceValue is a reference as it is written in the configuration.
 type referenceValue struct{ basetypes.StringValue }
 
 var (
@@ -71,122 +70,122 @@ func (v referenceValue) Equal(other attr.Value) bool {
 
 func (v referenceValue) known() bool { return !v.IsNull() && !v.IsUnknown() }
 
-// place reads where the reference leads to: without tag and digest to the tag
-// latest in a registry, and to the only image of a layout.
-func (v referenceValue) place() (imageref.Ref, error) { return imageref.ParseSource(v.ValueString()) }
+// ref parses the reference. Without a tag and digest it is the tag latest in a registry, or the
+// only image of a layout.
+func (v referenceValue) ref() (imageref.Ref, error) { return imageref.ParseSource(v.ValueString()) }
 
-// parse is place for what can be in a registry alone.
+// parse is like ref, but accepts only references to a registry.
 func (v referenceValue) parse() (registry.Reference, error) {
 	if layout.Is(v.ValueString()) {
-		return registry.Reference{}, inNoRegistry(v.ValueString())
+		return registry.Reference{}, errNotInRegistry(v.ValueString())
 	}
 	ref, err := registry.ParseReference(v.ValueString())
 	return ref.WithDefaultTag(), err
 }
 
-// inNoRegistry is the error of an image layout where only a registry can be meant.
-func inNoRegistry(s string) error {
+// errNotInRegistry returns the error for an image layout if only a registry is allowed.
+func errNotInRegistry(s string) error {
 	return &registry.Error{Op: "read the reference", Reference: registry.RedactInput(s), Kind: registry.ErrInvalidReference,
 		Message: "it names an image layout on this machine, and here it has to be in a registry"}
 }
 
-// StringSemanticEquals says whether both spellings mean one place: "alpine:3" and
-// "docker.io/library/alpine:3", "oci:app:1" and "oci:./app:1". Only the provider's
-// settings tell whether a port is the default one, which counts as different here.
+// StringSemanticEquals reports whether both spellings are the same reference, such as
+// "alpine:3" and "docker.io/library/alpine:3", or "oci:app:1" and "oci:./app:1". References
+// that differ by a default port are not equal here, because the default depends on the provider
+// configuration.
 func (v referenceValue) StringSemanticEquals(_ context.Context, other basetypes.StringValuable) (bool, diag.Diagnostics) {
 	o, ok := other.(referenceValue)
 	return ok && sameReference(v.ValueString(), o.ValueString()), nil
 }
 
 func sameReference(a, b string) bool {
-	placeA, errA := newReference(a).place()
-	placeB, errB := newReference(b).place()
-	return errA == nil && errB == nil && placeA.Equal(placeB)
+	refA, errA := newReference(a).ref()
+	refB, errB := newReference(b).ref()
+	return errA == nil && errB == nil && refA.Equal(refB)
 }
 
-// ValidateAttribute refuses what is no reference.
+// ValidateAttribute adds an error for an invalid reference.
 func (v referenceValue) ValidateAttribute(_ context.Context, req xattr.ValidateAttributeRequest, resp *xattr.ValidateAttributeResponse) {
 	if !v.known() {
 		return
 	}
-	if _, err := v.place(); err != nil {
+	if _, err := v.ref(); err != nil {
 		resp.Diagnostics.AddAttributeError(req.Path, "Invalid image reference", invalidReference(v.ValueString(), err))
 	}
 }
 
-// invalidReference says what is wrong with a reference, and what one looks
-// like.
-func invalidReference(s string, err error) string { return unreadable(s, "a reference", err) }
+// invalidReference returns the diagnostic detail for an invalid reference.
+func invalidReference(s string, err error) string { return parseProblem(s, "a reference", err) }
 
-// unreadable says why s cannot be read as what it should be.
-func unreadable(s, as string, err error) string {
+// parseProblem explains why s cannot be parsed. as is the expected form.
+func parseProblem(s, as string, err error) string {
 	shown, why, hint := registry.RedactInput(s), err.Error(), ""
 	if e, ok := errors.AsType[*registry.Error](err); ok {
 		shown, why, hint = cmp.Or(e.Reference, shown), cmp.Or(e.Message, why), e.Hint
 	}
-	return strings.TrimSpace(fmt.Sprintf("%q cannot be read as %s: %s.%s\n\n%s", shown, as, why, surrounded(s), hint))
+	return strings.TrimSpace(fmt.Sprintf("%q cannot be read as %s: %s.%s\n\n%s", shown, as, why, whitespaceHint(s), hint))
 }
 
-// surrounded is what to do where s has white space around it; "" where it has
-// none.
-func surrounded(s string) string {
+// whitespaceHint returns a hint if s has leading or trailing white space, "" otherwise.
+func whitespaceHint(s string) string {
 	if strings.TrimSpace(s) == s {
 		return ""
 	}
 	return " There is white space around it, such as the line break at the end of a file. Terraform's trimspace() takes it away: trimspace(file(\"…\"))."
 }
 
-// parseDestination reads where an image is to go; see place.ParseDestination.
-// problem says what is wrong with s and what to write instead, "" where nothing
-// is.
+// parseDestination parses a destination; see imageref.ParseDestination. problem is the
+// diagnostic detail if s is invalid, "" otherwise.
 func parseDestination(s string) (destination imageref.Ref, problem string) {
 	destination, err := imageref.ParseDestination(s)
 	if err != nil {
-		problem = unreadable(s, "a destination", err)
+		problem = parseProblem(s, "a destination", err)
 	}
 	return destination, problem
 }
 
-// isDestination validates that an attribute says where an image is to go.
-type isDestination struct{}
+// destinationValidator validates that an attribute is a valid destination.
+type destinationValidator struct{}
 
-var _ validator.String = isDestination{}
+var _ validator.String = destinationValidator{}
 
-func (isDestination) Description(context.Context) string {
+func (destinationValidator) Description(context.Context) string {
 	return "must be host/repository:tag or oci:PATH:tag"
 }
 
-func (v isDestination) MarkdownDescription(ctx context.Context) string { return v.Description(ctx) }
+func (v destinationValidator) MarkdownDescription(ctx context.Context) string {
+	return v.Description(ctx)
+}
 
-func (isDestination) ValidateString(_ context.Context, req validator.StringRequest, resp *validator.StringResponse) {
+func (destinationValidator) ValidateString(_ context.Context, req validator.StringRequest, resp *validator.StringResponse) {
 	value := referenceValue{req.ConfigValue}
 	if !value.known() {
 		return
 	}
-	if _, err := value.place(); err != nil {
-		return // the attribute's type says so already
+	if _, err := value.ref(); err != nil {
+		return // the attribute's type reports it
 	}
 	if _, problem := parseDestination(value.ValueString()); problem != "" {
 		resp.Diagnostics.AddAttributeError(req.Path, "Invalid destination", problem)
 	}
 }
 
-// keepSpelling plans the state's value where the configuration spells the same
-// reference in another way. Terraform does not ask for semantic equality while
-// it plans, so that without it a new spelling would be a change, and for a
-// destination a replacement. Spellings that differ by a default port depend on
-// the provider's settings and are for planner.keepSpelling.
-type keepSpelling struct{}
+// spellingModifier plans the state's value if the configuration spells the same reference
+// differently. Terraform does not check semantic equality while it plans, so that another
+// spelling would otherwise be a change, and for a destination a replacement.
+// planBuilder.keepSpelling handles spellings that differ by a default port, which depends on
+// the provider configuration.
+type spellingModifier struct{}
 
-var _ planmodifier.String = keepSpelling{}
+var _ planmodifier.String = spellingModifier{}
 
-func (keepSpelling) Description(context.Context) string {
+func (spellingModifier) Description(context.Context) string {
 	return "another spelling of the same reference is no change"
 }
 
-func (m keepSpelling) MarkdownDescription(ctx context.Context) string { return m.Description(ctx) }
+func (m spellingModifier) MarkdownDescription(ctx context.Context) string { return m.Description(ctx) }
 
-func (keepSpelling) PlanModifyString(_ context.Context, req planmodifier.StringRequest, resp *planmodifier.StringResponse) {
+func (spellingModifier) PlanModifyString(_ context.Context, req planmodifier.StringRequest, resp *planmodifier.StringResponse) {
 	if req.StateValue.IsNull() || req.PlanValue.IsNull() || req.PlanValue.IsUnknown() {
 		return
 	}

@@ -68,7 +68,7 @@ func TestWhatIsInARegistryAloneIsInNoLayout(t *testing.T) {
 		if _, err := newReference(s).parse(); err == nil || !strings.Contains(invalidReference(s, err), "names an image layout on this machine") {
 			t.Errorf("%s: %v", s, err)
 		}
-		if _, err := newReference(s).place(); err != nil {
+		if _, err := newReference(s).ref(); err != nil {
 			t.Errorf("%s: %v", s, err)
 		}
 	}

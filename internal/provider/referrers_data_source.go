@@ -13,14 +13,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 )
 
-// referrersDataSource is registry_referrers.
+// referrersDataSource implements the data source registry_referrers.
 type referrersDataSource struct{ dataSource }
 
 var _ datasource.DataSourceWithConfigure = (*referrersDataSource)(nil)
 
 func newReferrersDataSource() datasource.DataSource { return &referrersDataSource{} }
 
-// referrersModel is what refers to a manifest.
+// referrersModel is the model of registry_referrers.
 type referrersModel struct {
 	Reference     referenceValue  `tfsdk:"reference"`
 	Platform      types.String    `tfsdk:"platform"`
@@ -30,7 +30,7 @@ type referrersModel struct {
 	Timeouts      timeouts.Value  `tfsdk:"timeouts"`
 }
 
-// referrerModel is one of them.
+// referrerModel is the model of one referrer.
 type referrerModel struct {
 	Digest          types.String      `tfsdk:"digest"`
 	MediaType       types.String      `tfsdk:"media_type"`
@@ -54,7 +54,7 @@ func (d *referrersDataSource) Schema(_ context.Context, _ datasource.SchemaReque
 			"artifact_types": schema.SetAttribute{
 				Optional:            true,
 				ElementType:         types.StringType,
-				Validators:          []validator.Set{areArtifactTypes{}},
+				Validators:          []validator.Set{artifactTypesValidator{}},
 				MarkdownDescription: "The artifact types to list, such as `[\"application/spdx+json\"]`. Defaults to all types.",
 			},
 			"digest": schema.StringAttribute{Computed: true, MarkdownDescription: "The digest of the image."},
@@ -79,31 +79,31 @@ func (d *referrersDataSource) Schema(_ context.Context, _ datasource.SchemaReque
 }
 
 func (d *referrersDataSource) Read(ctx context.Context, req datasource.ReadRequest, resp *datasource.ReadResponse) {
-	ctx, cancel, configured := limitRead(ctx, req.Config, &resp.Diagnostics)
+	ctx, cancel, configured := withReadTimeout(ctx, req.Config, &resp.Diagnostics)
 	defer cancel()
-	w := d.wanted(ctx, req.Config, &resp.Diagnostics)
-	model := referrersModel{Reference: w.reference, Platform: w.platform, Referrers: []referrerModel{}, Timeouts: configured}
+	query := d.newManifestQuery(ctx, req.Config, &resp.Diagnostics)
+	model := referrersModel{Reference: query.reference, Platform: query.platform, Referrers: []referrerModel{}, Timeouts: configured}
 	resp.Diagnostics.Append(req.Config.GetAttribute(ctx, path.Root("artifact_types"), &model.ArtifactTypes)...)
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	var said warnings
-	ctx = said.collect(ctx)
-	m, err := w.manifest(ctx)
+	var collected warnings
+	ctx = collected.collect(ctx)
+	m, err := query.manifest(ctx)
 	var found []copier.Referrer
 	if err == nil {
-		found, err = d.engine.copier.Referrers(ctx, w.repo, m.Digest, artifactTypes(model.ArtifactTypes))
+		found, err = d.engine.copier.Referrers(ctx, query.repo, m.Digest, artifactTypes(model.ArtifactTypes))
 	}
-	said.tell(&resp.Diagnostics)
+	collected.addTo(&resp.Diagnostics)
 	if err != nil {
-		w.failed(&resp.Diagnostics, "What refers to the image could not be found out", err)
+		query.addError(&resp.Diagnostics, "What refers to the image could not be found out", err)
 		return
 	}
 	model.Digest = types.StringValue(m.Digest.String())
 	for _, r := range found {
 		one := referrerModel{
 			Digest: types.StringValue(r.Manifest.Digest.String()), MediaType: types.StringValue(r.Manifest.MediaType), ArtifactType: types.StringValue(r.ArtifactType),
-			Size: types.Int64Value(int64(len(r.Manifest.Content))), Annotations: r.Annotations, PinnedReference: types.StringValue(w.place.Pinned(r.Manifest.Digest)),
+			Size: types.Int64Value(int64(len(r.Manifest.Content))), Annotations: r.Annotations, PinnedReference: types.StringValue(query.ref.Pinned(r.Manifest.Digest)),
 		}
 		if r.Tag != "" {
 			one.Tag = types.StringValue(r.Tag)

@@ -9,15 +9,14 @@ import (
 	"github.com/hashicorp/go-version"
 )
 
-// The orders in which tags can be wanted. In each the first tag is the newest as
-// far as names can tell: no registry says when a tag was put.
+// The orders of tags. In each of them the first tag is the newest, as far as names can tell:
+// registries do not report when a tag was pushed.
 const (
 	orderVersion = "version"
 	orderLexical = "lexical"
 )
 
-// tagSelection says which tags of a repository are wanted, and in which order.
-// Nil and zero fields want everything.
+// tagSelection filters and sorts the tags of a repository. Nil and zero fields do not filter.
 type tagSelection struct {
 	include, exclude *regexp.Regexp
 	constraint       version.Constraints
@@ -25,30 +24,27 @@ type tagSelection struct {
 	limit            int
 }
 
-// versionGroup is the name of a group in include whose match is the version in a
-// tag that has something else around it.
+// versionGroup is the name of the group in include that matches the version within a tag.
 const versionGroup = "version"
 
-// attached are tags that tools put beside the image with the digest that they
-// are named after: signatures, attestations, SBOMs, and the list of referrers of
-// a registry without an API for that (OCI distribution specification, "Referrers
-// Tag Schema"). They name no image that anybody chooses by its tag.
-var attached = regexp.MustCompile(`^sha(256|384|512)-[0-9a-f]{64,}(\..+)?$`)
+// referrerTagPattern matches tags that tools derive from a digest for signatures, attestations,
+// SBOMs and lists of referrers (OCI distribution specification, "Referrers Tag Schema"). Users
+// do not choose images by these tags.
+var referrerTagPattern = regexp.MustCompile(`^sha(256|384|512)-[0-9a-f]{64,}(\..+)?$`)
 
-// candidate is a tag and the version that it names, nil where it names none.
+// candidate is a tag with its version, which is nil if the tag is not a version.
 type candidate struct {
 	tag     string
 	version *version.Version
 }
 
-// of is what is wanted of tags, the newest first. The same tags, in any order
-// and however often, always give the same list.
-func (s tagSelection) of(tags []string) []string {
+// apply returns the selected tags, the newest first. The result does not depend on the order of
+// tags or on duplicates.
+func (s tagSelection) apply(tags []string) []string {
 	var candidates []candidate
-	// In one order to begin with: what compare says of some odd versions depends
-	// on which of two is asked about the other.
+	// Sort first, because compare is not symmetric for some unusual versions.
 	for _, tag := range slices.Compact(slices.Sorted(slices.Values(tags))) {
-		if c, wanted := s.candidate(tag); wanted {
+		if c, ok := s.candidate(tag); ok {
 			candidates = append(candidates, c)
 		}
 	}
@@ -63,9 +59,9 @@ func (s tagSelection) of(tags []string) []string {
 	return selected
 }
 
-// candidate reads a tag, and says whether it is wanted.
+// candidate parses a tag, and reports whether it is selected.
 func (s tagSelection) candidate(tag string) (candidate, bool) {
-	if attached.MatchString(tag) || s.exclude != nil && s.exclude.MatchString(tag) {
+	if referrerTagPattern.MatchString(tag) || s.exclude != nil && s.exclude.MatchString(tag) {
 		return candidate{}, false
 	}
 	named := tag
@@ -85,9 +81,8 @@ func (s tagSelection) candidate(tag string) (candidate, bool) {
 	return c, s.constraint == nil || c.version != nil && s.constraint.Check(c.version)
 }
 
-// compare puts what is newer first. Of two tags for one version the longer comes
-// first, because that one says more: 1.4.0 does not move when 1.4.1 comes, and
-// 1.4 does.
+// compare orders newer tags first. Of two tags for the same version the longer one comes first,
+// because it is more specific: 1.4 moves when 1.4.1 is released, and 1.4.0 does not.
 func (s tagSelection) compare(a, b candidate) int {
 	if s.order != orderLexical {
 		switch {

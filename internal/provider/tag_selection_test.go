@@ -92,7 +92,7 @@ func TestTagSelection(t *testing.T) {
 		"no tags": {tagSelection{}, "", ""},
 	} {
 		tags, want := strings.Fields(test.tags), strings.Fields(test.want)
-		if got := test.selection.of(tags); got == nil || !slices.Equal(got, want) {
+		if got := test.selection.apply(tags); got == nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
@@ -102,10 +102,10 @@ func TestTagSelection(t *testing.T) {
 func TestTheOrderOfTheListDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	tags := strings.Fields("1.0.0-beta 1.0.0 1.0.0.0 1.0-01 1.0-1 1.0-0 1 v1 v1.0 2.0 2.0.0-1.a 2.0.0-1 latest main 0.9")
-	want := tagSelection{}.of(tags)
+	want := tagSelection{}.apply(tags)
 	for range 100 {
 		rand.Shuffle(len(tags), func(i, j int) { tags[i], tags[j] = tags[j], tags[i] })
-		if got := (tagSelection{}).of(tags); !slices.Equal(got, want) {
+		if got := (tagSelection{}).apply(tags); !slices.Equal(got, want) {
 			t.Fatalf("%q gives %q, and before %q", tags, got, want)
 		}
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
 )
 
-// tagsDataSource is registry_tags.
+// tagsDataSource implements the data source registry_tags.
 type tagsDataSource struct{ dataSource }
 
 var (
@@ -30,7 +30,7 @@ var (
 
 func newTagsDataSource() datasource.DataSource { return &tagsDataSource{} }
 
-// tagsModel is tags as configuration and state have them.
+// tagsModel is the model of registry_tags.
 type tagsModel struct {
 	Repository types.String   `tfsdk:"repository"`
 	Include    types.String   `tfsdk:"include"`
@@ -74,7 +74,7 @@ func (d *tagsDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, r
 				MarkdownDescription: "The order that decides which tag is newer: `\"version\"` compares versions and lists other tags last, `\"lexical\"` compares characters, for tags that begin with a date. " +
 					"Defaults to `\"version\"`.",
 			},
-			"limit": schema.NumberAttribute{ // and no Int64Attribute: of 1.5 the framework says that it is the provider's fault
+			"limit": schema.NumberAttribute{ // not an Int64Attribute, for which the framework reports 1.5 as a provider error
 				Optional:            true,
 				MarkdownDescription: "The maximum number of tags to list, newest first. Defaults to all tags.",
 			},
@@ -92,7 +92,7 @@ func (d *tagsDataSource) Schema(_ context.Context, _ datasource.SchemaRequest, r
 	}
 }
 
-// ValidateConfig refuses what cannot be asked for.
+// ValidateConfig adds errors for invalid attributes.
 func (d *tagsDataSource) ValidateConfig(ctx context.Context, req datasource.ValidateConfigRequest, resp *datasource.ValidateConfigResponse) {
 	var m tagsModel
 	resp.Diagnostics.Append(req.Config.Get(ctx, &m)...)
@@ -111,17 +111,17 @@ func (d *tagsDataSource) Read(ctx context.Context, req datasource.ReadRequest, r
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	ctx, cancel, _ := limitRead(ctx, req.Config, &resp.Diagnostics)
+	ctx, cancel, _ := withReadTimeout(ctx, req.Config, &resp.Diagnostics)
 	defer cancel()
 	at := path.Root("repository")
 	ref, selection := m.repository(&resp.Diagnostics), m.selection(&resp.Diagnostics)
 	if resp.Diagnostics.HasError() || !canQuery(ref.Name(), d.engine.unknownSetting(ref), at, &resp.Diagnostics) {
 		return
 	}
-	repo := d.engine.reading(ref)
-	var said warnings
-	tags, err := repo.ListTags(said.collect(ctx))
-	said.tell(&resp.Diagnostics)
+	repo := d.engine.pullRepository(ref)
+	var collected warnings
+	tags, err := repo.ListTags(collected.collect(ctx))
+	collected.addTo(&resp.Diagnostics)
 	if err != nil {
 		summary := errorSummary("", err, "The tags could not be listed")
 		if errors.Is(err, registry.ErrNotFound) {
@@ -130,7 +130,7 @@ func (d *tagsDataSource) Read(ctx context.Context, req datasource.ReadRequest, r
 		addEngineError(&resp.Diagnostics, at, summary, registry.RedactError(err, repo.Redact))
 		return
 	}
-	tags = selection.of(tags)
+	tags = selection.apply(tags)
 	if len(tags) > 0 {
 		m.Newest = types.StringValue(tags[0])
 	}
@@ -140,19 +140,19 @@ func (d *tagsDataSource) Read(ctx context.Context, req datasource.ReadRequest, r
 	resp.Diagnostics.Append(resp.State.Set(ctx, m)...)
 }
 
-// repository is the one whose tags are wanted.
+// repository returns the repository whose tags are listed.
 func (m tagsModel) repository(diags *diag.Diagnostics) registry.Reference {
 	ref, err := registry.ParseRepository(m.Repository.ValueString())
 	if layout.Is(m.Repository.ValueString()) {
-		err = inNoRegistry(m.Repository.ValueString())
+		err = errNotInRegistry(m.Repository.ValueString())
 	}
 	if err != nil {
-		diags.AddAttributeError(path.Root("repository"), "Invalid repository", unreadable(m.Repository.ValueString(), "a repository", err))
+		diags.AddAttributeError(path.Root("repository"), "Invalid repository", parseProblem(m.Repository.ValueString(), "a repository", err))
 	}
 	return ref
 }
 
-// selection is which tags are wanted, as far as that is known.
+// selection returns the selection, as far as its attributes are known.
 func (m tagsModel) selection(diags *diag.Diagnostics) tagSelection {
 	s := tagSelection{
 		include: pattern(path.Root("include"), m.Include, diags),
@@ -182,21 +182,21 @@ func (m tagsModel) selection(diags *diag.Diagnostics) tagSelection {
 	return s
 }
 
-// limit is how many tags are wanted at most, 0 for all.
+// limit returns the maximum number of tags, 0 for all.
 func (m tagsModel) limit(diags *diag.Diagnostics) int {
 	if !isKnown(m.Limit) {
 		return 0
 	}
-	wanted := m.Limit.ValueBigFloat()
-	if !wanted.IsInt() || wanted.Sign() < 1 {
+	limit := m.Limit.ValueBigFloat()
+	if !limit.IsInt() || limit.Sign() < 1 {
 		diags.AddAttributeError(path.Root("limit"), "Invalid limit",
-			fmt.Sprintf("%s is not how many tags can be listed: a whole number is wanted, and at least 1. Leave `limit` out for all of them.", wanted.Text('g', 10)))
+			fmt.Sprintf("%s is not how many tags can be listed: a whole number is wanted, and at least 1. Leave `limit` out for all of them.", limit.Text('g', 10)))
 	}
-	n, _ := wanted.Int64()
+	n, _ := limit.Int64()
 	return int(min(n, 1<<30))
 }
 
-// pattern is a regular expression, nil where none is set or known.
+// pattern compiles a regular expression. It returns nil if value is null or unknown.
 func pattern(at path.Path, value types.String, diags *diag.Diagnostics) *regexp.Regexp {
 	if !isKnown(value) {
 		return nil
@@ -213,5 +213,5 @@ func pattern(at path.Path, value types.String, diags *diag.Diagnostics) *regexp.
 	return expression
 }
 
-// isKnown says whether something is set, and known already.
+// isKnown reports whether a value is neither null nor unknown.
 func isKnown(v attr.Value) bool { return !v.IsNull() && !v.IsUnknown() }

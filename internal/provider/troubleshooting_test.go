@@ -187,7 +187,7 @@ var (
 	// What these are called with is logged, or looked for.
 	unheard = strings.Fields("Debug DebugContext Log MustCompile Contains HasPrefix HasSuffix Cut Fields")
 	// These are called with a summary, and the details of that follow.
-	summarised = strings.Fields("AddError AddWarning AddAttributeError AddAttributeWarning refuse")
+	summarised = strings.Fields("AddError AddWarning AddAttributeError AddAttributeWarning addProblem")
 	// Of these the documentation is made, imagecopy's help, or what takes the
 	// place of a secret.
 	documented = regexp.MustCompile(`Description$|^(Summary|usage|help|Format)$`)

@@ -10,25 +10,25 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// guard decides which tags may be moved while overwrite is false: those that
-// this resource wrote and that still hold what it wrote.
-type guard struct {
-	destination imageref.Ref
-	put, found  map[string]digest.Digest
-	creating    bool
+// overwriteGuard decides which tags a copy may move if overwrite is false. It may only move
+// tags that this resource wrote and that still hold what it wrote.
+type overwriteGuard struct {
+	destination    imageref.Ref
+	written, found map[string]digest.Digest
+	creating       bool
 }
 
-// guard returns the guard of the tags at a destination. The tags by which
-// referrers are found are among those that this resource wrote.
-func (rec privateState) guard(destination imageref.Ref, creating bool) guard {
-	put := maps.Clone(rec.Put)
-	maps.Copy(put, rec.ReferrerTags)
-	return guard{destination: destination, put: put, found: rec.Found, creating: creating}
+// overwriteGuard returns the guard for the tags at destination. The tags of referrers count as
+// written by this resource too.
+func (rec privateState) overwriteGuard(destination imageref.Ref, creating bool) overwriteGuard {
+	written := maps.Clone(rec.Written)
+	maps.Copy(written, rec.ReferrerTags)
+	return overwriteGuard{destination: destination, written: written, found: rec.Found, creating: creating}
 }
 
-// checkOverwrite returns an error if a tag must not be moved away from what it holds.
-func (g guard) checkOverwrite(tag string, held digest.Digest) error {
-	if held == g.put[tag] {
+// checkOverwrite returns an error if the copy must not move a tag that holds the digest held.
+func (g overwriteGuard) checkOverwrite(tag string, held digest.Digest) error {
+	if held == g.written[tag] {
 		return nil
 	}
 	message := fmt.Sprintf("it holds %s, which this resource has no record of writing, and it has overwrite = false", held)

@@ -14,60 +14,60 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// resolvePredecessor finds the destination and record that the resource has before the
-// plan: those of the prior state, or of an object that it replaces. Terraform does
-// not report whether it plans a replacement, so each update is registered as a
-// possible one, and each create looks for one.
+// resolvePredecessor finds the destination and private state that the resource has before the
+// plan. They belong to the prior state, or to an object that the resource replaces. Terraform
+// does not report whether it plans a replacement. Each update is therefore registered as a
+// possible replacement, and each create looks for one.
 func (p *planBuilder) resolvePredecessor(ctx context.Context, private privateWriter) {
 	if p.engine == nil {
 		return
 	}
-	destination, _ := p.plan.place()
+	destination, _ := p.plan.destinationTags()
 	if p.plan.Destination.IsUnknown() {
-		destination, _ = p.prior.place()
+		destination, _ = p.prior.destinationTags()
 	}
 	switch replaced, ok := p.engine.handovers.forPlan(p.engine.canonical(destination)); {
 	case p.update:
 		p.planDestinationChange(ctx, destination, private)
 	case ok && !p.plan.Destination.IsUnknown():
 		p.before = &replaced
-		p.record = replaced.in(p.engine, destination)
-		p.record.Held = nil // the tags may have changed since
-		p.replace(ctx, replaced, private)
+		p.record = replaced.forDestination(p.engine, destination)
+		p.record.Observed = nil // the tags may have changed since
+		p.planReplacement(ctx, replaced, private)
 	}
 }
 
-// planDestinationChange registers the prior state for a replacement, and plans the
-// removal of the old tags if the destination changes.
+// planDestinationChange registers the prior state for a possible replacement. If the
+// destination changes, it plans the removal of the old tags.
 func (p *planBuilder) planDestinationChange(ctx context.Context, destination imageref.Ref, private privateWriter) {
-	was, _ := p.prior.place()
+	was, _ := p.prior.destinationTags()
 	before := predecessor{was, p.prior.OnDestroy.ValueString(), p.record}
 	before.record.DestroyPlannedBy, before.record.ReplacedBy = "", ""
 	p.engine.handovers.plan(p.engine.canonical(destination), before)
-	if p.record.DestroyPlannedBy != "" || p.record.ReplacedBy != "" { // left by a destroy that failed
+	if p.record.DestroyPlannedBy != "" || p.record.ReplacedBy != "" { // left over from a failed destroy
 		before.record.save(ctx, private, p.diags)
 	}
 	p.record = before.record
 	unknown := p.plan.Destination.IsUnknown()
-	if p.engine.same(destination, was) && !unknown {
+	if p.engine.sameRef(destination, was) && !unknown {
 		return
 	}
 	if !unknown {
 		p.engine.handovers.discard(p.engine.canonical(was))
 	}
 	p.before = &before
-	leaving := p.leaving()
-	listed := before.record.stillHeld(leaving)
-	p.record = before.in(p.engine, destination)
+	leaving := p.droppedTags()
+	listed := before.record.unmovedTags(leaving)
+	p.record = before.forDestination(p.engine, destination)
 	policy := p.policy()
 	if policy == onDestroyRetain {
 		return
 	}
-	before.record.warnRetained(was, p.stays(), p.diags)
+	before.record.warnRetained(was, p.listedOldTags(), p.diags)
 	if len(leaving) == 0 {
 		return
 	}
-	p.planRemoval(p.engine.claimsIn(ctx, was), path.Root("destination"), leaving)
+	p.planRemoval(p.engine.ownersIn(ctx, was), path.Root("destination"), leaving)
 	if len(listed) == 0 {
 		return
 	}
@@ -91,14 +91,13 @@ func (p *planBuilder) planDestinationChange(ctx context.Context, destination ima
 			was, destination, policy, was.Name(), joinNames(listed), manifests, exception))
 }
 
-// replace records which tags a replacement removes from the object that it
-// replaces, and warns of them. It stores the record in the private data of the plan,
-// where Delete reads it.
-func (p *planBuilder) replace(ctx context.Context, replaced predecessor, private privateWriter) {
+// planReplacement records which tags a replacement removes from the replaced object, and warns
+// about them. It stores the result in the private data of the plan, where Delete reads it.
+func (p *planBuilder) planReplacement(ctx context.Context, replaced predecessor, private privateWriter) {
 	rec := replaced.record.withMaps()
 	if p.policy() != onDestroyRetain {
-		leaving := p.leaving()
-		spared, _ := p.engine.claimsIn(ctx, replaced.destination).planRemoval(leaving, false)
+		leaving := p.droppedTags()
+		spared, _ := p.engine.ownersIn(ctx, replaced.destination).planRemoval(leaving, false)
 		for _, tag := range spared {
 			rec.forget(tag)
 			delete(leaving, tag)
@@ -109,9 +108,8 @@ func (p *planBuilder) replace(ctx context.Context, replaced predecessor, private
 	rec.save(ctx, private, p.diags)
 }
 
-// policy returns the value of on_destroy that applies to the tags that the
-// resource had before. If on_destroy changes in the same plan, the value that
-// removes less applies.
+// policy returns the value of on_destroy that applies to the old tags of the resource. If
+// on_destroy changes in the same plan, the value that removes less applies.
 func (p *planBuilder) policy() string {
 	before := p.prior.OnDestroy.ValueString()
 	if p.before != nil {
@@ -123,83 +121,82 @@ func (p *planBuilder) policy() string {
 	return milder(before, p.plan.OnDestroy.ValueString())
 }
 
-// stays are the tags of the old repository that the plan lists.
-func (p *planBuilder) stays() []string {
-	destination, tags := p.plan.place()
+// listedOldTags returns the tags of the old repository that the plan still lists.
+func (p *planBuilder) listedOldTags() []string {
+	destination, tags := p.plan.destinationTags()
 	if p.plan.Destination.IsUnknown() || !p.engine.sameRepository(destination, p.before.destination) {
 		return nil
 	}
 	return tags
 }
 
-// leaving are the tags that this resource wrote and that the plan does not list.
-func (p *planBuilder) leaving() map[string]digest.Digest {
-	return p.before.record.without(p.stays())
+// droppedTags returns the tags that this resource wrote and the plan no longer lists.
+func (p *planBuilder) droppedTags() map[string]digest.Digest {
+	return p.before.record.writtenExcept(p.listedOldTags())
 }
 
-// leavesRepository reports whether the image goes to another repository.
-func (p *planBuilder) leavesRepository() bool {
-	destination, _ := p.plan.place()
+// changesRepository reports whether the plan moves the image to another repository.
+func (p *planBuilder) changesRepository() bool {
+	destination, _ := p.plan.destinationTags()
 	return p.before != nil && !p.engine.sameRepository(destination, p.before.destination)
 }
 
-// without are the tags that this resource wrote, but for some.
-func (rec privateState) without(tags []string) map[string]digest.Digest {
-	put := maps.Clone(rec.Put)
+// writtenExcept returns the tags that this resource wrote, without the given ones.
+func (rec privateState) writtenExcept(tags []string) map[string]digest.Digest {
+	written := maps.Clone(rec.Written)
 	for _, tag := range tags {
-		delete(put, tag)
+		delete(written, tag)
 	}
-	return put
+	return written
 }
 
-// stillHeld returns those of the tags that were not seen to hold something else than
-// this resource wrote, in order.
-func (rec privateState) stillHeld(tags map[string]digest.Digest) (names []string) {
+// unmovedTags returns those of the tags that are not known to hold another digest than this
+// resource wrote, sorted.
+func (rec privateState) unmovedTags(tags map[string]digest.Digest) (names []string) {
 	for _, tag := range slices.Sorted(maps.Keys(tags)) {
-		if held, seen := rec.Held[tag]; !seen || held == tags[tag] {
+		if held, seen := rec.Observed[tag]; !seen || held == tags[tag] {
 			names = append(names, tag)
 		}
 	}
 	return names
 }
 
-// planRemoval registers tags as removed by this plan. It adds an error if another
-// resource has one of them in place.
+// planRemoval records that this plan removes the tags. It adds an error if another resource has
+// one of them in place.
 func (p *planBuilder) planRemoval(repository *repoOwners, at path.Path, leaving map[string]digest.Digest) {
 	if _, err := repository.planRemoval(leaving, true); err != nil {
-		addEngineError(p.diags, at, twoDeclare, err, p.destroyAdvice()...)
+		addEngineError(p.diags, at, titleConflict, err, p.destroyAdvice()...)
 	}
 }
 
 const (
-	twoDeclare      = "Two resources declare one tag"
+	titleConflict   = "Two resources declare one tag"
 	titleWillRemove = "Old Tags Will Be Removed"
 	titleMayRemove  = "Old Tags May Be Removed"
 	titleNotListed  = "Tags No Longer Listed"
 )
 
-// planDroppedTags registers the tags that the resource wrote and no longer lists as
-// removed by this plan, also while the digest or on_destroy is unknown: the apply
-// removes them then without another plan of the resources that have them in place.
+// planDroppedTags records that this plan removes the tags that the resource wrote and no longer
+// lists. It does so even if the digest or on_destroy is unknown: the apply then removes them
+// without another plan of the resources that have them in place.
 func (p *planBuilder) planDroppedTags(ctx context.Context) {
 	if p.engine == nil || !p.update || p.before != nil || p.plan.Destination.IsUnknown() || p.policy() == onDestroyRetain {
 		return
 	}
-	destination, tags := p.plan.place()
+	destination, tags := p.plan.destinationTags()
 	p.warnRetained(tags)
-	leaving := p.record.without(tags)
-	p.planRemoval(p.engine.claimsIn(ctx, destination), path.Root("additional_tags"), leaving)
+	leaving := p.record.writtenExcept(tags)
+	p.planRemoval(p.engine.ownersIn(ctx, destination), path.Root("additional_tags"), leaving)
 	p.warnRemoved(destination, leaving)
 }
 
-// warnRemoved warns about tags that the resource wrote, no longer lists, and
-// removes.
+// warnRemoved warns about tags that the resource wrote, no longer lists, and will remove.
 func (p *planBuilder) warnRemoved(destination imageref.Ref, leaving map[string]digest.Digest) {
-	listed := p.record.stillHeld(leaving)
+	listed := p.record.unmovedTags(leaving)
 	if len(listed) == 0 {
 		return
 	}
-	if p.plan.additionalUnknown() {
+	if p.plan.additionalTagsUnknown() {
 		p.diags.AddAttributeWarning(path.Root("additional_tags"), titleMayRemove,
 			fmt.Sprintf("additional_tags is known only after apply. After the copy, on_destroy = %q removes those of these tags that it does not list, unless the resource is replaced with create_before_destroy: %s in %s.",
 				p.policy(), joinNames(listed), destination.Name()))
@@ -211,9 +208,9 @@ func (p *planBuilder) warnRemoved(destination imageref.Ref, leaving map[string]d
 			destination.Name(), joinNames(listed), p.policy()))
 }
 
-// warnRetained warns about found tags that leave the list and are not removed.
+// warnRetained warns about found tags that are no longer listed and not removed.
 func (p *planBuilder) warnRetained(stays []string) {
-	destination, _ := p.plan.place()
+	destination, _ := p.plan.destinationTags()
 	p.record.warnRetained(destination, stays, p.diags)
 }
 
@@ -230,30 +227,30 @@ func (rec privateState) warnRetained(destination imageref.Ref, stays []string, d
 	}
 }
 
-// removePreviousTags applies on_destroy to the tags at the previous destination, or
-// to those of the replaced object. The image is complete at the new destination by
-// then, so a tag that cannot be removed is a warning and not an error.
+// removePreviousTags applies on_destroy to the tags at the previous destination, or to those of
+// the replaced object. The image is already complete at the new destination, so a tag that
+// cannot be removed is a warning and not an error.
 func (p *copyOperation) removePreviousTags(ctx context.Context) {
 	if p.before == nil {
 		return
 	}
-	destination, tags := p.plan.place()
+	destination, tags := p.plan.destinationTags()
 	old := p.before.destination
 	inPlace := p.engine.sameRepository(destination, old)
 	if !inPlace {
 		tags = nil
 	}
-	leaving := p.before.record.without(tags)
+	leaving := p.before.record.writtenExcept(tags)
 	policy := milder(p.before.onDestroy, p.plan.OnDestroy.ValueString())
-	if policy == onDestroyDelete && inPlace && (p.engine.same(destination, old) || p.holdsAll(leaving)) {
-		policy = onDestroyUntag // the manifest is in use, and removing a tag from the list never deletes one
+	if policy == onDestroyDelete && inPlace && (p.engine.sameRef(destination, old) || p.holdsAll(leaving)) {
+		policy = onDestroyUntag // the manifest is in use, and removing a tag from the list never deletes a manifest
 	}
 	if policy != onDestroyRetain && len(leaving) > 0 {
 		if p.found && p.mayBeRenamed(destination, old) {
 			p.diags.AddAttributeWarning(path.Root("on_destroy"), "Old Tags Are Retained",
 				fmt.Sprintf("%s had some of the tags before the copy, so it may be another name of %s. These tags stay: %s in %s.", destination, old, joinNames(slices.Sorted(maps.Keys(leaving))), old.Name()))
 		} else {
-			p.removeOld(ctx, old, policy, leaving)
+			p.removeOldTags(ctx, old, policy, leaving)
 		}
 	}
 	if inPlace {
@@ -265,15 +262,15 @@ func (p *copyOperation) removePreviousTags(ctx context.Context) {
 	}
 }
 
-// mayBeRenamed reports whether two destinations have the same path on different hosts.
-// They may be one registry, for example behind another port.
+// mayBeRenamed reports whether two destinations have the same path on different hosts. They may
+// be the same registry, for example on another port.
 func (p *copyOperation) mayBeRenamed(a, b imageref.Ref) bool {
 	refA, inRegistryA := p.engine.canonical(a).Reference()
 	refB, inRegistryB := p.engine.canonical(b).Reference()
 	return inRegistryA && inRegistryB && refA.Repository == refB.Repository && refA.Host != refB.Host
 }
 
-// holdsAll reports whether tags hold what the planned tags hold too.
+// holdsAll reports whether all tags hold the planned digest.
 func (p *copyOperation) holdsAll(tags map[string]digest.Digest) bool {
 	for _, d := range tags {
 		if d.String() != p.plan.Digest.ValueString() {
@@ -283,36 +280,36 @@ func (p *copyOperation) holdsAll(tags map[string]digest.Digest) bool {
 	return true
 }
 
-// removeOld removes tags at an old destination.
-func (p *copyOperation) removeOld(ctx context.Context, old imageref.Ref, policy string, leaving map[string]digest.Digest) {
-	var said warnings
-	defer said.tell(p.diags)
+// removeOldTags removes tags at an old destination.
+func (p *copyOperation) removeOldTags(ctx context.Context, old imageref.Ref, policy string, leaving map[string]digest.Digest) {
+	var collected warnings
+	defer collected.addTo(p.diags)
 	tags := slices.Sorted(maps.Keys(leaving))
-	d := tagRemoval{put: leaving, diags: p.diags,
-		leftover: fmt.Sprintf("The image is at %s, and the state has that destination. The tags %[3]s stay in %[2]s. To delete a manifest there removes every tag that names it.", p.destination(), old.Name(), joinNames(tags))}
+	d := tagRemoval{written: leaving, diags: p.diags,
+		warningDetail: fmt.Sprintf("The image is at %s, and the state has that destination. The tags %[3]s stay in %[2]s. To delete a manifest there removes every tag that names it.", p.destination(), old.Name(), joinNames(tags))}
 	timeout, diags := p.plan.Timeouts.Delete(ctx, defaultDeleteTimeout)
 	p.diags.Append(diags...)
 	if setting := p.engine.unknownSettingFor(old); setting != "" {
-		d.failed(&registry.Error{Op: "remove tags from it", Repository: old.Name(), Kind: registry.ErrCredentials, Message: setting + " is not known"}, "")
+		d.addError(&registry.Error{Op: "remove tags from it", Repository: old.Name(), Kind: registry.ErrCredentials, Message: setting + " is not known"}, "")
 		return
 	}
 	if !d.open(p.engine, old) {
 		return
 	}
-	d.exclusively(ctx, p.engine.claimsIn(ctx, old), tags, func() {
+	d.withLock(ctx, p.engine.ownersIn(ctx, old), tags, func() {
 		ctx, cancel := withTimeout(ctx, timeout, "delete")
 		defer cancel()
-		d.run(said.collect(ctx), policy, tags)
+		d.run(collected.collect(ctx), policy, tags)
 	})
 }
 
-// removeDroppedTags applies on_destroy to tags that are no longer listed, but never
-// deletes the manifest. It reports whether that succeeded.
+// removeDroppedTags applies on_destroy to tags that are no longer listed, but never deletes the
+// manifest. It reports whether that succeeded.
 func (p *copyOperation) removeDroppedTags(ctx context.Context) bool {
-	destination, wanted := p.plan.place()
+	destination, listed := p.plan.destinationTags()
 	var tags, leaving []string
-	for _, tag := range slices.Sorted(maps.Keys(p.record.tagsWith(destination.Tag(), p.prior.additional()))) {
-		if slices.Contains(wanted, tag) {
+	for _, tag := range slices.Sorted(maps.Keys(p.record.tagsWith(destination.Tag(), p.prior.additionalTags()))) {
+		if slices.Contains(listed, tag) {
 			continue
 		}
 		tags = append(tags, tag)
@@ -321,18 +318,18 @@ func (p *copyOperation) removeDroppedTags(ctx context.Context) bool {
 		}
 	}
 	if len(leaving) > 0 && milder(p.prior.OnDestroy.ValueString(), p.plan.OnDestroy.ValueString()) != onDestroyRetain {
-		var said warnings
-		defer said.tell(p.diags)
+		var collected warnings
+		defer collected.addTo(p.diags)
 		done := false
-		d := tagRemoval{put: p.record.Put, diags: p.diags}
+		d := tagRemoval{written: p.record.Written, diags: p.diags}
 		if !d.open(p.engine, destination) {
 			return false
 		}
-		d.exclusively(ctx, p.engine.claimsIn(ctx, destination), leaving, func() {
-			done = d.run(said.collect(ctx), onDestroyUntag, leaving)
+		d.withLock(ctx, p.engine.ownersIn(ctx, destination), leaving, func() {
+			done = d.run(collected.collect(ctx), onDestroyUntag, leaving)
 		})
 		for _, tag := range leaving {
-			if d.taken.has(tag) {
+			if d.protected.contains(tag) {
 				p.record.forget(tag)
 			}
 		}

@@ -54,15 +54,15 @@ type workspace struct {
 // options further.
 func newWorkspace(t *testing.T, override ...func(*remote.Options)) *workspace {
 	t.Helper()
-	return newWorkspaceOf(t, map[string]func() tfprotov6.ProviderServer{ours: thisProvider(override...)})
+	return newWorkspaceOf(t, map[string]func() tfprotov6.ProviderServer{providerAddress: newProviderServer(override...)})
 }
 
 // ours is the address of this provider, without the host of a registry.
-const ours = "terraform-provider-registry/registry"
+const providerAddress = "terraform-provider-registry/registry"
 
 // thisProvider makes the provider with which newWorkspace makes its workspaces.
-func thisProvider(override ...func(*remote.Options)) func() tfprotov6.ProviderServer {
-	return providerserver.NewProtocol6(provider.New("test", append([]func(*remote.Options){isolated}, override...)...)())
+func newProviderServer(override ...func(*remote.Options)) func() tfprotov6.ProviderServer {
+	return providerserver.NewProtocol6(provider.New("test", append([]func(*remote.Options){isolateOptions}, override...)...)())
 }
 
 // newWorkspaceOf makes an empty workspace in which there are the given providers,
@@ -76,7 +76,7 @@ func newWorkspaceOf(t *testing.T, providers map[string]func() tfprotov6.Provider
 	}
 	w.env = append(os.Environ(),
 		"TF_CLI_CONFIG_FILE="+cliConfig,
-		"TF_REATTACH_PROVIDERS="+serve(t, providers),
+		"TF_REATTACH_PROVIDERS="+serveProviders(t, providers),
 		"TF_IN_AUTOMATION=1",
 		"CHECKPOINT_DISABLE=1",
 		"TF_LOG=",
@@ -86,7 +86,7 @@ func newWorkspaceOf(t *testing.T, providers map[string]func() tfprotov6.Provider
 
 // isolated makes retries cost no time, and keeps the credentials of whoever runs
 // the tests, and every name that is not this machine's, out of them.
-func isolated(o *remote.Options) {
+func isolateOptions(o *remote.Options) {
 	o.Attempts = 3
 	o.Backoff = time.Millisecond
 	o.Credentials.Getenv = func(string) string { return "" }
@@ -119,11 +119,11 @@ func findTerraform(t *testing.T) string {
 
 // serve runs providers until the test ends and returns what tells Terraform where
 // they are.
-func serve(t *testing.T, providers map[string]func() tfprotov6.ProviderServer) string {
+func serveProviders(t *testing.T, providers map[string]func() tfprotov6.ProviderServer) string {
 	t.Helper()
 	served := map[string]any{}
 	for address, server := range providers {
-		at := serveOne(t, address, server)
+		at := serveProvider(t, address, server)
 		served["registry.terraform.io/"+address], served["registry.opentofu.org/"+address] = at, at
 	}
 	reattach, err := json.Marshal(served)
@@ -134,7 +134,7 @@ func serve(t *testing.T, providers map[string]func() tfprotov6.ProviderServer) s
 }
 
 // serveOne runs a provider and returns where it is, in Terraform's form.
-func serveOne(t *testing.T, address string, server func() tfprotov6.ProviderServer) map[string]any {
+func serveProvider(t *testing.T, address string, server func() tfprotov6.ProviderServer) map[string]any {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	addresses := make(chan *plugin.ReattachConfig)
@@ -246,7 +246,7 @@ func (w *workspace) command(args ...string) (stdout, stderr string, err error) {
 }
 
 // ok fails the test where the command failed.
-func (o outcome) ok() outcome {
+func (o outcome) mustSucceed() outcome {
 	o.t.Helper()
 	if o.failed {
 		o.t.Fatalf("failed:\n%s", o.text)
@@ -257,8 +257,8 @@ func (o outcome) ok() outcome {
 // plan is a plan that can be applied.
 type plan struct {
 	outcome
-	file    string
-	planned func() tfjson.Plan // what it says
+	file     string
+	document func() tfjson.Plan // what it says
 }
 
 // plan plans, with further arguments such as -refresh=false.
@@ -270,11 +270,11 @@ func (w *workspace) plan(args ...string) plan {
 	}
 	_ = file.Close()
 	p := plan{file: file.Name()}
-	p.planned = sync.OnceValue(func() (said tfjson.Plan) {
+	p.document = sync.OnceValue(func() (said tfjson.Plan) {
 		w.show(&said, p.file)
 		return said
 	})
-	p.outcome = w.run(append([]string{"plan", "-json", "-input=false", "-out=" + p.file}, args...)...).ok()
+	p.outcome = w.run(append([]string{"plan", "-json", "-input=false", "-out=" + p.file}, args...)...).mustSucceed()
 	return p
 }
 
@@ -291,7 +291,7 @@ func (w *workspace) planFails(args ...string) outcome {
 // apply applies exactly what was planned.
 func (w *workspace) apply(p plan) outcome {
 	w.t.Helper()
-	return w.run("apply", "-json", "-input=false", p.file).ok()
+	return w.run("apply", "-json", "-input=false", p.file).mustSucceed()
 }
 
 // applyFails expects the apply to fail.
@@ -305,7 +305,7 @@ func (w *workspace) applyFails(p plan) outcome {
 }
 
 // up configures, plans and applies, and makes sure that the next plan is empty.
-func (w *workspace) up(blocks ...string) outcome {
+func (w *workspace) converge(blocks ...string) outcome {
 	w.t.Helper()
 	w.configure(blocks...)
 	o := w.apply(w.plan())
@@ -316,11 +316,11 @@ func (w *workspace) up(blocks ...string) outcome {
 // destroy destroys everything.
 func (w *workspace) destroy() outcome {
 	w.t.Helper()
-	return w.run("destroy", "-json", "-input=false", "-auto-approve").ok()
+	return w.run("destroy", "-json", "-input=false", "-auto-approve").mustSucceed()
 }
 
 // importAs imports an ID as a resource that the configuration has.
-func (w *workspace) importAs(address, id string) {
+func (w *workspace) importResource(address, id string) {
 	w.t.Helper()
 	if stdout, stderr, err := w.command("import", "-input=false", "-no-color", address, id); err != nil {
 		w.t.Fatalf("import: %v\n%s%s", err, stdout, stderr)

@@ -13,7 +13,7 @@ import (
 // change is the planned change of a resource.
 func (p plan) change(address string) *tfjson.Change {
 	p.t.Helper()
-	for _, c := range p.planned().ResourceChanges {
+	for _, c := range p.document().ResourceChanges {
 		if c.Address == address {
 			return c.Change
 		}
@@ -90,16 +90,16 @@ func (w *workspace) wantNoChanges(args ...string) outcome {
 // detail and in any case.
 func (o outcome) wantError(texts ...string) diagnostic {
 	o.t.Helper()
-	return o.want("error", texts)
+	return o.findDiagnostic("error", texts)
 }
 
 // wantWarning is wantError for warnings.
 func (o outcome) wantWarning(texts ...string) diagnostic {
 	o.t.Helper()
-	return o.want("warning", texts)
+	return o.findDiagnostic("warning", texts)
 }
 
-func (o outcome) want(severity string, texts []string) diagnostic {
+func (o outcome) findDiagnostic(severity string, texts []string) diagnostic {
 	o.t.Helper()
 	for _, d := range o.diagnostics {
 		all := strings.ToLower(d.Summary + "\n" + d.Detail)
@@ -135,7 +135,7 @@ func (o outcome) wantNoWarningsBut(text string) outcome {
 }
 
 // at wants the diagnostic to point at a line of the configuration.
-func (d diagnostic) at(o outcome, code string) {
+func (d diagnostic) assertAt(o outcome, code string) {
 	o.t.Helper()
 	if d.Snippet == nil || !strings.Contains(d.Snippet.Code, code) {
 		o.t.Errorf("%q points at %+v, want %q", d.Summary, d.Snippet, code)

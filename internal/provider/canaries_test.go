@@ -66,8 +66,8 @@ func (s secrets) variable(w *workspace) string {
 }
 
 // forms are all in which a secret may show.
-func (s secrets) forms() []string {
-	forms := formsOf(canary)
+func (s secrets) encodings() []string {
+	forms := encodingsOf(canary)
 	for line := range strings.Lines(s["client_key"] + s["other_key"]) {
 		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "-----") {
 			forms = append(forms, line, url.QueryEscape(line))
@@ -78,7 +78,7 @@ func (s secrets) forms() []string {
 
 // formsOf is a text as it is, quoted, URL-encoded, and wherever it may stand in
 // something that was made base64, in both alphabets.
-func formsOf(text string) []string {
+func encodingsOf(text string) []string {
 	query := url.QueryEscape(text)
 	forms := []string{text, strings.ReplaceAll(text, "/", `\/`), query, url.PathEscape(text), strings.NewReplacer("%2F", "%2f", "%2B", "%2b").Replace(query)}
 	for shift := range 3 {
@@ -95,7 +95,7 @@ func formsOf(text string) []string {
 // wantNoSecret wants none of the secrets in what was said, nor in anything that
 // there is in the workspace: the log, plans, the state and its backup, with what
 // is private to the provider.
-func (s secrets) wantNoSecret(w *workspace, said ...string) {
+func (s secrets) assertNoSecret(w *workspace, said ...string) {
 	w.t.Helper()
 	texts := map[string]string{"what was said": strings.Join(said, "\n")}
 	files, err := os.ReadDir(w.dir)
@@ -112,13 +112,13 @@ func (s secrets) wantNoSecret(w *workspace, said ...string) {
 		}
 		texts[file.Name()] = string(content)
 		if strings.HasPrefix(file.Name(), "terraform.tfstate") {
-			texts["private of "+file.Name()] = private(w.t, content)
+			texts["private of "+file.Name()] = decodePrivateState(w.t, content)
 		}
-		for name, entry := range unzipped(w.t, content) {
+		for name, entry := range unzip(w.t, content) {
 			texts[file.Name()+": "+name] = entry
 		}
 	}
-	forms := s.forms()
+	forms := s.encodings()
 	for what, text := range texts {
 		for _, form := range forms {
 			if i := strings.Index(text, form); i >= 0 {
@@ -130,7 +130,7 @@ func (s secrets) wantNoSecret(w *workspace, said ...string) {
 }
 
 // unzipped is what is in a plan; nothing where content is none.
-func unzipped(t *testing.T, content []byte) map[string]string {
+func unzip(t *testing.T, content []byte) map[string]string {
 	t.Helper()
 	entries := map[string]string{}
 	archive, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
@@ -152,7 +152,7 @@ func unzipped(t *testing.T, content []byte) map[string]string {
 }
 
 // private is the private state of every resource, decoded.
-func private(t *testing.T, state []byte) string {
+func decodePrivateState(t *testing.T, state []byte) string {
 	t.Helper()
 	var parsed struct {
 		Resources []struct {

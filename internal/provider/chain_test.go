@@ -10,7 +10,7 @@ import (
 )
 
 // from is a copy whose source is an expression.
-func from(name, source, destination string, arguments ...string) string {
+func imageCopyFrom(name, source, destination string, arguments ...string) string {
 	return strings.Replace(imageCopy(name, "SOURCE", destination, arguments...), `"SOURCE"`, source, 1)
 }
 
@@ -19,15 +19,15 @@ const (
 	prod  = "registry_image_copy.prod"
 )
 
-func TestChain(t *testing.T) {
+func TestChain_PlanAndUpdate(t *testing.T) {
 	t.Parallel()
 	build, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V2(t)
 	first := build.Push(t, "app", "1", registrytest.MultiArch("first"))
 	ws := newWorkspace(t)
 	ws.configure(
 		imageCopy("stage", first.Ref, staging.Ref("app", "live")),
-		from("prod", stage+".pinned_reference", production.Ref("app", "live")),
-		from("edge", prod+".pinned_reference", production.Ref("edge", "live")))
+		imageCopyFrom("prod", stage+".pinned_reference", production.Ref("app", "live")),
+		imageCopyFrom("edge", prod+".pinned_reference", production.Ref("edge", "live")))
 	edge := "registry_image_copy.edge"
 	plan := ws.plan()
 	for _, copied := range []string{stage, prod, edge} {
@@ -59,33 +59,33 @@ func TestChain(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-func TestChainOfWhatIsReplaced(t *testing.T) {
+func TestChain_ReplacedStage(t *testing.T) {
 	t.Parallel()
 	build, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
 	pushed := build.Push(t, "app", "1", registrytest.MultiArch("app"))
 	chain := func(repository string) []string {
 		return []string{
 			imageCopy("stage", pushed.Ref, staging.Ref(repository, "live"), `on_destroy = "delete"`),
-			from("prod", stage+".pinned_reference", production.Ref("app", "live")),
+			imageCopyFrom("prod", stage+".pinned_reference", production.Ref("app", "live")),
 		}
 	}
 	ws := newWorkspace(t)
-	ws.up(chain("app")...)
-	ws.up(chain("moved")...)
+	ws.converge(chain("app")...)
+	ws.converge(chain("moved")...)
 	registrytest.Same(t, pushed.Tree, production.Read(t, "app", "live"))
 }
 
-func TestChainByDestination(t *testing.T) {
+func TestChain_ReferencesDestination(t *testing.T) {
 	t.Parallel()
 	build, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
 	first := build.Push(t, "app", "1", registrytest.MultiArch("first"))
 	ws := newWorkspace(t)
 	chain := []string{
 		imageCopy("stage", first.Ref, staging.Ref("app", "live"), `additional_tags = ["stable"]`),
-		from("prod", stage+".destination", production.Ref("app", "live")),
-		from("stable", `replace(`+stage+`.destination, ":live", ":stable")`, production.Ref("app", "stable")),
+		imageCopyFrom("prod", stage+".destination", production.Ref("app", "live")),
+		imageCopyFrom("stable", `replace(`+stage+`.destination, ":live", ":stable")`, production.Ref("app", "stable")),
 	}
-	ws.up(chain...)
+	ws.converge(chain...)
 	registrytest.Same(t, first.Tree, production.Read(t, "app", "live"))
 
 	// What the tag holds is planned, and that is still the old image.
@@ -93,11 +93,11 @@ func TestChainByDestination(t *testing.T) {
 	plan := ws.plan()
 	plan.wantAction(stage, tfjson.ActionUpdate).wantAction(prod, tfjson.ActionNoop)
 	ws.apply(plan)
-	ws.up(chain...)
+	ws.converge(chain...)
 	registrytest.Same(t, second.Tree, production.Read(t, "app", "live"))
 }
 
-func TestChainOfWhatIsNotPutThere(t *testing.T) {
+func TestChain_SourceNotPlanned(t *testing.T) {
 	t.Parallel()
 	build, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
 	pushed := build.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -107,29 +107,29 @@ func TestChainOfWhatIsNotPutThere(t *testing.T) {
 		"another tag":    `replace(` + stage + `.destination, ":live", ":other")`,
 		"another digest": `replace(` + stage + `.pinned_reference, "/[0-9a-f]{64}$/", "` + strings.Repeat("0", 64) + `")`,
 	} {
-		ws.configure(staged, from("prod", source, production.Ref("app", "live")))
-		said := ws.planFails()
-		if at := said.wantError("source image does not exist", staging.Addr, "pinned_reference of that copy"); at.Snippet == nil {
+		ws.configure(staged, imageCopyFrom("prod", source, production.Ref("app", "live")))
+		result := ws.planFails()
+		if at := result.wantError("source image does not exist", staging.Addr, "pinned_reference of that copy"); at.Snippet == nil {
 			t.Errorf("%s: points nowhere", name)
 		}
 	}
 }
 
-func TestChainThroughAnotherProvider(t *testing.T) {
+func TestChain_ProviderAlias(t *testing.T) {
 	t.Parallel()
 	build, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
 	first := build.Push(t, "app", "1", registrytest.MultiArch("first"))
 	alias := "provider \"registry\" {\n  alias = \"build\"\n}"
 	staged := imageCopy("stage", first.Ref, staging.Ref("app", "live"), "provider = registry.build")
-	ws, _ := installed(t) // where each alias is a process of its own
-	ws.configure(alias, staged, from("prod", stage+".pinned_reference", production.Ref("app", "live")))
+	ws, _ := newInstalledWorkspace(t) // where each alias is a process of its own
+	ws.configure(alias, staged, imageCopyFrom("prod", stage+".pinned_reference", production.Ref("app", "live")))
 	said := ws.planFails().wantError("source image does not exist", "another provider alias", `data "registry_manifest"`)
 
 	// What the error says to do.
 	_, between, _ := strings.Cut(said.Detail, "put data ")
 	between, _, _ = strings.Cut(between, " between the two")
 	between = "data " + strings.ReplaceAll(strings.ReplaceAll(between, "\n", " "), "registry_image_copy.NAME", stage)
-	ws.up(alias, staged, between, from("prod", `data.registry_manifest.between.pinned_reference`, production.Ref("app", "live")))
+	ws.converge(alias, staged, between, imageCopyFrom("prod", `data.registry_manifest.between.pinned_reference`, production.Ref("app", "live")))
 	second := build.Push(t, "app", "1", registrytest.MultiArch("second"))
 	ws.apply(ws.plan())
 	ws.wantNoChanges()

@@ -17,7 +17,7 @@ import (
 )
 
 // addresses resolves the names of the tests.
-func addresses(_ context.Context, host string) ([]netip.Addr, error) {
+func resolveTestHost(_ context.Context, host string) ([]netip.Addr, error) {
 	known := map[string]string{"dev.example.com": "192.0.2.1", "prod.example.com": "192.0.2.2", "also-dev.example.com": "192.0.2.1", "six.example.com": "2001:db8::1"}
 	if known[host] == "" {
 		return nil, errors.New("no such host")
@@ -26,16 +26,16 @@ func addresses(_ context.Context, host string) ([]netip.Addr, error) {
 }
 
 // mayBeSame is that of a client which resolves the names of the tests.
-func mayBeSame(t *testing.T) func(ctx context.Context, a, b string) bool {
+func newMayBeSame(t *testing.T) func(ctx context.Context, a, b string) bool {
 	t.Helper()
-	client, err := remote.New(remote.Options{Resolve: addresses})
+	client, err := remote.New(remote.Options{Resolve: resolveTestHost})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return client.MayBeSameRegistry
 }
 
-func TestClaims_HostsThatMayBeTheSame(t *testing.T) {
+func TestTagOwners_AliasHosts(t *testing.T) {
 	t.Parallel()
 	one, two := digest.FromString("one"), digest.FromString("two")
 	for name, c := range map[string]struct {
@@ -51,14 +51,14 @@ func TestClaims_HostsThatMayBeTheSame(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			put, idle := map[string]digest.Digest{"1": one}, declaration{digest: c.held, unchanged: true}
+			put, unchanged := map[string]digest.Digest{"1": one}, declaration{digest: c.held, unchanged: true}
 			both := func() (dev, other *repoOwners) {
-				all := tagOwners{mayBeSame: mayBeSame(t)}
-				return repositoryOf(t, &all, "dev.example.com/app"), repositoryOf(t, &all, c.other)
+				all := tagOwners{mayBeSame: newMayBeSame(t)}
+				return ownersOf(t, &all, "dev.example.com/app"), ownersOf(t, &all, c.other)
 			}
 
 			dev, other := both()
-			if _, err := other.plan(idle, "1"); err != nil {
+			if _, err := other.plan(unchanged, "1"); err != nil {
 				t.Fatal(err)
 			}
 			if spared, err := dev.planRemoval(put, false); slices.Equal(spared, []string{"1"}) != c.same || err != nil {
@@ -72,8 +72,8 @@ func TestClaims_HostsThatMayBeTheSame(t *testing.T) {
 			if _, err := dev.planRemoval(put, false); err != nil {
 				t.Fatal(err)
 			}
-			if disturbed, err := other.plan(idle, "1"); disturbed != c.same || err != nil {
-				t.Errorf("declare() = %t, %v; want %t", disturbed, err, c.same)
+			if affected, err := other.plan(unchanged, "1"); affected != c.same || err != nil {
+				t.Errorf("declare() = %t, %v; want %t", affected, err, c.same)
 			}
 
 			dev, other = both()
@@ -92,12 +92,12 @@ func TestClaims_HostsThatMayBeTheSame(t *testing.T) {
 	}
 }
 
-func TestClaims_RemovalLocksAliases(t *testing.T) {
+func TestTagOwners_RemovalLocksAliases(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		one := digest.FromString("one")
-		all := tagOwners{mayBeSame: mayBeSame(t)}
-		dev, address, prod := repositoryOf(t, &all, "dev.example.com/app"), repositoryOf(t, &all, "192.0.2.1/app"), repositoryOf(t, &all, "prod.example.com/app")
+		all := tagOwners{mayBeSame: newMayBeSame(t)}
+		dev, address, prod := ownersOf(t, &all, "dev.example.com/app"), ownersOf(t, &all, "192.0.2.1/app"), ownersOf(t, &all, "prod.example.com/app")
 		claimed := make(chan bool, 1)
 		err := dev.remove(t.Context(), map[string]digest.Digest{"1": one}, func(protectedTags) {
 			go func() {
@@ -122,7 +122,7 @@ func TestClaims_RemovalLocksAliases(t *testing.T) {
 }
 
 // Removals from aliases of each other run one by one, and end.
-func TestClaims_AliasesDoNotDeadlock(t *testing.T) {
+func TestTagOwners_AliasLockOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		all := tagOwners{mayBeSame: func(context.Context, string, string) bool { return true }}

@@ -15,7 +15,7 @@ import (
 )
 
 // repositoryOf returns the claims in a repository.
-func repositoryOf(t *testing.T, all *tagOwners, name string) *repoOwners {
+func ownersOf(t *testing.T, all *tagOwners, name string) *repoOwners {
 	t.Helper()
 	destination, problem := parseDestination(name + ":1")
 	if problem != "" {
@@ -24,10 +24,10 @@ func repositoryOf(t *testing.T, all *tagOwners, name string) *repoOwners {
 	return all.forRepository(t.Context(), destination)
 }
 
-func TestClaims(t *testing.T) {
+func TestTagOwners_OwnAndRemove(t *testing.T) {
 	t.Parallel()
 	var all tagOwners
-	app := repositoryOf(t, &all, "registry.test/app")
+	app := ownersOf(t, &all, "registry.test/app")
 	one, two := digest.FromString("one"), digest.FromString("two")
 	put := func(c *repoOwners, d digest.Digest, tags ...string) (removed bool) {
 		removed, err := c.own(t.Context(), tagTarget{digest: d}, tags...)
@@ -38,11 +38,11 @@ func TestClaims(t *testing.T) {
 	}
 	put(app, one, "1", "stable")
 	put(app, two, "stable")
-	put(repositoryOf(t, &all, "registry.test/other"), one, "other")
+	put(ownersOf(t, &all, "registry.test/other"), one, "other")
 
 	ended, end := context.WithCancel(t.Context())
 	end()
-	err := repositoryOf(t, &all, "registry.test/app").remove(t.Context(), map[string]digest.Digest{"1": one, "old": one}, func(others protectedTags) {
+	err := ownersOf(t, &all, "registry.test/app").remove(t.Context(), map[string]digest.Digest{"1": one, "old": one}, func(others protectedTags) {
 		if want := map[string]tagTarget{"1": {digest: one}, "stable": {digest: two}}; !maps.Equal(others.tags, want) {
 			t.Errorf("claimed: %v, want %v", others.tags, want)
 		}
@@ -58,15 +58,15 @@ func TestClaims(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	if !put(app, one, "3", "old") || put(app, one, "3", "1") || put(repositoryOf(t, &all, "registry.test/other"), one, "old") {
+	if !put(app, one, "3", "old") || put(app, one, "3", "1") || put(ownersOf(t, &all, "registry.test/other"), one, "old") {
 		t.Error("what was removed is not known as such, or what was not is")
 	}
 }
 
-func TestWhatOneResourceRemovesAndAnotherDeclares(t *testing.T) {
+func TestTagOwners_PlanRemoval(t *testing.T) {
 	t.Parallel()
 	one, two := digest.FromString("one"), digest.FromString("two")
-	inPlace, aboutToBe := declaration{digest: one, unchanged: true}, declaration{digest: one}
+	inPlace, pendingWrite := declaration{digest: one, unchanged: true}, declaration{digest: one}
 	for name, test := range map[string]struct {
 		declared declaration
 		put      digest.Digest
@@ -76,20 +76,20 @@ func TestWhatOneResourceRemovesAndAnotherDeclares(t *testing.T) {
 	}{
 		"in place, and destroyed elsewhere":  {inPlace, one, false, "spared", "disturbed"},
 		"in place, and let go of":            {inPlace, one, true, "refused", "refused"},
-		"about to be put":                    {aboutToBe, one, false, "spared", ""},
-		"about to be put, and let go of":     {aboutToBe, one, true, "", ""},
+		"about to be put":                    {pendingWrite, one, false, "spared", ""},
+		"about to be put, and let go of":     {pendingWrite, one, true, "", ""},
 		"in place, where something else was": {inPlace, two, false, "", ""},
 	} {
 		for order, want := range map[string]string{"first": test.first, "last": test.last} {
 			var all tagOwners
-			repository := repositoryOf(t, &all, "registry.test/app")
+			repository := ownersOf(t, &all, "registry.test/app")
 			put := map[string]digest.Digest{"1": test.put, "else": two}
 			if order == "last" {
 				if _, err := repository.planRemoval(put, test.binding); err != nil {
 					t.Fatal(err)
 				}
 			}
-			disturbed, err := repository.plan(test.declared, "1")
+			affected, err := repository.plan(test.declared, "1")
 			var spared []string
 			if order == "first" {
 				spared, err = repository.planRemoval(put, test.binding)
@@ -98,7 +98,7 @@ func TestWhatOneResourceRemovesAndAnotherDeclares(t *testing.T) {
 			switch {
 			case errors.Is(err, registry.ErrTagHeld):
 				got = "refused"
-			case disturbed:
+			case affected:
 				got = "disturbed"
 			case slices.Equal(spared, []string{"1"}):
 				got = "spared"
@@ -112,11 +112,11 @@ func TestWhatOneResourceRemovesAndAnotherDeclares(t *testing.T) {
 
 // While a plan is applied, what was removed before is not in place any more, and
 // what is declared is not removed.
-func TestWhatWasRemovedIsPutAgain(t *testing.T) {
+func TestTagOwners_PlanAfterRemoval(t *testing.T) {
 	t.Parallel()
 	one := digest.FromString("one")
 	var all tagOwners
-	repository := repositoryOf(t, &all, "registry.test/app")
+	repository := ownersOf(t, &all, "registry.test/app")
 	if _, err := repository.plan(declaration{digest: one}, "declared"); err != nil {
 		t.Fatal(err)
 	}
@@ -129,13 +129,13 @@ func TestWhatWasRemovedIsPutAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	for tag, want := range map[string]bool{"1": true, "declared": false, "another": false} {
-		if disturbed, err := repository.plan(declaration{digest: one, unchanged: true}, tag); disturbed != want || err != nil {
-			t.Errorf("%s: disturbed: %t, %v; want %t", tag, disturbed, err, want)
+		if affected, err := repository.plan(declaration{digest: one, unchanged: true}, tag); affected != want || err != nil {
+			t.Errorf("%s: disturbed: %t, %v; want %t", tag, affected, err, want)
 		}
 	}
 }
 
-func TestDeclarations(t *testing.T) {
+func TestTagOwners_PlanConflict(t *testing.T) {
 	t.Parallel()
 	one, two := digest.FromString("one"), digest.FromString("two")
 	declared := func(source, destination string, d digest.Digest) declaration {
@@ -161,7 +161,7 @@ func TestDeclarations(t *testing.T) {
 		"other platforms":            {some, true},
 	} {
 		var all tagOwners
-		repository := repositoryOf(t, &all, "registry.test/app")
+		repository := ownersOf(t, &all, "registry.test/app")
 		if _, err := repository.plan(first, "1", "stable"); err != nil {
 			t.Fatal(err)
 		}
@@ -173,13 +173,13 @@ func TestDeclarations(t *testing.T) {
 			t.Errorf("%s: noted: %t", name, noted)
 		}
 		// Nor does it concern another repository.
-		if _, err := repositoryOf(t, &all, "registry.test/other").plan(test.then, "stable"); err != nil {
+		if _, err := ownersOf(t, &all, "registry.test/other").plan(test.then, "stable"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-func TestExpected(t *testing.T) {
+func TestTagOwners_Expected(t *testing.T) {
 	t.Parallel()
 	one, two := digest.FromString("one"), digest.FromString("two")
 	reference := func(s string) imageref.Ref {
@@ -190,7 +190,7 @@ func TestExpected(t *testing.T) {
 		return p
 	}
 	var all tagOwners
-	app := repositoryOf(t, &all, "registry.test/app")
+	app := ownersOf(t, &all, "registry.test/app")
 	for _, d := range []struct {
 		declaration
 		tags []string
@@ -222,20 +222,20 @@ func TestExpected(t *testing.T) {
 			t.Errorf("%s to %s: %+v, %t", test.source, test.own, got, is)
 		}
 	}
-	if got, is := repositoryOf(t, &all, "registry.test/other").expected(reference("registry.test/other:1"), reference(own)); is {
+	if got, is := ownersOf(t, &all, "registry.test/other").expected(reference("registry.test/other:1"), reference(own)); is {
 		t.Errorf("another repository: %+v", got)
 	}
 }
 
 // Of a removal and a plan at the same moment, at least one sees the other.
-func TestClaims_RemovalAndPlanAtTheSameMoment(t *testing.T) {
+func TestTagOwners_ConcurrentRemovalAndPlan(t *testing.T) {
 	t.Parallel()
 	d := digest.FromString("x")
 	for range 60_000 {
 		var all tagOwners
-		app := repositoryOf(t, &all, "registry.test/app")
+		app := ownersOf(t, &all, "registry.test/app")
 		var both sync.WaitGroup
-		var spared, disturbed bool
+		var spared, affected bool
 		start := make(chan struct{})
 		both.Go(func() {
 			<-start
@@ -246,33 +246,33 @@ func TestClaims_RemovalAndPlanAtTheSameMoment(t *testing.T) {
 		both.Go(func() {
 			<-start
 			var err error
-			if disturbed, err = app.plan(declaration{digest: d, unchanged: true}, "stable"); err != nil {
+			if affected, err = app.plan(declaration{digest: d, unchanged: true}, "stable"); err != nil {
 				t.Error(err)
 			}
 		})
 		close(start)
 		both.Wait()
-		if !spared && !disturbed {
+		if !spared && !affected {
 			t.Fatal("the tag was removed, and the resource that has it in place does not know")
 		}
 	}
 }
 
 // takenTag is a repository in which a tag holds a digest, and which nothing is written to.
-type takenTag struct {
+type existingTag struct {
 	registry.Repository
-	holds digest.Digest
+	digest digest.Digest
 }
 
-func (r takenTag) Resolve(context.Context, string) (registry.Descriptor, error) {
-	return registry.Descriptor{Digest: r.holds}, nil
+func (r existingTag) Resolve(context.Context, string) (registry.Descriptor, error) {
+	return registry.Descriptor{Digest: r.digest}, nil
 }
 
-func TestRestore_TagThatExists(t *testing.T) {
+func TestRestore_ExistingTag(t *testing.T) {
 	t.Parallel()
 	var all tagOwners
 	theirs := digest.FromString("theirs")
-	m, wrote, err := repositoryOf(t, &all, "registry.test/app").restore(t.Context(), takenTag{holds: theirs}, "1", digest.FromString("ours"))
+	m, wrote, err := ownersOf(t, &all, "registry.test/app").restore(t.Context(), existingTag{digest: theirs}, "1", digest.FromString("ours"))
 	if err != nil || wrote || m.Digest != theirs {
 		t.Errorf("restore() = %s, %t, %v, want the digest that the tag holds and no write", m.Digest, wrote, err)
 	}

@@ -12,32 +12,32 @@ import (
 )
 
 // ending is how an apply that does not run to its end is ended.
-type ending string
+type termination string
 
 const (
-	interrupted    ending = "interrupt"        // SIGINT: calls are canceled, their answers count, nothing new starts
-	providerKilled ending = "provider killed"  // Terraform gets errors in place of answers and lives on
-	allKilled      ending = "terraform killed" // the state is what was written before
+	interrupted    termination = "interrupt"        // SIGINT: calls are canceled, their answers count, nothing new starts
+	providerKilled termination = "provider killed"  // Terraform gets errors in place of answers and lives on
+	allKilled      termination = "terraform killed" // the state is what was written before
 )
 
 // coreApply is an apply under way.
 type coreApply struct {
 	*process
-	plan  corePlan
-	how   func() ending // how the apply was ended; "" while it runs
-	mu    sync.Mutex
-	state coreState
+	plan       corePlan
+	terminated func() termination // how the apply was ended; "" while it runs
+	mu         sync.Mutex
+	state      coreState
 }
 
 // apply applies a plan in a new provider process and returns the state that it
 // leaves. stop ends when the apply is interrupted, died reports whether the
 // process was killed, and how in which of the ways that happened.
-func (c *core) apply(ctx context.Context, planned corePlan, died func(name string) bool, how func() ending, order func([]string) ([]string, int)) (coreState, error) {
+func (c *core) apply(ctx context.Context, planned corePlan, died func(name string) bool, terminated func() termination, order func([]string) ([]string, int)) (coreState, error) {
 	p, err := c.start(ctx, died)
 	if err != nil {
 		return nil, err
 	}
-	a := &coreApply{process: p, plan: planned, how: how, state: planned.prior.clone()}
+	a := &coreApply{process: p, plan: planned, terminated: terminated, state: planned.prior.clone()}
 	byAddress := map[string][]coreChange{}
 	var names []string
 	for _, change := range planned.changes {
@@ -49,7 +49,7 @@ func (c *core) apply(ctx context.Context, planned corePlan, died func(name strin
 	slices.Sort(names)
 	names, parallelism := order(names)
 	err = walk(names, parallelism, func(address string) error { return a.applyInstance(address, byAddress[address]) })
-	if e := how(); e != "" {
+	if e := terminated(); e != "" {
 		err = errors.Join(err, fmt.Errorf("ended by %s", e))
 	}
 	return a.state.clone(), err
@@ -78,7 +78,7 @@ func (a *coreApply) applyInstance(address string, changes []coreChange) error {
 }
 
 func (a *coreApply) applyCurrent(address string, change coreChange) error {
-	if a.how() != "" {
+	if a.terminated() != "" {
 		return nil // nothing new starts
 	}
 	switch change.action {
@@ -87,7 +87,7 @@ func (a *coreApply) applyCurrent(address string, change coreChange) error {
 	case destroy:
 		return a.destroyCurrent(address, change)
 	case deleteThenCreate:
-		if err := a.destroyCurrent(address, change); err != nil || a.how() != "" {
+		if err := a.destroyCurrent(address, change); err != nil || a.terminated() != "" {
 			return err
 		}
 		return a.change(address, change, nil)
@@ -97,7 +97,7 @@ func (a *coreApply) applyCurrent(address string, change coreChange) error {
 		if err := a.change(address, change, nil); err != nil {
 			a.set(address, func(i *instance) {
 				if i.current == nil { // otherwise the old object stays deposed
-					i.current, i.deposed = old, without(i.deposed, old)
+					i.current, i.deposed = old, withoutElement(i.deposed, old)
 				}
 			})
 			return err
@@ -108,7 +108,7 @@ func (a *coreApply) applyCurrent(address string, change coreChange) error {
 	}
 }
 
-func without[T comparable](all []T, one T) []T {
+func withoutElement[T comparable](all []T, one T) []T {
 	return slices.DeleteFunc(slices.Clone(all), func(o T) bool { return o == one })
 }
 
@@ -122,7 +122,7 @@ func (a *coreApply) get(address string) instance {
 func (a *coreApply) set(address string, change func(*instance)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.how() == allKilled {
+	if a.terminated() == allKilled {
 		return
 	}
 	i := a.state[address]
@@ -143,7 +143,7 @@ func (a *coreApply) change(address string, planned coreChange, prior *stateObjec
 	if actual.action != planned.action && (planned.action != update || actual.action != noOp) {
 		return &diagnosticError{address, inconsistentPlan, fmt.Sprintf("the action changed from %s to %s", planned.action, actual.action)}
 	}
-	if broken := planned.after.broken(actual.after); len(broken) > 0 {
+	if broken := planned.after.mismatches(actual.after); len(broken) > 0 {
 		return &diagnosticError{address, inconsistentPlan, strings.Join(broken, "\n")}
 	}
 	if actual.action == noOp {
@@ -158,7 +158,7 @@ func (a *coreApply) change(address string, planned coreChange, prior *stateObjec
 		err = &diagnosticError{address, inconsistentResult, "the object is null"}
 	}
 	if err == nil {
-		if broken := actual.after.broken(result.value); len(broken) > 0 {
+		if broken := actual.after.mismatches(result.value); len(broken) > 0 {
 			err = &diagnosticError{address, inconsistentResult, strings.Join(broken, "\n")}
 		}
 	}
@@ -178,7 +178,7 @@ func (a *coreApply) destroyCurrent(address string, change coreChange) error {
 // destroyDeposed destroys an object that was replaced. It is planned again at
 // that time, in the process that applies.
 func (a *coreApply) destroyDeposed(address string, old *stateObject) error {
-	if a.how() != "" {
+	if a.terminated() != "" {
 		return nil
 	}
 	change, err := a.planDestroy(address, old)
@@ -190,7 +190,7 @@ func (a *coreApply) destroyDeposed(address string, old *stateObject) error {
 	}
 	kept, err := a.destroy(address, old, change)
 	a.set(address, func(i *instance) {
-		i.deposed = without(i.deposed, old)
+		i.deposed = withoutElement(i.deposed, old)
 		if kept != nil {
 			i.deposed = append(i.deposed, kept)
 		}
@@ -237,7 +237,7 @@ func (a *coreApply) call(address string, before, after, config object, private [
 		return nil, err
 	}
 	err = failure(address, answer.Diagnostics)
-	if unknown := value.unknownIn(); len(unknown) > 0 {
+	if unknown := value.unknownAttributes(); len(unknown) > 0 {
 		err = errors.Join(err, &diagnosticError{address, inconsistentResult, "the new state has unknown values: " + strings.Join(unknown, ", ")})
 	}
 	return &stateObject{value: value, private: answer.Private, identity: answer.NewIdentity}, err

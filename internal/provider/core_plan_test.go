@@ -192,7 +192,7 @@ func (p *process) refresh(address string, stored *stateObject) (*stateObject, er
 	if err != nil || value == nil {
 		return nil, err
 	}
-	if unknown := value.unknownIn(); len(unknown) > 0 {
+	if unknown := value.unknownAttributes(); len(unknown) > 0 {
 		return nil, &diagnosticError{address, invalidPlan, "the refreshed state has unknown values: " + strings.Join(unknown, ", ")}
 	}
 	return &stateObject{value: value, private: answer.Private, identity: answer.NewIdentity, tainted: stored.tainted}, nil
@@ -200,7 +200,7 @@ func (p *process) refresh(address string, stored *stateObject) (*stateObject, er
 
 // adopt imports what an ID names as an object of the state, as terraform import
 // does; nil if there is nothing.
-func (c *core) adopt(ctx context.Context, address, id string) (*stateObject, error) {
+func (c *core) importObject(ctx context.Context, address, id string) (*stateObject, error) {
 	p, err := c.start(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -244,7 +244,7 @@ func (p *process) planChange(address string, stored *stateObject, config coreRes
 	if stored == nil || stored.tainted {
 		prior = &stateObject{}
 	}
-	answer, after, err := p.askPlan(address, prior.value, prior.private, prior.identity, config.value)
+	answer, after, err := p.requestPlan(address, prior.value, prior.private, prior.identity, config.value)
 	if err != nil {
 		return coreChange{}, err
 	}
@@ -260,11 +260,11 @@ func (p *process) planChange(address string, stored *stateObject, config coreRes
 		planned.action = replacement
 		// The new object is planned once more, without the prior one but with
 		// what the first answer made private.
-		if answer, planned.after, err = p.askPlan(address, nil, answer.PlannedPrivate, answer.PlannedIdentity, config.value); err != nil {
+		if answer, planned.after, err = p.requestPlan(address, nil, answer.PlannedPrivate, answer.PlannedIdentity, config.value); err != nil {
 			return coreChange{}, err
 		}
 		planned.private, planned.identity = answer.PlannedPrivate, answer.PlannedIdentity
-	case after.same(prior.value):
+	case after.equal(prior.value):
 		planned.action = noOp
 	default:
 		planned.action = update
@@ -279,7 +279,7 @@ func (p *process) planChange(address string, stored *stateObject, config coreRes
 }
 
 // askPlan proposes a new state to the provider and checks its answer.
-func (p *process) askPlan(address string, prior object, private []byte, identity *tfprotov6.ResourceIdentityData, config object) (*tfprotov6.PlanResourceChangeResponse, object, error) {
+func (p *process) requestPlan(address string, prior object, private []byte, identity *tfprotov6.ResourceIdentityData, config object) (*tfprotov6.PlanResourceChangeResponse, object, error) {
 	proposed := object{}
 	for name, value := range config {
 		if proposed[name] = value; value.IsNull() && p.core.computed[name] && prior != nil {

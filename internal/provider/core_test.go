@@ -36,7 +36,7 @@ const copyType = "registry_image_copy"
 
 func newCore(t testing.TB, override ...func(*remote.Options)) *core {
 	t.Helper()
-	c := &core{computed: map[string]bool{}, options: append([]func(*remote.Options){isolated}, override...)}
+	c := &core{computed: map[string]bool{}, options: append([]func(*remote.Options){isolateOptions}, override...)}
 	server := c.server("schema")
 	schemas, err := server.GetProviderSchema(t.Context(), &tfprotov6.GetProviderSchemaRequest{})
 	if err != nil {
@@ -167,7 +167,7 @@ func sameValue(a, b tftypes.Value) bool {
 	return slices.EqualFunc(as, bs, tftypes.Value.Equal)
 }
 
-func (o object) same(other object) bool {
+func (o object) equal(other object) bool {
 	if (o == nil) != (other == nil) {
 		return false
 	}
@@ -181,7 +181,7 @@ func (o object) same(other object) bool {
 
 // broken returns the attributes that are known in a plan and different in what
 // became of it. Terraform does not allow any.
-func (o object) broken(actual object) (names []string) {
+func (o object) mismatches(actual object) (names []string) {
 	for name, planned := range o {
 		if planned.IsFullyKnown() && !sameValue(planned, actual[name]) {
 			names = append(names, fmt.Sprintf("%s: planned %s, now %s", name, planned, actual[name]))
@@ -192,7 +192,7 @@ func (o object) broken(actual object) (names []string) {
 }
 
 // unknownIn returns the attributes that are not known, which a state must not have.
-func (o object) unknownIn() (names []string) {
+func (o object) unknownAttributes() (names []string) {
 	for name, value := range o {
 		if !value.IsFullyKnown() {
 			names = append(names, name)
@@ -237,7 +237,7 @@ func (s coreState) clone() coreState {
 func (p *process) upgrade(address string, stored *stateObject) (*stateObject, error) {
 	raw := map[string]any{}
 	for name, value := range stored.value {
-		raw[name] = plain(value)
+		raw[name] = rawValue(value)
 	}
 	encoded, err := json.Marshal(raw)
 	if err != nil {
@@ -253,7 +253,7 @@ func (p *process) upgrade(address string, stored *stateObject) (*stateObject, er
 }
 
 // plain is a value as it is written to a state file.
-func plain(v tftypes.Value) any {
+func rawValue(v tftypes.Value) any {
 	var (
 		text    string
 		truth   bool
@@ -273,13 +273,13 @@ func plain(v tftypes.Value) any {
 	case v.As(&list) == nil:
 		all := []any{}
 		for _, element := range list {
-			all = append(all, plain(element))
+			all = append(all, rawValue(element))
 		}
 		return all
 	case v.As(&members) == nil:
 		all := map[string]any{}
 		for name, member := range members {
-			all[name] = plain(member)
+			all[name] = rawValue(member)
 		}
 		return all
 	}

@@ -12,16 +12,16 @@ import (
 )
 
 // breakable is a copy between two registries of its own that can break off.
-type breakable struct {
+type faultyCopy struct {
 	src, dst *registrytest.Proxy
-	failing  *registrytest.Proxy // one of the two
-	fails    func()              // from now on
+	faulty   *registrytest.Proxy // one of the two
+	fail     func()              // from now on
 	pushed   registrytest.Pushed
 }
 
-func newBreakable(t *testing.T) *breakable {
+func newFaultyCopy(t *testing.T) *faultyCopy {
 	t.Helper()
-	b := &breakable{
+	b := &faultyCopy{
 		src: registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})),
 		dst: registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})),
 	}
@@ -29,12 +29,12 @@ func newBreakable(t *testing.T) *breakable {
 	return b
 }
 
-func (b *breakable) copied(name string) string {
+func (b *faultyCopy) block(name string) string {
 	return imageCopy(name, b.pushed.Ref, b.dst.Ref("app", "1"))
 }
 
 // uploads is how often each blob was taken by the destination.
-func (b *breakable) uploads() map[digest.Digest]int {
+func (b *faultyCopy) uploads() map[digest.Digest]int {
 	taken := map[digest.Digest]int{}
 	for _, r := range b.dst.Requests() {
 		if r.Method == http.MethodPut && r.Query.Has("digest") && r.Status == http.StatusCreated {
@@ -46,38 +46,38 @@ func (b *breakable) uploads() map[digest.Digest]int {
 
 // Whatever request of a create is the first to fail: nothing of it is in the
 // state, and the next apply goes on from where it broke off.
-func TestACreateMayBreakOffAnywhere(t *testing.T) {
+func TestCreate_ResumesAfterEachFailedRequest(t *testing.T) {
 	t.Parallel()
 	ws := newWorkspace(t)
-	whole := newBreakable(t)
-	ws.configure(whole.copied("whole"))
+	whole := newFaultyCopy(t)
+	ws.configure(whole.block("whole"))
 	plan := ws.plan()
 	whole.src.Forget()
 	ws.apply(plan)
 
-	copies, blocks := map[string]*breakable{}, []string{whole.copied("whole")}
-	for of, proxy := range map[string]func(*breakable) *registrytest.Proxy{
-		"source":      func(b *breakable) *registrytest.Proxy { return b.src },
-		"destination": func(b *breakable) *registrytest.Proxy { return b.dst },
+	copies, blocks := map[string]*faultyCopy{}, []string{whole.block("whole")}
+	for of, proxy := range map[string]func(*faultyCopy) *registrytest.Proxy{
+		"source":      func(b *faultyCopy) *registrytest.Proxy { return b.src },
+		"destination": func(b *faultyCopy) *registrytest.Proxy { return b.dst },
 	} {
 		for k := range proxy(whole).Requests() {
 			for how, fail := range map[string]func(*registrytest.Rule){
 				"answers": func(r *registrytest.Rule) { r.Reply(503, nil, "") },
 				"resets":  func(r *registrytest.Rule) { r.Reset() },
 			} {
-				b, name := newBreakable(t), fmt.Sprintf("%s_%s_%d", of, how, k)
-				b.failing = proxy(b)
-				b.fails = func() { fail(b.failing.On(".*", ".*").After(k)) }
-				copies[name], blocks = b, append(blocks, b.copied(name))
+				b, name := newFaultyCopy(t), fmt.Sprintf("%s_%s_%d", of, how, k)
+				b.faulty = proxy(b)
+				b.fail = func() { fail(b.faulty.On(".*", ".*").After(k)) }
+				copies[name], blocks = b, append(blocks, b.block(name))
 			}
 		}
 	}
 	ws.configure(blocks...)
 	plan = ws.plan()
 	for _, c := range copies {
-		c.fails()
+		c.fail()
 	}
-	said := ws.applyFails(plan)
+	result := ws.applyFails(plan)
 	created := ws.addresses()
 	for name, c := range copies {
 		switch held := c.dst.Digest(t, "app", "1"); {
@@ -86,7 +86,7 @@ func TestACreateMayBreakOffAnywhere(t *testing.T) {
 		case held != "" && held != c.pushed.Digest:
 			t.Errorf("%s: the tag holds %s", name, held)
 		}
-		said.wantError(c.failing.Addr + "/app")
+		result.wantError(c.faulty.Addr + "/app")
 		c.src.Clear()
 		c.dst.Clear()
 	}

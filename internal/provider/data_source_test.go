@@ -12,7 +12,7 @@ import (
 )
 
 // everySource is each data source, of the tag 1 of the repository app.
-func everySource(reg *registrytest.Registry, arguments ...string) []string {
+func allDataSources(reg *registrytest.Registry, arguments ...string) []string {
 	more := strings.Join(arguments, "\n  ")
 	return []string{
 		fmt.Sprintf("data \"registry_manifest\" \"app\" {\n  reference = %q\n  %s\n}", reg.Ref("app", "1"), more),
@@ -23,7 +23,7 @@ func everySource(reg *registrytest.Registry, arguments ...string) []string {
 
 // Each says where, what and what to do, and points at the line that names the
 // registry.
-func TestWhatADataSourceSaysOfAFailure(t *testing.T) {
+func TestDataSources_Diagnostics(t *testing.T) {
 	t.Parallel()
 	const unauthorized, missing = "The registry refused the request", "The image does not exist"
 	front := func(rule func(*registrytest.Rule)) *registrytest.Registry {
@@ -35,9 +35,9 @@ func TestWhatADataSourceSaysOfAFailure(t *testing.T) {
 	dead := registrytest.Front(t, registrytest.Behaviour{})
 	dead.Stop()
 	for name, test := range map[string]struct {
-		reg     *registrytest.Registry
-		summary string // "" for the data source's own
-		says    []string
+		reg      *registrytest.Registry
+		summary  string // "" for the data source's own
+		contains []string
 	}{
 		"no login":     {registrytest.V3(t, registrytest.BasicAuth("ci", "secret")), unauthorized, []string{"HTTP 401", "there was none", "registries"}},
 		"no login, 2":  {registrytest.V2(t, registrytest.BasicAuth("ci", "secret")), unauthorized, []string{"HTTP 401", "there was none", "registries"}},
@@ -60,8 +60,8 @@ func TestWhatADataSourceSaysOfAFailure(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ws := newWorkspace(t)
-			ws.configure(everySource(test.reg)...)
-			said := ws.planFails()
+			ws.configure(allDataSources(test.reg)...)
+			result := ws.planFails()
 			own := map[string]string{"registry_manifest": "The manifest could not be read", "registry_image_config": "The image's configuration could not be read", "registry_tags": "The tags could not be listed"}
 			for source, summary := range own {
 				switch {
@@ -71,7 +71,7 @@ func TestWhatADataSourceSaysOfAFailure(t *testing.T) {
 					summary = test.summary
 				}
 				found := false
-				for _, d := range said.diagnostics {
+				for _, d := range result.diagnostics {
 					if d.Snippet == nil || d.Snippet.Context == nil || !strings.Contains(*d.Snippet.Context, source) {
 						continue
 					}
@@ -79,15 +79,15 @@ func TestWhatADataSourceSaysOfAFailure(t *testing.T) {
 					if !strings.Contains(d.Summary, summary) || !strings.Contains(d.Detail, test.reg.Addr) {
 						t.Errorf("%s: %s\n%s", source, d.Summary, d.Detail)
 					}
-					for _, part := range test.says {
+					for _, part := range test.contains {
 						if !strings.Contains(d.Detail, part) {
 							t.Errorf("%s does not say %q: %s", source, part, d.Detail)
 						}
 					}
-					d.at(said, test.reg.Addr)
+					d.assertAt(result, test.reg.Addr)
 				}
 				if !found {
-					t.Errorf("%s says nothing:\n%s", source, said.text)
+					t.Errorf("%s says nothing:\n%s", source, result.text)
 				}
 			}
 		})
@@ -95,12 +95,12 @@ func TestWhatADataSourceSaysOfAFailure(t *testing.T) {
 }
 
 // What is not known while planning is read in the apply.
-func TestDataSourcesOfWhatIsNotKnownYet(t *testing.T) {
+func TestDataSources_UnknownArguments(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t)
 	ws := newWorkspace(t)
 	ws.configure(
-		later("reference", reg.Ref("app", "1")), later("repository", reg.Addr+"/app"), later("platform", "linux/arm64"), later("pattern", "^1$"),
+		unknownUntilApply("reference", reg.Ref("app", "1")), unknownUntilApply("repository", reg.Addr+"/app"), unknownUntilApply("platform", "linux/arm64"), unknownUntilApply("pattern", "^1$"),
 		"data \"registry_manifest\" \"app\" {\n  reference = terraform_data.reference.output\n  platform = terraform_data.platform.output\n}",
 		"data \"registry_image_config\" \"app\" {\n  reference = terraform_data.reference.output\n  platform = terraform_data.platform.output\n}",
 		"data \"registry_tags\" \"app\" {\n  repository = terraform_data.repository.output\n  include = terraform_data.pattern.output\n  order = terraform_data.pattern.output == \"\" ? \"lexical\" : \"version\"\n  constraint = terraform_data.pattern.output == \"\" ? \"\" : \">= 0\"\n}",
@@ -111,43 +111,43 @@ func TestDataSourcesOfWhatIsNotKnownYet(t *testing.T) {
 	plan.wantAction("data.registry_tags.app", tfjson.ActionRead).wantUnknown("data.registry_tags.app", "tags", "newest").
 		wantUnknown("data.registry_manifest.app", "digest", "exists").wantUnknown("data.registry_image_config.app", "labels", "config_digest")
 	pushed := reg.Push(t, "app", "1", registrytest.MultiArch("app"))
-	said := ws.apply(plan)
+	result := ws.apply(plan)
 	for name, want := range map[string]string{
 		"manifest": string(pushed.Manifests[1].Digest), "config": "arm64", "tags": "1", "pinned": reg.Addr + "/app@sha256:" + strings.Repeat("0", 64),
 	} {
-		if got := said.outputs[name]; got != want {
+		if got := result.outputs[name]; got != want {
 			t.Errorf("%s: %v, want %s", name, got, want)
 		}
 	}
 	ws.wantNoChanges()
 }
 
-func TestDataSourcesWithUnknownCredentials(t *testing.T) {
+func TestDataSources_UnknownCredentials(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t, registrytest.BasicAuth("ci", "secret"))
 	reg.Push(t, "app", "1", registrytest.Image{Seed: "app"})
 	provider := fmt.Sprintf("provider \"registry\" {\n  registries = { %q = { username = \"ci\", password = terraform_data.password.output } }\n}", reg.Addr)
 	ws := newWorkspace(t)
-	for _, source := range everySource(reg) {
-		ws.configure(provider, later("password", "secret"), source)
-		said := ws.planFails()
-		said.wantError("cannot be asked yet", "registries", reg.Addr, "depends_on").at(said, reg.Addr)
-		if len(said.diagnostics) != 1 {
-			t.Errorf("there is more to hear:\n%s", said.text)
+	for _, source := range allDataSources(reg) {
+		ws.configure(provider, unknownUntilApply("password", "secret"), source)
+		result := ws.planFails()
+		result.wantError("cannot be asked yet", "registries", reg.Addr, "depends_on").assertAt(result, reg.Addr)
+		if len(result.diagnostics) != 1 {
+			t.Errorf("there is more to hear:\n%s", result.text)
 		}
 	}
-	ws.up(append(everySource(reg, "depends_on = [terraform_data.password]"), provider, later("password", "secret"))...)
+	ws.converge(append(allDataSources(reg, "depends_on = [terraform_data.password]"), provider, unknownUntilApply("password", "secret"))...)
 }
 
-func TestTheStateOfADataSourceHoldsNoSecret(t *testing.T) {
+func TestDataSources_NoSecretsInState(t *testing.T) {
 	t.Parallel()
 	s := newSecrets(t)
 	reg := registrytest.V3(t, registrytest.BasicAuth(user, s["password"]))
 	reg.Push(t, "app", "1", registrytest.Image{Seed: "app"})
-	ws, log := installed(t)
+	ws, log := newInstalledWorkspace(t)
 	ws.env = append(ws.env, "TF_LOG=TRACE")
-	blocks := append(everySource(reg), s.variable(ws), providerBlock(map[string]string{reg.Addr: basic.hcl}))
-	said := ws.up(blocks...).text
+	blocks := append(allDataSources(reg), s.variable(ws), providerBlock(map[string]string{reg.Addr: basicLogin.hcl}))
+	text := ws.converge(blocks...).text
 	for _, source := range []string{"registry_manifest", "registry_image_config", "registry_tags"} {
 		if ws.state("data."+source+".app") == nil {
 			t.Errorf("the state has no %s", source)
@@ -157,6 +157,6 @@ func TestTheStateOfADataSourceHoldsNoSecret(t *testing.T) {
 	s.variable(ws)
 	failed := ws.planFails()
 	failed.wantError("401", fmt.Sprintf("the user %q", user))
-	s.wantNoSecret(ws, said, failed.text)
-	wantLine(t, log(), "request", reg.Addr) // it is the provider's log
+	s.assertNoSecret(ws, text, failed.text)
+	assertLogLine(t, log(), "request", reg.Addr) // it is the provider's log
 }

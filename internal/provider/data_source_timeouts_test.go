@@ -23,7 +23,7 @@ import (
 
 // slowRegistry dials a registry that answers a page of tags after five seconds, always with one more
 // page, and that takes 55 seconds to answer that it is not available.
-func slowRegistry(context.Context, string, string) (net.Conn, error) {
+func dialSlowRegistry(context.Context, string, string) (net.Conn, error) {
 	client, server := net.Pipe()
 	go func() {
 		defer server.Close()
@@ -48,11 +48,11 @@ func slowRegistry(context.Context, string, string) (net.Conn, error) {
 }
 
 // readOf runs the Read of a data source with the given attributes, and returns its diagnostics.
-func readOf(t *testing.T, source datasource.DataSourceWithConfigure, attributes map[string]tftypes.Value) diag.Diagnostics {
+func readDataSource(t *testing.T, source datasource.DataSourceWithConfigure, attributes map[string]tftypes.Value) diag.Diagnostics {
 	t.Helper()
 	ctx := t.Context()
 	none := ""
-	options := remote.Options{Dial: slowRegistry}
+	options := remote.Options{Dial: dialSlowRegistry}
 	options.Credentials.DockerConfigPath = &none
 	e, err := newEngine(settings{options: options})
 	if err != nil {
@@ -87,7 +87,7 @@ func TestDataSources_ReadTimeout(t *testing.T) {
 	for name, test := range map[string]struct {
 		source     func() datasource.DataSource
 		attributes map[string]tftypes.Value
-		says       string
+		contains   string
 	}{
 		"manifest":     {newManifestDataSource, reference, ""},
 		"image_config": {newImageConfigDataSource, reference, ""},
@@ -106,18 +106,18 @@ func TestDataSources_ReadTimeout(t *testing.T) {
 						attributes["timeouts"] = readTimeout(setting)
 					}
 					began := time.Now() // of the bubble
-					diags := readOf(t, source, attributes)
+					diags := readDataSource(t, source, attributes)
 					if took := time.Since(began); took != limit {
 						t.Errorf("Read() took %s, want %s", took, limit)
 					}
 					<-time.After(time.Hour) // the registry notices that its clients have gone
-					said := ""
+					text := ""
 					for _, d := range diags.Errors() {
-						said += d.Summary() + "\n" + d.Detail() + "\n"
+						text += d.Summary() + "\n" + d.Detail() + "\n"
 					}
-					for _, want := range []string{"within " + limit.String(), "the read timeout", "timeouts = { read = ", test.says} {
-						if !strings.Contains(said, want) {
-							t.Errorf("Read() = %q, want it to contain %q", said, want)
+					for _, want := range []string{"within " + limit.String(), "the read timeout", "timeouts = { read = ", test.contains} {
+						if !strings.Contains(text, want) {
+							t.Errorf("Read() = %q, want it to contain %q", text, want)
 						}
 					}
 				})

@@ -10,7 +10,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-func TestDestination_CopiesBeforeItRemoves(t *testing.T) {
+func TestDestination_CopyBeforeRemoval(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"retain", "untag", "delete"} {
 		t.Run(policy, func(t *testing.T) {
@@ -21,7 +21,7 @@ func TestDestination_CopiesBeforeItRemoves(t *testing.T) {
 			proxy := registrytest.Intercept(t, dst)
 			arguments := []string{`on_destroy = "` + policy + `"`, `additional_tags = ["stable"]`}
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, old.Ref("app", "1"), arguments...))
+			ws.converge(imageCopy("app", pushed.Ref, old.Ref("app", "1"), arguments...))
 
 			// A copy that fails keeps what there is, and the record of it.
 			ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("moved", "1"), arguments...))
@@ -44,7 +44,7 @@ func TestDestination_CopiesBeforeItRemoves(t *testing.T) {
 			ws.wantNoChanges()
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "moved", "stable"))
 			left := map[string][]string{"retain": {"1", "stable", "theirs"}, "untag": {"theirs"}, "delete": {"theirs"}}[policy]
-			wantTags(t, old, "app", left...)
+			assertTags(t, old, "app", left...)
 			if gone := !old.HasManifest(t, "app", string(pushed.Digest)); gone != (policy == "delete") {
 				t.Errorf("the old manifest is gone: %t", gone)
 			}
@@ -52,7 +52,7 @@ func TestDestination_CopiesBeforeItRemoves(t *testing.T) {
 	}
 }
 
-func TestDestination_OldOneCannotBeCleanedUp(t *testing.T) {
+func TestDestination_OldTagsNotRemovable(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]func(*registrytest.Proxy){
 		"refused":     func(p *registrytest.Proxy) { p.On("DELETE", ".*").Reply(403, nil, "") },
@@ -65,7 +65,7 @@ func TestDestination_OldOneCannotBeCleanedUp(t *testing.T) {
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 			arguments := []string{`on_destroy = "untag"`, `additional_tags = ["stable"]`}
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, old.Ref("app", "1"), arguments...))
+			ws.converge(imageCopy("app", pushed.Ref, old.Ref("app", "1"), arguments...))
 			ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "2"), arguments...))
 			plan := ws.plan()
 			fail(old)
@@ -81,7 +81,7 @@ func TestDestination_OldOneCannotBeCleanedUp(t *testing.T) {
 
 // An address and a name of one registry are two destinations to look at, and one
 // tag.
-func TestDestination_ChangesTheHostNameAlone(t *testing.T) {
+func TestDestination_HostNameChange(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
 		t.Run(policy, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestDestination_ChangesTheHostNameAlone(t *testing.T) {
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 			onDestroy := `on_destroy = "` + policy + `"`
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), onDestroy))
+			ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), onDestroy))
 			ws.configure(imageCopy("app", pushed.Ref, strings.Replace(dst.Ref("app", "1"), "127.0.0.1:", "localhost:", 1), onDestroy))
 			plan := ws.plan()
 			plan.wantWarning("Old Tags May Be Removed", "If both hosts are one registry, tags that the new destination lists too stay.")
@@ -109,22 +109,22 @@ func TestDestination_FailedChangeKeepsOwnership(t *testing.T) {
 	src.Push(t, "app", "1", registrytest.MultiArch("first"))
 	proxy := registrytest.Intercept(t, dst)
 	copied := func(repository string) string {
-		return imageCopy("app", src.Ref("app", "1"), proxy.Ref(repository, "1"), keep, `on_destroy = "untag"`, `additional_tags = ["stable"]`)
+		return imageCopy("app", src.Ref("app", "1"), proxy.Ref(repository, "1"), noOverwrite, `on_destroy = "untag"`, `additional_tags = ["stable"]`)
 	}
 	ws := newWorkspace(t)
-	ws.up(copied("app"))
+	ws.converge(copied("app"))
 	ws.configure(copied("moved"))
 	proxy.On("PUT", ".*/moved/manifests/1").Reply(403, nil, "")
 	ws.applyFails(ws.plan())
-	wantTags(t, dst, "moved", "stable")
+	assertTags(t, dst, "moved", "stable")
 
 	proxy.Clear()
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
-	ws.up(copied("moved"))
+	ws.converge(copied("moved"))
 	registrytest.Same(t, second.Tree, dst.Read(t, "moved", "stable"))
 	ws.destroy().wantNoWarnings()
-	wantTags(t, dst, "moved")
-	wantTags(t, dst, "app")
+	assertTags(t, dst, "moved")
+	assertTags(t, dst, "app")
 }
 
 // In the same repository, the additional tags stay this resource's own.
@@ -134,24 +134,24 @@ func TestDestination_NextVersion(t *testing.T) {
 	one := src.Push(t, "app", "1.4", registrytest.MultiArch("one"))
 	two := src.Push(t, "app", "1.5", registrytest.MultiArch("two"))
 	copied := func(version, tags string) string {
-		return imageCopy("app", src.Ref("app", version), dst.Ref("app", version), keep, `on_destroy = "delete"`, "additional_tags = "+tags)
+		return imageCopy("app", src.Ref("app", version), dst.Ref("app", version), noOverwrite, `on_destroy = "delete"`, "additional_tags = "+tags)
 	}
 	ws := newWorkspace(t)
-	ws.up(copied("1.4", `["1", "stable"]`))
-	ws.up(copied("1.5", `["1"]`))
-	wantTags(t, dst, "app", "1", "1.5")
+	ws.converge(copied("1.4", `["1", "stable"]`))
+	ws.converge(copied("1.5", `["1"]`))
+	assertTags(t, dst, "app", "1", "1.5")
 	registrytest.Same(t, two.Tree, dst.Read(t, "app", "1"))
 	if dst.HasManifest(t, "app", string(one.Digest)) {
 		t.Error("the old manifest is still there")
 	}
 
 	// The same image under another tag leaves its manifest.
-	ws.configure(imageCopy("app", src.Ref("app", "1.5"), dst.Ref("app", "live"), keep, `on_destroy = "delete"`, `additional_tags = ["1"]`))
+	ws.configure(imageCopy("app", src.Ref("app", "1.5"), dst.Ref("app", "live"), noOverwrite, `on_destroy = "delete"`, `additional_tags = ["1"]`))
 	ws.apply(ws.plan()).wantNoWarningsBut("Old Tags Will Be Removed")
-	wantTags(t, dst, "app", "1", "live")
+	assertTags(t, dst, "app", "1", "live")
 	registrytest.Same(t, two.Tree, dst.Read(t, "app", "live"))
 	ws.destroy().wantNoWarnings()
-	wantTags(t, dst, "app")
+	assertTags(t, dst, "app")
 }
 
 // Two resources exchange their destinations in one apply.
@@ -172,7 +172,7 @@ func TestDestination_Exchange(t *testing.T) {
 						return []string{imageCopy("a", a.Ref, ofA, onDestroy), imageCopy("b", b.Ref, ofB, onDestroy)}
 					}
 					ws := newWorkspace(t)
-					ws.up(both(x, y)...)
+					ws.converge(both(x, y)...)
 					ws.configure(both(y, x)...)
 					ws.apply(ws.plan())
 					ws.wantNoChanges()
@@ -181,7 +181,7 @@ func TestDestination_Exchange(t *testing.T) {
 
 					// And one after the other.
 					ws.configure(both(x, y)...)
-					ws.run("apply", "-json", "-input=false", "-auto-approve", "-parallelism=1").ok()
+					ws.run("apply", "-json", "-input=false", "-auto-approve", "-parallelism=1").mustSucceed()
 					ws.wantNoChanges()
 					registrytest.Same(t, a.Tree, dst.Read(t, repositories[0], "x"))
 					registrytest.Same(t, b.Tree, dst.Read(t, repositories[1], "y"))
@@ -191,23 +191,23 @@ func TestDestination_Exchange(t *testing.T) {
 	}
 }
 
-func TestDestination_ChangesWithEverythingElse(t *testing.T) {
+func TestDestination_ChangeWithOtherAttributes(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	one := src.Push(t, "app", "1", registrytest.MultiArch("one"))
 	src.Push(t, "app", "2", registrytest.MultiArch("two"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", one.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`))
-	ws.up(imageCopy("app", src.Ref("app", "2"), dst.Ref("moved", "2"), `on_destroy = "delete"`, `platforms = ["linux/arm64"]`, `additional_tags = ["stable"]`))
-	wantTags(t, dst, "moved", "2", "stable")
-	wantTags(t, dst, "app")
+	ws.converge(imageCopy("app", one.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.converge(imageCopy("app", src.Ref("app", "2"), dst.Ref("moved", "2"), `on_destroy = "delete"`, `platforms = ["linux/arm64"]`, `additional_tags = ["stable"]`))
+	assertTags(t, dst, "moved", "2", "stable")
+	assertTags(t, dst, "app")
 	if got, want := dst.Digest(t, "moved", "2").String(), ws.state(app)["digest"]; got != want {
 		t.Errorf("the tag holds %s, and the state says %v", got, want)
 	}
 }
 
 // If on_destroy changes at the same time, the value that removes less applies.
-func TestDestination_ChangesWithThePolicy(t *testing.T) {
+func TestDestination_ChangeWithOnDestroy(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ before, after string }{{"delete", "retain"}, {"retain", "delete"}, {"delete", "untag"}} {
 		t.Run(c.before+"_"+c.after, func(t *testing.T) {
@@ -215,16 +215,16 @@ func TestDestination_ChangesWithThePolicy(t *testing.T) {
 			src, dst := registrytest.V3(t), registrytest.V3(t)
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+c.before+`"`))
+			ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+c.before+`"`))
 			ws.configure(imageCopy("app", pushed.Ref, dst.Ref("moved", "1"), `on_destroy = "`+c.after+`"`))
 			plan := ws.plan()
 			ws.apply(plan)
 			if c.after == "untag" {
 				plan.wantWarning("Old Tags Will Be Removed", `on_destroy = "untag"`)
-				wantTags(t, dst, "app")
+				assertTags(t, dst, "app")
 			} else {
 				plan.wantNoWarnings()
-				wantTags(t, dst, "app", "1")
+				assertTags(t, dst, "app", "1")
 			}
 			if !dst.HasManifest(t, "app", string(pushed.Digest)) {
 				t.Error("the manifest is gone")
@@ -233,7 +233,7 @@ func TestDestination_ChangesWithThePolicy(t *testing.T) {
 	}
 }
 
-func TestDestination_UnknownInThePlan(t *testing.T) {
+func TestDestination_Unknown(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -244,7 +244,7 @@ func TestDestination_UnknownInThePlan(t *testing.T) {
 		}
 	}
 	ws := newWorkspace(t)
-	ws.up(named(dst.Ref("app", "1"))...)
+	ws.converge(named(dst.Ref("app", "1"))...)
 	ws.configure(named(dst.Ref("moved", "2"))...)
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantUnknown(app, "destination", "pinned_reference", "digest")
@@ -252,17 +252,17 @@ func TestDestination_UnknownInThePlan(t *testing.T) {
 	ws.apply(plan)
 	ws.wantNoChanges()
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "moved", "2"))
-	wantTags(t, dst, "app")
+	assertTags(t, dst, "app")
 }
 
 // A replacement with another destination copies before it removes too.
-func TestDestination_ChangesWithAReplacement(t *testing.T) {
+func TestDestination_ChangeWithReplacement(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	proxy := registrytest.Intercept(t, dst)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.converge(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
 	ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("moved", "2"), `on_destroy = "delete"`))
 	plan := ws.plan("-replace=" + app)
 	plan.wantAction(app, tfjson.ActionDelete, tfjson.ActionCreate).wantWarning("will be removed", proxy.Addr+"/app", ": 1")
@@ -271,18 +271,18 @@ func TestDestination_ChangesWithAReplacement(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 
 	proxy.Clear()
-	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.converge(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
 	dst.DeleteManifest(t, "app", pushed.Digest)
-	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.converge(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
 	ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("moved", "2"), `on_destroy = "delete"`))
 	ws.apply(ws.plan("-replace=" + app))
 	ws.wantNoChanges()
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "moved", "2"))
-	wantTags(t, dst, "app")
+	assertTags(t, dst, "app")
 }
 
 // Referrers follow the image to another repository.
-func TestDestination_ChangesWithReferrers(t *testing.T) {
+func TestDestination_ChangeWithReferrers(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	image := registrytest.Image{Seed: "app"}
@@ -290,7 +290,7 @@ func TestDestination_ChangesWithReferrers(t *testing.T) {
 	signature := registrytest.NewSigningKey(t).Sign(t, image)
 	src.Push(t, "app", signature.Tag, signature.Tagged)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true"))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true"))
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("moved", "1"), "referrers = true"))
 	plan := ws.plan()
 	plan.wantUnknown(app, "referrers_digest")

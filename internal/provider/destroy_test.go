@@ -10,7 +10,7 @@ import (
 )
 
 // wantTags wants a repository to have exactly these tags.
-func wantTags(t *testing.T, r *registrytest.Registry, repo string, want ...string) {
+func assertTags(t *testing.T, r *registrytest.Registry, repo string, want ...string) {
 	t.Helper()
 	got := r.Tags(t, repo)
 	slices.Sort(got)
@@ -20,48 +20,48 @@ func wantTags(t *testing.T, r *registrytest.Registry, repo string, want ...strin
 	}
 }
 
-func TestDestroyRetains(t *testing.T) {
+func TestDestroy_Retain(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
 	ws.destroy().wantNoWarnings()
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }
 
-func TestDestroyGoesByWhatWasApplied(t *testing.T) {
+func TestDestroy_PolicyFromState(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`))
 	ws.destroy()
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }
 
-func TestDestroyUntags(t *testing.T) {
+func TestDestroy_Untag(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "untag"`, `additional_tags = ["a", "b"]`))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "untag"`, `additional_tags = ["a", "b"]`))
 	theirs := dst.Push(t, "app", "b", registrytest.DockerList("theirs"))
 
 	ws.destroy().wantWarning("left as it is", dst.Addr+"/app:b", string(theirs.Digest))
-	wantTags(t, dst, "app", "b")
+	assertTags(t, dst, "app", "b")
 	if !dst.HasManifest(t, "app", string(pushed.Digest)) {
 		t.Error("the manifest is gone")
 	}
 }
 
-func TestDestroyDeletes(t *testing.T) {
+func TestDestroy_Delete(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V2(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`, `additional_tags = ["a"]`))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`, `additional_tags = ["a"]`))
 	dst.Push(t, "app", "other", registrytest.DockerList("theirs"))
 
 	ws.destroy().wantNoWarnings()
@@ -73,20 +73,20 @@ func TestDestroyDeletes(t *testing.T) {
 	}
 }
 
-func TestDestroyKeepsWhatASiblingNames(t *testing.T) {
+func TestDestroy_ManifestWithOtherTag(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`))
 	dst.Retag(t, "app", "1", "theirs")
 
 	ws.destroy().wantWarning("not deleted", "also named by other tags: theirs", "Only the tags of this resource were removed: 1")
-	wantTags(t, dst, "app", "theirs")
+	assertTags(t, dst, "app", "theirs")
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "theirs"))
 }
 
-func TestDestroyWhereTheRegistryCannot(t *testing.T) {
+func TestDestroy_UnsupportedByRegistry(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		registry func(*testing.T) *registrytest.Registry
@@ -102,26 +102,26 @@ func TestDestroyWhereTheRegistryCannot(t *testing.T) {
 			src, dst := registrytest.V3(t), test.registry(t)
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+test.policy+`"`))
+			ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+test.policy+`"`))
 
-			said := ws.run("destroy", "-json", "-auto-approve")
-			said.wantError(dst.Addr+"/app", "Some registries cannot remove a tag", `Set on_destroy = "retain" to leave at the registry what is there`,
+			result := ws.run("destroy", "-json", "-auto-approve")
+			result.wantError(dst.Addr+"/app", "Some registries cannot remove a tag", `Set on_destroy = "retain" to leave at the registry what is there`,
 				"Where the resource is being destroyed, apply that first", "terraform state rm")
-			if !said.failed || ws.state(app) == nil {
+			if !result.failed || ws.state(app) == nil {
 				t.Error("the resource is gone")
 			}
-			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+			ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
 			ws.destroy()
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 		})
 	}
 }
 
-func TestDestroyWhereTheRegistryIsNotReached(t *testing.T) {
+func TestDestroy_UnreachableRegistry(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]struct {
-		cause func(*registrytest.Proxy)
-		says  string
+		cause    func(*registrytest.Proxy)
+		contains string
 	}{
 		"down":                  {func(p *registrytest.Proxy) { p.Stop() }, "Nothing was removed. Apply again"},
 		"logged out":            {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(401, nil, "") }, "Nothing was removed. Apply again"},
@@ -133,13 +133,13 @@ func TestDestroyWhereTheRegistryIsNotReached(t *testing.T) {
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 			proxy := registrytest.Intercept(t, dst)
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "untag"`))
+			ws.converge(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "untag"`))
 			plan := ws.plan("-destroy")
 			fault.cause(proxy)
-			said := ws.applyFails(plan)
-			said.wantError("could not be cleaned up", fault.says, "terraform state rm")
-			if strings.Contains(said.text, "cannot remove a tag") || name == "broken while removing" && strings.Contains(said.text, "Nothing was removed") {
-				t.Errorf("the wrong advice:\n%s", said.text)
+			result := ws.applyFails(plan)
+			result.wantError("could not be cleaned up", fault.contains, "terraform state rm")
+			if strings.Contains(result.text, "cannot remove a tag") || name == "broken while removing" && strings.Contains(result.text, "Nothing was removed") {
+				t.Errorf("the wrong advice:\n%s", result.text)
 			}
 			if ws.state(app) == nil {
 				t.Error("the state is gone")
@@ -148,7 +148,7 @@ func TestDestroyWhereTheRegistryIsNotReached(t *testing.T) {
 	}
 }
 
-func TestDestroyOfWhatIsGone(t *testing.T) {
+func TestDestroy_AlreadyGone(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
 		t.Run(policy, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestDestroyOfWhatIsGone(t *testing.T) {
 			src, dst := registrytest.V3(t), registrytest.V3(t)
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`))
+			ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`))
 			plan := ws.plan("-destroy")
 			dst.DeleteManifest(t, "app", pushed.Digest)
 			ws.apply(plan).wantNoWarnings()
@@ -168,19 +168,19 @@ func TestDestroyOfWhatIsGone(t *testing.T) {
 			proxy := registrytest.Intercept(t, dst)
 			proxy.On("DELETE", ".*").Reply(404, nil, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"no such manifest"}]}`)
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "`+policy+`"`))
+			ws.converge(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "`+policy+`"`))
 			ws.destroy().wantNoWarnings()
 		})
 	}
 }
 
-func TestDestroyThatMayNotLook(t *testing.T) {
+func TestDestroy_UnreadableSibling(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	proxy := registrytest.Intercept(t, dst)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.converge(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
 	dst.Push(t, "app", "other", registrytest.DockerList("theirs"))
 	plan := ws.plan("-destroy")
 
@@ -195,7 +195,7 @@ func TestDestroyThatMayNotLook(t *testing.T) {
 
 // With create_before_destroy nothing tells the destroy what the replacement has
 // in place.
-func TestDestroyKeepsWhatTheReplacementPut(t *testing.T) {
+func TestDestroy_CreateBeforeDestroy(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
 		t.Run(policy, func(t *testing.T) {
@@ -206,22 +206,22 @@ func TestDestroyKeepsWhatTheReplacementPut(t *testing.T) {
 			replaced := func(tags string) string {
 				return imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `on_destroy = "`+policy+`"`, "additional_tags = "+tags, "lifecycle {\n    create_before_destroy = true\n  }")
 			}
-			ws.up(replaced(`["stable", "old"]`))
+			ws.converge(replaced(`["stable", "old"]`))
 
 			ws.configure(replaced(`["stable"]`))
 			ws.apply(ws.plan("-replace="+app)).wantWarning("Tags Retained After Replacement", "create_before_destroy", ": old in "+dst.Addr+"/app")
 			ws.wantNoChanges()
-			wantTags(t, dst, "app", "1.4", "stable", "old")
+			assertTags(t, dst, "app", "1.4", "stable", "old")
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1.4"))
 
 			// The replacement has found them, and they are not its own.
 			ws.destroy().wantWarning("Tags Not Written Are Retained", "1.4 and stable in "+dst.Addr+"/app")
-			wantTags(t, dst, "app", "1.4", "stable", "old")
+			assertTags(t, dst, "app", "1.4", "stable", "old")
 		})
 	}
 }
 
-func TestDestroyOfARenamedResource(t *testing.T) {
+func TestDestroy_RenamedResource(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
 		t.Run(policy, func(t *testing.T) {
@@ -238,15 +238,15 @@ func TestDestroyOfARenamedResource(t *testing.T) {
 				}
 			}
 			ws := newWorkspace(t)
-			ws.up(renamed("app")...)
-			ws.up(renamed("renamed")...).wantWarning("left as it is", dst.Addr+"/app:1", "in the same run")
+			ws.converge(renamed("app")...)
+			ws.converge(renamed("renamed")...).wantWarning("left as it is", dst.Addr+"/app:1", "in the same run")
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 		})
 	}
 }
 
 // A rename of which only the one half was applied.
-func TestDestroyOfWhatAnotherResourceHasInPlace(t *testing.T) {
+func TestDestroy_TagOfAnotherResource(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
 		t.Run(policy, func(t *testing.T) {
@@ -257,7 +257,7 @@ func TestDestroyOfWhatAnotherResourceHasInPlace(t *testing.T) {
 				return imageCopy(name, pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`)
 			}
 			ws := newWorkspace(t)
-			ws.up(copied("app"))
+			ws.converge(copied("app"))
 			ws.configure(copied("renamed"))
 			ws.apply(ws.plan("-target=registry_image_copy.renamed"))
 
@@ -276,7 +276,7 @@ func TestDestroyOfWhatAnotherResourceHasInPlace(t *testing.T) {
 
 // What Terraform replaced and could not destroy, because what depends on it
 // failed, is destroyed by a later apply, which plans nothing for the live one.
-func TestDestroyOfADeposedObjectLeavesWhatTheLiveOneHas(t *testing.T) {
+func TestDestroy_DeposedObject(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
 		t.Run(policy, func(t *testing.T) {
@@ -290,20 +290,20 @@ func TestDestroyOfADeposedObjectLeavesWhatTheLiveOneHas(t *testing.T) {
 				}
 			}
 			ws := newWorkspace(t)
-			ws.up(deployed("works")...)
+			ws.converge(deployed("works")...)
 			ws.configure(deployed("fails")...)
 			ws.applyFails(ws.plan("-replace=" + app))
 
 			ws.configure(deployed("works")...)
 			ws.apply(ws.plan())
 			ws.wantNoChanges()
-			wantTags(t, dst, "app", "1.4", "stable")
+			assertTags(t, dst, "app", "1.4", "stable")
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
 		})
 	}
 }
 
-func TestDestination_ChangeTakesNothingThatAnotherResourceHasInPlace(t *testing.T) {
+func TestDestination_TagOfAnotherResource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -314,18 +314,18 @@ func TestDestination_ChangeTakesNothingThatAnotherResourceHasInPlace(t *testing.
 		}
 	}
 	ws := newWorkspace(t)
-	ws.up(both("1", "delete")[0]) // which writes the tag
-	ws.up(both("1", "delete")...)
+	ws.converge(both("1", "delete")[0]) // which writes the tag
+	ws.converge(both("1", "delete")...)
 	ws.configure(both("2", "delete")...)
 	// Where the other one is planned last, it is the one to say so.
 	ws.planFails().wantError("Two resources declare one tag", dst.Addr+"/app", `"1"`, "has it in place", `on_destroy = "retain"`)
 
-	ws.up(both("1", "retain")...)
-	ws.up(both("2", "retain")...)
+	ws.converge(both("1", "retain")...)
+	ws.converge(both("2", "retain")...)
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }
 
-func TestDestroyOfManyTagsOfOneManifest(t *testing.T) {
+func TestDestroy_SharedManifest(t *testing.T) {
 	t.Parallel()
 	const copies = 8
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -335,29 +335,29 @@ func TestDestroyOfManyTagsOfOneManifest(t *testing.T) {
 		blocks = append(blocks, imageCopy(fmt.Sprintf("app%d", i), pushed.Ref, dst.Ref("app", fmt.Sprint(i)), `on_destroy = "delete"`))
 	}
 	ws := newWorkspace(t)
-	ws.up(blocks...)
+	ws.converge(blocks...)
 	ws.destroy().wantWarning("not deleted", "also named by other tags")
-	wantTags(t, dst, "app")
+	assertTags(t, dst, "app")
 	if dst.HasManifest(t, "app", string(pushed.Digest)) {
 		t.Error("the last one left the manifest")
 	}
 }
 
-func TestDestroyThatFailsDoesNotSayThatTagsWereRemoved(t *testing.T) {
+func TestDestroy_FailureHasNoWarnings(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V2(t) // which cannot untag
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`))
 	dst.Retag(t, "app", "1", "theirs")
 
-	said := ws.run("destroy", "-json", "-auto-approve")
-	said.wantError("could not be cleaned up", dst.Addr+"/app")
-	said.wantNoWarnings()
+	result := ws.run("destroy", "-json", "-auto-approve")
+	result.wantError("could not be cleaned up", dst.Addr+"/app")
+	result.wantNoWarnings()
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }
 
-func TestDestroyDoesNotBelieveAnIncompleteList(t *testing.T) {
+func TestDestroy_IncompleteTagList(t *testing.T) {
 	t.Parallel()
 	for name, list := range map[string]string{
 		"no tags":     `{"name":"app","tags":null}`,
@@ -369,14 +369,14 @@ func TestDestroyDoesNotBelieveAnIncompleteList(t *testing.T) {
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 			proxy := registrytest.Intercept(t, dst)
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
+			ws.converge(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`))
 			dst.Push(t, "app", "other", registrytest.DockerList("theirs"))
 			dst.Retag(t, "app", "1", "theirs")
 			plan := ws.plan("-destroy")
 
 			proxy.On("GET", ".*/tags/list").Reply(200, nil, list)
 			ws.applyFails(plan).wantError("does not have the tag 1", `on_destroy = "retain"`)
-			wantTags(t, dst, "app", "1", "other", "theirs")
+			assertTags(t, dst, "app", "1", "other", "theirs")
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 		})
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-func TestTitleSaysWhatFailed(t *testing.T) {
+func TestErrorSummary(t *testing.T) {
 	t.Parallel()
 	const otherwise = "It did not succeed"
 	unknown := &imageCopyResource{engine: &engine{unknown: []unknownSetting{{name: "registries"}}}}
@@ -39,7 +39,7 @@ func TestTitleSaysWhatFailed(t *testing.T) {
 	}
 }
 
-func TestNotYet(t *testing.T) {
+func TestMayBeCreatedLater(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		err  error
@@ -61,7 +61,7 @@ func TestNotYet(t *testing.T) {
 
 // A plan says of a terraform destroy what only somebody who has something to
 // destroy needs.
-func TestAPlanAdvisesWhatFits(t *testing.T) {
+func TestSourceAdvice(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		update bool
@@ -82,7 +82,7 @@ func TestAPlanAdvisesWhatFits(t *testing.T) {
 }
 
 // Another plan helps where the image is gone, and not where a part of it is.
-func TestWhatIsGoneSinceThePlan(t *testing.T) {
+func TestSourceGoneAdvice(t *testing.T) {
 	t.Parallel()
 	root, child := "sha256:"+zeros, "sha256:1"+zeros[1:]
 	for name, test := range map[string]struct{ source, missing, want string }{
@@ -102,7 +102,7 @@ func TestWhatIsGoneSinceThePlan(t *testing.T) {
 
 var zeros = strings.Repeat("0", 64)
 
-func TestWhoeverEndsAPlanIsToldToRunItAgain(t *testing.T) {
+func TestEngineDetail_Canceled(t *testing.T) {
 	t.Parallel()
 	ended := &registry.Error{Op: "look up", Kind: registry.ErrUnavailable, Err: context.Canceled}
 	const again = "Run it again."
@@ -114,7 +114,7 @@ func TestWhoeverEndsAPlanIsToldToRunItAgain(t *testing.T) {
 	}
 }
 
-func TestSentence(t *testing.T) {
+func TestCapitalize(t *testing.T) {
 	t.Parallel()
 	for s, want := range map[string]string{"": "", "it broke": "It broke.", "it broke.": "It broke.", "did you mean it?": "Did you mean it?",
 		"localhost:5601/acme: cannot look": "localhost:5601/acme: cannot look.", "docker.io/library/alpine: cannot look": "docker.io/library/alpine: cannot look."} {

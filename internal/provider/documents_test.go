@@ -34,21 +34,21 @@ import (
 //   - The files that it reads are there, and something uses this provider: Terraform
 //     does not look at the configuration of a provider that nothing uses.
 //   - What this version of Terraform does not know yet is left out.
-func TestEveryConfigurationShownIsValid(t *testing.T) {
+func TestDocumentation_ValidHCL(t *testing.T) {
 	t.Parallel()
-	providers := map[string]func() tfprotov6.ProviderServer{ours: thisProvider()}
-	for address, s := range standIns {
-		providers[address] = func() tfprotov6.ProviderServer { return standInServer{standIn: s} }
+	providers := map[string]func() tfprotov6.ProviderServer{providerAddress: newProviderServer()}
+	for address, s := range fakeProviders {
+		providers[address] = func() tfprotov6.ProviderServer { return fakeProviderServer{fakeProvider: s} }
 	}
 	ws := newWorkspaceOf(t, providers)
-	var all shown
-	all.read(t)
+	var all shownConfigs
+	all.collect(t)
 	for _, root := range all.write(ws) {
 		all.validate(ws, root)
 	}
 	unformatted, stderr, _ := ws.command("fmt", "-check", "-recursive")
 	for file := range strings.Lines(unformatted) {
-		t.Errorf("%s is not in the format of terraform fmt", all.at(".", &tfjson.Range{Filename: strings.TrimSpace(file), Start: tfjson.Pos{Line: 1}}))
+		t.Errorf("%s is not in the format of terraform fmt", all.position(".", &tfjson.Range{Filename: strings.TrimSpace(file), Start: tfjson.Pos{Line: 1}}))
 	}
 	if stderr != "" {
 		t.Errorf("fmt: %s", stderr)
@@ -56,10 +56,10 @@ func TestEveryConfigurationShownIsValid(t *testing.T) {
 }
 
 // shown are all configurations that are shown, each once.
-type shown []configuration
+type shownConfigs []configuration
 
 // read finds them.
-func (s *shown) read(t *testing.T) {
+func (s *shownConfigs) collect(t *testing.T) {
 	t.Helper()
 	known := map[string]bool{}
 	for _, c := range slices.Concat(examples(t), blocks(t)) {
@@ -71,12 +71,12 @@ func (s *shown) read(t *testing.T) {
 }
 
 // write makes modules of them, and returns the directories of the root modules.
-func (s *shown) write(ws *workspace) (roots []string) {
+func (s *shownConfigs) write(ws *workspace) (roots []string) {
 	ws.t.Helper()
 	modules := map[string]any{}
 	roots = []string{"."}
-	knowsEphemeral := ws.is(10, 11)
-	knowsIdentity := ws.is(12, noVersion)
+	knowsEphemeral := ws.versionAtLeast(10, 11)
+	knowsIdentity := ws.versionAtLeast(12, noVersion)
 	for i, c := range *s {
 		dir := fmt.Sprintf("c%d", i)
 		switch {
@@ -98,7 +98,7 @@ func (s *shown) write(ws *workspace) (roots []string) {
 }
 
 // validate has Terraform look at a root module, and all that are in it.
-func (s *shown) validate(ws *workspace, root string) {
+func (s *shownConfigs) validate(ws *workspace, root string) {
 	ws.t.Helper()
 	stdout, stderr, err := ws.command("-chdir="+root, "validate", "-json")
 	var said tfjson.ValidateOutput
@@ -107,13 +107,13 @@ func (s *shown) validate(ws *workspace, root string) {
 	}
 	for _, d := range said.Diagnostics {
 		if d.Severity == tfjson.DiagnosticSeverityError {
-			ws.t.Errorf("%s: %s\n%s", s.at(root, d.Range), d.Summary, d.Detail)
+			ws.t.Errorf("%s: %s\n%s", s.position(root, d.Range), d.Summary, d.Detail)
 		}
 	}
 }
 
 // at is the place that Terraform means by a range in the module dir.
-func (s *shown) at(dir string, r *tfjson.Range) string {
+func (s *shownConfigs) position(dir string, r *tfjson.Range) string {
 	if r == nil {
 		return "somewhere"
 	}
@@ -159,7 +159,7 @@ func (c configuration) write(t *testing.T, dir string) {
 		writeJSON(t, filepath.Join(dir, "required.tf.json"), required())
 	}
 	for _, file := range regexp.MustCompile(`file\("\$\{path\.module\}/([^"]+)"\)`).FindAllStringSubmatch(c.text, -1) {
-		content, ok := filesShown[path.Ext(file[1])]
+		content, ok := referencedFiles[path.Ext(file[1])]
 		if !ok {
 			t.Fatalf("%s:%d reads %s, and nobody says what is in it", c.file, c.line, file[1])
 		}
@@ -168,7 +168,7 @@ func (c configuration) write(t *testing.T, dir string) {
 }
 
 // filesShown is what is in the files that configurations read.
-var filesShown = map[string]func() string{
+var referencedFiles = map[string]func() string{
 	".json": func() string { return "{}" },
 	".pem": func() string {
 		server := httptest.NewTLSServer(nil)
@@ -180,7 +180,7 @@ var filesShown = map[string]func() string{
 // required names all providers that there are.
 func required() any {
 	providers := map[string]any{}
-	for _, address := range append(slices.Collect(maps.Keys(standIns)), ours) {
+	for _, address := range append(slices.Collect(maps.Keys(fakeProviders)), providerAddress) {
 		providers[path.Base(address)] = map[string]string{"source": address}
 	}
 	return map[string]any{"terraform": map[string]any{"required_providers": providers}}
@@ -189,10 +189,10 @@ func required() any {
 // examples are the files of examples/.
 func examples(t *testing.T) (found []configuration) {
 	t.Helper()
-	err := fs.WalkDir(os.DirFS(project), "examples", func(name string, _ fs.DirEntry, err error) error {
+	err := fs.WalkDir(os.DirFS(projectRoot), "examples", func(name string, _ fs.DirEntry, err error) error {
 		if err == nil && path.Ext(name) == ".tf" {
 			var text []byte
-			text, err = os.ReadFile(filepath.Join(project, name))
+			text, err = os.ReadFile(filepath.Join(projectRoot, name))
 			found = append(found, configuration{file: name, text: string(text)})
 		}
 		return err
@@ -229,7 +229,7 @@ const noVersion = 1_000_000
 
 // is says whether this is Terraform, or OpenTofu, of a minor version or a later
 // one.
-func (w *workspace) is(terraform, openTofu int) bool {
+func (w *workspace) versionAtLeast(terraform, openTofu int) bool {
 	w.t.Helper()
 	stdout, stderr, err := w.command("version")
 	var name string

@@ -11,12 +11,12 @@ import (
 
 const app = "registry_image_copy.app"
 
-func TestSourceTagMoves(t *testing.T) {
+func TestDrift_SourceTagMoved(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")))
+	ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")))
 
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	plan := ws.plan()
@@ -33,7 +33,7 @@ func TestSourceTagMoves(t *testing.T) {
 	ws.plan().wantChange(app, "digest", second.Digest, third.Digest)
 }
 
-func TestSourceTagMovesBeforeCreate(t *testing.T) {
+func TestDrift_SourceTagMovedBeforeCreate(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	src.Push(t, "app", "1", registrytest.MultiArch("first"))
@@ -51,13 +51,13 @@ func TestSourceTagMovesBeforeCreate(t *testing.T) {
 	}
 }
 
-func TestDestinationTagMoves(t *testing.T) {
+func TestDrift_DestinationTagMoved(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	ours := src.Push(t, "app", "1", registrytest.MultiArch("ours"))
 	theirs := dst.Push(t, "app", "other", registrytest.DockerList("theirs"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", ours.Ref, dst.Ref("app", "1")))
+	ws.converge(imageCopy("app", ours.Ref, dst.Ref("app", "1")))
 
 	dst.Retag(t, "app", "other", "1")
 	plan := ws.plan()
@@ -70,12 +70,12 @@ func TestDestinationTagMoves(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-func TestDestinationTagVanishes(t *testing.T) {
+func TestDrift_DestinationTagDeleted(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
 
 	dst.DeleteTag(t, "app", "1")
 	plan := ws.plan()
@@ -85,13 +85,13 @@ func TestDestinationTagVanishes(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-func TestDestinationTagMovesAndTheManifestIsGone(t *testing.T) {
+func TestDrift_DestinationManifestDeleted(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	proxy := registrytest.Intercept(t, dst)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1")))
+	ws.converge(imageCopy("app", pushed.Ref, proxy.Ref("app", "1")))
 
 	// The registry says that it still has the manifest, and does not: to the refresh,
 	// which looks up promoted_reference, and to the copy.

@@ -18,9 +18,9 @@ import (
 
 // example makes a file of examples/ the configuration. Each pair of instead is
 // something that it names and a test does not have, and what stands for that.
-func (w *workspace) example(name string, instead ...string) {
+func (w *workspace) configureExample(name string, instead ...string) {
 	w.t.Helper()
-	text, err := os.ReadFile(filepath.Join(project, "examples", name))
+	text, err := os.ReadFile(filepath.Join(projectRoot, "examples", name))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -32,11 +32,11 @@ func (w *workspace) example(name string, instead ...string) {
 	write(w.t, filepath.Join(w.dir, "main.tf"), strings.NewReplacer(instead...).Replace(string(text)))
 }
 
-func TestTheExampleOfABuildBuildsEachVersion(t *testing.T) {
+func TestExamples_Layout(t *testing.T) {
 	t.Parallel()
 	dst := registrytest.V3(t)
-	ws, _ := installed(t)
-	ws.example("layout/main.tf", "registry.example.com", dst.Addr,
+	ws, _ := newInstalledWorkspace(t)
+	ws.configureExample("layout/main.tf", "registry.example.com", dst.Addr,
 		"docker buildx build --output type=oci,dest=${self.input} ${path.module}", "cp ${path.module}/next.tar ${self.input}")
 	build := func(seed string) registrytest.Tree {
 		t.Helper()
@@ -66,7 +66,7 @@ func TestTheExampleOfABuildBuildsEachVersion(t *testing.T) {
 	registrytest.Same(t, again, dst.Read(t, "prod/app", "1.5"))
 }
 
-func TestTheExamplesOfEnvironmentsBringSignaturesToProduction(t *testing.T) {
+func TestExamples_Environments(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	image := registrytest.MultiArch("app")
@@ -76,9 +76,9 @@ func TestTheExamplesOfEnvironmentsBringSignaturesToProduction(t *testing.T) {
 
 	instead := []string{"ghcr.io", src.Addr}
 	for _, stage := range []string{"development", "staging", "production"} {
-		ws, _ := installed(t)
+		ws, _ := newInstalledWorkspace(t)
 		ws.env = append(ws.env, "TF_VAR_app_version=1.4")
-		ws.example("environments/"+stage+"/main.tf", append(instead, "registry.example.com", dst.Addr)...)
+		ws.configureExample("environments/"+stage+"/main.tf", append(instead, "registry.example.com", dst.Addr)...)
 		ws.apply(ws.plan())
 		ws.wantNoChanges()
 		if err := key.VerifyReferrer(t, dst, stage+"/app", pushed.Digest); err != nil {
@@ -94,23 +94,23 @@ func TestTheExamplesOfEnvironmentsBringSignaturesToProduction(t *testing.T) {
 	}
 }
 
-func TestTheExamplesOfAnAirGapBringEachImageUnderItsName(t *testing.T) {
+func TestExamples_Airgap(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	images := map[string]registrytest.Tree{}
 	for repo, tag := range map[string]string{"acme/app": "1.4", "acme/worker": "2.0", "library/alpine": "3.20"} {
 		images[repo+":"+tag] = src.Push(t, repo, tag, registrytest.MultiArch(repo)).Tree
 	}
-	outside, _ := installed(t)
-	outside.example("airgap/outside/main.tf", "ghcr.io", src.Addr, "docker.io", src.Addr)
+	outside, _ := newInstalledWorkspace(t)
+	outside.configureExample("airgap/outside/main.tf", "ghcr.io", src.Addr, "docker.io", src.Addr)
 	digests, err := json.Marshal(outside.apply(outside.plan()).outputs["airgap"])
 	if err != nil {
 		t.Fatal(err)
 	}
 	outside.wantNoChanges()
-	wantLayoutTags(t, filepath.Join(outside.dir, "airgap"), "acme-app-1.4", "acme-worker-2.0", "library-alpine-3.20")
+	assertLayoutTags(t, filepath.Join(outside.dir, "airgap"), "acme-app-1.4", "acme-worker-2.0", "library-alpine-3.20")
 
-	inside, _ := installed(t)
+	inside, _ := newInstalledWorkspace(t)
 	archive := filepath.Join(inside.dir, "airgap.tar")
 	if err := os.Rename(registrytest.Tar(t, filepath.Join(outside.dir, "airgap")), archive); err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func TestTheExamplesOfAnAirGapBringEachImageUnderItsName(t *testing.T) {
 	const destination = `"registry.internal:5000/mirror/${each.key}"`
 	plain := []string{"registry.internal:5000", dst.Addr, `ca_certificate = file("${path.module}/ca.pem")`, "plain_http = true"}
 	inside.env = append(inside.env, "TF_VAR_registry_password=any")
-	inside.example("airgap/inside/main.tf", plain...)
+	inside.configureExample("airgap/inside/main.tf", plain...)
 	inside.apply(inside.plan())
 	for name, tree := range images {
 		repo, tag, _ := strings.Cut(name, ":")
@@ -128,42 +128,42 @@ func TestTheExamplesOfAnAirGapBringEachImageUnderItsName(t *testing.T) {
 
 	// What the guide says of an archive that is gone.
 	withReferrers := append([]string{destination, strings.Replace(destination, "registry.internal:5000", dst.Addr, 1) + "\n  referrers = true"}, plain...)
-	inside.example("airgap/inside/main.tf", withReferrers...)
+	inside.configureExample("airgap/inside/main.tf", withReferrers...)
 	inside.apply(inside.plan())
 	remove(t, archive)
 	inside.wantNoChanges().wantWarning("airgap.tar", "What was promoted stays as it is")
-	inside.example("airgap/inside/main.tf", plain...)
+	inside.configureExample("airgap/inside/main.tf", plain...)
 	inside.apply(inside.plan())
-	if said := inside.wantNoChanges(); strings.Contains(said.text, "airgap.tar") {
-		t.Errorf("the archive was looked at: %s", said.text)
+	if result := inside.wantNoChanges(); strings.Contains(result.text, "airgap.tar") {
+		t.Errorf("the archive was looked at: %s", result.text)
 	}
 }
 
-func TestTheExampleOfTagsSaysThatThereIsNone(t *testing.T) {
+func TestExamples_TagsDataSource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	for _, repo := range []string{"acme/app", "acme/nightly", "library/nginx"} {
 		src.Push(t, repo, "main", registrytest.Image{Seed: repo})
 	}
-	ws, _ := installed(t)
-	ws.example("data-sources/registry_tags/data-source.tf", "ghcr.io", src.Addr, "docker.io", src.Addr, "registry.example.com", dst.Addr)
+	ws, _ := newInstalledWorkspace(t)
+	ws.configureExample("data-sources/registry_tags/data-source.tf", "ghcr.io", src.Addr, "docker.io", src.Addr, "registry.example.com", dst.Addr)
 	ws.planFails().wantError("There is no release of 1.4 or later yet.")
 	src.Push(t, "acme/app", "1.4.2", registrytest.Image{Seed: "1.4.2"})
 	ws.apply(ws.plan())
 	registrytest.Same(t, src.Read(t, "acme/app", "1.4.2"), dst.Read(t, "prod/app", "1"))
 }
 
-func TestTheExampleOfAManifestPromotesOnlyWhatExists(t *testing.T) {
+func TestExamples_ManifestDataSource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	index, _ := platformsOf("alpine", false)
 	src.Push(t, "library/alpine", "3.20", index)
 	src.Push(t, "acme/app", "nightly", registrytest.Image{Seed: "nightly"})
 	const stable = "registry_image_copy.stable[0]"
-	ws, _ := installed(t)
-	ws.example("data-sources/registry_manifest/data-source.tf", "ghcr.io", src.Addr, "docker.io", src.Addr, "registry.example.com", dst.Addr)
-	if said := ws.apply(ws.plan()); fmt.Sprint(said.outputs["released"]) != "false" || dst.HasManifest(t, "prod/app", "stable") {
-		t.Errorf("what is not there was promoted: %v", said.outputs)
+	ws, _ := newInstalledWorkspace(t)
+	ws.configureExample("data-sources/registry_manifest/data-source.tf", "ghcr.io", src.Addr, "docker.io", src.Addr, "registry.example.com", dst.Addr)
+	if result := ws.apply(ws.plan()); fmt.Sprint(result.outputs["released"]) != "false" || dst.HasManifest(t, "prod/app", "stable") {
+		t.Errorf("what is not there was promoted: %v", result.outputs)
 	}
 	release := dst.Push(t, "prod/app", "2.0", registrytest.Image{Seed: "2.0"})
 	ws.apply(ws.plan().wantAction(stable, tfjson.ActionCreate))

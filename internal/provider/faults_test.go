@@ -20,9 +20,9 @@ import (
 
 // faulty is a copy of its own source to its own destination, of which one is at
 // fault later.
-type faulty struct {
-	cause       func(p *registrytest.Proxy)
-	title, says string
+type faultCase struct {
+	cause           func(p *registrytest.Proxy)
+	title, contains string
 
 	proxy  *registrytest.Proxy // of the one at fault
 	other  *registrytest.Registry
@@ -30,7 +30,7 @@ type faulty struct {
 }
 
 // start starts both. The source is at fault where atSource says so.
-func (f *faulty) start(t *testing.T, name string, atSource bool) (copied string) {
+func (f *faultCase) start(t *testing.T, name string, atSource bool) (copied string) {
 	t.Helper()
 	f.proxy, f.other = registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Scripted(t, registrytest.Behaviour{})
 	if atSource {
@@ -41,7 +41,7 @@ func (f *faulty) start(t *testing.T, name string, atSource bool) (copied string)
 	return imageCopy(name, f.pushed.Ref, f.proxy.Ref("app", "1"))
 }
 
-func replies(status int, contentType, body string) func(*registrytest.Proxy) {
+func replyWith(status int, contentType, body string) func(*registrytest.Proxy) {
 	return func(p *registrytest.Proxy) {
 		p.On("GET|HEAD", ".*").Reply(status, http.Header{"Content-Type": {contentType}}, body)
 	}
@@ -49,18 +49,18 @@ func replies(status int, contentType, body string) func(*registrytest.Proxy) {
 
 // repliesDocument is for a registry's own answers, and repliesPage for those of a
 // proxy before it.
-func repliesDocument(status int, code string) func(*registrytest.Proxy) {
-	return replies(status, "application/json", string(registrytest.ErrorBody(code, "no, said the registry")))
+func replyError(status int, code string) func(*registrytest.Proxy) {
+	return replyWith(status, "application/json", string(registrytest.ErrorBody(code, "no, said the registry")))
 }
 
-func repliesPage(status int) func(*registrytest.Proxy) {
-	return replies(status, "text/html", "<html>not the registry</html>")
+func replyPage(status int) func(*registrytest.Proxy) {
+	return replyWith(status, "text/html", "<html>not the registry</html>")
 }
 
-func resets(p *registrytest.Proxy) { p.On(".*", ".*").Reset() }
+func resetConnections(p *registrytest.Proxy) { p.On(".*", ".*").Reset() }
 
 // cuts ends an answer before it has told what is not there.
-func cuts(p *registrytest.Proxy) {
+func truncateResponse(p *registrytest.Proxy) {
 	p.On("HEAD", ".*").Reply(404, nil, "")
 	p.On("GET", ".*").Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		document := registrytest.ErrorBody("MANIFEST_UNKNOWN", "no, said the registry")
@@ -70,11 +70,11 @@ func cuts(p *registrytest.Proxy) {
 	})
 }
 
-func redirects(p *registrytest.Proxy) {
+func redirectEndlessly(p *registrytest.Proxy) {
 	p.On("GET|HEAD", ".*").Reply(307, http.Header{"Location": {"/elsewhere"}}, "")
 }
 
-func stops(p *registrytest.Proxy) { p.Stop() }
+func stopServer(p *registrytest.Proxy) { p.Stop() }
 
 // stateFile is what the file of the state has in it.
 func (w *workspace) stateFile() string {
@@ -86,38 +86,38 @@ func (w *workspace) stateFile() string {
 	return string(content)
 }
 
-func TestAnyFaultOfTheSourceIsAWarning(t *testing.T) {
+func TestRefresh_SourceFaultIsWarning(t *testing.T) {
 	t.Parallel()
 	const gone, refused, limited, notThere, unclear = "The source image does not exist", "The source registry refused the request",
 		"The source registry limits requests", "The source registry is not available", "The source could not be asked"
-	faults := map[string]*faulty{
-		"gone":                {cause: repliesDocument(404, "MANIFEST_UNKNOWN"), title: gone, says: "no, said the registry"},
-		"no_repository":       {cause: repliesDocument(404, "NAME_UNKNOWN"), title: gone, says: "no, said the registry"},
-		"unauthorized":        {cause: repliesDocument(401, "UNAUTHORIZED"), title: refused, says: "401"},
-		"denied":              {cause: repliesDocument(403, "DENIED"), title: refused, says: "403"},
-		"limited":             {cause: repliesDocument(429, "TOOMANYREQUESTS"), title: limited, says: "429"},
-		"limited_for_minutes": {cause: func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(429, http.Header{"Retry-After": {"120"}}, "") }, title: limited, says: "asks to wait 2m0s, longer than this operation may take"},
-		"broken":              {cause: repliesPage(500), title: notThere, says: "500"},
-		"bad_gateway":         {cause: repliesPage(502), title: notThere, says: "502"},
-		"resets":              {cause: resets, title: notThere, says: "connection reset"},
-		"unreachable":         {cause: stops, title: notThere, says: "connection refused"},
-		"proxys_404":          {cause: repliesPage(404), title: unclear, says: "404"},
-		"a_page":              {cause: repliesPage(200), title: unclear, says: "text/html"},
-		"without_end":         {cause: redirects, title: unclear, says: "redirects without end"},
+	faults := map[string]*faultCase{
+		"gone":                {cause: replyError(404, "MANIFEST_UNKNOWN"), title: gone, contains: "no, said the registry"},
+		"no_repository":       {cause: replyError(404, "NAME_UNKNOWN"), title: gone, contains: "no, said the registry"},
+		"unauthorized":        {cause: replyError(401, "UNAUTHORIZED"), title: refused, contains: "401"},
+		"denied":              {cause: replyError(403, "DENIED"), title: refused, contains: "403"},
+		"limited":             {cause: replyError(429, "TOOMANYREQUESTS"), title: limited, contains: "429"},
+		"limited_for_minutes": {cause: func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(429, http.Header{"Retry-After": {"120"}}, "") }, title: limited, contains: "asks to wait 2m0s, longer than this operation may take"},
+		"broken":              {cause: replyPage(500), title: notThere, contains: "500"},
+		"bad_gateway":         {cause: replyPage(502), title: notThere, contains: "502"},
+		"resets":              {cause: resetConnections, title: notThere, contains: "connection reset"},
+		"unreachable":         {cause: stopServer, title: notThere, contains: "connection refused"},
+		"proxys_404":          {cause: replyPage(404), title: unclear, contains: "404"},
+		"a_page":              {cause: replyPage(200), title: unclear, contains: "text/html"},
+		"without_end":         {cause: redirectEndlessly, title: unclear, contains: "redirects without end"},
 	}
 	blocks := []string{}
 	ws := newWorkspace(t)
 	for name, f := range faults {
 		blocks = append(blocks, f.start(t, name, true))
 	}
-	ws.up(blocks...)
+	ws.converge(blocks...)
 	before := ws.stateFile()
 	for _, f := range faults {
 		f.cause(f.proxy)
 	}
-	for _, said := range []outcome{ws.wantNoChanges(), ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").ok()} {
+	for _, result := range []outcome{ws.wantNoChanges(), ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").mustSucceed()} {
 		for _, f := range faults {
-			said.wantWarning(f.title, "source "+f.proxy.Addr+"/app", f.says, "just been changed").at(said, "source")
+			result.wantWarning(f.title, "source "+f.proxy.Addr+"/app", f.contains, "just been changed").assertAt(result, "source")
 		}
 	}
 	if after := ws.stateFile(); after != before {
@@ -138,23 +138,23 @@ func TestAnyFaultOfTheSourceIsAWarning(t *testing.T) {
 	}
 }
 
-func TestSourceFaultAfterTheSourceMoved(t *testing.T) {
+func TestRefresh_SourceFaultAfterMove(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
 	proxy := registrytest.Intercept(t, src)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1")))
+	ws.converge(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1")))
 
 	// The move was seen and is in the state, but what it moved to cannot be had.
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
-	ws.run("apply", "-json", "-refresh-only", "-auto-approve").ok()
+	ws.run("apply", "-json", "-refresh-only", "-auto-approve").mustSucceed()
 	ws.plan("-refresh=false").wantChange(app, "digest", first.Digest, second.Digest)
 	proxy.Stop()
 	ws.wantNoChanges().wantWarning("source registry is not available")
 }
 
-func TestSourceFaultOnCreateIsError(t *testing.T) {
+func TestPlan_SourceFaultOnCreateIsError(t *testing.T) {
 	t.Parallel()
 	const toBeBuilt = "refer to an attribute"
 	reply := func(status int, code string) func(*registrytest.Proxy) {
@@ -188,17 +188,17 @@ func TestSourceFaultOnCreateIsError(t *testing.T) {
 			}
 			ws := newWorkspace(t)
 			ws.configure(blocks...)
-			said := ws.planFails()
-			said.wantError(fault.title, "source "+proxy.Addr+"/app").at(said, "source")
-			if advised := strings.Contains(said.text, toBeBuilt); advised != fault.mayBuild {
-				t.Errorf("advice for a source that is still to be built: %t\n%s", advised, said.text)
+			result := ws.planFails()
+			result.wantError(fault.title, "source "+proxy.Addr+"/app").assertAt(result, "source")
+			if advised := strings.Contains(result.text, toBeBuilt); advised != fault.mayBuild {
+				t.Errorf("advice for a source that is still to be built: %t\n%s", advised, result.text)
 			}
 		})
 	}
 }
 
 // What is in the plan is what HEAD says, and what is copied is what GET gives.
-func TestASourceThatSaysTwoMediaTypesIsNotCopied(t *testing.T) {
+func TestApply_MediaTypeMismatch(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})), registrytest.Scripted(t, registrytest.Behaviour{})
 	untyped := registrytest.Raw{MediaType: ocispec.MediaTypeImageManifest, Bytes: []byte(`{"schemaVersion":2,"layers":[]}`)}
@@ -215,7 +215,7 @@ func TestASourceThatSaysTwoMediaTypesIsNotCopied(t *testing.T) {
 
 // A registry that names a digest by HEAD and does not have it says so again for
 // the next plan.
-func TestATagOfADigestThatIsNotThere(t *testing.T) {
+func TestApply_TaggedDigestMissing(t *testing.T) {
 	t.Parallel()
 	source, dst := registrytest.Intercept(t, registrytest.V3(t)), registrytest.V3(t)
 	pushed := source.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -228,7 +228,7 @@ func TestATagOfADigestThatIsNotThere(t *testing.T) {
 	ws.applyFails(ws.plan()).wantError("could not be copied", "404", `the registry said that the tag "1" names this digest. Plan again`, "names what it does not have")
 }
 
-func TestReferenceWithoutATag(t *testing.T) {
+func TestPlan_ReferenceWithoutTag(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -239,35 +239,35 @@ func TestReferenceWithoutATag(t *testing.T) {
 		ws.planFails().wantError("image does not exist", fmt.Sprintf("%q gives no tag", untagged), `"latest" was assumed`)
 	}
 	ws.configure(imageCopy("app", src.Ref("app", "2"), dst.Ref("app", "1")))
-	if said := ws.planFails(); strings.Contains(said.text, "assumed") {
-		t.Errorf("a tag was given:\n%s", said.text)
+	if result := ws.planFails(); strings.Contains(result.text, "assumed") {
+		t.Errorf("a tag was given:\n%s", result.text)
 	}
 }
 
 // A read that fails changes nothing: only the registry's own word that the tag is
 // not there takes a resource out of the state.
-func TestOnlyADefinite404TakesAResourceOutOfTheState(t *testing.T) {
+func TestRefresh_DefiniteNotFound(t *testing.T) {
 	t.Parallel()
 	const refused, limited, notThere, unclear = "The destination registry refused the request", "The destination registry limits requests",
 		"The destination registry is not available", "Cannot find out what the destination holds"
-	faults := map[string]*faulty{
-		"unauthorized":    {cause: repliesDocument(401, "UNAUTHORIZED"), title: refused},
-		"denied":          {cause: repliesDocument(403, "DENIED"), title: refused},
-		"limited":         {cause: repliesDocument(429, "TOOMANYREQUESTS"), title: limited},
-		"broken":          {cause: repliesPage(500), title: notThere},
-		"bad_gateway":     {cause: repliesPage(502), title: notThere},
-		"not_available":   {cause: repliesDocument(503, "UNAVAILABLE"), title: notThere},
-		"resets":          {cause: resets, title: notThere},
-		"unreachable":     {cause: stops, title: notThere},
+	faults := map[string]*faultCase{
+		"unauthorized":    {cause: replyError(401, "UNAUTHORIZED"), title: refused},
+		"denied":          {cause: replyError(403, "DENIED"), title: refused},
+		"limited":         {cause: replyError(429, "TOOMANYREQUESTS"), title: limited},
+		"broken":          {cause: replyPage(500), title: notThere},
+		"bad_gateway":     {cause: replyPage(502), title: notThere},
+		"not_available":   {cause: replyError(503, "UNAVAILABLE"), title: notThere},
+		"resets":          {cause: resetConnections, title: notThere},
+		"unreachable":     {cause: stopServer, title: notThere},
 		"does_not_answer": {cause: func(p *registrytest.Proxy) { p.On(".*", ".*").Stall() }, title: unclear},
-		"proxys_404":      {cause: repliesPage(404), title: unclear},
-		"silent_404":      {cause: replies(404, "", ""), title: unclear},
-		"gateways_404":    {cause: repliesDocument(404, "ROUTE_UNKNOWN"), title: unclear},
-		"hiding_404":      {cause: repliesDocument(404, "UNAUTHORIZED"), title: refused},
+		"proxys_404":      {cause: replyPage(404), title: unclear},
+		"silent_404":      {cause: replyWith(404, "", ""), title: unclear},
+		"gateways_404":    {cause: replyError(404, "ROUTE_UNKNOWN"), title: unclear},
+		"hiding_404":      {cause: replyError(404, "UNAUTHORIZED"), title: refused},
 		"only_HEADs_404":  {cause: func(p *registrytest.Proxy) { p.On("HEAD", ".*").Reply(404, nil, "") }}, // no fault
-		"cut_404":         {cause: cuts, title: notThere},
-		"a_page":          {cause: repliesPage(200), title: unclear},
-		"without_end":     {cause: redirects, title: unclear},
+		"cut_404":         {cause: truncateResponse, title: notThere},
+		"a_page":          {cause: replyPage(200), title: unclear},
+		"without_end":     {cause: redirectEndlessly, title: unclear},
 	}
 	blocks, patient := []string{}, []string{}
 	ws := newWorkspace(t)
@@ -279,7 +279,7 @@ func TestOnlyADefinite404TakesAResourceOutOfTheState(t *testing.T) {
 		}
 		blocks = append(blocks, copied)
 	}
-	ws.up(patient...)
+	ws.converge(patient...)
 	ws.configure(blocks...)
 	ws.apply(ws.plan("-refresh=false")) // without asking, for which there may not be the time
 	before := ws.stateFile()
@@ -289,14 +289,14 @@ func TestOnlyADefinite404TakesAResourceOutOfTheState(t *testing.T) {
 			errors++
 		}
 	}
-	for _, said := range []outcome{ws.planFails(), ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false")} {
+	for _, result := range []outcome{ws.planFails(), ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false")} {
 		for _, f := range faults {
 			if f.title != "" {
-				said.wantError(f.title, "destination "+f.proxy.Addr+"/app", "-refresh=false", "terraform state rm").at(said, "destination")
+				result.wantError(f.title, "destination "+f.proxy.Addr+"/app", "-refresh=false", "terraform state rm").assertAt(result, "destination")
 			}
 		}
-		if len(said.diagnostics) != errors {
-			t.Errorf("%d diagnostics for %d faults:\n%s", len(said.diagnostics), errors, said.text)
+		if len(result.diagnostics) != errors {
+			t.Errorf("%d diagnostics for %d faults:\n%s", len(result.diagnostics), errors, result.text)
 		}
 	}
 	ws.wantNoChanges("-refresh=false")
@@ -319,22 +319,22 @@ func TestOnlyADefinite404TakesAResourceOutOfTheState(t *testing.T) {
 
 	want := ws.addresses()
 	for name, code := range map[string]string{"denied": "MANIFEST_UNKNOWN", "broken": "NAME_UNKNOWN"} {
-		repliesDocument(404, code)(faults[name].proxy)
+		replyError(404, code)(faults[name].proxy)
 		delete(want, "registry_image_copy."+name)
 	}
-	ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").ok()
+	ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").mustSucceed()
 	if got := ws.addresses(); !maps.Equal(got, want) {
 		t.Errorf("the state has %v, want %v", got, want)
 	}
 }
 
-func TestDestinationMovesAwayFromARegistryThatIsDown(t *testing.T) {
+func TestDestination_OldRegistryDown(t *testing.T) {
 	t.Parallel()
 	src, old, dst := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	proxy := registrytest.Intercept(t, old)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1")))
+	ws.converge(imageCopy("app", pushed.Ref, proxy.Ref("app", "1")))
 	proxy.Stop()
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
 	ws.planFails().wantError("This is about "+proxy.Ref("app", "1")+", where the state has the image", "that is the old place", "-refresh=false")
@@ -351,8 +351,8 @@ func TestTimeouts(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.configure(copied)
 	source.On("GET", ".*/blobs/.*").Stall()
-	said := ws.applyFails(ws.plan())
-	said.wantError("could not be copied", "source "+source.Addr+"/app", "it was not done within 200ms, the create timeout", `timeouts = { create = "…" }`).at(said, "source")
+	result := ws.applyFails(ws.plan())
+	result.wantError("could not be copied", "source "+source.Addr+"/app", "it was not done within 200ms, the create timeout", `timeouts = { create = "…" }`).assertAt(result, "source")
 	if dst.HasManifest(t, "app", string(pushed.Digest)) || ws.state(app) != nil {
 		t.Error("a create that failed left something behind")
 	}
@@ -370,7 +370,7 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-func TestWarningsOfRegistriesAreShown(t *testing.T) {
+func TestWarnings_ShownAsDiagnostics(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))

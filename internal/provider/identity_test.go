@@ -15,15 +15,15 @@ import (
 
 // protocol is a provider that a test speaks the protocol with: Terraform knows
 // resource identities since 1.12, which need not be at hand.
-type protocol struct {
+type protocolClient struct {
 	t               *testing.T
 	server          tfprotov6.ProviderServer
 	state, identity tftypes.Object
 }
 
-func newProtocol(t *testing.T) *protocol {
+func newProtocol(t *testing.T) *protocolClient {
 	t.Helper()
-	server := providerserver.NewProtocol6(provider.New("test", isolated)())()
+	server := providerserver.NewProtocol6(provider.New("test", isolateOptions)())()
 	ctx := t.Context()
 	schemas, err := server.GetProviderSchema(ctx, &tfprotov6.GetProviderSchemaRequest{})
 	must(t, err, nil)
@@ -38,7 +38,7 @@ func newProtocol(t *testing.T) *protocol {
 	must(t, err, configured.Diagnostics)
 	identities, err := server.GetResourceIdentitySchemas(ctx, &tfprotov6.GetResourceIdentitySchemasRequest{})
 	must(t, err, identities.Diagnostics)
-	return &protocol{
+	return &protocolClient{
 		t: t, server: server,
 		state:    schemas.ResourceSchemas["registry_image_copy"].ValueType().(tftypes.Object),
 		identity: identities.IdentitySchemas["registry_image_copy"].ValueType().(tftypes.Object),
@@ -46,7 +46,7 @@ func newProtocol(t *testing.T) *protocol {
 }
 
 // identify is the identity of a destination.
-func (p *protocol) identify(destination string) *tfprotov6.ResourceIdentityData {
+func (p *protocolClient) identityData(destination string) *tfprotov6.ResourceIdentityData {
 	p.t.Helper()
 	data, err := tfprotov6.NewDynamicValue(p.identity, tftypes.NewValue(p.identity, map[string]tftypes.Value{"destination": tftypes.NewValue(tftypes.String, destination)}))
 	must(p.t, err, nil)
@@ -54,7 +54,7 @@ func (p *protocol) identify(destination string) *tfprotov6.ResourceIdentityData 
 }
 
 // attributes reads a value.
-func (p *protocol) attributes(of tftypes.Object, data *tfprotov6.DynamicValue) map[string]tftypes.Value {
+func (p *protocolClient) attributes(of tftypes.Object, data *tfprotov6.DynamicValue) map[string]tftypes.Value {
 	p.t.Helper()
 	v, err := data.Unmarshal(of)
 	must(p.t, err, nil)
@@ -64,14 +64,14 @@ func (p *protocol) attributes(of tftypes.Object, data *tfprotov6.DynamicValue) m
 }
 
 // text reads one attribute.
-func (p *protocol) text(of tftypes.Object, data *tfprotov6.DynamicValue, name string) (text string) {
+func (p *protocolClient) text(of tftypes.Object, data *tfprotov6.DynamicValue, name string) (text string) {
 	p.t.Helper()
 	must(p.t, p.attributes(of, data)[name].As(&text), nil)
 	return text
 }
 
 // with returns values of which some were changed; "" is null.
-func (p *protocol) with(values map[string]tftypes.Value, changed map[string]string) *tfprotov6.DynamicValue {
+func (p *protocolClient) withAttributes(values map[string]tftypes.Value, changed map[string]string) *tfprotov6.DynamicValue {
 	p.t.Helper()
 	values = maps.Clone(values)
 	for name, value := range changed {
@@ -86,15 +86,15 @@ func (p *protocol) with(values map[string]tftypes.Value, changed map[string]stri
 }
 
 // imported imports a destination and reads it.
-func (p *protocol) imported(destination string) *tfprotov6.ReadResourceResponse {
+func (p *protocolClient) importState(destination string) *tfprotov6.ReadResourceResponse {
 	p.t.Helper()
-	imported, err := p.server.ImportResourceState(p.t.Context(), &tfprotov6.ImportResourceStateRequest{TypeName: "registry_image_copy", Identity: p.identify(destination)})
+	imported, err := p.server.ImportResourceState(p.t.Context(), &tfprotov6.ImportResourceStateRequest{TypeName: "registry_image_copy", Identity: p.identityData(destination)})
 	must(p.t, err, imported.Diagnostics)
 	one := imported.ImportedResources[0]
 	return p.read(one.State, one.Identity, one.Private)
 }
 
-func (p *protocol) read(state *tfprotov6.DynamicValue, identity *tfprotov6.ResourceIdentityData, private []byte) *tfprotov6.ReadResourceResponse {
+func (p *protocolClient) read(state *tfprotov6.DynamicValue, identity *tfprotov6.ResourceIdentityData, private []byte) *tfprotov6.ReadResourceResponse {
 	p.t.Helper()
 	read, err := p.server.ReadResource(p.t.Context(), &tfprotov6.ReadResourceRequest{TypeName: "registry_image_copy", CurrentState: state, CurrentIdentity: identity, Private: private})
 	must(p.t, err, read.Diagnostics)
@@ -102,12 +102,12 @@ func (p *protocol) read(state *tfprotov6.DynamicValue, identity *tfprotov6.Resou
 }
 
 // An import block may say what to import by its identity.
-func TestImportByIdentity(t *testing.T) {
+func TestIdentity_Import(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t)
 	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "app"})
 	p := newProtocol(t)
-	read := p.imported(pushed.Ref)
+	read := p.importState(pushed.Ref)
 	if got := p.text(p.state, read.NewState, "digest"); got != string(pushed.Digest) {
 		t.Errorf("the digest is %q, want %s", got, pushed.Digest)
 	}
@@ -115,7 +115,7 @@ func TestImportByIdentity(t *testing.T) {
 		t.Errorf("the identity is %q, want %q", got, pushed.Ref)
 	}
 
-	refused, err := p.server.ImportResourceState(t.Context(), &tfprotov6.ImportResourceStateRequest{TypeName: "registry_image_copy", Identity: p.identify(reg.Addr + "/app")})
+	refused, err := p.server.ImportResourceState(t.Context(), &tfprotov6.ImportResourceStateRequest{TypeName: "registry_image_copy", Identity: p.identityData(reg.Addr + "/app")})
 	if err != nil || len(refused.Diagnostics) != 1 || refused.Diagnostics[0].Severity != tfprotov6.DiagnosticSeverityError {
 		t.Errorf("a destination without a tag: %v, %v", err, refused.Diagnostics)
 	}
@@ -123,14 +123,14 @@ func TestImportByIdentity(t *testing.T) {
 
 // A state may hold an identity in a spelling that the provider does not write any
 // more, and a changed destination is an update.
-func TestIdentity_FollowsTheDestination(t *testing.T) {
+func TestIdentity_FollowsDestination(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.Image{Seed: "app"})
 	dst.Push(t, "app", "1", registrytest.Image{Seed: "app"})
 	p := newProtocol(t)
-	read := p.imported(dst.Ref("app", "1"))
-	old := p.identify("LOCALHOST:0" + strings.TrimPrefix(dst.Ref("app", "1"), "127.0.0.1:"))
+	read := p.importState(dst.Ref("app", "1"))
+	old := p.identityData("LOCALHOST:0" + strings.TrimPrefix(dst.Ref("app", "1"), "127.0.0.1:"))
 	read = p.read(read.NewState, old, read.Private)
 	if got := p.text(p.identity, read.NewIdentity.IdentityData, "destination"); got != dst.Ref("app", "1") {
 		t.Errorf("Read() identity = %q, want %q", got, dst.Ref("app", "1"))
@@ -138,10 +138,10 @@ func TestIdentity_FollowsTheDestination(t *testing.T) {
 
 	for _, destination := range []string{dst.Ref("app", "1"), dst.Ref("moved", "2")} {
 		prior := p.attributes(p.state, read.NewState)
-		config := p.with(prior, map[string]string{"source": pushed.Ref, "destination": destination, "digest": "", "source_digest": "", "media_type": "", "pinned_reference": "", "referrers_digest": "", "missing": ""})
+		config := p.withAttributes(prior, map[string]string{"source": pushed.Ref, "destination": destination, "digest": "", "source_digest": "", "media_type": "", "pinned_reference": "", "referrers_digest": "", "missing": ""})
 		planned, err := p.server.PlanResourceChange(t.Context(), &tfprotov6.PlanResourceChangeRequest{TypeName: "registry_image_copy",
 			PriorState: read.NewState, PriorIdentity: old, PriorPrivate: read.Private, Config: config,
-			ProposedNewState: p.with(prior, map[string]string{"source": pushed.Ref, "destination": destination})})
+			ProposedNewState: p.withAttributes(prior, map[string]string{"source": pushed.Ref, "destination": destination})})
 		must(t, err, planned.Diagnostics)
 		if len(planned.RequiresReplace) > 0 {
 			t.Errorf("PlanResourceChange() RequiresReplace = %v", planned.RequiresReplace)

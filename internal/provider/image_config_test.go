@@ -19,7 +19,7 @@ func imageConfig(reference string, arguments ...string) string {
 }
 
 // everything is a configuration that says all that one can say.
-const everything = `{ "os" : "linux", "architecture":"arm", "variant":"v7", "os.version":"6.1",
+const fullConfig = `{ "os" : "linux", "architecture":"arm", "variant":"v7", "os.version":"6.1",
 	"created":"2026-03-01T12:00:00.123Z", "author":"Acme",
 	"config":{"Labels":{"a":"1","A":"2"},"Env":["PATH=/bin","A=1=2","A=3","EMPTY=","UNSET","=odd"],"Entrypoint":["/app"],"Cmd":["serve","--all"],
 		"User":"1000:1000","WorkingDir":"\/srv","ExposedPorts":{"8080/tcp":{},"53/udp":{}},"Volumes":{"/data":{}},"StopSignal":"SIGQUIT"},
@@ -27,7 +27,7 @@ const everything = `{ "os" : "linux", "architecture":"arm", "variant":"v7", "os.
 	"history":[{"created":"2026-02-01T00:00:00Z","created_by":"COPY . /","comment":"first"},{"author":"me","empty_layer":true}] }
 `
 
-func TestImageConfig(t *testing.T) {
+func TestImageConfig_AllAttributes(t *testing.T) {
 	t.Parallel()
 	const said = `"os":"linux","architecture":"arm","variant":"v7","os_version":"6.1","created":"2026-03-01T12:00:00.123Z","author":"Acme",
 		"labels":{"a":"1","A":"2"},"environment":{"PATH":"/bin","A":"3","EMPTY":""},"entrypoint":["/app"],"command":["serve","--all"],
@@ -38,14 +38,14 @@ func TestImageConfig(t *testing.T) {
 		for _, docker := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, docker %t", name, docker), func(t *testing.T) {
 				t.Parallel()
-				pushed := reg.Push(t, fmt.Sprintf("app-%t", docker), "1", registrytest.Image{Seed: "app", Docker: docker, Config: []byte(everything)})
+				pushed := reg.Push(t, fmt.Sprintf("app-%t", docker), "1", registrytest.Image{Seed: "app", Docker: docker, Config: []byte(fullConfig)})
 				var want map[string]any
 				if err := json.Unmarshal(fmt.Appendf(nil, `{"reference":%q,"platform":null,"timeouts":null,"digest":%q,"pinned_reference":%q,"config_digest":%q,"config_json":%q,%s}`,
-					pushed.Ref, pushed.Digest, pushed.Pinned, pushed.Blobs[0].Descriptor().Digest, everything, said), &want); err != nil {
+					pushed.Ref, pushed.Digest, pushed.Pinned, pushed.Blobs[0].Descriptor().Digest, fullConfig, said), &want); err != nil {
 					t.Fatal(err)
 				}
 				ws := newWorkspace(t)
-				ws.up(imageConfig(pushed.Ref))
+				ws.converge(imageConfig(pushed.Ref))
 				if got := ws.state(appConfig); !reflect.DeepEqual(got, want) {
 					t.Errorf("it is\n%v\nwant\n%v", got, want)
 				}
@@ -54,7 +54,7 @@ func TestImageConfig(t *testing.T) {
 	}
 }
 
-func TestImageConfigOfAnIndex(t *testing.T) {
+func TestImageConfig_Index(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		reg   *registrytest.Registry
@@ -66,19 +66,19 @@ func TestImageConfigOfAnIndex(t *testing.T) {
 			t.Parallel()
 			pushed := c.reg.Push(t, "app", "1", c.index)
 			ws := newWorkspace(t)
-			ws.up(imageConfig(pushed.Ref, `platform = "linux/arm64"`))
+			ws.converge(imageConfig(pushed.Ref, `platform = "linux/arm64"`))
 			got, arm := ws.state(appConfig), pushed.Manifests[1]
 			if got["digest"] != string(arm.Digest) || got["architecture"] != "arm64" || got["pinned_reference"] != c.reg.Ref("app", string(arm.Digest)) {
 				t.Errorf("it is %v", got)
 			}
 
 			ws.configure(imageConfig(pushed.Ref))
-			said := ws.planFails()
-			said.wantError("The image's configuration could not be read", c.reg.Addr+"/app", "it is an index", "It has linux/amd64, linux/arm64/v8", "Say with platform").at(said, "reference")
+			result := ws.planFails()
+			result.wantError("The image's configuration could not be read", c.reg.Addr+"/app", "it is an index", "It has linux/amd64, linux/arm64/v8", "Say with platform").assertAt(result, "reference")
 
 			ws.configure(imageConfig(pushed.Ref, `platform = "linux/s390x"`))
-			said = ws.planFails()
-			said.wantError("The image's configuration could not be read", "linux/s390x", "the index has linux/amd64, linux/arm64/v8").at(said, "platform")
+			result = ws.planFails()
+			result.wantError("The image's configuration could not be read", "linux/s390x", "the index has linux/amd64, linux/arm64/v8").assertAt(result, "platform")
 			ws.configure(imageConfig(pushed.Ref, `platform = "arm64"`))
 			ws.planFails().wantError("Invalid platform", "os/architecture")
 			ws.configure(imageConfig(c.reg.Ref("app", string(arm.Digest)), `platform = "linux/amd64"`))
@@ -87,30 +87,30 @@ func TestImageConfigOfAnIndex(t *testing.T) {
 	}
 }
 
-func TestImageConfigOfEachPlatform(t *testing.T) {
+func TestImageConfig_ForEachPlatform(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t)
 	pushed := reg.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	said := ws.up(manifest(pushed.Ref), fmt.Sprintf(`data "registry_image_config" "app" {
+	result := ws.converge(manifest(pushed.Ref), fmt.Sprintf(`data "registry_image_config" "app" {
   for_each  = toset(%s.platforms)
   reference = %s.pinned_reference
   platform  = each.key
 }`, base, base), output("platforms", base+".platforms"), output("labels", `{ for platform, image in data.registry_image_config.app : platform => "${image.architecture} ${image.labels.seed}" }`))
-	if got := fmt.Sprint(said.outputs["platforms"]); got != "[linux/amd64 linux/arm64/v8]" {
+	if got := fmt.Sprint(result.outputs["platforms"]); got != "[linux/amd64 linux/arm64/v8]" {
 		t.Errorf("the platforms are %s", got)
 	}
-	if got := fmt.Sprint(said.outputs["labels"]); got != "map[linux/amd64:amd64 app linux/arm64/v8:arm64 app]" {
+	if got := fmt.Sprint(result.outputs["labels"]); got != "map[linux/amd64:amd64 app linux/arm64/v8:arm64 app]" {
 		t.Errorf("the labels are %s", got)
 	}
 }
 
-func TestImageConfigThatCannotBeRead(t *testing.T) {
+func TestImageConfig_Invalid(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t)
 	for name, test := range map[string]struct {
-		content registrytest.Content
-		says    []string
+		content  registrytest.Content
+		contains []string
 	}{
 		"an artifact":     {registrytest.Artifact{Seed: "sbom"}, []string{`of the type "application/vnd.oci.empty.v1+json", and not an image's`, "another artifact than an image"}},
 		"two meanings":    {registrytest.Image{Seed: "two", Config: []byte(`{"os":"linux","OS":"windows"}`)}, []string{`the key "OS", which some clients take for "os"`}},
@@ -122,18 +122,18 @@ func TestImageConfigThatCannotBeRead(t *testing.T) {
 			pushed := reg.Push(t, strings.ReplaceAll(name, " ", "-"), "1", test.content)
 			ws := newWorkspace(t)
 			ws.configure(imageConfig(pushed.Ref))
-			said := ws.planFails()
-			said.wantError(append(test.says, "The image's configuration could not be read", "read the configuration", reg.Addr)...).at(said, "reference")
+			result := ws.planFails()
+			result.wantError(append(test.contains, "The image's configuration could not be read", "read the configuration", reg.Addr)...).assertAt(result, "reference")
 		})
 	}
 }
 
-func TestImageConfigThatSaysNothing(t *testing.T) {
+func TestImageConfig_Empty(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t)
 	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "app", Config: []byte(`{}`)})
 	ws := newWorkspace(t)
-	ws.up(imageConfig(pushed.Ref))
+	ws.converge(imageConfig(pushed.Ref))
 	got := ws.state(appConfig)
 	for attribute, want := range map[string]string{
 		"labels": "map[]", "environment": "map[]", "entrypoint": "[]", "command": "[]", "exposed_ports": "[]", "volumes": "[]", "history": "[]",
@@ -145,23 +145,23 @@ func TestImageConfigThatSaysNothing(t *testing.T) {
 	}
 }
 
-func TestImageConfigThatTerraformRespells(t *testing.T) {
+func TestImageConfig_UnicodeNormalization(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t)
 	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "app", Config: []byte(`{"author":"` + "e\u0301" + `"}`)})
 	ws := newWorkspace(t)
 	ws.configure(imageConfig(pushed.Ref))
 	plan := ws.plan()
-	plan.wantWarning("config_json is not byte for byte", "Unicode normal form C").at(plan.outcome, "reference")
+	plan.wantWarning("config_json is not byte for byte", "Unicode normal form C").assertAt(plan.outcome, "reference")
 	ws.apply(plan)
 	ws.wantNoChanges()
 }
 
-func TestImageConfigOfALayout(t *testing.T) {
+func TestImageConfig_Layout(t *testing.T) {
 	t.Parallel()
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "app"}})
-	said := newWorkspace(t).up(imageConfig("oci:"+dir+":1"), output("seed", appConfig+".labels.seed"))
-	if said.outputs["seed"] != "app" {
-		t.Errorf("the outputs are %v", said.outputs)
+	result := newWorkspace(t).converge(imageConfig("oci:"+dir+":1"), output("seed", appConfig+".labels.seed"))
+	if result.outputs["seed"] != "app" {
+		t.Errorf("the outputs are %v", result.outputs)
 	}
 }

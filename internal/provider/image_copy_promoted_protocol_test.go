@@ -20,7 +20,7 @@ type copyServer struct {
 
 func newCopyServer(t *testing.T) copyServer {
 	t.Helper()
-	server := thisProvider()()
+	server := newProviderServer()()
 	schemas, err := server.GetProviderSchema(t.Context(), &tfprotov6.GetProviderSchemaRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func (s copyServer) attribute(state copyState, name string) (value string, known
 // A tag that another resource removes in the same run has to be put again, so
 // that promoted_reference is unknown. It is set even if the tag turns out to be
 // still there.
-func TestPromotedReference_AnotherResourceRemovesTheTag(t *testing.T) {
+func TestPromotedReference_TagRemovedByAnotherResource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))

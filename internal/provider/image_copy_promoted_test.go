@@ -41,85 +41,85 @@ func (w *workspace) savedOutputs() map[string]any {
 // refreshOnly updates the state and nothing else.
 func (w *workspace) refreshOnly() {
 	w.t.Helper()
-	w.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").ok()
+	w.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").mustSucceed()
 }
 
 // promotedCase is one resource of TestPromotedReference_Plan.
 type promotedCase struct {
 	before []string // further arguments
 	// change changes a registry or returns the new configuration, or both.
-	change  func(s promotedScene) string
+	change  func(s promotedFixture) string
 	unknown bool
 }
 
 // promotedScene is what a promotedCase can change. Each case has a repository of
 // its own at both registries, which is named for the case.
-type promotedScene struct {
+type promotedFixture struct {
 	t        *testing.T
 	src, dst *registrytest.Registry
 	name     string
 	image    registrytest.Index
 }
 
-func (s promotedScene) block(arguments ...string) string {
+func (s promotedFixture) block(arguments ...string) string {
 	return imageCopy(s.name, s.src.Ref(s.name, "1"), s.dst.Ref(s.name, "1"), arguments...)
 }
 
-func (s promotedScene) blockTo(destination string) string {
+func (s promotedFixture) blockTo(destination string) string {
 	return imageCopy(s.name, s.src.Ref(s.name, "1"), destination)
 }
 
 var promotedCases = map[string]promotedCase{
-	"source_moved": {unknown: true, change: func(s promotedScene) string {
+	"source_moved": {unknown: true, change: func(s promotedFixture) string {
 		s.src.Push(s.t, s.name, "1", registrytest.MultiArch("second"))
 		return s.block()
 	}},
-	"source_changed": {unknown: true, change: func(s promotedScene) string {
+	"source_changed": {unknown: true, change: func(s promotedFixture) string {
 		other := s.src.Push(s.t, s.name, "2", registrytest.MultiArch("second"))
 		return imageCopy(s.name, other.Ref, s.dst.Ref(s.name, "1"))
 	}},
-	"source_unknown": {unknown: true, change: func(s promotedScene) string {
-		return later(s.name, s.src.Ref(s.name, "1")) + "\n" + from(s.name, "terraform_data."+s.name+".output", s.dst.Ref(s.name, "1"))
+	"source_unknown": {unknown: true, change: func(s promotedFixture) string {
+		return unknownUntilApply(s.name, s.src.Ref(s.name, "1")) + "\n" + imageCopyFrom(s.name, "terraform_data."+s.name+".output", s.dst.Ref(s.name, "1"))
 	}},
-	"source_elsewhere_same_digest": {change: func(s promotedScene) string {
+	"source_elsewhere_same_digest": {change: func(s promotedFixture) string {
 		return imageCopy(s.name, s.src.Push(s.t, s.name, "2", s.image).Ref, s.dst.Ref(s.name, "1"))
 	}},
-	"platforms": {unknown: true, change: func(s promotedScene) string {
+	"platforms": {unknown: true, change: func(s promotedFixture) string {
 		return s.block(`platforms = ["linux/amd64"]`)
 	}},
-	"tag_moved": {unknown: true, change: func(s promotedScene) string {
+	"tag_moved": {unknown: true, change: func(s promotedFixture) string {
 		s.dst.Push(s.t, s.name, "1", registrytest.DockerList("theirs"))
 		return s.block()
 	}},
-	"tag_moved_to_the_new_digest": {unknown: true, change: func(s promotedScene) string {
+	"tag_moved_to_the_new_digest": {unknown: true, change: func(s promotedFixture) string {
 		s.src.Push(s.t, s.name, "1", registrytest.MultiArch("second"))
 		s.dst.Push(s.t, s.name, "1", registrytest.MultiArch("second"))
 		return s.block()
 	}},
-	"tag_missing": {unknown: true, change: func(s promotedScene) string {
+	"tag_missing": {unknown: true, change: func(s promotedFixture) string {
 		s.dst.DeleteTag(s.t, s.name, "1")
 		return s.block()
 	}},
-	"repository": {unknown: true, change: func(s promotedScene) string { return s.blockTo(s.dst.Ref(s.name+"/moved", "1")) }},
-	"tag":        {unknown: true, change: func(s promotedScene) string { return s.blockTo(s.dst.Ref(s.name, "2")) }},
-	"replaced":   {unknown: true, change: func(s promotedScene) string { return s.block() }},
-	"source_pinned": {change: func(s promotedScene) string {
+	"repository": {unknown: true, change: func(s promotedFixture) string { return s.blockTo(s.dst.Ref(s.name+"/moved", "1")) }},
+	"tag":        {unknown: true, change: func(s promotedFixture) string { return s.blockTo(s.dst.Ref(s.name, "2")) }},
+	"replaced":   {unknown: true, change: func(s promotedFixture) string { return s.block() }},
+	"source_pinned": {change: func(s promotedFixture) string {
 		return imageCopy(s.name, s.src.Ref(s.name, "1")+"@"+string(s.image.Build().Digest), s.dst.Ref(s.name, "1"))
 	}},
-	"missing_content": {before: []string{"deep_check = true"}, change: func(s promotedScene) string {
+	"missing_content": {before: []string{"deep_check = true"}, change: func(s promotedFixture) string {
 		s.dst.DeleteBlob(s.t, s.name, s.image.Manifests[0].Build().Blobs[0].Descriptor().Digest)
 		return s.block("deep_check = true")
 	}},
-	"additional_tag_added": {change: func(s promotedScene) string { return s.block(`additional_tags = ["stable"]`) }},
-	"additional_tag_moved": {before: []string{`additional_tags = ["stable"]`}, change: func(s promotedScene) string {
+	"additional_tag_added": {change: func(s promotedFixture) string { return s.block(`additional_tags = ["stable"]`) }},
+	"additional_tag_moved": {before: []string{`additional_tags = ["stable"]`}, change: func(s promotedFixture) string {
 		s.dst.Push(s.t, s.name, "stable", registrytest.DockerList("theirs"))
 		return s.block(`additional_tags = ["stable"]`)
 	}},
-	"referrer": {before: []string{"referrers = true"}, change: func(s promotedScene) string {
+	"referrer": {before: []string{"referrers = true"}, change: func(s promotedFixture) string {
 		s.src.Attach(s.t, s.name, registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: s.image})
 		return s.block("referrers = true")
 	}},
-	"on_destroy": {change: func(s promotedScene) string { return s.block(`on_destroy = "untag"`) }},
+	"on_destroy": {change: func(s promotedFixture) string { return s.block(`on_destroy = "untag"`) }},
 }
 
 // promoted_reference is unknown in the plan if the digest or the destination
@@ -130,9 +130,9 @@ func TestPromotedReference_Plan(t *testing.T) {
 	var before, after []string
 	ws := newWorkspace(t)
 	image := registrytest.MultiArch("app")
-	scenes := map[string]promotedScene{}
+	scenes := map[string]promotedFixture{}
 	for name, test := range promotedCases {
-		s := promotedScene{t, src, dst, name, image}
+		s := promotedFixture{t, src, dst, name, image}
 		src.Push(t, name, "1", image)
 		scenes[name], before = s, append(before, s.block(test.before...))
 	}
@@ -237,7 +237,7 @@ func TestPromotedReference_Refresh(t *testing.T) {
 	for _, name := range names {
 		blocks = append(blocks, imageCopy(name, pushed.Ref, dst.Ref(name, "1")))
 	}
-	ws.up(blocks...)
+	ws.converge(blocks...)
 	want := func(when, name string, promoted any) {
 		t.Helper()
 		if got := ws.state("registry_image_copy." + name)["promoted_reference"]; got != promoted {
@@ -274,12 +274,12 @@ func TestPromotedReference_Refresh(t *testing.T) {
 
 // An update that fails after it moved the destination's tag leaves the old value.
 // The next refresh finds the new image, and no further plan is needed for it.
-func TestPromotedReference_UpdateFailsAfterTheTagMoved(t *testing.T) {
+func TestPromotedReference_UpdateFailsAfterTagMoved(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V2(t) // which cannot remove a tag
 	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", first.Ref, dst.Ref("app", "1"), `additional_tags = ["old"]`, `on_destroy = "untag"`))
+	ws.converge(imageCopy("app", first.Ref, dst.Ref("app", "1"), `additional_tags = ["old"]`, `on_destroy = "untag"`))
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	ws.configure(imageCopy("app", first.Ref, dst.Ref("app", "1"), `on_destroy = "untag"`))
 	ws.applyFails(ws.plan())
@@ -297,7 +297,7 @@ func TestPromotedReference_DestinationSpelling(t *testing.T) {
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	destination := func(host string) string { return strings.Replace(dst.Ref("app", "1"), "127.0.0.1", host, 1) }
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, destination("localhost")))
+	ws.converge(imageCopy("app", pushed.Ref, destination("localhost")))
 	ws.configure(imageCopy("app", pushed.Ref, destination("LocalHost"), `on_destroy = "untag"`))
 	promoted := ws.state(app)["promoted_reference"]
 	ws.plan().wantAction(app, tfjson.ActionUpdate).wantChange(app, "promoted_reference", promoted, promoted)
@@ -310,7 +310,7 @@ func TestPromotedReference_Import(t *testing.T) {
 	dst.Push(t, "app", "1", registrytest.MultiArch("first"))
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("app", first.Ref, dst.Ref("app", "1")))
-	ws.importAs(app, dst.Ref("app", "1"))
+	ws.importResource(app, dst.Ref("app", "1"))
 	pinned := dst.Ref("app", string(first.Digest))
 	if got := ws.state(app)["promoted_reference"]; got != pinned {
 		t.Errorf("promoted_reference after an import = %v, want %v", got, pinned)
@@ -331,7 +331,7 @@ func TestPromotedReference_Chain(t *testing.T) {
 	build, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
 	build.Push(t, "app", "1", registrytest.MultiArch("first"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("stage", build.Ref("app", "1"), staging.Ref("app", "live")), from("prod", stage+".promoted_reference", production.Ref("app", "live")))
+	ws.converge(imageCopy("stage", build.Ref("app", "1"), staging.Ref("app", "live")), imageCopyFrom("prod", stage+".promoted_reference", production.Ref("app", "live")))
 
 	second := build.Push(t, "app", "1", registrytest.MultiArch("second"))
 	plan := ws.plan()
@@ -346,16 +346,16 @@ func TestPromotedReference_Chain(t *testing.T) {
 
 // An output leaves the configuration. In the examples and in the templates of the
 // documentation, an output of a copy is made of promoted_reference.
-func TestPromotedReference_OutputsShown(t *testing.T) {
+func TestPromotedReference_DocumentedOutputs(t *testing.T) {
 	t.Parallel()
 	blocks := regexp.MustCompile(`(?m)^ *output "\w+" \{(?s:.*?)\n *\}`)
 	var copies int
 	for _, root := range []string{"examples", "templates"} {
-		err := fs.WalkDir(os.DirFS(project), root, func(name string, entry fs.DirEntry, err error) error {
+		err := fs.WalkDir(os.DirFS(projectRoot), root, func(name string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
 				return err
 			}
-			text, err := os.ReadFile(filepath.Join(project, name))
+			text, err := os.ReadFile(filepath.Join(projectRoot, name))
 			for _, block := range blocks.FindAllString(string(text), -1) {
 				if !strings.Contains(block, "registry_image_copy.") {
 					continue

@@ -21,7 +21,7 @@ import (
 
 // answering dials servers that give a request this answer, and none where it is
 // "".
-func answering(answer string) func(context.Context, string, string) (net.Conn, error) {
+func dialWithResponse(answer string) func(context.Context, string, string) (net.Conn, error) {
 	return func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
 		go func() {
@@ -35,19 +35,19 @@ func answering(answer string) func(context.Context, string, string) (net.Conn, e
 	}
 }
 
-func TestRefreshWaitsOnlySoLongForASource(t *testing.T) {
+func TestRefresh_SourceReadTimeout(t *testing.T) {
 	const reference = "127.0.0.1:5000/app:1"
 	for name, test := range map[string]struct {
-		answer string
-		says   string
-		kind   error
+		answer   string
+		contains string
+		kind     error
 	}{
 		"rate limited": {"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 6\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "asks to wait 6s", registry.ErrRateLimited},
 		"silent":       {"", "it did not answer within 20s, and a refresh waits no longer for a source", registry.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e, err := newEngine(settings{options: remote.Options{Dial: answering(test.answer)}})
+				e, err := newEngine(settings{options: remote.Options{Dial: dialWithResponse(test.answer)}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -59,8 +59,8 @@ func TestRefreshWaitsOnlySoLongForASource(t *testing.T) {
 				if took := time.Since(began); took < 10*time.Second || took > sourceReadTimeout {
 					t.Errorf("it took %s", took)
 				}
-				if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.says) {
-					t.Errorf("%v, want %q", err, test.says)
+				if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.contains) {
+					t.Errorf("%v, want %q", err, test.contains)
 				}
 				if !reflect.DeepEqual(found, applied) {
 					t.Errorf("found %v, want what was applied", found)

@@ -17,12 +17,12 @@ const (
 )
 
 // indexes is a repository that holds manifests alone.
-type indexes struct {
+type indexRepository struct {
 	registry.Repository
 	manifests map[string]registry.Manifest
 }
 
-func (r indexes) GetManifest(_ context.Context, reference string) (registry.Manifest, error) {
+func (r indexRepository) GetManifest(_ context.Context, reference string) (registry.Manifest, error) {
 	if m, is := r.manifests[reference]; is {
 		return m, nil
 	}
@@ -30,7 +30,7 @@ func (r indexes) GetManifest(_ context.Context, reference string) (registry.Mani
 }
 
 // put adds an index of children, by digest and media type.
-func (r indexes) put(t *testing.T, annotation string, children ...string) digest.Digest {
+func (r indexRepository) addIndex(t *testing.T, annotation string, children ...string) digest.Digest {
 	t.Helper()
 	entries := []string{}
 	for _, child := range children {
@@ -52,14 +52,14 @@ func imageEntry(d digest.Digest) string { return d.String() + " " + ociImageType
 func indexEntry(d digest.Digest) string { return d.String() + " " + ociIndexType }
 
 // keepTest is a manifest, childDigest, beside siblings.
-type keepTest struct {
-	siblings func(r indexes) siblings
+type keepCase struct {
+	siblings func(r indexRepository) siblings
 	reason   string // "" for a manifest that may be deleted
 }
 
-func (c keepTest) run(t *testing.T) {
+func (c keepCase) run(t *testing.T) {
 	t.Parallel()
-	r := indexes{manifests: map[string]registry.Manifest{}}
+	r := indexRepository{manifests: map[string]registry.Manifest{}}
 	kept, err := c.siblings(r).keepReasons(t.Context(), r, []digest.Digest{childDigest})
 	if err != nil {
 		t.Fatal(err)
@@ -69,36 +69,36 @@ func (c keepTest) run(t *testing.T) {
 	}
 }
 
-func TestSiblings_Keep(t *testing.T) {
+func TestSiblings_KeepReasons(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]keepTest{
-		"nothing_else": {func(indexes) siblings { return siblings{} }, ""},
-		"named": {func(indexes) siblings {
+	for name, c := range map[string]keepCase{
+		"nothing_else": {func(indexRepository) siblings { return siblings{} }, ""},
+		"named": {func(indexRepository) siblings {
 			return siblings{childDigest: {ociImageType, []string{"a", "b"}}}
 		}, "is also named by other tags: a and b"},
-		"listed": {func(r indexes) siblings {
-			return siblings{r.put(t, "", imageEntry(otherDigest), imageEntry(childDigest)): {ociIndexType, []string{"v1"}}}
+		"listed": {func(r indexRepository) siblings {
+			return siblings{r.addIndex(t, "", imageEntry(otherDigest), imageEntry(childDigest)): {ociIndexType, []string{"v1"}}}
 		}, "is part of an index that other tags name: v1"},
-		"listed_by_unknown_type": {func(r indexes) siblings {
-			return siblings{r.put(t, "", imageEntry(childDigest)): {"", []string{"v1"}}}
+		"listed_by_unknown_type": {func(r indexRepository) siblings {
+			return siblings{r.addIndex(t, "", imageEntry(childDigest)): {"", []string{"v1"}}}
 		}, "is part of an index that other tags name: v1"},
-		"listed_by_nested_index": {func(r indexes) siblings {
-			nested := r.put(t, "nested", imageEntry(childDigest))
-			return siblings{r.put(t, "", indexEntry(nested)): {ociIndexType, []string{"v1"}}}
+		"listed_by_nested_index": {func(r indexRepository) siblings {
+			nested := r.addIndex(t, "nested", imageEntry(childDigest))
+			return siblings{r.addIndex(t, "", indexEntry(nested)): {ociIndexType, []string{"v1"}}}
 		}, "is part of an index that other tags name: v1"},
-		"not_listed": {func(r indexes) siblings {
-			return siblings{r.put(t, "", imageEntry(otherDigest)): {ociIndexType, []string{"v1"}}}
+		"not_listed": {func(r indexRepository) siblings {
+			return siblings{r.addIndex(t, "", imageEntry(otherDigest)): {ociIndexType, []string{"v1"}}}
 		}, ""},
-		"image_is_not_read": {func(indexes) siblings {
+		"image_is_not_read": {func(indexRepository) siblings {
 			return siblings{missingDigest: {ociImageType, []string{"v1"}}}
 		}, ""},
-		"index_is_about_to_be_put": {func(indexes) siblings {
+		"index_is_about_to_be_put": {func(indexRepository) siblings {
 			return siblings{missingDigest: {ociIndexType, []string{"v1"}}}
 		}, "may be part of an index that another tag names: " + missingDigest.String() + ", which is named by v1, is not there yet"},
-		"nested_index_is_missing": {func(r indexes) siblings {
-			return siblings{r.put(t, "", indexEntry(missingDigest)): {ociIndexType, []string{"v1"}}}
+		"nested_index_is_missing": {func(r indexRepository) siblings {
+			return siblings{r.addIndex(t, "", indexEntry(missingDigest)): {ociIndexType, []string{"v1"}}}
 		}, ""},
-		"index_is_invalid": {func(r indexes) siblings {
+		"index_is_invalid": {func(r indexRepository) siblings {
 			r.manifests[missingDigest.String()] = registry.Manifest{MediaType: ociIndexType, Digest: missingDigest, Content: []byte(`{`)}
 			return siblings{missingDigest: {ociIndexType, []string{"v1"}}}
 		}, "may be part of an index that another tag names: " + missingDigest.String() + ", which is named by v1, cannot be read"},
@@ -108,24 +108,24 @@ func TestSiblings_Keep(t *testing.T) {
 }
 
 // Beyond the bounds a manifest is kept.
-func TestSiblings_KeepBounds(t *testing.T) {
+func TestSiblings_KeepReasonsLimits(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]keepTest{
-		"nested_too_deep": {func(r indexes) siblings {
-			nested := r.put(t, "", imageEntry(childDigest))
+	for name, c := range map[string]keepCase{
+		"nested_too_deep": {func(r indexRepository) siblings {
+			nested := r.addIndex(t, "", imageEntry(childDigest))
 			for range maxIndexDepth {
-				nested = r.put(t, "", indexEntry(nested))
+				nested = r.addIndex(t, "", indexEntry(nested))
 			}
 			return siblings{nested: {ociIndexType, []string{"v1"}}}
 		}, fmt.Sprintf("may be part of an index that another tag names: indexes are nested deeper than %d", maxIndexDepth)},
-		"too_many": {func(r indexes) siblings {
+		"too_many": {func(r indexRepository) siblings {
 			s := siblings{}
 			for i := range maxIndexes + 1 {
-				s[r.put(t, fmt.Sprint(i), imageEntry(otherDigest))] = sibling{ociIndexType, []string{fmt.Sprint(i)}}
+				s[r.addIndex(t, fmt.Sprint(i), imageEntry(otherDigest))] = sibling{ociIndexType, []string{fmt.Sprint(i)}}
 			}
 			return s
 		}, "may be part of an index that another tag names: there are more indexes than are read"},
-		"too_large": {func(r indexes) siblings {
+		"too_large": {func(r indexRepository) siblings {
 			s := siblings{}
 			content := []byte(`{"schemaVersion":2,"manifests":[]}` + strings.Repeat(" ", maxIndexBytes/maxIndexesRead))
 			for i := range 3 * maxIndexesRead {

@@ -10,14 +10,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-func TestImport(t *testing.T) {
+func TestImport_PlansNoChanges(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	dst.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
-	ws.importAs(app, dst.Ref("app", "1"))
+	ws.importResource(app, dst.Ref("app", "1"))
 
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "source", nil, pushed.Ref)
@@ -29,24 +29,24 @@ func TestImport(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-func TestImportOfWhatIsNotThere(t *testing.T) {
+func TestImport_NotFound(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")))
-	for id, says := range map[string]string{
+	for id, contains := range map[string]string{
 		dst.Ref("app", "1"): "non-existent remote object",
 		dst.Addr + "/app":   "has no tag",
 		"app:1":             "names no registry",
 	} {
 		stdout, stderr, err := ws.command("import", "-no-color", "-input=false", app, id)
-		if err == nil || !strings.Contains(stdout+stderr, says) {
-			t.Errorf("import of %s: %v, want %q\n%s%s", id, err, says, stdout, stderr)
+		if err == nil || !strings.Contains(stdout+stderr, contains) {
+			t.Errorf("import of %s: %v, want %q\n%s%s", id, err, contains, stdout, stderr)
 		}
 	}
 }
 
-func TestImportThatFails(t *testing.T) {
+func TestImport_Denied(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	proxy := registrytest.Intercept(t, dst)
@@ -54,20 +54,20 @@ func TestImportThatFails(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("app", src.Ref("app", "1"), proxy.Ref("app", "1")))
 	stdout, stderr, err := ws.command("import", "-no-color", "-input=false", app, proxy.Ref("app", "1"))
-	if said := stdout + stderr; err == nil || !strings.Contains(said, "The destination registry refused the request") || strings.Contains(said, "The state is kept") {
-		t.Errorf("import: %v\n%s", err, said)
+	if text := stdout + stderr; err == nil || !strings.Contains(text, "The destination registry refused the request") || strings.Contains(text, "The state is kept") {
+		t.Errorf("import: %v\n%s", err, text)
 	}
 }
 
 // To import is to take over: what was found counts as put by the resource, which
 // may then move the tag.
-func TestImportTakesOverWithoutOverwrite(t *testing.T) {
+func TestImport_AllowsMoveWithoutOverwrite(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("ours"))
 	theirs := dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
 	ws := newWorkspace(t)
-	copied := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), keep)
+	copied := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), noOverwrite)
 	ws.configure(copied)
 	ws.planFails().wantError(string(theirs.Digest), "import "+dst.Ref("app", "1"), "counts as written by this resource")
 

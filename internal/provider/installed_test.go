@@ -14,29 +14,29 @@ import (
 
 // built is where the provider is as people install it; made when it is first
 // wanted, and removed when all tests are over.
-var built struct {
+var builtBinary struct {
 	once sync.Once
 	dir  string
 	err  error
 }
 
-func builtProvider() (string, error) {
-	built.once.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "provider"); built.err != nil {
+func buildProvider() (string, error) {
+	builtBinary.once.Do(func() {
+		if builtBinary.dir, builtBinary.err = os.MkdirTemp("", "provider"); builtBinary.err != nil {
 			return
 		}
-		out, err := exec.Command("go", "build", "-o", built.dir, "github.com/terraform-provider-registry/terraform-provider-registry").CombinedOutput()
+		out, err := exec.Command("go", "build", "-o", builtBinary.dir, "github.com/terraform-provider-registry/terraform-provider-registry").CombinedOutput()
 		if err != nil {
-			built.err = fmt.Errorf("%w: %s", err, out)
+			builtBinary.err = fmt.Errorf("%w: %s", err, out)
 		}
 	})
-	return built.dir, built.err
+	return builtBinary.dir, builtBinary.err
 }
 
 func TestMain(m *testing.M) {
 	status := m.Run()
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
+	if builtBinary.dir != "" {
+		_ = os.RemoveAll(builtBinary.dir)
 	}
 	os.Exit(status)
 }
@@ -44,20 +44,20 @@ func TestMain(m *testing.M) {
 // installed makes a workspace whose Terraform starts the provider itself, as it
 // does for people, for what can be seen only so: its log. It waits between
 // retries as it does for people, too.
-func installed(t *testing.T) (w *workspace, log func() string) {
+func newInstalledWorkspace(t *testing.T) (w *workspace, log func() string) {
 	t.Helper()
 	w = newWorkspace(t) // which may skip the test
-	dir, err := builtProvider()
+	dir, err := buildProvider()
 	if err != nil {
 		t.Fatal(err)
 	}
-	log = w.starts(dir)
+	log = w.useProviderBinary(dir)
 	return w, log
 }
 
 // starts makes Terraform start the provider that is in a directory, and returns
 // what reads the log.
-func (w *workspace) starts(dir string) (log func() string) {
+func (w *workspace) useProviderBinary(dir string) (log func() string) {
 	w.t.Helper()
 	const address = "terraform-provider-registry/registry"
 	overrides := fmt.Sprintf("provider_installation {\n  dev_overrides {\n    \"registry.terraform.io/%s\" = %q\n    \"registry.opentofu.org/%s\" = %q\n  }\n  direct {}\n}\n", address, dir, address, dir)
@@ -77,24 +77,24 @@ func (w *workspace) starts(dir string) (log func() string) {
 	}
 }
 
-func TestLogTellsTheStory(t *testing.T) {
+func TestLog_CopiedContent(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-	ws, log := installed(t)
+	ws, log := newInstalledWorkspace(t)
 	ws.env = append(ws.env, "TF_LOG=DEBUG")
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
-	said := log()
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	text := log()
 	for digest := range pushed.Tree.Manifests {
-		wantLine(t, said, "manifest", string(digest), "took=")
+		assertLogLine(t, text, "manifest", string(digest), "took=")
 	}
 	for digest := range pushed.Tree.Blobs {
-		wantLine(t, said, "blob", string(digest), "copied", "took=")
+		assertLogLine(t, text, "blob", string(digest), "copied", "took=")
 	}
 }
 
 // wantLine wants a line to have all of the texts.
-func wantLine(t *testing.T, log string, texts ...string) {
+func assertLogLine(t *testing.T, log string, texts ...string) {
 	t.Helper()
 lines:
 	for line := range strings.Lines(log) {

@@ -14,14 +14,14 @@ import (
 )
 
 // interruptible is a copy that is held up at one of its requests.
-type interruptible struct {
+type interruptedCopy struct {
 	side, method, path string
-	holdUp             func(*registrytest.Rule)
+	stall              func(*registrytest.Rule)
 	src, dst           *registrytest.Proxy
 	tokens             *registrytest.TokenServer // of the destination, behind its proxy, where it wants tokens
 }
 
-func (c *interruptible) start(t *testing.T) {
+func (c *interruptedCopy) start(t *testing.T) {
 	var options []registrytest.Option
 	if c.path == "/token" {
 		c.tokens = registrytest.NewTokenServer(t)
@@ -32,11 +32,11 @@ func (c *interruptible) start(t *testing.T) {
 	if c.tokens != nil {
 		c.tokens.URL = c.dst.URL() + "/token"
 	}
-	c.goOn()
+	c.resume()
 }
 
 // held is whose request is held up.
-func (c *interruptible) held() *registrytest.Proxy {
+func (c *interruptedCopy) stalledProxy() *registrytest.Proxy {
 	if c.side == "source" {
 		return c.src
 	}
@@ -44,27 +44,27 @@ func (c *interruptible) held() *registrytest.Proxy {
 }
 
 // stop holds up whatever asks for it from now on, and goOn nothing any more.
-func (c *interruptible) stop() {
+func (c *interruptedCopy) stallRequests() {
 	c.src.Forget()
 	c.dst.Forget()
 	c.dst.Clear()
-	c.holdUp(c.held().On(c.method, c.path))
+	c.stall(c.stalledProxy().On(c.method, c.path))
 	c.serveTokens()
 }
 
-func (c *interruptible) goOn() {
+func (c *interruptedCopy) resume() {
 	c.src.Clear()
 	c.dst.Clear()
 	c.serveTokens()
 }
 
-func (c *interruptible) serveTokens() {
+func (c *interruptedCopy) serveTokens() {
 	c.dst.On(".*", "/token").Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) { c.tokens.ServeHTTP(w, r) })
 }
 
 // sessions are the uploads that the destination opened and that were not completed,
 // and how many of them were given up.
-func (c *interruptible) sessions() (open, givenUp int) {
+func (c *interruptedCopy) sessions() (open, canceled int) {
 	for _, r := range c.dst.Requests() {
 		switch {
 		case r.Method == http.MethodPost && r.Status == http.StatusAccepted:
@@ -72,22 +72,22 @@ func (c *interruptible) sessions() (open, givenUp int) {
 		case r.Method == http.MethodPut && r.Query.Has("digest") && r.Status == http.StatusCreated:
 			open--
 		case r.Method == http.MethodDelete:
-			givenUp++
+			canceled++
 		}
 	}
-	return open, givenUp
+	return open, canceled
 }
 
-func TestInterruptLeavesTheTagAlone(t *testing.T) {
+func TestInterrupt_Apply(t *testing.T) {
 	t.Parallel()
 	stall := func(r *registrytest.Rule) { r.Stall() }
 	putOff := func(r *registrytest.Rule) { r.Reply(429, http.Header{"Retry-After": {"600"}}, "") }
-	copies := map[string]*interruptible{
-		"blob_is_read": {side: "source", method: "GET", path: ".*/blobs/.*", holdUp: stall},
-		"blob_is_sent": {side: "destination", method: "PUT", path: ".*/blobs/uploads/.*", holdUp: stall},
-		"tag_is_put":   {side: "destination", method: "PUT", path: ".*/manifests/1", holdUp: stall},
-		"tag_put_off":  {side: "destination", method: "PUT", path: ".*/manifests/1", holdUp: putOff},
-		"token_waits":  {side: "destination", method: "GET", path: "/token", holdUp: stall},
+	copies := map[string]*interruptedCopy{
+		"blob_is_read": {side: "source", method: "GET", path: ".*/blobs/.*", stall: stall},
+		"blob_is_sent": {side: "destination", method: "PUT", path: ".*/blobs/uploads/.*", stall: stall},
+		"tag_is_put":   {side: "destination", method: "PUT", path: ".*/manifests/1", stall: stall},
+		"tag_put_off":  {side: "destination", method: "PUT", path: ".*/manifests/1", stall: putOff},
+		"token_waits":  {side: "destination", method: "GET", path: "/token", stall: stall},
 	}
 	blocks, before := []string{}, map[string]registrytest.Pushed{}
 	for name, c := range copies {
@@ -96,35 +96,35 @@ func TestInterruptLeavesTheTagAlone(t *testing.T) {
 		blocks = append(blocks, imageCopy(name, c.src.Ref("app", "1"), c.dst.Ref("app", "1")))
 	}
 	ws := newWorkspace(t)
-	ws.up(blocks...)
+	ws.converge(blocks...)
 	for _, c := range copies {
 		c.src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	}
 	plan := ws.plan()
 	for _, c := range copies {
-		c.stop()
+		c.stallRequests()
 	}
 
-	said := ws.interrupted(func() {
+	result := ws.runInterrupted(func() {
 		for _, c := range copies {
-			c.held().Wait(t, func() bool { return c.held().Count(c.method, c.path) > 0 })
+			c.stalledProxy().Wait(t, func() bool { return c.stalledProxy().Count(c.method, c.path) > 0 })
 		}
 	}, "apply", "-json", "-input=false", plan.file)
 	for name, c := range copies {
-		said.wantError("could not be copied", c.side+" "+c.held().Addr+"/app", "What was copied stays. Apply again to go on.")
+		result.wantError("could not be copied", c.side+" "+c.stalledProxy().Addr+"/app", "What was copied stays. Apply again to go on.")
 		registrytest.Same(t, before[name].Tree, c.dst.Read(t, "app", "1"))
 		// That is done in a hurry, so that not all of them may be.
 		if open, givenUp := c.sessions(); open > 0 && givenUp == 0 {
 			t.Errorf("%s: %d uploads were left open", name, open)
 		}
-		c.goOn()
+		c.resume()
 	}
 	ws.apply(ws.plan())
 	ws.wantNoChanges()
 }
 
 // Of a plan that somebody ends there is nothing to mend.
-func TestAnInterruptedPlanIsToBeRunAgain(t *testing.T) {
+func TestInterrupt_Plan(t *testing.T) {
 	t.Parallel()
 	source, destination := registrytest.Intercept(t, registrytest.V3(t)), registrytest.Intercept(t, registrytest.V3(t))
 	source.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -133,9 +133,9 @@ func TestAnInterruptedPlanIsToBeRunAgain(t *testing.T) {
 		held.On(".*", ".*/manifests/1").Stall()
 		ws.configure(imageCopy("app", source.Ref("app", "1"), destination.Ref("app", "1")))
 		held.Forget()
-		said := ws.interrupted(func() { held.Wait(t, func() bool { return held.Count(".*", ".*/manifests/1") > 0 }) }, "plan", "-json", "-input=false")
-		said.wantError("interrupted", "Run it again.")
-		for _, d := range said.diagnostics {
+		result := ws.runInterrupted(func() { held.Wait(t, func() bool { return held.Count(".*", ".*/manifests/1") > 0 }) }, "plan", "-json", "-input=false")
+		result.wantError("interrupted", "Run it again.")
+		for _, d := range result.diagnostics {
 			if strings.Contains(d.Detail, "-refresh=false") {
 				t.Errorf("it advises what is not needed: %s", d.Detail)
 			}
@@ -147,7 +147,7 @@ func TestAnInterruptedPlanIsToBeRunAgain(t *testing.T) {
 
 // interrupted runs a command, and interrupts it once ready returns. It fails the
 // test where the command succeeds, or does not come to its end.
-func (w *workspace) interrupted(ready func(), args ...string) outcome {
+func (w *workspace) runInterrupted(ready func(), args ...string) outcome {
 	w.t.Helper()
 	hang, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()

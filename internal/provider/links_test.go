@@ -12,22 +12,22 @@ import (
 )
 
 // project is the root of the project.
-const project = "../.."
+const projectRoot = "../.."
 
 // Our own files, where links name them on the web.
-const onTheWeb = "https://github.com/terraform-provider-registry/terraform-provider-registry/blob/main/"
+const repositoryURL = "https://github.com/terraform-provider-registry/terraform-provider-registry/blob/main/"
 
 // Every link leads somewhere, and every link to a heading to one that is there.
 // What is under docs/ is published without the rest, so that its relative links
 // stay there.
-func TestNoLinkIsDead(t *testing.T) {
+func TestDocumentation_Links(t *testing.T) {
 	t.Parallel()
 	all := pages(t)
-	files := os.DirFS(project)
+	files := os.DirFS(projectRoot)
 	for _, p := range all {
 		for _, link := range p.links() {
 			target, anchor, _ := strings.Cut(link, "#")
-			own, onWeb := strings.CutPrefix(target, onTheWeb)
+			own, onWeb := strings.CutPrefix(target, repositoryURL)
 			switch {
 			case onWeb:
 				target = own
@@ -53,7 +53,7 @@ func TestNoLinkIsDead(t *testing.T) {
 func published(name string) bool { return strings.HasPrefix(name, "docs/") }
 
 // Whoever reads the first page finds all others.
-func TestTheIndexLinksToEveryPage(t *testing.T) {
+func TestDocumentation_IndexLinksToAllPages(t *testing.T) {
 	t.Parallel()
 	all := pages(t)
 	linked := map[string]bool{"docs/index.md": true}
@@ -78,7 +78,7 @@ type markdown struct {
 func pages(t *testing.T) map[string]markdown {
 	t.Helper()
 	found := map[string]markdown{}
-	files := os.DirFS(project)
+	files := os.DirFS(projectRoot)
 	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md"} {
 		names, err := fs.Glob(files, pattern)
 		if err != nil || len(names) == 0 {

@@ -18,7 +18,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-func TestLoggerWritesToTerraformsLog(t *testing.T) {
+func TestLogger_LevelsAndFields(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	ctx := tflogtest.RootLogger(t.Context(), &out)
@@ -51,7 +51,7 @@ func TestLoggerWritesToTerraformsLog(t *testing.T) {
 	}
 }
 
-func TestLoggerMasksSecrets(t *testing.T) {
+func TestLogger_RedactsSecrets(t *testing.T) {
 	t.Parallel()
 	const secret = "p4ss/word+canary"
 	encoded := base64.StdEncoding.EncodeToString([]byte(secret))
@@ -67,13 +67,13 @@ func TestLoggerMasksSecrets(t *testing.T) {
 	}
 }
 
-func TestLooksAreLogged(t *testing.T) {
+func TestLogger_ResolvedReferences(t *testing.T) {
 	t.Parallel()
 	const reference = "registry.test/app:1"
 	known, seen := digest.FromString("known"), digest.FromString("seen")
 	var out bytes.Buffer
 	ctx := tflogtest.RootLogger(t.Context(), &out)
-	repo := &scripted{head: registry.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: seen}}
+	repo := &fakeRepository{head: registry.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: seen}}
 	if _, err := resolveReference(ctx, repo, "1", ""); err != nil {
 		t.Fatal(err)
 	}

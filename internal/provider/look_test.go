@@ -12,7 +12,7 @@ import (
 )
 
 // scripted is a repository that answers a HEAD and a GET as it is told.
-type scripted struct {
+type fakeRepository struct {
 	registry.Repository
 	head    registry.Descriptor
 	headErr error
@@ -21,20 +21,20 @@ type scripted struct {
 	gets    int
 }
 
-func (*scripted) Name() string { return "registry.test/app" }
+func (*fakeRepository) Name() string { return "registry.test/app" }
 
-func (*scripted) Redact(text string) string { return text }
+func (*fakeRepository) Redact(text string) string { return text }
 
-func (s *scripted) Resolve(context.Context, string) (registry.Descriptor, error) {
+func (s *fakeRepository) Resolve(context.Context, string) (registry.Descriptor, error) {
 	return s.head, s.headErr
 }
 
-func (s *scripted) GetManifest(context.Context, string) (registry.Manifest, error) {
+func (s *fakeRepository) GetManifest(context.Context, string) (registry.Manifest, error) {
 	s.gets++
 	return s.get, s.getErr
 }
 
-func TestLook(t *testing.T) {
+func TestResolveReference(t *testing.T) {
 	t.Parallel()
 	content := []byte(`{"schemaVersion":2}`)
 	sha256, sha512 := digest.SHA256.FromBytes(content), digest.SHA512.FromBytes(content)
@@ -42,21 +42,21 @@ func TestLook(t *testing.T) {
 	missing := &registry.Error{Kind: registry.ErrNotFound}
 	broken := &registry.Error{Kind: registry.ErrUnavailable}
 	for name, test := range map[string]struct {
-		repo *scripted
+		repo *fakeRepository
 		like digest.Digest
 		want digest.Digest
 		kind error
 		gets int
 	}{
-		"a HEAD is enough":                   {repo: &scripted{head: manifest.Descriptor()}, like: sha256, want: sha256},
-		"whatever algorithm":                 {repo: &scripted{head: manifest.Descriptor()}, want: sha256},
-		"another algorithm":                  {repo: &scripted{head: manifest.Descriptor(), get: manifest}, like: sha512, want: sha512, gets: 1},
-		"no media type":                      {repo: &scripted{head: registry.Descriptor{Digest: sha256}, get: manifest}, like: sha256, want: sha256, gets: 1},
-		"not there":                          {repo: &scripted{headErr: missing, getErr: missing}, kind: registry.ErrNotFound, gets: 1},
-		"the HEAD alone says not there":      {repo: &scripted{headErr: missing, get: manifest}, like: sha256, want: sha256, gets: 1},
-		"a proxy says not there":             {repo: &scripted{headErr: missing, getErr: &registry.Error{Kind: registry.ErrProtocol}}, kind: registry.ErrProtocol, gets: 1},
-		"there by HEAD and not by GET":       {repo: &scripted{head: registry.Descriptor{Digest: sha256}, getErr: missing}, kind: registry.ErrProtocol, gets: 1},
-		"what failed is not asked for again": {repo: &scripted{headErr: broken}, kind: registry.ErrUnavailable},
+		"a HEAD is enough":                   {repo: &fakeRepository{head: manifest.Descriptor()}, like: sha256, want: sha256},
+		"whatever algorithm":                 {repo: &fakeRepository{head: manifest.Descriptor()}, want: sha256},
+		"another algorithm":                  {repo: &fakeRepository{head: manifest.Descriptor(), get: manifest}, like: sha512, want: sha512, gets: 1},
+		"no media type":                      {repo: &fakeRepository{head: registry.Descriptor{Digest: sha256}, get: manifest}, like: sha256, want: sha256, gets: 1},
+		"not there":                          {repo: &fakeRepository{headErr: missing, getErr: missing}, kind: registry.ErrNotFound, gets: 1},
+		"the HEAD alone says not there":      {repo: &fakeRepository{headErr: missing, get: manifest}, like: sha256, want: sha256, gets: 1},
+		"a proxy says not there":             {repo: &fakeRepository{headErr: missing, getErr: &registry.Error{Kind: registry.ErrProtocol}}, kind: registry.ErrProtocol, gets: 1},
+		"there by HEAD and not by GET":       {repo: &fakeRepository{head: registry.Descriptor{Digest: sha256}, getErr: missing}, kind: registry.ErrProtocol, gets: 1},
+		"what failed is not asked for again": {repo: &fakeRepository{headErr: broken}, kind: registry.ErrUnavailable},
 	} {
 		d, err := resolveReference(t.Context(), test.repo, "1", test.like)
 		if !errors.Is(err, test.kind) || d.Digest != test.want || test.repo.gets != test.gets {

@@ -10,7 +10,7 @@ import (
 
 const allowMissing = "allow_missing = true"
 
-func TestAManifestThatMayBeMissing(t *testing.T) {
+func TestManifest_AllowMissing(t *testing.T) {
 	t.Parallel()
 	for name, reg := range map[string]*registrytest.Registry{"v3": registrytest.V3(t), "v2": registrytest.V2(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -18,9 +18,9 @@ func TestAManifestThatMayBeMissing(t *testing.T) {
 			ws := newWorkspace(t)
 			wantExists := func(block string, exists bool, or string) {
 				t.Helper()
-				said := ws.up(block, output("exists", base+".exists"), output("or", `coalesce(`+base+`.pinned_reference, "nothing")`))
-				if said.outputs["exists"] != exists || said.outputs["or"] != or {
-					t.Errorf("exists: %v, or: %v, want %t, %s", said.outputs["exists"], said.outputs["or"], exists, or)
+				result := ws.converge(block, output("exists", base+".exists"), output("or", `coalesce(`+base+`.pinned_reference, "nothing")`))
+				if result.outputs["exists"] != exists || result.outputs["or"] != or {
+					t.Errorf("exists: %v, or: %v, want %t, %s", result.outputs["exists"], result.outputs["or"], exists, or)
 				}
 			}
 			// There is no such repository, no such tag, and no such digest.
@@ -47,12 +47,12 @@ func TestAManifestThatMayBeMissing(t *testing.T) {
 
 // Only the registry's own word is an absence: whatever else it may be is not
 // taken for one.
-func TestAManifestThatMayBeMissingAndCannotBeRead(t *testing.T) {
+func TestManifest_AllowMissingUnreadable(t *testing.T) {
 	t.Parallel()
 	page := http.Header{"Content-Type": {"text/html"}}
 	for name, test := range map[string]struct {
-		rule func(*registrytest.Rule)
-		says []string
+		rule     func(*registrytest.Rule)
+		contains []string
 	}{
 		"401":            {func(r *registrytest.Rule) { r.Reply(401, http.Header{"Www-Authenticate": {`Basic realm="r"`}}, "") }, []string{"HTTP 401"}},
 		"403":            {func(r *registrytest.Rule) { r.Reply(403, nil, `{"errors":[{"code":"DENIED"}]}`) }, []string{"HTTP 403"}},
@@ -70,14 +70,14 @@ func TestAManifestThatMayBeMissingAndCannotBeRead(t *testing.T) {
 			test.rule(reg.On(".*", "/v2/base/manifests/.*"))
 			ws := newWorkspace(t)
 			ws.configure(manifest(pushed.Ref, allowMissing))
-			said := ws.planFails()
-			said.wantError(append(test.says, reg.Addr+"/base")...).at(said, "reference")
+			result := ws.planFails()
+			result.wantError(append(test.contains, reg.Addr+"/base")...).assertAt(result, "reference")
 		})
 	}
 }
 
 // What is there may still lack something.
-func TestAManifestThatIsThereAndLacksSomethingIsNotMissing(t *testing.T) {
+func TestManifest_AllowMissingIncomplete(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.Front(t, registrytest.Behaviour{})
 	pushed := reg.Push(t, "base", "3", registrytest.DockerList("base"))

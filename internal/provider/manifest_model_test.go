@@ -11,7 +11,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-func artifact(t *testing.T, contentType, content string) registry.Manifest {
+func testManifest(t *testing.T, contentType, content string) registry.Manifest {
 	t.Helper()
 	m, err := registry.NewManifest(contentType, []byte(content), "")
 	if err != nil {
@@ -20,7 +20,7 @@ func artifact(t *testing.T, contentType, content string) registry.Manifest {
 	return m
 }
 
-func described(t *testing.T, m registry.Manifest) (manifestModel, diag.Diagnostics) {
+func newTestManifest(t *testing.T, m registry.Manifest) (manifestModel, diag.Diagnostics) {
 	t.Helper()
 	contents, err := m.Parse()
 	if err != nil {
@@ -29,11 +29,11 @@ func described(t *testing.T, m registry.Manifest) (manifestModel, diag.Diagnosti
 	return newManifest("ghcr.io/acme/app@"+m.Digest.String(), m, contents)
 }
 
-func TestManifestDescribesEverything(t *testing.T) {
+func TestNewManifest_AllAttributes(t *testing.T) {
 	t.Parallel()
 	empty := `{"mediaType":"application/vnd.oci.empty.v1+json","digest":"` + digest.FromString("{}").String() + `","size":2}`
-	m := artifact(t, ocispec.MediaTypeImageManifest, `{"schemaVersion":2,"artifactType":"application/vnd.example","config":`+empty+`,"layers":[`+empty+`],"subject":`+empty+`,"annotations":{"a":"b"}}`)
-	got, diags := described(t, m)
+	m := testManifest(t, ocispec.MediaTypeImageManifest, `{"schemaVersion":2,"artifactType":"application/vnd.example","config":`+empty+`,"layers":[`+empty+`],"subject":`+empty+`,"annotations":{"a":"b"}}`)
+	got, diags := newTestManifest(t, m)
 	if len(diags) != 0 {
 		t.Fatal(diags)
 	}
@@ -47,22 +47,22 @@ func TestManifestDescribesEverything(t *testing.T) {
 	}
 }
 
-func TestManifestOfSchema1HasLayersWithoutSize(t *testing.T) {
+func TestNewManifest_Schema1(t *testing.T) {
 	t.Parallel()
-	m := artifact(t, registry.MediaTypeSchema1, `{"schemaVersion":1,"fsLayers":[{"blobSum":"`+digest.FromString("layer").String()+`"}]}`)
-	got, diags := described(t, m)
+	m := testManifest(t, registry.MediaTypeSchema1, `{"schemaVersion":1,"fsLayers":[{"blobSum":"`+digest.FromString("layer").String()+`"}]}`)
+	got, diags := newTestManifest(t, m)
 	if len(diags) != 0 || len(got.Layers) != 1 || got.Layers[0].Size != nil {
 		t.Errorf("%+v %v", got.Layers, diags)
 	}
 }
 
-func TestManifestThatIsNoTerraformString(t *testing.T) {
+func TestNewManifest_NotNormalizedUTF8(t *testing.T) {
 	t.Parallel()
-	decomposed := artifact(t, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[],"annotations":{"a":"`+"e\u0301"+`"}}`)
-	if _, diags := described(t, decomposed); diags.HasError() || diags.WarningsCount() != 1 || !strings.Contains(diags[0].Detail(), "Unicode") {
+	decomposed := testManifest(t, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[],"annotations":{"a":"`+"e\u0301"+`"}}`)
+	if _, diags := newTestManifest(t, decomposed); diags.HasError() || diags.WarningsCount() != 1 || !strings.Contains(diags[0].Detail(), "Unicode") {
 		t.Errorf("text that Terraform respells: %v", diags)
 	}
-	invalid := artifact(t, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[],"annotations":{"a":"`+"\xff"+`"}}`)
+	invalid := testManifest(t, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[],"annotations":{"a":"`+"\xff"+`"}}`)
 	if _, diags := newManifest("ghcr.io/acme/app@"+invalid.Digest.String(), invalid, registry.Contents{}); !diags.HasError() || !strings.Contains(diags[0].Summary(), "no text") {
 		t.Errorf("bytes that are no text: %v", diags)
 	}

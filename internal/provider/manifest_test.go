@@ -19,12 +19,12 @@ func manifest(reference string, arguments ...string) string {
 	return block + "}"
 }
 
-func TestManifestOfIndex(t *testing.T) {
+func TestManifest_Index(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t)
 	pushed := reg.Push(t, "base", "3", registrytest.MultiArch("base"))
 	ws := newWorkspace(t)
-	ws.up(manifest(pushed.Ref))
+	ws.converge(manifest(pushed.Ref))
 
 	got := ws.state(base)
 	for attribute, want := range map[string]any{
@@ -55,12 +55,12 @@ func TestManifestOfIndex(t *testing.T) {
 	}
 }
 
-func TestManifestOfPlatform(t *testing.T) {
+func TestManifest_Platform(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t)
 	pushed := reg.Push(t, "base", "3", registrytest.MultiArch("base"))
 	ws := newWorkspace(t)
-	ws.up(manifest(pushed.Ref, `platform = "linux/arm64"`),
+	ws.converge(manifest(pushed.Ref, `platform = "linux/arm64"`),
 		output("layers", base+".layers[*].digest"), output("config", base+".config.media_type"))
 	arm := pushed.Manifests[1]
 	if got := ws.state(base)["digest"]; got != string(arm.Digest) {
@@ -72,20 +72,20 @@ func TestManifestOfPlatform(t *testing.T) {
 
 	// The single image is for the same platform, and for no other.
 	single := reg.Ref("base", string(arm.Digest))
-	ws.up(manifest(single, `platform = "linux/arm64/v8"`))
+	ws.converge(manifest(single, `platform = "linux/arm64/v8"`))
 	ws.configure(manifest(single, `platform = "linux/amd64"`))
 	ws.planFails().wantError("linux/amd64", "single image for linux/arm64")
 
 	ws.configure(manifest(pushed.Ref, `platform = "linux/s390x"`))
-	said := ws.planFails()
-	said.wantError("linux/s390x", "the index has linux/amd64, linux/arm64/v8").at(said, "platform")
+	result := ws.planFails()
+	result.wantError("linux/s390x", "the index has linux/amd64, linux/arm64/v8").assertAt(result, "platform")
 
 	ws.configure(manifest(pushed.Ref, `platform = "arm64"`))
-	said = ws.planFails()
-	said.wantError(`"arm64"`, "os/architecture").at(said, "platform")
+	result = ws.planFails()
+	result.wantError(`"arm64"`, "os/architecture").assertAt(result, "platform")
 }
 
-func TestManifestPinsASource(t *testing.T) {
+func TestManifest_PinsSource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	first := src.Push(t, "base", "3", registrytest.MultiArch("first"))
@@ -99,29 +99,29 @@ func TestManifestPinsASource(t *testing.T) {
 	registrytest.Same(t, first.Tree, dst.Read(t, "base", "3"))
 }
 
-func TestManifestThatIsNotThere(t *testing.T) {
+func TestManifest_NotFound(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t)
 	ws := newWorkspace(t)
 	ws.configure(manifest(reg.Ref("base", "3")))
-	said := ws.planFails()
-	said.wantError(reg.Addr+"/base", "404", "MANIFEST_UNKNOWN").at(said, "reference")
+	result := ws.planFails()
+	result.wantError(reg.Addr+"/base", "404", "MANIFEST_UNKNOWN").assertAt(result, "reference")
 }
 
-func TestManifestWithUnknownCredentials(t *testing.T) {
+func TestManifest_UnknownCredentials(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t, registrytest.BasicAuth("ci", "secret"))
 	pushed := reg.Push(t, "base", "3", registrytest.MultiArch("base"))
 	provider := fmt.Sprintf("provider \"registry\" {\n  registries = { %q = { username = \"ci\", password = terraform_data.password.output } }\n}", reg.Addr)
 	ws := newWorkspace(t)
-	ws.configure(provider, later("password", "secret"), manifest(pushed.Ref))
-	said := ws.planFails()
-	said.wantError("registries", reg.Addr, "depends_on").at(said, "reference")
+	ws.configure(provider, unknownUntilApply("password", "secret"), manifest(pushed.Ref))
+	result := ws.planFails()
+	result.wantError("registries", reg.Addr, "depends_on").assertAt(result, "reference")
 
-	ws.up(provider, later("password", "secret"), manifest(pushed.Ref, "depends_on = [terraform_data.password]"))
+	ws.converge(provider, unknownUntilApply("password", "secret"), manifest(pushed.Ref, "depends_on = [terraform_data.password]"))
 }
 
-func TestManifestThatRepeatsACredential(t *testing.T) {
+func TestManifest_RedactsEchoedCredential(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-of-a-password"
 	reg := registrytest.V3(t, registrytest.BasicAuth("ci", canary))
@@ -129,8 +129,8 @@ func TestManifestThatRepeatsACredential(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.configure(fmt.Sprintf("provider \"registry\" {\n  registries = { %q = { username = \"ci\", password = %q } }\n}", reg.Addr, canary),
 		manifest(pushed.Ref, `platform = "linux/amd64"`))
-	said := ws.planFails()
-	if d := said.wantError("single image for ***/amd64"); strings.Contains(d.Detail, canary) {
+	result := ws.planFails()
+	if d := result.wantError("single image for ***/amd64"); strings.Contains(d.Detail, canary) {
 		t.Errorf("the error shows the password: %s", d.Detail)
 	}
 }

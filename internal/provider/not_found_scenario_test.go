@@ -12,7 +12,7 @@ import (
 
 // A gateway that has lost its route to the registry says so with a status and a document that look like a
 // registry's. What was promoted stays in the state until a registry says that it is gone.
-func TestNotFound_GatewayKeepsTheState(t *testing.T) {
+func TestNotFound_Gateway(t *testing.T) {
 	t.Parallel()
 	const lost = `{"errors":[{"code":"NOT_FOUND","message":"no route matched"}]}`
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -36,7 +36,7 @@ func TestNotFound_GatewayKeepsTheState(t *testing.T) {
 
 // A registry may hide what the anonymous may not see, without asking who it is. The credentials that are configured
 // find it, and a refresh does not take it for gone.
-func TestNotFound_HiddenFromTheAnonymous(t *testing.T) {
+func TestNotFound_AnonymousClient(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t, registrytest.BasicAuth("ci", "secret"))
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -56,6 +56,6 @@ func TestNotFound_HiddenFromTheAnonymous(t *testing.T) {
 	ws.configure(provider, imageCopy("app", pushed.Ref, hiding.Ref("app", "1")))
 	ws.apply(ws.plan())
 	ws.wantNoChanges()
-	ws.up(provider, imageCopy("app", pushed.Ref, hiding.Ref("app", "1")), manifest(hiding.Ref("app", "1")),
+	ws.converge(provider, imageCopy("app", pushed.Ref, hiding.Ref("app", "1")), manifest(hiding.Ref("app", "1")),
 		fmt.Sprintf("data \"registry_tags\" \"app\" {\n  repository = \"%s/app\"\n}", hiding.Addr))
 }

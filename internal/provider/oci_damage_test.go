@@ -30,9 +30,9 @@ func TestDeepCheck_DamagedLayout(t *testing.T) {
 	t.Parallel()
 	image := registrytest.MultiArch("app")
 	built := image.Build()
-	build, dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image}), newFolder(t)
+	build, dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image}), newLayoutPath(t)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", "oci:"+build+":1", "oci:"+dir+":1", `deep_check = true`))
+	ws.converge(imageCopy("app", "oci:"+build+":1", "oci:"+dir+":1", `deep_check = true`))
 	ws.wantNoChanges().wantNoWarnings()
 	damageLayer(t, dir, built)
 	plan := ws.plan()
@@ -42,16 +42,16 @@ func TestDeepCheck_DamagedLayout(t *testing.T) {
 	ws.wantNoChanges().wantNoWarnings()
 }
 
-func TestCopy_ToLayoutWithDamagedBlob(t *testing.T) {
+func TestLayout_RepairsDamagedBlob(t *testing.T) {
 	t.Parallel()
 	image := registrytest.MultiArch("app")
 	build, dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image}), registrytest.Layout(t, map[string]registrytest.Content{"earlier": image})
 	damageLayer(t, dir, image.Build())
-	newWorkspace(t).up(imageCopy("app", "oci:"+build+":1", "oci:"+dir+":1"))
+	newWorkspace(t).converge(imageCopy("app", "oci:"+build+":1", "oci:"+dir+":1"))
 	registrytest.Same(t, registrytest.ReadLayout(t, build, "1"), registrytest.ReadLayout(t, dir, "1"))
 }
 
-func TestOnDestroy_LayoutEntriesOfOtherTools(t *testing.T) {
+func TestDestroy_LayoutEntriesOfOtherTools(t *testing.T) {
 	t.Parallel()
 	image := registrytest.Image{Seed: "app"}
 	built := image.Build()
@@ -59,9 +59,9 @@ func TestOnDestroy_LayoutEntriesOfOtherTools(t *testing.T) {
 	for _, policy := range []string{"untag", "delete"} {
 		t.Run(policy, func(t *testing.T) {
 			t.Parallel()
-			dir := newFolder(t)
+			dir := newLayoutPath(t)
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", "oci:"+build+":1", "oci:"+dir+":1", fmt.Sprintf("on_destroy = %q", policy), `additional_tags = ["stable"]`))
+			ws.converge(imageCopy("app", "oci:"+build+":1", "oci:"+dir+":1", fmt.Sprintf("on_destroy = %q", policy), `additional_tags = ["stable"]`))
 			// As a builder adds the same image, without a tag and with containerd's name.
 			content, err := os.ReadFile(filepath.Join(dir, ocispec.ImageIndexFile))
 			if err != nil {

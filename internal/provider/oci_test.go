@@ -19,20 +19,20 @@ func oneImage(seed string) map[string]registrytest.Content {
 }
 
 // newFolder is where there is nothing yet.
-func newFolder(t *testing.T) string {
+func newLayoutPath(t *testing.T) string {
 	t.Helper()
 	return filepath.Join(t.TempDir(), "new", "layout")
 }
 
 // wantLayoutTags wants a layout to have exactly these tags.
-func wantLayoutTags(t *testing.T, dir string, want ...string) {
+func assertLayoutTags(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	if got := registrytest.LayoutTags(t, dir); !slices.Equal(got, want) {
 		t.Errorf("the tags of %s are %v, want %v", dir, got, want)
 	}
 }
 
-func TestALayoutIsPromoted(t *testing.T) {
+func TestLayout_Source(t *testing.T) {
 	t.Parallel()
 	dst := registrytest.V3(t)
 	dir := registrytest.Layout(t, oneImage("app"))
@@ -56,11 +56,11 @@ func TestALayoutIsPromoted(t *testing.T) {
 	}
 }
 
-func TestALayoutIsWritten(t *testing.T) {
+func TestLayout_Destination(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-	dir := newFolder(t)
+	dir := newLayoutPath(t)
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `additional_tags = ["stable"]`, `on_destroy = "untag"`))
 	plan := ws.plan()
@@ -75,14 +75,14 @@ func TestALayoutIsWritten(t *testing.T) {
 	}
 
 	// Tags come and go in place.
-	ws.up(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `additional_tags = ["new"]`, `on_destroy = "untag"`))
-	wantLayoutTags(t, dir, "1", "new")
+	ws.converge(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `additional_tags = ["new"]`, `on_destroy = "untag"`))
+	assertLayoutTags(t, dir, "1", "new")
 }
 
-func TestALayoutIsCopiedToALayoutAndOn(t *testing.T) {
+func TestLayout_Chain(t *testing.T) {
 	t.Parallel()
 	dst := registrytest.V3(t)
-	build, airgap := registrytest.Layout(t, oneImage("app")), newFolder(t)
+	build, airgap := registrytest.Layout(t, oneImage("app")), newLayoutPath(t)
 	built := registrytest.ReadLayout(t, build, "1")
 	onward := fmt.Sprintf("resource \"registry_image_copy\" \"onward\" {\n  source = registry_image_copy.app.pinned_reference\n  destination = %q\n}", dst.Ref("app", "1"))
 	ws := newWorkspace(t)
@@ -95,14 +95,14 @@ func TestALayoutIsCopiedToALayoutAndOn(t *testing.T) {
 	registrytest.Same(t, built, dst.Read(t, "app", "1"))
 }
 
-func TestPlatformsOfALayout(t *testing.T) {
+func TestLayout_Platforms(t *testing.T) {
 	t.Parallel()
 	index, images := platformsOf("app", false)
-	build, out := registrytest.Layout(t, map[string]registrytest.Content{"1": index}), newFolder(t)
+	build, out := registrytest.Layout(t, map[string]registrytest.Content{"1": index}), newLayoutPath(t)
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("app", "oci:"+build+":1", "oci:"+out+":1", `platforms = ["linux/arm/v7"]`))
 	plan := ws.plan()
-	plan.wantChange(app, "digest", nil, images["linux/arm/v7"].Digest).wantWarning(signatures)
+	plan.wantChange(app, "digest", nil, images["linux/arm/v7"].Digest).wantWarning(signaturesWarning)
 	ws.apply(plan)
 	ws.wantNoChanges()
 	if got := registrytest.ReadLayout(t, out, "1").Root; got != images["linux/arm/v7"].Digest {
@@ -112,13 +112,13 @@ func TestPlatformsOfALayout(t *testing.T) {
 	ws.planFails().wantError("linux/s390x", "linux/arm/v7")
 }
 
-func TestALayoutThatIsBuiltAgainIsPromotedAgain(t *testing.T) {
+func TestLayout_Rebuilt(t *testing.T) {
 	t.Parallel()
 	dst := registrytest.V3(t)
 	dir := registrytest.Layout(t, oneImage("first"))
 	first := registrytest.ReadLayout(t, dir, "1")
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", "oci:"+dir+":1", dst.Ref("app", "1")))
+	ws.converge(imageCopy("app", "oci:"+dir+":1", dst.Ref("app", "1")))
 
 	registrytest.WriteLayout(t, dir, oneImage("second"))
 	second := registrytest.ReadLayout(t, dir, "1")
@@ -135,7 +135,7 @@ func TestALayoutThatIsBuiltAgainIsPromotedAgain(t *testing.T) {
 
 	// An archive holds nothing but the last build.
 	archive := registrytest.Tar(t, dir)
-	ws.up(imageCopy("app", "oci:"+archive, dst.Ref("app", "1")))
+	ws.converge(imageCopy("app", "oci:"+archive, dst.Ref("app", "1")))
 	replace := func(seed string) {
 		t.Helper()
 		if err := os.Rename(registrytest.Tar(t, registrytest.Layout(t, oneImage(seed))), archive); err != nil {
@@ -160,17 +160,17 @@ func copyOfBuild(destination string) string {
 	return fmt.Sprintf("resource \"registry_image_copy\" \"app\" {\n  source = \"oci:${terraform_data.build.output}\"\n  destination = %q\n}", destination)
 }
 
-func TestALayoutIsBuiltAndPromotedByOneApply(t *testing.T) {
+func TestLayout_BuiltInSameApply(t *testing.T) {
 	t.Parallel()
 	dst := registrytest.V3(t)
 	first, second := registrytest.Layout(t, oneImage("first")), registrytest.Layout(t, map[string]registrytest.Content{"2": registrytest.MultiArch("second")})
-	dir := newFolder(t)
+	dir := newLayoutPath(t)
 	ws := newWorkspace(t)
 
 	// Without a reference to what builds it, the plan cannot know of it.
 	ws.configure(builder(dir+":1", first, dir), imageCopy("app", "oci:"+dir+":1", dst.Ref("app", "1")))
-	said := ws.planFails()
-	said.wantError("The source image does not exist", "oci:"+dir, "refer to an attribute of that resource that is known only after apply").at(said, "source")
+	result := ws.planFails()
+	result.wantError("The source image does not exist", "oci:"+dir, "refer to an attribute of that resource that is known only after apply").assertAt(result, "source")
 
 	ws.configure(builder(dir+":1", first, dir), copyOfBuild(dst.Ref("app", "1")))
 	plan := ws.plan()
@@ -194,13 +194,13 @@ func TestALayoutIsBuiltAndPromotedByOneApply(t *testing.T) {
 	registrytest.Same(t, registrytest.ReadLayout(t, third, "2"), dst.Read(t, "app", "1"))
 }
 
-func TestALayoutThatIsGoneLeavesWhatWasPromoted(t *testing.T) {
+func TestLayout_SourceGone(t *testing.T) {
 	t.Parallel()
 	dst := registrytest.V3(t)
 	dir := registrytest.Layout(t, oneImage("app"))
 	built := registrytest.ReadLayout(t, dir, "1")
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", "oci:"+dir+":1", dst.Ref("app", "1")))
+	ws.converge(imageCopy("app", "oci:"+dir+":1", dst.Ref("app", "1")))
 
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
@@ -212,7 +212,7 @@ func TestALayoutThatIsGoneLeavesWhatWasPromoted(t *testing.T) {
 	registrytest.Same(t, built, dst.Read(t, "app", "stable"))
 }
 
-func TestDriftOfALayout(t *testing.T) {
+func TestLayout_DestinationDrift(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -236,9 +236,9 @@ func TestDriftOfALayout(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := newFolder(t)
+			dir := newLayoutPath(t)
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, "oci:"+dir+":1"))
+			ws.converge(imageCopy("app", pushed.Ref, "oci:"+dir+":1"))
 			c.drift(t, dir)
 			plan := ws.plan()
 			plan.wantAction(app, c.action)
@@ -268,13 +268,13 @@ func mkdir(t *testing.T, path string) {
 
 // Only that there is nothing takes a resource out of the state: something else
 // in the place of the layout does not.
-func TestWhatIsInThePlaceOfALayoutKeepsTheState(t *testing.T) {
+func TestLayout_InvalidDestinationKeepsState(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-	dir := newFolder(t)
+	dir := newLayoutPath(t)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, "oci:"+dir+":1"))
+	ws.converge(imageCopy("app", pushed.Ref, "oci:"+dir+":1"))
 	remove(t, filepath.Join(dir, "oci-layout"))
 	ws.planFails().wantError("The destination image layout cannot be used", `it holds no file "oci-layout"`, "The state is kept as it was")
 	if ws.state(app) == nil {
@@ -282,28 +282,28 @@ func TestWhatIsInThePlaceOfALayoutKeepsTheState(t *testing.T) {
 	}
 }
 
-func TestATagOfALayoutIsNotOverwritten(t *testing.T) {
+func TestLayout_NoOverwrite(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	dir := registrytest.Layout(t, oneImage("theirs"))
 	theirs := registrytest.ReadLayout(t, dir, "1")
 	ws := newWorkspace(t)
-	ws.configure(imageCopy("app", pushed.Ref, "oci:"+dir+":1", keep))
-	said := ws.planFails()
-	said.wantError("The tag holds something else", "oci:"+dir, string(theirs.Root)).at(said, "destination")
+	ws.configure(imageCopy("app", pushed.Ref, "oci:"+dir+":1", noOverwrite))
+	result := ws.planFails()
+	result.wantError("The tag holds something else", "oci:"+dir, string(theirs.Root)).assertAt(result, "destination")
 	registrytest.Same(t, theirs, registrytest.ReadLayout(t, dir, "1"))
 
 	// One that somebody writes after the plan is not either.
-	other := newFolder(t)
-	ws.configure(imageCopy("app", pushed.Ref, "oci:"+other+":1", keep))
+	other := newLayoutPath(t)
+	ws.configure(imageCopy("app", pushed.Ref, "oci:"+other+":1", noOverwrite))
 	plan := ws.plan()
 	registrytest.WriteLayout(t, other, oneImage("theirs"))
-	ws.applyFails(plan).wantError("The tag holds something else", "oci:"+other, keep)
+	ws.applyFails(plan).wantError("The tag holds something else", "oci:"+other, noOverwrite)
 	registrytest.Same(t, theirs, registrytest.ReadLayout(t, other, "1"))
 }
 
-func TestDestroyOfWhatIsInALayout(t *testing.T) {
+func TestLayout_Destroy(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -319,49 +319,49 @@ func TestDestroyOfWhatIsInALayout(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			dir := newFolder(t)
+			dir := newLayoutPath(t)
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `additional_tags = ["stable"]`, fmt.Sprintf("on_destroy = %q", test.policy)))
+			ws.converge(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `additional_tags = ["stable"]`, fmt.Sprintf("on_destroy = %q", test.policy)))
 			for _, tag := range test.tagged {
-				newWorkspace(t).up(imageCopy("app", pushed.Ref, "oci:"+dir+":"+tag))
+				newWorkspace(t).converge(imageCopy("app", pushed.Ref, "oci:"+dir+":"+tag))
 			}
 			ws.destroy()
-			wantLayoutTags(t, dir, test.left...)
+			assertLayoutTags(t, dir, test.left...)
 		})
 	}
 	t.Run("of what is no layout any more", func(t *testing.T) {
 		t.Parallel()
-		dir := newFolder(t)
+		dir := newLayoutPath(t)
 		ws := newWorkspace(t)
-		ws.up(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `on_destroy = "untag"`))
+		ws.converge(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `on_destroy = "untag"`))
 		remove(t, filepath.Join(dir, "oci-layout"))
-		said := ws.run("destroy", "-json", "-input=false", "-auto-approve", "-refresh=false")
-		said.wantError("The destination could not be cleaned up", "oci:"+dir, `it holds no file "oci-layout"`, "Nothing was removed")
+		result := ws.run("destroy", "-json", "-input=false", "-auto-approve", "-refresh=false")
+		result.wantError("The destination could not be cleaned up", "oci:"+dir, `it holds no file "oci-layout"`, "Nothing was removed")
 		if ws.state(app) == nil {
 			t.Error("the state has forgotten it")
 		}
 	})
 	t.Run("of what is gone", func(t *testing.T) {
 		t.Parallel()
-		dir := newFolder(t)
+		dir := newLayoutPath(t)
 		ws := newWorkspace(t)
-		ws.up(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `on_destroy = "delete"`))
+		ws.converge(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `on_destroy = "delete"`))
 		remove(t, dir)
-		ws.run("destroy", "-json", "-input=false", "-auto-approve", "-refresh=false").ok()
+		ws.run("destroy", "-json", "-input=false", "-auto-approve", "-refresh=false").mustSucceed()
 		if _, err := os.Stat(dir); !os.IsNotExist(err) {
 			t.Errorf("the destroy made the folder again: %v", err)
 		}
 	})
 }
 
-func TestImportOfWhatIsInALayout(t *testing.T) {
+func TestLayout_Import(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	dir := registrytest.Layout(t, oneImage("app"))
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("app", pushed.Ref, "oci:"+dir+":1"))
-	ws.importAs(app, "oci:"+dir+":1")
+	ws.importResource(app, "oci:"+dir+":1")
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "source", nil, pushed.Ref).
 		wantChange(app, "digest", pushed.Digest, pushed.Digest).
@@ -373,10 +373,10 @@ func TestImportOfWhatIsInALayout(t *testing.T) {
 	}
 }
 
-func TestManyCopiesWriteOneLayoutAtOnce(t *testing.T) {
+func TestLayout_ConcurrentCopies(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
-	dir := newFolder(t)
+	dir := newLayoutPath(t)
 	var blocks, want []string
 	trees := map[string]registrytest.Tree{}
 	for i := range 20 {
@@ -385,18 +385,18 @@ func TestManyCopiesWriteOneLayoutAtOnce(t *testing.T) {
 		blocks = append(blocks, imageCopy(tag, pushed.Ref, "oci:"+dir+":"+tag))
 		want, trees[tag] = append(want, tag), pushed.Tree
 	}
-	newWorkspace(t).up(blocks...)
-	wantLayoutTags(t, dir, want...)
+	newWorkspace(t).converge(blocks...)
+	assertLayoutTags(t, dir, want...)
 	for tag, tree := range trees {
 		registrytest.Same(t, tree, registrytest.ReadLayout(t, dir, tag))
 	}
 }
 
 // Aliases are processes of their own where Terraform starts the provider.
-func TestAliasesWriteOneLayoutAtOnce(t *testing.T) {
+func TestLayout_ConcurrentAliases(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
-	dir := newFolder(t)
+	dir := newLayoutPath(t)
 	blocks := []string{`provider "registry" {}`}
 	var want []string
 	for alias := range 3 {
@@ -408,16 +408,16 @@ func TestAliasesWriteOneLayoutAtOnce(t *testing.T) {
 			want = append(want, tag)
 		}
 	}
-	ws, _ := installed(t)
-	ws.up(blocks...)
-	wantLayoutTags(t, dir, want...)
+	ws, _ := newInstalledWorkspace(t)
+	ws.converge(blocks...)
+	assertLayoutTags(t, dir, want...)
 }
 
-func TestTwoSpellingsOfOneLayoutAreOnePlace(t *testing.T) {
+func TestLayout_PathSpelling(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
 	one, two := src.Push(t, "app", "1", registrytest.MultiArch("one")), src.Push(t, "app", "2", registrytest.MultiArch("two"))
-	dir := newFolder(t)
+	dir := newLayoutPath(t)
 	otherwise := filepath.Dir(dir) + "/x/../layout"
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("one", one.Ref, "oci:"+dir+":1"), imageCopy("two", two.Ref, "oci:"+otherwise+":1"))
@@ -425,7 +425,7 @@ func TestTwoSpellingsOfOneLayoutAreOnePlace(t *testing.T) {
 	ws.configure(imageCopy("app", "oci:"+dir+":1", "oci:"+otherwise+":1"))
 	ws.planFails().wantError("Source and destination are the same")
 
-	ws.up(imageCopy("app", one.Ref, "oci:"+dir+":1"))
+	ws.converge(imageCopy("app", one.Ref, "oci:"+dir+":1"))
 	ws.configure(imageCopy("app", one.Ref, "oci:"+otherwise+":1"))
 	ws.wantNoChanges()
 	ws.configure(imageCopy("app", one.Ref, "oci:"+dir+"-2:1"))
@@ -433,9 +433,9 @@ func TestTwoSpellingsOfOneLayoutAreOnePlace(t *testing.T) {
 }
 
 // Where Terraform starts the provider, its working directory is Terraform's.
-func TestAPathIsRelativeToWhereTerraformRuns(t *testing.T) {
+func TestLayout_RelativePath(t *testing.T) {
 	t.Parallel()
-	ws, _ := installed(t)
+	ws, _ := newInstalledWorkspace(t)
 	mkdir(t, filepath.Join(ws.dir, "module"))
 	registrytest.WriteLayout(t, filepath.Join(ws.dir, "module", "a folder"), oneImage("app"))
 	built := registrytest.ReadLayout(t, filepath.Join(ws.dir, "module", "a folder"), "1")
@@ -458,15 +458,15 @@ output "pinned" {
 	if _, stderr, err := ws.command("get"); err != nil {
 		t.Fatal(stderr)
 	}
-	said := ws.apply(ws.plan())
-	if want := "oci:./out@home/app:b:1.4@" + string(built.Root); said.outputs["pinned"] != want {
-		t.Errorf("it is pinned as %v, want %s", said.outputs["pinned"], want)
+	result := ws.apply(ws.plan())
+	if want := "oci:./out@home/app:b:1.4@" + string(built.Root); result.outputs["pinned"] != want {
+		t.Errorf("it is pinned as %v, want %s", result.outputs["pinned"], want)
 	}
 	ws.wantNoChanges()
 	registrytest.Same(t, built, registrytest.ReadLayout(t, filepath.Join(ws.dir, "out@home", "app:b"), "1.4"))
 }
 
-func TestALayoutThatCannotBeUsedIsExplained(t *testing.T) {
+func TestLayout_InvalidSource(t *testing.T) {
 	t.Parallel()
 	dst := registrytest.V3(t)
 	layer := registrytest.Layer("layer", 100_000)
@@ -484,11 +484,11 @@ func TestALayoutThatCannotBeUsedIsExplained(t *testing.T) {
 	}
 	const aBuild = "known only after apply"
 	for name, c := range map[string]struct {
-		source  func(t *testing.T) string
-		planned bool // it shows while applying
-		says    []string
+		source   func(t *testing.T) string
+		planned  bool // it shows while applying
+		contains []string
 	}{
-		"nothing there":        {newFolder, false, []string{"The source image does not exist", "no such file or directory", aBuild}},
+		"nothing there":        {newLayoutPath, false, []string{"The source image does not exist", "no such file or directory", aBuild}},
 		"an empty folder":      {func(t *testing.T) string { return t.TempDir() }, false, []string{"The source image layout cannot be used", `it holds no file "oci-layout"`, "An image layout is a folder"}},
 		"another version":      {wrote("oci-layout", `{"imageLayoutVersion":"2"}`), false, []string{"The source image layout cannot be used", "does not say that it is one of version 1"}},
 		"an index of anything": {wrote("index.json", "[]"), false, []string{"The source image layout cannot be used", "index.json: "}},
@@ -523,15 +523,15 @@ func TestALayoutThatCannotBeUsedIsExplained(t *testing.T) {
 			dir, repo := c.source(t), "bad/"+strings.ReplaceAll(name, " ", "-")
 			ws := newWorkspace(t)
 			ws.configure(imageCopy("app", "oci:"+dir+":1", dst.Ref(repo, "1")))
-			var said outcome
+			var result outcome
 			if c.planned {
-				said = ws.applyFails(ws.plan())
+				result = ws.applyFails(ws.plan())
 			} else {
-				said = ws.planFails()
+				result = ws.planFails()
 			}
-			d := said.wantError(append(c.says, "oci:"+dir)...)
-			d.at(said, "source")
-			if strings.Contains(d.Detail, aBuild) && !slices.Contains(c.says, aBuild) {
+			d := result.wantError(append(c.contains, "oci:"+dir)...)
+			d.assertAt(result, "source")
+			if strings.Contains(d.Detail, aBuild) && !slices.Contains(c.contains, aBuild) {
 				t.Errorf("it was built already: %s", d.Detail)
 			}
 			if dst.HasManifest(t, repo, "1") {
@@ -541,15 +541,15 @@ func TestALayoutThatCannotBeUsedIsExplained(t *testing.T) {
 	}
 }
 
-func TestALayoutThatCannotBeWrittenIsExplained(t *testing.T) {
+func TestLayout_InvalidDestination(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	const written = "What is written to is a folder that holds an image layout"
 	for name, c := range map[string]struct {
-		spoil func(t *testing.T, dir string) // what is in the place of the layout
-		below string                         // where in that it is to be written
-		says  []string
+		spoil    func(t *testing.T, dir string) // what is in the place of the layout
+		below    string                         // where in that it is to be written
+		contains []string
 	}{
 		"a file":         {func(t *testing.T, dir string) { registrytest.WriteFile(t, filepath.Dir(dir), "layout", nil) }, "", []string{"it is a file, and an archive can be read but not written to", written}},
 		"another folder": {func(t *testing.T, dir string) { registrytest.WriteFile(t, dir, "precious", nil) }, "", []string{`it holds no file "oci-layout"`, written}},
@@ -557,55 +557,55 @@ func TestALayoutThatCannotBeWrittenIsExplained(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := newFolder(t)
+			dir := newLayoutPath(t)
 			to := "oci:" + dir + c.below
 			copied := func(arguments ...string) string { return imageCopy("app", pushed.Ref, to+":1", arguments...) }
 			ws := newWorkspace(t)
 			ws.configure(copied())
 			plan := ws.plan()
 			c.spoil(t, dir)
-			said := ws.applyFails(plan) // where it came after the plan
-			said.wantError(append(c.says, to)...).at(said, "destination")
-			for _, overwrite := range []string{"overwrite = true", keep} {
+			result := ws.applyFails(plan) // where it came after the plan
+			result.wantError(append(c.contains, to)...).assertAt(result, "destination")
+			for _, overwrite := range []string{"overwrite = true", noOverwrite} {
 				ws.configure(copied(overwrite))
-				said := ws.planFails()
-				said.wantError(append(c.says, "The destination image layout cannot be used", "Destination "+to)...).at(said, "destination")
+				result := ws.planFails()
+				result.wantError(append(c.contains, "The destination image layout cannot be used", "Destination "+to)...).assertAt(result, "destination")
 			}
 			if ws.state(app) != nil {
 				t.Error("there is state")
 			}
 
 			remove(t, dir)
-			ws.up(copied())
+			ws.converge(copied())
 			remove(t, dir)
 			c.spoil(t, dir)
 			ws.configure(copied(`additional_tags = ["stable"]`))
-			said = ws.run("plan", "-json", "-input=false", "-refresh=false")
-			said.wantError(append(c.says, to)...).at(said, "destination")
+			result = ws.run("plan", "-json", "-input=false", "-refresh=false")
+			result.wantError(append(c.contains, to)...).assertAt(result, "destination")
 		})
 	}
 }
 
-func TestTheManifestOfALayoutIsRead(t *testing.T) {
+func TestLayout_ManifestDataSource(t *testing.T) {
 	t.Parallel()
 	dir := registrytest.Layout(t, oneImage("app"))
 	built := registrytest.ReadLayout(t, dir, "1")
 	ws := newWorkspace(t)
-	said := ws.up(manifest("oci:"+dir+":1"), output("pinned", "data.registry_manifest.base.pinned_reference"), output("json", "data.registry_manifest.base.manifest_json"))
-	if want := "oci:" + dir + "@" + string(built.Root); said.outputs["pinned"] != want || said.outputs["json"] != built.Manifests[built.Root].Content {
-		t.Errorf("it is %v, want %s\n%v", said.outputs["pinned"], want, said.outputs["json"])
+	result := ws.converge(manifest("oci:"+dir+":1"), output("pinned", "data.registry_manifest.base.pinned_reference"), output("json", "data.registry_manifest.base.manifest_json"))
+	if want := "oci:" + dir + "@" + string(built.Root); result.outputs["pinned"] != want || result.outputs["json"] != built.Manifests[built.Root].Content {
+		t.Errorf("it is %v, want %s\n%v", result.outputs["pinned"], want, result.outputs["json"])
 	}
 	ws.configure(manifest("oci:" + dir + "-none:1"))
 	ws.planFails().wantError("The image does not exist", "oci:"+dir+"-none")
 }
 
-func TestAReferenceToALayoutIsChecked(t *testing.T) {
+func TestLayout_ReferenceValidation(t *testing.T) {
 	t.Parallel()
 	digest := "@sha256:" + strings.Repeat("0", 64)
 	ws := newWorkspace(t)
 	for _, test := range []struct {
-		block    string
-		says, at string
+		block        string
+		contains, at string
 	}{
 		{imageCopy("app", "oci:", "ghcr.io/app:1"), "names no path", "source"},
 		{imageCopy("app", "oci:./app:", "ghcr.io/app:1"), "nothing follows its last colon", "source"},
@@ -627,8 +627,8 @@ func TestAReferenceToALayoutIsChecked(t *testing.T) {
 		{imageCopy("app", "oci:./app:1", "oci:app:1"), "nothing to promote", "source"},
 	} {
 		ws.configure(test.block)
-		said := ws.planFails()
-		said.wantError(test.says).at(said, test.at)
+		result := ws.planFails()
+		result.wantError(test.contains).assertAt(result, test.at)
 	}
 	ws.configure(imageCopy("app", `oci:C:\images\app:1.4`, "oci:~/air gap/user@host/app:1.4", `additional_tags = ["1"]`))
 	if stdout, _, err := ws.command("validate", "-no-color"); err != nil {
@@ -636,22 +636,22 @@ func TestAReferenceToALayoutIsChecked(t *testing.T) {
 	}
 }
 
-func TestALayoutNeedsNoSettings(t *testing.T) {
+func TestLayout_UnknownCredentials(t *testing.T) {
 	t.Parallel()
-	dir, out := registrytest.Layout(t, oneImage("app")), newFolder(t)
+	dir, out := registrytest.Layout(t, oneImage("app")), newLayoutPath(t)
 	built := registrytest.ReadLayout(t, dir, "1")
 	ws := newWorkspace(t)
-	ws.configure(`provider "registry" { docker_config_json = terraform_data.config.output }`, later("config", `{"auths":{"ghcr.io":{}}}`),
-		imageCopy("app", "oci:"+dir+":1", "oci:"+out+":1", keep))
+	ws.configure(`provider "registry" { docker_config_json = terraform_data.config.output }`, unknownUntilApply("config", `{"auths":{"ghcr.io":{}}}`),
+		imageCopy("app", "oci:"+dir+":1", "oci:"+out+":1", noOverwrite))
 	plan := ws.plan()
 	plan.wantChange(app, "digest", nil, built.Root)
 	ws.apply(plan)
 	registrytest.Same(t, built, registrytest.ReadLayout(t, out, "1"))
 }
 
-func TestALayoutIsWrittenInTimeOrNotAtAll(t *testing.T) {
+func TestLayout_CreateTimeout(t *testing.T) {
 	t.Parallel()
-	dir, out := registrytest.Layout(t, oneImage("app")), newFolder(t)
+	dir, out := registrytest.Layout(t, oneImage("app")), newLayoutPath(t)
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("app", "oci:"+dir+":1", "oci:"+out+":1", `timeouts = { create = "1ns" }`))
 	ws.applyFails(ws.plan()).wantError("it was not done within 1ns, the create timeout")

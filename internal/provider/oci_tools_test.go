@@ -11,7 +11,7 @@ import (
 
 // tool runs another builder or copier of images. The test is skipped where it is
 // not on PATH.
-func tool(t *testing.T, name string, args ...string) (output string, err error) {
+func runTool(t *testing.T, name string, args ...string) (output string, err error) {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -28,7 +28,7 @@ func tool(t *testing.T, name string, args ...string) (output string, err error) 
 // skopeo copies everything that from names to another place.
 func skopeo(t *testing.T, from, to string) {
 	t.Helper()
-	out, err := tool(t, "skopeo", "--insecure-policy", "copy", "--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false", from, to)
+	out, err := runTool(t, "skopeo", "--insecure-policy", "copy", "--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false", from, to)
 	if err != nil {
 		t.Fatalf("skopeo copy %s %s: %v\n%s", from, to, err, out)
 	}
@@ -36,11 +36,11 @@ func skopeo(t *testing.T, from, to string) {
 
 // promoted promotes a layout by terraform, to a registry and to another layout,
 // and wants skopeo to pull from both what the layout holds.
-func promoted(t *testing.T, dir, tag string) {
+func assertPromotable(t *testing.T, dir, tag string) {
 	t.Helper()
 	built := registrytest.ReadLayout(t, dir, tag)
-	dst, written := registrytest.V3(t), newFolder(t)
-	newWorkspace(t).up(imageCopy("registry", "oci:"+dir+":"+tag, dst.Ref("app", "1")), imageCopy("layout", "oci:"+dir+":"+tag, "oci:"+written+":1"))
+	dst, written := registrytest.V3(t), newLayoutPath(t)
+	newWorkspace(t).converge(imageCopy("registry", "oci:"+dir+":"+tag, dst.Ref("app", "1")), imageCopy("layout", "oci:"+dir+":"+tag, "oci:"+written+":1"))
 	pulled := t.TempDir()
 	skopeo(t, "docker://"+dst.Ref("app", "1"), "oci:"+pulled+":registry")
 	skopeo(t, "oci:"+written+":1", "oci:"+pulled+":layout")
@@ -49,23 +49,23 @@ func promoted(t *testing.T, dir, tag string) {
 	}
 }
 
-func TestWhatSkopeoPulledIsPromoted(t *testing.T) {
+func TestLayout_FromSkopeo(t *testing.T) {
 	t.Parallel()
 	src, dir := registrytest.V3(t), t.TempDir()
 	for tag, content := range map[string]registrytest.Content{"image": registrytest.Image{Seed: "image"}, "index": registrytest.MultiArch("index")} {
 		pushed := src.Push(t, "app", tag, content)
 		skopeo(t, "docker://"+pushed.Ref, "oci:"+dir+":"+tag)
-		promoted(t, dir, tag)
+		assertPromotable(t, dir, tag)
 	}
 }
 
-func TestWhatBuildahBuiltIsPromoted(t *testing.T) {
+func TestLayout_FromBuildah(t *testing.T) {
 	t.Parallel()
 	dir, state := t.TempDir(), t.TempDir()
 	registrytest.WriteFile(t, dir, "hello", []byte("hello"))
 	buildah := func(args ...string) (string, error) {
 		t.Helper()
-		return tool(t, "buildah", append([]string{"--root", filepath.Join(state, "root"), "--runroot", filepath.Join(state, "run"), "--storage-driver", "vfs"}, args...)...)
+		return runTool(t, "buildah", append([]string{"--root", filepath.Join(state, "root"), "--runroot", filepath.Join(state, "run"), "--storage-driver", "vfs"}, args...)...)
 	}
 	if out, err := buildah("from", "--name", "build", "scratch"); err != nil && os.Geteuid() != 0 {
 		t.Skipf("shows that what buildah builds can be promoted, and buildah cannot build here without being root: %v\n%s", err, out)
@@ -81,5 +81,5 @@ func TestWhatBuildahBuiltIsPromoted(t *testing.T) {
 			t.Fatalf("buildah %q: %v\n%s", args, err, out)
 		}
 	}
-	promoted(t, filepath.Join(dir, "built"), "1.4")
+	assertPromotable(t, filepath.Join(dir, "built"), "1.4")
 }

@@ -9,17 +9,17 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-const keep = "overwrite = false"
+const noOverwrite = "overwrite = false"
 
-func TestNoOverwriteOnCreate(t *testing.T) {
+func TestNoOverwrite_Create(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	theirs := dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
 	ws := newWorkspace(t)
-	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), keep))
-	said := ws.planFails()
-	said.wantError(dst.Addr+"/app", string(theirs.Digest), keep).at(said, "destination")
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), noOverwrite))
+	result := ws.planFails()
+	result.wantError(dst.Addr+"/app", string(theirs.Digest), noOverwrite).assertAt(result, "destination")
 
 	// What holds the wanted digest already is no obstacle.
 	dst.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -27,27 +27,27 @@ func TestNoOverwriteOnCreate(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-func TestNoOverwriteOfAdditionalTag(t *testing.T) {
+func TestNoOverwrite_AdditionalTag(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	dst.Push(t, "app", "stable", registrytest.DockerList("theirs"))
 	ws := newWorkspace(t)
-	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), keep, `additional_tags = ["stable"]`))
-	said := ws.planFails()
-	said.wantError("stable", keep).at(said, "additional_tags")
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), noOverwrite, `additional_tags = ["stable"]`))
+	result := ws.planFails()
+	result.wantError("stable", noOverwrite).assertAt(result, "additional_tags")
 
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), keep))
-	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), keep, `additional_tags = ["stable"]`))
-	ws.planFails().wantError("stable", keep)
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), noOverwrite))
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), noOverwrite, `additional_tags = ["stable"]`))
+	ws.planFails().wantError("stable", noOverwrite)
 }
 
-func TestNoOverwriteOnUpdate(t *testing.T) {
+func TestNoOverwrite_Update(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	src.Push(t, "app", "1", registrytest.MultiArch("first"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), keep))
+	ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), noOverwrite))
 
 	// Its own tag it may move.
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
@@ -55,19 +55,19 @@ func TestNoOverwriteOnUpdate(t *testing.T) {
 	registrytest.Same(t, second.Tree, dst.Read(t, "app", "1"))
 
 	theirs := dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
-	ws.planFails().wantError(string(theirs.Digest), keep)
+	ws.planFails().wantError(string(theirs.Digest), noOverwrite)
 	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
 }
 
 // Somebody removed the main tag, so that the resource is out of the state and
 // with it the knowledge of what it put under the others.
-func TestNoOverwriteAfterTheMainTagVanished(t *testing.T) {
+func TestNoOverwrite_MainTagDeleted(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
-	copied := imageCopy("app", first.Ref, dst.Ref("app", "1"), keep, `additional_tags = ["stable"]`)
+	copied := imageCopy("app", first.Ref, dst.Ref("app", "1"), noOverwrite, `additional_tags = ["stable"]`)
 	ws := newWorkspace(t)
-	ws.up(copied)
+	ws.converge(copied)
 
 	// What still holds the wanted digest is no obstacle.
 	dst.DeleteTag(t, "app", "1")
@@ -78,24 +78,24 @@ func TestNoOverwriteAfterTheMainTagVanished(t *testing.T) {
 
 	dst.DeleteTag(t, "app", "1")
 	src.Push(t, "app", "1", registrytest.MultiArch("second"))
-	said := ws.planFails()
-	said.wantError(`"stable"`, string(first.Digest), keep, "Promote to another tag, remove this one at the registry, or set overwrite = true").at(said, "additional_tags")
+	result := ws.planFails()
+	result.wantError(`"stable"`, string(first.Digest), noOverwrite, "Promote to another tag, remove this one at the registry, or set overwrite = true").assertAt(result, "additional_tags")
 	dst.DeleteTag(t, "app", "stable")
-	ws.up(copied)
+	ws.converge(copied)
 }
 
-func TestNoOverwriteIsCheckedAgainBeforeTheWrite(t *testing.T) {
+func TestNoOverwrite_CheckedBeforeWrite(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	src.Push(t, "app", "1", registrytest.MultiArch("first"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), keep))
+	ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), noOverwrite))
 
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	plan := ws.plan()
 	theirs := dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
-	said := ws.applyFails(plan)
-	said.wantError(string(theirs.Digest), keep).at(said, "destination")
+	result := ws.applyFails(plan)
+	result.wantError(string(theirs.Digest), noOverwrite).assertAt(result, "destination")
 	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
 	if dst.HasManifest(t, "app", string(second.Digest)) {
 		t.Error("something was copied")
@@ -103,7 +103,7 @@ func TestNoOverwriteIsCheckedAgainBeforeTheWrite(t *testing.T) {
 }
 
 // Somebody writes the tag in the moment in which it is written here.
-func TestCreateOfATagThatIsOverwrittenMeanwhile(t *testing.T) {
+func TestCreate_ConcurrentWrite(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -122,16 +122,16 @@ func TestCreateOfATagThatIsOverwrittenMeanwhile(t *testing.T) {
 	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
 }
 
-func TestCreateAfterOneThatFailed(t *testing.T) {
+func TestCreate_AfterFailedCreate(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	proxy := registrytest.Intercept(t, dst)
 	proxy.On("PUT", ".*/manifests/1").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not today"}]}`)
 	ws := newWorkspace(t)
-	ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), keep, `additional_tags = ["stable"]`))
-	said := ws.applyFails(ws.plan())
-	said.wantError("not today", "hold "+string(pushed.Digest)+" by now: stable", "do not: 1")
+	ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), noOverwrite, `additional_tags = ["stable"]`))
+	result := ws.applyFails(ws.plan())
+	result.wantError("not today", "hold "+string(pushed.Digest)+" by now: stable", "do not: 1")
 	if state := ws.state(app); state != nil {
 		t.Errorf("there is state: %v", state)
 	}
@@ -148,21 +148,21 @@ func TestCreateAfterOneThatFailed(t *testing.T) {
 	}
 }
 
-func TestNoOverwriteOnReplace(t *testing.T) {
+func TestNoOverwrite_DestinationChange(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("old", "1"), keep))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("old", "1"), noOverwrite))
 
 	// What the old place holds is no obstacle in the new one.
 	dst.Push(t, "old", "1", registrytest.DockerList("theirs"))
-	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("new", "1"), keep))
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("new", "1"), noOverwrite))
 	ws.apply(ws.plan())
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "new", "1"))
 
 	// What the new place holds is one, whatever was put in the old one.
 	dst.Push(t, "newer", "1", registrytest.DockerList("theirs"))
-	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("newer", "1"), keep))
-	ws.planFails().wantError(dst.Addr+"/newer", keep)
+	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("newer", "1"), noOverwrite))
+	ws.planFails().wantError(dst.Addr+"/newer", noOverwrite)
 }

@@ -21,19 +21,19 @@ func foundTags(t *testing.T, arguments ...string) (ws *workspace, src, dst *regi
 	copied = func(tags string) string {
 		return imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), append(arguments, "additional_tags = "+tags)...)
 	}
-	ws.up(copied(`["latest", "ours"]`))
+	ws.converge(copied(`["latest", "ours"]`))
 	return ws, src, dst, copied
 }
 
-func TestOwnership_FoundTagIsNotMoved(t *testing.T) {
+func TestOwnership_FoundTagNotMoved(t *testing.T) {
 	t.Parallel()
-	ws, src, dst, _ := foundTags(t, keep)
+	ws, src, dst, _ := foundTags(t, noOverwrite)
 	person := dst.Read(t, "app", "latest")
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
-	said := ws.planFails()
-	said.wantError(`"latest"`, "which this resource has no record of writing", "Set overwrite = true for one apply").at(said, "additional_tags")
-	said.wantError(`"1"`, "which this resource has no record of writing").at(said, "destination")
-	for _, d := range said.diagnostics {
+	result := ws.planFails()
+	result.wantError(`"latest"`, "which this resource has no record of writing", "Set overwrite = true for one apply").assertAt(result, "additional_tags")
+	result.wantError(`"1"`, "which this resource has no record of writing").assertAt(result, "destination")
+	for _, d := range result.diagnostics {
 		if strings.Contains(d.Detail, `the tag "ours"`) {
 			t.Errorf("the tag that this resource wrote is refused: %s", d.Detail)
 		}
@@ -41,22 +41,22 @@ func TestOwnership_FoundTagIsNotMoved(t *testing.T) {
 	registrytest.Same(t, person, dst.Read(t, "app", "latest"))
 
 	// With overwrite = true it becomes this resource's own.
-	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), `additional_tags = ["latest", "ours"]`, `on_destroy = "untag"`))
+	ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), `additional_tags = ["latest", "ours"]`, `on_destroy = "untag"`))
 	registrytest.Same(t, second.Tree, dst.Read(t, "app", "latest"))
 	ws.destroy().wantNoWarnings()
-	wantTags(t, dst, "app")
+	assertTags(t, dst, "app")
 }
 
-func TestOwnership_WrittenTagIsMoved(t *testing.T) {
+func TestOwnership_WrittenTagMoved(t *testing.T) {
 	t.Parallel()
-	ws, src, dst, _ := foundTags(t, keep)
-	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "2"), keep, `additional_tags = ["ours"]`))
+	ws, src, dst, _ := foundTags(t, noOverwrite)
+	ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "2"), noOverwrite, `additional_tags = ["ours"]`))
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	ws.apply(ws.plan().wantAction(app, tfjson.ActionUpdate))
 	registrytest.Same(t, second.Tree, dst.Read(t, "app", "ours"))
 }
 
-func TestOwnership_FoundTagIsNotRemoved(t *testing.T) {
+func TestOwnership_FoundTagNotRemoved(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
 		t.Run(policy, func(t *testing.T) {
@@ -69,30 +69,30 @@ func TestOwnership_FoundTagIsNotRemoved(t *testing.T) {
 			plan.wantWarning("Tags Not Written Are Retained", "latest in "+dst.Addr+"/app")
 			ws.apply(plan)
 			ws.wantNoChanges()
-			wantTags(t, dst, "app", "1", "latest", "ours")
+			assertTags(t, dst, "app", "1", "latest", "ours")
 
 			plan = ws.plan("-destroy")
 			plan.wantWarning("Tags Not Written Are Retained", ": 1 in "+dst.Addr+"/app")
-			said := ws.apply(plan)
+			result := ws.apply(plan)
 			if policy == "delete" {
-				said.wantWarning("not deleted", "1 and latest", "removed: ours")
+				result.wantWarning("not deleted", "1 and latest", "removed: ours")
 			}
-			wantTags(t, dst, "app", "1", "latest")
+			assertTags(t, dst, "app", "1", "latest")
 			registrytest.Same(t, person, dst.Read(t, "app", "latest"))
 		})
 	}
 }
 
-func TestOwnership_ImportTakesOver(t *testing.T) {
+func TestOwnership_Import(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	dst.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), keep, `on_destroy = "untag"`),
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), noOverwrite, `on_destroy = "untag"`),
 		fmt.Sprintf("import {\n  to = %s\n  id = %q\n}", app, dst.Ref("app", "1")))
 	src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	ws.apply(ws.plan().wantAction(app, tfjson.ActionUpdate))
 	ws.destroy().wantNoWarnings()
-	wantTags(t, dst, "app")
+	assertTags(t, dst, "app")
 }

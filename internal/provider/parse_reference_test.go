@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestParseReference(t *testing.T) {
+func TestParseReferenceFunction(t *testing.T) {
 	t.Parallel()
 	pinned := "@sha256:" + strings.Repeat("0", 64)
 	ws := newWorkspace(t)
@@ -23,18 +23,18 @@ func TestParseReference(t *testing.T) {
 		names[name] = reference
 		blocks = append(blocks, output(name, fmt.Sprintf("provider::registry::parse_reference(%q)", reference)))
 	}
-	said := ws.up(blocks...)
+	result := ws.converge(blocks...)
 	for name, reference := range names {
 		for part, want := range cases[reference] {
-			if got := valueOf(said.outputs[name], part); got != want {
+			if got := valueOf(result.outputs[name], part); got != want {
 				t.Errorf("%s: %s is %v, want %v", reference, part, got, want)
 			}
 		}
 	}
 
 	ws.configure(output("bad", `provider::registry::parse_reference("https://ghcr.io/acme/app")`))
-	said = ws.planFails()
-	if d := said.wantError("https://ghcr.io/acme/app", "scheme"); strings.Contains(d.Detail, "..") {
+	result = ws.planFails()
+	if d := result.wantError("https://ghcr.io/acme/app", "scheme"); strings.Contains(d.Detail, "..") {
 		t.Errorf("two full stops: %s", d.Detail)
 	}
 }

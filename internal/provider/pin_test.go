@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestPin(t *testing.T) {
+func TestPinFunction(t *testing.T) {
 	t.Parallel()
 	ones, twos := "sha256:"+strings.Repeat("1", 64), "sha256:"+strings.Repeat("2", 64)
 	ws := newWorkspace(t)
@@ -22,16 +22,16 @@ func TestPin(t *testing.T) {
 		want[name] = test.pinned + "@" + ones
 		blocks = append(blocks, output(name, fmt.Sprintf("provider::registry::pin(%q, %q)", test.reference, ones)))
 	}
-	said := ws.up(blocks...)
+	result := ws.converge(blocks...)
 	for name, pinned := range want {
-		if got := said.outputs[name]; got != pinned {
+		if got := result.outputs[name]; got != pinned {
 			t.Errorf("%v, want %s", got, pinned)
 		}
 	}
 
 	for _, test := range []struct {
 		reference, digest string
-		says              []string
+		contains          []string
 	}{
 		{"app@" + ones, twos, []string{twos + " is not the digest", "which is " + ones, "Take one of them away"}},
 		{"app", "1.4", []string{`"1.4" cannot be read as a digest`, "names no algorithm", "64 hexadecimal digits"}},
@@ -43,7 +43,7 @@ func TestPin(t *testing.T) {
 		{"ghcr.io/acme/app:", ones, []string{"a colon and no tag after it"}},
 	} {
 		ws.configure(output("bad", fmt.Sprintf(`provider::registry::pin(%q, %q)`, test.reference, test.digest)))
-		if d := ws.planFails().wantError(test.says...); strings.Contains(d.Detail, "..") {
+		if d := ws.planFails().wantError(test.contains...); strings.Contains(d.Detail, "..") {
 			t.Errorf("two full stops: %s", d.Detail)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-const signatures = "Signatures of the whole image do not hold"
+const signaturesWarning = "Signatures of the whole image do not hold"
 
 // platformsOf are the index and its images, by platform: of Docker's media types
 // or OCI's.
@@ -27,7 +27,7 @@ func platformsOf(seed string, docker bool) (index registrytest.Index, images map
 	return index, images
 }
 
-func TestPlatforms(t *testing.T) {
+func TestPlatforms_Selection(t *testing.T) {
 	t.Parallel()
 	for name, docker := range map[string]bool{"OCI": false, "Docker": true} {
 		t.Run(name, func(t *testing.T) {
@@ -50,14 +50,14 @@ func TestPlatforms(t *testing.T) {
 				wantChange(app, "source_digest", nil, pushed.Digest).
 				wantChange(app, "media_type", nil, arm.MediaType).
 				wantChange(app, "pinned_reference", nil, dst.Ref("app", string(arm.Digest))).
-				wantWarning(signatures, string(pushed.Digest), string(arm.Digest))
+				wantWarning(signaturesWarning, string(pushed.Digest), string(arm.Digest))
 			ws.apply(plan)
 			registrytest.Same(t, src.Read(t, "app", string(arm.Digest)), dst.Read(t, "app", "1"))
 			ws.wantNoChanges().wantNoWarnings()
 
 			// Another spelling is the same platform.
 			proxy.Forget()
-			ws.up(copyOf(`["linux/armhf"]`))
+			ws.converge(copyOf(`["linux/armhf"]`))
 			if n := proxy.Count("GET", ".*"); n != 0 {
 				t.Errorf("the source was read %d times", n)
 			}
@@ -86,14 +86,14 @@ func TestPlatforms(t *testing.T) {
 			plan = ws.plan()
 			plan.wantChange(app, "digest", there.Root, pushed.Digest).wantNoWarnings()
 			ws.apply(plan)
-			ws.up(copyOf("null"))
+			ws.converge(copyOf("null"))
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 			ws.wantNoChanges().wantNoWarnings()
 		})
 	}
 }
 
-func TestPlatformsThatTheImageDoesNotHave(t *testing.T) {
+func TestPlatforms_Invalid(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	index, _ := platformsOf("app", false)
@@ -101,39 +101,39 @@ func TestPlatformsThatTheImageDoesNotHave(t *testing.T) {
 	src.Push(t, "app", "image", registrytest.Image{Seed: "single", Platform: "linux/arm64/v8"})
 	src.Push(t, "app", "artifact", registrytest.Artifact{Seed: "chart"})
 	ws := newWorkspace(t)
-	for source, says := range map[string]string{
+	for source, contains := range map[string]string{
 		"index":    "the index has linux/amd64, linux/arm/v7, linux/arm64/v8",
 		"image":    "it is no index but a single image for linux/arm64/v8",
 		"artifact": "it is no index, and its configuration names no platform",
 	} {
 		ws.configure(imageCopy("app", src.Ref("app", source), dst.Ref("app", "1"), `platforms = ["linux/s390x"]`))
-		said := ws.planFails()
-		said.wantError("cannot find the platform linux/s390x in", says).at(said, "platforms")
+		result := ws.planFails()
+		result.wantError("cannot find the platform linux/s390x in", contains).assertAt(result, "platforms")
 	}
-	for platforms, says := range map[string]string{
+	for platforms, contains := range map[string]string{
 		`[]`:                       "An empty set promotes nothing",
 		`["linux"]`:                `"linux" cannot be read as a platform`,
 		`["linux/amd64", "a/b c"]`: `"a/b c" cannot be read as a platform`,
 	} {
 		ws.configure(imageCopy("app", src.Ref("app", "index"), dst.Ref("app", "1"), "platforms = "+platforms))
-		ws.planFails().wantError(says)
+		ws.planFails().wantError(contains)
 	}
 	// A single image is promoted as it is where it is the one.
-	ws.up(imageCopy("app", src.Ref("app", "image"), dst.Ref("app", "1"), `platforms = ["linux/arm64"]`))
+	ws.converge(imageCopy("app", src.Ref("app", "image"), dst.Ref("app", "1"), `platforms = ["linux/arm64"]`))
 	registrytest.Same(t, src.Read(t, "app", "image"), dst.Read(t, "app", "1"))
 	ws.wantNoChanges()
 }
 
 // A refresh asks the source what its tag names, and reads no more while that is
 // the same. What moved shows, with the digest of what the platforms need of it.
-func TestPlatformsOfASourceThatMoves(t *testing.T) {
+func TestPlatforms_SourceTagMoved(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	index, images := platformsOf("first", false)
 	first := src.Push(t, "app", "1", index)
 	proxy := registrytest.Intercept(t, src)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1"), `platforms = ["linux/amd64"]`))
+	ws.converge(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1"), `platforms = ["linux/amd64"]`))
 	proxy.Forget()
 	ws.wantNoChanges()
 	if n := proxy.Count("GET", ".*"); n != 0 || len(proxy.Requests()) != 1 {
@@ -166,7 +166,7 @@ func TestPlatformsOfASourceThatMoves(t *testing.T) {
 }
 
 // What another copy of the run promotes is known when it is there.
-func TestPlatformsOfWhatAnotherCopyPromotes(t *testing.T) {
+func TestPlatforms_Chain(t *testing.T) {
 	t.Parallel()
 	src, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
 	index, images := platformsOf("app", false)
@@ -183,7 +183,7 @@ func TestPlatformsOfWhatAnotherCopyPromotes(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-func TestPlatformsOfAnImport(t *testing.T) {
+func TestPlatforms_Import(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	index, images := platformsOf("app", false)

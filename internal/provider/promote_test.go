@@ -10,7 +10,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-func TestPromoteIndex(t *testing.T) {
+func TestPromote_Index(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V2(t)
 	pushed := src.Push(t, "acme/app", "1.4", registrytest.MultiArch("app"))
@@ -34,13 +34,13 @@ func TestPromoteIndex(t *testing.T) {
 	ws.wantNoChanges().wantNoWarnings()
 }
 
-func TestRequestsSayWhoAsks(t *testing.T) {
+func TestPromote_UserAgent(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	proxies := []*registrytest.Proxy{registrytest.Intercept(t, src), registrytest.Intercept(t, dst)}
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", proxies[0].Ref("app", "1"), proxies[1].Ref("app", "1")))
+	ws.converge(imageCopy("app", proxies[0].Ref("app", "1"), proxies[1].Ref("app", "1")))
 	for _, p := range proxies {
 		if len(p.Requests()) == 0 {
 			t.Error("a registry was not asked")
@@ -53,24 +53,24 @@ func TestRequestsSayWhoAsks(t *testing.T) {
 	}
 }
 
-func TestAnotherSpellingIsNoChange(t *testing.T) {
+func TestPromote_ReferenceSpelling(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	src.Push(t, "app", "latest", registrytest.MultiArch("app"))
 	lower := strings.NewReplacer("127.0.0.1", "localhost")
 	upper := strings.NewReplacer("127.0.0.1", "LocalHost", ":latest", "")
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", lower.Replace(src.Ref("app", "latest")), lower.Replace(dst.Ref("app", "1"))))
+	ws.converge(imageCopy("app", lower.Replace(src.Ref("app", "latest")), lower.Replace(dst.Ref("app", "1"))))
 	ws.configure(imageCopy("app", upper.Replace(src.Ref("app", "latest")), upper.Replace(dst.Ref("app", "1"))))
 	ws.wantNoChanges()
 }
 
-func TestDestination_ChangesInPlace(t *testing.T) {
+func TestDestination_UpdateInPlace(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "untag"`))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "untag"`))
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "2"), `on_destroy = "untag"`))
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", pushed.Digest, pushed.Digest).
@@ -78,16 +78,16 @@ func TestDestination_ChangesInPlace(t *testing.T) {
 	plan.wantWarning("will be removed", dst.Ref("app", "1"), dst.Ref("app", "2"), `on_destroy = "untag"`)
 	ws.apply(plan)
 	ws.wantNoChanges()
-	wantTags(t, dst, "app", "2")
+	assertTags(t, dst, "app", "2")
 }
 
-func TestChangedSource(t *testing.T) {
+func TestPromote_SourceChange(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
 	second := src.Push(t, "app", "2", registrytest.MultiArch("second"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", first.Ref, dst.Ref("app", "live")))
+	ws.converge(imageCopy("app", first.Ref, dst.Ref("app", "live")))
 	ws.configure(imageCopy("app", second.Ref, dst.Ref("app", "live")))
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", first.Digest, second.Digest)
@@ -99,13 +99,13 @@ func TestChangedSource(t *testing.T) {
 	registrytest.Same(t, first.Tree, dst.Read(t, "app", "live"))
 }
 
-func TestPinnedSourceIsNotAskedOnRefresh(t *testing.T) {
+func TestRefresh_PinnedSourceOffline(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	proxy := registrytest.Intercept(t, src)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", proxy.Ref("app", "1")+"@"+string(pushed.Digest), dst.Ref("app", "1")))
+	ws.converge(imageCopy("app", proxy.Ref("app", "1")+"@"+string(pushed.Digest), dst.Ref("app", "1")))
 
 	src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	proxy.Forget()
@@ -115,7 +115,7 @@ func TestPinnedSourceIsNotAskedOnRefresh(t *testing.T) {
 	}
 }
 
-func TestSettingsChangeWithoutAskingAnybody(t *testing.T) {
+func TestPromote_SettingsChangeOffline(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -124,7 +124,7 @@ func TestSettingsChangeWithoutAskingAnybody(t *testing.T) {
 		return imageCopy("app", proxies[0].Ref("app", "1"), proxies[1].Ref("app", "1"), arguments...)
 	}
 	ws := newWorkspace(t)
-	ws.up(copied(`on_destroy = "untag"`))
+	ws.converge(copied(`on_destroy = "untag"`))
 
 	ws.configure(copied(`on_destroy = "retain"`, `timeouts = { create = "2h" }`))
 	for _, p := range proxies {
@@ -141,7 +141,7 @@ func TestSettingsChangeWithoutAskingAnybody(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-func TestManyCopiesAtOnce(t *testing.T) {
+func TestPromote_ConcurrentCopies(t *testing.T) {
 	t.Parallel()
 	const copies = 20
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -152,7 +152,7 @@ func TestManyCopiesAtOnce(t *testing.T) {
 		blocks = append(blocks, imageCopy(fmt.Sprintf("app%d", i), pushed.Ref, proxy.Ref(fmt.Sprintf("prod/app%d", i), "1")))
 	}
 	ws := newWorkspace(t)
-	ws.up(blocks...)
+	ws.converge(blocks...)
 	for i := range copies {
 		registrytest.Same(t, pushed.Tree, dst.Read(t, fmt.Sprintf("prod/app%d", i), "1"))
 	}

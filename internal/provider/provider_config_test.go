@@ -40,7 +40,7 @@ func configuration(t *testing.T, entries map[string]registryModel) providerModel
 
 func str(s string) types.String { return types.StringValue(s) }
 
-func TestSettings(t *testing.T) {
+func TestSettings_AllAttributes(t *testing.T) {
 	t.Parallel()
 	m := configuration(t, map[string]registryModel{
 		"Registry.Example.com:5000": {
@@ -94,7 +94,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-func TestAUserNameThatIsATokenIsAmongWhatIsMasked(t *testing.T) {
+func TestSettings_UsernameIsSecret(t *testing.T) {
 	t.Parallel()
 	s, diags := configuration(t, map[string]registryModel{"ghcr.io": {Username: str("token-4711")}}).settings(t.Context())
 	if diags.HasError() || !slices.Contains(s.secrets, "token-4711") {
@@ -102,7 +102,7 @@ func TestAUserNameThatIsATokenIsAmongWhatIsMasked(t *testing.T) {
 	}
 }
 
-func TestNoConfigurationLeavesEveryDefault(t *testing.T) {
+func TestSettings_Defaults(t *testing.T) {
 	t.Parallel()
 	s, diags := configuration(t, nil).settings(t.Context())
 	want := remote.Options{Hosts: map[string]remote.HostOptions{}, Credentials: auth.Options{Registries: map[string]auth.Credential{}}}
@@ -171,7 +171,7 @@ func TestUnknownSettings(t *testing.T) {
 
 // A setting that is not known concerns its host in every spelling, with the scheme
 // that it will have.
-func TestUnknownSettings_Spellings(t *testing.T) {
+func TestUnknownSettings_HostSpellings(t *testing.T) {
 	t.Parallel()
 	m := configuration(t, map[string]registryModel{
 		"Example.com:0443":    {Password: types.StringUnknown()},
@@ -218,9 +218,9 @@ func tokenHost(host string) registryModel {
 	return registryModel{TokenHosts: types.SetValueMust(types.StringType, []attr.Value{types.StringValue(host)})}
 }
 
-func TestValidation(t *testing.T) {
+func TestProviderModel_Validate(t *testing.T) {
 	t.Parallel()
-	for says, entries := range map[string]map[string]registryModel{
+	for contains, entries := range map[string]map[string]registryModel{
 		"": {"ghcr.io": {Username: str("a"), Password: str("b")}, "quay.io": tokenHost("auth:8443"), "localhost": {}, "ghcr.io/acme": {RegistryToken: str("t")}},
 		`"https://***@ghcr.io/v2/" cannot be a key of registries: the key has a scheme`: {"https://ci:s3cret@ghcr.io/v2/": {}},
 		`"https://***@ghcr.io" cannot be a key of registries`:                           {"https://ci:s3/cret@ghcr.io": {}},
@@ -262,14 +262,14 @@ func TestValidation(t *testing.T) {
 		`"ghcr.io." cannot be a key of registries`:                                      {"ghcr.io.": {}},
 	} {
 		diags := configuration(t, entries).validate(t.Context())
-		if says == "" {
+		if contains == "" {
 			if diags.HasError() {
 				t.Errorf("%v: %v", entries, diags)
 			}
 			continue
 		}
-		if len(diags) != 1 || !strings.Contains(diags[0].Detail(), says) {
-			t.Errorf("%v: %v, want %q", entries, diags, says)
+		if len(diags) != 1 || !strings.Contains(diags[0].Detail(), contains) {
+			t.Errorf("%v: %v, want %q", entries, diags, contains)
 		}
 		for _, d := range diags {
 			if strings.Contains(strings.NewReplacer("s3/cret", "s3cret").Replace(fmt.Sprint(d)), "s3cret") {
@@ -279,7 +279,7 @@ func TestValidation(t *testing.T) {
 	}
 }
 
-func TestDockerConfigValidation(t *testing.T) {
+func TestProviderModel_ValidateDockerConfig(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.json")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -288,7 +288,7 @@ func TestDockerConfigValidation(t *testing.T) {
 	t.Setenv("USERPROFILE", filepath.Dir(file))
 	for name, test := range map[string]struct {
 		path, json types.String
-		says       string
+		contains   string
 		severity   diag.Severity
 	}{
 		"neither":           {},
@@ -299,25 +299,25 @@ func TestDockerConfigValidation(t *testing.T) {
 		"credentials":       {json: str(`{"auths": {}}`)},
 		"helpers":           {json: str(`{"credHelpers": {}}`)},
 		"a store":           {json: str(`{"credsStore": "pass"}`)},
-		"no such file":      {path: str(file + ".bak"), says: "There is no file", severity: diag.SeverityWarning},
-		"not at home":       {path: str("~/elsewhere.json"), says: `"~/elsewhere.json"`, severity: diag.SeverityWarning},
-		"content as path":   {path: str(" {\"auths\": {\"ghcr.io\": {\"auth\": \"s3cret\"}}}"), says: "the content of a docker configuration", severity: diag.SeverityError},
-		"empty":             {json: str(" \n"), says: "docker_config_json is set and empty", severity: diag.SeverityError},
-		"a path":            {json: str("~/.docker/config.json"), says: "docker_config_path", severity: diag.SeverityError},
-		"hosts at the root": {json: str(`{"ghcr.io": {"auth": "s3cret"}}`), says: "none of auths, credHelpers and credsStore", severity: diag.SeverityWarning},
-		"a typing error":    {json: str(`{"auth": {}}`), says: "none of auths, credHelpers and credsStore", severity: diag.SeverityWarning},
+		"no such file":      {path: str(file + ".bak"), contains: "There is no file", severity: diag.SeverityWarning},
+		"not at home":       {path: str("~/elsewhere.json"), contains: `"~/elsewhere.json"`, severity: diag.SeverityWarning},
+		"content as path":   {path: str(" {\"auths\": {\"ghcr.io\": {\"auth\": \"s3cret\"}}}"), contains: "the content of a docker configuration", severity: diag.SeverityError},
+		"empty":             {json: str(" \n"), contains: "docker_config_json is set and empty", severity: diag.SeverityError},
+		"a path":            {json: str("~/.docker/config.json"), contains: "docker_config_path", severity: diag.SeverityError},
+		"hosts at the root": {json: str(`{"ghcr.io": {"auth": "s3cret"}}`), contains: "none of auths, credHelpers and credsStore", severity: diag.SeverityWarning},
+		"a typing error":    {json: str(`{"auth": {}}`), contains: "none of auths, credHelpers and credsStore", severity: diag.SeverityWarning},
 	} {
 		m := configuration(t, nil)
 		m.DockerConfigPath, m.DockerConfigJSON = test.path, test.json
 		diags := m.validate(t.Context())
-		if test.says == "" {
+		if test.contains == "" {
 			if len(diags) != 0 {
 				t.Errorf("%s: %v", name, diags)
 			}
 			continue
 		}
-		if len(diags) != 1 || diags[0].Severity() != test.severity || !strings.Contains(diags[0].Detail(), test.says) || strings.Contains(diags[0].Detail(), "s3cret") {
-			t.Errorf("%s: %v, want %v: %q", name, diags, test.severity, test.says)
+		if len(diags) != 1 || diags[0].Severity() != test.severity || !strings.Contains(diags[0].Detail(), test.contains) || strings.Contains(diags[0].Detail(), "s3cret") {
+			t.Errorf("%s: %v, want %v: %q", name, diags, test.severity, test.contains)
 		}
 	}
 }

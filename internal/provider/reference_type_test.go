@@ -8,7 +8,7 @@ import (
 func TestParseDestination(t *testing.T) {
 	t.Parallel()
 	digest := "@sha256:" + strings.Repeat("0", 64)
-	for s, says := range map[string]string{
+	for s, contains := range map[string]string{
 		"registry.example.com/prod/app:1.4":              "",
 		"localhost/app:1":                                "",
 		"[::1]:5000/app:1":                               "",
@@ -28,8 +28,8 @@ func TestParseDestination(t *testing.T) {
 		"registry.example.com/app:1@md5:" + digest[9:41]: "md5",
 	} {
 		_, problem := parseDestination(s)
-		if says == "" && problem != "" || !strings.Contains(problem, says) {
-			t.Errorf("%q: %q, want %q", s, problem, says)
+		if contains == "" && problem != "" || !strings.Contains(problem, contains) {
+			t.Errorf("%q: %q, want %q", s, problem, contains)
 		}
 		if strings.ContainsAny(problem, "\r") {
 			t.Errorf("%q: the problem is not clean: %q", s, problem)
@@ -62,7 +62,7 @@ func TestSameReference(t *testing.T) {
 	}
 }
 
-func TestWhatIsInARegistryAloneIsInNoLayout(t *testing.T) {
+func TestReferenceValue_ParseLayout(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"oci:app", "oci:./build/app:1.4"} {
 		if _, err := newReference(s).parse(); err == nil || !strings.Contains(invalidReference(s, err), "names an image layout on this machine") {

@@ -13,7 +13,7 @@ import (
 // signatureType is the media type of the layers of cosign's signatures.
 const signatureType = "application/vnd.dev.cosign.simplesigning.v1+json"
 
-func referrersOf(reference string, arguments ...string) string {
+func referrersBlock(reference string, arguments ...string) string {
 	block := fmt.Sprintf("data \"registry_referrers\" \"app\" {\n  reference = %q\n", reference)
 	for _, a := range arguments {
 		block += "  " + a + "\n"
@@ -21,9 +21,9 @@ func referrersOf(reference string, arguments ...string) string {
 	return block + "}\n"
 }
 
-func TestReferrersAreListedByWhatTheySayThemselves(t *testing.T) {
+func TestReferrersDataSource_Filters(t *testing.T) {
 	t.Parallel()
-	for name, start := range withAndWithoutAPI(t) {
+	for name, start := range referrersRegistries(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			reg := start()
@@ -51,13 +51,13 @@ func TestReferrersAreListedByWhatTheySayThemselves(t *testing.T) {
 				block string
 				want  []any
 			}{
-				"all":        {referrersOf(pushed.Ref), []any{listed, found}},
-				"by type":    {referrersOf(pushed.Ref, `artifact_types = ["`+sbomType+`"]`), []any{listed}},
-				"by layer":   {referrersOf(pushed.Ref, `artifact_types = ["`+signatureType+`"]`), []any{found}},
-				"no such":    {referrersOf(pushed.Ref, `artifact_types = ["application/sarif+json"]`), []any{}},
-				"a platform": {referrersOf(pushed.Ref, `platform = "linux/amd64"`), []any{one(scan, sbomType, "", none)}},
+				"all":        {referrersBlock(pushed.Ref), []any{listed, found}},
+				"by type":    {referrersBlock(pushed.Ref, `artifact_types = ["`+sbomType+`"]`), []any{listed}},
+				"by layer":   {referrersBlock(pushed.Ref, `artifact_types = ["`+signatureType+`"]`), []any{found}},
+				"no such":    {referrersBlock(pushed.Ref, `artifact_types = ["application/sarif+json"]`), []any{}},
+				"a platform": {referrersBlock(pushed.Ref, `platform = "linux/amd64"`), []any{one(scan, sbomType, "", none)}},
 			} {
-				ws.up(test.block)
+				ws.converge(test.block)
 				if got := ws.state("data.registry_referrers.app")["referrers"]; fmt.Sprint(got) != fmt.Sprint(test.want) {
 					t.Errorf("%s: %v\nwant %v", what, got, test.want)
 				}
@@ -67,7 +67,7 @@ func TestReferrersAreListedByWhatTheySayThemselves(t *testing.T) {
 }
 
 // A registry may list them in any order, and in another one each time.
-func TestReferrersAreInTheOrderOfTheirDigests(t *testing.T) {
+func TestReferrersDataSource_Order(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.Scripted(t, registrytest.Behaviour{Referrers: true})
 	image := registrytest.Image{Seed: "app"}
@@ -81,22 +81,22 @@ func TestReferrersAreInTheOrderOfTheirDigests(t *testing.T) {
 		tag := strings.Replace(string(pushed.Digest), ":", "-", 1) + "." + kind
 		want = append(want, string(reg.Push(t, "app", tag, registrytest.Image{Seed: kind}).Digest))
 	}
-	said := newWorkspace(t).up(referrersOf(pushed.Ref), output("digests", `join(" ", data.registry_referrers.app.referrers[*].digest)`))
-	if got := said.outputs["digests"]; got != strings.Join(want, " ") {
+	result := newWorkspace(t).converge(referrersBlock(pushed.Ref), output("digests", `join(" ", data.registry_referrers.app.referrers[*].digest)`))
+	if got := result.outputs["digests"]; got != strings.Join(want, " ") {
 		t.Errorf("they are %v\nwant %s", got, strings.Join(want, " "))
 	}
 }
 
-func TestReferrersThatCannotBeFoundOutAreAnError(t *testing.T) {
+func TestReferrersDataSource_Errors(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: true}))
 	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "app"})
 	ws := newWorkspace(t)
-	ws.configure(referrersOf(reg.Ref("app", "none")))
+	ws.configure(referrersBlock(reg.Ref("app", "none")))
 	ws.planFails().wantError("MANIFEST_UNKNOWN")
-	ws.configure(referrersOf(pushed.Ref, "artifact_types = []"))
+	ws.configure(referrersBlock(pushed.Ref, "artifact_types = []"))
 	ws.planFails().wantError("No artifact types", "Remove it for referrers of every type")
-	ws.configure(referrersOf(pushed.Ref))
+	ws.configure(referrersBlock(pushed.Ref))
 	reg.On("GET", ".*/referrers/.*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "not now")))
 	ws.planFails().wantError("not now", reg.Ref("app", "")[:len(reg.Ref("app", ""))-1])
 }

@@ -16,7 +16,7 @@ import (
 const sbomType = "application/spdx+json"
 
 // withAndWithoutAPI are registries with a referrers API and without one.
-func withAndWithoutAPI(t *testing.T) map[string]func() *registrytest.Registry {
+func referrersRegistries(t *testing.T) map[string]func() *registrytest.Registry {
 	return map[string]func() *registrytest.Registry{
 		"v3": func() *registrytest.Registry { return registrytest.V3(t) },
 		"v2": func() *registrytest.Registry { return registrytest.V2(t) },
@@ -28,7 +28,7 @@ func withAndWithoutAPI(t *testing.T) map[string]func() *registrytest.Registry {
 
 // A signature in the format of cosign, as a referrer and under the older tag,
 // verifies where it was promoted to, and does not come along unasked.
-func TestASignedImageVerifiesWhereItWasPromotedTo(t *testing.T) {
+func TestReferrers_SignatureVerifies(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ from, to string }{
 		"between registries without the API": {"v2", "v3"},
@@ -38,7 +38,7 @@ func TestASignedImageVerifiesWhereItWasPromotedTo(t *testing.T) {
 		for media, docker := range map[string]bool{"OCI": false, "Docker": true} {
 			t.Run(name+", "+media, func(t *testing.T) {
 				t.Parallel()
-				src, dst := withAndWithoutAPI(t)[c.from](), withAndWithoutAPI(t)[c.to]()
+				src, dst := referrersRegistries(t)[c.from](), referrersRegistries(t)[c.to]()
 				image, _ := platformsOf("app", docker)
 				pushed := src.Push(t, "app", "1", image)
 				key := registrytest.NewSigningKey(t)
@@ -50,7 +50,7 @@ func TestASignedImageVerifiesWhereItWasPromotedTo(t *testing.T) {
 				}
 
 				ws := newWorkspace(t)
-				ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+				ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
 				if asReferrer, byTag := verify(); asReferrer == nil || byTag == nil {
 					t.Error("a signature came along unasked")
 				}
@@ -67,9 +67,9 @@ func TestASignedImageVerifiesWhereItWasPromotedTo(t *testing.T) {
 	}
 }
 
-func TestAReferrerThatAppearsShowsInThePlan(t *testing.T) {
+func TestReferrers_NewReferrer(t *testing.T) {
 	t.Parallel()
-	for name, start := range withAndWithoutAPI(t) {
+	for name, start := range referrersRegistries(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			src, dst := start(), start()
@@ -77,7 +77,7 @@ func TestAReferrerThatAppearsShowsInThePlan(t *testing.T) {
 			pushed := src.Push(t, "app", "1", image)
 			ws := newWorkspace(t)
 			// Pinned: what refers to it may change all the same.
-			ws.up(imageCopy("app", src.Ref("app", string(pushed.Digest)), dst.Ref("app", "1"), "referrers = true"))
+			ws.converge(imageCopy("app", src.Ref("app", string(pushed.Digest)), dst.Ref("app", "1"), "referrers = true"))
 			ws.wantNoChanges().wantNoWarnings()
 			none := ws.state(app)["referrers_digest"]
 
@@ -98,7 +98,7 @@ func TestAReferrerThatAppearsShowsInThePlan(t *testing.T) {
 	}
 }
 
-func TestReferrerTypesAreAFilter(t *testing.T) {
+func TestReferrerTypes_Filter(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	image := registrytest.Image{Seed: "app"}
@@ -106,7 +106,7 @@ func TestReferrerTypesAreAFilter(t *testing.T) {
 	sbom := src.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image})
 	scan := src.Attach(t, "app", registrytest.Artifact{Seed: "scan", Type: "application/sarif+json", Subject: image})
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", `referrer_types = ["`+sbomType+`"]`))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", `referrer_types = ["`+sbomType+`"]`))
 	if !dst.HasManifest(t, "app", string(sbom.Digest)) || dst.HasManifest(t, "app", string(scan.Digest)) {
 		t.Error("the filter let the wrong ones through")
 	}
@@ -124,8 +124,8 @@ func TestReferrerTypesAreAFilter(t *testing.T) {
 
 	// A filter that lets nothing through is told of, once.
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", `referrer_types = ["application/spdx"]`))
-	said := ws.apply(ws.plan())
-	said.wantWarning("No referrer is of these types", string(pushed.Digest)+" is of other types", "application/sarif+json and "+sbomType).at(said, "referrer_types")
+	result := ws.apply(ws.plan())
+	result.wantWarning("No referrer is of these types", string(pushed.Digest)+" is of other types", "application/sarif+json and "+sbomType).assertAt(result, "referrer_types")
 	ws.wantNoChanges().wantNoWarnings()
 
 	// Switched off, nothing is removed.
@@ -139,25 +139,25 @@ func TestReferrerTypesAreAFilter(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-func TestReferrersThatMakeNoSenseAreRefused(t *testing.T) {
+func TestReferrerTypes_Invalid(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.Image{Seed: "app"})
 	ws := newWorkspace(t)
-	for argument, says := range map[string]string{
+	for argument, contains := range map[string]string{
 		`referrer_types = ["application/spdx+json"]`:        "Referrers do not come along",
 		"referrers = true\n  referrer_types = []":           "No artifact types",
 		"referrers = true\n  referrer_types = [\"SBOM\"]":   "Invalid artifact type",
 		"referrers = true\n  referrer_types = [\"a/b; c\"]": "Invalid artifact type",
 	} {
 		ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), argument))
-		ws.planFails().wantError(says)
+		ws.planFails().wantError(contains)
 	}
 }
 
 // That the source does not say what refers to an image is a warning once it was
 // promoted, and no reason to forget what came along.
-func TestASourceThatDoesNotSayWhatRefersToAnImageIsAWarning(t *testing.T) {
+func TestReferrers_SourceFault(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: true})), registrytest.V3(t)
 	image := registrytest.Image{Seed: "app"}
@@ -172,7 +172,7 @@ func TestASourceThatDoesNotSayWhatRefersToAnImageIsAWarning(t *testing.T) {
 		t.Error("the tag was written")
 	}
 	src.Clear()
-	ws.up(config)
+	ws.converge(config)
 	before := ws.state(app)["referrers_digest"]
 	src.On("GET", ".*/referrers/.*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "not now")))
 	ws.wantNoChanges().wantWarning("not now")
@@ -181,9 +181,9 @@ func TestASourceThatDoesNotSayWhatRefersToAnImageIsAWarning(t *testing.T) {
 	}
 }
 
-func TestADeepCheckNamesWhatIsMissingAndPlansARepair(t *testing.T) {
+func TestDeepCheck_PlansRepair(t *testing.T) {
 	t.Parallel()
-	for name, start := range withAndWithoutAPI(t) {
+	for name, start := range referrersRegistries(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			src, dst := start(), start()
@@ -191,7 +191,7 @@ func TestADeepCheckNamesWhatIsMissingAndPlansARepair(t *testing.T) {
 			pushed := src.Push(t, "app", "1", image)
 			sbom := src.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image})
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", "deep_check = true"))
+			ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", "deep_check = true"))
 			ws.wantNoChanges().wantNoWarnings()
 			for _, lost := range []digest.Digest{images["linux/arm/v7"].Blobs[1].Descriptor().Digest, sbom.Blobs[1].Descriptor().Digest} {
 				dst.DeleteBlob(t, "app", lost)
@@ -208,34 +208,34 @@ func TestADeepCheckNamesWhatIsMissingAndPlansARepair(t *testing.T) {
 }
 
 // What a repair needs only a source has, and no further plan.
-func TestARepairWithoutASourceSaysWhatItNeeds(t *testing.T) {
+func TestDeepCheck_RepairWithoutSource(t *testing.T) {
 	t.Parallel()
 	src, dst, other := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
 	image := registrytest.Image{Seed: "app"}
 	pushed, elsewhere := src.Push(t, "app", "1", image), other.Push(t, "app", "1", image)
 	copied := func(source string) string { return imageCopy("app", source, dst.Ref("app", "1"), "deep_check = true") }
 	ws := newWorkspace(t)
-	ws.up(copied(pushed.Ref))
+	ws.converge(copied(pushed.Ref))
 	dst.DeleteBlob(t, "app", image.Build().Blobs[1].Descriptor().Digest)
 	src.DeleteManifest(t, "app", pushed.Digest)
 	plan := ws.plan()
 	plan.wantWarning("The source image does not exist", "is planned as a repair all the same, which needs a source that has it")
-	said := ws.applyFails(plan)
-	d := said.wantError("What is missing at the destination cannot be repaired from this source", "set `source` to another place that has "+string(pushed.Digest))
-	d.at(said, "source")
+	result := ws.applyFails(plan)
+	d := result.wantError("What is missing at the destination cannot be repaired from this source", "set `source` to another place that has "+string(pushed.Digest))
+	d.assertAt(result, "source")
 	if strings.Contains(d.Detail, "Plan again") {
 		t.Errorf("another plan is no help: %s", d.Detail)
 	}
-	ws.up(copied(elsewhere.Ref))
+	ws.converge(copied(elsewhere.Ref))
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }
 
-func TestWithoutADeepCheckATagIsAllThatIsAskedFor(t *testing.T) {
+func TestDeepCheck_DisabledResolvesTagOnly(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.Intercept(t, registrytest.V3(t))
 	pushed := src.Push(t, "app", "1", registrytest.Image{Seed: "app"})
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
 	dst.Forget()
 	ws.wantNoChanges()
 	if n := len(dst.Requests()); n != 1 {
@@ -244,12 +244,12 @@ func TestWithoutADeepCheckATagIsAllThatIsAskedFor(t *testing.T) {
 }
 
 // What cannot be found out is no reason to change the state.
-func TestADeepCheckThatCannotBeMadeIsAnError(t *testing.T) {
+func TestDeepCheck_ReadError(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.Intercept(t, registrytest.V3(t))
 	pushed := src.Push(t, "app", "1", registrytest.Image{Seed: "app"})
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "deep_check = true"))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "deep_check = true"))
 	before := ws.stateFile()
 	dst.On("HEAD", ".*/blobs/.*").Reply(http.StatusForbidden, nil, "")
 	ws.planFails().wantError("403", "-refresh=false")
@@ -259,7 +259,7 @@ func TestADeepCheckThatCannotBeMadeIsAnError(t *testing.T) {
 }
 
 // One plan shows what is new for all stages, and one apply brings it to all.
-func TestAReferrerThatAppearsPassesThroughAllStages(t *testing.T) {
+func TestReferrers_Chain(t *testing.T) {
 	t.Parallel()
 	src, staging, production := registrytest.V3(t), registrytest.Scripted(t, registrytest.Behaviour{Referrers: true}), registrytest.V2(t)
 	image := registrytest.Image{Seed: "app"}
@@ -268,7 +268,7 @@ func TestAReferrerThatAppearsPassesThroughAllStages(t *testing.T) {
 	stage := func(name, source, destination string) string {
 		return fmt.Sprintf("resource \"registry_image_copy\" %q {\n  source = %s\n  destination = %q\n  referrers = true\n}\n", name, source, destination)
 	}
-	ws.up(stage("staging", fmt.Sprintf("%q", pushed.Ref), staging.Ref("app", "1")),
+	ws.converge(stage("staging", fmt.Sprintf("%q", pushed.Ref), staging.Ref("app", "1")),
 		stage("app", "registry_image_copy.staging.pinned_reference", production.Ref("app", "1")))
 	ws.wantNoChanges().wantNoWarnings()
 	sbom := src.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image})
@@ -282,7 +282,7 @@ func TestAReferrerThatAppearsPassesThroughAllStages(t *testing.T) {
 }
 
 // Whether something is missing is known of what came along, and of how it is found.
-func TestADeepCheckOfReferrersAsksWhetherTheyAreFound(t *testing.T) {
+func TestDeepCheck_Referrers(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	image := registrytest.Image{Seed: "app"}
@@ -291,7 +291,7 @@ func TestADeepCheckOfReferrersAsksWhetherTheyAreFound(t *testing.T) {
 	sbom := src.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image})
 	tagged := src.Push(t, "app", signature.Tag, signature.Tagged)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", "deep_check = true"))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", "deep_check = true"))
 	ws.wantNoChanges().wantNoWarnings()
 	for tag, lost := range map[string]digest.Digest{registrytest.ReferrersTag(pushed.Digest): sbom.Digest, signature.Tag: tagged.Digest} {
 		dst.DeleteTag(t, "app", tag)
@@ -312,7 +312,7 @@ func TestADeepCheckOfReferrersAsksWhetherTheyAreFound(t *testing.T) {
 }
 
 // A type that is not known yet may be another one when it is.
-func TestReferrerTypesThatArePartlyUnknown(t *testing.T) {
+func TestReferrerTypes_PartlyUnknown(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	image := registrytest.Image{Seed: "app"}
@@ -326,7 +326,7 @@ func TestReferrerTypesThatArePartlyUnknown(t *testing.T) {
 			imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", `referrer_types = ["`+sbomType+`", terraform_data.type.output]`),
 		}
 	}
-	ws.up(config(sbomType)...)
+	ws.converge(config(sbomType)...)
 	ws.configure(config("application/sarif+json")...)
 	plan := ws.plan()
 	plan.wantUnknown(app, "referrers_digest")
@@ -339,9 +339,9 @@ func TestReferrerTypesThatArePartlyUnknown(t *testing.T) {
 
 // A signature of its own at the destination is not lost, whatever may be
 // overwritten, and a tag by which one is found is as much in the way as any other.
-func TestASignatureThatWasMadeAtTheDestinationIsNotLost(t *testing.T) {
+func TestReferrers_SignatureAtDestination(t *testing.T) {
 	t.Parallel()
-	for overwrite, says := range map[string]string{"true": "they would be lost", "false": "overwrite = false"} {
+	for overwrite, contains := range map[string]string{"true": "they would be lost", "false": "overwrite = false"} {
 		t.Run("overwrite = "+overwrite, func(t *testing.T) {
 			t.Parallel()
 			src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -353,15 +353,15 @@ func TestASignatureThatWasMadeAtTheDestinationIsNotLost(t *testing.T) {
 			ws := newWorkspace(t)
 			config := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", "overwrite = "+overwrite)
 			ws.configure(config)
-			ws.applyFails(ws.plan()).wantError(first.Tag, string(own.Digest), says)
+			ws.applyFails(ws.plan()).wantError(first.Tag, string(own.Digest), contains)
 			if dst.HasManifest(t, "app", "1") || dst.Digest(t, "app", first.Tag) != own.Digest {
 				t.Error("a tag was written")
 			}
 			dst.DeleteTag(t, "app", first.Tag)
-			ws.up(config)
+			ws.converge(config)
 			// What this resource put there it may replace, also by a signature of another key.
 			moved := src.Push(t, "app", first.Tag, second.Tagged)
-			ws.up(config)
+			ws.converge(config)
 			if dst.Digest(t, "app", first.Tag) != moved.Digest {
 				t.Error("the signature was not replaced")
 			}

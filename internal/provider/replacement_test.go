@@ -10,10 +10,10 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-const cbd = "lifecycle {\n    create_before_destroy = true\n  }"
+const createBeforeDestroyHCL = "lifecycle {\n    create_before_destroy = true\n  }"
 
 // ways are how a person makes Terraform replace the copy.
-var ways = map[string]struct {
+var replaceMethods = map[string]struct {
 	arguments []string
 	more      func(revision string) string
 	prepare   func(ws *workspace)
@@ -33,16 +33,16 @@ var ways = map[string]struct {
 	},
 }
 
-func TestReplacement_OwnsWhatTheReplacedObjectWrote(t *testing.T) {
+func TestReplacement_KeepsOwnership(t *testing.T) {
 	t.Parallel()
-	for name, way := range ways {
+	for name, way := range replaceMethods {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			src, dst := registrytest.V3(t), registrytest.V3(t)
 			src.Push(t, "app", "1", registrytest.MultiArch("first"))
 			proxy := registrytest.Intercept(t, dst)
 			configure := func(ws *workspace, revision, tags string) {
-				blocks := []string{imageCopy("app", src.Ref("app", "1"), proxy.Ref("app", "1"), append(way.arguments, keep, `on_destroy = "delete"`, "additional_tags = "+tags)...)}
+				blocks := []string{imageCopy("app", src.Ref("app", "1"), proxy.Ref("app", "1"), append(way.arguments, noOverwrite, `on_destroy = "delete"`, "additional_tags = "+tags)...)}
 				if way.more != nil {
 					blocks = append(blocks, way.more(revision))
 				}
@@ -66,7 +66,7 @@ func TestReplacement_OwnsWhatTheReplacedObjectWrote(t *testing.T) {
 			for _, tag := range []string{"1", "stable"} {
 				registrytest.Same(t, second.Tree, dst.Read(t, "app", tag))
 			}
-			wantTags(t, dst, "app", "1", "stable")
+			assertTags(t, dst, "app", "1", "stable")
 			puts, deletes := 0, 0
 			for _, r := range proxy.Requests() {
 				if r.Method == "PUT" && strings.Contains(r.Path, "/manifests/") {
@@ -85,7 +85,7 @@ func TestReplacement_OwnsWhatTheReplacedObjectWrote(t *testing.T) {
 
 			// And it stays its own.
 			ws.destroy().wantNoWarnings()
-			wantTags(t, dst, "app")
+			assertTags(t, dst, "app")
 		})
 	}
 }
@@ -109,9 +109,9 @@ func TestReplacement_RemovesNothing(t *testing.T) {
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 			proxy := registrytest.Intercept(t, dst)
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`, `additional_tags = ["stable"]`))
+			ws.converge(imageCopy("app", pushed.Ref, proxy.Ref("app", "1"), `on_destroy = "delete"`, `additional_tags = ["stable"]`))
 			if c.taint {
-				ways["taint"].prepare(ws)
+				replaceMethods["taint"].prepare(ws)
 			}
 			plan := ws.plan(c.plan...)
 			plan.wantAction(app, tfjson.ActionDelete, tfjson.ActionCreate)
@@ -120,23 +120,23 @@ func TestReplacement_RemovesNothing(t *testing.T) {
 				proxy.On(".*", ".*").Reply(403, nil, "")
 				ws.applyFails(plan)
 				proxy.Clear()
-			} else if said := ws.apply(plan); c.warned {
-				said.wantWarning("Tags Retained After Replacement", "tainted", "-refresh=false", proxy.Addr+"/app")
+			} else if result := ws.apply(plan); c.warned {
+				result.wantWarning("Tags Retained After Replacement", "tainted", "-refresh=false", proxy.Addr+"/app")
 			} else {
-				said.wantNoWarnings()
+				result.wantNoWarnings()
 			}
 			if n := proxy.Count("DELETE|PUT", ".*"); n != 0 {
 				t.Errorf("%d requests changed something", n)
 			}
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
-			wantTags(t, dst, "app", "1", "stable")
+			assertTags(t, dst, "app", "1", "stable")
 		})
 	}
 }
 
 // With create_before_destroy, and for a tainted object without a refresh,
 // Terraform gives the provider no record of what the replaced object wrote.
-func TestReplacement_WithoutRecord(t *testing.T) {
+func TestReplacement_WithoutPrivateState(t *testing.T) {
 	t.Parallel()
 	const cause = "the record of that was not passed on"
 	t.Run("create_before_destroy", func(t *testing.T) {
@@ -144,7 +144,7 @@ func TestReplacement_WithoutRecord(t *testing.T) {
 		src, dst := registrytest.V3(t), registrytest.V3(t)
 		first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
 		ws := newWorkspace(t)
-		ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), keep, cbd))
+		ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), noOverwrite, createBeforeDestroyHCL))
 		second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
 		ws.applyFails(ws.plan("-replace="+app)).wantError(cause, "create_before_destroy", "Set overwrite = true for one apply")
 		registrytest.Same(t, first.Tree, dst.Read(t, "app", "1"))
@@ -153,9 +153,9 @@ func TestReplacement_WithoutRecord(t *testing.T) {
 		}
 
 		// What the error says to do.
-		ws.configure(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), cbd))
+		ws.configure(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), createBeforeDestroyHCL))
 		ws.apply(ws.plan("-replace=" + app))
-		ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), keep, cbd))
+		ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), noOverwrite, createBeforeDestroyHCL))
 		registrytest.Same(t, second.Tree, dst.Read(t, "app", "1"))
 	})
 	t.Run("taint_unrefreshed", func(t *testing.T) {
@@ -163,9 +163,9 @@ func TestReplacement_WithoutRecord(t *testing.T) {
 		src, dst := registrytest.V3(t), registrytest.V3(t)
 		src.Push(t, "app", "1", registrytest.MultiArch("first"))
 		ws := newWorkspace(t)
-		ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), keep))
+		ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), noOverwrite))
 		second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
-		ways["taint"].prepare(ws)
+		replaceMethods["taint"].prepare(ws)
 		ws.planFails("-refresh=false").wantError(cause, "-refresh=false")
 
 		ws.apply(ws.plan())
@@ -174,7 +174,7 @@ func TestReplacement_WithoutRecord(t *testing.T) {
 }
 
 // A destroy that is no half of a replacement does what on_destroy says.
-func TestDestroy_ForGood(t *testing.T) {
+func TestDestroy_WithoutReplacement(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		prepare func(ws *workspace)
@@ -187,9 +187,9 @@ func TestDestroy_ForGood(t *testing.T) {
 		"destroy_targeted":    {plan: []string{"-destroy", "-target=" + app}},
 		"removed":             {removed: true},
 		"removed_unrefreshed": {removed: true, plan: []string{"-refresh=false"}},
-		"tainted_and_removed": {removed: true, prepare: ways["taint"].prepare},
+		"tainted_and_removed": {removed: true, prepare: replaceMethods["taint"].prepare},
 		"tainted_and_removed_unrefreshed": {
-			removed: true, prepare: ways["taint"].prepare, plan: []string{"-refresh=false"},
+			removed: true, prepare: replaceMethods["taint"].prepare, plan: []string{"-refresh=false"},
 		},
 		"count_reduced": {indexed: true},
 	} {
@@ -203,10 +203,10 @@ func TestDestroy_ForGood(t *testing.T) {
 				return imageCopy("app", pushed.Ref, dst.Ref("app", "1"), append(arguments, "count = "+n)...)
 			}
 			if c.indexed {
-				ws.up(counted("1"))
+				ws.converge(counted("1"))
 				ws.configure(counted("0"))
 			} else {
-				ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), arguments...))
+				ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), arguments...))
 			}
 			if c.prepare != nil {
 				c.prepare(ws)
@@ -215,7 +215,7 @@ func TestDestroy_ForGood(t *testing.T) {
 				ws.configure()
 			}
 			ws.apply(ws.plan(c.plan...))
-			wantTags(t, dst, "app")
+			assertTags(t, dst, "app")
 			if dst.HasManifest(t, "app", string(pushed.Digest)) {
 				t.Error("the manifest is still there")
 			}
@@ -225,13 +225,13 @@ func TestDestroy_ForGood(t *testing.T) {
 
 // A destroy that failed leaves nothing in the state that makes the destroy of a
 // later replacement look like one for good.
-func TestDestroy_FailedAndThenReplaced(t *testing.T) {
+func TestDestroy_FailedThenReplaced(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-	dir := newFolder(t)
+	dir := newLayoutPath(t)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Pinned, "oci:"+dir+":1", `on_destroy = "delete"`))
+	ws.converge(imageCopy("app", pushed.Pinned, "oci:"+dir+":1", `on_destroy = "delete"`))
 	plan := ws.plan("-destroy")
 	aside := dir + "-aside"
 	must(t, os.Rename(dir, aside), nil)
@@ -243,5 +243,5 @@ func TestDestroy_FailedAndThenReplaced(t *testing.T) {
 	plan = ws.plan("-replace="+app, "-refresh=false")
 	src.DeleteManifest(t, "app", pushed.Digest) // so that what is removed now does not come back
 	ws.applyFails(plan)
-	wantLayoutTags(t, dir, "1")
+	assertLayoutTags(t, dir, "1")
 }

@@ -14,7 +14,7 @@ import (
 
 // Terraform removes what one resource had before it plans another one again that keeps
 // the tag. If the copy of that one fails, the tag is restored.
-func TestRestore_AnotherResourceMovedAway(t *testing.T) {
+func TestRestore_AnotherResourceMoved(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
 		t.Run(policy, func(t *testing.T) {
@@ -29,7 +29,7 @@ func TestRestore_AnotherResourceMovedAway(t *testing.T) {
 				}
 			}
 			ws := newWorkspace(t)
-			ws.up(configured(dst.Ref("app", "1"), "")...)
+			ws.converge(configured(dst.Ref("app", "1"), "")...)
 			ws.configure(configured(dst.Ref("moved", "1"), "deep_check = true")...)
 			plan := ws.plan()
 			failing.On("GET", ".*").Reply(403, nil, "")
@@ -37,14 +37,14 @@ func TestRestore_AnotherResourceMovedAway(t *testing.T) {
 			failing.Clear()
 			ws.wantNoChanges()
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
-			wantTags(t, dst, "app", "stable")
+			assertTags(t, dst, "app", "stable")
 		})
 	}
 }
 
 // During the apply, Terraform plans the resource again before it creates it. If that plan
 // fails, the tag is there too.
-func TestRestore_PlanFailsDuringTheApply(t *testing.T) {
+func TestRestore_PlanFailsDuringApply(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		status int
@@ -62,7 +62,7 @@ func TestRestore_PlanFailsDuringTheApply(t *testing.T) {
 				return imageCopy("app", pushed.Ref, destination, `on_destroy = "delete"`, "additional_tags = "+tags)
 			}
 			ws := newWorkspace(t)
-			ws.up(moving(dst.Ref("app", "1"), `["stable"]`))
+			ws.converge(moving(dst.Ref("app", "1"), `["stable"]`))
 			ws.configure(moving(dst.Ref("moved", "1"), `[]`),
 				imageCopy("other", failing.Ref("app", "1"), dst.Ref("app", "stable"), `on_destroy = "untag"`, "depends_on = [registry_image_copy.app]"))
 			plan := ws.plan()
@@ -84,16 +84,16 @@ func TestRestore_Ownership(t *testing.T) {
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`, `additional_tags = ["stable"]`))
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("moved", "1"), `on_destroy = "delete"`),
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`, `additional_tags = ["stable"]`))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("moved", "1"), `on_destroy = "delete"`),
 		imageCopy("other", pushed.Ref, dst.Ref("app", "stable"), `on_destroy = "untag"`, "depends_on = [registry_image_copy.app]"))
-	wantTags(t, dst, "app", "stable")
+	assertTags(t, dst, "app", "stable")
 	ws.destroy().wantNoWarnings()
-	wantTags(t, dst, "app")
+	assertTags(t, dst, "app")
 }
 
 // A restored index needs a child that was deleted in the same run.
-func TestRestore_ChildWasDeletedToo(t *testing.T) {
+func TestRestore_DeletedChild(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -106,7 +106,7 @@ func TestRestore_ChildWasDeletedToo(t *testing.T) {
 		}
 	}
 	ws := newWorkspace(t)
-	ws.up(configured("app", "")...)
+	ws.converge(configured("app", "")...)
 	ws.configure(configured("moved", "deep_check = true")...)
 	plan := ws.plan()
 	failing.On("GET", ".*").Reply(403, nil, "")
@@ -115,13 +115,13 @@ func TestRestore_ChildWasDeletedToo(t *testing.T) {
 }
 
 // A tag that another client moved is neither removed nor restored.
-func TestRestore_AnotherClientMovedTheTag(t *testing.T) {
+func TestRestore_TagMovedByAnotherClient(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	failing := registrytest.Intercept(t, src)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", failing.Addr+"/app@"+string(pushed.Digest), dst.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.converge(imageCopy("app", failing.Addr+"/app@"+string(pushed.Digest), dst.Ref("app", "1"), `on_destroy = "delete"`))
 	theirs := dst.Push(t, "app", "1", registrytest.MultiArch("theirs"))
 	ws.configure(imageCopy("renamed", failing.Addr+"/app@"+string(pushed.Digest), dst.Ref("app", "1"), `on_destroy = "delete"`))
 	plan := ws.plan()
@@ -131,7 +131,7 @@ func TestRestore_AnotherClientMovedTheTag(t *testing.T) {
 }
 
 // Restored tags bring no referrers: the apply fails, and the tags are there.
-func TestRestore_ReferrersAreNotRestored(t *testing.T) {
+func TestRestore_ReferrersNotRestored(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -143,7 +143,7 @@ func TestRestore_ReferrersAreNotRestored(t *testing.T) {
 		}
 	}
 	ws := newWorkspace(t)
-	ws.up(configured(dst.Ref("app", "1"), "")...)
+	ws.converge(configured(dst.Ref("app", "1"), "")...)
 	ws.configure(configured(dst.Ref("moved", "1"), "referrers = true")...)
 	plan := ws.plan()
 	failing.On("GET", ".*").Reply(403, nil, "")
@@ -153,7 +153,7 @@ func TestRestore_ReferrersAreNotRestored(t *testing.T) {
 
 // A copy to another digest that fails leaves the tag where it was, also if another
 // resource removed it in the same run.
-func TestRestore_AnotherResourceDroppedTheTag(t *testing.T) {
+func TestRestore_TagDroppedByAnotherResource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -166,7 +166,7 @@ func TestRestore_AnotherResourceDroppedTheTag(t *testing.T) {
 		}
 	}
 	ws := newWorkspace(t)
-	ws.up(configured(`["stable"]`, failing.Ref("app", "1"))...)
+	ws.converge(configured(`["stable"]`, failing.Ref("app", "1"))...)
 	ws.configure(configured(`[]`, failing.Ref("next", "1"))...)
 	plan := ws.plan()
 	failing.On("GET", ".*/next/blobs/.*").Reply(404, nil, "")
@@ -181,13 +181,13 @@ func TestRestore_AnotherResourceDroppedTheTag(t *testing.T) {
 
 // Without a moved block, Terraform destroys the old resource and creates the new one in
 // no particular order.
-func TestRestore_RenamedWithoutAMovedBlock(t *testing.T) {
+func TestRestore_RenamedResource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	failing := registrytest.Intercept(t, src)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", failing.Ref("app", "1"), dst.Ref("app", "1"), `on_destroy = "delete"`))
+	ws.converge(imageCopy("app", failing.Ref("app", "1"), dst.Ref("app", "1"), `on_destroy = "delete"`))
 	ws.configure(imageCopy("renamed", failing.Ref("app", "1"), dst.Ref("app", "1"), `on_destroy = "delete"`))
 	plan := ws.plan()
 	failing.On("GET", ".*").Reply(403, nil, "")
@@ -221,8 +221,8 @@ func TestAdditionalTags_DroppedWhileUnknown(t *testing.T) {
 			}
 			other := imageCopy("other", pushed.Ref, dst.Ref("app", "stable"))
 			ws := newWorkspace(t)
-			ws.up(configured(values[0], `["stable"]`)...)
-			ws.up(append(configured(values[0], `["stable"]`), other)...)
+			ws.converge(configured(values[0], `["stable"]`)...)
+			ws.converge(append(configured(values[0], `["stable"]`), other)...)
 			ws.configure(append(configured(values[1], `[]`), other)...)
 			ws.planFails().wantError("Two resources declare one tag", dst.Addr+"/app", `"stable"`)
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
@@ -239,9 +239,9 @@ func TestPrivateState_Lost(t *testing.T) {
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	proxy := registrytest.Intercept(t, src)
-	arguments := []string{keep, "deep_check = true", `on_destroy = "delete"`, `additional_tags = ["stable"]`}
+	arguments := []string{noOverwrite, "deep_check = true", `on_destroy = "delete"`, `additional_tags = ["stable"]`}
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1"), arguments...))
+	ws.converge(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1"), arguments...))
 	dropPrivateState(t, filepath.Join(ws.dir, "terraform.tfstate"))
 	ws.wantNoChanges()
 
@@ -294,7 +294,7 @@ func dropPrivateState(t *testing.T, file string) {
 
 // A destination of the same path on another host that held the image already may be the
 // same registry, also behind another port.
-func TestDestination_MayBeAnotherName(t *testing.T) {
+func TestDestination_PossibleAlias(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
 		t.Run(policy, func(t *testing.T) {
@@ -303,7 +303,7 @@ func TestDestination_MayBeAnotherName(t *testing.T) {
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 			renamed := registrytest.Intercept(t, dst)
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`, `additional_tags = ["stable"]`))
+			ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`, `additional_tags = ["stable"]`))
 			ws.configure(imageCopy("app", pushed.Ref, renamed.Ref("app", "1"), `on_destroy = "`+policy+`"`, `additional_tags = ["stable", "new"]`))
 			ws.apply(ws.plan()).wantWarning("Old Tags Are Retained", renamed.Ref("app", "1"), "1 and stable in "+dst.Addr+"/app")
 			ws.wantNoChanges()
@@ -313,13 +313,13 @@ func TestDestination_MayBeAnotherName(t *testing.T) {
 }
 
 // The destination's tag holds the next digest already, and the promoted one is gone.
-func TestPromotedReference_AnotherClientWasFirst(t *testing.T) {
+func TestPromotedReference_TagMovedByAnotherClient(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
 	ws := newWorkspace(t)
 	output := "output \"image\" {\n  value = registry_image_copy.app.promoted_reference\n}"
-	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")), output)
+	ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")), output)
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	dst.Push(t, "app", "1", registrytest.MultiArch("second"))
 	dst.DeleteManifest(t, "app", first.Digest)

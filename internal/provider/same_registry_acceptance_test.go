@@ -8,7 +8,7 @@ import (
 )
 
 // Two resources reach one tag by an address and by a name.
-func TestDestroy_TagThatAnotherResourceHasUnderAnotherHostName(t *testing.T) {
+func TestDestroy_SameTagByOtherHostName(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
 		t.Run(policy, func(t *testing.T) {
@@ -18,11 +18,11 @@ func TestDestroy_TagThatAnotherResourceHasUnderAnotherHostName(t *testing.T) {
 			byAddress := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`)
 			byName := imageCopy("named", pushed.Ref, strings.Replace(dst.Ref("app", "1"), "127.0.0.1", "localhost", 1))
 			ws := newWorkspace(t)
-			ws.up(byAddress)
-			ws.up(byAddress, byName)
+			ws.converge(byAddress)
+			ws.converge(byAddress, byName)
 			ws.configure(byName)
-			said := ws.apply(ws.plan())
-			if len(said.diagnostics) == 0 {
+			result := ws.apply(ws.plan())
+			if len(result.diagnostics) == 0 {
 				t.Error("nothing was said of the tag that stays")
 			}
 			ws.wantNoChanges()
@@ -32,15 +32,15 @@ func TestDestroy_TagThatAnotherResourceHasUnderAnotherHostName(t *testing.T) {
 }
 
 // Registries with equal paths are not taken for each other.
-func TestDestroy_TagOfAnotherRegistryWithTheSamePath(t *testing.T) {
+func TestDestroy_SamePathOnOtherRegistry(t *testing.T) {
 	t.Parallel()
 	src, dev, prod := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ofProd := imageCopy("prod", pushed.Ref, prod.Ref("app", "1"))
 	ws := newWorkspace(t)
-	ws.up(ofProd, imageCopy("app", pushed.Ref, dev.Ref("app", "1"), `on_destroy = "untag"`))
+	ws.converge(ofProd, imageCopy("app", pushed.Ref, dev.Ref("app", "1"), `on_destroy = "untag"`))
 	ws.configure(ofProd)
 	ws.apply(ws.plan()).wantNoWarnings()
-	wantTags(t, dev, "app")
+	assertTags(t, dev, "app")
 	registrytest.Same(t, pushed.Tree, prod.Read(t, "app", "1"))
 }

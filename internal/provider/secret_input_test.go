@@ -9,13 +9,13 @@ import (
 
 // A secret that a user pasted as a part of a URL is in none of our messages, and in nothing that the provider
 // writes to Terraform's log. The values are sensitive variables, because Terraform itself quotes others.
-func TestSecretInput_IsNotShown(t *testing.T) {
+func TestSecretInput_Redacted(t *testing.T) {
 	t.Parallel()
 	inputs := []string{
 		"https://ci:" + canary + "@ghcr.io/acme/app", "ci:" + canary + "@ghcr.io/acme/app:1", canary + "@ghcr.io", "ghcr.io/acme/app:1?token=" + canary, "ghcr.io/acme/app#" + canary,
 		"oci:./app?token=" + canary, "oci:https://ci:" + canary + "@ghcr.io/app:1", "docker-archive:app.tar?sig=" + canary,
 	}
-	ws, log := installed(t)
+	ws, log := newInstalledWorkspace(t)
 	ws.env = append(ws.env, "TF_LOG=TRACE")
 	var variables, keys, blocks, calls []string
 	for i, input := range inputs {
@@ -61,5 +61,5 @@ func TestSecretInput_IsNotShown(t *testing.T) {
 			t.Errorf("the provider's log shows a secret: %s", line)
 		}
 	}
-	wantLine(t, log(), "provider.terraform-provider-registry", "Invalid key in registries")
+	assertLogLine(t, log(), "provider.terraform-provider-registry", "Invalid key in registries")
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-func TestSecretsAreNowhere(t *testing.T) {
+func TestSecrets_NotExposed(t *testing.T) {
 	t.Parallel()
 	s := newSecrets(t)
 	src, dst := registrytest.V3(t, registrytest.BasicAuth(user, s["password"])), registrytest.V2(t, registrytest.BasicAuth(user, s["password"]))
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-	ws, log := installed(t)
+	ws, log := newInstalledWorkspace(t)
 	ws.env = append(ws.env, "TF_LOG=TRACE")
-	ws.configure(s.variable(ws), providerBlock(map[string]string{src.Addr: basic.hcl, dst.Addr: basic.hcl}), imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	ws.configure(s.variable(ws), providerBlock(map[string]string{src.Addr: basicLogin.hcl, dst.Addr: basicLogin.hcl}), imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
 	plan := ws.plan()
 	said := []string{plan.text, ws.shown(plan.file), ws.apply(plan).text}
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
@@ -26,8 +26,8 @@ func TestSecretsAreNowhere(t *testing.T) {
 	s.variable(ws)
 	failed := ws.planFails()
 	failed.wantError("401", fmt.Sprintf("the user %q", user), fmt.Sprintf("registries[%q]", dst.Addr))
-	s.wantNoSecret(ws, append(said, failed.text)...)
-	wantLine(t, log(), "request", dst.Addr) // it is the provider's log
+	s.assertNoSecret(ws, append(said, failed.text)...)
+	assertLogLine(t, log(), "request", dst.Addr) // it is the provider's log
 }
 
 // providerBlock is the provider's configuration with entries of registries as HCL.
@@ -47,99 +47,99 @@ func (w *workspace) shown(file string) string {
 	return string(shown)
 }
 
-func TestNoFailureShowsASecret(t *testing.T) {
+func TestSecrets_HostileRegistries(t *testing.T) {
 	t.Parallel()
 	signedFTP := "ftp://bucket.example.com/?" + signature
 	astray := "ftp://" + user + ":" + url.QueryEscape(canary) + "@elsewhere.example.com/token"
-	s := newSiege(t)
-	s.among([]hostility{
-		{"401", basic, anywhere, document(401)},
-		{"403", exchange, anywhere, document(403)},
-		{"404", docker, anywhere, page(404)},
-		{"429", identity, anywhere, document(429)},
-		{"500", basic, anywhere, page(500)},
-		{"503 in its code", ready, anywhere, code(503)},
-		{"401 in its headers", exchange, anywhere, headers(401)},
-		{"403 in its headers", basic, anywhere, headers(403)},
-		{"200 in its headers", docker, anywhere, headers(200)},
-		{"200, packed", exchange, anywhere, packed},
-		{"403 in its reason", basic, anywhere, raw(t, "HTTP/1.1 403 %s\r\nContent-Length: 0\r\n\r\n")},
-		{"a header that is none", identity, anywhere, raw(t, "HTTP/1.1 200 OK\r\n%s\r\n\r\n")},
-		{"a status that is none", ready, anywhere, raw(t, "HTTP/1.1 %s\r\n\r\n")},
-		{"no answer", basic, data, closes},
-		{"403 over TLS", secured, anywhere, document(403)},
-		{"closed over TLS", secured, data, closes},
+	s := newHostileSuite(t)
+	s.addHostile([]attack{
+		{"401", basicLogin, anyRequest, registryError(401)},
+		{"403", tokenExchange, anyRequest, registryError(403)},
+		{"404", dockerConfig, anyRequest, htmlPage(404)},
+		{"429", identityToken, anyRequest, registryError(429)},
+		{"500", basicLogin, anyRequest, htmlPage(500)},
+		{"503 in its code", registryToken, anyRequest, errorCode(503)},
+		{"401 in its headers", tokenExchange, anyRequest, leakInHeaders(401)},
+		{"403 in its headers", basicLogin, anyRequest, leakInHeaders(403)},
+		{"200 in its headers", dockerConfig, anyRequest, leakInHeaders(200)},
+		{"200, packed", tokenExchange, anyRequest, leakInContentEncoding},
+		{"403 in its reason", basicLogin, anyRequest, rawResponse(t, "HTTP/1.1 403 %s\r\nContent-Length: 0\r\n\r\n")},
+		{"a header that is none", identityToken, anyRequest, rawResponse(t, "HTTP/1.1 200 OK\r\n%s\r\n\r\n")},
+		{"a status that is none", registryToken, anyRequest, rawResponse(t, "HTTP/1.1 %s\r\n\r\n")},
+		{"no answer", basicLogin, dataRequests, abortConnection},
+		{"403 over TLS", clientCertificate, anyRequest, registryError(403)},
+		{"closed over TLS", clientCertificate, dataRequests, abortConnection},
 
-		{"tokens refused", exchange, tokens, document(401)},
-		{"tokens refused by OAuth", identity, tokens, oauth(400)},
-		{"tokens forbidden", docker, tokens, code(403)},
-		{"tokens in headers", exchange, tokens, headers(200)},
-		{"tokens not available", identity, tokens, page(503)},
-		{"tokens limited", exchange, tokens, oauth(429)},
-		{"tokens down", docker, dataTokens, closes},
-		{"tokens elsewhere", exchange, tokens, leads("%s/token")},
-		{"tokens by FTP", exchange, tokens, leads(astray)},
-		{"half a token", exchange, tokens, body("application/json", `{"token":"%s`)},
-		{"two tokens", identity, tokens, body("application/json", `{"token":"%s","token":"%s"}`)},
-		{"a token of two lines", exchange, tokens, body("application/json", `{"token":"`+bearer+`\r\nX: y"}`)},
-		{"the attacker's realm", exchange, anywhere, realm("%s/token")},
-		{"a realm by FTP", basic, anywhere, realm(astray)},
+		{"tokens refused", tokenExchange, tokenRequests, registryError(401)},
+		{"tokens refused by OAuth", identityToken, tokenRequests, oauthError(400)},
+		{"tokens forbidden", dockerConfig, tokenRequests, errorCode(403)},
+		{"tokens in headers", tokenExchange, tokenRequests, leakInHeaders(200)},
+		{"tokens not available", identityToken, tokenRequests, htmlPage(503)},
+		{"tokens limited", tokenExchange, tokenRequests, oauthError(429)},
+		{"tokens down", dockerConfig, dataTokens, abortConnection},
+		{"tokens elsewhere", tokenExchange, tokenRequests, redirectTo("%s/token")},
+		{"tokens by FTP", tokenExchange, tokenRequests, redirectTo(astray)},
+		{"half a token", tokenExchange, tokenRequests, respondBody("application/json", `{"token":"%s`)},
+		{"two tokens", identityToken, tokenRequests, respondBody("application/json", `{"token":"%s","token":"%s"}`)},
+		{"a token of two lines", tokenExchange, tokenRequests, respondBody("application/json", `{"token":"`+bearer+`\r\nX: y"}`)},
+		{"the attacker's realm", tokenExchange, anyRequest, tokenRealm("%s/token")},
+		{"a realm by FTP", basicLogin, anyRequest, tokenRealm(astray)},
 
-		{"to the attacker", basic, anywhere, leads("%s/there")},
-		{"to FTP", exchange, anywhere, leads(signedFTP)},
-		{"blobs at the attacker", exchange, pointing, leads("%s/blob")},
-		{"blobs by FTP", basic, pointing, leads(signedFTP)},
-		{"blobs at no URL", basic, pointing, leads("http://[::1/?" + signature)},
-		{"a signature refused", exchange, downloads, page(403)},
-		{"a signature in headers", basic, downloads, headers(403)},
-		{"a bucket down", identity, downloads, closes},
-		{"a bucket without HTTP", ready, downloads, raw(t, "HTTP/1.1 200 OK\r\n%s\r\n\r\n")},
-		{"another blob", exchange, downloads, body("text/plain", "%s")},
+		{"to the attacker", basicLogin, anyRequest, redirectTo("%s/there")},
+		{"to FTP", tokenExchange, anyRequest, redirectTo(signedFTP)},
+		{"blobs at the attacker", tokenExchange, blobRequests, redirectTo("%s/blob")},
+		{"blobs by FTP", basicLogin, blobRequests, redirectTo(signedFTP)},
+		{"blobs at no URL", basicLogin, blobRequests, redirectTo("http://[::1/?" + signature)},
+		{"a signature refused", tokenExchange, bucketDownloads, htmlPage(403)},
+		{"a signature in headers", basicLogin, bucketDownloads, leakInHeaders(403)},
+		{"a bucket down", identityToken, bucketDownloads, abortConnection},
+		{"a bucket without HTTP", registryToken, bucketDownloads, rawResponse(t, "HTTP/1.1 200 OK\r\n%s\r\n\r\n")},
+		{"another blob", tokenExchange, bucketDownloads, respondBody("text/plain", "%s")},
 
-		{"uploads at the attacker", exchange, opening, leads("%s/upload")},
-		{"uploads by FTP", basic, opening, leads(signedFTP)},
-		{"uploads at no URL", basic, opening, leads("http://[::1/?" + signature)},
-		{"an upload's signature refused", exchange, uploads, page(403)},
-		{"an upload's signature in headers", basic, uploads, headers(400)},
-		{"an upload that is not available", docker, uploads, document(503)},
-		{"an upload that is cut", identity, uploads, closes},
+		{"uploads at the attacker", tokenExchange, uploadStarts, redirectTo("%s/upload")},
+		{"uploads by FTP", basicLogin, uploadStarts, redirectTo(signedFTP)},
+		{"uploads at no URL", basicLogin, uploadStarts, redirectTo("http://[::1/?" + signature)},
+		{"an upload's signature refused", tokenExchange, bucketUploads, htmlPage(403)},
+		{"an upload's signature in headers", basicLogin, bucketUploads, leakInHeaders(400)},
+		{"an upload that is not available", dockerConfig, bucketUploads, registryError(503)},
+		{"an upload that is cut", identityToken, bucketUploads, abortConnection},
 
-		{"a manifest of a secret", basic, manifests, body("application/vnd.oci.image.manifest.v1+json", `{"schemaVersion":2,"mediaType":"%s","config":{"mediaType":"%s","digest":"%s","size":1, false},"layers":[]}`)},
-		{"half a manifest", exchange, manifests, body("application/vnd.oci.image.index.v1+json", `{"schemaVersion":2,"manifests":[{"digest":"%s`)},
-		{"a manifest that is a page", basic, manifests, body("text/html; secret=%s", "<html>%s</html>")},
-		{"a media type of a secret", basic, anywhere, typed},
-		{"a deep manifest", ready, manifests, body("application/vnd.oci.image.manifest.v1+json", strings.Repeat(`{"%s":`, 10_000))},
+		{"a manifest of a secret", basicLogin, manifestRequests, respondBody("application/vnd.oci.image.manifest.v1+json", `{"schemaVersion":2,"mediaType":"%s","config":{"mediaType":"%s","digest":"%s","size":1, false},"layers":[]}`)},
+		{"half a manifest", tokenExchange, manifestRequests, respondBody("application/vnd.oci.image.index.v1+json", `{"schemaVersion":2,"manifests":[{"digest":"%s`)},
+		{"a manifest that is a page", basicLogin, manifestRequests, respondBody("text/html; secret=%s", "<html>%s</html>")},
+		{"a media type of a secret", basicLogin, anyRequest, leakInMediaType},
+		{"a deep manifest", registryToken, manifestRequests, respondBody("application/vnd.oci.image.manifest.v1+json", strings.Repeat(`{"%s":`, 10_000))},
 	})
-	s.behindProxy(true, map[string]answer{
-		"407.example.com": page(407), "502.example.com": document(502), "headers.example.com": headers(403), "raw.example.com": raw(t, "HTTP/1.1 200 OK\r\n%s\r\n\r\n"),
+	s.addBehindProxy(true, map[string]responder{
+		"407.example.com": htmlPage(407), "502.example.com": registryError(502), "headers.example.com": leakInHeaders(403), "raw.example.com": rawResponse(t, "HTTP/1.1 200 OK\r\n%s\r\n\r\n"),
 	})
-	s.behindProxy(false, map[string]answer{
-		"tunnel407.example.com": page(407), "tunnel403.example.com": headers(403), "reason.example.com": raw(t, "HTTP/1.1 502 %s\r\n\r\n"),
+	s.addBehindProxy(false, map[string]responder{
+		"tunnel407.example.com": htmlPage(407), "tunnel403.example.com": leakInHeaders(403), "reason.example.com": rawResponse(t, "HTTP/1.1 502 %s\r\n\r\n"),
 	})
-	s.beside(registrytest.Scripted(t, registrytest.Behaviour{}, registrytest.TLS()).Addr, secured.hcl) // whose certificate nobody trusts
-	s.beside(registrytest.Scripted(t, registrytest.Behaviour{}).Addr, basic.hcl+", plain_http = false")
+	s.addUnreachable(registrytest.Scripted(t, registrytest.Behaviour{}, registrytest.TLS()).Addr, clientCertificate.hcl) // whose certificate nobody trusts
+	s.addUnreachable(registrytest.Scripted(t, registrytest.Behaviour{}).Addr, basicLogin.hcl+", plain_http = false")
 	s.secrets["two_lines"] = bearer + "\n" + bearer
-	s.beside(registrytest.Scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(registrytest.NewTokenServer(t))).Addr, `registry_token = var.secret["two_lines"]`)
+	s.addUnreachable(registrytest.Scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(registrytest.NewTokenServer(t))).Addr, `registry_token = var.secret["two_lines"]`)
 
-	s.configured("first", "")
-	s.outcomes = append(s.outcomes, s.run("apply", "-json", "-input=false", "-auto-approve").ok())
-	s.shows("")
-	s.turn(true)
-	s.refreshes()
-	s.applies()
-	s.shows("")
-	s.during("destroy", "-json", "-input=false", "-auto-approve", "-refresh=false")
-	s.wantNoSecret()
+	s.configureCopies("first", "")
+	s.outcomes = append(s.outcomes, s.run("apply", "-json", "-input=false", "-auto-approve").mustSucceed())
+	s.recordShown("")
+	s.setHostile(true)
+	s.planWhileHostile()
+	s.applyWhileHostile()
+	s.recordShown("")
+	s.runFailing("destroy", "-json", "-input=false", "-auto-approve", "-refresh=false")
+	s.assertNoSecret()
 }
 
-func TestAConfigurationThatIsRefusedShowsNoSecret(t *testing.T) {
+func TestSecrets_InvalidConfiguration(t *testing.T) {
 	t.Parallel()
 	const host = "127.0.0.1:1"
 	s := newSecrets(t)
 	s["other_key"] = newSecrets(t)["client_key"]
 	s["no_json"] = `{"auths":{"` + host + `":{"auth":"` + canary + `"`
 	s["odd_json"] = `{"auths":{"` + host + `":{"auth":["` + canary + `"]}}}`
-	ws, log := installed(t)
+	ws, log := newInstalledWorkspace(t)
 	ws.env = append(ws.env, "TF_LOG=TRACE")
 	entry := func(settings string) string { return fmt.Sprintf("registries = { %q = { %s } }", host, settings) }
 	// What is refused together, by what is said.
@@ -164,11 +164,11 @@ func TestAConfigurationThatIsRefusedShowsNoSecret(t *testing.T) {
 				fmt.Sprintf("data \"registry_manifest\" %q {\n  provider  = registry.%s\n  reference = \"%s/app:1\"\n}", name, name, host))
 		}
 		ws.configure(blocks...)
-		said := ws.planFails()
-		for says := range refused {
-			said.wantError(says)
+		result := ws.planFails()
+		for contains := range refused {
+			result.wantError(contains)
 		}
-		s.wantNoSecret(ws, said.text)
+		s.assertNoSecret(ws, result.text)
 	}
-	wantLine(t, log(), "provider.terraform-provider-registry", "ValidateProviderConfig") // it is the provider's log
+	assertLogLine(t, log(), "provider.terraform-provider-registry", "ValidateProviderConfig") // it is the provider's log
 }

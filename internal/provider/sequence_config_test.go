@@ -63,14 +63,14 @@ func randomTarget(random *rand.Rand) tagAt {
 
 // randomSource is a tag that people move: most of the time in the repository that
 // images come from, else beside those that are copied to.
-func (w *world) randomSource(random *rand.Rand) tagAt {
-	if at := (tagAt{random.IntN(len(w.hosts)), pick(random, destinationRepos), pick(random, personalTags)}); chance(random, 5) && w.snapshot()[at] != "" {
+func (w *fixture) randomSource(random *rand.Rand) tagAt {
+	if at := (tagAt{random.IntN(len(w.hosts)), pick(random, destinationRepos), pick(random, unmanagedTags)}); chance(random, 5) && w.snapshot()[at] != "" {
 		return at
 	}
 	return tagAt{random.IntN(len(w.hosts)), sourceRepo, pick(random, sourceTags)}
 }
 
-func (w *world) randomCopy(random *rand.Rand) copySettings {
+func (w *fixture) randomCopy(random *rand.Rand) copySettings {
 	s := copySettings{
 		source: w.randomSource(random), target: randomTarget(random), sourceSpelling: random.IntN(spellings), spelling: random.IntN(spellings),
 		overwrite: !chance(random, 4), onDestroy: pick(random, policies), createBeforeDestroy: chance(random, 3),
@@ -93,7 +93,7 @@ func randomTags(random *rand.Rand, own string) (tags []string) {
 }
 
 // edit makes one random change to a configuration, and says which.
-func (w *world) edit(random *rand.Rand, s settings) string {
+func (w *fixture) edit(random *rand.Rand, s settings) string {
 	names := slices.Sorted(maps.Keys(s))
 	if len(names) == 0 || len(names) < maxResources && chance(random, 4) {
 		name := fmt.Sprintf("r%d", random.IntN(2*maxResources))
@@ -116,7 +116,7 @@ func (w *world) edit(random *rand.Rand, s settings) string {
 		"target":          func() { one.target = randomTarget(random); one.additional = randomTags(random, one.target.tag) },
 		"target tag": func() {
 			one.target.tag = pick(random, destinationTags)
-			one.additional = without(one.additional, one.target.tag)
+			one.additional = withoutElement(one.additional, one.target.tag)
 		},
 		"target repo":     func() { one.target.repo = pick(random, destinationRepos) },
 		"target host":     func() { one.target.host = random.IntN(len(w.hosts)) },
@@ -133,7 +133,7 @@ func (w *world) edit(random *rand.Rand, s settings) string {
 		return "remove " + name
 	case 1:
 		other := pick(random, names)
-		s[name], s[other] = exchanged(s[name], s[other])
+		s[name], s[other] = exchangeDestinations(s[name], s[other])
 		return "exchange " + name + " and " + other
 	case 2:
 		delete(s, name)
@@ -148,7 +148,7 @@ func (w *world) edit(random *rand.Rand, s settings) string {
 }
 
 // exchanged exchanges the destinations of two resources.
-func exchanged(a, b copySettings) (copySettings, copySettings) {
+func exchangeDestinations(a, b copySettings) (copySettings, copySettings) {
 	a.target, b.target = b.target, a.target
 	a.spelling, b.spelling = b.spelling, a.spelling
 	a.additional, b.additional = b.additional, a.additional
@@ -172,8 +172,8 @@ func (s settings) hasConflict() bool {
 	return false
 }
 
-func (s copySettings) sourceReference(w *world) string {
-	reference := w.spelled(s.source, s.sourceSpelling)
+func (s copySettings) sourceReference(w *fixture) string {
+	reference := w.reference(s.source, s.sourceSpelling)
 	if s.pinned != "" {
 		reference += s.pinned
 	}
@@ -181,7 +181,7 @@ func (s copySettings) sourceReference(w *world) string {
 }
 
 // values are a configuration as core evaluates it.
-func (s settings) values(w *world, c *core) coreConfig {
+func (s settings) values(w *fixture, c *core) coreConfig {
 	config := coreConfig{}
 	for name, one := range s {
 		value := object{}
@@ -196,7 +196,7 @@ func (s settings) values(w *world, c *core) coreConfig {
 			return tftypes.NewValue(tftypes.Set{ElementType: tftypes.String}, all)
 		}
 		value["source"] = tftypes.NewValue(tftypes.String, one.sourceReference(w))
-		value["destination"] = tftypes.NewValue(tftypes.String, w.spelled(one.target, one.spelling))
+		value["destination"] = tftypes.NewValue(tftypes.String, w.reference(one.target, one.spelling))
 		value["on_destroy"] = tftypes.NewValue(tftypes.String, one.onDestroy)
 		if !one.overwrite {
 			value["overwrite"] = tftypes.NewValue(tftypes.Bool, false)
@@ -213,7 +213,7 @@ func (s settings) values(w *world, c *core) coreConfig {
 }
 
 // blocks are a configuration as HCL.
-func (s settings) blocks(w *world) (blocks []string) {
+func (s settings) blocks(w *fixture) (blocks []string) {
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		one := s[name]
 		arguments := []string{fmt.Sprintf("overwrite = %t", one.overwrite), fmt.Sprintf("on_destroy = %q", one.onDestroy)}
@@ -224,7 +224,7 @@ func (s settings) blocks(w *world) (blocks []string) {
 			arguments = append(arguments, fmt.Sprintf("platforms = [%q]", one.platform))
 		}
 		arguments = append(arguments, fmt.Sprintf("lifecycle {\n    create_before_destroy = %t\n  }", one.createBeforeDestroy))
-		blocks = append(blocks, imageCopy(name, one.sourceReference(w), w.spelled(one.target, one.spelling), arguments...))
+		blocks = append(blocks, imageCopy(name, one.sourceReference(w), w.reference(one.target, one.spelling), arguments...))
 	}
 	return blocks
 }

@@ -10,28 +10,28 @@ import (
 )
 
 // emulated runs sequences with the emulation of Terraform core.
-type emulated struct {
+type emulatedTerraform struct {
 	*core
 	ctx    context.Context
-	w      *world
+	w      *fixture
 	random *rand.Rand
 	state  coreState
 }
 
-func emulation(t *testing.T) func(*world, *rand.Rand) terraform {
+func newEmulatedTerraform(t *testing.T) func(*fixture, *rand.Rand) terraform {
 	c := newCore(t)
-	return func(w *world, random *rand.Rand) terraform {
-		return &emulated{core: c, ctx: t.Context(), w: w, random: random, state: coreState{}}
+	return func(w *fixture, random *rand.Rand) terraform {
+		return &emulatedTerraform{core: c, ctx: t.Context(), w: w, random: random, state: coreState{}}
 	}
 }
 
 // order is a random order with a random parallelism.
-func (e *emulated) order(names []string) ([]string, int) {
+func (e *emulatedTerraform) order(names []string) ([]string, int) {
 	e.random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	return names, pick(e.random, []int{1, 1, 4})
 }
 
-func (e *emulated) plan(config settings, o planOptions) (plannedRun, error) {
+func (e *emulatedTerraform) plan(config settings, o planOptions) (plannedRun, error) {
 	planned, err := e.core.plan(e.ctx, e.state, config.values(e.w, e.core), o, e.order)
 	if err != nil {
 		return plannedRun{}, err
@@ -45,7 +45,7 @@ func (e *emulated) plan(config settings, o planOptions) (plannedRun, error) {
 	return run, nil
 }
 
-func (e *emulated) apply(run plannedRun) error {
+func (e *emulatedTerraform) apply(run plannedRun) error {
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
 	e.w.mu.Lock()
@@ -55,22 +55,22 @@ func (e *emulated) apply(run plannedRun) error {
 	if planned.empty() {
 		return nil // and the state is not written
 	}
-	state, err := e.core.apply(ctx, planned, e.w.isDead, e.w.endedBy, e.order)
+	state, err := e.core.apply(ctx, planned, e.w.isDead, e.w.termination, e.order)
 	if state != nil {
 		e.state = state
 	}
 	return err
 }
 
-func (e *emulated) stored() map[string][]storedCopy {
+func (e *emulatedTerraform) stored() map[string][]storedCopy {
 	all := map[string][]storedCopy{}
 	for name, one := range e.state {
 		for _, object := range append([]*stateObject{one.current}, one.deposed...) {
 			if object == nil {
 				continue
 			}
-			target := e.w.located(object.value.text("destination"))
-			stored := storedCopy{object.value.text("on_destroy"), digest.Digest(object.value.text("digest")), []tagAt{target}, familyOf(object.value.text("destination")), object.tainted}
+			target := e.w.parseTag(object.value.text("destination"))
+			stored := storedCopy{object.value.text("on_destroy"), digest.Digest(object.value.text("digest")), []tagAt{target}, referenceFamily(object.value.text("destination")), object.tainted}
 			for _, tag := range object.value.texts("additional_tags") {
 				stored.tags = append(stored.tags, tagAt{target.host, target.repo, tag})
 			}
@@ -80,7 +80,7 @@ func (e *emulated) stored() map[string][]storedCopy {
 	return all
 }
 
-func (e *emulated) taint(name string) {
+func (e *emulatedTerraform) taint(name string) {
 	if one := e.state[name]; one.current != nil {
 		tainted := *one.current
 		tainted.tainted = true
@@ -88,8 +88,8 @@ func (e *emulated) taint(name string) {
 	}
 }
 
-func (e *emulated) adopt(_ settings, name, id string) error {
-	object, err := e.core.adopt(e.ctx, name, id)
+func (e *emulatedTerraform) importTag(_ settings, name, id string) error {
+	object, err := e.core.importObject(e.ctx, name, id)
 	if err == nil && object == nil {
 		err = errors.New("there is nothing")
 	}

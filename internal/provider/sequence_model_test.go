@@ -21,8 +21,8 @@ import (
 //   - Every tag leads to a complete image, whoever put it there.
 //   - A resource lets go of old tags only when the new ones hold the new image.
 //   - After an apply that succeeded, all declared tags hold the planned digest.
-type ownership struct {
-	w      *world
+type ownershipModel struct {
+	w      *fixture
 	owners map[tagAt]map[string]digest.Digest // what resources put, by resource name
 	unseen bool                               // tags changed since the last refresh
 	lost   map[string]bool                    // resources of which the private state may not say what they put
@@ -46,18 +46,18 @@ type storedCopy struct {
 
 // finishedRun is a plan and what its apply did.
 type finishedRun struct {
-	config        settings
-	options       planOptions
-	planned       map[string]plannedCopy
-	stored, left  map[string][]storedCopy // the state before and after
-	before, after held
-	writes        []tagWrite
-	err           error
-	interfered    map[tagAt]bool // tags that people changed between plan and apply
+	config                    settings
+	options                   planOptions
+	planned                   map[string]plannedCopy
+	storedBefore, storedAfter map[string][]storedCopy // the state before and after
+	before, after             tagDigests
+	writes                    []tagWrite
+	err                       error
+	interfered                map[tagAt]bool // tags that people changed between plan and apply
 }
 
 // stays reports whether a resource is to exist after the run.
-func (r finishedRun) stays(name string) bool {
+func (r finishedRun) remains(name string) bool {
 	_, is := r.config[name]
 	return is && !r.options.destroy
 }
@@ -65,15 +65,15 @@ func (r finishedRun) stays(name string) bool {
 // wants reports whether a resource of the configuration wants a tag to hold a
 // digest.
 func (r finishedRun) wants(name string, at tagAt, d digest.Digest) bool {
-	return r.stays(name) && r.planned[name].digest == d && slices.Contains(r.config[name].tags(), at)
+	return r.remains(name) && r.planned[name].digest == d && slices.Contains(r.config[name].tags(), at)
 }
 
 // judge returns everything that a run did and should not have done.
-func (o *ownership) judge(r finishedRun) (faults []string) {
+func (o *ownershipModel) check(r finishedRun) (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	for at, before := range r.before {
 		if after := r.after[at]; after != before && !o.mayChange(r, at, before, after) {
-			fault("%s held %s and holds %q now; what resources had put there: %v", at, o.w.names[before], o.w.name(after), o.named(at))
+			fault("%s held %s and holds %q now; what resources had put there: %v", at, o.w.names[before], o.w.name(after), o.ownerNames(at))
 		}
 	}
 	complete := map[string]digest.Digest{}
@@ -87,27 +87,27 @@ func (o *ownership) judge(r finishedRun) (faults []string) {
 		}
 	}
 	for name := range r.config {
-		if letGo := o.letGo(r, name); len(letGo) > 0 && !o.arrived(r, name) {
-			fault("%s let go of %v before its new tags held the new image", name, letGo)
+		if released := o.releasedTags(r, name); len(released) > 0 && !o.upToDate(r, name) {
+			fault("%s let go of %v before its new tags held the new image", name, released)
 		}
-		if r.err == nil && r.stays(name) && !o.unseen && !o.arrived(r, name) {
+		if r.err == nil && r.remains(name) && !o.unseen && !o.upToDate(r, name) {
 			fault("%s was applied, and its tags do not hold %s", name, o.w.name(r.planned[name].digest))
 		}
-		if left := r.left[name]; r.err == nil && r.stays(name) && (len(left) == 0 || left[0].digest != r.planned[name].digest) {
+		if left := r.storedAfter[name]; r.err == nil && r.remains(name) && (len(left) == 0 || left[0].digest != r.planned[name].digest) {
 			fault("%s was applied with %s, and the state has %v", name, o.w.name(r.planned[name].digest), left)
 		}
 	}
 	return faults
 }
 
-func (w *world) name(d digest.Digest) string {
+func (w *fixture) name(d digest.Digest) string {
 	if name := w.names[d]; name != "" {
 		return name
 	}
 	return string(d)
 }
 
-func (o *ownership) named(at tagAt) map[string]string {
+func (o *ownershipModel) ownerNames(at tagAt) map[string]string {
 	names := map[string]string{}
 	for name, d := range o.owners[at] {
 		names[name] = o.w.name(d)
@@ -116,7 +116,7 @@ func (o *ownership) named(at tagAt) map[string]string {
 }
 
 // mayChange reports whether a run may make a tag hold something else, or nothing.
-func (o *ownership) mayChange(r finishedRun, at tagAt, before, after digest.Digest) bool {
+func (o *ownershipModel) mayChange(r finishedRun, at tagAt, before, after digest.Digest) bool {
 	if o.mayRemove(r, at, before) && after == "" {
 		return true
 	}
@@ -130,19 +130,19 @@ func (o *ownership) mayChange(r finishedRun, at tagAt, before, after digest.Dige
 }
 
 // mayRemove reports whether a run may remove a tag that holds d.
-func (o *ownership) mayRemove(r finishedRun, at tagAt, d digest.Digest) bool {
+func (o *ownershipModel) mayRemove(r finishedRun, at tagAt, d digest.Digest) bool {
 	for name, planned := range r.planned {
 		if planned.action == noOp && r.wants(name, at, d) {
 			return false
 		}
 	}
 	for name, put := range o.owners[at] {
-		declared := r.stays(name) && slices.Contains(r.config[name].tags(), at)
+		declared := r.remains(name) && slices.Contains(r.config[name].tags(), at)
 		policies := []string{}
-		for _, stored := range r.stored[name] {
+		for _, stored := range r.storedBefore[name] {
 			policies = append(policies, stored.onDestroy)
 		}
-		if r.stays(name) {
+		if r.remains(name) {
 			policies = append(policies, r.config[name].onDestroy)
 		}
 		if put == d && !declared && slices.ContainsFunc(policies, func(policy string) bool { return policy != "retain" }) {
@@ -154,10 +154,10 @@ func (o *ownership) mayRemove(r finishedRun, at tagAt, d digest.Digest) bool {
 
 // letGo are the tags that a resource put, does not want any more, and that are
 // gone, if it is to stay.
-func (o *ownership) letGo(r finishedRun, name string) (tags []tagAt) {
+func (o *ownershipModel) releasedTags(r finishedRun, name string) (tags []tagAt) {
 	for at, owners := range o.owners {
 		before, after := r.before[at], r.after[at]
-		if r.stays(name) && before != "" && owners[name] == before && after == "" && !slices.Contains(r.config[name].tags(), at) && len(owners) == 1 {
+		if r.remains(name) && before != "" && owners[name] == before && after == "" && !slices.Contains(r.config[name].tags(), at) && len(owners) == 1 {
 			tags = append(tags, at)
 		}
 	}
@@ -166,7 +166,7 @@ func (o *ownership) letGo(r finishedRun, name string) (tags []tagAt) {
 
 // arrived reports whether all tags of a resource hold the planned digest. Tags
 // that people changed after the plan do not count.
-func (o *ownership) arrived(r finishedRun, name string) bool {
+func (o *ownershipModel) upToDate(r finishedRun, name string) bool {
 	for _, at := range r.config[name].tags() {
 		if r.after[at] != r.planned[name].digest && !r.interfered[at] {
 			return false
@@ -176,7 +176,7 @@ func (o *ownership) arrived(r finishedRun, name string) bool {
 }
 
 // learn notes who owns what after a run.
-func (o *ownership) learn(r finishedRun) {
+func (o *ownershipModel) update(r finishedRun) {
 	for name, planned := range r.planned {
 		if planned.action == create { // of what an object that is gone has put nothing is known
 			for _, owners := range o.owners {
@@ -185,26 +185,26 @@ func (o *ownership) learn(r finishedRun) {
 		}
 		// The new object does not learn what the old one had put, nor does a host
 		// of another name, which may be another registry.
-		if planned.action == createThenDelete || hostRenamed(r.stored[name], r.config[name]) {
+		if planned.action == createThenDelete || hostRenamed(r.storedBefore[name], r.config[name]) {
 			o.lost[name] = true
 		}
 	}
 	for _, w := range r.writes {
 		for name := range r.config {
 			if r.wants(name, w.at, w.digest) {
-				o.put(name, w.at, w.digest)
+				o.recordOwner(name, w.at, w.digest)
 			}
 		}
 	}
 	for at, owners := range o.owners {
 		for old, d := range maps.Clone(owners) {
-			if len(r.left[old]) > 0 {
+			if len(r.storedAfter[old]) > 0 {
 				continue
 			}
 			// A resource that is renamed may hand its tags over, and need not.
 			for name := range r.config {
 				if r.wants(name, at, d) {
-					o.put(name, at, d)
+					o.recordOwner(name, at, d)
 					o.lost[name] = true
 				}
 			}
@@ -213,14 +213,14 @@ func (o *ownership) learn(r finishedRun) {
 	}
 	for _, owners := range o.owners {
 		for name := range maps.Clone(owners) {
-			if len(r.left[name]) == 0 {
+			if len(r.storedAfter[name]) == 0 {
 				delete(owners, name)
 			}
 		}
 	}
 }
 
-func (o *ownership) put(name string, at tagAt, d digest.Digest) {
+func (o *ownershipModel) recordOwner(name string, at tagAt, d digest.Digest) {
 	if o.owners[at] == nil {
 		o.owners[at] = map[string]digest.Digest{}
 	}
@@ -229,11 +229,11 @@ func (o *ownership) put(name string, at tagAt, d digest.Digest) {
 
 // mayRefuse reports whether there is a reason to refuse a configuration: a tag
 // that two resources have to do with, or one that may not be overwritten.
-func (o *ownership) mayRefuse(config settings, options planOptions, stored map[string][]storedCopy, now held) bool {
+func (o *ownershipModel) mayRefuse(config settings, options planOptions, stored map[string][]storedCopy, now tagDigests) bool {
 	concerned := map[tagAt]string{}
 	for name, one := range config {
 		for _, at := range one.tags() {
-			if concerned[at] != "" || !one.overwrite && now[at] != "" && (o.owners[at][name] != now[at] || o.unrecorded(name, one, options, stored)) {
+			if concerned[at] != "" || !one.overwrite && now[at] != "" && (o.owners[at][name] != now[at] || o.isUnrecorded(name, one, options, stored)) {
 				return true
 			}
 			concerned[at] = name
@@ -257,7 +257,7 @@ func (o *ownership) mayRefuse(config settings, options planOptions, stored map[s
 
 // forget notes that the state may not say what resources put: the process that put
 // it was killed before it could say so.
-func (o *ownership) forget(config settings) {
+func (o *ownershipModel) forget(config settings) {
 	for name := range config {
 		o.lost[name] = true
 	}
@@ -267,7 +267,7 @@ func (o *ownership) forget(config settings) {
 // has put: because it was lost, because the resource is replaced in a way in which
 // private state does not reach the new object, or because the host has another
 // name by now, which may be another registry.
-func (o *ownership) unrecorded(name string, one copySettings, options planOptions, stored map[string][]storedCopy) bool {
+func (o *ownershipModel) isUnrecorded(name string, one copySettings, options planOptions, stored map[string][]storedCopy) bool {
 	all := stored[name]
 	tainted := len(all) > 0 && all[0].tainted
 	moved := len(all) > 0 && all[0].tags[0] != one.target
@@ -281,13 +281,13 @@ func hostRenamed(stored []storedCopy, one copySettings) bool {
 }
 
 // untrue returns what a plan promises as promoted that is not there.
-func (o *ownership) untrue(planned map[string]plannedCopy) (faults []string) {
+func (o *ownershipModel) wrongPromotions(planned map[string]plannedCopy) (faults []string) {
 	for name, one := range planned {
 		reference, pinned, is := strings.Cut(one.promoted, "@")
 		if !is {
 			continue
 		}
-		at := o.w.located(reference)
+		at := o.w.parseTag(reference)
 		if missing := o.w.incomplete(at.host, at.repo, digest.Digest(pinned)); missing != "" {
 			faults = append(faults, fmt.Sprintf("%s: promoted_reference is planned as %s, of which %s is missing", name, one.promoted, o.w.name(missing)))
 		}

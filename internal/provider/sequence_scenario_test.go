@@ -24,7 +24,7 @@ type terraform interface {
 	stored() map[string][]storedCopy
 	taint(name string)
 	// adopt imports a tag as a resource of the configuration.
-	adopt(config settings, name, id string) error
+	importTag(config settings, name, id string) error
 }
 
 // plannedRun is a plan that can be applied.
@@ -37,23 +37,23 @@ type plannedRun struct {
 // sequence is a random sequence of configurations, of what people do between
 // them, and of failures, with the model that judges every run.
 type sequence struct {
-	t       *testing.T
-	random  *rand.Rand
-	w       *world
-	tf      terraform
-	model   *ownership
-	config  settings
-	log     []string
-	calm    bool // nothing fails and nobody interferes
-	stopped bool // a fault was found
+	t         *testing.T
+	random    *rand.Rand
+	w         *fixture
+	tf        terraform
+	model     *ownershipModel
+	config    settings
+	log       []string
+	faultless bool // nothing fails and nobody interferes
+	stopped   bool // a fault was found
 }
 
-func newSequence(t *testing.T, seed uint64, run func(*world, *rand.Rand) terraform) *sequence {
+func newSequence(t *testing.T, seed uint64, run func(*fixture, *rand.Rand) terraform) *sequence {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 1))
-	w := newWorld(t, random)
+	w := newFixture(t, random)
 	order := rand.New(rand.NewPCG(seed, 2))
-	return &sequence{t: t, random: random, w: w, tf: run(w, order), model: &ownership{w: w, owners: map[tagAt]map[string]digest.Digest{}, lost: map[string]bool{}}, config: settings{}}
+	return &sequence{t: t, random: random, w: w, tf: run(w, order), model: &ownershipModel{w: w, owners: map[tagAt]map[string]digest.Digest{}, lost: map[string]bool{}}, config: settings{}}
 }
 
 func (s *sequence) note(format string, args ...any) {
@@ -61,7 +61,7 @@ func (s *sequence) note(format string, args ...any) {
 }
 
 // fault fails the test with the steps that led to it.
-func (s *sequence) fault(format string, args ...any) {
+func (s *sequence) fail(format string, args ...any) {
 	s.t.Helper()
 	s.stopped = true
 	s.t.Errorf("%s\n\nsteps:\n%s\n\nconfiguration:\n%s", fmt.Sprintf(format, args...), strings.Join(s.log, "\n"), s.config)
@@ -71,17 +71,17 @@ func (s *sequence) fault(format string, args ...any) {
 func (s *sequence) run(steps int) {
 	s.t.Helper()
 	for step := 0; step < steps && !s.stopped; step++ {
-		s.people(2)
+		s.changeTags(2)
 		s.step()
 	}
 	if !s.stopped {
-		s.once(s.config, planOptions{destroy: true})
+		s.runOnce(s.config, planOptions{destroy: true})
 	}
 }
 
 // people change tags now and then: those that images come from, and their own at
 // the destinations. It returns what they changed there.
-func (s *sequence) people(rarely int) map[tagAt]bool {
+func (s *sequence) changeTags(rarely int) map[tagAt]bool {
 	changed := map[tagAt]bool{}
 	for range 2 {
 		if !chance(s.random, rarely) {
@@ -90,7 +90,7 @@ func (s *sequence) people(rarely int) map[tagAt]bool {
 		at := s.w.randomSource(s.random)
 		switch s.random.IntN(4) {
 		case 0:
-			at = tagAt{s.random.IntN(len(s.w.hosts)), pick(s.random, destinationRepos), pick(s.random, personalTags)}
+			at = tagAt{s.random.IntN(len(s.w.hosts)), pick(s.random, destinationRepos), pick(s.random, unmanagedTags)}
 		case 1, 2:
 			at = randomTarget(s.random)
 			changed[at] = true
@@ -130,56 +130,56 @@ func (s *sequence) step() {
 			o.replace = name
 		}
 	}
-	s.adopts(config)
-	if r := s.once(config, o); r != nil {
+	s.maybeImport(config)
+	if r := s.runOnce(config, o); r != nil {
 		s.converges(r)
 	}
 }
 
 // adopts imports the tag of a new resource now and then, if there is one.
-func (s *sequence) adopts(config settings) {
+func (s *sequence) maybeImport(config settings) {
 	stored, now := s.tf.stored(), s.w.snapshot()
 	for _, name := range slices.Sorted(maps.Keys(config)) {
 		one := config[name]
 		if len(stored[name]) > 0 || now[one.target] == "" || !chance(s.random, 4) || s.model.mayRefuse(settings{name: copySettings{target: one.target, overwrite: true}}, planOptions{}, stored, now) {
 			continue
 		}
-		if err := s.tf.adopt(config, name, s.w.spelled(one.target, one.spelling)); err != nil {
-			s.fault("import of %s: %v", name, err)
+		if err := s.tf.importTag(config, name, s.w.reference(one.target, one.spelling)); err != nil {
+			s.fail("import of %s: %v", name, err)
 			return
 		}
-		s.model.put(name, one.target, now[one.target])
+		s.model.recordOwner(name, one.target, now[one.target])
 		s.note("import %s as %s", one.target, name)
 	}
 }
 
 // once plans a configuration and applies it, and has the model judge that. It
 // returns nil if the configuration was refused; otherwise it is the current one.
-func (s *sequence) once(config settings, o planOptions) *finishedRun {
+func (s *sequence) runOnce(config settings, o planOptions) *finishedRun {
 	s.t.Helper()
-	r := &finishedRun{config: config, options: o, stored: s.tf.stored(), before: s.w.snapshot()}
-	s.w.begin(fault{}, "", 0, nil)
+	r := &finishedRun{config: config, options: o, storedBefore: s.tf.stored(), before: s.w.snapshot()}
+	s.w.startRun(fault{}, "", 0, nil)
 	planned, err := s.tf.plan(config, o)
 	s.note("plan %+v of\n%s\n    %s", o, config, s.describe(planned))
 	if !maps.Equal(r.before, s.w.snapshot()) {
-		s.fault("the plan changed tags")
+		s.fail("the plan changed tags")
 	}
 	if err != nil {
 		s.note("refused: %s", firstLine(err))
-		if !s.model.mayRefuse(config, o, r.stored, r.before) {
-			s.fault("a plan was refused without a reason that the model knows: %v", err)
+		if !s.model.mayRefuse(config, o, r.storedBefore, r.before) {
+			s.fail("a plan was refused without a reason that the model knows: %v", err)
 		}
 		return nil
 	}
 	if !o.noRefresh {
 		s.model.unseen = false
-		if untrue := s.model.untrue(planned.copies); len(untrue) > 0 {
-			s.fault("%s", strings.Join(untrue, "\n"))
+		if untrue := s.model.wrongPromotions(planned.copies); len(untrue) > 0 {
+			s.fail("%s", strings.Join(untrue, "\n"))
 		}
 	}
 	s.config, r.planned = config, planned.copies
-	if !s.calm && chance(s.random, 8) {
-		r.interfered = s.people(1)
+	if !s.faultless && chance(s.random, 8) {
+		r.interfered = s.changeTags(1)
 		r.before = s.w.snapshot()
 	}
 	s.apply(r, planned, true)
@@ -189,37 +189,37 @@ func (s *sequence) once(config settings, o planOptions) *finishedRun {
 // apply applies a plan, with a failure now and then.
 func (s *sequence) apply(r *finishedRun, planned plannedRun, mayBeDisturbed bool) {
 	s.t.Helper()
-	f, how, at := fault{}, ending(""), 0
+	f, how, at := fault{}, termination(""), 0
 	switch choice := s.random.IntN(4); {
-	case !mayBeDisturbed || s.calm:
+	case !mayBeDisturbed || s.faultless:
 	case choice == 0:
 		f = randomFault(s.random)
 		s.note("fault at host%d: %s", f.host, f.name)
 	case choice == 1:
-		how = pick(s.random, []ending{interrupted, providerKilled, allKilled})
+		how = pick(s.random, []termination{interrupted, providerKilled, allKilled})
 		at = 1 + s.random.IntN(25)
 		s.note("%s at request %d", how, at)
 	}
-	s.w.begin(f, how, at, nil)
+	s.w.startRun(f, how, at, nil)
 	r.err = s.tf.apply(planned)
-	disturbed := s.w.taken > f.after || s.w.endedBy() != ""
+	affected := s.w.faultHits > f.after || s.w.termination() != ""
 	s.w.mu.Lock()
 	r.writes = slices.Clone(s.w.writes)
 	s.w.mu.Unlock()
 	s.note("applied: %s", firstLine(r.err))
-	if disturbed {
-		s.note("requests failed: %d, ended: %q", max(0, s.w.taken-f.after), s.w.endedBy())
+	if affected {
+		s.note("requests failed: %d, ended: %q", max(0, s.w.faultHits-f.after), s.w.termination())
 	}
-	r.after, r.left = s.w.snapshot(), s.tf.stored()
-	if faults := s.model.judge(*r); len(faults) > 0 {
+	r.after, r.storedAfter = s.w.snapshot(), s.tf.stored()
+	if faults := s.model.check(*r); len(faults) > 0 {
 		slices.Sort(faults)
-		s.fault("%s", strings.Join(faults, "\n"))
+		s.fail("%s", strings.Join(faults, "\n"))
 	}
-	if r.err != nil && !disturbed && !s.mayFail(*r) {
-		s.fault("an apply failed without a reason that the model knows: %v", r.err)
+	if r.err != nil && !affected && !s.mayFail(*r) {
+		s.fail("an apply failed without a reason that the model knows: %v", r.err)
 	}
-	s.model.learn(*r)
-	if s.w.endedBy() == providerKilled || s.w.endedBy() == allKilled || f.name == answersLost {
+	s.model.update(*r)
+	if s.w.termination() == providerKilled || s.w.termination() == allKilled || f.name == responsesLost {
 		s.model.forget(r.config)
 	}
 }
@@ -233,7 +233,7 @@ func (s *sequence) mayFail(r finishedRun) bool {
 			return true
 		}
 	}
-	return r.interfered != nil || s.model.unseen || s.model.mayRefuse(r.config, r.options, r.stored, r.before)
+	return r.interfered != nil || s.model.unseen || s.model.mayRefuse(r.config, r.options, r.storedBefore, r.before)
 }
 
 // converges makes sure that nothing is left to do after an apply that succeeded,
@@ -242,13 +242,13 @@ func (s *sequence) converges(last *finishedRun) {
 	s.t.Helper()
 	for attempt := 1; !s.stopped; attempt++ {
 		clean := last.err == nil && last.interfered == nil && !last.options.noRefresh && !last.options.destroy
-		r := finishedRun{config: s.config, stored: s.tf.stored(), before: s.w.snapshot()}
-		s.w.begin(fault{}, "", 0, nil)
+		r := finishedRun{config: s.config, storedBefore: s.tf.stored(), before: s.w.snapshot()}
+		s.w.startRun(fault{}, "", 0, nil)
 		planned, err := s.tf.plan(s.config, r.options)
 		if err != nil {
 			s.note("refused: %s", firstLine(err))
-			if !s.model.mayRefuse(s.config, r.options, r.stored, r.before) {
-				s.fault("a plan was refused without a reason that the model knows: %v", err)
+			if !s.model.mayRefuse(s.config, r.options, r.storedBefore, r.before) {
+				s.fail("a plan was refused without a reason that the model knows: %v", err)
 			}
 			return
 		}
@@ -258,7 +258,7 @@ func (s *sequence) converges(last *finishedRun) {
 		}
 		s.note("plan again: %s", s.describe(planned))
 		if clean {
-			s.fault("the plan after an apply that succeeded is not empty")
+			s.fail("the plan after an apply that succeeded is not empty")
 			return
 		}
 		r.planned = planned.copies
@@ -315,7 +315,7 @@ func TestSequences_InProcess(t *testing.T) {
 	for _, seed := range seeds(t, 300) {
 		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) {
 			t.Parallel()
-			newSequence(t, seed, emulation(t)).run(6)
+			newSequence(t, seed, newEmulatedTerraform(t)).run(6)
 		})
 	}
 }

@@ -24,29 +24,29 @@ import (
 // realTerraform runs sequences with the program itself.
 type realTerraform struct {
 	*workspace
-	w      *world
-	served []string // the environment without the provider
-	runs   int
+	w       *fixture
+	baseEnv []string // the environment without the provider
+	runs    int
 }
 
-func realRun(t *testing.T) func(*world, *rand.Rand) terraform {
+func newRealTerraform(t *testing.T) func(*fixture, *rand.Rand) terraform {
 	ws := newWorkspace(t)
-	return func(w *world, _ *rand.Rand) terraform {
-		return &realTerraform{workspace: ws, w: w, served: ws.env}
+	return func(w *fixture, _ *rand.Rand) terraform {
+		return &realTerraform{workspace: ws, w: w, baseEnv: ws.env}
 	}
 }
 
 // serveAnew serves a new provider for the next command, as if Terraform had
 // started a process. What a killed process still sends can be told by its name.
-func (r *realTerraform) serveAnew() {
+func (r *realTerraform) restartProvider() {
 	r.runs++
-	server := providerserver.NewProtocol6(provider.New(fmt.Sprintf("process-%d", r.runs), isolated)())
-	r.env = slices.Concat(r.served, []string{"TF_REATTACH_PROVIDERS=" + serve(r.t, map[string]func() tfprotov6.ProviderServer{ours: server})})
+	server := providerserver.NewProtocol6(provider.New(fmt.Sprintf("process-%d", r.runs), isolateOptions)())
+	r.env = slices.Concat(r.baseEnv, []string{"TF_REATTACH_PROVIDERS=" + serveProviders(r.t, map[string]func() tfprotov6.ProviderServer{providerAddress: server})})
 }
 
 func (r *realTerraform) plan(config settings, o planOptions) (plannedRun, error) {
 	r.t.Helper()
-	r.serveAnew()
+	r.restartProvider()
 	r.configure(config.blocks(r.w)...)
 	file := filepath.Join(r.dir, fmt.Sprintf("%d.tfplan", r.runs))
 	args := []string{"plan", "-input=false", "-no-color", "-out=" + file}
@@ -94,17 +94,17 @@ func (r *realTerraform) apply(planned plannedRun) error {
 	if planned.empty {
 		return nil
 	}
-	r.serveAnew()
+	r.restartProvider()
 	cmd := exec.CommandContext(r.t.Context(), r.terraform, "apply", "-input=false", "-no-color", planned.handle.(string))
 	cmd.Dir, cmd.Env = r.dir, r.env
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	r.w.mu.Lock()
-	if r.w.how == providerKilled {
-		r.w.how = allKilled
+	if r.w.planned == providerKilled {
+		r.w.planned = allKilled
 	}
 	signal := os.Interrupt
-	if r.w.how == allKilled {
+	if r.w.planned == allKilled {
 		signal = os.Kill
 	}
 	r.w.stop = func() { _ = cmd.Process.Signal(signal) } // it may have ended already
@@ -146,8 +146,8 @@ func (r *realTerraform) stored() map[string][]storedCopy {
 	for _, one := range state.Resources {
 		for _, object := range one.Instances {
 			attributes := object.Attributes
-			target := r.w.located(attributes.Destination)
-			stored := storedCopy{attributes.OnDestroy, attributes.Digest, []tagAt{target}, familyOf(attributes.Destination), object.Status == "tainted"}
+			target := r.w.parseTag(attributes.Destination)
+			stored := storedCopy{attributes.OnDestroy, attributes.Digest, []tagAt{target}, referenceFamily(attributes.Destination), object.Status == "tainted"}
 			for _, tag := range attributes.AdditionalTags {
 				stored.tags = append(stored.tags, tagAt{target.host, target.repo, tag})
 			}
@@ -164,11 +164,11 @@ func (r *realTerraform) taint(name string) {
 	}
 }
 
-func (r *realTerraform) adopt(config settings, name, id string) error {
+func (r *realTerraform) importTag(config settings, name, id string) error {
 	r.t.Helper()
-	r.serveAnew()
+	r.restartProvider()
 	r.configure(config.blocks(r.w)...)
-	r.importAs(copyType+"."+name, id)
+	r.importResource(copyType+"."+name, id)
 	return nil
 }
 
@@ -177,22 +177,22 @@ func TestSequences_Terraform(t *testing.T) {
 	for _, seed := range seeds(t, 20) {
 		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) {
 			t.Parallel()
-			newSequence(t, seed, realRun(t)).run(2)
+			newSequence(t, seed, newRealTerraform(t)).run(2)
 		})
 	}
 }
 
-// TestCore_AgreesWithTerraform runs the same sequences with the emulation and with
+// TestSequences_EmulationMatchesTerraform runs the same sequences with the emulation and with
 // the program, and compares what both plan and do.
-func TestCore_AgreesWithTerraform(t *testing.T) {
+func TestSequences_EmulationMatchesTerraform(t *testing.T) {
 	t.Parallel()
 	for _, seed := range []uint64{1, 2, 3} {
 		t.Run(fmt.Sprintf("seed_%d", seed), func(t *testing.T) {
 			t.Parallel()
 			var logs [2][]string
-			for i, run := range []func(*world, *rand.Rand) terraform{realRun(t), emulation(t)} {
+			for i, run := range []func(*fixture, *rand.Rand) terraform{newRealTerraform(t), newEmulatedTerraform(t)} {
 				s := newSequence(t, seed, run)
-				s.calm = true
+				s.faultless = true
 				s.run(3)
 				for _, line := range s.log {
 					// Terraform puts its errors in other words.

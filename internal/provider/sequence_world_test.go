@@ -26,26 +26,26 @@ type tagAt struct {
 func (t tagAt) String() string { return fmt.Sprintf("host%d/%s:%s", t.host, t.repo, t.tag) }
 
 // held is what tags hold.
-type held map[tagAt]digest.Digest
+type tagDigests map[tagAt]digest.Digest
 
 // world is a few registries, in which people push tags between the runs of
 // Terraform. It counts and records the requests of the provider, fails some of
 // them, and ends a run at one of them.
-type world struct {
+type fixture struct {
 	t     testing.TB
 	hosts []*registrytest.Proxy
 	names map[digest.Digest]string // short names of contents, for the log
 
-	mu       sync.Mutex
-	requests int
-	writes   []tagWrite
-	fault    fault
-	taken    int // requests that the fault failed
-	kill     int // the request at which the run is ended; 0 for none
-	how      ending
-	ended    ending
-	stop     func()
-	dead     map[string]bool // processes that do not exist any more, by name
+	mu           sync.Mutex
+	requests     int
+	writes       []tagWrite
+	fault        fault
+	faultHits    int // requests that the fault failed
+	terminateAt  int // the request at which the run is ended; 0 for none
+	planned      termination
+	terminatedBy termination
+	stop         func()
+	dead         map[string]bool // processes that do not exist any more, by name
 }
 
 // tagWrite is a tag that the provider moved or made.
@@ -63,7 +63,7 @@ var (
 	destinationRepos = []string{"prod/app", "prod/lib"}
 	destinationTags  = []string{"v1", "v2", "latest", "stable"}
 	// personalTags are at the destinations too, and no resource declares them.
-	personalTags = []string{"p1", "p2"}
+	unmanagedTags = []string{"p1", "p2"}
 )
 
 // contents are what is pushed: images, indexes that share children, and children
@@ -84,9 +84,9 @@ var contents = sync.OnceValue(func() []registrytest.Manifest {
 var contentNames = []string{"plain", "amd64", "both", "mixed", "nested"}
 
 // newWorld starts registries and fills the repository that images come from.
-func newWorld(t testing.TB, random *rand.Rand) *world {
+func newFixture(t testing.TB, random *rand.Rand) *fixture {
 	t.Helper()
-	w := &world{t: t, dead: map[string]bool{}, names: map[digest.Digest]string{}}
+	w := &fixture{t: t, dead: map[string]bool{}, names: map[digest.Digest]string{}}
 	for i, content := range contents() {
 		w.names[content.Digest] = contentNames[i]
 	}
@@ -98,23 +98,23 @@ func newWorld(t testing.TB, random *rand.Rand) *world {
 			w.push(tagAt{host, sourceRepo, tag}, random.IntN(len(contents())))
 		}
 		for _, repo := range destinationRepos {
-			w.push(tagAt{host, repo, pick(random, personalTags)}, random.IntN(len(contents())))
+			w.push(tagAt{host, repo, pick(random, unmanagedTags)}, random.IntN(len(contents())))
 		}
 	}
 	return w
 }
 
 // push is a person who pushes one of the contents.
-func (w *world) push(at tagAt, content int) {
+func (w *fixture) push(at tagAt, content int) {
 	w.hosts[at.host].Push(w.t, at.repo, at.tag, contents()[content])
 }
 
 // remove is a person who removes a tag.
-func (w *world) remove(at tagAt) { w.hosts[at.host].DeleteTag(w.t, at.repo, at.tag) }
+func (w *fixture) remove(at tagAt) { w.hosts[at.host].DeleteTag(w.t, at.repo, at.tag) }
 
 // spelled writes a tag with its host in one of several spellings. The first two
 // and the last two can be seen to be one.
-func (w *world) spelled(at tagAt, spelling int) string {
+func (w *fixture) reference(at tagAt, spelling int) string {
 	_, port, _ := strings.Cut(w.hosts[at.host].Addr, ":")
 	host := []string{"127.0.0.1:" + port, "127.0.0.1:0" + port, "localhost:" + port, "LOCALHOST:" + port}[spelling]
 	return host + "/" + at.repo + ":" + at.tag
@@ -126,7 +126,7 @@ const spellings = 4
 func family(spelling int) int { return spelling / 2 }
 
 // familyOf is the family of a reference that spelled wrote.
-func familyOf(reference string) int {
+func referenceFamily(reference string) int {
 	if strings.HasPrefix(strings.ToLower(reference), "localhost") {
 		return 1
 	}
@@ -134,7 +134,7 @@ func familyOf(reference string) int {
 }
 
 // located reads a reference that spelled wrote.
-func (w *world) located(reference string) tagAt {
+func (w *fixture) parseTag(reference string) tagAt {
 	host, rest, _ := strings.Cut(reference, "/")
 	repo, tag, _ := strings.Cut(rest, ":")
 	_, port, _ := strings.Cut(host, ":")
@@ -145,9 +145,9 @@ func (w *world) located(reference string) tagAt {
 }
 
 // snapshot is what all tags hold.
-func (w *world) snapshot() held {
+func (w *fixture) snapshot() tagDigests {
 	w.t.Helper()
-	all := held{}
+	all := tagDigests{}
 	for host, proxy := range w.hosts {
 		for _, repo := range append([]string{sourceRepo}, destinationRepos...) {
 			for _, tag := range proxy.Tags(w.t, repo) {
@@ -160,7 +160,7 @@ func (w *world) snapshot() held {
 
 // incomplete returns something that a manifest names and its repository does not
 // have, "" if all is there.
-func (w *world) incomplete(host int, repo string, root digest.Digest) digest.Digest {
+func (w *fixture) incomplete(host int, repo string, root digest.Digest) digest.Digest {
 	accept := http.Header{"Accept": {"*/*"}}
 	answer := w.hosts[host].Get(w.t, repo, "/v2/"+repo+"/manifests/"+string(root), accept)
 	if answer.Status != http.StatusOK {
@@ -209,7 +209,7 @@ func refuse(status int, code string) func(http.ResponseWriter, *http.Request, ht
 }
 
 // loseAnswer lets the registry do what is asked and drops the connection.
-func loseAnswer(_ http.ResponseWriter, r *http.Request, next http.Handler) {
+func dropResponse(_ http.ResponseWriter, r *http.Request, next http.Handler) {
 	next.ServeHTTP(httptest.NewRecorder(), r)
 	panic(http.ErrAbortHandler)
 }
@@ -218,7 +218,7 @@ func isManifest(method string) func(*http.Request) bool {
 	return func(r *http.Request) bool { return r.Method == method && strings.Contains(r.URL.Path, "/manifests/") }
 }
 
-const answersLost = "answers get lost"
+const responsesLost = "answers get lost"
 
 // randomFault is one of the failures that registries have.
 func randomFault(random *rand.Rand) fault {
@@ -226,7 +226,7 @@ func randomFault(random *rand.Rand) fault {
 	isWrite := func(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
 	faults := []fault{
 		{name: "503 for a while", wants: isAny, after: random.IntN(30), times: 1 + random.IntN(6), fail: refuse(http.StatusServiceUnavailable, "UNAVAILABLE")},
-		{name: answersLost, wants: isWrite, after: random.IntN(12), times: 1 + random.IntN(4), fail: loseAnswer},
+		{name: responsesLost, wants: isWrite, after: random.IntN(12), times: 1 + random.IntN(4), fail: dropResponse},
 		{name: "no push", wants: isManifest(http.MethodPut), after: random.IntN(3), times: 1000, fail: refuse(http.StatusForbidden, "DENIED")},
 		{name: "no write", wants: isWrite, after: random.IntN(5), times: 1000, fail: refuse(http.StatusForbidden, "DENIED")},
 		{name: "no delete", wants: isManifest(http.MethodDelete), after: random.IntN(2), times: 1000, fail: refuse(http.StatusMethodNotAllowed, "UNSUPPORTED")},
@@ -238,28 +238,28 @@ func randomFault(random *rand.Rand) fault {
 
 // begin prepares for a run, which a fault disturbs and which is ended at a
 // request in some way, if how is not "".
-func (w *world) begin(f fault, how ending, at int, stop func()) {
+func (w *fixture) startRun(f fault, how termination, at int, stop func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.requests, w.writes, w.fault, w.taken, w.kill, w.how, w.ended, w.stop = 0, nil, f, 0, at, how, "", stop
+	w.requests, w.writes, w.fault, w.faultHits, w.terminateAt, w.planned, w.terminatedBy, w.stop = 0, nil, f, 0, at, how, "", stop
 }
 
 // endedBy is how the run was ended, "" if it was not.
-func (w *world) endedBy() ending {
+func (w *fixture) termination() termination {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.ended
+	return w.terminatedBy
 }
 
 // isDead reports whether a process was killed.
-func (w *world) isDead(process string) bool {
+func (w *fixture) isDead(process string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.dead[process]
 }
 
 // serve answers a request of the provider.
-func (w *world) serve(host int, answer http.ResponseWriter, r *http.Request, next http.Handler) {
+func (w *fixture) serve(host int, answer http.ResponseWriter, r *http.Request, next http.Handler) {
 	_, process, _ := strings.Cut(r.UserAgent(), "/")
 	w.mu.Lock()
 	if w.dead[process] {
@@ -267,17 +267,17 @@ func (w *world) serve(host int, answer http.ResponseWriter, r *http.Request, nex
 		panic(http.ErrAbortHandler)
 	}
 	w.requests++
-	ends := w.how != "" && w.ended == "" && w.requests >= w.kill
+	ends := w.planned != "" && w.terminatedBy == "" && w.requests >= w.terminateAt
 	if ends {
-		w.ended = w.how
-		w.dead[process] = w.how != interrupted
+		w.terminatedBy = w.planned
+		w.dead[process] = w.planned != interrupted
 	}
 	fails := w.fault.fail != nil && w.fault.host == host && w.fault.wants(r)
 	if fails {
-		w.taken++
-		fails = w.taken > w.fault.after && w.taken <= w.fault.after+w.fault.times
+		w.faultHits++
+		fails = w.faultHits > w.fault.after && w.faultHits <= w.fault.after+w.fault.times
 	}
-	stop, lost := w.stop, ends && w.kill%2 == 0
+	stop, lost := w.stop, ends && w.terminateAt%2 == 0
 	w.mu.Unlock()
 	if ends {
 		stop()
@@ -286,7 +286,7 @@ func (w *world) serve(host int, answer http.ResponseWriter, r *http.Request, nex
 		panic(http.ErrAbortHandler)
 	}
 	if isManifest(http.MethodPut)(r) {
-		next = w.recorded(host, next)
+		next = w.recordWrites(host, next)
 	}
 	if fails {
 		w.fault.fail(answer, r, next)
@@ -296,7 +296,7 @@ func (w *world) serve(host int, answer http.ResponseWriter, r *http.Request, nex
 }
 
 // recorded notes a tag that is put, if it did not hold that already.
-func (w *world) recorded(host int, next http.Handler) http.Handler {
+func (w *fixture) recordWrites(host int, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
 		repo, tag, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/manifests/")
 		if strings.Contains(tag, ":") {
@@ -305,16 +305,16 @@ func (w *world) recorded(host int, next http.Handler) http.Handler {
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		before := heldNow(next, r)
+		before := currentDigest(next, r)
 		next.ServeHTTP(answer, r)
-		if after := heldNow(next, r); after != before {
+		if after := currentDigest(next, r); after != before {
 			w.writes = append(w.writes, tagWrite{tagAt{host, repo, tag}, after})
 		}
 	})
 }
 
 // heldNow asks a registry what the tag of a request holds, "" if there is none.
-func heldNow(registry http.Handler, about *http.Request) digest.Digest {
+func currentDigest(registry http.Handler, about *http.Request) digest.Digest {
 	r := httptest.NewRequestWithContext(about.Context(), http.MethodHead, about.URL.Path, http.NoBody)
 	r.Header.Set("Accept", "*/*")
 	answer := httptest.NewRecorder()

@@ -18,24 +18,24 @@ import (
 // siege is one workspace among many registries, of which each turns hostile in a
 // way of its own. For all of them at once it has Terraform do whatever there is to
 // do with a registry.
-type siege struct {
+type hostileSuite struct {
 	*workspace
 	secrets
-	log      func() string
-	good     *registrytest.Registry
-	attacker string
-	hosts    []*hostile
-	settings map[string]string // registries of the provider's configuration
-	useless  []string          // hosts that never work
-	outcomes []outcome
-	shown    []string
+	log         func() string
+	good        *registrytest.Registry
+	attacker    string
+	hosts       []*hostile
+	settings    map[string]string // registries of the provider's configuration
+	unreachable []string          // hosts that never work
+	outcomes    []outcome
+	shown       []string
 }
 
-func newSiege(t *testing.T) *siege {
+func newHostileSuite(t *testing.T) *hostileSuite {
 	t.Helper()
-	s := &siege{secrets: newSecrets(t), good: registrytest.Scripted(t, registrytest.Behaviour{}), settings: map[string]string{}}
-	s.workspace, s.log = installed(t)
-	s.attacker = attacked(t, s.secrets)
+	s := &hostileSuite{secrets: newSecrets(t), good: registrytest.Scripted(t, registrytest.Behaviour{}), settings: map[string]string{}}
+	s.workspace, s.log = newInstalledWorkspace(t)
+	s.attacker = newAttacker(t, s.secrets)
 	s.env = append(s.env, "TF_LOG=TRACE", "TF_LOG_PROVIDER=TRACE", "TF_CLI_ARGS_plan=-parallelism=32", "TF_CLI_ARGS_apply=-parallelism=32", "TF_CLI_ARGS_destroy=-parallelism=32")
 	for _, seed := range []string{"first", "second", "third"} {
 		s.good.Push(t, "app", seed, registrytest.Image{Seed: seed})
@@ -44,16 +44,16 @@ func newSiege(t *testing.T) *siege {
 }
 
 // among starts registries that are to turn.
-func (s *siege) among(all []hostility) {
+func (s *hostileSuite) addHostile(all []attack) {
 	s.t.Helper()
 	logins := map[string]map[string]string{}
 	for i, one := range all {
-		h := turnable(s.t, s.secrets, s.attacker, one)
+		h := newHostile(s.t, s.secrets, s.attacker, one)
 		h.Push(s.t, "base", "1", registrytest.Image{Seed: fmt.Sprint("base ", i)})
 		h.Push(s.t, "other", "1", registrytest.Image{Seed: fmt.Sprint("other ", i)})
 		s.hosts = append(s.hosts, h)
 		switch {
-		case one.login == docker:
+		case one.login == dockerConfig:
 			logins[h.Addr] = map[string]string{"username": user, "password": s.secrets["password"]}
 		case h.CA != nil:
 			s.settings[h.Addr] = fmt.Sprintf("%s, ca_certificate = %q", one.login.hcl, h.CA)
@@ -70,12 +70,12 @@ func (s *siege) among(all []hostility) {
 
 // behindProxy are hosts that only a proxy knows, which answers in their place and
 // wants a login itself. Those that are no plain HTTP it is asked to connect to.
-func (s *siege) behindProxy(plain bool, hosts map[string]answer) {
+func (s *hostileSuite) addBehindProxy(plain bool, hosts map[string]responder) {
 	s.t.Helper()
 	const password = canary + "password of the proxy/+"
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, _, _ := strings.Cut(r.Host, ":")
-		hosts[name](&hostile{Proxy: s.hosts[0].Proxy, knows: []string{password}}, w, r)
+		hosts[name](&hostile{Proxy: s.hosts[0].Proxy, knownSecrets: []string{password}}, w, r)
 	}))
 	s.t.Cleanup(proxy.Close)
 	variable := "HTTPS_PROXY"
@@ -85,26 +85,26 @@ func (s *siege) behindProxy(plain bool, hosts map[string]answer) {
 	at := url.URL{Scheme: "http", User: url.UserPassword(user, password), Host: proxy.Listener.Addr().String()}
 	s.env = append(s.env, variable+"="+at.String(), "NO_PROXY=")
 	for name := range hosts {
-		s.beside(name, fmt.Sprintf("%s, plain_http = %t", basic.hcl, plain))
+		s.addUnreachable(name, fmt.Sprintf("%s, plain_http = %t", basicLogin.hcl, plain))
 	}
 }
 
 // beside is a host that works at no time, with its entry of registries.
-func (s *siege) beside(host, settings string) {
+func (s *hostileSuite) addUnreachable(host, settings string) {
 	s.settings[host] = settings
-	s.useless = append(s.useless, host)
+	s.unreachable = append(s.unreachable, host)
 }
 
 // turn makes all registries hostile, or good again.
-func (s *siege) turn(hostile bool) {
+func (s *hostileSuite) setHostile(hostile bool) {
 	for _, h := range s.hosts {
-		h.turned.Store(hostile)
+		h.active.Store(hostile)
 	}
 }
 
 // configured configures copies to each of the registries and from it, and reads
 // a manifest of it, as far as that is concerned.
-func (s *siege) configured(seed, arguments string, more ...string) {
+func (s *hostileSuite) configureCopies(seed, arguments string, more ...string) {
 	s.t.Helper()
 	blocks := []string{s.variable(s.workspace), providerBlock(s.settings, `docker_config_json = var.secret["docker_config_json"]`)}
 	for i, h := range s.hosts {
@@ -122,7 +122,7 @@ func (s *siege) configured(seed, arguments string, more ...string) {
 }
 
 // copies are further copies to and from each of the registries.
-func (s *siege) copies(from, to string) (blocks []string) {
+func (s *hostileSuite) copyBlocks(from, to string) (blocks []string) {
 	for i, h := range s.hosts {
 		if h.at.from {
 			blocks = append(blocks, imageCopy(fmt.Sprint(from, i), h.Ref("other", "1"), s.good.Ref(fmt.Sprint(from, i), "1")))
@@ -135,7 +135,7 @@ func (s *siege) copies(from, to string) (blocks []string) {
 }
 
 // during runs a command, which is to fail while registries are hostile.
-func (s *siege) during(args ...string) {
+func (s *hostileSuite) runFailing(args ...string) {
 	s.t.Helper()
 	o := s.run(args...)
 	if !o.failed {
@@ -145,44 +145,44 @@ func (s *siege) during(args ...string) {
 }
 
 // refreshes plans while what was applied can be neither read nor imported.
-func (s *siege) refreshes() {
+func (s *hostileSuite) planWhileHostile() {
 	s.t.Helper()
-	more := s.copies("new", "imported")
+	more := s.copyBlocks("new", "imported")
 	for i, h := range s.hosts {
 		if h.at.to {
 			more = append(more, fmt.Sprintf("import {\n  to = registry_image_copy.imported%d\n  id = %q\n}", i, h.Ref("app", "1")))
 		}
 	}
-	for i, host := range s.useless {
+	for i, host := range s.unreachable {
 		more = append(more, fmt.Sprintf("data \"registry_manifest\" \"useless%d\" {\n  reference = \"%s/app:1\"\n}", i, host))
 	}
-	s.configured("first", "", more...)
+	s.configureCopies("first", "", more...)
 	file := filepath.Join(s.dir, "failed.tfplan")
-	s.during("plan", "-json", "-input=false", "-out="+file)
+	s.runFailing("plan", "-json", "-input=false", "-out="+file)
 	if _, err := os.Stat(file); err == nil { // Terraform keeps also a plan that failed
-		s.shows(file)
+		s.recordShown(file)
 	}
 }
 
 // applies applies what was planned while all registries were good: updates of
 // what is there, and what is new, in both directions.
-func (s *siege) applies() {
+func (s *hostileSuite) applyWhileHostile() {
 	s.t.Helper()
-	s.turn(false)
-	s.configured("second", `additional_tags = ["more"]`, s.copies("taken", "created")...)
+	s.setHostile(false)
+	s.configureCopies("second", `additional_tags = ["more"]`, s.copyBlocks("taken", "created")...)
 	changes := s.plan()
 	s.outcomes = append(s.outcomes, changes.outcome)
-	s.shows(changes.file)
-	s.turn(true)
-	s.during("apply", "-json", "-input=false", changes.file)
+	s.recordShown(changes.file)
+	s.setHostile(true)
+	s.runFailing("apply", "-json", "-input=false", changes.file)
 }
 
 // shows keeps what Terraform shows of a plan, or of the state where file is "".
-func (s *siege) shows(file string) { s.shown = append(s.shown, s.workspace.shown(file)) }
+func (s *hostileSuite) recordShown(file string) { s.shown = append(s.shown, s.workspace.shown(file)) }
 
 // wantNoSecret wants no secret to be seen, and every registry to have done its
 // worst and an error to name it.
-func (s *siege) wantNoSecret() {
+func (s *hostileSuite) assertNoSecret() {
 	s.t.Helper()
 	said := slices.Clone(s.shown)
 	errors := ""
@@ -194,25 +194,25 @@ func (s *siege) wantNoSecret() {
 			}
 		}
 	}
-	s.secrets.wantNoSecret(s.workspace, said...)
+	s.secrets.assertNoSecret(s.workspace, said...)
 	for _, h := range s.hosts {
-		if h.turns.Load() == 0 || !strings.Contains(errors, h.Addr+"/") {
-			s.t.Errorf("%s: hostile %d times, and an error names it: %t", h.name, h.turns.Load(), strings.Contains(errors, h.Addr+"/"))
+		if h.attacks.Load() == 0 || !strings.Contains(errors, h.Addr+"/") {
+			s.t.Errorf("%s: hostile %d times, and an error names it: %t", h.name, h.attacks.Load(), strings.Contains(errors, h.Addr+"/"))
 		}
 	}
-	for _, host := range s.useless {
+	for _, host := range s.unreachable {
 		if !strings.Contains(errors, host+"/app") {
 			s.t.Errorf("no error names %s", host)
 		}
 	}
 	log := s.log()
-	wantLine(s.t, log, "request", s.hosts[0].Addr) // it is the provider's log
-	wantUnharmed(s.t, log)
+	assertLogLine(s.t, log, "request", s.hosts[0].Addr) // it is the provider's log
+	assertNoCrash(s.t, log)
 }
 
 // wantUnharmed wants a log to have no sign of a provider that crashed, nor any of
 // the others.
-func wantUnharmed(t *testing.T, log string, others ...string) {
+func assertNoCrash(t *testing.T, log string, others ...string) {
 	t.Helper()
 	for _, sign := range append(others, "panic:", "goroutine ", "plugin crashed") {
 		if i := strings.Index(log, sign); i >= 0 {

@@ -19,7 +19,7 @@ import (
 
 // atPort80 makes port 80 of 127.0.0.1 lead to a registry, which a test cannot
 // bind everywhere.
-func atPort80(r *registrytest.Registry) func(*remote.Options) {
+func mapPort80(r *registrytest.Registry) func(*remote.Options) {
 	return func(o *remote.Options) {
 		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			if address == "127.0.0.1:80" {
@@ -34,22 +34,22 @@ func atPort80(r *registrytest.Registry) func(*remote.Options) {
 func withZero(reference string) string { return strings.Replace(reference, "1:", "1:0", 1) }
 
 // mapped writes the host of a reference to 127.0.0.1 as an IPv6 address.
-func mapped(reference string) string {
+func ipv4Mapped(reference string) string {
 	return strings.Replace(reference, "127.0.0.1", "[0:0:0:0:0:FFFF:7F00:1]", 1)
 }
 
-func TestImageCopy_SpellingIsNoChange(t *testing.T) {
+func TestSpelling_NoChanges(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	const careful = "on_destroy = \"delete\"\n  lifecycle {\n    create_before_destroy = true\n  }"
-	ws := newWorkspace(t, atPort80(dst))
-	ws.up(imageCopy("app", pushed.Ref, "127.0.0.1:80/app:1", careful))
+	ws := newWorkspace(t, mapPort80(dst))
+	ws.converge(imageCopy("app", pushed.Ref, "127.0.0.1:80/app:1", careful))
 	for _, pair := range [][2]string{
 		{pushed.Ref, "127.0.0.1/app:1"},
 		{withZero(pushed.Ref), "127.0.0.1:080/app:1"},
-		{mapped(pushed.Ref), "[::ffff:127.0.0.1]/app:1"},
-		{mapped(withZero(pushed.Ref)), mapped("127.0.0.1:080/app:1")},
+		{ipv4Mapped(pushed.Ref), "[::ffff:127.0.0.1]/app:1"},
+		{ipv4Mapped(withZero(pushed.Ref)), ipv4Mapped("127.0.0.1:080/app:1")},
 	} {
 		ws.configure(imageCopy("app", pair[0], pair[1], careful))
 		ws.wantNoChanges()
@@ -59,7 +59,7 @@ func TestImageCopy_SpellingIsNoChange(t *testing.T) {
 		t.Errorf("the state has the destination %v", got)
 	}
 	// What else changes is changed in place, and the spelling still is none.
-	ws.configure(imageCopy("app", mapped(pushed.Ref), "127.0.0.1/app:1", `on_destroy = "untag"`))
+	ws.configure(imageCopy("app", ipv4Mapped(pushed.Ref), "127.0.0.1/app:1", `on_destroy = "untag"`))
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "destination", "127.0.0.1:80/app:1", "127.0.0.1:80/app:1")
 	ws.apply(plan)
@@ -68,11 +68,11 @@ func TestImageCopy_SpellingIsNoChange(t *testing.T) {
 }
 
 // A source that is the destination of another copy is found in every spelling.
-func TestImageCopy_ChainOfSpellings(t *testing.T) {
+func TestSpelling_Chain(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-	ws := newWorkspace(t, atPort80(dst))
+	ws := newWorkspace(t, mapPort80(dst))
 	ws.configure(imageCopy("app", pushed.Ref, "127.0.0.1:80/stage:1"), imageCopy("on", "127.0.0.1/stage:1", "127.0.0.1:080/prod:1", "depends_on = [registry_image_copy.app]"))
 	plan := ws.plan()
 	plan.wantChange("registry_image_copy.on", "digest", nil, pushed.Digest)
@@ -81,16 +81,16 @@ func TestImageCopy_ChainOfSpellings(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "prod", "1"))
 }
 
-func TestImageCopy_TwoSpellingsOfOneTag(t *testing.T) {
+func TestSpelling_TagConflict(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	one, two := src.Push(t, "app", "1", registrytest.MultiArch("one")), src.Push(t, "app", "2", registrytest.MultiArch("two"))
-	layout := newFolder(t)
+	layout := newLayoutPath(t)
 	link := filepath.Join(filepath.Dir(filepath.Dir(layout)), "link")
 	for name, pair := range map[string][2]string{
 		"default_port":  {"127.0.0.1:80/app:1", "127.0.0.1/app:1"},
 		"leading_zero":  {dst.Ref("app", "1"), withZero(dst.Ref("app", "1"))},
-		"ipv6":          {dst.Ref("app", "1"), mapped(dst.Ref("app", "1"))},
+		"ipv6":          {dst.Ref("app", "1"), ipv4Mapped(dst.Ref("app", "1"))},
 		"upper_case":    {"localhost:80/app:1", "LOCALHOST/app:1"},
 		"symbolic_link": {"oci:" + layout + ":1", "oci:" + filepath.Join(link, "new", "layout") + ":1"},
 	} {
@@ -100,7 +100,7 @@ func TestImageCopy_TwoSpellingsOfOneTag(t *testing.T) {
 					t.Skipf("cannot make a symbolic link: %v", err)
 				}
 			}
-			ws := newWorkspace(t, atPort80(dst))
+			ws := newWorkspace(t, mapPort80(dst))
 			ws.configure(imageCopy("one", one.Ref, pair[0]), imageCopy("two", two.Ref, pair[1]))
 			ws.planFails().wantError("Two resources declare one tag", string(one.Digest), string(two.Digest))
 			ws.configure(imageCopy("app", pair[0], pair[1]))
@@ -111,17 +111,17 @@ func TestImageCopy_TwoSpellingsOfOneTag(t *testing.T) {
 
 // A tag that one resource lets go of and another one puts stays, whatever each
 // calls the registry.
-func TestImageCopy_HandOverInAnotherSpelling(t *testing.T) {
+func TestSpelling_HandOver(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-	ws := newWorkspace(t, atPort80(dst))
-	ws.up(imageCopy("app", pushed.Ref, "127.0.0.1:80/app:1", `on_destroy = "delete"`))
-	ws.up(imageCopy("renamed", pushed.Ref, "127.0.0.1/app:1", `on_destroy = "delete"`))
+	ws := newWorkspace(t, mapPort80(dst))
+	ws.converge(imageCopy("app", pushed.Ref, "127.0.0.1:80/app:1", `on_destroy = "delete"`))
+	ws.converge(imageCopy("renamed", pushed.Ref, "127.0.0.1/app:1", `on_destroy = "delete"`))
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }
 
-func TestImageCopy_LayoutByALink(t *testing.T) {
+func TestSpelling_LayoutSymlink(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -133,15 +133,15 @@ func TestImageCopy_LayoutByALink(t *testing.T) {
 	}
 	folder, link, later := filepath.Join(dir, "real"), filepath.Join(dir, "link"), filepath.Join(dir, "later")
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, "oci:"+folder+":v1", `on_destroy = "untag"`))
+	ws.converge(imageCopy("app", pushed.Ref, "oci:"+folder+":v1", `on_destroy = "untag"`))
 	ws.configure(imageCopy("app", pushed.Ref, "oci:"+link+":v1", `on_destroy = "untag"`))
 	ws.wantNoChanges()
-	wantLayoutTags(t, folder, "v1")
+	assertLayoutTags(t, folder, "v1")
 	if got := ws.state(app)["destination"]; got != "oci:"+folder+":v1" {
 		t.Errorf("the state has the destination %v", got)
 	}
-	ws.up(imageCopy("later", pushed.Ref, "oci:"+later+":v2"), imageCopy("app", pushed.Ref, "oci:"+link+":v1", `on_destroy = "untag"`))
-	wantLayoutTags(t, filepath.Join(dir, "not-yet"), "v2")
+	ws.converge(imageCopy("later", pushed.Ref, "oci:"+later+":v2"), imageCopy("app", pushed.Ref, "oci:"+link+":v1", `on_destroy = "untag"`))
+	assertLayoutTags(t, filepath.Join(dir, "not-yet"), "v2")
 	if got := ws.state("registry_image_copy.later")["pinned_reference"]; got != "oci:"+later+"@"+string(pushed.Digest) {
 		t.Errorf("the pinned reference is %v", got)
 	}
@@ -150,7 +150,7 @@ func TestImageCopy_LayoutByALink(t *testing.T) {
 // earlier rewrites the state as an earlier version would have written it, whose
 // normal form of the source and of the pinned reference, also as an output, kept
 // the spelling of a port.
-func (w *workspace) earlier(respell func(string) string) {
+func (w *workspace) rewriteAsEarlierState(respell func(string) string) {
 	w.t.Helper()
 	file := filepath.Join(w.dir, "terraform.tfstate")
 	content, err := os.ReadFile(file)
@@ -204,7 +204,7 @@ func encodeJSON(t *testing.T, value any) []byte {
 	return content
 }
 
-func TestImageCopy_StateOfAnEarlierSpelling(t *testing.T) {
+func TestSpelling_EarlierState(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	proxy := registrytest.Intercept(t, src)
@@ -217,12 +217,12 @@ func TestImageCopy_StateOfAnEarlierSpelling(t *testing.T) {
 		"default_port": {"127.0.0.1:80/app:1", func(s string) string { return s }},
 		"upper_case":   {strings.Replace(dst.Ref("app", "1"), "127.0.0.1", "LocalHost", 1), func(s string) string { return s }},
 		"leading_zero": {withZero(dst.Ref("app", "2")), withZero},
-		"ipv6":         {mapped(dst.Ref("app", "3")), func(s string) string { return strings.ToLower(mapped(s)) }},
+		"ipv6":         {ipv4Mapped(dst.Ref("app", "3")), func(s string) string { return strings.ToLower(ipv4Mapped(s)) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ws := newWorkspace(t, atPort80(dst))
-			ws.up(imageCopy("app", source, test.destination), output("pinned", app+".pinned_reference"))
-			ws.earlier(test.respell)
+			ws := newWorkspace(t, mapPort80(dst))
+			ws.converge(imageCopy("app", source, test.destination), output("pinned", app+".pinned_reference"))
+			ws.rewriteAsEarlierState(test.respell)
 			before := ws.state(app)["pinned_reference"]
 			ws.wantNoChanges()
 			if got := ws.state(app)["pinned_reference"]; got != before {

@@ -15,7 +15,7 @@ import (
 // documentation uses and no more. So Terraform refuses what is not in this table,
 // and whoever adds to it looks the name up in that provider's own documentation:
 // nothing else would notice a name that does not exist there.
-var standIns = map[string]standIn{
+var fakeProviders = map[string]fakeProvider{
 	"hashicorp/aws": {
 		configuration: block{optional: "region"},
 		resources: map[string]block{
@@ -72,7 +72,7 @@ var (
 )
 
 // standIn is the schema of a provider that others make, as far as it is used.
-type standIn struct {
+type fakeProvider struct {
 	configuration                      block
 	resources, dataSources, ephemerals map[string]block
 }
@@ -116,36 +116,36 @@ func schemas(of map[string]block) map[string]*tfprotov6.Schema {
 
 // standInServer serves a stand-in as far as `terraform validate` asks; what is
 // asked besides would panic.
-type standInServer struct {
+type fakeProviderServer struct {
 	tfprotov6.ProviderServer
-	standIn standIn
+	fakeProvider fakeProvider
 }
 
-func (s standInServer) GetProviderSchema(context.Context, *tfprotov6.GetProviderSchemaRequest) (*tfprotov6.GetProviderSchemaResponse, error) {
+func (s fakeProviderServer) GetProviderSchema(context.Context, *tfprotov6.GetProviderSchemaRequest) (*tfprotov6.GetProviderSchemaResponse, error) {
 	return &tfprotov6.GetProviderSchemaResponse{
-		Provider:                 s.standIn.configuration.schema(),
-		ResourceSchemas:          schemas(s.standIn.resources),
-		DataSourceSchemas:        schemas(s.standIn.dataSources),
-		EphemeralResourceSchemas: schemas(s.standIn.ephemerals),
+		Provider:                 s.fakeProvider.configuration.schema(),
+		ResourceSchemas:          schemas(s.fakeProvider.resources),
+		DataSourceSchemas:        schemas(s.fakeProvider.dataSources),
+		EphemeralResourceSchemas: schemas(s.fakeProvider.ephemerals),
 	}, nil
 }
 
-func (standInServer) GetResourceIdentitySchemas(context.Context, *tfprotov6.GetResourceIdentitySchemasRequest) (*tfprotov6.GetResourceIdentitySchemasResponse, error) {
+func (fakeProviderServer) GetResourceIdentitySchemas(context.Context, *tfprotov6.GetResourceIdentitySchemasRequest) (*tfprotov6.GetResourceIdentitySchemasResponse, error) {
 	return &tfprotov6.GetResourceIdentitySchemasResponse{}, nil
 }
 
-func (standInServer) ValidateProviderConfig(_ context.Context, req *tfprotov6.ValidateProviderConfigRequest) (*tfprotov6.ValidateProviderConfigResponse, error) {
+func (fakeProviderServer) ValidateProviderConfig(_ context.Context, req *tfprotov6.ValidateProviderConfigRequest) (*tfprotov6.ValidateProviderConfigResponse, error) {
 	return &tfprotov6.ValidateProviderConfigResponse{PreparedConfig: req.Config}, nil
 }
 
-func (standInServer) ValidateResourceConfig(context.Context, *tfprotov6.ValidateResourceConfigRequest) (*tfprotov6.ValidateResourceConfigResponse, error) {
+func (fakeProviderServer) ValidateResourceConfig(context.Context, *tfprotov6.ValidateResourceConfigRequest) (*tfprotov6.ValidateResourceConfigResponse, error) {
 	return &tfprotov6.ValidateResourceConfigResponse{}, nil
 }
 
-func (standInServer) ValidateDataResourceConfig(context.Context, *tfprotov6.ValidateDataResourceConfigRequest) (*tfprotov6.ValidateDataResourceConfigResponse, error) {
+func (fakeProviderServer) ValidateDataResourceConfig(context.Context, *tfprotov6.ValidateDataResourceConfigRequest) (*tfprotov6.ValidateDataResourceConfigResponse, error) {
 	return &tfprotov6.ValidateDataResourceConfigResponse{}, nil
 }
 
-func (standInServer) ValidateEphemeralResourceConfig(context.Context, *tfprotov6.ValidateEphemeralResourceConfigRequest) (*tfprotov6.ValidateEphemeralResourceConfigResponse, error) {
+func (fakeProviderServer) ValidateEphemeralResourceConfig(context.Context, *tfprotov6.ValidateEphemeralResourceConfigRequest) (*tfprotov6.ValidateEphemeralResourceConfigResponse, error) {
 	return &tfprotov6.ValidateEphemeralResourceConfigResponse{}, nil
 }

@@ -108,7 +108,7 @@ func writeEarlierState(t *testing.T, ws *workspace, name string, replace *string
 	}
 	for _, resource := range state["resources"].([]any) {
 		resource := resource.(map[string]any)
-		if !ws.is(0, noVersion) {
+		if !ws.versionAtLeast(0, noVersion) {
 			resource["provider"] = strings.Replace(resource["provider"].(string), "registry.terraform.io", "registry.opentofu.org", 1)
 		}
 		for _, instance := range resource["instances"].([]any) {
@@ -146,7 +146,7 @@ func TestState_EarlierVersion(t *testing.T) {
 			t.Parallel()
 			replace := strings.NewReplacer(registries.placeholders(t, name)...)
 			block := replace.Replace(block)
-			newWorkspace(t).up(block) // puts the images there
+			newWorkspace(t).converge(block) // puts the images there
 
 			ws := newWorkspace(t)
 			ws.configure(block)
@@ -158,7 +158,7 @@ func TestState_EarlierVersion(t *testing.T) {
 				t.Errorf("terraform plan: %v, want no changes and no changes outside of Terraform\n%s%s", err, stdout, stderr)
 			}
 
-			ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").ok()
+			ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").mustSucceed()
 			state := ws.state(app)
 			if got, want := state["promoted_reference"], state["pinned_reference"]; got != want || got == nil {
 				t.Errorf("promoted_reference after a refresh = %v, want %v", got, want)

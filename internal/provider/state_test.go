@@ -30,19 +30,19 @@ func leaves(value any) (texts, names []string) {
 	return texts, names
 }
 
-func TestTheStateHoldsReferencesDigestsAndMediaTypes(t *testing.T) {
+func TestState_Content(t *testing.T) {
 	t.Parallel()
 	s := newSecrets(t)
 	src, dst := registrytest.V3(t, registrytest.BasicAuth(user, s["password"])), registrytest.V3(t)
 	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
 	ws := newWorkspace(t)
-	copied := imageCopy("app", first.Ref, dst.Ref("app", "1"), `additional_tags = ["stable"]`, `on_destroy = "untag"`, `timeouts = { create = "30m" }`, keep)
-	ws.up(s.variable(ws), providerBlock(map[string]string{src.Addr: basic.hcl}), copied)
+	copied := imageCopy("app", first.Ref, dst.Ref("app", "1"), `additional_tags = ["stable"]`, `on_destroy = "untag"`, `timeouts = { create = "30m" }`, noOverwrite)
+	ws.converge(s.variable(ws), providerBlock(map[string]string{src.Addr: basicLogin.hcl}), copied)
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
-	ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").ok() // so that it knows what comes next
+	ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").mustSucceed() // so that it knows what comes next
 
 	var record any
-	if err := json.Unmarshal([]byte(private(t, []byte(ws.stateFile()))), &record); err != nil {
+	if err := json.Unmarshal([]byte(decodePrivateState(t, []byte(ws.stateFile()))), &record); err != nil {
 		t.Fatal(err)
 	}
 	settings := []string{"stable", "untag", "30m"}
@@ -78,17 +78,17 @@ func TestTheStateHoldsReferencesDigestsAndMediaTypes(t *testing.T) {
 			t.Errorf("the %s is empty", what)
 		}
 	}
-	s.wantNoSecret(ws)
+	s.assertNoSecret(ws)
 }
 
-// TestManifestOfIndex shows that a manifest is kept as it was received.
-func TestTheDocumentationSaysThatAManifestIsKeptAsPlainText(t *testing.T) {
+// TestManifest_Index shows that a manifest is kept as it was received.
+func TestDocumentation_ManifestIsPlainText(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/data-sources/manifest.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if said := "The manifest is stored in state as plain text."; !strings.Contains(string(page), said) {
-		t.Errorf("it does not say %q", said)
+	if text := "The manifest is stored in state as plain text."; !strings.Contains(string(page), text) {
+		t.Errorf("it does not say %q", text)
 	}
 }

@@ -22,10 +22,10 @@ import (
 
 // wrapped is installed with a shell script in the provider's place, which runs the
 // provider that it gets as $provider and may write to the directory $dir.
-func wrapped(t *testing.T, script string) (w *workspace, log func() string) {
+func newWrappedWorkspace(t *testing.T, script string) (w *workspace, log func() string) {
 	t.Helper()
-	w, _ = installed(t)
-	dir, err := builtProvider()
+	w, _ = newInstalledWorkspace(t)
+	dir, err := buildProvider()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,17 +36,17 @@ func wrapped(t *testing.T, script string) (w *workspace, log func() string) {
 		t.Fatal(err)
 	}
 	w.env = append(w.env, "TF_LOG=TRACE")
-	log = w.starts(in)
+	log = w.useProviderBinary(in)
 	return w, log
 }
 
-func TestNothingIsWrittenToStandardOutput(t *testing.T) {
+func TestProcess_StandardOutput(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	written := filepath.Join(t.TempDir(), "stdout")
-	ws, log := wrapped(t, `"$provider" | tee -a '`+written+`'`)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")), manifest(pushed.Ref))
+	ws, log := newWrappedWorkspace(t, `"$provider" | tee -a '`+written+`'`)
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1")), manifest(pushed.Ref))
 	ws.configure(imageCopy("app", src.Ref("app", "2"), dst.Ref("app", "1")))
 	ws.planFails()
 
@@ -64,10 +64,10 @@ func TestNothingIsWrittenToStandardOutput(t *testing.T) {
 		t.Errorf("%d providers were started", handshakes)
 	}
 	// What a provider prints after that Terraform gets another way, and logs.
-	wantUnharmed(t, log(), "unexpected data")
+	assertNoCrash(t, log(), "unexpected data")
 }
 
-func TestWhatIsKilledInMidApplyIsAppliedAgain(t *testing.T) {
+func TestProcess_KilledDuringApply(t *testing.T) {
 	t.Parallel()
 	for name, kill := range map[string]func(terraform, provider int) error{
 		"Terraform and the provider": func(terraform, _ int) error { return syscall.Kill(-terraform, syscall.SIGKILL) },
@@ -79,9 +79,9 @@ func TestWhatIsKilledInMidApplyIsAppliedAgain(t *testing.T) {
 			dst := registrytest.Intercept(t, upstream)
 			first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
 			pid := filepath.Join(t.TempDir(), "pid")
-			ws, _ := wrapped(t, "echo $$ > '"+pid+"'\nexec \"$provider\"")
+			ws, _ := newWrappedWorkspace(t, "echo $$ > '"+pid+"'\nexec \"$provider\"")
 			updated := imageCopy("app", first.Ref, dst.Ref("app", "1"))
-			ws.up(updated)
+			ws.converge(updated)
 			second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
 			ws.configure(updated, imageCopy("created", second.Ref, dst.Ref("created", "1")))
 			plan := ws.plan()

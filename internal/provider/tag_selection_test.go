@@ -10,7 +10,7 @@ import (
 	"github.com/hashicorp/go-version"
 )
 
-func constrained(t *testing.T, s string) version.Constraints {
+func mustConstraint(t *testing.T, s string) version.Constraints {
 	t.Helper()
 	c, err := version.NewConstraint(s)
 	if err != nil {
@@ -19,7 +19,7 @@ func constrained(t *testing.T, s string) version.Constraints {
 	return c
 }
 
-func TestTagSelection(t *testing.T) {
+func TestTagSelection_Apply(t *testing.T) {
 	t.Parallel()
 	re := regexp.MustCompile
 	for name, test := range map[string]struct {
@@ -55,26 +55,26 @@ func TestTagSelection(t *testing.T) {
 			tagSelection{include: re(`rc`), exclude: re(`rc2`)}, "1-rc1 1-rc2", "1-rc1",
 		},
 		"a constraint leaves out what it is not, and what is no version": {
-			tagSelection{constraint: constrained(t, "~> 1.4")}, "1.3 1.4 v1.4.2 1.10 2.0 latest", "1.10 v1.4.2 1.4",
+			tagSelection{constraint: mustConstraint(t, "~> 1.4")}, "1.3 1.4 v1.4.2 1.10 2.0 latest", "1.10 v1.4.2 1.4",
 		},
 		"a constraint of two parts": {
-			tagSelection{constraint: constrained(t, ">= 1.4, < 2.0")}, "1.3 1.4 1.9.9 2.0 2.1", "1.9.9 1.4",
+			tagSelection{constraint: mustConstraint(t, ">= 1.4, < 2.0")}, "1.3 1.4 1.9.9 2.0 2.1", "1.9.9 1.4",
 		},
 		"a constraint without a pre-release matches none": {
-			tagSelection{constraint: constrained(t, ">= 0")}, "1.0 1.1-rc1 1.0-alpine", "1.0",
+			tagSelection{constraint: mustConstraint(t, ">= 0")}, "1.0 1.1-rc1 1.0-alpine", "1.0",
 		},
 		"a constraint with a pre-release matches those of its version": {
-			tagSelection{constraint: constrained(t, ">= 1.1-rc1")}, "1.0 1.1-beta 1.1-rc1 1.1-rc2 1.2-rc1 1.2", "1.2 1.1-rc2 1.1-rc1",
+			tagSelection{constraint: mustConstraint(t, ">= 1.1-rc1")}, "1.0 1.1-beta 1.1-rc1 1.1-rc2 1.2-rc1 1.2", "1.2 1.1-rc2 1.1-rc1",
 		},
 		"the group version is read as the version": {
-			tagSelection{include: re(`^(?P<version>[\d.]+)-alpine$`), constraint: constrained(t, "~> 1.27")},
+			tagSelection{include: re(`^(?P<version>[\d.]+)-alpine$`), constraint: mustConstraint(t, "~> 1.27")},
 			"1.27.9-alpine 1.27.10-alpine 1.26.1-alpine 1.27.11 1.28.0-alpine-slim", "1.27.10-alpine 1.27.9-alpine",
 		},
 		"the group version that matches nothing is no version": {
 			tagSelection{include: re(`^app(-(?P<version>\d+))?$`)}, "app app-1 app-2", "app-2 app-1 app",
 		},
 		"what no number can hold is no version": {
-			tagSelection{constraint: constrained(t, ">= 0")}, "1 99999999999999999999", "1",
+			tagSelection{constraint: mustConstraint(t, ">= 0")}, "1 99999999999999999999", "1",
 		},
 		"the limit keeps the newest": {
 			tagSelection{limit: 2}, "1 2 3", "3 2",
@@ -99,7 +99,7 @@ func TestTagSelection(t *testing.T) {
 }
 
 // Of these go-version says different things, depending on which of two is asked.
-func TestTheOrderOfTheListDoesNotMatter(t *testing.T) {
+func TestTagSelection_ApplyIgnoresInputOrder(t *testing.T) {
 	t.Parallel()
 	tags := strings.Fields("1.0.0-beta 1.0.0 1.0.0.0 1.0-01 1.0-1 1.0-0 1 v1 v1.0 2.0 2.0.0-1.a 2.0.0-1 latest main 0.9")
 	want := tagSelection{}.apply(tags)

@@ -9,7 +9,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-func TestAdditionalTags(t *testing.T) {
+func TestAdditionalTags_AddAndRemove(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1.4", registrytest.MultiArch("app"))
@@ -17,18 +17,18 @@ func TestAdditionalTags(t *testing.T) {
 		return imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), "additional_tags = "+tags, `on_destroy = "untag"`)
 	}
 	ws := newWorkspace(t)
-	ws.up(copied(`["1"]`))
-	wantTags(t, dst, "app", "1", "1.4")
+	ws.converge(copied(`["1"]`))
+	assertTags(t, dst, "app", "1", "1.4")
 
 	ws.configure(copied(`["1", "stable"]`))
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", pushed.Digest, pushed.Digest)
 	ws.apply(plan)
 	ws.wantNoChanges()
-	wantTags(t, dst, "app", "1", "1.4", "stable")
+	assertTags(t, dst, "app", "1", "1.4", "stable")
 
-	ws.up(copied(`["stable"]`))
-	wantTags(t, dst, "app", "1.4", "stable")
+	ws.converge(copied(`["stable"]`))
+	assertTags(t, dst, "app", "1.4", "stable")
 
 	// One that vanished comes back, and one that was moved is put back.
 	dst.DeleteTag(t, "app", "stable")
@@ -42,23 +42,23 @@ func TestAdditionalTags(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
 
 	// None at all, written in both ways.
-	ws.up(copied(`[]`))
-	ws.up(copied(`null`))
-	wantTags(t, dst, "app", "1.4")
+	ws.converge(copied(`[]`))
+	ws.converge(copied(`null`))
+	assertTags(t, dst, "app", "1.4")
 }
 
-func TestAdditionalTagIsRetained(t *testing.T) {
+func TestAdditionalTags_Retain(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1.4", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `additional_tags = ["1"]`))
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4")))
-	wantTags(t, dst, "app", "1", "1.4")
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `additional_tags = ["1"]`))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4")))
+	assertTags(t, dst, "app", "1", "1.4")
 }
 
 // If on_destroy changes at the same time, the value that removes less applies.
-func TestAdditionalTags_PolicyChanges(t *testing.T) {
+func TestAdditionalTags_OnDestroyChange(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		before, after string
@@ -69,38 +69,38 @@ func TestAdditionalTags_PolicyChanges(t *testing.T) {
 			src, dst := registrytest.V3(t), registrytest.V3(t)
 			pushed := src.Push(t, "app", "1.4", registrytest.MultiArch("app"))
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `additional_tags = ["1"]`, `on_destroy = "`+c.before+`"`))
+			ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `additional_tags = ["1"]`, `on_destroy = "`+c.before+`"`))
 			ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `on_destroy = "`+c.after+`"`))
 			plan := ws.plan()
 			ws.apply(plan)
 			ws.wantNoChanges()
 			if c.removed {
 				plan.wantWarning("Tags No Longer Listed", dst.Addr+"/app", "no longer lists them: 1.", `on_destroy = "`+c.after+`" removes them`)
-				wantTags(t, dst, "app", "1.4")
+				assertTags(t, dst, "app", "1.4")
 			} else {
 				plan.wantNoWarnings()
-				wantTags(t, dst, "app", "1", "1.4")
+				assertTags(t, dst, "app", "1", "1.4")
 			}
 		})
 	}
 }
 
-func TestAdditionalTagThatTheRegistryCannotRemove(t *testing.T) {
+func TestAdditionalTags_RemovalUnsupported(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V2(t)
 	pushed := src.Push(t, "app", "1.4", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `additional_tags = ["1"]`, `on_destroy = "untag"`))
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `additional_tags = ["1"]`, `on_destroy = "untag"`))
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `on_destroy = "untag"`))
 	ws.applyFails(ws.plan()).wantError(dst.Addr+"/app", `"1"`, `on_destroy = "retain"`)
 
 	// It is still this resource's, and planned to be removed.
 	ws.plan().wantChange(app, "additional_tags", []any{"1"}, nil)
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4")))
-	wantTags(t, dst, "app", "1", "1.4")
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4")))
+	assertTags(t, dst, "app", "1", "1.4")
 }
 
-func TestAdditionalTagThatIsSomebodyElses(t *testing.T) {
+func TestAdditionalTags_MovedByAnotherClient(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1.4", registrytest.MultiArch("app"))
@@ -108,27 +108,27 @@ func TestAdditionalTagThatIsSomebodyElses(t *testing.T) {
 		return imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), "additional_tags = "+tags, `on_destroy = "delete"`)
 	}
 	ws := newWorkspace(t)
-	ws.up(copied(`["1", "stable"]`))
+	ws.converge(copied(`["1", "stable"]`))
 	ws.configure(copied(`[]`))
 	plan := ws.plan()
 	theirs := dst.Push(t, "app", "stable", registrytest.DockerList("theirs"))
 	ws.apply(plan).wantWarning("left as it is", ":stable", string(theirs.Digest))
-	wantTags(t, dst, "app", "1.4", "stable")
+	assertTags(t, dst, "app", "1.4", "stable")
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1.4"))
 }
 
-func TestUpdateThatFailsMidway(t *testing.T) {
+func TestUpdate_FailsMidway(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	first := src.Push(t, "app", "1.4", registrytest.MultiArch("first"))
 	proxy := registrytest.Intercept(t, dst)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", first.Ref, proxy.Ref("app", "1.4"), keep, `additional_tags = ["1", "stable"]`))
+	ws.converge(imageCopy("app", first.Ref, proxy.Ref("app", "1.4"), noOverwrite, `additional_tags = ["1", "stable"]`))
 
 	src.Push(t, "app", "1.4", registrytest.MultiArch("second"))
 	proxy.On("PUT", ".*/manifests/stable").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not today"}]}`)
-	said := ws.applyFails(ws.plan())
-	said.wantError("not today", "by now: 1.", "do not: stable and 1.4")
+	result := ws.applyFails(ws.plan())
+	result.wantError("not today", "by now: 1.", "do not: stable and 1.4")
 	registrytest.Same(t, first.Tree, dst.Read(t, "app", "1.4"))
 
 	// What was moved before the failure is still known to be its own.
@@ -141,13 +141,13 @@ func TestUpdateThatFailsMidway(t *testing.T) {
 	}
 }
 
-func TestAnUpdateThatFailedMidwayIsFinished(t *testing.T) {
+func TestUpdate_ResumesAfterFailure(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	first := src.Push(t, "app", "1.4", registrytest.MultiArch("first"))
 	proxy := registrytest.Intercept(t, dst)
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", first.Ref, proxy.Ref("app", "1.4"), `additional_tags = ["1", "stable"]`))
+	ws.converge(imageCopy("app", first.Ref, proxy.Ref("app", "1.4"), `additional_tags = ["1", "stable"]`))
 	second := src.Push(t, "app", "1.4", registrytest.MultiArch("second"))
 	proxy.On("PUT", ".*/manifests/stable").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not today"}]}`)
 	ws.applyFails(ws.plan())
@@ -166,7 +166,7 @@ func TestAnUpdateThatFailedMidwayIsFinished(t *testing.T) {
 
 // What was handed over is the other's, also where the rest could not be removed
 // and is tried again.
-func TestAdditionalTagThatWasHandedOverIsForgotten(t *testing.T) {
+func TestAdditionalTags_HandedOver(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -178,7 +178,7 @@ func TestAdditionalTagThatWasHandedOverIsForgotten(t *testing.T) {
 		}
 	}
 	ws := newWorkspace(t)
-	ws.up(both(`["handed", "old"]`, `[]`)...)
+	ws.converge(both(`["handed", "old"]`, `[]`)...)
 	proxy.On("DELETE", ".*").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not today"}]}`)
 	ws.configure(both(`[]`, `["handed"]`)...)
 	ws.applyFails(ws.plan())
@@ -186,10 +186,10 @@ func TestAdditionalTagThatWasHandedOverIsForgotten(t *testing.T) {
 	proxy.Clear()
 	ws.apply(ws.plan())
 	ws.wantNoChanges()
-	wantTags(t, dst, "app", "1", "2", "handed")
+	assertTags(t, dst, "app", "1", "2", "handed")
 }
 
-func TestARollbackAfterAnUpdateThatFailedMidway(t *testing.T) {
+func TestUpdate_RollbackAfterFailure(t *testing.T) {
 	t.Parallel()
 	for _, overwrite := range []string{"overwrite = true", "overwrite = false"} {
 		t.Run(overwrite, func(t *testing.T) {
@@ -199,14 +199,14 @@ func TestARollbackAfterAnUpdateThatFailedMidway(t *testing.T) {
 			proxy := registrytest.Intercept(t, dst)
 			stable := `additional_tags = ["stable"]`
 			ws := newWorkspace(t)
-			ws.up(imageCopy("app", first.Ref, proxy.Ref("app", "1.4"), stable, overwrite))
+			ws.converge(imageCopy("app", first.Ref, proxy.Ref("app", "1.4"), stable, overwrite))
 			src.Push(t, "app", "1.4", registrytest.MultiArch("second"))
 			proxy.On("PUT", ".*/manifests/1.4").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not today"}]}`)
 			ws.applyFails(ws.plan())
 
 			// The additional tag has moved and the other one not.
 			proxy.Clear()
-			ws.up(imageCopy("app", src.Ref("app", string(first.Digest)), proxy.Ref("app", "1.4"), stable, overwrite))
+			ws.converge(imageCopy("app", src.Ref("app", string(first.Digest)), proxy.Ref("app", "1.4"), stable, overwrite))
 			for _, tag := range []string{"1.4", "stable"} {
 				registrytest.Same(t, first.Tree, dst.Read(t, "app", tag))
 			}
@@ -214,7 +214,7 @@ func TestARollbackAfterAnUpdateThatFailedMidway(t *testing.T) {
 	}
 }
 
-func TestTwoResourcesOfOneTag(t *testing.T) {
+func TestTagConflict_Plan(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	one := src.Push(t, "app", "1", registrytest.MultiArch("one"))
@@ -222,28 +222,28 @@ func TestTwoResourcesOfOneTag(t *testing.T) {
 	stable := `additional_tags = ["stable"]`
 	both := []string{imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), stable), imageCopy("other", src.Ref("app", "2"), dst.Ref("app", "2"), stable)}
 	ws := newWorkspace(t)
-	ws.up(both...) // as long as both want the same
+	ws.converge(both...) // as long as both want the same
 
 	two := src.Push(t, "app", "2", registrytest.MultiArch("two"))
 	ws.planFails().wantError("Two resources declare one tag", dst.Addr+"/app", `"stable"`,
 		src.Ref("app", "1"), string(one.Digest), src.Ref("app", "2"), string(two.Digest), dst.Ref("app", "1"), dst.Ref("app", "2"))
 
 	// One after the other is no contradiction.
-	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")), both[1])
+	ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")), both[1])
 	registrytest.Same(t, two.Tree, dst.Read(t, "app", "stable"))
-	ws.up(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), stable), imageCopy("other", src.Ref("app", "2"), dst.Ref("app", "2")))
+	ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), stable), imageCopy("other", src.Ref("app", "2"), dst.Ref("app", "2")))
 	registrytest.Same(t, one.Tree, dst.Read(t, "app", "stable"))
 }
 
-func TestTwoResourcesOfOneTagThatIsKnownLate(t *testing.T) {
+func TestTagConflict_UnknownUntilApply(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	one := src.Push(t, "app", "1", registrytest.MultiArch("one"))
 	two := src.Push(t, "app", "2", registrytest.MultiArch("two"))
 	ws := newWorkspace(t)
-	ws.configure(later("source", two.Ref), imageCopy("app", one.Ref, dst.Ref("app", "1")),
+	ws.configure(unknownUntilApply("source", two.Ref), imageCopy("app", one.Ref, dst.Ref("app", "1")),
 		fmt.Sprintf("resource \"registry_image_copy\" \"other\" {\n  source = terraform_data.source.output\n  destination = %q\n  depends_on = [%s]\n}", dst.Ref("app", "1"), app))
-	said := ws.applyFails(ws.plan())
-	said.wantError("Two resources declare one tag", one.Ref, two.Ref)
+	result := ws.applyFails(ws.plan())
+	result.wantError("Two resources declare one tag", one.Ref, two.Ref)
 	registrytest.Same(t, one.Tree, dst.Read(t, "app", "1"))
 }

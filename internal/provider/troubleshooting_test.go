@@ -25,11 +25,11 @@ const guideFile = "../../templates/guides/troubleshooting.md"
 
 // Whoever looks an error up has it in front of them: the guide has the
 // beginning of everything that people can be told.
-func TestEveryErrorIsInTheGuide(t *testing.T) {
+func TestTroubleshooting_CoversAllErrors(t *testing.T) {
 	t.Parallel()
-	guide := unadorned(theGuide(t))
-	for _, text := range everythingTold(t) {
-		if phrase := phraseOf(text.words); phrase != "" && !strings.Contains(guide, phrase) {
+	guide := plainText(readGuide(t))
+	for _, text := range allMessages(t) {
+		if phrase := phraseOf(text.text); phrase != "" && !strings.Contains(guide, phrase) {
 			t.Errorf("%s: %s has no row with %q", text.at, guideFile, phrase)
 		}
 	}
@@ -37,20 +37,20 @@ func TestEveryErrorIsInTheGuide(t *testing.T) {
 
 // What stands as `code` in the first column of its tables is said somewhere,
 // with … for what differs. A row of what nobody says any more is in the way.
-func TestTheGuideQuotesOnlyWhatIsTold(t *testing.T) {
+func TestTroubleshooting_QuotesExistingMessages(t *testing.T) {
 	t.Parallel()
-	texts := everythingTold(t)
+	texts := allMessages(t)
 	rows := false
-	for line := range strings.Lines(theGuide(t)) {
+	for line := range strings.Lines(readGuide(t)) {
 		rows = line == "| it says | it means | what to do |\n" || rows && strings.HasPrefix(line, "|")
 		if !rows {
 			continue
 		}
-		says, _, _ := strings.Cut(line[2:], " | ")
-		for _, quoted := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(says, -1) {
+		contains, _, _ := strings.Cut(line[2:], " | ")
+		for _, quoted := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(contains, -1) {
 			for part := range strings.SplitSeq(quoted[1], "…") {
 				part = strings.TrimSpace(part)
-				if !slices.ContainsFunc(texts, func(text told) bool { return strings.Contains(text.words, part) }) {
+				if !slices.ContainsFunc(texts, func(text messageText) bool { return strings.Contains(text.text, part) }) {
 					t.Errorf("%s quotes %q, which nobody says", guideFile, part)
 				}
 			}
@@ -60,13 +60,13 @@ func TestTheGuideQuotesOnlyWhatIsTold(t *testing.T) {
 
 // What catches the eye is often nobody's here: a status, a registry's code, or
 // words of Go. Whoever searches for those finds a row too.
-func TestTheGuideIsFoundByTheWordsOfOthers(t *testing.T) {
+func TestTroubleshooting_CoversExternalMessages(t *testing.T) {
 	t.Parallel()
 	var firsts strings.Builder
-	for line := range strings.Lines(theGuide(t)) {
+	for line := range strings.Lines(readGuide(t)) {
 		if strings.HasPrefix(line, "| ") {
-			says, _, _ := strings.Cut(line[2:], " | ")
-			firsts.WriteString(strings.ReplaceAll(says, ", 502, 503, 504", ", HTTP 502, HTTP 503, HTTP 504") + "\n")
+			contains, _, _ := strings.Cut(line[2:], " | ")
+			firsts.WriteString(strings.ReplaceAll(contains, ", 502, 503, 504", ", HTTP 502, HTTP 503, HTTP 504") + "\n")
 		}
 	}
 	wanted := strings.Split("HTTP 400,HTTP 401,HTTP 403,HTTP 404,HTTP 405,HTTP 413,HTTP 429,HTTP 500,HTTP 502,HTTP 503,HTTP 504,HTTP 507,connection refused,no such host", ",")
@@ -107,7 +107,7 @@ func TestTheGuideIsFoundByTheWordsOfOthers(t *testing.T) {
 	}
 }
 
-func theGuide(t *testing.T) string {
+func readGuide(t *testing.T) string {
 	t.Helper()
 	content, err := os.ReadFile(guideFile)
 	if err != nil {
@@ -117,7 +117,7 @@ func theGuide(t *testing.T) string {
 }
 
 // unadorned is a text in one line, without the marks of code.
-func unadorned(text string) string {
+func plainText(text string) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(text, "`", "")), " ")
 }
 
@@ -144,16 +144,16 @@ func phraseOf(words string) string {
 }
 
 // told is a text that people can be told, with … for all that differs.
-type told struct {
-	words string
-	at    token.Position
+type messageText struct {
+	text string
+	at   token.Position
 }
 
 // everythingTold are the texts of all packages whose words people see: what
 // stands between quotes there and has no other use that listener knows.
-func everythingTold(t *testing.T) []told {
+func allMessages(t *testing.T) []messageText {
 	t.Helper()
-	l := &listener{files: token.NewFileSet()}
+	l := &messageCollector{files: token.NewFileSet()}
 	for _, room := range []string{".", "../registry", "../cmd/imagecopy"} {
 		err := filepath.WalkDir(room, func(name string, entry fs.DirEntry, err error) error {
 			switch {
@@ -174,61 +174,61 @@ func everythingTold(t *testing.T) []told {
 			t.Fatal(err)
 		}
 	}
-	return l.heard
+	return l.messages
 }
 
 // listener collects texts from the syntax of a program.
-type listener struct {
-	files *token.FileSet
-	heard []told
+type messageCollector struct {
+	files    *token.FileSet
+	messages []messageText
 }
 
 var (
 	// What these are called with is logged, or looked for.
-	unheard = strings.Fields("Debug DebugContext Log MustCompile Contains HasPrefix HasSuffix Cut Fields")
+	ignoredCalls = strings.Fields("Debug DebugContext Log MustCompile Contains HasPrefix HasSuffix Cut Fields")
 	// These are called with a summary, and the details of that follow.
-	summarised = strings.Fields("AddError AddWarning AddAttributeError AddAttributeWarning addProblem")
+	summaryCalls = strings.Fields("AddError AddWarning AddAttributeError AddAttributeWarning addProblem")
 	// Of these the documentation is made, imagecopy's help, or what takes the
 	// place of a secret.
-	documented = regexp.MustCompile(`Description$|^(Summary|usage|help|Format)$`)
+	documentationNames = regexp.MustCompile(`Description$|^(Summary|usage|help|Format)$`)
 	// What fmt puts something else for.
-	verb = regexp.MustCompile(`%[+#]?[a-zA-Z]`)
+	formatVerb = regexp.MustCompile(`%[+#]?[a-zA-Z]`)
 )
 
 // Visit hears the texts of a node, and returns nil where there is nothing more
 // to hear in it.
-func (l *listener) Visit(n ast.Node) ast.Visitor {
+func (l *messageCollector) Visit(n ast.Node) ast.Visitor {
 	switch n := n.(type) {
 	case *ast.ImportSpec, *ast.Field: // a field's tag
 		return nil
 	case *ast.FuncDecl:
-		if documented.MatchString(n.Name.Name) {
+		if documentationNames.MatchString(n.Name.Name) {
 			return nil
 		}
 	case *ast.ValueSpec:
-		if documented.MatchString(n.Names[0].Name) {
+		if documentationNames.MatchString(n.Names[0].Name) {
 			return nil
 		}
 	case *ast.KeyValueExpr:
-		if key, ok := n.Key.(*ast.Ident); ok && documented.MatchString(key.Name) {
+		if key, ok := n.Key.(*ast.Ident); ok && documentationNames.MatchString(key.Name) {
 			return nil
 		}
 	case *ast.CallExpr:
-		switch called := calledBy(n); {
-		case slices.Contains(unheard, called):
+		switch called := calleeName(n); {
+		case slices.Contains(ignoredCalls, called):
 			return nil
-		case slices.Contains(summarised, called):
-			for before, i := len(l.heard), 0; i < len(n.Args) && !l.understood(before); i++ {
+		case slices.Contains(summaryCalls, called):
+			for before, i := len(l.messages), 0; i < len(n.Args) && !l.hasPhrase(before); i++ {
 				ast.Walk(l, n.Args[i])
 			}
 			return nil
 		}
 	case *ast.BasicLit:
-		l.heard = append(l.heard, told{l.wordsOf(n), l.files.Position(n.Pos())})
+		l.messages = append(l.messages, messageText{l.textOf(n), l.files.Position(n.Pos())})
 	case *ast.BinaryExpr:
 		switch n.Op {
 		case token.ADD:
-			l.heard = append(l.heard, told{l.wordsOf(n), l.files.Position(n.Pos())})
+			l.messages = append(l.messages, messageText{l.textOf(n), l.files.Position(n.Pos())})
 			return nil
 		case token.EQL, token.NEQ: // nobody says what is only compared
 			return nil
@@ -238,21 +238,21 @@ func (l *listener) Visit(n ast.Node) ast.Visitor {
 }
 
 // understood says whether something was heard since that is more than a word.
-func (l *listener) understood(since int) bool {
-	return slices.ContainsFunc(l.heard[since:], func(text told) bool { return phraseOf(text.words) != "" })
+func (l *messageCollector) hasPhrase(since int) bool {
+	return slices.ContainsFunc(l.messages[since:], func(text messageText) bool { return phraseOf(text.text) != "" })
 }
 
 // wordsOf puts a text together that is written in several parts. What is not
 // written differs, and is listened to by itself.
-func (l *listener) wordsOf(e ast.Expr) string {
+func (l *messageCollector) textOf(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:
 		if text, err := strconv.Unquote(e.Value); err == nil && e.Kind == token.STRING {
-			return strings.ReplaceAll(verb.ReplaceAllString(strings.ReplaceAll(text, "`", ""), "…"), "\n", "…")
+			return strings.ReplaceAll(formatVerb.ReplaceAllString(strings.ReplaceAll(text, "`", ""), "…"), "\n", "…")
 		}
 	case *ast.BinaryExpr:
 		if e.Op == token.ADD {
-			return l.wordsOf(e.X) + l.wordsOf(e.Y)
+			return l.textOf(e.X) + l.textOf(e.Y)
 		}
 		ast.Walk(l, e)
 	default:
@@ -262,7 +262,7 @@ func (l *listener) wordsOf(e ast.Expr) string {
 }
 
 // calledBy is the name of the function that a call calls, without its package.
-func calledBy(call *ast.CallExpr) string {
+func calleeName(call *ast.CallExpr) string {
 	switch f := call.Fun.(type) {
 	case *ast.Ident:
 		return f.Name

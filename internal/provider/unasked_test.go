@@ -11,7 +11,7 @@ import (
 
 // What a server sends unasked net/http writes to the standard log, as it came,
 // and Terraform takes that for lines of its own log.
-func TestWhatServersSendUnaskedIsNotLogged(t *testing.T) {
+func TestLog_UnsolicitedResponse(t *testing.T) {
 	t.Parallel()
 	src := registrytest.Scripted(t, registrytest.Behaviour{})
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -25,12 +25,12 @@ func TestWhatServersSendUnaskedIsNotLogged(t *testing.T) {
 		defer conn.Close()
 		_, _ = io.WriteString(conn, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\nunasked \x1b[31m::error::words")
 	})
-	ws, log := installed(t)
+	ws, log := newInstalledWorkspace(t)
 	ws.env = append(ws.env, "TF_LOG=TRACE")
-	ws.up(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
-	said := log()
-	wantLine(t, said, "HEAD", dst.Addr) // it is the provider's log
-	if i := strings.Index(said, "unasked"); i >= 0 {
-		t.Errorf("the log repeats what was sent unasked: %q", said[max(0, i-200):min(len(said), i+200)])
+	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
+	text := log()
+	assertLogLine(t, text, "HEAD", dst.Addr) // it is the provider's log
+	if i := strings.Index(text, "unasked"); i >= 0 {
+		t.Errorf("the log repeats what was sent unasked: %q", text[max(0, i-200):min(len(text), i+200)])
 	}
 }

@@ -12,16 +12,16 @@ import (
 
 // later is a resource whose output is known only after apply, until its input
 // stays the same.
-func later(name, value string) string {
+func unknownUntilApply(name, value string) string {
 	return fmt.Sprintf("resource \"terraform_data\" %q {\n  input = %q\n}", name, value)
 }
 
-func TestUnknownSource(t *testing.T) {
+func TestUnknown_Source(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	ws := newWorkspace(t)
 	copied := fmt.Sprintf("resource \"registry_image_copy\" \"app\" {\n  source = terraform_data.source.output\n  destination = %q\n}", dst.Ref("app", "1"))
-	ws.configure(later("source", src.Ref("app", "1")), copied)
+	ws.configure(unknownUntilApply("source", src.Ref("app", "1")), copied)
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionCreate).wantUnknown(app, "source", "digest", "source_digest", "media_type", "pinned_reference")
 
@@ -33,7 +33,7 @@ func TestUnknownSource(t *testing.T) {
 }
 
 // What is not known yet is planned without asking anybody for it.
-func TestWhatIsUnknownIsPlannedOffline(t *testing.T) {
+func TestUnknown_PlannedOffline(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -44,11 +44,11 @@ func TestWhatIsUnknownIsPlannedOffline(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.configure(
 		fmt.Sprintf(`provider "registry" { registries = { for host in [%q, %q] : host => { username = "ci", password = terraform_data.password.output } } }`, src.Addr, dst.Addr),
-		later("password", "secret"), later("source", pushed.Ref), later("destination", dst.Ref("app", "1")), later("tag", "late"),
+		unknownUntilApply("password", "secret"), unknownUntilApply("source", pushed.Ref), unknownUntilApply("destination", dst.Ref("app", "1")), unknownUntilApply("tag", "late"),
 		unknown("source", "terraform_data.source.output", quoted(dst.Ref("source", "1"))),
 		unknown("destination", quoted(pushed.Ref), "terraform_data.destination.output"),
-		unknown("both", "terraform_data.source.output", quoted(dst.Ref("both", "1")), `additional_tags = [terraform_data.tag.output]`, keep),
-		unknown("credentials", quoted(pushed.Pinned), quoted(dst.Ref("credentials", "1")), keep),
+		unknown("both", "terraform_data.source.output", quoted(dst.Ref("both", "1")), `additional_tags = [terraform_data.tag.output]`, noOverwrite),
+		unknown("credentials", quoted(pushed.Pinned), quoted(dst.Ref("credentials", "1")), noOverwrite),
 		unknown("chain", "registry_image_copy.source.pinned_reference", quoted(dst.Ref("chain", "1"))),
 	)
 	plan := ws.plan()
@@ -63,7 +63,7 @@ func TestWhatIsUnknownIsPlannedOffline(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-func TestUnknownCredentials(t *testing.T) {
+func TestUnknown_Credentials(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t, registrytest.BasicAuth("ci", "secret"))
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -73,7 +73,7 @@ func TestUnknownCredentials(t *testing.T) {
 	copied := imageCopy("app", pushed.Ref, dst.Ref("app", "1"))
 	ws := newWorkspace(t)
 
-	ws.configure(provider("terraform_data.password.output"), later("password", "secret"), copied)
+	ws.configure(provider("terraform_data.password.output"), unknownUntilApply("password", "secret"), copied)
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionCreate).wantChange(app, "digest", nil, pushed.Digest)
 	ws.apply(plan)
@@ -81,31 +81,31 @@ func TestUnknownCredentials(t *testing.T) {
 	ws.wantNoChanges().wantNoWarnings()
 
 	// Credentials that are to change leave the state as it is.
-	ws.configure(provider("terraform_data.other.output"), later("password", "secret"), later("other", "secret"), copied)
+	ws.configure(provider("terraform_data.other.output"), unknownUntilApply("password", "secret"), unknownUntilApply("other", "secret"), copied)
 	plan = ws.plan()
 	plan.wantAction(app, tfjson.ActionNoop)
-	plan.wantWarning(fmt.Sprintf("registries[%q]", dst.Addr), dst.Addr+"/app").at(plan.outcome, "destination")
+	plan.wantWarning(fmt.Sprintf("registries[%q]", dst.Addr), dst.Addr+"/app").assertAt(plan.outcome, "destination")
 	ws.apply(plan)
 	ws.wantNoChanges().wantNoWarnings()
 }
 
-func TestUnknownConfigurationOfAnotherRegistry(t *testing.T) {
+func TestUnknown_ConfigurationOfOtherRegistry(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
 	ws := newWorkspace(t)
-	ws.up(imageCopy("app", first.Ref, dst.Ref("app", "1")))
+	ws.converge(imageCopy("app", first.Ref, dst.Ref("app", "1")))
 
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	ws.configure(
 		`provider "registry" { registries = { "elsewhere.example.com" = { username = "ci", password = terraform_data.password.output } } }`,
-		later("password", "secret"), imageCopy("app", first.Ref, dst.Ref("app", "1")))
+		unknownUntilApply("password", "secret"), imageCopy("app", first.Ref, dst.Ref("app", "1")))
 	plan := ws.plan()
 	plan.wantNoWarnings()
 	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", first.Digest, second.Digest)
 }
 
-func TestUnknownConfigurationAsAWhole(t *testing.T) {
+func TestUnknown_WholeConfiguration(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t, registrytest.BasicAuth("ci", "secret"))
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -120,7 +120,7 @@ func TestUnknownConfigurationAsAWhole(t *testing.T) {
 	ws.wantNoChanges().wantNoWarnings()
 }
 
-func TestCredentialsChange(t *testing.T) {
+func TestCredentials_Change(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t, registrytest.BasicAuth("ci", "secret"))
 	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
@@ -130,10 +130,10 @@ func TestCredentialsChange(t *testing.T) {
 	copied := imageCopy("app", first.Ref, dst.Ref("app", "1"))
 	ws := newWorkspace(t)
 	ws.configure(provider("wrong"), copied)
-	said := ws.applyFails(ws.plan())
-	said.wantError("destination "+dst.Addr+"/app", "401", `the user "ci"`, fmt.Sprintf("registries[%q]", dst.Addr)).at(said, "destination")
+	result := ws.applyFails(ws.plan())
+	result.wantError("destination "+dst.Addr+"/app", "401", `the user "ci"`, fmt.Sprintf("registries[%q]", dst.Addr)).assertAt(result, "destination")
 
-	ws.up(provider("secret"), copied)
+	ws.converge(provider("secret"), copied)
 	ws.configure(provider("expired"), copied)
 	ws.planFails().wantError("401", "-refresh=false")
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
@@ -142,13 +142,13 @@ func TestCredentialsChange(t *testing.T) {
 	registrytest.Same(t, second.Tree, dst.Read(t, "app", "1"))
 }
 
-func TestPinnedSourceIsPlannedWithoutItsRegistry(t *testing.T) {
+func TestUnknown_CredentialsOfPinnedSource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t, registrytest.BasicAuth("ci", "secret")), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	provider := fmt.Sprintf("provider \"registry\" {\n  registries = { %q = { username = \"ci\", password = terraform_data.password.output } }\n}", src.Addr)
 	ws := newWorkspace(t)
-	ws.configure(provider, later("password", "secret"), imageCopy("app", pushed.Pinned, dst.Ref("app", "1")))
+	ws.configure(provider, unknownUntilApply("password", "secret"), imageCopy("app", pushed.Pinned, dst.Ref("app", "1")))
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionCreate).
 		wantChange(app, "digest", nil, pushed.Digest).
@@ -161,20 +161,20 @@ func TestPinnedSourceIsPlannedWithoutItsRegistry(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-func TestUnknownAdditionalTag(t *testing.T) {
+func TestUnknown_AdditionalTag(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-	copied := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `additional_tags = ["stable", terraform_data.tag.output]`, keep)
+	copied := imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `additional_tags = ["stable", terraform_data.tag.output]`, noOverwrite)
 	ws := newWorkspace(t)
-	ws.configure(later("tag", "late"), copied)
+	ws.configure(unknownUntilApply("tag", "late"), copied)
 	plan := ws.plan()
 	plan.wantChange(app, "digest", nil, pushed.Digest)
 	ws.apply(plan)
 	ws.wantNoChanges()
-	wantTags(t, dst, "app", "1", "late", "stable")
+	assertTags(t, dst, "app", "1", "late", "stable")
 
 	// What it turns out to be is checked then.
-	ws.configure(later("tag", "1"), copied)
+	ws.configure(unknownUntilApply("tag", "1"), copied)
 	ws.applyFails(ws.plan()).wantError(`"1" is the tag of the destination already`)
 }

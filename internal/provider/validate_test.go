@@ -5,13 +5,13 @@ import (
 	"testing"
 )
 
-func TestImageCopyValidation(t *testing.T) {
+func TestImageCopy_Validation(t *testing.T) {
 	t.Parallel()
 	digest := "@sha256:" + strings.Repeat("0", 64)
 	ws := newWorkspace(t)
 	for _, test := range []struct {
-		block    string
-		says, at string
+		block        string
+		contains, at string
 	}{
 		{imageCopy("app", "app:1", "docker.io/library/app:1"), "nothing to promote", "source"},
 		{imageCopy("app", "a b", "ghcr.io/app:1"), `"a b" cannot be read`, "source"},
@@ -39,8 +39,8 @@ func TestImageCopyValidation(t *testing.T) {
 		{manifest("https://ghcr.io/app:1"), "scheme", "reference"},
 	} {
 		ws.configure(test.block)
-		said := ws.planFails()
-		said.wantError(test.says).at(said, test.at)
+		result := ws.planFails()
+		result.wantError(test.contains).assertAt(result, test.at)
 	}
 
 	// A tag can be held on a digest of its own repository.

@@ -26,9 +26,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// The acceptance tests drive a real terraform or tofu through a workspace. What
-// a person would do is one call each, so that whatever is to happen between a
-// plan and its apply stands between the two lines:
+// The acceptance tests run a real terraform or tofu in a workspace. Each user action is one
+// method call, so that a test can change a registry between a plan and its apply:
 //
 //	ws := newWorkspace(t)
 //	ws.configure(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")))
@@ -37,9 +36,8 @@ import (
 //	ws.apply(plan)
 //	ws.wantNoChanges()
 //
-// The provider runs inside the test, where the engine's options can be set and
-// where coverage counts. Each workspace has its own, so that tests can be
-// parallel.
+// The provider runs inside the test process, where the engine's options can be set and coverage
+// is measured. Each workspace has its own provider, so that tests can run in parallel.
 
 // workspace is a directory with a configuration, its state, and a provider.
 type workspace struct {
@@ -49,24 +47,23 @@ type workspace struct {
 	env       []string
 }
 
-// newWorkspace makes an empty workspace. The engine tries again at once instead
-// of waiting, and finds no credentials around it; each override may change its
-// options further.
+// newWorkspace creates an empty workspace. The engine retries without delay and finds no
+// credentials in the environment. Each override may change its options.
 func newWorkspace(t *testing.T, override ...func(*remote.Options)) *workspace {
 	t.Helper()
 	return newWorkspaceOf(t, map[string]func() tfprotov6.ProviderServer{providerAddress: newProviderServer(override...)})
 }
 
-// ours is the address of this provider, without the host of a registry.
+// providerAddress is the address of this provider, without the host of a registry.
 const providerAddress = "terraform-provider-registry/registry"
 
-// thisProvider makes the provider with which newWorkspace makes its workspaces.
+// newProviderServer returns the provider that newWorkspace uses.
 func newProviderServer(override ...func(*remote.Options)) func() tfprotov6.ProviderServer {
 	return providerserver.NewProtocol6(provider.New("test", append([]func(*remote.Options){isolateOptions}, override...)...)())
 }
 
-// newWorkspaceOf makes an empty workspace in which there are the given providers,
-// by address, and no others.
+// newWorkspaceOf creates an empty workspace with the given providers, by address, and no
+// others.
 func newWorkspaceOf(t *testing.T, providers map[string]func() tfprotov6.ProviderServer) *workspace {
 	t.Helper()
 	w := &workspace{t: t, terraform: findTerraform(t), dir: t.TempDir()}
@@ -84,8 +81,8 @@ func newWorkspaceOf(t *testing.T, providers map[string]func() tfprotov6.Provider
 	return w
 }
 
-// isolated makes retries cost no time, and keeps the credentials of whoever runs
-// the tests, and every name that is not this machine's, out of them.
+// isolateOptions removes retry delays. It also hides the credentials of the user who runs the
+// tests and all host names except localhost.
 func isolateOptions(o *remote.Options) {
 	o.Attempts = 3
 	o.Backoff = time.Millisecond
@@ -94,12 +91,12 @@ func isolateOptions(o *remote.Options) {
 		if host == "localhost" {
 			return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 		}
-		return nil, fmt.Errorf("the tests know no %s", host)
+		return nil, fmt.Errorf("unknown host in tests: %s", host)
 	}
 }
 
-// findTerraform is the terraform or tofu to test with. The test is skipped only
-// where there is none, or where short tests are asked for.
+// findTerraform returns the terraform or tofu to test with. It skips the test if there is none,
+// or if -short is set.
 func findTerraform(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
@@ -117,8 +114,8 @@ func findTerraform(t *testing.T) string {
 	return ""
 }
 
-// serve runs providers until the test ends and returns what tells Terraform where
-// they are.
+// serveProviders runs providers until the test ends. It returns the value of
+// TF_REATTACH_PROVIDERS.
 func serveProviders(t *testing.T, providers map[string]func() tfprotov6.ProviderServer) string {
 	t.Helper()
 	served := map[string]any{}
@@ -133,7 +130,7 @@ func serveProviders(t *testing.T, providers map[string]func() tfprotov6.Provider
 	return string(reattach)
 }
 
-// serveOne runs a provider and returns where it is, in Terraform's form.
+// serveProvider runs a provider and returns its entry of TF_REATTACH_PROVIDERS.
 func serveProvider(t *testing.T, address string, server func() tfprotov6.ProviderServer) map[string]any {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -150,7 +147,7 @@ func serveProvider(t *testing.T, address string, server func() tfprotov6.Provide
 	})
 	select {
 	case err := <-failed:
-		t.Fatalf("%s does not start: %v", address, err)
+		t.Fatalf("serve %s: %v", address, err)
 		return nil
 	case a := <-addresses:
 		return map[string]any{
@@ -169,14 +166,14 @@ func (w *workspace) configure(blocks ...string) {
 	}
 }
 
-// outcome is what a command said.
+// outcome is the result of a command.
 type outcome struct {
 	t           *testing.T
-	status      int // the command's exit status
+	status      int // exit status of the command
 	failed      bool
 	diagnostics []diagnostic
 	outputs     map[string]any
-	text        string // what it told people, without colours
+	text        string // all messages, without colors
 }
 
 // diagnostic is an error or a warning.
@@ -184,7 +181,7 @@ type diagnostic struct {
 	Severity string `json:"severity"`
 	Summary  string `json:"summary"`
 	Detail   string `json:"detail"`
-	// Snippet is the place in the configuration that it points at.
+	// Snippet is the part of the configuration that the diagnostic refers to.
 	Snippet *struct {
 		Context *string `json:"context"`
 		Code    string  `json:"code"`
@@ -198,7 +195,7 @@ func (w *workspace) run(args ...string) outcome {
 	return w.outcomeOf(args, stdout, stderr, err)
 }
 
-// outcomeOf reads what a command said that prints JSON lines, and how it ended.
+// outcomeOf parses the output of a command that prints JSON lines.
 func (w *workspace) outcomeOf(args []string, stdout, stderr string, err error) outcome {
 	w.t.Helper()
 	var exit *exec.ExitError
@@ -245,7 +242,7 @@ func (w *workspace) command(args ...string) (stdout, stderr string, err error) {
 	return out.String(), errs.String(), err
 }
 
-// ok fails the test where the command failed.
+// mustSucceed fails the test if the command failed.
 func (o outcome) mustSucceed() outcome {
 	o.t.Helper()
 	if o.failed {
@@ -258,10 +255,10 @@ func (o outcome) mustSucceed() outcome {
 type plan struct {
 	outcome
 	file     string
-	document func() tfjson.Plan // what it says
+	document func() tfjson.Plan // the parsed plan file
 }
 
-// plan plans, with further arguments such as -refresh=false.
+// plan creates a plan, with additional arguments such as -refresh=false.
 func (w *workspace) plan(args ...string) plan {
 	w.t.Helper()
 	file, err := os.CreateTemp(w.dir, "*.tfplan")
@@ -270,15 +267,15 @@ func (w *workspace) plan(args ...string) plan {
 	}
 	_ = file.Close()
 	p := plan{file: file.Name()}
-	p.document = sync.OnceValue(func() (said tfjson.Plan) {
-		w.show(&said, p.file)
-		return said
+	p.document = sync.OnceValue(func() (document tfjson.Plan) {
+		w.show(&document, p.file)
+		return document
 	})
 	p.outcome = w.run(append([]string{"plan", "-json", "-input=false", "-out=" + p.file}, args...)...).mustSucceed()
 	return p
 }
 
-// planFails expects a plan to fail.
+// planFails runs a plan and fails the test if the plan succeeds.
 func (w *workspace) planFails(args ...string) outcome {
 	w.t.Helper()
 	o := w.run(append([]string{"plan", "-json", "-input=false"}, args...)...)
@@ -288,13 +285,13 @@ func (w *workspace) planFails(args ...string) outcome {
 	return o
 }
 
-// apply applies exactly what was planned.
+// apply applies a plan file.
 func (w *workspace) apply(p plan) outcome {
 	w.t.Helper()
 	return w.run("apply", "-json", "-input=false", p.file).mustSucceed()
 }
 
-// applyFails expects the apply to fail.
+// applyFails applies a plan file and fails the test if the apply succeeds.
 func (w *workspace) applyFails(p plan) outcome {
 	w.t.Helper()
 	o := w.run("apply", "-json", "-input=false", p.file)
@@ -304,7 +301,7 @@ func (w *workspace) applyFails(p plan) outcome {
 	return o
 }
 
-// up configures, plans and applies, and makes sure that the next plan is empty.
+// converge configures, plans and applies, and checks that the next plan is empty.
 func (w *workspace) converge(blocks ...string) outcome {
 	w.t.Helper()
 	w.configure(blocks...)
@@ -313,13 +310,13 @@ func (w *workspace) converge(blocks ...string) outcome {
 	return o
 }
 
-// destroy destroys everything.
+// destroy destroys all resources.
 func (w *workspace) destroy() outcome {
 	w.t.Helper()
 	return w.run("destroy", "-json", "-input=false", "-auto-approve").mustSucceed()
 }
 
-// importAs imports an ID as a resource that the configuration has.
+// importResource imports an ID as a resource of the configuration.
 func (w *workspace) importResource(address, id string) {
 	w.t.Helper()
 	if stdout, stderr, err := w.command("import", "-input=false", "-no-color", address, id); err != nil {
@@ -327,7 +324,7 @@ func (w *workspace) importResource(address, id string) {
 	}
 }
 
-// show reads a plan file, or the state where file is "".
+// show parses a plan file, or the state if file is "".
 func (w *workspace) show(into any, file string) {
 	w.t.Helper()
 	args := []string{"show", "-json"}
@@ -343,7 +340,7 @@ func (w *workspace) show(into any, file string) {
 	}
 }
 
-// state is the values of a resource in the state, nil where it is not there.
+// state returns the attributes of a resource in the state, or nil if it does not exist.
 func (w *workspace) state(address string) map[string]any {
 	w.t.Helper()
 	var state tfjson.State
@@ -359,13 +356,13 @@ func (w *workspace) state(address string) map[string]any {
 	return nil
 }
 
-// imageCopy is a registry_image_copy, with further arguments as HCL.
+// imageCopy returns a registry_image_copy block, with additional arguments as HCL.
 func imageCopy(name, source, destination string, arguments ...string) string {
 	return fmt.Sprintf("resource \"registry_image_copy\" %q {\n  source      = %q\n  destination = %q\n  %s\n}",
 		name, source, destination, strings.Join(arguments, "\n  "))
 }
 
-// output is an output.
+// output returns an output block.
 func output(name, expression string) string {
 	return fmt.Sprintf("output %q {\n  value = %s\n}", name, expression)
 }

@@ -8,9 +8,9 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 )
 
-// What the acceptance tests want to see.
+// Assertions of the acceptance tests.
 
-// change is the planned change of a resource.
+// change returns the planned change of a resource.
 func (p plan) change(address string) *tfjson.Change {
 	p.t.Helper()
 	for _, c := range p.document().ResourceChanges {
@@ -22,8 +22,8 @@ func (p plan) change(address string) *tfjson.Change {
 	return nil
 }
 
-// wantAction wants a resource to be created, updated and so on:
-// tfjson.ActionCreate, or two actions for a replacement.
+// wantAction checks the planned action for a resource, such as tfjson.ActionCreate. A
+// replacement has two actions.
 func (p plan) wantAction(address string, actions ...tfjson.Action) plan {
 	p.t.Helper()
 	if got := p.change(address).Actions; !slices.Equal(got, actions) {
@@ -32,7 +32,7 @@ func (p plan) wantAction(address string, actions ...tfjson.Action) plan {
 	return p
 }
 
-// wantChange wants an attribute to go from one value to another. nil is null.
+// wantChange checks that an attribute changes from before to after. nil means null.
 func (p plan) wantChange(address, attribute string, before, after any) plan {
 	p.t.Helper()
 	c := p.change(address)
@@ -47,7 +47,7 @@ func (p plan) wantChange(address, attribute string, before, after any) plan {
 	return p
 }
 
-// wantUnknown wants attributes to be known only after apply.
+// wantUnknown checks that attributes are known only after apply.
 func (p plan) wantUnknown(address string, attributes ...string) plan {
 	p.t.Helper()
 	c := p.change(address)
@@ -59,7 +59,7 @@ func (p plan) wantUnknown(address string, attributes ...string) plan {
 	return p
 }
 
-// unknown says whether an attribute is known only after apply.
+// unknown reports whether an attribute is known only after apply.
 func unknown(c *tfjson.Change, attribute string) bool {
 	is, _ := valueOf(c.AfterUnknown, attribute).(bool)
 	return is
@@ -70,10 +70,10 @@ func valueOf(object any, attribute string) any {
 	return values[attribute]
 }
 
-// wantNoChanges wants a new plan to be empty.
+// wantNoChanges checks that a new plan is empty.
 func (w *workspace) wantNoChanges(args ...string) outcome {
 	w.t.Helper()
-	const changes = 2 // the status that -detailed-exitcode has for them
+	const changes = 2 // exit status of -detailed-exitcode if there are changes
 	o := w.run(append([]string{"plan", "-json", "-input=false", "-detailed-exitcode"}, args...)...)
 	switch o.status {
 	case 0:
@@ -86,14 +86,14 @@ func (w *workspace) wantNoChanges(args ...string) outcome {
 	return o
 }
 
-// wantError wants one of the errors to have all of the texts, in its summary or
-// detail and in any case.
+// wantError checks that one of the errors contains all texts in its summary or detail, ignoring
+// case.
 func (o outcome) wantError(texts ...string) diagnostic {
 	o.t.Helper()
 	return o.findDiagnostic("error", texts)
 }
 
-// wantWarning is wantError for warnings.
+// wantWarning is like wantError, but checks warnings.
 func (o outcome) wantWarning(texts ...string) diagnostic {
 	o.t.Helper()
 	return o.findDiagnostic("warning", texts)
@@ -112,7 +112,7 @@ func (o outcome) findDiagnostic(severity string, texts []string) diagnostic {
 	return diagnostic{}
 }
 
-// wantNoWarnings wants nothing to be warned of.
+// wantNoWarnings checks that there are no warnings.
 func (o outcome) wantNoWarnings() outcome {
 	o.t.Helper()
 	for _, d := range o.diagnostics {
@@ -123,7 +123,7 @@ func (o outcome) wantNoWarnings() outcome {
 	return o
 }
 
-// wantNoWarningsBut wants nothing to be warned of but what has a text.
+// wantNoWarningsBut checks that all warnings contain text.
 func (o outcome) wantNoWarningsBut(text string) outcome {
 	o.t.Helper()
 	for _, d := range o.diagnostics {
@@ -134,7 +134,7 @@ func (o outcome) wantNoWarningsBut(text string) outcome {
 	return o
 }
 
-// at wants the diagnostic to point at a line of the configuration.
+// assertAt checks that the diagnostic refers to a line of the configuration that contains code.
 func (d diagnostic) assertAt(o outcome, code string) {
 	o.t.Helper()
 	if d.Snippet == nil || !strings.Contains(d.Snippet.Code, code) {

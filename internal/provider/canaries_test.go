@@ -21,12 +21,11 @@ import (
 	"time"
 )
 
-// canary is the beginning of every secret of these tests, so that also a part of
-// one is found.
+// canary is the prefix of every secret in these tests, so that a truncated secret is found too.
 const canary = "C4nary/Secret+"
 
-// secrets are what the provider of a test is given, by name. The canary is the
-// beginning of all of them but the key.
+// secrets maps names to the secrets that a test gives to the provider. All of them except the
+// key start with canary.
 type secrets map[string]string
 
 func newSecrets(t *testing.T) secrets {
@@ -53,8 +52,8 @@ func newSecrets(t *testing.T) secrets {
 	return s
 }
 
-// variable gives the secrets to the configurations of a workspace, as var.secret.
-// It is ephemeral, because Terraform itself shows others in its plans.
+// variable provides the secrets to the configuration of a workspace as var.secret. The variable
+// is ephemeral, because Terraform itself shows the values of other variables in its plans.
 func (s secrets) variable(w *workspace) string {
 	w.t.Helper()
 	values, err := json.Marshal(s)
@@ -65,7 +64,7 @@ func (s secrets) variable(w *workspace) string {
 	return "variable \"secret\" {\n  type = map(string)\n  ephemeral = true\n}"
 }
 
-// forms are all in which a secret may show.
+// encodings returns all forms in which a secret may appear.
 func (s secrets) encodings() []string {
 	forms := encodingsOf(canary)
 	for line := range strings.Lines(s["client_key"] + s["other_key"]) {
@@ -76,15 +75,15 @@ func (s secrets) encodings() []string {
 	return forms
 }
 
-// formsOf is a text as it is, quoted, URL-encoded, and wherever it may stand in
-// something that was made base64, in both alphabets.
+// encodingsOf returns text unchanged, quoted, URL-encoded, and at each offset within base64
+// text, in both alphabets.
 func encodingsOf(text string) []string {
 	query := url.QueryEscape(text)
 	forms := []string{text, strings.ReplaceAll(text, "/", `\/`), query, url.PathEscape(text), strings.NewReplacer("%2F", "%2f", "%2B", "%2b").Replace(query)}
 	for shift := range 3 {
 		for _, encoding := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
 			whole := encoding.EncodeToString([]byte(strings.Repeat("-", shift) + text))
-			inner := whole[4 : len(whole)-4] // what is around decides about the rest
+			inner := whole[4 : len(whole)-4] // the first and last characters depend on the surrounding text
 			forms = append(forms, inner, url.QueryEscape(inner))
 		}
 	}
@@ -92,12 +91,11 @@ func encodingsOf(text string) []string {
 	return slices.Compact(forms)
 }
 
-// wantNoSecret wants none of the secrets in what was said, nor in anything that
-// there is in the workspace: the log, plans, the state and its backup, with what
-// is private to the provider.
-func (s secrets) assertNoSecret(w *workspace, said ...string) {
+// assertNoSecret checks that no secret appears in texts or in the workspace: the log, plans,
+// the state and its backup, including private state.
+func (s secrets) assertNoSecret(w *workspace, texts ...string) {
 	w.t.Helper()
-	texts := map[string]string{"what was said": strings.Join(said, "\n")}
+	contents := map[string]string{"output": strings.Join(texts, "\n")}
 	files, err := os.ReadDir(w.dir)
 	if err != nil {
 		w.t.Fatal(err)
@@ -110,16 +108,16 @@ func (s secrets) assertNoSecret(w *workspace, said ...string) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		texts[file.Name()] = string(content)
+		contents[file.Name()] = string(content)
 		if strings.HasPrefix(file.Name(), "terraform.tfstate") {
-			texts["private of "+file.Name()] = decodePrivateState(w.t, content)
+			contents["private of "+file.Name()] = decodePrivateState(w.t, content)
 		}
 		for name, entry := range unzip(w.t, content) {
-			texts[file.Name()+": "+name] = entry
+			contents[file.Name()+": "+name] = entry
 		}
 	}
 	forms := s.encodings()
-	for what, text := range texts {
+	for what, text := range contents {
 		for _, form := range forms {
 			if i := strings.Index(text, form); i >= 0 {
 				w.t.Errorf("%s shows a secret as %q: %q", what, form, text[max(0, i-300):min(len(text), i+300)])
@@ -129,7 +127,7 @@ func (s secrets) assertNoSecret(w *workspace, said ...string) {
 	}
 }
 
-// unzipped is what is in a plan; nothing where content is none.
+// unzip returns the files of a plan, or nil if content is not a zip archive.
 func unzip(t *testing.T, content []byte) map[string]string {
 	t.Helper()
 	entries := map[string]string{}
@@ -151,7 +149,7 @@ func unzip(t *testing.T, content []byte) map[string]string {
 	return entries
 }
 
-// private is the private state of every resource, decoded.
+// decodePrivateState returns the decoded private state of all resources.
 func decodePrivateState(t *testing.T, state []byte) string {
 	t.Helper()
 	var parsed struct {
@@ -167,7 +165,7 @@ func decodePrivateState(t *testing.T, state []byte) string {
 	all := ""
 	for _, r := range parsed.Resources {
 		for _, i := range r.Instances {
-			if len(i.Private) == 0 { // a data source's
+			if len(i.Private) == 0 { // data sources have no private state
 				continue
 			}
 			var values map[string][]byte

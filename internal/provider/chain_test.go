@@ -9,7 +9,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// from is a copy whose source is an expression.
+// imageCopyFrom returns a registry_image_copy block whose source is an expression.
 func imageCopyFrom(name, source, destination string, arguments ...string) string {
 	return strings.Replace(imageCopy(name, "SOURCE", destination, arguments...), `"SOURCE"`, source, 1)
 }
@@ -39,7 +39,7 @@ func TestChain_PlanAndUpdate(t *testing.T) {
 	registrytest.Same(t, first.Tree, production.Read(t, "edge", "live"))
 	ws.wantNoChanges().wantNoWarnings()
 
-	// When the tag moves that the chain begins with, one apply moves all of it.
+	// When the first tag of the chain moves, one apply updates all stages.
 	second := build.Push(t, "app", "1", registrytest.DockerList("second"))
 	plan = ws.plan()
 	for _, copied := range []string{stage, prod, edge} {
@@ -51,7 +51,7 @@ func TestChain_PlanAndUpdate(t *testing.T) {
 	registrytest.Same(t, second.Tree, production.Read(t, "edge", "live"))
 	ws.wantNoChanges().wantNoWarnings()
 
-	// A tag that somebody moved in the middle comes back without the others.
+	// If another client moves a tag in the middle, only that stage changes.
 	staging.Push(t, "app", "live", registrytest.MultiArch("theirs"))
 	plan = ws.plan()
 	plan.wantAction(stage, tfjson.ActionUpdate).wantAction(prod, tfjson.ActionNoop)
@@ -88,7 +88,7 @@ func TestChain_ReferencesDestination(t *testing.T) {
 	ws.converge(chain...)
 	registrytest.Same(t, first.Tree, production.Read(t, "app", "live"))
 
-	// What the tag holds is planned, and that is still the old image.
+	// The plan uses the current content of the tag, which is still the old image.
 	second := build.Push(t, "app", "1", registrytest.MultiArch("second"))
 	plan := ws.plan()
 	plan.wantAction(stage, tfjson.ActionUpdate).wantAction(prod, tfjson.ActionNoop)
@@ -104,13 +104,13 @@ func TestChain_SourceNotPlanned(t *testing.T) {
 	ws := newWorkspace(t)
 	staged := imageCopy("stage", pushed.Ref, staging.Ref("app", "live"))
 	for name, source := range map[string]string{
-		"another tag":    `replace(` + stage + `.destination, ":live", ":other")`,
-		"another digest": `replace(` + stage + `.pinned_reference, "/[0-9a-f]{64}$/", "` + strings.Repeat("0", 64) + `")`,
+		"another_tag":    `replace(` + stage + `.destination, ":live", ":other")`,
+		"another_digest": `replace(` + stage + `.pinned_reference, "/[0-9a-f]{64}$/", "` + strings.Repeat("0", 64) + `")`,
 	} {
 		ws.configure(staged, imageCopyFrom("prod", source, production.Ref("app", "live")))
 		result := ws.planFails()
 		if at := result.wantError("source image does not exist", staging.Addr, "pinned_reference of that copy"); at.Snippet == nil {
-			t.Errorf("%s: points nowhere", name)
+			t.Errorf("%s: diagnostic has no snippet", name)
 		}
 	}
 }
@@ -121,12 +121,12 @@ func TestChain_ProviderAlias(t *testing.T) {
 	first := build.Push(t, "app", "1", registrytest.MultiArch("first"))
 	alias := "provider \"registry\" {\n  alias = \"build\"\n}"
 	staged := imageCopy("stage", first.Ref, staging.Ref("app", "live"), "provider = registry.build")
-	ws, _ := newInstalledWorkspace(t) // where each alias is a process of its own
+	ws, _ := newInstalledWorkspace(t) // each alias is a process of its own
 	ws.configure(alias, staged, imageCopyFrom("prod", stage+".pinned_reference", production.Ref("app", "live")))
-	said := ws.planFails().wantError("source image does not exist", "another provider alias", `data "registry_manifest"`)
+	diagnostic := ws.planFails().wantError("source image does not exist", "another provider alias", `data "registry_manifest"`)
 
-	// What the error says to do.
-	_, between, _ := strings.Cut(said.Detail, "put data ")
+	// Apply the advice of the error.
+	_, between, _ := strings.Cut(diagnostic.Detail, "put data ")
 	between, _, _ = strings.Cut(between, " between the two")
 	between = "data " + strings.ReplaceAll(strings.ReplaceAll(between, "\n", " "), "registry_image_copy.NAME", stage)
 	ws.converge(alias, staged, between, imageCopyFrom("prod", `data.registry_manifest.between.pinned_reference`, production.Ref("app", "live")))

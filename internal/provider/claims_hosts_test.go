@@ -16,7 +16,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// addresses resolves the names of the tests.
+// resolveTestHost resolves the host names of the tests.
 func resolveTestHost(_ context.Context, host string) ([]netip.Addr, error) {
 	known := map[string]string{"dev.example.com": "192.0.2.1", "prod.example.com": "192.0.2.2", "also-dev.example.com": "192.0.2.1", "six.example.com": "2001:db8::1"}
 	if known[host] == "" {
@@ -25,7 +25,7 @@ func resolveTestHost(_ context.Context, host string) ([]netip.Addr, error) {
 	return []netip.Addr{netip.MustParseAddr(known[host])}, nil
 }
 
-// mayBeSame is that of a client which resolves the names of the tests.
+// newMayBeSame returns the MayBeSameRegistry method of a client that uses resolveTestHost.
 func newMayBeSame(t *testing.T) func(ctx context.Context, a, b string) bool {
 	t.Helper()
 	client, err := remote.New(remote.Options{Resolve: resolveTestHost})
@@ -62,10 +62,10 @@ func TestTagOwners_AliasHosts(t *testing.T) {
 				t.Fatal(err)
 			}
 			if spared, err := dev.planRemoval(put, false); slices.Equal(spared, []string{"1"}) != c.same || err != nil {
-				t.Errorf("leave() = %q, %v; want the tag spared: %t", spared, err, c.same)
+				t.Errorf("planRemoval() = %q, %v, want the tag spared: %t", spared, err, c.same)
 			}
 			if _, err := dev.planRemoval(put, true); errors.Is(err, registry.ErrTagHeld) != c.same {
-				t.Errorf("binding leave() error = %v, want one: %t", err, c.same)
+				t.Errorf("binding planRemoval() error = %v, want one: %t", err, c.same)
 			}
 
 			dev, other = both()
@@ -73,7 +73,7 @@ func TestTagOwners_AliasHosts(t *testing.T) {
 				t.Fatal(err)
 			}
 			if affected, err := other.plan(unchanged, "1"); affected != c.same || err != nil {
-				t.Errorf("declare() = %t, %v; want %t", affected, err, c.same)
+				t.Errorf("plan() = %t, %v, want %t", affected, err, c.same)
 			}
 
 			dev, other = both()
@@ -82,7 +82,7 @@ func TestTagOwners_AliasHosts(t *testing.T) {
 			}
 			err := dev.remove(t.Context(), put, func(others protectedTags) {
 				if others.contains("1") != c.same {
-					t.Errorf("remove() takes the tag for another's: %t, want %t", others.contains("1"), c.same)
+					t.Errorf("remove() contains the tag: %t, want %t", others.contains("1"), c.same)
 				}
 			})
 			if err != nil {
@@ -98,30 +98,31 @@ func TestTagOwners_RemovalLocksAliases(t *testing.T) {
 		one := digest.FromString("one")
 		all := tagOwners{mayBeSame: newMayBeSame(t)}
 		dev, address, prod := ownersOf(t, &all, "dev.example.com/app"), ownersOf(t, &all, "192.0.2.1/app"), ownersOf(t, &all, "prod.example.com/app")
-		claimed := make(chan bool, 1)
+		owned := make(chan bool, 1)
 		err := dev.remove(t.Context(), map[string]digest.Digest{"1": one}, func(protectedTags) {
 			go func() {
 				removed, err := address.own(t.Context(), tagTarget{digest: one}, "1")
-				claimed <- removed && err == nil
+				owned <- removed && err == nil
 			}()
 			synctest.Wait()
-			if len(claimed) > 0 {
-				t.Error("claim() of a host that may be the same does not wait for the removal")
+			if len(owned) > 0 {
+				t.Error("own() on a host that may be the same does not wait for the removal")
 			}
 			if _, err := prod.own(t.Context(), tagTarget{digest: one}, "1"); err != nil {
-				t.Errorf("claim() of another host error = %v", err)
+				t.Errorf("own() on another host error = %v", err)
 			}
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !<-claimed {
-			t.Error("claim() after the removal does not report it")
+		if !<-owned {
+			t.Error("own() after the removal does not report it")
 		}
 	})
 }
 
-// Removals from aliases of each other run one by one, and end.
+// Removals from repositories that are aliases of each other run one at a time, without
+// deadlock.
 func TestTagOwners_AliasLockOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -136,7 +137,7 @@ func TestTagOwners_AliasLockOrder(t *testing.T) {
 					if runs.Add(1) != 1 {
 						t.Error("two removals run at once")
 					}
-					<-time.After(time.Millisecond) // of the bubble's time
+					<-time.After(time.Millisecond) // virtual time of the synctest bubble
 					runs.Add(-1)
 				})
 			}()

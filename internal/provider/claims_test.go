@@ -14,7 +14,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// repositoryOf returns the claims in a repository.
+// ownersOf returns the owners in a repository.
 func ownersOf(t *testing.T, all *tagOwners, name string) *repoOwners {
 	t.Helper()
 	destination, problem := parseDestination(name + ":1")
@@ -44,22 +44,22 @@ func TestTagOwners_OwnAndRemove(t *testing.T) {
 	end()
 	err := ownersOf(t, &all, "registry.test/app").remove(t.Context(), map[string]digest.Digest{"1": one, "old": one}, func(others protectedTags) {
 		if want := map[string]tagTarget{"1": {digest: one}, "stable": {digest: two}}; !maps.Equal(others.tags, want) {
-			t.Errorf("claimed: %v, want %v", others.tags, want)
+			t.Errorf("remove() tags = %v, want %v", others.tags, want)
 		}
-		// Whoever claims now would look at the registry before the tags are gone,
-		// and another removal would see tags that are about to go.
+		// Taking ownership now would let a resource resolve the tags before they are removed. A
+		// concurrent removal would see tags that are about to be removed.
 		if _, err := app.own(ended, tagTarget{digest: one}, "2"); !errors.Is(err, context.Canceled) {
-			t.Errorf("a claim does not wait for a removal: %v", err)
+			t.Errorf("own() during a removal error = %v, want context.Canceled", err)
 		}
 		if err := app.remove(ended, nil, nil); !errors.Is(err, context.Canceled) {
-			t.Errorf("a removal does not wait for another one: %v", err)
+			t.Errorf("remove() during a removal error = %v, want context.Canceled", err)
 		}
 	})
 	if err != nil {
 		t.Error(err)
 	}
 	if !put(app, one, "3", "old") || put(app, one, "3", "1") || put(ownersOf(t, &all, "registry.test/other"), one, "old") {
-		t.Error("what was removed is not known as such, or what was not is")
+		t.Error("own() does not report exactly the removed tags")
 	}
 }
 
@@ -71,14 +71,14 @@ func TestTagOwners_PlanRemoval(t *testing.T) {
 		declared declaration
 		put      digest.Digest
 		binding  bool
-		first    string // what becomes of it where the declaration comes first
-		last     string // and where it comes last
+		first    string // result if the declaration comes first
+		last     string // result if the declaration comes last
 	}{
-		"in place, and destroyed elsewhere":  {inPlace, one, false, "spared", "disturbed"},
-		"in place, and let go of":            {inPlace, one, true, "refused", "refused"},
-		"about to be put":                    {pendingWrite, one, false, "spared", ""},
-		"about to be put, and let go of":     {pendingWrite, one, true, "", ""},
-		"in place, where something else was": {inPlace, two, false, "", ""},
+		"in_place_and_destroyed":     {inPlace, one, false, "spared", "disturbed"},
+		"in_place_and_dropped":       {inPlace, one, true, "refused", "refused"},
+		"planned_and_destroyed":      {pendingWrite, one, false, "spared", ""},
+		"planned_and_dropped":        {pendingWrite, one, true, "", ""},
+		"in_place_with_other_digest": {inPlace, two, false, "", ""},
 	} {
 		for order, want := range map[string]string{"first": test.first, "last": test.last} {
 			var all tagOwners
@@ -110,8 +110,7 @@ func TestTagOwners_PlanRemoval(t *testing.T) {
 	}
 }
 
-// While a plan is applied, what was removed before is not in place any more, and
-// what is declared is not removed.
+// During an apply, removed tags are no longer in place, and declared tags are not removed.
 func TestTagOwners_PlanAfterRemoval(t *testing.T) {
 	t.Parallel()
 	one := digest.FromString("one")
@@ -122,7 +121,7 @@ func TestTagOwners_PlanAfterRemoval(t *testing.T) {
 	}
 	err := repository.remove(t.Context(), map[string]digest.Digest{"declared": one, "1": one}, func(others protectedTags) {
 		if want := map[string]tagTarget{"declared": {digest: one}}; !maps.Equal(others.tags, want) {
-			t.Errorf("claimed: %v, want %v", others.tags, want)
+			t.Errorf("remove() tags = %v, want %v", others.tags, want)
 		}
 	})
 	if err != nil {
@@ -130,7 +129,7 @@ func TestTagOwners_PlanAfterRemoval(t *testing.T) {
 	}
 	for tag, want := range map[string]bool{"1": true, "declared": false, "another": false} {
 		if affected, err := repository.plan(declaration{digest: one, unchanged: true}, tag); affected != want || err != nil {
-			t.Errorf("%s: disturbed: %t, %v; want %t", tag, affected, err, want)
+			t.Errorf("plan(%s) = %t, %v, want %t", tag, affected, err, want)
 		}
 	}
 }
@@ -153,12 +152,12 @@ func TestTagOwners_PlanConflict(t *testing.T) {
 		then    declaration
 		refused bool
 	}{
-		"another source":             {declared("ghcr.io/acme/app:2", "registry.test/app:1", two), true},
-		"another destination":        {declared("ghcr.io/acme/app:1", "registry.test/app:2", two), true},
-		"another, of the same image": {declared("ghcr.io/acme/app:2", "registry.test/app:2", one), false},
-		"another, in sha512":         {declared("ghcr.io/acme/app:2", "registry.test/app:2", digest.SHA512.FromString("one")), false},
-		"the same, asked again":      {declared("ghcr.io/acme/app:1", "registry.test/app:1", two), false},
-		"other platforms":            {some, true},
+		"other_source":               {declared("ghcr.io/acme/app:2", "registry.test/app:1", two), true},
+		"other_destination":          {declared("ghcr.io/acme/app:1", "registry.test/app:2", two), true},
+		"other_resource_same_digest": {declared("ghcr.io/acme/app:2", "registry.test/app:2", one), false},
+		"other_resource_sha512":      {declared("ghcr.io/acme/app:2", "registry.test/app:2", digest.SHA512.FromString("one")), false},
+		"same_resource_replanned":    {declared("ghcr.io/acme/app:1", "registry.test/app:1", two), false},
+		"other_platforms":            {some, true},
 	} {
 		var all tagOwners
 		repository := ownersOf(t, &all, "registry.test/app")
@@ -167,12 +166,12 @@ func TestTagOwners_PlanConflict(t *testing.T) {
 		}
 		_, err := repository.plan(test.then, "other", "stable")
 		if (err != nil) != test.refused || test.refused && !errors.Is(err, registry.ErrTagHeld) {
-			t.Errorf("%s: %v, want it to be refused: %t", name, err, test.refused)
+			t.Errorf("%s: plan() error = %v, want one: %t", name, err, test.refused)
 		}
-		if _, noted := repository.declared["other"]; noted == test.refused {
-			t.Errorf("%s: noted: %t", name, noted)
+		if _, recorded := repository.declared["other"]; recorded == test.refused {
+			t.Errorf("%s: recorded: %t", name, recorded)
 		}
-		// Nor does it concern another repository.
+		// Another repository is not affected.
 		if _, err := ownersOf(t, &all, "registry.test/other").plan(test.then, "stable"); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -227,7 +226,7 @@ func TestTagOwners_Expected(t *testing.T) {
 	}
 }
 
-// Of a removal and a plan at the same moment, at least one sees the other.
+// Of a concurrent removal and plan, at least one sees the other.
 func TestTagOwners_ConcurrentRemovalAndPlan(t *testing.T) {
 	t.Parallel()
 	d := digest.FromString("x")
@@ -253,12 +252,12 @@ func TestTagOwners_ConcurrentRemovalAndPlan(t *testing.T) {
 		close(start)
 		both.Wait()
 		if !spared && !affected {
-			t.Fatal("the tag was removed, and the resource that has it in place does not know")
+			t.Fatal("neither the removal nor the plan sees the other")
 		}
 	}
 }
 
-// takenTag is a repository in which a tag holds a digest, and which nothing is written to.
+// existingTag is a read-only repository in which all tags hold one digest.
 type existingTag struct {
 	registry.Repository
 	digest digest.Digest

@@ -11,16 +11,16 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 )
 
-// ending is how an apply that does not run to its end is ended.
+// termination is how an apply is ended early.
 type termination string
 
 const (
-	interrupted    termination = "interrupt"        // SIGINT: calls are canceled, their answers count, nothing new starts
-	providerKilled termination = "provider killed"  // Terraform gets errors in place of answers and lives on
+	interrupted    termination = "interrupt"        // SIGINT: calls are canceled, their responses count, nothing new starts
+	providerKilled termination = "provider killed"  // Terraform gets errors instead of responses and continues
 	allKilled      termination = "terraform killed" // the state is what was written before
 )
 
-// coreApply is an apply under way.
+// coreApply is an apply in progress.
 type coreApply struct {
 	*process
 	plan       corePlan
@@ -29,9 +29,9 @@ type coreApply struct {
 	state      coreState
 }
 
-// apply applies a plan in a new provider process and returns the state that it
-// leaves. stop ends when the apply is interrupted, died reports whether the
-// process was killed, and how in which of the ways that happened.
+// apply applies a plan in a new provider process and returns the resulting state. ctx ends when
+// the apply is interrupted. died reports whether the process was killed, and terminated returns
+// how the apply was ended.
 func (c *core) apply(ctx context.Context, planned corePlan, died func(name string) bool, terminated func() termination, order func([]string) ([]string, int)) (coreState, error) {
 	p, err := c.start(ctx, died)
 	if err != nil {
@@ -55,8 +55,8 @@ func (c *core) apply(ctx context.Context, planned corePlan, died func(name strin
 	return a.state.clone(), err
 }
 
-// applyInstance applies all changes of a resource. Objects that an earlier
-// replacement left behind are destroyed last, if all went well until then.
+// applyInstance applies all changes of a resource. Objects that an earlier replacement left
+// behind are destroyed last, if everything else succeeded.
 func (a *coreApply) applyInstance(address string, changes []coreChange) error {
 	for _, change := range changes {
 		if change.deposed != nil {
@@ -118,7 +118,7 @@ func (a *coreApply) get(address string) instance {
 	return a.state[address]
 }
 
-// set changes the state. What happens after Terraform was killed is not written.
+// set changes the state. Changes after Terraform was killed are not written.
 func (a *coreApply) set(address string, change func(*instance)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -130,8 +130,8 @@ func (a *coreApply) set(address string, change func(*instance)) {
 	a.state[address] = i
 }
 
-// change creates or updates an object. Terraform first plans it again, of which
-// the provider does not see the first answer.
+// change creates or updates an object. Terraform first plans the object again, without passing
+// the first plan to the provider.
 func (a *coreApply) change(address string, planned coreChange, prior *stateObject) error {
 	actual, err := a.planChange(address, prior, a.plan.config[address], false, &planned)
 	if a.died() {
@@ -175,8 +175,8 @@ func (a *coreApply) destroyCurrent(address string, change coreChange) error {
 	return err
 }
 
-// destroyDeposed destroys an object that was replaced. It is planned again at
-// that time, in the process that applies.
+// destroyDeposed destroys an object that was replaced. The destroy is planned again first, in
+// the applying process.
 func (a *coreApply) destroyDeposed(address string, old *stateObject) error {
 	if a.terminated() != "" {
 		return nil
@@ -198,7 +198,7 @@ func (a *coreApply) destroyDeposed(address string, old *stateObject) error {
 	return err
 }
 
-// destroy destroys an object. After an error it returns what is left in the state.
+// destroy destroys an object. After an error it returns the object that remains in the state.
 func (a *coreApply) destroy(address string, old *stateObject, change coreChange) (kept *stateObject, err error) {
 	if old == nil {
 		return nil, nil
@@ -216,8 +216,8 @@ func (a *coreApply) destroy(address string, old *stateObject, change coreChange)
 	return result, err
 }
 
-// call calls ApplyResourceChange. Of a provider that died, an update leaves the
-// prior value without what was private, as in Terraform.
+// call calls ApplyResourceChange. If the provider died, an update keeps the prior value without
+// its private state, as in Terraform.
 func (a *coreApply) call(address string, before, after, config object, private []byte, identity *tfprotov6.ResourceIdentityData) (*stateObject, error) {
 	answer, err := a.server.ApplyResourceChange(a.ctx, &tfprotov6.ApplyResourceChangeRequest{
 		TypeName: copyType, PriorState: encode(a.core.resource, before), PlannedState: encode(a.core.resource, after),
@@ -225,7 +225,7 @@ func (a *coreApply) call(address string, before, after, config object, private [
 	})
 	if a.died() {
 		if after == nil {
-			return nil, errProcessDied // and the state keeps the object
+			return nil, errProcessDied // the state keeps the object
 		}
 		return &stateObject{value: before}, errProcessDied
 	}

@@ -32,10 +32,10 @@ const (
 
 func (a action) replaces() bool { return a == deleteThenCreate || a == createThenDelete }
 
-// coreChange is what a plan does to one object.
+// coreChange is the planned change of one object.
 type coreChange struct {
 	address  string
-	deposed  *stateObject // the object, if it is a deposed one
+	deposed  *stateObject // nil unless the object is deposed
 	action   action
 	before   object
 	after    object
@@ -43,7 +43,7 @@ type coreChange struct {
 	identity *tfprotov6.ResourceIdentityData
 }
 
-// corePlan is a plan: changes of a refreshed state.
+// corePlan is a plan: the changes to a refreshed state.
 type corePlan struct {
 	config  coreConfig
 	prior   coreState // refreshed
@@ -61,8 +61,8 @@ type planOptions struct {
 	replace   string
 }
 
-// walk runs a function for each name, as many at a time as parallelism says, in
-// the given order. It returns the errors of all.
+// walk calls visit for each name in order, with at most parallelism concurrent calls. It
+// returns all errors.
 func walk(names []string, parallelism int, visit func(name string) error) error {
 	errs := make([]error, len(names))
 	slots := make(chan struct{}, parallelism)
@@ -86,8 +86,8 @@ func walk(names []string, parallelism int, visit func(name string) error) error 
 	return errors.Join(errs...)
 }
 
-// plan plans a configuration. A destroy is planned in two walks, of which the
-// first is a plan of the configuration that refreshes the state.
+// plan plans a configuration. A destroy is planned in two walks: the first one plans the
+// configuration to refresh the state.
 func (c *core) plan(ctx context.Context, state coreState, config coreConfig, o planOptions, order func([]string) ([]string, int)) (corePlan, error) {
 	if o.destroy && !o.noRefresh {
 		refreshed, err := c.plan(ctx, state, config, planOptions{}, order)
@@ -180,7 +180,7 @@ func (p *process) planInstance(address string, stored instance, config coreConfi
 	return planned, err
 }
 
-// refresh reads an object; nil means that it is gone.
+// refresh reads an object. It returns nil if the object is gone.
 func (p *process) refresh(address string, stored *stateObject) (*stateObject, error) {
 	answer, err := p.server.ReadResource(p.ctx, &tfprotov6.ReadResourceRequest{
 		TypeName: copyType, CurrentState: encode(p.core.resource, stored.value), Private: stored.private, CurrentIdentity: stored.identity,
@@ -198,8 +198,8 @@ func (p *process) refresh(address string, stored *stateObject) (*stateObject, er
 	return &stateObject{value: value, private: answer.Private, identity: answer.NewIdentity, tainted: stored.tainted}, nil
 }
 
-// adopt imports what an ID names as an object of the state, as terraform import
-// does; nil if there is nothing.
+// importObject imports an ID as an object of the state, as terraform import does. It returns
+// nil if the object does not exist.
 func (c *core) importObject(ctx context.Context, address, id string) (*stateObject, error) {
 	p, err := c.start(ctx, nil)
 	if err != nil {
@@ -217,7 +217,7 @@ func (c *core) importObject(ctx context.Context, address, id string) (*stateObje
 	return p.refresh(address, &stateObject{value: value, private: imported.Private, identity: imported.Identity})
 }
 
-// planDestroy plans the end of an object.
+// planDestroy plans the destroy of an object.
 func (p *process) planDestroy(address string, stored *stateObject) (coreChange, error) {
 	answer, err := p.server.PlanResourceChange(p.ctx, &tfprotov6.PlanResourceChangeRequest{
 		TypeName: copyType, Config: encode(p.core.resource, nil), ProposedNewState: encode(p.core.resource, nil),
@@ -232,8 +232,7 @@ func (p *process) planDestroy(address string, stored *stateObject) (coreChange, 
 	return coreChange{address: address, action: destroy, before: stored.value, private: answer.PlannedPrivate, identity: answer.PlannedIdentity}, nil
 }
 
-// planChange plans a resource that is in the configuration. While applying,
-// earlier is what was planned before.
+// planChange plans a resource of the configuration. During an apply, earlier is the first plan.
 func (p *process) planChange(address string, stored *stateObject, config coreResource, replace bool, earlier *coreChange) (coreChange, error) {
 	validated, err := p.server.ValidateResourceConfig(p.ctx, &tfprotov6.ValidateResourceConfigRequest{TypeName: copyType, Config: encode(p.core.resource, config.value)})
 	if err := errors.Join(err, failure(address, validated.Diagnostics)); err != nil {
@@ -258,8 +257,8 @@ func (p *process) planChange(address string, stored *stateObject, config coreRes
 		planned.action = create
 	case replace || requiresReplace(prior.value, after, answer.RequiresReplace):
 		planned.action = replacement
-		// The new object is planned once more, without the prior one but with
-		// what the first answer made private.
+		// Plan the new object again, without the prior object but with the private state of the
+		// first response.
 		if answer, planned.after, err = p.requestPlan(address, nil, answer.PlannedPrivate, answer.PlannedIdentity, config.value); err != nil {
 			return coreChange{}, err
 		}
@@ -278,7 +277,7 @@ func (p *process) planChange(address string, stored *stateObject, config coreRes
 	return planned, nil
 }
 
-// askPlan proposes a new state to the provider and checks its answer.
+// requestPlan proposes a new state to the provider and checks the response.
 func (p *process) requestPlan(address string, prior object, private []byte, identity *tfprotov6.ResourceIdentityData, config object) (*tfprotov6.PlanResourceChangeResponse, object, error) {
 	proposed := object{}
 	for name, value := range config {
@@ -308,8 +307,7 @@ func (p *process) requestPlan(address string, prior object, private []byte, iden
 	return answer, after, nil
 }
 
-// requiresReplace reports whether an attribute that cannot be changed in place
-// changes.
+// requiresReplace reports whether an attribute that cannot be updated in place changes.
 func requiresReplace(prior, after object, paths []*tftypes.AttributePath) bool {
 	return slices.ContainsFunc(paths, func(path *tftypes.AttributePath) bool {
 		name, is := path.Steps()[0].(tftypes.AttributeName)

@@ -18,11 +18,10 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// core calls the provider in the way that Terraform core does, without a
-// Terraform process: a refresh, a plan and an apply are a few calls of the plugin
-// protocol, with a new provider server for each. core makes the checks that
-// Terraform makes of the answers, and keeps prior state, private state and
-// identities as Terraform keeps them, so that thousands of runs take seconds.
+// core calls the provider as Terraform core does, without a Terraform process. A refresh, a
+// plan and an apply are a few calls of the plugin protocol, with a new provider server for
+// each. core checks the responses as Terraform does, and keeps prior state, private state and
+// identities as Terraform keeps them. Thousands of runs then take seconds.
 //
 // It follows Terraform 1.12 and later, which store identities.
 type core struct {
@@ -54,19 +53,19 @@ func (c *core) server(version string) tfprotov6.ProviderServer {
 	return providerserver.NewProtocol6(provider.New(version, c.options...)())()
 }
 
-// process is one provider process: Terraform starts one for each walk over its
-// graph. Its name is the version that the provider sends with every request.
+// process is one provider process. Terraform starts one for each walk over its graph. Its name
+// is the version that the provider sends with every request.
 type process struct {
 	core   *core
 	server tfprotov6.ProviderServer
 	name   string
 	ctx    context.Context // ends when Terraform asks the provider to stop
-	died   func() bool     // reports whether the process was killed, so that its answers are lost
+	died   func() bool     // reports whether the process was killed, so that its responses are lost
 }
 
 var errProcessDied = errors.New("the provider process died")
 
-// start starts and configures a provider. A nil died means that it lives on.
+// start starts and configures a provider. If died is nil, the process is never killed.
 func (c *core) start(ctx context.Context, died func(name string) bool) (*process, error) {
 	c.processes++
 	p := &process{core: c, ctx: ctx, name: fmt.Sprintf("process-%d", c.processes)}
@@ -80,16 +79,16 @@ func (c *core) start(ctx context.Context, died func(name string) bool) (*process
 	return p, errors.Join(err, failure("provider", answer.Diagnostics))
 }
 
-// diagnosticError is an error diagnostic of the provider, or one that Terraform
-// makes of an answer that breaks its rules.
+// diagnosticError is an error diagnostic of the provider, or one that Terraform adds for an
+// invalid response.
 type diagnosticError struct{ address, summary, detail string }
 
 func (e *diagnosticError) Error() string { return e.address + ": " + e.summary + ": " + e.detail }
 
-// failure returns the errors among diagnostics, nil if there are none.
-func failure(address string, said []*tfprotov6.Diagnostic) error {
+// failure returns the errors in diagnostics, or nil if there are none.
+func failure(address string, diagnostics []*tfprotov6.Diagnostic) error {
 	var all []error
-	for _, d := range said {
+	for _, d := range diagnostics {
 		if d.Severity == tfprotov6.DiagnosticSeverityError {
 			all = append(all, &diagnosticError{address, d.Summary, d.Detail})
 		}
@@ -97,17 +96,17 @@ func failure(address string, said []*tfprotov6.Diagnostic) error {
 	return errors.Join(all...)
 }
 
-// Summaries of the errors by which Terraform rejects an answer of a provider.
+// Summaries of the errors with which Terraform rejects a response of a provider.
 const (
 	invalidPlan        = "Provider produced invalid plan"
 	inconsistentPlan   = "Provider produced inconsistent final plan"
 	inconsistentResult = "Provider produced inconsistent result after apply"
 )
 
-// object is the value of a resource or an identity by attribute; nil is null.
+// object is the value of a resource or an identity, by attribute. nil is null.
 type object map[string]tftypes.Value
 
-// encode writes an object as the protocol has it.
+// encode encodes an object for the plugin protocol.
 func encode(of tftypes.Object, o object) *tfprotov6.DynamicValue {
 	value := tftypes.NewValue(of, nil)
 	if o != nil {
@@ -120,7 +119,7 @@ func encode(of tftypes.Object, o object) *tfprotov6.DynamicValue {
 	return &encoded
 }
 
-// decode reads an object; nil is read as null.
+// decode decodes an object. It returns nil for null.
 func decode(of tftypes.Object, encoded *tfprotov6.DynamicValue) (o object, err error) {
 	if encoded == nil {
 		return nil, nil
@@ -136,7 +135,7 @@ func decode(of tftypes.Object, encoded *tfprotov6.DynamicValue) (o object, err e
 
 func (o object) text(attribute string) (text string) {
 	if v, is := o[attribute]; is && v.IsKnown() {
-		_ = v.As(&text) // which leaves "" for what is not a string
+		_ = v.As(&text) // leaves "" if v is not a string
 	}
 	return text
 }
@@ -144,7 +143,7 @@ func (o object) text(attribute string) (text string) {
 func (o object) texts(attribute string) (texts []string) {
 	var elements []tftypes.Value
 	if v, is := o[attribute]; is && v.IsKnown() {
-		_ = v.As(&elements) // which leaves none for what is not a collection
+		_ = v.As(&elements) // leaves nil if v is not a collection
 	}
 	for _, element := range elements {
 		var text string
@@ -155,7 +154,7 @@ func (o object) texts(attribute string) (texts []string) {
 	return texts
 }
 
-// sameValue compares values as Terraform does: the order in a set does not count.
+// sameValue compares values as Terraform does. It ignores the order of a set.
 func sameValue(a, b tftypes.Value) bool {
 	var as, bs []tftypes.Value
 	if !a.Type().Is(tftypes.Set{}) || !a.IsKnown() || !b.IsKnown() || a.IsNull() || b.IsNull() || a.As(&as) != nil || b.As(&bs) != nil {
@@ -179,8 +178,8 @@ func (o object) equal(other object) bool {
 	return true
 }
 
-// broken returns the attributes that are known in a plan and different in what
-// became of it. Terraform does not allow any.
+// mismatches returns the attributes that are known in a plan and have another value in actual.
+// Terraform does not allow any.
 func (o object) mismatches(actual object) (names []string) {
 	for name, planned := range o {
 		if planned.IsFullyKnown() && !sameValue(planned, actual[name]) {
@@ -191,7 +190,7 @@ func (o object) mismatches(actual object) (names []string) {
 	return names
 }
 
-// unknownIn returns the attributes that are not known, which a state must not have.
+// unknownAttributes returns the attributes that are not known. A state must not have any.
 func (o object) unknownAttributes() (names []string) {
 	for name, value := range o {
 		if !value.IsFullyKnown() {
@@ -210,8 +209,8 @@ type stateObject struct {
 	tainted  bool
 }
 
-// instance is a resource in the state: its current object, nil if there is none,
-// and objects that a replacement has left behind.
+// instance is a resource in the state: its current object, which may be nil, and objects that a
+// replacement has left behind.
 type instance struct {
 	current *stateObject
 	deposed []*stateObject
@@ -232,8 +231,8 @@ func (s coreState) clone() coreState {
 	return clone
 }
 
-// upgrade passes a stored object through UpgradeResourceState and
-// UpgradeResourceIdentity, as Terraform does whenever it reads one.
+// upgrade passes a stored object through UpgradeResourceState, as Terraform does whenever it
+// reads one.
 func (p *process) upgrade(address string, stored *stateObject) (*stateObject, error) {
 	raw := map[string]any{}
 	for name, value := range stored.value {
@@ -252,7 +251,7 @@ func (p *process) upgrade(address string, stored *stateObject) (*stateObject, er
 	return &upgraded, err
 }
 
-// plain is a value as it is written to a state file.
+// rawValue returns a value as it is written to a state file.
 func rawValue(v tftypes.Value) any {
 	var (
 		text    string

@@ -11,11 +11,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// breakable is a copy between two registries of its own that can break off.
+// faultyCopy is a copy between two registries of its own. One of them can start to fail.
 type faultyCopy struct {
 	src, dst *registrytest.Proxy
 	faulty   *registrytest.Proxy // one of the two
-	fail     func()              // from now on
+	fail     func()              // makes the faulty registry fail
 	pushed   registrytest.Pushed
 }
 
@@ -33,7 +33,7 @@ func (b *faultyCopy) block(name string) string {
 	return imageCopy(name, b.pushed.Ref, b.dst.Ref("app", "1"))
 }
 
-// uploads is how often each blob was taken by the destination.
+// uploads returns how often the destination accepted each blob.
 func (b *faultyCopy) uploads() map[digest.Digest]int {
 	taken := map[digest.Digest]int{}
 	for _, r := range b.dst.Requests() {
@@ -44,8 +44,8 @@ func (b *faultyCopy) uploads() map[digest.Digest]int {
 	return taken
 }
 
-// Whatever request of a create is the first to fail: nothing of it is in the
-// state, and the next apply goes on from where it broke off.
+// Whichever request of a create is the first to fail, the state does not contain the resource.
+// The next apply continues where the failed one stopped.
 func TestCreate_ResumesAfterEachFailedRequest(t *testing.T) {
 	t.Parallel()
 	ws := newWorkspace(t)
@@ -82,7 +82,7 @@ func TestCreate_ResumesAfterEachFailedRequest(t *testing.T) {
 	for name, c := range copies {
 		switch held := c.dst.Digest(t, "app", "1"); {
 		case created["registry_image_copy."+name]:
-			t.Errorf("%s: it is in the state", name)
+			t.Errorf("%s: the resource is in the state", name)
 		case held != "" && held != c.pushed.Digest:
 			t.Errorf("%s: the tag holds %s", name, held)
 		}
@@ -107,7 +107,7 @@ func TestCreate_ResumesAfterEachFailedRequest(t *testing.T) {
 	}
 }
 
-// addresses are those of the resources in the state.
+// addresses returns the addresses of the resources in the state.
 func (w *workspace) addresses() map[string]bool {
 	w.t.Helper()
 	var state tfjson.State

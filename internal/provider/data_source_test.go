@@ -11,7 +11,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// everySource is each data source, of the tag 1 of the repository app.
+// allDataSources returns one block of each data source, for the tag 1 of the repository app.
 func allDataSources(reg *registrytest.Registry, arguments ...string) []string {
 	more := strings.Join(arguments, "\n  ")
 	return []string{
@@ -21,7 +21,7 @@ func allDataSources(reg *registrytest.Registry, arguments ...string) []string {
 	}
 }
 
-// Each says where, what and what to do, and points at the line that names the
+// Each diagnostic names the registry, the problem and a remedy, and refers to the line with the
 // registry.
 func TestDataSources_Diagnostics(t *testing.T) {
 	t.Parallel()
@@ -39,23 +39,23 @@ func TestDataSources_Diagnostics(t *testing.T) {
 		summary  string // "" for the data source's own
 		contains []string
 	}{
-		"no login":     {registrytest.V3(t, registrytest.BasicAuth("ci", "secret")), unauthorized, []string{"HTTP 401", "there was none", "registries"}},
-		"no login, 2":  {registrytest.V2(t, registrytest.BasicAuth("ci", "secret")), unauthorized, []string{"HTTP 401", "there was none", "registries"}},
-		"not there":    {registrytest.V3(t), missing, []string{"HTTP 404", "_UNKNOWN"}},
-		"not there, 2": {registrytest.V2(t), missing, []string{"HTTP 404"}},
-		"a denial": {front(func(r *registrytest.Rule) { r.Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not you"}]}`) }),
+		"no_login":     {registrytest.V3(t, registrytest.BasicAuth("ci", "secret")), unauthorized, []string{"HTTP 401", "there was none", "registries"}},
+		"no_login_v2":  {registrytest.V2(t, registrytest.BasicAuth("ci", "secret")), unauthorized, []string{"HTTP 401", "there was none", "registries"}},
+		"not_found":    {registrytest.V3(t), missing, []string{"HTTP 404", "_UNKNOWN"}},
+		"not_found_v2": {registrytest.V2(t), missing, []string{"HTTP 404"}},
+		"denied": {front(func(r *registrytest.Rule) { r.Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not you"}]}`) }),
 			unauthorized, []string{"HTTP 403", "DENIED", "not you"}},
-		"a limit": {front(func(r *registrytest.Rule) { r.Reply(429, nil, "") }), "limits requests", []string{"HTTP 429", "max_concurrent_requests"}},
-		"a web page": {front(func(r *registrytest.Rule) {
+		"rate_limited": {front(func(r *registrytest.Rule) { r.Reply(429, nil, "") }), "limits requests", []string{"HTTP 429", "max_concurrent_requests"}},
+		"web_page": {front(func(r *registrytest.Rule) {
 			r.Reply(200, http.Header{"Content-Type": {"text/html"}}, "<html>Log in here</html>")
 		}), "", []string{"text/html", "does not seem to be a registry"}},
-		"a web page that is not there": {front(func(r *registrytest.Rule) {
+		"web_page_404": {front(func(r *registrytest.Rule) {
 			r.Reply(404, http.Header{"Content-Type": {"text/html"}}, "<html>Nothing here</html>")
 		}), "", []string{"HTTP 404", "does not seem to be a registry"}},
-		"a manifest that is none": {front(func(r *registrytest.Rule) {
+		"invalid_manifest": {front(func(r *registrytest.Rule) {
 			r.Reply(200, http.Header{"Content-Type": {"application/vnd.oci.image.manifest.v1+json"}}, "<html>Log in here</html>")
 		}), "", []string{"application/vnd.oci.image.manifest.v1+json"}},
-		"nobody": {dead.Registry, "is not available", []string{"Nothing listens there"}},
+		"unreachable": {dead.Registry, "is not available", []string{"Nothing listens there"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,20 +81,20 @@ func TestDataSources_Diagnostics(t *testing.T) {
 					}
 					for _, part := range test.contains {
 						if !strings.Contains(d.Detail, part) {
-							t.Errorf("%s does not say %q: %s", source, part, d.Detail)
+							t.Errorf("%s: detail does not contain %q: %s", source, part, d.Detail)
 						}
 					}
 					d.assertAt(result, test.reg.Addr)
 				}
 				if !found {
-					t.Errorf("%s says nothing:\n%s", source, result.text)
+					t.Errorf("%s has no error:\n%s", source, result.text)
 				}
 			}
 		})
 	}
 }
 
-// What is not known while planning is read in the apply.
+// Unknown arguments are read during apply.
 func TestDataSources_UnknownArguments(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t)
@@ -107,7 +107,7 @@ func TestDataSources_UnknownArguments(t *testing.T) {
 		output("manifest", "data.registry_manifest.app.digest"), output("config", "data.registry_image_config.app.architecture"), output("tags", "data.registry_tags.app.newest"),
 		output("pinned", `provider::registry::pin(terraform_data.reference.output, "sha256:`+strings.Repeat("0", 64)+`")`),
 	)
-	plan := ws.plan() // there is nothing in the registry yet
+	plan := ws.plan() // the registry is still empty
 	plan.wantAction("data.registry_tags.app", tfjson.ActionRead).wantUnknown("data.registry_tags.app", "tags", "newest").
 		wantUnknown("data.registry_manifest.app", "digest", "exists").wantUnknown("data.registry_image_config.app", "labels", "config_digest")
 	pushed := reg.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -133,7 +133,7 @@ func TestDataSources_UnknownCredentials(t *testing.T) {
 		result := ws.planFails()
 		result.wantError("cannot be asked yet", "registries", reg.Addr, "depends_on").assertAt(result, reg.Addr)
 		if len(result.diagnostics) != 1 {
-			t.Errorf("there is more to hear:\n%s", result.text)
+			t.Errorf("unexpected additional diagnostics:\n%s", result.text)
 		}
 	}
 	ws.converge(append(allDataSources(reg, "depends_on = [terraform_data.password]"), provider, unknownUntilApply("password", "secret"))...)
@@ -158,5 +158,5 @@ func TestDataSources_NoSecretsInState(t *testing.T) {
 	failed := ws.planFails()
 	failed.wantError("401", fmt.Sprintf("the user %q", user))
 	s.assertNoSecret(ws, text, failed.text)
-	assertLogLine(t, log(), "request", reg.Addr) // it is the provider's log
+	assertLogLine(t, log(), "request", reg.Addr) // the log includes that of the provider
 }

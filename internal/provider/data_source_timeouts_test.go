@@ -21,8 +21,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// slowRegistry dials a registry that answers a page of tags after five seconds, always with one more
-// page, and that takes 55 seconds to answer that it is not available.
+// dialSlowRegistry connects to a registry that is slow. It takes five seconds for each page of
+// tags and always has another page. A manifest request fails with status 503 after 55 seconds.
 func dialSlowRegistry(context.Context, string, string) (net.Conn, error) {
 	client, server := net.Pipe()
 	go func() {
@@ -39,7 +39,7 @@ func dialSlowRegistry(context.Context, string, string) (net.Conn, error) {
 				continue
 			}
 			<-time.After(5 * time.Second)
-			next := time.Now().UnixNano() // unique: a list that repeats a page is refused at once
+			next := time.Now().UnixNano() // unique, because a repeated page is an error
 			body := fmt.Sprintf(`{"name":"app","tags":["tag%d"]}`, next)
 			_, _ = fmt.Fprintf(server, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nLink: <?page=%d>; rel=\"next\"\r\nContent-Length: %d\r\n\r\n%s", next, len(body), body)
 		}
@@ -47,7 +47,8 @@ func dialSlowRegistry(context.Context, string, string) (net.Conn, error) {
 	return client, nil
 }
 
-// readOf runs the Read of a data source with the given attributes, and returns its diagnostics.
+// readDataSource calls Read of a data source with the given attributes, and returns its
+// diagnostics.
 func readDataSource(t *testing.T, source datasource.DataSourceWithConfigure, attributes map[string]tftypes.Value) diag.Diagnostics {
 	t.Helper()
 	ctx := t.Context()
@@ -105,12 +106,12 @@ func TestDataSources_ReadTimeout(t *testing.T) {
 					if setting != "default" {
 						attributes["timeouts"] = readTimeout(setting)
 					}
-					began := time.Now() // of the bubble
+					began := time.Now() // virtual time of the synctest bubble
 					diags := readDataSource(t, source, attributes)
 					if took := time.Since(began); took != limit {
 						t.Errorf("Read() took %s, want %s", took, limit)
 					}
-					<-time.After(time.Hour) // the registry notices that its clients have gone
+					<-time.After(time.Hour) // the registry detects the closed connections
 					text := ""
 					for _, d := range diags.Errors() {
 						text += d.Summary() + "\n" + d.Detail() + "\n"
@@ -126,7 +127,8 @@ func TestDataSources_ReadTimeout(t *testing.T) {
 	}
 }
 
-// Every data source has the attribute, so that none can hold a plan for longer than its user accepts.
+// Every data source has the attribute, so that users can limit how long each read may delay a
+// plan.
 func TestDataSources_TimeoutsAttribute(t *testing.T) {
 	sources := (&registryProvider{}).DataSources(t.Context())
 	if len(sources) < 4 {

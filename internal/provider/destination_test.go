@@ -23,7 +23,7 @@ func TestDestination_CopyBeforeRemoval(t *testing.T) {
 			ws := newWorkspace(t)
 			ws.converge(imageCopy("app", pushed.Ref, old.Ref("app", "1"), arguments...))
 
-			// A copy that fails keeps what there is, and the record of it.
+			// A failed copy keeps the old tags and their record.
 			ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("moved", "1"), arguments...))
 			plan := ws.plan()
 			plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "destination", old.Ref("app", "1"), proxy.Ref("moved", "1"))
@@ -79,8 +79,7 @@ func TestDestination_OldTagsNotRemovable(t *testing.T) {
 	}
 }
 
-// An address and a name of one registry are two destinations to look at, and one
-// tag.
+// An IP address and a host name of one registry are different destinations, but the same tag.
 func TestDestination_HostNameChange(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -101,8 +100,7 @@ func TestDestination_HostNameChange(t *testing.T) {
 	}
 }
 
-// What a change that failed has written in another repository is still known to be
-// this resource's own.
+// Tags that a failed change wrote to another repository still count as written by the resource.
 func TestDestination_FailedChangeKeepsOwnership(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -127,7 +125,7 @@ func TestDestination_FailedChangeKeepsOwnership(t *testing.T) {
 	assertTags(t, dst, "app")
 }
 
-// In the same repository, the additional tags stay this resource's own.
+// In the same repository, the resource keeps ownership of the additional tags.
 func TestDestination_NextVersion(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -145,7 +143,7 @@ func TestDestination_NextVersion(t *testing.T) {
 		t.Error("the old manifest is still there")
 	}
 
-	// The same image under another tag leaves its manifest.
+	// The same image under another tag keeps its manifest.
 	ws.configure(imageCopy("app", src.Ref("app", "1.5"), dst.Ref("app", "live"), noOverwrite, `on_destroy = "delete"`, `additional_tags = ["1"]`))
 	ws.apply(ws.plan()).wantNoWarningsBut("Old Tags Will Be Removed")
 	assertTags(t, dst, "app", "1", "live")
@@ -179,7 +177,7 @@ func TestDestination_Exchange(t *testing.T) {
 					registrytest.Same(t, a.Tree, dst.Read(t, repositories[1], "y"))
 					registrytest.Same(t, b.Tree, dst.Read(t, repositories[0], "x"))
 
-					// And one after the other.
+					// The same without parallelism.
 					ws.configure(both(x, y)...)
 					ws.run("apply", "-json", "-input=false", "-auto-approve", "-parallelism=1").mustSucceed()
 					ws.wantNoChanges()
@@ -206,7 +204,7 @@ func TestDestination_ChangeWithOtherAttributes(t *testing.T) {
 	}
 }
 
-// If on_destroy changes at the same time, the value that removes less applies.
+// If on_destroy changes in the same plan, the value that removes less applies.
 func TestDestination_ChangeWithOnDestroy(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ before, after string }{{"delete", "retain"}, {"retain", "delete"}, {"delete", "untag"}} {
@@ -255,7 +253,7 @@ func TestDestination_Unknown(t *testing.T) {
 	assertTags(t, dst, "app")
 }
 
-// A replacement with another destination copies before it removes too.
+// A replacement with another destination also copies before it removes.
 func TestDestination_ChangeWithReplacement(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -281,7 +279,7 @@ func TestDestination_ChangeWithReplacement(t *testing.T) {
 	assertTags(t, dst, "app")
 }
 
-// Referrers follow the image to another repository.
+// Referrers are copied to the new repository with the image.
 func TestDestination_ChangeWithReferrers(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -297,6 +295,6 @@ func TestDestination_ChangeWithReferrers(t *testing.T) {
 	ws.apply(plan)
 	ws.wantNoChanges()
 	if !dst.HasManifest(t, "moved", signature.Tag) {
-		t.Error("the signature did not come along")
+		t.Error("the signature was not copied")
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// wantTags wants a repository to have exactly these tags.
+// assertTags checks that a repository has exactly the given tags.
 func assertTags(t *testing.T, r *registrytest.Registry, repo string, want ...string) {
 	t.Helper()
 	got := r.Tags(t, repo)
@@ -69,7 +69,7 @@ func TestDestroy_Delete(t *testing.T) {
 		t.Error("the manifest is still there")
 	}
 	if dst.HasManifest(t, "app", "1") || !dst.HasManifest(t, "app", "other") {
-		t.Error("the wrong tags are gone")
+		t.Error("the wrong tags were removed")
 	}
 }
 
@@ -92,10 +92,10 @@ func TestDestroy_UnsupportedByRegistry(t *testing.T) {
 		registry func(*testing.T) *registrytest.Registry
 		policy   string
 	}{
-		"2.8.3 cannot untag":           {func(t *testing.T) *registrytest.Registry { return registrytest.V2(t) }, "untag"},
-		"deletion disabled, untag":     {func(t *testing.T) *registrytest.Registry { return registrytest.V3(t, registrytest.NoDelete()) }, "untag"},
-		"deletion disabled, delete":    {func(t *testing.T) *registrytest.Registry { return registrytest.V3(t, registrytest.NoDelete()) }, "delete"},
-		"deletion disabled, 2.8.3 too": {func(t *testing.T) *registrytest.Registry { return registrytest.V2(t, registrytest.NoDelete()) }, "delete"},
+		"v2_untag":                    {func(t *testing.T) *registrytest.Registry { return registrytest.V2(t) }, "untag"},
+		"v3_untag_deletion_disabled":  {func(t *testing.T) *registrytest.Registry { return registrytest.V3(t, registrytest.NoDelete()) }, "untag"},
+		"v3_delete_deletion_disabled": {func(t *testing.T) *registrytest.Registry { return registrytest.V3(t, registrytest.NoDelete()) }, "delete"},
+		"v2_delete_deletion_disabled": {func(t *testing.T) *registrytest.Registry { return registrytest.V2(t, registrytest.NoDelete()) }, "delete"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -123,9 +123,9 @@ func TestDestroy_UnreachableRegistry(t *testing.T) {
 		cause    func(*registrytest.Proxy)
 		contains string
 	}{
-		"down":                  {func(p *registrytest.Proxy) { p.Stop() }, "Nothing was removed. Apply again"},
-		"logged out":            {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(401, nil, "") }, "Nothing was removed. Apply again"},
-		"broken while removing": {func(p *registrytest.Proxy) { p.On("DELETE", ".*").Reply(503, nil, "") }, "Apply again"},
+		"down":                       {func(p *registrytest.Proxy) { p.Stop() }, "Nothing was removed. Apply again"},
+		"logged_out":                 {func(p *registrytest.Proxy) { p.On(".*", ".*").Reply(401, nil, "") }, "Nothing was removed. Apply again"},
+		"unavailable_during_removal": {func(p *registrytest.Proxy) { p.On("DELETE", ".*").Reply(503, nil, "") }, "Apply again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -138,7 +138,7 @@ func TestDestroy_UnreachableRegistry(t *testing.T) {
 			fault.cause(proxy)
 			result := ws.applyFails(plan)
 			result.wantError("could not be cleaned up", fault.contains, "terraform state rm")
-			if strings.Contains(result.text, "cannot remove a tag") || name == "broken while removing" && strings.Contains(result.text, "Nothing was removed") {
+			if strings.Contains(result.text, "cannot remove a tag") || name == "unavailable_during_removal" && strings.Contains(result.text, "Nothing was removed") {
 				t.Errorf("the wrong advice:\n%s", result.text)
 			}
 			if ws.state(app) == nil {
@@ -161,7 +161,7 @@ func TestDestroy_AlreadyGone(t *testing.T) {
 			dst.DeleteManifest(t, "app", pushed.Digest)
 			ws.apply(plan).wantNoWarnings()
 		})
-		t.Run(policy+", at the last moment", func(t *testing.T) {
+		t.Run(policy+"_concurrently", func(t *testing.T) {
 			t.Parallel()
 			src, dst := registrytest.V3(t), registrytest.V3(t)
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -184,7 +184,7 @@ func TestDestroy_UnreadableSibling(t *testing.T) {
 	dst.Push(t, "app", "other", registrytest.DockerList("theirs"))
 	plan := ws.plan("-destroy")
 
-	// Where it cannot be seen what other tags name, nothing is deleted.
+	// If the content of another tag cannot be read, nothing is deleted.
 	proxy.On("GET|HEAD", ".*/manifests/other").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not yours"}]}`)
 	ws.applyFails(plan).wantError("403", "other")
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
@@ -193,8 +193,8 @@ func TestDestroy_UnreadableSibling(t *testing.T) {
 	}
 }
 
-// With create_before_destroy nothing tells the destroy what the replacement has
-// in place.
+// With create_before_destroy, the destroy does not know which tags the replacement has in
+// place.
 func TestDestroy_CreateBeforeDestroy(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -214,7 +214,7 @@ func TestDestroy_CreateBeforeDestroy(t *testing.T) {
 			assertTags(t, dst, "app", "1.4", "stable", "old")
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1.4"))
 
-			// The replacement has found them, and they are not its own.
+			// The replacement has found the tags, so it does not own them.
 			ws.destroy().wantWarning("Tags Not Written Are Retained", "1.4 and stable in "+dst.Addr+"/app")
 			assertTags(t, dst, "app", "1.4", "stable", "old")
 		})
@@ -228,9 +228,9 @@ func TestDestroy_RenamedResource(t *testing.T) {
 			t.Parallel()
 			src, dst := registrytest.V3(t), registrytest.V3(t)
 			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-			// Terraform destroys the one and creates the other with nothing to order
-			// them by, unless something depends on both: then the new one is there,
-			// and its dependent has moved to it, before the old one goes.
+			// Terraform destroys one resource and creates the other in no particular order,
+			// unless something depends on both. Then the new one is created first, its
+			// dependent is updated, and the old one is destroyed last.
 			renamed := func(name string) []string {
 				return []string{
 					imageCopy(name, pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`, "lifecycle {\n    create_before_destroy = true\n  }"),
@@ -245,7 +245,7 @@ func TestDestroy_RenamedResource(t *testing.T) {
 	}
 }
 
-// A rename of which only the one half was applied.
+// Only half of a rename was applied before.
 func TestDestroy_TagOfAnotherResource(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -261,9 +261,8 @@ func TestDestroy_TagOfAnotherResource(t *testing.T) {
 			ws.configure(copied("renamed"))
 			ws.apply(ws.plan("-target=registry_image_copy.renamed"))
 
-			// Terraform plans the two in no particular order: where the destroy comes
-			// last it knows what to spare, and where it comes first the other one is
-			// updated.
+			// Terraform plans both in no particular order. If the destroy is planned last, it
+			// spares the tag. If it is planned first, the other resource is updated.
 			ws.apply(ws.plan())
 			ws.wantNoChanges()
 			if ws.state(app) != nil {
@@ -274,8 +273,8 @@ func TestDestroy_TagOfAnotherResource(t *testing.T) {
 	}
 }
 
-// What Terraform replaced and could not destroy, because what depends on it
-// failed, is destroyed by a later apply, which plans nothing for the live one.
+// If a dependent resource fails, Terraform keeps the replaced object as deposed. A later apply
+// destroys it, without planning a change of the current object.
 func TestDestroy_DeposedObject(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -314,10 +313,10 @@ func TestDestination_TagOfAnotherResource(t *testing.T) {
 		}
 	}
 	ws := newWorkspace(t)
-	ws.converge(both("1", "delete")[0]) // which writes the tag
+	ws.converge(both("1", "delete")[0]) // this one writes the tag
 	ws.converge(both("1", "delete")...)
 	ws.configure(both("2", "delete")...)
-	// Where the other one is planned last, it is the one to say so.
+	// If the other resource is planned last, it reports the error.
 	ws.planFails().wantError("Two resources declare one tag", dst.Addr+"/app", `"1"`, "has it in place", `on_destroy = "retain"`)
 
 	ws.converge(both("1", "retain")...)
@@ -339,13 +338,13 @@ func TestDestroy_SharedManifest(t *testing.T) {
 	ws.destroy().wantWarning("not deleted", "also named by other tags")
 	assertTags(t, dst, "app")
 	if dst.HasManifest(t, "app", string(pushed.Digest)) {
-		t.Error("the last one left the manifest")
+		t.Error("the last destroy did not delete the manifest")
 	}
 }
 
 func TestDestroy_FailureHasNoWarnings(t *testing.T) {
 	t.Parallel()
-	src, dst := registrytest.V3(t), registrytest.V2(t) // which cannot untag
+	src, dst := registrytest.V3(t), registrytest.V2(t) // docker/distribution 2 cannot untag
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws := newWorkspace(t)
 	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "delete"`))
@@ -360,8 +359,8 @@ func TestDestroy_FailureHasNoWarnings(t *testing.T) {
 func TestDestroy_IncompleteTagList(t *testing.T) {
 	t.Parallel()
 	for name, list := range map[string]string{
-		"no tags":     `{"name":"app","tags":null}`,
-		"not the own": `{"name":"app","tags":["other"]}`,
+		"no_tags":         `{"name":"app","tags":null}`,
+		"own_tag_missing": `{"name":"app","tags":["other"]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -20,20 +20,18 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 )
 
-// What the documentation and the examples show, Terraform accepts, in the format
-// that it writes itself:
+// Terraform accepts the configurations in the documentation and the examples, and they have the
+// format of terraform fmt:
 //
-//   - Each block of HCL on a page, and each file of examples/, stands for itself:
-//     all that it refers to is in it. What stands in several places is looked at
-//     once.
-//   - A block without required_providers is a part of a configuration that has
-//     them, and they are added.
-//   - Each is a module of one configuration, because two runs of Terraform cost
-//     less than a hundred. Its variables get values that are not known yet. A
-//     block that only a root module may have makes it a configuration of its own.
-//   - The files that it reads are there, and something uses this provider: Terraform
-//     does not look at the configuration of a provider that nothing uses.
-//   - What this version of Terraform does not know yet is left out.
+//   - Each block of HCL on a page, and each file of examples/, is self-contained. Identical
+//     configurations are checked once.
+//   - A block without required_providers gets that block, because it is a part of a configuration.
+//   - Each configuration is a module of one root module, because two runs of Terraform are cheaper than
+//     a hundred. Its variables are unknown. A block that is only allowed in a root module makes the
+//     configuration a root module.
+//   - The files that the configuration reads exist, and at least one data source uses this provider,
+//     because Terraform does not validate a provider configuration that is not used.
+//   - Features that the installed version of Terraform does not support are skipped.
 func TestDocumentation_ValidHCL(t *testing.T) {
 	t.Parallel()
 	providers := map[string]func() tfprotov6.ProviderServer{providerAddress: newProviderServer()}
@@ -55,10 +53,10 @@ func TestDocumentation_ValidHCL(t *testing.T) {
 	}
 }
 
-// shown are all configurations that are shown, each once.
+// shownConfigs are all documented configurations, without duplicates.
 type shownConfigs []configuration
 
-// read finds them.
+// collect finds the configurations.
 func (s *shownConfigs) collect(t *testing.T) {
 	t.Helper()
 	known := map[string]bool{}
@@ -70,7 +68,7 @@ func (s *shownConfigs) collect(t *testing.T) {
 	}
 }
 
-// write makes modules of them, and returns the directories of the root modules.
+// write writes the configurations as modules, and returns the directories of the root modules.
 func (s *shownConfigs) write(ws *workspace) (roots []string) {
 	ws.t.Helper()
 	modules := map[string]any{}
@@ -97,22 +95,22 @@ func (s *shownConfigs) write(ws *workspace) (roots []string) {
 	return roots
 }
 
-// validate has Terraform look at a root module, and all that are in it.
+// validate validates a root module and all modules that it calls.
 func (s *shownConfigs) validate(ws *workspace, root string) {
 	ws.t.Helper()
 	stdout, stderr, err := ws.command("-chdir="+root, "validate", "-json")
-	var said tfjson.ValidateOutput
-	if decodeErr := json.Unmarshal([]byte(stdout), &said); decodeErr != nil {
+	var validated tfjson.ValidateOutput
+	if decodeErr := json.Unmarshal([]byte(stdout), &validated); decodeErr != nil {
 		ws.t.Fatalf("validate: %v, %v\n%s%s", err, decodeErr, stdout, stderr)
 	}
-	for _, d := range said.Diagnostics {
+	for _, d := range validated.Diagnostics {
 		if d.Severity == tfjson.DiagnosticSeverityError {
 			ws.t.Errorf("%s: %s\n%s", s.position(root, d.Range), d.Summary, d.Detail)
 		}
 	}
 }
 
-// at is the place that Terraform means by a range in the module dir.
+// position returns the documented position of a range in the module dir.
 func (s *shownConfigs) position(dir string, r *tfjson.Range) string {
 	if r == nil {
 		return "somewhere"
@@ -124,19 +122,19 @@ func (s *shownConfigs) position(dir string, r *tfjson.Range) string {
 	return fmt.Sprintf("%s:%d", (*s)[i].file, (*s)[i].line+r.Start.Line)
 }
 
-// configuration is one that is shown somewhere.
+// configuration is a configuration in the documentation.
 type configuration struct {
-	file string // from the root of the project
-	line int    // before its first one
+	file string // relative to the root of the project
+	line int    // the line before its first line
 	text string
 }
 
-// has says whether there is a block of a type in it, or an argument of that name.
+// has reports whether the configuration has a block of a type, or an argument of that name.
 func (c configuration) has(word string) bool {
 	return regexp.MustCompile(`(?m)^\s*` + word + `\b`).MatchString(c.text)
 }
 
-// call is a call of it as a module.
+// call returns the module call for the configuration.
 func (c configuration) call(dir string) map[string]string {
 	call := map[string]string{"source": "./" + dir}
 	for _, variable := range regexp.MustCompile(`(?m)^variable "(\w+)"`).FindAllStringSubmatch(c.text, -1) {
@@ -145,7 +143,7 @@ func (c configuration) call(dir string) map[string]string {
 	return call
 }
 
-// write makes a module of it.
+// write writes the configuration as a module.
 func (c configuration) write(t *testing.T, dir string) {
 	t.Helper()
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -161,13 +159,13 @@ func (c configuration) write(t *testing.T, dir string) {
 	for _, file := range regexp.MustCompile(`file\("\$\{path\.module\}/([^"]+)"\)`).FindAllStringSubmatch(c.text, -1) {
 		content, ok := referencedFiles[path.Ext(file[1])]
 		if !ok {
-			t.Fatalf("%s:%d reads %s, and nobody says what is in it", c.file, c.line, file[1])
+			t.Fatalf("%s:%d reads %s, which is not in referencedFiles", c.file, c.line, file[1])
 		}
 		write(t, filepath.Join(dir, file[1]), content())
 	}
 }
 
-// filesShown is what is in the files that configurations read.
+// referencedFiles are the contents of the files that configurations read, by extension.
 var referencedFiles = map[string]func() string{
 	".json": func() string { return "{}" },
 	".pem": func() string {
@@ -177,7 +175,7 @@ var referencedFiles = map[string]func() string{
 	},
 }
 
-// required names all providers that there are.
+// required returns required_providers with all providers of the tests.
 func required() any {
 	providers := map[string]any{}
 	for _, address := range append(slices.Collect(maps.Keys(fakeProviders)), providerAddress) {
@@ -186,7 +184,7 @@ func required() any {
 	return map[string]any{"terraform": map[string]any{"required_providers": providers}}
 }
 
-// examples are the files of examples/.
+// examples returns the files of examples/.
 func examples(t *testing.T) (found []configuration) {
 	t.Helper()
 	err := fs.WalkDir(os.DirFS(projectRoot), "examples", func(name string, _ fs.DirEntry, err error) error {
@@ -203,8 +201,7 @@ func examples(t *testing.T) (found []configuration) {
 	return found
 }
 
-// blocks are the blocks of HCL on the pages, without the indentation that they
-// have in a list.
+// blocks returns the blocks of HCL on the pages, without their indentation in a list.
 func blocks(t *testing.T) (found []configuration) {
 	t.Helper()
 	all := pages(t)
@@ -224,11 +221,11 @@ func blocks(t *testing.T) (found []configuration) {
 	return found
 }
 
-// noVersion is a minor version that does not come.
+// noVersion is a minor version that does not exist.
 const noVersion = 1_000_000
 
-// is says whether this is Terraform, or OpenTofu, of a minor version or a later
-// one.
+// versionAtLeast reports whether this is the given minor version of Terraform or OpenTofu, or a
+// later one.
 func (w *workspace) versionAtLeast(terraform, openTofu int) bool {
 	w.t.Helper()
 	stdout, stderr, err := w.command("version")

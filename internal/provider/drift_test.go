@@ -25,7 +25,7 @@ func TestDrift_SourceTagMoved(t *testing.T) {
 		wantChange(app, "source_digest", first.Digest, second.Digest).
 		wantChange(app, "pinned_reference", dst.Ref("app", string(first.Digest)), dst.Ref("app", string(second.Digest)))
 
-	// What was planned is copied, although the tag moves once more.
+	// The planned digest is copied, although the tag moves again.
 	third := src.Push(t, "app", "1", registrytest.MultiArch("third"))
 	ws.apply(plan)
 	registrytest.Same(t, second.Tree, dst.Read(t, "app", "1"))
@@ -93,8 +93,8 @@ func TestDrift_DestinationManifestDeleted(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.converge(imageCopy("app", pushed.Ref, proxy.Ref("app", "1")))
 
-	// The registry says that it still has the manifest, and does not: to the refresh,
-	// which looks up promoted_reference, and to the copy.
+	// The registry claims that it still has the manifest. Both the refresh, which resolves
+	// promoted_reference, and the copy believe it.
 	dst.DeleteManifest(t, "app", pushed.Digest)
 	dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
 	proxy.On("HEAD", ".*/manifests/"+string(pushed.Digest)).Times(2).Reply(200, http.Header{

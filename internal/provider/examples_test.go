@@ -13,11 +13,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// Some examples do what they say in an apply after the first, or on another
-// machine. These are run from their own files.
+// The effect of some examples shows only in a second apply or on another machine. These tests
+// run the files of examples/.
 
-// example makes a file of examples/ the configuration. Each pair of instead is
-// something that it names and a test does not have, and what stands for that.
+// configureExample makes a file of examples/ the configuration. The arguments in instead are
+// pairs of a text in the example and its replacement.
 func (w *workspace) configureExample(name string, instead ...string) {
 	w.t.Helper()
 	text, err := os.ReadFile(filepath.Join(projectRoot, "examples", name))
@@ -26,7 +26,7 @@ func (w *workspace) configureExample(name string, instead ...string) {
 	}
 	for i := 0; i < len(instead); i += 2 {
 		if !strings.Contains(string(text), instead[i]) {
-			w.t.Fatalf("the example %s does not name %s any more", name, instead[i])
+			w.t.Fatalf("the example %s does not contain %s", name, instead[i])
 		}
 	}
 	write(w.t, filepath.Join(w.dir, "main.tf"), strings.NewReplacer(instead...).Replace(string(text)))
@@ -58,7 +58,7 @@ func TestExamples_Layout(t *testing.T) {
 	registrytest.Same(t, second, dst.Read(t, "prod/app", "1.5"))
 	registrytest.Same(t, first, dst.Read(t, "prod/app", "1.4"))
 
-	// What the page says of the same version once more.
+	// Rebuild the same version, as the page describes.
 	again := build("again")
 	ws.apply(ws.plan("-var=app_version=1.5", "-replace=terraform_data.build")).wantWarning("The image layout was built again")
 	ws.apply(ws.plan("-var=app_version=1.5"))
@@ -84,7 +84,7 @@ func TestExamples_Environments(t *testing.T) {
 		if err := key.VerifyReferrer(t, dst, stage+"/app", pushed.Digest); err != nil {
 			t.Errorf("%s: %v", stage, err)
 		}
-		instead = []string{ // the state that the next stage reads is a file here
+		instead = []string{ // the state that the next stage reads is a local file
 			`"s3"`, `"local"`, `bucket = "acme-terraform"`, "", `region = "eu-central-1"`, "",
 			fmt.Sprintf("key    = %q", stage+".tfstate"), fmt.Sprintf("path = %q", filepath.Join(ws.dir, "terraform.tfstate")),
 		}
@@ -126,7 +126,7 @@ func TestExamples_Airgap(t *testing.T) {
 		registrytest.Same(t, tree, dst.Read(t, "mirror/"+repo, tag))
 	}
 
-	// What the guide says of an archive that is gone.
+	// Remove the archive, as the guide describes.
 	withReferrers := append([]string{destination, strings.Replace(destination, "registry.internal:5000", dst.Addr, 1) + "\n  referrers = true"}, plain...)
 	inside.configureExample("airgap/inside/main.tf", withReferrers...)
 	inside.apply(inside.plan())

@@ -18,18 +18,17 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// faulty is a copy of its own source to its own destination, of which one is at
-// fault later.
+// faultCase is a copy between a source and a destination of its own. One of them fails later.
 type faultCase struct {
 	cause           func(p *registrytest.Proxy)
 	title, contains string
 
-	proxy  *registrytest.Proxy // of the one at fault
+	proxy  *registrytest.Proxy // the faulty registry
 	other  *registrytest.Registry
 	pushed registrytest.Pushed // at the source
 }
 
-// start starts both. The source is at fault where atSource says so.
+// start starts both registries. The source is the faulty one if atSource is set.
 func (f *faultCase) start(t *testing.T, name string, atSource bool) (copied string) {
 	t.Helper()
 	f.proxy, f.other = registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Scripted(t, registrytest.Behaviour{})
@@ -47,8 +46,7 @@ func replyWith(status int, contentType, body string) func(*registrytest.Proxy) {
 	}
 }
 
-// repliesDocument is for a registry's own answers, and repliesPage for those of a
-// proxy before it.
+// replyError returns responses of a registry, and replyPage those of a proxy in front of it.
 func replyError(status int, code string) func(*registrytest.Proxy) {
 	return replyWith(status, "application/json", string(registrytest.ErrorBody(code, "no, said the registry")))
 }
@@ -59,7 +57,7 @@ func replyPage(status int) func(*registrytest.Proxy) {
 
 func resetConnections(p *registrytest.Proxy) { p.On(".*", ".*").Reset() }
 
-// cuts ends an answer before it has told what is not there.
+// truncateResponse cuts off a response before it names the missing manifest.
 func truncateResponse(p *registrytest.Proxy) {
 	p.On("HEAD", ".*").Reply(404, nil, "")
 	p.On("GET", ".*").Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
@@ -76,7 +74,7 @@ func redirectEndlessly(p *registrytest.Proxy) {
 
 func stopServer(p *registrytest.Proxy) { p.Stop() }
 
-// stateFile is what the file of the state has in it.
+// stateFile returns the content of the state file.
 func (w *workspace) stateFile() string {
 	w.t.Helper()
 	content, err := os.ReadFile(filepath.Join(w.dir, "terraform.tfstate"))
@@ -124,7 +122,7 @@ func TestRefresh_SourceFaultIsWarning(t *testing.T) {
 		t.Errorf("the state was\n%s\nand is\n%s", before, after)
 	}
 
-	// A tag that was moved is put back from what the destination has.
+	// A moved tag is restored from the destination's own content.
 	for _, f := range faults {
 		f.other.Push(t, "app", "1", registrytest.DockerList("theirs"))
 	}
@@ -146,7 +144,7 @@ func TestRefresh_SourceFaultAfterMove(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.converge(imageCopy("app", proxy.Ref("app", "1"), dst.Ref("app", "1")))
 
-	// The move was seen and is in the state, but what it moved to cannot be had.
+	// The state has the new digest, but its content cannot be read.
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	ws.run("apply", "-json", "-refresh-only", "-auto-approve").mustSucceed()
 	ws.plan("-refresh=false").wantChange(app, "digest", first.Digest, second.Digest)
@@ -168,13 +166,13 @@ func TestPlan_SourceFaultOnCreateIsError(t *testing.T) {
 		mayBuild bool
 	}{
 		"gone":          {reply(404, "MANIFEST_UNKNOWN"), "The source image does not exist", true},
-		"no repository": {reply(404, "NAME_UNKNOWN"), "The source image does not exist", true},
-		"not listening": {func(p *registrytest.Proxy) { p.Stop() }, "The source registry is not available", false},
+		"no_repository": {reply(404, "NAME_UNKNOWN"), "The source image does not exist", true},
+		"not_listening": {func(p *registrytest.Proxy) { p.Stop() }, "The source registry is not available", false},
 		"unauthorized":  {reply(401, "UNAUTHORIZED"), "The source registry refused the request", false},
 		"denied":        {reply(403, "DENIED"), "The source registry refused the request", false},
-		"rate limited":  {reply(429, "TOOMANYREQUESTS"), "The source registry limits requests", false},
+		"rate_limited":  {reply(429, "TOOMANYREQUESTS"), "The source registry limits requests", false},
 		"broken":        {reply(500, "UNKNOWN"), "The source registry is not available", false},
-		"speaks HTTP":   {nil, "Cannot find out what the source holds", false},
+		"plain_http":    {nil, "Cannot find out what the source holds", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -197,7 +195,7 @@ func TestPlan_SourceFaultOnCreateIsError(t *testing.T) {
 	}
 }
 
-// What is in the plan is what HEAD says, and what is copied is what GET gives.
+// The plan has the media type of the HEAD response, and the copy that of the GET response.
 func TestApply_MediaTypeMismatch(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})), registrytest.Scripted(t, registrytest.Behaviour{})
@@ -213,8 +211,8 @@ func TestApply_MediaTypeMismatch(t *testing.T) {
 	}
 }
 
-// A registry that names a digest by HEAD and does not have it says so again for
-// the next plan.
+// If a registry returns a digest by HEAD that it does not have, the next plan gets the same
+// response.
 func TestApply_TaggedDigestMissing(t *testing.T) {
 	t.Parallel()
 	source, dst := registrytest.Intercept(t, registrytest.V3(t)), registrytest.V3(t)
@@ -244,8 +242,8 @@ func TestPlan_ReferenceWithoutTag(t *testing.T) {
 	}
 }
 
-// A read that fails changes nothing: only the registry's own word that the tag is
-// not there takes a resource out of the state.
+// A failed read changes nothing. A resource is removed from state only if the registry
+// definitely does not have the tag.
 func TestRefresh_DefiniteNotFound(t *testing.T) {
 	t.Parallel()
 	const refused, limited, notThere, unclear = "The destination registry refused the request", "The destination registry limits requests",
@@ -264,7 +262,7 @@ func TestRefresh_DefiniteNotFound(t *testing.T) {
 		"silent_404":      {cause: replyWith(404, "", ""), title: unclear},
 		"gateways_404":    {cause: replyError(404, "ROUTE_UNKNOWN"), title: unclear},
 		"hiding_404":      {cause: replyError(404, "UNAUTHORIZED"), title: refused},
-		"only_HEADs_404":  {cause: func(p *registrytest.Proxy) { p.On("HEAD", ".*").Reply(404, nil, "") }}, // no fault
+		"only_HEADs_404":  {cause: func(p *registrytest.Proxy) { p.On("HEAD", ".*").Reply(404, nil, "") }}, // not a fault
 		"cut_404":         {cause: truncateResponse, title: notThere},
 		"a_page":          {cause: replyPage(200), title: unclear},
 		"without_end":     {cause: redirectEndlessly, title: unclear},
@@ -281,7 +279,7 @@ func TestRefresh_DefiniteNotFound(t *testing.T) {
 	}
 	ws.converge(patient...)
 	ws.configure(blocks...)
-	ws.apply(ws.plan("-refresh=false")) // without asking, for which there may not be the time
+	ws.apply(ws.plan("-refresh=false")) // without a refresh, which may exceed the short timeout
 	before := ws.stateFile()
 	errors := 0
 	for _, f := range faults {
@@ -304,7 +302,7 @@ func TestRefresh_DefiniteNotFound(t *testing.T) {
 		t.Errorf("the state was\n%s\nand is\n%s", before, after)
 	}
 
-	// What is gone for good is forgotten as was advised, and the others are there.
+	// Forget a resource whose registry is gone, as advised. The others still exist.
 	if _, stderr, err := ws.command("state", "rm", "registry_image_copy.unreachable"); err != nil {
 		t.Fatalf("state rm: %v\n%s", err, stderr)
 	}
@@ -360,7 +358,7 @@ func TestTimeouts(t *testing.T) {
 	ws.configure(strings.Replace(copied, "create = \"200ms\", ", "", 1))
 	ws.apply(ws.plan())
 
-	// A source that does not answer leaves the destination its time.
+	// A source that does not respond leaves time for the destination.
 	source.On(".*", ".*").Stall()
 	ws.wantNoChanges().wantWarning("source could not be asked", "the registry did not answer within 200ms, the read timeout", "timeouts = { read")
 	destination.On(".*", ".*").Stall()

@@ -17,20 +17,19 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// hostile is a registry that is a good one until it has turned. It wants a login,
-// which is given in one of several ways, and keeps its blobs in a bucket, another
-// origin, to which it sends with signed URLs.
+// hostile is a registry that works correctly until its attack becomes active. It requires a
+// login. It redirects blob requests to signed URLs of a bucket on another origin.
 type hostile struct {
 	*registrytest.Proxy
 	attack
 	bucket       *registrytest.Proxy
-	attacker     string // the URL of who must never see a secret
+	attacker     string // URL of the attacker, who must never receive a secret
 	knownSecrets []string
 	active       atomic.Bool
-	attacks      atomic.Int64 // how often it was hostile
+	attacks      atomic.Int64 // number of attacks
 }
 
-// hostility is what a registry does once it has turned.
+// attack is the behavior of a registry once it is active.
 type attack struct {
 	name    string
 	login   login
@@ -38,13 +37,13 @@ type attack struct {
 	respond responder
 }
 
-// answer is how a registry answers a request.
+// responder writes the response of a registry to a request.
 type responder func(h *hostile, w http.ResponseWriter, r *http.Request)
 
-// login is how the provider is given a credential, and asked for it.
+// login is how the provider gets a credential, and how the registry requests it.
 type login struct {
-	secret string // its name
-	hcl    string // in registries; in docker_config_json where ""
+	secret string // name of the secret
+	hcl    string // entry of registries; in docker_config_json if empty
 	scheme string // of the challenge
 }
 
@@ -57,8 +56,9 @@ var (
 	clientCertificate = login{"password", basicLogin.hcl + `, client_certificate = var.secret["client_certificate"], client_key = var.secret["client_key"]`, "Basic"}
 )
 
-// place is which of the requests to a registry or its bucket are meant, and whom
-// that concerns: a data source, a copy from there, a copy to there.
+// requestFilter selects requests to a registry or its bucket. The last fields name the
+// operations that make such requests: a data source, a copy from the registry, and a copy to
+// it.
 type requestFilter struct {
 	method, path   string
 	inBucket       bool
@@ -74,21 +74,21 @@ var (
 	bucketDownloads  = requestFilter{"GET", ".*", true, false, true, false}
 	bucketUploads    = requestFilter{"PUT", ".*", true, false, false, true}
 
-	// Where a provider tries again for seconds, one that does so is enough.
+	// The provider retries these for seconds, so one resource is enough.
 	dataRequests = requestFilter{".*", "/v2/.*", false, true, false, false}
 	dataTokens   = requestFilter{".*", "/token", false, true, false, false}
 )
 
-// The user's name, whose length puts a password out of step in base64.
+// user is the user name. Its length shifts the password within base64 text.
 const user = "deploy"
 
 // bearer is the token that is issued for a credential.
 const bearer = canary + "bearer=="
 
-// signature is what signs the bucket's URLs.
+// signature is the signature in the bucket's URLs.
 var signature = "X-Amz-Signature=" + url.QueryEscape(canary+"amz=") + "&sig=" + url.QueryEscape(canary+"sas=")
 
-// turnable starts a hostile registry.
+// newHostile starts a hostile registry.
 func newHostile(t *testing.T, s secrets, attacker string, attack attack) *hostile {
 	t.Helper()
 	var options []registrytest.Option
@@ -97,7 +97,7 @@ func newHostile(t *testing.T, s secrets, attacker string, attack attack) *hostil
 	}
 	upstream := registrytest.Scripted(t, registrytest.Behaviour{}, options...)
 	h := &hostile{Proxy: registrytest.Intercept(t, upstream), bucket: registrytest.Intercept(t, upstream), attack: attack, attacker: attacker, knownSecrets: []string{s[attack.login.secret]}}
-	if attack.login.scheme == "Bearer" && attack.login != registryToken && attack.at.path != tokenRequests.path { // otherwise none was issued
+	if attack.login.scheme == "Bearer" && attack.login != registryToken && attack.at.path != tokenRequests.path { // otherwise no token was issued
 		h.knownSecrets = append(h.knownSecrets, bearer)
 	}
 	behind := h.Proxy
@@ -114,7 +114,7 @@ func newHostile(t *testing.T, s secrets, attacker string, attack attack) *hostil
 		attack.respond(h, w, r)
 	})
 	h.On(".*", "/token").Reply(200, nil, fmt.Sprintf(`{"token":%q}`, bearer))
-	if attack.login != clientCertificate { // the bucket has no certificate that is trusted
+	if attack.login != clientCertificate { // the bucket has no trusted certificate
 		h.On("GET", "/v2/.*/blobs/.*").Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 			http.Redirect(w, r, h.bucket.URL()+r.URL.Path+"?"+signature, http.StatusTemporaryRedirect)
 		})
@@ -127,14 +127,14 @@ func newHostile(t *testing.T, s secrets, attacker string, attack attack) *hostil
 	return h
 }
 
-// hears is all that a registry has heard of secrets by now, and whoever works for
-// it, in the forms in which it may say it.
+// leakedText returns all secrets that the registry or its bucket has received so far, in the
+// encodings in which a response may contain them.
 func (h *hostile) leakedText(r *http.Request) string {
 	heard := []string{fmt.Sprint(r.URL, r.Header)}
 	for _, secret := range h.knownSecrets {
 		heard = append(heard, secret, url.QueryEscape(secret), url.PathEscape(secret))
 		for _, encoded := range []string{secret, user + ":" + secret} {
-			if encoded == secret || strings.Contains(secret, "password") { // only that comes with a user
+			if encoded == secret || strings.Contains(secret, "password") { // only a password is sent with a user name
 				heard = append(heard, base64.StdEncoding.EncodeToString([]byte(encoded)), base64.RawStdEncoding.EncodeToString([]byte(encoded)), base64.URLEncoding.EncodeToString([]byte(encoded)))
 			}
 		}
@@ -142,8 +142,8 @@ func (h *hostile) leakedText(r *http.Request) string {
 	return strings.Join(heard, " ")
 }
 
-// The answers of registries that have turned. Those that might be worth another
-// try ask to wait for longer than anybody does.
+// The responses of active registries. A retryable response requests a delay that is longer than
+// any timeout.
 
 var longRetryAfter = strconv.Itoa(24 * 60 * 60)
 
@@ -155,7 +155,7 @@ func registryError(status int) responder {
 	}
 }
 
-// code puts all of it into the code.
+// errorCode puts the secrets into the error code.
 func errorCode(status int) responder {
 	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", longRetryAfter)
@@ -164,7 +164,7 @@ func errorCode(status int) responder {
 	}
 }
 
-// oauth is how token servers refuse (RFC 6749, section 5.2).
+// oauthError returns the error response of a token server (RFC 6749, section 5.2).
 func oauthError(status int) responder {
 	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", longRetryAfter)
@@ -182,7 +182,7 @@ func htmlPage(status int) responder {
 	}
 }
 
-// headers puts it into every header that a client looks at.
+// leakInHeaders puts the secrets into every header that a client reads.
 func leakInHeaders(status int) responder {
 	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
 		heard := h.leakedText(r)
@@ -196,12 +196,12 @@ func leakInHeaders(status int) responder {
 	}
 }
 
-// packed says so of its answer, in words of its own.
+// leakInContentEncoding puts the secrets into Content-Encoding.
 func leakInContentEncoding(h *hostile, w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Encoding", h.leakedText(r))
 }
 
-// raw answers in what may or may not be HTTP.
+// rawResponse writes a response that may not be valid HTTP.
 func rawResponse(t *testing.T, format string) responder {
 	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -216,8 +216,8 @@ func rawResponse(t *testing.T, format string) responder {
 
 func abortConnection(*hostile, http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-// leads sends to a place: by a redirect, or as that of an upload. %s is the
-// attacker's.
+// redirectTo sets Location in a redirect or in the response to an upload. %s is the attacker's
+// URL.
 func redirectTo(location string) responder {
 	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", strings.ReplaceAll(location, "%s", h.attacker))
@@ -229,7 +229,7 @@ func redirectTo(location string) responder {
 	}
 }
 
-// realm wants the credential to be sent to a place. %s is the attacker's.
+// tokenRealm requests that the credential is sent to a realm. %s is the attacker's URL.
 func tokenRealm(location string) responder {
 	return func(h *hostile, w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", fmt.Sprintf("Bearer realm=%q", strings.ReplaceAll(location, "%s", h.attacker)))
@@ -237,7 +237,7 @@ func tokenRealm(location string) responder {
 	}
 }
 
-// body answers with 200 and a body. %s is what it has heard.
+// respondBody responds with status 200 and a body. %s is the leaked text.
 func respondBody(contentType, format string) responder {
 	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", contentType)
@@ -245,7 +245,7 @@ func respondBody(contentType, format string) responder {
 	}
 }
 
-// typed answers with a manifest that it gives a media type of what it has heard.
+// leakInMediaType responds with a manifest whose media type contains the secrets.
 func leakInMediaType(h *hostile, w http.ResponseWriter, _ *http.Request) {
 	const manifest = `{"schemaVersion":2,"layers":[]}`
 	w.Header().Set("Content-Type", "application/vnd."+base64.RawURLEncoding.EncodeToString([]byte(user+":"+h.knownSecrets[0]))+"+json")
@@ -254,8 +254,8 @@ func leakInMediaType(h *hostile, w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, manifest)
 }
 
-// attacked starts whom registries point at: it asks for a password, and fails the
-// test where it sees any secret.
+// newAttacker starts the server that registries redirect to. It requests a password, and fails
+// the test if it receives a secret.
 func newAttacker(t *testing.T, s secrets) string {
 	t.Helper()
 	forms := s.encodings()
@@ -264,7 +264,7 @@ func newAttacker(t *testing.T, s secrets) string {
 		seen := fmt.Sprint(r.Method, r.URL, r.Header, string(sent))
 		for _, form := range forms {
 			if strings.Contains(seen, form) {
-				t.Errorf("the attacker has seen a secret: %s", seen)
+				t.Errorf("the attacker received a secret: %s", seen)
 				break
 			}
 		}

@@ -13,8 +13,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// protocol is a provider that a test speaks the protocol with: Terraform knows
-// resource identities since 1.12, which need not be at hand.
+// protocolClient calls a provider by the plugin protocol. Resource identities need Terraform
+// 1.12, which may not be installed.
 type protocolClient struct {
 	t               *testing.T
 	server          tfprotov6.ProviderServer
@@ -45,7 +45,7 @@ func newProtocol(t *testing.T) *protocolClient {
 	}
 }
 
-// identify is the identity of a destination.
+// identityData returns the identity of a destination.
 func (p *protocolClient) identityData(destination string) *tfprotov6.ResourceIdentityData {
 	p.t.Helper()
 	data, err := tfprotov6.NewDynamicValue(p.identity, tftypes.NewValue(p.identity, map[string]tftypes.Value{"destination": tftypes.NewValue(tftypes.String, destination)}))
@@ -53,7 +53,7 @@ func (p *protocolClient) identityData(destination string) *tfprotov6.ResourceIde
 	return &tfprotov6.ResourceIdentityData{IdentityData: &data}
 }
 
-// attributes reads a value.
+// attributes decodes a value.
 func (p *protocolClient) attributes(of tftypes.Object, data *tfprotov6.DynamicValue) map[string]tftypes.Value {
 	p.t.Helper()
 	v, err := data.Unmarshal(of)
@@ -63,14 +63,14 @@ func (p *protocolClient) attributes(of tftypes.Object, data *tfprotov6.DynamicVa
 	return all
 }
 
-// text reads one attribute.
+// text returns one string attribute.
 func (p *protocolClient) text(of tftypes.Object, data *tfprotov6.DynamicValue, name string) (text string) {
 	p.t.Helper()
 	must(p.t, p.attributes(of, data)[name].As(&text), nil)
 	return text
 }
 
-// with returns values of which some were changed; "" is null.
+// withAttributes returns values with some of them changed. "" is null.
 func (p *protocolClient) withAttributes(values map[string]tftypes.Value, changed map[string]string) *tfprotov6.DynamicValue {
 	p.t.Helper()
 	values = maps.Clone(values)
@@ -85,7 +85,7 @@ func (p *protocolClient) withAttributes(values map[string]tftypes.Value, changed
 	return &data
 }
 
-// imported imports a destination and reads it.
+// importState imports a destination and reads it.
 func (p *protocolClient) importState(destination string) *tfprotov6.ReadResourceResponse {
 	p.t.Helper()
 	imported, err := p.server.ImportResourceState(p.t.Context(), &tfprotov6.ImportResourceStateRequest{TypeName: "registry_image_copy", Identity: p.identityData(destination)})
@@ -101,7 +101,7 @@ func (p *protocolClient) read(state *tfprotov6.DynamicValue, identity *tfprotov6
 	return read
 }
 
-// An import block may say what to import by its identity.
+// An import block may name the destination in an identity.
 func TestIdentity_Import(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t)
@@ -121,8 +121,8 @@ func TestIdentity_Import(t *testing.T) {
 	}
 }
 
-// A state may hold an identity in a spelling that the provider does not write any
-// more, and a changed destination is an update.
+// A state may have an identity in a spelling that the provider no longer writes. A changed
+// destination is an update.
 func TestIdentity_FollowsDestination(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -156,13 +156,13 @@ func TestIdentity_FollowsDestination(t *testing.T) {
 	}
 }
 
-// must fails the test for an error of the protocol, or one that it carries.
-func must(t *testing.T, err error, said []*tfprotov6.Diagnostic) {
+// must fails the test if there is an error or a diagnostic.
+func must(t *testing.T, err error, diagnostics []*tfprotov6.Diagnostic) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range said {
+	for _, d := range diagnostics {
 		t.Fatalf("%s: %s", d.Summary, d.Detail)
 	}
 }

@@ -12,13 +12,12 @@ import (
 
 const appConfig = "data.registry_image_config.app"
 
-// imageConfig is a data source registry_image_config, with further arguments as
-// HCL.
+// imageConfig returns a registry_image_config block, with additional arguments as HCL.
 func imageConfig(reference string, arguments ...string) string {
 	return fmt.Sprintf("data \"registry_image_config\" \"app\" {\n  reference = %q\n  %s\n}", reference, strings.Join(arguments, "\n  "))
 }
 
-// everything is a configuration that says all that one can say.
+// fullConfig is an image config that sets all fields.
 const fullConfig = `{ "os" : "linux", "architecture":"arm", "variant":"v7", "os.version":"6.1",
 	"created":"2026-03-01T12:00:00.123Z", "author":"Acme",
 	"config":{"Labels":{"a":"1","A":"2"},"Env":["PATH=/bin","A=1=2","A=3","EMPTY=","UNSET","=odd"],"Entrypoint":["/app"],"Cmd":["serve","--all"],
@@ -29,25 +28,25 @@ const fullConfig = `{ "os" : "linux", "architecture":"arm", "variant":"v7", "os.
 
 func TestImageConfig_AllAttributes(t *testing.T) {
 	t.Parallel()
-	const said = `"os":"linux","architecture":"arm","variant":"v7","os_version":"6.1","created":"2026-03-01T12:00:00.123Z","author":"Acme",
+	const attributes = `"os":"linux","architecture":"arm","variant":"v7","os_version":"6.1","created":"2026-03-01T12:00:00.123Z","author":"Acme",
 		"labels":{"a":"1","A":"2"},"environment":{"PATH":"/bin","A":"3","EMPTY":""},"entrypoint":["/app"],"command":["serve","--all"],
 		"user":"1000:1000","working_dir":"/srv","exposed_ports":["53/udp","8080/tcp"],"volumes":["/data"],"stop_signal":"SIGQUIT",
 		"history":[{"created":"2026-02-01T00:00:00Z","created_by":"COPY . /","author":null,"comment":"first","empty_layer":false},
 			{"created":null,"created_by":null,"author":"me","comment":null,"empty_layer":true}]`
 	for name, reg := range map[string]*registrytest.Registry{"v3": registrytest.V3(t), "v2": registrytest.V2(t)} {
 		for _, docker := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, docker %t", name, docker), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s_docker_%t", name, docker), func(t *testing.T) {
 				t.Parallel()
 				pushed := reg.Push(t, fmt.Sprintf("app-%t", docker), "1", registrytest.Image{Seed: "app", Docker: docker, Config: []byte(fullConfig)})
 				var want map[string]any
 				if err := json.Unmarshal(fmt.Appendf(nil, `{"reference":%q,"platform":null,"timeouts":null,"digest":%q,"pinned_reference":%q,"config_digest":%q,"config_json":%q,%s}`,
-					pushed.Ref, pushed.Digest, pushed.Pinned, pushed.Blobs[0].Descriptor().Digest, fullConfig, said), &want); err != nil {
+					pushed.Ref, pushed.Digest, pushed.Pinned, pushed.Blobs[0].Descriptor().Digest, fullConfig, attributes), &want); err != nil {
 					t.Fatal(err)
 				}
 				ws := newWorkspace(t)
 				ws.converge(imageConfig(pushed.Ref))
 				if got := ws.state(appConfig); !reflect.DeepEqual(got, want) {
-					t.Errorf("it is\n%v\nwant\n%v", got, want)
+					t.Errorf("state =\n%v\nwant\n%v", got, want)
 				}
 			})
 		}
@@ -60,7 +59,7 @@ func TestImageConfig_Index(t *testing.T) {
 		reg   *registrytest.Registry
 		index registrytest.Index
 	}{
-		"OCI": {registrytest.V3(t), registrytest.MultiArch("app")}, "Docker": {registrytest.V2(t), registrytest.DockerList("app")},
+		"oci": {registrytest.V3(t), registrytest.MultiArch("app")}, "docker": {registrytest.V2(t), registrytest.DockerList("app")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -112,10 +111,10 @@ func TestImageConfig_Invalid(t *testing.T) {
 		content  registrytest.Content
 		contains []string
 	}{
-		"an artifact":     {registrytest.Artifact{Seed: "sbom"}, []string{`of the type "application/vnd.oci.empty.v1+json", and not an image's`, "another artifact than an image"}},
-		"two meanings":    {registrytest.Image{Seed: "two", Config: []byte(`{"os":"linux","OS":"windows"}`)}, []string{`the key "OS", which some clients take for "os"`}},
-		"no json":         {registrytest.Image{Seed: "not", Config: []byte(`<html>`)}, []string{"it is not a JSON object", "not well formed"}},
-		"nothing to read": {registrytest.Image{Seed: "none", Config: []byte(`{"config":{"Env":{"A":"1"}}}`)}, []string{`"/config/Env" in it cannot be`}},
+		"artifact":      {registrytest.Artifact{Seed: "sbom"}, []string{`of the type "application/vnd.oci.empty.v1+json", and not an image's`, "another artifact than an image"}},
+		"ambiguous_key": {registrytest.Image{Seed: "two", Config: []byte(`{"os":"linux","OS":"windows"}`)}, []string{`the key "OS", which some clients take for "os"`}},
+		"not_json":      {registrytest.Image{Seed: "not", Config: []byte(`<html>`)}, []string{"it is not a JSON object", "not well formed"}},
+		"invalid_env":   {registrytest.Image{Seed: "none", Config: []byte(`{"config":{"Env":{"A":"1"}}}`)}, []string{`"/config/Env" in it cannot be`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

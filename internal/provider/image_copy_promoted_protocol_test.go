@@ -10,8 +10,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// copyServer is a configured provider that is called as Terraform calls it. Which
-// resource is planned first is up to the test and not to Terraform.
+// copyServer is a configured provider that is called as Terraform calls it. The test and not
+// Terraform decides which resource is planned first.
 type copyServer struct {
 	t      *testing.T
 	server tfprotov6.ProviderServer
@@ -32,7 +32,7 @@ func newCopyServer(t *testing.T) copyServer {
 	return s
 }
 
-// objectOf returns an object whose other attributes are null.
+// objectOf returns an object with the given attributes. All others are null.
 func objectOf(object tftypes.Object, attributes map[string]string) tftypes.Value {
 	values := map[string]tftypes.Value{}
 	for name, attribute := range object.AttributeTypes {
@@ -65,7 +65,7 @@ func (s copyServer) wantNoErrors(err error, diagnostics []*tfprotov6.Diagnostic)
 	}
 }
 
-// copyState is a state, planned or not, with its private part.
+// copyState is a prior or planned state with its private state.
 type copyState struct {
 	value   tftypes.Value
 	private []byte
@@ -100,7 +100,7 @@ func (s copyServer) read(state *tfprotov6.DynamicValue, private []byte) copyStat
 	return copyState{value, private}
 }
 
-// attribute returns a string attribute, and whether it is known.
+// attribute returns a string attribute, and reports whether it is known.
 func (s copyServer) attribute(state copyState, name string) (value string, known bool) {
 	s.t.Helper()
 	var attributes map[string]tftypes.Value
@@ -116,9 +116,9 @@ func (s copyServer) attribute(state copyState, name string) (value string, known
 	return value, true
 }
 
-// A tag that another resource removes in the same run has to be put again, so
-// that promoted_reference is unknown. It is set even if the tag turns out to be
-// still there.
+// A tag that another resource removes in the same run has to be written again, so
+// promoted_reference is unknown in the plan. It is set even if the tag was not removed after
+// all.
 func TestPromotedReference_TagRemovedByAnotherResource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -141,7 +141,7 @@ func TestPromotedReference_TagRemovedByAnotherResource(t *testing.T) {
 		t.Fatalf("promoted_reference after the create = %q, want %q", got, pinned)
 	}
 
-	// Two resources have the same tag in place. One is destroyed.
+	// Two resources have the same tag in place. One of them is destroyed.
 	server = newCopyServer(t)
 	server.plan(none.value, created, none.value)
 	planned := server.plan(config, created, created.value)

@@ -38,7 +38,7 @@ func (w *workspace) savedOutputs() map[string]any {
 	return values
 }
 
-// refreshOnly updates the state and nothing else.
+// refreshOnly runs a refresh-only apply.
 func (w *workspace) refreshOnly() {
 	w.t.Helper()
 	w.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").mustSucceed()
@@ -46,14 +46,14 @@ func (w *workspace) refreshOnly() {
 
 // promotedCase is one resource of TestPromotedReference_Plan.
 type promotedCase struct {
-	before []string // further arguments
-	// change changes a registry or returns the new configuration, or both.
+	before []string // additional arguments
+	// change changes a registry, returns the new configuration, or both.
 	change  func(s promotedFixture) string
 	unknown bool
 }
 
-// promotedScene is what a promotedCase can change. Each case has a repository of
-// its own at both registries, which is named for the case.
+// promotedFixture is what a promotedCase can change. Each case has its own repository at both
+// registries, named after the case.
 type promotedFixture struct {
 	t        *testing.T
 	src, dst *registrytest.Registry
@@ -122,19 +122,19 @@ var promotedCases = map[string]promotedCase{
 	"on_destroy": {change: func(s promotedFixture) string { return s.block(`on_destroy = "untag"`) }},
 }
 
-// promoted_reference is unknown in the plan if the digest or the destination
-// changes, or if the tag is missing or was moved. Otherwise it is known.
+// promoted_reference is unknown in the plan if the digest or the destination changes, or if the
+// tag is missing or was moved. Otherwise it is known.
 func TestPromotedReference_Plan(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	var before, after []string
 	ws := newWorkspace(t)
 	image := registrytest.MultiArch("app")
-	scenes := map[string]promotedFixture{}
+	fixtures := map[string]promotedFixture{}
 	for name, test := range promotedCases {
 		s := promotedFixture{t, src, dst, name, image}
 		src.Push(t, name, "1", image)
-		scenes[name], before = s, append(before, s.block(test.before...))
+		fixtures[name], before = s, append(before, s.block(test.before...))
 	}
 	ws.configure(before...)
 	created := ws.plan()
@@ -142,7 +142,7 @@ func TestPromotedReference_Plan(t *testing.T) {
 	ws.wantNoChanges()
 	for name, test := range promotedCases {
 		created.wantUnknown("registry_image_copy."+name, "promoted_reference")
-		after = append(after, test.change(scenes[name]))
+		after = append(after, test.change(fixtures[name]))
 	}
 	ws.configure(after...)
 	changed := ws.plan("-replace=registry_image_copy.replaced")
@@ -169,9 +169,9 @@ func TestPromotedReference_Plan(t *testing.T) {
 	}
 }
 
-// Terraform saves an output that is known in the plan even if the apply fails. So
-// pinned_reference tells another configuration of an image that was not copied,
-// and promoted_reference does not.
+// Terraform saves an output that is known in the plan even if the apply fails. After a failed
+// apply, pinned_reference therefore names an image that was not copied, and promoted_reference
+// does not.
 func TestPromotedReference_FailedApply(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.Intercept(t, registrytest.V3(t))
@@ -225,8 +225,8 @@ func TestPromotedReference_FailedApply(t *testing.T) {
 	want("update", pinned(second), pinned(second))
 }
 
-// A push to the destination's tag does not reach readers of promoted_reference.
-// What they read is at the destination.
+// A push to the destination's tag does not change promoted_reference. The image that it names
+// exists at the destination.
 func TestPromotedReference_Refresh(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.Intercept(t, registrytest.V3(t))
@@ -272,11 +272,11 @@ func TestPromotedReference_Refresh(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-// An update that fails after it moved the destination's tag leaves the old value.
-// The next refresh finds the new image, and no further plan is needed for it.
+// An update that fails after it moved the destination's tag keeps the old value. The next
+// refresh finds the new image, so that no other plan is needed.
 func TestPromotedReference_UpdateFailsAfterTagMoved(t *testing.T) {
 	t.Parallel()
-	src, dst := registrytest.V3(t), registrytest.V2(t) // which cannot remove a tag
+	src, dst := registrytest.V3(t), registrytest.V2(t) // docker/distribution 2 cannot remove a tag
 	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
 	ws := newWorkspace(t)
 	ws.converge(imageCopy("app", first.Ref, dst.Ref("app", "1"), `additional_tags = ["old"]`, `on_destroy = "untag"`))
@@ -324,8 +324,8 @@ func TestPromotedReference_Import(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-// A copy can have the promoted_reference of another copy as its source. Its plan
-// then says less than with pinned_reference, and the result is the same.
+// The source of a copy can be the promoted_reference of another copy. Its plan then has more
+// unknown values than with pinned_reference, but the result is the same.
 func TestPromotedReference_Chain(t *testing.T) {
 	t.Parallel()
 	build, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
@@ -344,8 +344,8 @@ func TestPromotedReference_Chain(t *testing.T) {
 	}
 }
 
-// An output leaves the configuration. In the examples and in the templates of the
-// documentation, an output of a copy is made of promoted_reference.
+// Outputs are read outside of the configuration. In the examples and the documentation
+// templates, every output of a copy uses promoted_reference.
 func TestPromotedReference_DocumentedOutputs(t *testing.T) {
 	t.Parallel()
 	blocks := regexp.MustCompile(`(?m)^ *output "\w+" \{(?s:.*?)\n *\}`)
@@ -362,7 +362,7 @@ func TestPromotedReference_DocumentedOutputs(t *testing.T) {
 				}
 				copies++
 				if !strings.Contains(block, "promoted_reference") {
-					t.Errorf("%s: the output is not made of promoted_reference:\n%s", name, block)
+					t.Errorf("%s: the output does not use promoted_reference:\n%s", name, block)
 				}
 			}
 			return err

@@ -19,8 +19,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// answering dials servers that give a request this answer, and none where it is
-// "".
+// dialWithResponse returns a dial function for a server that sends the given response to one
+// request. If the response is empty, the server does not respond.
 func dialWithResponse(answer string) func(context.Context, string, string) (net.Conn, error) {
 	return func(context.Context, string, string) (net.Conn, error) {
 		client, server := net.Pipe()
@@ -28,7 +28,7 @@ func dialWithResponse(answer string) func(context.Context, string, string) (net.
 			defer server.Close()
 			_, _ = http.ReadRequest(bufio.NewReader(server))
 			if _, _ = io.WriteString(server, answer); answer == "" {
-				_, _ = io.Copy(io.Discard, server) // until the client has gone
+				_, _ = io.Copy(io.Discard, server) // until the client closes the connection
 			}
 		}()
 		return client, nil
@@ -42,7 +42,7 @@ func TestRefresh_SourceReadTimeout(t *testing.T) {
 		contains string
 		kind     error
 	}{
-		"rate limited": {"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 6\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "asks to wait 6s", registry.ErrRateLimited},
+		"rate_limited": {"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 6\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", "asks to wait 6s", registry.ErrRateLimited},
 		"silent":       {"", "it did not answer within 20s, and a refresh waits no longer for a source", registry.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestRefresh_SourceReadTimeout(t *testing.T) {
 				applied := resolvedSource{Source: reference, SourceDigest: digest.FromString("app"), Digest: digest.FromString("app")}
 				ctx, cancel := context.WithTimeout(t.Context(), defaultReadTimeout)
 				defer cancel()
-				began := time.Now() // of the bubble: no time passes for real
+				began := time.Now() // virtual time of the synctest bubble
 				found, _, err := (&imageCopyResource{engine: e}).refreshSource(ctx, imageCopyModel{Source: newReference(reference)}, privateState{Applied: applied})
 				if took := time.Since(began); took < 10*time.Second || took > sourceReadTimeout {
 					t.Errorf("it took %s", took)

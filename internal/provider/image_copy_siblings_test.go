@@ -16,7 +16,7 @@ const (
 	ociImageType = "application/vnd.oci.image.manifest.v1+json"
 )
 
-// indexes is a repository that holds manifests alone.
+// indexRepository is a repository that contains manifests only.
 type indexRepository struct {
 	registry.Repository
 	manifests map[string]registry.Manifest
@@ -29,7 +29,7 @@ func (r indexRepository) GetManifest(_ context.Context, reference string) (regis
 	return registry.Manifest{}, &registry.Error{Op: "fetch the manifest", Reference: reference, Kind: registry.ErrNotFound}
 }
 
-// put adds an index of children, by digest and media type.
+// addIndex adds an index. Each child is a digest and a media type.
 func (r indexRepository) addIndex(t *testing.T, annotation string, children ...string) digest.Digest {
 	t.Helper()
 	entries := []string{}
@@ -51,10 +51,10 @@ var childDigest, otherDigest, missingDigest = digest.FromString("childDigest"), 
 func imageEntry(d digest.Digest) string { return d.String() + " " + ociImageType }
 func indexEntry(d digest.Digest) string { return d.String() + " " + ociIndexType }
 
-// keepTest is a manifest, childDigest, beside siblings.
+// keepCase is a repository that contains childDigest and siblings.
 type keepCase struct {
 	siblings func(r indexRepository) siblings
-	reason   string // "" for a manifest that may be deleted
+	reason   string // "" if the manifest may be deleted
 }
 
 func (c keepCase) run(t *testing.T) {
@@ -65,7 +65,7 @@ func (c keepCase) run(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := kept[childDigest]; got != c.reason && (c.reason == "" || !strings.HasPrefix(got, c.reason)) {
-		t.Errorf("keep() reason = %q, want %q", got, c.reason)
+		t.Errorf("keepReasons() reason = %q, want %q", got, c.reason)
 	}
 }
 
@@ -92,7 +92,7 @@ func TestSiblings_KeepReasons(t *testing.T) {
 		"image_is_not_read": {func(indexRepository) siblings {
 			return siblings{missingDigest: {ociImageType, []string{"v1"}}}
 		}, ""},
-		"index_is_about_to_be_put": {func(indexRepository) siblings {
+		"index_not_written_yet": {func(indexRepository) siblings {
 			return siblings{missingDigest: {ociIndexType, []string{"v1"}}}
 		}, "may be part of an index that another tag names: " + missingDigest.String() + ", which is named by v1, is not there yet"},
 		"nested_index_is_missing": {func(r indexRepository) siblings {
@@ -107,7 +107,7 @@ func TestSiblings_KeepReasons(t *testing.T) {
 	}
 }
 
-// Beyond the bounds a manifest is kept.
+// A manifest is kept if a limit is exceeded.
 func TestSiblings_KeepReasonsLimits(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]keepCase{

@@ -6,7 +6,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// The amd64 image of an index is promoted alone too, and removed again.
+// A platform image of an index is also promoted on its own and removed again.
 func TestDestroy_ChildOfIndex(t *testing.T) {
 	t.Parallel()
 	for name, image := range map[string]registrytest.Content{
@@ -31,7 +31,7 @@ func TestDestroy_ChildOfIndex(t *testing.T) {
 	}
 }
 
-// firstImage is the first image that an index lists, itself or in another index.
+// firstImage returns the first image of an index, including nested indexes.
 func firstImage(t *testing.T, content registrytest.Content) registrytest.Content {
 	t.Helper()
 	for {

@@ -12,8 +12,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// built is where the provider is as people install it; made when it is first
-// wanted, and removed when all tests are over.
+// builtBinary is the compiled provider. It is built on first use and removed after all tests.
 var builtBinary struct {
 	once sync.Once
 	dir  string
@@ -41,12 +40,11 @@ func TestMain(m *testing.M) {
 	os.Exit(status)
 }
 
-// installed makes a workspace whose Terraform starts the provider itself, as it
-// does for people, for what can be seen only so: its log. It waits between
-// retries as it does for people, too.
+// newInstalledWorkspace creates a workspace in which Terraform starts the provider process
+// itself, so that tests can read its log. The provider waits between retries as in production.
 func newInstalledWorkspace(t *testing.T) (w *workspace, log func() string) {
 	t.Helper()
-	w = newWorkspace(t) // which may skip the test
+	w = newWorkspace(t) // may skip the test
 	dir, err := buildProvider()
 	if err != nil {
 		t.Fatal(err)
@@ -55,8 +53,8 @@ func newInstalledWorkspace(t *testing.T) (w *workspace, log func() string) {
 	return w, log
 }
 
-// starts makes Terraform start the provider that is in a directory, and returns
-// what reads the log.
+// useProviderBinary configures Terraform to start the provider in a directory. It returns a
+// function that reads the log.
 func (w *workspace) useProviderBinary(dir string) (log func() string) {
 	w.t.Helper()
 	const address = "terraform-provider-registry/registry"
@@ -93,7 +91,7 @@ func TestLog_CopiedContent(t *testing.T) {
 	}
 }
 
-// wantLine wants a line to have all of the texts.
+// assertLogLine checks that one line of the log contains all texts.
 func assertLogLine(t *testing.T, log string, texts ...string) {
 	t.Helper()
 lines:

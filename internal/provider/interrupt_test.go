@@ -13,12 +13,12 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// interruptible is a copy that is held up at one of its requests.
+// interruptedCopy is a copy that stalls at one of its requests.
 type interruptedCopy struct {
 	side, method, path string
 	stall              func(*registrytest.Rule)
 	src, dst           *registrytest.Proxy
-	tokens             *registrytest.TokenServer // of the destination, behind its proxy, where it wants tokens
+	tokens             *registrytest.TokenServer // of the destination, behind its proxy; nil if it requires no token
 }
 
 func (c *interruptedCopy) start(t *testing.T) {
@@ -35,7 +35,7 @@ func (c *interruptedCopy) start(t *testing.T) {
 	c.resume()
 }
 
-// held is whose request is held up.
+// stalledProxy returns the proxy whose request stalls.
 func (c *interruptedCopy) stalledProxy() *registrytest.Proxy {
 	if c.side == "source" {
 		return c.src
@@ -43,7 +43,7 @@ func (c *interruptedCopy) stalledProxy() *registrytest.Proxy {
 	return c.dst
 }
 
-// stop holds up whatever asks for it from now on, and goOn nothing any more.
+// stallRequests stalls the request from now on, and resume stops that.
 func (c *interruptedCopy) stallRequests() {
 	c.src.Forget()
 	c.dst.Forget()
@@ -62,8 +62,8 @@ func (c *interruptedCopy) serveTokens() {
 	c.dst.On(".*", "/token").Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) { c.tokens.ServeHTTP(w, r) })
 }
 
-// sessions are the uploads that the destination opened and that were not completed,
-// and how many of them were given up.
+// sessions returns how many upload sessions the destination opened that were not completed, and
+// how many of those were canceled.
 func (c *interruptedCopy) sessions() (open, canceled int) {
 	for _, r := range c.dst.Requests() {
 		switch {
@@ -83,11 +83,11 @@ func TestInterrupt_Apply(t *testing.T) {
 	stall := func(r *registrytest.Rule) { r.Stall() }
 	putOff := func(r *registrytest.Rule) { r.Reply(429, http.Header{"Retry-After": {"600"}}, "") }
 	copies := map[string]*interruptedCopy{
-		"blob_is_read": {side: "source", method: "GET", path: ".*/blobs/.*", stall: stall},
-		"blob_is_sent": {side: "destination", method: "PUT", path: ".*/blobs/uploads/.*", stall: stall},
-		"tag_is_put":   {side: "destination", method: "PUT", path: ".*/manifests/1", stall: stall},
-		"tag_put_off":  {side: "destination", method: "PUT", path: ".*/manifests/1", stall: putOff},
-		"token_waits":  {side: "destination", method: "GET", path: "/token", stall: stall},
+		"blob_is_read":     {side: "source", method: "GET", path: ".*/blobs/.*", stall: stall},
+		"blob_is_sent":     {side: "destination", method: "PUT", path: ".*/blobs/uploads/.*", stall: stall},
+		"tag_is_put":       {side: "destination", method: "PUT", path: ".*/manifests/1", stall: stall},
+		"tag_rate_limited": {side: "destination", method: "PUT", path: ".*/manifests/1", stall: putOff},
+		"token_waits":      {side: "destination", method: "GET", path: "/token", stall: stall},
 	}
 	blocks, before := []string{}, map[string]registrytest.Pushed{}
 	for name, c := range copies {
@@ -113,7 +113,7 @@ func TestInterrupt_Apply(t *testing.T) {
 	for name, c := range copies {
 		result.wantError("could not be copied", c.side+" "+c.stalledProxy().Addr+"/app", "What was copied stays. Apply again to go on.")
 		registrytest.Same(t, before[name].Tree, c.dst.Read(t, "app", "1"))
-		// That is done in a hurry, so that not all of them may be.
+		// The client cancels uploads within a short grace period, so some may remain.
 		if open, givenUp := c.sessions(); open > 0 && givenUp == 0 {
 			t.Errorf("%s: %d uploads were left open", name, open)
 		}
@@ -123,7 +123,7 @@ func TestInterrupt_Apply(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-// Of a plan that somebody ends there is nothing to mend.
+// An interrupted plan needs no other advice than to run it again.
 func TestInterrupt_Plan(t *testing.T) {
 	t.Parallel()
 	source, destination := registrytest.Intercept(t, registrytest.V3(t)), registrytest.Intercept(t, registrytest.V3(t))
@@ -137,7 +137,7 @@ func TestInterrupt_Plan(t *testing.T) {
 		result.wantError("interrupted", "Run it again.")
 		for _, d := range result.diagnostics {
 			if strings.Contains(d.Detail, "-refresh=false") {
-				t.Errorf("it advises what is not needed: %s", d.Detail)
+				t.Errorf("unexpected advice: %s", d.Detail)
 			}
 		}
 		held.Clear()
@@ -145,8 +145,8 @@ func TestInterrupt_Plan(t *testing.T) {
 	}
 }
 
-// interrupted runs a command, and interrupts it once ready returns. It fails the
-// test where the command succeeds, or does not come to its end.
+// runInterrupted runs a command, and interrupts it when ready returns. It fails the test if the
+// command succeeds or does not end.
 func (w *workspace) runInterrupted(ready func(), args ...string) outcome {
 	w.t.Helper()
 	hang, cancel := context.WithTimeout(w.t.Context(), time.Minute)

@@ -11,15 +11,14 @@ import (
 	"unicode"
 )
 
-// project is the root of the project.
+// projectRoot is the root of the project.
 const projectRoot = "../.."
 
-// Our own files, where links name them on the web.
+// repositoryURL is the prefix of links to the project's own files on the web.
 const repositoryURL = "https://github.com/terraform-provider-registry/terraform-provider-registry/blob/main/"
 
-// Every link leads somewhere, and every link to a heading to one that is there.
-// What is under docs/ is published without the rest, so that its relative links
-// stay there.
+// Every link refers to an existing file, and every link to a heading to an existing one. The
+// files under docs/ are published on their own, so their relative links must stay within docs/.
 func TestDocumentation_Links(t *testing.T) {
 	t.Parallel()
 	all := pages(t)
@@ -32,7 +31,7 @@ func TestDocumentation_Links(t *testing.T) {
 			case onWeb:
 				target = own
 			case strings.Contains(target, "://"):
-				continue // others' pages come and go, and tests ask no network
+				continue // tests do not access the network
 			case target == "":
 				target = p.name
 			default:
@@ -52,7 +51,7 @@ func TestDocumentation_Links(t *testing.T) {
 
 func published(name string) bool { return strings.HasPrefix(name, "docs/") }
 
-// Whoever reads the first page finds all others.
+// The first page links to all other pages.
 func TestDocumentation_IndexLinksToAllPages(t *testing.T) {
 	t.Parallel()
 	all := pages(t)
@@ -70,11 +69,11 @@ func TestDocumentation_IndexLinksToAllPages(t *testing.T) {
 
 // markdown is a page of the documentation.
 type markdown struct {
-	name    string // from the root of the project
+	name    string // relative to the root of the project
 	content []byte
 }
 
-// pages are those at the root of the project and under docs/, by name.
+// pages returns the pages at the root of the project and under docs/, by name.
 func pages(t *testing.T) map[string]markdown {
 	t.Helper()
 	found := map[string]markdown{}
@@ -96,17 +95,17 @@ func pages(t *testing.T) map[string]markdown {
 }
 
 var (
-	fenced  = regexp.MustCompile("(?ms)^( *)```(\\w*)\n(.*?\n) *```") // its indentation, language and content
+	fenced  = regexp.MustCompile("(?ms)^( *)```(\\w*)\n(.*?\n) *```") // indentation, language and content
 	inline  = regexp.MustCompile("`[^`\n]*`")
 	linking = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
 	marked  = regexp.MustCompile(`<a id="([^"]+)">`)
 )
 
-// prose is the page without its blocks of code.
+// prose returns the page without its code blocks.
 func (p markdown) prose() string { return string(fenced.ReplaceAll(p.content, nil)) }
 
-// links are the places that a page links to, as they are written.
+// links returns the link targets of a page, as written.
 func (p markdown) links() (found []string) {
 	for _, link := range linking.FindAllStringSubmatch(inline.ReplaceAllString(p.prose(), ""), -1) {
 		found = append(found, link[1])
@@ -114,7 +113,7 @@ func (p markdown) links() (found []string) {
 	return found
 }
 
-// anchors are what stands behind the # in links to places on the page.
+// anchors returns the fragments of links to headings of the page.
 func (p markdown) anchors() map[string]bool {
 	found := map[string]bool{}
 	for _, h := range heading.FindAllStringSubmatch(p.prose(), -1) {
@@ -130,7 +129,7 @@ func (p markdown) anchors() map[string]bool {
 	return found
 }
 
-// slug is what GitHub and the Terraform registry make of a heading.
+// slug returns the anchor that GitHub and the Terraform Registry create for a heading.
 func slug(heading string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -11,7 +11,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// scripted is a repository that answers a HEAD and a GET as it is told.
+// fakeRepository is a repository with fixed responses to HEAD and GET requests.
 type fakeRepository struct {
 	registry.Repository
 	head    registry.Descriptor

@@ -23,7 +23,7 @@ func TestManifest_AllowMissing(t *testing.T) {
 					t.Errorf("exists: %v, or: %v, want %t, %s", result.outputs["exists"], result.outputs["or"], exists, or)
 				}
 			}
-			// There is no such repository, no such tag, and no such digest.
+			// The repository, the tag and the digest do not exist.
 			missing := manifest(reg.Ref("base", "3"), allowMissing)
 			wantExists(missing, false, "nothing")
 			for attribute, value := range ws.state(base) {
@@ -45,8 +45,8 @@ func TestManifest_AllowMissing(t *testing.T) {
 	}
 }
 
-// Only the registry's own word is an absence: whatever else it may be is not
-// taken for one.
+// A manifest is missing only if the registry definitely does not have it. All other failures
+// are errors.
 func TestManifest_AllowMissingUnreadable(t *testing.T) {
 	t.Parallel()
 	page := http.Header{"Content-Type": {"text/html"}}
@@ -54,14 +54,14 @@ func TestManifest_AllowMissingUnreadable(t *testing.T) {
 		rule     func(*registrytest.Rule)
 		contains []string
 	}{
-		"401":            {func(r *registrytest.Rule) { r.Reply(401, http.Header{"Www-Authenticate": {`Basic realm="r"`}}, "") }, []string{"HTTP 401"}},
-		"403":            {func(r *registrytest.Rule) { r.Reply(403, nil, `{"errors":[{"code":"DENIED"}]}`) }, []string{"HTTP 403"}},
-		"429":            {func(r *registrytest.Rule) { r.Reply(429, nil, "") }, []string{"HTTP 429"}},
-		"503":            {func(r *registrytest.Rule) { r.Reply(503, nil, "") }, []string{"HTTP 503"}},
-		"a page's 404":   {func(r *registrytest.Rule) { r.Reply(404, page, "<html>") }, []string{"HTTP 404", "does not seem to be a registry"}},
-		"a page":         {func(r *registrytest.Rule) { r.Reply(200, page, "<html>") }, []string{"text/html"}},
-		"no connection":  {func(r *registrytest.Rule) { r.Reset() }, []string{"is not available"}},
-		"another's body": {func(r *registrytest.Rule) { r.Reply(404, nil, "") }, []string{"HTTP 404"}},
+		"401":              {func(r *registrytest.Rule) { r.Reply(401, http.Header{"Www-Authenticate": {`Basic realm="r"`}}, "") }, []string{"HTTP 401"}},
+		"403":              {func(r *registrytest.Rule) { r.Reply(403, nil, `{"errors":[{"code":"DENIED"}]}`) }, []string{"HTTP 403"}},
+		"429":              {func(r *registrytest.Rule) { r.Reply(429, nil, "") }, []string{"HTTP 429"}},
+		"503":              {func(r *registrytest.Rule) { r.Reply(503, nil, "") }, []string{"HTTP 503"}},
+		"page_404":         {func(r *registrytest.Rule) { r.Reply(404, page, "<html>") }, []string{"HTTP 404", "does not seem to be a registry"}},
+		"page":             {func(r *registrytest.Rule) { r.Reply(200, page, "<html>") }, []string{"text/html"}},
+		"connection_reset": {func(r *registrytest.Rule) { r.Reset() }, []string{"is not available"}},
+		"empty_404":        {func(r *registrytest.Rule) { r.Reply(404, nil, "") }, []string{"HTTP 404"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -76,7 +76,7 @@ func TestManifest_AllowMissingUnreadable(t *testing.T) {
 	}
 }
 
-// What is there may still lack something.
+// An existing image may still lack a platform or a manifest.
 func TestManifest_AllowMissingIncomplete(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.Front(t, registrytest.Behaviour{})

@@ -10,7 +10,7 @@ import (
 
 const base = "data.registry_manifest.base"
 
-// manifest is a data source registry_manifest, with further arguments as HCL.
+// manifest returns a registry_manifest block, with additional arguments as HCL.
 func manifest(reference string, arguments ...string) string {
 	block := fmt.Sprintf("data \"registry_manifest\" \"base\" {\n  reference = %q\n", reference)
 	for _, argument := range arguments {
@@ -70,7 +70,7 @@ func TestManifest_Platform(t *testing.T) {
 		t.Errorf("manifest_json: %v, want %s", got, arm.Bytes)
 	}
 
-	// The single image is for the same platform, and for no other.
+	// The single image has this platform and no other.
 	single := reg.Ref("base", string(arm.Digest))
 	ws.converge(manifest(single, `platform = "linux/arm64/v8"`))
 	ws.configure(manifest(single, `platform = "linux/amd64"`))
@@ -93,7 +93,7 @@ func TestManifest_PinsSource(t *testing.T) {
 	ws.configure(manifest(first.Ref), fmt.Sprintf("resource \"registry_image_copy\" \"app\" {\n  source = %s.pinned_reference\n  destination = %q\n}", base, dst.Ref("base", "3")))
 	plan := ws.plan()
 
-	// What the tag does between plan and apply does not matter, even on a create.
+	// A change of the tag between plan and apply has no effect, even for a create.
 	src.Push(t, "base", "3", registrytest.MultiArch("second"))
 	ws.apply(plan)
 	registrytest.Same(t, first.Tree, dst.Read(t, "base", "3"))

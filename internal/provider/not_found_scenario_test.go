@@ -10,8 +10,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// A gateway that has lost its route to the registry says so with a status and a document that look like a
-// registry's. What was promoted stays in the state until a registry says that it is gone.
+// A gateway without a route to the registry returns a status and a document that look like
+// those of a registry. The resource stays in state until the registry itself reports that the
+// tag is gone.
 func TestNotFound_Gateway(t *testing.T) {
 	t.Parallel()
 	const lost = `{"errors":[{"code":"NOT_FOUND","message":"no route matched"}]}`
@@ -28,14 +29,14 @@ func TestNotFound_Gateway(t *testing.T) {
 		t.Error("the state is gone")
 	}
 
-	// The registry's own word counts, also in the words of Harbor.
+	// A response of the registry counts, also with the error code of Harbor.
 	gateway.Clear()
 	gateway.On("HEAD|GET", "/v2/app/manifests/1").Reply(http.StatusNotFound, nil, lost)
 	ws.plan().wantAction(app, tfjson.ActionCreate)
 }
 
-// A registry may hide what the anonymous may not see, without asking who it is. The credentials that are configured
-// find it, and a refresh does not take it for gone.
+// A registry may return 404 instead of a challenge to anonymous clients. The client then
+// retries with the configured credentials, and a refresh does not treat the tag as gone.
 func TestNotFound_AnonymousClient(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t, registrytest.BasicAuth("ci", "secret"))

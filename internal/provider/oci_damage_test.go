@@ -14,7 +14,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// damageLayer changes a byte of a layer of the first image in a layout.
+// damageLayer changes one byte of a layer of the first image in a layout.
 func damageLayer(t *testing.T, dir string, built registrytest.Manifest) {
 	t.Helper()
 	file := registrytest.BlobFile(built.Manifests[0].Blobs[1].Descriptor().Digest)
@@ -62,7 +62,8 @@ func TestDestroy_LayoutEntriesOfOtherTools(t *testing.T) {
 			dir := newLayoutPath(t)
 			ws := newWorkspace(t)
 			ws.converge(imageCopy("app", "oci:"+build+":1", "oci:"+dir+":1", fmt.Sprintf("on_destroy = %q", policy), `additional_tags = ["stable"]`))
-			// As a builder adds the same image, without a tag and with containerd's name.
+			// Add the image as a builder does: once without a tag, and once with containerd's
+			// name.
 			content, err := os.ReadFile(filepath.Join(dir, ocispec.ImageIndexFile))
 			if err != nil {
 				t.Fatal(err)

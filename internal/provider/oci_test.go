@@ -13,18 +13,18 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// oneImage is a layout's content: one image under the tag 1.
+// oneImage returns the content of a layout: one image with the tag 1.
 func oneImage(seed string) map[string]registrytest.Content {
 	return map[string]registrytest.Content{"1": registrytest.MultiArch(seed)}
 }
 
-// newFolder is where there is nothing yet.
+// newLayoutPath returns a path at which nothing exists.
 func newLayoutPath(t *testing.T) string {
 	t.Helper()
 	return filepath.Join(t.TempDir(), "new", "layout")
 }
 
-// wantLayoutTags wants a layout to have exactly these tags.
+// assertLayoutTags checks that a layout has exactly the given tags.
 func assertLayoutTags(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	if got := registrytest.LayoutTags(t, dir); !slices.Equal(got, want) {
@@ -74,7 +74,7 @@ func TestLayout_Destination(t *testing.T) {
 		registrytest.Same(t, pushed.Tree, registrytest.ReadLayout(t, dir, tag))
 	}
 
-	// Tags come and go in place.
+	// Additional tags are added and removed in place.
 	ws.converge(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `additional_tags = ["new"]`, `on_destroy = "untag"`))
 	assertLayoutTags(t, dir, "1", "new")
 }
@@ -125,7 +125,7 @@ func TestLayout_Rebuilt(t *testing.T) {
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", first.Root, second.Root).wantNoWarnings()
 
-	// What was planned is promoted, although it is built once more.
+	// The planned digest is promoted, although the layout is built again.
 	registrytest.WriteLayout(t, dir, oneImage("third"))
 	third := registrytest.ReadLayout(t, dir, "1")
 	ws.apply(plan).wantWarning("The image layout was built again", string(second.Root), string(third.Root))
@@ -133,7 +133,7 @@ func TestLayout_Rebuilt(t *testing.T) {
 	ws.apply(ws.plan())
 	registrytest.Same(t, third, dst.Read(t, "app", "1"))
 
-	// An archive holds nothing but the last build.
+	// An archive contains only the last build.
 	archive := registrytest.Tar(t, dir)
 	ws.converge(imageCopy("app", "oci:"+archive, dst.Ref("app", "1")))
 	replace := func(seed string) {
@@ -149,8 +149,8 @@ func TestLayout_Rebuilt(t *testing.T) {
 	registrytest.Same(t, third, dst.Read(t, "app", "1"))
 }
 
-// builder is a resource that builds a layout in dir, as a local-exec does, and
-// whose output is known only then.
+// builder returns a resource that builds a layout in dir with a local-exec provisioner. Its
+// output is unknown until then.
 func builder(input, from, dir string) string {
 	return fmt.Sprintf("resource \"terraform_data\" \"build\" {\n  input = %q\n  triggers_replace = [%q]\n  provisioner \"local-exec\" {\n    command = %q\n  }\n}",
 		input, from, fmt.Sprintf("mkdir -p '%s' && cp -R '%s/.' '%s'", dir, from, dir))
@@ -167,7 +167,7 @@ func TestLayout_BuiltInSameApply(t *testing.T) {
 	dir := newLayoutPath(t)
 	ws := newWorkspace(t)
 
-	// Without a reference to what builds it, the plan cannot know of it.
+	// Without a reference to the builder, the source does not exist in the plan.
 	ws.configure(builder(dir+":1", first, dir), imageCopy("app", "oci:"+dir+":1", dst.Ref("app", "1")))
 	result := ws.planFails()
 	result.wantError("The source image does not exist", "oci:"+dir, "refer to an attribute of that resource that is known only after apply").assertAt(result, "source")
@@ -179,13 +179,13 @@ func TestLayout_BuiltInSameApply(t *testing.T) {
 	ws.wantNoChanges()
 	registrytest.Same(t, registrytest.ReadLayout(t, first, "1"), dst.Read(t, "app", "1"))
 
-	// A build with a tag of its own is promoted in the apply that makes it.
+	// A build with a new tag is promoted in the same apply.
 	ws.configure(builder(dir+":2", second, dir), copyOfBuild(dst.Ref("app", "1")))
 	ws.apply(ws.plan()).wantNoWarnings()
 	ws.wantNoChanges()
 	registrytest.Same(t, registrytest.ReadLayout(t, second, "2"), dst.Read(t, "app", "1"))
 
-	// One without is told of, and promoted by the next.
+	// A build with the same tag causes a warning, and the next apply promotes it.
 	third := registrytest.Layout(t, map[string]registrytest.Content{"2": registrytest.MultiArch("third")})
 	ws.configure(builder(dir+":2", third, dir), copyOfBuild(dst.Ref("app", "1")))
 	ws.apply(ws.plan()).wantWarning("The image layout was built again", "give each build a tag or a path of its own")
@@ -206,7 +206,7 @@ func TestLayout_SourceGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	ws.wantNoChanges().wantWarning("The source image does not exist", "oci:"+dir, "What was promoted stays as it is")
-	// What is at the destination is tagged from there.
+	// Additional tags use the content that the destination already has.
 	ws.configure(imageCopy("app", "oci:"+dir+":1", dst.Ref("app", "1"), `additional_tags = ["stable"]`))
 	ws.apply(ws.plan())
 	registrytest.Same(t, built, dst.Read(t, "app", "stable"))
@@ -221,18 +221,18 @@ func TestLayout_DestinationDrift(t *testing.T) {
 		drift  func(t *testing.T, dir string)
 		action tfjson.Action
 	}{
-		"the tag was moved": {func(t *testing.T, dir string) {
+		"tag_moved": {func(t *testing.T, dir string) {
 			registrytest.WriteLayout(t, dir, map[string]registrytest.Content{"1": theirs})
 		}, tfjson.ActionUpdate},
-		"the tag is gone": {func(t *testing.T, dir string) {
+		"tag_missing": {func(t *testing.T, dir string) {
 			registrytest.WriteLayout(t, dir, map[string]registrytest.Content{"other": theirs})
 		}, tfjson.ActionCreate},
-		"the index is gone": {func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "index.json")) }, tfjson.ActionCreate},
-		"its manifest is gone": {func(t *testing.T, dir string) {
+		"index_missing": {func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "index.json")) }, tfjson.ActionCreate},
+		"manifest_missing": {func(t *testing.T, dir string) {
 			remove(t, filepath.Join(dir, registrytest.BlobFile(pushed.Digest)))
 		}, tfjson.ActionCreate},
-		"the folder is gone":  {func(t *testing.T, dir string) { remove(t, dir) }, tfjson.ActionCreate},
-		"the folder is empty": {func(t *testing.T, dir string) { remove(t, dir); mkdir(t, dir) }, tfjson.ActionCreate},
+		"folder_missing": {func(t *testing.T, dir string) { remove(t, dir) }, tfjson.ActionCreate},
+		"folder_empty":   {func(t *testing.T, dir string) { remove(t, dir); mkdir(t, dir) }, tfjson.ActionCreate},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -266,8 +266,8 @@ func mkdir(t *testing.T, path string) {
 	}
 }
 
-// Only that there is nothing takes a resource out of the state: something else
-// in the place of the layout does not.
+// A resource is removed from state only if the layout does not exist. An invalid layout keeps
+// it.
 func TestLayout_InvalidDestinationKeepsState(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
@@ -278,7 +278,7 @@ func TestLayout_InvalidDestinationKeepsState(t *testing.T) {
 	remove(t, filepath.Join(dir, "oci-layout"))
 	ws.planFails().wantError("The destination image layout cannot be used", `it holds no file "oci-layout"`, "The state is kept as it was")
 	if ws.state(app) == nil {
-		t.Error("the state has forgotten it")
+		t.Error("the resource is not in the state")
 	}
 }
 
@@ -294,7 +294,7 @@ func TestLayout_NoOverwrite(t *testing.T) {
 	result.wantError("The tag holds something else", "oci:"+dir, string(theirs.Root)).assertAt(result, "destination")
 	registrytest.Same(t, theirs, registrytest.ReadLayout(t, dir, "1"))
 
-	// One that somebody writes after the plan is not either.
+	// Neither is a tag that another client writes after the plan.
 	other := newLayoutPath(t)
 	ws.configure(imageCopy("app", pushed.Ref, "oci:"+other+":1", noOverwrite))
 	plan := ws.plan()
@@ -309,13 +309,13 @@ func TestLayout_Destroy(t *testing.T) {
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	for _, test := range []struct {
 		name, policy string
-		tagged       []string // what somebody else tags before
+		tagged       []string // tags that another client wrote before
 		left         []string
 	}{
 		{"retain", "retain", nil, []string{"1", "stable"}},
 		{"untag", "untag", nil, nil},
 		{"delete", "delete", nil, nil},
-		{"delete what another tag names", "delete", []string{"theirs"}, []string{"theirs"}},
+		{"delete_with_other_tag", "delete", []string{"theirs"}, []string{"theirs"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -329,7 +329,7 @@ func TestLayout_Destroy(t *testing.T) {
 			assertLayoutTags(t, dir, test.left...)
 		})
 	}
-	t.Run("of what is no layout any more", func(t *testing.T) {
+	t.Run("invalid_layout", func(t *testing.T) {
 		t.Parallel()
 		dir := newLayoutPath(t)
 		ws := newWorkspace(t)
@@ -338,10 +338,10 @@ func TestLayout_Destroy(t *testing.T) {
 		result := ws.run("destroy", "-json", "-input=false", "-auto-approve", "-refresh=false")
 		result.wantError("The destination could not be cleaned up", "oci:"+dir, `it holds no file "oci-layout"`, "Nothing was removed")
 		if ws.state(app) == nil {
-			t.Error("the state has forgotten it")
+			t.Error("the resource is not in the state")
 		}
 	})
-	t.Run("of what is gone", func(t *testing.T) {
+	t.Run("missing_layout", func(t *testing.T) {
 		t.Parallel()
 		dir := newLayoutPath(t)
 		ws := newWorkspace(t)
@@ -381,7 +381,7 @@ func TestLayout_ConcurrentCopies(t *testing.T) {
 	trees := map[string]registrytest.Tree{}
 	for i := range 20 {
 		tag := fmt.Sprintf("v%02d", i)
-		pushed := src.Push(t, "app", tag, registrytest.MultiArch(fmt.Sprint(i/2))) // two share all they have
+		pushed := src.Push(t, "app", tag, registrytest.MultiArch(fmt.Sprint(i/2))) // each pair shares all content
 		blocks = append(blocks, imageCopy(tag, pushed.Ref, "oci:"+dir+":"+tag))
 		want, trees[tag] = append(want, tag), pushed.Tree
 	}
@@ -392,7 +392,7 @@ func TestLayout_ConcurrentCopies(t *testing.T) {
 	}
 }
 
-// Aliases are processes of their own where Terraform starts the provider.
+// Each alias is a process of its own if Terraform starts the provider.
 func TestLayout_ConcurrentAliases(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
@@ -418,21 +418,21 @@ func TestLayout_PathSpelling(t *testing.T) {
 	src := registrytest.V3(t)
 	one, two := src.Push(t, "app", "1", registrytest.MultiArch("one")), src.Push(t, "app", "2", registrytest.MultiArch("two"))
 	dir := newLayoutPath(t)
-	otherwise := filepath.Dir(dir) + "/x/../layout"
+	respelled := filepath.Dir(dir) + "/x/../layout"
 	ws := newWorkspace(t)
-	ws.configure(imageCopy("one", one.Ref, "oci:"+dir+":1"), imageCopy("two", two.Ref, "oci:"+otherwise+":1"))
+	ws.configure(imageCopy("one", one.Ref, "oci:"+dir+":1"), imageCopy("two", two.Ref, "oci:"+respelled+":1"))
 	ws.planFails().wantError("Two resources declare one tag")
-	ws.configure(imageCopy("app", "oci:"+dir+":1", "oci:"+otherwise+":1"))
+	ws.configure(imageCopy("app", "oci:"+dir+":1", "oci:"+respelled+":1"))
 	ws.planFails().wantError("Source and destination are the same")
 
 	ws.converge(imageCopy("app", one.Ref, "oci:"+dir+":1"))
-	ws.configure(imageCopy("app", one.Ref, "oci:"+otherwise+":1"))
+	ws.configure(imageCopy("app", one.Ref, "oci:"+respelled+":1"))
 	ws.wantNoChanges()
 	ws.configure(imageCopy("app", one.Ref, "oci:"+dir+"-2:1"))
 	ws.plan().wantAction(app, tfjson.ActionUpdate).wantChange(app, "destination", "oci:"+dir+":1", "oci:"+dir+"-2:1")
 }
 
-// Where Terraform starts the provider, its working directory is Terraform's.
+// If Terraform starts the provider, the provider has Terraform's working directory.
 func TestLayout_RelativePath(t *testing.T) {
 	t.Parallel()
 	ws, _ := newInstalledWorkspace(t)
@@ -485,30 +485,30 @@ func TestLayout_InvalidSource(t *testing.T) {
 	const aBuild = "known only after apply"
 	for name, c := range map[string]struct {
 		source   func(t *testing.T) string
-		planned  bool // it shows while applying
+		planned  bool // whether the plan succeeds and the apply fails
 		contains []string
 	}{
-		"nothing there":        {newLayoutPath, false, []string{"The source image does not exist", "no such file or directory", aBuild}},
-		"an empty folder":      {func(t *testing.T) string { return t.TempDir() }, false, []string{"The source image layout cannot be used", `it holds no file "oci-layout"`, "An image layout is a folder"}},
-		"another version":      {wrote("oci-layout", `{"imageLayoutVersion":"2"}`), false, []string{"The source image layout cannot be used", "does not say that it is one of version 1"}},
-		"an index of anything": {wrote("index.json", "[]"), false, []string{"The source image layout cannot be used", "index.json: "}},
-		"a path that climbs": {wrote("index.json", `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:../../../etc/passwd","size":5}]}`),
+		"missing":             {newLayoutPath, false, []string{"The source image does not exist", "no such file or directory", aBuild}},
+		"empty_folder":        {func(t *testing.T) string { return t.TempDir() }, false, []string{"The source image layout cannot be used", `it holds no file "oci-layout"`, "An image layout is a folder"}},
+		"unsupported_version": {wrote("oci-layout", `{"imageLayoutVersion":"2"}`), false, []string{"The source image layout cannot be used", "does not say that it is one of version 1"}},
+		"invalid_index":       {wrote("index.json", "[]"), false, []string{"The source image layout cannot be used", "index.json: "}},
+		"path_traversal": {wrote("index.json", `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:../../../etc/passwd","size":5}]}`),
 			false, []string{"The source image layout cannot be used", "its digest is refused"}},
-		"another tag": {func(t *testing.T) string {
+		"other_tag": {func(t *testing.T) string {
 			return registrytest.Layout(t, map[string]registrytest.Content{"2": image})
 		}, false, []string{"The source image does not exist", `the layout holds "2" (sha256:`, "Use one of the tags that the layout has", aBuild}},
-		"a file of anything": {func(t *testing.T) string {
+		"not_an_archive": {func(t *testing.T) string {
 			dir := t.TempDir()
 			registrytest.WriteFile(t, dir, "image", []byte(strings.Repeat("x", 2000)))
 			return filepath.Join(dir, "image")
 		}, false, []string{"The source image layout cannot be used", "neither a folder nor a tar archive"}},
-		"no manifest": {spoilt(func(t *testing.T, dir string) {
+		"missing_manifest": {spoilt(func(t *testing.T, dir string) {
 			remove(t, filepath.Join(dir, registrytest.BlobFile(image.Build().Digest)))
 		}), false, []string{"The source image does not exist", "the layout does not hold it", "build or copy it again", aBuild}},
-		"no layer":        {spoilt(func(t *testing.T, dir string) { remove(t, filepath.Join(dir, layerFile)) }), true, []string{"The image could not be copied", "the layout does not hold it", "is not complete"}},
-		"a damaged layer": {wrote(layerFile, strings.Repeat("x", 100_000)), true, []string{"The image could not be copied", string(layer.Descriptor().Digest), "The layout is damaged"}},
-		"a short layer":   {wrote(layerFile, "x"), true, []string{"The image could not be copied", "it has 1 bytes and its descriptor says 100000", "The layout is damaged"}},
-		"a layer outside": {spoilt(func(t *testing.T, dir string) {
+		"missing_layer": {spoilt(func(t *testing.T, dir string) { remove(t, filepath.Join(dir, layerFile)) }), true, []string{"The image could not be copied", "the layout does not hold it", "is not complete"}},
+		"damaged_layer": {wrote(layerFile, strings.Repeat("x", 100_000)), true, []string{"The image could not be copied", string(layer.Descriptor().Digest), "The layout is damaged"}},
+		"short_layer":   {wrote(layerFile, "x"), true, []string{"The image could not be copied", "it has 1 bytes and its descriptor says 100000", "The layout is damaged"}},
+		"layer_outside": {spoilt(func(t *testing.T, dir string) {
 			outside := filepath.Join(t.TempDir(), "outside")
 			if err := os.Rename(filepath.Join(dir, layerFile), outside); err != nil {
 				t.Fatal(err)
@@ -532,10 +532,10 @@ func TestLayout_InvalidSource(t *testing.T) {
 			d := result.wantError(append(c.contains, "oci:"+dir)...)
 			d.assertAt(result, "source")
 			if strings.Contains(d.Detail, aBuild) && !slices.Contains(c.contains, aBuild) {
-				t.Errorf("it was built already: %s", d.Detail)
+				t.Errorf("unexpected advice: %s", d.Detail)
 			}
 			if dst.HasManifest(t, repo, "1") {
-				t.Error("and yet the tag is there")
+				t.Error("the tag was written")
 			}
 		})
 	}
@@ -547,13 +547,13 @@ func TestLayout_InvalidDestination(t *testing.T) {
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	const written = "What is written to is a folder that holds an image layout"
 	for name, c := range map[string]struct {
-		spoil    func(t *testing.T, dir string) // what is in the place of the layout
-		below    string                         // where in that it is to be written
+		spoil    func(t *testing.T, dir string) // creates a file that prevents the layout
+		below    string                         // path of the destination below that file
 		contains []string
 	}{
-		"a file":         {func(t *testing.T, dir string) { registrytest.WriteFile(t, filepath.Dir(dir), "layout", nil) }, "", []string{"it is a file, and an archive can be read but not written to", written}},
-		"another folder": {func(t *testing.T, dir string) { registrytest.WriteFile(t, dir, "precious", nil) }, "", []string{`it holds no file "oci-layout"`, written}},
-		"below a file":   {func(t *testing.T, dir string) { registrytest.WriteFile(t, filepath.Dir(dir), "layout", nil) }, "/below", []string{"not a directory"}},
+		"file":         {func(t *testing.T, dir string) { registrytest.WriteFile(t, filepath.Dir(dir), "layout", nil) }, "", []string{"it is a file, and an archive can be read but not written to", written}},
+		"other_folder": {func(t *testing.T, dir string) { registrytest.WriteFile(t, dir, "precious", nil) }, "", []string{`it holds no file "oci-layout"`, written}},
+		"below_file":   {func(t *testing.T, dir string) { registrytest.WriteFile(t, filepath.Dir(dir), "layout", nil) }, "/below", []string{"not a directory"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -564,7 +564,7 @@ func TestLayout_InvalidDestination(t *testing.T) {
 			ws.configure(copied())
 			plan := ws.plan()
 			c.spoil(t, dir)
-			result := ws.applyFails(plan) // where it came after the plan
+			result := ws.applyFails(plan) // the file was created after the plan
 			result.wantError(append(c.contains, to)...).assertAt(result, "destination")
 			for _, overwrite := range []string{"overwrite = true", noOverwrite} {
 				ws.configure(copied(overwrite))

@@ -9,8 +9,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// tool runs another builder or copier of images. The test is skipped where it is
-// not on PATH.
+// runTool runs another tool that builds or copies images. It skips the test if the tool is not
+// on PATH.
 func runTool(t *testing.T, name string, args ...string) (output string, err error) {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -25,7 +25,7 @@ func runTool(t *testing.T, name string, args ...string) (output string, err erro
 	return string(out), err
 }
 
-// skopeo copies everything that from names to another place.
+// skopeo copies all content of from to to.
 func skopeo(t *testing.T, from, to string) {
 	t.Helper()
 	out, err := runTool(t, "skopeo", "--insecure-policy", "copy", "--all", "--preserve-digests", "--src-tls-verify=false", "--dest-tls-verify=false", from, to)
@@ -34,8 +34,8 @@ func skopeo(t *testing.T, from, to string) {
 	}
 }
 
-// promoted promotes a layout by terraform, to a registry and to another layout,
-// and wants skopeo to pull from both what the layout holds.
+// assertPromotable promotes a layout with terraform to a registry and to another layout. It
+// checks that skopeo pulls the same content from both.
 func assertPromotable(t *testing.T, dir, tag string) {
 	t.Helper()
 	built := registrytest.ReadLayout(t, dir, tag)

@@ -21,7 +21,7 @@ func TestNoOverwrite_Create(t *testing.T) {
 	result := ws.planFails()
 	result.wantError(dst.Addr+"/app", string(theirs.Digest), noOverwrite).assertAt(result, "destination")
 
-	// What holds the wanted digest already is no obstacle.
+	// A tag that already holds the planned digest is accepted.
 	dst.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws.apply(ws.plan())
 	ws.wantNoChanges()
@@ -49,7 +49,7 @@ func TestNoOverwrite_Update(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), noOverwrite))
 
-	// Its own tag it may move.
+	// The resource may move its own tag.
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	ws.apply(ws.plan())
 	registrytest.Same(t, second.Tree, dst.Read(t, "app", "1"))
@@ -59,8 +59,8 @@ func TestNoOverwrite_Update(t *testing.T) {
 	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
 }
 
-// Somebody removed the main tag, so that the resource is out of the state and
-// with it the knowledge of what it put under the others.
+// Another client removed the main tag. The resource is then removed from state, and the record
+// of what it wrote to other tags is lost.
 func TestNoOverwrite_MainTagDeleted(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -69,7 +69,7 @@ func TestNoOverwrite_MainTagDeleted(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.converge(copied)
 
-	// What still holds the wanted digest is no obstacle.
+	// A tag that still holds the planned digest is accepted.
 	dst.DeleteTag(t, "app", "1")
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionCreate)
@@ -102,7 +102,7 @@ func TestNoOverwrite_CheckedBeforeWrite(t *testing.T) {
 	}
 }
 
-// Somebody writes the tag in the moment in which it is written here.
+// Another client writes the tag concurrently.
 func TestCreate_ConcurrentWrite(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -155,13 +155,13 @@ func TestNoOverwrite_DestinationChange(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("old", "1"), noOverwrite))
 
-	// What the old place holds is no obstacle in the new one.
+	// The content of the old repository does not matter in the new one.
 	dst.Push(t, "old", "1", registrytest.DockerList("theirs"))
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("new", "1"), noOverwrite))
 	ws.apply(ws.plan())
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "new", "1"))
 
-	// What the new place holds is one, whatever was put in the old one.
+	// The content of the new repository matters, whatever the resource wrote to the old one.
 	dst.Push(t, "newer", "1", registrytest.DockerList("theirs"))
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("newer", "1"), noOverwrite))
 	ws.planFails().wantError(dst.Addr+"/newer", noOverwrite)

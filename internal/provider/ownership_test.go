@@ -10,7 +10,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// A person has pushed both tags that a new resource lists.
+// foundTags creates a resource whose tags 1 and latest already existed with the same digest.
 func foundTags(t *testing.T, arguments ...string) (ws *workspace, src, dst *registrytest.Registry, copied func(tags string) string) {
 	t.Helper()
 	src, dst = registrytest.V3(t), registrytest.V3(t)
@@ -40,7 +40,7 @@ func TestOwnership_FoundTagNotMoved(t *testing.T) {
 	}
 	registrytest.Same(t, person, dst.Read(t, "app", "latest"))
 
-	// With overwrite = true it becomes this resource's own.
+	// With overwrite = true, the resource takes ownership of it.
 	ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), `additional_tags = ["latest", "ours"]`, `on_destroy = "untag"`))
 	registrytest.Same(t, second.Tree, dst.Read(t, "app", "latest"))
 	ws.destroy().wantNoWarnings()

@@ -35,6 +35,6 @@ func TestParseReferenceFunction(t *testing.T) {
 	ws.configure(output("bad", `provider::registry::parse_reference("https://ghcr.io/acme/app")`))
 	result = ws.planFails()
 	if d := result.wantError("https://ghcr.io/acme/app", "scheme"); strings.Contains(d.Detail, "..") {
-		t.Errorf("two full stops: %s", d.Detail)
+		t.Errorf("two periods: %s", d.Detail)
 	}
 }

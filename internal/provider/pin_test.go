@@ -44,7 +44,7 @@ func TestPinFunction(t *testing.T) {
 	} {
 		ws.configure(output("bad", fmt.Sprintf(`provider::registry::pin(%q, %q)`, test.reference, test.digest)))
 		if d := ws.planFails().wantError(test.contains...); strings.Contains(d.Detail, "..") {
-			t.Errorf("two full stops: %s", d.Detail)
+			t.Errorf("two periods: %s", d.Detail)
 		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 
 const signaturesWarning = "Signatures of the whole image do not hold"
 
-// platformsOf are the index and its images, by platform: of Docker's media types
-// or OCI's.
+// platformsOf returns an index and its images by platform, with the media types of Docker or
+// OCI.
 func platformsOf(seed string, docker bool) (index registrytest.Index, images map[string]registrytest.Manifest) {
 	images = map[string]registrytest.Manifest{}
 	index.Docker = docker
@@ -29,7 +29,7 @@ func platformsOf(seed string, docker bool) (index registrytest.Index, images map
 
 func TestPlatforms_Selection(t *testing.T) {
 	t.Parallel()
-	for name, docker := range map[string]bool{"OCI": false, "Docker": true} {
+	for name, docker := range map[string]bool{"oci": false, "docker": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			src, dst := registrytest.V3(t), registrytest.V2(t)
@@ -41,7 +41,7 @@ func TestPlatforms_Selection(t *testing.T) {
 			}
 			ws := newWorkspace(t)
 
-			// One platform is its manifest.
+			// One platform selects its manifest.
 			arm := images["linux/arm/v7"]
 			ws.configure(copyOf(`["linux/arm"]`))
 			plan := ws.plan()
@@ -55,7 +55,7 @@ func TestPlatforms_Selection(t *testing.T) {
 			registrytest.Same(t, src.Read(t, "app", string(arm.Digest)), dst.Read(t, "app", "1"))
 			ws.wantNoChanges().wantNoWarnings()
 
-			// Another spelling is the same platform.
+			// Another spelling selects the same platform.
 			proxy.Forget()
 			ws.converge(copyOf(`["linux/armhf"]`))
 			if n := proxy.Count("GET", ".*"); n != 0 {
@@ -63,7 +63,7 @@ func TestPlatforms_Selection(t *testing.T) {
 			}
 			registrytest.Same(t, src.Read(t, "app", string(arm.Digest)), dst.Read(t, "app", "1"))
 
-			// Several are an index of them, in place of the one.
+			// Several platforms create an index, which replaces the manifest.
 			ws.configure(copyOf(`["linux/arm64", "linux/amd64"]`))
 			plan = ws.plan()
 			plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "media_type", arm.MediaType, pushed.MediaType)
@@ -81,7 +81,7 @@ func TestPlatforms_Selection(t *testing.T) {
 			}
 			ws.wantNoChanges().wantNoWarnings()
 
-			// All of them are the image as it is.
+			// All platforms together are the unchanged image.
 			ws.configure(copyOf(`["linux/arm64", "linux/amd64", "linux/arm/v7"]`))
 			plan = ws.plan()
 			plan.wantChange(app, "digest", there.Root, pushed.Digest).wantNoWarnings()
@@ -118,14 +118,14 @@ func TestPlatforms_Invalid(t *testing.T) {
 		ws.configure(imageCopy("app", src.Ref("app", "index"), dst.Ref("app", "1"), "platforms = "+platforms))
 		ws.planFails().wantError(contains)
 	}
-	// A single image is promoted as it is where it is the one.
+	// A single image with the selected platform is copied unchanged.
 	ws.converge(imageCopy("app", src.Ref("app", "image"), dst.Ref("app", "1"), `platforms = ["linux/arm64"]`))
 	registrytest.Same(t, src.Read(t, "app", "image"), dst.Read(t, "app", "1"))
 	ws.wantNoChanges()
 }
 
-// A refresh asks the source what its tag names, and reads no more while that is
-// the same. What moved shows, with the digest of what the platforms need of it.
+// A refresh resolves the source tag and sends no other request if the digest is the same. If it
+// differs, the plan shows the new digest for the selected platforms.
 func TestPlatforms_SourceTagMoved(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -151,7 +151,7 @@ func TestPlatforms_SourceTagMoved(t *testing.T) {
 	ws.apply(plan)
 	ws.wantNoChanges()
 
-	// What was planned is copied, although the tag moves once more.
+	// The planned digest is copied, although the tag moves again.
 	newer, images := platformsOf("newer", false)
 	src.Push(t, "app", "1", newer)
 	plan = ws.plan()
@@ -160,12 +160,12 @@ func TestPlatforms_SourceTagMoved(t *testing.T) {
 	ws.apply(plan)
 	registrytest.Same(t, src.Read(t, "app", string(images["linux/amd64"].Digest)), dst.Read(t, "app", "1"))
 
-	// A source that cannot be asked is a warning, and what is there stays.
+	// A source that cannot be read is a warning, and the destination does not change.
 	proxy.On(".*", ".*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "not now")))
 	ws.wantNoChanges().wantWarning("not now")
 }
 
-// What another copy of the run promotes is known when it is there.
+// The platforms of another copy in the same run are known when its image exists.
 func TestPlatforms_Chain(t *testing.T) {
 	t.Parallel()
 	src, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)

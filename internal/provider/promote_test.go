@@ -92,8 +92,7 @@ func TestPromote_SourceChange(t *testing.T) {
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "digest", first.Digest, second.Digest)
 
-	// The new source is asked again while applying: what was not planned is not
-	// copied.
+	// The new source is resolved again during apply. An unplanned digest is not copied.
 	src.Push(t, "app", "2", registrytest.MultiArch("third"))
 	ws.applyFails(plan).wantError("inconsistent final plan")
 	registrytest.Same(t, first.Tree, dst.Read(t, "app", "live"))
@@ -156,7 +155,7 @@ func TestPromote_ConcurrentCopies(t *testing.T) {
 	for i := range copies {
 		registrytest.Same(t, pushed.Tree, dst.Read(t, fmt.Sprintf("prod/app%d", i), "1"))
 	}
-	// A blob goes to the host once and is mounted everywhere else.
+	// A blob is uploaded to the host once and mounted in the other repositories.
 	if uploaded, blobs := proxy.Count("PUT", ".*/blobs/uploads/.*"), len(pushed.Tree.Blobs); uploaded != blobs {
 		t.Errorf("%d uploads for %d blobs", uploaded, blobs)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// configuration is a provider configuration with these entries of registries.
+// configuration returns a provider configuration with the given entries of registries.
 func configuration(t *testing.T, entries map[string]registryModel) providerModel {
 	t.Helper()
 	attributes := map[string]attr.Type{}
@@ -89,7 +89,7 @@ func TestSettings_AllAttributes(t *testing.T) {
 	}
 	for _, secret := range []string{"secret", "key", "token", "refresh", `{"auths":{}}`} {
 		if !strings.Contains(strings.Join(secrets, "\n"), secret) {
-			t.Errorf("%q is not among what is masked", secret)
+			t.Errorf("%q is not redacted", secret)
 		}
 	}
 }
@@ -98,7 +98,7 @@ func TestSettings_UsernameIsSecret(t *testing.T) {
 	t.Parallel()
 	s, diags := configuration(t, map[string]registryModel{"ghcr.io": {Username: str("token-4711")}}).settings(t.Context())
 	if diags.HasError() || !slices.Contains(s.secrets, "token-4711") {
-		t.Errorf("it is not: %v", diags)
+		t.Errorf("the user name is not redacted: %v", diags)
 	}
 }
 
@@ -143,7 +143,7 @@ func TestUnknownSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := e.unknownSetting(ref); got != want {
-			t.Errorf("%s waits for %q, want %q", reference, got, want)
+			t.Errorf("%s unknownSetting() = %q, want %q", reference, got, want)
 		}
 	}
 	if len(s.options.Credentials.Registries) != 1 {
@@ -158,7 +158,7 @@ func TestUnknownSettings(t *testing.T) {
 	} {
 		s, _ := m.settings(t.Context())
 		if got := (&engine{unknown: s.unknown}).unknownSetting(ref); got != name {
-			t.Errorf("unknown %s: waits for %q", name, got)
+			t.Errorf("unknown %s: unknownSetting() = %q", name, got)
 		}
 		if s.options.Credentials.DockerConfigPath != nil {
 			t.Errorf("unknown %s: ambient credentials are off", name)
@@ -169,8 +169,8 @@ func TestUnknownSettings(t *testing.T) {
 	}
 }
 
-// A setting that is not known concerns its host in every spelling, with the scheme
-// that it will have.
+// An unknown setting applies to every spelling of its host, with the default port of its future
+// scheme.
 func TestUnknownSettings_HostSpellings(t *testing.T) {
 	t.Parallel()
 	m := configuration(t, map[string]registryModel{
@@ -209,7 +209,7 @@ func TestUnknownSettings_HostSpellings(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := e.unknownSetting(ref); got != want {
-			t.Errorf("%s waits for %q, want %q", reference, got, want)
+			t.Errorf("%s unknownSetting() = %q, want %q", reference, got, want)
 		}
 	}
 }

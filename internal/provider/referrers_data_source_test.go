@@ -10,7 +10,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// signatureType is the media type of the layers of cosign's signatures.
+// signatureType is the media type of the layers of cosign signatures.
 const signatureType = "application/vnd.dev.cosign.simplesigning.v1+json"
 
 func referrersBlock(reference string, arguments ...string) string {
@@ -35,14 +35,14 @@ func TestReferrersDataSource_Filters(t *testing.T) {
 			scan := reg.Attach(t, "app", registrytest.Artifact{Seed: "scan", Type: sbomType, Subject: images["linux/amd64"]})
 
 			one := func(p registrytest.Pushed, artifactType, tag string, annotations map[string]any) map[string]any {
-				said := map[string]any{
+				attributes := map[string]any{
 					"digest": string(p.Digest), "media_type": p.MediaType, "artifact_type": artifactType, "size": float64(len(p.Bytes)),
 					"tag": nil, "annotations": annotations, "pinned_reference": reg.Ref("app", string(p.Digest)),
 				}
 				if tag != "" {
-					said["tag"] = tag
+					attributes["tag"] = tag
 				}
-				return said
+				return attributes
 			}
 			none := map[string]any{}
 			listed, found := one(sbom, sbomType, "", map[string]any{"made": "by hand"}), one(tagged, signatureType, signature.Tag, none)
@@ -66,7 +66,7 @@ func TestReferrersDataSource_Filters(t *testing.T) {
 	}
 }
 
-// A registry may list them in any order, and in another one each time.
+// A registry may list referrers in any order, and in a different order each time.
 func TestReferrersDataSource_Order(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.Scripted(t, registrytest.Behaviour{Referrers: true})

@@ -15,28 +15,28 @@ import (
 
 const sbomType = "application/spdx+json"
 
-// withAndWithoutAPI are registries with a referrers API and without one.
+// referrersRegistries returns registries with and without a referrers API.
 func referrersRegistries(t *testing.T) map[string]func() *registrytest.Registry {
 	return map[string]func() *registrytest.Registry{
 		"v3": func() *registrytest.Registry { return registrytest.V3(t) },
 		"v2": func() *registrytest.Registry { return registrytest.V2(t) },
-		"a referrers API": func() *registrytest.Registry {
+		"referrers_api": func() *registrytest.Registry {
 			return registrytest.Scripted(t, registrytest.Behaviour{Referrers: true})
 		},
 	}
 }
 
-// A signature in the format of cosign, as a referrer and under the older tag,
-// verifies where it was promoted to, and does not come along unasked.
+// A cosign signature, as a referrer and with its older tag, verifies at the destination. It is
+// copied only if referrers is set.
 func TestReferrers_SignatureVerifies(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ from, to string }{
-		"between registries without the API": {"v2", "v3"},
-		"to one with it":                     {"v3", "a referrers API"},
-		"from one with it":                   {"a referrers API", "v2"},
+		"neither_has_api":     {"v2", "v3"},
+		"destination_has_api": {"v3", "referrers_api"},
+		"source_has_api":      {"referrers_api", "v2"},
 	} {
-		for media, docker := range map[string]bool{"OCI": false, "Docker": true} {
-			t.Run(name+", "+media, func(t *testing.T) {
+		for media, docker := range map[string]bool{"oci": false, "docker": true} {
+			t.Run(name+"_"+media, func(t *testing.T) {
 				t.Parallel()
 				src, dst := referrersRegistries(t)[c.from](), referrersRegistries(t)[c.to]()
 				image, _ := platformsOf("app", docker)
@@ -52,14 +52,14 @@ func TestReferrers_SignatureVerifies(t *testing.T) {
 				ws := newWorkspace(t)
 				ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
 				if asReferrer, byTag := verify(); asReferrer == nil || byTag == nil {
-					t.Error("a signature came along unasked")
+					t.Error("a signature was copied although referrers is not set")
 				}
 				ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true"))
 				plan := ws.plan()
 				plan.wantAction(app, tfjson.ActionUpdate).wantUnknown(app, "referrers_digest").wantChange(app, "digest", pushed.Digest, pushed.Digest)
 				ws.apply(plan)
 				if asReferrer, byTag := verify(); asReferrer != nil || byTag != nil {
-					t.Errorf("it does not verify: %v, %v", asReferrer, byTag)
+					t.Errorf("the signature does not verify: %v, %v", asReferrer, byTag)
 				}
 				ws.wantNoChanges().wantNoWarnings()
 			})
@@ -76,7 +76,7 @@ func TestReferrers_NewReferrer(t *testing.T) {
 			image, _ := platformsOf("app", false)
 			pushed := src.Push(t, "app", "1", image)
 			ws := newWorkspace(t)
-			// Pinned: what refers to it may change all the same.
+			// Referrers may change although the source is pinned.
 			ws.converge(imageCopy("app", src.Ref("app", string(pushed.Digest)), dst.Ref("app", "1"), "referrers = true"))
 			ws.wantNoChanges().wantNoWarnings()
 			none := ws.state(app)["referrers_digest"]
@@ -84,7 +84,7 @@ func TestReferrers_NewReferrer(t *testing.T) {
 			sbom := src.Attach(t, "app", registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: image.Manifests[0]})
 			plan := ws.plan()
 			plan.wantAction(app, tfjson.ActionUpdate).wantUnknown(app, "referrers_digest").wantChange(app, "digest", pushed.Digest, pushed.Digest)
-			src.Push(t, "app", "late", image) // what moves between plan and apply is of no concern
+			src.Push(t, "app", "late", image) // a new tag between plan and apply does not matter
 			ws.apply(plan)
 			registrytest.Same(t, sbom.Tree, dst.Read(t, "app", string(sbom.Digest)))
 			if listed := dst.Referrers(t, "app", image.Manifests[0].Build().Digest); !slices.Equal(listed, []digest.Digest{sbom.Digest}) {
@@ -108,27 +108,27 @@ func TestReferrerTypes_Filter(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", `referrer_types = ["`+sbomType+`"]`))
 	if !dst.HasManifest(t, "app", string(sbom.Digest)) || dst.HasManifest(t, "app", string(scan.Digest)) {
-		t.Error("the filter let the wrong ones through")
+		t.Error("the wrong referrers were copied")
 	}
 	ws.wantNoChanges()
 	src.Attach(t, "app", registrytest.Artifact{Seed: "another scan", Type: "application/sarif+json", Subject: image})
-	ws.wantNoChanges() // of what is filtered nobody is told
+	ws.wantNoChanges() // filtered referrers cause no change
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true"))
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantUnknown(app, "referrers_digest")
 	ws.apply(plan)
 	if !dst.HasManifest(t, "app", string(scan.Digest)) {
-		t.Error("without the filter it did not come")
+		t.Error("the referrer was not copied without the filter")
 	}
 	ws.wantNoChanges()
 
-	// A filter that lets nothing through is told of, once.
+	// A filter that matches no referrer causes one warning.
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", `referrer_types = ["application/spdx"]`))
 	result := ws.apply(ws.plan())
 	result.wantWarning("No referrer is of these types", string(pushed.Digest)+" is of other types", "application/sarif+json and "+sbomType).assertAt(result, "referrer_types")
 	ws.wantNoChanges().wantNoWarnings()
 
-	// Switched off, nothing is removed.
+	// If referrers is unset, nothing is removed.
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
 	plan = ws.plan()
 	plan.wantChange(app, "referrers_digest", ws.state(app)["referrers_digest"], nil)
@@ -155,8 +155,8 @@ func TestReferrerTypes_Invalid(t *testing.T) {
 	}
 }
 
-// That the source does not say what refers to an image is a warning once it was
-// promoted, and no reason to forget what came along.
+// If the source cannot list referrers after the image was promoted, that is a warning. The
+// copied referrers are kept.
 func TestReferrers_SourceFault(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: true})), registrytest.V3(t)
@@ -207,7 +207,7 @@ func TestDeepCheck_PlansRepair(t *testing.T) {
 	}
 }
 
-// What a repair needs only a source has, and no further plan.
+// A repair that needs missing content of the source does not advise to plan again.
 func TestDeepCheck_RepairWithoutSource(t *testing.T) {
 	t.Parallel()
 	src, dst, other := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
@@ -243,7 +243,7 @@ func TestDeepCheck_DisabledResolvesTagOnly(t *testing.T) {
 	}
 }
 
-// What cannot be found out is no reason to change the state.
+// A deep check that cannot be completed does not change the state.
 func TestDeepCheck_ReadError(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.Intercept(t, registrytest.V3(t))
@@ -258,7 +258,7 @@ func TestDeepCheck_ReadError(t *testing.T) {
 	}
 }
 
-// One plan shows what is new for all stages, and one apply brings it to all.
+// One plan shows a new referrer for all stages, and one apply copies it to all of them.
 func TestReferrers_Chain(t *testing.T) {
 	t.Parallel()
 	src, staging, production := registrytest.V3(t), registrytest.Scripted(t, registrytest.Behaviour{Referrers: true}), registrytest.V2(t)
@@ -276,12 +276,12 @@ func TestReferrers_Chain(t *testing.T) {
 	plan.wantUnknown("registry_image_copy.staging", "referrers_digest").wantUnknown(app, "referrers_digest")
 	ws.apply(plan)
 	if !production.HasManifest(t, "app", string(sbom.Digest)) {
-		t.Error("it did not come to the last stage")
+		t.Error("the referrer was not copied to the last stage")
 	}
 	ws.wantNoChanges().wantNoWarnings()
 }
 
-// Whether something is missing is known of what came along, and of how it is found.
+// A deep check covers the copied referrers, and whether clients can discover them.
 func TestDeepCheck_Referrers(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -303,7 +303,7 @@ func TestDeepCheck_Referrers(t *testing.T) {
 		}
 		ws.wantNoChanges().wantNoWarnings()
 	}
-	// What is new at the source never came along.
+	// A referrer that is new at the source is not missing.
 	src.Attach(t, "app", registrytest.Artifact{Seed: "late", Type: sbomType, Subject: image})
 	plan := ws.plan()
 	plan.wantUnknown(app, "referrers_digest").wantChange(app, "missing", []any{}, []any{})
@@ -311,7 +311,7 @@ func TestDeepCheck_Referrers(t *testing.T) {
 	ws.wantNoChanges().wantNoWarnings()
 }
 
-// A type that is not known yet may be another one when it is.
+// An unknown artifact type may differ from the prior one.
 func TestReferrerTypes_PartlyUnknown(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -332,17 +332,17 @@ func TestReferrerTypes_PartlyUnknown(t *testing.T) {
 	plan.wantUnknown(app, "referrers_digest")
 	ws.apply(plan)
 	if !dst.HasManifest(t, "app", string(scan.Digest)) {
-		t.Error("what is of the other type did not come")
+		t.Error("the referrer of the other type was not copied")
 	}
 	ws.wantNoChanges()
 }
 
-// A signature of its own at the destination is not lost, whatever may be
-// overwritten, and a tag by which one is found is as much in the way as any other.
+// A signature that exists only at the destination is not lost, even if overwrite is true. With
+// overwrite = false, its tag is protected as any other tag.
 func TestReferrers_SignatureAtDestination(t *testing.T) {
 	t.Parallel()
 	for overwrite, contains := range map[string]string{"true": "they would be lost", "false": "overwrite = false"} {
-		t.Run("overwrite = "+overwrite, func(t *testing.T) {
+		t.Run("overwrite_"+overwrite, func(t *testing.T) {
 			t.Parallel()
 			src, dst := registrytest.V3(t), registrytest.V3(t)
 			image := registrytest.Image{Seed: "app"}
@@ -359,7 +359,8 @@ func TestReferrers_SignatureAtDestination(t *testing.T) {
 			}
 			dst.DeleteTag(t, "app", first.Tag)
 			ws.converge(config)
-			// What this resource put there it may replace, also by a signature of another key.
+			// The resource may replace a tag that it wrote, also with a signature by another
+			// key.
 			moved := src.Push(t, "app", first.Tag, second.Tagged)
 			ws.converge(config)
 			if dst.Digest(t, "app", first.Tag) != moved.Digest {

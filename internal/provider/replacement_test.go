@@ -12,7 +12,7 @@ import (
 
 const createBeforeDestroyHCL = "lifecycle {\n    create_before_destroy = true\n  }"
 
-// ways are how a person makes Terraform replace the copy.
+// replaceMethods are the user actions that make Terraform replace a copy.
 var replaceMethods = map[string]struct {
 	arguments []string
 	more      func(revision string) string
@@ -52,7 +52,7 @@ func TestReplacement_KeepsOwnership(t *testing.T) {
 			configure(ws, "a", `["stable", "old"]`)
 			ws.apply(ws.plan())
 
-			// The source has moved, and one tag leaves the list.
+			// The source has moved, and one tag is removed from the list.
 			second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
 			if way.prepare != nil {
 				way.prepare(ws)
@@ -83,7 +83,7 @@ func TestReplacement_KeepsOwnership(t *testing.T) {
 				t.Errorf("%d tags were removed, want the one that left the list", deletes)
 			}
 
-			// And it stays its own.
+			// The resource keeps ownership of the tags.
 			ws.destroy().wantNoWarnings()
 			assertTags(t, dst, "app")
 		})
@@ -134,8 +134,8 @@ func TestReplacement_RemovesNothing(t *testing.T) {
 	}
 }
 
-// With create_before_destroy, and for a tainted object without a refresh,
-// Terraform gives the provider no record of what the replaced object wrote.
+// With create_before_destroy, and for a tainted object without a refresh, Terraform does not
+// pass the private state of the replaced object.
 func TestReplacement_WithoutPrivateState(t *testing.T) {
 	t.Parallel()
 	const cause = "the record of that was not passed on"
@@ -152,7 +152,7 @@ func TestReplacement_WithoutPrivateState(t *testing.T) {
 			t.Error("the replaced object is gone from the state")
 		}
 
-		// What the error says to do.
+		// Apply the advice of the error.
 		ws.configure(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), createBeforeDestroyHCL))
 		ws.apply(ws.plan("-replace=" + app))
 		ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), noOverwrite, createBeforeDestroyHCL))
@@ -173,7 +173,7 @@ func TestReplacement_WithoutPrivateState(t *testing.T) {
 	})
 }
 
-// A destroy that is no half of a replacement does what on_destroy says.
+// A destroy that is not a part of a replacement applies on_destroy.
 func TestDestroy_WithoutReplacement(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -223,8 +223,8 @@ func TestDestroy_WithoutReplacement(t *testing.T) {
 	}
 }
 
-// A destroy that failed leaves nothing in the state that makes the destroy of a
-// later replacement look like one for good.
+// A failed destroy leaves nothing in the state that makes a later replacement look like a
+// destroy.
 func TestDestroy_FailedThenReplaced(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
@@ -241,7 +241,7 @@ func TestDestroy_FailedThenReplaced(t *testing.T) {
 	must(t, os.Rename(aside, dir), nil)
 
 	plan = ws.plan("-replace="+app, "-refresh=false")
-	src.DeleteManifest(t, "app", pushed.Digest) // so that what is removed now does not come back
+	src.DeleteManifest(t, "app", pushed.Digest) // so that removed content is not restored
 	ws.applyFails(plan)
 	assertLayoutTags(t, dir, "1")
 }

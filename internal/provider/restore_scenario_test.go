@@ -12,8 +12,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// Terraform removes what one resource had before it plans another one again that keeps
-// the tag. If the copy of that one fails, the tag is restored.
+// Terraform removes the old tags of one resource before it plans another resource that keeps
+// one of them. If the copy of that resource fails, the tag is restored.
 func TestRestore_AnotherResourceMoved(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -42,8 +42,8 @@ func TestRestore_AnotherResourceMoved(t *testing.T) {
 	}
 }
 
-// During the apply, Terraform plans the resource again before it creates it. If that plan
-// fails, the tag is there too.
+// During apply, Terraform plans the resource again before it creates it. If that plan fails,
+// the tag is also restored.
 func TestRestore_PlanFailsDuringApply(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -77,8 +77,7 @@ func TestRestore_PlanFailsDuringApply(t *testing.T) {
 	}
 }
 
-// A tag that was restored during the apply counts as written by the resource that needs
-// it.
+// A tag that was restored during apply counts as written by the resource that needs it.
 func TestRestore_Ownership(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -130,7 +129,7 @@ func TestRestore_TagMovedByAnotherClient(t *testing.T) {
 	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
 }
 
-// Restored tags bring no referrers: the apply fails, and the tags are there.
+// Referrers are not restored with a tag. The apply fails, and the tags exist.
 func TestRestore_ReferrersNotRestored(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -151,8 +150,8 @@ func TestRestore_ReferrersNotRestored(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
 }
 
-// A copy to another digest that fails leaves the tag where it was, also if another
-// resource removed it in the same run.
+// If a copy to another digest fails, the tag keeps its old digest, even if another resource
+// removed it in the same run.
 func TestRestore_TagDroppedByAnotherResource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -179,8 +178,8 @@ func TestRestore_TagDroppedByAnotherResource(t *testing.T) {
 	registrytest.Same(t, next.Tree, dst.Read(t, "app", "stable"))
 }
 
-// Without a moved block, Terraform destroys the old resource and creates the new one in
-// no particular order.
+// Without a moved block, Terraform destroys the old resource and creates the new one in no
+// particular order.
 func TestRestore_RenamedResource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -191,12 +190,12 @@ func TestRestore_RenamedResource(t *testing.T) {
 	ws.configure(imageCopy("renamed", failing.Ref("app", "1"), dst.Ref("app", "1"), `on_destroy = "delete"`))
 	plan := ws.plan()
 	failing.On("GET", ".*").Reply(403, nil, "")
-	ws.run("apply", "-json", "-input=false", plan.file) // it fails if the create comes first
+	ws.run("apply", "-json", "-input=false", plan.file) // fails if the create comes first
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }
 
-// A tag that leaves the list is planned as removed while the digest or on_destroy is
-// unknown, so that another resource that has it in place is found in the plan.
+// A tag that is no longer listed is planned as removed even if the digest or on_destroy is
+// unknown. The plan then detects another resource that has the tag in place.
 func TestAdditionalTags_DroppedWhileUnknown(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ source, onDestroy string }{
@@ -256,7 +255,7 @@ func TestPrivateState_Lost(t *testing.T) {
 	ws.apply(ws.plan().wantAction(app, tfjson.ActionUpdate))
 	ws.wantNoChanges()
 
-	// Nothing shows which tags it wrote, so none is removed.
+	// Which tags the resource wrote is unknown, so none is removed.
 	ws.destroy().wantWarning("Tags Not Written Are Retained", "1 and stable in "+dst.Addr+"/app")
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
 }
@@ -292,8 +291,8 @@ func dropPrivateState(t *testing.T, file string) {
 	}
 }
 
-// A destination of the same path on another host that held the image already may be the
-// same registry, also behind another port.
+// A destination with the same path on another host that already had the image may be the same
+// registry, for example on another port.
 func TestDestination_PossibleAlias(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -312,7 +311,7 @@ func TestDestination_PossibleAlias(t *testing.T) {
 	}
 }
 
-// The destination's tag holds the next digest already, and the promoted one is gone.
+// The destination's tag already holds the next digest, and the promoted manifest is gone.
 func TestPromotedReference_TagMovedByAnotherClient(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -328,6 +327,6 @@ func TestPromotedReference_TagMovedByAnotherClient(t *testing.T) {
 	ws.apply(plan)
 	ws.wantNoChanges()
 	if got, want := ws.savedOutputs()["image"], dst.Addr+"/app@"+string(second.Digest); got != want {
-		t.Errorf("the output is %v, want %s", got, want)
+		t.Errorf("output = %v, want %s", got, want)
 	}
 }

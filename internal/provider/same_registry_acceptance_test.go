@@ -7,7 +7,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// Two resources reach one tag by an address and by a name.
+// Two resources have the same tag, one by an IP address and one by a host name.
 func TestDestroy_SameTagByOtherHostName(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -23,7 +23,7 @@ func TestDestroy_SameTagByOtherHostName(t *testing.T) {
 			ws.configure(byName)
 			result := ws.apply(ws.plan())
 			if len(result.diagnostics) == 0 {
-				t.Error("nothing was said of the tag that stays")
+				t.Error("no warning about the retained tag")
 			}
 			ws.wantNoChanges()
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
@@ -31,7 +31,7 @@ func TestDestroy_SameTagByOtherHostName(t *testing.T) {
 	}
 }
 
-// Registries with equal paths are not taken for each other.
+// Different registries with the same path are not treated as aliases.
 func TestDestroy_SamePathOnOtherRegistry(t *testing.T) {
 	t.Parallel()
 	src, dev, prod := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)

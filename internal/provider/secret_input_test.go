@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// A secret that a user pasted as a part of a URL is in none of our messages, and in nothing that the provider
-// writes to Terraform's log. The values are sensitive variables, because Terraform itself quotes others.
+// A secret that a user pasted as a part of a URL appears neither in diagnostics nor in the
+// provider's log. The values are sensitive variables, because Terraform itself quotes the
+// values of others.
 func TestSecretInput_Redacted(t *testing.T) {
 	t.Parallel()
 	inputs := []string{
@@ -33,7 +34,7 @@ func TestSecretInput_Redacted(t *testing.T) {
 			fmt.Sprintf("resource \"registry_image_copy\" \"destination_%s\" {\n  source = \"127.0.0.1:1/app:1\"\n  destination = var.%s\n}", name, name),
 		)
 	}
-	// A provider that cannot be configured keeps Terraform from looking further.
+	// Terraform stops at a provider with an invalid configuration.
 	seen := map[string]int{}
 	for _, configuration := range [][]string{
 		append(slices.Clone(variables), "provider \"registry\" {\n  registries = {\n    "+strings.Join(keys, "\n    ")+"\n  }\n}", manifest("127.0.0.1:1/app:1")),
@@ -51,11 +52,12 @@ func TestSecretInput_Redacted(t *testing.T) {
 	n := len(inputs)
 	for summary, want := range map[string]int{"Invalid key in registries": n, "Invalid image reference": 3 * n, "Invalid repository": n, "Invalid function argument": 2 * n} {
 		if seen[summary] != want {
-			t.Errorf("%q is said %d times, want %d", summary, seen[summary], want)
+			t.Errorf("%q appears %d times, want %d", summary, seen[summary], want)
 		}
 	}
 	for line := range strings.Lines(log()) {
-		// At TRACE the framework names each attribute that it validates, with the key of the map that it is in.
+		// At TRACE, the framework logs the path of each attribute that it validates, including
+		// map keys.
 		own := strings.Contains(line, "provider.terraform-provider-registry") && !strings.Contains(line, "tf_attribute_path")
 		if own && strings.Contains(line, canary) {
 			t.Errorf("the provider's log shows a secret: %s", line)

@@ -19,18 +19,18 @@ func TestSecrets_NotExposed(t *testing.T) {
 	ws.env = append(ws.env, "TF_LOG=TRACE")
 	ws.configure(s.variable(ws), providerBlock(map[string]string{src.Addr: basicLogin.hcl, dst.Addr: basicLogin.hcl}), imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
 	plan := ws.plan()
-	said := []string{plan.text, ws.shown(plan.file), ws.apply(plan).text}
+	texts := []string{plan.text, ws.shown(plan.file), ws.apply(plan).text}
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 
 	s["password"] += "-wrong"
 	s.variable(ws)
 	failed := ws.planFails()
 	failed.wantError("401", fmt.Sprintf("the user %q", user), fmt.Sprintf("registries[%q]", dst.Addr))
-	s.assertNoSecret(ws, append(said, failed.text)...)
-	assertLogLine(t, log(), "request", dst.Addr) // it is the provider's log
+	s.assertNoSecret(ws, append(texts, failed.text)...)
+	assertLogLine(t, log(), "request", dst.Addr) // the log includes that of the provider
 }
 
-// providerBlock is the provider's configuration with entries of registries as HCL.
+// providerBlock returns a provider block with entries of registries as HCL.
 func providerBlock(registries map[string]string, arguments ...string) string {
 	block := "provider \"registry\" {\n  " + strings.Join(arguments, "\n  ") + "\n  registries = {\n"
 	for host, settings := range registries {
@@ -39,7 +39,7 @@ func providerBlock(registries map[string]string, arguments ...string) string {
 	return block + "  }\n}"
 }
 
-// shown is what Terraform shows of a plan, or of the state where file is "".
+// shown returns the JSON that Terraform shows for a plan, or for the state if file is "".
 func (w *workspace) shown(file string) string {
 	w.t.Helper()
 	var shown json.RawMessage
@@ -58,57 +58,57 @@ func TestSecrets_HostileRegistries(t *testing.T) {
 		{"404", dockerConfig, anyRequest, htmlPage(404)},
 		{"429", identityToken, anyRequest, registryError(429)},
 		{"500", basicLogin, anyRequest, htmlPage(500)},
-		{"503 in its code", registryToken, anyRequest, errorCode(503)},
-		{"401 in its headers", tokenExchange, anyRequest, leakInHeaders(401)},
-		{"403 in its headers", basicLogin, anyRequest, leakInHeaders(403)},
-		{"200 in its headers", dockerConfig, anyRequest, leakInHeaders(200)},
-		{"200, packed", tokenExchange, anyRequest, leakInContentEncoding},
-		{"403 in its reason", basicLogin, anyRequest, rawResponse(t, "HTTP/1.1 403 %s\r\nContent-Length: 0\r\n\r\n")},
-		{"a header that is none", identityToken, anyRequest, rawResponse(t, "HTTP/1.1 200 OK\r\n%s\r\n\r\n")},
-		{"a status that is none", registryToken, anyRequest, rawResponse(t, "HTTP/1.1 %s\r\n\r\n")},
-		{"no answer", basicLogin, dataRequests, abortConnection},
-		{"403 over TLS", clientCertificate, anyRequest, registryError(403)},
-		{"closed over TLS", clientCertificate, dataRequests, abortConnection},
+		{"503_error_code", registryToken, anyRequest, errorCode(503)},
+		{"401_headers", tokenExchange, anyRequest, leakInHeaders(401)},
+		{"403_headers", basicLogin, anyRequest, leakInHeaders(403)},
+		{"200_headers", dockerConfig, anyRequest, leakInHeaders(200)},
+		{"200_content_encoding", tokenExchange, anyRequest, leakInContentEncoding},
+		{"403_reason", basicLogin, anyRequest, rawResponse(t, "HTTP/1.1 403 %s\r\nContent-Length: 0\r\n\r\n")},
+		{"invalid_header", identityToken, anyRequest, rawResponse(t, "HTTP/1.1 200 OK\r\n%s\r\n\r\n")},
+		{"invalid_status", registryToken, anyRequest, rawResponse(t, "HTTP/1.1 %s\r\n\r\n")},
+		{"no_response", basicLogin, dataRequests, abortConnection},
+		{"403_tls", clientCertificate, anyRequest, registryError(403)},
+		{"closed_tls", clientCertificate, dataRequests, abortConnection},
 
-		{"tokens refused", tokenExchange, tokenRequests, registryError(401)},
-		{"tokens refused by OAuth", identityToken, tokenRequests, oauthError(400)},
-		{"tokens forbidden", dockerConfig, tokenRequests, errorCode(403)},
-		{"tokens in headers", tokenExchange, tokenRequests, leakInHeaders(200)},
-		{"tokens not available", identityToken, tokenRequests, htmlPage(503)},
-		{"tokens limited", tokenExchange, tokenRequests, oauthError(429)},
-		{"tokens down", dockerConfig, dataTokens, abortConnection},
-		{"tokens elsewhere", tokenExchange, tokenRequests, redirectTo("%s/token")},
-		{"tokens by FTP", tokenExchange, tokenRequests, redirectTo(astray)},
-		{"half a token", tokenExchange, tokenRequests, respondBody("application/json", `{"token":"%s`)},
-		{"two tokens", identityToken, tokenRequests, respondBody("application/json", `{"token":"%s","token":"%s"}`)},
-		{"a token of two lines", tokenExchange, tokenRequests, respondBody("application/json", `{"token":"`+bearer+`\r\nX: y"}`)},
-		{"the attacker's realm", tokenExchange, anyRequest, tokenRealm("%s/token")},
-		{"a realm by FTP", basicLogin, anyRequest, tokenRealm(astray)},
+		{"token_401", tokenExchange, tokenRequests, registryError(401)},
+		{"token_oauth_400", identityToken, tokenRequests, oauthError(400)},
+		{"token_403", dockerConfig, tokenRequests, errorCode(403)},
+		{"token_headers", tokenExchange, tokenRequests, leakInHeaders(200)},
+		{"token_503", identityToken, tokenRequests, htmlPage(503)},
+		{"token_429", tokenExchange, tokenRequests, oauthError(429)},
+		{"token_closed", dockerConfig, dataTokens, abortConnection},
+		{"token_redirect", tokenExchange, tokenRequests, redirectTo("%s/token")},
+		{"token_redirect_ftp", tokenExchange, tokenRequests, redirectTo(astray)},
+		{"token_truncated", tokenExchange, tokenRequests, respondBody("application/json", `{"token":"%s`)},
+		{"token_duplicate", identityToken, tokenRequests, respondBody("application/json", `{"token":"%s","token":"%s"}`)},
+		{"token_two_lines", tokenExchange, tokenRequests, respondBody("application/json", `{"token":"`+bearer+`\r\nX: y"}`)},
+		{"realm_attacker", tokenExchange, anyRequest, tokenRealm("%s/token")},
+		{"realm_ftp", basicLogin, anyRequest, tokenRealm(astray)},
 
-		{"to the attacker", basicLogin, anyRequest, redirectTo("%s/there")},
-		{"to FTP", tokenExchange, anyRequest, redirectTo(signedFTP)},
-		{"blobs at the attacker", tokenExchange, blobRequests, redirectTo("%s/blob")},
-		{"blobs by FTP", basicLogin, blobRequests, redirectTo(signedFTP)},
-		{"blobs at no URL", basicLogin, blobRequests, redirectTo("http://[::1/?" + signature)},
-		{"a signature refused", tokenExchange, bucketDownloads, htmlPage(403)},
-		{"a signature in headers", basicLogin, bucketDownloads, leakInHeaders(403)},
-		{"a bucket down", identityToken, bucketDownloads, abortConnection},
-		{"a bucket without HTTP", registryToken, bucketDownloads, rawResponse(t, "HTTP/1.1 200 OK\r\n%s\r\n\r\n")},
-		{"another blob", tokenExchange, bucketDownloads, respondBody("text/plain", "%s")},
+		{"redirect_attacker", basicLogin, anyRequest, redirectTo("%s/there")},
+		{"redirect_ftp", tokenExchange, anyRequest, redirectTo(signedFTP)},
+		{"blob_redirect_attacker", tokenExchange, blobRequests, redirectTo("%s/blob")},
+		{"blob_redirect_ftp", basicLogin, blobRequests, redirectTo(signedFTP)},
+		{"blob_redirect_invalid", basicLogin, blobRequests, redirectTo("http://[::1/?" + signature)},
+		{"bucket_403", tokenExchange, bucketDownloads, htmlPage(403)},
+		{"bucket_headers", basicLogin, bucketDownloads, leakInHeaders(403)},
+		{"bucket_closed", identityToken, bucketDownloads, abortConnection},
+		{"bucket_not_http", registryToken, bucketDownloads, rawResponse(t, "HTTP/1.1 200 OK\r\n%s\r\n\r\n")},
+		{"bucket_other_blob", tokenExchange, bucketDownloads, respondBody("text/plain", "%s")},
 
-		{"uploads at the attacker", tokenExchange, uploadStarts, redirectTo("%s/upload")},
-		{"uploads by FTP", basicLogin, uploadStarts, redirectTo(signedFTP)},
-		{"uploads at no URL", basicLogin, uploadStarts, redirectTo("http://[::1/?" + signature)},
-		{"an upload's signature refused", tokenExchange, bucketUploads, htmlPage(403)},
-		{"an upload's signature in headers", basicLogin, bucketUploads, leakInHeaders(400)},
-		{"an upload that is not available", dockerConfig, bucketUploads, registryError(503)},
-		{"an upload that is cut", identityToken, bucketUploads, abortConnection},
+		{"upload_attacker", tokenExchange, uploadStarts, redirectTo("%s/upload")},
+		{"upload_ftp", basicLogin, uploadStarts, redirectTo(signedFTP)},
+		{"upload_invalid_url", basicLogin, uploadStarts, redirectTo("http://[::1/?" + signature)},
+		{"upload_403", tokenExchange, bucketUploads, htmlPage(403)},
+		{"upload_headers", basicLogin, bucketUploads, leakInHeaders(400)},
+		{"upload_503", dockerConfig, bucketUploads, registryError(503)},
+		{"upload_closed", identityToken, bucketUploads, abortConnection},
 
-		{"a manifest of a secret", basicLogin, manifestRequests, respondBody("application/vnd.oci.image.manifest.v1+json", `{"schemaVersion":2,"mediaType":"%s","config":{"mediaType":"%s","digest":"%s","size":1, false},"layers":[]}`)},
-		{"half a manifest", tokenExchange, manifestRequests, respondBody("application/vnd.oci.image.index.v1+json", `{"schemaVersion":2,"manifests":[{"digest":"%s`)},
-		{"a manifest that is a page", basicLogin, manifestRequests, respondBody("text/html; secret=%s", "<html>%s</html>")},
-		{"a media type of a secret", basicLogin, anyRequest, leakInMediaType},
-		{"a deep manifest", registryToken, manifestRequests, respondBody("application/vnd.oci.image.manifest.v1+json", strings.Repeat(`{"%s":`, 10_000))},
+		{"manifest_invalid", basicLogin, manifestRequests, respondBody("application/vnd.oci.image.manifest.v1+json", `{"schemaVersion":2,"mediaType":"%s","config":{"mediaType":"%s","digest":"%s","size":1, false},"layers":[]}`)},
+		{"manifest_truncated", tokenExchange, manifestRequests, respondBody("application/vnd.oci.image.index.v1+json", `{"schemaVersion":2,"manifests":[{"digest":"%s`)},
+		{"manifest_page", basicLogin, manifestRequests, respondBody("text/html; secret=%s", "<html>%s</html>")},
+		{"manifest_media_type", basicLogin, anyRequest, leakInMediaType},
+		{"manifest_deep", registryToken, manifestRequests, respondBody("application/vnd.oci.image.manifest.v1+json", strings.Repeat(`{"%s":`, 10_000))},
 	})
 	s.addBehindProxy(true, map[string]responder{
 		"407.example.com": htmlPage(407), "502.example.com": registryError(502), "headers.example.com": leakInHeaders(403), "raw.example.com": rawResponse(t, "HTTP/1.1 200 OK\r\n%s\r\n\r\n"),
@@ -116,7 +116,7 @@ func TestSecrets_HostileRegistries(t *testing.T) {
 	s.addBehindProxy(false, map[string]responder{
 		"tunnel407.example.com": htmlPage(407), "tunnel403.example.com": leakInHeaders(403), "reason.example.com": rawResponse(t, "HTTP/1.1 502 %s\r\n\r\n"),
 	})
-	s.addUnreachable(registrytest.Scripted(t, registrytest.Behaviour{}, registrytest.TLS()).Addr, clientCertificate.hcl) // whose certificate nobody trusts
+	s.addUnreachable(registrytest.Scripted(t, registrytest.Behaviour{}, registrytest.TLS()).Addr, clientCertificate.hcl) // its certificate is not trusted
 	s.addUnreachable(registrytest.Scripted(t, registrytest.Behaviour{}).Addr, basicLogin.hcl+", plain_http = false")
 	s.secrets["two_lines"] = bearer + "\n" + bearer
 	s.addUnreachable(registrytest.Scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(registrytest.NewTokenServer(t))).Addr, `registry_token = var.secret["two_lines"]`)
@@ -142,7 +142,7 @@ func TestSecrets_InvalidConfiguration(t *testing.T) {
 	ws, log := newInstalledWorkspace(t)
 	ws.env = append(ws.env, "TF_LOG=TRACE")
 	entry := func(settings string) string { return fmt.Sprintf("registries = { %q = { %s } }", host, settings) }
-	// What is refused together, by what is said.
+	// Invalid configurations that are tested together, by the expected text.
 	for _, refused := range []map[string]string{
 		{
 			"a password proves a user name":                     entry(`password = var.secret["password"]`),
@@ -170,5 +170,5 @@ func TestSecrets_InvalidConfiguration(t *testing.T) {
 		}
 		s.assertNoSecret(ws, result.text)
 	}
-	assertLogLine(t, log(), "provider.terraform-provider-registry", "ValidateProviderConfig") // it is the provider's log
+	assertLogLine(t, log(), "provider.terraform-provider-registry", "ValidateProviderConfig") // the log includes that of the provider
 }

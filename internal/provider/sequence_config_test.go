@@ -13,9 +13,9 @@ import (
 // copySettings are the arguments of a registry_image_copy.
 type copySettings struct {
 	source, target      tagAt
-	pinned              string // the digest of source, or "" to follow its tag
+	pinned              string // digest of the source, "" to follow its tag
 	sourceSpelling      int
-	spelling            int // of the target
+	spelling            int // spelling of the target
 	additional          []string
 	platform            string // "" for the whole image
 	overwrite           bool
@@ -23,7 +23,7 @@ type copySettings struct {
 	createBeforeDestroy bool
 }
 
-// tags are all tags that the settings declare.
+// tags returns all tags that the settings declare.
 func (s copySettings) tags() (tags []tagAt) {
 	tags = []tagAt{s.target}
 	for _, tag := range s.additional {
@@ -37,7 +37,7 @@ func (s copySettings) String() string {
 		s.source, s.pinned, s.target, s.spelling, s.additional, s.platform, s.overwrite, s.onDestroy, s.createBeforeDestroy)
 }
 
-// settings are a configuration by resource name.
+// settings is a configuration by resource name.
 type settings map[string]copySettings
 
 func (s settings) String() string {
@@ -54,15 +54,15 @@ var policies = []string{"retain", "untag", "delete", "delete"}
 
 func pick[T any](random *rand.Rand, all []T) T { return all[random.IntN(len(all))] }
 
-// chance is true once in n times.
+// chance returns true with a probability of 1/n.
 func chance(random *rand.Rand, n int) bool { return random.IntN(n) == 0 }
 
 func randomTarget(random *rand.Rand) tagAt {
 	return tagAt{random.IntN(4) / 3, pick(random, destinationRepos), pick(random, destinationTags)}
 }
 
-// randomSource is a tag that people move: most of the time in the repository that
-// images come from, else beside those that are copied to.
+// randomSource returns a tag that other clients move. Usually it is in the source repository,
+// otherwise in a destination repository.
 func (w *fixture) randomSource(random *rand.Rand) tagAt {
 	if at := (tagAt{random.IntN(len(w.hosts)), pick(random, destinationRepos), pick(random, unmanagedTags)}); chance(random, 5) && w.snapshot()[at] != "" {
 		return at
@@ -82,7 +82,7 @@ func (w *fixture) randomCopy(random *rand.Rand) copySettings {
 	return s
 }
 
-// randomTags are up to two additional tags besides a resource's own.
+// randomTags returns up to two additional tags.
 func randomTags(random *rand.Rand, own string) (tags []string) {
 	for _, tag := range destinationTags {
 		if tag != own && chance(random, 5) && len(tags) < 2 {
@@ -92,7 +92,7 @@ func randomTags(random *rand.Rand, own string) (tags []string) {
 	return tags
 }
 
-// edit makes one random change to a configuration, and says which.
+// edit makes one random change to a configuration, and returns its description.
 func (w *fixture) edit(random *rand.Rand, s settings) string {
 	names := slices.Sorted(maps.Keys(s))
 	if len(names) == 0 || len(names) < maxResources && chance(random, 4) {
@@ -141,13 +141,13 @@ func (w *fixture) edit(random *rand.Rand, s settings) string {
 		return "rename " + name
 	}
 	kinds := slices.Sorted(maps.Keys(edits))
-	what := pick(random, append(kinds, "target", "target", "target repo", "source")) // which matter most
+	what := pick(random, append(kinds, "target", "target", "target repo", "source")) // the changes that matter most
 	edits[what]()
 	s[name] = one
 	return what + " of " + name
 }
 
-// exchanged exchanges the destinations of two resources.
+// exchangeDestinations exchanges the destinations of two resources.
 func exchangeDestinations(a, b copySettings) (copySettings, copySettings) {
 	a.target, b.target = b.target, a.target
 	a.spelling, b.spelling = b.spelling, a.spelling
@@ -155,9 +155,9 @@ func exchangeDestinations(a, b copySettings) (copySettings, copySettings) {
 	return a, b
 }
 
-// hasConflict reports whether two resources declare one tag with hosts that
-// cannot be seen to be one. Such a configuration is wrong in a way that the
-// provider cannot find.
+// hasConflict reports whether two resources declare the same tag with host spellings that
+// cannot be identified as one host. The provider cannot detect that such a configuration is
+// wrong.
 func (s settings) hasConflict() bool {
 	byTag := map[tagAt]copySettings{}
 	for _, name := range slices.Sorted(maps.Keys(s)) {
@@ -180,7 +180,7 @@ func (s copySettings) sourceReference(w *fixture) string {
 	return reference
 }
 
-// values are a configuration as core evaluates it.
+// values returns the configuration as core evaluates it.
 func (s settings) values(w *fixture, c *core) coreConfig {
 	config := coreConfig{}
 	for name, one := range s {
@@ -212,7 +212,7 @@ func (s settings) values(w *fixture, c *core) coreConfig {
 	return config
 }
 
-// blocks are a configuration as HCL.
+// blocks returns the configuration as HCL.
 func (s settings) blocks(w *fixture) (blocks []string) {
 	for _, name := range slices.Sorted(maps.Keys(s)) {
 		one := s[name]

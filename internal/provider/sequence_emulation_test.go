@@ -9,7 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// emulated runs sequences with the emulation of Terraform core.
+// emulatedTerraform runs sequences with the emulation of Terraform core.
 type emulatedTerraform struct {
 	*core
 	ctx    context.Context
@@ -25,7 +25,7 @@ func newEmulatedTerraform(t *testing.T) func(*fixture, *rand.Rand) terraform {
 	}
 }
 
-// order is a random order with a random parallelism.
+// order returns a random order and a random parallelism.
 func (e *emulatedTerraform) order(names []string) ([]string, int) {
 	e.random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	return names, pick(e.random, []int{1, 1, 4})
@@ -53,7 +53,7 @@ func (e *emulatedTerraform) apply(run plannedRun) error {
 	e.w.mu.Unlock()
 	planned := run.handle.(corePlan)
 	if planned.empty() {
-		return nil // and the state is not written
+		return nil // the state is not written
 	}
 	state, err := e.core.apply(ctx, planned, e.w.isDead, e.w.termination, e.order)
 	if state != nil {

@@ -9,42 +9,42 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// ownership is the model of what may be lost. It knows which tags which resource
-// made or moved, and judges every run by what the tags held before and after it:
+// ownershipModel is a model of the changes that are allowed. It records which resource created
+// or moved which tag, and checks every run by the tags before and after it:
 //
-//   - A tag is removed only by a resource that put there what it holds, that lets
-//     go of it, and whose on_destroy is not "retain"; never if another resource has
-//     it in place. One that another resource is to put there in the same apply may
-//     be removed before that, because Terraform destroys in any order.
-//   - A tag is moved only to the planned digest of a resource that declares it and
-//     that may overwrite it or has put there what it held.
-//   - Every tag leads to a complete image, whoever put it there.
-//   - A resource lets go of old tags only when the new ones hold the new image.
-//   - After an apply that succeeded, all declared tags hold the planned digest.
+//   - A tag is removed only by a resource that wrote its current content, no longer declares it, and has
+//     an on_destroy other than "retain". It is never removed if another resource has it in place. If
+//     another resource writes it in the same apply, it may be removed first, because Terraform destroys
+//     in any order.
+//   - A tag is moved only to the planned digest of a resource that declares it. That resource may
+//     overwrite the tag, or wrote its previous content.
+//   - Every tag names a complete image, whichever client wrote it.
+//   - A resource removes old tags only when its new tags hold the new image.
+//   - After a successful apply, all declared tags hold the planned digest.
 type ownershipModel struct {
 	w      *fixture
-	owners map[tagAt]map[string]digest.Digest // what resources put, by resource name
+	owners map[tagAt]map[string]digest.Digest // digests that resources wrote, by resource name
 	unseen bool                               // tags changed since the last refresh
-	lost   map[string]bool                    // resources of which the private state may not say what they put
+	lost   map[string]bool                    // resources whose private state may be incomplete
 }
 
-// plannedCopy is what a plan says of a resource.
+// plannedCopy is the plan of one resource.
 type plannedCopy struct {
 	action   action
-	digest   digest.Digest // what it is to hold
+	digest   digest.Digest // planned digest
 	promoted string        // promoted_reference, "" if it is unknown or missing
 }
 
-// storedCopy is what the state says of an object.
+// storedCopy is an object in the state.
 type storedCopy struct {
 	onDestroy string
 	digest    digest.Digest
 	tags      []tagAt
-	family    int // of its host's spelling
+	family    int // of the spelling of its host
 	tainted   bool
 }
 
-// finishedRun is a plan and what its apply did.
+// finishedRun is a plan and the result of its apply.
 type finishedRun struct {
 	config                    settings
 	options                   planOptions
@@ -53,27 +53,26 @@ type finishedRun struct {
 	before, after             tagDigests
 	writes                    []tagWrite
 	err                       error
-	interfered                map[tagAt]bool // tags that people changed between plan and apply
+	interfered                map[tagAt]bool // tags that other clients changed between plan and apply
 }
 
-// stays reports whether a resource is to exist after the run.
+// remains reports whether a resource exists after the run.
 func (r finishedRun) remains(name string) bool {
 	_, is := r.config[name]
 	return is && !r.options.destroy
 }
 
-// wants reports whether a resource of the configuration wants a tag to hold a
-// digest.
+// wants reports whether a resource of the configuration declares that a tag holds a digest.
 func (r finishedRun) wants(name string, at tagAt, d digest.Digest) bool {
 	return r.remains(name) && r.planned[name].digest == d && slices.Contains(r.config[name].tags(), at)
 }
 
-// judge returns everything that a run did and should not have done.
+// check returns all changes of a run that are not allowed.
 func (o *ownershipModel) check(r finishedRun) (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	for at, before := range r.before {
 		if after := r.after[at]; after != before && !o.mayChange(r, at, before, after) {
-			fault("%s held %s and holds %q now; what resources had put there: %v", at, o.w.names[before], o.w.name(after), o.ownerNames(at))
+			fault("%s held %s and holds %q now; written by resources: %v", at, o.w.names[before], o.w.name(after), o.ownerNames(at))
 		}
 	}
 	complete := map[string]digest.Digest{}
@@ -88,7 +87,7 @@ func (o *ownershipModel) check(r finishedRun) (faults []string) {
 	}
 	for name := range r.config {
 		if released := o.releasedTags(r, name); len(released) > 0 && !o.upToDate(r, name) {
-			fault("%s let go of %v before its new tags held the new image", name, released)
+			fault("%s removed %v before its new tags held the new image", name, released)
 		}
 		if r.err == nil && r.remains(name) && !o.unseen && !o.upToDate(r, name) {
 			fault("%s was applied, and its tags do not hold %s", name, o.w.name(r.planned[name].digest))
@@ -115,7 +114,7 @@ func (o *ownershipModel) ownerNames(at tagAt) map[string]string {
 	return names
 }
 
-// mayChange reports whether a run may make a tag hold something else, or nothing.
+// mayChange reports whether a run may move or remove a tag.
 func (o *ownershipModel) mayChange(r finishedRun, at tagAt, before, after digest.Digest) bool {
 	if o.mayRemove(r, at, before) && after == "" {
 		return true
@@ -152,8 +151,7 @@ func (o *ownershipModel) mayRemove(r finishedRun, at tagAt, d digest.Digest) boo
 	return false
 }
 
-// letGo are the tags that a resource put, does not want any more, and that are
-// gone, if it is to stay.
+// releasedTags returns the removed tags that a remaining resource wrote and no longer declares.
 func (o *ownershipModel) releasedTags(r finishedRun, name string) (tags []tagAt) {
 	for at, owners := range o.owners {
 		before, after := r.before[at], r.after[at]
@@ -164,8 +162,8 @@ func (o *ownershipModel) releasedTags(r finishedRun, name string) (tags []tagAt)
 	return tags
 }
 
-// arrived reports whether all tags of a resource hold the planned digest. Tags
-// that people changed after the plan do not count.
+// upToDate reports whether all tags of a resource hold the planned digest. It ignores tags that
+// other clients changed after the plan.
 func (o *ownershipModel) upToDate(r finishedRun, name string) bool {
 	for _, at := range r.config[name].tags() {
 		if r.after[at] != r.planned[name].digest && !r.interfered[at] {
@@ -175,16 +173,16 @@ func (o *ownershipModel) upToDate(r finishedRun, name string) bool {
 	return true
 }
 
-// learn notes who owns what after a run.
+// update records the owners after a run.
 func (o *ownershipModel) update(r finishedRun) {
 	for name, planned := range r.planned {
-		if planned.action == create { // of what an object that is gone has put nothing is known
+		if planned.action == create { // the owner of a removed object's tags is unknown
 			for _, owners := range o.owners {
 				delete(owners, name)
 			}
 		}
-		// The new object does not learn what the old one had put, nor does a host
-		// of another name, which may be another registry.
+		// The new object does not know what the old one wrote. Neither does an object on a host
+		// with another name, which may be another registry.
 		if planned.action == createThenDelete || hostRenamed(r.storedBefore[name], r.config[name]) {
 			o.lost[name] = true
 		}
@@ -201,7 +199,7 @@ func (o *ownershipModel) update(r finishedRun) {
 			if len(r.storedAfter[old]) > 0 {
 				continue
 			}
-			// A resource that is renamed may hand its tags over, and need not.
+			// A renamed resource may keep its tags.
 			for name := range r.config {
 				if r.wants(name, at, d) {
 					o.recordOwner(name, at, d)
@@ -227,8 +225,8 @@ func (o *ownershipModel) recordOwner(name string, at tagAt, d digest.Digest) {
 	o.owners[at][name] = d
 }
 
-// mayRefuse reports whether there is a reason to refuse a configuration: a tag
-// that two resources have to do with, or one that may not be overwritten.
+// mayRefuse reports whether a configuration may be rejected: two resources concern the same
+// tag, or a tag may not be overwritten.
 func (o *ownershipModel) mayRefuse(config settings, options planOptions, stored map[string][]storedCopy, now tagDigests) bool {
 	concerned := map[tagAt]string{}
 	for name, one := range config {
@@ -255,18 +253,17 @@ func (o *ownershipModel) mayRefuse(config settings, options planOptions, stored 
 	return false
 }
 
-// forget notes that the state may not say what resources put: the process that put
-// it was killed before it could say so.
+// forget records that the private state may be incomplete, because the process was killed
+// before it returned.
 func (o *ownershipModel) forget(config settings) {
 	for name := range config {
 		o.lost[name] = true
 	}
 }
 
-// unrecorded reports whether Terraform does not tell the provider what a resource
-// has put: because it was lost, because the resource is replaced in a way in which
-// private state does not reach the new object, or because the host has another
-// name by now, which may be another registry.
+// isUnrecorded reports whether the provider does not know what a resource wrote. The private
+// state was lost, it does not reach the new object in this kind of replacement, or the host has
+// another name and may be another registry.
 func (o *ownershipModel) isUnrecorded(name string, one copySettings, options planOptions, stored map[string][]storedCopy) bool {
 	all := stored[name]
 	tainted := len(all) > 0 && all[0].tainted
@@ -274,13 +271,13 @@ func (o *ownershipModel) isUnrecorded(name string, one copySettings, options pla
 	return o.lost[name] || hostRenamed(all, one) || len(all) > 1 || one.createBeforeDestroy && (tainted || options.replace == name) || tainted && (options.noRefresh || moved)
 }
 
-// hostRenamed reports whether settings name the host of a stored object in a way
-// that cannot be seen to be the same.
+// hostRenamed reports whether settings use a host spelling that cannot be identified with that
+// of a stored object.
 func hostRenamed(stored []storedCopy, one copySettings) bool {
 	return len(stored) > 0 && stored[0].family != family(one.spelling)
 }
 
-// untrue returns what a plan promises as promoted that is not there.
+// wrongPromotions returns the planned values of promoted_reference whose content is incomplete.
 func (o *ownershipModel) wrongPromotions(planned map[string]plannedCopy) (faults []string) {
 	for name, one := range planned {
 		reference, pinned, is := strings.Cut(one.promoted, "@")

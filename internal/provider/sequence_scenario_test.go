@@ -13,17 +13,16 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// terraform is what runs a sequence: the emulation of Terraform core, or a real
-// terraform.
+// terraform runs a sequence. It is the emulation of Terraform core or a real terraform.
 type terraform interface {
-	// plan plans a configuration, with an error if that is refused.
+	// plan plans a configuration. It returns an error if the configuration is rejected.
 	plan(config settings, o planOptions) (plannedRun, error)
-	// apply applies it. The world may end it; an error says that it did not succeed.
+	// apply applies a plan. It returns an error if the apply fails or the fixture ends it.
 	apply(planned plannedRun) error
-	// stored is what the state has of each resource, the current object first.
+	// stored returns the objects of each resource in the state, the current one first.
 	stored() map[string][]storedCopy
 	taint(name string)
-	// adopt imports a tag as a resource of the configuration.
+	// importTag imports a tag as a resource of the configuration.
 	importTag(config settings, name, id string) error
 }
 
@@ -31,11 +30,11 @@ type terraform interface {
 type plannedRun struct {
 	copies map[string]plannedCopy
 	empty  bool
-	handle any // what the terraform keeps of it
+	handle any // data of the implementation
 }
 
-// sequence is a random sequence of configurations, of what people do between
-// them, and of failures, with the model that judges every run.
+// sequence is a random sequence of configurations, tag changes by other clients, and failures.
+// The model checks every run.
 type sequence struct {
 	t         *testing.T
 	random    *rand.Rand
@@ -44,8 +43,8 @@ type sequence struct {
 	model     *ownershipModel
 	config    settings
 	log       []string
-	faultless bool // nothing fails and nobody interferes
-	stopped   bool // a fault was found
+	faultless bool // without failures and changes by other clients
+	stopped   bool // a violation was found
 }
 
 func newSequence(t *testing.T, seed uint64, run func(*fixture, *rand.Rand) terraform) *sequence {
@@ -60,14 +59,14 @@ func (s *sequence) note(format string, args ...any) {
 	s.log = append(s.log, fmt.Sprintf(format, args...))
 }
 
-// fault fails the test with the steps that led to it.
+// fail fails the test and logs the steps that led to the violation.
 func (s *sequence) fail(format string, args ...any) {
 	s.t.Helper()
 	s.stopped = true
 	s.t.Errorf("%s\n\nsteps:\n%s\n\nconfiguration:\n%s", fmt.Sprintf(format, args...), strings.Join(s.log, "\n"), s.config)
 }
 
-// run makes a number of steps, and destroys everything at the end.
+// run performs a number of steps, and destroys everything at the end.
 func (s *sequence) run(steps int) {
 	s.t.Helper()
 	for step := 0; step < steps && !s.stopped; step++ {
@@ -79,8 +78,8 @@ func (s *sequence) run(steps int) {
 	}
 }
 
-// people change tags now and then: those that images come from, and their own at
-// the destinations. It returns what they changed there.
+// changeTags sometimes changes tags as another client: source tags and tags at the
+// destinations. It returns the changed destination tags.
 func (s *sequence) changeTags(rarely int) map[tagAt]bool {
 	changed := map[tagAt]bool{}
 	for range 2 {
@@ -98,11 +97,11 @@ func (s *sequence) changeTags(rarely int) map[tagAt]bool {
 		content := s.random.IntN(len(contents()))
 		if held := s.w.snapshot()[at]; held != "" && changed[at] && chance(s.random, 4) {
 			s.w.remove(at)
-			s.note("a person removes %s", at)
+			s.note("other client removes %s", at)
 			continue
 		}
 		s.w.push(at, content)
-		s.note("a person pushes %s to %s", contentNames[content], at)
+		s.note("other client pushes %s to %s", contentNames[content], at)
 	}
 	s.model.unseen = s.model.unseen || len(changed) > 0
 	return changed
@@ -136,7 +135,7 @@ func (s *sequence) step() {
 	}
 }
 
-// adopts imports the tag of a new resource now and then, if there is one.
+// maybeImport sometimes imports the tag of a new resource, if the tag exists.
 func (s *sequence) maybeImport(config settings) {
 	stored, now := s.tf.stored(), s.w.snapshot()
 	for _, name := range slices.Sorted(maps.Keys(config)) {
@@ -153,8 +152,8 @@ func (s *sequence) maybeImport(config settings) {
 	}
 }
 
-// once plans a configuration and applies it, and has the model judge that. It
-// returns nil if the configuration was refused; otherwise it is the current one.
+// runOnce plans and applies a configuration, and checks the result with the model. It returns
+// nil if the configuration is rejected. Otherwise the configuration becomes the current one.
 func (s *sequence) runOnce(config settings, o planOptions) *finishedRun {
 	s.t.Helper()
 	r := &finishedRun{config: config, options: o, storedBefore: s.tf.stored(), before: s.w.snapshot()}
@@ -167,7 +166,7 @@ func (s *sequence) runOnce(config settings, o planOptions) *finishedRun {
 	if err != nil {
 		s.note("refused: %s", firstLine(err))
 		if !s.model.mayRefuse(config, o, r.storedBefore, r.before) {
-			s.fail("a plan was refused without a reason that the model knows: %v", err)
+			s.fail("a plan was refused without a reason in the model: %v", err)
 		}
 		return nil
 	}
@@ -186,7 +185,7 @@ func (s *sequence) runOnce(config settings, o planOptions) *finishedRun {
 	return r
 }
 
-// apply applies a plan, with a failure now and then.
+// apply applies a plan, sometimes with a failure.
 func (s *sequence) apply(r *finishedRun, planned plannedRun, mayBeDisturbed bool) {
 	s.t.Helper()
 	f, how, at := fault{}, termination(""), 0
@@ -216,7 +215,7 @@ func (s *sequence) apply(r *finishedRun, planned plannedRun, mayBeDisturbed bool
 		s.fail("%s", strings.Join(faults, "\n"))
 	}
 	if r.err != nil && !affected && !s.mayFail(*r) {
-		s.fail("an apply failed without a reason that the model knows: %v", r.err)
+		s.fail("an apply failed without a reason in the model: %v", r.err)
 	}
 	s.model.update(*r)
 	if s.w.termination() == providerKilled || s.w.termination() == allKilled || f.name == responsesLost {
@@ -224,9 +223,8 @@ func (s *sequence) apply(r *finishedRun, planned plannedRun, mayBeDisturbed bool
 	}
 }
 
-// mayFail reports whether a plan that was made may fail to be applied: because
-// something was moved that the plan did not see, or because Terraform does not
-// give to a new object what the old one had put.
+// mayFail reports whether the apply of a valid plan may fail: the plan did not see a moved tag,
+// or Terraform does not pass private state to a new object.
 func (s *sequence) mayFail(r finishedRun) bool {
 	for name, planned := range r.planned {
 		if planned.action == createThenDelete && !r.config[name].overwrite {
@@ -236,8 +234,8 @@ func (s *sequence) mayFail(r finishedRun) bool {
 	return r.interfered != nil || s.model.unseen || s.model.mayRefuse(r.config, r.options, r.storedBefore, r.before)
 }
 
-// converges makes sure that nothing is left to do after an apply that succeeded,
-// and that one which did not is made up for by a further one.
+// converges checks that the plan after a successful apply is empty, and that another apply
+// completes a failed one.
 func (s *sequence) converges(last *finishedRun) {
 	s.t.Helper()
 	for attempt := 1; !s.stopped; attempt++ {
@@ -248,7 +246,7 @@ func (s *sequence) converges(last *finishedRun) {
 		if err != nil {
 			s.note("refused: %s", firstLine(err))
 			if !s.model.mayRefuse(s.config, r.options, r.storedBefore, r.before) {
-				s.fail("a plan was refused without a reason that the model knows: %v", err)
+				s.fail("a plan was refused without a reason in the model: %v", err)
 			}
 			return
 		}
@@ -263,13 +261,13 @@ func (s *sequence) converges(last *finishedRun) {
 		}
 		r.planned = planned.copies
 		if s.apply(&r, planned, attempt == 1); r.err != nil && attempt > 1 {
-			return // for a reason that the model knows
+			return // for a reason that the model allows
 		}
 		last = &r
 	}
 }
 
-// describe lists the changes of a plan in one line.
+// describe returns the changes of a plan in one line.
 func (s *sequence) describe(planned plannedRun) string {
 	var changes []string
 	for _, name := range slices.Sorted(maps.Keys(planned.copies)) {
@@ -286,8 +284,8 @@ func firstLine(err error) string {
 	return line
 }
 
-// Variables that run other sequences than CI does: SEQUENCES_SEED runs a single
-// one, SEQUENCES a number of them, and SEQUENCES_FIRST says where to begin.
+// seeds returns the seeds of the sequences to run. SEQUENCES_SEED selects a single one,
+// SEQUENCES their number, and SEQUENCES_FIRST the first one.
 func seeds(t *testing.T, count int) (all []uint64) {
 	t.Helper()
 	number := func(variable string, fallback int) int {

@@ -21,7 +21,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/provider"
 )
 
-// realTerraform runs sequences with the program itself.
+// realTerraform runs sequences with the terraform program.
 type realTerraform struct {
 	*workspace
 	w       *fixture
@@ -36,8 +36,8 @@ func newRealTerraform(t *testing.T) func(*fixture, *rand.Rand) terraform {
 	}
 }
 
-// serveAnew serves a new provider for the next command, as if Terraform had
-// started a process. What a killed process still sends can be told by its name.
+// restartProvider serves a new provider for the next command, as if Terraform had started a
+// process. The name of the process identifies the requests of a killed one.
 func (r *realTerraform) restartProvider() {
 	r.runs++
 	server := providerserver.NewProtocol6(provider.New(fmt.Sprintf("process-%d", r.runs), isolateOptions)())
@@ -62,10 +62,10 @@ func (r *realTerraform) plan(config settings, o planOptions) (plannedRun, error)
 	if stdout, stderr, err := r.command(args...); err != nil {
 		return plannedRun{}, fmt.Errorf("%w: %s%s", err, stderr, stdout)
 	}
-	var said tfjson.Plan
-	r.show(&said, file)
+	var document tfjson.Plan
+	r.show(&document, file)
 	planned := plannedRun{copies: map[string]plannedCopy{}, empty: true, handle: file}
-	for _, change := range said.ResourceChanges {
+	for _, change := range document.ResourceChanges {
 		planned.empty = planned.empty && change.Change.Actions.NoOp()
 		if change.DeposedKey != "" {
 			continue
@@ -87,8 +87,8 @@ func actionOf(actions tfjson.Actions) action {
 	return action(strings.Join(names, ", "))
 }
 
-// apply applies a plan file. The world can interrupt terraform or kill it; it
-// cannot kill the provider alone, which is in this process.
+// apply applies a plan file. The fixture can interrupt or kill terraform. It cannot kill the
+// provider alone, which runs in this process.
 func (r *realTerraform) apply(planned plannedRun) error {
 	r.t.Helper()
 	if planned.empty {
@@ -107,7 +107,7 @@ func (r *realTerraform) apply(planned plannedRun) error {
 	if r.w.planned == allKilled {
 		signal = os.Kill
 	}
-	r.w.stop = func() { _ = cmd.Process.Signal(signal) } // it may have ended already
+	r.w.stop = func() { _ = cmd.Process.Signal(signal) } // the process may have exited already
 	err := cmd.Start()
 	r.w.mu.Unlock()
 	if err == nil {
@@ -123,7 +123,7 @@ func (r *realTerraform) stored() map[string][]storedCopy {
 	r.t.Helper()
 	content, err := os.ReadFile(filepath.Join(r.dir, "terraform.tfstate"))
 	if errors.Is(err, os.ErrNotExist) || err == nil && len(content) == 0 {
-		return nil // terraform makes the file before it writes it
+		return nil // terraform creates the file before it writes it
 	}
 	var state struct {
 		Resources []struct {
@@ -182,8 +182,7 @@ func TestSequences_Terraform(t *testing.T) {
 	}
 }
 
-// TestSequences_EmulationMatchesTerraform runs the same sequences with the emulation and with
-// the program, and compares what both plan and do.
+// The emulation and the terraform program plan and do the same in the same sequences.
 func TestSequences_EmulationMatchesTerraform(t *testing.T) {
 	t.Parallel()
 	for _, seed := range []uint64{1, 2, 3} {
@@ -195,7 +194,7 @@ func TestSequences_EmulationMatchesTerraform(t *testing.T) {
 				s.faultless = true
 				s.run(3)
 				for _, line := range s.log {
-					// Terraform puts its errors in other words.
+					// Terraform formats errors differently.
 					line, _, _ = strings.Cut(line, "refused: ")
 					logs[i] = append(logs[i], line)
 				}

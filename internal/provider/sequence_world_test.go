@@ -17,7 +17,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// tagAt is a tag at a registry, however its host is spelled.
+// tagAt is a tag in a registry, independent of the spelling of its host.
 type tagAt struct {
 	host      int
 	repo, tag string
@@ -25,12 +25,12 @@ type tagAt struct {
 
 func (t tagAt) String() string { return fmt.Sprintf("host%d/%s:%s", t.host, t.repo, t.tag) }
 
-// held is what tags hold.
+// tagDigests maps tags to their digests.
 type tagDigests map[tagAt]digest.Digest
 
-// world is a few registries, in which people push tags between the runs of
-// Terraform. It counts and records the requests of the provider, fails some of
-// them, and ends a run at one of them.
+// fixture is a set of registries in which other clients push tags between the runs of
+// Terraform. It counts and records the requests of the provider, makes some of them fail, and
+// ends a run at one of them.
 type fixture struct {
 	t     testing.TB
 	hosts []*registrytest.Proxy
@@ -40,34 +40,34 @@ type fixture struct {
 	requests     int
 	writes       []tagWrite
 	fault        fault
-	faultHits    int // requests that the fault failed
-	terminateAt  int // the request at which the run is ended; 0 for none
+	faultHits    int // requests that matched the fault
+	terminateAt  int // the request at which the run ends; 0 for none
 	planned      termination
 	terminatedBy termination
 	stop         func()
-	dead         map[string]bool // processes that do not exist any more, by name
+	dead         map[string]bool // killed processes, by name
 }
 
-// tagWrite is a tag that the provider moved or made.
+// tagWrite is a tag that the provider created or moved.
 type tagWrite struct {
 	at     tagAt
 	digest digest.Digest
 }
 
-// sourceRepo is where images come from. destinationRepos are where they go, and
-// where people have tags too.
+// sourceRepo is the repository of the sources. destinationRepos are the repositories of the
+// destinations, which also have tags of other clients.
 const sourceRepo = "src/app"
 
 var (
 	sourceTags       = []string{"1", "2", "latest"}
 	destinationRepos = []string{"prod/app", "prod/lib"}
 	destinationTags  = []string{"v1", "v2", "latest", "stable"}
-	// personalTags are at the destinations too, and no resource declares them.
+	// unmanagedTags are tags at the destinations that no resource declares.
 	unmanagedTags = []string{"p1", "p2"}
 )
 
-// contents are what is pushed: images, indexes that share children, and children
-// of indexes alone. They are few, so that different tags often hold the same.
+// contents returns the contents to push: images, indexes with shared children, and such
+// children. There are only a few, so that different tags often hold the same digest.
 var contents = sync.OnceValue(func() []registrytest.Manifest {
 	small := func(seed, platform string) registrytest.Manifest {
 		return registrytest.Image{Seed: seed, Platform: platform, Layers: []registrytest.Blob{registrytest.Layer(seed, 50)}}.Build()
@@ -83,7 +83,7 @@ var contents = sync.OnceValue(func() []registrytest.Manifest {
 
 var contentNames = []string{"plain", "amd64", "both", "mixed", "nested"}
 
-// newWorld starts registries and fills the repository that images come from.
+// newFixture starts registries and fills the source repository.
 func newFixture(t testing.TB, random *rand.Rand) *fixture {
 	t.Helper()
 	w := &fixture{t: t, dead: map[string]bool{}, names: map[digest.Digest]string{}}
@@ -104,16 +104,16 @@ func newFixture(t testing.TB, random *rand.Rand) *fixture {
 	return w
 }
 
-// push is a person who pushes one of the contents.
+// push pushes one of the contents as another client.
 func (w *fixture) push(at tagAt, content int) {
 	w.hosts[at.host].Push(w.t, at.repo, at.tag, contents()[content])
 }
 
-// remove is a person who removes a tag.
+// remove removes a tag as another client.
 func (w *fixture) remove(at tagAt) { w.hosts[at.host].DeleteTag(w.t, at.repo, at.tag) }
 
-// spelled writes a tag with its host in one of several spellings. The first two
-// and the last two can be seen to be one.
+// reference returns a reference to a tag, with one of several spellings of its host. The first
+// two and the last two can be identified as one host.
 func (w *fixture) reference(at tagAt, spelling int) string {
 	_, port, _ := strings.Cut(w.hosts[at.host].Addr, ":")
 	host := []string{"127.0.0.1:" + port, "127.0.0.1:0" + port, "localhost:" + port, "LOCALHOST:" + port}[spelling]
@@ -122,10 +122,10 @@ func (w *fixture) reference(at tagAt, spelling int) string {
 
 const spellings = 4
 
-// family tells spellings apart that cannot be seen to be one.
+// family returns the same number for spellings that can be identified as one host.
 func family(spelling int) int { return spelling / 2 }
 
-// familyOf is the family of a reference that spelled wrote.
+// referenceFamily returns the family of a reference.
 func referenceFamily(reference string) int {
 	if strings.HasPrefix(strings.ToLower(reference), "localhost") {
 		return 1
@@ -133,7 +133,7 @@ func referenceFamily(reference string) int {
 	return 0
 }
 
-// located reads a reference that spelled wrote.
+// parseTag parses a reference.
 func (w *fixture) parseTag(reference string) tagAt {
 	host, rest, _ := strings.Cut(reference, "/")
 	repo, tag, _ := strings.Cut(rest, ":")
@@ -144,7 +144,7 @@ func (w *fixture) parseTag(reference string) tagAt {
 	return tagAt{at, repo, tag}
 }
 
-// snapshot is what all tags hold.
+// snapshot returns the digests of all tags.
 func (w *fixture) snapshot() tagDigests {
 	w.t.Helper()
 	all := tagDigests{}
@@ -158,8 +158,8 @@ func (w *fixture) snapshot() tagDigests {
 	return all
 }
 
-// incomplete returns something that a manifest names and its repository does not
-// have, "" if all is there.
+// incomplete returns the digest of content that a manifest references and its repository does
+// not have. It returns "" if the image is complete.
 func (w *fixture) incomplete(host int, repo string, root digest.Digest) digest.Digest {
 	accept := http.Header{"Accept": {"*/*"}}
 	answer := w.hosts[host].Get(w.t, repo, "/v2/"+repo+"/manifests/"+string(root), accept)
@@ -190,12 +190,12 @@ func (w *fixture) incomplete(host int, repo string, root digest.Digest) digest.D
 	return ""
 }
 
-// fault fails some of the provider's requests at one host.
+// fault makes some of the provider's requests to one host fail.
 type fault struct {
 	name  string
 	host  int
 	wants func(r *http.Request) bool
-	after int // requests that pass first
+	after int // requests that succeed first
 	times int // requests that fail
 	fail  func(answer http.ResponseWriter, r *http.Request, next http.Handler)
 }
@@ -208,7 +208,7 @@ func refuse(status int, code string) func(http.ResponseWriter, *http.Request, ht
 	}
 }
 
-// loseAnswer lets the registry do what is asked and drops the connection.
+// dropResponse performs the request and closes the connection without a response.
 func dropResponse(_ http.ResponseWriter, r *http.Request, next http.Handler) {
 	next.ServeHTTP(httptest.NewRecorder(), r)
 	panic(http.ErrAbortHandler)
@@ -218,9 +218,9 @@ func isManifest(method string) func(*http.Request) bool {
 	return func(r *http.Request) bool { return r.Method == method && strings.Contains(r.URL.Path, "/manifests/") }
 }
 
-const responsesLost = "answers get lost"
+const responsesLost = "responses lost"
 
-// randomFault is one of the failures that registries have.
+// randomFault returns a typical registry failure.
 func randomFault(random *rand.Rand) fault {
 	isAny := func(*http.Request) bool { return true }
 	isWrite := func(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead }
@@ -236,15 +236,15 @@ func randomFault(random *rand.Rand) fault {
 	return f
 }
 
-// begin prepares for a run, which a fault disturbs and which is ended at a
-// request in some way, if how is not "".
+// startRun prepares for a run. The fault affects its requests. If planned is not "", the run
+// ends that way at a request.
 func (w *fixture) startRun(f fault, how termination, at int, stop func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.requests, w.writes, w.fault, w.faultHits, w.terminateAt, w.planned, w.terminatedBy, w.stop = 0, nil, f, 0, at, how, "", stop
 }
 
-// endedBy is how the run was ended, "" if it was not.
+// termination returns how the run was ended, or "" if it was not.
 func (w *fixture) termination() termination {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -258,7 +258,7 @@ func (w *fixture) isDead(process string) bool {
 	return w.dead[process]
 }
 
-// serve answers a request of the provider.
+// serve handles a request of the provider.
 func (w *fixture) serve(host int, answer http.ResponseWriter, r *http.Request, next http.Handler) {
 	_, process, _ := strings.Cut(r.UserAgent(), "/")
 	w.mu.Lock()
@@ -295,7 +295,7 @@ func (w *fixture) serve(host int, answer http.ResponseWriter, r *http.Request, n
 	next.ServeHTTP(answer, r)
 }
 
-// recorded notes a tag that is put, if it did not hold that already.
+// recordWrites records a write of a tag that changes its digest.
 func (w *fixture) recordWrites(host int, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
 		repo, tag, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/manifests/")
@@ -313,7 +313,7 @@ func (w *fixture) recordWrites(host int, next http.Handler) http.Handler {
 	})
 }
 
-// heldNow asks a registry what the tag of a request holds, "" if there is none.
+// currentDigest returns the digest of the tag in a request, or "" if the tag does not exist.
 func currentDigest(registry http.Handler, about *http.Request) digest.Digest {
 	r := httptest.NewRequestWithContext(about.Context(), http.MethodHead, about.URL.Path, http.NoBody)
 	r.Header.Set("Accept", "*/*")

@@ -15,9 +15,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// siege is one workspace among many registries, of which each turns hostile in a
-// way of its own. For all of them at once it has Terraform do whatever there is to
-// do with a registry.
+// hostileSuite is one workspace with many registries, each of which performs another attack. It
+// runs all Terraform operations for all registries at once.
 type hostileSuite struct {
 	*workspace
 	secrets
@@ -25,7 +24,7 @@ type hostileSuite struct {
 	good        *registrytest.Registry
 	attacker    string
 	hosts       []*hostile
-	settings    map[string]string // registries of the provider's configuration
+	settings    map[string]string // entries of registries in the provider configuration
 	unreachable []string          // hosts that never work
 	outcomes    []outcome
 	shown       []string
@@ -43,7 +42,7 @@ func newHostileSuite(t *testing.T) *hostileSuite {
 	return s
 }
 
-// among starts registries that are to turn.
+// addHostile starts hostile registries.
 func (s *hostileSuite) addHostile(all []attack) {
 	s.t.Helper()
 	logins := map[string]map[string]string{}
@@ -68,8 +67,8 @@ func (s *hostileSuite) addHostile(all []attack) {
 	s.secrets["docker_config_json"] = string(config)
 }
 
-// behindProxy are hosts that only a proxy knows, which answers in their place and
-// wants a login itself. Those that are no plain HTTP it is asked to connect to.
+// addBehindProxy adds hosts that are only reachable through a proxy. The proxy responds instead
+// of them and requires a login itself. If plain is false, clients send CONNECT requests.
 func (s *hostileSuite) addBehindProxy(plain bool, hosts map[string]responder) {
 	s.t.Helper()
 	const password = canary + "password of the proxy/+"
@@ -89,21 +88,21 @@ func (s *hostileSuite) addBehindProxy(plain bool, hosts map[string]responder) {
 	}
 }
 
-// beside is a host that works at no time, with its entry of registries.
+// addUnreachable adds a host that never works, with its entry of registries.
 func (s *hostileSuite) addUnreachable(host, settings string) {
 	s.settings[host] = settings
 	s.unreachable = append(s.unreachable, host)
 }
 
-// turn makes all registries hostile, or good again.
+// setHostile activates or deactivates all attacks.
 func (s *hostileSuite) setHostile(hostile bool) {
 	for _, h := range s.hosts {
 		h.active.Store(hostile)
 	}
 }
 
-// configured configures copies to each of the registries and from it, and reads
-// a manifest of it, as far as that is concerned.
+// configureCopies configures copies from and to each registry, and reads a manifest of it, if
+// its attack affects that operation.
 func (s *hostileSuite) configureCopies(seed, arguments string, more ...string) {
 	s.t.Helper()
 	blocks := []string{s.variable(s.workspace), providerBlock(s.settings, `docker_config_json = var.secret["docker_config_json"]`)}
@@ -121,7 +120,7 @@ func (s *hostileSuite) configureCopies(seed, arguments string, more ...string) {
 	s.configure(append(blocks, more...)...)
 }
 
-// copies are further copies to and from each of the registries.
+// copyBlocks returns additional copies from and to each registry.
 func (s *hostileSuite) copyBlocks(from, to string) (blocks []string) {
 	for i, h := range s.hosts {
 		if h.at.from {
@@ -134,7 +133,7 @@ func (s *hostileSuite) copyBlocks(from, to string) (blocks []string) {
 	return blocks
 }
 
-// during runs a command, which is to fail while registries are hostile.
+// runFailing runs a command that must fail while the registries are hostile.
 func (s *hostileSuite) runFailing(args ...string) {
 	s.t.Helper()
 	o := s.run(args...)
@@ -144,7 +143,7 @@ func (s *hostileSuite) runFailing(args ...string) {
 	s.outcomes = append(s.outcomes, o)
 }
 
-// refreshes plans while what was applied can be neither read nor imported.
+// planWhileHostile plans while applied resources can be neither read nor imported.
 func (s *hostileSuite) planWhileHostile() {
 	s.t.Helper()
 	more := s.copyBlocks("new", "imported")
@@ -159,13 +158,13 @@ func (s *hostileSuite) planWhileHostile() {
 	s.configureCopies("first", "", more...)
 	file := filepath.Join(s.dir, "failed.tfplan")
 	s.runFailing("plan", "-json", "-input=false", "-out="+file)
-	if _, err := os.Stat(file); err == nil { // Terraform keeps also a plan that failed
+	if _, err := os.Stat(file); err == nil { // Terraform also writes the file of a failed plan
 		s.recordShown(file)
 	}
 }
 
-// applies applies what was planned while all registries were good: updates of
-// what is there, and what is new, in both directions.
+// applyWhileHostile applies a plan that was made while all registries worked. It updates
+// existing resources and creates new ones, in both directions.
 func (s *hostileSuite) applyWhileHostile() {
 	s.t.Helper()
 	s.setHostile(false)
@@ -177,24 +176,24 @@ func (s *hostileSuite) applyWhileHostile() {
 	s.runFailing("apply", "-json", "-input=false", changes.file)
 }
 
-// shows keeps what Terraform shows of a plan, or of the state where file is "".
+// recordShown records what Terraform shows for a plan, or for the state if file is "".
 func (s *hostileSuite) recordShown(file string) { s.shown = append(s.shown, s.workspace.shown(file)) }
 
-// wantNoSecret wants no secret to be seen, and every registry to have done its
-// worst and an error to name it.
+// assertNoSecret checks that no secret is visible, that every attack was performed, and that an
+// error names each registry.
 func (s *hostileSuite) assertNoSecret() {
 	s.t.Helper()
-	said := slices.Clone(s.shown)
+	texts := slices.Clone(s.shown)
 	errors := ""
 	for _, o := range s.outcomes {
-		said = append(said, o.text)
+		texts = append(texts, o.text)
 		for _, d := range o.diagnostics {
 			if d.Severity == "error" {
 				errors += d.Summary + "\n" + d.Detail + "\n"
 			}
 		}
 	}
-	s.secrets.assertNoSecret(s.workspace, said...)
+	s.secrets.assertNoSecret(s.workspace, texts...)
 	for _, h := range s.hosts {
 		if h.attacks.Load() == 0 || !strings.Contains(errors, h.Addr+"/") {
 			s.t.Errorf("%s: hostile %d times, and an error names it: %t", h.name, h.attacks.Load(), strings.Contains(errors, h.Addr+"/"))
@@ -206,12 +205,12 @@ func (s *hostileSuite) assertNoSecret() {
 		}
 	}
 	log := s.log()
-	assertLogLine(s.t, log, "request", s.hosts[0].Addr) // it is the provider's log
+	assertLogLine(s.t, log, "request", s.hosts[0].Addr) // the log includes that of the provider
 	assertNoCrash(s.t, log)
 }
 
-// wantUnharmed wants a log to have no sign of a provider that crashed, nor any of
-// the others.
+// assertNoCrash checks that a log contains neither a sign of a crash nor any of the other
+// texts.
 func assertNoCrash(t *testing.T, log string, others ...string) {
 	t.Helper()
 	for _, sign := range append(others, "panic:", "goroutine ", "plugin crashed") {

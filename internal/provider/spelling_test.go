@@ -17,8 +17,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// atPort80 makes port 80 of 127.0.0.1 lead to a registry, which a test cannot
-// bind everywhere.
+// mapPort80 connects to a registry instead of port 80 of 127.0.0.1, which a test may not be
+// able to bind.
 func mapPort80(r *registrytest.Registry) func(*remote.Options) {
 	return func(o *remote.Options) {
 		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -30,10 +30,10 @@ func mapPort80(r *registrytest.Registry) func(*remote.Options) {
 	}
 }
 
-// withZero writes the port of a reference to 127.0.0.1 with a leading zero.
+// withZero adds a leading zero to the port of a reference to 127.0.0.1.
 func withZero(reference string) string { return strings.Replace(reference, "1:", "1:0", 1) }
 
-// mapped writes the host of a reference to 127.0.0.1 as an IPv6 address.
+// ipv4Mapped writes the host of a reference to 127.0.0.1 as an IPv6 address.
 func ipv4Mapped(reference string) string {
 	return strings.Replace(reference, "127.0.0.1", "[0:0:0:0:0:FFFF:7F00:1]", 1)
 }
@@ -58,7 +58,7 @@ func TestSpelling_NoChanges(t *testing.T) {
 	if got := ws.state(app)["destination"]; got != "127.0.0.1:80/app:1" {
 		t.Errorf("the state has the destination %v", got)
 	}
-	// What else changes is changed in place, and the spelling still is none.
+	// Other attributes are updated in place, and the new spelling is still not a change.
 	ws.configure(imageCopy("app", ipv4Mapped(pushed.Ref), "127.0.0.1/app:1", `on_destroy = "untag"`))
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "destination", "127.0.0.1:80/app:1", "127.0.0.1:80/app:1")
@@ -109,8 +109,8 @@ func TestSpelling_TagConflict(t *testing.T) {
 	}
 }
 
-// A tag that one resource lets go of and another one puts stays, whatever each
-// calls the registry.
+// A tag that one resource releases and another one writes is kept, whichever spelling each of
+// them uses.
 func TestSpelling_HandOver(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -147,9 +147,8 @@ func TestSpelling_LayoutSymlink(t *testing.T) {
 	}
 }
 
-// earlier rewrites the state as an earlier version would have written it, whose
-// normal form of the source and of the pinned reference, also as an output, kept
-// the spelling of a port.
+// rewriteAsEarlierState rewrites the state as an earlier version wrote it. Its normal form of
+// the source and the pinned reference, also in an output, kept the spelling of a port.
 func (w *workspace) rewriteAsEarlierState(respell func(string) string) {
 	w.t.Helper()
 	file := filepath.Join(w.dir, "terraform.tfstate")
@@ -228,7 +227,7 @@ func TestSpelling_EarlierState(t *testing.T) {
 			if got := ws.state(app)["pinned_reference"]; got != before {
 				t.Errorf("the pinned reference was %v and is %v", before, got)
 			}
-			// The record is known to be about this source: nobody is asked.
+			// The recorded source matches, so no request is sent.
 			proxy.Forget()
 			ws.wantNoChanges("-refresh=false")
 			if n := proxy.Count(http.MethodHead, ".*") + proxy.Count(http.MethodGet, ".*"); n != 0 {

@@ -10,11 +10,10 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 )
 
-// The documentation shows what to do with the providers of others. Their real
-// schemas would have to be downloaded; these stand for them, with what the
-// documentation uses and no more. So Terraform refuses what is not in this table,
-// and whoever adds to it looks the name up in that provider's own documentation:
-// nothing else would notice a name that does not exist there.
+// fakeProviders are schemas for the other providers that the documentation uses. The real
+// schemas would have to be downloaded. These contain only what the documentation uses, so
+// Terraform rejects all other names. Check each new entry against the documentation of that
+// provider: no test would detect a name that does not exist there.
 var fakeProviders = map[string]fakeProvider{
 	"hashicorp/aws": {
 		configuration: block{optional: "region"},
@@ -71,14 +70,14 @@ var (
 	kubernetesPod      = block{blocks: map[string]block{"container": {required: "name", optional: "image"}}}
 )
 
-// standIn is the schema of a provider that others make, as far as it is used.
+// fakeProvider is the partial schema of another provider.
 type fakeProvider struct {
 	configuration                      block
 	resources, dataSources, ephemerals map[string]block
 }
 
-// block is a block of a configuration: the names of its attributes, with spaces
-// between them, and the blocks in it. The attributes are of any type.
+// block is the schema of a block: the names of its attributes, separated by spaces, and its
+// nested blocks. The attributes have any type.
 type block struct {
 	required, optional, computed string
 	blocks                       map[string]block
@@ -114,8 +113,7 @@ func schemas(of map[string]block) map[string]*tfprotov6.Schema {
 	return out
 }
 
-// standInServer serves a stand-in as far as `terraform validate` asks; what is
-// asked besides would panic.
+// fakeProviderServer serves a fake provider for `terraform validate`. Other calls would panic.
 type fakeProviderServer struct {
 	tfprotov6.ProviderServer
 	fakeProvider fakeProvider

@@ -17,10 +17,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// earlierStates are configurations whose states the provider wrote before version
-// 0.2, at commit 2599a89. The states are in testdata/earlier_states, named for
-// the case. In both, the hosts and the path of an image layout are placeholders,
-// and private state is shown decoded.
+// earlierStates are configurations whose states were written by the provider before version
+// 0.2, at commit 2599a89. The states are in testdata/earlier_states, named after the case.
+// Hosts and the path of an image layout are placeholders in both, and private state is decoded.
 var earlierStates = map[string]string{
 	"plain":           imageCopy("app", "source.example.com/app:1", "destination.example.com/plain:1"),
 	"additional_tags": imageCopy("app", "source.example.com/app:1", "destination.example.com/additional_tags:1", `additional_tags = ["stable", "latest"]`, `on_destroy = "untag"`),
@@ -65,8 +64,8 @@ func (r earlierRegistries) placeholders(t *testing.T, name string) []string {
 	}
 }
 
-// listenOnPort80 serves a registry at port 80 of a loopback address, and returns
-// that address. The test is skipped if the process may not use the port.
+// listenOnPort80 serves a registry at port 80 of a loopback address, and returns that address.
+// It skips the test if the process may not use the port.
 func listenOnPort80(t *testing.T, registry *registrytest.Registry) string {
 	t.Helper()
 	var listener net.Listener
@@ -91,8 +90,7 @@ func listenOnPort80(t *testing.T, registry *registrytest.Registry) string {
 	return host
 }
 
-// writeEarlierState writes the state of a case, with its placeholders replaced, as
-// the state of a workspace.
+// writeEarlierState writes the state of a case to a workspace, with its placeholders replaced.
 func writeEarlierState(t *testing.T, ws *workspace, name string, replace *strings.Replacer) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("testdata", "earlier_states", name+".json"))
@@ -136,8 +134,8 @@ func encodePrivate(t *testing.T, values map[string]any) []byte {
 	return private
 }
 
-// A state from an earlier version plans no changes, with and without a refresh,
-// and a refresh fills in promoted_reference.
+// A state from an earlier version plans no changes, with and without a refresh. A refresh sets
+// promoted_reference.
 func TestState_EarlierVersion(t *testing.T) {
 	t.Parallel()
 	registries := newEarlierRegistries(t)
@@ -146,7 +144,7 @@ func TestState_EarlierVersion(t *testing.T) {
 			t.Parallel()
 			replace := strings.NewReplacer(registries.placeholders(t, name)...)
 			block := replace.Replace(block)
-			newWorkspace(t).converge(block) // puts the images there
+			newWorkspace(t).converge(block) // pushes the images
 
 			ws := newWorkspace(t)
 			ws.configure(block)

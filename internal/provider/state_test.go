@@ -11,7 +11,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// leaves are all texts in a JSON value, and the names of all members.
+// leaves returns all strings in a JSON value, and the names of all members.
 func leaves(value any) (texts, names []string) {
 	var all []any
 	switch v := value.(type) {
@@ -39,7 +39,7 @@ func TestState_Content(t *testing.T) {
 	copied := imageCopy("app", first.Ref, dst.Ref("app", "1"), `additional_tags = ["stable"]`, `on_destroy = "untag"`, `timeouts = { create = "30m" }`, noOverwrite)
 	ws.converge(s.variable(ws), providerBlock(map[string]string{src.Addr: basicLogin.hcl}), copied)
 	second := src.Push(t, "app", "1", registrytest.MultiArch("second"))
-	ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").mustSucceed() // so that it knows what comes next
+	ws.run("apply", "-refresh-only", "-auto-approve", "-json", "-input=false").mustSucceed() // records the second digest in private state
 
 	var record any
 	if err := json.Unmarshal([]byte(decodePrivateState(t, []byte(ws.stateFile()))), &record); err != nil {
@@ -81,7 +81,7 @@ func TestState_Content(t *testing.T) {
 	s.assertNoSecret(ws)
 }
 
-// TestManifest_Index shows that a manifest is kept as it was received.
+// TestManifest_Index checks that a manifest is kept as received.
 func TestDocumentation_ManifestIsPlainText(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/data-sources/manifest.md")
@@ -89,6 +89,6 @@ func TestDocumentation_ManifestIsPlainText(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text := "The manifest is stored in state as plain text."; !strings.Contains(string(page), text) {
-		t.Errorf("it does not say %q", text)
+		t.Errorf("the page does not contain %q", text)
 	}
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// wrapped is installed with a shell script in the provider's place, which runs the
-// provider that it gets as $provider and may write to the directory $dir.
+// newWrappedWorkspace is like newInstalledWorkspace, but installs a shell script as the
+// provider. The script runs the provider as $provider and may write to the directory $dir.
 func newWrappedWorkspace(t *testing.T, script string) (w *workspace, log func() string) {
 	t.Helper()
 	w, _ = newInstalledWorkspace(t)
@@ -63,15 +63,15 @@ func TestProcess_StandardOutput(t *testing.T) {
 	if handshakes < 3 { // plan, apply, plan
 		t.Errorf("%d providers were started", handshakes)
 	}
-	// What a provider prints after that Terraform gets another way, and logs.
+	// Terraform logs output that follows the handshake.
 	assertNoCrash(t, log(), "unexpected data")
 }
 
 func TestProcess_KilledDuringApply(t *testing.T) {
 	t.Parallel()
 	for name, kill := range map[string]func(terraform, provider int) error{
-		"Terraform and the provider": func(terraform, _ int) error { return syscall.Kill(-terraform, syscall.SIGKILL) },
-		"the provider alone":         func(_, provider int) error { return syscall.Kill(provider, syscall.SIGKILL) },
+		"terraform_and_provider": func(terraform, _ int) error { return syscall.Kill(-terraform, syscall.SIGKILL) },
+		"provider":               func(_, provider int) error { return syscall.Kill(provider, syscall.SIGKILL) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -86,7 +86,7 @@ func TestProcess_KilledDuringApply(t *testing.T) {
 			ws.configure(updated, imageCopy("created", second.Ref, dst.Ref("created", "1")))
 			plan := ws.plan()
 
-			// One blob is there, and others are under way or waited for.
+			// One blob is uploaded, and others are in progress or waiting.
 			dst.Forget()
 			dst.On("PUT", ".*/blobs/uploads/.*").After(1).Stall()
 			cmd := exec.CommandContext(t.Context(), ws.terraform, "apply", "-json", "-input=false", plan.file)
@@ -118,7 +118,7 @@ func TestProcess_KilledDuringApply(t *testing.T) {
 			}
 			registrytest.Same(t, first.Tree, upstream.Read(t, "app", "1"))
 			if upstream.HasManifest(t, "created", "1") {
-				t.Error("a tag was put")
+				t.Error("a tag was written")
 			}
 
 			plan = ws.plan()

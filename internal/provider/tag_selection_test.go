@@ -98,7 +98,8 @@ func TestTagSelection_Apply(t *testing.T) {
 	}
 }
 
-// Of these go-version says different things, depending on which of two is asked.
+// go-version compares some of these versions inconsistently, depending on the order of the
+// operands.
 func TestTagSelection_ApplyIgnoresInputOrder(t *testing.T) {
 	t.Parallel()
 	tags := strings.Fields("1.0.0-beta 1.0.0 1.0.0.0 1.0-01 1.0-1 1.0-0 1 v1 v1.0 2.0 2.0.0-1.a 2.0.0-1 latest main 0.9")

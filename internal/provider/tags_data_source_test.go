@@ -10,12 +10,12 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// tagsOf is a data source registry_tags, with further arguments as HCL.
+// tagsBlock returns a registry_tags block, with additional arguments as HCL.
 func tagsBlock(name, repository string, arguments ...string) string {
 	return fmt.Sprintf("data \"registry_tags\" %q {\n  repository = %q\n  %s\n}", name, repository, strings.Join(arguments, "\n  "))
 }
 
-// tagged pushes one image under all of the tags.
+// pushTags pushes one image with all tags.
 func pushTags(t *testing.T, reg *registrytest.Registry, repo string, content registrytest.Content, tags ...string) {
 	t.Helper()
 	reg.Push(t, repo, tags[0], content)
@@ -27,9 +27,9 @@ func pushTags(t *testing.T, reg *registrytest.Registry, repo string, content reg
 func TestTags_Selection(t *testing.T) {
 	t.Parallel()
 	for name, reg := range map[string]*registrytest.Registry{
-		"v3":              registrytest.V3(t),
-		"v2":              registrytest.V2(t),
-		"in pages of two": registrytest.Scripted(t, registrytest.Behaviour{PageSize: 2}),
+		"v3":        registrytest.V3(t),
+		"v2":        registrytest.V2(t),
+		"paginated": registrytest.Scripted(t, registrytest.Behaviour{PageSize: 2}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -155,7 +155,7 @@ func TestTags_RepositoryNotFound(t *testing.T) {
 	d := result.wantError("The repository does not exist", reg.Addr+"/none", "Look at the repository's name. Some registries")
 	d.assertAt(result, "repository")
 	if strings.Contains(d.Detail, "tag or digest") {
-		t.Errorf("none was given: %s", d.Detail)
+		t.Errorf("unexpected advice: %s", d.Detail)
 	}
 }
 

@@ -30,7 +30,7 @@ func TestAdditionalTags_AddAndRemove(t *testing.T) {
 	ws.converge(copied(`["stable"]`))
 	assertTags(t, dst, "app", "1.4", "stable")
 
-	// One that vanished comes back, and one that was moved is put back.
+	// A deleted tag is written again, and a moved tag is moved back.
 	dst.DeleteTag(t, "app", "stable")
 	plan = ws.plan()
 	plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "additional_tags", []any{}, []any{"stable"})
@@ -41,7 +41,7 @@ func TestAdditionalTags_AddAndRemove(t *testing.T) {
 	ws.wantNoChanges()
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
 
-	// None at all, written in both ways.
+	// No tags at all, in both spellings.
 	ws.converge(copied(`[]`))
 	ws.converge(copied(`null`))
 	assertTags(t, dst, "app", "1.4")
@@ -57,7 +57,7 @@ func TestAdditionalTags_Retain(t *testing.T) {
 	assertTags(t, dst, "app", "1", "1.4")
 }
 
-// If on_destroy changes at the same time, the value that removes less applies.
+// If on_destroy changes in the same plan, the value that removes less applies.
 func TestAdditionalTags_OnDestroyChange(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -94,7 +94,7 @@ func TestAdditionalTags_RemovalUnsupported(t *testing.T) {
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4"), `on_destroy = "untag"`))
 	ws.applyFails(ws.plan()).wantError(dst.Addr+"/app", `"1"`, `on_destroy = "retain"`)
 
-	// It is still this resource's, and planned to be removed.
+	// The resource still owns the tag, and plans to remove it.
 	ws.plan().wantChange(app, "additional_tags", []any{"1"}, nil)
 	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1.4")))
 	assertTags(t, dst, "app", "1", "1.4")
@@ -131,7 +131,7 @@ func TestUpdate_FailsMidway(t *testing.T) {
 	result.wantError("not today", "by now: 1.", "do not: stable and 1.4")
 	registrytest.Same(t, first.Tree, dst.Read(t, "app", "1.4"))
 
-	// What was moved before the failure is still known to be its own.
+	// Tags that were moved before the failure still count as written by the resource.
 	proxy.Clear()
 	third := src.Push(t, "app", "1.4", registrytest.MultiArch("third"))
 	ws.apply(ws.plan().wantChange(app, "digest", first.Digest, third.Digest))
@@ -164,8 +164,8 @@ func TestUpdate_ResumesAfterFailure(t *testing.T) {
 	}
 }
 
-// What was handed over is the other's, also where the rest could not be removed
-// and is tried again.
+// A tag that was handed over belongs to the other resource, even if removing the other tags
+// fails and is repeated.
 func TestAdditionalTags_HandedOver(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -191,22 +191,22 @@ func TestAdditionalTags_HandedOver(t *testing.T) {
 
 func TestUpdate_RollbackAfterFailure(t *testing.T) {
 	t.Parallel()
-	for _, overwrite := range []string{"overwrite = true", "overwrite = false"} {
-		t.Run(overwrite, func(t *testing.T) {
+	for _, overwrite := range []string{"true", "false"} {
+		t.Run("overwrite_"+overwrite, func(t *testing.T) {
 			t.Parallel()
 			src, dst := registrytest.V3(t), registrytest.V3(t)
 			first := src.Push(t, "app", "1.4", registrytest.MultiArch("first"))
 			proxy := registrytest.Intercept(t, dst)
 			stable := `additional_tags = ["stable"]`
 			ws := newWorkspace(t)
-			ws.converge(imageCopy("app", first.Ref, proxy.Ref("app", "1.4"), stable, overwrite))
+			ws.converge(imageCopy("app", first.Ref, proxy.Ref("app", "1.4"), stable, "overwrite = "+overwrite))
 			src.Push(t, "app", "1.4", registrytest.MultiArch("second"))
 			proxy.On("PUT", ".*/manifests/1.4").Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not today"}]}`)
 			ws.applyFails(ws.plan())
 
-			// The additional tag has moved and the other one not.
+			// The additional tag has moved, and the main tag has not.
 			proxy.Clear()
-			ws.converge(imageCopy("app", src.Ref("app", string(first.Digest)), proxy.Ref("app", "1.4"), stable, overwrite))
+			ws.converge(imageCopy("app", src.Ref("app", string(first.Digest)), proxy.Ref("app", "1.4"), stable, "overwrite = "+overwrite))
 			for _, tag := range []string{"1.4", "stable"} {
 				registrytest.Same(t, first.Tree, dst.Read(t, "app", tag))
 			}
@@ -222,13 +222,13 @@ func TestTagConflict_Plan(t *testing.T) {
 	stable := `additional_tags = ["stable"]`
 	both := []string{imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), stable), imageCopy("other", src.Ref("app", "2"), dst.Ref("app", "2"), stable)}
 	ws := newWorkspace(t)
-	ws.converge(both...) // as long as both want the same
+	ws.converge(both...) // no conflict as long as both have the same digest
 
 	two := src.Push(t, "app", "2", registrytest.MultiArch("two"))
 	ws.planFails().wantError("Two resources declare one tag", dst.Addr+"/app", `"stable"`,
 		src.Ref("app", "1"), string(one.Digest), src.Ref("app", "2"), string(two.Digest), dst.Ref("app", "1"), dst.Ref("app", "2"))
 
-	// One after the other is no contradiction.
+	// Changing one after the other is not a conflict.
 	ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1")), both[1])
 	registrytest.Same(t, two.Tree, dst.Read(t, "app", "stable"))
 	ws.converge(imageCopy("app", src.Ref("app", "1"), dst.Ref("app", "1"), stable), imageCopy("other", src.Ref("app", "2"), dst.Ref("app", "2")))

@@ -23,8 +23,8 @@ import (
 
 const guideFile = "../../templates/guides/troubleshooting.md"
 
-// Whoever looks an error up has it in front of them: the guide has the
-// beginning of everything that people can be told.
+// Users search for the error in front of them. The guide contains the beginning of every
+// message that users can see.
 func TestTroubleshooting_CoversAllErrors(t *testing.T) {
 	t.Parallel()
 	guide := plainText(readGuide(t))
@@ -35,8 +35,8 @@ func TestTroubleshooting_CoversAllErrors(t *testing.T) {
 	}
 }
 
-// What stands as `code` in the first column of its tables is said somewhere,
-// with … for what differs. A row of what nobody says any more is in the way.
+// Every `code` in the first column of its tables is a part of a message, with … for variable
+// parts. Rows for messages that no longer exist are errors.
 func TestTroubleshooting_QuotesExistingMessages(t *testing.T) {
 	t.Parallel()
 	texts := allMessages(t)
@@ -51,15 +51,15 @@ func TestTroubleshooting_QuotesExistingMessages(t *testing.T) {
 			for part := range strings.SplitSeq(quoted[1], "…") {
 				part = strings.TrimSpace(part)
 				if !slices.ContainsFunc(texts, func(text messageText) bool { return strings.Contains(text.text, part) }) {
-					t.Errorf("%s quotes %q, which nobody says", guideFile, part)
+					t.Errorf("%s quotes %q, which is not a part of any message", guideFile, part)
 				}
 			}
 		}
 	}
 }
 
-// What catches the eye is often nobody's here: a status, a registry's code, or
-// words of Go. Whoever searches for those finds a row too.
+// Users also search for words that are not the provider's own: a status, a registry's error code, or an
+// error of the Go standard library. The guide has a row for each of them.
 func TestTroubleshooting_CoversExternalMessages(t *testing.T) {
 	t.Parallel()
 	var firsts strings.Builder
@@ -96,7 +96,7 @@ func TestTroubleshooting_CoversExternalMessages(t *testing.T) {
 		"flag provided but not defined":                   flags.Parse([]string{"-x"}),
 	} {
 		if !strings.Contains(err.Error(), words) {
-			t.Errorf("Go says %q by now, and not %q", err, words)
+			t.Errorf("Go returns %q, want it to contain %q", err, words)
 		}
 		wanted = append(wanted, words)
 	}
@@ -116,17 +116,17 @@ func readGuide(t *testing.T) string {
 	return string(content)
 }
 
-// unadorned is a text in one line, without the marks of code.
+// plainText returns text in one line, without code marks.
 func plainText(text string) string {
 	return strings.Join(strings.Fields(strings.ReplaceAll(text, "`", "")), " ")
 }
 
-// longestPhrase is how much of a text the guide has to have: enough to find it
-// by, and not so much that its rows cannot be short.
+// longestPhrase is how much of a message the guide has to contain: enough to find it, and
+// little enough for short rows.
 const longestPhrase = 40
 
-// phraseOf is what a text is found by: the beginning of the longest part that is
-// always the same. It is "" for what is no more than a word.
+// phraseOf returns the search phrase of a message: the beginning of its longest constant part.
+// It returns "" for a single word.
 func phraseOf(words string) string {
 	phrase := ""
 	for part := range strings.SplitSeq(words, "…") {
@@ -143,14 +143,14 @@ func phraseOf(words string) string {
 	return phrase
 }
 
-// told is a text that people can be told, with … for all that differs.
+// messageText is a message that users can see, with … for variable parts.
 type messageText struct {
 	text string
 	at   token.Position
 }
 
-// everythingTold are the texts of all packages whose words people see: what
-// stands between quotes there and has no other use that listener knows.
+// allMessages returns the messages of all packages with user-visible texts: the string literals
+// without a use that messageCollector excludes.
 func allMessages(t *testing.T) []messageText {
 	t.Helper()
 	l := &messageCollector{files: token.NewFileSet()}
@@ -160,8 +160,8 @@ func allMessages(t *testing.T) []messageText {
 			case err != nil:
 				return err
 			case entry.Name() == "registrytest":
-				return fs.SkipDir // which talks to those who test
-			case filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") || name == "../cmd/imagecopy/progress.go": // where all goes well
+				return fs.SkipDir // texts for developers of tests
+			case filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") || name == "../cmd/imagecopy/progress.go": // messages about success
 				return nil
 			}
 			file, err := parser.ParseFile(l.files, name, nil, parser.SkipObjectResolution)
@@ -177,29 +177,28 @@ func allMessages(t *testing.T) []messageText {
 	return l.messages
 }
 
-// listener collects texts from the syntax of a program.
+// messageCollector collects messages from the syntax tree of a program.
 type messageCollector struct {
 	files    *token.FileSet
 	messages []messageText
 }
 
 var (
-	// What these are called with is logged, or looked for.
+	// The arguments of these functions are logged or searched for.
 	ignoredCalls = strings.Fields("Debug DebugContext Log MustCompile Contains HasPrefix HasSuffix Cut Fields")
-	// These are called with a summary, and the details of that follow.
+	// These functions take a summary and its details.
 	summaryCalls = strings.Fields("AddError AddWarning AddAttributeError AddAttributeWarning addProblem")
-	// Of these the documentation is made, imagecopy's help, or what takes the
-	// place of a secret.
+	// These contain documentation, the help of imagecopy, or replacements of secrets.
 	documentationNames = regexp.MustCompile(`Description$|^(Summary|usage|help|Format)$`)
-	// What fmt puts something else for.
+	// The verbs of fmt.
 	formatVerb = regexp.MustCompile(`%[+#]?[a-zA-Z]`)
 )
 
-// Visit hears the texts of a node, and returns nil where there is nothing more
-// to hear in it.
+// Visit collects the messages of a node. It returns nil if its children contain no other
+// messages.
 func (l *messageCollector) Visit(n ast.Node) ast.Visitor {
 	switch n := n.(type) {
-	case *ast.ImportSpec, *ast.Field: // a field's tag
+	case *ast.ImportSpec, *ast.Field: // struct tags
 		return nil
 	case *ast.FuncDecl:
 		if documentationNames.MatchString(n.Name.Name) {
@@ -230,20 +229,20 @@ func (l *messageCollector) Visit(n ast.Node) ast.Visitor {
 		case token.ADD:
 			l.messages = append(l.messages, messageText{l.textOf(n), l.files.Position(n.Pos())})
 			return nil
-		case token.EQL, token.NEQ: // nobody says what is only compared
+		case token.EQL, token.NEQ: // only compared
 			return nil
 		}
 	}
 	return l
 }
 
-// understood says whether something was heard since that is more than a word.
+// hasPhrase reports whether a message with a search phrase was collected since the given index.
 func (l *messageCollector) hasPhrase(since int) bool {
 	return slices.ContainsFunc(l.messages[since:], func(text messageText) bool { return phraseOf(text.text) != "" })
 }
 
-// wordsOf puts a text together that is written in several parts. What is not
-// written differs, and is listened to by itself.
+// textOf joins the parts of a concatenated message. It replaces other expressions and collects
+// them separately.
 func (l *messageCollector) textOf(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:
@@ -261,7 +260,7 @@ func (l *messageCollector) textOf(e ast.Expr) string {
 	return "…"
 }
 
-// calledBy is the name of the function that a call calls, without its package.
+// calleeName returns the name of the called function, without its package.
 func calleeName(call *ast.CallExpr) string {
 	switch f := call.Fun.(type) {
 	case *ast.Ident:

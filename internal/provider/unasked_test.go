@@ -9,8 +9,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// What a server sends unasked net/http writes to the standard log, as it came,
-// and Terraform takes that for lines of its own log.
+// net/http writes unsolicited responses to the standard logger without escaping, and Terraform
+// treats them as lines of its own log.
 func TestLog_UnsolicitedResponse(t *testing.T) {
 	t.Parallel()
 	src := registrytest.Scripted(t, registrytest.Behaviour{})
@@ -29,7 +29,7 @@ func TestLog_UnsolicitedResponse(t *testing.T) {
 	ws.env = append(ws.env, "TF_LOG=TRACE")
 	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1")))
 	text := log()
-	assertLogLine(t, text, "HEAD", dst.Addr) // it is the provider's log
+	assertLogLine(t, text, "HEAD", dst.Addr) // the log includes that of the provider
 	if i := strings.Index(text, "unasked"); i >= 0 {
 		t.Errorf("the log repeats what was sent unasked: %q", text[max(0, i-200):min(len(text), i+200)])
 	}

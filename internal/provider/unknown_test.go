@@ -10,8 +10,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// later is a resource whose output is known only after apply, until its input
-// stays the same.
+// unknownUntilApply returns a resource whose output is known only after apply if its input
+// changes.
 func unknownUntilApply(name, value string) string {
 	return fmt.Sprintf("resource \"terraform_data\" %q {\n  input = %q\n}", name, value)
 }
@@ -25,14 +25,14 @@ func TestUnknown_Source(t *testing.T) {
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionCreate).wantUnknown(app, "source", "digest", "source_digest", "media_type", "pinned_reference")
 
-	// It is built only now.
+	// Push the image after the plan.
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws.apply(plan)
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 	ws.wantNoChanges()
 }
 
-// What is not known yet is planned without asking anybody for it.
+// Unknown values are planned without any request.
 func TestUnknown_PlannedOffline(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
@@ -80,7 +80,7 @@ func TestUnknown_Credentials(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 	ws.wantNoChanges().wantNoWarnings()
 
-	// Credentials that are to change leave the state as it is.
+	// Changed credentials keep the state as it is.
 	ws.configure(provider("terraform_data.other.output"), unknownUntilApply("password", "secret"), unknownUntilApply("other", "secret"), copied)
 	plan = ws.plan()
 	plan.wantAction(app, tfjson.ActionNoop)
@@ -174,7 +174,7 @@ func TestUnknown_AdditionalTag(t *testing.T) {
 	ws.wantNoChanges()
 	assertTags(t, dst, "app", "1", "late", "stable")
 
-	// What it turns out to be is checked then.
+	// The unknown tag is validated when it is known.
 	ws.configure(unknownUntilApply("tag", "1"), copied)
 	ws.applyFails(ws.plan()).wantError(`"1" is the tag of the destination already`)
 }

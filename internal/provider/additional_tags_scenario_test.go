@@ -57,7 +57,8 @@ func TestAdditionalTags_Retain(t *testing.T) {
 	assertTags(t, dst, "app", "1", "1.4")
 }
 
-// If on_destroy changes in the same plan, the value that removes less applies.
+// TestAdditionalTags_OnDestroyChange checks that the value that removes less applies if
+// on_destroy changes in the same plan.
 func TestAdditionalTags_OnDestroyChange(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -160,12 +161,12 @@ func TestUpdate_ResumesAfterFailure(t *testing.T) {
 		registrytest.Same(t, second.Tree, dst.Read(t, "app", tag))
 	}
 	if sent, tags := proxy.Count("PUT|PATCH|POST", ".*"), proxy.Count("PUT", ".*/manifests/(1\\.4|stable)"); sent != tags || tags != 2 {
-		t.Errorf("%d requests wrote, of which %d the two tags that were missing", sent, tags)
+		t.Errorf("%d write requests, of which %d for the two missing tags", sent, tags)
 	}
 }
 
-// A tag that was handed over belongs to the other resource, even if removing the other tags
-// fails and is repeated.
+// TestAdditionalTags_HandedOver checks that a tag that was handed over belongs to the other
+// resource, even if removing the other tags fails and is repeated.
 func TestAdditionalTags_HandedOver(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)

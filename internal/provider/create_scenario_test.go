@@ -44,8 +44,9 @@ func (b *faultyCopy) uploads() map[digest.Digest]int {
 	return taken
 }
 
-// Whichever request of a create is the first to fail, the state does not contain the resource.
-// The next apply continues where the failed one stopped.
+// TestCreate_ResumesAfterEachFailedRequest lets each request of a create be the first one that
+// fails. The state must not contain the resource, and the next apply must continue where the
+// failed one stopped.
 func TestCreate_ResumesAfterEachFailedRequest(t *testing.T) {
 	t.Parallel()
 	ws := newWorkspace(t)

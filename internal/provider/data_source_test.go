@@ -21,8 +21,8 @@ func allDataSources(reg *registrytest.Registry, arguments ...string) []string {
 	}
 }
 
-// Each diagnostic names the registry, the problem and a remedy, and refers to the line with the
-// registry.
+// TestDataSources_Diagnostics checks that each diagnostic names the registry, the problem and a
+// remedy, and refers to the line with the registry.
 func TestDataSources_Diagnostics(t *testing.T) {
 	t.Parallel()
 	const unauthorized, missing = "The registry refused the request", "The image does not exist"
@@ -94,7 +94,7 @@ func TestDataSources_Diagnostics(t *testing.T) {
 	}
 }
 
-// Unknown arguments are read during apply.
+// TestDataSources_UnknownArguments checks that unknown arguments are read during apply.
 func TestDataSources_UnknownArguments(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t)

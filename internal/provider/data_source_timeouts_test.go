@@ -127,8 +127,8 @@ func TestDataSources_ReadTimeout(t *testing.T) {
 	}
 }
 
-// Every data source has the attribute, so that users can limit how long each read may delay a
-// plan.
+// TestDataSources_TimeoutsAttribute checks that every data source has the attribute, so that
+// users can limit how long each read may delay a plan.
 func TestDataSources_TimeoutsAttribute(t *testing.T) {
 	sources := (&registryProvider{}).DataSources(t.Context())
 	if len(sources) < 4 {

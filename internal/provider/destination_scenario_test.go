@@ -79,7 +79,8 @@ func TestDestination_OldTagsNotRemovable(t *testing.T) {
 	}
 }
 
-// An IP address and a host name of one registry are different destinations, but the same tag.
+// TestDestination_HostNameChange changes the destination from an IP address to a host name of
+// the same registry. They are different destinations, but the same tag.
 func TestDestination_HostNameChange(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -100,7 +101,8 @@ func TestDestination_HostNameChange(t *testing.T) {
 	}
 }
 
-// Tags that a failed change wrote to another repository still count as written by the resource.
+// TestDestination_FailedChangeKeepsOwnership checks that tags that a failed change wrote to
+// another repository still count as written by the resource.
 func TestDestination_FailedChangeKeepsOwnership(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -125,7 +127,8 @@ func TestDestination_FailedChangeKeepsOwnership(t *testing.T) {
 	assertTags(t, dst, "app")
 }
 
-// In the same repository, the resource keeps ownership of the additional tags.
+// TestDestination_NextVersion checks that the resource keeps ownership of the additional tags
+// in the same repository.
 func TestDestination_NextVersion(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -152,7 +155,7 @@ func TestDestination_NextVersion(t *testing.T) {
 	assertTags(t, dst, "app")
 }
 
-// Two resources exchange their destinations in one apply.
+// TestDestination_Exchange exchanges the destinations of two resources in one apply.
 func TestDestination_Exchange(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -204,7 +207,8 @@ func TestDestination_ChangeWithOtherAttributes(t *testing.T) {
 	}
 }
 
-// If on_destroy changes in the same plan, the value that removes less applies.
+// TestDestination_ChangeWithOnDestroy checks that the value that removes less applies if
+// on_destroy changes in the same plan.
 func TestDestination_ChangeWithOnDestroy(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ before, after string }{{"delete", "retain"}, {"retain", "delete"}, {"delete", "untag"}} {
@@ -253,7 +257,8 @@ func TestDestination_Unknown(t *testing.T) {
 	assertTags(t, dst, "app")
 }
 
-// A replacement with another destination also copies before it removes.
+// TestDestination_ChangeWithReplacement checks that a replacement with another destination also
+// copies before it removes.
 func TestDestination_ChangeWithReplacement(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -279,7 +284,8 @@ func TestDestination_ChangeWithReplacement(t *testing.T) {
 	assertTags(t, dst, "app")
 }
 
-// Referrers are copied to the new repository with the image.
+// TestDestination_ChangeWithReferrers checks that referrers are copied to the new repository
+// with the image.
 func TestDestination_ChangeWithReferrers(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)

@@ -59,7 +59,8 @@ func TestMayBeCreatedLater(t *testing.T) {
 	}
 }
 
-// Only a plan with an object to destroy includes the advice about terraform destroy.
+// TestSourceAdvice checks that only a plan with an object to destroy includes the advice about
+// terraform destroy.
 func TestSourceAdvice(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -80,7 +81,8 @@ func TestSourceAdvice(t *testing.T) {
 	}
 }
 
-// Planning again helps if the image is gone, but not if only a part of it is missing.
+// TestSourceGoneAdvice checks the advice to plan again. It helps if the image is gone, but not
+// if only a part of the image is missing.
 func TestSourceGoneAdvice(t *testing.T) {
 	t.Parallel()
 	root, child := "sha256:"+zeros, "sha256:1"+zeros[1:]

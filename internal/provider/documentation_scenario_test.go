@@ -20,8 +20,8 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
 )
 
-// Terraform accepts the configurations in the documentation and the examples, and they have the
-// format of terraform fmt:
+// TestDocumentation_ValidHCL checks that Terraform accepts the configurations in the documentation
+// and the examples, and that they have the format of terraform fmt:
 //
 //   - Each block of HCL on a page, and each file of examples/, is self-contained. Identical
 //     configurations are checked once.

@@ -44,10 +44,10 @@ func TestDrift_SourceTagMovedBeforeCreate(t *testing.T) {
 	src.Push(t, "app", "1", registrytest.MultiArch("second"))
 	ws.applyFails(plan).wantError("Provider produced inconsistent final plan", ".digest")
 	if dst.HasManifest(t, "app", "1") {
-		t.Error("something was copied")
+		t.Error("the image was copied")
 	}
 	if state := ws.state(app); state != nil {
-		t.Errorf("there is state: %v", state)
+		t.Errorf("state = %v, want none", state)
 	}
 }
 
@@ -93,8 +93,8 @@ func TestDrift_DestinationManifestDeleted(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.converge(imageCopy("app", pushed.Ref, proxy.Ref("app", "1")))
 
-	// The registry claims that it still has the manifest. Both the refresh, which resolves
-	// promoted_reference, and the copy believe it.
+	// The registry returns the manifest to HEAD requests although it was deleted: to the
+	// refresh, which resolves promoted_reference, and to the copy.
 	dst.DeleteManifest(t, "app", pushed.Digest)
 	dst.Push(t, "app", "1", registrytest.DockerList("theirs"))
 	proxy.On("HEAD", ".*/manifests/"+string(pushed.Digest)).Times(2).Reply(200, http.Header{

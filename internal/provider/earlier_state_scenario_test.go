@@ -134,8 +134,8 @@ func encodePrivate(t *testing.T, values map[string]any) []byte {
 	return private
 }
 
-// A state from an earlier version plans no changes, with and without a refresh. A refresh sets
-// promoted_reference.
+// TestState_EarlierVersion checks that a state from an earlier version plans no changes, with
+// and without a refresh, and that a refresh sets promoted_reference.
 func TestState_EarlierVersion(t *testing.T) {
 	t.Parallel()
 	registries := newEarlierRegistries(t)

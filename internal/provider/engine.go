@@ -11,10 +11,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// engine holds what the resources and data sources of one provider configuration share. They
-// share one client so that the limits of a host apply to all of them, one copier so that each
-// blob is copied to a host once, and one record of tag owners so that no resource removes tags
-// of another.
+// engine is the state that the resources and data sources of one provider configuration share.
+// One client applies the limits of a host to all of them. One copier copies each blob to a host
+// once. One record of tag owners prevents a resource from removing tags of another one.
 type engine struct {
 	client  *remote.Client
 	copier  *copier.Copier

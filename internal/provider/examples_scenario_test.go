@@ -135,7 +135,7 @@ func TestExamples_Airgap(t *testing.T) {
 	inside.configureExample("airgap/inside/main.tf", plain...)
 	inside.apply(inside.plan())
 	if result := inside.wantNoChanges(); strings.Contains(result.text, "airgap.tar") {
-		t.Errorf("the archive was looked at: %s", result.text)
+		t.Errorf("the archive was read: %s", result.text)
 	}
 }
 
@@ -163,7 +163,7 @@ func TestExamples_ManifestDataSource(t *testing.T) {
 	ws, _ := newInstalledWorkspace(t)
 	ws.configureExample("data-sources/registry_manifest/data-source.tf", "ghcr.io", src.Addr, "docker.io", src.Addr, "registry.example.com", dst.Addr)
 	if result := ws.apply(ws.plan()); fmt.Sprint(result.outputs["released"]) != "false" || dst.HasManifest(t, "prod/app", "stable") {
-		t.Errorf("what is not there was promoted: %v", result.outputs)
+		t.Errorf("a missing image was promoted: %v", result.outputs)
 	}
 	release := dst.Push(t, "prod/app", "2.0", registrytest.Image{Seed: "2.0"})
 	ws.apply(ws.plan().wantAction(stable, tfjson.ActionCreate))

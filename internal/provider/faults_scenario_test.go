@@ -119,7 +119,7 @@ func TestRefresh_SourceFaultIsWarning(t *testing.T) {
 		}
 	}
 	if after := ws.stateFile(); after != before {
-		t.Errorf("the state was\n%s\nand is\n%s", before, after)
+		t.Errorf("state before =\n%s\nafter =\n%s", before, after)
 	}
 
 	// A moved tag is restored from the destination's own content.
@@ -189,13 +189,15 @@ func TestPlan_SourceFaultOnCreateIsError(t *testing.T) {
 			result := ws.planFails()
 			result.wantError(fault.title, "source "+proxy.Addr+"/app").assertAt(result, "source")
 			if advised := strings.Contains(result.text, toBeBuilt); advised != fault.mayBuild {
-				t.Errorf("advice for a source that is still to be built: %t\n%s", advised, result.text)
+				t.Errorf("advice for a source that is built later: %t\n%s", advised, result.text)
 			}
 		})
 	}
 }
 
-// The plan has the media type of the HEAD response, and the copy that of the GET response.
+// TestApply_MediaTypeMismatch checks that an image is not copied if the HEAD and GET responses
+// have different media types. The plan has the first one, and the copy would have the second
+// one.
 func TestApply_MediaTypeMismatch(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})), registrytest.Scripted(t, registrytest.Behaviour{})
@@ -211,8 +213,8 @@ func TestApply_MediaTypeMismatch(t *testing.T) {
 	}
 }
 
-// If a registry returns a digest by HEAD that it does not have, the next plan gets the same
-// response.
+// TestApply_TaggedDigestMissing checks the advice if the HEAD response has a digest that the
+// registry does not have. The next plan would get the same response.
 func TestApply_TaggedDigestMissing(t *testing.T) {
 	t.Parallel()
 	source, dst := registrytest.Intercept(t, registrytest.V3(t)), registrytest.V3(t)
@@ -238,12 +240,12 @@ func TestPlan_ReferenceWithoutTag(t *testing.T) {
 	}
 	ws.configure(imageCopy("app", src.Ref("app", "2"), dst.Ref("app", "1")))
 	if result := ws.planFails(); strings.Contains(result.text, "assumed") {
-		t.Errorf("a tag was given:\n%s", result.text)
+		t.Errorf("unexpected advice:\n%s", result.text)
 	}
 }
 
-// A failed read changes nothing. A resource is removed from state only if the registry
-// definitely does not have the tag.
+// TestRefresh_DefiniteNotFound checks that a failed read changes nothing. A resource is removed
+// from state only if the registry definitely does not have the tag.
 func TestRefresh_DefiniteNotFound(t *testing.T) {
 	t.Parallel()
 	const refused, limited, notThere, unclear = "The destination registry refused the request", "The destination registry limits requests",
@@ -299,7 +301,7 @@ func TestRefresh_DefiniteNotFound(t *testing.T) {
 	}
 	ws.wantNoChanges("-refresh=false")
 	if after := ws.stateFile(); after != before {
-		t.Errorf("the state was\n%s\nand is\n%s", before, after)
+		t.Errorf("state before =\n%s\nafter =\n%s", before, after)
 	}
 
 	// Forget a resource whose registry is gone, as advised. The others still exist.
@@ -352,7 +354,7 @@ func TestTimeouts(t *testing.T) {
 	result := ws.applyFails(ws.plan())
 	result.wantError("could not be copied", "source "+source.Addr+"/app", "it was not done within 200ms, the create timeout", `timeouts = { create = "…" }`).assertAt(result, "source")
 	if dst.HasManifest(t, "app", string(pushed.Digest)) || ws.state(app) != nil {
-		t.Error("a create that failed left something behind")
+		t.Error("the failed create left content or state")
 	}
 	source.Clear()
 	ws.configure(strings.Replace(copied, "create = \"200ms\", ", "", 1))

@@ -96,7 +96,7 @@ func (a *coreApply) applyCurrent(address string, change coreChange) error {
 		a.set(address, func(i *instance) { i.current, i.deposed = nil, append(i.deposed, old) })
 		if err := a.change(address, change, nil); err != nil {
 			a.set(address, func(i *instance) {
-				if i.current == nil { // otherwise the old object stays deposed
+				if i.current == nil { // otherwise the old object remains deposed
 					i.current, i.deposed = old, withoutElement(i.deposed, old)
 				}
 			})

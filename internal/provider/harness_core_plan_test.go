@@ -163,12 +163,12 @@ func (p *process) planInstance(address string, stored instance, config coreConfi
 		}
 	}
 	planned.prior[address] = refreshed
-	wanted, configured := config[address]
+	resource, configured := config[address]
 	var change coreChange
 	var err error
 	switch {
 	case configured && !o.destroy:
-		change, err = p.planChange(address, refreshed.current, wanted, o.replace == address, nil)
+		change, err = p.planChange(address, refreshed.current, resource, o.replace == address, nil)
 	case refreshed.current != nil:
 		change, err = p.planDestroy(address, refreshed.current)
 	default:

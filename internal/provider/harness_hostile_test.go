@@ -130,16 +130,16 @@ func newHostile(t *testing.T, s secrets, attacker string, attack attack) *hostil
 // leakedText returns all secrets that the registry or its bucket has received so far, in the
 // encodings in which a response may contain them.
 func (h *hostile) leakedText(r *http.Request) string {
-	heard := []string{fmt.Sprint(r.URL, r.Header)}
+	leaked := []string{fmt.Sprint(r.URL, r.Header)}
 	for _, secret := range h.knownSecrets {
-		heard = append(heard, secret, url.QueryEscape(secret), url.PathEscape(secret))
+		leaked = append(leaked, secret, url.QueryEscape(secret), url.PathEscape(secret))
 		for _, encoded := range []string{secret, user + ":" + secret} {
 			if encoded == secret || strings.Contains(secret, "password") { // only a password is sent with a user name
-				heard = append(heard, base64.StdEncoding.EncodeToString([]byte(encoded)), base64.RawStdEncoding.EncodeToString([]byte(encoded)), base64.URLEncoding.EncodeToString([]byte(encoded)))
+				leaked = append(leaked, base64.StdEncoding.EncodeToString([]byte(encoded)), base64.RawStdEncoding.EncodeToString([]byte(encoded)), base64.URLEncoding.EncodeToString([]byte(encoded)))
 			}
 		}
 	}
-	return strings.Join(heard, " ")
+	return strings.Join(leaked, " ")
 }
 
 // The responses of active registries. A retryable response requests a delay that is longer than
@@ -185,13 +185,13 @@ func htmlPage(status int) responder {
 // leakInHeaders puts the secrets into every header that a client reads.
 func leakInHeaders(status int) responder {
 	return func(h *hostile, w http.ResponseWriter, r *http.Request) {
-		heard := h.leakedText(r)
+		leaked := h.leakedText(r)
 		for _, name := range []string{"Content-Type", "Docker-Content-Digest", "Link", "Range", "Retry-After", "OCI-Chunk-Min-Length"} {
-			w.Header().Set(name, heard)
+			w.Header().Set(name, leaked)
 		}
-		w.Header().Set("Location", "ftp://elsewhere.example.com/"+url.PathEscape(heard))
-		w.Header().Set("Warning", fmt.Sprintf("299 - %q", heard))
-		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm=%q,service=%q,scope=%q`, h.URL()+"/token/"+url.PathEscape(heard), heard, heard))
+		w.Header().Set("Location", "ftp://elsewhere.example.com/"+url.PathEscape(leaked))
+		w.Header().Set("Warning", fmt.Sprintf("299 - %q", leaked))
+		w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm=%q,service=%q,scope=%q`, h.URL()+"/token/"+url.PathEscape(leaked), leaked, leaked))
 		w.WriteHeader(status)
 	}
 }

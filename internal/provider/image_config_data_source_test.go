@@ -68,7 +68,7 @@ func TestImageConfig_Index(t *testing.T) {
 			ws.converge(imageConfig(pushed.Ref, `platform = "linux/arm64"`))
 			got, arm := ws.state(appConfig), pushed.Manifests[1]
 			if got["digest"] != string(arm.Digest) || got["architecture"] != "arm64" || got["pinned_reference"] != c.reg.Ref("app", string(arm.Digest)) {
-				t.Errorf("it is %v", got)
+				t.Errorf("state = %v", got)
 			}
 
 			ws.configure(imageConfig(pushed.Ref))

@@ -95,7 +95,7 @@ func (r *imageCopyResource) handOver(rec privateState, destination imageref.Ref,
 
 // warnDeposed warns about the tags of an object that was replaced with create_before_destroy,
 // in this run or an earlier one. The tags are retained, because Terraform does not report
-// whether the replacement or another resource has them in place.
+// whether the replacement or another resource uses them.
 func (r *imageCopyResource) warnDeposed(ctx context.Context, rec privateState, destination imageref.Ref, diags *diag.Diagnostics) {
 	owned := r.engine.ownersIn(ctx, destination).targets()
 	var retained []string
@@ -192,8 +192,9 @@ func isUnreachable(err error) bool {
 		func(kind error) bool { return errors.Is(err, kind) })
 }
 
-// unmovedTags returns those of the tags that still hold what the resource wrote, with their
-// digests. It warns about tags that belong to another resource or hold another digest.
+// unmovedTags returns those of the tags that still point to the digest that the resource wrote,
+// with that digest. It warns about tags that belong to another resource or point to another
+// digest.
 func (d *tagRemoval) unmovedTags(ctx context.Context, tags []string) (map[string]digest.Digest, error) {
 	unmoved := map[string]digest.Digest{}
 	for _, tag := range tags {

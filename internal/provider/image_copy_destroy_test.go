@@ -193,8 +193,8 @@ func TestDestroy_UnreadableSibling(t *testing.T) {
 	}
 }
 
-// With create_before_destroy, the destroy does not know which tags the replacement has in
-// place.
+// TestDestroy_CreateBeforeDestroy checks that no tags are removed with create_before_destroy.
+// The destroy does not know which tags the replacement uses.
 func TestDestroy_CreateBeforeDestroy(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -245,7 +245,7 @@ func TestDestroy_RenamedResource(t *testing.T) {
 	}
 }
 
-// Only half of a rename was applied before.
+// TestDestroy_TagOfAnotherResource destroys a resource after only half of a rename was applied.
 func TestDestroy_TagOfAnotherResource(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -266,15 +266,16 @@ func TestDestroy_TagOfAnotherResource(t *testing.T) {
 			ws.apply(ws.plan())
 			ws.wantNoChanges()
 			if ws.state(app) != nil {
-				t.Error("it is still in the state")
+				t.Error("the destroyed resource is still in the state")
 			}
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 		})
 	}
 }
 
-// If a dependent resource fails, Terraform keeps the replaced object as deposed. A later apply
-// destroys it, without planning a change of the current object.
+// TestDestroy_DeposedObject checks the destroy of a deposed object. If a dependent resource
+// fails, Terraform keeps the replaced object as deposed. A later apply destroys it, without
+// planning a change of the current object.
 func TestDestroy_DeposedObject(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {

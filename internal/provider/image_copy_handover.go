@@ -28,7 +28,7 @@ type handovers struct {
 	replaced map[string]predecessor
 }
 
-// forDestination returns the private state as far as it applies to the repository of
+// forDestination returns the parts of the private state that apply to the repository of
 // destination.
 func (p predecessor) forDestination(e *engine, destination imageref.Ref) privateState {
 	if e.sameRepository(destination, p.destination) {

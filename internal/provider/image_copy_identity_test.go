@@ -101,7 +101,7 @@ func (p *protocolClient) read(state *tfprotov6.DynamicValue, identity *tfprotov6
 	return read
 }
 
-// An import block may name the destination in an identity.
+// TestIdentity_Import checks an import block that names the destination in an identity.
 func TestIdentity_Import(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.V3(t)
@@ -121,8 +121,8 @@ func TestIdentity_Import(t *testing.T) {
 	}
 }
 
-// A state may have an identity in a spelling that the provider no longer writes. A changed
-// destination is an update.
+// TestIdentity_FollowsDestination checks that a refresh updates an identity in a spelling that
+// the provider no longer writes, and that an update changes the identity.
 func TestIdentity_FollowsDestination(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)

@@ -17,8 +17,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// Create performs the planned copy. If it fails, there is no state, and the next apply finds
-// what this one has copied at the destination.
+// Create performs the planned copy. If it fails, there is no state, and the next apply reuses
+// the content that was already copied.
 func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
 	var plan imageCopyModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
@@ -34,9 +34,9 @@ func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateReque
 	if !p.ownTags(ctx) {
 		return
 	}
-	copying, cancel := withTimeout(ctx, timeout, "create")
+	copyCtx, cancel := withTimeout(ctx, timeout, "create")
 	defer cancel()
-	if !p.run(copying) {
+	if !p.run(copyCtx) {
 		return
 	}
 	p.removePreviousTags(ctx)
@@ -45,9 +45,9 @@ func (r *imageCopyResource) Create(ctx context.Context, req resource.CreateReque
 	resp.Diagnostics.Append(resp.State.Set(ctx, plan)...)
 }
 
-// Update performs the planned copy if the destination is not up to date. It then applies
-// on_destroy to tags that are no longer listed, including those at the previous destination. If
-// it fails, the state does not change, and the private state records what was done.
+// Update copies the image if the destination is not up to date. It then applies on_destroy to
+// tags that are no longer listed, including those at the previous destination. If it fails, the
+// state does not change, and the private state records the tags that were written.
 func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
 	var plan, prior imageCopyModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
@@ -67,14 +67,14 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 	if !p.ownTags(ctx) {
 		return
 	}
-	copying, cancel := withTimeout(ctx, timeout, "update")
+	copyCtx, cancel := withTimeout(ctx, timeout, "update")
 	defer cancel()
-	done := p.run(copying)
+	done := p.run(copyCtx)
 	switch {
 	case done && moved:
 		p.removePreviousTags(ctx)
 	case done:
-		done = p.removeDroppedTags(copying)
+		done = p.removeDroppedTags(copyCtx)
 	}
 	if !done && !r.engine.sameRepository(p.destination(), identity) {
 		rec.FailedMove = &failedMove{r.engine.canonical(p.destination()).Name(), p.record.Written, p.record.ReferrerTags}
@@ -98,8 +98,8 @@ type copyOperation struct {
 	// object.
 	before *predecessor
 	diags  *diag.Diagnostics
-	// found reports whether a tag already held the planned digest, so that the copy did not
-	// write it.
+	// found reports whether a tag already pointed to the planned digest, so that the copy did
+	// not write it.
 	found bool
 	// tagRemoved reports whether another resource removed a tag during this run. The digests in
 	// private state are outdated then.
@@ -174,8 +174,8 @@ func (p *copyOperation) run(ctx context.Context) bool {
 	return true
 }
 
-// upToDate reports whether the tags already hold the planned digest according to private state.
-// Only settings change then, and no request is needed.
+// upToDate reports whether the tags already point to the planned digest according to private
+// state. Only settings change then, and no request is needed.
 func (p *copyOperation) upToDate(planned digest.Digest, tags []string) bool {
 	return p.prior != nil && !p.tagRemoved && !p.copiesReferrers() && len(p.record.Missing) == 0 && !slices.ContainsFunc(tags, func(tag string) bool { return p.record.Observed[tag] != planned })
 }
@@ -235,7 +235,7 @@ func (p *copyOperation) copy(ctx context.Context, job copier.Job) (copier.Report
 	return p.engine.copier.Copy(ctx, job)
 }
 
-// recordApplied records that the tags hold the planned digest.
+// recordApplied records that the tags point to the planned digest.
 func (p *copyOperation) recordApplied(tags ...string) {
 	p.plan.setPromoted()
 	planned := digest.Digest(p.plan.Digest.ValueString())

@@ -56,18 +56,18 @@ func (p *planBuilder) planDestinationChange(ctx context.Context, destination ima
 		p.engine.handovers.discard(p.engine.canonical(was))
 	}
 	p.before = &before
-	leaving := p.droppedTags()
-	listed := before.record.unmovedTags(leaving)
+	dropped := p.droppedTags()
+	listed := before.record.unmovedTags(dropped)
 	p.record = before.forDestination(p.engine, destination)
 	policy := p.policy()
 	if policy == onDestroyRetain {
 		return
 	}
 	before.record.warnRetained(was, p.listedOldTags(), p.diags)
-	if len(leaving) == 0 {
+	if len(dropped) == 0 {
 		return
 	}
-	p.planRemoval(p.engine.ownersIn(ctx, was), path.Root("destination"), leaving)
+	p.planRemoval(p.engine.ownersIn(ctx, was), path.Root("destination"), dropped)
 	if len(listed) == 0 {
 		return
 	}
@@ -91,18 +91,18 @@ func (p *planBuilder) planDestinationChange(ctx context.Context, destination ima
 			was, destination, policy, was.Name(), joinNames(listed), manifests, exception))
 }
 
-// planReplacement records which tags a replacement removes from the replaced object, and warns
-// about them. It stores the result in the private data of the plan, where Delete reads it.
+// planReplacement plans the removal of old tags of the replaced object, and warns about them.
+// It stores the remaining tags in the private data of the plan, where Delete reads them.
 func (p *planBuilder) planReplacement(ctx context.Context, replaced predecessor, private privateWriter) {
 	rec := replaced.record.withMaps()
 	if p.policy() != onDestroyRetain {
-		leaving := p.droppedTags()
-		spared, _ := p.engine.ownersIn(ctx, replaced.destination).planRemoval(leaving, false)
+		dropped := p.droppedTags()
+		spared, _ := p.engine.ownersIn(ctx, replaced.destination).planRemoval(dropped, false)
 		for _, tag := range spared {
 			rec.forget(tag)
-			delete(leaving, tag)
+			delete(dropped, tag)
 		}
-		p.warnRemoved(replaced.destination, leaving)
+		p.warnRemoved(replaced.destination, dropped)
 	}
 	rec.ReplacedBy = p.plan.Destination.ValueString()
 	rec.save(ctx, private, p.diags)
@@ -150,21 +150,21 @@ func (rec privateState) writtenExcept(tags []string) map[string]digest.Digest {
 	return written
 }
 
-// unmovedTags returns those of the tags that are not known to hold another digest than this
-// resource wrote, sorted.
+// unmovedTags returns those of the tags that are not known to point to another digest than the
+// one that this resource wrote, sorted.
 func (rec privateState) unmovedTags(tags map[string]digest.Digest) (names []string) {
 	for _, tag := range slices.Sorted(maps.Keys(tags)) {
-		if held, seen := rec.Observed[tag]; !seen || held == tags[tag] {
+		if observed, seen := rec.Observed[tag]; !seen || observed == tags[tag] {
 			names = append(names, tag)
 		}
 	}
 	return names
 }
 
-// planRemoval records that this plan removes the tags. It adds an error if another resource has
-// one of them in place.
-func (p *planBuilder) planRemoval(repository *repoOwners, at path.Path, leaving map[string]digest.Digest) {
-	if _, err := repository.planRemoval(leaving, true); err != nil {
+// planRemoval records that this plan removes the tags. It adds an error if another resource
+// uses one of them.
+func (p *planBuilder) planRemoval(repository *repoOwners, at path.Path, dropped map[string]digest.Digest) {
+	if _, err := repository.planRemoval(dropped, true); err != nil {
 		addEngineError(p.diags, at, titleConflict, err, p.destroyAdvice()...)
 	}
 }
@@ -177,22 +177,22 @@ const (
 )
 
 // planDroppedTags records that this plan removes the tags that the resource wrote and no longer
-// lists. It does so even if the digest or on_destroy is unknown: the apply then removes them
-// without another plan of the resources that have them in place.
+// lists. It does so even if the digest or on_destroy is unknown: the apply then removes the
+// tags without planning the resources that use them again.
 func (p *planBuilder) planDroppedTags(ctx context.Context) {
 	if p.engine == nil || !p.update || p.before != nil || p.plan.Destination.IsUnknown() || p.policy() == onDestroyRetain {
 		return
 	}
 	destination, tags := p.plan.destinationTags()
 	p.warnRetained(tags)
-	leaving := p.record.writtenExcept(tags)
-	p.planRemoval(p.engine.ownersIn(ctx, destination), path.Root("additional_tags"), leaving)
-	p.warnRemoved(destination, leaving)
+	dropped := p.record.writtenExcept(tags)
+	p.planRemoval(p.engine.ownersIn(ctx, destination), path.Root("additional_tags"), dropped)
+	p.warnRemoved(destination, dropped)
 }
 
 // warnRemoved warns about tags that the resource wrote, no longer lists, and will remove.
-func (p *planBuilder) warnRemoved(destination imageref.Ref, leaving map[string]digest.Digest) {
-	listed := p.record.unmovedTags(leaving)
+func (p *planBuilder) warnRemoved(destination imageref.Ref, dropped map[string]digest.Digest) {
+	listed := p.record.unmovedTags(dropped)
 	if len(listed) == 0 {
 		return
 	}
@@ -208,7 +208,7 @@ func (p *planBuilder) warnRemoved(destination imageref.Ref, leaving map[string]d
 			destination.Name(), joinNames(listed), p.policy()))
 }
 
-// warnRetained warns about found tags that are no longer listed and not removed.
+// warnRetained warns about found tags that are no longer listed. They are not removed.
 func (p *planBuilder) warnRetained(stays []string) {
 	destination, _ := p.plan.destinationTags()
 	p.record.warnRetained(destination, stays, p.diags)
@@ -240,17 +240,17 @@ func (p *copyOperation) removePreviousTags(ctx context.Context) {
 	if !inPlace {
 		tags = nil
 	}
-	leaving := p.before.record.writtenExcept(tags)
+	dropped := p.before.record.writtenExcept(tags)
 	policy := milder(p.before.onDestroy, p.plan.OnDestroy.ValueString())
-	if policy == onDestroyDelete && inPlace && (p.engine.sameRef(destination, old) || p.holdsAll(leaving)) {
+	if policy == onDestroyDelete && inPlace && (p.engine.sameRef(destination, old) || p.allPlanned(dropped)) {
 		policy = onDestroyUntag // the manifest is in use, and removing a tag from the list never deletes a manifest
 	}
-	if policy != onDestroyRetain && len(leaving) > 0 {
+	if policy != onDestroyRetain && len(dropped) > 0 {
 		if p.found && p.mayBeRenamed(destination, old) {
 			p.diags.AddAttributeWarning(path.Root("on_destroy"), "Old Tags Are Retained",
-				fmt.Sprintf("%s had some of the tags before the copy, so it may be another name of %s. These tags stay: %s in %s.", destination, old, joinNames(slices.Sorted(maps.Keys(leaving))), old.Name()))
+				fmt.Sprintf("%s had some of the tags before the copy, so it may be another name of %s. These tags stay: %s in %s.", destination, old, joinNames(slices.Sorted(maps.Keys(dropped))), old.Name()))
 		} else {
-			p.removeOldTags(ctx, old, policy, leaving)
+			p.removeOldTags(ctx, old, policy, dropped)
 		}
 	}
 	if inPlace {
@@ -270,8 +270,8 @@ func (p *copyOperation) mayBeRenamed(a, b imageref.Ref) bool {
 	return inRegistryA && inRegistryB && refA.Repository == refB.Repository && refA.Host != refB.Host
 }
 
-// holdsAll reports whether all tags hold the planned digest.
-func (p *copyOperation) holdsAll(tags map[string]digest.Digest) bool {
+// allPlanned reports whether all tags point to the planned digest.
+func (p *copyOperation) allPlanned(tags map[string]digest.Digest) bool {
 	for _, d := range tags {
 		if d.String() != p.plan.Digest.ValueString() {
 			return false
@@ -281,11 +281,11 @@ func (p *copyOperation) holdsAll(tags map[string]digest.Digest) bool {
 }
 
 // removeOldTags removes tags at an old destination.
-func (p *copyOperation) removeOldTags(ctx context.Context, old imageref.Ref, policy string, leaving map[string]digest.Digest) {
+func (p *copyOperation) removeOldTags(ctx context.Context, old imageref.Ref, policy string, dropped map[string]digest.Digest) {
 	var collected warnings
 	defer collected.addTo(p.diags)
-	tags := slices.Sorted(maps.Keys(leaving))
-	d := tagRemoval{written: leaving, diags: p.diags,
+	tags := slices.Sorted(maps.Keys(dropped))
+	d := tagRemoval{written: dropped, diags: p.diags,
 		warningDetail: fmt.Sprintf("The image is at %s, and the state has that destination. The tags %[3]s stay in %[2]s. To delete a manifest there removes every tag that names it.", p.destination(), old.Name(), joinNames(tags))}
 	timeout, diags := p.plan.Timeouts.Delete(ctx, defaultDeleteTimeout)
 	p.diags.Append(diags...)
@@ -303,21 +303,21 @@ func (p *copyOperation) removeOldTags(ctx context.Context, old imageref.Ref, pol
 	})
 }
 
-// removeDroppedTags applies on_destroy to tags that are no longer listed, but never deletes the
-// manifest. It reports whether that succeeded.
+// removeDroppedTags applies on_destroy to unlisted tags, but never deletes the manifest. It
+// reports whether that succeeded.
 func (p *copyOperation) removeDroppedTags(ctx context.Context) bool {
 	destination, listed := p.plan.destinationTags()
-	var tags, leaving []string
+	var tags, dropped []string
 	for _, tag := range slices.Sorted(maps.Keys(p.record.tagsWith(destination.Tag(), p.prior.additionalTags()))) {
 		if slices.Contains(listed, tag) {
 			continue
 		}
 		tags = append(tags, tag)
 		if p.record.Found[tag] == "" {
-			leaving = append(leaving, tag)
+			dropped = append(dropped, tag)
 		}
 	}
-	if len(leaving) > 0 && milder(p.prior.OnDestroy.ValueString(), p.plan.OnDestroy.ValueString()) != onDestroyRetain {
+	if len(dropped) > 0 && milder(p.prior.OnDestroy.ValueString(), p.plan.OnDestroy.ValueString()) != onDestroyRetain {
 		var collected warnings
 		defer collected.addTo(p.diags)
 		done := false
@@ -325,10 +325,10 @@ func (p *copyOperation) removeDroppedTags(ctx context.Context) bool {
 		if !d.open(p.engine, destination) {
 			return false
 		}
-		d.withLock(ctx, p.engine.ownersIn(ctx, destination), leaving, func() {
-			done = d.run(collected.collect(ctx), onDestroyUntag, leaving)
+		d.withLock(ctx, p.engine.ownersIn(ctx, destination), dropped, func() {
+			done = d.run(collected.collect(ctx), onDestroyUntag, dropped)
 		})
-		for _, tag := range leaving {
+		for _, tag := range dropped {
 			if d.protected.contains(tag) {
 				p.record.forget(tag)
 			}

@@ -10,8 +10,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// overwriteGuard decides which tags a copy may move if overwrite is false. It may only move
-// tags that this resource wrote and that still hold what it wrote.
+// overwriteGuard decides which tags a copy may move if overwrite is false. These are the tags
+// that this resource wrote, unless another client has moved them since.
 type overwriteGuard struct {
 	destination    imageref.Ref
 	written, found map[string]digest.Digest
@@ -26,15 +26,15 @@ func (rec privateState) overwriteGuard(destination imageref.Ref, creating bool) 
 	return overwriteGuard{destination: destination, written: written, found: rec.Found, creating: creating}
 }
 
-// checkOverwrite returns an error if the copy must not move a tag that holds the digest held.
-func (g overwriteGuard) checkOverwrite(tag string, held digest.Digest) error {
-	if held == g.written[tag] {
+// checkOverwrite returns an error if the copy must not move a tag that points to current.
+func (g overwriteGuard) checkOverwrite(tag string, current digest.Digest) error {
+	if current == g.written[tag] {
 		return nil
 	}
-	message := fmt.Sprintf("it holds %s, which this resource has no record of writing, and it has overwrite = false", held)
+	message := fmt.Sprintf("it holds %s, which this resource has no record of writing, and it has overwrite = false", current)
 	hint := "Promote to another tag, remove this one at the registry, or set overwrite = true to move it."
 	switch {
-	case held == g.found[tag]:
+	case current == g.found[tag]:
 		hint = "Set overwrite = true for one apply to move it: it then counts as written by this resource. Or remove it from `destination` or `additional_tags`."
 	case g.creating:
 		if tag == g.destination.Tag() {

@@ -11,7 +11,7 @@ import (
 
 const noOverwrite = "overwrite = false"
 
-func TestNoOverwrite_Create(t *testing.T) {
+func TestOverwriteFalse_Create(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -21,13 +21,13 @@ func TestNoOverwrite_Create(t *testing.T) {
 	result := ws.planFails()
 	result.wantError(dst.Addr+"/app", string(theirs.Digest), noOverwrite).assertAt(result, "destination")
 
-	// A tag that already holds the planned digest is accepted.
+	// A tag that already points to the planned digest is accepted.
 	dst.Push(t, "app", "1", registrytest.MultiArch("app"))
 	ws.apply(ws.plan())
 	ws.wantNoChanges()
 }
 
-func TestNoOverwrite_AdditionalTag(t *testing.T) {
+func TestOverwriteFalse_AdditionalTag(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
@@ -42,7 +42,7 @@ func TestNoOverwrite_AdditionalTag(t *testing.T) {
 	ws.planFails().wantError("stable", noOverwrite)
 }
 
-func TestNoOverwrite_Update(t *testing.T) {
+func TestOverwriteFalse_Update(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	src.Push(t, "app", "1", registrytest.MultiArch("first"))
@@ -59,9 +59,9 @@ func TestNoOverwrite_Update(t *testing.T) {
 	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
 }
 
-// Another client removed the main tag. The resource is then removed from state, and the record
-// of what it wrote to other tags is lost.
-func TestNoOverwrite_MainTagDeleted(t *testing.T) {
+// TestOverwriteFalse_MainTagDeleted removes the main tag as another client. The resource is
+// then removed from state, and the record of what it wrote to other tags is lost.
+func TestOverwriteFalse_MainTagDeleted(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	first := src.Push(t, "app", "1", registrytest.MultiArch("first"))
@@ -69,7 +69,7 @@ func TestNoOverwrite_MainTagDeleted(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.converge(copied)
 
-	// A tag that still holds the planned digest is accepted.
+	// A tag that still points to the planned digest is accepted.
 	dst.DeleteTag(t, "app", "1")
 	plan := ws.plan()
 	plan.wantAction(app, tfjson.ActionCreate)
@@ -84,7 +84,7 @@ func TestNoOverwrite_MainTagDeleted(t *testing.T) {
 	ws.converge(copied)
 }
 
-func TestNoOverwrite_CheckedBeforeWrite(t *testing.T) {
+func TestOverwriteFalse_CheckedBeforeWrite(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	src.Push(t, "app", "1", registrytest.MultiArch("first"))
@@ -98,11 +98,11 @@ func TestNoOverwrite_CheckedBeforeWrite(t *testing.T) {
 	result.wantError(string(theirs.Digest), noOverwrite).assertAt(result, "destination")
 	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
 	if dst.HasManifest(t, "app", string(second.Digest)) {
-		t.Error("something was copied")
+		t.Error("the image was copied")
 	}
 }
 
-// Another client writes the tag concurrently.
+// TestCreate_ConcurrentWrite lets another client write the tag concurrently.
 func TestCreate_ConcurrentWrite(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -117,7 +117,7 @@ func TestCreate_ConcurrentWrite(t *testing.T) {
 	ws.configure(imageCopy("app", pushed.Ref, proxy.Ref("app", "1")))
 	ws.applyFails(ws.plan()).wantError(string(theirs.Digest), "Somebody else wrote the tag")
 	if state := ws.state(app); state != nil {
-		t.Errorf("there is state: %v", state)
+		t.Errorf("state = %v, want none", state)
 	}
 	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
 }
@@ -133,7 +133,7 @@ func TestCreate_AfterFailedCreate(t *testing.T) {
 	result := ws.applyFails(ws.plan())
 	result.wantError("not today", "hold "+string(pushed.Digest)+" by now: stable", "do not: 1")
 	if state := ws.state(app); state != nil {
-		t.Errorf("there is state: %v", state)
+		t.Errorf("state = %v, want none", state)
 	}
 
 	proxy.Clear()
@@ -148,7 +148,7 @@ func TestCreate_AfterFailedCreate(t *testing.T) {
 	}
 }
 
-func TestNoOverwrite_DestinationChange(t *testing.T) {
+func TestOverwriteFalse_DestinationChange(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))

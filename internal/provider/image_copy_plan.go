@@ -91,10 +91,10 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	collected.addTo(&resp.Diagnostics)
 }
 
-// planDestroy records that the resource is destroyed and not replaced, and which tags Delete
-// may remove. It forgets tags that another resource declares, because Delete uses the private
-// data of this plan. For a deposed object, Terraform plans the destroy again during apply, when
-// the declarations of the plan are no longer known.
+// planDestroy marks the private data of the plan as that of a destroy without a replacement. It
+// forgets tags that another resource declares, so that Delete does not remove them. For a
+// deposed object, Terraform plans the destroy again during apply, when the declarations of the
+// plan are no longer known.
 func (r *imageCopyResource) planDestroy(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	var state imageCopyModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
@@ -201,8 +201,8 @@ func (p *planBuilder) sourceAdvice(err error) []string {
 }
 
 // warnLayoutRebuilt warns if an image layout has another digest than the planned one. Usually a
-// build in the same run is the reason. It cannot be told apart from a build between plan and
-// apply, so the plan stays valid.
+// build in the same run is the reason. The provider cannot distinguish it from a build between
+// plan and apply, so the planned digest is copied.
 func (p *planBuilder) warnLayoutRebuilt(ctx context.Context, source imageref.Ref) {
 	if _, inRegistry := source.Reference(); inRegistry {
 		return
@@ -284,7 +284,7 @@ func (p *planBuilder) setComputed(resolved resolvedSource) {
 // planTags records the planned content of the tags. unchanged reports whether nothing else is
 // planned. A conflict with another resource fails the plan. Terraform plans again during apply,
 // so values that were unknown in the first plan are recorded then. planTags reports whether
-// tags in place have to be written again, because another resource removes them.
+// existing tags have to be written again, because another resource removes them.
 func (p *planBuilder) planTags(ctx context.Context, unchanged bool) (affected bool) {
 	if p.engine == nil { // an unconfigured provider makes no requests and records nothing
 		return false
@@ -336,8 +336,8 @@ func (p *planBuilder) checkWritable() bool {
 	return err == nil
 }
 
-// checkTags fails the plan if a tag holds another digest and overwrite is false. It does not
-// resolve tags again that Read has resolved.
+// checkTags fails the plan if a tag points to another digest and overwrite is false. It does
+// not resolve tags again that Read has resolved.
 func (p *planBuilder) checkTags(ctx context.Context, planned digest.Digest) {
 	if p.plan.Overwrite.IsUnknown() || p.plan.Overwrite.ValueBool() {
 		return

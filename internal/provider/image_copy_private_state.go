@@ -31,10 +31,10 @@ type privateState struct {
 	// Written maps each tag to the digest that this resource last wrote there. Tags recorded by
 	// an earlier version of the provider count as written, even if they were only found.
 	Written map[string]digest.Digest `json:"put"`
-	// Found maps each tag that already held its digest when this resource was applied to that
-	// digest. Such a tag belongs to the client that wrote it.
+	// Found maps tags to digests that they already pointed to when this resource was applied.
+	// Such a tag belongs to the client that wrote it.
 	Found map[string]digest.Digest `json:"found,omitempty"`
-	// Observed maps each tag to the digest it held when it was last resolved, "" if it did not
+	// Observed maps each tag to the digest that it was last resolved to, "" if it did not
 	// exist.
 	Observed map[string]digest.Digest `json:"held"`
 	// Referrers is the digest of the list of referrers that was last found at the source. It is
@@ -44,7 +44,7 @@ type privateState struct {
 	ReferrerTags map[string]digest.Digest `json:"referrer_tags,omitempty"`
 	// Missing lists the content that the last deep check did not find at the destination.
 	Missing []digest.Digest `json:"missing,omitempty"`
-	// FailedMove is what a failed update wrote to another repository.
+	// FailedMove lists the tags that a failed update wrote to another repository.
 	FailedMove *failedMove `json:"moving,omitempty"`
 	// DestroyPlannedBy is the ID of the run that planned to destroy the resource without
 	// replacement. It is only in the private data of that plan. Terraform plans no destroy for
@@ -120,7 +120,7 @@ func (rec privateState) forOtherRepository(repository string) privateState {
 	return elsewhere.withMaps()
 }
 
-// loadPrivateState reads the private state. It returns an empty one if there is none.
+// loadPrivateState reads the private state. Its maps are not nil, even if nothing is stored.
 func loadPrivateState(ctx context.Context, private privateReader, diags *diag.Diagnostics) privateState {
 	rec := newPrivateState()
 	data, getDiags := private.GetKey(ctx, privateStateKey)
@@ -167,8 +167,8 @@ func (rec privateState) save(ctx context.Context, private privateWriter, diags *
 	diags.Append(private.SetKey(ctx, privateStateKey, data)...)
 }
 
-// tagsWith returns all tags that concern the resource: the destination's own tag, the
-// additional tags, and tags that it wrote or found and that are no longer listed.
+// tagsWith returns all tags of the resource: the destination's own tag, the additional tags,
+// and all tags that it wrote or found before.
 func (rec privateState) tagsWith(own string, additional []string) map[string]bool {
 	tags := map[string]bool{own: true}
 	for _, tag := range additional {
@@ -190,7 +190,7 @@ func (rec privateState) recordWritten(d digest.Digest, tags ...string) {
 	}
 }
 
-// recordObserved records that tags hold d. A tag that this resource did not write, or that
+// recordObserved records that tags point to d. A tag that this resource did not write, or that
 // another client has moved since, counts as found.
 func (rec privateState) recordObserved(d digest.Digest, tags ...string) {
 	for _, tag := range tags {

@@ -25,9 +25,9 @@ const promotedReferenceDescription = "The same reference as `pinned_reference`, 
 	"See [Pin images](../guides/pinning.md#outside-of-the-configuration)."
 
 // planPromoted returns the planned promoted_reference. It is the prior value if the tag at the
-// destination already holds the planned digest, and unknown otherwise. Missing content below
-// the digest, additional tags and referrers do not make it unknown, because they change neither
-// the digest nor the destination.
+// destination already points to the planned digest, and unknown otherwise. Missing content
+// below the digest, additional tags and referrers do not make it unknown, because they change
+// neither the digest nor the destination.
 func (p *planBuilder) planPromoted() types.String {
 	prior := p.prior.PromotedReference
 	switch {
@@ -54,11 +54,11 @@ func (m *imageCopyModel) setPromoted() {
 	}
 }
 
-// refreshPromoted sets promoted_reference to what was found at the destination.
+// refreshPromoted sets promoted_reference to the digest that was found at the destination.
 //
-// If the destination's tag holds the digest that was copied or imported last,
-// promoted_reference names that digest, also in a state from an earlier version. If the tag was
-// moved, promoted_reference keeps its value: a push to the tag must not affect consumers of
+// If the destination's tag points to the digest that was copied or imported last,
+// promoted_reference has that digest, also in a state from an earlier version. If the tag was
+// moved, promoted_reference does not change: a push to the tag must not affect consumers of
 // promoted_reference. It becomes null if the destination no longer has the digest that it
 // names.
 func (m *imageCopyModel) refreshPromoted(ctx context.Context, e *engine, rec privateState, destination imageref.Ref, found map[string]registry.Descriptor) {

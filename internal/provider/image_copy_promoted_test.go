@@ -122,8 +122,9 @@ var promotedCases = map[string]promotedCase{
 	"on_destroy": {change: func(s promotedFixture) string { return s.block(`on_destroy = "untag"`) }},
 }
 
-// promoted_reference is unknown in the plan if the digest or the destination changes, or if the
-// tag is missing or was moved. Otherwise it is known.
+// TestPromotedReference_Plan checks that promoted_reference is unknown in the plan if the
+// digest or the destination changes, or if the tag is missing or was moved. Otherwise it is
+// known.
 func TestPromotedReference_Plan(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -169,9 +170,9 @@ func TestPromotedReference_Plan(t *testing.T) {
 	}
 }
 
-// Terraform saves an output that is known in the plan even if the apply fails. After a failed
-// apply, pinned_reference therefore names an image that was not copied, and promoted_reference
-// does not.
+// TestPromotedReference_FailedApply checks outputs after a failed apply. Terraform saves an
+// output that is known in the plan even if the apply fails. The saved pinned_reference
+// therefore names an image that was not copied, and promoted_reference does not.
 func TestPromotedReference_FailedApply(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.Intercept(t, registrytest.V3(t))
@@ -225,8 +226,8 @@ func TestPromotedReference_FailedApply(t *testing.T) {
 	want("update", pinned(second), pinned(second))
 }
 
-// A push to the destination's tag does not change promoted_reference. The image that it names
-// exists at the destination.
+// TestPromotedReference_Refresh checks that a push to the destination's tag does not change
+// promoted_reference, as long as the image that it names exists at the destination.
 func TestPromotedReference_Refresh(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.Intercept(t, registrytest.V3(t))
@@ -253,7 +254,7 @@ func TestPromotedReference_Refresh(t *testing.T) {
 	unavailable := dst.On("GET|HEAD", "/v2/unavailable/manifests/sha256:.*").Reply(503, nil, "")
 	ws.refreshOnly()
 	if unavailable.Taken() == 0 {
-		t.Error("the image that promoted_reference names was not looked up")
+		t.Error("promoted_reference was not resolved")
 	}
 	want("the tag was moved", "kept", pinned("kept"))
 	want("the tag was moved and the image deleted", "deleted", nil)
@@ -272,8 +273,9 @@ func TestPromotedReference_Refresh(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-// An update that fails after it moved the destination's tag keeps the old value. The next
-// refresh finds the new image, so that no other plan is needed.
+// TestPromotedReference_UpdateFailsAfterTagMoved checks that an update that fails after it
+// moved the destination's tag keeps the old value. The next refresh finds the new image, so
+// that no other plan is needed.
 func TestPromotedReference_UpdateFailsAfterTagMoved(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V2(t) // docker/distribution 2 cannot remove a tag
@@ -324,8 +326,8 @@ func TestPromotedReference_Import(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-// The source of a copy can be the promoted_reference of another copy. Its plan then has more
-// unknown values than with pinned_reference, but the result is the same.
+// TestPromotedReference_Chain uses the promoted_reference of a copy as the source of another
+// one. Its plan has more unknown values than with pinned_reference, but the result is the same.
 func TestPromotedReference_Chain(t *testing.T) {
 	t.Parallel()
 	build, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
@@ -344,8 +346,9 @@ func TestPromotedReference_Chain(t *testing.T) {
 	}
 }
 
-// Outputs are read outside of the configuration. In the examples and the documentation
-// templates, every output of a copy uses promoted_reference.
+// TestPromotedReference_DocumentedOutputs checks that every output of a copy in the examples
+// and the documentation templates uses promoted_reference, because outputs are read outside of
+// the configuration.
 func TestPromotedReference_DocumentedOutputs(t *testing.T) {
 	t.Parallel()
 	blocks := regexp.MustCompile(`(?m)^ *output "\w+" \{(?s:.*?)\n *\}`)

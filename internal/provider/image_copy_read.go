@@ -173,9 +173,9 @@ func (m *imageCopyModel) refresh(ctx context.Context, rec *privateState, destina
 	m.Digest = types.StringValue(now.Digest.String())
 	m.PinnedReference = spelledAs(m.PinnedReference, destination.Pinned(now.Digest))
 
-	// A tag is up to date if it holds the digest of the destination's own tag, or the digest
-	// that is planned for it. Other tags are removed from the list, so that the plan shows them
-	// as added.
+	// A tag is up to date if it points to the digest of the destination's own tag, or to the
+	// planned digest. Other tags are removed from the list, so that the plan shows them as
+	// added.
 	inPlace := []string{}
 	for _, tag := range slices.Sorted(maps.Keys(found)) {
 		if d := found[tag].Digest; tag != destination.Tag() && d != "" && (d == now.Digest || d == rec.Latest.Digest) {

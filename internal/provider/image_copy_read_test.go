@@ -57,13 +57,13 @@ func TestRefresh_SourceReadTimeout(t *testing.T) {
 				began := time.Now() // virtual time of the synctest bubble
 				found, _, err := (&imageCopyResource{engine: e}).refreshSource(ctx, imageCopyModel{Source: newReference(reference)}, privateState{Applied: applied})
 				if took := time.Since(began); took < 10*time.Second || took > sourceReadTimeout {
-					t.Errorf("it took %s", took)
+					t.Errorf("refreshSource() took %s", took)
 				}
 				if !errors.Is(err, test.kind) || !strings.Contains(err.Error(), test.contains) {
-					t.Errorf("%v, want %q", err, test.contains)
+					t.Errorf("refreshSource() error = %v, want %q", err, test.contains)
 				}
 				if !reflect.DeepEqual(found, applied) {
-					t.Errorf("found %v, want what was applied", found)
+					t.Errorf("refreshSource() = %v, want the applied source", found)
 				}
 			})
 		})

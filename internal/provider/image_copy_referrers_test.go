@@ -26,8 +26,8 @@ func referrersRegistries(t *testing.T) map[string]func() *registrytest.Registry 
 	}
 }
 
-// A cosign signature, as a referrer and with its older tag, verifies at the destination. It is
-// copied only if referrers is set.
+// TestReferrers_SignatureVerifies checks that a cosign signature, as a referrer and with its
+// older tag, verifies at the destination. It is copied only if referrers is set.
 func TestReferrers_SignatureVerifies(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ from, to string }{
@@ -91,7 +91,7 @@ func TestReferrers_NewReferrer(t *testing.T) {
 				t.Errorf("listed are %s", listed)
 			}
 			if now := ws.state(app)["referrers_digest"]; now == none || now == "" {
-				t.Errorf("the digest over the referrers is %v, and was %v", now, none)
+				t.Errorf("referrers_digest = %v, before = %v", now, none)
 			}
 			ws.wantNoChanges().wantNoWarnings()
 		})
@@ -155,8 +155,8 @@ func TestReferrerTypes_Invalid(t *testing.T) {
 	}
 }
 
-// If the source cannot list referrers after the image was promoted, that is a warning. The
-// copied referrers are kept.
+// TestReferrers_SourceFault checks that there is only a warning if the source cannot list
+// referrers after the image was promoted. The copied referrers are kept.
 func TestReferrers_SourceFault(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: true})), registrytest.V3(t)
@@ -177,7 +177,7 @@ func TestReferrers_SourceFault(t *testing.T) {
 	src.On("GET", ".*/referrers/.*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "not now")))
 	ws.wantNoChanges().wantWarning("not now")
 	if now := ws.state(app)["referrers_digest"]; now != before {
-		t.Errorf("it is %v now and was %v", now, before)
+		t.Errorf("referrers_digest = %v, want %v", now, before)
 	}
 }
 
@@ -207,7 +207,8 @@ func TestDeepCheck_PlansRepair(t *testing.T) {
 	}
 }
 
-// A repair that needs missing content of the source does not advise to plan again.
+// TestDeepCheck_RepairWithoutSource checks that a repair that needs missing content of the
+// source does not advise to plan again.
 func TestDeepCheck_RepairWithoutSource(t *testing.T) {
 	t.Parallel()
 	src, dst, other := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
@@ -224,7 +225,7 @@ func TestDeepCheck_RepairWithoutSource(t *testing.T) {
 	d := result.wantError("What is missing at the destination cannot be repaired from this source", "set `source` to another place that has "+string(pushed.Digest))
 	d.assertAt(result, "source")
 	if strings.Contains(d.Detail, "Plan again") {
-		t.Errorf("another plan is no help: %s", d.Detail)
+		t.Errorf("unexpected advice: %s", d.Detail)
 	}
 	ws.converge(copied(elsewhere.Ref))
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
@@ -243,7 +244,8 @@ func TestDeepCheck_DisabledResolvesTagOnly(t *testing.T) {
 	}
 }
 
-// A deep check that cannot be completed does not change the state.
+// TestDeepCheck_ReadError checks that a deep check that cannot be completed does not change the
+// state.
 func TestDeepCheck_ReadError(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.Intercept(t, registrytest.V3(t))
@@ -258,7 +260,8 @@ func TestDeepCheck_ReadError(t *testing.T) {
 	}
 }
 
-// One plan shows a new referrer for all stages, and one apply copies it to all of them.
+// TestReferrers_Chain checks that one plan shows a new referrer for all stages, and one apply
+// copies it to all of them.
 func TestReferrers_Chain(t *testing.T) {
 	t.Parallel()
 	src, staging, production := registrytest.V3(t), registrytest.Scripted(t, registrytest.Behaviour{Referrers: true}), registrytest.V2(t)
@@ -281,7 +284,8 @@ func TestReferrers_Chain(t *testing.T) {
 	ws.wantNoChanges().wantNoWarnings()
 }
 
-// A deep check covers the copied referrers, and whether clients can discover them.
+// TestDeepCheck_Referrers checks that a deep check covers the copied referrers, and whether
+// clients can discover them.
 func TestDeepCheck_Referrers(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -299,7 +303,7 @@ func TestDeepCheck_Referrers(t *testing.T) {
 		plan.wantAction(app, tfjson.ActionUpdate).wantChange(app, "missing", []any{string(lost)}, []any{})
 		ws.apply(plan)
 		if !dst.HasManifest(t, "app", tag) {
-			t.Errorf("%s is not there again", tag)
+			t.Errorf("the tag %s was not repaired", tag)
 		}
 		ws.wantNoChanges().wantNoWarnings()
 	}
@@ -311,7 +315,8 @@ func TestDeepCheck_Referrers(t *testing.T) {
 	ws.wantNoChanges().wantNoWarnings()
 }
 
-// An unknown artifact type may differ from the prior one.
+// TestReferrerTypes_PartlyUnknown checks that an unknown artifact type is planned as a change,
+// because it may differ from the prior one.
 func TestReferrerTypes_PartlyUnknown(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -337,8 +342,9 @@ func TestReferrerTypes_PartlyUnknown(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-// A signature that exists only at the destination is not lost, even if overwrite is true. With
-// overwrite = false, its tag is protected as any other tag.
+// TestReferrers_SignatureAtDestination checks that a signature that exists only at the
+// destination is not lost, even if overwrite is true. With overwrite = false, its tag is
+// protected as any other tag.
 func TestReferrers_SignatureAtDestination(t *testing.T) {
 	t.Parallel()
 	for overwrite, contains := range map[string]string{"true": "they would be lost", "false": "overwrite = false"} {

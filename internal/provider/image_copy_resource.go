@@ -297,8 +297,8 @@ func (m imageCopyModel) destinationTags() (destination imageref.Ref, tags []stri
 	return destination, append(m.additionalTags(), destination.Tag())
 }
 
-// setAdditionalTags sets the additional tags. If there are none, it keeps the value as null or
-// an empty set.
+// setAdditionalTags sets the additional tags. An attribute without tags stays null or an empty
+// set.
 func (m *imageCopyModel) setAdditionalTags(ctx context.Context, tags []string) diag.Diagnostics {
 	if slices.Equal(tags, m.additionalTags()) {
 		return nil

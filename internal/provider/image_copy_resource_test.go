@@ -43,7 +43,7 @@ func TestImageCopy_Validation(t *testing.T) {
 		result.wantError(test.contains).assertAt(result, test.at)
 	}
 
-	// A tag can be kept at a digest of its own repository.
+	// A destination tag can be set to a digest of its own repository.
 	ws.configure(imageCopy("app", "ghcr.io/app:1"+digest, "ghcr.io/app:1"))
 	if stdout, _, err := ws.command("validate", "-no-color"); err != nil {
 		t.Errorf("validate: %v\n%s", err, stdout)

@@ -67,7 +67,7 @@ func (c *repoOwners) noteRestored(tag string, d digest.Digest) {
 	c.restored[tag] = d
 }
 
-// restoredTags returns those of the tags that were restored in this run and hold d.
+// restoredTags returns those of the tags that were restored in this run and point to d.
 func (c *repoOwners) restoredTags(d digest.Digest, tags []string) (restored []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -79,8 +79,8 @@ func (c *repoOwners) restoredTags(d digest.Digest, tags []string) (restored []st
 	return restored
 }
 
-// restore writes a tag that held the digest d until it was removed, and its manifests if they
-// were deleted. It returns the manifest that the tag holds, and reports whether it wrote the
+// restore writes a tag that pointed to d until it was removed, and its manifests if they were
+// deleted. It returns the manifest that the tag points to, and reports whether it wrote the
 // tag. It does not change a tag that exists.
 func (c *repoOwners) restore(ctx context.Context, repository registry.Repository, tag string, d digest.Digest) (m registry.Manifest, wrote bool, err error) {
 	switch found, err := repository.Resolve(ctx, tag); {

@@ -107,7 +107,7 @@ func TestSiblings_KeepReasons(t *testing.T) {
 	}
 }
 
-// A manifest is kept if a limit is exceeded.
+// TestSiblings_KeepReasonsLimits checks that a manifest is not deleted if a limit is exceeded.
 func TestSiblings_KeepReasonsLimits(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]keepCase{

@@ -56,7 +56,7 @@ func TestSpelling_NoChanges(t *testing.T) {
 		ws.wantNoChanges("-refresh=false")
 	}
 	if got := ws.state(app)["destination"]; got != "127.0.0.1:80/app:1" {
-		t.Errorf("the state has the destination %v", got)
+		t.Errorf("destination in state = %v", got)
 	}
 	// Other attributes are updated in place, and the new spelling is still not a change.
 	ws.configure(imageCopy("app", ipv4Mapped(pushed.Ref), "127.0.0.1/app:1", `on_destroy = "untag"`))
@@ -67,7 +67,8 @@ func TestSpelling_NoChanges(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }
 
-// A source that is the destination of another copy is found in every spelling.
+// TestSpelling_Chain checks that a source that is the destination of another copy is found in
+// every spelling.
 func TestSpelling_Chain(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -109,8 +110,8 @@ func TestSpelling_TagConflict(t *testing.T) {
 	}
 }
 
-// A tag that one resource releases and another one writes is kept, whichever spelling each of
-// them uses.
+// TestSpelling_HandOver checks that a tag that one resource releases and another one writes is
+// not removed, whichever spelling each of them uses.
 func TestSpelling_HandOver(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -138,12 +139,12 @@ func TestSpelling_LayoutSymlink(t *testing.T) {
 	ws.wantNoChanges()
 	assertLayoutTags(t, folder, "v1")
 	if got := ws.state(app)["destination"]; got != "oci:"+folder+":v1" {
-		t.Errorf("the state has the destination %v", got)
+		t.Errorf("destination in state = %v", got)
 	}
 	ws.converge(imageCopy("later", pushed.Ref, "oci:"+later+":v2"), imageCopy("app", pushed.Ref, "oci:"+link+":v1", `on_destroy = "untag"`))
 	assertLayoutTags(t, filepath.Join(dir, "not-yet"), "v2")
 	if got := ws.state("registry_image_copy.later")["pinned_reference"]; got != "oci:"+later+"@"+string(pushed.Digest) {
-		t.Errorf("the pinned reference is %v", got)
+		t.Errorf("pinned_reference = %v", got)
 	}
 }
 
@@ -225,13 +226,13 @@ func TestSpelling_EarlierState(t *testing.T) {
 			before := ws.state(app)["pinned_reference"]
 			ws.wantNoChanges()
 			if got := ws.state(app)["pinned_reference"]; got != before {
-				t.Errorf("the pinned reference was %v and is %v", before, got)
+				t.Errorf("pinned_reference before = %v, after = %v", before, got)
 			}
 			// The recorded source matches, so no request is sent.
 			proxy.Forget()
 			ws.wantNoChanges("-refresh=false")
 			if n := proxy.Count(http.MethodHead, ".*") + proxy.Count(http.MethodGet, ".*"); n != 0 {
-				t.Errorf("the source was asked %d times", n)
+				t.Errorf("%d requests to the source, want 0", n)
 			}
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", test.destination[len(test.destination)-1:]))
 		})

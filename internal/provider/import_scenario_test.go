@@ -59,8 +59,8 @@ func TestImport_Denied(t *testing.T) {
 	}
 }
 
-// An import takes ownership: the imported content counts as written by the resource, which may
-// then move the tag.
+// TestImport_AllowsMoveWithoutOverwrite checks that an import takes ownership: the imported
+// content counts as written by the resource, which may then move the tag.
 func TestImport_AllowsMoveWithoutOverwrite(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)

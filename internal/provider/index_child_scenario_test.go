@@ -6,7 +6,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// A platform image of an index is also promoted on its own and removed again.
+// TestDestroy_ChildOfIndex promotes a platform image of an index on its own and removes it
+// again.
 func TestDestroy_ChildOfIndex(t *testing.T) {
 	t.Parallel()
 	for name, image := range map[string]registrytest.Content{

@@ -81,12 +81,12 @@ func (c *interruptedCopy) sessions() (open, canceled int) {
 func TestInterrupt_Apply(t *testing.T) {
 	t.Parallel()
 	stall := func(r *registrytest.Rule) { r.Stall() }
-	putOff := func(r *registrytest.Rule) { r.Reply(429, http.Header{"Retry-After": {"600"}}, "") }
+	rateLimit := func(r *registrytest.Rule) { r.Reply(429, http.Header{"Retry-After": {"600"}}, "") }
 	copies := map[string]*interruptedCopy{
 		"blob_is_read":     {side: "source", method: "GET", path: ".*/blobs/.*", stall: stall},
 		"blob_is_sent":     {side: "destination", method: "PUT", path: ".*/blobs/uploads/.*", stall: stall},
 		"tag_is_put":       {side: "destination", method: "PUT", path: ".*/manifests/1", stall: stall},
-		"tag_rate_limited": {side: "destination", method: "PUT", path: ".*/manifests/1", stall: putOff},
+		"tag_rate_limited": {side: "destination", method: "PUT", path: ".*/manifests/1", stall: rateLimit},
 		"token_waits":      {side: "destination", method: "GET", path: "/token", stall: stall},
 	}
 	blocks, before := []string{}, map[string]registrytest.Pushed{}
@@ -123,24 +123,24 @@ func TestInterrupt_Apply(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-// An interrupted plan needs no other advice than to run it again.
+// TestInterrupt_Plan checks that the only advice for an interrupted plan is to run it again.
 func TestInterrupt_Plan(t *testing.T) {
 	t.Parallel()
 	source, destination := registrytest.Intercept(t, registrytest.V3(t)), registrytest.Intercept(t, registrytest.V3(t))
 	source.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	ws := newWorkspace(t)
-	for _, held := range []*registrytest.Proxy{source, destination} {
-		held.On(".*", ".*/manifests/1").Stall()
+	for _, stalled := range []*registrytest.Proxy{source, destination} {
+		stalled.On(".*", ".*/manifests/1").Stall()
 		ws.configure(imageCopy("app", source.Ref("app", "1"), destination.Ref("app", "1")))
-		held.Forget()
-		result := ws.runInterrupted(func() { held.Wait(t, func() bool { return held.Count(".*", ".*/manifests/1") > 0 }) }, "plan", "-json", "-input=false")
+		stalled.Forget()
+		result := ws.runInterrupted(func() { stalled.Wait(t, func() bool { return stalled.Count(".*", ".*/manifests/1") > 0 }) }, "plan", "-json", "-input=false")
 		result.wantError("interrupted", "Run it again.")
 		for _, d := range result.diagnostics {
 			if strings.Contains(d.Detail, "-refresh=false") {
 				t.Errorf("unexpected advice: %s", d.Detail)
 			}
 		}
-		held.Clear()
+		stalled.Clear()
 		ws.apply(ws.plan())
 	}
 }
@@ -164,7 +164,7 @@ func (w *workspace) runInterrupted(ready func(), args ...string) outcome {
 	}
 	err := cmd.Wait()
 	if err == nil || hang.Err() != nil {
-		w.t.Fatalf("it ended with %v, and ran into the limit with %v:\n%s", err, hang.Err(), out.String())
+		w.t.Fatalf("Wait() = %v, context error = %v:\n%s", err, hang.Err(), out.String())
 	}
 	return w.outcomeOf(args, out.String(), errs.String(), err)
 }

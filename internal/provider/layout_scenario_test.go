@@ -106,7 +106,7 @@ func TestLayout_Platforms(t *testing.T) {
 	ws.apply(plan)
 	ws.wantNoChanges()
 	if got := registrytest.ReadLayout(t, out, "1").Root; got != images["linux/arm/v7"].Digest {
-		t.Errorf("it holds %s", got)
+		t.Errorf("digest = %s", got)
 	}
 	ws.configure(imageCopy("app", "oci:"+build+":1", "oci:"+out+":1", `platforms = ["linux/s390x"]`))
 	ws.planFails().wantError("linux/s390x", "linux/arm/v7")
@@ -266,8 +266,8 @@ func mkdir(t *testing.T, path string) {
 	}
 }
 
-// A resource is removed from state only if the layout does not exist. An invalid layout keeps
-// it.
+// TestLayout_InvalidDestinationKeepsState checks that an invalid layout keeps the resource in
+// state. The resource is removed only if the layout does not exist.
 func TestLayout_InvalidDestinationKeepsState(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
@@ -392,7 +392,8 @@ func TestLayout_ConcurrentCopies(t *testing.T) {
 	}
 }
 
-// Each alias is a process of its own if Terraform starts the provider.
+// TestLayout_ConcurrentAliases writes one layout from several provider aliases. Each alias is a
+// process of its own if Terraform starts the provider.
 func TestLayout_ConcurrentAliases(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
@@ -432,7 +433,8 @@ func TestLayout_PathSpelling(t *testing.T) {
 	ws.plan().wantAction(app, tfjson.ActionUpdate).wantChange(app, "destination", "oci:"+dir+":1", "oci:"+dir+"-2:1")
 }
 
-// If Terraform starts the provider, the provider has Terraform's working directory.
+// TestLayout_RelativePath checks that relative paths start at Terraform's working directory,
+// which is also that of the provider if Terraform starts it.
 func TestLayout_RelativePath(t *testing.T) {
 	t.Parallel()
 	ws, _ := newInstalledWorkspace(t)
@@ -460,7 +462,7 @@ output "pinned" {
 	}
 	result := ws.apply(ws.plan())
 	if want := "oci:./out@home/app:b:1.4@" + string(built.Root); result.outputs["pinned"] != want {
-		t.Errorf("it is pinned as %v, want %s", result.outputs["pinned"], want)
+		t.Errorf("output = %v, want %s", result.outputs["pinned"], want)
 	}
 	ws.wantNoChanges()
 	registrytest.Same(t, built, registrytest.ReadLayout(t, filepath.Join(ws.dir, "out@home", "app:b"), "1.4"))
@@ -572,7 +574,7 @@ func TestLayout_InvalidDestination(t *testing.T) {
 				result.wantError(append(c.contains, "The destination image layout cannot be used", "Destination "+to)...).assertAt(result, "destination")
 			}
 			if ws.state(app) != nil {
-				t.Error("there is state")
+				t.Error("the resource is in the state")
 			}
 
 			remove(t, dir)
@@ -593,7 +595,7 @@ func TestLayout_ManifestDataSource(t *testing.T) {
 	ws := newWorkspace(t)
 	result := ws.converge(manifest("oci:"+dir+":1"), output("pinned", "data.registry_manifest.base.pinned_reference"), output("json", "data.registry_manifest.base.manifest_json"))
 	if want := "oci:" + dir + "@" + string(built.Root); result.outputs["pinned"] != want || result.outputs["json"] != built.Manifests[built.Root].Content {
-		t.Errorf("it is %v, want %s\n%v", result.outputs["pinned"], want, result.outputs["json"])
+		t.Errorf("pinned = %v, want %s\nmanifest = %v", result.outputs["pinned"], want, result.outputs["json"])
 	}
 	ws.configure(manifest("oci:" + dir + "-none:1"))
 	ws.planFails().wantError("The image does not exist", "oci:"+dir+"-none")
@@ -656,6 +658,6 @@ func TestLayout_CreateTimeout(t *testing.T) {
 	ws.configure(imageCopy("app", "oci:"+dir+":1", "oci:"+out+":1", `timeouts = { create = "1ns" }`))
 	ws.applyFails(ws.plan()).wantError("it was not done within 1ns, the create timeout")
 	if _, err := os.Stat(out); !os.IsNotExist(err) {
-		t.Errorf("something was written: %v", err)
+		t.Errorf("the layout exists: %v", err)
 	}
 }

@@ -17,8 +17,9 @@ const projectRoot = "../.."
 // repositoryURL is the prefix of links to the project's own files on the web.
 const repositoryURL = "https://github.com/terraform-provider-registry/terraform-provider-registry/blob/main/"
 
-// Every link refers to an existing file, and every link to a heading to an existing one. The
-// files under docs/ are published on their own, so their relative links must stay within docs/.
+// TestDocumentation_Links checks that every link refers to an existing file, and every link to
+// a heading to an existing one. The files under docs/ are published on their own, so their
+// relative links must stay within docs/.
 func TestDocumentation_Links(t *testing.T) {
 	t.Parallel()
 	all := pages(t)
@@ -51,7 +52,7 @@ func TestDocumentation_Links(t *testing.T) {
 
 func published(name string) bool { return strings.HasPrefix(name, "docs/") }
 
-// The first page links to all other pages.
+// TestDocumentation_IndexLinksToAllPages checks that the first page links to all other pages.
 func TestDocumentation_IndexLinksToAllPages(t *testing.T) {
 	t.Parallel()
 	all := pages(t)

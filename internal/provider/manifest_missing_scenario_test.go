@@ -45,8 +45,8 @@ func TestManifest_AllowMissing(t *testing.T) {
 	}
 }
 
-// A manifest is missing only if the registry definitely does not have it. All other failures
-// are errors.
+// TestManifest_AllowMissingUnreadable checks that a manifest is missing only if the registry
+// definitely does not have it. All other failures are errors.
 func TestManifest_AllowMissingUnreadable(t *testing.T) {
 	t.Parallel()
 	page := http.Header{"Content-Type": {"text/html"}}
@@ -76,7 +76,8 @@ func TestManifest_AllowMissingUnreadable(t *testing.T) {
 	}
 }
 
-// An existing image may still lack a platform or a manifest.
+// TestManifest_AllowMissingIncomplete checks that a missing platform or child manifest of an
+// existing image is an error.
 func TestManifest_AllowMissingIncomplete(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.Front(t, registrytest.Behaviour{})

@@ -60,10 +60,10 @@ func TestNewManifest_NotNormalizedUTF8(t *testing.T) {
 	t.Parallel()
 	decomposed := testManifest(t, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[],"annotations":{"a":"`+"e\u0301"+`"}}`)
 	if _, diags := newTestManifest(t, decomposed); diags.HasError() || diags.WarningsCount() != 1 || !strings.Contains(diags[0].Detail(), "Unicode") {
-		t.Errorf("text that Terraform respells: %v", diags)
+		t.Errorf("text that Terraform normalizes: %v", diags)
 	}
 	invalid := testManifest(t, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[],"annotations":{"a":"`+"\xff"+`"}}`)
 	if _, diags := newManifest("ghcr.io/acme/app@"+invalid.Digest.String(), invalid, registry.Contents{}); !diags.HasError() || !strings.Contains(diags[0].Summary(), "no text") {
-		t.Errorf("bytes that are no text: %v", diags)
+		t.Errorf("invalid UTF-8: %v", diags)
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// A gateway without a route to the registry returns a status and a document that look like
-// those of a registry. The resource stays in state until the registry itself reports that the
-// tag is gone.
+// TestNotFound_Gateway checks 404 responses of a gateway without a route to the registry, which
+// look like those of a registry. The resource stays in state until the registry itself reports
+// that the tag is gone.
 func TestNotFound_Gateway(t *testing.T) {
 	t.Parallel()
 	const lost = `{"errors":[{"code":"NOT_FOUND","message":"no route matched"}]}`
@@ -35,8 +35,9 @@ func TestNotFound_Gateway(t *testing.T) {
 	ws.plan().wantAction(app, tfjson.ActionCreate)
 }
 
-// A registry may return 404 instead of a challenge to anonymous clients. The client then
-// retries with the configured credentials, and a refresh does not treat the tag as gone.
+// TestNotFound_AnonymousClient checks a registry that returns 404 instead of a challenge to
+// anonymous clients. The client then retries with the configured credentials, and a refresh
+// does not treat the tag as gone.
 func TestNotFound_AnonymousClient(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t, registrytest.BasicAuth("ci", "secret"))

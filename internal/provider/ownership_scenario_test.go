@@ -35,7 +35,7 @@ func TestOwnership_FoundTagNotMoved(t *testing.T) {
 	result.wantError(`"1"`, "which this resource has no record of writing").assertAt(result, "destination")
 	for _, d := range result.diagnostics {
 		if strings.Contains(d.Detail, `the tag "ours"`) {
-			t.Errorf("the tag that this resource wrote is refused: %s", d.Detail)
+			t.Errorf("the plan rejects a written tag: %s", d.Detail)
 		}
 	}
 	registrytest.Same(t, person, dst.Read(t, "app", "latest"))

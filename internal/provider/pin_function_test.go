@@ -25,7 +25,7 @@ func TestPinFunction(t *testing.T) {
 	result := ws.converge(blocks...)
 	for name, pinned := range want {
 		if got := result.outputs[name]; got != pinned {
-			t.Errorf("%v, want %s", got, pinned)
+			t.Errorf("pin() = %v, want %s", got, pinned)
 		}
 	}
 

@@ -59,7 +59,7 @@ func TestPlatforms_Selection(t *testing.T) {
 			proxy.Forget()
 			ws.converge(copyOf(`["linux/armhf"]`))
 			if n := proxy.Count("GET", ".*"); n != 0 {
-				t.Errorf("the source was read %d times", n)
+				t.Errorf("%d GET requests to the source, want 0", n)
 			}
 			registrytest.Same(t, src.Read(t, "app", string(arm.Digest)), dst.Read(t, "app", "1"))
 
@@ -70,7 +70,7 @@ func TestPlatforms_Selection(t *testing.T) {
 			ws.apply(plan)
 			there := dst.Read(t, "app", "1")
 			if got := ws.state(app)["digest"]; fmt.Sprint(got) != string(there.Root) {
-				t.Errorf("the state has %v and the tag %s", got, there.Root)
+				t.Errorf("digest in state = %v, of the tag = %s", got, there.Root)
 			}
 			want := 3 // the index and two images
 			if !docker {
@@ -124,8 +124,9 @@ func TestPlatforms_Invalid(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-// A refresh resolves the source tag and sends no other request if the digest is the same. If it
-// differs, the plan shows the new digest for the selected platforms.
+// TestPlatforms_SourceTagMoved checks that a refresh resolves the source tag and sends no other
+// request if the digest is the same. If it differs, the plan shows the new digest for the
+// selected platforms.
 func TestPlatforms_SourceTagMoved(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -137,7 +138,7 @@ func TestPlatforms_SourceTagMoved(t *testing.T) {
 	proxy.Forget()
 	ws.wantNoChanges()
 	if n := proxy.Count("GET", ".*"); n != 0 || len(proxy.Requests()) != 1 {
-		t.Errorf("the source was asked %d times, %d of them by GET", len(proxy.Requests()), n)
+		t.Errorf("%d requests to the source, %d of them GET", len(proxy.Requests()), n)
 	}
 
 	// Another index with the same image for this platform: nothing is copied.
@@ -165,7 +166,8 @@ func TestPlatforms_SourceTagMoved(t *testing.T) {
 	ws.wantNoChanges().wantWarning("not now")
 }
 
-// The platforms of another copy in the same run are known when its image exists.
+// TestPlatforms_Chain checks that the platforms of another copy in the same run are known when
+// its image exists.
 func TestPlatforms_Chain(t *testing.T) {
 	t.Parallel()
 	src, staging, production := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)

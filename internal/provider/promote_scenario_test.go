@@ -43,7 +43,7 @@ func TestPromote_UserAgent(t *testing.T) {
 	ws.converge(imageCopy("app", proxies[0].Ref("app", "1"), proxies[1].Ref("app", "1")))
 	for _, p := range proxies {
 		if len(p.Requests()) == 0 {
-			t.Error("a registry was not asked")
+			t.Error("a registry received no requests")
 		}
 		for _, r := range p.Requests() {
 			if got := r.Header.Get("User-Agent"); got != "terraform-provider-registry/test" {
@@ -110,7 +110,7 @@ func TestRefresh_PinnedSourceOffline(t *testing.T) {
 	proxy.Forget()
 	ws.wantNoChanges()
 	if n := len(proxy.Requests()); n != 0 {
-		t.Errorf("the source was asked %d times", n)
+		t.Errorf("%d requests to the source, want 0", n)
 	}
 }
 
@@ -134,7 +134,7 @@ func TestPromote_SettingsChangeOffline(t *testing.T) {
 	ws.apply(plan)
 	for _, p := range proxies {
 		if requests := p.Requests(); len(requests) != 0 {
-			t.Errorf("a registry was asked: %v", requests)
+			t.Errorf("unexpected requests: %v", requests)
 		}
 	}
 	ws.wantNoChanges()

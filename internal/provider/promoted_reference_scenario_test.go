@@ -116,9 +116,9 @@ func (s copyServer) attribute(state copyState, name string) (value string, known
 	return value, true
 }
 
-// A tag that another resource removes in the same run has to be written again, so
-// promoted_reference is unknown in the plan. It is set even if the tag was not removed after
-// all.
+// TestPromotedReference_TagRemovedByAnotherResource checks that promoted_reference is unknown
+// in the plan if another resource removes the tag in the same run, because the tag has to be
+// written again. It is set even if the tag was not removed after all.
 func TestPromotedReference_TagRemovedByAnotherResource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -141,7 +141,7 @@ func TestPromotedReference_TagRemovedByAnotherResource(t *testing.T) {
 		t.Fatalf("promoted_reference after the create = %q, want %q", got, pinned)
 	}
 
-	// Two resources have the same tag in place. One of them is destroyed.
+	// Two resources use the same tag. One of them is destroyed.
 	server = newCopyServer(t)
 	server.plan(none.value, created, none.value)
 	planned := server.plan(config, created, created.value)

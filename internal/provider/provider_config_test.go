@@ -81,7 +81,7 @@ func TestSettings_AllAttributes(t *testing.T) {
 		},
 	}
 	if !reflect.DeepEqual(s.options, want) {
-		t.Errorf("options:\n%#v\nwant:\n%#v", s.options, want)
+		t.Errorf("options =\n%#v\nwant\n%#v", s.options, want)
 	}
 	var secrets []string
 	for _, secret := range s.secrets {
@@ -107,7 +107,7 @@ func TestSettings_Defaults(t *testing.T) {
 	s, diags := configuration(t, nil).settings(t.Context())
 	want := remote.Options{Hosts: map[string]remote.HostOptions{}, Credentials: auth.Options{Registries: map[string]auth.Credential{}}}
 	if diags.HasError() || !reflect.DeepEqual(s.options, want) {
-		t.Errorf("options: %#v (%v)", s.options, diags)
+		t.Errorf("options = %#v, %v", s.options, diags)
 	}
 }
 
@@ -143,11 +143,11 @@ func TestUnknownSettings(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := e.unknownSetting(ref); got != want {
-			t.Errorf("%s unknownSetting() = %q, want %q", reference, got, want)
+			t.Errorf("%s: unknownSetting() = %q, want %q", reference, got, want)
 		}
 	}
 	if len(s.options.Credentials.Registries) != 1 {
-		t.Errorf("half known entries are used: %v", s.options.Credentials.Registries)
+		t.Errorf("partly known entries are used: %v", s.options.Credentials.Registries)
 	}
 
 	ref := registry.Reference{Host: "anywhere.example.com", Repository: "app"}
@@ -161,16 +161,16 @@ func TestUnknownSettings(t *testing.T) {
 			t.Errorf("unknown %s: unknownSetting() = %q", name, got)
 		}
 		if s.options.Credentials.DockerConfigPath != nil {
-			t.Errorf("unknown %s: ambient credentials are off", name)
+			t.Errorf("unknown %s: DockerConfigPath is set", name)
 		}
 	}
 	if (*engine)(nil).unknownSetting(ref) == "" {
-		t.Error("a provider that is not configured waits for nothing")
+		t.Error("unknownSetting() of a nil engine is empty")
 	}
 }
 
-// An unknown setting applies to every spelling of its host, with the default port of its future
-// scheme.
+// TestUnknownSettings_HostSpellings checks that an unknown setting applies to every spelling of
+// its host, with the default port of its future scheme.
 func TestUnknownSettings_HostSpellings(t *testing.T) {
 	t.Parallel()
 	m := configuration(t, map[string]registryModel{
@@ -209,7 +209,7 @@ func TestUnknownSettings_HostSpellings(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := e.unknownSetting(ref); got != want {
-			t.Errorf("%s unknownSetting() = %q, want %q", reference, got, want)
+			t.Errorf("%s: unknownSetting() = %q, want %q", reference, got, want)
 		}
 	}
 }
@@ -273,7 +273,7 @@ func TestProviderModel_Validate(t *testing.T) {
 		}
 		for _, d := range diags {
 			if strings.Contains(strings.NewReplacer("s3/cret", "s3cret").Replace(fmt.Sprint(d)), "s3cret") {
-				t.Errorf("a password is shown: %v", d)
+				t.Errorf("diagnostic contains a password: %v", d)
 			}
 		}
 	}
@@ -291,21 +291,21 @@ func TestProviderModel_ValidateDockerConfig(t *testing.T) {
 		contains   string
 		severity   diag.Severity
 	}{
-		"neither":           {},
-		"a file":            {path: str(file)},
-		"at home":           {path: str("~/config.json")},
-		"no file wanted":    {path: str("")},
-		"not known":         {path: types.StringUnknown(), json: types.StringUnknown()},
-		"credentials":       {json: str(`{"auths": {}}`)},
-		"helpers":           {json: str(`{"credHelpers": {}}`)},
-		"a store":           {json: str(`{"credsStore": "pass"}`)},
-		"no such file":      {path: str(file + ".bak"), contains: "There is no file", severity: diag.SeverityWarning},
-		"not at home":       {path: str("~/elsewhere.json"), contains: `"~/elsewhere.json"`, severity: diag.SeverityWarning},
-		"content as path":   {path: str(" {\"auths\": {\"ghcr.io\": {\"auth\": \"s3cret\"}}}"), contains: "the content of a docker configuration", severity: diag.SeverityError},
-		"empty":             {json: str(" \n"), contains: "docker_config_json is set and empty", severity: diag.SeverityError},
-		"a path":            {json: str("~/.docker/config.json"), contains: "docker_config_path", severity: diag.SeverityError},
-		"hosts at the root": {json: str(`{"ghcr.io": {"auth": "s3cret"}}`), contains: "none of auths, credHelpers and credsStore", severity: diag.SeverityWarning},
-		"a typing error":    {json: str(`{"auth": {}}`), contains: "none of auths, credHelpers and credsStore", severity: diag.SeverityWarning},
+		"neither":              {},
+		"file":                 {path: str(file)},
+		"home":                 {path: str("~/config.json")},
+		"no_file":              {path: str("")},
+		"unknown":              {path: types.StringUnknown(), json: types.StringUnknown()},
+		"credentials":          {json: str(`{"auths": {}}`)},
+		"helpers":              {json: str(`{"credHelpers": {}}`)},
+		"store":                {json: str(`{"credsStore": "pass"}`)},
+		"missing_file":         {path: str(file + ".bak"), contains: "There is no file", severity: diag.SeverityWarning},
+		"missing_file_in_home": {path: str("~/elsewhere.json"), contains: `"~/elsewhere.json"`, severity: diag.SeverityWarning},
+		"content_as_path":      {path: str(" {\"auths\": {\"ghcr.io\": {\"auth\": \"s3cret\"}}}"), contains: "the content of a docker configuration", severity: diag.SeverityError},
+		"empty":                {json: str(" \n"), contains: "docker_config_json is set and empty", severity: diag.SeverityError},
+		"path_as_content":      {json: str("~/.docker/config.json"), contains: "docker_config_path", severity: diag.SeverityError},
+		"hosts_at_root":        {json: str(`{"ghcr.io": {"auth": "s3cret"}}`), contains: "none of auths, credHelpers and credsStore", severity: diag.SeverityWarning},
+		"misspelled_key":       {json: str(`{"auth": {}}`), contains: "none of auths, credHelpers and credsStore", severity: diag.SeverityWarning},
 	} {
 		m := configuration(t, nil)
 		m.DockerConfigPath, m.DockerConfigJSON = test.path, test.json

@@ -38,12 +38,12 @@ func (m providerModel) validate(ctx context.Context) diag.Diagnostics {
 			continue
 		}
 		host, prefix := splitKey(key)
-		place := names.Canonical(host) + "/" + prefix
-		if other, ok := seen[place]; ok {
+		scope := names.Canonical(host) + "/" + prefix
+		if other, ok := seen[scope]; ok {
 			diags.AddAttributeError(at, "Two entries for one registry",
 				fmt.Sprintf("%q and %q are the same place. Keep one of them.", other, key))
 		}
-		seen[place] = key
+		seen[scope] = key
 		entries[key].validate(&diags, at, key)
 	}
 	return diags

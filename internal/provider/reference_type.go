@@ -20,8 +20,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
 )
 
-// referenceType is the type of attributes that hold an image reference. Terraform treats them
-// as strings. The type validates them and treats different spellings of a reference as equal.
+// referenceType is the type of attributes that contain an image reference. Terraform treats
+// them as strings. The type validates them and treats different spellings of a reference as
+// equal.
 type referenceType struct{ basetypes.StringType }
 
 var _ basetypes.StringTypable = referenceType{}

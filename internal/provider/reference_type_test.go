@@ -32,7 +32,7 @@ func TestParseDestination(t *testing.T) {
 			t.Errorf("%q: %q, want %q", s, problem, contains)
 		}
 		if strings.ContainsAny(problem, "\r") {
-			t.Errorf("%q: the problem is not clean: %q", s, problem)
+			t.Errorf("%q: the problem contains a carriage return: %q", s, problem)
 		}
 	}
 }

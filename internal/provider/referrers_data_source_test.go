@@ -51,11 +51,11 @@ func TestReferrersDataSource_Filters(t *testing.T) {
 				block string
 				want  []any
 			}{
-				"all":        {referrersBlock(pushed.Ref), []any{listed, found}},
-				"by type":    {referrersBlock(pushed.Ref, `artifact_types = ["`+sbomType+`"]`), []any{listed}},
-				"by layer":   {referrersBlock(pushed.Ref, `artifact_types = ["`+signatureType+`"]`), []any{found}},
-				"no such":    {referrersBlock(pushed.Ref, `artifact_types = ["application/sarif+json"]`), []any{}},
-				"a platform": {referrersBlock(pushed.Ref, `platform = "linux/amd64"`), []any{one(scan, sbomType, "", none)}},
+				"all":      {referrersBlock(pushed.Ref), []any{listed, found}},
+				"by_type":  {referrersBlock(pushed.Ref, `artifact_types = ["`+sbomType+`"]`), []any{listed}},
+				"by_layer": {referrersBlock(pushed.Ref, `artifact_types = ["`+signatureType+`"]`), []any{found}},
+				"no_match": {referrersBlock(pushed.Ref, `artifact_types = ["application/sarif+json"]`), []any{}},
+				"platform": {referrersBlock(pushed.Ref, `platform = "linux/amd64"`), []any{one(scan, sbomType, "", none)}},
 			} {
 				ws.converge(test.block)
 				if got := ws.state("data.registry_referrers.app")["referrers"]; fmt.Sprint(got) != fmt.Sprint(test.want) {
@@ -66,7 +66,8 @@ func TestReferrersDataSource_Filters(t *testing.T) {
 	}
 }
 
-// A registry may list referrers in any order, and in a different order each time.
+// TestReferrersDataSource_Order checks that referrers are sorted. A registry may list them in
+// any order, and in a different order each time.
 func TestReferrersDataSource_Order(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.Scripted(t, registrytest.Behaviour{Referrers: true})

@@ -75,12 +75,12 @@ func TestReplacement_KeepsOwnership(t *testing.T) {
 				if r.Method == "DELETE" {
 					deletes++
 					if puts == 0 {
-						t.Error("something was removed before the image was complete")
+						t.Error("a tag was removed before the image was complete")
 					}
 				}
 			}
 			if deletes != 1 {
-				t.Errorf("%d tags were removed, want the one that left the list", deletes)
+				t.Errorf("%d tags were removed, want 1", deletes)
 			}
 
 			// The resource keeps ownership of the tags.
@@ -134,8 +134,9 @@ func TestReplacement_RemovesNothing(t *testing.T) {
 	}
 }
 
-// With create_before_destroy, and for a tainted object without a refresh, Terraform does not
-// pass the private state of the replaced object.
+// TestReplacement_WithoutPrivateState checks replacements for which Terraform does not pass the
+// private state of the replaced object: with create_before_destroy, and for a tainted object
+// without a refresh.
 func TestReplacement_WithoutPrivateState(t *testing.T) {
 	t.Parallel()
 	const cause = "the record of that was not passed on"
@@ -173,7 +174,8 @@ func TestReplacement_WithoutPrivateState(t *testing.T) {
 	})
 }
 
-// A destroy that is not a part of a replacement applies on_destroy.
+// TestDestroy_WithoutReplacement checks that a destroy that is not a part of a replacement
+// applies on_destroy.
 func TestDestroy_WithoutReplacement(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -223,8 +225,8 @@ func TestDestroy_WithoutReplacement(t *testing.T) {
 	}
 }
 
-// A failed destroy leaves nothing in the state that makes a later replacement look like a
-// destroy.
+// TestDestroy_FailedThenReplaced checks that a failed destroy leaves nothing in the state that
+// makes a later replacement look like a destroy.
 func TestDestroy_FailedThenReplaced(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)

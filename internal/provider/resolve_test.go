@@ -48,19 +48,19 @@ func TestResolveReference(t *testing.T) {
 		kind error
 		gets int
 	}{
-		"a HEAD is enough":                   {repo: &fakeRepository{head: manifest.Descriptor()}, like: sha256, want: sha256},
-		"whatever algorithm":                 {repo: &fakeRepository{head: manifest.Descriptor()}, want: sha256},
-		"another algorithm":                  {repo: &fakeRepository{head: manifest.Descriptor(), get: manifest}, like: sha512, want: sha512, gets: 1},
-		"no media type":                      {repo: &fakeRepository{head: registry.Descriptor{Digest: sha256}, get: manifest}, like: sha256, want: sha256, gets: 1},
-		"not there":                          {repo: &fakeRepository{headErr: missing, getErr: missing}, kind: registry.ErrNotFound, gets: 1},
-		"the HEAD alone says not there":      {repo: &fakeRepository{headErr: missing, get: manifest}, like: sha256, want: sha256, gets: 1},
-		"a proxy says not there":             {repo: &fakeRepository{headErr: missing, getErr: &registry.Error{Kind: registry.ErrProtocol}}, kind: registry.ErrProtocol, gets: 1},
-		"there by HEAD and not by GET":       {repo: &fakeRepository{head: registry.Descriptor{Digest: sha256}, getErr: missing}, kind: registry.ErrProtocol, gets: 1},
-		"what failed is not asked for again": {repo: &fakeRepository{headErr: broken}, kind: registry.ErrUnavailable},
+		"head":             {repo: &fakeRepository{head: manifest.Descriptor()}, like: sha256, want: sha256},
+		"any_algorithm":    {repo: &fakeRepository{head: manifest.Descriptor()}, want: sha256},
+		"other_algorithm":  {repo: &fakeRepository{head: manifest.Descriptor(), get: manifest}, like: sha512, want: sha512, gets: 1},
+		"no_media_type":    {repo: &fakeRepository{head: registry.Descriptor{Digest: sha256}, get: manifest}, like: sha256, want: sha256, gets: 1},
+		"not_found":        {repo: &fakeRepository{headErr: missing, getErr: missing}, kind: registry.ErrNotFound, gets: 1},
+		"head_not_found":   {repo: &fakeRepository{headErr: missing, get: manifest}, like: sha256, want: sha256, gets: 1},
+		"proxy_not_found":  {repo: &fakeRepository{headErr: missing, getErr: &registry.Error{Kind: registry.ErrProtocol}}, kind: registry.ErrProtocol, gets: 1},
+		"get_not_found":    {repo: &fakeRepository{head: registry.Descriptor{Digest: sha256}, getErr: missing}, kind: registry.ErrProtocol, gets: 1},
+		"head_unavailable": {repo: &fakeRepository{headErr: broken}, kind: registry.ErrUnavailable},
 	} {
 		d, err := resolveReference(t.Context(), test.repo, "1", test.like)
 		if !errors.Is(err, test.kind) || d.Digest != test.want || test.repo.gets != test.gets {
-			t.Errorf("%s: %v, %v after %d GETs; want %v, %v after %d", name, d.Digest, err, test.repo.gets, test.want, test.kind, test.gets)
+			t.Errorf("%s: resolveReference() = %v, %v after %d GET requests, want %v, %v after %d", name, d.Digest, err, test.repo.gets, test.want, test.kind, test.gets)
 		}
 		if err == nil && d.MediaType != manifest.MediaType {
 			t.Errorf("%s: media type %q", name, d.MediaType)

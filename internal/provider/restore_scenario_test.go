@@ -12,8 +12,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// Terraform removes the old tags of one resource before it plans another resource that keeps
-// one of them. If the copy of that resource fails, the tag is restored.
+// TestRestore_AnotherResourceMoved checks that a tag is restored. Terraform removes the old
+// tags of one resource before it plans another resource that keeps one of them, and the copy of
+// that resource fails.
 func TestRestore_AnotherResourceMoved(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -42,8 +43,8 @@ func TestRestore_AnotherResourceMoved(t *testing.T) {
 	}
 }
 
-// During apply, Terraform plans the resource again before it creates it. If that plan fails,
-// the tag is also restored.
+// TestRestore_PlanFailsDuringApply checks that a tag is restored if a plan fails during apply.
+// Terraform plans the resource again before it creates it.
 func TestRestore_PlanFailsDuringApply(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -77,7 +78,8 @@ func TestRestore_PlanFailsDuringApply(t *testing.T) {
 	}
 }
 
-// A tag that was restored during apply counts as written by the resource that needs it.
+// TestRestore_Ownership checks that a tag that was restored during apply counts as written by
+// the resource that needs it.
 func TestRestore_Ownership(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -91,7 +93,7 @@ func TestRestore_Ownership(t *testing.T) {
 	assertTags(t, dst, "app")
 }
 
-// A restored index needs a child that was deleted in the same run.
+// TestRestore_DeletedChild restores an index with a child that was deleted in the same run.
 func TestRestore_DeletedChild(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -113,7 +115,8 @@ func TestRestore_DeletedChild(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
 }
 
-// A tag that another client moved is neither removed nor restored.
+// TestRestore_TagMovedByAnotherClient checks that a tag that another client moved is neither
+// removed nor restored.
 func TestRestore_TagMovedByAnotherClient(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -129,7 +132,8 @@ func TestRestore_TagMovedByAnotherClient(t *testing.T) {
 	registrytest.Same(t, theirs.Tree, dst.Read(t, "app", "1"))
 }
 
-// Referrers are not restored with a tag. The apply fails, and the tags exist.
+// TestRestore_ReferrersNotRestored checks that referrers are not restored with a tag. The apply
+// fails, and the tags exist.
 func TestRestore_ReferrersNotRestored(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -150,8 +154,8 @@ func TestRestore_ReferrersNotRestored(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
 }
 
-// If a copy to another digest fails, the tag keeps its old digest, even if another resource
-// removed it in the same run.
+// TestRestore_TagDroppedByAnotherResource checks that a tag keeps its old digest if a copy to
+// another digest fails, even if another resource removed the tag in the same run.
 func TestRestore_TagDroppedByAnotherResource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -178,8 +182,8 @@ func TestRestore_TagDroppedByAnotherResource(t *testing.T) {
 	registrytest.Same(t, next.Tree, dst.Read(t, "app", "stable"))
 }
 
-// Without a moved block, Terraform destroys the old resource and creates the new one in no
-// particular order.
+// TestRestore_RenamedResource renames a resource without a moved block. Terraform then destroys
+// the old resource and creates the new one in no particular order.
 func TestRestore_RenamedResource(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -194,8 +198,9 @@ func TestRestore_RenamedResource(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }
 
-// A tag that is no longer listed is planned as removed even if the digest or on_destroy is
-// unknown. The plan then detects another resource that has the tag in place.
+// TestAdditionalTags_DroppedWhileUnknown checks that a tag that is no longer listed is planned
+// as removed even if the digest or on_destroy is unknown. The plan then detects another
+// resource that uses the tag.
 func TestAdditionalTags_DroppedWhileUnknown(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ source, onDestroy string }{
@@ -232,7 +237,8 @@ func TestAdditionalTags_DroppedWhileUnknown(t *testing.T) {
 	}
 }
 
-// Terraform drops private state if the provider is killed during an apply.
+// TestPrivateState_Lost checks a state without private state. Terraform drops private state if
+// the provider is killed during an apply.
 func TestPrivateState_Lost(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)
@@ -291,8 +297,8 @@ func dropPrivateState(t *testing.T, file string) {
 	}
 }
 
-// A destination with the same path on another host that already had the image may be the same
-// registry, for example on another port.
+// TestDestination_PossibleAlias checks a destination with the same path on another host that
+// already had the image. It may be the same registry, for example on another port.
 func TestDestination_PossibleAlias(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -311,7 +317,8 @@ func TestDestination_PossibleAlias(t *testing.T) {
 	}
 }
 
-// The destination's tag already holds the next digest, and the promoted manifest is gone.
+// TestPromotedReference_TagMovedByAnotherClient checks a destination tag that already points to
+// the next digest while the promoted manifest was deleted.
 func TestPromotedReference_TagMovedByAnotherClient(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.V3(t), registrytest.V3(t)

@@ -7,7 +7,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// Two resources have the same tag, one by an IP address and one by a host name.
+// TestDestroy_SameTagByOtherHostName checks two resources with the same tag, one by an IP
+// address and one by a host name.
 func TestDestroy_SameTagByOtherHostName(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"untag", "delete"} {
@@ -31,7 +32,8 @@ func TestDestroy_SameTagByOtherHostName(t *testing.T) {
 	}
 }
 
-// Different registries with the same path are not treated as aliases.
+// TestDestroy_SamePathOnOtherRegistry checks that different registries with the same path are
+// not treated as aliases.
 func TestDestroy_SamePathOnOtherRegistry(t *testing.T) {
 	t.Parallel()
 	src, dev, prod := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// A secret that a user pasted as a part of a URL appears neither in diagnostics nor in the
-// provider's log. The values are sensitive variables, because Terraform itself quotes the
-// values of others.
+// TestSecretInput_Redacted checks that a secret that a user pasted as a part of a URL appears
+// neither in diagnostics nor in the provider's log. The values are sensitive variables, because
+// Terraform itself quotes the values of others.
 func TestSecretInput_Redacted(t *testing.T) {
 	t.Parallel()
 	inputs := []string{

@@ -67,7 +67,7 @@ var (
 )
 
 // contents returns the contents to push: images, indexes with shared children, and such
-// children. There are only a few, so that different tags often hold the same digest.
+// children. There are only a few, so that different tags often point to the same digest.
 var contents = sync.OnceValue(func() []registrytest.Manifest {
 	small := func(seed, platform string) registrytest.Manifest {
 		return registrytest.Image{Seed: seed, Platform: platform, Layers: []registrytest.Blob{registrytest.Layer(seed, 50)}}.Build()

@@ -13,14 +13,14 @@ import (
 // or moved which tag, and checks every run by the tags before and after it:
 //
 //   - A tag is removed only by a resource that wrote its current content, no longer declares it, and has
-//     an on_destroy other than "retain". It is never removed if another resource has it in place. If
+//     an on_destroy other than "retain". It is never removed if another resource uses it unchanged. If
 //     another resource writes it in the same apply, it may be removed first, because Terraform destroys
 //     in any order.
 //   - A tag is moved only to the planned digest of a resource that declares it. That resource may
 //     overwrite the tag, or wrote its previous content.
-//   - Every tag names a complete image, whichever client wrote it.
-//   - A resource removes old tags only when its new tags hold the new image.
-//   - After a successful apply, all declared tags hold the planned digest.
+//   - Every tag points to a complete image, whichever client wrote it.
+//   - A resource removes old tags only when its new tags point to the new image.
+//   - After a successful apply, all declared tags point to the planned digest.
 type ownershipModel struct {
 	w      *fixture
 	owners map[tagAt]map[string]digest.Digest // digests that resources wrote, by resource name
@@ -62,7 +62,7 @@ func (r finishedRun) remains(name string) bool {
 	return is && !r.options.destroy
 }
 
-// wants reports whether a resource of the configuration declares that a tag holds a digest.
+// wants reports whether a resource of the configuration declares that a tag points to d.
 func (r finishedRun) wants(name string, at tagAt, d digest.Digest) bool {
 	return r.remains(name) && r.planned[name].digest == d && slices.Contains(r.config[name].tags(), at)
 }
@@ -128,7 +128,7 @@ func (o *ownershipModel) mayChange(r finishedRun, at tagAt, before, after digest
 	return false
 }
 
-// mayRemove reports whether a run may remove a tag that holds d.
+// mayRemove reports whether a run may remove a tag that points to d.
 func (o *ownershipModel) mayRemove(r finishedRun, at tagAt, d digest.Digest) bool {
 	for name, planned := range r.planned {
 		if planned.action == noOp && r.wants(name, at, d) {
@@ -162,8 +162,8 @@ func (o *ownershipModel) releasedTags(r finishedRun, name string) (tags []tagAt)
 	return tags
 }
 
-// upToDate reports whether all tags of a resource hold the planned digest. It ignores tags that
-// other clients changed after the plan.
+// upToDate reports whether all tags of a resource point to the planned digest. It ignores tags
+// that other clients changed after the plan.
 func (o *ownershipModel) upToDate(r finishedRun, name string) bool {
 	for _, at := range r.config[name].tags() {
 		if r.after[at] != r.planned[name].digest && !r.interfered[at] {

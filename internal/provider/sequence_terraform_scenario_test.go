@@ -182,7 +182,8 @@ func TestSequences_Terraform(t *testing.T) {
 	}
 }
 
-// The emulation and the terraform program plan and do the same in the same sequences.
+// TestSequences_EmulationMatchesTerraform checks that the emulation and the terraform program
+// plan and do the same in the same sequences.
 func TestSequences_EmulationMatchesTerraform(t *testing.T) {
 	t.Parallel()
 	for _, seed := range []uint64{1, 2, 3} {

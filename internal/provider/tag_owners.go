@@ -15,8 +15,8 @@ import (
 // tagOwners records which resources of one provider configuration own which tags. It lasts for
 // one process, in which Terraform makes or applies one plan. It prevents three mistakes:
 //
-//   - Destroying a renamed or moved resource removes the tag that its successor has just written.
-//     Both hold the same digest, so the registry cannot tell them apart.
+//   - Destroying a renamed or moved resource removes the tag that its successor has just written. Both
+//     tags have the same digest, so the registry cannot distinguish them.
 //   - Two resources that declare the same tag overwrite it in turn with every apply.
 //   - A copy cannot be planned if another resource still has to write its source.
 //
@@ -73,9 +73,10 @@ type repoOwners struct {
 	declared        map[string]declaration   // planned content of tags
 	plannedRemovals map[string]removal       // tags that a plan removes
 	tags            map[string]tagTarget     // tags that resources own in this apply
-	removed         map[string]digest.Digest // removed in this apply, with the digest they held
+	removed         map[string]digest.Digest // removed in this apply, with the digest that they pointed to
 	restored        map[string]digest.Digest // removed in this run and written again
-	// deleted holds the manifests that were deleted in this apply, up to maxDeletedBytes.
+	// deleted maps digests to the manifests that were deleted in this apply, up to
+	// maxDeletedBytes.
 	deleted      map[digest.Digest]registry.Manifest
 	deletedBytes int64
 }
@@ -173,7 +174,7 @@ func (c *repoOwners) recordOwned(tag string, target tagTarget) (removed bool) {
 	return removed
 }
 
-// hasRemoved reports whether one of the tags was removed while it held d.
+// hasRemoved reports whether one of the tags was removed while it pointed to d.
 func (c *repoOwners) hasRemoved(d digest.Digest, tags []string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,7 +187,7 @@ type protectedTags struct {
 	// aliases maps a tag that has the same digest in an alias of the repository to the name of
 	// that alias.
 	aliases map[string]string
-	// inAliases holds all targets in aliases of the repository, by reference.
+	// inAliases maps references in aliases of the repository to their targets.
 	inAliases map[string]tagTarget
 }
 
@@ -198,10 +199,10 @@ func (t protectedTags) contains(tag string) bool {
 }
 
 // remove calls removal with the tags that other resources own or plan to write. The map tags
-// has the digests that the tags to remove hold. Until removal returns, no resource takes
+// has the digests that the tags to remove point to. Until removal returns, no resource takes
 // ownership of a tag and no other removal runs. When several resources that share a manifest
-// are destroyed, the last of them therefore sees that no other tag names it. The only possible
-// error is the cancellation cause of ctx.
+// are destroyed, the last of them therefore finds no other tag for it. The only possible error
+// is the cancellation cause of ctx.
 func (c *repoOwners) remove(ctx context.Context, tags map[string]digest.Digest, removal func(protectedTags)) error {
 	unlock, err := c.lock(ctx)
 	if err != nil {
@@ -247,20 +248,20 @@ func (c *repoOwners) keepDeleted(m registry.Manifest) {
 	}
 }
 
-// confirmRemoved drops the record of removal for the tags that are not in held, because they
-// did not hold the digest to remove.
-func (c *repoOwners) confirmRemoved(tags []string, held map[string]digest.Digest) {
+// confirmRemoved drops the record of removal for the tags that are not in confirmed, because
+// they did not point to the digest to remove.
+func (c *repoOwners) confirmRemoved(tags []string, confirmed map[string]digest.Digest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, tag := range tags {
-		if held[tag] == "" {
+		if confirmed[tag] == "" {
 			delete(c.removed, tag)
 		}
 	}
 }
 
-// removedDigest returns the digest that a tag held when another resource removed it in this
-// run. It returns "" if no resource removed the tag.
+// removedDigest returns the digest that a tag pointed to when another resource removed it in
+// this run. It returns "" if no resource removed the tag.
 func (c *repoOwners) removedDigest(tag string) digest.Digest {
 	for _, repository := range append([]*repoOwners{c}, c.aliasSnapshot()...) {
 		repository.mu.Lock()
@@ -273,8 +274,8 @@ func (c *repoOwners) removedDigest(tag string) digest.Digest {
 	return ""
 }
 
-// deletedManifest returns a manifest that was deleted in this run, and reports whether it was
-// kept.
+// deletedManifest returns a manifest that was deleted in this run, and reports whether it is
+// available.
 func (c *repoOwners) deletedManifest(d digest.Digest) (m registry.Manifest, known bool) {
 	for _, repository := range append([]*repoOwners{c}, c.aliasSnapshot()...) {
 		repository.mu.Lock()

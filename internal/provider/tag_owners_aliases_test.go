@@ -39,9 +39,9 @@ func TestTagOwners_AliasHosts(t *testing.T) {
 	t.Parallel()
 	one, two := digest.FromString("one"), digest.FromString("two")
 	for name, c := range map[string]struct {
-		other string
-		held  digest.Digest
-		same  bool
+		other  string
+		digest digest.Digest
+		same   bool
 	}{
 		"same_address":    {"192.0.2.1/app", one, true},
 		"unknown_address": {"unknown.example.com/app", one, true},
@@ -51,7 +51,7 @@ func TestTagOwners_AliasHosts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			put, unchanged := map[string]digest.Digest{"1": one}, declaration{digest: c.held, unchanged: true}
+			put, unchanged := map[string]digest.Digest{"1": one}, declaration{digest: c.digest, unchanged: true}
 			both := func() (dev, other *repoOwners) {
 				all := tagOwners{mayBeSame: newMayBeSame(t)}
 				return ownersOf(t, &all, "dev.example.com/app"), ownersOf(t, &all, c.other)
@@ -77,7 +77,7 @@ func TestTagOwners_AliasHosts(t *testing.T) {
 			}
 
 			dev, other = both()
-			if _, err := other.own(t.Context(), tagTarget{digest: c.held}, "1"); err != nil {
+			if _, err := other.own(t.Context(), tagTarget{digest: c.digest}, "1"); err != nil {
 				t.Fatal(err)
 			}
 			err := dev.remove(t.Context(), put, func(others protectedTags) {
@@ -121,8 +121,8 @@ func TestTagOwners_RemovalLocksAliases(t *testing.T) {
 	})
 }
 
-// Removals from repositories that are aliases of each other run one at a time, without
-// deadlock.
+// TestTagOwners_AliasLockOrder checks that removals from repositories that are aliases of each
+// other run one at a time, without deadlock.
 func TestTagOwners_AliasLockOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -82,8 +82,9 @@ func (c *repoOwners) recordPlanned(d declaration, tags []string) error {
 }
 
 // affects reports whether one of the tags is removed in this repository, or planned to be
-// removed. own is false if this repository is only an alias of the one that contains the tags.
-func (c *repoOwners) affects(d declaration, tags []string, own bool) (affected bool, err error) {
+// removed. sameRepository is false if this repository is only an alias of the one that contains
+// the tags.
+func (c *repoOwners) affects(d declaration, tags []string, sameRepository bool) (affected bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, tag := range tags {
@@ -93,17 +94,17 @@ func (c *repoOwners) affects(d declaration, tags []string, own bool) (affected b
 			}
 			affected = true
 		}
-		removed, gone := c.removed[tag]
-		affected = affected || gone && (own || removed == d.digest)
+		removed, wasRemoved := c.removed[tag]
+		affected = affected || wasRemoved && (sameRepository || removed == d.digest)
 	}
 	return affected, nil
 }
 
 // planRemoval records tags that a resource plans to remove, with the digests that it wrote. It
 // returns the tags that another resource declares, which must not be removed. If the plan is
-// binding and another resource has one of the tags in place, it returns an error instead. A tag
-// that another resource is about to write is protected when that resource takes ownership of
-// it.
+// binding and another resource uses one of the tags unchanged, it returns an error instead. A
+// tag that another resource is about to write is protected when that resource takes ownership
+// of it.
 func (c *repoOwners) planRemoval(written map[string]digest.Digest, binding bool) (spared []string, err error) {
 	c.mu.Lock()
 	for tag, d := range written {
@@ -138,8 +139,7 @@ func (c *repoOwners) declarationOf(tag string) (d declaration, ok bool) {
 	return d, ok
 }
 
-// errTagOwned returns the error for a tag that one resource removes while another one has it in
-// place.
+// errTagOwned returns the error for a tag that one resource removes while another one uses it.
 func (d declaration) errTagOwned(tag string) error {
 	return &registry.Error{Side: registry.Destination, Op: "remove the tag", Repository: d.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,
 		Message: fmt.Sprintf("the copy of %s to %s has it in place, and another resource that wrote the same digest no longer lists it or gets another destination", d.source, d.destination),

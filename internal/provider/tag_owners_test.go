@@ -110,7 +110,8 @@ func TestTagOwners_PlanRemoval(t *testing.T) {
 	}
 }
 
-// During an apply, removed tags are no longer in place, and declared tags are not removed.
+// TestTagOwners_PlanAfterRemoval checks that plan reports tags that were removed earlier in the
+// apply, and that declared tags are not removed.
 func TestTagOwners_PlanAfterRemoval(t *testing.T) {
 	t.Parallel()
 	one := digest.FromString("one")
@@ -226,7 +227,8 @@ func TestTagOwners_Expected(t *testing.T) {
 	}
 }
 
-// Of a concurrent removal and plan, at least one sees the other.
+// TestTagOwners_ConcurrentRemovalAndPlan checks that of a concurrent removal and plan, at least
+// one sees the other.
 func TestTagOwners_ConcurrentRemovalAndPlan(t *testing.T) {
 	t.Parallel()
 	d := digest.FromString("x")
@@ -257,7 +259,7 @@ func TestTagOwners_ConcurrentRemovalAndPlan(t *testing.T) {
 	}
 }
 
-// existingTag is a read-only repository in which all tags hold one digest.
+// existingTag is a read-only repository in which all tags point to one digest.
 type existingTag struct {
 	registry.Repository
 	digest digest.Digest

@@ -9,7 +9,7 @@ import (
 	"github.com/hashicorp/go-version"
 )
 
-// The orders of tags. In each of them the first tag is the newest, as far as names can tell:
+// The supported orders of tags. Each of them sorts by name and puts the newest tag first:
 // registries do not report when a tag was pushed.
 const (
 	orderVersion = "version"

@@ -27,79 +27,79 @@ func TestTagSelection_Apply(t *testing.T) {
 		tags      string
 		want      string
 	}{
-		"versions come first, the highest of all before": {
+		"versions_before_other_tags": {
 			tagSelection{}, "latest 1.9 1.10 1.2.3 main v2 0.9", "v2 1.10 1.9 1.2.3 0.9 main latest",
 		},
-		"a release is newer than its pre-releases": {
+		"release_before_prerelease": {
 			tagSelection{}, "1.0.0-rc.10 1.0.0-rc.9 1.0.0 0.9.9 1.0.0-alpine", "1.0.0 1.0.0-rc.10 1.0.0-rc.9 1.0.0-alpine 0.9.9",
 		},
-		"of one version the longer tag comes first": {
+		"longer_tag_first": {
 			tagSelection{}, "1 1.0 v1.0.0 1.0.0", "v1.0.0 1.0.0 1.0 1",
 		},
-		"a version may have four parts": {
+		"four_parts": {
 			tagSelection{}, "1.2.3 1.2.3.1 1.2.3.10 1.2.3.9", "1.2.3.10 1.2.3.9 1.2.3.1 1.2.3",
 		},
-		"lexical order knows no versions": {
+		"lexical_order": {
 			tagSelection{order: orderLexical}, "1.9 1.10 2026-03-01 2026-02-28 main", "main 2026-03-01 2026-02-28 1.9 1.10",
 		},
-		"include may match anywhere": {
+		"include_unanchored": {
 			tagSelection{include: re(`\.1`)}, "1.1 1.2 2.10 3", "2.10 1.1",
 		},
-		"include with anchors matches all": {
+		"include_anchored": {
 			tagSelection{include: re(`^\d+\.\d+$`)}, "1.1 1.1.1 v1.1 1.1-rc1", "1.1",
 		},
-		"exclude takes away": {
+		"exclude": {
 			tagSelection{exclude: re(`-`)}, "1.1 1.1-rc1 1.0", "1.1 1.0",
 		},
-		"exclude counts before include": {
+		"exclude_before_include": {
 			tagSelection{include: re(`rc`), exclude: re(`rc2`)}, "1-rc1 1-rc2", "1-rc1",
 		},
-		"a constraint leaves out what it is not, and what is no version": {
+		"constraint": {
 			tagSelection{constraint: mustConstraint(t, "~> 1.4")}, "1.3 1.4 v1.4.2 1.10 2.0 latest", "1.10 v1.4.2 1.4",
 		},
-		"a constraint of two parts": {
+		"constraint_with_two_parts": {
 			tagSelection{constraint: mustConstraint(t, ">= 1.4, < 2.0")}, "1.3 1.4 1.9.9 2.0 2.1", "1.9.9 1.4",
 		},
-		"a constraint without a pre-release matches none": {
+		"constraint_without_prerelease": {
 			tagSelection{constraint: mustConstraint(t, ">= 0")}, "1.0 1.1-rc1 1.0-alpine", "1.0",
 		},
-		"a constraint with a pre-release matches those of its version": {
+		"constraint_with_prerelease": {
 			tagSelection{constraint: mustConstraint(t, ">= 1.1-rc1")}, "1.0 1.1-beta 1.1-rc1 1.1-rc2 1.2-rc1 1.2", "1.2 1.1-rc2 1.1-rc1",
 		},
-		"the group version is read as the version": {
+		"version_group": {
 			tagSelection{include: re(`^(?P<version>[\d.]+)-alpine$`), constraint: mustConstraint(t, "~> 1.27")},
 			"1.27.9-alpine 1.27.10-alpine 1.26.1-alpine 1.27.11 1.28.0-alpine-slim", "1.27.10-alpine 1.27.9-alpine",
 		},
-		"the group version that matches nothing is no version": {
+		"empty_version_group": {
 			tagSelection{include: re(`^app(-(?P<version>\d+))?$`)}, "app app-1 app-2", "app-2 app-1 app",
 		},
-		"what no number can hold is no version": {
+		"version_overflow": {
 			tagSelection{constraint: mustConstraint(t, ">= 0")}, "1 99999999999999999999", "1",
 		},
-		"the limit keeps the newest": {
+		"limit": {
 			tagSelection{limit: 2}, "1 2 3", "3 2",
 		},
-		"a limit above what there is": {
+		"limit_above_count": {
 			tagSelection{limit: 20}, "1 2 3", "3 2 1",
 		},
-		"a tag that is listed twice": {
+		"duplicate_tag": {
 			tagSelection{limit: 2}, "1 2 2", "2 1",
 		},
-		"signatures and lists of referrers are no images": {
+		"referrer_tags": {
 			tagSelection{order: orderLexical},
 			"1 sha256-" + strings.Repeat("a", 64) + " sha256-" + strings.Repeat("a", 64) + ".sig sha512-" + strings.Repeat("0", 64) + ".att sha256-abc", "sha256-abc 1",
 		},
-		"no tags": {tagSelection{}, "", ""},
+		"no_tags": {tagSelection{}, "", ""},
 	} {
 		tags, want := strings.Fields(test.tags), strings.Fields(test.want)
 		if got := test.selection.apply(tags); got == nil || !slices.Equal(got, want) {
-			t.Errorf("%s: %q, want %q", name, got, want)
+			t.Errorf("%s: apply() = %q, want %q", name, got, want)
 		}
 	}
 }
 
-// go-version compares some of these versions inconsistently, depending on the order of the
-// operands.
+// TestTagSelection_ApplyIgnoresInputOrder checks versions that go-version compares
+// inconsistently, depending on the order of the operands.
 func TestTagSelection_ApplyIgnoresInputOrder(t *testing.T) {
 	t.Parallel()
 	tags := strings.Fields("1.0.0-beta 1.0.0 1.0.0.0 1.0-01 1.0-1 1.0-0 1 v1 v1.0 2.0 2.0.0-1.a 2.0.0-1 latest main 0.9")

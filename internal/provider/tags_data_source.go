@@ -152,7 +152,7 @@ func (m tagsModel) repository(diags *diag.Diagnostics) registry.Reference {
 	return ref
 }
 
-// selection returns the selection, as far as its attributes are known.
+// selection returns the filters and the order. Unknown attributes are ignored.
 func (m tagsModel) selection(diags *diag.Diagnostics) tagSelection {
 	s := tagSelection{
 		include: pattern(path.Root("include"), m.Include, diags),

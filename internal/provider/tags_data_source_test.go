@@ -166,6 +166,6 @@ func TestTags_EmptyRepository(t *testing.T) {
 	reg.DeleteTag(t, "app", "1")
 	result := newWorkspace(t).converge(tagsBlock("app", reg.Addr+"/app"), output("state", `jsonencode([data.registry_tags.app.tags, data.registry_tags.app.newest])`))
 	if got := result.outputs["state"]; got != "[[],null]" {
-		t.Errorf("it is %v", got)
+		t.Errorf("state = %v", got)
 	}
 }

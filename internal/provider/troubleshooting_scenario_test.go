@@ -23,8 +23,8 @@ import (
 
 const guideFile = "../../templates/guides/troubleshooting.md"
 
-// Users search for the error in front of them. The guide contains the beginning of every
-// message that users can see.
+// TestTroubleshooting_CoversAllErrors checks that the guide contains the beginning of every
+// message that users can see, because users search for the error in front of them.
 func TestTroubleshooting_CoversAllErrors(t *testing.T) {
 	t.Parallel()
 	guide := plainText(readGuide(t))
@@ -35,8 +35,9 @@ func TestTroubleshooting_CoversAllErrors(t *testing.T) {
 	}
 }
 
-// Every `code` in the first column of its tables is a part of a message, with … for variable
-// parts. Rows for messages that no longer exist are errors.
+// TestTroubleshooting_QuotesExistingMessages checks that every `code` in the first column of
+// the guide's tables is a part of a message, with … for variable parts. A row for a message
+// that no longer exists is an error.
 func TestTroubleshooting_QuotesExistingMessages(t *testing.T) {
 	t.Parallel()
 	texts := allMessages(t)
@@ -58,8 +59,9 @@ func TestTroubleshooting_QuotesExistingMessages(t *testing.T) {
 	}
 }
 
-// Users also search for words that are not the provider's own: a status, a registry's error code, or an
-// error of the Go standard library. The guide has a row for each of them.
+// TestTroubleshooting_CoversExternalMessages checks that the guide has a row for words that are
+// not the provider's own: a status, a registry's error code, or an error of the Go standard
+// library.
 func TestTroubleshooting_CoversExternalMessages(t *testing.T) {
 	t.Parallel()
 	var firsts strings.Builder
@@ -69,13 +71,13 @@ func TestTroubleshooting_CoversExternalMessages(t *testing.T) {
 			firsts.WriteString(strings.ReplaceAll(contains, ", 502, 503, 504", ", HTTP 502, HTTP 503, HTTP 504") + "\n")
 		}
 	}
-	wanted := strings.Split("HTTP 400,HTTP 401,HTTP 403,HTTP 404,HTTP 405,HTTP 413,HTTP 429,HTTP 500,HTTP 502,HTTP 503,HTTP 504,HTTP 507,connection refused,no such host", ",")
+	phrases := strings.Split("HTTP 400,HTTP 401,HTTP 403,HTTP 404,HTTP 405,HTTP 413,HTTP 429,HTTP 500,HTTP 502,HTTP 503,HTTP 504,HTTP 507,connection refused,no such host", ",")
 	source, err := os.ReadFile("../registry/remote/response_error.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, code := range regexp.MustCompile(`"([A-Z_]{6,})"`).FindAllStringSubmatch(string(source), -1) {
-		wanted = append(wanted, code[1])
+		phrases = append(phrases, code[1])
 	}
 	const ssh = "SSH-2.0-OpenSSH_9.6\r\n"
 	client, server := net.Pipe()
@@ -98,9 +100,9 @@ func TestTroubleshooting_CoversExternalMessages(t *testing.T) {
 		if !strings.Contains(err.Error(), words) {
 			t.Errorf("Go returns %q, want it to contain %q", err, words)
 		}
-		wanted = append(wanted, words)
+		phrases = append(phrases, words)
 	}
-	for _, words := range wanted {
+	for _, words := range phrases {
 		if !strings.Contains(firsts.String(), words) {
 			t.Errorf("%s has no row with %q", guideFile, words)
 		}

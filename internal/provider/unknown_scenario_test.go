@@ -32,7 +32,7 @@ func TestUnknown_Source(t *testing.T) {
 	ws.wantNoChanges()
 }
 
-// Unknown values are planned without any request.
+// TestUnknown_PlannedOffline checks that unknown values are planned without any request.
 func TestUnknown_PlannedOffline(t *testing.T) {
 	t.Parallel()
 	src, dst := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
@@ -57,7 +57,7 @@ func TestUnknown_PlannedOffline(t *testing.T) {
 	}
 	plan.wantChange("registry_image_copy.credentials", "digest", nil, pushed.Digest)
 	if asked := append(dst.Requests(), src.Requests()...); len(asked) > 0 {
-		t.Errorf("registries were asked: %v", asked)
+		t.Errorf("unexpected requests: %v", asked)
 	}
 	ws.apply(plan)
 	ws.wantNoChanges()

@@ -9,8 +9,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// net/http writes unsolicited responses to the standard logger without escaping, and Terraform
-// treats them as lines of its own log.
+// TestLog_UnsolicitedResponse checks that unsolicited responses are not logged. net/http writes
+// them to the standard logger without escaping, and Terraform treats them as lines of its own
+// log.
 func TestLog_UnsolicitedResponse(t *testing.T) {
 	t.Parallel()
 	src := registrytest.Scripted(t, registrytest.Behaviour{})
@@ -31,6 +32,6 @@ func TestLog_UnsolicitedResponse(t *testing.T) {
 	text := log()
 	assertLogLine(t, text, "HEAD", dst.Addr) // the log includes that of the provider
 	if i := strings.Index(text, "unasked"); i >= 0 {
-		t.Errorf("the log repeats what was sent unasked: %q", text[max(0, i-200):min(len(text), i+200)])
+		t.Errorf("the log contains the unsolicited response: %q", text[max(0, i-200):min(len(text), i+200)])
 	}
 }

@@ -124,8 +124,8 @@ func mayBeCreatedLater(err error) bool {
 	return errors.Is(err, registry.ErrNotFound) && !isMissingPlatform(err)
 }
 
-// capitalize returns s with a period at the end. It capitalizes the first word, unless that is
-// a host or a reference.
+// capitalize returns s as a sentence. It adds a period if s has no final punctuation, and
+// capitalizes the first word unless that is a host or a reference.
 func capitalize(s string) string {
 	if s == "" {
 		return s

@@ -25,12 +25,13 @@ import (
 //
 //   - Each block of HCL on a page, and each file of examples/, is self-contained. Identical
 //     configurations are checked once.
-//   - A block without required_providers gets that block, because it is a part of a configuration.
-//   - Each configuration is a module of one root module, because two runs of Terraform are cheaper than
-//     a hundred. Its variables are unknown. A block that is only allowed in a root module makes the
-//     configuration a root module.
-//   - The files that the configuration reads exist, and at least one data source uses this provider,
-//     because Terraform does not validate a provider configuration that is not used.
+//   - A block without required_providers gets that block, because it is a part of a
+//     configuration.
+//   - Each configuration is a module of one root module, because two runs of Terraform are
+//     cheaper than a hundred. Its variables are unknown. A block that is only allowed in a
+//     root module makes the configuration a root module.
+//   - The files that the configuration reads exist, and at least one data source uses this
+//     provider, because Terraform does not validate a provider configuration that is not used.
 //   - Features that the installed version of Terraform does not support are skipped.
 func TestDocumentation_ValidHCL(t *testing.T) {
 	t.Parallel()

@@ -18,10 +18,12 @@ type predecessor struct {
 // When Terraform creates an object, it provides neither the prior state nor the private data of
 // the replaced object.
 //
-//   - While planning, Read and the plan of an update register the current private state. If Terraform
-//     replaces the object, it then plans a create at the same destination, which uses that state.
-//   - While applying, the Delete of a replaced object registers its private state, and the following
-//     Create takes it. With create_before_destroy, the Create comes first and finds nothing.
+//   - While planning, Read and the plan of an update register the current private state. If
+//     Terraform replaces the object, it then plans a create at the same destination, which
+//     uses that state.
+//   - While applying, the Delete of a replaced object registers its private state, and the
+//     following Create takes it. With create_before_destroy, the Create comes first and finds
+//     nothing.
 type handovers struct {
 	mu       sync.Mutex
 	planned  map[string]predecessor

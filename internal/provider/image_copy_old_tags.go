@@ -150,8 +150,8 @@ func (rec privateState) writtenExcept(tags []string) map[string]digest.Digest {
 	return written
 }
 
-// unmovedTags returns those of the tags that are not known to point to another digest than the
-// one that this resource wrote, sorted.
+// unmovedTags returns those of the tags that still point to the digest that this resource
+// wrote, as far as private state shows. The result is sorted.
 func (rec privateState) unmovedTags(tags map[string]digest.Digest) (names []string) {
 	for _, tag := range slices.Sorted(maps.Keys(tags)) {
 		if observed, seen := rec.Observed[tag]; !seen || observed == tags[tag] {

@@ -24,13 +24,14 @@ import (
 //   - A destroy has no digest to plan.
 //   - If source, destination or a provider setting that the source needs is unknown, the computed
 //     attributes stay unknown and no request is sent.
-//   - If the source reference is the one that Read resolved, the plan uses that result. No request is
-//     sent, so that the plan that Terraform repeats during apply is the same even if the tag moves.
-//   - For a create or a changed source, the plan uses the planned content of another copy in this run
-//     that writes the source. If this copy refers to that one, Terraform plans it first, and applies it
-//     before planning this copy again.
-//   - Otherwise the plan resolves the source, and resolves it again during apply. If the digests differ,
-//     Terraform fails the apply before anything is copied.
+//   - If the source reference is the one that Read resolved, the plan uses that result. No
+//     request is sent, so that the plan that Terraform repeats during apply is the same even
+//     if the tag moves.
+//   - For a create or a changed source, the plan uses the planned content of another copy in
+//     this run that writes the source. If this copy refers to that one, Terraform plans it
+//     first, and applies it before planning this copy again.
+//   - Otherwise the plan resolves the source, and resolves it again during apply. If the
+//     digests differ, Terraform fails the apply before anything is copied.
 func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	if req.Plan.Raw.IsNull() {
 		r.planDestroy(ctx, req, resp)

@@ -89,7 +89,7 @@ func (e *emulatedTerraform) taint(name string) {
 }
 
 func (e *emulatedTerraform) importTag(_ settings, name, id string) error {
-	object, err := e.core.importObject(e.ctx, name, id)
+	object, err := e.importObject(e.ctx, name, id)
 	if err == nil && object == nil {
 		err = errors.New("there is nothing")
 	}

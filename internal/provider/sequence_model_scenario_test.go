@@ -12,10 +12,10 @@ import (
 // ownershipModel is a model of the changes that are allowed. It records which resource created
 // or moved which tag, and checks every run by the tags before and after it:
 //
-//   - A tag is removed only by a resource that wrote its current content, no longer declares it, and has
-//     an on_destroy other than "retain". It is never removed if another resource uses it unchanged. If
-//     another resource writes it in the same apply, it may be removed first, because Terraform destroys
-//     in any order.
+//   - A tag is removed only by a resource that wrote its current content, no longer declares
+//     it, and has an on_destroy other than "retain". It is never removed if another resource
+//     uses it unchanged. If another resource writes it in the same apply, it may be removed
+//     first, because Terraform destroys in any order.
 //   - A tag is moved only to the planned digest of a resource that declares it. That resource may
 //     overwrite the tag, or wrote its previous content.
 //   - Every tag points to a complete image, whichever client wrote it.

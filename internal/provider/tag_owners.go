@@ -15,8 +15,8 @@ import (
 // tagOwners records which resources of one provider configuration own which tags. It lasts for
 // one process, in which Terraform makes or applies one plan. It prevents three mistakes:
 //
-//   - Destroying a renamed or moved resource removes the tag that its successor has just written. Both
-//     tags have the same digest, so the registry cannot distinguish them.
+//   - Destroying a renamed or moved resource removes the tag that its successor has just
+//     written. Both tags have the same digest, so the registry cannot distinguish them.
 //   - Two resources that declare the same tag overwrite it in turn with every apply.
 //   - A copy cannot be planned if another resource still has to write its source.
 //

@@ -107,6 +107,7 @@ type blobReader struct {
 	resumedAt  int64
 	pauses     func() time.Duration
 	probe      speedProbe
+	server     string // host that the current body comes from, for traces
 
 	mu          sync.Mutex // Close may run during a Read
 	body        io.ReadCloser
@@ -134,6 +135,12 @@ func (b *blobReader) Read(p []byte) (n int, err error) {
 			return n, b.repository.wrapRequest(b.request(), context.Cause(b.ctx))
 		case n > 0:
 			return n, nil // the next read returns the error again
+		case b.isParkPending():
+			b.endRead(0, false)
+			if err := b.beginRead(); err != nil {
+				return 0, err
+			}
+			continue
 		}
 		if err := b.resume(err); err != nil {
 			return 0, err
@@ -148,7 +155,7 @@ func (b *blobReader) receive(p []byte) (int, error) {
 	n, err := b.current().Read(p)
 	b.at += int64(n)
 	took := time.Since(began)
-	registry.FlowOf(b.ctx).Waited(registry.Delay{Host: b.repository.host.name}, took)
+	registry.FlowOf(b.ctx).Waited(registry.Delay{Host: b.server}, took)
 	if b.probe.slow(&b.repository.client.ranges, n, took) && err == nil {
 		b.parallelize()
 	}
@@ -162,7 +169,7 @@ func (b *blobReader) resume(err error) error {
 		b.resumes, b.pauses = 0, b.repository.client.newBackoff()
 	}
 	b.resumedAt = b.at
-	if b.resumes++; b.resumes > maxResumes {
+	if b.resumes++; b.resumes > maxResumes || b.transfer == nil && b.resumes > 1 {
 		return b.repository.wrapRequest(b.request(), err)
 	}
 	b.current().Close()
@@ -232,7 +239,13 @@ func (b *blobReader) isPart() bool { return b.from > 0 || b.to < b.desc.Size }
 
 // open requests the remaining bytes. It always starts at the registry, because the target
 // of an earlier redirect may have expired.
+//
+// The request of a part is sent once. If it fails, the blob is read over a single
+// connection, whose slot is released before a retry.
 func (b *blobReader) open() error {
+	if b.transfer == nil {
+		return b.tryOpen(b.ctx, b.at > b.from)
+	}
 	return b.repository.client.retry(b.ctx, func(attempt int) error {
 		for {
 			err := b.tryOpen(b.ctx, attempt > 1 || b.at > b.from)
@@ -271,6 +284,7 @@ func (b *blobReader) tryOpen(ctx context.Context, isRetry bool) error {
 		resp.Body.Close()
 		return r.wrapRequest(q.withFinalURL(resp), err)
 	}
+	b.server = r.delayHost(resp.Request.URL)
 	return b.replace(resp.Body)
 }
 

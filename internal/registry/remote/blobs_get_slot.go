@@ -71,6 +71,9 @@ func (b *blobReader) evict() {
 		b.abort(errEvicted)
 	case b.reading:
 		b.parkPending = true
+		if parallel, ok := b.body.(*parallelBody); ok {
+			parallel.parts.cancel() // a read may wait for a part that never arrives
+		}
 	default:
 		b.park()
 	}
@@ -105,6 +108,8 @@ func (b *blobReader) takeSlot() error {
 	if !b.dropped {
 		return nil
 	}
+	b.queues.download.Start()
+	defer b.queues.download.Stop()
 	s, err := b.repository.host.limiter.acquire(b.ctx, download, b.transfer)
 	if err != nil {
 		return b.repository.wrapRequest(b.request(), err)
@@ -119,7 +124,9 @@ func (b *blobReader) takeSlot() error {
 	return nil
 }
 
-// dropSlot releases the slot unless another reader owns it.
+// dropSlot releases the slot unless another reader owns it. The upload that reads from b
+// keeps its slot, so takeSlot must not wait behind downloads of the same flow, which may
+// wait for that upload.
 func (b *blobReader) dropSlot() {
 	if b.transfer == nil {
 		return
@@ -128,4 +135,12 @@ func (b *blobReader) dropSlot() {
 	defer b.mu.Unlock()
 	b.slot.release()
 	b.dropped = true
+	b.transfer.resumed.Store(true)
+}
+
+// isParkPending reports whether another flow waits for the slot.
+func (b *blobReader) isParkPending() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.parkPending
 }

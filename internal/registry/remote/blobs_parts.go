@@ -167,7 +167,9 @@ func (p *rangeReader) addWorker() bool {
 		r.host.parts.giveBack(buffer)
 		return false
 	}
-	p.workers = append(p.workers, &worker{slot: hold(s), buffer: buffer, results: make(chan part), consumed: make(chan struct{})})
+	held := hold(s)
+	held.fixed = true
+	p.workers = append(p.workers, &worker{slot: held, buffer: buffer, results: make(chan part), consumed: make(chan struct{})})
 	return true
 }
 

@@ -86,7 +86,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 		q.upload.setWatchdog(nil)
 		began = began.Add(q.upload.transfer.waited())
 	}
-	registry.FlowOf(ctx).Waited(registry.Delay{Host: r.host.name}, time.Since(began))
+	registry.FlowOf(ctx).Waited(registry.Delay{Host: r.delayHost(u)}, time.Since(began))
 	if err != nil {
 		err = r.transportError(ctx, q, u, authorization, err)
 		watch.end()

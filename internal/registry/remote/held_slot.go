@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"sync"
 
@@ -14,12 +15,18 @@ type heldSlot struct {
 	class    requestClass
 	transfer *transfer
 	queue    *registry.Stopwatch // runs while move waits; may be nil
+	fixed    bool                // move returns errFixedSlot instead of waiting
 
 	mu       sync.Mutex
 	limiter  *limiter // limiter of the last slot
 	slot     *slot    // nil while move waits
 	released bool
 }
+
+// errFixedSlot is the error of a request for a part of a blob that is redirected to another
+// registry. The download that reads the parts may hold a slot of that registry, so a part
+// must not wait for one.
+var errFixedSlot = permanent{errors.New("the request was redirected to another registry")}
 
 // hold returns a heldSlot that owns s.
 func hold(s *slot) *heldSlot {
@@ -28,12 +35,16 @@ func hold(s *slot) *heldSlot {
 
 // move exchanges the slot for one of l. It releases the old slot before it waits for the
 // new one, so that requests that move in opposite directions never wait for each other. It
-// returns the error of acquire.
+// returns the error of acquire, or errFixedSlot.
 func (h *heldSlot) move(ctx context.Context, l *limiter) error {
 	h.mu.Lock()
 	if h.released || h.slot != nil && h.limiter == l {
 		h.mu.Unlock()
 		return nil
+	}
+	if h.fixed {
+		h.mu.Unlock()
+		return errFixedSlot
 	}
 	old := h.slot
 	h.slot = nil
@@ -88,10 +99,16 @@ func (h *heldSlot) release() {
 	}
 }
 
-// hostAt returns the known registry that u is at, or fallback if there is none.
+// hostAt returns the registry that u is at, or fallback if there is none. A host is a
+// registry if the process uses it as one or if it is configured.
 func (c *Client) hostAt(u *url.URL, fallback *host) *host {
 	if fallback.isOrigin(u) {
 		return fallback
+	}
+	if name, _ := c.settingsOf(u); name != "" {
+		if h := c.hostOf(name); h.isOrigin(u) {
+			return h
+		}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -171,6 +171,9 @@ func (r *repository) sendAuthenticated(ctx context.Context, q request, held *hel
 	for refreshes := 0; ; refreshes++ {
 		// The first 401 is only a challenge. A 401 to credentials is a failure, so that the
 		// next request is a retry.
+		if err := held.move(ctx, r.client.hostAt(q.url, r.host).limiter); err != nil {
+			return nil, r.wrapRequest(q, err)
+		}
 		authorization, err := r.authorization(ctx, q)
 		if err != nil {
 			return nil, r.wrapRequest(q, err)
@@ -229,7 +232,7 @@ func (r *repository) checkEncoding(q request, resp *http.Response) (*http.Respon
 	}
 	resp.Body.Close()
 	return nil, r.wrapRequest(q.withFinalURL(resp), &registry.Error{Status: resp.StatusCode, Kind: registry.ErrProtocol,
-		Message: "the answer is packed with Content-Encoding " + registry.Sanitize(encoding) + " although it was asked for as it is; something in between changes content"})
+		Message: "the answer is packed with Content-Encoding " + registry.Sanitize(r.redactFor(encoding, resp.Request.URL, "")) + " although it was asked for as it is; something in between changes content"})
 }
 
 // retryNotFound reports whether a request that was answered 404 must be repeated before the
@@ -298,7 +301,7 @@ func (e renewedError) Unwrap() error { return e.refusal }
 // authorization returns the Authorization header for q. It is empty until the host has sent
 // a challenge or accepted credentials without one; see retryNotFound.
 func (r *repository) authorization(ctx context.Context, q request) (auth.Authorization, error) {
-	if !r.host.challenged.Load() {
+	if !r.host.challenged.Load() || !r.host.isOrigin(q.url) {
 		return auth.Authorization{}, nil
 	}
 	credential, err := r.credential(ctx)

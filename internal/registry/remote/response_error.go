@@ -142,6 +142,14 @@ func (r *repository) displayHost(u *url.URL) string {
 	return registry.Sanitize(r.Redact(u.Host))
 }
 
+// delayHost returns the name of the host that u is at, for messages about delays.
+func (r *repository) delayHost(u *url.URL) string {
+	if r.host.isOrigin(u) {
+		return r.host.name
+	}
+	return r.displayHost(u)
+}
+
 // publicParameters are the query parameters that are not secret. The client sets the first
 // ones. The last two tell a storage service which Content-Type to send.
 var publicParameters = []string{"digest", "from", "mount", "n", "last", "response-content-type", "rsct"}

@@ -102,7 +102,8 @@ func (c Credential) Secrets() []Secret {
 	}
 	if basic(c) != "" {
 		pair := c.Username + ":" + c.Password.Reveal()
-		secrets = append(secrets, Secret(pair),
+		// A server may trim white space, such as a line break at the end of a password.
+		secrets = append(secrets, Secret(strings.TrimSpace(c.Password.Reveal())), Secret(pair),
 			Secret(base64.RawStdEncoding.EncodeToString([]byte(pair))), Secret(base64.RawURLEncoding.EncodeToString([]byte(pair))))
 	}
 	return secrets

@@ -160,7 +160,7 @@ func (a *Authorizer) send(req *http.Request, c Credential, params authParams) (t
 	i, err := parseToken(body)
 	if err != nil {
 		return tokenResponse{}, a.endpointError(params, registry.ErrProtocol,
-			fmt.Sprintf("%s (its Content-Type is %q)", err, registry.Sanitize(resp.Header.Get("Content-Type"))))
+			fmt.Sprintf("%s (its Content-Type is %q)", err, registry.Sanitize(c.redact(req.Context(), resp.Header.Get("Content-Type")))))
 	}
 	return i, nil
 }

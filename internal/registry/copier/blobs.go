@@ -15,7 +15,7 @@ import (
 func (r *copyOp) copyBlob(ctx context.Context, n *node) error {
 	began := time.Now()
 	source, destination := r.job.Source, r.job.Destination
-	if err := r.measure(ctx, n); err != nil {
+	if err := r.resolveSize(ctx, n); err != nil {
 		return err
 	}
 	from := ""
@@ -30,7 +30,7 @@ func (r *copyOp) copyBlob(ctx context.Context, n *node) error {
 		r.recordBlob(ctx, n, registry.AlreadyExists, began)
 		return nil
 	}
-	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{From: lease.from, Prefetch: lease.from == "" && r.probablyMissing(), Open: lease.counted(r.opener(n)), Sending: &lease.sending})
+	outcome, err := destination.PutBlob(ctx, n.sizedDescriptor(), registry.Content{From: lease.from, Prefetch: lease.from == "" && r.probablyMissing(), Open: lease.countReads(r.opener(n)), Sending: &lease.sending})
 	lease.end(err == nil)
 	switch {
 	case err == nil:
@@ -38,7 +38,7 @@ func (r *copyOp) copyBlob(ctx context.Context, n *node) error {
 	case registry.IsNonDistributable(n.descriptor) && isSourceMissing(err):
 		// Nobody promised that the source holds it.
 		n.meter.abandon()
-		r.copier.log.DebugContext(ctx, "layer left where it is: the source does not have it", "digest", n.descriptor.Digest, "media_type", r.mask(n.descriptor.MediaType))
+		r.copier.log.DebugContext(ctx, "layer left where it is: the source does not have it", "digest", n.descriptor.Digest, "media_type", r.redact(n.descriptor.MediaType))
 	default:
 		return r.sourceIncomplete(r.blobError(n, err))
 	}
@@ -57,30 +57,30 @@ func isSourceMissing(err error) bool {
 
 // probablyMissing says whether blobs are probably not at the destination: no tag
 // was, and no blob so far.
-func (r *copyOp) probablyMissing() bool { return r.fresh && !r.tally.foundAny() }
+func (r *copyOp) probablyMissing() bool { return r.fresh && !r.stats.anyPresent() }
 
 // sendBlob sends a blob whatever the destination says of it.
-func (r *copyOp) sendBlob(ctx context.Context, n *node) error {
+func (r *copyOp) forceBlob(ctx context.Context, n *node) error {
 	began := time.Now()
 	destination := r.job.Destination
-	if err := r.measure(ctx, n); err != nil {
+	if err := r.resolveSize(ctx, n); err != nil {
 		return err
 	}
 	r.copier.blobs.set(r.blobKey(n), destination.Name(), false)
-	outcome, err := destination.PutBlob(ctx, n.sized(), registry.Content{Force: true, Open: r.opener(n)})
+	outcome, err := destination.PutBlob(ctx, n.sizedDescriptor(), registry.Content{Force: true, Open: r.opener(n)})
 	if err != nil {
 		return r.sourceIncomplete(r.blobError(n, err))
 	}
 	r.copier.blobs.set(r.blobKey(n), destination.Name(), true)
 	if n.outcome != "" {
-		r.tally.took(n.outcome, n.size, -1) // that was not so
+		r.stats.addBlobs(n.outcome, n.size, -1) // that was not so
 	}
 	r.recordBlob(ctx, n, outcome, began)
 	return nil
 }
 
 // measure finds out how large a blob is that a schema 1 manifest names.
-func (r *copyOp) measure(ctx context.Context, n *node) error {
+func (r *copyOp) resolveSize(ctx context.Context, n *node) error {
 	if n.size != registry.SizeUnknown {
 		return nil
 	}
@@ -89,7 +89,7 @@ func (r *copyOp) measure(ctx context.Context, n *node) error {
 		return r.sourceIncomplete(registry.WithSide(err, registry.Source))
 	}
 	n.size = found.Size
-	if e, wrong := errors.AsType[*registry.Error](registry.ValidateDescriptor(n.sized())); wrong {
+	if e, wrong := errors.AsType[*registry.Error](registry.ValidateDescriptor(n.sizedDescriptor())); wrong {
 		e.Side, e.Repository = registry.Source, r.job.Source.Name()
 		return e
 	}
@@ -98,7 +98,7 @@ func (r *copyOp) measure(ctx context.Context, n *node) error {
 }
 
 // sized is the descriptor of a blob with the size that was found out.
-func (n *node) sized() registry.Descriptor {
+func (n *node) sizedDescriptor() registry.Descriptor {
 	d := n.descriptor
 	d.Size = n.size
 	return d
@@ -108,9 +108,9 @@ func (n *node) sized() registry.Descriptor {
 func (r *copyOp) recordBlob(ctx context.Context, n *node, outcome registry.Outcome, began time.Time) {
 	n.outcome = outcome
 	n.meter.done()
-	r.tally.took(outcome, n.size, 1)
+	r.stats.addBlobs(outcome, n.size, 1)
 	r.copier.log.DebugContext(ctx, "blob "+string(outcome), "destination", r.job.Destination.Name(), "digest", n.descriptor.Digest,
-		"media_type", r.mask(n.descriptor.MediaType), "size", n.size, "took", time.Since(began))
+		"media_type", r.redact(n.descriptor.MediaType), "size", n.size, "took", time.Since(began))
 }
 
 // blobError makes an error of the destination's out of one that has no side
@@ -133,7 +133,7 @@ func (r *copyOp) opener(n *node) func(context.Context) (io.ReadCloser, error) {
 		if n.descriptor.Data != nil {
 			return n.meter.read(io.NopCloser(bytes.NewReader(n.descriptor.Data))), nil
 		}
-		content, err := r.job.Source.GetBlob(ctx, n.sized())
+		content, err := r.job.Source.GetBlob(ctx, n.sizedDescriptor())
 		if err != nil {
 			return nil, registry.WithSide(err, registry.Source)
 		}

@@ -17,34 +17,34 @@ import (
 // manifests are read, blobs are asked for by HEAD. A referrer that cannot be found
 // is missing too. Layers that must not be distributed are not asked for. The error
 // is the repository's, where it is not known whether something is missing.
-func (c *Copier) Check(ctx context.Context, at registry.Repository, root digest.Digest, referrers []Referrer) ([]digest.Digest, error) {
-	ctx, r, end := c.newCopyOp(ctx, Job{Source: at, Destination: at}, fmt.Sprintf("the check of %s@%s", at.Name(), root))
+func (c *Copier) Check(ctx context.Context, repo registry.Repository, root digest.Digest, referrers []Referrer) ([]digest.Digest, error) {
+	ctx, r, end := c.newCopyOp(ctx, Job{Source: repo, Destination: repo}, fmt.Sprintf("the check of %s@%s", repo.Name(), root))
 	defer end()
 	r.digest = root
 	w := newGraphWalk(r)
-	w.dryRun, w.missing = true, &missing{}
-	known := map[digest.Digest]bool{root: true}
+	w.dryRun, w.missing = true, &missingContent{}
+	seen := map[digest.Digest]bool{root: true}
 	for _, f := range referrers {
-		if d := f.Manifest.Digest; !known[d] {
-			known[d] = true
+		if d := f.Manifest.Digest; !seen[d] {
+			seen[d] = true
 			w.addNode(rootOf(d), false, 0)
 		}
 	}
 	_, err := w.copy(ctx, root, false)
 	if err == nil {
-		err = w.find(ctx, at, referrers)
+		err = w.checkReferrers(ctx, repo, referrers)
 	}
 	if e, ok := errors.AsType[*registry.Error](r.finalizeError(ctx, err)); ok {
-		told := *e
-		told.Side = registry.Destination
-		return nil, &told
+		sideErr := *e
+		sideErr.Side = registry.Destination
+		return nil, &sideErr
 	}
 	slices.Sort(w.missing.digests)
 	return slices.Compact(w.missing.digests), err
 }
 
 // find looks for referrers in the ways in which they are found.
-func (w *graphWalk) find(ctx context.Context, at registry.Repository, referrers []Referrer) error {
+func (w *graphWalk) checkReferrers(ctx context.Context, repo registry.Repository, referrers []Referrer) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(workers)
 	listed := map[digest.Digest][]Referrer{}
@@ -54,9 +54,9 @@ func (w *graphWalk) find(ctx context.Context, at registry.Repository, referrers 
 			continue
 		}
 		group.Go(func() error {
-			d, err := at.Resolve(groupCtx, f.Tag)
+			d, err := repo.Resolve(groupCtx, f.Tag)
 			if errors.Is(err, registry.ErrNotFound) || err == nil && !registry.SameDigest(d.Digest, f.Manifest.Digest) {
-				w.isMissing(f.Manifest.Digest)
+				w.recordMissing(f.Manifest.Digest)
 				return nil
 			}
 			return err
@@ -64,10 +64,10 @@ func (w *graphWalk) find(ctx context.Context, at registry.Repository, referrers 
 	}
 	for subject, all := range listed {
 		group.Go(func() error {
-			listing, err := at.ListReferrers(groupCtx, subject)
+			listing, err := repo.ListReferrers(groupCtx, subject)
 			for _, f := range all {
-				if err == nil && !lists(listing, f) {
-					w.isMissing(f.Manifest.Digest)
+				if err == nil && !containsReferrer(listing, f) {
+					w.recordMissing(f.Manifest.Digest)
 				}
 			}
 			return err
@@ -77,21 +77,21 @@ func (w *graphWalk) find(ctx context.Context, at registry.Repository, referrers 
 }
 
 // missing is what a check found to be missing. The walk's lock guards it.
-type missing struct{ digests []digest.Digest }
+type missingContent struct{ digests []digest.Digest }
 
 // checkBlob asks for a blob. An image layout reads it, and a registry does not.
 func (w *graphWalk) checkBlob(ctx context.Context, n *node) error {
-	found, err := w.run.job.Source.StatBlob(ctx, n.descriptor.Digest)
+	found, err := w.op.job.Source.StatBlob(ctx, n.descriptor.Digest)
 	switch {
 	case errors.Is(err, registry.ErrNotFound), errors.Is(err, registry.ErrMismatch), err == nil && n.size != registry.SizeUnknown && found.Size != n.size:
-		w.isMissing(n.descriptor.Digest)
+		w.recordMissing(n.descriptor.Digest)
 		return nil
 	}
 	return err
 }
 
 // isMissing notes that something is missing.
-func (w *graphWalk) isMissing(d digest.Digest) {
+func (w *graphWalk) recordMissing(d digest.Digest) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.missing.digests = append(w.missing.digests, d)
@@ -99,10 +99,10 @@ func (w *graphWalk) isMissing(d digest.Digest) {
 
 // broken says, in a check, that a manifest cannot be had because it is missing or
 // damaged, and notes it.
-func (w *graphWalk) broken(n *node, err error) bool {
+func (w *graphWalk) recordUnreadable(n *node, err error) bool {
 	if w.missing == nil || !errors.Is(err, registry.ErrNotFound) && !errors.Is(err, registry.ErrMismatch) && !errors.Is(err, registry.ErrMissingContent) {
 		return false
 	}
-	w.isMissing(n.descriptor.Digest)
+	w.recordMissing(n.descriptor.Digest)
 	return true
 }

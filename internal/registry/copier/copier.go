@@ -20,11 +20,11 @@ import (
 // somewhere, for the whole process, so that a process needs one. It is safe for
 // concurrent use.
 type Copier struct {
-	log      *slog.Logger
-	blobs    *blobTable
-	lists    keyedMutex
-	memory   *registry.Memory
-	progress progress
+	log       *slog.Logger
+	blobs     *blobTable
+	indexTags keyedMutex
+	memory    *registry.Memory
+	progress  progress
 }
 
 // New makes a Copier that tells log, at debug level, one line a blob and
@@ -56,25 +56,25 @@ func (c *Copier) report(ctx context.Context, job Job, do func(context.Context, *
 	t := &stats{}
 	ctx, r, end := c.newCopyOp(ctx, job, job.String())
 	defer end()
-	r.tally = t
+	r.stats = t
 	err := job.validate() // before anybody is asked anything
 	if err == nil {
 		err = do(registry.WithTrace(ctx, t.trace()), r)
 	}
-	return t.done(time.Since(began)), r.finalizeError(ctx, err)
+	return t.finish(time.Since(began)), r.finalizeError(ctx, err)
 }
 
 // newCopyOp returns a run of a job, the context of its requests, which are one flow,
 // and a function that ends it. name describes the run in errors of other copies.
 func (c *Copier) newCopyOp(ctx context.Context, job Job, name string) (context.Context, *copyOp, func()) {
-	r := &copyOp{copier: c, job: job, tally: &stats{}, name: name, memory: c.memory.Reserve(job.hosts(), name)}
+	r := &copyOp{copier: c, job: job, stats: &stats{}, name: name, memory: c.memory.Reserve(job.memoryKey(), name)}
 	return registry.WithFlow(ctx, name), r, r.memory.Release
 }
 
 // logResult logs what became of a job.
 func (c *Copier) logResult(ctx context.Context, job Job, report Report, err error) {
 	outcome := "image copied"
-	about := []any{
+	attrs := []any{
 		"source", job.Source.Name(), "destination", job.Destination.Name(), "digest", report.Digest, "tags", report.Tagged,
 		"blobs_copied", report.Copied.Blobs, "bytes_copied", report.Copied.Bytes,
 		"blobs_mounted", report.Mounted.Blobs, "bytes_mounted", report.Mounted.Bytes,
@@ -85,11 +85,11 @@ func (c *Copier) logResult(ctx context.Context, job Job, report Report, err erro
 	switch {
 	case err != nil:
 		outcome = "image failed"
-		about = append(about, "error", err)
+		attrs = append(attrs, "error", err)
 	case report.Manifests == 0:
 		outcome = "image is there already"
 	}
-	c.log.DebugContext(ctx, outcome, about...)
+	c.log.DebugContext(ctx, outcome, attrs...)
 }
 
 // delayText describes what a copy waited for.
@@ -112,43 +112,43 @@ func delayText(d registry.Delay) string {
 // withContextError makes the error of a copy whose context ended say so: what failed
 // last may be a fault that was about to be tried again.
 func withContextError(ctx context.Context, err error) error {
-	why := ctx.Err()
+	ctxErr := ctx.Err()
 	e, ok := errors.AsType[*registry.Error](err)
-	if why == nil || !ok || !errors.Is(e.Kind, registry.ErrUnavailable) && !errors.Is(e.Kind, registry.ErrRateLimited) {
+	if ctxErr == nil || !ok || !errors.Is(e.Kind, registry.ErrUnavailable) && !errors.Is(e.Kind, registry.ErrRateLimited) {
 		return err
 	}
-	told := *e
-	over := errors.Is(why, context.DeadlineExceeded)
-	if over && told.Message == "" {
-		told.Message = "the time for the copy is over"
+	withContext := *e
+	timedOut := errors.Is(ctxErr, context.DeadlineExceeded)
+	if timedOut && withContext.Message == "" {
+		withContext.Message = "the time for the copy is over"
 		if slowest, waited := registry.FlowOf(ctx).Slowest(); waited {
-			told.Message += ", and the longest wait was for " + delayText(slowest)
+			withContext.Message += ", and the longest wait was for " + delayText(slowest)
 		}
 	}
-	if over && told.Hint == "" {
-		told.Hint = "Give the copy more time, or see what makes it slow: what was copied so far stays, and the next attempt goes on from there."
+	if timedOut && withContext.Hint == "" {
+		withContext.Hint = "Give the copy more time, or see what makes it slow: what was copied so far stays, and the next attempt goes on from there."
 	}
 	switch {
-	case errors.Is(err, why):
+	case errors.Is(err, ctxErr):
 	case e.Err == nil:
-		told.Err = why
+		withContext.Err = ctxErr
 	default:
-		told.Err = fmt.Errorf("%w: %w", e.Err, why)
+		withContext.Err = fmt.Errorf("%w: %w", e.Err, ctxErr)
 	}
-	return &told
+	return &withContext
 }
 
 // copyOp is one copy on its way.
 type copyOp struct {
-	copier *Copier
-	job    Job
-	tally  *stats
-	digest digest.Digest // the root's
-	fresh  bool          // no tag of the job holds anything yet
-	name   string        // describes the copy to others
-	memory *registry.Reservation
-	placed bool              // the root was put by its digest, because something refers to it
-	known  registry.Manifest // the root, where finding out what it is brought it
+	copier       *Copier
+	job          Job
+	stats        *stats
+	digest       digest.Digest // the root's
+	fresh        bool          // no tag of the job holds anything yet
+	name         string        // describes the copy to others
+	memory       *registry.Reservation
+	rootPushed   bool              // the root was put by its digest, because something refers to it
+	rootManifest registry.Manifest // the root, where finding out what it is brought it
 }
 
 // finalizeError is the error of a copy as people are finalizeError it: what it quotes of a
@@ -158,31 +158,33 @@ func (r *copyOp) finalizeError(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*registry.Error](err); !ok {
 		return err
 	}
-	return registry.WithDefaultHint(registry.RedactError(withContextError(ctx, err), r.mask))
+	return registry.WithDefaultHint(registry.RedactError(withContextError(ctx, err), r.redact))
 }
 
 // mask hides in text what either side was sent to prove who asks.
-func (r *copyOp) mask(text string) string { return r.job.Destination.Redact(r.job.Source.Redact(text)) }
+func (r *copyOp) redact(text string) string {
+	return r.job.Destination.Redact(r.job.Source.Redact(text))
+}
 
 // copy decides what is needed: nothing where every tag holds the digest, the
 // tags alone where the destination has the manifest, and everything else.
 func (r *copyOp) copy(ctx context.Context) error {
-	held, err := r.resolveTags(ctx)
+	current, err := r.resolveTags(ctx)
 	if err != nil {
 		return err
 	}
-	missing := slices.DeleteFunc(slices.Clone(r.job.Tags), func(tag string) bool { return held[tag] == r.digest })
+	missing := slices.DeleteFunc(slices.Clone(r.job.Tags), func(tag string) bool { return current[tag] == r.digest })
 	repair := len(r.job.Missing) > 0
 	if len(missing) == 0 && len(r.job.Tags) > 0 && !repair {
-		return r.bringReferrers(ctx)
+		return r.copyReferrers(ctx)
 	}
 	for _, tag := range missing {
-		if err := r.checkOverwrite(tag, held[tag], r.digest); err != nil {
+		if err := r.checkOverwrite(tag, current[tag], r.digest); err != nil {
 			return err
 		}
 	}
-	r.fresh = !slices.ContainsFunc(r.job.Tags, func(tag string) bool { return held[tag] != "" })
-	if !r.elsewhere() || len(missing) < len(r.job.Tags) && !repair {
+	r.fresh = !slices.ContainsFunc(r.job.Tags, func(tag string) bool { return current[tag] != "" })
+	if !r.crossRepository() || len(missing) < len(r.job.Tags) && !repair {
 		done, err := r.retag(ctx, missing)
 		if done || err != nil {
 			return err
@@ -193,7 +195,7 @@ func (r *copyOp) copy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.placed = w.root.done; w.search != nil {
+	if r.rootPushed = w.root.done; w.search != nil {
 		if err := r.publishReferrers(ctx, w.found); err != nil {
 			return err
 		}
@@ -202,27 +204,27 @@ func (r *copyOp) copy(ctx context.Context) error {
 }
 
 // elsewhere says whether the source is another repository than the destination.
-func (r *copyOp) elsewhere() bool { return r.job.Source.Name() != r.job.Destination.Name() }
+func (r *copyOp) crossRepository() bool { return r.job.Source.Name() != r.job.Destination.Name() }
 
 // retag puts tags on a manifest that the destination has: no blob is asked for.
 // It returns false where the destination does not have it, or not whole, and
 // the source is somewhere else.
 func (r *copyOp) retag(ctx context.Context, tags []string) (bool, error) {
-	m, err := r.known, error(nil)
-	if r.elsewhere() || m.Digest == "" {
-		m, err = r.readKept(ctx, r.digest)
+	m, err := r.rootManifest, error(nil)
+	if r.crossRepository() || m.Digest == "" {
+		m, err = r.getRetained(ctx, r.digest)
 	}
-	if (errors.Is(err, registry.ErrNotFound) || errors.Is(err, registry.ErrMismatch)) && r.elsewhere() {
+	if (errors.Is(err, registry.ErrNotFound) || errors.Is(err, registry.ErrMismatch)) && r.crossRepository() {
 		return false, nil // a damaged manifest is written again
 	}
 	if err != nil {
 		return false, registry.WithSide(err, registry.Destination)
 	}
-	if err := r.bringReferrers(ctx); err != nil {
+	if err := r.copyReferrers(ctx); err != nil {
 		return false, err
 	}
 	err = r.writeTags(ctx, m, tags, nil)
-	if errors.Is(err, registry.ErrMissingContent) && r.elsewhere() {
+	if errors.Is(err, registry.ErrMissingContent) && r.crossRepository() {
 		return false, nil
 	}
 	return true, err
@@ -230,7 +232,7 @@ func (r *copyOp) retag(ctx context.Context, tags []string) (bool, error) {
 
 // readKept reads a manifest of the destination and reserves the memory for it. If that
 // is in use by other copies, it waits without the manifest, and reads it again.
-func (r *copyOp) readKept(ctx context.Context, d digest.Digest) (registry.Manifest, error) {
+func (r *copyOp) getRetained(ctx context.Context, d digest.Digest) (registry.Manifest, error) {
 	for {
 		m, err := r.job.Destination.GetManifest(ctx, d.String())
 		needs := int64(len(m.Content)) - freeBytes
@@ -249,9 +251,9 @@ func (r *copyOp) push(ctx context.Context, name string, m registry.Manifest) err
 	began := time.Now()
 	err := r.job.Destination.PutManifest(ctx, name, m)
 	if err == nil {
-		r.tally.manifest(m.Digest)
+		r.stats.addManifest(m.Digest)
 		r.copier.log.DebugContext(ctx, "manifest pushed", "destination", r.job.Destination.Name(), "as", name,
-			"digest", m.Digest, "media_type", r.mask(m.MediaType), "size", len(m.Content), "took", time.Since(began))
+			"digest", m.Digest, "media_type", r.redact(m.MediaType), "size", len(m.Content), "took", time.Since(began))
 	}
 	return err
 }
@@ -260,23 +262,23 @@ func (r *copyOp) push(ctx context.Context, name string, m registry.Manifest) err
 // the registry reports missing content, put calls heal, which may be nil, and
 // tries once more. A refusal is not an error if the name holds the manifest already.
 // Then this copy wrote it if an earlier attempt may have succeeded.
-func (r *copyOp) put(ctx context.Context, name string, m registry.Manifest, heal func(context.Context) error) (bool, error) {
+func (r *copyOp) put(ctx context.Context, name string, m registry.Manifest, reupload func(context.Context) error) (bool, error) {
 	err := r.push(ctx, name, m)
 	maybeWritten := isMaybeDone(err)
-	if errors.Is(err, registry.ErrMissingContent) && heal != nil {
-		if err := heal(ctx); err != nil {
+	if errors.Is(err, registry.ErrMissingContent) && reupload != nil {
+		if err := reupload(ctx); err != nil {
 			return false, err
 		}
 		err = stillMissing(r.push(ctx, name, m))
 		maybeWritten = maybeWritten || isMaybeDone(err)
 	}
 	if isTagConflict(err) {
-		held, lookErr := r.currentTagDigest(ctx, name, m.Digest)
-		if lookErr == nil && held == m.Digest {
+		current, resolveErr := r.currentTagDigest(ctx, name, m.Digest)
+		if resolveErr == nil && current == m.Digest {
 			return maybeWritten, nil
 		}
-		if lookErr == nil && held != "" {
-			err = tagConflictError(err, held)
+		if resolveErr == nil && current != "" {
+			err = tagConflictError(err, current)
 		}
 	}
 	return err == nil, registry.WithSide(err, registry.Destination)
@@ -293,18 +295,18 @@ func isTagConflict(err error) bool {
 // tagConflictError is a refusal to put something under a name that holds something else.
 // That it conflicts says enough; a failed precondition may be a policy's, where
 // the registry has anything to say of it.
-func tagConflictError(err error, held digest.Digest) error {
+func tagConflictError(err error, current digest.Digest) error {
 	e, ok := errors.AsType[*registry.Error](err)
-	silent := ok && e.Code == "" && e.Message == ""
-	if !ok || errors.Is(err, registry.ErrTagImmutable) || e.Status != 409 && !silent {
+	noDetail := ok && e.Code == "" && e.Message == ""
+	if !ok || errors.Is(err, registry.ErrTagImmutable) || e.Status != 409 && !noDetail {
 		return err
 	}
-	told := *e
-	told.Kind, told.Hint = registry.ErrTagImmutable, registry.DefaultHint(registry.ErrTagImmutable)
-	if silent {
-		told.Message = fmt.Sprintf("the tag is immutable and holds %s", held)
+	conflict := *e
+	conflict.Kind, conflict.Hint = registry.ErrTagImmutable, registry.DefaultHint(registry.ErrTagImmutable)
+	if noDetail {
+		conflict.Message = fmt.Sprintf("the tag is immutable and holds %s", current)
 	}
-	return &told
+	return &conflict
 }
 
 // isMaybeDone reports whether an earlier attempt of a write may have succeeded.
@@ -320,7 +322,7 @@ func stillMissing(err error) error {
 	if !ok || !errors.Is(err, registry.ErrMissingContent) {
 		return err
 	}
-	told := *e
-	told.Hint = "Everything that the manifest names was sent once more, and the registry still misses some of it. Either a garbage collection runs there at the moment, or it does not take what this manifest names: layers that are to be had elsewhere, or an index of something else than manifests."
-	return &told
+	missing := *e
+	missing.Hint = "Everything that the manifest names was sent once more, and the registry still misses some of it. Either a garbage collection runs there at the moment, or it does not take what this manifest names: layers that are to be had elsewhere, or an index of something else than manifests."
+	return &missing
 }

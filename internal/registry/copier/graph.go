@@ -37,14 +37,14 @@ type node struct {
 	depth      int                 // below the root, where it was first named
 	parents    []*node             // that wait for it
 	done       bool                // it is at the destination
-	held       bool                // it was there whole before: nothing of it is sent
+	present    bool                // it was there whole before: nothing of it is sent
 
 	// Of a manifest.
 	manifest registry.Manifest // once fetched; without its content if that is not kept
 	bytes    int64             // of its content
 	fetched  bool
 	children []*node
-	missing  int // what it waits for: that it is read, its children, and its subject
+	pending  int // what it waits for: that it is read, its children, and its subject
 
 	// Of a blob.
 	blob    bool
@@ -74,14 +74,14 @@ func (w *graphWalk) addChild(parent *node, d registry.Descriptor, blob bool) err
 	if blob && w.skip(parent) && w.missing == nil {
 		return nil
 	}
-	if registry.IsNonDistributable(d) && !w.run.job.IncludeNonDistributable {
-		w.run.copier.log.Debug("layer left where it is: it must not be distributed", "digest", d.Digest, "media_type", w.run.mask(d.MediaType))
+	if registry.IsNonDistributable(d) && !w.op.job.IncludeNonDistributable {
+		w.op.copier.log.Debug("layer left where it is: it must not be distributed", "digest", d.Digest, "media_type", w.op.redact(d.MediaType))
 		return nil
 	}
 	n, known := w.nodes[key{d.Digest, blob}]
 	switch {
-	case known && !agree(n.descriptor, d, blob):
-		return &registry.Error{Side: registry.Source, Op: "read the manifest", Repository: w.run.job.Source.Name(), Reference: parent.descriptor.Digest.String(),
+	case known && !compatible(n.descriptor, d, blob):
+		return &registry.Error{Side: registry.Source, Op: "read the manifest", Repository: w.op.job.Source.Name(), Reference: parent.descriptor.Digest.String(),
 			Kind: registry.ErrInvalidManifest, Message: fmt.Sprintf("it names %s with another size or media type than another manifest of the image does", d.Digest)}
 	case !known && parent.depth == maxDepth:
 		return w.limit("its indexes are nested deeper than %d", maxDepth)
@@ -90,7 +90,7 @@ func (w *graphWalk) addChild(parent *node, d registry.Descriptor, blob bool) err
 	case !known:
 		w.inline += inlineBytes(d)
 		n = w.addNode(d, blob, parent.depth+1)
-		n.held = parent.held
+		n.present = parent.present
 		if w.bytes += n.declaredSize(); w.bytes > maxManifestBytes {
 			return w.tooManyBytes()
 		}
@@ -101,7 +101,7 @@ func (w *graphWalk) addChild(parent *node, d registry.Descriptor, blob bool) err
 	parent.children = append(parent.children, n)
 	if !n.done {
 		n.parents = append(n.parents, parent)
-		parent.missing++
+		parent.pending++
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func isBlobType(mediaType string) bool {
 
 // agree says whether two descriptors of one digest can both be right. A blob
 // may be named by several media types: its bytes do not say which.
-func agree(a, b registry.Descriptor, blob bool) bool {
+func compatible(a, b registry.Descriptor, blob bool) bool {
 	if a.Size != b.Size && a.Size != registry.SizeUnknown && b.Size != registry.SizeUnknown {
 		return false
 	}
@@ -140,10 +140,10 @@ func (w *graphWalk) addNode(d registry.Descriptor, blob bool, depth int) *node {
 	n := &node{descriptor: d, blob: blob, depth: depth, size: d.Size}
 	w.nodes[key{d.Digest, blob}] = n
 	if blob && !w.dryRun {
-		n.meter = w.run.copier.progress.meter(d.Size)
+		n.meter = w.op.copier.progress.meter(d.Size)
 	}
 	if !blob {
-		n.missing = 1 // until it is read
+		n.pending = 1 // until it is read
 	}
 	heap.Push(&w.queue, n)
 	return n
@@ -154,7 +154,7 @@ func (w *graphWalk) tooManyBytes() error {
 }
 
 func (w *graphWalk) limit(format string, args ...any) error {
-	return &registry.Error{Side: registry.Source, Op: "walk the image", Repository: w.run.job.Source.Name(), Reference: w.run.digest.String(),
+	return &registry.Error{Side: registry.Source, Op: "walk the image", Repository: w.op.job.Source.Name(), Reference: w.op.digest.String(),
 		Kind: registry.ErrLimit, Message: fmt.Sprintf(format, args...)}
 }
 

@@ -82,7 +82,7 @@ func (j Job) String() string {
 }
 
 // lacks says whether the destination was found to lack something.
-func (j Job) lacks(d digest.Digest) bool { return slices.Contains(j.Missing, d) }
+func (j Job) isMissing(d digest.Digest) bool { return slices.Contains(j.Missing, d) }
 
 // Report says what a copy did, also where it failed half way.
 type Report struct {
@@ -164,4 +164,4 @@ type Count struct {
 }
 
 // hosts identifies the source and the destination host of a job.
-func (j Job) hosts() string { return j.Source.Host() + " " + j.Destination.Host() }
+func (j Job) memoryKey() string { return j.Source.Host() + " " + j.Destination.Host() }

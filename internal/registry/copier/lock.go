@@ -12,8 +12,8 @@ import (
 
 // keyedMutex lets one copy at a time of a Copier work on a key.
 type keyedMutex struct {
-	mu   sync.Mutex
-	held map[lockKey]lockHolder
+	mu      sync.Mutex
+	holders map[lockKey]lockHolder
 }
 
 // lockKey identifies the list of the referrers of a subject.
@@ -33,8 +33,8 @@ func (m *keyedMutex) lock(ctx context.Context, key lockKey) (unlock func(), err 
 	began := time.Now()
 	for {
 		m.mu.Lock()
-		holder, held := m.held[key]
-		if !held {
+		holder, locked := m.holders[key]
+		if !locked {
 			break
 		}
 		m.mu.Unlock()
@@ -47,15 +47,15 @@ func (m *keyedMutex) lock(ctx context.Context, key lockKey) (unlock func(), err 
 		}
 	}
 	defer m.mu.Unlock()
-	if m.held == nil {
-		m.held = map[lockKey]lockHolder{}
+	if m.holders == nil {
+		m.holders = map[lockKey]lockHolder{}
 	}
 	mine := lockHolder{copy: registry.FlowOf(ctx).String(), unlocked: make(chan struct{})}
-	m.held[key] = mine
+	m.holders[key] = mine
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		delete(m.held, key)
+		delete(m.holders, key)
 		close(mine.unlocked)
 	}, nil
 }

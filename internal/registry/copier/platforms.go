@@ -32,8 +32,8 @@ func SelectOf(ctx context.Context, from registry.Repository, m registry.Manifest
 // checkImage makes sure that a single image is for every platform that is
 // wanted.
 func checkImage(ctx context.Context, from registry.Repository, m registry.Manifest, platforms []registry.Platform) error {
-	refuse := func(wanted registry.Platform, why string) error {
-		return &registry.Error{Op: "find the platform " + registry.FormatPlatform(wanted) + " in", Repository: from.Name(), Reference: m.Digest.String(),
+	refuse := func(want registry.Platform, why string) error {
+		return &registry.Error{Op: "find the platform " + registry.FormatPlatform(want) + " in", Repository: from.Name(), Reference: m.Digest.String(),
 			Kind: registry.ErrNotFound, Message: why, Hint: "Ask for the platform that it has."}
 	}
 	contents, err := m.Parse()
@@ -47,13 +47,13 @@ func checkImage(ctx context.Context, from registry.Repository, m registry.Manife
 	if err != nil {
 		return err
 	}
-	is := registry.ConfigPlatform(content)
-	for _, wanted := range platforms {
+	got := registry.ConfigPlatform(content)
+	for _, want := range platforms {
 		switch {
-		case !registry.IsPlatform(&is):
-			return refuse(wanted, "it is no index, and its configuration names no platform")
-		case !registry.Satisfies(is, wanted):
-			return refuse(wanted, "it is no index but a single image for "+registry.FormatPlatform(is))
+		case !registry.IsPlatform(&got):
+			return refuse(want, "it is no index, and its configuration names no platform")
+		case !registry.Satisfies(got, want):
+			return refuse(want, "it is no index but a single image for "+registry.FormatPlatform(got))
 		}
 	}
 	return nil
@@ -70,6 +70,6 @@ func (r *copyOp) selectPlatforms(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.digest, r.known = s.Root.Digest, s.Index
+	r.digest, r.rootManifest = s.Root.Digest, s.Index
 	return nil
 }

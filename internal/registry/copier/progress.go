@@ -27,10 +27,10 @@ type progress struct{ known, done atomic.Int64 }
 type meter struct {
 	progress *progress
 
-	mu      sync.Mutex
-	size    int64 // what is known of it
-	counted int64 // what is done of it
-	reading int   // the reading that counts: one that was given up may still go on
+	mu         sync.Mutex
+	size       int64 // what is known of it
+	counted    int64 // what is done of it
+	generation int   // the reading that counts: one that was given up may still go on
 }
 
 // meter makes the meter of a blob of a size, negative where it is not known.
@@ -53,7 +53,7 @@ func (m *meter) expect(size int64) {
 func (m *meter) restart() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.reading++
+	m.generation++
 	m.count(0)
 }
 
@@ -61,14 +61,14 @@ func (m *meter) restart() {
 func (m *meter) read(content io.ReadCloser) io.ReadCloser {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return &meteredReader{ReadCloser: content, meter: m, reading: m.reading}
+	return &meteredReader{ReadCloser: content, meter: m, generation: m.generation}
 }
 
 // done says that the blob is at the destination.
 func (m *meter) done() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.reading++
+	m.generation++
 	m.count(m.size)
 }
 
@@ -79,7 +79,7 @@ func (m *meter) abandon() {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.reading++
+	m.generation++
 	m.progress.known.Add(m.counted - m.size)
 	m.size = m.counted
 }
@@ -92,15 +92,15 @@ func (m *meter) count(n int64) {
 
 type meteredReader struct {
 	io.ReadCloser
-	meter   *meter
-	reading int
+	meter      *meter
+	generation int
 }
 
 func (r *meteredReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	r.meter.mu.Lock()
 	defer r.meter.mu.Unlock()
-	if r.reading == r.meter.reading {
+	if r.generation == r.meter.generation {
 		r.meter.count(r.meter.counted + int64(n))
 	}
 	return n, err

@@ -17,10 +17,10 @@ import (
 // searches again.
 func (w *graphWalk) discoverReferrers(ctx context.Context, n *node) error {
 	for {
-		found, err := w.search.of(ctx, n.descriptor.Digest)
-		if needs, ok := errors.AsType[needsMemoryError](err); ok {
-			if err := w.run.memory.Grow(ctx, int64(needs)+largeManifest); err != nil {
-				return w.run.readInterrupted(n, err)
+		found, err := w.search.find(ctx, n.descriptor.Digest)
+		if needs, ok := errors.AsType[memoryNeededError](err); ok {
+			if err := w.op.memory.Grow(ctx, int64(needs)+largeManifest); err != nil {
+				return w.op.readInterrupted(n, err)
 			}
 			continue
 		}
@@ -28,8 +28,8 @@ func (w *graphWalk) discoverReferrers(ctx context.Context, n *node) error {
 			return registry.WithSide(err, registry.Source)
 		}
 		for _, r := range found {
-			held := w.holds(ctx, r)
-			if err := w.addReferrer(n, r, held); err != nil {
+			present := w.existsAtDestination(ctx, r)
+			if err := w.addReferrer(n, r, present); err != nil {
 				return err
 			}
 		}
@@ -42,34 +42,34 @@ func (w *graphWalk) discoverReferrers(ctx context.Context, n *node) error {
 func (w *graphWalk) reserve() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if needs := w.needs(0); !w.run.memory.TryGrow(needs) {
-		return needsMemoryError(needs)
+	if needs := w.needs(0); !w.op.memory.TryGrow(needs) {
+		return memoryNeededError(needs)
 	}
 	return nil
 }
 
 // needsMemoryError is the error of a search that has to be repeated when there is memory
 // for so many bytes of a walk.
-type needsMemoryError int64
+type memoryNeededError int64
 
-func (e needsMemoryError) Error() string {
+func (e memoryNeededError) Error() string {
 	return fmt.Sprintf("the referrers need %d bytes of memory for manifests", int64(e))
 }
 
 // holds says whether a referrer is at the destination already, which is not worth
 // asking where nothing is there yet.
-func (w *graphWalk) holds(ctx context.Context, r Referrer) bool {
-	if w.dryRun || w.run.fresh || len(w.run.job.Missing) > 0 {
+func (w *graphWalk) existsAtDestination(ctx context.Context, r Referrer) bool {
+	if w.dryRun || w.op.fresh || len(w.op.job.Missing) > 0 {
 		return false
 	}
-	d, err := w.run.job.Destination.Resolve(ctx, r.Manifest.Digest.String())
+	d, err := w.op.job.Destination.Resolve(ctx, r.Manifest.Digest.String())
 	return err == nil && d.Digest == r.Manifest.Digest
 }
 
 // addReferrer makes a node of a referrer, which waits for its subject: a registry may
 // refuse what refers to nothing. It is no child of it, because a subject is whole
 // without what refers to it.
-func (w *graphWalk) addReferrer(subject *node, r Referrer, held bool) error {
+func (w *graphWalk) addReferrer(subject *node, r Referrer, present bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.found = append(w.found, r)
@@ -84,7 +84,7 @@ func (w *graphWalk) addReferrer(subject *node, r Referrer, held bool) error {
 		return w.limit("it has more than %d manifests and blobs", maxNodes)
 	}
 	n := w.addNode(d, false, subject.depth+1)
-	n.manifest, n.held = r.Manifest, held
+	n.manifest, n.present = r.Manifest, present
 	if w.bytes += n.declaredSize(); w.bytes > maxManifestBytes {
 		return w.tooManyBytes()
 	}
@@ -92,7 +92,7 @@ func (w *graphWalk) addReferrer(subject *node, r Referrer, held bool) error {
 	// back from there.
 	if !subject.done && r.Tag == "" {
 		subject.parents = append(subject.parents, n)
-		n.missing++
+		n.pending++
 	}
 	return nil
 }
@@ -125,17 +125,17 @@ func (r *copyOp) findReferrers(ctx context.Context) error {
 	w.dryRun = true
 	_, err := w.copy(ctx, r.digest, false)
 	if err == nil {
-		r.tally.referrers(w.found)
+		r.stats.setReferrers(w.found)
 	}
 	return err
 }
 
 // bringReferrers brings what refers to an image that the destination has.
-func (r *copyOp) bringReferrers(ctx context.Context) error {
+func (r *copyOp) copyReferrers(ctx context.Context) error {
 	switch {
 	case !r.job.Referrers:
 		return nil
-	case !r.elsewhere():
+	case !r.crossRepository():
 		return r.findReferrers(ctx)
 	}
 	w := newGraphWalk(r)

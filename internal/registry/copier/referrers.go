@@ -40,7 +40,7 @@ type Referrer struct {
 // of the tags. The error is the repository's, and matches registry.ErrLimit where
 // there are too many.
 func (c *Copier) Referrers(ctx context.Context, from registry.Repository, subject digest.Digest, types []string) ([]Referrer, error) {
-	found, err := (&search{from: from, types: types, memory: c.memory, hosts: from.Host()}).of(ctx, subject)
+	found, err := (&referrerSearch{from: from, types: types, memory: c.memory, memoryKey: from.Host()}).find(ctx, subject)
 	slices.SortStableFunc(found, func(a, b Referrer) int {
 		return cmp.Or(cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Manifest.Digest, b.Manifest.Digest))
 	})
@@ -48,34 +48,34 @@ func (c *Copier) Referrers(ctx context.Context, from registry.Repository, subjec
 }
 
 // search is a search for referrers, of one manifest or of a whole graph.
-type search struct {
-	from   registry.Repository
-	types  []string
-	memory *registry.Memory
-	hosts  string       // identifies the hosts that the memory is charged for
-	read   atomic.Int64 // manifests
-	kept   atomic.Int64 // bytes of those that are referrers
+type referrerSearch struct {
+	from      registry.Repository
+	types     []string
+	memory    *registry.Memory
+	memoryKey string       // identifies the hosts that the memory is charged for
+	read      atomic.Int64 // manifests
+	retained  atomic.Int64 // bytes of those that are referrers
 	// reserve reserves the memory for what is kept. It is nil if the result is not kept
 	// longer than the search.
 	reserve func() error
 }
 
 // searchers is how many referrers of one manifest are read at a time.
-const searchers = 8
+const searchWorkers = 8
 
 // of finds the referrers of a manifest. After an error, the search keeps nothing of
 // this call.
-func (s *search) of(ctx context.Context, subject digest.Digest) (found []Referrer, err error) {
+func (s *referrerSearch) find(ctx context.Context, subject digest.Digest) (found []Referrer, err error) {
 	var tagged, listed []*Referrer
 	defer func() {
 		for _, r := range slices.Concat(listed, tagged) {
 			if r != nil && err != nil {
-				s.kept.Add(-int64(len(r.Manifest.Content)))
+				s.retained.Add(-int64(len(r.Manifest.Content)))
 			}
 		}
 	}()
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(searchers)
+	group.SetLimit(searchWorkers)
 	var listing registry.ReferrerList
 	group.Go(func() (err error) {
 		listing, err = s.from.ListReferrers(groupCtx, subject)
@@ -85,7 +85,7 @@ func (s *search) of(ctx context.Context, subject digest.Digest) (found []Referre
 	tagged = make([]*Referrer, len(tags))
 	for i, tag := range tags {
 		group.Go(func() (err error) {
-			tagged[i], err = s.tagged(groupCtx, subject, tag)
+			tagged[i], err = s.fetchTagged(groupCtx, subject, tag)
 			return err
 		})
 	}
@@ -93,11 +93,11 @@ func (s *search) of(ctx context.Context, subject digest.Digest) (found []Referre
 		return nil, err
 	}
 	group, groupCtx = errgroup.WithContext(ctx)
-	group.SetLimit(searchers)
+	group.SetLimit(searchWorkers)
 	listed = make([]*Referrer, len(listing.Referrers))
 	for i, d := range listing.Referrers {
 		group.Go(func() (err error) {
-			listed[i], err = s.listed(groupCtx, subject, d)
+			listed[i], err = s.fetchListed(groupCtx, subject, d)
 			return err
 		})
 	}
@@ -114,42 +114,42 @@ func (s *search) of(ctx context.Context, subject digest.Digest) (found []Referre
 
 // listed is one that the repository lists, nil where it refers to something else
 // by its own bytes, is gone, cannot be read, or is not wanted.
-func (s *search) listed(ctx context.Context, subject digest.Digest, d registry.Descriptor) (*Referrer, error) {
+func (s *referrerSearch) fetchListed(ctx context.Context, subject digest.Digest, d registry.Descriptor) (*Referrer, error) {
 	r, contents, err := s.fetch(ctx, subject, d.Digest.String(), d.Size)
 	switch {
 	case errors.Is(err, registry.ErrNotFound), errors.Is(err, registry.ErrInvalidManifest):
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case contents.Subject == nil || contents.Subject.Digest != subject || !s.wants(r.ArtifactType):
+	case contents.Subject == nil || contents.Subject.Digest != subject || !s.matchesType(r.ArtifactType):
 		return nil, nil
 	}
-	return s.keep(r)
+	return s.retain(r)
 }
 
 // keep returns a referrer that the search keeps, or an error if there is too much to
 // keep.
-func (s *search) keep(r *Referrer) (*Referrer, error) {
+func (s *referrerSearch) retain(r *Referrer) (*Referrer, error) {
 	size := int64(len(r.Manifest.Content))
-	if s.kept.Add(size) > maxManifestBytes {
+	if s.retained.Add(size) > maxManifestBytes {
 		return nil, s.limit(r.Subject, "the manifests that refer to it and to what it names are together larger than %d MiB", maxManifestBytes>>20)
 	}
 	if s.reserve != nil {
 		if err := s.reserve(); err != nil {
-			s.kept.Add(-size)
+			s.retained.Add(-size)
 			return nil, err
 		}
 	}
 	return r, nil
 }
 
-func (s *search) limit(subject digest.Digest, format string, args ...any) error {
+func (s *referrerSearch) limit(subject digest.Digest, format string, args ...any) error {
 	return &registry.Error{Op: "read the referrers of", Repository: s.from.Name(), Reference: subject.String(),
 		Kind: registry.ErrLimit, Message: fmt.Sprintf(format, args...), Hint: registry.DefaultHint(registry.ErrLimit)}
 }
 
 // tagged is one under a tag, nil where there is none or it is not wanted.
-func (s *search) tagged(ctx context.Context, subject digest.Digest, tag string) (*Referrer, error) {
+func (s *referrerSearch) fetchTagged(ctx context.Context, subject digest.Digest, tag string) (*Referrer, error) {
 	d, err := s.from.Resolve(ctx, tag)
 	if errors.Is(err, registry.ErrNotFound) {
 		return nil, nil
@@ -168,16 +168,16 @@ func (s *search) tagged(ctx context.Context, subject digest.Digest, tag string) 
 		return nil, err
 	}
 	r.Tag = tag
-	if s.wants(r.ArtifactType) || slices.ContainsFunc(contents.Layers, func(l registry.Descriptor) bool { return s.wants(l.MediaType) }) {
-		r.ArtifactType = typeOfTagged(contents)
-		return s.keep(r)
+	if s.matchesType(r.ArtifactType) || slices.ContainsFunc(contents.Layers, func(l registry.Descriptor) bool { return s.matchesType(l.MediaType) }) {
+		r.ArtifactType = taggedArtifactType(contents)
+		return s.retain(r)
 	}
 	return nil, nil
 }
 
 // typeOfTagged is the artifact type of what was found by its tag. Cosign gives it
 // an image's configuration, which says nothing of what it is.
-func typeOfTagged(c registry.Contents) string {
+func taggedArtifactType(c registry.Contents) string {
 	differs := func(l registry.Descriptor) bool { return l.MediaType != c.Layers[0].MediaType }
 	if !registry.IsImageConfig(c.Type()) || len(c.Layers) == 0 || slices.ContainsFunc(c.Layers, differs) {
 		return c.Type()
@@ -185,13 +185,13 @@ func typeOfTagged(c registry.Contents) string {
 	return c.Layers[0].MediaType
 }
 
-func (s *search) wants(artifactType string) bool {
+func (s *referrerSearch) matchesType(artifactType string) bool {
 	return len(s.types) == 0 || slices.Contains(s.types, artifactType)
 }
 
 // fetch reads a manifest that may be a referrer. One that is large although it
 // was said not to be is refused: as many as are listed may come together.
-func (s *search) fetch(ctx context.Context, subject digest.Digest, reference string, said int64) (*Referrer, registry.Contents, error) {
+func (s *referrerSearch) fetch(ctx context.Context, subject digest.Digest, reference string, listedSize int64) (*Referrer, registry.Contents, error) {
 	fail := func(e registry.Error) (*Referrer, registry.Contents, error) {
 		e.Op, e.Repository, e.Reference = "read the referrers of", s.from.Name(), subject.String()
 		return nil, registry.Contents{}, &e
@@ -199,11 +199,11 @@ func (s *search) fetch(ctx context.Context, subject digest.Digest, reference str
 	if s.read.Add(1) > maxNodes {
 		return nil, registry.Contents{}, s.limit(subject, "more than %d manifests are listed as referrers of it and of what it names", maxNodes)
 	}
-	unsaid := said < 0
-	charge := s.memory.Charge(s.hosts, registry.FlowOf(ctx).String())
+	unknownSize := listedSize < 0
+	charge := s.memory.Charge(s.memoryKey, registry.FlowOf(ctx).String())
 	defer charge.Release()
-	if said >= largeManifest {
-		if err := charge.Grow(ctx, said); err != nil {
+	if listedSize >= largeManifest {
+		if err := charge.Grow(ctx, listedSize); err != nil {
 			return fail(registry.Error{Kind: registry.ErrUnavailable, Err: err})
 		}
 	}
@@ -212,8 +212,8 @@ func (s *search) fetch(ctx context.Context, subject digest.Digest, reference str
 	if err != nil {
 		return nil, registry.Contents{}, err
 	}
-	if size := len(m.Content); !unsaid && said < largeManifest && size >= largeManifest {
-		return fail(registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("%s has %d bytes and is listed with %d", m.Digest, size, said)})
+	if size := len(m.Content); !unknownSize && listedSize < largeManifest && size >= largeManifest {
+		return fail(registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("%s has %d bytes and is listed with %d", m.Digest, size, listedSize)})
 	}
 	contents, err := m.Parse()
 	if err != nil {

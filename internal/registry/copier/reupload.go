@@ -12,26 +12,26 @@ import (
 // believes no such answer any more. What was sent once is not sent again.
 func (w *graphWalk) reupload(ctx context.Context, n *node) error {
 	select {
-	case w.healing <- struct{}{}:
-		defer func() { <-w.healing }()
+	case w.reuploading <- struct{}{}:
+		defer func() { <-w.reuploading }()
 	case <-ctx.Done():
-		return w.run.readInterrupted(n, context.Cause(ctx))
+		return w.op.readInterrupted(n, context.Cause(ctx))
 	}
-	w.run.copier.log.DebugContext(ctx, "the destination misses content that it said it had; sending it",
-		"destination", w.run.job.Destination.Name(), "manifest", n.manifest.Digest)
-	blobs, manifests := below(n)
+	w.op.copier.log.DebugContext(ctx, "the destination misses content that it said it had; sending it",
+		"destination", w.op.job.Destination.Name(), "manifest", n.manifest.Digest)
+	blobs, manifests := descendants(n)
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(workers)
 	for _, blob := range blobs {
 		if blob.outcome == registry.AlreadyExists || blob.outcome == registry.Mounted {
-			group.Go(func() error { return w.run.sendBlob(groupCtx, blob) })
+			group.Go(func() error { return w.op.forceBlob(groupCtx, blob) })
 		}
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	for _, manifest := range manifests {
-		err := w.withContent(ctx, manifest, func(m registry.Manifest) error { return w.run.push(ctx, m.Digest.String(), m) })
+		err := w.withContent(ctx, manifest, func(m registry.Manifest) error { return w.op.push(ctx, m.Digest.String(), m) })
 		if err != nil {
 			return registry.WithSide(err, registry.Destination)
 		}
@@ -41,7 +41,7 @@ func (w *graphWalk) reupload(ctx context.Context, n *node) error {
 
 // below are the blobs and manifests below a node, each once and each manifest
 // after all that it names.
-func below(n *node) (blobs, manifests []*node) {
+func descendants(n *node) (blobs, manifests []*node) {
 	seen := map[*node]bool{}
 	var visit func(n *node)
 	visit = func(n *node) {

@@ -41,9 +41,9 @@ type blobKey struct {
 // locations are where a blob of one host is. A process keeps one for each blob, so it
 // has maps and channels only while they are needed.
 type locations struct {
-	held    []string              // repositories that hold it, in order
-	leases  map[string]*blobLease // uploads in progress, by repository
-	changed chan struct{}         // closed by the next change, nil if nothing waits
+	repositories []string              // repositories that hold it, in order
+	leases       map[string]*blobLease // uploads in progress, by repository
+	changed      chan struct{}         // closed by the next change, nil if nothing waits
 }
 
 // wait returns a channel that is closed by the next change.
@@ -55,12 +55,12 @@ func (at *locations) wait() <-chan struct{} {
 }
 
 // set records whether a repository holds the blob.
-func (at *locations) set(name string, held bool) {
-	switch i, known := slices.BinarySearch(at.held, name); {
-	case held && !known:
-		at.held = slices.Insert(at.held, i, name)
-	case !held && known:
-		at.held = slices.Delete(at.held, i, i+1)
+func (at *locations) set(name string, holds bool) {
+	switch i, known := slices.BinarySearch(at.repositories, name); {
+	case holds && !known:
+		at.repositories = slices.Insert(at.repositories, i, name)
+	case !holds && known:
+		at.repositories = slices.Delete(at.repositories, i, i+1)
 	}
 }
 
@@ -105,7 +105,7 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 		mine, other, changed := t.try(q, slow)
 		if other == nil {
 			if watched != nil {
-				waited(ctx, watched, began)
+				recordSharedWait(ctx, watched, began)
 			}
 			return mine, nil
 		}
@@ -118,7 +118,7 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
-			waited(ctx, other, began)
+			recordSharedWait(ctx, other, began)
 			return nil, &registry.BusyError{For: "the blob", Holder: other.copy, Took: time.Since(began), Err: context.Cause(ctx)}
 		case <-timer.C:
 			slow[other] = other.source != q.source && other.slowSince(seen)
@@ -151,7 +151,7 @@ func (c *blobLease) slowSince(seen leaseProgress) bool {
 }
 
 // waited records a wait for the upload of another copy.
-func waited(ctx context.Context, other *blobLease, began time.Time) {
+func recordSharedWait(ctx context.Context, other *blobLease, began time.Time) {
 	registry.RecordWait(ctx, registry.Delay{Reason: registry.WaitShared, Host: other.host, Holder: other.copy}, time.Since(began))
 }
 
@@ -162,15 +162,15 @@ func (t *blobTable) try(q blobRequest, slow map[*blobLease]bool) (mine, other *b
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at := t.at(q.blobKey)
-	if _, held := slices.BinarySearch(at.held, q.name); held {
+	if _, held := slices.BinarySearch(at.repositories, q.name); held {
 		return nil, nil, nil
 	}
 	if other = at.leases[q.name]; other != nil && !slow[other] {
 		return nil, other, at.wait()
 	}
 	from := q.from
-	if from == "" && len(at.held) > 0 {
-		from = at.held[0]
+	if from == "" && len(at.repositories) > 0 {
+		from = at.repositories[0]
 	}
 	if from == "" {
 		for _, name := range slices.Sorted(maps.Keys(at.leases)) {
@@ -214,7 +214,7 @@ func (c *blobLease) end(uploaded bool) {
 }
 
 // counted wraps open so that the lease measures how its content is read.
-func (c *blobLease) counted(open func(context.Context) (io.ReadCloser, error)) func(context.Context) (io.ReadCloser, error) {
+func (c *blobLease) countReads(open func(context.Context) (io.ReadCloser, error)) func(context.Context) (io.ReadCloser, error) {
 	return func(ctx context.Context) (io.ReadCloser, error) {
 		c.reading.Start()
 		defer c.reading.Stop()
@@ -240,8 +240,8 @@ func (r *countedReader) Read(p []byte) (int, error) {
 }
 
 // set records whether a repository holds a blob.
-func (t *blobTable) set(k blobKey, name string, held bool) {
+func (t *blobTable) set(k blobKey, name string, holds bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.at(k).set(name, held)
+	t.at(k).set(name, holds)
 }

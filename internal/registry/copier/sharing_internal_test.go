@@ -70,7 +70,7 @@ func TestLease_TakesOverFromASlowSource(t *testing.T) {
 				var upload sync.WaitGroup
 				upload.Go(func() {
 					defer first.end(true)
-					content, err := first.counted(func(context.Context) (io.ReadCloser, error) {
+					content, err := first.countReads(func(context.Context) (io.ReadCloser, error) {
 						return &paced{bytes.NewReader(make([]byte, c.fast*4<<10+64<<10)), c.source, c.fast}, nil
 					})(t.Context())
 					if err != nil {

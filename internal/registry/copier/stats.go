@@ -13,40 +13,40 @@ import (
 
 // stats counts what one copy does.
 type stats struct {
-	mu     sync.Mutex
-	report Report
-	pushed map[digest.Digest]bool
-	hosts  map[string]*asked
+	mu        sync.Mutex
+	report    Report
+	pushed    map[digest.Digest]bool
+	hostStats map[string]*hostStats
 }
 
-func (t *stats) change(f func(*Report)) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	f(&t.report)
+func (s *stats) update(f func(*Report)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f(&s.report)
 }
 
 // trace makes a tally count the requests of a context.
-func (t *stats) trace() registry.Trace {
+func (s *stats) trace() registry.Trace {
 	return registry.Trace{
 		Request: func(q registry.Request) {
-			t.change(func(r *Report) {
+			s.update(func(r *Report) {
 				r.Requests++
 				if q.Retry {
 					r.Retries++
 				}
-				t.asked(q.Host).begins(q.Kind())
+				s.host(q.Host).start(q.Kind())
 			})
 		},
-		Over: func(q registry.Request) { t.change(func(*Report) { t.asked(q.Host).now-- }) },
+		Over: func(q registry.Request) { s.update(func(*Report) { s.host(q.Host).inFlight-- }) },
 		Wait: func(w registry.Wait) {
-			t.change(func(r *Report) {
+			s.update(func(r *Report) {
 				if w.Took > r.LongestWait {
 					r.LongestWait, r.WaitedFor = w.Took, w.For
 				}
 			})
 		},
 		Warning: func(text string) {
-			t.change(func(r *Report) {
+			s.update(func(r *Report) {
 				if !slices.Contains(r.Warnings, text) {
 					r.Warnings = append(r.Warnings, text)
 				}
@@ -56,8 +56,8 @@ func (t *stats) trace() registry.Trace {
 }
 
 // root says what the root is; mediaType is "" where that is not known yet.
-func (t *stats) root(d digest.Digest, mediaType string) {
-	t.change(func(r *Report) {
+func (s *stats) setRoot(d digest.Digest, mediaType string) {
+	s.update(func(r *Report) {
 		r.Digest = d
 		if mediaType != "" {
 			r.MediaType = mediaType
@@ -65,11 +65,11 @@ func (t *stats) root(d digest.Digest, mediaType string) {
 	})
 }
 
-func (t *stats) tagged(tag string) { t.change(func(r *Report) { r.Tagged = append(r.Tagged, tag) }) }
+func (s *stats) addTag(tag string) { s.update(func(r *Report) { r.Tagged = append(r.Tagged, tag) }) }
 
 // written records that this copy wrote a tag.
-func (t *stats) written(tag string) {
-	t.change(func(r *Report) {
+func (s *stats) addWritten(tag string) {
+	s.update(func(r *Report) {
 		if !slices.Contains(r.Written, tag) {
 			r.Written = append(r.Written, tag)
 		}
@@ -77,19 +77,19 @@ func (t *stats) written(tag string) {
 }
 
 // manifest counts a manifest that was pushed, once under however many names.
-func (t *stats) manifest(d digest.Digest) {
-	t.change(func(r *Report) {
-		if t.pushed == nil {
-			t.pushed = map[digest.Digest]bool{}
+func (s *stats) addManifest(d digest.Digest) {
+	s.update(func(r *Report) {
+		if s.pushed == nil {
+			s.pushed = map[digest.Digest]bool{}
 		}
-		t.pushed[d] = true
-		r.Manifests = len(t.pushed)
+		s.pushed[d] = true
+		r.Manifests = len(s.pushed)
 	})
 }
 
 // referrers says what refers to the image and to what came with it.
-func (t *stats) referrers(found []Referrer) {
-	t.change(func(r *Report) {
+func (s *stats) setReferrers(found []Referrer) {
+	s.update(func(r *Report) {
 		r.Found, r.ReferrerTags = found, map[string]digest.Digest{}
 		for _, f := range found {
 			r.Referrers = append(r.Referrers, f.Manifest.Digest)
@@ -103,8 +103,8 @@ func (t *stats) referrers(found []Referrer) {
 }
 
 // took counts n blobs of a size, that came by an outcome; -1 takes one back.
-func (t *stats) took(o registry.Outcome, size int64, n int) {
-	t.change(func(r *Report) {
+func (s *stats) addBlobs(o registry.Outcome, size int64, n int) {
+	s.update(func(r *Report) {
 		count := &r.Present
 		switch o {
 		case registry.Copied:
@@ -118,42 +118,42 @@ func (t *stats) took(o registry.Outcome, size int64, n int) {
 }
 
 // foundAny says whether a blob was at the destination already.
-func (t *stats) foundAny() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.report.Present.Blobs > 0
+func (s *stats) anyPresent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.report.Present.Blobs > 0
 }
 
-func (t *stats) done(took time.Duration) Report {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	report := t.report
+func (s *stats) finish(took time.Duration) Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	report := s.report
 	report.Duration, report.Hosts = took, Hosts{}
-	for name, a := range t.hosts {
+	for name, a := range s.hostStats {
 		report.Hosts[name] = Host{Requests: maps.Clone(a.kinds), Peak: a.peak}
 	}
 	return report
 }
 
 // asked is what one host is asked.
-type asked struct {
-	kinds     map[string]int
-	now, peak int // requests under way
+type hostStats struct {
+	kinds          map[string]int
+	inFlight, peak int // requests under way
 }
 
-func (a *asked) begins(kind string) {
+func (a *hostStats) start(kind string) {
 	a.kinds[kind]++
-	a.now++
-	a.peak = max(a.peak, a.now)
+	a.inFlight++
+	a.peak = max(a.peak, a.inFlight)
 }
 
 // asked is what a host is asked. Called with mu held.
-func (t *stats) asked(host string) *asked {
-	if t.hosts == nil {
-		t.hosts = map[string]*asked{}
+func (s *stats) host(host string) *hostStats {
+	if s.hostStats == nil {
+		s.hostStats = map[string]*hostStats{}
 	}
-	if t.hosts[host] == nil {
-		t.hosts[host] = &asked{kinds: map[string]int{}}
+	if s.hostStats[host] == nil {
+		s.hostStats[host] = &hostStats{kinds: map[string]int{}}
 	}
-	return t.hosts[host]
+	return s.hostStats[host]
 }

@@ -20,26 +20,26 @@ func (r *copyOp) resolveTags(ctx context.Context) (map[string]digest.Digest, err
 	found := make([]registry.Descriptor, len(r.job.Tags))
 	for i, tag := range r.job.Tags {
 		group.Go(func() (err error) {
-			found[i], err = r.resolve(groupCtx, tag)
+			found[i], err = r.resolveTag(groupCtx, tag)
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	r.tally.root(r.digest, "")
-	held := map[string]digest.Digest{}
+	r.stats.setRoot(r.digest, "")
+	current := map[string]digest.Digest{}
 	for i, tag := range r.job.Tags {
 		d, err := r.convertDigest(ctx, tag, found[i].Digest, r.digest)
 		if err != nil {
 			return nil, err
 		}
-		if held[tag] = d; d == r.digest {
-			r.tally.root(d, found[i].MediaType)
-			r.tally.tagged(tag)
+		if current[tag] = d; d == r.digest {
+			r.stats.setRoot(d, found[i].MediaType)
+			r.stats.addTag(tag)
 		}
 	}
-	return held, nil
+	return current, nil
 }
 
 // resolveSource finds out what is to be copied, where that is not known.
@@ -66,25 +66,25 @@ func (r *copyOp) resolveReference(ctx context.Context) (digest.Digest, error) {
 	}
 	m, err := source.GetManifest(ctx, r.job.Reference)
 	if r.memory.TryGrow(int64(len(m.Content)) - freeBytes) {
-		r.known = m
+		r.rootManifest = m
 	}
 	return m.Digest, err
 }
 
 // currentTagDigest is the digest that a tag of the destination holds, in the algorithm of the
 // wanted one; "" where there is no such tag, or where that may not be known.
-func (r *copyOp) currentTagDigest(ctx context.Context, tag string, wanted digest.Digest) (digest.Digest, error) {
-	d, err := r.resolve(ctx, tag)
+func (r *copyOp) currentTagDigest(ctx context.Context, tag string, want digest.Digest) (digest.Digest, error) {
+	d, err := r.resolveTag(ctx, tag)
 	if err != nil {
 		return "", err
 	}
-	return r.convertDigest(ctx, tag, d.Digest, wanted)
+	return r.convertDigest(ctx, tag, d.Digest, want)
 }
 
 // resolve is what a tag of the destination names, and nothing where it is not
 // there. That it may not be known is a failure only where what is there must
 // not be replaced; otherwise it shows when the tag is written.
-func (r *copyOp) resolve(ctx context.Context, tag string) (registry.Descriptor, error) {
+func (r *copyOp) resolveTag(ctx context.Context, tag string) (registry.Descriptor, error) {
 	d, err := r.job.Destination.Resolve(ctx, tag)
 	if errors.Is(err, registry.ErrNotFound) || errors.Is(err, registry.ErrDenied) && r.job.MayReplace == nil {
 		return registry.Descriptor{}, nil
@@ -95,42 +95,42 @@ func (r *copyOp) resolve(ctx context.Context, tag string) (registry.Descriptor, 
 // convertDigest gives the digest that a tag holds in the algorithm of the wanted
 // one: under a tag, a registry may know a manifest by an algorithm of its own
 // choice.
-func (r *copyOp) convertDigest(ctx context.Context, tag string, held, wanted digest.Digest) (digest.Digest, error) {
-	if held == "" || held.Algorithm() == wanted.Algorithm() {
-		return held, nil
+func (r *copyOp) convertDigest(ctx context.Context, tag string, current, want digest.Digest) (digest.Digest, error) {
+	if current == "" || current.Algorithm() == want.Algorithm() {
+		return current, nil
 	}
 	m, err := r.job.Destination.GetManifest(ctx, tag)
 	if err != nil {
 		return "", registry.WithSide(err, registry.Destination)
 	}
-	return wanted.Algorithm().FromBytes(m.Content), nil
+	return want.Algorithm().FromBytes(m.Content), nil
 }
 
-func (r *copyOp) checkOverwrite(tag string, held, wanted digest.Digest) error {
-	if r.job.MayReplace == nil || held == "" || held == wanted {
+func (r *copyOp) checkOverwrite(tag string, current, want digest.Digest) error {
+	if r.job.MayReplace == nil || current == "" || current == want {
 		return nil
 	}
-	return r.job.MayReplace(tag, held)
+	return r.job.MayReplace(tag, current)
 }
 
 // writeTags writes the root under each tag, or under its digest where there is
 // none. It is the last that a copy does, so that a copy that fails moves no
 // tag. heal is for put.
-func (r *copyOp) writeTags(ctx context.Context, root registry.Manifest, tags []string, heal func(context.Context) error) error {
-	r.tally.root(r.digest, root.MediaType)
+func (r *copyOp) writeTags(ctx context.Context, root registry.Manifest, tags []string, reupload func(context.Context) error) error {
+	r.stats.setRoot(r.digest, root.MediaType)
 	// Under a tag a registry stores a manifest by an algorithm of its own
 	// choice; under its digest it has to take this one.
 	byDigest := len(r.job.Tags) == 0 || len(r.job.Missing) > 0 || r.digest.Algorithm() != digest.Canonical
-	if byDigest && !r.placed {
-		if _, err := r.put(ctx, r.digest.String(), root, heal); err != nil {
+	if byDigest && !r.rootPushed {
+		if _, err := r.put(ctx, r.digest.String(), root, reupload); err != nil {
 			return err
 		}
 	}
 	for _, tag := range tags {
-		if err := r.tag(ctx, tag, root, heal); err != nil {
+		if err := r.writeTag(ctx, tag, root, reupload); err != nil {
 			return err
 		}
-		r.tally.tagged(tag)
+		r.stats.addTag(tag)
 	}
 	return nil
 }
@@ -138,39 +138,39 @@ func (r *copyOp) writeTags(ctx context.Context, root registry.Manifest, tags []s
 // tag writes one tag and makes sure that it holds what was written. One that
 // not everything may be replaced under is looked at once more before: somebody
 // may have written it since.
-func (r *copyOp) tag(ctx context.Context, tag string, m registry.Manifest, heal func(context.Context) error) error {
+func (r *copyOp) writeTag(ctx context.Context, tag string, m registry.Manifest, reupload func(context.Context) error) error {
 	if r.job.MayReplace != nil {
-		held, err := r.currentTagDigest(ctx, tag, m.Digest)
-		if err != nil || held == m.Digest {
+		current, err := r.currentTagDigest(ctx, tag, m.Digest)
+		if err != nil || current == m.Digest {
 			return err
 		}
-		if err := r.checkOverwrite(tag, held, m.Digest); err != nil {
+		if err := r.checkOverwrite(tag, current, m.Digest); err != nil {
 			return err
 		}
 	}
-	written, err := r.put(ctx, tag, m, heal)
+	written, err := r.put(ctx, tag, m, reupload)
 	if err != nil || !written {
 		return err
 	}
-	r.tally.written(tag)
-	return r.confirm(ctx, tag, m.Digest)
+	r.stats.addWritten(tag)
+	return r.confirmTag(ctx, tag, m.Digest)
 }
 
 const (
 	// looks is how often a tag that was written is looked at until it shows
 	// what was written: some registries are a moment behind themselves.
-	looks     = 4
-	firstLook = 100 * time.Millisecond
+	maxReads       = 4
+	firstReadDelay = 100 * time.Millisecond
 )
 
 // confirm asks what a tag holds that was just written.
-func (r *copyOp) confirm(ctx context.Context, tag string, wanted digest.Digest) error {
+func (r *copyOp) confirmTag(ctx context.Context, tag string, want digest.Digest) error {
 	fail := func(e registry.Error) error {
 		e.Side, e.Op, e.Repository, e.Reference = registry.Destination, "confirm the tag", r.job.Destination.Name(), tag
 		return &e
 	}
-	wait := firstLook
-	for look := 1; ; look++ {
+	wait := firstReadDelay
+	for attempt := 1; ; attempt++ {
 		d, err := r.job.Destination.Resolve(ctx, tag)
 		if errors.Is(err, registry.ErrDenied) {
 			return nil // may write and not read: there is nothing to confirm with
@@ -180,14 +180,14 @@ func (r *copyOp) confirm(ctx context.Context, tag string, wanted digest.Digest) 
 		}
 		found := "nothing"
 		if err == nil {
-			held, err := r.convertDigest(ctx, tag, d.Digest, wanted)
-			if err != nil || held == wanted {
+			current, err := r.convertDigest(ctx, tag, d.Digest, want)
+			if err != nil || current == want {
 				return err
 			}
-			found = held.String()
+			found = current.String()
 		}
-		if look == looks {
-			return fail(registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("the registry took %s and the tag holds %s", wanted, found),
+		if attempt == maxReads {
+			return fail(registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("the registry took %s and the tag holds %s", want, found),
 				Hint: "Somebody else wrote the tag at the same time, or the registry does not keep what it takes. See who else pushes to it."})
 		}
 		select {

@@ -24,32 +24,32 @@ const workers = 32
 // blobs of one child travel while its siblings' manifests are still fetched,
 // and a manifest is pushed as soon as all that it names is there.
 type graphWalk struct {
-	run  *copyOp
+	op   *copyOp
 	root *node
 	// dryRun walks without a destination, to find what refers to the image.
 	dryRun  bool
-	missing *missing // of a check, nil in every other walk
-	search  *search  // for referrers; nil where none are wanted
+	missing *missingContent // of a check, nil in every other walk
+	search  *referrerSearch // for referrers; nil where none are wanted
 
-	healing chan struct{} // full while heal runs, so that nothing is sent twice
+	reuploading chan struct{} // full while heal runs, so that nothing is sent twice
 
-	mu     sync.Mutex
-	wake   *sync.Cond // when there may be something to do, or nothing any more
-	queue  queue
-	nodes  map[key]*node
-	bytes  int64 // of manifests
-	kept   int64 // of the manifests whose content is kept
-	inline int64 // of the inline content and URLs of descriptors
-	found  []Referrer
-	active int          // workers that do something
-	failed []failedStep // why the walk ends early, in order
-	over   bool         // the copy had ended when the first step failed
+	mu       sync.Mutex
+	wake     *sync.Cond // when there may be something to do, or nothing any more
+	queue    queue
+	nodes    map[key]*node
+	bytes    int64 // of manifests
+	kept     int64 // of the manifests whose content is kept
+	inline   int64 // of the inline content and URLs of descriptors
+	found    []Referrer
+	active   int          // workers that do something
+	failed   []failedStep // why the walk ends early, in order
+	canceled bool         // the copy had ended when the first step failed
 }
 
 func newGraphWalk(r *copyOp) *graphWalk {
-	w := &graphWalk{run: r, nodes: map[key]*node{}, healing: make(chan struct{}, 1)}
+	w := &graphWalk{op: r, nodes: map[key]*node{}, reuploading: make(chan struct{}, 1)}
 	if r.job.Referrers {
-		w.search = &search{from: r.job.Source, types: r.job.ReferrerTypes, memory: r.copier.memory, hosts: r.job.hosts(), reserve: w.reserve}
+		w.search = &referrerSearch{from: r.job.Source, types: r.job.ReferrerTypes, memory: r.copier.memory, memoryKey: r.job.memoryKey(), reserve: w.reserve}
 	}
 	w.wake = sync.NewCond(&w.mu)
 	return w
@@ -58,11 +58,11 @@ func newGraphWalk(r *copyOp) *graphWalk {
 // copy brings everything below the root to the destination, and what refers to
 // any of it, and returns the root. It is not pushed where nothing refers to it:
 // that is for the tag to do. held says that the destination has the root whole.
-func (w *graphWalk) copy(ctx context.Context, root digest.Digest, held bool) (registry.Manifest, error) {
+func (w *graphWalk) copy(ctx context.Context, root digest.Digest, present bool) (registry.Manifest, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.root = w.addNode(rootOf(root), false, 0)
-	w.root.held = held
+	w.root.present = present
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() { w.work(ctx, cancel) })
@@ -102,7 +102,7 @@ func (w *graphWalk) work(ctx context.Context, cancel context.CancelFunc) {
 		w.mu.Lock()
 		w.active--
 		if err != nil {
-			w.over = w.over || len(w.failed) == 0 && ctx.Err() != nil
+			w.canceled = w.canceled || len(w.failed) == 0 && ctx.Err() != nil
 			w.failed = append(w.failed, failedStep{err, time.Since(began)})
 			cancel()
 		}
@@ -125,7 +125,7 @@ func (w *graphWalk) cause() error {
 	switch {
 	case len(w.failed) == 0:
 		return nil
-	case !w.over:
+	case !w.canceled:
 		return w.failed[0].err
 	}
 	return slices.MaxFunc(w.failed, func(a, b failedStep) int { return cmp.Compare(a.weight(), b.weight()) }).err
@@ -160,7 +160,7 @@ func (w *graphWalk) step(ctx context.Context, n *node) error {
 	}
 	if !w.skip(n) {
 		push := func(m registry.Manifest) error {
-			_, err := w.run.put(ctx, m.Digest.String(), m, nil)
+			_, err := w.op.put(ctx, m.Digest.String(), m, nil)
 			return err
 		}
 		err := w.withContent(ctx, n, push)
@@ -185,14 +185,14 @@ func (w *graphWalk) processBlob(ctx context.Context, n *node) error {
 		return w.checkBlob(ctx, n)
 	case w.skip(n):
 		return nil
-	case w.run.job.lacks(n.descriptor.Digest):
-		return w.run.sendBlob(ctx, n)
+	case w.op.job.isMissing(n.descriptor.Digest):
+		return w.op.forceBlob(ctx, n)
 	}
-	return w.run.copyBlob(ctx, n)
+	return w.op.copyBlob(ctx, n)
 }
 
 // skip says that nothing has to be done for a node at the destination.
-func (w *graphWalk) skip(n *node) bool { return w.dryRun || n.held }
+func (w *graphWalk) skip(n *node) bool { return w.dryRun || n.present }
 
 // hasParents says whether something waits for a node.
 func (w *graphWalk) hasParents(n *node) bool {
@@ -207,7 +207,7 @@ func (w *graphWalk) completeNode(n *node) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, parent := range n.parents {
-		if parent.missing--; parent.missing == 0 {
+		if parent.pending--; parent.pending == 0 {
 			heap.Push(&w.queue, parent)
 		}
 	}
@@ -222,7 +222,7 @@ func (w *graphWalk) fetch(ctx context.Context, n *node) (bool, error) {
 	case w.isBlob(ctx, n, err):
 		w.requeueAsBlob(n)
 		return false, nil
-	case w.broken(n, err):
+	case w.recordUnreadable(n, err):
 		return true, nil
 	default:
 		return false, err
@@ -234,8 +234,8 @@ func (w *graphWalk) fetch(ctx context.Context, n *node) (bool, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n.missing--
-	return n.missing == 0, nil
+	n.pending--
+	return n.pending == 0, nil
 }
 
 // readInterrupted is the error of a manifest that was not read any more.
@@ -250,24 +250,24 @@ func (r *copyOp) sourceIncomplete(err error) error {
 	if !ok || e.Side != registry.Source || !errors.Is(err, registry.ErrNotFound) {
 		return err
 	}
-	told := *e
-	told.Kind = registry.ErrMissingContent
-	told.Hint = fmt.Sprintf("The image at the source is not complete: %s names this, or something in it does, and it is not there. Push the image there again, or copy it there again from where it came.", r.digest)
-	return &told
+	incomplete := *e
+	incomplete.Kind = registry.ErrMissingContent
+	incomplete.Hint = fmt.Sprintf("The image at the source is not complete: %s names this, or something in it does, and it is not there. Push the image there again, or copy it there again from where it came.", r.digest)
+	return &incomplete
 }
 
 // check holds what came against what named it, and reads it.
-func (w *graphWalk) check(n *node, m registry.Manifest) (registry.Contents, error) {
+func (w *graphWalk) validateManifest(n *node, m registry.Manifest) (registry.Contents, error) {
 	refuse := func(e registry.Error) (registry.Contents, error) {
-		e.Side, e.Op, e.Repository, e.Reference = registry.Source, "read the manifest", w.run.job.Source.Name(), m.Digest.String()
+		e.Side, e.Op, e.Repository, e.Reference = registry.Source, "read the manifest", w.op.job.Source.Name(), m.Digest.String()
 		return registry.Contents{}, &e
 	}
-	want, contradiction := n.descriptor.MediaType, "the index says that it is %q and the registry that it is %q"
+	want, format := n.descriptor.MediaType, "the index says that it is %q and the registry that it is %q"
 	if n == w.root {
-		want, contradiction = w.run.job.MediaType, "the registry has said that it is %q and says now that it is %q"
+		want, format = w.op.job.MediaType, "the registry has said that it is %q and says now that it is %q"
 	}
 	if want != "" && !strings.EqualFold(want, m.MediaType) {
-		return refuse(registry.Error{Kind: registry.ErrInvalidManifest, Message: fmt.Sprintf(contradiction, registry.Sanitize(want), registry.Sanitize(m.MediaType))})
+		return refuse(registry.Error{Kind: registry.ErrInvalidManifest, Message: fmt.Sprintf(format, registry.Sanitize(want), registry.Sanitize(m.MediaType))})
 	}
 	// A schema 1 manifest is signed anew each time and has no size of its own.
 	if want := n.descriptor.Size; want != registry.SizeUnknown && want != int64(len(m.Content)) && !registry.IsSchema1(m.MediaType) {
@@ -288,7 +288,7 @@ func (w *graphWalk) isBlob(ctx context.Context, n *node, err error) bool {
 	if n == w.root || registry.IsManifest(n.descriptor.MediaType) || !ok || refusal.Status == 0 {
 		return false
 	}
-	_, err = w.run.job.Source.StatBlob(ctx, n.descriptor.Digest)
+	_, err = w.op.job.Source.StatBlob(ctx, n.descriptor.Digest)
 	return err == nil
 }
 
@@ -297,7 +297,7 @@ func (w *graphWalk) requeueAsBlob(n *node) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if n.blob = true; !w.skip(n) {
-		n.meter = w.run.copier.progress.meter(n.size)
+		n.meter = w.op.copier.progress.meter(n.size)
 	}
 	heap.Push(&w.queue, n)
 }

@@ -17,8 +17,8 @@ func (w *graphWalk) open(ctx context.Context, n *node) error {
 			return err
 		}
 		// With room for the manifests that other workers open meanwhile.
-		if err := w.run.memory.Grow(ctx, needs+largeManifest); err != nil {
-			return w.run.readInterrupted(n, err)
+		if err := w.op.memory.Grow(ctx, needs+largeManifest); err != nil {
+			return w.op.readInterrupted(n, err)
 		}
 	}
 }
@@ -26,26 +26,26 @@ func (w *graphWalk) open(ctx context.Context, n *node) error {
 // tryOpen is open without the wait for memory: it returns how many bytes the walk has
 // to reserve for the manifest, 0 if it was opened.
 func (w *graphWalk) tryOpen(ctx context.Context, n *node) (needs int64, err error) {
-	charge := w.run.copier.memory.Charge(w.run.job.hosts(), w.run.name)
+	charge := w.op.copier.memory.Charge(w.op.job.memoryKey(), w.op.name)
 	defer charge.Release()
 	if size := n.descriptor.Size; size >= largeManifest {
 		if err := charge.Grow(ctx, size); err != nil {
-			return 0, w.run.readInterrupted(n, err)
+			return 0, w.op.readInterrupted(n, err)
 		}
 	}
 	m, err := w.read(registry.WithCharge(ctx, charge), n)
 	if err != nil {
 		if err = registry.WithSide(err, registry.Source); n != w.root {
-			err = w.run.sourceIncomplete(err)
+			err = w.op.sourceIncomplete(err)
 		}
 		return 0, err
 	}
 	if size := int64(len(m.Content)); size >= largeManifest {
 		if err := charge.Grow(ctx, size); err != nil {
-			return 0, w.run.readInterrupted(n, err)
+			return 0, w.op.readInterrupted(n, err)
 		}
 	}
-	contents, err := w.check(n, m)
+	contents, err := w.validateManifest(n, m)
 	if err != nil {
 		return 0, err
 	}
@@ -58,16 +58,16 @@ func (w *graphWalk) withContent(ctx context.Context, n *node, do func(registry.M
 	if n.manifest.Content != nil {
 		return do(n.manifest)
 	}
-	charge := w.run.copier.memory.Charge(w.run.job.hosts(), w.run.name)
+	charge := w.op.copier.memory.Charge(w.op.job.memoryKey(), w.op.name)
 	defer charge.Release()
 	if n.bytes >= largeManifest {
 		if err := charge.Grow(ctx, n.bytes); err != nil {
-			return w.run.readInterrupted(n, err)
+			return w.op.readInterrupted(n, err)
 		}
 	}
-	m, err := w.run.job.Source.GetManifest(registry.WithCharge(ctx, charge), n.manifest.Digest.String())
+	m, err := w.op.job.Source.GetManifest(registry.WithCharge(ctx, charge), n.manifest.Digest.String())
 	if err != nil {
-		return w.run.sourceIncomplete(registry.WithSide(err, registry.Source))
+		return w.op.sourceIncomplete(registry.WithSide(err, registry.Source))
 	}
 	charge.Shrink(n.bytes) // it is not parsed again
 	return do(m)
@@ -89,7 +89,7 @@ func (w *graphWalk) addChildren(n *node, m registry.Manifest, contents registry.
 	if w.keeps(n, m) {
 		needs += int64(len(m.Content))
 	}
-	if !w.run.memory.TryGrow(needs) {
+	if !w.op.memory.TryGrow(needs) {
 		return needs, nil
 	}
 	w.bytes += int64(len(m.Content)) - n.declaredSize()
@@ -112,7 +112,7 @@ func (w *graphWalk) addChildren(n *node, m registry.Manifest, contents registry.
 func (w *graphWalk) needs(more int) int64 {
 	needs := w.kept + w.inline + nodeBytes*int64(len(w.nodes)+more) - freeBytes
 	if w.search != nil {
-		needs += w.search.kept.Load()
+		needs += w.search.retained.Load()
 	}
 	return needs
 }
@@ -141,9 +141,9 @@ func (w *graphWalk) read(ctx context.Context, n *node) (registry.Manifest, error
 	switch d := n.descriptor.Digest; d {
 	case n.manifest.Digest:
 		return n.manifest, nil
-	case w.run.known.Digest:
-		return w.run.known, nil
+	case w.op.rootManifest.Digest:
+		return w.op.rootManifest, nil
 	default:
-		return w.run.job.Source.GetManifest(ctx, d.String())
+		return w.op.job.Source.GetManifest(ctx, d.String())
 	}
 }

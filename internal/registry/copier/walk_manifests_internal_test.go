@@ -52,7 +52,7 @@ func TestWalk_OpenWaitsForMemory(t *testing.T) {
 				source := &manifestSource{host: "a.example", manifest: m}
 				job := Job{Source: source, Destination: &manifestSource{host: "b.example"}, Digest: m.Digest}
 				copies := New(nil)
-				other := copies.memory.Reserve(job.hosts(), "another copy")
+				other := copies.memory.Reserve(job.memoryKey(), "another copy")
 				if err := other.Grow(t.Context(), 20<<20); err != nil {
 					t.Fatal(err)
 				}
@@ -69,7 +69,7 @@ func TestWalk_OpenWaitsForMemory(t *testing.T) {
 				if len(opened) > 0 || source.reads != 1 || w.root.fetched {
 					t.Fatalf("open() does not wait, after %d reads", source.reads)
 				}
-				charge := copies.memory.Charge(job.hosts(), "another copy")
+				charge := copies.memory.Charge(job.memoryKey(), "another copy")
 				if !charge.TryGrow(4 << 20) {
 					t.Error("TryGrow() of another copy = false while open() waits, want true")
 				}

@@ -98,7 +98,7 @@ func takesFlatMemory(t *testing.T, program string, from, to *registrytest.Proxy,
 		lines += from.Ref("hostile", strconv.Itoa(i+1)) + " " + to.Ref("hostile", strconv.Itoa(i+1)) + "\n"
 	}
 	list := file(t, "list", lines)
-	outcome, want := `msg="image failed" source=`+from.Addr+"/hostile ", failed
+	outcome, want := `msg="image copy failed" source=`+from.Addr+"/hostile ", failed
 	if says == "" {
 		outcome, want = `msg="image copied" source=`+from.Addr+"/hostile ", succeeded
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// copyBlob makes sure that a blob is at the destination, by the cheapest way
-// there is.
+// copyBlob ensures that the destination has a blob. It uploads the blob only if another
+// copy has not uploaded it and the destination neither has it nor can mount it.
 func (r *copyOp) copyBlob(ctx context.Context, n *node) error {
 	began := time.Now()
 	source, destination := r.job.Source, r.job.Destination
@@ -36,9 +36,9 @@ func (r *copyOp) copyBlob(ctx context.Context, n *node) error {
 	case err == nil:
 		r.recordBlob(ctx, n, outcome, began)
 	case registry.IsNonDistributable(n.descriptor) && isSourceMissing(err):
-		// Nobody promised that the source holds it.
+		// The source is not required to have it.
 		n.meter.abandon()
-		r.copier.log.DebugContext(ctx, "layer left where it is: the source does not have it", "digest", n.descriptor.Digest, "media_type", r.redact(n.descriptor.MediaType))
+		r.copier.log.DebugContext(ctx, "skipping non-distributable layer that the source does not have", "digest", n.descriptor.Digest, "media_type", r.redact(n.descriptor.MediaType))
 	default:
 		return r.sourceIncomplete(r.blobError(n, err))
 	}
@@ -55,11 +55,11 @@ func isSourceMissing(err error) bool {
 	return ok && e.Side == registry.Source && errors.Is(err, registry.ErrNotFound)
 }
 
-// probablyMissing says whether blobs are probably not at the destination: no tag
-// was, and no blob so far.
+// probablyMissing reports whether the destination probably lacks the remaining blobs: it
+// has none of the job's tags, and none of the blobs so far.
 func (r *copyOp) probablyMissing() bool { return r.fresh && !r.stats.anyPresent() }
 
-// sendBlob sends a blob whatever the destination says of it.
+// forceBlob uploads a blob even if the destination claims to have it.
 func (r *copyOp) forceBlob(ctx context.Context, n *node) error {
 	began := time.Now()
 	destination := r.job.Destination
@@ -73,13 +73,14 @@ func (r *copyOp) forceBlob(ctx context.Context, n *node) error {
 	}
 	r.copier.blobs.set(r.blobKey(n), destination.Name(), true)
 	if n.outcome != "" {
-		r.stats.addBlobs(n.outcome, n.size, -1) // that was not so
+		r.stats.addBlobs(n.outcome, n.size, -1) // the earlier outcome was wrong
 	}
 	r.recordBlob(ctx, n, outcome, began)
 	return nil
 }
 
-// measure finds out how large a blob is that a schema 1 manifest names.
+// resolveSize asks the source for the size of a blob if its descriptor has none, as in a
+// schema 1 manifest.
 func (r *copyOp) resolveSize(ctx context.Context, n *node) error {
 	if n.size != registry.SizeUnknown {
 		return nil
@@ -97,14 +98,14 @@ func (r *copyOp) resolveSize(ctx context.Context, n *node) error {
 	return nil
 }
 
-// sized is the descriptor of a blob with the size that was found out.
+// sizedDescriptor returns the descriptor of a blob with the size from resolveSize.
 func (n *node) sizedDescriptor() registry.Descriptor {
 	d := n.descriptor
 	d.Size = n.size
 	return d
 }
 
-// recordBlob counts a blob and tells about it.
+// recordBlob records the outcome for a blob in the statistics, the progress and the log.
 func (r *copyOp) recordBlob(ctx context.Context, n *node, outcome registry.Outcome, began time.Time) {
 	n.outcome = outcome
 	n.meter.done()
@@ -113,8 +114,8 @@ func (r *copyOp) recordBlob(ctx context.Context, n *node, outcome registry.Outco
 		"media_type", r.redact(n.descriptor.MediaType), "size", n.size, "took", time.Since(began))
 }
 
-// blobError makes an error of the destination's out of one that has no side
-// yet: those of the source got theirs where its bytes are read.
+// blobError returns err as an error of the destination unless it already has a side.
+// Errors of the source get their side when its content is opened or read.
 func (r *copyOp) blobError(n *node, err error) error {
 	if _, ok := errors.AsType[*registry.Error](err); !ok {
 		err = &registry.Error{Op: "upload the blob", Repository: r.job.Destination.Name(), Reference: n.descriptor.Digest.String(), Kind: registry.ErrUnavailable, Err: err}
@@ -125,8 +126,8 @@ func (r *copyOp) blobError(n *node, err error) error {
 	return registry.WithSide(err, registry.Destination)
 }
 
-// opener gives a blob's bytes: those inside its descriptor, which were verified
-// when it was read, or the source's.
+// opener returns a function that opens the content of a blob: the inline data of its
+// descriptor, which was verified when the manifest was parsed, or the blob at the source.
 func (r *copyOp) opener(n *node) func(context.Context) (io.ReadCloser, error) {
 	return func(ctx context.Context) (io.ReadCloser, error) {
 		n.meter.restart()
@@ -141,7 +142,7 @@ func (r *copyOp) opener(n *node) func(context.Context) (io.ReadCloser, error) {
 	}
 }
 
-// sourceReader marks what goes wrong in it as the source's.
+// sourceReader adds the source as the side of read errors.
 type sourceReader struct{ io.ReadCloser }
 
 func (s sourceReader) Read(p []byte) (int, error) {

@@ -12,11 +12,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Check walks what is below a manifest of a repository, and below its referrers,
-// and returns the digests of what is missing there or is not what its digest says:
-// manifests are read, blobs are asked for by HEAD. A referrer that cannot be found
-// is missing too. Layers that must not be distributed are not asked for. The error
-// is the repository's, where it is not known whether something is missing.
+// Check walks the graph below a manifest of a repository, and below its referrers. It
+// returns the digests of content that is missing or does not match its digest. Check reads
+// manifests, but requests blobs by HEAD. A referrer that clients cannot find is also
+// missing. Non-distributable layers are not checked. If it is unknown whether something is
+// missing, Check returns the error of the repository.
 func (c *Copier) Check(ctx context.Context, repo registry.Repository, root digest.Digest, referrers []Referrer) ([]digest.Digest, error) {
 	ctx, r, end := c.newCopyOp(ctx, Job{Source: repo, Destination: repo}, fmt.Sprintf("the check of %s@%s", repo.Name(), root))
 	defer end()
@@ -43,7 +43,8 @@ func (c *Copier) Check(ctx context.Context, repo registry.Repository, root diges
 	return slices.Compact(w.missing.digests), err
 }
 
-// find looks for referrers in the ways in which they are found.
+// checkReferrers records the referrers that clients cannot find, either by their tag or in
+// the list of referrers of their subject.
 func (w *graphWalk) checkReferrers(ctx context.Context, repo registry.Repository, referrers []Referrer) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(workers)
@@ -76,10 +77,12 @@ func (w *graphWalk) checkReferrers(ctx context.Context, repo registry.Repository
 	return group.Wait()
 }
 
-// missing is what a check found to be missing. The walk's lock guards it.
+// missingContent collects the digests that a check found to be missing. The walk's mu guards
+// it.
 type missingContent struct{ digests []digest.Digest }
 
-// checkBlob asks for a blob. An image layout reads it, and a registry does not.
+// checkBlob records a blob as missing if it does not exist or has another size. Only an
+// image layout also verifies its content.
 func (w *graphWalk) checkBlob(ctx context.Context, n *node) error {
 	found, err := w.op.job.Source.StatBlob(ctx, n.descriptor.Digest)
 	switch {
@@ -90,15 +93,15 @@ func (w *graphWalk) checkBlob(ctx context.Context, n *node) error {
 	return err
 }
 
-// isMissing notes that something is missing.
+// recordMissing records that a digest is missing.
 func (w *graphWalk) recordMissing(d digest.Digest) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.missing.digests = append(w.missing.digests, d)
 }
 
-// broken says, in a check, that a manifest cannot be had because it is missing or
-// damaged, and notes it.
+// recordUnreadable records a manifest as missing if the walk is a check and err means that
+// the manifest is missing or damaged. It reports whether it did so.
 func (w *graphWalk) recordUnreadable(n *node, err error) bool {
 	if w.missing == nil || !errors.Is(err, registry.ErrNotFound) && !errors.Is(err, registry.ErrMismatch) && !errors.Is(err, registry.ErrMissingContent) {
 		return false

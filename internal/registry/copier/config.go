@@ -7,13 +7,12 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// maxConfig is the largest image configuration that is read.
+// maxConfig is the largest image config that is read, in bytes.
 const maxConfig = 4 << 20
 
-// ImageConfig reads the configuration of a single image, whose manifest was read
-// from a repository. The error is the repository's; it matches
-// registry.ErrInvalidReference where the manifest is an index or that of
-// something else than an image.
+// ImageConfig reads the config of the single image with the manifest m, which was read
+// from the repository from. The error matches registry.ErrInvalidReference if m is an
+// index or is not the manifest of an image.
 func ImageConfig(ctx context.Context, from registry.Repository, m registry.Manifest) (registry.ImageConfig, error) {
 	fault := func(why, hint string) error {
 		return &registry.Error{Op: "read the configuration of", Repository: from.Name(), Reference: m.Digest.String(), Kind: registry.ErrInvalidReference, Message: why, Hint: hint}
@@ -39,7 +38,7 @@ func ImageConfig(ctx context.Context, from registry.Repository, m registry.Manif
 	return config, registry.WithRepository(err, from.Name())
 }
 
-// readConfig reads what a manifest names as its configuration, whatever that is.
+// readConfig reads the config blob of a manifest, regardless of its media type.
 func readConfig(ctx context.Context, from registry.Repository, config registry.Descriptor) ([]byte, error) {
 	if config.Size > maxConfig {
 		return nil, &registry.Error{Op: "read the configuration", Repository: from.Name(), Reference: config.Digest.String(), Kind: registry.ErrLimit,

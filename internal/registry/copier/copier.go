@@ -1,6 +1,5 @@
-// Package copier is the engine: it walks the graph of a manifest from one
-// Repository into another, children before parents, the tag last, every byte as
-// it was.
+// Package copier copies the graph of a manifest from one Repository to another.
+// It pushes children before their parents and the tags last, and never changes a byte.
 package copier
 
 import (
@@ -16,8 +15,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Copier copies. It owns the table of blobs that are under way or known to be
-// somewhere, for the whole process, so that a process needs one. It is safe for
+// Copier copies images between repositories. It owns the table of blobs that are being
+// uploaded or known to exist, so a process should have only one. It is safe for
 // concurrent use.
 type Copier struct {
 	log       *slog.Logger
@@ -27,8 +26,8 @@ type Copier struct {
 	progress  progress
 }
 
-// New makes a Copier that tells log, at debug level, one line a blob and
-// manifest; nowhere where nil.
+// New returns a Copier that logs one line for each blob and manifest to log, at debug
+// level. If log is nil, it does not log.
 func New(log *slog.Logger) *Copier {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -37,41 +36,41 @@ func New(log *slog.Logger) *Copier {
 }
 
 // Memory returns the memory that the manifests of all copies are charged to. The
-// clients of a process charge what they read besides copies to the same.
+// clients of a process also charge manifests that they read outside of copies to it.
 func (c *Copier) Memory() *registry.Memory { return c.memory }
 
-// Copy does a job. The report says what was done, also where the error is not
-// nil. The error is an *registry.Error that says which side failed, or what
-// Job.MayReplace returned, as it is. Where the context ended it matches the
-// context's error too.
+// Copy runs a job. The report describes what was done even if the error is not nil.
+// The error is a *registry.Error with the side that failed, or the unchanged error of
+// Job.MayReplace. If the context ended, the error also matches the context's error.
 func (c *Copier) Copy(ctx context.Context, job Job) (Report, error) {
 	report, err := c.report(ctx, job, func(ctx context.Context, r *copyOp) error { return r.copy(ctx) })
 	c.logResult(ctx, job, report, err)
 	return report, err
 }
 
-// report does something about a job and says what was done.
+// report runs do for a job and returns what it did.
 func (c *Copier) report(ctx context.Context, job Job, do func(context.Context, *copyOp) error) (Report, error) {
 	began := time.Now()
 	t := &stats{}
 	ctx, r, end := c.newCopyOp(ctx, job, job.String())
 	defer end()
 	r.stats = t
-	err := job.validate() // before anybody is asked anything
+	err := job.validate() // before the first request
 	if err == nil {
 		err = do(registry.WithTrace(ctx, t.trace()), r)
 	}
 	return t.finish(time.Since(began)), r.finalizeError(ctx, err)
 }
 
-// newCopyOp returns a run of a job, the context of its requests, which are one flow,
-// and a function that ends it. name describes the run in errors of other copies.
+// newCopyOp returns the operation for a job, the context of its requests, which are one
+// flow, and a function that releases its memory. Errors of copies that wait for this one
+// contain name.
 func (c *Copier) newCopyOp(ctx context.Context, job Job, name string) (context.Context, *copyOp, func()) {
 	r := &copyOp{copier: c, job: job, stats: &stats{}, name: name, memory: c.memory.Reserve(job.memoryKey(), name)}
 	return registry.WithFlow(ctx, name), r, r.memory.Release
 }
 
-// logResult logs what became of a job.
+// logResult logs the outcome of a job.
 func (c *Copier) logResult(ctx context.Context, job Job, report Report, err error) {
 	outcome := "image copied"
 	attrs := []any{
@@ -84,10 +83,10 @@ func (c *Copier) logResult(ctx context.Context, job Job, report Report, err erro
 	}
 	switch {
 	case err != nil:
-		outcome = "image failed"
+		outcome = "image copy failed"
 		attrs = append(attrs, "error", err)
 	case report.Manifests == 0:
-		outcome = "image is there already"
+		outcome = "image already exists"
 	}
 	c.log.DebugContext(ctx, outcome, attrs...)
 }
@@ -109,8 +108,8 @@ func delayText(d registry.Delay) string {
 	return what
 }
 
-// withContextError makes the error of a copy whose context ended say so: what failed
-// last may be a fault that was about to be tried again.
+// withContextError adds ctx.Err() to err if the context ended and err is retryable:
+// without the end of the context, the request might have been retried.
 func withContextError(ctx context.Context, err error) error {
 	ctxErr := ctx.Err()
 	e, ok := errors.AsType[*registry.Error](err)
@@ -138,22 +137,21 @@ func withContextError(ctx context.Context, err error) error {
 	return &withContext
 }
 
-// copyOp is one copy on its way.
+// copyOp is one copy in progress.
 type copyOp struct {
 	copier       *Copier
 	job          Job
 	stats        *stats
-	digest       digest.Digest // the root's
-	fresh        bool          // no tag of the job holds anything yet
-	name         string        // describes the copy to others
+	digest       digest.Digest // of the root
+	fresh        bool          // none of the job's tags exists at the destination
+	name         string        // describes the copy in errors of other copies
 	memory       *registry.Reservation
-	rootPushed   bool              // the root was put by its digest, because something refers to it
-	rootManifest registry.Manifest // the root, where finding out what it is brought it
+	rootPushed   bool              // the root was pushed by digest, because a referrer needs it
+	rootManifest registry.Manifest // the root (or the index it was selected from), if resolving it also read it
 }
 
-// finalizeError is the error of a copy as people are finalizeError it: what it quotes of a
-// manifest is rid of the credentials that its registry put there, and there is
-// advice where there can be.
+// finalizeError redacts credentials echoed by a registry and adds a default hint if err
+// has none. It also adds the context's error; see withContextError.
 func (r *copyOp) finalizeError(ctx context.Context, err error) error {
 	if _, ok := errors.AsType[*registry.Error](err); !ok {
 		return err
@@ -161,13 +159,14 @@ func (r *copyOp) finalizeError(ctx context.Context, err error) error {
 	return registry.WithDefaultHint(registry.RedactError(withContextError(ctx, err), r.redact))
 }
 
-// mask hides in text what either side was sent to prove who asks.
+// redact replaces the credentials of both registries in text.
 func (r *copyOp) redact(text string) string {
 	return r.job.Destination.Redact(r.job.Source.Redact(text))
 }
 
-// copy decides what is needed: nothing where every tag holds the digest, the
-// tags alone where the destination has the manifest, and everything else.
+// copy does only as much as needed. If every tag already has the digest, it copies just
+// the referrers. If the destination has the manifest, it writes only the tags. Otherwise
+// it copies the whole graph.
 func (r *copyOp) copy(ctx context.Context) error {
 	current, err := r.resolveTags(ctx)
 	if err != nil {
@@ -203,19 +202,19 @@ func (r *copyOp) copy(ctx context.Context) error {
 	return r.writeTags(ctx, root, missing, func(ctx context.Context) error { return w.reupload(ctx, w.root) })
 }
 
-// elsewhere says whether the source is another repository than the destination.
+// crossRepository reports whether source and destination are different repositories.
 func (r *copyOp) crossRepository() bool { return r.job.Source.Name() != r.job.Destination.Name() }
 
-// retag puts tags on a manifest that the destination has: no blob is asked for.
-// It returns false where the destination does not have it, or not whole, and
-// the source is somewhere else.
+// retag tags a manifest that the destination already has, without requests for blobs.
+// It returns false if the destination does not have the complete image and the source
+// is another repository.
 func (r *copyOp) retag(ctx context.Context, tags []string) (bool, error) {
 	m, err := r.rootManifest, error(nil)
 	if r.crossRepository() || m.Digest == "" {
 		m, err = r.getRetained(ctx, r.digest)
 	}
 	if (errors.Is(err, registry.ErrNotFound) || errors.Is(err, registry.ErrMismatch)) && r.crossRepository() {
-		return false, nil // a damaged manifest is written again
+		return false, nil // a damaged manifest is pushed again
 	}
 	if err != nil {
 		return false, registry.WithSide(err, registry.Destination)
@@ -230,8 +229,8 @@ func (r *copyOp) retag(ctx context.Context, tags []string) (bool, error) {
 	return true, err
 }
 
-// readKept reads a manifest of the destination and reserves the memory for it. If that
-// is in use by other copies, it waits without the manifest, and reads it again.
+// getRetained reads a manifest of the destination and reserves the memory for it. If
+// other copies use that memory, it drops the manifest, waits, and reads it again.
 func (r *copyOp) getRetained(ctx context.Context, d digest.Digest) (registry.Manifest, error) {
 	for {
 		m, err := r.job.Destination.GetManifest(ctx, d.String())
@@ -246,7 +245,7 @@ func (r *copyOp) getRetained(ctx context.Context, d digest.Digest) (registry.Man
 	}
 }
 
-// push puts a manifest and tells about it.
+// push pushes a manifest, counts it and logs it.
 func (r *copyOp) push(ctx context.Context, name string, m registry.Manifest) error {
 	began := time.Now()
 	err := r.job.Destination.PutManifest(ctx, name, m)
@@ -258,10 +257,10 @@ func (r *copyOp) push(ctx context.Context, name string, m registry.Manifest) err
 	return err
 }
 
-// put pushes a manifest under a name and reports whether this copy wrote it. If
-// the registry reports missing content, put calls heal, which may be nil, and
-// tries once more. A refusal is not an error if the name holds the manifest already.
-// Then this copy wrote it if an earlier attempt may have succeeded.
+// put pushes a manifest by tag or digest and reports whether this copy wrote it. If the
+// registry reports missing content and reupload is not nil, put calls reupload and
+// retries once. A conflict is not an error if the tag already has this digest. Then put
+// reports true if an earlier attempt may have succeeded.
 func (r *copyOp) put(ctx context.Context, name string, m registry.Manifest, reupload func(context.Context) error) (bool, error) {
 	err := r.push(ctx, name, m)
 	maybeWritten := isMaybeDone(err)
@@ -284,17 +283,16 @@ func (r *copyOp) put(ctx context.Context, name string, m registry.Manifest, reup
 	return err == nil, registry.WithSide(err, registry.Destination)
 }
 
-// isTagConflict says whether a refusal may mean that the name is taken for good, by
-// what was to be put or by something else: a registry that says so, and one that
-// says no more than 409 or 412.
+// isTagConflict reports whether err may mean that the tag is immutable and already
+// exists: an explicit immutable-tag error, or a status of 409 or 412.
 func isTagConflict(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	return errors.Is(err, registry.ErrTagImmutable) || ok && (e.Status == 409 || e.Status == 412)
 }
 
-// tagConflictError is a refusal to put something under a name that holds something else.
-// That it conflicts says enough; a failed precondition may be a policy's, where
-// the registry has anything to say of it.
+// tagConflictError converts the error of pushing to a tag that has the digest current
+// to ErrTagImmutable. A 409 is sufficient evidence. A 412 is not if the registry sent a
+// code or message, because the failed precondition may come from another policy.
 func tagConflictError(err error, current digest.Digest) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	noDetail := ok && e.Code == "" && e.Message == ""
@@ -315,8 +313,8 @@ func isMaybeDone(err error) bool {
 	return ok && e.MaybeDone
 }
 
-// stillMissing says what it may be where a registry misses content that it was
-// just sent.
+// stillMissing adds a hint with possible causes to err if the registry reports missing
+// content that was just uploaded again.
 func stillMissing(err error) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || !errors.Is(err, registry.ErrMissingContent) {

@@ -11,50 +11,50 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// The bounds of a graph. Real indexes are two deep and have some hundred nodes.
+// Limits of a graph. Real indexes are two levels deep and have some hundred nodes.
 const (
 	maxDepth = 32
 	maxNodes = 20_000
-	// maxManifestBytes bounds the manifests of one graph together: they are
-	// kept until the root is there.
+	// maxManifestBytes limits the total size of the manifests of one graph.
 	maxManifestBytes = 10 << 20
-	// largeManifest is from where on manifests are read and parsed one at a time:
-	// what they name can take many times their size while it is looked at.
+	// largeManifest is the size from which a manifest is charged to the memory for
+	// manifests while it is read and parsed: parsing can take many times its size.
 	largeManifest = 256 << 10
-	// keptManifests is how many bytes of manifests a walk keeps. Those beyond are
-	// read again when they are pushed.
+	// keptManifests is how many bytes of manifests a walk retains in addition to the
+	// root. It reads others again to push them.
 	keptManifests = 512 << 10
-	// nodeBytes is about what a node takes, and freeBytes what a walk may keep
-	// without a charge to the process's memory for manifests.
+	// nodeBytes is the approximate memory of a node, and freeBytes is how much a walk may
+	// retain without a reservation in the process's memory for manifests.
 	nodeBytes = 512
 	freeBytes = 1 << 20
 )
 
-// node is a manifest or blob of the graph, each digest once however often it is
-// named.
+// node is a manifest or blob of the graph. There is one node for each digest, even if
+// several manifests reference it.
 type node struct {
-	descriptor registry.Descriptor // as it was first named
-	depth      int                 // below the root, where it was first named
-	parents    []*node             // that wait for it
-	done       bool                // it is at the destination
-	present    bool                // it was there whole before: nothing of it is sent
+	descriptor registry.Descriptor // from the first manifest that references it
+	depth      int                 // below the root, of the first reference
+	parents    []*node             // nodes that wait for it
+	done       bool                // the walk is finished with it
+	present    bool                // the destination had it and its children before: nothing of it is sent
 
-	// Of a manifest.
-	manifest registry.Manifest // once fetched; without its content if that is not kept
-	bytes    int64             // of its content
+	// Fields of a manifest.
+	manifest registry.Manifest // after it was fetched; without content if that is not retained
+	bytes    int64             // size of its content
 	fetched  bool
 	children []*node
-	pending  int // what it waits for: that it is read, its children, and its subject
+	pending  int // number of things that it waits for: being read, its children, and its subject
 
-	// Of a blob.
+	// Fields of a blob.
 	blob    bool
 	meter   *meter
-	size    int64            // also where the descriptor does not say it
-	outcome registry.Outcome // "" where it was left where it is
+	size    int64            // known before the upload even if the descriptor has none
+	outcome registry.Outcome // "" if it is not processed or was skipped
 }
 
-// declaredSize is how large a manifest is by what names it, before it is fetched: no
-// other size is accepted. What may be a blob is nothing yet.
+// declaredSize returns the size of a manifest from its descriptor. It counts before the
+// manifest is fetched, because another size is rejected. It is 0 for a node that is or
+// may be a blob.
 func (n *node) declaredSize() int64 {
 	if n.blob || !registry.IsManifest(n.descriptor.MediaType) {
 		return 0
@@ -62,20 +62,20 @@ func (n *node) declaredSize() int64 {
 	return n.descriptor.Size
 }
 
-// key tells nodes apart. What one manifest names as a blob another may name as
-// a manifest, and a registry keeps the two apart.
+// key identifies a node. One manifest may reference a digest as a blob and another as a
+// manifest; registries store the two separately.
 type key struct {
 	digest digest.Digest
 	blob   bool
 }
 
-// addChild makes a child of a node out of a descriptor. Called with mu held.
+// addChild adds the node of a descriptor as a child of parent. The caller must hold mu.
 func (w *graphWalk) addChild(parent *node, d registry.Descriptor, blob bool) error {
 	if blob && w.skip(parent) && w.missing == nil {
 		return nil
 	}
 	if registry.IsNonDistributable(d) && !w.op.job.IncludeNonDistributable {
-		w.op.copier.log.Debug("layer left where it is: it must not be distributed", "digest", d.Digest, "media_type", w.op.redact(d.MediaType))
+		w.op.copier.log.Debug("skipping non-distributable layer", "digest", d.Digest, "media_type", w.op.redact(d.MediaType))
 		return nil
 	}
 	n, known := w.nodes[key{d.Digest, blob}]
@@ -96,7 +96,7 @@ func (w *graphWalk) addChild(parent *node, d registry.Descriptor, blob bool) err
 		}
 	}
 	if last := len(n.parents) - 1; last >= 0 && n.parents[last] == parent {
-		return nil // named twice by one manifest, which is named in one go
+		return nil // referenced twice by the same manifest, whose children are added consecutively
 	}
 	parent.children = append(parent.children, n)
 	if !n.done {
@@ -106,8 +106,8 @@ func (w *graphWalk) addChild(parent *node, d registry.Descriptor, blob bool) err
 	return nil
 }
 
-// isBlobType says whether a media type is one of layers and configurations. An
-// index may name those too: BuildKit keeps its cache like that.
+// isBlobType reports whether a media type is that of a layer or config. An index may
+// reference those too: BuildKit stores its cache this way.
 func isBlobType(mediaType string) bool {
 	switch mediaType {
 	case ocispec.MediaTypeImageConfig, ocispec.MediaTypeEmptyJSON, "application/vnd.docker.container.image.v1+json", "application/vnd.buildkit.cacheconfig.v0":
@@ -116,8 +116,8 @@ func isBlobType(mediaType string) bool {
 	return strings.HasPrefix(mediaType, "application/vnd.oci.image.layer.") || strings.HasPrefix(mediaType, "application/vnd.docker.image.rootfs.")
 }
 
-// agree says whether two descriptors of one digest can both be right. A blob
-// may be named by several media types: its bytes do not say which.
+// compatible reports whether two descriptors of one digest do not contradict each other.
+// Descriptors of a blob may have different media types, because its content has none.
 func compatible(a, b registry.Descriptor, blob bool) bool {
 	if a.Size != b.Size && a.Size != registry.SizeUnknown && b.Size != registry.SizeUnknown {
 		return false
@@ -125,7 +125,8 @@ func compatible(a, b registry.Descriptor, blob bool) bool {
 	return blob || a.MediaType == b.MediaType
 }
 
-// inlineBytes is about what a descriptor takes beside what nodeBytes covers.
+// inlineBytes returns the approximate memory of a descriptor's inline data and URLs, which
+// nodeBytes does not include.
 func inlineBytes(d registry.Descriptor) int64 {
 	n := int64(len(d.Data))
 	for _, url := range d.URLs {
@@ -134,9 +135,9 @@ func inlineBytes(d registry.Descriptor) int64 {
 	return n
 }
 
-// addNode puts a new node into the graph and its first step into the queue.
+// addNode adds a node to the graph and queues its first step.
 func (w *graphWalk) addNode(d registry.Descriptor, blob bool, depth int) *node {
-	d.Annotations, d.Platform = nil, nil // which nobody asks for, and may be many
+	d.Annotations, d.Platform = nil, nil // unused, and may be large
 	n := &node{descriptor: d, blob: blob, depth: depth, size: d.Size}
 	w.nodes[key{d.Digest, blob}] = n
 	if blob && !w.dryRun {
@@ -158,9 +159,8 @@ func (w *graphWalk) limit(format string, args ...any) error {
 		Kind: registry.ErrLimit, Message: fmt.Sprintf(format, args...)}
 }
 
-// queue is a heap of what can be done now: manifests first, because others wait
-// for what they name or for them, then blobs, the largest first, so that no
-// large one is left to travel alone at the end.
+// queue is a heap of the nodes that are ready for a step: manifests first, since they
+// unblock other nodes, then blobs by descending size to avoid a long tail.
 type queue []*node
 
 func (q queue) Len() int { return len(q) }
@@ -174,10 +174,10 @@ func (q queue) Less(i, j int) bool {
 
 func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
 
-// Push is for container/heap.
+// Push implements heap.Interface.
 func (q *queue) Push(n any) { *q = append(*q, n.(*node)) }
 
-// Pop is for container/heap.
+// Pop implements heap.Interface.
 func (q *queue) Pop() any {
 	last := len(*q) - 1
 	n := (*q)[last]

@@ -14,48 +14,49 @@ import (
 
 // Job is one copy.
 type Job struct {
-	// Source and Destination may be the same repository: then tags are put on
-	// what is there already.
+	// Source and Destination may be the same repository. Then the copy only adds tags
+	// to an existing manifest.
 	Source, Destination registry.Repository
-	// Reference is the tag or digest at the source. It is resolved once.
+	// Reference is the tag or digest at the source. It is resolved only once.
 	Reference string
-	// Digest is what is to be copied where that is known already (pinned, or
-	// planned); the reference is then not resolved, whatever it names by now.
+	// Digest is the digest to copy if it is already known, because it is pinned or
+	// planned. If it is set, Reference is not resolved.
 	Digest digest.Digest
-	// MediaType is what the source has said that this is, "" where it was not asked:
-	// one that says something else of the same digest is not believed.
+	// MediaType is the media type that the source has reported for Digest, or "" if it
+	// is unknown. The copy fails if the source now reports another one.
 	MediaType string
-	// Platforms are those that are copied of an index; all of it where there are
-	// none. See Select.
+	// Platforms limits the copy of an index to these platforms; see Select. If it is
+	// empty, the whole index is copied.
 	Platforms []registry.Platform
-	// Tags are the tags of the destination that are to hold it, written in this
-	// order and last of all. None means that the manifest is put by its digest.
+	// Tags are the tags to write at the destination, in this order, after everything
+	// else. If it is empty, the manifest is pushed by digest.
 	Tags []string
-	// MayReplace is asked before a tag that holds another digest is written,
-	// before any byte moves and again just before the write; its error ends the
-	// copy and is returned as it is. nil means that every tag may be replaced.
-	// The registry API has no conditional write, so that a change in the last
-	// instant is not seen.
-	MayReplace func(tag string, held digest.Digest) error
-	// Referrers brings along what refers to the image, to anything in it, and to
-	// what comes along: signatures, SBOMs, attestations. ReferrerTypes are the
-	// artifact types of those that are wanted, all where there are none. Within one
-	// repository nothing has to be brought.
+	// MayReplace is called before a tag that has another digest is written: once before
+	// content is copied and again immediately before the write. Its error ends the copy
+	// and is returned unchanged. If MayReplace is nil, every tag may be replaced.
+	// The registry API has no conditional write, so a change between the last check and
+	// the write is not detected.
+	MayReplace func(tag string, current digest.Digest) error
+	// Referrers also copies signatures, SBOMs, attestations and other referrers of the
+	// image, of its content, and of the copied referrers. ReferrerTypes limits them to
+	// these artifact types; if it is empty, all are copied. Within one repository, the
+	// copy only reports them.
 	Referrers     bool
 	ReferrerTypes []string
-	// ReferrerTags are what an earlier copy put under tags by which referrers are
-	// found; see Report. Anything else that is there is not replaced where
-	// something would be lost by it.
+	// ReferrerTags are the tags of referrers that an earlier copy wrote, with their
+	// digests; see Report. A tag with another digest is not replaced if that would lose
+	// signatures or attestations.
 	ReferrerTags map[string]digest.Digest
-	// Missing is what the destination was found to lack of what its tags hold; see
-	// Check. It is sent whatever the destination says of it, and everything that
-	// names it is put again.
+	// Missing lists content of the tagged image that the destination was found to lack;
+	// see Check. Missing blobs are uploaded even if the destination claims to have them,
+	// and all manifests of the image are pushed again.
 	Missing []digest.Digest
-	// IncludeNonDistributable copies layers that name other places to be had from too.
+	// IncludeNonDistributable also copies non-distributable layers, whose descriptors
+	// have URLs to download them from.
 	IncludeNonDistributable bool
 }
 
-// validate refuses a digest that is none.
+// validate returns an error if j.Digest is set but malformed.
 func (j Job) validate() error {
 	if j.Digest == "" {
 		return nil
@@ -81,70 +82,69 @@ func (j Job) String() string {
 	return fmt.Sprintf("the copy of %s to %s", source, destination)
 }
 
-// lacks says whether the destination was found to lack something.
+// isMissing reports whether d is listed in j.Missing.
 func (j Job) isMissing(d digest.Digest) bool { return slices.Contains(j.Missing, d) }
 
-// Report says what a copy did, also where it failed half way.
+// Report describes what a copy did, even if the copy failed.
 type Report struct {
-	// Digest and MediaType are those of the root.
+	// Digest and MediaType describe the root manifest.
 	Digest    digest.Digest `json:"digest"`
 	MediaType string        `json:"media_type"`
-	// Copied, Mounted and Present count the blobs whose bytes were sent, that
-	// the registry mounted, and that were there already.
+	// Copied counts uploaded blobs, Mounted blobs that the registry mounted, and Present
+	// blobs that the destination already had.
 	Copied  Count `json:"copied"`
 	Mounted Count `json:"mounted"`
 	Present Count `json:"already_there"`
-	// Manifests is how many manifests were pushed, each once, also where it was
-	// put under several tags.
+	// Manifests is the number of pushed manifests. A manifest pushed to several tags
+	// counts once.
 	Manifests int `json:"manifests"`
-	// Tagged are the tags that hold the digest by now, written or found so.
+	// Tagged are the tags that have the digest now, whether this copy wrote them or not.
 	Tagged []string `json:"tagged"`
-	// Written are the tags that this copy wrote. A tag of Tagged that is not in
-	// Written already held the digest. A tag that was written but could not be
-	// confirmed is in Written alone.
+	// Written are the tags that this copy wrote. A tag in Tagged but not in Written
+	// already had the digest. A tag that was written but could not be confirmed is only
+	// in Written.
 	Written []string `json:"written,omitempty"`
-	// Referrers are the manifests that refer to the image or to anything that came
-	// with it, and are at the destination by now, and ReferrersDigest is a digest
-	// over what refers to what: it changes when one comes or goes. "" where none were
-	// asked for.
+	// Referrers are the digests of all referrers of the image and its content that the
+	// destination has now. ReferrersDigest is a digest of these relations, so it changes
+	// if a referrer is added or removed. It is "" if Job.Referrers is false.
 	Referrers       []digest.Digest `json:"referrers,omitempty"`
 	ReferrersDigest digest.Digest   `json:"referrers_digest,omitempty"`
-	// Found is what Referrers are, each for each subject and tag that it has.
+	// Found describes Referrers, with one entry for each subject and tag.
 	Found []Referrer `json:"-"`
-	// ReferrerTags are the tags of the destination by which some of them are found,
-	// with what they hold.
+	// ReferrerTags are the tags of referrers that are found by tag, with their digests.
 	ReferrerTags map[string]digest.Digest `json:"referrer_tags,omitempty"`
-	// Requests and Retries count HTTP requests, over both sides.
+	// Requests and Retries count the HTTP requests to both sides.
 	Requests int `json:"requests"`
 	Retries  int `json:"retries"`
-	// Hosts says the same by host.
+	// Hosts counts the requests by host.
 	Hosts Hosts `json:"hosts"`
-	// LongestWait is the longest time for which one request or blob was held back
-	// before it was sent, and WaitedFor why; "" where none was. Waiting for an answer
-	// does not count.
+	// LongestWait is the longest client-side delay of a request or blob before it was
+	// sent, and WaitedFor is its reason, or "" if there was no delay. Server latency is
+	// not included.
 	LongestWait time.Duration       `json:"longest_wait_ns"`
 	WaitedFor   registry.WaitReason `json:"longest_wait_for,omitempty"`
-	// Warnings are what registries want people to know, each once.
+	// Warnings are the warnings that registries and the client reported, without
+	// duplicates.
 	Warnings []string `json:"warnings,omitempty"`
-	// Duration is the time from the first request to the last answer.
+	// Duration is how long the copy took, from its start to its end.
 	Duration time.Duration `json:"duration_ns"`
 }
 
-// Hosts is what each host was asked, by host[:port]: the registries, and where
-// they point their clients to.
+// Hosts contains request statistics by host[:port], for the registries and for the hosts
+// that they redirect to.
 type Hosts map[string]Host
 
-// Host is what one host was asked.
+// Host contains the request statistics of one host.
 type Host struct {
-	// Requests counts them by their kind: "GET blob", "POST upload".
+	// Requests counts the requests by kind, such as "GET blob" or "POST upload".
 	Requests map[string]int `json:"requests"`
-	// Peak is the most of them that were under way at a time, each until its
-	// answer was read. Other copies of the process are not counted.
+	// Peak is the largest number of requests that were in progress at the same time,
+	// each until its response body was read. It does not include those of other copies.
 	Peak int `json:"peak_requests"`
 }
 
-// String is one line for a log, in a stable order: "ghcr.io: 3 GET blob, 2 GET
-// manifest, at most 2 at a time; quay.io: …".
+// String returns the statistics as one log line in a stable order: "ghcr.io: 3 GET blob,
+// 2 GET manifest, at most 2 at a time; quay.io: …".
 func (h Hosts) String() string {
 	var hosts []string
 	for _, name := range slices.Sorted(maps.Keys(h)) {
@@ -157,11 +157,12 @@ func (h Hosts) String() string {
 	return strings.Join(hosts, "; ")
 }
 
-// Count is a number of blobs and their bytes.
+// Count is a number of blobs and their total size in bytes.
 type Count struct {
 	Blobs int   `json:"blobs"`
 	Bytes int64 `json:"bytes"`
 }
 
-// hosts identifies the source and the destination host of a job.
+// memoryKey identifies the source and destination hosts of a job in the memory for
+// manifests.
 func (j Job) memoryKey() string { return j.Source.Host() + " " + j.Destination.Host() }

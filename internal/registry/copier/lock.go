@@ -10,13 +10,13 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// keyedMutex lets one copy at a time of a Copier work on a key.
+// keyedMutex serializes work by key across all copies of a Copier.
 type keyedMutex struct {
 	mu      sync.Mutex
 	holders map[lockKey]lockHolder
 }
 
-// lockKey identifies the list of the referrers of a subject.
+// lockKey identifies the list of referrers of a subject in a repository.
 type lockKey struct {
 	repository string
 	subject    digest.Digest
@@ -27,8 +27,8 @@ type lockHolder struct {
 	unlocked chan struct{}
 }
 
-// lock waits for the key and returns what unlocks it. The error is a
-// *registry.BusyError if the context ends before.
+// lock waits until key is unlocked, locks it, and returns a function that unlocks it. If the
+// context ends first, the error is a *registry.BusyError.
 func (m *keyedMutex) lock(ctx context.Context, key lockKey) (unlock func(), err error) {
 	began := time.Now()
 	for {

@@ -6,11 +6,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Select reads what a tag or digest of a repository names and decides what of it
-// some platforms need: of an index the part that registry.Manifest.Select keeps,
-// and of a single image all, where its configuration says that it is for each of
-// them. It returns what the reference names too. The error is the repository's,
-// and matches registry.ErrNotFound where a platform is not there.
+// Select reads the manifest of a reference and selects what a set of platforms needs. For an
+// index, that is the part that registry.Manifest.Select keeps. For a single image, it is the
+// whole image, provided that its config is for each of the platforms. Select also returns
+// the descriptor of the reference itself. The error matches registry.ErrNotFound if a
+// platform is missing.
 func Select(ctx context.Context, from registry.Repository, reference string, platforms []registry.Platform) (registry.Descriptor, registry.Selection, error) {
 	m, err := from.GetManifest(ctx, reference)
 	if err != nil {
@@ -20,7 +20,7 @@ func Select(ctx context.Context, from registry.Repository, reference string, pla
 	return m.Descriptor(), s, err
 }
 
-// SelectOf is Select for a manifest that was read already.
+// SelectOf is like Select but takes a manifest that was already read.
 func SelectOf(ctx context.Context, from registry.Repository, m registry.Manifest, platforms []registry.Platform) (registry.Selection, error) {
 	if !registry.IsIndex(m.MediaType) {
 		return registry.Selection{Root: m.Descriptor(), Index: m}, checkImage(ctx, from, m, platforms)
@@ -29,8 +29,7 @@ func SelectOf(ctx context.Context, from registry.Repository, m registry.Manifest
 	return s, registry.WithRepository(err, from.Name())
 }
 
-// checkImage makes sure that a single image is for every platform that is
-// wanted.
+// checkImage returns an error unless a single image is for every one of platforms.
 func checkImage(ctx context.Context, from registry.Repository, m registry.Manifest, platforms []registry.Platform) error {
 	refuse := func(want registry.Platform, why string) error {
 		return &registry.Error{Op: "find the platform " + registry.FormatPlatform(want) + " in", Repository: from.Name(), Reference: m.Digest.String(),
@@ -59,8 +58,8 @@ func checkImage(ctx context.Context, from registry.Repository, m registry.Manife
 	return nil
 }
 
-// selectPlatforms decides what of the source is copied where platforms are given. What
-// the reference names is read once, and nothing of it again.
+// selectPlatforms sets the root to what the job's platforms need of the source image. It
+// reads the manifest of the reference, so that the walk does not read it again.
 func (r *copyOp) selectPlatforms(ctx context.Context) error {
 	reference := r.job.Reference
 	if r.job.Digest != "" {

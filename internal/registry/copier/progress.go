@@ -6,41 +6,42 @@ import (
 	"sync/atomic"
 )
 
-// Progress is how far all copies of a Copier are, in bytes of blobs.
+// Progress is the progress of all copies of a Copier, in bytes of blobs.
 type Progress struct {
-	// Known is what is to be at the destinations, as far as is known by now and
-	// has not failed.
+	// Known is the total size of the blobs found so far, without what failed copies did
+	// not complete.
 	Known int64
-	// Done is how much of it is, however it came there, or is on its way.
+	// Done is how much of it was copied, mounted or already present, or has been read
+	// from the source.
 	Done int64
 }
 
-// Progress says how far the copies are that run and have run.
+// Progress returns the progress of all copies that are running or have run.
 func (c *Copier) Progress() Progress {
 	return Progress{Known: c.progress.known.Load(), Done: c.progress.done.Load()}
 }
 
 type progress struct{ known, done atomic.Int64 }
 
-// meter is what one blob contributes to the progress. A nil meter contributes
-// nothing.
+// meter tracks the contribution of one blob to the progress. abandon does nothing on a nil
+// meter.
 type meter struct {
 	progress *progress
 
 	mu         sync.Mutex
-	size       int64 // what is known of it
-	counted    int64 // what is done of it
-	generation int   // the reading that counts: one that was given up may still go on
+	size       int64 // bytes added to progress.known
+	counted    int64 // bytes added to progress.done
+	generation int   // the current read; an abandoned one may continue but does not count
 }
 
-// meter makes the meter of a blob of a size, negative where it is not known.
+// meter returns the meter of a blob. size is negative if it is unknown.
 func (p *progress) meter(size int64) *meter {
 	m := &meter{progress: p}
 	m.expect(max(size, 0))
 	return m
 }
 
-// expect says how large the blob is.
+// expect sets the size of the blob.
 func (m *meter) expect(size int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -48,8 +49,8 @@ func (m *meter) expect(size int64) {
 	m.size = size
 }
 
-// restart forgets what was read of the blob: it is read from its first byte
-// again.
+// restart resets the bytes that were read, because the blob is read again from its first
+// byte.
 func (m *meter) restart() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -57,14 +58,14 @@ func (m *meter) restart() {
 	m.count(0)
 }
 
-// read counts what is read of the blob's content until it is restarted.
+// read returns a reader that counts the bytes read from content until the next restart.
 func (m *meter) read(content io.ReadCloser) io.ReadCloser {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return &meteredReader{ReadCloser: content, meter: m, generation: m.generation}
 }
 
-// done says that the blob is at the destination.
+// done records that the destination has the blob.
 func (m *meter) done() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -72,7 +73,7 @@ func (m *meter) done() {
 	m.count(m.size)
 }
 
-// abandon says that no more of the blob will come.
+// abandon records that the rest of the blob will not be copied.
 func (m *meter) abandon() {
 	if m == nil {
 		return
@@ -84,7 +85,7 @@ func (m *meter) abandon() {
 	m.size = m.counted
 }
 
-// count sets how much is done. Called with mu held.
+// count sets the number of bytes done. The caller must hold mu.
 func (m *meter) count(n int64) {
 	m.progress.done.Add(n - m.counted)
 	m.counted = n

@@ -12,9 +12,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// discoverReferrers finds the referrers of a manifest and makes them part of the graph.
-// If the memory for them is in use by other copies, it waits without them, and
-// searches again.
+// discoverReferrers finds the referrers of a manifest and adds them to the graph. If other
+// copies use the memory to retain them, it drops them, waits, and searches again.
 func (w *graphWalk) discoverReferrers(ctx context.Context, n *node) error {
 	for {
 		found, err := w.search.find(ctx, n.descriptor.Digest)
@@ -37,8 +36,8 @@ func (w *graphWalk) discoverReferrers(ctx context.Context, n *node) error {
 	}
 }
 
-// reserve reserves the memory for the referrers that the search keeps. If it is in use
-// by other copies, the error is a needsMemoryError.
+// reserve reserves the memory for the referrers that the search retains. If other copies
+// use that memory, it returns a memoryNeededError.
 func (w *graphWalk) reserve() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -48,16 +47,16 @@ func (w *graphWalk) reserve() error {
 	return nil
 }
 
-// needsMemoryError is the error of a search that has to be repeated when there is memory
-// for so many bytes of a walk.
+// memoryNeededError is the error of a search that must be repeated after the walk has
+// reserved this number of bytes.
 type memoryNeededError int64
 
 func (e memoryNeededError) Error() string {
 	return fmt.Sprintf("the referrers need %d bytes of memory for manifests", int64(e))
 }
 
-// holds says whether a referrer is at the destination already, which is not worth
-// asking where nothing is there yet.
+// existsAtDestination reports whether the destination already has a referrer. It sends no
+// request if none of the job's tags exists there, because the referrer is then unlikely to.
 func (w *graphWalk) existsAtDestination(ctx context.Context, r Referrer) bool {
 	if w.dryRun || w.op.fresh || len(w.op.job.Missing) > 0 {
 		return false
@@ -66,16 +65,16 @@ func (w *graphWalk) existsAtDestination(ctx context.Context, r Referrer) bool {
 	return err == nil && d.Digest == r.Manifest.Digest
 }
 
-// addReferrer makes a node of a referrer, which waits for its subject: a registry may
-// refuse what refers to nothing. It is no child of it, because a subject is whole
-// without what refers to it.
+// addReferrer adds the node of a referrer. The referrer waits for its subject, because a
+// registry may reject a manifest whose subject does not exist. It is not a child of the
+// subject, which is complete without it.
 func (w *graphWalk) addReferrer(subject *node, r Referrer, present bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.found = append(w.found, r)
 	d := r.Manifest.Descriptor()
 	if _, known := w.nodes[key{d.Digest, false}]; known {
-		return nil // the image names it too, or it refers in two ways
+		return nil // the image references it too, or it was found twice
 	}
 	switch {
 	case subject.depth == maxDepth:
@@ -88,8 +87,8 @@ func (w *graphWalk) addReferrer(subject *node, r Referrer, present bool) error {
 	if w.bytes += n.declaredSize(); w.bytes > maxManifestBytes {
 		return w.tooManyBytes()
 	}
-	// What is found by a tag does not name its subject, so that there may be a way
-	// back from there.
+	// A referrer that was found by tag does not reference its subject, so waiting for the
+	// subject could create a cycle.
 	if !subject.done && r.Tag == "" {
 		subject.parents = append(subject.parents, n)
 		n.pending++
@@ -97,7 +96,7 @@ func (w *graphWalk) addReferrer(subject *node, r Referrer, present bool) error {
 	return nil
 }
 
-// digestOf is a digest over what refers to what, and under which tags.
+// digestOf returns a digest of the subjects, digests and tags of referrers, in any order.
 func digestOf(referrers []Referrer) digest.Digest {
 	var lines []string
 	for _, r := range referrers {
@@ -107,9 +106,8 @@ func digestOf(referrers []Referrer) digest.Digest {
 	return digest.FromString(strings.Join(lines, ""))
 }
 
-// FindReferrers finds everything that a copy of the job would bring along, and
-// copies nothing. Of the report it returns what there is to say of referrers, and
-// what it cost.
+// FindReferrers finds all referrers that a copy of the job would copy, without copying
+// anything. The report contains only the referrers and the requests.
 func (c *Copier) FindReferrers(ctx context.Context, job Job) (Report, error) {
 	return c.report(ctx, job, func(ctx context.Context, r *copyOp) error {
 		if err := r.resolveSource(ctx); err != nil {
@@ -119,7 +117,7 @@ func (c *Copier) FindReferrers(ctx context.Context, job Job) (Report, error) {
 	})
 }
 
-// findReferrers walks the image without a destination.
+// findReferrers walks the graph without a destination and reports the referrers.
 func (r *copyOp) findReferrers(ctx context.Context) error {
 	w := newGraphWalk(r)
 	w.dryRun = true
@@ -130,7 +128,7 @@ func (r *copyOp) findReferrers(ctx context.Context) error {
 	return err
 }
 
-// bringReferrers brings what refers to an image that the destination has.
+// copyReferrers copies the referrers of an image that the destination already has.
 func (r *copyOp) copyReferrers(ctx context.Context) error {
 	switch {
 	case !r.job.Referrers:

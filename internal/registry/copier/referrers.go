@@ -14,31 +14,33 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Referrer is a manifest that refers to another one: a signature, an SBOM, an
+// Referrer is a manifest that refers to another one, such as a signature, an SBOM or an
 // attestation.
 type Referrer struct {
-	// Subject is what it refers to.
+	// Subject is the digest of the manifest that it refers to.
 	Subject digest.Digest
-	// Tag is the one by which it was found, where it refers by a tag alone, as
-	// cosign's signatures did before there were referrers; "" otherwise.
+	// Tag is the tag by which the referrer was found if it has no subject field, like
+	// signatures that cosign made before the referrers API existed. Otherwise it is "".
 	Tag string
 	// Manifest is the referrer itself.
 	Manifest registry.Manifest
-	// ArtifactType and Annotations are those that the manifest itself says,
-	// whatever a listing says of it. The type of what was found by its tag, and is
-	// an image by its configuration, is the one of its layers where all have one.
+	// ArtifactType and Annotations are those of the manifest itself, regardless of the
+	// list that it was found in. If a referrer was found by tag, has the config of an image,
+	// and has layers of a single media type, ArtifactType is that media type.
 	ArtifactType string
 	Annotations  map[string]string
 }
 
-// Referrers finds what refers to a digest in a repository: what the repository
-// lists and whose own bytes say that it is so, and what is under the tags that
-// cosign uses. Given artifact types, it is only what is of one of them; something
-// found by its tag is of its layers' media types too, because cosign gave it no
-// other. Those that are listed come first, in the order of their digests, because a
-// repository lists them in any; those that were found by a tag follow, in the order
-// of the tags. The error is the repository's, and matches registry.ErrLimit where
-// there are too many.
+// Referrers returns the referrers of a digest in a repository: manifests that the repository
+// lists and whose subject is the digest, and manifests under the tags that cosign uses.
+//
+// If types is not empty, Referrers returns only those with one of these artifact types. A
+// referrer that was found by tag may also have a layer with one of these media types,
+// because cosign does not set its artifact type.
+//
+// Listed referrers come first, in the order of their digests, because repositories list them
+// in any order. Those found by tag follow, in the order of the tags. The error matches
+// registry.ErrLimit if there are too many referrers.
 func (c *Copier) Referrers(ctx context.Context, from registry.Repository, subject digest.Digest, types []string) ([]Referrer, error) {
 	found, err := (&referrerSearch{from: from, types: types, memory: c.memory, memoryKey: from.Host()}).find(ctx, subject)
 	slices.SortStableFunc(found, func(a, b Referrer) int {
@@ -47,24 +49,24 @@ func (c *Copier) Referrers(ctx context.Context, from registry.Repository, subjec
 	return found, err
 }
 
-// search is a search for referrers, of one manifest or of a whole graph.
+// referrerSearch finds the referrers of one manifest or of a whole graph.
 type referrerSearch struct {
 	from      registry.Repository
 	types     []string
 	memory    *registry.Memory
-	memoryKey string       // identifies the hosts that the memory is charged for
-	read      atomic.Int64 // manifests
-	retained  atomic.Int64 // bytes of those that are referrers
-	// reserve reserves the memory for what is kept. It is nil if the result is not kept
-	// longer than the search.
+	memoryKey string       // identifies the hosts that memory is charged for
+	read      atomic.Int64 // number of manifests read
+	retained  atomic.Int64 // bytes of manifests that are referrers
+	// reserve reserves memory for the retained referrers. It is nil if the search does not
+	// outlive the call of find.
 	reserve func() error
 }
 
-// searchers is how many referrers of one manifest are read at a time.
+// searchWorkers is the number of concurrent requests for the referrers of one manifest.
 const searchWorkers = 8
 
-// of finds the referrers of a manifest. After an error, the search keeps nothing of
-// this call.
+// find returns the referrers of a manifest. If it returns an error, the search retains nothing
+// from this call.
 func (s *referrerSearch) find(ctx context.Context, subject digest.Digest) (found []Referrer, err error) {
 	var tagged, listed []*Referrer
 	defer func() {
@@ -112,8 +114,9 @@ func (s *referrerSearch) find(ctx context.Context, subject digest.Digest) (found
 	return found, nil
 }
 
-// listed is one that the repository lists, nil where it refers to something else
-// by its own bytes, is gone, cannot be read, or is not wanted.
+// fetchListed reads a manifest that the repository lists as a referrer. It returns nil if the
+// manifest has another subject, does not exist, cannot be parsed, or does not match the types
+// of the search.
 func (s *referrerSearch) fetchListed(ctx context.Context, subject digest.Digest, d registry.Descriptor) (*Referrer, error) {
 	r, contents, err := s.fetch(ctx, subject, d.Digest.String(), d.Size)
 	switch {
@@ -127,8 +130,8 @@ func (s *referrerSearch) fetchListed(ctx context.Context, subject digest.Digest,
 	return s.retain(r)
 }
 
-// keep returns a referrer that the search keeps, or an error if there is too much to
-// keep.
+// retain counts the manifest of a referrer as retained and returns the referrer. It returns an
+// error if the search already retains too much.
 func (s *referrerSearch) retain(r *Referrer) (*Referrer, error) {
 	size := int64(len(r.Manifest.Content))
 	if s.retained.Add(size) > maxManifestBytes {
@@ -148,7 +151,8 @@ func (s *referrerSearch) limit(subject digest.Digest, format string, args ...any
 		Kind: registry.ErrLimit, Message: fmt.Sprintf(format, args...), Hint: registry.DefaultHint(registry.ErrLimit)}
 }
 
-// tagged is one under a tag, nil where there is none or it is not wanted.
+// fetchTagged reads the referrer under a tag. It returns nil if there is none or it does not
+// match the types of the search.
 func (s *referrerSearch) fetchTagged(ctx context.Context, subject digest.Digest, tag string) (*Referrer, error) {
 	d, err := s.from.Resolve(ctx, tag)
 	if errors.Is(err, registry.ErrNotFound) {
@@ -175,8 +179,8 @@ func (s *referrerSearch) fetchTagged(ctx context.Context, subject digest.Digest,
 	return nil, nil
 }
 
-// typeOfTagged is the artifact type of what was found by its tag. Cosign gives it
-// an image's configuration, which says nothing of what it is.
+// taggedArtifactType returns the artifact type of a referrer that was found by tag. Cosign gives
+// it the config of an image, so the media type of its layers is more specific.
 func taggedArtifactType(c registry.Contents) string {
 	differs := func(l registry.Descriptor) bool { return l.MediaType != c.Layers[0].MediaType }
 	if !registry.IsImageConfig(c.Type()) || len(c.Layers) == 0 || slices.ContainsFunc(c.Layers, differs) {
@@ -189,8 +193,8 @@ func (s *referrerSearch) matchesType(artifactType string) bool {
 	return len(s.types) == 0 || slices.Contains(s.types, artifactType)
 }
 
-// fetch reads a manifest that may be a referrer. One that is large although it
-// was said not to be is refused: as many as are listed may come together.
+// fetch reads a manifest that may be a referrer. It returns an error if the manifest is large
+// although its listed size is not, because memory was not charged for it in advance.
 func (s *referrerSearch) fetch(ctx context.Context, subject digest.Digest, reference string, listedSize int64) (*Referrer, registry.Contents, error) {
 	fail := func(e registry.Error) (*Referrer, registry.Contents, error) {
 		e.Op, e.Repository, e.Reference = "read the referrers of", s.from.Name(), subject.String()

@@ -16,8 +16,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// publishReferrers makes what came along findable at the destination: by the tags that it had
-// at the source, and by lists where the destination keeps none itself.
+// publishReferrers makes copied referrers discoverable at the destination. It writes the tags
+// that they had at the source. If the destination has no referrers API, it also updates the
+// referrers tags of their subjects.
 func (r *copyOp) publishReferrers(ctx context.Context, found []Referrer) error {
 	var tagged []Referrer
 	listed := map[digest.Digest][]Referrer{}
@@ -41,8 +42,8 @@ func (r *copyOp) publishReferrers(ctx context.Context, found []Referrer) error {
 	return nil
 }
 
-// listAll lists what refers to each subject. A destination that does so itself
-// is asked once.
+// ensureAllListed ensures that the destination lists the referrers of each subject. If the
+// destination has the referrers API, one request is enough.
 func (r *copyOp) ensureAllListed(ctx context.Context, referrers map[digest.Digest][]Referrer) error {
 	subjects := slices.Sorted(maps.Keys(referrers))
 	if len(subjects) == 0 {
@@ -63,9 +64,9 @@ func (r *copyOp) ensureAllListed(ctx context.Context, referrers map[digest.Diges
 	return group.Wait()
 }
 
-// tagReferrer puts a tag on a referrer that is found by it. A signature that
-// somebody else made at the destination would be lost with the tag: it is moved
-// only where nothing is.
+// tagReferrer tags a referrer that clients find by its tag. It replaces an existing tag only
+// if no signatures would be lost that were added at the destination: if an earlier copy
+// wrote it, or if the new manifest has all of its layers.
 func (r *copyOp) tagReferrer(ctx context.Context, f Referrer) error {
 	current, err := r.currentTagDigest(ctx, f.Tag, f.Manifest.Digest)
 	if err != nil || current == f.Manifest.Digest {
@@ -82,8 +83,8 @@ func (r *copyOp) tagReferrer(ctx context.Context, f Referrer) error {
 	return r.writeTag(ctx, f.Tag, f.Manifest, func(ctx context.Context) error { return r.reuploadReferrer(ctx, f.Manifest.Digest) })
 }
 
-// isSuperset is nil where a referrer has all layers of the one that has its tag at
-// the destination: cosign adds signatures to those that are there.
+// isSuperset returns an error unless a referrer has all layers of the manifest that has its
+// tag at the destination. Cosign adds signatures as layers to the existing ones.
 func (r *copyOp) isSuperset(ctx context.Context, f Referrer, current digest.Digest) error {
 	m, err := r.job.Destination.GetManifest(ctx, current.String())
 	if err != nil {
@@ -109,8 +110,8 @@ func (r *copyOp) isSuperset(ctx context.Context, f Referrer, current digest.Dige
 	return nil
 }
 
-// reuploadReferrer sends a referrer of which the destination has turned out to miss
-// something, although it has the manifest.
+// reuploadReferrer uploads the content of a referrer of which the destination has the manifest
+// but lacks other content.
 func (r *copyOp) reuploadReferrer(ctx context.Context, d digest.Digest) error {
 	w := newGraphWalk(r)
 	w.search = nil
@@ -120,11 +121,10 @@ func (r *copyOp) reuploadReferrer(ctx context.Context, d digest.Digest) error {
 	return w.reupload(ctx, w.root)
 }
 
-// list makes sure that the destination lists what refers to a subject, and says
-// whether that was for us to do: where there is no referrers API, clients keep an
-// index under a tag (OCI distribution specification, "Pushing Manifests with
-// Subject"). Somebody else may write it at the same time, so that it is read
-// again after it was written.
+// ensureListed ensures that the destination lists the referrers of a subject. usesTag reports
+// whether the destination has no referrers API, so that clients maintain an index under the
+// referrers tag (OCI distribution specification, "Pushing Manifests with Subject"). Another
+// client may write the tag at the same time, so ensureListed reads it again after a write.
 func (r *copyOp) ensureListed(ctx context.Context, subject digest.Digest, referrers []Referrer) (usesTag bool, err error) {
 	unlock, err := r.copier.indexTags.lock(ctx, lockKey{r.job.Destination.Name(), subject})
 	if err != nil {
@@ -138,20 +138,21 @@ func (r *copyOp) ensureListed(ctx context.Context, subject digest.Digest, referr
 		})
 		return usesTag, registry.WithSide(err, registry.Destination)
 	}
-	return r.updateIndexTag(ctx, subject, referrers, indexTagDelay+rand.N(indexTagDelay)) //nolint:gosec // a time to wait is no secret
+	return r.updateIndexTag(ctx, subject, referrers, indexTagDelay+rand.N(indexTagDelay)) //nolint:gosec // a delay does not need a secure random number
 }
 
-// listSettles is how long at least it takes until a list that was written is
-// looked at again: who has read it before may write it in between.
+// indexTagDelay is the minimum delay before an index tag is read again after it was written.
+// A client that has read the old index may overwrite the new one in that time.
 const indexTagDelay = 100 * time.Millisecond
 
-// addToList is list with a time to wait after each write.
+// updateIndexTag adds referrers to the list of a subject until the destination lists them.
+// It waits for delay after each write.
 func (r *copyOp) updateIndexTag(ctx context.Context, subject digest.Digest, referrers []Referrer, delay time.Duration) (usesTag bool, err error) {
 	for attempt := range maxReads {
 		if attempt > 0 {
 			select {
 			case <-time.After(delay):
-			case <-ctx.Done(): // which the next request says
+			case <-ctx.Done(): // the next request returns the error
 			}
 		}
 		listing, err := r.job.Destination.ListReferrers(ctx, subject)
@@ -172,9 +173,10 @@ func containsReferrer(l registry.ReferrerList, f Referrer) bool {
 	return slices.ContainsFunc(l.Referrers, func(d registry.Descriptor) bool { return d.Digest == f.Manifest.Digest })
 }
 
-// writeList adds referrers to the list that is kept under a tag. What is on it
-// stays, except for what is gone: a registry does not take an index of that. Where
-// a referrer is gone that was brought just now, its refusal stands.
+// writeIndexTag adds referrers to the index under the referrers tag. It retains the existing
+// entries. If the registry rejects the index because manifests of existing entries are
+// missing, writeIndexTag removes those entries and retries. It never removes an entry that
+// it was called to add.
 func (r *copyOp) writeIndexTag(ctx context.Context, listing registry.ReferrerList, referrers []Referrer) error {
 	destination := r.job.Destination
 	if held := listing.Held; held.Digest != "" && held.MediaType != ocispec.MediaTypeImageIndex {

@@ -188,7 +188,7 @@ func TestTheLogTellsOneLineABlobAndManifest(t *testing.T) {
 		fmt.Sprint("bytes_copied=", weight(pushed).Bytes), "bytes_mounted=0", "bytes_already_there=0", "longest_wait=", "longest_wait_for=",
 		fmt.Sprintf("%s: %d GET blob, ", from.Addr, blobs), " at a time; ", fmt.Sprintf(" %d PUT manifest, ", manifests))
 	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
-	tell(e, "image is there already", 1)
+	tell(e, "image already exists", 1)
 
 	e = newEngine(t)
 	e.copy(t, from.Ref("app", "1"), to.Ref("to", "2"))
@@ -198,7 +198,7 @@ func TestTheLogTellsOneLineABlobAndManifest(t *testing.T) {
 	tell(e, "blob mounted", blobs)
 	to.On("PUT", ".*").Reply(http.StatusForbidden, nil, "")
 	e.refused(t, from.Ref("app", "1"), to.Ref("denied", "1"), registry.Destination, registry.ErrDenied)
-	tell(e, "image failed", 1, "error=", "HTTP 403")
+	tell(e, "image copy failed", 1, "error=", "HTTP 403")
 }
 
 func TestNoSecretIsLoggedOrReported(t *testing.T) {

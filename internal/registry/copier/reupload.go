@@ -8,8 +8,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// reupload brings everything below a node that the destination only said it had: it
-// believes no such answer any more. What was sent once is not sent again.
+// reupload uploads everything below a node that the destination claimed to have, although
+// it does not. It does not repeat the upload of blobs that this copy has uploaded.
 func (w *graphWalk) reupload(ctx context.Context, n *node) error {
 	select {
 	case w.reuploading <- struct{}{}:
@@ -17,7 +17,7 @@ func (w *graphWalk) reupload(ctx context.Context, n *node) error {
 	case <-ctx.Done():
 		return w.op.readInterrupted(n, context.Cause(ctx))
 	}
-	w.op.copier.log.DebugContext(ctx, "the destination misses content that it said it had; sending it",
+	w.op.copier.log.DebugContext(ctx, "destination reported missing content; uploading it again",
 		"destination", w.op.job.Destination.Name(), "manifest", n.manifest.Digest)
 	blobs, manifests := descendants(n)
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -39,8 +39,8 @@ func (w *graphWalk) reupload(ctx context.Context, n *node) error {
 	return nil
 }
 
-// below are the blobs and manifests below a node, each once and each manifest
-// after all that it names.
+// descendants returns the blobs and manifests below a node without duplicates. Each manifest
+// follows the manifests that it references.
 func descendants(n *node) (blobs, manifests []*node) {
 	seen := map[*node]bool{}
 	var visit func(n *node)

@@ -15,19 +15,19 @@ import (
 )
 
 const (
-	// minSharedRate is the rate, in bytes per second, below which a copy that waits
-	// for a blob of another copy uploads it from its own source.
+	// minSharedRate is the rate in bytes per second below which a copy does not wait for the
+	// upload of another copy. It uploads the blob from its own source instead.
 	minSharedRate = 64 << 10
-	// sharedInterval is how often a waiting copy compares the rate, and sharedWindow the
-	// time over which it does.
+	// sharedInterval is how often a waiting copy checks the rate, and sharedWindow is the
+	// time over which the rate is measured.
 	sharedInterval = time.Second
 	sharedWindow   = 5 * time.Second
 )
 
-// blobTable records, for the whole process, which repositories of a host hold a
-// blob and which uploads of it are in progress, so that a blob is sent to a host
-// once: a copy into the same repository shares the upload, and one into another
-// repository mounts the blob when it is there.
+// blobTable records which repositories of a host have a blob and which uploads of it are in
+// progress, across all copies of a Copier. Thus a blob is sent to a host only once. A copy
+// into the same repository waits for the upload, and a copy into another repository mounts
+// the blob afterwards.
 type blobTable struct {
 	mu    sync.Mutex
 	blobs map[blobKey]*locations
@@ -38,12 +38,12 @@ type blobKey struct {
 	digest digest.Digest
 }
 
-// locations are where a blob of one host is. A process keeps one for each blob, so it
-// has maps and channels only while they are needed.
+// locations records where a blob of one host is. The table keeps one for each blob, so its
+// maps and channels exist only while they are needed.
 type locations struct {
-	repositories []string              // repositories that hold it, in order
+	repositories []string              // repositories that have it, sorted
 	leases       map[string]*blobLease // uploads in progress, by repository
-	changed      chan struct{}         // closed by the next change, nil if nothing waits
+	changed      chan struct{}         // closed by the next change; nil if no copy waits
 }
 
 // wait returns a channel that is closed by the next change.
@@ -54,7 +54,7 @@ func (at *locations) wait() <-chan struct{} {
 	return at.changed
 }
 
-// set records whether a repository holds the blob.
+// set records whether a repository has the blob.
 func (at *locations) set(name string, holds bool) {
 	switch i, known := slices.BinarySearch(at.repositories, name); {
 	case holds && !known:
@@ -70,32 +70,32 @@ func newBlobTable() *blobTable { return &blobTable{blobs: map[blobKey]*locations
 type blobLease struct {
 	table *blobTable
 	at    *locations
-	host  string // of the destination
-	name  string // the repository
-	// source is the host that the blob is read from, and copy describes the copy.
+	host  string // the destination host
+	name  string // the destination repository
+	// source is the host that the blob is read from. copy describes the copy that uploads
+	// it, for errors of other copies.
 	source, copy string
-	// from is a repository of the host that holds the blob, "" if none is known.
+	// from is a repository of the host that has the blob, or "" if none is known.
 	from string
-	// read counts the bytes that were read of it.
+	// read counts the bytes of the blob that were read from the source.
 	read atomic.Int64
-	// reading runs while its source opens or sends it, and sending while a request
-	// that sends it to the destination is in flight.
+	// reading runs while the blob is opened at or read from its source. sending runs while
+	// content is sent to the destination or committed there.
 	reading, sending registry.Stopwatch
 }
 
 // blobRequest describes a blob that a copy needs in a repository.
 type blobRequest struct {
 	blobKey
-	name         string // the repository
+	name         string // the destination repository
 	source, copy string // as in blobLease
-	from         string // a repository of the host that the caller knows to hold it
+	from         string // a repository of the host that is known to have it, or ""
 }
 
-// lease waits until the blob is in the repository, and returns nil, or until the
-// caller has to upload it. It does not wait for a copy that failed, and not for one
-// that reads from another source at less than minSharedRate: the progress of a
-// copy depends on its own hosts only. The error is a *registry.BusyError if the
-// context ends before.
+// lease waits until the repository has the blob, and returns nil, or until the caller has to
+// upload it. It does not wait for a copy that failed, or for one that reads from another
+// source at less than minSharedRate, so that a copy depends only on its own hosts. If the
+// context ends first, the error is a *registry.BusyError.
 func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error) {
 	began := time.Now()
 	var watched *blobLease
@@ -123,41 +123,41 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 		case <-timer.C:
 			slow[other] = other.source != q.source && other.slowSince(seen)
 			if now := other.progress(); now.at.Sub(seen.at) >= sharedWindow {
-				seen = now // a source that was fast before may be slow now
+				seen = now // a fast source may have become slow
 			}
 		}
 	}
 }
 
-// leaseProgress is how far an upload has come.
+// leaseProgress is the progress of an upload at a point in time.
 type leaseProgress struct {
 	at          time.Time
 	read        int64
-	destination time.Duration // for which the destination alone was waited for
+	destination time.Duration // time spent waiting only for the destination
 }
 
 func (c *blobLease) progress() leaseProgress {
 	return leaseProgress{time.Now(), c.read.Load(), max(0, c.sending.Total()-c.reading.Total())}
 }
 
-// slowSince reports whether the upload was slower than minSharedRate since it had
-// come so far. The time in which its destination took or committed the content does
-// not count, because a copy that waits depends on the same destination. The time in
-// which it waited for a slot counts: uploads from slow sources come last.
+// slowSince reports whether the upload was slower than minSharedRate since seen was measured.
+// Time that the destination took to receive or commit content does not count, because the
+// waiting copy depends on the same destination. Time spent waiting for a request slot counts,
+// because uploads from slow sources get slots last.
 func (c *blobLease) slowSince(seen leaseProgress) bool {
 	now := c.progress()
 	took := now.at.Sub(seen.at) - max(0, now.destination-seen.destination)
 	return took >= sharedInterval/2 && float64(now.read-seen.read) < minSharedRate*took.Seconds()
 }
 
-// waited records a wait for the upload of another copy.
+// recordSharedWait records the time spent waiting for the upload of another copy.
 func recordSharedWait(ctx context.Context, other *blobLease, began time.Time) {
 	registry.RecordWait(ctx, registry.Delay{Reason: registry.WaitShared, Host: other.host, Holder: other.copy}, time.Since(began))
 }
 
-// try returns a lease, or nil if the repository has the blob. Otherwise it returns
-// the upload to wait for and a channel that is closed on the next change. It does
-// not wait for slow uploads.
+// try returns a lease, or only nil values if the repository has the blob. Otherwise it returns
+// the upload to wait for and a channel that is closed by the next change. It never returns an
+// upload in slow.
 func (t *blobTable) try(q blobRequest, slow map[*blobLease]bool) (mine, other *blobLease, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -175,7 +175,7 @@ func (t *blobTable) try(q blobRequest, slow map[*blobLease]bool) (mine, other *b
 	if from == "" {
 		for _, name := range slices.Sorted(maps.Keys(at.leases)) {
 			if other = at.leases[name]; !slow[other] {
-				return nil, other, at.wait() // to mount the blob from there
+				return nil, other, at.wait() // mount the blob from there afterwards
 			}
 		}
 	}
@@ -183,11 +183,11 @@ func (t *blobTable) try(q blobRequest, slow map[*blobLease]bool) (mine, other *b
 	if at.leases == nil {
 		at.leases = map[string]*blobLease{}
 	}
-	at.leases[q.name] = mine // in place of a slow one
+	at.leases[q.name] = mine // replaces a slow upload
 	return mine, nil, nil
 }
 
-// at returns what is known of a blob. Called with mu held.
+// at returns the locations of a blob, which it creates if needed. The caller must hold mu.
 func (t *blobTable) at(k blobKey) *locations {
 	if t.blobs[k] == nil {
 		t.blobs[k] = &locations{}
@@ -195,7 +195,7 @@ func (t *blobTable) at(k blobKey) *locations {
 	return t.blobs[k]
 }
 
-// end ends a lease and wakes the copies that wait for the blob.
+// end removes a lease and wakes the copies that wait for the blob.
 func (c *blobLease) end(uploaded bool) {
 	c.table.mu.Lock()
 	defer c.table.mu.Unlock()
@@ -213,7 +213,7 @@ func (c *blobLease) end(uploaded bool) {
 	}
 }
 
-// counted wraps open so that the lease measures how its content is read.
+// countReads wraps open to measure how the content is read.
 func (c *blobLease) countReads(open func(context.Context) (io.ReadCloser, error)) func(context.Context) (io.ReadCloser, error) {
 	return func(ctx context.Context) (io.ReadCloser, error) {
 		c.reading.Start()
@@ -239,7 +239,7 @@ func (r *countedReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// set records whether a repository holds a blob.
+// set records whether a repository has a blob.
 func (t *blobTable) set(k blobKey, name string, holds bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// stats counts what one copy does.
+// stats collects the report of one copy.
 type stats struct {
 	mu        sync.Mutex
 	report    Report
@@ -25,7 +25,7 @@ func (s *stats) update(f func(*Report)) {
 	f(&s.report)
 }
 
-// trace makes a tally count the requests of a context.
+// trace returns a Trace that adds requests, waits and warnings to the report.
 func (s *stats) trace() registry.Trace {
 	return registry.Trace{
 		Request: func(q registry.Request) {
@@ -55,7 +55,7 @@ func (s *stats) trace() registry.Trace {
 	}
 }
 
-// root says what the root is; mediaType is "" where that is not known yet.
+// setRoot records the digest and media type of the root. mediaType is "" if it is unknown.
 func (s *stats) setRoot(d digest.Digest, mediaType string) {
 	s.update(func(r *Report) {
 		r.Digest = d
@@ -76,7 +76,7 @@ func (s *stats) addWritten(tag string) {
 	})
 }
 
-// manifest counts a manifest that was pushed, once under however many names.
+// addManifest counts a pushed manifest, once even if it was pushed under several names.
 func (s *stats) addManifest(d digest.Digest) {
 	s.update(func(r *Report) {
 		if s.pushed == nil {
@@ -87,7 +87,7 @@ func (s *stats) addManifest(d digest.Digest) {
 	})
 }
 
-// referrers says what refers to the image and to what came with it.
+// setReferrers records the referrers of the image and of its content.
 func (s *stats) setReferrers(found []Referrer) {
 	s.update(func(r *Report) {
 		r.Found, r.ReferrerTags = found, map[string]digest.Digest{}
@@ -102,7 +102,7 @@ func (s *stats) setReferrers(found []Referrer) {
 	})
 }
 
-// took counts n blobs of a size, that came by an outcome; -1 takes one back.
+// addBlobs adds n blobs of a size to the count of an outcome. A negative n subtracts them.
 func (s *stats) addBlobs(o registry.Outcome, size int64, n int) {
 	s.update(func(r *Report) {
 		count := &r.Present
@@ -117,7 +117,7 @@ func (s *stats) addBlobs(o registry.Outcome, size int64, n int) {
 	})
 }
 
-// foundAny says whether a blob was at the destination already.
+// anyPresent reports whether the destination already had one of the blobs.
 func (s *stats) anyPresent() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,10 +135,10 @@ func (s *stats) finish(took time.Duration) Report {
 	return report
 }
 
-// asked is what one host is asked.
+// hostStats counts the requests to one host.
 type hostStats struct {
 	kinds          map[string]int
-	inFlight, peak int // requests under way
+	inFlight, peak int // concurrent requests
 }
 
 func (a *hostStats) start(kind string) {
@@ -147,7 +147,7 @@ func (a *hostStats) start(kind string) {
 	a.peak = max(a.peak, a.inFlight)
 }
 
-// asked is what a host is asked. Called with mu held.
+// host returns the statistics of a host, which it creates if needed. The caller must hold mu.
 func (s *stats) host(host string) *hostStats {
 	if s.hostStats == nil {
 		s.hostStats = map[string]*hostStats{}

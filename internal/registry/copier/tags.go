@@ -12,8 +12,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// resolveTags asks both sides at once what the reference and the tags name, and
-// returns what each tag holds. The reference is resolved here and never again.
+// resolveTags concurrently resolves the reference at the source and the tags at the
+// destination. It returns the current digest of each tag. The reference is not resolved again.
 func (r *copyOp) resolveTags(ctx context.Context) (map[string]digest.Digest, error) {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return registry.WithSide(r.resolveSource(groupCtx), registry.Source) })
@@ -42,7 +42,7 @@ func (r *copyOp) resolveTags(ctx context.Context) (map[string]digest.Digest, err
 	return current, nil
 }
 
-// resolveSource finds out what is to be copied, where that is not known.
+// resolveSource sets the digest to copy, and resolves the reference if the job has no digest.
 func (r *copyOp) resolveSource(ctx context.Context) (err error) {
 	switch r.digest = r.job.Digest; {
 	case len(r.job.Platforms) > 0:
@@ -53,11 +53,10 @@ func (r *copyOp) resolveSource(ctx context.Context) (err error) {
 	return err
 }
 
-// resolveReference is the digest that the reference names at the source. Within one
-// registry its manifest is read at once, which saves a round trip and costs a
-// few bytes: whoever promotes there does so in a registry of their own. A foreign
-// one may count what is read from it as a pull, also where it turns out that
-// nothing has to be copied; Docker Hub does.
+// resolveReference returns the digest of the reference at the source. Within one registry it
+// reads the manifest instead of sending a HEAD request, which saves a round trip. For other
+// registries, a GET request may count as a pull even if nothing needs to be copied. Docker Hub
+// counts it, so it is always sent a HEAD request.
 func (r *copyOp) resolveReference(ctx context.Context) (digest.Digest, error) {
 	source := r.job.Source
 	if source.Host() != r.job.Destination.Host() || source.Host() == registry.DockerHub {
@@ -71,8 +70,8 @@ func (r *copyOp) resolveReference(ctx context.Context) (digest.Digest, error) {
 	return m.Digest, err
 }
 
-// currentTagDigest is the digest that a tag of the destination holds, in the algorithm of the
-// wanted one; "" where there is no such tag, or where that may not be known.
+// currentTagDigest returns the digest of a tag of the destination, in the algorithm of want. It
+// returns "" if the tag does not exist or may not be read; see resolveTag.
 func (r *copyOp) currentTagDigest(ctx context.Context, tag string, want digest.Digest) (digest.Digest, error) {
 	d, err := r.resolveTag(ctx, tag)
 	if err != nil {
@@ -81,9 +80,9 @@ func (r *copyOp) currentTagDigest(ctx context.Context, tag string, want digest.D
 	return r.convertDigest(ctx, tag, d.Digest, want)
 }
 
-// resolve is what a tag of the destination names, and nothing where it is not
-// there. That it may not be known is a failure only where what is there must
-// not be replaced; otherwise it shows when the tag is written.
+// resolveTag returns the descriptor of a tag of the destination, or an empty one if the tag does
+// not exist. If reading the tag is denied, that is an error only if MayReplace must decide
+// about the tag. Otherwise, a write would report a lack of access.
 func (r *copyOp) resolveTag(ctx context.Context, tag string) (registry.Descriptor, error) {
 	d, err := r.job.Destination.Resolve(ctx, tag)
 	if errors.Is(err, registry.ErrNotFound) || errors.Is(err, registry.ErrDenied) && r.job.MayReplace == nil {
@@ -92,9 +91,8 @@ func (r *copyOp) resolveTag(ctx context.Context, tag string) (registry.Descripto
 	return d, registry.WithSide(err, registry.Destination)
 }
 
-// convertDigest gives the digest that a tag holds in the algorithm of the wanted
-// one: under a tag, a registry may know a manifest by an algorithm of its own
-// choice.
+// convertDigest returns the digest of a tag in the algorithm of want. A registry may use an
+// algorithm of its own choice for a manifest that was pushed by tag.
 func (r *copyOp) convertDigest(ctx context.Context, tag string, current, want digest.Digest) (digest.Digest, error) {
 	if current == "" || current.Algorithm() == want.Algorithm() {
 		return current, nil
@@ -113,13 +111,12 @@ func (r *copyOp) checkOverwrite(tag string, current, want digest.Digest) error {
 	return r.job.MayReplace(tag, current)
 }
 
-// writeTags writes the root under each tag, or under its digest where there is
-// none. It is the last that a copy does, so that a copy that fails moves no
-// tag. heal is for put.
+// writeTags writes the root under each tag, or under its digest if the job has no tags. It is
+// the last step of a copy, so that a failed copy moves no tag. reupload is passed to put.
 func (r *copyOp) writeTags(ctx context.Context, root registry.Manifest, tags []string, reupload func(context.Context) error) error {
 	r.stats.setRoot(r.digest, root.MediaType)
-	// Under a tag a registry stores a manifest by an algorithm of its own
-	// choice; under its digest it has to take this one.
+	// For a push by tag, a registry may store the manifest under a digest of another
+	// algorithm. For a push by digest, it must use this one.
 	byDigest := len(r.job.Tags) == 0 || len(r.job.Missing) > 0 || r.digest.Algorithm() != digest.Canonical
 	if byDigest && !r.rootPushed {
 		if _, err := r.put(ctx, r.digest.String(), root, reupload); err != nil {
@@ -135,9 +132,8 @@ func (r *copyOp) writeTags(ctx context.Context, root registry.Manifest, tags []s
 	return nil
 }
 
-// tag writes one tag and makes sure that it holds what was written. One that
-// not everything may be replaced under is looked at once more before: somebody
-// may have written it since.
+// writeTag writes one tag and confirms that it has the new digest. If the job has MayReplace,
+// writeTag first resolves the tag again, because another client may have written it.
 func (r *copyOp) writeTag(ctx context.Context, tag string, m registry.Manifest, reupload func(context.Context) error) error {
 	if r.job.MayReplace != nil {
 		current, err := r.currentTagDigest(ctx, tag, m.Digest)
@@ -157,13 +153,14 @@ func (r *copyOp) writeTag(ctx context.Context, tag string, m registry.Manifest, 
 }
 
 const (
-	// looks is how often a tag that was written is looked at until it shows
-	// what was written: some registries are a moment behind themselves.
+	// maxReads is how often a tag is read after a write until it has the new digest. Some
+	// registries are eventually consistent.
 	maxReads       = 4
 	firstReadDelay = 100 * time.Millisecond
 )
 
-// confirm asks what a tag holds that was just written.
+// confirmTag reads a tag that was just written until it has the digest want. The delay between
+// attempts doubles.
 func (r *copyOp) confirmTag(ctx context.Context, tag string, want digest.Digest) error {
 	fail := func(e registry.Error) error {
 		e.Side, e.Op, e.Repository, e.Reference = registry.Destination, "confirm the tag", r.job.Destination.Name(), tag
@@ -173,7 +170,7 @@ func (r *copyOp) confirmTag(ctx context.Context, tag string, want digest.Digest)
 	for attempt := 1; ; attempt++ {
 		d, err := r.job.Destination.Resolve(ctx, tag)
 		if errors.Is(err, registry.ErrDenied) {
-			return nil // may write and not read: there is nothing to confirm with
+			return nil // the credentials allow only writes
 		}
 		if err != nil && !errors.Is(err, registry.ErrNotFound) {
 			return registry.WithSide(err, registry.Destination)

@@ -16,34 +16,34 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// workers is how many things one copy does at a time. What a host bears is up
-// to the host's limits; this only has to be more than they usually allow.
+// workers is the number of steps that one copy runs concurrently. The limits of each host
+// bound its requests; this number only has to be larger than they usually are.
 const workers = 32
 
-// graphWalk copies the graph below a root with one queue of work for all of it: the
-// blobs of one child travel while its siblings' manifests are still fetched,
-// and a manifest is pushed as soon as all that it names is there.
+// graphWalk copies the graph below a root with a single work queue. Blobs of one child are
+// copied while the manifests of its siblings are still being fetched, and a manifest is
+// pushed as soon as everything that it references exists at the destination.
 type graphWalk struct {
 	op   *copyOp
 	root *node
-	// dryRun walks without a destination, to find what refers to the image.
+	// dryRun walks the graph without a destination, to find referrers or to check it.
 	dryRun  bool
-	missing *missingContent // of a check, nil in every other walk
-	search  *referrerSearch // for referrers; nil where none are wanted
+	missing *missingContent // collected by a check; nil in every other walk
+	search  *referrerSearch // finds referrers; nil if they are not copied
 
-	reuploading chan struct{} // full while heal runs, so that nothing is sent twice
+	reuploading chan struct{} // full while reupload runs, so that it sends nothing twice
 
 	mu       sync.Mutex
-	wake     *sync.Cond // when there may be something to do, or nothing any more
+	wake     *sync.Cond // signaled when there may be work, or none is left
 	queue    queue
 	nodes    map[key]*node
 	bytes    int64 // of manifests
 	kept     int64 // of the manifests whose content is kept
 	inline   int64 // of the inline content and URLs of descriptors
 	found    []Referrer
-	active   int          // workers that do something
-	failed   []failedStep // why the walk ends early, in order
-	canceled bool         // the copy had ended when the first step failed
+	active   int          // number of workers that run a step
+	failed   []failedStep // failed steps, in order
+	canceled bool         // the context had ended when the first step failed
 }
 
 func newGraphWalk(r *copyOp) *graphWalk {
@@ -55,9 +55,9 @@ func newGraphWalk(r *copyOp) *graphWalk {
 	return w
 }
 
-// copy brings everything below the root to the destination, and what refers to
-// any of it, and returns the root. It is not pushed where nothing refers to it:
-// that is for the tag to do. held says that the destination has the root whole.
+// copy copies everything below the root and its referrers to the destination, and returns
+// the root manifest. It pushes the root only if a referrer depends on it; otherwise,
+// writing the tag pushes it. present means that the destination has the complete image.
 func (w *graphWalk) copy(ctx context.Context, root digest.Digest, present bool) (registry.Manifest, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -77,12 +77,12 @@ func (w *graphWalk) copy(ctx context.Context, root digest.Digest, present bool) 
 	return w.root.manifest, err
 }
 
-// rootOf is what is known of a manifest that nothing has named.
+// rootOf returns the descriptor of a manifest of which only the digest is known.
 func rootOf(d digest.Digest) registry.Descriptor {
 	return registry.Descriptor{Digest: d, Size: registry.SizeUnknown}
 }
 
-// work does what is ready until nothing is left or something failed.
+// work runs steps from the queue until the graph is complete or a step has failed.
 func (w *graphWalk) work(ctx context.Context, cancel context.CancelFunc) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,17 +110,17 @@ func (w *graphWalk) work(ctx context.Context, cancel context.CancelFunc) {
 	}
 }
 
-// failedStep is the error of a step, and how long the step took.
+// failedStep records the error of a step and how long the step took.
 type failedStep struct {
 	err  error
 	took time.Duration
 }
 
-// cause returns the error that says the most about why the walk ended, nil if it
-// did not fail. If a step failed, its error is the first, because the others are of
-// canceled steps. If the copy was ended from outside, all steps were canceled: the
-// step that waited the longest for another copy is the cause, or else the one that
-// took the longest.
+// cause returns the error that best explains why the walk ended, or nil if it did not
+// fail. If a step failed on its own, its error is the first one, because the others come
+// from steps that were then canceled. If the caller's context ended, all steps were
+// canceled. Then cause is the step that took the longest, with a preference for one that
+// waited for another copy.
 func (w *graphWalk) cause() error {
 	switch {
 	case len(w.failed) == 0:
@@ -131,8 +131,8 @@ func (w *graphWalk) cause() error {
 	return slices.MaxFunc(w.failed, func(a, b failedStep) int { return cmp.Compare(a.weight(), b.weight()) }).err
 }
 
-// weight is how much the error of a step that was canceled says: the time that it
-// took, or a quarter more if it was spent waiting for another copy.
+// weight ranks the error of a canceled step: by the time that it took, and a quarter
+// more if it spent that time waiting for another copy.
 func (f failedStep) weight() time.Duration {
 	if busy, ok := errors.AsType[*registry.BusyError](f.err); ok && busy.Took >= f.took*4/5 {
 		return f.took * 5 / 4
@@ -140,8 +140,8 @@ func (f failedStep) weight() time.Duration {
 	return f.took
 }
 
-// step does the next thing for a node: bring a blob, fetch a manifest, or push
-// one whose children are there.
+// step performs the next step for a node: process a blob, fetch a manifest, or push a
+// manifest whose children are complete.
 func (w *graphWalk) step(ctx context.Context, n *node) error {
 	if n.blob {
 		err := w.processBlob(ctx, n)
@@ -168,7 +168,7 @@ func (w *graphWalk) step(ctx context.Context, n *node) error {
 			if err := w.reupload(ctx, n); err != nil {
 				return err
 			}
-			err = stillMissing(w.withContent(ctx, n, push)) // read again: its memory was released
+			err = stillMissing(w.withContent(ctx, n, push)) // reads it again, because its memory was released
 		}
 		if err != nil {
 			return err
@@ -178,7 +178,7 @@ func (w *graphWalk) step(ctx context.Context, n *node) error {
 	return nil
 }
 
-// processBlob does for a blob what the walk is for.
+// processBlob copies, re-uploads or checks a blob, depending on the walk's mode.
 func (w *graphWalk) processBlob(ctx context.Context, n *node) error {
 	switch {
 	case w.missing != nil:
@@ -191,18 +191,18 @@ func (w *graphWalk) processBlob(ctx context.Context, n *node) error {
 	return w.op.copyBlob(ctx, n)
 }
 
-// skip says that nothing has to be done for a node at the destination.
+// skip reports whether the walk does not write a node to the destination.
 func (w *graphWalk) skip(n *node) bool { return w.dryRun || n.present }
 
-// hasParents says whether something waits for a node.
+// hasParents reports whether another node waits for n.
 func (w *graphWalk) hasParents(n *node) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return len(n.parents) > 0
 }
 
-// completeNode tells the parents of a node that it is at the destination. Who has no
-// child left to wait for is ready to be pushed.
+// completeNode marks a node as complete and queues each parent for which it was the last
+// pending child.
 func (w *graphWalk) completeNode(n *node) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -214,8 +214,8 @@ func (w *graphWalk) completeNode(n *node) {
 	n.parents, n.done = nil, true
 }
 
-// fetch reads a manifest, queues what it names, and finds what refers to it. It
-// returns true where the node can be pushed at once.
+// fetch reads a manifest, queues its children, and finds its referrers. It reports whether
+// the node is ready for the next part of its step, because it waits for no other node.
 func (w *graphWalk) fetch(ctx context.Context, n *node) (bool, error) {
 	switch err := w.open(ctx, n); {
 	case err == nil:
@@ -238,13 +238,14 @@ func (w *graphWalk) fetch(ctx context.Context, n *node) (bool, error) {
 	return n.pending == 0, nil
 }
 
-// readInterrupted is the error of a manifest that was not read any more.
+// readInterrupted returns the error for a manifest that was not read because err, such as
+// the end of the context, prevented it.
 func (r *copyOp) readInterrupted(n *node, err error) error {
 	return &registry.Error{Side: registry.Source, Op: "read the manifest", Repository: r.job.Source.Name(), Reference: n.descriptor.Digest.String(), Kind: registry.ErrUnavailable, Err: err}
 }
 
-// sourceIncomplete says of what is missing at the source that the image names it: that
-// is not an image that is not there.
+// sourceIncomplete converts a not-found error for content that the image references into
+// ErrMissingContent, to distinguish it from an image that does not exist.
 func (r *copyOp) sourceIncomplete(err error) error {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || e.Side != registry.Source || !errors.Is(err, registry.ErrNotFound) {
@@ -256,7 +257,8 @@ func (r *copyOp) sourceIncomplete(err error) error {
 	return &incomplete
 }
 
-// check holds what came against what named it, and reads it.
+// validateManifest compares a manifest with the descriptor that references it, and parses
+// it.
 func (w *graphWalk) validateManifest(n *node, m registry.Manifest) (registry.Contents, error) {
 	refuse := func(e registry.Error) (registry.Contents, error) {
 		e.Side, e.Op, e.Repository, e.Reference = registry.Source, "read the manifest", w.op.job.Source.Name(), m.Digest.String()
@@ -269,7 +271,8 @@ func (w *graphWalk) validateManifest(n *node, m registry.Manifest) (registry.Con
 	if want != "" && !strings.EqualFold(want, m.MediaType) {
 		return refuse(registry.Error{Kind: registry.ErrInvalidManifest, Message: fmt.Sprintf(format, registry.Sanitize(want), registry.Sanitize(m.MediaType))})
 	}
-	// A schema 1 manifest is signed anew each time and has no size of its own.
+	// A schema 1 manifest has no fixed size, because the registry signs it for each
+	// response.
 	if want := n.descriptor.Size; want != registry.SizeUnknown && want != int64(len(m.Content)) && !registry.IsSchema1(m.MediaType) {
 		return refuse(registry.Error{Kind: registry.ErrMismatch, Message: fmt.Sprintf("it has %d bytes and the index says %d", len(m.Content), want)})
 	}
@@ -280,9 +283,10 @@ func (w *graphWalk) validateManifest(n *node, m registry.Manifest) (registry.Con
 	return contents, err
 }
 
-// isBlob says whether what could not be read as a manifest is a blob: of a child
-// of a media type that nobody knows, only asking tells. Registries refuse a blob
-// as a manifest in many ways (2.8.3 answers 500).
+// isBlob reports whether a node that could not be read as a manifest is a blob. For a
+// child with an unknown media type, only a request can tell. isBlob does not depend on
+// the status of err, because registries reject such requests with different ones
+// (Distribution 2.8.3 responds with 500).
 func (w *graphWalk) isBlob(ctx context.Context, n *node, err error) bool {
 	refusal, ok := errors.AsType[*registry.Error](err)
 	if n == w.root || registry.IsManifest(n.descriptor.MediaType) || !ok || refusal.Status == 0 {
@@ -292,7 +296,7 @@ func (w *graphWalk) isBlob(ctx context.Context, n *node, err error) bool {
 	return err == nil
 }
 
-// requeueAsBlob makes a blob of a node that turned out to be no manifest.
+// requeueAsBlob reclassifies a node that is not a manifest and queues it as a blob.
 func (w *graphWalk) requeueAsBlob(n *node) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

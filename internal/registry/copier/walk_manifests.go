@@ -7,24 +7,23 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// open reads a manifest and queues what it names. If the memory for what the walk
-// keeps of it is in use by other copies, it waits without the manifest, and reads it
-// again.
+// open reads a manifest and queues its children. If other copies use the memory that the
+// walk needs to retain them, open drops the manifest, waits, and reads it again.
 func (w *graphWalk) open(ctx context.Context, n *node) error {
 	for {
 		needs, err := w.tryOpen(ctx, n)
 		if err != nil || needs == 0 {
 			return err
 		}
-		// With room for the manifests that other workers open meanwhile.
+		// Leave room for manifests that other workers open in the meantime.
 		if err := w.op.memory.Grow(ctx, needs+largeManifest); err != nil {
 			return w.op.readInterrupted(n, err)
 		}
 	}
 }
 
-// tryOpen is open without the wait for memory: it returns how many bytes the walk has
-// to reserve for the manifest, 0 if it was opened.
+// tryOpen is like open but does not wait for memory. It returns the number of bytes that
+// the walk must reserve first, or 0 if the manifest was opened.
 func (w *graphWalk) tryOpen(ctx context.Context, n *node) (needs int64, err error) {
 	charge := w.op.copier.memory.Charge(w.op.job.memoryKey(), w.op.name)
 	defer charge.Release()
@@ -52,8 +51,9 @@ func (w *graphWalk) tryOpen(ctx context.Context, n *node) (needs int64, err erro
 	return w.addChildren(n, m, contents)
 }
 
-// withContent calls do with the manifest of a node, whose content is read again if
-// it was not kept. do must not wait for another manifest.
+// withContent calls do with the manifest of a node. It reads the content again if the walk
+// did not retain it. do must not wait for another manifest, because the memory of this one
+// is charged until do returns.
 func (w *graphWalk) withContent(ctx context.Context, n *node, do func(registry.Manifest) error) error {
 	if n.manifest.Content != nil {
 		return do(n.manifest)
@@ -69,12 +69,12 @@ func (w *graphWalk) withContent(ctx context.Context, n *node, do func(registry.M
 	if err != nil {
 		return w.op.sourceIncomplete(registry.WithSide(err, registry.Source))
 	}
-	charge.Shrink(n.bytes) // it is not parsed again
+	charge.Shrink(n.bytes) // it is not parsed a second time
 	return do(m)
 }
 
-// addChildren queues what a manifest names, or returns how many bytes the walk has to
-// reserve before.
+// addChildren queues the blobs and manifests that a manifest references. If the walk must
+// reserve memory first, addChildren queues nothing and returns the number of bytes.
 func (w *graphWalk) addChildren(n *node, m registry.Manifest, contents registry.Contents) (needs int64, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -107,8 +107,9 @@ func (w *graphWalk) addChildren(n *node, m registry.Manifest, contents registry.
 	return 0, nil
 }
 
-// needs returns how many bytes the walk keeps, or would keep with more nodes, beyond
-// those that need no reservation. Called with mu held.
+// needs returns the number of bytes that the walk has to reserve if it gets more
+// additional nodes. It can be negative, because freeBytes need no reservation. The caller
+// must hold mu.
 func (w *graphWalk) needs(more int) int64 {
 	needs := w.kept + w.inline + nodeBytes*int64(len(w.nodes)+more) - freeBytes
 	if w.search != nil {
@@ -117,14 +118,14 @@ func (w *graphWalk) needs(more int) int64 {
 	return needs
 }
 
-// keeps reports whether the walk keeps the content of a manifest that was read: that
-// of the root, or as long as the walk keeps little. Called with mu held.
+// keeps reports whether the walk retains the content of a manifest that was just read. It
+// retains that of the root, and of others up to keptManifests. The caller must hold mu.
 func (w *graphWalk) keeps(n *node, m registry.Manifest) bool {
 	return n.manifest.Content == nil && (n == w.root || w.kept+int64(len(m.Content)) <= keptManifests)
 }
 
-// keepContent records the manifest of a node, with its content if the walk keeps it or
-// the search for referrers did. Called with mu held.
+// keepContent records the manifest of a node, with its content if the walk or the search
+// for referrers retains it. The caller must hold mu.
 func (w *graphWalk) keepContent(n *node, m registry.Manifest) {
 	n.bytes, n.fetched = int64(len(m.Content)), true
 	if w.keeps(n, m) {
@@ -135,8 +136,8 @@ func (w *graphWalk) keepContent(n *node, m registry.Manifest) {
 	n.manifest = m
 }
 
-// read is a manifest of the source. The root may be known already, and a referrer
-// was read to see what it refers to.
+// read returns a manifest of the source. It sends no request for a root that resolving the
+// source has read, or for a referrer whose content the search retained.
 func (w *graphWalk) read(ctx context.Context, n *node) (registry.Manifest, error) {
 	switch d := n.descriptor.Digest; d {
 	case n.manifest.Digest:

@@ -21,7 +21,7 @@ func manyLayers(seed string) registrytest.Image {
 // isMount says whether a request asks whether a blob is there.
 func isMount(r *http.Request) bool { return r.URL.Query().Get("mount") != "" }
 
-func TestANewBlobIsReadWhileTheDestinationIsAskedForIt(t *testing.T) {
+func TestPrefetch_NewBlob(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -41,7 +41,7 @@ func TestANewBlobIsReadWhileTheDestinationIsAskedForIt(t *testing.T) {
 }
 
 // A tag that holds something is probably about to hold much of the same.
-func TestNothingIsReadAheadForATagThatHoldsSomething(t *testing.T) {
+func TestPrefetch_ExistingTag(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	old, now := manyLayers("a"), manyLayers("a")
@@ -56,7 +56,7 @@ func TestNothingIsReadAheadForATagThatHoldsSomething(t *testing.T) {
 	}
 }
 
-func TestReadingAheadEndsWithTheFirstBlobThatIsThere(t *testing.T) {
+func TestPrefetch_StopsAtExistingBlob(t *testing.T) {
 	registrytest.NoLeaks(t)
 	from, to := pair(t, registrytest.Behaviour{})
 	to.Push(t, "to", "old", manyLayers("a"))

@@ -20,7 +20,7 @@ var hindrances = map[string]fault{
 	"for a token, come again in a minute": {method: ".*", path: "/token", happen: replies(429, http.Header{"Retry-After": {"60"}})},
 }
 
-func TestACopyCanBeCancelledAtEveryRequest(t *testing.T) {
+func TestCopy_CancelAtEachRequest(t *testing.T) {
 	eachRequest(t, hindrances, func(t *testing.T, f fault, side registry.Side, k int) {
 		registrytest.NoLeaks(t)
 		w := newWorld(t)

@@ -48,7 +48,7 @@ func (s *stuck) Write(p []byte) (int, error) {
 
 func (s *stuck) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-func TestACopyCanBeCancelledAtEveryStep(t *testing.T) {
+func TestCopy_CancelAtEachStep(t *testing.T) {
 	later := http.Header{"Retry-After": {"60"}}
 	for name, c := range map[string]struct {
 		side         registry.Side
@@ -132,7 +132,7 @@ func sessions(p *registrytest.Proxy) (opened, closed int) {
 	return opened, closed
 }
 
-func TestALargeCopyIsCancelledWhole(t *testing.T) {
+func TestCopy_CancelLargeCopy(t *testing.T) {
 	registrytest.NoLeaks(t)
 	from, to := pair(t, registrytest.Behaviour{})
 	var images []registrytest.Content
@@ -175,7 +175,7 @@ func (d deadline) Err() error {
 	}
 }
 
-func TestACopyWhoseTimeIsOverSaysSo(t *testing.T) {
+func TestCopy_DeadlineExceeded(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		hinder func(*registrytest.Rule)
@@ -208,7 +208,7 @@ func TestACopyWhoseTimeIsOverSaysSo(t *testing.T) {
 	}
 }
 
-func TestWhoCancelsMayHaveAReason(t *testing.T) {
+func TestCopy_CancelCause(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -225,7 +225,7 @@ func TestWhoCancelsMayHaveAReason(t *testing.T) {
 	}
 }
 
-func TestACancelledCopyCanBeRepeated(t *testing.T) {
+func TestCopy_RetryAfterCancel(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.MultiArch("a"))

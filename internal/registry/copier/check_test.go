@@ -25,7 +25,7 @@ func (e engine) check(t *testing.T, to *registrytest.Proxy, root digest.Digest, 
 	return missing
 }
 
-func TestACheckNamesWhatIsMissingAndARepairBringsIt(t *testing.T) {
+func TestCheck_MissingContentAndRepair(t *testing.T) {
 	t.Parallel()
 	image := mixed("a")
 	built := image.Build()
@@ -77,7 +77,7 @@ func TestACheckNamesWhatIsMissingAndARepairBringsIt(t *testing.T) {
 	}
 }
 
-func TestWhatIsDamagedIsMissing(t *testing.T) {
+func TestCheck_DamagedContent(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	image := mixed("a")
@@ -95,7 +95,7 @@ func TestWhatIsDamagedIsMissing(t *testing.T) {
 }
 
 // A referrer is missing where something of it is, and where nobody finds it.
-func TestReferrersAreCheckedToo(t *testing.T) {
+func TestCheck_Referrers(t *testing.T) {
 	t.Parallel()
 	for _, api := range []bool{true, false} {
 		for name, c := range map[string]struct {
@@ -149,7 +149,7 @@ func TestReferrersAreCheckedToo(t *testing.T) {
 }
 
 // What cannot be found out is not missing.
-func TestACheckThatCannotBeMadeIsAnError(t *testing.T) {
+func TestCheck_RegistryError(t *testing.T) {
 	t.Parallel()
 	for status, kind := range map[int]error{401: registry.ErrUnauthorized, 403: registry.ErrDenied, 503: registry.ErrUnavailable} {
 		from, to := pair(t, registrytest.Behaviour{})

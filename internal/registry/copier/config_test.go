@@ -23,7 +23,7 @@ func configOf(t *testing.T, from *registrytest.Proxy) (registry.ImageConfig, err
 	return copier.ImageConfig(t.Context(), repo, m)
 }
 
-func TestTheConfigurationOfAnImageIsRead(t *testing.T) {
+func TestImageConfig(t *testing.T) {
 	t.Parallel()
 	for _, docker := range []bool{false, true} {
 		from, _ := pair(t, registrytest.Behaviour{})
@@ -37,7 +37,7 @@ func TestTheConfigurationOfAnImageIsRead(t *testing.T) {
 	}
 }
 
-func TestAConfigurationThatNoImageHasIsRefused(t *testing.T) {
+func TestImageConfig_Invalid(t *testing.T) {
 	t.Parallel()
 	config := registrytest.Blob{Content: []byte(`{"os":"linux"}`), MediaType: "application/vnd.oci.image.config.v1+json"}
 	declared := config.Descriptor()
@@ -74,7 +74,7 @@ func TestAConfigurationThatNoImageHasIsRefused(t *testing.T) {
 	}
 }
 
-func TestAConfigurationWithAnotherDigestIsRefused(t *testing.T) {
+func TestImageConfig_DigestMismatch(t *testing.T) {
 	t.Parallel()
 	from, _ := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})

@@ -49,7 +49,7 @@ func eachReferrerRequest(t *testing.T, faults map[string]fault, test func(t *tes
 	undisturbed.eachRequest(t, faults, test)
 }
 
-func TestAnyOneRequestAboutReferrersMayFailUnseen(t *testing.T) {
+func TestCopyReferrers_RetriesEachRequest(t *testing.T) {
 	t.Parallel()
 	eachReferrerRequest(t, faults, func(t *testing.T, f fault, side registry.Side, k int) {
 		t.Parallel()
@@ -61,7 +61,7 @@ func TestAnyOneRequestAboutReferrersMayFailUnseen(t *testing.T) {
 	})
 }
 
-func TestReferrersThatFailFromAnyRequestOnLeaveTheTagAndAreContinued(t *testing.T) {
+func TestCopyReferrers_FailAtEachRequest(t *testing.T) {
 	t.Parallel()
 	eachReferrerRequest(t, faults, func(t *testing.T, f fault, side registry.Side, k int) {
 		t.Parallel()
@@ -89,7 +89,7 @@ func (w attested) found(t *testing.T) bool {
 	return len(listed) == 1 && listed[0] == w.signature.Digest && w.to.HasManifest(t, "to", w.tag)
 }
 
-func TestBringingReferrersCanBeCancelledAtEveryRequest(t *testing.T) {
+func TestCopyReferrers_CancelAtEachRequest(t *testing.T) {
 	stalls := map[string]fault{"no answer": hindrances["no answer"]}
 	eachReferrerRequest(t, stalls, func(t *testing.T, f fault, side registry.Side, k int) {
 		registrytest.NoLeaks(t)

@@ -123,7 +123,7 @@ func (w world) eachRequest(t *testing.T, faults map[string]fault, test func(t *t
 	}
 }
 
-func TestAnyOneRequestMayFailUnseen(t *testing.T) {
+func TestCopy_RetriesEachRequest(t *testing.T) {
 	t.Parallel()
 	eachRequest(t, faults, func(t *testing.T, f fault, side registry.Side, k int) {
 		t.Parallel()
@@ -170,7 +170,7 @@ func wantRenewedTokens(t *testing.T, p *registrytest.Proxy) {
 	}
 }
 
-func TestACopyThatFailsFromAnyRequestOnLeavesTheTagAndIsContinued(t *testing.T) {
+func TestCopy_FailAtEachRequest(t *testing.T) {
 	t.Parallel()
 	eachRequest(t, faults, func(t *testing.T, f fault, side registry.Side, k int) {
 		t.Parallel()

@@ -22,7 +22,7 @@ const (
 	ociArtifact    = "application/vnd.oci.artifact.manifest.v1+json"
 )
 
-func TestWhatFailsByHandSucceeds(t *testing.T) {
+func TestCopy_DockerManifestFromV2(t *testing.T) {
 	t.Parallel()
 	old, v3 := registrytest.V2(t), registrytest.V3(t)
 	image := registrytest.Image{Seed: "report", Docker: true}
@@ -49,7 +49,7 @@ func TestWhatFailsByHandSucceeds(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, v3.Read(t, "prod/app", "1.4"))
 }
 
-func TestEveryKindOfImageArrivesByteForByte(t *testing.T) {
+func TestCopy_ImageKinds(t *testing.T) {
 	t.Parallel()
 	kinds := map[string]registrytest.Content{
 		"OCI image":                  registrytest.Image{Seed: "a"},
@@ -83,7 +83,7 @@ func TestEveryKindOfImageArrivesByteForByte(t *testing.T) {
 	}
 }
 
-func TestSchema1KeepsPayloadAndDigest(t *testing.T) {
+func TestCopy_Schema1(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.V2(t, registrytest.Schema1()), registrytest.V2(t, registrytest.Schema1())
 	pushed := from.Push(t, "app", "old", registrytest.Schema1Image{Seed: "a", Tag: "old"})
@@ -97,7 +97,7 @@ func TestSchema1KeepsPayloadAndDigest(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, to.Read(t, "app", "old"))
 }
 
-func TestSchema1ThatIsNoLongerAcceptedSaysWhatToDo(t *testing.T) {
+func TestCopy_Schema1Rejected(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.V2(t, registrytest.Schema1()), registrytest.V3(t)
 	pushed := from.Push(t, "app", "old", registrytest.Schema1Image{Seed: "a", Tag: "old"})
@@ -109,7 +109,7 @@ func TestSchema1ThatIsNoLongerAcceptedSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestASchema1LayerThatIsGoneIsAnError(t *testing.T) {
+func TestCopy_Schema1MissingLayer(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "old", registrytest.Schema1Image{Seed: "a", Tag: "old"})
@@ -122,7 +122,7 @@ func TestASchema1LayerThatIsGoneIsAnError(t *testing.T) {
 	}
 }
 
-func TestSha512ManifestsKeepTheirDigest(t *testing.T) {
+func TestCopy_SHA512Manifest(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
 	image := registrytest.Image{Seed: "a", Algorithm: digest.SHA512, BlobAlgorithm: digest.SHA512}
@@ -149,7 +149,7 @@ func TestSha512ManifestsKeepTheirDigest(t *testing.T) {
 	}
 }
 
-func TestAnUnknownAlgorithmIsAClearError(t *testing.T) {
+func TestCopy_UnsupportedDigestAlgorithm(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})
 	blob := registrytest.Blob{Seed: "a", Size: 10, MediaType: ocispec.MediaTypeImageLayer}.Descriptor()
@@ -160,7 +160,7 @@ func TestAnUnknownAlgorithmIsAClearError(t *testing.T) {
 	mentions(t, err.Error(), "md5:d41d8cd98f00b204e9800998ecf8427e", "algorithm", "not supported", "sha512", string(pushed.Digest))
 }
 
-func TestTheArtifactManifestTypeArrives(t *testing.T) {
+func TestCopy_ArtifactManifest(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
 	blob := registrytest.Blob{Seed: "sbom", Size: 300, MediaType: "application/spdx+json"}
@@ -171,7 +171,7 @@ func TestTheArtifactManifestTypeArrives(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, to.Read(t, "app", "1"))
 }
 
-func TestEveryManifestRequestSaysAllThatItAccepts(t *testing.T) {
+func TestCopy_AcceptHeaders(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	from.Push(t, "app", "1", registrytest.Nested("a"))
@@ -203,7 +203,7 @@ func TestEveryManifestRequestSaysAllThatItAccepts(t *testing.T) {
 	}
 }
 
-func TestATagThatMovesInMidCopyIsNotFollowed(t *testing.T) {
+func TestCopy_SourceTagMovesDuringCopy(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Scripted(t, registrytest.Behaviour{})
 	first := from.Push(t, "app", "1", registrytest.MultiArch("first"))

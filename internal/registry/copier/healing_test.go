@@ -32,7 +32,7 @@ func plainOpens(to *registrytest.Proxy) int {
 	return n
 }
 
-func TestABlobThatWasOnlySaidToBeThereIsSent(t *testing.T) {
+func TestReupload_FalseMount(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -61,7 +61,7 @@ func TestABlobThatWasOnlySaidToBeThereIsSent(t *testing.T) {
 	}
 }
 
-func TestABlobThatCouldNotBeSentIsNotBelievedToBeThere(t *testing.T) {
+func TestReupload_FailedBlobIsNotCached(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", single(t, "a"))
@@ -79,7 +79,7 @@ func TestABlobThatCouldNotBeSentIsNotBelievedToBeThere(t *testing.T) {
 	}
 }
 
-func TestABlobThatWasCollectedSinceIsSent(t *testing.T) {
+func TestReupload_CollectedBlob(t *testing.T) {
 	t.Parallel()
 	for name, to := range map[string]*registrytest.Registry{
 		"v3": registrytest.V3(t), "2.8.3": registrytest.V2(t), "scripted": registrytest.Scripted(t, registrytest.Behaviour{}),
@@ -99,7 +99,7 @@ func TestABlobThatWasCollectedSinceIsSent(t *testing.T) {
 	}
 }
 
-func TestABlobThatAHeadLiedAboutIsSent(t *testing.T) {
+func TestReupload_FalseHead(t *testing.T) {
 	t.Parallel()
 	// It mounts nothing, and is asked by HEAD what it has.
 	from, to := pair(t, registrytest.Behaviour{BlindMount: true})
@@ -113,7 +113,7 @@ func TestABlobThatAHeadLiedAboutIsSent(t *testing.T) {
 	}
 }
 
-func TestAChildThatWasCollectedInBetweenIsPushedAgain(t *testing.T) {
+func TestReupload_CollectedChild(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Nested("a"))
@@ -127,7 +127,7 @@ func TestAChildThatWasCollectedInBetweenIsPushedAgain(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 }
 
-func TestSiblingsThatMissTheSameBlobGetItOnce(t *testing.T) {
+func TestReupload_SharedBlobOnce(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	shared := registrytest.Layer("shared", 3000)
@@ -158,7 +158,7 @@ func TestSiblingsThatMissTheSameBlobGetItOnce(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeHealedIsAnErrorAfterOneAttempt(t *testing.T) {
+func TestReupload_StillMissing(t *testing.T) {
 	t.Parallel()
 	for name, code := range map[string]string{"manifest blob": "MANIFEST_BLOB_UNKNOWN", "blob": "BLOB_UNKNOWN", "manifest": "MANIFEST_UNKNOWN"} {
 		t.Run(name, func(t *testing.T) {
@@ -179,7 +179,7 @@ func TestWhatCannotBeHealedIsAnErrorAfterOneAttempt(t *testing.T) {
 	}
 }
 
-func TestHealingThatFailsSaysWhy(t *testing.T) {
+func TestReupload_Error(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		hinder func(from, to *registrytest.Proxy)
@@ -210,7 +210,7 @@ func TestHealingThatFailsSaysWhy(t *testing.T) {
 	}
 }
 
-func TestHealingLeavesForeignLayersWhereTheyAre(t *testing.T) {
+func TestReupload_NonDistributableLayer(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	own := registrytest.Layer("own", 3000)
@@ -227,7 +227,7 @@ func TestHealingLeavesForeignLayersWhereTheyAre(t *testing.T) {
 	}
 }
 
-func TestABlobThatAnIndexNamesIsSentToo(t *testing.T) {
+func TestReupload_BlobInIndex(t *testing.T) {
 	t.Parallel()
 	from := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})
 	to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}))

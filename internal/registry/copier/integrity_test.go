@@ -34,7 +34,7 @@ func answer(content []byte, declared bool) func(*http.Response) {
 	}
 }
 
-func TestADamagedBlobIsNeverCommitted(t *testing.T) {
+func TestCopy_DamagedBlob(t *testing.T) {
 	t.Parallel()
 	layer := registrytest.Blob{Seed: "damaged", Size: 20_000, MediaType: ocispec.MediaTypeImageLayerGzip}
 	image := raw(t, ocispec.MediaTypeImageManifest, map[string]any{"schemaVersion": 2, "layers": descriptors(layer)}, []registrytest.Blob{layer})
@@ -115,7 +115,7 @@ type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-func TestADamagedManifestIsNeverPushed(t *testing.T) {
+func TestCopy_DamagedManifest(t *testing.T) {
 	t.Parallel()
 	image := registrytest.MultiArch("a")
 	root, child := image.Build(), image.Build().Manifests[1]
@@ -158,7 +158,7 @@ func TestADamagedManifestIsNeverPushed(t *testing.T) {
 
 // Within one registry the manifest comes with the tag. What its bytes say counts,
 // also where the registry says something else of them.
-func TestTheDigestOfATagIsThatOfItsBytes(t *testing.T) {
+func TestCopy_WrongDigestHeader(t *testing.T) {
 	t.Parallel()
 	_, reg := pair(t, registrytest.Behaviour{})
 	pushed := reg.Push(t, "from", "1", registrytest.Image{Seed: "a"})
@@ -172,7 +172,7 @@ func TestTheDigestOfATagIsThatOfItsBytes(t *testing.T) {
 	mentions(t, report.Warnings[0], reg.Addr+"/from", string(lie), string(pushed.Digest), "the latter is used")
 }
 
-func TestATagWhoseDigestIsALieIsRefused(t *testing.T) {
+func TestCopy_WrongTagDigest(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -189,7 +189,7 @@ func TestATagWhoseDigestIsALieIsRefused(t *testing.T) {
 	}
 }
 
-func TestADestinationThatStoresSomethingElseIsAnError(t *testing.T) {
+func TestCopy_DestinationStoresOtherDigest(t *testing.T) {
 	t.Parallel()
 	other := string(digest.FromString("converted"))
 	says := func(res *http.Response) { res.Header.Set("Docker-Content-Digest", other) }
@@ -204,7 +204,7 @@ func TestADestinationThatStoresSomethingElseIsAnError(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoManifestIsRefusedByHostAndType(t *testing.T) {
+func TestCopy_NotAManifest(t *testing.T) {
 	t.Parallel()
 	const index = ocispec.MediaTypeImageIndex
 	levels := strings.Repeat("[", 100_000)
@@ -239,7 +239,7 @@ func TestWhatIsNoManifestIsRefusedByHostAndType(t *testing.T) {
 	}
 }
 
-func TestParametersOfAContentTypeAreIgnored(t *testing.T) {
+func TestCopy_ContentTypeParameters(t *testing.T) {
 	t.Parallel()
 	for _, parameters := range []string{"; charset=utf-8", ";charset=UTF-8;q=1", ";", "; charset", `; a="b;c"`, " ; a=1; a=2"} {
 		from, to := pair(t, registrytest.Behaviour{})
@@ -257,7 +257,7 @@ func TestParametersOfAContentTypeAreIgnored(t *testing.T) {
 
 // A manifest need not say what it is. Whoever planned a copy by what the registry
 // said of it gets that or nothing.
-func TestASourceThatSaysTwoMediaTypesOfOneDigestIsRefused(t *testing.T) {
+func TestCopy_MediaTypeMismatch(t *testing.T) {
 	t.Parallel()
 	layer := registrytest.Blob{Seed: "a", Size: 10, MediaType: ocispec.MediaTypeImageLayerGzip}
 	image := raw(t, ocispec.MediaTypeImageManifest, map[string]any{"schemaVersion": 2, "layers": descriptors(layer)}, []registrytest.Blob{layer})
@@ -277,7 +277,7 @@ func TestASourceThatSaysTwoMediaTypesOfOneDigestIsRefused(t *testing.T) {
 }
 
 // A schema 1 manifest says no sizes, so that the registry is asked for them.
-func TestASchema1LayerOfAnImpossibleSizeIsRefused(t *testing.T) {
+func TestCopy_Schema1InvalidLayerSize(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		size string
@@ -310,7 +310,7 @@ var badDigests = []digest.Digest{
 	"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85?",
 }
 
-func TestABadDigestInAManifestIsNeverAskedFor(t *testing.T) {
+func TestCopy_InvalidDigestInManifest(t *testing.T) {
 	t.Parallel()
 	for place, c := range map[string]struct{ mediaType, format string }{
 		"a child":         {ocispec.MediaTypeImageIndex, `{"manifests":[{"mediaType":"` + ocispec.MediaTypeImageManifest + `","digest":%q,"size":5}]}`},
@@ -334,7 +334,7 @@ func TestABadDigestInAManifestIsNeverAskedFor(t *testing.T) {
 	}
 }
 
-func TestAmbiguousManifestsAreRefused(t *testing.T) {
+func TestCopy_AmbiguousManifest(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}))
 	e := newEngine(t)

@@ -12,7 +12,7 @@ import (
 
 // Copies of large manifests share the memory for manifests, and none of them waits
 // for memory that it holds itself.
-func TestCopy_LargeManifestsAtTheSameTime(t *testing.T) {
+func TestCopy_ConcurrentLargeManifests(t *testing.T) {
 	t.Parallel()
 	const copies = 6
 	for name, c := range map[string]struct {

@@ -43,7 +43,7 @@ func padded(says string, n int) registrytest.Manifest {
 	return registrytest.Raw{MediaType: ocispec.MediaTypeImageIndex, Bytes: body}.Build()
 }
 
-func TestAManifestBeyondTheLimitIsRefused(t *testing.T) {
+func TestCopy_ManifestTooLarge(t *testing.T) {
 	t.Parallel()
 	large := padded("large", 4<<20+1)
 	from, to := serving(t, large), registrytest.Scripted(t, registrytest.Behaviour{})
@@ -58,7 +58,7 @@ func TestAManifestBeyondTheLimitIsRefused(t *testing.T) {
 	}
 }
 
-func TestManifestsThatAreTooLargeTogetherAreRefused(t *testing.T) {
+func TestCopy_TotalManifestSizeLimit(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		mediaType string
@@ -102,14 +102,14 @@ func wide(seed string, children int) registrytest.Manifest {
 	return registrytest.Raw{MediaType: ocispec.MediaTypeImageIndex, Bytes: body.Bytes()}.Build()
 }
 
-func TestAnIndexOfTooManyEntriesIsRefused(t *testing.T) {
+func TestCopy_TooManyIndexEntries(t *testing.T) {
 	t.Parallel()
 	from, to := serving(t, wide("a", 10_001)), registrytest.Scripted(t, registrytest.Behaviour{})
 	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
 	mentions(t, err.Error(), "more than 10000 entries", from.Addr+"/app")
 }
 
-func TestAGraphOfTooManyNodesIsRefused(t *testing.T) {
+func TestCopy_TooManyNodes(t *testing.T) {
 	t.Parallel()
 	a, b, c := wide("a", 7000), wide("b", 7000), wide("c", 7000)
 	root := registrytest.Index{Manifests: []registrytest.Content{a, b, c}}.Build()
@@ -121,7 +121,7 @@ func TestAGraphOfTooManyNodesIsRefused(t *testing.T) {
 	mentions(t, err.Error(), "more than 20000 manifests and blobs", string(root.Digest))
 }
 
-func TestIndexesAreFollowedToABoundedDepth(t *testing.T) {
+func TestCopy_MaxIndexDepth(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
 	e := newEngine(t)
@@ -143,7 +143,7 @@ func TestIndexesAreFollowedToABoundedDepth(t *testing.T) {
 	untouched(t, to, "deep", deep)
 }
 
-func TestWhatIsNamedTwiceIsCopiedOnce(t *testing.T) {
+func TestCopy_DuplicateReferences(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	var content registrytest.Content = registrytest.Image{Seed: "core"}.Build()

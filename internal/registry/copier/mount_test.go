@@ -24,7 +24,7 @@ func mounts(p *registrytest.Proxy, d digest.Digest) []string {
 	return from
 }
 
-func TestWithinARegistryNoBlobByteMoves(t *testing.T) {
+func TestMount_SameRegistry(t *testing.T) {
 	t.Parallel()
 	for name, reg := range map[string]*registrytest.Registry{"v3": registrytest.V3(t), "2.8.3": registrytest.V2(t)} {
 		t.Run(name, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestWithinARegistryNoBlobByteMoves(t *testing.T) {
 	}
 }
 
-func TestABlobThatIsNotMountedIsUploadedAlone(t *testing.T) {
+func TestMount_RejectedBlob(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{400, 401, 403, 404, 405, 500, 502, 503} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestABlobThatIsNotMountedIsUploadedAlone(t *testing.T) {
 	}
 }
 
-func TestAPairThatKeepsRefusingToMountIsNotAskedAgain(t *testing.T) {
+func TestMount_StopsAfterRepeatedRejection(t *testing.T) {
 	t.Parallel()
 	p := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{RefuseMount: http.StatusForbidden}))
 	e := newEngine(t)
@@ -88,7 +88,7 @@ func TestAPairThatKeepsRefusingToMountIsNotAskedAgain(t *testing.T) {
 	}
 }
 
-func TestABlobOfTheSameHostIsMountedFromItsSource(t *testing.T) {
+func TestMount_FromSource(t *testing.T) {
 	t.Parallel()
 	// It waits for nobody who is about to bring the blob to a third repository.
 	p := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
@@ -113,7 +113,7 @@ func TestABlobOfTheSameHostIsMountedFromItsSource(t *testing.T) {
 
 // Of an image that is half there, a registry that opens an upload in answer to
 // every mount is not sent what it has.
-func TestARegistryThatMountsNothingIsSentWhatItMisses(t *testing.T) {
+func TestMount_UnsupportedByRegistry(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{BlindMount: true})
 	var there, missing []registrytest.Blob
@@ -139,7 +139,7 @@ func TestARegistryThatMountsNothingIsSentWhatItMisses(t *testing.T) {
 	}
 }
 
-func TestCopiesWithinAHostThatDoesNotMountDoNotBlock(t *testing.T) {
+func TestMount_ConcurrentCopiesWithoutMount(t *testing.T) {
 	t.Parallel()
 	const limit = 2
 	p := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{RefuseMount: http.StatusMethodNotAllowed}))

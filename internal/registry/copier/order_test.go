@@ -14,7 +14,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-func TestChildrenComeBeforeParentsAndTheTagLast(t *testing.T) {
+func TestWalk_PushOrder(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.V3(t), registrytest.Intercept(t, registrytest.V2(t))
 	pushed := from.Push(t, "app", "1", registrytest.Nested("a"))
@@ -58,7 +58,7 @@ func TestChildrenComeBeforeParentsAndTheTagLast(t *testing.T) {
 	}
 }
 
-func TestABlobTravelsWhileASiblingsManifestIsFetched(t *testing.T) {
+func TestWalk_ConcurrentSiblings(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.DockerList("a"))
@@ -76,7 +76,7 @@ func TestABlobTravelsWhileASiblingsManifestIsFetched(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, to.Read(t, "app", "1"))
 }
 
-func TestAFailureAnywhereLeavesTheTagWhereItWas(t *testing.T) {
+func TestWalk_FailureKeepsTag(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", small("new"))
@@ -107,7 +107,7 @@ func TestAFailureAnywhereLeavesTheTagWhereItWas(t *testing.T) {
 	}
 }
 
-func TestACopyThatFailedGoesOnFromWhereItWas(t *testing.T) {
+func TestWalk_ResumesAfterFailure(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
 	pushed := from.Push(t, "app", "1", registrytest.MultiArch("a"))

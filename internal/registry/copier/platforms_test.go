@@ -46,7 +46,7 @@ func three(docker bool) (index registrytest.Index, children []registrytest.Manif
 	return index, children
 }
 
-func TestOnePlatformIsCopiedAsItsManifest(t *testing.T) {
+func TestCopyPlatforms_SinglePlatform(t *testing.T) {
 	t.Parallel()
 	for _, docker := range []bool{false, true} {
 		from, to := pair(t, registrytest.Behaviour{})
@@ -64,7 +64,7 @@ func TestOnePlatformIsCopiedAsItsManifest(t *testing.T) {
 	}
 }
 
-func TestSeveralPlatformsAreCopiedAsAnIndexOfThem(t *testing.T) {
+func TestCopyPlatforms_MultiplePlatforms(t *testing.T) {
 	t.Parallel()
 	for _, docker := range []bool{false, true} {
 		from, to := pair(t, registrytest.Behaviour{})
@@ -98,7 +98,7 @@ func TestSeveralPlatformsAreCopiedAsAnIndexOfThem(t *testing.T) {
 	}
 }
 
-func TestASingleImageIsCheckedAgainstItsPlatform(t *testing.T) {
+func TestCopyPlatforms_SingleImage(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		content registrytest.Content
@@ -136,7 +136,7 @@ func TestASingleImageIsCheckedAgainstItsPlatform(t *testing.T) {
 }
 
 // Between the plan and the apply a tag may move: what was planned is copied.
-func TestPlatformsAreChosenOfThePlannedDigest(t *testing.T) {
+func TestCopyPlatforms_PlannedDigest(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	index, children := three(false)
@@ -150,7 +150,7 @@ func TestPlatformsAreChosenOfThePlannedDigest(t *testing.T) {
 	}
 }
 
-func TestSelectSaysWhatTheReferenceNames(t *testing.T) {
+func TestSelect(t *testing.T) {
 	t.Parallel()
 	from := registrytest.Scripted(t, registrytest.Behaviour{})
 	index, children := three(false)

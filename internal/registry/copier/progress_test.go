@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestAReadingThatWasGivenUpCountsNoMore(t *testing.T) {
+func TestMeter_Restart(t *testing.T) {
 	t.Parallel()
 	c := New(nil)
 	m := c.progress.meter(10)

@@ -98,7 +98,7 @@ func registriesOfEachKind(t *testing.T) map[string]func() *registrytest.Registry
 	}
 }
 
-func TestWhatRefersToAnImageComesAlong(t *testing.T) {
+func TestCopyReferrers_RegistryKinds(t *testing.T) {
 	t.Parallel()
 	for source, from := range registriesOfEachKind(t) {
 		for destination, to := range registriesOfEachKind(t) {
@@ -126,7 +126,7 @@ func TestWhatRefersToAnImageComesAlong(t *testing.T) {
 	}
 }
 
-func TestWithoutReferrersNothingComesAlong(t *testing.T) {
+func TestCopyReferrers_Disabled(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.V3(t), registrytest.V3(t)
 	s := newSigned(t, from)
@@ -139,7 +139,7 @@ func TestWithoutReferrersNothingComesAlong(t *testing.T) {
 	}
 }
 
-func TestOnlyReferrersOfTheTypesThatAreWantedCome(t *testing.T) {
+func TestCopyReferrers_Types(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		types     []string
@@ -171,7 +171,7 @@ func TestOnlyReferrersOfTheTypesThatAreWantedCome(t *testing.T) {
 }
 
 // Docker Hub refuses what refers to something that is not there.
-func TestASubjectIsThereBeforeWhatRefersToItAndTheTagIsLast(t *testing.T) {
+func TestCopyReferrers_PushOrder(t *testing.T) {
 	t.Parallel()
 	for _, api := range []bool{true, false} {
 		from := registrytest.Scripted(t, registrytest.Behaviour{Referrers: true})
@@ -205,7 +205,7 @@ func TestASubjectIsThereBeforeWhatRefersToItAndTheTagIsLast(t *testing.T) {
 	}
 }
 
-func TestAReferrerThatIsNewIsAllThatIsSent(t *testing.T) {
+func TestCopyReferrers_NewReferrer(t *testing.T) {
 	t.Parallel()
 	for _, api := range []bool{true, false} {
 		b := registrytest.Behaviour{Referrers: api}
@@ -227,7 +227,7 @@ func TestAReferrerThatIsNewIsAllThatIsSent(t *testing.T) {
 	}
 }
 
-func TestAListThatIsThereIsAddedTo(t *testing.T) {
+func TestCopyReferrers_ExistingIndexTag(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.V3(t), registrytest.V3(t)
 	s := newSigned(t, from)
@@ -244,7 +244,7 @@ func TestAListThatIsThereIsAddedTo(t *testing.T) {
 	}
 }
 
-func TestWhatIsGoneIsTakenOffAList(t *testing.T) {
+func TestCopyReferrers_MissingIndexEntry(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.V3(t), registrytest.V3(t)
 	s := newSigned(t, from)
@@ -256,7 +256,7 @@ func TestWhatIsGoneIsTakenOffAList(t *testing.T) {
 }
 
 // A garbage collection may take a referrer that no list names yet.
-func TestAReferrerThatIsGoneBeforeItIsListedIsMissed(t *testing.T) {
+func TestCopyReferrers_CollectedBeforeListing(t *testing.T) {
 	t.Parallel()
 	from, behind := registrytest.V3(t), registrytest.V3(t)
 	to := registrytest.Intercept(t, behind)
@@ -279,7 +279,7 @@ func TestAReferrerThatIsGoneBeforeItIsListedIsMissed(t *testing.T) {
 	}
 }
 
-func TestCopiesAtOnceListEachOthersReferrers(t *testing.T) {
+func TestCopyReferrers_ConcurrentCopies(t *testing.T) {
 	t.Parallel()
 	a, b, to := registrytest.V3(t), registrytest.V3(t), registrytest.V3(t)
 	e := newEngine(t)
@@ -310,7 +310,7 @@ func overwritten(t *testing.T, to *registrytest.Proxy, behind *registrytest.Regi
 	})
 }
 
-func TestAListIsWrittenAgainWhereSomebodyElseWroteItMeanwhile(t *testing.T) {
+func TestCopyReferrers_IndexTagOverwritten(t *testing.T) {
 	t.Parallel()
 	image := registrytest.Image{Seed: "a"}
 	subject := image.Build().Digest
@@ -340,7 +340,7 @@ func TestAListIsWrittenAgainWhereSomebodyElseWroteItMeanwhile(t *testing.T) {
 	}
 }
 
-func TestATagThatIsNoListIsNotTakenForOne(t *testing.T) {
+func TestCopyReferrers_IndexTagIsNotAnIndex(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	s := newSigned(t, from.Registry)
@@ -354,7 +354,7 @@ func TestATagThatIsNoListIsNotTakenForOne(t *testing.T) {
 }
 
 // What a listing says is believed of nothing.
-func TestWhatDoesNotReferToItIsNotBrought(t *testing.T) {
+func TestCopyReferrers_FalseListing(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}), registrytest.Scripted(t, registrytest.Behaviour{})
 	image := registrytest.Image{Seed: "a"}
@@ -389,7 +389,7 @@ func TestWhatDoesNotReferToItIsNotBrought(t *testing.T) {
 }
 
 // What a listing says of the type is believed neither.
-func TestTheTypeOfAReferrerIsItsOwn(t *testing.T) {
+func TestCopyReferrers_FalseArtifactType(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
 	image := registrytest.Image{Seed: "a"}
@@ -409,7 +409,7 @@ func TestTheTypeOfAReferrerIsItsOwn(t *testing.T) {
 }
 
 // Each lists the other: nothing goes on for ever, and what is not so is dropped.
-func TestListingsThatGoInACircleEnd(t *testing.T) {
+func TestCopyReferrers_ListingCycle(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}), registrytest.Scripted(t, registrytest.Behaviour{})
 	image := registrytest.Image{Seed: "a"}
@@ -429,7 +429,7 @@ func TestListingsThatGoInACircleEnd(t *testing.T) {
 }
 
 // A chain is what a cycle would be: no manifest can name one that names it.
-func TestReferrersOfReferrersHaveALimit(t *testing.T) {
+func TestCopyReferrers_MaxDepth(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	var subject registrytest.Content = registrytest.Image{Seed: "a"}
@@ -444,7 +444,7 @@ func TestReferrersOfReferrersHaveALimit(t *testing.T) {
 	}
 }
 
-func TestAReferrerThatTheImageNamesToo(t *testing.T) {
+func TestCopyReferrers_ReferrerInIndex(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	image := mixed("a") // its last child refers to the first
@@ -457,7 +457,7 @@ func TestAReferrerThatTheImageNamesToo(t *testing.T) {
 	}
 }
 
-func TestOldArtifactManifestsAndOtherDigestsRefer(t *testing.T) {
+func TestCopyReferrers_ArtifactManifest(t *testing.T) {
 	t.Parallel()
 	b := registrytest.Behaviour{Referrers: true}
 	for name, image := range map[string]registrytest.Content{
@@ -475,7 +475,7 @@ func TestOldArtifactManifestsAndOtherDigestsRefer(t *testing.T) {
 	}
 }
 
-func TestATagOfALegacySignatureIsReplacedOnlyWhereNothingIsLost(t *testing.T) {
+func TestCopyReferrers_LegacySignatureTag(t *testing.T) {
 	t.Parallel()
 	image := registrytest.Image{Seed: "a"}
 	ours, theirs := registrytest.NewSigningKey(t).Sign(t, image).Tagged, registrytest.NewSigningKey(t).Sign(t, image).Tagged
@@ -521,7 +521,7 @@ func TestATagOfALegacySignatureIsReplacedOnlyWhereNothingIsLost(t *testing.T) {
 }
 
 // What was there before may have lost something since.
-func TestAReferrerWhoseContentIsGoneIsSentAgain(t *testing.T) {
+func TestCopyReferrers_MissingContent(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	s := newSigned(t, from.Registry)
@@ -534,7 +534,7 @@ func TestAReferrerWhoseContentIsGoneIsSentAgain(t *testing.T) {
 }
 
 // Nobody can list every tag of a repository to find three.
-func TestTagsOfReferrersAreAskedForByTheirNames(t *testing.T) {
+func TestCopyReferrers_LegacyTagNames(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	image := registrytest.Image{Seed: "a"}
@@ -550,7 +550,7 @@ func TestTagsOfReferrersAreAskedForByTheirNames(t *testing.T) {
 }
 
 // Two tags may name each other's manifests, and an image itself.
-func TestReferrersByTagsThatGoInACircleAreBroughtOnce(t *testing.T) {
+func TestCopyReferrers_LegacyTagCycle(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	leaf := registrytest.Image{Seed: "leaf"}
@@ -570,7 +570,7 @@ func TestReferrersByTagsThatGoInACircleAreBroughtOnce(t *testing.T) {
 	registrytest.Same(t, root.Tree, to.Read(t, "to", "2"))
 }
 
-func TestATagThatHoldsNoManifestIsLeftOutWithAWarning(t *testing.T) {
+func TestCopyReferrers_InvalidLegacyTag(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	image := registrytest.Image{Seed: "a"}
@@ -586,7 +586,7 @@ func TestATagThatHoldsNoManifestIsLeftOutWithAWarning(t *testing.T) {
 	}
 }
 
-func TestWithinARepositoryReferrersAreThereAlready(t *testing.T) {
+func TestCopyReferrers_SameRepository(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: true}))
 	s := newSigned(t, reg.Registry)
@@ -597,7 +597,7 @@ func TestWithinARepositoryReferrersAreThereAlready(t *testing.T) {
 	}
 }
 
-func TestOfOnePlatformItsReferrersCome(t *testing.T) {
+func TestCopyReferrers_Platform(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{Referrers: true})
 	s := newSigned(t, from.Registry)
@@ -611,7 +611,7 @@ func TestOfOnePlatformItsReferrersCome(t *testing.T) {
 	}
 }
 
-func TestFindingReferrersCopiesNothingAndSaysWhatACopyWouldSay(t *testing.T) {
+func TestFindReferrers(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{Referrers: true})
 	newSigned(t, from.Registry)
@@ -629,7 +629,7 @@ func TestFindingReferrersCopiesNothingAndSaysWhatACopyWouldSay(t *testing.T) {
 }
 
 // A signature that cannot be seen must not be taken for one that is not there.
-func TestASourceThatDoesNotSayWhatRefersToItIsAnError(t *testing.T) {
+func TestCopyReferrers_SourceError(t *testing.T) {
 	t.Parallel()
 	for name, path := range map[string]string{"the list": ".*/referrers/.*", "a tag": `.*\.sig`} {
 		for status, kind := range map[int]error{401: registry.ErrUnauthorized, 403: registry.ErrDenied, 503: registry.ErrUnavailable} {

@@ -26,7 +26,7 @@ func keeping(job copier.Job) (copier.Job, *[]digest.Digest) {
 	return job, asked
 }
 
-func TestATagThatMustNotBeReplacedIsSeenBeforeAnyByteMoves(t *testing.T) {
+func TestMayReplace_BeforeCopy(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	from.Push(t, "app", "1", registrytest.Image{Seed: "new"})
@@ -44,7 +44,7 @@ func TestATagThatMustNotBeReplacedIsSeenBeforeAnyByteMoves(t *testing.T) {
 	}
 }
 
-func TestATagThatIsFreeOrHoldsTheDigestIsNotAskedAbout(t *testing.T) {
+func TestMayReplace_NotCalled(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -59,7 +59,7 @@ func TestATagThatIsFreeOrHoldsTheDigestIsNotAskedAbout(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "2"))
 }
 
-func TestATagIsLookedAtAgainJustBeforeItIsWritten(t *testing.T) {
+func TestMayReplace_BeforeWrite(t *testing.T) {
 	t.Parallel()
 	for name, meanwhile := range map[string]registrytest.Image{
 		"another image came":  {Seed: "other"},
@@ -96,7 +96,7 @@ func TestATagIsLookedAtAgainJustBeforeItIsWritten(t *testing.T) {
 	}
 }
 
-func TestATagIsComparedInTheAlgorithmThatIsWanted(t *testing.T) {
+func TestMayReplace_DigestAlgorithm(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "", registrytest.Image{Seed: "a", Algorithm: digest.SHA512})

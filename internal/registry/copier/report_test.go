@@ -27,7 +27,7 @@ func weight(pushed registrytest.Pushed) copier.Count {
 	return c
 }
 
-func TestTheReportSaysWhatWasDone(t *testing.T) {
+func TestReport(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.MultiArch("a"))
@@ -93,7 +93,7 @@ func kinds(p *registrytest.Proxy) map[string]int {
 
 // The peak is of this copy alone, by host, and a request is under way until it
 // was answered.
-func TestTheReportSaysHowManyRequestsWereUnderWay(t *testing.T) {
+func TestReport_PeakRequests(t *testing.T) {
 	t.Parallel()
 	const limit = 5
 	from, to := pair(t, registrytest.Behaviour{})
@@ -125,7 +125,7 @@ func TestTheReportSaysHowManyRequestsWereUnderWay(t *testing.T) {
 	}
 }
 
-func TestTheReportNamesWhereARegistryPointsTo(t *testing.T) {
+func TestReport_RedirectedHost(t *testing.T) {
 	t.Parallel()
 	store := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
 	from := registrytest.Scripted(t, registrytest.Behaviour{BlobsElsewhere: "http://" + store.Addr + "/v2/app/blobs/"})
@@ -141,7 +141,7 @@ func TestTheReportNamesWhereARegistryPointsTo(t *testing.T) {
 	}
 }
 
-func TestTheReportOfAFailureSaysHowFarItCame(t *testing.T) {
+func TestReport_FailedCopy(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -154,7 +154,7 @@ func TestTheReportOfAFailureSaysHowFarItCame(t *testing.T) {
 	}
 }
 
-func TestWhatARegistryWarnsOfIsReportedOnce(t *testing.T) {
+func TestReport_Warnings(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	from.Push(t, "app", "1", registrytest.MultiArch("a"))
@@ -165,7 +165,7 @@ func TestWhatARegistryWarnsOfIsReportedOnce(t *testing.T) {
 	}
 }
 
-func TestTheLogTellsOneLineABlobAndManifest(t *testing.T) {
+func TestCopy_Log(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Nested("a"))
@@ -201,7 +201,7 @@ func TestTheLogTellsOneLineABlobAndManifest(t *testing.T) {
 	tell(e, "image copy failed", 1, "error=", "HTTP 403")
 }
 
-func TestNoSecretIsLoggedOrReported(t *testing.T) {
+func TestRedact_CredentialsAndSignatures(t *testing.T) {
 	t.Parallel()
 	const password, signature = "canary-p4ssw0rd", "canary-s1gnature"
 	// The blobs are at a place of their own that a signed URL gives.
@@ -239,7 +239,7 @@ func TestNoSecretIsLoggedOrReported(t *testing.T) {
 }
 
 // A registry that was sent a credential can write it into what it holds.
-func TestASecretInAManifestIsNotQuoted(t *testing.T) {
+func TestRedact_SecretInManifest(t *testing.T) {
 	t.Parallel()
 	const password = "canary-p4ssw0rd"
 	from := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}, registrytest.BasicAuth("ci", password))
@@ -269,7 +269,7 @@ func TestASecretInAManifestIsNotQuoted(t *testing.T) {
 	}
 }
 
-func TestTheProgressComesToItsEnd(t *testing.T) {
+func TestProgress(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", single(t, "a"))

@@ -13,7 +13,7 @@ func small(seed string) registrytest.Index {
 	}}
 }
 
-func TestADownloadThatBreaksGoesOnWhereItStopped(t *testing.T) {
+func TestCopy_ResumesDownload(t *testing.T) {
 	t.Parallel()
 	const size = 3 << 20
 	from, to := registrytest.Intercept(t, registrytest.V3(t)), registrytest.Intercept(t, registrytest.V2(t))

@@ -43,7 +43,7 @@ func isolated(t *testing.T, s schedule) {
 	}
 }
 
-func TestSchedule_SlowSourceHasTheSameLayer(t *testing.T) {
+func TestSchedule_SlowSourceSharesLayer(t *testing.T) {
 	shared := simLayer("shared layer", 512<<10)
 	isolated(t, schedule{
 		hosts: []hostSpec{slowHost("slow.test", 1), ordinaryHost("honest.test"), ordinaryHost("destination.test")},
@@ -54,7 +54,7 @@ func TestSchedule_SlowSourceHasTheSameLayer(t *testing.T) {
 	})
 }
 
-func TestSchedule_SlowSourcesHaveManyLayers(t *testing.T) {
+func TestSchedule_SlowSourcesManyLayers(t *testing.T) {
 	honest := simImage("honest among many", 0, simLayers("honest among many", 4, 300<<10)...)
 	t.Run("two_sources_at_the_default_limit", func(t *testing.T) {
 		isolated(t, schedule{
@@ -79,7 +79,7 @@ func TestSchedule_SlowSourcesHaveManyLayers(t *testing.T) {
 	})
 }
 
-func TestSchedule_SlowDestinationReadsFromASharedSource(t *testing.T) {
+func TestSchedule_SlowDestinationSharesSource(t *testing.T) {
 	isolated(t, schedule{
 		hosts: []hostSpec{ordinaryHost("source.test"), slowHost("slow.test", 20e3), ordinaryHost("honest.test")},
 		copies: []copySpec{
@@ -89,7 +89,7 @@ func TestSchedule_SlowDestinationReadsFromASharedSource(t *testing.T) {
 	})
 }
 
-func TestSchedule_LargeManifestsAndASlowLayer(t *testing.T) {
+func TestSchedule_LargeManifestsAndSlowLayer(t *testing.T) {
 	isolated(t, schedule{
 		hosts: []hostSpec{ordinaryHost("source.test"), slowHost("slow.test", 5e3), ordinaryHost("honest.test")},
 		copies: []copySpec{
@@ -101,7 +101,7 @@ func TestSchedule_LargeManifestsAndASlowLayer(t *testing.T) {
 
 // A copy does not wait for an upload that comes last in the queue of its destination
 // because its source is slow.
-func TestSchedule_SlowSourceWaitsForASlot(t *testing.T) {
+func TestSchedule_SlowSourceWaitsForSlot(t *testing.T) {
 	shared := simLayer("layer of a slow and a fast source", 2<<20)
 	destination := ordinaryHost("destination.test")
 	destination.limit = 4
@@ -121,7 +121,7 @@ func TestSchedule_SlowSourceWaitsForASlot(t *testing.T) {
 
 // Transfers that are somewhat faster than the rate below which a transfer gives way do not
 // hold all slots until they end.
-func TestSchedule_LingeringSources(t *testing.T) {
+func TestSchedule_SourcesAboveMinRate(t *testing.T) {
 	destination := ordinaryHost("destination.test")
 	destination.limit = 4
 	s := schedule{hosts: []hostSpec{ordinaryHost("honest.test"), destination}}
@@ -136,7 +136,7 @@ func TestSchedule_LingeringSources(t *testing.T) {
 
 // Uploads from two slow sources that share the last slot for transfers take turns that
 // get longer, so that both get done.
-func TestSchedule_SlowUploadsTakeTurns(t *testing.T) {
+func TestSchedule_AlternatingSlowUploads(t *testing.T) {
 	destination := ordinaryHost("destination.test")
 	destination.limit = 2
 	s := schedule{hosts: []hostSpec{slowHost("slow1.test", 30e3), slowHost("slow2.test", 30e3), destination}}
@@ -155,7 +155,7 @@ func TestSchedule_SlowUploadsTakeTurns(t *testing.T) {
 	}
 }
 
-func TestSchedule_WaitingCopyNamesTheOther(t *testing.T) {
+func TestSchedule_TimeoutNamesOtherCopy(t *testing.T) {
 	shared := simLayer("large shared layer", 4<<20)
 	s := schedule{
 		hosts: []hostSpec{ordinaryHost("first.test"), ordinaryHost("second.test"), ordinaryHost("destination.test")},
@@ -181,7 +181,7 @@ func TestSchedule_WaitingCopyNamesTheOther(t *testing.T) {
 	}
 }
 
-func TestSchedule_CopiesInACircleAtTheLowestLimit(t *testing.T) {
+func TestSchedule_CyclicCopiesAtMinLimit(t *testing.T) {
 	for _, hosts := range []int{1, 2, 3} {
 		t.Run(fmt.Sprintf("%d_hosts", hosts), func(t *testing.T) {
 			var s schedule
@@ -199,7 +199,7 @@ func TestSchedule_CopiesInACircleAtTheLowestLimit(t *testing.T) {
 	}
 }
 
-func TestSchedule_CanceledCopyLeavesItsBlobToTheOther(t *testing.T) {
+func TestSchedule_CanceledCopyReleasesBlob(t *testing.T) {
 	shared := simLayer("shared layer of a canceled copy", 512<<10)
 	isolated(t, schedule{
 		hosts: []hostSpec{slowHost("slow.test", 20e3), ordinaryHost("honest.test"), ordinaryHost("destination.test")},

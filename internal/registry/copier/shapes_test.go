@@ -47,7 +47,7 @@ func giving(t *testing.T, r *registrytest.Registry, references ...string) *regis
 	return p
 }
 
-func TestAnUnknownRootIsCopiedByWhatItNames(t *testing.T) {
+func TestCopy_UnknownRootType(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
 	e := newEngine(t)
@@ -81,7 +81,7 @@ func TestAnUnknownRootIsCopiedByWhatItNames(t *testing.T) {
 	}
 }
 
-func TestAChildOfUnknownTypeIsTriedAsManifestAndThenAsBlob(t *testing.T) {
+func TestCopy_UnknownChildType(t *testing.T) {
 	t.Parallel()
 	part := registrytest.Blob{Seed: "part", Size: 700, MediaType: "application/vnd.example.part"}
 	inner := registrytest.Blob{Seed: "inner", Size: 200, MediaType: "application/vnd.example.part"}
@@ -106,7 +106,7 @@ func TestAChildOfUnknownTypeIsTriedAsManifestAndThenAsBlob(t *testing.T) {
 	}
 }
 
-func TestAChildThatIsNeitherManifestNorBlobIsAnError(t *testing.T) {
+func TestCopy_MissingChild(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}), registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})
 	gone := registrytest.Blob{Seed: "gone", Size: 700, MediaType: "application/vnd.example.part"}.Descriptor()
@@ -118,7 +118,7 @@ func TestAChildThatIsNeitherManifestNorBlobIsAnError(t *testing.T) {
 	}
 }
 
-func TestAnIndexOfLayersIsCopied(t *testing.T) {
+func TestCopy_IndexOfLayers(t *testing.T) {
 	t.Parallel()
 	// What BuildKit pushes as its cache. 2.8.3 takes it, and answers 500 to who
 	// asks for its layers as manifests; distribution v3 refuses it.
@@ -146,7 +146,7 @@ func TestAnIndexOfLayersIsCopied(t *testing.T) {
 	mentions(t, err.Hint, "an index of something else than manifests")
 }
 
-func TestInlineDataIsUsedInPlaceOfARequest(t *testing.T) {
+func TestCopy_InlineData(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Scripted(t, registrytest.Behaviour{})
 	image := registrytest.Image{Seed: "a", Layers: []registrytest.Blob{{Seed: "inline", Size: 40, Inline: true}, registrytest.Layer("far", 50)}}
@@ -162,7 +162,7 @@ func TestInlineDataIsUsedInPlaceOfARequest(t *testing.T) {
 	}
 }
 
-func TestForeignLayersStayWhereTheyAre(t *testing.T) {
+func TestCopy_NonDistributableLayers(t *testing.T) {
 	t.Parallel()
 	elsewhere := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
 	foreign := func(seed string, absent bool) registrytest.Blob {
@@ -201,7 +201,7 @@ func TestForeignLayersStayWhereTheyAre(t *testing.T) {
 	}
 }
 
-func TestAForeignLayerWithoutARepositoryToPutItInIsAnError(t *testing.T) {
+func TestCopy_NonDistributableLayerWithoutRepository(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
 	foreign := registrytest.Blob{Seed: "a", Size: 10, MediaType: ocispec.MediaTypeImageLayerNonDistributableGzip, URLs: []string{"https://example.com/a"}} //nolint:staticcheck // what registries still hold

@@ -47,7 +47,7 @@ func (c leaseCase) fastFor() time.Duration { return time.Duration(c.fast)*10*tim
 
 // A copy takes over the upload of another source only if that source is slow, not if
 // the destination of both is.
-func TestLease_TakesOverFromASlowSource(t *testing.T) {
+func TestLease_SlowSource(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]leaseCase{
 		"fast_at_first":                 {source: time.Second, fast: 1000, taken: true},

@@ -60,7 +60,7 @@ func sharing(t *testing.T, from *registrytest.Proxy) (one, other registrytest.Pu
 	return one, other, shared.Descriptor().Digest
 }
 
-func TestCopiesIntoOneRepositoryShareAnUpload(t *testing.T) {
+func TestSharing_SameRepository(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	a, b, layer := sharing(t, from)
@@ -80,7 +80,7 @@ func TestCopiesIntoOneRepositoryShareAnUpload(t *testing.T) {
 	}
 }
 
-func TestACopyIntoAnotherRepositoryWaitsAndMounts(t *testing.T) {
+func TestSharing_OtherRepository(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	a, b, layer := sharing(t, from)
@@ -115,7 +115,7 @@ func unhurt(t *testing.T, ended <-chan result, to *registrytest.Proxy, repo stri
 	}
 }
 
-func TestWhoWaitsForABlobIsNotHurtByWhoFails(t *testing.T) {
+func TestSharing_FailedCopy(t *testing.T) {
 	t.Parallel()
 	for _, second := range []string{"to", "also"} {
 		t.Run("cancelled, "+second, func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestWhoWaitsForABlobIsNotHurtByWhoFails(t *testing.T) {
 	}
 }
 
-func TestTwentyCopiesSendEachBlobOnce(t *testing.T) {
+func TestSharing_TwentyCopies(t *testing.T) {
 	t.Parallel()
 	const limit = 6
 	from, to := registrytest.Intercept(t, registrytest.V3(t)), registrytest.Intercept(t, registrytest.V2(t))
@@ -201,7 +201,7 @@ func TestTwentyCopiesSendEachBlobOnce(t *testing.T) {
 	}
 }
 
-func TestCopiesInOppositeDirectionsDoNotBlockEachOther(t *testing.T) {
+func TestSharing_OppositeDirections(t *testing.T) {
 	t.Parallel()
 	const limit = 2
 	left, right := pair(t, registrytest.Behaviour{})

@@ -12,7 +12,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-func TestWhatIsThereAlreadyCostsALookOnEachSide(t *testing.T) {
+func TestCopy_UpToDate(t *testing.T) {
 	t.Parallel()
 	// Its tags are immutable, so that a PUT would fail.
 	from, to := pair(t, registrytest.Behaviour{ImmutableTags: true})
@@ -46,7 +46,7 @@ func TestWhatIsThereAlreadyCostsALookOnEachSide(t *testing.T) {
 }
 
 // Within one registry the manifest comes with the tag, which saves a round trip.
-func TestWithinARegistryASourceIsReadOnce(t *testing.T) {
+func TestCopy_SameRegistryReadsSourceOnce(t *testing.T) {
 	t.Parallel()
 	_, reg := pair(t, registrytest.Behaviour{})
 	reg.Push(t, "from", "1", registrytest.Image{Seed: "a"})
@@ -61,7 +61,7 @@ func TestWithinARegistryASourceIsReadOnce(t *testing.T) {
 	}
 }
 
-func TestATagThatMayNotMoveIsAnErrorAtOnce(t *testing.T) {
+func TestCopy_ImmutableTag(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		status        int
@@ -92,7 +92,7 @@ func TestATagThatMayNotMoveIsAnErrorAtOnce(t *testing.T) {
 }
 
 // Some registries say no more than the status.
-func TestATagThatMayNotMoveIsAnErrorAtOnceAlsoWithoutAWord(t *testing.T) {
+func TestCopy_ImmutableTagStatusOnly(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusConflict, http.StatusPreconditionFailed} {
 		from, to := pair(t, registrytest.Behaviour{})
@@ -110,7 +110,7 @@ func TestATagThatMayNotMoveIsAnErrorAtOnceAlsoWithoutAWord(t *testing.T) {
 
 // A failed precondition may be a policy's, and where there is no such tag
 // nothing is in the way of it.
-func TestARefusalThatIsNotTheTagsIsNotTakenForIt(t *testing.T) {
+func TestCopy_UnrelatedConflict(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		held   bool
@@ -139,7 +139,7 @@ func TestARefusalThatIsNotTheTagsIsNotTakenForIt(t *testing.T) {
 	}
 }
 
-func TestAnImmutableTagThatGotTheSameDigestMeanwhileIsFine(t *testing.T) {
+func TestCopy_ImmutableTagWithSameDigest(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{ImmutableTags: true})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -158,7 +158,7 @@ func TestAnImmutableTagThatGotTheSameDigestMeanwhileIsFine(t *testing.T) {
 }
 
 // Some registries say no more than the status.
-func TestATagThatMayNotMoveAndHoldsTheDigestIsFineWithoutAWord(t *testing.T) {
+func TestCopy_ImmutableTagWithSameDigestStatusOnly(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusConflict, http.StatusPreconditionFailed} {
 		from, to := pair(t, registrytest.Behaviour{})
@@ -173,7 +173,7 @@ func TestATagThatMayNotMoveAndHoldsTheDigestIsFineWithoutAWord(t *testing.T) {
 	}
 }
 
-func TestAWrittenTagIsLookedAtOnce(t *testing.T) {
+func TestConfirmTag_OneRead(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -183,7 +183,7 @@ func TestAWrittenTagIsLookedAtOnce(t *testing.T) {
 	}
 }
 
-func TestATagThatShowsAnotherDigestIsAnError(t *testing.T) {
+func TestConfirmTag_OtherDigest(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -205,7 +205,7 @@ func TestATagThatShowsAnotherDigestIsAnError(t *testing.T) {
 	}
 }
 
-func TestATagThatShowsAMomentLaterIsFine(t *testing.T) {
+func TestConfirmTag_EventuallyConsistent(t *testing.T) {
 	t.Parallel()
 	for name, shows := range map[string]func(*registrytest.Rule){
 		"nothing": func(r *registrytest.Rule) { r.Reply(http.StatusNotFound, nil, "") },
@@ -225,7 +225,7 @@ func TestATagThatShowsAMomentLaterIsFine(t *testing.T) {
 	}
 }
 
-func TestATagThatVanishesIsAnError(t *testing.T) {
+func TestConfirmTag_NotFound(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -234,7 +234,7 @@ func TestATagThatVanishesIsAnError(t *testing.T) {
 	mentions(t, err.Error(), "holds nothing")
 }
 
-func TestWhoMayWriteAndNotReadIsServed(t *testing.T) {
+func TestCopy_WriteOnlyCredential(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -253,7 +253,7 @@ func TestWhoMayWriteAndNotReadIsServed(t *testing.T) {
 	}
 }
 
-func TestARetagAsksForNoBlob(t *testing.T) {
+func TestRetag_NoBlobRequests(t *testing.T) {
 	t.Parallel()
 	_, reg := pair(t, registrytest.Behaviour{})
 	pushed := reg.Push(t, "to", "1.4.2", registrytest.MultiArch("a"))
@@ -269,7 +269,7 @@ func TestARetagAsksForNoBlob(t *testing.T) {
 	}
 }
 
-func TestARetagOfWhatIsNotWholeIsAnError(t *testing.T) {
+func TestRetag_IncompleteImage(t *testing.T) {
 	t.Parallel()
 	_, reg := pair(t, registrytest.Behaviour{})
 	pushed := reg.Push(t, "to", "1.4.2", registrytest.Image{Seed: "a"})
@@ -280,7 +280,7 @@ func TestARetagOfWhatIsNotWholeIsAnError(t *testing.T) {
 	newEngine(t).refused(t, reg.Ref("to", string(gone.Digest)), reg.Ref("to", "1"), registry.Destination, registry.ErrNotFound)
 }
 
-func TestAFurtherTagAsksForNoBlob(t *testing.T) {
+func TestRetag_AdditionalTags(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.MultiArch("a"))
@@ -303,7 +303,7 @@ func TestAFurtherTagAsksForNoBlob(t *testing.T) {
 	}
 }
 
-func TestAFurtherTagOnWhatIsNotThereAnyMoreCopiesIt(t *testing.T) {
+func TestRetag_CollectedContent(t *testing.T) {
 	t.Parallel()
 	for name, collect := range map[string]func(t *testing.T, to *registrytest.Proxy, pushed registrytest.Pushed){
 		"a blob is gone": func(t *testing.T, to *registrytest.Proxy, pushed registrytest.Pushed) {
@@ -329,7 +329,7 @@ func TestAFurtherTagOnWhatIsNotThereAnyMoreCopiesIt(t *testing.T) {
 	}
 }
 
-func TestTagsAreWrittenInOrderAndTheReportSaysWhichWere(t *testing.T) {
+func TestCopy_TagOrder(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -344,7 +344,7 @@ func TestTagsAreWrittenInOrderAndTheReportSaysWhichWere(t *testing.T) {
 	}
 }
 
-func TestWithoutTagsAManifestIsPutByItsDigest(t *testing.T) {
+func TestCopy_WithoutTags(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.MultiArch("a"))
@@ -358,7 +358,7 @@ func TestWithoutTagsAManifestIsPutByItsDigest(t *testing.T) {
 	}
 }
 
-func TestADigestThatIsNoneIsRefusedBeforeAnyRequest(t *testing.T) {
+func TestCopy_MalformedDigest(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	e := newEngine(t)

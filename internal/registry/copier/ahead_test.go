@@ -8,8 +8,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// manyLayers is an image whose layers, and so its blobs, are more than a copy
-// does at a time.
+// manyLayers returns an image with more blobs than a copy processes concurrently.
 func manyLayers(seed string) registrytest.Image {
 	image := registrytest.Image{Seed: seed}
 	for i := range 60 {
@@ -18,7 +17,7 @@ func manyLayers(seed string) registrytest.Image {
 	return image
 }
 
-// isMount says whether a request asks whether a blob is there.
+// isMount reports whether a request tries to mount a blob.
 func isMount(r *http.Request) bool { return r.URL.Query().Get("mount") != "" }
 
 func TestPrefetch_NewBlob(t *testing.T) {
@@ -28,19 +27,20 @@ func TestPrefetch_NewBlob(t *testing.T) {
 	gate := make(chan struct{})
 	to.On("POST", ".*").Where(isMount).Hold(gate)
 	e := newEngine(t)
-	ended := e.start(t.Context(), e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
+	done := e.start(t.Context(), e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
 	from.Wait(t, func() bool { return from.Count("GET", ".*/blobs/.*") == len(pushed.Tree.Blobs) })
 	close(gate)
-	if r := await(t, ended); r.err != nil {
+	if r := await(t, done); r.err != nil {
 		t.Fatal(r.err)
 	}
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 	if n := from.Count("GET", ".*/blobs/.*"); n != len(pushed.Tree.Blobs) {
-		t.Errorf("%d reads of %d blobs", n, len(pushed.Tree.Blobs))
+		t.Errorf("source received %d GET requests for blobs, want %d", n, len(pushed.Tree.Blobs))
 	}
 }
 
-// A tag that holds something is probably about to hold much of the same.
+// TestPrefetch_ExistingTag verifies that blobs are not prefetched if a tag already exists, because the
+// destination then probably has many of the blobs.
 func TestPrefetch_ExistingTag(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
@@ -50,9 +50,9 @@ func TestPrefetch_ExistingTag(t *testing.T) {
 	pushed := from.Push(t, "app", "1", now)
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
-	// The layer, and the configuration that names it.
+	// The layer and the config that references it.
 	if n := from.Count("GET", ".*/blobs/.*"); n != 2 {
-		t.Errorf("%d blobs were read, want 2", n)
+		t.Errorf("source received %d GET requests for blobs, want 2", n)
 	}
 }
 
@@ -64,10 +64,10 @@ func TestPrefetch_StopsAtExistingBlob(t *testing.T) {
 	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 	if report.Present.Blobs != len(pushed.Tree.Blobs) || report.Copied.Blobs != 0 {
-		t.Errorf("the report says %+v", report)
+		t.Errorf("Copy() report = %+v, want all %d blobs present", report, len(pushed.Tree.Blobs))
 	}
-	// What was begun before the first answer: as much as a copy does at a time.
+	// Only reads that began before the first response, one for each worker.
 	if n := from.Count("GET", ".*/blobs/.*"); n > 32 {
-		t.Errorf("%d blobs were read in vain, want at most 32", n)
+		t.Errorf("source received %d GET requests for unneeded blobs, want at most 32", n)
 	}
 }

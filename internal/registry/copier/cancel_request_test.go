@@ -11,43 +11,42 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// hindrances keep a request, and whoever waits for it, busy for longer than
-// anybody waits.
-var hindrances = map[string]fault{
-	"no answer":                           {method: ".*", path: ".*", happen: func(r *registrytest.Rule, _ *registrytest.Proxy) { r.Stall() }},
-	"half an answer and nothing more":     {method: "GET", path: ".*", happen: func(r *registrytest.Rule, _ *registrytest.Proxy) { r.Do(halfway) }},
-	"to come again in a minute":           {method: ".*", path: "/v2/.*", happen: replies(429, http.Header{"Retry-After": {"60"}}), logged: "status=429"},
-	"for a token, come again in a minute": {method: ".*", path: "/token", happen: replies(429, http.Header{"Retry-After": {"60"}})},
+// stallFaults delay a request, and everything that waits for it, for longer than a test runs.
+var stallFaults = map[string]fault{
+	"no_response":       {method: ".*", path: ".*", inject: func(r *registrytest.Rule, _ *registrytest.Proxy) { r.Stall() }},
+	"stalled_response":  {method: "GET", path: ".*", inject: func(r *registrytest.Rule, _ *registrytest.Proxy) { r.Do(stallHalfway) }},
+	"retry_after":       {method: ".*", path: "/v2/.*", inject: respondWith(429, http.Header{"Retry-After": {"60"}}), logged: "status=429"},
+	"token_retry_after": {method: ".*", path: "/token", inject: respondWith(429, http.Header{"Retry-After": {"60"}})},
 }
 
 func TestCopy_CancelAtEachRequest(t *testing.T) {
-	eachRequest(t, hindrances, func(t *testing.T, f fault, side registry.Side, k int) {
+	forEachRequest(t, stallFaults, func(t *testing.T, f fault, side registry.Side, k int) {
 		registrytest.NoLeaks(t)
-		w := newWorld(t)
+		w := newFixture(t)
 		old := w.to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
-		p := w.at(side)
+		p := w.side(side)
 		rule := p.On(f.method, f.path).After(k).Times(1)
-		f.happen(rule, p)
+		f.inject(rule, p)
 		e := w.engine(t, 2)
 		ctx, cancel := context.WithCancel(t.Context())
-		ended := e.start(ctx, e.job(t, w.source(), w.destination()))
+		done := e.start(ctx, e.job(t, w.source(), w.destination()))
 		p.Wait(t, func() bool { return rule.Taken() == 1 })
 		e.log.wait(t, f.logged)
 		cancel()
-		r := await(t, ended)
+		r := await(t, done)
 
 		if err, ok := errors.AsType[*registry.Error](r.err); !ok || err.Side == "" || !errors.Is(r.err, context.Canceled) {
-			t.Errorf("the error is not that of the context: %v", r.err)
+			t.Errorf("Copy() error = %v, want context.Canceled with a side", r.err)
 		}
-		w.stands(t, old.Digest)
+		w.assertTagKept(t, old.Digest)
 		if opened, closed := e.log.count("method=POST", "status=202"), closedUploads(w.to); opened != closed {
-			t.Errorf("%d uploads were opened and %d closed:\n%s", opened, closed, e.log.lines("failed to cancel upload"))
+			t.Errorf("%d uploads were started and %d completed or canceled:\n%s", opened, closed, e.log.lines("failed to cancel upload"))
 		}
 	})
 }
 
-// closedUploads counts the uploads that were completed or given up, or that one
-// who gives up finds completed.
+// closedUploads counts the uploads that were completed or canceled. An upload also counts if
+// the request to cancel it finds that it no longer exists.
 func closedUploads(p *registrytest.Proxy) int {
 	closed := map[string]bool{}
 	for _, r := range p.Requests() {

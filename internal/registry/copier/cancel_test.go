@@ -16,109 +16,109 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// singleSize is the size of a single's blob.
-const singleSize = 200_000
+// singleBlobSize is the size of the blob of singleBlobManifest.
+const singleBlobSize = 200_000
 
-// single is a manifest with one blob, so that one thing happens after another.
-func single(t *testing.T, seed string) registrytest.Raw {
+// singleBlobManifest returns a manifest with one blob, so that requests are sequential.
+func singleBlobManifest(t *testing.T, seed string) registrytest.Raw {
 	t.Helper()
-	layer := registrytest.Blob{Seed: seed, Size: singleSize, MediaType: ocispec.MediaTypeImageLayerGzip}
-	return raw(t, ocispec.MediaTypeImageManifest, map[string]any{"schemaVersion": 2, "layers": descriptors(layer)}, []registrytest.Blob{layer})
+	layer := registrytest.Blob{Seed: seed, Size: singleBlobSize, MediaType: ocispec.MediaTypeImageLayerGzip}
+	return rawManifest(t, ocispec.MediaTypeImageManifest, map[string]any{"schemaVersion": 2, "layers": descriptors(layer)}, []registrytest.Blob{layer})
 }
 
-// halfway passes on the first bytes of an answer and then nothing more.
-func halfway(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	next.ServeHTTP(&stuck{ResponseWriter: w, until: r.Context().Done()}, r)
+// stallHalfway sends the first bytes of a response and then stalls.
+func stallHalfway(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	next.ServeHTTP(&stallingWriter{ResponseWriter: w, until: r.Context().Done()}, r)
 }
 
-type stuck struct {
+type stallingWriter struct {
 	http.ResponseWriter
 	until <-chan struct{}
 }
 
-func (s *stuck) Write(p []byte) (int, error) {
+func (s *stallingWriter) Write(p []byte) (int, error) {
 	n, err := s.ResponseWriter.Write(p[:len(p)/2])
 	if err == nil {
 		_ = http.NewResponseController(s.ResponseWriter).Flush()
 		<-s.until
-		err = errors.New("the client left")
+		err = errors.New("the client canceled the request")
 	}
 	return n, err
 }
 
-func (s *stuck) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+func (s *stallingWriter) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 func TestCopy_CancelAtEachStep(t *testing.T) {
 	later := http.Header{"Retry-After": {"60"}}
 	for name, c := range map[string]struct {
 		side         registry.Side
 		method, path string
-		hinder       func(*registrytest.Rule)
-		times        int // how many such requests come until it is hindered
+		inject       func(*registrytest.Rule)
+		times        int // number of matching requests until the fault
 	}{
-		"the tag is resolved":          {registry.Source, "HEAD", "/v2/app/manifests/1", func(r *registrytest.Rule) { r.Stall() }, 1},
-		"the source is throttled":      {registry.Source, "HEAD", "/v2/app/manifests/1", func(r *registrytest.Rule) { r.Reply(429, later, "") }, 1},
-		"the manifest is fetched":      {registry.Source, "GET", "/v2/app/manifests/.*", func(r *registrytest.Rule) { r.Stall() }, 1},
-		"the blob is asked for":        {registry.Source, "GET", "/v2/app/blobs/.*", func(r *registrytest.Rule) { r.Stall() }, 1},
-		"the blob is under way":        {registry.Source, "GET", "/v2/app/blobs/.*", func(r *registrytest.Rule) { r.Do(halfway) }, 1},
-		"the destination is looked at": {registry.Destination, "HEAD", tagPath, func(r *registrytest.Rule) { r.Stall() }, 1},
-		"the upload is opened":         {registry.Destination, "POST", ".*", func(r *registrytest.Rule) { r.Stall() }, 1},
-		"the upload is answered":       {registry.Destination, "PUT", "/v2/to/blobs/.*", func(r *registrytest.Rule) { r.Stall() }, 1},
-		"the upload is put off":        {registry.Destination, "PUT", "/v2/to/blobs/.*", func(r *registrytest.Rule) { r.Reply(503, later, "") }, 1},
-		"the tag is written":           {registry.Destination, "PUT", tagPath, func(r *registrytest.Rule) { r.Stall() }, 1},
-		"the tag is confirmed":         {registry.Destination, "HEAD", tagPath, func(r *registrytest.Rule) { r.After(1).Stall() }, 2},
-		"the tag does not show":        {registry.Destination, "HEAD", tagPath, func(r *registrytest.Rule) { r.After(1).Reply(404, nil, "") }, 2},
+		"resolve_source":        {registry.Source, "HEAD", "/v2/app/manifests/1", func(r *registrytest.Rule) { r.Stall() }, 1},
+		"source_rate_limit":     {registry.Source, "HEAD", "/v2/app/manifests/1", func(r *registrytest.Rule) { r.Reply(429, later, "") }, 1},
+		"get_manifest":          {registry.Source, "GET", "/v2/app/manifests/.*", func(r *registrytest.Rule) { r.Stall() }, 1},
+		"get_blob":              {registry.Source, "GET", "/v2/app/blobs/.*", func(r *registrytest.Rule) { r.Stall() }, 1},
+		"read_blob":             {registry.Source, "GET", "/v2/app/blobs/.*", func(r *registrytest.Rule) { r.Do(stallHalfway) }, 1},
+		"resolve_destination":   {registry.Destination, "HEAD", tagPath, func(r *registrytest.Rule) { r.Stall() }, 1},
+		"start_upload":          {registry.Destination, "POST", ".*", func(r *registrytest.Rule) { r.Stall() }, 1},
+		"upload_response":       {registry.Destination, "PUT", "/v2/to/blobs/.*", func(r *registrytest.Rule) { r.Stall() }, 1},
+		"upload_unavailable":    {registry.Destination, "PUT", "/v2/to/blobs/.*", func(r *registrytest.Rule) { r.Reply(503, later, "") }, 1},
+		"put_tag":               {registry.Destination, "PUT", tagPath, func(r *registrytest.Rule) { r.Stall() }, 1},
+		"confirm_tag":           {registry.Destination, "HEAD", tagPath, func(r *registrytest.Rule) { r.After(1).Stall() }, 2},
+		"confirm_tag_not_found": {registry.Destination, "HEAD", tagPath, func(r *registrytest.Rule) { r.After(1).Reply(404, nil, "") }, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			registrytest.NoLeaks(t)
 			from, to := pair(t, registrytest.Behaviour{})
-			pushed := from.Push(t, "app", "1", single(t, "new"))
+			pushed := from.Push(t, "app", "1", singleBlobManifest(t, "new"))
 			old := to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
 			p := map[registry.Side]*registrytest.Proxy{registry.Source: from, registry.Destination: to}[c.side]
-			c.hinder(p.On(c.method, c.path))
+			c.inject(p.On(c.method, c.path))
 			e := newEngine(t)
 			ctx, cancel := context.WithCancel(t.Context())
-			ended := e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
+			done := e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
 			p.Wait(t, func() bool { return p.Count(c.method, c.path) == c.times && !uploading(p) })
 			cancel()
-			r := await(t, ended)
+			r := await(t, done)
 
 			err, ok := errors.AsType[*registry.Error](r.err)
 			if !ok || !errors.Is(r.err, context.Canceled) {
-				t.Fatalf("the error is not that of the context: %v", r.err)
+				t.Fatalf("Copy() error = %v, want context.Canceled", r.err)
 			}
-			// Tags are looked at on both sides at once.
+			// Tags of both sides are resolved concurrently.
 			if err.Side != c.side && c.method != http.MethodHead {
-				t.Errorf("the error is of the %s: %v", err.Side, err)
+				t.Errorf("Copy() error has side %q, want %q: %v", err.Side, c.side, err)
 			}
-			mentions(t, err.Error(), "interrupted")
+			assertContains(t, err.Error(), "interrupted")
 			if text := err.Error(); strings.Contains(text, "context") {
-				t.Errorf("that is Go's word for it: %s", text)
+				t.Errorf("Copy() error contains the text of a context error: %s", text)
 			}
 			p.Clear()
 			want := old.Digest
-			if written := to.Count("PUT", tagPath) == 1 && name != "the tag is written"; written {
+			if written := to.Count("PUT", tagPath) == 1 && name != "put_tag"; written {
 				want = pushed.Digest
 			}
-			if held := to.Digest(t, "to", "1"); held != want {
-				t.Errorf("the tag holds %s", held)
+			if current := to.Digest(t, "to", "1"); current != want {
+				t.Errorf("tag has digest %s, want %s", current, want)
 			}
 			if opened, closed := sessions(to); opened != closed {
-				t.Errorf("%d uploads were opened and %d closed", opened, closed)
+				t.Errorf("%d uploads were started and %d completed or canceled", opened, closed)
 			}
 		})
 	}
 }
 
-// uploading says whether part of a blob has arrived and not all of it.
+// uploading reports whether the registry has received a blob only partly.
 func uploading(p *registrytest.Proxy) bool {
 	return slices.ContainsFunc(p.Requests(), func(r registrytest.Request) bool {
-		return r.Method == http.MethodPut && r.Query.Has("digest") && r.Received < singleSize
+		return r.Method == http.MethodPut && r.Query.Has("digest") && r.Received < singleBlobSize
 	})
 }
 
-// sessions counts the uploads that a registry opened, and those that were
-// completed or given up.
+// sessions returns the number of uploads that a registry started, and of those that were
+// completed or canceled.
 func sessions(p *registrytest.Proxy) (opened, closed int) {
 	for _, r := range p.Requests() {
 		switch {
@@ -140,35 +140,35 @@ func TestCopy_CancelLargeCopy(t *testing.T) {
 		images = append(images, registrytest.MultiArch(seed))
 	}
 	from.Push(t, "app", "1", registrytest.Index{Manifests: images})
-	// With two requests to a host at a time, most of it waits for its turn.
-	e := newEngine(t, limited(2, from.Registry, to.Registry))
+	// With two concurrent requests to a host, most requests wait for a slot.
+	e := newEngine(t, withMaxRequests(2, from.Registry, to.Registry))
 	from.On("GET", "/v2/app/blobs/.*").Stall()
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
+	done := e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
 	from.Wait(t, func() bool { return from.Count("GET", "/v2/app/blobs/.*") == 1 })
 	cancel()
-	if r := await(t, ended); !errors.Is(r.err, context.Canceled) {
-		t.Errorf("the error is not that of the context: %v", r.err)
+	if r := await(t, done); !errors.Is(r.err, context.Canceled) {
+		t.Errorf("Copy() error = %v, want context.Canceled", r.err)
 	}
 	if tags := to.Tags(t, "to"); len(tags) > 0 {
-		t.Errorf("the destination has the tags %v", tags)
+		t.Errorf("destination tags = %v, want none", tags)
 	}
 	if p := e.copier.Progress(); p.Known != p.Done {
-		t.Errorf("the progress is %+v, and nothing more will come", p)
+		t.Errorf("Progress() = %+v after the copy ended, want Known equal to Done", p)
 	}
 }
 
-// deadline is a context whose time is over when the test says so.
-type deadline struct {
+// manualDeadline is a context whose deadline expires when a test closes expired.
+type manualDeadline struct {
 	context.Context
-	over chan struct{}
+	expired chan struct{}
 }
 
-func (d deadline) Done() <-chan struct{} { return d.over }
+func (d manualDeadline) Done() <-chan struct{} { return d.expired }
 
-func (d deadline) Err() error {
+func (d manualDeadline) Err() error {
 	select {
-	case <-d.over:
+	case <-d.expired:
 		return context.DeadlineExceeded
 	default:
 		return nil
@@ -178,31 +178,31 @@ func (d deadline) Err() error {
 func TestCopy_DeadlineExceeded(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		hinder func(*registrytest.Rule)
-		seen   string // what the log has when the time may be over
-		says   string
+		inject   func(*registrytest.Rule)
+		logText  string // log text to wait for before the deadline expires
+		wantText string
 	}{
-		"no answer":             {func(r *registrytest.Rule) { r.Stall() }, "", "it did not answer in time"},
-		"one that is no answer": {func(r *registrytest.Rule) { r.Reply(http.StatusServiceUnavailable, nil, "") }, "status=503", "there was no time to try again"},
+		"no_response":         {func(r *registrytest.Rule) { r.Stall() }, "", "it did not answer in time"},
+		"service_unavailable": {func(r *registrytest.Rule) { r.Reply(http.StatusServiceUnavailable, nil, "") }, "status=503", "there was no time to try again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
 			from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
-			c.hinder(from.On("GET", "/v2/app/manifests/.*"))
+			c.inject(from.On("GET", "/v2/app/manifests/.*"))
 			e := newEngine(t, func(o *remote.Options) { o.Backoff = time.Hour })
-			ctx := deadline{t.Context(), make(chan struct{})}
-			ended := e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
+			ctx := manualDeadline{t.Context(), make(chan struct{})}
+			done := e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
 			from.Wait(t, func() bool { return from.Count("GET", "/v2/app/manifests/.*") == 1 })
-			e.log.wait(t, c.seen)
-			close(ctx.over)
-			r := await(t, ended)
-			err := failure(t, r.err, registry.Source, registry.ErrUnavailable)
+			e.log.wait(t, c.logText)
+			close(ctx.expired)
+			r := await(t, done)
+			err := assertError(t, r.err, registry.Source, registry.ErrUnavailable)
 			if !errors.Is(r.err, context.DeadlineExceeded) {
-				t.Errorf("the error is not that of the context: %v", r.err)
+				t.Errorf("Copy() error = %v, want context.DeadlineExceeded", r.err)
 			}
-			mentions(t, err.Error(), "the time for the copy is over", c.says, from.Addr+"/app")
+			assertContains(t, err.Error(), "the time for the copy is over", c.wantText, from.Addr+"/app")
 			if err.Hint == "" {
-				t.Error("it does not say what to do")
+				t.Error("Copy() error has no hint")
 			}
 		})
 	}
@@ -216,12 +216,12 @@ func TestCopy_CancelCause(t *testing.T) {
 	e := newEngine(t)
 	reason := errors.New("the machine goes down")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	ended := e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
+	done := e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
 	from.Wait(t, func() bool { return from.Count("GET", ".*") == 1 })
 	cancel(reason)
-	r := await(t, ended)
+	r := await(t, done)
 	if !errors.Is(r.err, context.Canceled) || !errors.Is(r.err, reason) {
-		t.Errorf("the error is %v, want both the reason and that of the context", r.err)
+		t.Errorf("Copy() error = %v, want the cause and context.Canceled", r.err)
 	}
 }
 
@@ -233,10 +233,10 @@ func TestCopy_RetryAfterCancel(t *testing.T) {
 	for _, path := range []string{"/v2/to/blobs/uploads/.*", "/v2/to/manifests/sha256:.*", tagPath} {
 		rule := to.On("PUT", path).Stall()
 		ctx, cancel := context.WithCancel(t.Context())
-		ended := e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
+		done := e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
 		to.Wait(t, func() bool { return rule.Taken() > 0 })
 		cancel()
-		if r := await(t, ended); !errors.Is(r.err, context.Canceled) {
+		if r := await(t, done); !errors.Is(r.err, context.Canceled) {
 			t.Fatal(r.err)
 		}
 		to.Clear()
@@ -244,6 +244,6 @@ func TestCopy_RetryAfterCancel(t *testing.T) {
 	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 	if !slices.Equal(to.Tags(t, "to"), []string{"1"}) {
-		t.Error("there are other tags")
+		t.Error("destination has other tags, want only 1")
 	}
 }

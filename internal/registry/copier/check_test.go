@@ -14,8 +14,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// check is what an engine finds to be missing of a manifest of "to", and of what
-// refers to it.
+// check returns the digests that Check reports as missing for a manifest of the repository
+// "to" and its referrers.
 func (e engine) check(t *testing.T, to *registrytest.Proxy, root digest.Digest, referrers ...copier.Referrer) []digest.Digest {
 	t.Helper()
 	missing, err := e.copier.Check(t.Context(), e.client.Repository(parse(t, to.Ref("to", "1")), remote.Pull), root, referrers)
@@ -27,19 +27,19 @@ func (e engine) check(t *testing.T, to *registrytest.Proxy, root digest.Digest, 
 
 func TestCheck_MissingContentAndRepair(t *testing.T) {
 	t.Parallel()
-	image := mixed("a")
+	image := mixedIndex("a")
 	built := image.Build()
 	amd64 := image.Manifests[0].Build()
 	layer, config, child := amd64.Blobs[1].Descriptor().Digest, amd64.Blobs[0].Descriptor().Digest, image.Manifests[1].Build().Digest
 	for name, c := range map[string]struct {
-		lose    func(*testing.T, *registrytest.Proxy)
+		remove  func(*testing.T, *registrytest.Proxy)
 		missing []digest.Digest
 	}{
-		"nothing":         {func(*testing.T, *registrytest.Proxy) {}, nil},
-		"a layer":         {func(t *testing.T, to *registrytest.Proxy) { to.DeleteBlob(t, "to", layer) }, []digest.Digest{layer}},
-		"a configuration": {func(t *testing.T, to *registrytest.Proxy) { to.DeleteBlob(t, "to", config) }, []digest.Digest{config}},
-		"a child":         {func(t *testing.T, to *registrytest.Proxy) { to.DeleteManifest(t, "to", child) }, []digest.Digest{child}},
-		"a child and a layer": {func(t *testing.T, to *registrytest.Proxy) {
+		"nothing": {func(*testing.T, *registrytest.Proxy) {}, nil},
+		"layer":   {func(t *testing.T, to *registrytest.Proxy) { to.DeleteBlob(t, "to", layer) }, []digest.Digest{layer}},
+		"config":  {func(t *testing.T, to *registrytest.Proxy) { to.DeleteBlob(t, "to", config) }, []digest.Digest{config}},
+		"child":   {func(t *testing.T, to *registrytest.Proxy) { to.DeleteManifest(t, "to", child) }, []digest.Digest{child}},
+		"child_and_layer": {func(t *testing.T, to *registrytest.Proxy) {
 			to.DeleteManifest(t, "to", child)
 			to.DeleteBlob(t, "to", layer)
 		}, []digest.Digest{child, layer}},
@@ -50,28 +50,28 @@ func TestCheck_MissingContentAndRepair(t *testing.T) {
 			pushed := from.Push(t, "app", "1", image)
 			e := newEngine(t)
 			e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
-			c.lose(t, to)
+			c.remove(t, to)
 			to.Forget()
 			missing := e.check(t, to, built.Digest)
 			slices.Sort(c.missing)
 			if !slices.Equal(missing, c.missing) {
-				t.Fatalf("missing are %s, want %s", missing, c.missing)
+				t.Fatalf("Check() = %s, want %s", missing, c.missing)
 			}
 			for _, r := range to.Requests() {
 				if r.Method != http.MethodGet && r.Method != http.MethodHead {
-					t.Errorf("a check sends %s %s", r.Method, r.Path)
+					t.Errorf("Check() sent %s %s, want only GET and HEAD requests", r.Method, r.Path)
 				}
 			}
 			if n := to.Count("GET", "/v2/to/blobs/.*"); n != 0 {
-				t.Errorf("a check reads %d blobs", n)
+				t.Errorf("Check() read %d blobs, want 0", n)
 			}
 			report := e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), func(j *copier.Job) { j.Missing = missing })
 			registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
-			if lost := e.check(t, to, built.Digest); lost != nil {
-				t.Errorf("after the repair %s are missing", lost)
+			if deleted := e.check(t, to, built.Digest); deleted != nil {
+				t.Errorf("Check() after the repair = %s, want none", deleted)
 			}
 			if want := len(slices.DeleteFunc(slices.Clone(missing), func(d digest.Digest) bool { return d == child })); report.Copied.Blobs != want {
-				t.Errorf("%d blobs were sent, want %d", report.Copied.Blobs, want)
+				t.Errorf("Copy() copied %d blobs, want %d", report.Copied.Blobs, want)
 			}
 		})
 	}
@@ -80,7 +80,7 @@ func TestCheck_MissingContentAndRepair(t *testing.T) {
 func TestCheck_DamagedContent(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
-	image := mixed("a")
+	image := mixedIndex("a")
 	from.Push(t, "app", "1", image)
 	e := newEngine(t)
 	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
@@ -90,75 +90,77 @@ func TestCheck_DamagedContent(t *testing.T) {
 	want := []digest.Digest{child.Digest, blob}
 	slices.Sort(want)
 	if missing := e.check(t, to, image.Build().Digest); !slices.Equal(missing, want) {
-		t.Errorf("missing are %s, want %s", missing, want)
+		t.Errorf("Check() = %s, want %s", missing, want)
 	}
 }
 
-// A referrer is missing where something of it is, and where nobody finds it.
+// TestCheck_Referrers verifies that a referrer is missing if part of its content is missing, or if
+// clients cannot find it.
 func TestCheck_Referrers(t *testing.T) {
 	t.Parallel()
-	for _, api := range []bool{true, false} {
+	for _, referrersAPI := range []bool{true, false} {
 		for name, c := range map[string]struct {
-			lose func(*testing.T, *registrytest.Proxy, signed) digest.Digest // and what is missing then
-			tags bool                                                        // needs a registry without the API
+			remove func(*testing.T, *registrytest.Proxy, signedImage) digest.Digest // returns the digest that is then missing
+			tags   bool                                                             // needs a registry without the referrers API
 		}{
-			"a blob": {func(t *testing.T, to *registrytest.Proxy, s signed) digest.Digest {
-				lost := s.sbom.Blobs[1].Descriptor().Digest
-				to.DeleteBlob(t, "to", lost)
-				return lost
+			"blob": {func(t *testing.T, to *registrytest.Proxy, s signedImage) digest.Digest {
+				deleted := s.sbom.Blobs[1].Descriptor().Digest
+				to.DeleteBlob(t, "to", deleted)
+				return deleted
 			}, false},
-			"its manifest": {func(t *testing.T, to *registrytest.Proxy, s signed) digest.Digest {
+			"manifest": {func(t *testing.T, to *registrytest.Proxy, s signedImage) digest.Digest {
 				to.DeleteManifest(t, "to", s.second.Digest)
 				return s.second.Digest
 			}, false},
-			"its tag": {func(t *testing.T, to *registrytest.Proxy, s signed) digest.Digest {
+			"tag": {func(t *testing.T, to *registrytest.Proxy, s signedImage) digest.Digest {
 				d := to.Digest(t, "to", s.legacy.Tag)
 				to.DeleteTag(t, "to", s.legacy.Tag)
 				return d
 			}, false},
-			"the list": {func(t *testing.T, to *registrytest.Proxy, s signed) digest.Digest {
+			"index_tag": {func(t *testing.T, to *registrytest.Proxy, s signedImage) digest.Digest {
 				to.DeleteTag(t, "to", registrytest.ReferrersTag(s.signature.Digest))
 				return s.second.Digest
 			}, true},
 		} {
-			if c.tags && api {
+			if c.tags && referrersAPI {
 				continue
 			}
-			t.Run(fmt.Sprint(name, ", API ", api), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/referrers_api_%t", name, referrersAPI), func(t *testing.T) {
 				t.Parallel()
-				from, to := pair(t, registrytest.Behaviour{Referrers: api})
-				s := newSigned(t, from.Registry)
+				from, to := pair(t, registrytest.Behaviour{Referrers: referrersAPI})
+				s := newSignedImage(t, from.Registry)
 				e := newEngine(t)
 				report := e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
 				if missing := e.check(t, to, s.image.Digest, report.Found...); missing != nil {
-					t.Fatalf("%s are missing of what was just copied", missing)
+					t.Fatalf("Check() after Copy() = %s, want none", missing)
 				}
-				lost := c.lose(t, to, s)
+				deleted := c.remove(t, to, s)
 				missing := e.check(t, to, s.image.Digest, report.Found...)
-				if !slices.Equal(missing, []digest.Digest{lost}) {
-					t.Errorf("missing are %s, want %s", missing, lost)
+				if !slices.Equal(missing, []digest.Digest{deleted}) {
+					t.Errorf("Check() = %s, want %s", missing, deleted)
 				}
 				e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers(), func(j *copier.Job) { j.Missing = missing })
-				s.arrived(t, to.Registry)
+				s.assertCopied(t, to.Registry)
 				if missing := e.check(t, to, s.image.Digest, report.Found...); missing != nil {
-					t.Errorf("after the repair %s are missing", missing)
+					t.Errorf("Check() after the repair = %s, want none", missing)
 				}
 			})
 		}
 	}
 }
 
-// What cannot be found out is not missing.
+// TestCheck_RegistryError verifies that Check returns an error if a request fails for another reason
+// than missing content.
 func TestCheck_RegistryError(t *testing.T) {
 	t.Parallel()
 	for status, kind := range map[int]error{401: registry.ErrUnauthorized, 403: registry.ErrDenied, 503: registry.ErrUnavailable} {
 		from, to := pair(t, registrytest.Behaviour{})
-		image := mixed("a")
+		image := mixedIndex("a")
 		from.Push(t, "app", "1", image)
 		e := newEngine(t)
 		e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 		to.On("HEAD", "/v2/to/blobs/.*").After(2).Reply(status, nil, "")
 		_, err := e.copier.Check(t.Context(), e.client.Repository(parse(t, to.Ref("to", "1")), remote.Pull), image.Build().Digest, nil)
-		failure(t, err, registry.Destination, kind)
+		assertError(t, err, registry.Destination, kind)
 	}
 }

@@ -10,9 +10,9 @@ import (
 // maxConfig is the largest image config that is read, in bytes.
 const maxConfig = 4 << 20
 
-// ImageConfig reads the config of the single image with the manifest m, which was read
-// from the repository from. The error matches registry.ErrInvalidReference if m is an
-// index or is not the manifest of an image.
+// ImageConfig reads the config of a single image from a repository. m is the manifest of the
+// image. The error matches registry.ErrInvalidReference if m is an index or is not the
+// manifest of an image.
 func ImageConfig(ctx context.Context, from registry.Repository, m registry.Manifest) (registry.ImageConfig, error) {
 	fault := func(why, hint string) error {
 		return &registry.Error{Op: "read the configuration of", Repository: from.Name(), Reference: m.Digest.String(), Kind: registry.ErrInvalidReference, Message: why, Hint: hint}

@@ -12,8 +12,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// configOf reads the configuration of the image under the tag 1.
-func configOf(t *testing.T, from *registrytest.Proxy) (registry.ImageConfig, error) {
+// readImageConfig reads the config of the image with the tag "1" in the repository "app".
+func readImageConfig(t *testing.T, from *registrytest.Proxy) (registry.ImageConfig, error) {
 	t.Helper()
 	repo := newEngine(t).client.Repository(parse(t, from.Ref("app", "1")), remote.Pull)
 	m, err := repo.GetManifest(t.Context(), "1")
@@ -28,11 +28,11 @@ func TestImageConfig(t *testing.T) {
 	for _, docker := range []bool{false, true} {
 		from, _ := pair(t, registrytest.Behaviour{})
 		pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a", Docker: docker, Platform: "linux/arm/v7"})
-		got, err := configOf(t, from)
+		got, err := readImageConfig(t, from)
 		want := pushed.Blobs[0]
 		if err != nil || got.Descriptor.Digest != want.Descriptor().Digest || !bytes.Equal(got.Content, want.Content) ||
 			registry.FormatPlatform(got.Platform) != "linux/arm/v7" || got.Config.Labels["seed"] != "a" {
-			t.Errorf("docker %t: %+v, %v", docker, got, err)
+			t.Errorf("ImageConfig() with docker %t = %+v, %v", docker, got, err)
 		}
 	}
 }
@@ -47,28 +47,28 @@ func TestImageConfig_Invalid(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
-		content registrytest.Content
-		kind    error
-		says    string
+		content  registrytest.Content
+		kind     error
+		wantText string
 	}{
-		"an index":                 {registrytest.MultiArch("a"), registry.ErrInvalidReference, "it is an index, in which each platform has a configuration of its own. It has linux/amd64, linux/arm64/v8"},
-		"an index of no platforms": {registrytest.Index{}, registry.ErrInvalidReference, "It has no platforms"},
-		"an artifact":              {registrytest.Artifact{Seed: "a"}, registry.ErrInvalidReference, `it is of the type "application/vnd.oci.empty.v1+json", and not an image's`},
-		"none": {registrytest.Raw{MediaType: registry.MediaTypeOCIArtifact, Bytes: []byte(`{"artifactType":"application/vnd.example","blobs":[]}`)},
+		"index":                   {registrytest.MultiArch("a"), registry.ErrInvalidReference, "it is an index, in which each platform has a configuration of its own. It has linux/amd64, linux/arm64/v8"},
+		"index_without_platforms": {registrytest.Index{}, registry.ErrInvalidReference, "It has no platforms"},
+		"artifact":                {registrytest.Artifact{Seed: "a"}, registry.ErrInvalidReference, `it is of the type "application/vnd.oci.empty.v1+json", and not an image's`},
+		"no_config": {registrytest.Raw{MediaType: registry.MediaTypeOCIArtifact, Bytes: []byte(`{"artifactType":"application/vnd.example","blobs":[]}`)},
 			registry.ErrInvalidReference, "it has none"},
-		"one that is too large": {registrytest.Raw{MediaType: "application/vnd.oci.image.manifest.v1+json", Bytes: tooLarge, Blobs: []registrytest.Blob{config}},
+		"too_large": {registrytest.Raw{MediaType: "application/vnd.oci.image.manifest.v1+json", Bytes: tooLarge, Blobs: []registrytest.Blob{config}},
 			registry.ErrLimit, "it has 5242880 bytes, too many"},
-		"one that is read in two ways": {registrytest.Image{Config: []byte(`{"os":"linux","OS":"windows"}`)}, registry.ErrInvalidManifest, `the key "OS", which some clients take for "os"`},
+		"ambiguous_key": {registrytest.Image{Config: []byte(`{"os":"linux","OS":"windows"}`)}, registry.ErrInvalidManifest, `the key "OS", which some clients take for "os"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			from, _ := pair(t, registrytest.Behaviour{})
 			from.Push(t, "app", "1", c.content)
 			from.Forget()
-			_, err := configOf(t, from)
-			mentions(t, failure(t, err, "", c.kind).Error(), "read the configuration", c.says, from.Addr+"/app")
+			_, err := readImageConfig(t, from)
+			assertContains(t, assertError(t, err, "", c.kind).Error(), "read the configuration", c.wantText, from.Addr+"/app")
 			if read := from.Count("GET", ".*/blobs/.*"); read > 0 && !errors.Is(err, registry.ErrInvalidManifest) {
-				t.Errorf("%d blobs were read for nothing", read)
+				t.Errorf("ImageConfig() read %d blobs, want 0", read)
 			}
 		})
 	}
@@ -80,6 +80,6 @@ func TestImageConfig_DigestMismatch(t *testing.T) {
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	size := len(pushed.Blobs[0].Content)
 	from.On("GET", ".*/blobs/.*").Reply(200, nil, `{"os":"plan9"}`+string(make([]byte, size-14)))
-	_, err := configOf(t, from)
-	failure(t, err, "", registry.ErrMismatch)
+	_, err := readImageConfig(t, from)
+	assertError(t, err, "", registry.ErrMismatch)
 }

@@ -108,8 +108,9 @@ func delayText(d registry.Delay) string {
 	return what
 }
 
-// withContextError adds ctx.Err() to err if the context ended and err is retryable:
-// without the end of the context, the request might have been retried.
+// withContextError adds ctx.Err() to err if the context ended and err is retryable, because
+// the client might have retried the request otherwise. If the deadline expired and err has
+// no message, withContextError adds one with the longest wait of the copy.
 func withContextError(ctx context.Context, err error) error {
 	ctxErr := ctx.Err()
 	e, ok := errors.AsType[*registry.Error](err)
@@ -164,9 +165,10 @@ func (r *copyOp) redact(text string) string {
 	return r.job.Destination.Redact(r.job.Source.Redact(text))
 }
 
-// copy does only as much as needed. If every tag already has the digest, it copies just
-// the referrers. If the destination has the manifest, it writes only the tags. Otherwise
-// it copies the whole graph.
+// copy does only what is necessary. If all tags already have the digest, it copies only the
+// referrers. If some of them do, or if source and destination are the same repository, it
+// also writes the other tags. Otherwise, or if that fails because content is missing, it
+// copies the whole graph.
 func (r *copyOp) copy(ctx context.Context) error {
 	current, err := r.resolveTags(ctx)
 	if err != nil {

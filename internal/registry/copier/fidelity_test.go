@@ -13,7 +13,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// The media types that the engine must know, spelled out.
+// Media types that the copier must support, independent of its own constants.
 const (
 	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
 	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -28,23 +28,23 @@ func TestCopy_DockerManifestFromV2(t *testing.T) {
 	image := registrytest.Image{Seed: "report", Docker: true}
 	pushed := old.Push(t, "acme/app", "1.4", image)
 
-	// By hand: the blobs, and then the manifest that a GET gives, under the
-	// type that everybody knows it has.
+	// A copy with plain requests fails: without an Accept header, a GET returns another
+	// manifest than the one that was pushed.
 	for _, blob := range pushed.Blobs {
 		v3.PushBlob(t, "byhand/app", blob)
 	}
 	got := old.Get(t, "acme/app", "/v2/acme/app/manifests/1.4", nil)
 	if mediaType := got.Header.Get("Content-Type"); mediaType != schema1Signed {
-		t.Fatalf("without Accept 2.8.3 answers with %s, and this test is about %s", mediaType, schema1Signed)
+		t.Fatalf("Content-Type without an Accept header = %s, want %s", mediaType, schema1Signed)
 	}
 	put := v3.PutManifest(t, "byhand/app", "1.4", registrytest.Manifest{MediaType: dockerManifest, Bytes: got.Body})
 	if put.Status != http.StatusBadRequest || !strings.Contains(string(put.Body), "MANIFEST_INVALID") {
-		t.Fatalf("pushing that as %s was answered with %s, want MANIFEST_INVALID", dockerManifest, put)
+		t.Fatalf("response to that manifest as %s = %s, want MANIFEST_INVALID", dockerManifest, put)
 	}
 
 	report := newEngine(t).copy(t, pushed.Ref, v3.Ref("prod/app", "1.4"))
 	if report.Digest != pushed.Digest || report.MediaType != dockerManifest {
-		t.Errorf("the report says %s (%s), want %s (%s)", report.Digest, report.MediaType, pushed.Digest, dockerManifest)
+		t.Errorf("Copy() report = %s (%s), want %s (%s)", report.Digest, report.MediaType, pushed.Digest, dockerManifest)
 	}
 	registrytest.Same(t, pushed.Tree, v3.Read(t, "prod/app", "1.4"))
 }
@@ -52,32 +52,32 @@ func TestCopy_DockerManifestFromV2(t *testing.T) {
 func TestCopy_ImageKinds(t *testing.T) {
 	t.Parallel()
 	kinds := map[string]registrytest.Content{
-		"OCI image":                  registrytest.Image{Seed: "a"},
-		"Docker image":               registrytest.Image{Seed: "b", Docker: true},
-		"OCI index with attestation": registrytest.MultiArch("c"),
-		"Docker manifest list":       registrytest.DockerList("d"),
-		"nested index":               registrytest.Nested("e"),
+		"oci_image":                  registrytest.Image{Seed: "a"},
+		"docker_image":               registrytest.Image{Seed: "b", Docker: true},
+		"oci_index_with_attestation": registrytest.MultiArch("c"),
+		"docker_manifest_list":       registrytest.DockerList("d"),
+		"nested_index":               registrytest.Nested("e"),
 		"artifact":                   registrytest.Artifact{Seed: "f"},
 		"referrer":                   registrytest.Artifact{Seed: "g", Subject: registrytest.Image{Seed: "a"}},
-		"sha512 blobs":               registrytest.Image{Seed: "h", BlobAlgorithm: digest.SHA512},
-		"empty blob":                 registrytest.Image{Seed: "i", Layers: []registrytest.Blob{registrytest.Layer("", 0)}},
-		"index of nothing":           registrytest.Index{Annotations: map[string]string{"empty": "yes"}},
+		"sha512_blobs":               registrytest.Image{Seed: "h", BlobAlgorithm: digest.SHA512},
+		"empty_blob":                 registrytest.Image{Seed: "i", Layers: []registrytest.Blob{registrytest.Layer("", 0)}},
+		"empty_index":                registrytest.Index{Annotations: map[string]string{"empty": "yes"}},
 	}
 	v3, v2 := registrytest.V3(t), registrytest.V2(t)
-	for _, way := range []struct {
+	for _, route := range []struct {
 		name     string
 		from, to *registrytest.Registry
-	}{{"v3 to 2.8.3", v3, v2}, {"2.8.3 to v3", v2, v3}, {"within v3", v3, v3}, {"within 2.8.3", v2, v2}} {
+	}{{"v3_to_v2", v3, v2}, {"v2_to_v3", v2, v3}, {"v3_to_v3", v3, v3}, {"v2_to_v2", v2, v2}} {
 		for name, content := range kinds {
-			t.Run(way.name+"/"+name, func(t *testing.T) {
+			t.Run(route.name+"/"+name, func(t *testing.T) {
 				e := newEngine(t)
-				repo := strings.ToLower(strings.ReplaceAll(way.name+"/"+name, " ", "-"))
-				pushed := way.from.Push(t, "from/"+repo, "1", content)
-				report := e.copy(t, pushed.Ref, way.to.Ref("to/"+repo, "1"))
+				repo := route.name + "/" + name
+				pushed := route.from.Push(t, "from/"+repo, "1", content)
+				report := e.copy(t, pushed.Ref, route.to.Ref("to/"+repo, "1"))
 				if report.Digest != pushed.Digest || report.MediaType != pushed.MediaType {
-					t.Errorf("the report says %s (%s), pushed was %s (%s)", report.Digest, report.MediaType, pushed.Digest, pushed.MediaType)
+					t.Errorf("Copy() report = %s (%s), want %s (%s)", report.Digest, report.MediaType, pushed.Digest, pushed.MediaType)
 				}
-				registrytest.Same(t, pushed.Tree, way.to.Read(t, "to/"+repo, "1"))
+				registrytest.Same(t, pushed.Tree, route.to.Read(t, "to/"+repo, "1"))
 			})
 		}
 	}
@@ -89,10 +89,10 @@ func TestCopy_Schema1(t *testing.T) {
 	pushed := from.Push(t, "app", "old", registrytest.Schema1Image{Seed: "a", Tag: "old"})
 	report := newEngine(t).copy(t, pushed.Ref, to.Ref("app", "old"))
 	if report.Digest != pushed.Digest || report.MediaType != schema1Signed {
-		t.Errorf("the report says %s (%s), pushed was %s", report.Digest, report.MediaType, pushed.Digest)
+		t.Errorf("Copy() report = %s (%s), want %s (%s)", report.Digest, report.MediaType, pushed.Digest, schema1Signed)
 	}
 	if report.Copied.Blobs != 2 || report.Copied.Bytes != 23_000 {
-		t.Errorf("the report says %+v copied, want 2 blobs of 23000 bytes", report.Copied)
+		t.Errorf("Copy() copied = %+v, want 2 blobs of 23000 bytes", report.Copied)
 	}
 	registrytest.Same(t, pushed.Tree, to.Read(t, "app", "old"))
 }
@@ -101,11 +101,11 @@ func TestCopy_Schema1Rejected(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.V2(t, registrytest.Schema1()), registrytest.V3(t)
 	pushed := from.Push(t, "app", "old", registrytest.Schema1Image{Seed: "a", Tag: "old"})
-	err := newEngine(t).refused(t, pushed.Ref, to.Ref("app", "old"), registry.Destination, registry.ErrInvalidManifest)
-	mentions(t, err.Hint, "schema 1", "no longer accepts", "push the image again")
-	mentions(t, err.Error(), "MANIFEST_INVALID", to.Addr+"/app")
+	err := newEngine(t).copyError(t, pushed.Ref, to.Ref("app", "old"), registry.Destination, registry.ErrInvalidManifest)
+	assertContains(t, err.Hint, "schema 1", "no longer accepts", "push the image again")
+	assertContains(t, err.Error(), "MANIFEST_INVALID", to.Addr+"/app")
 	if tags := to.Tags(t, "app"); len(tags) > 0 {
-		t.Errorf("the destination has the tags %v", tags)
+		t.Errorf("destination tags = %v, want none", tags)
 	}
 }
 
@@ -115,10 +115,10 @@ func TestCopy_Schema1MissingLayer(t *testing.T) {
 	pushed := from.Push(t, "app", "old", registrytest.Schema1Image{Seed: "a", Tag: "old"})
 	gone := pushed.Blobs[1].Descriptor().Digest
 	from.DeleteBlob(t, "app", gone)
-	err := newEngine(t).refused(t, from.Ref("app", "old"), to.Ref("to", "1"), registry.Source, registry.ErrMissingContent)
-	mentions(t, err.Error(), string(gone), from.Addr+"/app")
+	err := newEngine(t).copyError(t, from.Ref("app", "old"), to.Ref("to", "1"), registry.Source, registry.ErrMissingContent)
+	assertContains(t, err.Error(), string(gone), from.Addr+"/app")
 	if w := to.Count("PUT", ".*/manifests/.*"); w != 0 {
-		t.Errorf("%d manifests were pushed", w)
+		t.Errorf("destination received %d pushes of manifests, want 0", w)
 	}
 }
 
@@ -131,21 +131,21 @@ func TestCopy_SHA512Manifest(t *testing.T) {
 
 	report := e.copy(t, pushed.Ref, p.Ref("app", "1"))
 	if report.Digest != pushed.Digest {
-		t.Errorf("the report says %s, pushed was %s", report.Digest, pushed.Digest)
+		t.Errorf("Copy() digest = %s, want %s", report.Digest, pushed.Digest)
 	}
-	// Under a tag a registry names what it has by sha256.
+	// For a push by tag, the registry uses a sha256 digest.
 	registrytest.Same(t, pushed.Tree, to.Read(t, "app", string(pushed.Digest)))
 	if got := to.Digest(t, "app", "1"); got != digest.FromBytes(pushed.Bytes) {
-		t.Errorf("the tag holds %s", got)
+		t.Errorf("tag has digest %s, want %s", got, digest.FromBytes(pushed.Bytes))
 	}
 
 	p.Forget()
 	report = e.copy(t, pushed.Ref, p.Ref("app", "1"))
 	if report.Digest != pushed.Digest || !slices.Equal(report.Tagged, []string{"1"}) {
-		t.Errorf("the second report says %s under %v", report.Digest, report.Tagged)
+		t.Errorf("second Copy() digest = %s with tags %v, want %s with tag 1", report.Digest, report.Tagged, pushed.Digest)
 	}
-	if w := writes(p); len(w) > 0 {
-		t.Errorf("the second copy wrote: %+v", w)
+	if w := writeRequests(p); len(w) > 0 {
+		t.Errorf("second Copy() sent write requests: %+v", w)
 	}
 }
 
@@ -156,8 +156,8 @@ func TestCopy_UnsupportedDigestAlgorithm(t *testing.T) {
 	body := `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageManifest + `","config":{"mediaType":"x","digest":"md5:d41d8cd98f00b204e9800998ecf8427e","size":5},"layers":[{"mediaType":"y","digest":"` +
 		string(blob.Digest) + `","size":10}]}`
 	pushed := reg.Push(t, "app", "1", registrytest.Raw{MediaType: ocispec.MediaTypeImageManifest, Bytes: []byte(body)})
-	err := newEngine(t).refused(t, pushed.Ref, reg.Ref("to", "1"), registry.Source, registry.ErrInvalidManifest)
-	mentions(t, err.Error(), "md5:d41d8cd98f00b204e9800998ecf8427e", "algorithm", "not supported", "sha512", string(pushed.Digest))
+	err := newEngine(t).copyError(t, pushed.Ref, reg.Ref("to", "1"), registry.Source, registry.ErrInvalidManifest)
+	assertContains(t, err.Error(), "md5:d41d8cd98f00b204e9800998ecf8427e", "algorithm", "not supported", "sha512", string(pushed.Digest))
 }
 
 func TestCopy_ArtifactManifest(t *testing.T) {
@@ -179,7 +179,7 @@ func TestCopy_AcceptHeaders(t *testing.T) {
 	manifests := 0
 	for _, r := range slices.Concat(from.Requests(), to.Requests()) {
 		if got := r.Header.Get("Accept-Encoding"); got != "identity" {
-			t.Errorf("%s %s has Accept-Encoding %q", r.Method, r.Path, got)
+			t.Errorf("%s %s has Accept-Encoding %q, want identity", r.Method, r.Path, got)
 		}
 		if !strings.Contains(r.Path, "/manifests/") || r.Method == http.MethodPut {
 			continue
@@ -195,11 +195,11 @@ func TestCopy_AcceptHeaders(t *testing.T) {
 		slices.Sort(accepted)
 		slices.Sort(want)
 		if !slices.Equal(accepted, want) {
-			t.Errorf("%s %s accepts %v", r.Method, r.Path, accepted)
+			t.Errorf("%s %s has Accept %v, want %v", r.Method, r.Path, accepted, want)
 		}
 	}
 	if manifests < 9 {
-		t.Errorf("%d requests for manifests were seen, there must be more", manifests)
+		t.Errorf("registries received %d requests for manifests, want at least 9", manifests)
 	}
 }
 
@@ -210,18 +210,18 @@ func TestCopy_SourceTagMovesDuringCopy(t *testing.T) {
 	gate := make(chan struct{})
 	from.On("GET", "/v2/app/manifests/"+string(first.Digest)).Hold(gate)
 	e := newEngine(t)
-	ended := e.start(t.Context(), e.job(t, from.Ref("app", "1"), to.Ref("app", "1")))
+	done := e.start(t.Context(), e.job(t, from.Ref("app", "1"), to.Ref("app", "1")))
 	from.Wait(t, func() bool { return from.Count("GET", "/v2/app/manifests/.*") == 1 })
 	second := from.Push(t, "app", "1", registrytest.MultiArch("second"))
 	close(gate)
-	if r := await(t, ended); r.err != nil || r.report.Digest != first.Digest {
-		t.Fatalf("copied %s and not %s: %v", r.report.Digest, first.Digest, r.err)
+	if r := await(t, done); r.err != nil || r.report.Digest != first.Digest {
+		t.Fatalf("Copy() digest = %s, error = %v, want %s", r.report.Digest, r.err, first.Digest)
 	}
 	registrytest.Same(t, first.Tree, to.Read(t, "app", "1"))
 	if n := from.Count("HEAD|GET", "/v2/app/manifests/1"); n != 1 {
-		t.Errorf("the tag was asked for %d times", n)
+		t.Errorf("source tag was requested %d times, want 1", n)
 	}
 	if to.HasManifest(t, "app", string(second.Digest)) {
-		t.Error("the tag's later image was copied too")
+		t.Error("destination has the later image of the tag")
 	}
 }

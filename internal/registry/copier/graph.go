@@ -20,17 +20,17 @@ const (
 	// largeManifest is the size from which a manifest is charged to the memory for
 	// manifests while it is read and parsed: parsing can take many times its size.
 	largeManifest = 256 << 10
-	// keptManifests is how many bytes of manifests a walk retains in addition to the
-	// root. It reads others again to push them.
-	keptManifests = 512 << 10
+	// maxRetained is how many bytes of manifests a walk retains. It always retains the
+	// root, and reads manifests that it did not retain again to push them.
+	maxRetained = 512 << 10
 	// nodeBytes is the approximate memory of a node, and freeBytes is how much a walk may
 	// retain without a reservation in the process's memory for manifests.
 	nodeBytes = 512
 	freeBytes = 1 << 20
 )
 
-// node is a manifest or blob of the graph. There is one node for each digest, even if
-// several manifests reference it.
+// node is a manifest or blob of the graph. There is one node for each key, even if several
+// manifests reference it.
 type node struct {
 	descriptor registry.Descriptor // from the first manifest that references it
 	depth      int                 // below the root, of the first reference
@@ -43,7 +43,7 @@ type node struct {
 	bytes    int64             // size of its content
 	fetched  bool
 	children []*node
-	pending  int // number of things that it waits for: being read, its children, and its subject
+	pending  int // number of events that it waits for: its read, and completion of its children and subject
 
 	// Fields of a blob.
 	blob    bool

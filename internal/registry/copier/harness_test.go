@@ -19,19 +19,19 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// engine is a client and a copier, as a process has them.
+// engine is the client and the copier of a simulated process.
 type engine struct {
 	client *remote.Client
 	copier *copier.Copier
-	log    *logged
+	log    *logRecorder
 }
 
-// newEngine makes an engine without ambient credentials that loses no time
+// newEngine returns an engine without ambient credentials and with a minimal backoff
 // between attempts.
 func newEngine(t *testing.T, change ...func(*remote.Options)) engine {
 	t.Helper()
 	none := ""
-	log := &logged{more: make(chan struct{})}
+	log := &logRecorder{changed: make(chan struct{})}
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: remote.LevelTrace}))
 	o := remote.Options{Backoff: time.Millisecond, Credentials: auth.Options{DockerConfigPath: &none}, Logger: logger}
 	for _, f := range change {
@@ -44,8 +44,8 @@ func newEngine(t *testing.T, change ...func(*remote.Options)) engine {
 	return engine{client: client, copier: copier.New(logger), log: log}
 }
 
-// limited lets at most n requests be under way to each of the registries.
-func limited(n int, registries ...*registrytest.Registry) func(*remote.Options) {
+// withMaxRequests limits each of the registries to n concurrent requests.
+func withMaxRequests(n int, registries ...*registrytest.Registry) func(*remote.Options) {
 	return func(o *remote.Options) {
 		o.Hosts = map[string]remote.HostOptions{}
 		for _, r := range registries {
@@ -54,38 +54,38 @@ func limited(n int, registries ...*registrytest.Registry) func(*remote.Options) 
 	}
 }
 
-// tagPath is where most tests write their tag, in the repository "to".
+// tagPath is the path of the tag "1" in the repository "to", which most tests write.
 const tagPath = "/v2/to/manifests/1"
 
-// pair is a source and a destination that are watched; the destination differs
-// from a good registry by b.
+// pair returns proxies for a source and a destination. b configures the behavior of the
+// destination.
 func pair(t *testing.T, b registrytest.Behaviour) (from, to *registrytest.Proxy) {
 	t.Helper()
 	return registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, b))
 }
 
-// logged is what an engine logged.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	more chan struct{} // closed by the next line
+// logRecorder records the log of an engine.
+type logRecorder struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	changed chan struct{} // closed by the next line
 }
 
-func (l *logged) Write(p []byte) (int, error) {
+func (l *logRecorder) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	close(l.more)
-	l.more = make(chan struct{})
+	close(l.changed)
+	l.changed = make(chan struct{})
 	return l.text.Write(p)
 }
 
-// wait returns when a line of the log has the text.
-func (l *logged) wait(t *testing.T, text string) {
+// wait waits until the log contains text.
+func (l *logRecorder) wait(t *testing.T, text string) {
 	t.Helper()
 	hang := time.After(time.Minute)
 	for {
 		l.mu.Lock()
-		found, more := strings.Contains(l.text.String(), text), l.more
+		found, more := strings.Contains(l.text.String(), text), l.changed
 		l.mu.Unlock()
 		if found {
 			return
@@ -93,13 +93,13 @@ func (l *logged) wait(t *testing.T, text string) {
 		select {
 		case <-more:
 		case <-hang:
-			t.Fatalf("waited in vain for %q in the log", text)
+			t.Fatalf("the log does not contain %q after a minute", text)
 		}
 	}
 }
 
-// lines are those that have the message.
-func (l *logged) lines(message string) []string {
+// lines returns the log lines with the message.
+func (l *logRecorder) lines(message string) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var found []string
@@ -111,8 +111,8 @@ func (l *logged) lines(message string) []string {
 	return found
 }
 
-// count is how many lines have each part.
-func (l *logged) count(parts ...string) (n int) {
+// count returns the number of log lines that contain all parts.
+func (l *logRecorder) count(parts ...string) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for line := range strings.Lines(l.text.String()) {
@@ -123,7 +123,7 @@ func (l *logged) count(parts ...string) (n int) {
 	return n
 }
 
-// job is the copy of one reference to another.
+// job returns a job that copies source to destination.
 func (e engine) job(t *testing.T, source, destination string) copier.Job {
 	t.Helper()
 	s, d := parse(t, source), parse(t, destination)
@@ -146,18 +146,18 @@ func parse(t *testing.T, s string) registry.Reference {
 	return ref
 }
 
-// copy copies and wants it to succeed.
+// copy copies source to destination and fails the test if that fails.
 func (e engine) copy(t *testing.T, source, destination string, change ...func(*copier.Job)) copier.Report {
 	t.Helper()
 	job := e.job(t, source, destination)
 	for _, f := range change {
 		f(&job)
 	}
-	return e.do(t, job)
+	return e.run(t, job)
 }
 
-// do does a job and wants it to succeed.
-func (e engine) do(t *testing.T, job copier.Job) copier.Report {
+// run runs a job and fails the test if the job fails.
+func (e engine) run(t *testing.T, job copier.Job) copier.Report {
 	t.Helper()
 	report, err := e.copier.Copy(t.Context(), job)
 	if err != nil {
@@ -166,88 +166,87 @@ func (e engine) do(t *testing.T, job copier.Job) copier.Report {
 	return report
 }
 
-// refused copies and wants it to fail on a side with an error of a kind.
-func (e engine) refused(t *testing.T, source, destination string, side registry.Side, kind error, change ...func(*copier.Job)) *registry.Error {
+// copyError copies source to destination, which must fail with an error of this side and kind.
+func (e engine) copyError(t *testing.T, source, destination string, side registry.Side, kind error, change ...func(*copier.Job)) *registry.Error {
 	t.Helper()
 	job := e.job(t, source, destination)
 	for _, f := range change {
 		f(&job)
 	}
 	_, err := e.copier.Copy(t.Context(), job)
-	return failure(t, err, side, kind)
+	return assertError(t, err, side, kind)
 }
 
-// failure wants an error to be of a side and kind, with advice unless somebody
-// ended the copy.
-func failure(t *testing.T, err error, side registry.Side, kind error) *registry.Error {
+// assertError fails the test unless err has this side and kind. Unless the copy was canceled,
+// err must also have a hint.
+func assertError(t *testing.T, err error, side registry.Side, kind error) *registry.Error {
 	t.Helper()
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
-		t.Fatalf("the error is %v, want one of the %s", err, side)
+		t.Fatalf("error = %v, want a *registry.Error with side %q", err, side)
 	}
 	if e.Side != side || !errors.Is(err, kind) {
-		t.Fatalf("the error is of the side %q and of the kind %q, want %q and %q: %v", e.Side, e.Kind, side, kind, err)
+		t.Fatalf("error has side %q and kind %q, want %q and %q: %v", e.Side, e.Kind, side, kind, err)
 	}
 	if e.Hint == "" && !errors.Is(err, context.Canceled) {
-		t.Errorf("there is no advice: %v", err)
+		t.Errorf("error has no hint: %v", err)
 	}
 	return e
 }
 
-// mentions wants a text to hold each part.
-func mentions(t *testing.T, text string, parts ...string) {
+// assertContains fails the test unless text contains each part.
+func assertContains(t *testing.T, text string, parts ...string) {
 	t.Helper()
 	for _, part := range parts {
 		if !strings.Contains(text, part) {
-			t.Errorf("%q is not in: %s", part, text)
+			t.Errorf("text does not contain %q: %s", part, text)
 		}
 	}
 }
 
-// result is the end of a copy.
+// result is what Copy returned.
 type result struct {
 	report copier.Report
 	err    error
 }
 
-// start starts a copy and returns where its end is told.
+// start starts a copy and returns a channel that receives its result.
 func (e engine) start(ctx context.Context, job copier.Job) <-chan result {
-	ended := make(chan result, 1)
+	done := make(chan result, 1)
 	go func() {
 		report, err := e.copier.Copy(ctx, job)
-		ended <- result{report, err}
+		done <- result{report, err}
 	}()
-	return ended
+	return done
 }
 
-// await is the end of a copy, which a minute is more than enough for.
-func await(t *testing.T, ended <-chan result) result {
+// await returns the result of a copy. It fails the test after a minute.
+func await(t *testing.T, done <-chan result) result {
 	t.Helper()
 	select {
-	case r := <-ended:
+	case r := <-done:
 		return r
 	case <-time.After(time.Minute):
-		t.Fatal("the copy does not end")
+		t.Fatal("Copy() did not return within a minute")
 		panic("unreachable")
 	}
 }
 
-// untouched wants a repository to have neither a tag nor any of the image's
-// blobs.
-func untouched(t *testing.T, r *registrytest.Registry, repo string, image registrytest.Pushed) {
+// assertUntouched fails the test if a repository has any tag or any blob of the image.
+func assertUntouched(t *testing.T, r *registrytest.Registry, repo string, image registrytest.Pushed) {
 	t.Helper()
 	if tags := r.Tags(t, repo); len(tags) > 0 {
-		t.Errorf("%s has the tags %v", repo, tags)
+		t.Errorf("tags of %s = %v, want none", repo, tags)
 	}
 	for d := range image.Tree.Blobs {
 		if r.HasBlob(t, repo, d) {
-			t.Errorf("%s has the blob %s", repo, d)
+			t.Errorf("%s has the blob %s, want none", repo, d)
 		}
 	}
 }
 
-// writes are the requests of a proxy that change what its registry holds.
-func writes(p *registrytest.Proxy) []registrytest.Request {
+// writeRequests returns the requests to a proxy with another method than GET or HEAD.
+func writeRequests(p *registrytest.Proxy) []registrytest.Request {
 	var found []registrytest.Request
 	for _, r := range p.Requests() {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {

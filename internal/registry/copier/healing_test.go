@@ -13,16 +13,16 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// lie answers that a blob was mounted, or is there, and does nothing.
-func lie(to *registrytest.Proxy, blob registrytest.Blob) {
+// claimBlobExists makes a registry respond that it mounted a blob that it does not have.
+func claimBlobExists(to *registrytest.Proxy, blob registrytest.Blob) {
 	d := string(blob.Descriptor().Digest)
 	to.On("POST", "/v2/.*/blobs/uploads/").Where(func(r *http.Request) bool { return r.URL.Query().Get("mount") == d }).
 		Reply(http.StatusCreated, http.Header{"Location": {"/v2/to/blobs/" + d}, "Docker-Content-Digest": {d}}, "")
 }
 
-// plainOpens counts the uploads that were opened without asking whether the blob
-// is there.
-func plainOpens(to *registrytest.Proxy) int {
+// plainUploads returns the number of uploads that were started without an attempt to mount the
+// blob.
+func plainUploads(to *registrytest.Proxy) int {
 	n := 0
 	for _, r := range to.Requests() {
 		if r.Method == http.MethodPost && !r.Query.Has("mount") {
@@ -36,53 +36,53 @@ func TestReupload_FalseMount(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
-	lie(to, pushed.Blobs[1])
+	claimBlobExists(to, pushed.Blobs[1])
 	e := newEngine(t)
 	report := e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 	if n := to.Count("PUT", tagPath); n != 2 {
-		t.Errorf("the manifest was pushed %d times", n)
+		t.Errorf("manifest was pushed %d times, want 2", n)
 	}
-	if n := plainOpens(to); n != 1 {
-		t.Errorf("%d blobs were sent once more, and one was missing", n)
+	if n := plainUploads(to); n != 1 {
+		t.Errorf("%d blobs were uploaded again, want 1", n)
 	}
 	if report.Copied.Blobs != 3 || report.Present.Blobs != 0 || report.Manifests != 1 {
-		t.Errorf("the report says %+v", report)
+		t.Errorf("Copy() report = %+v, want 3 blobs copied and 1 manifest", report)
 	}
 	if p := e.copier.Progress(); p.Known != p.Done {
-		t.Errorf("the progress is %+v, and all is done", p)
+		t.Errorf("Progress() = %+v after the copy, want Known equal to Done", p)
 	}
 
-	// What was sent in the end is known to be there.
+	// The copier remembers that the destination has the blob now.
 	to.Forget()
 	e.copy(t, from.Ref("app", "1"), to.Ref("to", "2"))
 	if n := to.Count("POST", ".*"); n != 0 {
-		t.Errorf("%d blobs were offered for the next tag", n)
+		t.Errorf("destination received %d POST requests for the next tag, want 0", n)
 	}
 }
 
 func TestReupload_FailedBlobIsNotCached(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
-	pushed := from.Push(t, "app", "1", single(t, "a"))
-	lie(to, pushed.Blobs[0])
+	pushed := from.Push(t, "app", "1", singleBlobManifest(t, "a"))
+	claimBlobExists(to, pushed.Blobs[0])
 	from.On("GET", "/v2/app/blobs/.*").Reply(http.StatusForbidden, nil, "")
 	e := newEngine(t)
-	e.refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Source, registry.ErrDenied)
+	e.copyError(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Source, registry.ErrDenied)
 	from.Clear()
 	to.Clear()
 	to.Forget()
 	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 	if n := to.Count("PUT", tagPath); n != 1 {
-		t.Errorf("the manifest was pushed %d times", n)
+		t.Errorf("manifest was pushed %d times, want 1", n)
 	}
 }
 
 func TestReupload_CollectedBlob(t *testing.T) {
 	t.Parallel()
 	for name, to := range map[string]*registrytest.Registry{
-		"v3": registrytest.V3(t), "2.8.3": registrytest.V2(t), "scripted": registrytest.Scripted(t, registrytest.Behaviour{}),
+		"v3": registrytest.V3(t), "v2": registrytest.V2(t), "scripted": registrytest.Scripted(t, registrytest.Behaviour{}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			from := registrytest.Scripted(t, registrytest.Behaviour{})
@@ -101,7 +101,7 @@ func TestReupload_CollectedBlob(t *testing.T) {
 
 func TestReupload_FalseHead(t *testing.T) {
 	t.Parallel()
-	// It mounts nothing, and is asked by HEAD what it has.
+	// The registry does not mount blobs, so the client requests them by HEAD.
 	from, to := pair(t, registrytest.Behaviour{BlindMount: true})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a", Layers: []registrytest.Blob{registrytest.Layer("large", 2<<20)}})
 	large := pushed.Blobs[1].Descriptor()
@@ -109,7 +109,7 @@ func TestReupload_FalseHead(t *testing.T) {
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 	if n := to.Count("HEAD", "/v2/to/blobs/"+string(large.Digest)); n != 1 {
-		t.Errorf("the large layer was asked for %d times", n)
+		t.Errorf("large layer was requested by HEAD %d times, want 1", n)
 	}
 }
 
@@ -135,8 +135,8 @@ func TestReupload_SharedBlobOnce(t *testing.T) {
 		registrytest.Image{Seed: "a", Layers: []registrytest.Blob{shared}},
 		registrytest.Image{Seed: "b", Layers: []registrytest.Blob{shared}},
 	}})
-	lie(to, shared)
-	// Both are refused before either heals.
+	claimBlobExists(to, shared)
+	// Both pushes fail before either of them uploads the blob again.
 	var both sync.WaitGroup
 	both.Add(2)
 	to.On("PUT", "/v2/to/manifests/sha256:.*").Times(2).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -150,30 +150,30 @@ func TestReupload_SharedBlobOnce(t *testing.T) {
 	})
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
-	if n := plainOpens(to); n != 1 {
-		t.Errorf("the blob was sent %d times", n)
+	if n := plainUploads(to); n != 1 {
+		t.Errorf("blob was uploaded again %d times, want 1", n)
 	}
 	if n := to.Count("PUT", "/v2/to/manifests/sha256:.*"); n != 4 {
-		t.Errorf("the children were pushed %d times", n)
+		t.Errorf("children were pushed %d times, want 4", n)
 	}
 }
 
 func TestReupload_StillMissing(t *testing.T) {
 	t.Parallel()
-	for name, code := range map[string]string{"manifest blob": "MANIFEST_BLOB_UNKNOWN", "blob": "BLOB_UNKNOWN", "manifest": "MANIFEST_UNKNOWN"} {
+	for name, code := range map[string]string{"manifest_blob": "MANIFEST_BLOB_UNKNOWN", "blob": "BLOB_UNKNOWN", "manifest": "MANIFEST_UNKNOWN"} {
 		t.Run(name, func(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
 			from.Push(t, "app", "1", registrytest.Image{Seed: "new"})
 			old := to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
 			to.On("PUT", tagPath).Reply(http.StatusBadRequest, nil, string(registrytest.ErrorBody(code, "it is gone again")))
-			err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrMissingContent)
-			mentions(t, err.Error(), code, "it is gone again", to.Addr+"/to")
-			mentions(t, err.Hint, "garbage collection")
+			err := newEngine(t).copyError(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrMissingContent)
+			assertContains(t, err.Error(), code, "it is gone again", to.Addr+"/to")
+			assertContains(t, err.Hint, "garbage collection")
 			if n := to.Count("PUT", tagPath); n != 2 {
-				t.Errorf("the manifest was pushed %d times", n)
+				t.Errorf("manifest was pushed %d times, want 2", n)
 			}
 			if to.Digest(t, "to", "1") != old.Digest {
-				t.Error("the tag moved")
+				t.Errorf("tag has digest %s, want %s", to.Digest(t, "to", "1"), old.Digest)
 			}
 		})
 	}
@@ -182,29 +182,29 @@ func TestReupload_StillMissing(t *testing.T) {
 func TestReupload_Error(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		hinder func(from, to *registrytest.Proxy)
-		side   registry.Side
-		kind   error
-		says   string
+		inject   func(from, to *registrytest.Proxy)
+		side     registry.Side
+		kind     error
+		wantText string
 	}{
-		"the source has it no more": {func(from, _ *registrytest.Proxy) {
+		"source_blob_deleted": {func(from, _ *registrytest.Proxy) {
 			from.On("GET", "/v2/app/blobs/.*").Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("BLOB_UNKNOWN", "deleted")))
 		}, registry.Source, registry.ErrMissingContent, "deleted"},
-		"the destination takes it not": {func(_, to *registrytest.Proxy) {
+		"push_denied": {func(_, to *registrytest.Proxy) {
 			to.On("PUT", "/v2/to/manifests/sha256:.*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "quota")))
 		}, registry.Destination, registry.ErrDenied, "quota"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
-			// Everything is said to be there, and the index is refused.
-			pushed := from.Push(t, "app", "1", registrytest.Index{Manifests: []registrytest.Content{single(t, "a")}})
-			lie(to, pushed.Manifests[0].Blobs[0])
+			// The destination claims to have everything, but rejects the index.
+			pushed := from.Push(t, "app", "1", registrytest.Index{Manifests: []registrytest.Content{singleBlobManifest(t, "a")}})
+			claimBlobExists(to, pushed.Manifests[0].Blobs[0])
 			to.On("PUT", "/v2/to/manifests/sha256:.*").Times(1).Reply(http.StatusCreated, nil, "")
-			c.hinder(from, to)
-			err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), c.side, c.kind)
-			mentions(t, err.Error(), c.says)
+			c.inject(from, to)
+			err := newEngine(t).copyError(t, from.Ref("app", "1"), to.Ref("to", "1"), c.side, c.kind)
+			assertContains(t, err.Error(), c.wantText)
 			if tags := to.Tags(t, "to"); len(tags) > 0 {
-				t.Errorf("the destination has the tags %v", tags)
+				t.Errorf("destination tags = %v, want none", tags)
 			}
 		})
 	}
@@ -213,17 +213,17 @@ func TestReupload_Error(t *testing.T) {
 func TestReupload_NonDistributableLayer(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
-	own := registrytest.Layer("own", 3000)
-	foreign := registrytest.Blob{Seed: "foreign", Size: 4000, MediaType: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", URLs: []string{"https://example.com/layer"}, Absent: true}
-	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a", Docker: true, Layers: []registrytest.Blob{foreign, own}})
-	lie(to, own)
+	regular := registrytest.Layer("own", 3000)
+	nonDistributable := registrytest.Blob{Seed: "foreign", Size: 4000, MediaType: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", URLs: []string{"https://example.com/layer"}, Absent: true}
+	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a", Docker: true, Layers: []registrytest.Blob{nonDistributable, regular}})
+	claimBlobExists(to, regular)
 	e := newEngine(t)
 	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	job.IncludeNonDistributable = true
-	e.do(t, job)
+	e.run(t, job)
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
-	if n := from.Count("GET", "/v2/app/blobs/"+string(foreign.Descriptor().Digest)); n != 1 {
-		t.Errorf("the foreign layer was asked for %d times", n)
+	if n := from.Count("GET", "/v2/app/blobs/"+string(nonDistributable.Descriptor().Digest)); n != 1 {
+		t.Errorf("non-distributable layer was requested %d times, want 1", n)
 	}
 }
 
@@ -232,12 +232,12 @@ func TestReupload_BlobInIndex(t *testing.T) {
 	from := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})
 	to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}))
 	part := registrytest.Blob{Seed: "part", Size: 700, MediaType: "application/vnd.example.part"}
-	index := raw(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "manifests": descriptors(part)}, []registrytest.Blob{part})
+	index := rawManifest(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "manifests": descriptors(part)}, []registrytest.Blob{part})
 	pushed := from.Push(t, "app", "1", index)
-	lie(to, part)
+	claimBlobExists(to, part)
 	to.On("PUT", tagPath).Times(1).Reply(http.StatusBadRequest, nil, string(registrytest.ErrorBody("MANIFEST_BLOB_UNKNOWN", "no")))
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	if !to.HasBlob(t, "to", part.Descriptor().Digest) || to.Digest(t, "to", "1") != pushed.Digest {
-		t.Error("the blob or the tag is not there")
+		t.Error("destination does not have the blob or the tag")
 	}
 }

@@ -10,38 +10,38 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// Copies of large manifests share the memory for manifests, and none of them waits
-// for memory that it holds itself.
+// TestCopy_ConcurrentLargeManifests verifies that no copy waits for memory that is charged to itself.
+// Copies of large manifests share the memory for manifests.
 func TestCopy_ConcurrentLargeManifests(t *testing.T) {
 	t.Parallel()
 	const copies = 6
 	for name, c := range map[string]struct {
-		size      int  // of each manifest, in bytes
-		one       bool // within one registry
-		unsized   bool // the registry does not send Content-Length
-		referrers bool
+		size            int  // of each manifest, in bytes
+		sameRegistry    bool // within one registry
+		noContentLength bool // the registry does not send Content-Length
+		referrers       bool
 	}{
 		"two_registries":       {size: 1_100_000},
-		"one_registry":         {size: 1_100_000, one: true},
+		"one_registry":         {size: 1_100_000, sameRegistry: true},
 		"referrers":            {size: 1_100_000, referrers: true},
-		"one_registry_unsized": {size: 300_000, one: true, unsized: true},
-		"unsized":              {size: 300_000, unsized: true, referrers: true},
+		"one_registry_unsized": {size: 300_000, sameRegistry: true, noContentLength: true},
+		"unsized":              {size: 300_000, noContentLength: true, referrers: true},
 		"largest":              {size: 3_900_000},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			from := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: true}))
 			to := from
-			if !c.one {
+			if !c.sameRegistry {
 				to = registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
 			}
-			if c.unsized {
-				from.On("GET", ".*/manifests/.*").Do(unsized)
+			if c.noContentLength {
+				from.On("GET", ".*/manifests/.*").Do(withoutContentLength)
 			}
 			e := newEngine(t)
 			padding := map[string]string{"padding": strings.Repeat("x", c.size)}
 			var trees []registrytest.Tree
-			var ends []<-chan result
+			var results []<-chan result
 			for i := range copies {
 				repository := fmt.Sprintf("app%d", i)
 				image := registrytest.Index{Manifests: []registrytest.Content{registrytest.Image{Seed: repository}}, Annotations: padding}
@@ -51,10 +51,10 @@ func TestCopy_ConcurrentLargeManifests(t *testing.T) {
 				}
 				job := e.job(t, from.Ref(repository, "1"), to.Ref("to/"+repository, "1"))
 				job.Referrers = c.referrers
-				ends = append(ends, e.start(t.Context(), job))
+				results = append(results, e.start(t.Context(), job))
 			}
-			for i, ended := range ends {
-				r := await(t, ended)
+			for i, done := range results {
+				r := await(t, done)
 				if r.err != nil {
 					t.Fatal(r.err)
 				}
@@ -67,8 +67,8 @@ func TestCopy_ConcurrentLargeManifests(t *testing.T) {
 	}
 }
 
-// A manifest that was not kept is read once more after its content was sent again, and
-// is not in memory meanwhile.
+// TestCopy_LargeManifestWithMissingContent verifies that a manifest that was not retained is read once
+// more after its content was uploaded again. It is not in memory in between.
 func TestCopy_LargeManifestWithMissingContent(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
@@ -83,12 +83,12 @@ func TestCopy_LargeManifestWithMissingContent(t *testing.T) {
 	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 	if n := from.Count("GET", ".*/manifests/"+digest); n != 3 {
-		t.Errorf("the manifest was read %d times, want 3: once to copy what it names, and once for each push", n)
+		t.Errorf("manifest was read %d times, want 3: once to parse it and once for each push", n)
 	}
 }
 
-// unsized sends a response without Content-Length.
-func unsized(w http.ResponseWriter, r *http.Request, next http.Handler) {
+// withoutContentLength sends a response without Content-Length.
+func withoutContentLength(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	recorder := httptest.NewRecorder()
 	next.ServeHTTP(recorder, r)
 	for name, values := range recorder.Header() {

@@ -15,9 +15,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// serving is a registry that answers with some manifests without ever having
-// read them, the first of them as the tag "1" too: they are large.
-func serving(t *testing.T, manifests ...registrytest.Manifest) *registrytest.Proxy {
+// serveManifests returns a registry that serves manifests without parsing them, because they
+// exceed its limits. It also serves the first one under the tag "1".
+func serveManifests(t *testing.T, manifests ...registrytest.Manifest) *registrytest.Proxy {
 	t.Helper()
 	p := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
 	for i, m := range manifests {
@@ -35,26 +35,25 @@ func serving(t *testing.T, manifests ...registrytest.Manifest) *registrytest.Pro
 	return p
 }
 
-// padded is an index of nothing that takes n bytes; no two that say another
-// thing are the same.
-func padded(says string, n int) registrytest.Manifest {
-	body := fmt.Appendf(nil, `{"annotations":{"says":%q},"manifests":[]}`, says)
+// paddedIndex returns an empty index with a size of n bytes. Its digest depends on label.
+func paddedIndex(label string, n int) registrytest.Manifest {
+	body := fmt.Appendf(nil, `{"annotations":{"label":%q},"manifests":[]}`, label)
 	body = append(body, bytes.Repeat([]byte(" "), n-len(body))...)
 	return registrytest.Raw{MediaType: ocispec.MediaTypeImageIndex, Bytes: body}.Build()
 }
 
 func TestCopy_ManifestTooLarge(t *testing.T) {
 	t.Parallel()
-	large := padded("large", 4<<20+1)
-	from, to := serving(t, large), registrytest.Scripted(t, registrytest.Behaviour{})
-	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
-	mentions(t, err.Error(), "4 MiB", from.Addr+"/app")
+	large := paddedIndex("large", 4<<20+1)
+	from, to := serveManifests(t, large), registrytest.Scripted(t, registrytest.Behaviour{})
+	err := newEngine(t).copyError(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
+	assertContains(t, err.Error(), "4 MiB", from.Addr+"/app")
 	if tags := to.Tags(t, "app"); len(tags) > 0 {
-		t.Errorf("the destination has the tags %v", tags)
+		t.Errorf("destination tags = %v, want none", tags)
 	}
 	newEngine(t, func(o *remote.Options) { o.MaxManifestBytes = 5 << 20 }).copy(t, from.Ref("app", "1"), to.Ref("app", "1"))
 	if to.Digest(t, "app", "1") != large.Digest {
-		t.Error("the manifest that may be read did not arrive")
+		t.Errorf("tag has digest %s, want %s", to.Digest(t, "app", "1"), large.Digest)
 	}
 }
 
@@ -62,36 +61,35 @@ func TestCopy_TotalManifestSizeLimit(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		mediaType string
-		fetched   int // of the children
+		fetched   int // minimum number of children
 	}{
-		"manifests, before any is fetched":       {ocispec.MediaTypeImageIndex, 0},
-		"what may be blobs, when it is no blobs": {thing, 3},
+		"manifests":    {ocispec.MediaTypeImageIndex, 0},
+		"unknown_type": {unknownType, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var children []registrytest.Content
 			served := []registrytest.Manifest{{}}
 			for i := range 5 {
-				child := padded(fmt.Sprint(i), 4<<20)
+				child := paddedIndex(fmt.Sprint(i), 4<<20)
 				child.MediaType = c.mediaType
 				children, served = append(children, child), append(served, child)
 			}
 			served[0] = registrytest.Index{Manifests: children}.Build()
-			from, to := serving(t, served...), registrytest.Scripted(t, registrytest.Behaviour{})
-			err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
-			mentions(t, err.Error(), "larger than 10 MiB", string(served[0].Digest))
+			from, to := serveManifests(t, served...), registrytest.Scripted(t, registrytest.Behaviour{})
+			err := newEngine(t).copyError(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
+			assertContains(t, err.Error(), "larger than 10 MiB", string(served[0].Digest))
 			if n := from.Count("GET", "/v2/app/manifests/.*"); c.fetched == 0 && n != 1 || n < 1+c.fetched {
-				t.Errorf("%d manifests were fetched", n)
+				t.Errorf("source received %d GET requests for manifests, want 1 and %d children", n, c.fetched)
 			}
 			if tags := to.Tags(t, "app"); len(tags) > 0 {
-				t.Errorf("the destination has the tags %v", tags)
+				t.Errorf("destination tags = %v, want none", tags)
 			}
 		})
 	}
 }
 
-// wide is an index of small children that do not exist, different ones for each
-// seed.
-func wide(seed string, children int) registrytest.Manifest {
+// wideIndex returns an index of small children that do not exist. Their digests depend on seed.
+func wideIndex(seed string, children int) registrytest.Manifest {
 	var body bytes.Buffer
 	body.WriteString(`{"manifests":[`)
 	for i := range children {
@@ -104,21 +102,21 @@ func wide(seed string, children int) registrytest.Manifest {
 
 func TestCopy_TooManyIndexEntries(t *testing.T) {
 	t.Parallel()
-	from, to := serving(t, wide("a", 10_001)), registrytest.Scripted(t, registrytest.Behaviour{})
-	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
-	mentions(t, err.Error(), "more than 10000 entries", from.Addr+"/app")
+	from, to := serveManifests(t, wideIndex("a", 10_001)), registrytest.Scripted(t, registrytest.Behaviour{})
+	err := newEngine(t).copyError(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
+	assertContains(t, err.Error(), "more than 10000 entries", from.Addr+"/app")
 }
 
 func TestCopy_TooManyNodes(t *testing.T) {
 	t.Parallel()
-	a, b, c := wide("a", 7000), wide("b", 7000), wide("c", 7000)
+	a, b, c := wideIndex("a", 7000), wideIndex("b", 7000), wideIndex("c", 7000)
 	root := registrytest.Index{Manifests: []registrytest.Content{a, b, c}}.Build()
-	from, to := serving(t, root, a, b, c), registrytest.Scripted(t, registrytest.Behaviour{})
-	// What the indexes name is not answered before all three were read.
+	from, to := serveManifests(t, root, a, b, c), registrytest.Scripted(t, registrytest.Behaviour{})
+	// The registry does not respond to requests for the children, so that all indexes are read first.
 	from.On("GET", ".*").Stall()
-	e := newEngine(t, limited(64, from.Registry))
-	err := e.refused(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
-	mentions(t, err.Error(), "more than 20000 manifests and blobs", string(root.Digest))
+	e := newEngine(t, withMaxRequests(64, from.Registry))
+	err := e.copyError(t, from.Ref("app", "1"), to.Ref("app", "1"), registry.Source, registry.ErrLimit)
+	assertContains(t, err.Error(), "more than 20000 manifests and blobs", string(root.Digest))
 }
 
 func TestCopy_MaxIndexDepth(t *testing.T) {
@@ -132,15 +130,15 @@ func TestCopy_MaxIndexDepth(t *testing.T) {
 		}
 		return content
 	}
-	// The image is one level below the innermost index, its blobs another.
+	// The image is one level below the innermost index, and its blobs are another level.
 	fits := from.Push(t, "fits", "1", nested(31))
 	e.copy(t, fits.Ref, to.Ref("fits", "1"))
 	registrytest.Same(t, fits.Tree, to.Read(t, "fits", "1"))
 
 	deep := from.Push(t, "deep", "1", nested(50))
-	err := e.refused(t, deep.Ref, to.Ref("deep", "1"), registry.Source, registry.ErrLimit)
-	mentions(t, err.Error(), "deeper than 32", string(deep.Digest))
-	untouched(t, to, "deep", deep)
+	err := e.copyError(t, deep.Ref, to.Ref("deep", "1"), registry.Source, registry.ErrLimit)
+	assertContains(t, err.Error(), "deeper than 32", string(deep.Digest))
+	assertUntouched(t, to, "deep", deep)
 }
 
 func TestCopy_DuplicateReferences(t *testing.T) {
@@ -150,7 +148,7 @@ func TestCopy_DuplicateReferences(t *testing.T) {
 	digests := map[digest.Digest]bool{content.Build().Digest: true}
 	for range 30 {
 		d := content.Build().Descriptor()
-		content = raw(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "manifests": []ocispec.Descriptor{d, d}}, nil, content).Build()
+		content = rawManifest(t, ocispec.MediaTypeImageIndex, map[string]any{"schemaVersion": 2, "manifests": []ocispec.Descriptor{d, d}}, nil, content).Build()
 		digests[content.Build().Digest] = true
 	}
 	pushed := from.Push(t, "app", "1", content)
@@ -158,15 +156,15 @@ func TestCopy_DuplicateReferences(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, to.Read(t, "app", "1"))
 	for d := range digests {
 		if n := from.Count("GET", "/v2/app/manifests/"+string(d)); n != 1 {
-			t.Errorf("%s was fetched %d times", d, n)
+			t.Errorf("manifest %s was fetched %d times, want 1", d, n)
 		}
 		if n := to.Count("PUT", "/v2/app/manifests/"+string(d)); n != 1 && d != pushed.Digest {
-			t.Errorf("%s was pushed %d times", d, n)
+			t.Errorf("manifest %s was pushed %d times, want 1", d, n)
 		}
 	}
 	for d := range pushed.Tree.Blobs {
 		if n := from.Count("GET", "/v2/app/blobs/"+string(d)); n != 1 {
-			t.Errorf("the blob %s was fetched %d times", d, n)
+			t.Errorf("blob %s was fetched %d times, want 1", d, n)
 		}
 	}
 }

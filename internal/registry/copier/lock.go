@@ -50,12 +50,12 @@ func (m *keyedMutex) lock(ctx context.Context, key lockKey) (unlock func(), err 
 	if m.holders == nil {
 		m.holders = map[lockKey]lockHolder{}
 	}
-	mine := lockHolder{copy: registry.FlowOf(ctx).String(), unlocked: make(chan struct{})}
-	m.holders[key] = mine
+	own := lockHolder{copy: registry.FlowOf(ctx).String(), unlocked: make(chan struct{})}
+	m.holders[key] = own
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		delete(m.holders, key)
-		close(mine.unlocked)
+		close(own.unlocked)
 	}, nil
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// platforms reads some.
-func platforms(t *testing.T, names ...string) []registry.Platform {
+// parsePlatforms parses platforms.
+func parsePlatforms(t *testing.T, names ...string) []registry.Platform {
 	t.Helper()
 	var all []registry.Platform
 	for _, name := range names {
@@ -27,9 +27,9 @@ func platforms(t *testing.T, names ...string) []registry.Platform {
 	return all
 }
 
-// three is an image for three platforms, of which the first two have an
-// attestation.
-func three(docker bool) (index registrytest.Index, children []registrytest.Manifest) {
+// threePlatformIndex returns an index of images for three platforms. Unless docker is true, the
+// first two have an attestation.
+func threePlatformIndex(docker bool) (index registrytest.Index, children []registrytest.Manifest) {
 	for _, name := range []string{"linux/amd64", "linux/arm64/v8", "linux/s390x"} {
 		children = append(children, registrytest.Image{Docker: docker, Seed: name, Platform: name}.Build())
 	}
@@ -50,14 +50,14 @@ func TestCopyPlatforms_SinglePlatform(t *testing.T) {
 	t.Parallel()
 	for _, docker := range []bool{false, true} {
 		from, to := pair(t, registrytest.Behaviour{})
-		index, children := three(docker)
+		index, children := threePlatformIndex(docker)
 		from.Push(t, "app", "1", index)
 		e := newEngine(t)
 		j := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
-		j.Platforms = platforms(t, "linux/arm64")
+		j.Platforms = parsePlatforms(t, "linux/arm64")
 		r := await(t, e.start(t.Context(), j))
 		if r.err != nil || r.report.Digest != children[1].Digest || r.report.Manifests != 1 {
-			t.Errorf("%+v, %v", r.report, r.err)
+			t.Errorf("Copy() = %+v, %v, want digest %s and 1 manifest", r.report, r.err, children[1].Digest)
 		}
 		want := from.Read(t, "app", string(children[1].Digest))
 		registrytest.Same(t, want, to.Read(t, "to", "1"))
@@ -68,32 +68,32 @@ func TestCopyPlatforms_MultiplePlatforms(t *testing.T) {
 	t.Parallel()
 	for _, docker := range []bool{false, true} {
 		from, to := pair(t, registrytest.Behaviour{})
-		index, children := three(docker)
+		index, children := threePlatformIndex(docker)
 		pushed := from.Push(t, "app", "1", index)
 		e := newEngine(t)
 		j := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
-		j.Platforms = platforms(t, "linux/s390x", "linux/amd64")
+		j.Platforms = parsePlatforms(t, "linux/s390x", "linux/amd64")
 		r := await(t, e.start(t.Context(), j))
 		if r.err != nil || r.report.Digest == pushed.Digest || r.report.MediaType != pushed.MediaType {
-			t.Fatalf("%+v, %v", r.report, r.err)
+			t.Fatalf("Copy() = %+v, %v, want a new index of type %s", r.report, r.err, pushed.MediaType)
 		}
 		got := to.Read(t, "to", "1")
 		want := []digest.Digest{r.report.Digest, children[0].Digest, children[2].Digest}
 		if !docker {
 			want = append(want, index.Manifests[3].Build().Digest)
 		}
-		if len(got.Manifests) != len(want) || slices.ContainsFunc(want, func(d digest.Digest) bool { _, there := got.Manifests[d]; return !there }) {
-			t.Errorf("docker %v: there is %v, want %v", docker, got.Manifests, want)
+		if len(got.Manifests) != len(want) || slices.ContainsFunc(want, func(d digest.Digest) bool { _, ok := got.Manifests[d]; return !ok }) {
+			t.Errorf("with docker %t, destination has the manifests %v, want %v", docker, got.Manifests, want)
 		}
-		// The third platform's layers did not travel.
+		// The layers of the platform that was not selected are not read.
 		for _, blob := range children[1].Blobs {
 			if d := blob.Descriptor().Digest; from.Count("GET", ".*/blobs/"+string(d)) > 0 {
-				t.Errorf("%s was read", d)
+				t.Errorf("blob %s was read, want no request", d)
 			}
 		}
 		again := await(t, e.start(t.Context(), j))
 		if again.err != nil || again.report.Digest != r.report.Digest || again.report.Requests > 2 || again.report.Manifests > 0 {
-			t.Errorf("a second time: %+v, %v", again.report, again.err)
+			t.Errorf("second Copy() = %+v, %v, want the same digest and no pushes", again.report, again.err)
 		}
 	}
 }
@@ -101,15 +101,15 @@ func TestCopyPlatforms_MultiplePlatforms(t *testing.T) {
 func TestCopyPlatforms_SingleImage(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		content registrytest.Content
-		wanted  []string
-		says    string // "" where it is copied
+		content   registrytest.Content
+		platforms []string
+		wantText  string // part of the error; "" if the copy succeeds
 	}{
-		"its own":            {registrytest.Image{Seed: "a", Platform: "linux/arm64/v8"}, []string{"linux/arm64"}, ""},
-		"another":            {registrytest.Image{Seed: "a", Platform: "linux/arm64/v8"}, []string{"linux/amd64"}, "it is no index but a single image for linux/arm64"},
-		"its own and others": {registrytest.Image{Seed: "a", Platform: "linux/amd64"}, []string{"linux/amd64", "linux/arm64"}, "cannot find the platform linux/arm64 in sha256:"},
-		"an artifact":        {registrytest.Artifact{Seed: "a"}, []string{"linux/amd64"}, "names no platform"},
-		"not in an index":    {registrytest.MultiArch("a"), []string{"linux/s390x"}, "the index has linux/amd64, linux/arm64/v8"},
+		"same_platform":       {registrytest.Image{Seed: "a", Platform: "linux/arm64/v8"}, []string{"linux/arm64"}, ""},
+		"other_platform":      {registrytest.Image{Seed: "a", Platform: "linux/arm64/v8"}, []string{"linux/amd64"}, "it is no index but a single image for linux/arm64"},
+		"additional_platform": {registrytest.Image{Seed: "a", Platform: "linux/amd64"}, []string{"linux/amd64", "linux/arm64"}, "cannot find the platform linux/arm64 in sha256:"},
+		"artifact":            {registrytest.Artifact{Seed: "a"}, []string{"linux/amd64"}, "names no platform"},
+		"missing_in_index":    {registrytest.MultiArch("a"), []string{"linux/s390x"}, "the index has linux/amd64, linux/arm64/v8"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -117,50 +117,50 @@ func TestCopyPlatforms_SingleImage(t *testing.T) {
 			pushed := from.Push(t, "app", "1", c.content)
 			e := newEngine(t)
 			j := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
-			j.Platforms = platforms(t, c.wanted...)
+			j.Platforms = parsePlatforms(t, c.platforms...)
 			r := await(t, e.start(t.Context(), j))
-			if c.says == "" {
+			if c.wantText == "" {
 				if r.err != nil {
 					t.Fatal(r.err)
 				}
 				registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 				return
 			}
-			err := failure(t, r.err, registry.Source, registry.ErrNotFound)
-			mentions(t, err.Error(), c.says, from.Addr+"/app")
+			err := assertError(t, r.err, registry.Source, registry.ErrNotFound)
+			assertContains(t, err.Error(), c.wantText, from.Addr+"/app")
 			if err.Hint == "" || to.Count("P.*", ".*") > 0 {
-				t.Errorf("the hint is %q; %d writes", err.Hint, to.Count("P.*", ".*"))
+				t.Errorf("error hint = %q with %d write requests, want a hint and 0", err.Hint, to.Count("P.*", ".*"))
 			}
 		})
 	}
 }
 
-// Between the plan and the apply a tag may move: what was planned is copied.
+// TestCopyPlatforms_PlannedDigest verifies that the planned digest is copied even if the tag has moved.
 func TestCopyPlatforms_PlannedDigest(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
-	index, children := three(false)
+	index, children := threePlatformIndex(false)
 	planned := from.Push(t, "app", "1", index)
 	from.Push(t, "app", "1", registrytest.MultiArch("newer"))
 	e := newEngine(t)
 	j := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
-	j.Digest, j.Platforms = planned.Digest, platforms(t, "linux/s390x")
+	j.Digest, j.Platforms = planned.Digest, parsePlatforms(t, "linux/s390x")
 	if r := await(t, e.start(t.Context(), j)); r.err != nil || r.report.Digest != children[2].Digest {
-		t.Errorf("%+v, %v", r.report, r.err)
+		t.Errorf("Copy() = %+v, %v, want digest %s", r.report, r.err, children[2].Digest)
 	}
 }
 
 func TestSelect(t *testing.T) {
 	t.Parallel()
 	from := registrytest.Scripted(t, registrytest.Behaviour{})
-	index, children := three(false)
+	index, children := threePlatformIndex(false)
 	pushed := from.Push(t, "app", "1", index)
 	e := newEngine(t)
-	source, s, err := copier.Select(t.Context(), e.client.Repository(parse(t, pushed.Ref), remote.Pull), "1", platforms(t, "linux/amd64"))
+	source, s, err := copier.Select(t.Context(), e.client.Repository(parse(t, pushed.Ref), remote.Pull), "1", parsePlatforms(t, "linux/amd64"))
 	if err != nil || source.Digest != pushed.Digest || s.Root.Digest != children[0].Digest {
-		t.Errorf("%s and %s, %v", source.Digest, s.Root.Digest, err)
+		t.Errorf("Select() = %s and %s, %v, want %s and %s", source.Digest, s.Root.Digest, err, pushed.Digest, children[0].Digest)
 	}
-	if _, _, err := copier.Select(t.Context(), e.client.Repository(parse(t, pushed.Ref), remote.Pull), "2", platforms(t, "linux/amd64")); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("of nothing: %v", err)
+	if _, _, err := copier.Select(t.Context(), e.client.Repository(parse(t, pushed.Ref), remote.Pull), "2", parsePlatforms(t, "linux/amd64")); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("Select() of a missing tag: error = %v, want ErrNotFound", err)
 	}
 }

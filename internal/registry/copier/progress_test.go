@@ -13,7 +13,7 @@ func TestMeter_Restart(t *testing.T) {
 	expect := func(when string, known, done int64) {
 		t.Helper()
 		if p := c.Progress(); p.Known != known || p.Done != done {
-			t.Errorf("%s the progress is %+v, want %d of %d", when, p, done, known)
+			t.Errorf("Progress() %s = %+v, want %d of %d", when, p, done, known)
 		}
 	}
 	read := func(r io.Reader, n int) {
@@ -29,7 +29,7 @@ func TestMeter_Restart(t *testing.T) {
 	m.restart()
 	second := m.read(content())
 	read(second, 7)
-	read(first, 6) // a transport may still read what it was told to drop
+	read(first, 6) // a transport may still read a canceled body
 	expect("after seven bytes of the next", 10, 7)
 	m.abandon()
 	read(second, 3)

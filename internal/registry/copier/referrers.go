@@ -24,9 +24,9 @@ type Referrer struct {
 	Tag string
 	// Manifest is the referrer itself.
 	Manifest registry.Manifest
-	// ArtifactType and Annotations are those of the manifest itself, regardless of the
-	// list that it was found in. If a referrer was found by tag, has the config of an image,
-	// and has layers of a single media type, ArtifactType is that media type.
+	// ArtifactType and Annotations are those of the manifest, regardless of the list that
+	// it was found in. For a referrer that was found by tag and has the config of an image,
+	// ArtifactType is the media type of its layers, if they all have the same.
 	ArtifactType string
 	Annotations  map[string]string
 }
@@ -151,8 +151,8 @@ func (s *referrerSearch) limit(subject digest.Digest, format string, args ...any
 		Kind: registry.ErrLimit, Message: fmt.Sprintf(format, args...), Hint: registry.DefaultHint(registry.ErrLimit)}
 }
 
-// fetchTagged reads the referrer under a tag. It returns nil if there is none or it does not
-// match the types of the search.
+// fetchTagged reads the referrer under a tag. It returns nil if the tag does not exist, or if its
+// manifest cannot be parsed or does not match the types of the search.
 func (s *referrerSearch) fetchTagged(ctx context.Context, subject digest.Digest, tag string) (*Referrer, error) {
 	d, err := s.from.Resolve(ctx, tag)
 	if errors.Is(err, registry.ErrNotFound) {

@@ -64,9 +64,9 @@ func (r *copyOp) ensureAllListed(ctx context.Context, referrers map[digest.Diges
 	return group.Wait()
 }
 
-// tagReferrer tags a referrer that clients find by its tag. It replaces an existing tag only
-// if no signatures would be lost that were added at the destination: if an earlier copy
-// wrote it, or if the new manifest has all of its layers.
+// tagReferrer tags a referrer that clients find by its tag. To keep signatures that were
+// added at the destination, it replaces an existing tag only if an earlier copy wrote it, or
+// if the new manifest has all of its layers.
 func (r *copyOp) tagReferrer(ctx context.Context, f Referrer) error {
 	current, err := r.currentTagDigest(ctx, f.Tag, f.Manifest.Digest)
 	if err != nil || current == f.Manifest.Digest {
@@ -76,16 +76,16 @@ func (r *copyOp) tagReferrer(ctx context.Context, f Referrer) error {
 		return err
 	}
 	if current != "" && current != r.job.ReferrerTags[f.Tag] {
-		if err := r.isSuperset(ctx, f, current); err != nil {
+		if err := r.checkSuperset(ctx, f, current); err != nil {
 			return registry.WithSide(err, registry.Destination)
 		}
 	}
 	return r.writeTag(ctx, f.Tag, f.Manifest, func(ctx context.Context) error { return r.reuploadReferrer(ctx, f.Manifest.Digest) })
 }
 
-// isSuperset returns an error unless a referrer has all layers of the manifest that has its
+// checkSuperset returns an error unless a referrer has all layers of the manifest that has its
 // tag at the destination. Cosign adds signatures as layers to the existing ones.
-func (r *copyOp) isSuperset(ctx context.Context, f Referrer, current digest.Digest) error {
+func (r *copyOp) checkSuperset(ctx context.Context, f Referrer, current digest.Digest) error {
 	m, err := r.job.Destination.GetManifest(ctx, current.String())
 	if err != nil {
 		return err
@@ -179,9 +179,9 @@ func containsReferrer(l registry.ReferrerList, f Referrer) bool {
 // it was called to add.
 func (r *copyOp) writeIndexTag(ctx context.Context, listing registry.ReferrerList, referrers []Referrer) error {
 	destination := r.job.Destination
-	if held := listing.Held; held.Digest != "" && held.MediaType != ocispec.MediaTypeImageIndex {
+	if current := listing.Held; current.Digest != "" && current.MediaType != ocispec.MediaTypeImageIndex {
 		return &registry.Error{Side: registry.Destination, Op: "write the tag", Repository: destination.Name(), Reference: listing.Tag, Kind: registry.ErrTagHeld,
-			Message: fmt.Sprintf("it is where clients list referrers, and holds something else, %s of the type %s", held.Digest, registry.Sanitize(r.redact(held.MediaType))),
+			Message: fmt.Sprintf("it is where clients list referrers, and holds something else, %s of the type %s", current.Digest, registry.Sanitize(r.redact(current.MediaType))),
 			Hint:    "The registry has no referrers API, so that signatures and SBOMs are found by this tag alone. Remove the tag, or do not bring referrers there."}
 	}
 	var descriptors []registry.Descriptor

@@ -21,24 +21,24 @@ import (
 
 const sbomType = "application/vnd.example.sbom"
 
-// withReferrers asks for what refers to the image too, of some types or all.
+// withReferrers makes a job copy referrers, of these types or all.
 func withReferrers(types ...string) func(*copier.Job) {
 	return func(j *copier.Job) { j.Referrers, j.ReferrerTypes = true, types }
 }
 
-// signed is an image of two platforms at a source, with all that may refer to it:
-// an SBOM of the whole and one of a platform, a signature, a signature of the
-// signature, and what cosign keeps under tags.
-type signed struct {
+// signedImage is an image for two platforms with all kinds of referrers: an SBOM of the index and
+// one of a platform, a signature, a signature of the signature, and the signature and attestation
+// that cosign stores under tags.
+type signedImage struct {
 	image, sbom, platform, signature, second registrytest.Pushed
 	key                                      registrytest.SigningKey
 	legacy                                   registrytest.Signature
 }
 
-func newSigned(t *testing.T, from *registrytest.Registry) signed {
+func newSignedImage(t *testing.T, from *registrytest.Registry) signedImage {
 	t.Helper()
 	content := registrytest.MultiArch("a")
-	s := signed{key: registrytest.NewSigningKey(t), image: from.Push(t, "app", "1", content)}
+	s := signedImage{key: registrytest.NewSigningKey(t), image: from.Push(t, "app", "1", content)}
 	sbom := registrytest.Artifact{Seed: "sbom", Type: sbomType, Subject: content, Annotations: map[string]string{"made": "by hand"}}
 	s.sbom = from.Attach(t, "app", sbom)
 	s.platform = from.Attach(t, "app", registrytest.Artifact{Seed: "platform", Type: sbomType, Subject: content.Manifests[0]})
@@ -54,9 +54,9 @@ func legacyTag(d digest.Digest, kind string) string {
 	return "sha256-" + d.Encoded() + "." + kind
 }
 
-// arrived fails the test where a referrer is missing or is not found; there may be
-// later ones of the image.
-func (s signed) arrived(t *testing.T, to *registrytest.Registry, later ...digest.Digest) {
+// assertCopied fails the test unless the destination has all referrers and lists them. The digests
+// in later are additional referrers of the image.
+func (s signedImage) assertCopied(t *testing.T, to *registrytest.Registry, later ...digest.Digest) {
 	t.Helper()
 	for _, p := range []registrytest.Pushed{s.sbom, s.platform, s.signature, s.second} {
 		registrytest.Same(t, p.Tree, to.Read(t, "to", string(p.Digest)))
@@ -70,29 +70,29 @@ func (s signed) arrived(t *testing.T, to *registrytest.Registry, later ...digest
 		slices.Sort(listed)
 		slices.Sort(want)
 		if !slices.Equal(listed, want) {
-			t.Errorf("the destination lists %s as referring to %s, want %s", listed, subject, want)
+			t.Errorf("referrers of %s = %s, want %s", subject, listed, want)
 		}
 	}
 	if err := s.key.VerifyReferrer(t, to, "to", s.image.Digest); err != nil {
-		t.Errorf("the signature does not verify: %v", err)
+		t.Errorf("signature verification failed: %v", err)
 	}
 	if err := s.key.VerifyTag(t, to, "to", s.image.Digest); err != nil {
-		t.Errorf("the signature under a tag does not verify: %v", err)
+		t.Errorf("verification of the signature under a tag failed: %v", err)
 	}
 	if !to.HasManifest(t, "to", legacyTag(s.sbom.Digest, "att")) {
-		t.Error("what is tagged as an attestation of a referrer is not there")
+		t.Error("destination does not have the attestation of a referrer")
 	}
 }
 
-// registriesOfEachKind are registries with a referrers API and without one.
-func registriesOfEachKind(t *testing.T) map[string]func() *registrytest.Registry {
+// registryKinds returns constructors of registries with and without the referrers API.
+func registryKinds(t *testing.T) map[string]func() *registrytest.Registry {
 	return map[string]func() *registrytest.Registry{
 		"v3": func() *registrytest.Registry { return registrytest.V3(t) },
 		"v2": func() *registrytest.Registry { return registrytest.V2(t) },
-		"a referrers API": func() *registrytest.Registry {
+		"referrers_api": func() *registrytest.Registry {
 			return registrytest.Scripted(t, registrytest.Behaviour{Referrers: true, PageSize: 1})
 		},
-		"no API, tags immutable": func() *registrytest.Registry {
+		"immutable_tags": func() *registrytest.Registry {
 			return registrytest.Scripted(t, registrytest.Behaviour{ImmutableTags: true})
 		},
 	}
@@ -100,26 +100,26 @@ func registriesOfEachKind(t *testing.T) map[string]func() *registrytest.Registry
 
 func TestCopyReferrers_RegistryKinds(t *testing.T) {
 	t.Parallel()
-	for source, from := range registriesOfEachKind(t) {
-		for destination, to := range registriesOfEachKind(t) {
+	for source, from := range registryKinds(t) {
+		for destination, to := range registryKinds(t) {
 			if strings.Contains(source, "immutable") {
-				continue // it takes no second entry in a list
+				continue // its referrers tag cannot get a second entry
 			}
-			t.Run(source+" to "+destination, func(t *testing.T) {
+			t.Run(source+"_to_"+destination, func(t *testing.T) {
 				t.Parallel()
 				from, to := from(), to()
-				s := newSigned(t, from)
+				s := newSignedImage(t, from)
 				e := newEngine(t)
 				report := e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
 				registrytest.Same(t, s.image.Tree, to.Read(t, "to", "1"))
-				s.arrived(t, to)
+				s.assertCopied(t, to)
 				if len(report.Referrers) != 6 || report.ReferrersDigest == "" || len(report.ReferrerTags) != 2 {
-					t.Errorf("the report says %d referrers, %q, under tags %v", len(report.Referrers), report.ReferrersDigest, report.ReferrerTags)
+					t.Errorf("Copy() report has %d referrers with digest %q and tags %v, want 6 referrers, a digest and 2 tags", len(report.Referrers), report.ReferrersDigest, report.ReferrerTags)
 				}
-				// Once more, and by somebody who knows nothing of the first time.
+				// Copy again with a new engine, like a new process.
 				again := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
 				if again.Manifests != 0 || again.Copied.Blobs != 0 || again.ReferrersDigest != report.ReferrersDigest {
-					t.Errorf("a second copy says %+v", again)
+					t.Errorf("second Copy() report = %+v, want no pushes and referrers digest %s", again, report.ReferrersDigest)
 				}
 			})
 		}
@@ -129,13 +129,13 @@ func TestCopyReferrers_RegistryKinds(t *testing.T) {
 func TestCopyReferrers_Disabled(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.V3(t), registrytest.V3(t)
-	s := newSigned(t, from)
+	s := newSignedImage(t, from)
 	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	if tags := to.Tags(t, "to"); !slices.Equal(tags, []string{"1"}) || report.ReferrersDigest != "" {
-		t.Errorf("the tags are %v; the report says %+v", tags, report)
+		t.Errorf("destination tags = %v and report = %+v, want tag 1 and no referrers", tags, report)
 	}
 	if s.key.VerifyReferrer(t, to, "to", s.image.Digest) == nil || s.key.VerifyTag(t, to, "to", s.image.Digest) == nil {
-		t.Error("a signature came along")
+		t.Error("destination has a signature, want none")
 	}
 }
 
@@ -143,39 +143,40 @@ func TestCopyReferrers_Types(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		types     []string
-		referrers func(signed) []registrytest.Pushed
+		referrers func(signedImage) []registrytest.Pushed
 		tags      int
 	}{
-		"SBOMs":                   {[]string{sbomType}, func(s signed) []registrytest.Pushed { return []registrytest.Pushed{s.sbom, s.platform} }, 0},
-		"signatures":              {[]string{registrytest.SignatureType}, func(s signed) []registrytest.Pushed { return []registrytest.Pushed{s.signature, s.second} }, 0},
-		"by the type of a layer":  {[]string{"application/vnd.dev.cosign.simplesigning.v1+json"}, func(signed) []registrytest.Pushed { return nil }, 1},
-		"a type that nothing has": {[]string{"application/vnd.example.other"}, func(signed) []registrytest.Pushed { return nil }, 0},
+		"sboms":            {[]string{sbomType}, func(s signedImage) []registrytest.Pushed { return []registrytest.Pushed{s.sbom, s.platform} }, 0},
+		"signatures":       {[]string{registrytest.SignatureType}, func(s signedImage) []registrytest.Pushed { return []registrytest.Pushed{s.signature, s.second} }, 0},
+		"layer_media_type": {[]string{"application/vnd.dev.cosign.simplesigning.v1+json"}, func(signedImage) []registrytest.Pushed { return nil }, 1},
+		"no_match":         {[]string{"application/vnd.example.other"}, func(signedImage) []registrytest.Pushed { return nil }, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			from, to := registrytest.Scripted(t, registrytest.Behaviour{Referrers: true}), registrytest.Scripted(t, registrytest.Behaviour{Referrers: true})
-			s := newSigned(t, from)
+			s := newSignedImage(t, from)
 			report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers(c.types...))
 			want := c.referrers(s)
 			if len(report.Referrers) != len(want)+c.tags || len(report.ReferrerTags) != c.tags {
-				t.Errorf("the report says %d referrers and tags %v", len(report.Referrers), report.ReferrerTags)
+				t.Errorf("Copy() report has %d referrers and tags %v, want %d and %d tags", len(report.Referrers), report.ReferrerTags, len(want)+c.tags, c.tags)
 			}
 			for _, p := range []registrytest.Pushed{s.sbom, s.platform, s.signature, s.second} {
-				wanted := slices.ContainsFunc(want, func(w registrytest.Pushed) bool { return w.Digest == p.Digest })
-				if to.HasManifest(t, "to", string(p.Digest)) != wanted {
-					t.Errorf("%s of %s: wanted is %v", p.Digest, p.ArtifactType, wanted)
+				expected := slices.ContainsFunc(want, func(w registrytest.Pushed) bool { return w.Digest == p.Digest })
+				if got := to.HasManifest(t, "to", string(p.Digest)); got != expected {
+					t.Errorf("destination has %s of type %s: %t, want %t", p.Digest, p.ArtifactType, got, expected)
 				}
 			}
 		})
 	}
 }
 
-// Docker Hub refuses what refers to something that is not there.
+// TestCopyReferrers_PushOrder verifies that subjects are pushed before their referrers. Docker Hub
+// rejects a manifest whose subject does not exist.
 func TestCopyReferrers_PushOrder(t *testing.T) {
 	t.Parallel()
 	for _, api := range []bool{true, false} {
 		from := registrytest.Scripted(t, registrytest.Behaviour{Referrers: true})
-		s := newSigned(t, from)
+		s := newSignedImage(t, from)
 		to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: api}))
 		newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
 		var order []string
@@ -187,7 +188,7 @@ func TestCopyReferrers_PushOrder(t *testing.T) {
 		before := func(first, then string) {
 			t.Helper()
 			if i, j := slices.Index(order, first), slices.Index(order, then); i < 0 || j < 0 || i > j {
-				t.Errorf("API %v: %s is put as number %d and %s as %d", api, first, i, then, j)
+				t.Errorf("referrers API %t: push of %s is number %d, that of %s is number %d", api, first, i, then, j)
 			}
 		}
 		before(string(s.image.Digest), string(s.sbom.Digest))
@@ -197,10 +198,10 @@ func TestCopyReferrers_PushOrder(t *testing.T) {
 		before(string(s.second.Digest), "1")
 		before(s.legacy.Tag, "1")
 		if order[len(order)-1] != "1" {
-			t.Errorf("API %v: the last that is put is %s", api, order[len(order)-1])
+			t.Errorf("referrers API %t: last push = %s, want 1", api, order[len(order)-1])
 		}
 		if list := registrytest.ReferrersTag(s.image.Digest); slices.Contains(order, list) == api {
-			t.Errorf("API %v: it is put in %q", api, order)
+			t.Errorf("referrers API %t: pushes = %q, want the referrers tag: %t", api, order, !api)
 		}
 	}
 }
@@ -210,36 +211,36 @@ func TestCopyReferrers_NewReferrer(t *testing.T) {
 	for _, api := range []bool{true, false} {
 		b := registrytest.Behaviour{Referrers: api}
 		from, to := registrytest.Scripted(t, b), registrytest.Intercept(t, registrytest.Scripted(t, b))
-		s := newSigned(t, from)
+		s := newSignedImage(t, from)
 		e := newEngine(t)
 		before := e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
 		late := from.Attach(t, "app", registrytest.Artifact{Seed: "late", Type: sbomType, Subject: registrytest.MultiArch("a")})
 		to.Forget()
 		report := e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
 		if report.ReferrersDigest == before.ReferrersDigest || len(report.Referrers) != len(before.Referrers)+1 {
-			t.Errorf("API %v: before %+v\nafter %+v", api, before, report)
+			t.Errorf("referrers API %t: first report %+v\nsecond report %+v, want one more referrer", api, before, report)
 		}
-		// Its configuration, {}, is a blob that others brought.
+		// The destination already has its config {}, which other referrers share.
 		if report.Copied.Blobs != 1 || to.Count("PUT", "/v2/to/manifests/"+string(late.Digest)) != 1 || to.Count("PUT", tagPath) != 0 {
-			t.Errorf("API %v: %+v\n%v", api, report, to.Requests())
+			t.Errorf("referrers API %t: report = %+v, want 1 blob and 1 manifest\n%v", api, report, to.Requests())
 		}
-		s.arrived(t, to.Registry, late.Digest)
+		s.assertCopied(t, to.Registry, late.Digest)
 	}
 }
 
 func TestCopyReferrers_ExistingIndexTag(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.V3(t), registrytest.V3(t)
-	s := newSigned(t, from)
+	s := newSignedImage(t, from)
 	to.Push(t, "to", "", registrytest.MultiArch("a"))
 	own := to.Attach(t, "to", registrytest.Artifact{Seed: "made there", Subject: registrytest.MultiArch("a")})
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
-	s.arrived(t, to, own.Digest)
+	s.assertCopied(t, to, own.Digest)
 	list := to.Read(t, "to", registrytest.ReferrersTag(s.image.Digest))
 	content := list.Manifests[list.Root].Content
 	for _, want := range []string{`"artifactType":"` + sbomType + `"`, `"made":"by hand"`} {
 		if !strings.Contains(content, want) {
-			t.Errorf("the list does not say %s: %s", want, content)
+			t.Errorf("index under the referrers tag does not contain %s: %s", want, content)
 		}
 	}
 }
@@ -247,35 +248,36 @@ func TestCopyReferrers_ExistingIndexTag(t *testing.T) {
 func TestCopyReferrers_MissingIndexEntry(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.V3(t), registrytest.V3(t)
-	s := newSigned(t, from)
+	s := newSignedImage(t, from)
 	to.Push(t, "to", "", registrytest.MultiArch("a"))
 	gone := to.Attach(t, "to", registrytest.Artifact{Seed: "gone", Subject: registrytest.MultiArch("a")})
 	to.DeleteManifest(t, "to", gone.Digest)
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
-	s.arrived(t, to)
+	s.assertCopied(t, to)
 }
 
-// A garbage collection may take a referrer that no list names yet.
+// TestCopyReferrers_CollectedBeforeListing verifies that a copy fails if a garbage collection deletes a
+// referrer before it is listed.
 func TestCopyReferrers_CollectedBeforeListing(t *testing.T) {
 	t.Parallel()
-	from, behind := registrytest.V3(t), registrytest.V3(t)
-	to := registrytest.Intercept(t, behind)
+	from, reg := registrytest.V3(t), registrytest.V3(t)
+	to := registrytest.Intercept(t, reg)
 	image := registrytest.Image{Seed: "a"}
 	from.Push(t, "app", "1", image)
-	ours := from.Attach(t, "app", registrytest.Artifact{Seed: "ours", Subject: image})
+	referrer := from.Attach(t, "app", registrytest.Artifact{Seed: "ours", Subject: image})
 	list := registrytest.ReferrersTag(image.Build().Digest)
 	to.On("PUT", "/v2/to/manifests/"+list).Times(1).Do(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
-		behind.DeleteManifest(t, "to", ours.Digest)
+		reg.DeleteManifest(t, "to", referrer.Digest)
 		next.ServeHTTP(w, req)
 	})
 	e := newEngine(t)
-	e.refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrMissingContent, withReferrers())
+	e.copyError(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrMissingContent, withReferrers())
 	if to.HasManifest(t, "to", list) || to.HasManifest(t, "to", "1") {
-		t.Error("a tag was written")
+		t.Error("a tag was written, want none")
 	}
 	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
-	if listed := to.Referrers(t, "to", image.Build().Digest); !slices.Equal(listed, []digest.Digest{ours.Digest}) {
-		t.Errorf("listed are %s", listed)
+	if listed := to.Referrers(t, "to", image.Build().Digest); !slices.Equal(listed, []digest.Digest{referrer.Digest}) {
+		t.Errorf("referrers = %s, want %s", listed, referrer.Digest)
 	}
 }
 
@@ -297,16 +299,17 @@ func TestCopyReferrers_ConcurrentCopies(t *testing.T) {
 	slices.Sort(listed)
 	slices.Sort(want)
 	if !slices.Equal(listed, want) {
-		t.Errorf("listed are %s, want %s", listed, want)
+		t.Errorf("referrers = %s, want %s", listed, want)
 	}
 }
 
-// overwritten lets somebody else write an empty list each time that one is written.
-func overwritten(t *testing.T, to *registrytest.Proxy, behind *registrytest.Registry, list string, times int) {
+// overwriteIndexTag simulates another client that replaces the index with an empty one after each
+// push.
+func overwriteIndexTag(t *testing.T, to *registrytest.Proxy, reg *registrytest.Registry, list string, times int) {
 	empty := registrytest.Manifest{MediaType: ocispec.MediaTypeImageIndex, Bytes: []byte(`{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}`)}
 	to.On("PUT", "/v2/to/manifests/"+list).Times(times).Do(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		next.ServeHTTP(w, req)
-		behind.PutManifest(t, "to", list, empty)
+		reg.PutManifest(t, "to", list, empty)
 	})
 }
 
@@ -317,24 +320,24 @@ func TestCopyReferrers_IndexTagOverwritten(t *testing.T) {
 	for name, c := range map[string]struct {
 		times int
 		kind  error
-	}{"once": {1, nil}, "each time": {100, registry.ErrMismatch}} {
+	}{"once": {1, nil}, "always": {100, registry.ErrMismatch}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			from, behind := registrytest.V3(t), registrytest.Scripted(t, registrytest.Behaviour{})
-			to := registrytest.Intercept(t, behind)
+			from, reg := registrytest.V3(t), registrytest.Scripted(t, registrytest.Behaviour{})
+			to := registrytest.Intercept(t, reg)
 			from.Push(t, "app", "1", image)
-			ours := from.Attach(t, "app", registrytest.Artifact{Seed: "ours", Subject: image})
-			overwritten(t, to, behind, registrytest.ReferrersTag(subject), c.times)
+			referrer := from.Attach(t, "app", registrytest.Artifact{Seed: "ours", Subject: image})
+			overwriteIndexTag(t, to, reg, registrytest.ReferrersTag(subject), c.times)
 			if c.kind != nil {
-				newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, c.kind, withReferrers())
+				newEngine(t).copyError(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, c.kind, withReferrers())
 				if to.HasManifest(t, "to", "1") {
-					t.Error("the tag was written")
+					t.Error("tag was written, want none")
 				}
 				return
 			}
 			newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
-			if listed := to.Referrers(t, "to", subject); !slices.Equal(listed, []digest.Digest{ours.Digest}) {
-				t.Errorf("listed are %s", listed)
+			if listed := to.Referrers(t, "to", subject); !slices.Equal(listed, []digest.Digest{referrer.Digest}) {
+				t.Errorf("referrers = %s, want %s", listed, referrer.Digest)
 			}
 		})
 	}
@@ -343,29 +346,30 @@ func TestCopyReferrers_IndexTagOverwritten(t *testing.T) {
 func TestCopyReferrers_IndexTagIsNotAnIndex(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
-	s := newSigned(t, from.Registry)
+	s := newSignedImage(t, from.Registry)
 	list := registrytest.ReferrersTag(s.image.Digest)
-	other := to.Push(t, "to", list, registrytest.Image{Seed: "somebody's"})
-	e := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrTagHeld, withReferrers())
-	mentions(t, e.Error(), list, string(other.Digest))
+	other := to.Push(t, "to", list, registrytest.Image{Seed: "other"})
+	e := newEngine(t).copyError(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrTagHeld, withReferrers())
+	assertContains(t, e.Error(), list, string(other.Digest))
 	if to.Digest(t, "to", list) != other.Digest || to.HasManifest(t, "to", "1") {
-		t.Error("a tag was written")
+		t.Error("a tag was written, want none")
 	}
 }
 
-// What a listing says is believed of nothing.
+// TestCopyReferrers_FalseListing verifies that a listed manifest is copied only if its own subject is the
+// image.
 func TestCopyReferrers_FalseListing(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}), registrytest.Scripted(t, registrytest.Behaviour{})
 	image := registrytest.Image{Seed: "a"}
 	pushed := from.Push(t, "app", "1", image)
 	right := from.Push(t, "app", "", registrytest.Artifact{Seed: "right", Subject: image})
-	foreign := []registrytest.Pushed{
+	unrelated := []registrytest.Pushed{
 		from.Push(t, "app", "", registrytest.Image{Seed: "no subject"}),
 		from.Push(t, "app", "", registrytest.Artifact{Seed: "another subject", Subject: registrytest.Image{Seed: "b"}}),
 	}
 	listed := []ocispec.Descriptor{pushed.Descriptor(), right.Descriptor(), {MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromString("not there"), Size: 9}}
-	for _, f := range foreign {
+	for _, f := range unrelated {
 		d := f.Descriptor()
 		d.ArtifactType = sbomType
 		listed = append(listed, d)
@@ -376,19 +380,20 @@ func TestCopyReferrers_FalseListing(t *testing.T) {
 	}
 	from.PutManifest(t, "app", registrytest.ReferrersTag(pushed.Digest), registrytest.Manifest{MediaType: ocispec.MediaTypeImageIndex, Bytes: content})
 	if report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers()); len(report.Referrers) != 1 {
-		t.Errorf("%s came", report.Referrers)
+		t.Errorf("Copy() referrers = %s, want 1", report.Referrers)
 	}
 	if !to.HasManifest(t, "to", string(right.Digest)) {
-		t.Error("the one that refers to it did not come")
+		t.Errorf("destination does not have the referrer %s", right.Digest)
 	}
-	for _, f := range foreign {
+	for _, f := range unrelated {
 		if to.HasManifest(t, "to", string(f.Digest)) {
-			t.Errorf("%s came", f.Digest)
+			t.Errorf("destination has %s, which is not a referrer", f.Digest)
 		}
 	}
 }
 
-// What a listing says of the type is believed neither.
+// TestCopyReferrers_FalseArtifactType verifies that the artifact type is that of the manifest, regardless
+// of the list.
 func TestCopyReferrers_FalseArtifactType(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
@@ -404,11 +409,12 @@ func TestCopyReferrers_FalseArtifactType(t *testing.T) {
 	from.PutManifest(t, "app", registrytest.ReferrersTag(pushed.Digest), registrytest.Manifest{MediaType: ocispec.MediaTypeImageIndex, Bytes: content})
 	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers(sbomType))
 	if !slices.Equal(report.Referrers, []digest.Digest{sbom.Digest}) {
-		t.Errorf("%s came, want %s", report.Referrers, sbom.Digest)
+		t.Errorf("Copy() referrers = %s, want %s", report.Referrers, sbom.Digest)
 	}
 }
 
-// Each lists the other: nothing goes on for ever, and what is not so is dropped.
+// TestCopyReferrers_ListingCycle verifies that a walk ends if two manifests are listed as referrers of each
+// other, and that it ignores the false entry.
 func TestCopyReferrers_ListingCycle(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}), registrytest.Scripted(t, registrytest.Behaviour{})
@@ -424,11 +430,12 @@ func TestCopyReferrers_ListingCycle(t *testing.T) {
 	}
 	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
 	if !slices.Equal(report.Referrers, []digest.Digest{sbom.Digest}) {
-		t.Errorf("%s came, want %s", report.Referrers, sbom.Digest)
+		t.Errorf("Copy() referrers = %s, want %s", report.Referrers, sbom.Digest)
 	}
 }
 
-// A chain is what a cycle would be: no manifest can name one that names it.
+// TestCopyReferrers_MaxDepth verifies that the depth of referrers is limited. The test uses a long chain,
+// because digests prevent a cycle.
 func TestCopyReferrers_MaxDepth(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
@@ -438,22 +445,22 @@ func TestCopyReferrers_MaxDepth(t *testing.T) {
 		subject = registrytest.Artifact{Seed: fmt.Sprint(i), Layers: []registrytest.Blob{}, Subject: subject}
 		from.Attach(t, "app", subject)
 	}
-	newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Source, registry.ErrLimit, withReferrers())
+	newEngine(t).copyError(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Source, registry.ErrLimit, withReferrers())
 	if to.HasManifest(t, "to", "1") {
-		t.Error("the tag was written")
+		t.Error("tag was written, want none")
 	}
 }
 
 func TestCopyReferrers_ReferrerInIndex(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
-	image := mixed("a") // its last child refers to the first
+	image := mixedIndex("a") // the subject of its last child is the first child
 	pushed := from.Push(t, "app", "1", image)
 	from.Attach(t, "app", image.Manifests[3])
 	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 	if listed := to.Referrers(t, "to", image.Manifests[0].Build().Digest); len(report.Referrers) != 1 || len(listed) != 1 {
-		t.Errorf("the report says %d, listed are %s", len(report.Referrers), listed)
+		t.Errorf("Copy() report has %d referrers and destination lists %s, want 1", len(report.Referrers), listed)
 	}
 }
 
@@ -461,8 +468,8 @@ func TestCopyReferrers_ArtifactManifest(t *testing.T) {
 	t.Parallel()
 	b := registrytest.Behaviour{Referrers: true}
 	for name, image := range map[string]registrytest.Content{
-		"to an image": registrytest.Image{Seed: "a"}, "to one of Docker's": registrytest.Image{Seed: "a", Docker: true},
-		"to an index of Docker's": registrytest.Index{Docker: true, Manifests: []registrytest.Content{registrytest.Image{Seed: "a", Docker: true}}},
+		"image": registrytest.Image{Seed: "a"}, "docker_image": registrytest.Image{Seed: "a", Docker: true},
+		"docker_index": registrytest.Index{Docker: true, Manifests: []registrytest.Content{registrytest.Image{Seed: "a", Docker: true}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -480,19 +487,19 @@ func TestCopyReferrers_LegacySignatureTag(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
 	ours, theirs := registrytest.NewSigningKey(t).Sign(t, image).Tagged, registrytest.NewSigningKey(t).Sign(t, image).Tagged
 	both := registrytest.Image{Layers: slices.Concat(ours.Layers, theirs.Layers)}
-	refusal := errors.New("not this one")
+	refusal := errors.New("may not replace")
 	for name, c := range map[string]struct {
-		held, source registrytest.Image
-		change       func(j *copier.Job, tag string, held digest.Digest)
-		kind         error // nil where it is replaced
+		current, source registrytest.Image
+		change          func(j *copier.Job, tag string, current digest.Digest)
+		kind            error // nil if the tag is replaced
 	}{
-		"another one":                {theirs, ours, nil, registry.ErrTagHeld},
-		"some of those that are new": {ours, both, nil, nil},
-		"some that are not":          {both, ours, nil, registry.ErrTagHeld},
-		"what was put there before": {theirs, ours, func(j *copier.Job, tag string, held digest.Digest) {
-			j.ReferrerTags = map[string]digest.Digest{tag: held}
+		"other_signature": {theirs, ours, nil, registry.ErrTagHeld},
+		"subset":          {ours, both, nil, nil},
+		"superset":        {both, ours, nil, registry.ErrTagHeld},
+		"written_by_earlier_copy": {theirs, ours, func(j *copier.Job, tag string, current digest.Digest) {
+			j.ReferrerTags = map[string]digest.Digest{tag: current}
 		}, nil},
-		"what must not be overwritten": {ours, both, func(j *copier.Job, _ string, _ digest.Digest) {
+		"may_not_replace": {ours, both, func(j *copier.Job, _ string, _ digest.Digest) {
 			j.MayReplace = func(string, digest.Digest) error { return refusal }
 		}, refusal},
 	} {
@@ -501,39 +508,41 @@ func TestCopyReferrers_LegacySignatureTag(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
 			from.Push(t, "app", "1", image)
 			tag := legacyTag(image.Build().Digest, "sig")
-			wanted, held := from.Push(t, "app", tag, c.source), to.Push(t, "to", tag, c.held)
+			updated, current := from.Push(t, "app", tag, c.source), to.Push(t, "to", tag, c.current)
 			e := newEngine(t)
 			job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
 			withReferrers()(&job)
 			if c.change != nil {
-				c.change(&job, tag, held.Digest)
+				c.change(&job, tag, current.Digest)
 			}
 			_, err := e.copier.Copy(t.Context(), job)
-			want := held.Digest
+			want := current.Digest
 			if c.kind == nil {
-				want = wanted.Digest
+				want = updated.Digest
 			}
 			if !errors.Is(err, c.kind) || to.Digest(t, "to", tag) != want || to.HasManifest(t, "to", "1") != (c.kind == nil) {
-				t.Errorf("the error is %v, and the tag holds %s, want %s", err, to.Digest(t, "to", tag), want)
+				t.Errorf("Copy() error = %v and tag has digest %s, want %s", err, to.Digest(t, "to", tag), want)
 			}
 		})
 	}
 }
 
-// What was there before may have lost something since.
+// TestCopyReferrers_MissingContent verifies that a referrer is uploaded again if the destination has lost
+// part of its content.
 func TestCopyReferrers_MissingContent(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
-	s := newSigned(t, from.Registry)
+	s := newSignedImage(t, from.Registry)
 	e := newEngine(t)
 	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
 	to.DeleteTag(t, "to", s.legacy.Tag)
 	to.DeleteBlob(t, "to", s.legacy.Tagged.Build().Blobs[1].Descriptor().Digest)
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
-	s.arrived(t, to.Registry)
+	s.assertCopied(t, to.Registry)
 }
 
-// Nobody can list every tag of a repository to find three.
+// TestCopyReferrers_LegacyTagNames verifies that the client requests the tags of referrers by name.
+// Listing all tags of a repository would be expensive.
 func TestCopyReferrers_LegacyTagNames(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
@@ -545,11 +554,12 @@ func TestCopyReferrers_LegacyTagNames(t *testing.T) {
 	from.Forget()
 	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
 	if len(report.ReferrerTags) != 3 || from.Count(".*", ".*/tags/.*")+to.Count(".*", ".*/tags/.*") != 0 {
-		t.Errorf("under tags came %v; %v", report.ReferrerTags, from.Requests())
+		t.Errorf("Copy() referrer tags = %v, want 3 and no requests to list tags: %v", report.ReferrerTags, from.Requests())
 	}
 }
 
-// Two tags may name each other's manifests, and an image itself.
+// TestCopyReferrers_LegacyTagCycle verifies that a walk ends if the tags of referrers create a cycle,
+// which digests do not prevent.
 func TestCopyReferrers_LegacyTagCycle(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
@@ -562,7 +572,7 @@ func TestCopyReferrers_LegacyTagCycle(t *testing.T) {
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 
-	// A tag that names what the image is made of, and that the image waits for.
+	// The tag of a referrer of the image has a manifest that the image references.
 	first := registrytest.Index{Manifests: []registrytest.Content{registrytest.Index{Manifests: []registrytest.Content{registrytest.Image{Seed: "x"}}}}}
 	root := from.Push(t, "app", "2", first)
 	from.Push(t, "app", legacyTag(root.Digest, "sig"), registrytest.Image{Seed: "x"})
@@ -582,65 +592,66 @@ func TestCopyReferrers_InvalidLegacyTag(t *testing.T) {
 	}, junk)
 	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers())
 	if len(report.Referrers) != 0 || len(report.Warnings) != 1 || !strings.Contains(report.Warnings[0], tag) {
-		t.Errorf("%+v", report)
+		t.Errorf("Copy() report = %+v, want no referrers and 1 warning", report)
 	}
 }
 
 func TestCopyReferrers_SameRepository(t *testing.T) {
 	t.Parallel()
 	reg := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: true}))
-	s := newSigned(t, reg.Registry)
+	s := newSignedImage(t, reg.Registry)
 	reg.Forget()
 	report := newEngine(t).copy(t, reg.Ref("app", "1"), reg.Ref("app", "2"), withReferrers())
 	if n := reg.Count("PUT", ".*"); n != 1 || len(report.Referrers) != 6 || reg.Digest(t, "app", "2") != s.image.Digest {
-		t.Errorf("%d were put; the report says %+v", n, report)
+		t.Errorf("registry received %d PUT requests and report = %+v, want 1 and 6 referrers", n, report)
 	}
 }
 
 func TestCopyReferrers_Platform(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{Referrers: true})
-	s := newSigned(t, from.Registry)
+	s := newSignedImage(t, from.Registry)
 	platform, err := registry.ParsePlatform("linux/amd64")
 	if err != nil {
 		t.Fatal(err)
 	}
 	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"), withReferrers(), func(j *copier.Job) { j.Platforms = []registry.Platform{platform} })
 	if report.Digest != s.image.Manifests[0].Digest || len(report.Referrers) != 1 || !to.HasManifest(t, "to", string(s.platform.Digest)) {
-		t.Errorf("the report says %+v", report)
+		t.Errorf("Copy() report = %+v, want 1 referrer", report)
 	}
 }
 
 func TestFindReferrers(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{Referrers: true})
-	newSigned(t, from.Registry)
+	newSignedImage(t, from.Registry)
 	e := newEngine(t)
 	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	withReferrers()(&job)
 	from.Forget()
 	found, err := e.copier.FindReferrers(t.Context(), job)
 	if err != nil || len(to.Requests()) != 0 || from.Count(".*", ".*/blobs/.*") != 0 {
-		t.Errorf("%v; at the source %v, at the destination %v", err, from.Requests(), to.Requests())
+		t.Errorf("FindReferrers() error = %v with source requests %v and destination requests %v", err, from.Requests(), to.Requests())
 	}
-	if copied := e.do(t, job); copied.ReferrersDigest != found.ReferrersDigest || len(copied.Referrers) != len(found.Referrers) || len(found.Referrers) != 6 {
-		t.Errorf("found were %+v and copied %+v", found, copied)
+	if copied := e.run(t, job); copied.ReferrersDigest != found.ReferrersDigest || len(copied.Referrers) != len(found.Referrers) || len(found.Referrers) != 6 {
+		t.Errorf("FindReferrers() = %+v, want the same as Copy() = %+v", found, copied)
 	}
 }
 
-// A signature that cannot be seen must not be taken for one that is not there.
+// TestCopyReferrers_SourceError verifies that a copy fails if the referrers cannot be read. They must not
+// be treated as missing.
 func TestCopyReferrers_SourceError(t *testing.T) {
 	t.Parallel()
-	for name, path := range map[string]string{"the list": ".*/referrers/.*", "a tag": `.*\.sig`} {
+	for name, path := range map[string]string{"list": ".*/referrers/.*", "tag": `.*\.sig`} {
 		for status, kind := range map[int]error{401: registry.ErrUnauthorized, 403: registry.ErrDenied, 503: registry.ErrUnavailable} {
-			t.Run(fmt.Sprint(name, " answers ", status), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s_%d", name, status), func(t *testing.T) {
 				t.Parallel()
 				from, to := pair(t, registrytest.Behaviour{})
 				from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 				from.On(".*", path).Reply(status, nil, string(registrytest.ErrorBody("UNKNOWN", "not now")))
-				newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Source, kind, withReferrers())
+				newEngine(t).copyError(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Source, kind, withReferrers())
 				if to.HasManifest(t, "to", "1") {
-					t.Error("the tag was written")
+					t.Error("tag was written, want none")
 				}
 			})
 		}

@@ -13,17 +13,17 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-var errKept = errors.New("it is to be kept")
+var errMayNotReplace = errors.New("may not be replaced")
 
-// keeping is a job that replaces nothing, and the digests that it was asked
-// about.
-func keeping(job copier.Job) (copier.Job, *[]digest.Digest) {
-	asked := &[]digest.Digest{}
-	job.MayReplace = func(_ string, held digest.Digest) error {
-		*asked = append(*asked, held)
-		return errKept
+// rejectReplace returns the job with a MayReplace function that returns errMayNotReplace, and the
+// digests that the function was called with.
+func rejectReplace(job copier.Job) (copier.Job, *[]digest.Digest) {
+	calls := &[]digest.Digest{}
+	job.MayReplace = func(_ string, current digest.Digest) error {
+		*calls = append(*calls, current)
+		return errMayNotReplace
 	}
-	return job, asked
+	return job, calls
 }
 
 func TestMayReplace_BeforeCopy(t *testing.T) {
@@ -32,14 +32,14 @@ func TestMayReplace_BeforeCopy(t *testing.T) {
 	from.Push(t, "app", "1", registrytest.Image{Seed: "new"})
 	old := to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
 	e := newEngine(t)
-	job, asked := keeping(e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
+	job, calls := rejectReplace(e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
 	_, err := e.copier.Copy(t.Context(), job)
-	if !errors.Is(err, errKept) || !slices.Equal(*asked, []digest.Digest{old.Digest}) {
-		t.Errorf("asked about %v, and failed with %v", *asked, err)
+	if !errors.Is(err, errMayNotReplace) || !slices.Equal(*calls, []digest.Digest{old.Digest}) {
+		t.Errorf("MayReplace() calls = %v, Copy() error = %v, want one call and %v", *calls, err, errMayNotReplace)
 	}
 	for _, r := range slices.Concat(from.Requests(), to.Requests()) {
 		if r.Method != http.MethodHead {
-			t.Errorf("%s %s was sent", r.Method, r.Path)
+			t.Errorf("Copy() sent %s %s, want only HEAD requests", r.Method, r.Path)
 		}
 	}
 }
@@ -49,21 +49,21 @@ func TestMayReplace_NotCalled(t *testing.T) {
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	e := newEngine(t)
-	job, asked := keeping(e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
-	e.do(t, job)
+	job, calls := rejectReplace(e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
+	e.run(t, job)
 	job.Tags = []string{"1", "2"}
-	e.do(t, job)
-	if len(*asked) != 0 {
-		t.Errorf("asked about %v", *asked)
+	e.run(t, job)
+	if len(*calls) != 0 {
+		t.Errorf("MayReplace() was called with %v, want no calls", *calls)
 	}
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "2"))
 }
 
 func TestMayReplace_BeforeWrite(t *testing.T) {
 	t.Parallel()
-	for name, meanwhile := range map[string]registrytest.Image{
-		"another image came":  {Seed: "other"},
-		"the same image came": {Seed: "new"},
+	for name, concurrent := range map[string]registrytest.Image{
+		"other_image": {Seed: "other"},
+		"same_image":  {Seed: "new"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
@@ -71,26 +71,26 @@ func TestMayReplace_BeforeWrite(t *testing.T) {
 			gate := make(chan struct{})
 			from.On("GET", "/v2/app/blobs/.*").Hold(gate)
 			e := newEngine(t)
-			job, asked := keeping(e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
-			ended := e.start(t.Context(), job)
+			job, calls := rejectReplace(e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
+			done := e.start(t.Context(), job)
 			from.Wait(t, func() bool { return from.Count("GET", "/v2/app/blobs/.*") > 0 })
-			came := to.Push(t, "to", "1", meanwhile)
+			written := to.Push(t, "to", "1", concurrent)
 			close(gate)
-			r := await(t, ended)
+			r := await(t, done)
 			if n := to.Count("PUT", tagPath); n != 0 {
-				t.Errorf("the tag was written %d times", n)
+				t.Errorf("tag was pushed %d times, want 0", n)
 			}
-			if to.Digest(t, "to", "1") != came.Digest {
-				t.Error("the tag moved")
+			if to.Digest(t, "to", "1") != written.Digest {
+				t.Errorf("tag has digest %s, want %s", to.Digest(t, "to", "1"), written.Digest)
 			}
-			if came.Digest == pushed.Digest {
-				if r.err != nil || len(*asked) != 0 || !slices.Equal(r.report.Tagged, []string{"1"}) {
-					t.Errorf("asked about %v, tagged %v, and failed with %v", *asked, r.report.Tagged, r.err)
+			if written.Digest == pushed.Digest {
+				if r.err != nil || len(*calls) != 0 || !slices.Equal(r.report.Tagged, []string{"1"}) {
+					t.Errorf("MayReplace() calls = %v, tagged = %v, error = %v, want no calls and tag 1", *calls, r.report.Tagged, r.err)
 				}
 				return
 			}
-			if !errors.Is(r.err, errKept) || !slices.Equal(*asked, []digest.Digest{came.Digest}) {
-				t.Errorf("asked about %v, and failed with %v", *asked, r.err)
+			if !errors.Is(r.err, errMayNotReplace) || !slices.Equal(*calls, []digest.Digest{written.Digest}) {
+				t.Errorf("MayReplace() calls = %v, Copy() error = %v, want one call and %v", *calls, r.err, errMayNotReplace)
 			}
 		})
 	}
@@ -100,21 +100,21 @@ func TestMayReplace_DigestAlgorithm(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "", registrytest.Image{Seed: "a", Algorithm: digest.SHA512})
-	to.Push(t, "to", "1", registrytest.Image{Seed: "a"}) // the same, known by sha256
+	to.Push(t, "to", "1", registrytest.Image{Seed: "a"}) // the same manifest with a sha256 digest
 	old := to.Push(t, "to", "2", registrytest.Image{Seed: "old"})
 	e := newEngine(t)
-	job, asked := keeping(e.job(t, from.Ref("app", string(pushed.Digest)), to.Ref("to", "1")))
-	e.do(t, job)
-	if len(*asked) != 0 {
-		t.Errorf("asked about %v, which is what is wanted", *asked)
+	job, calls := rejectReplace(e.job(t, from.Ref("app", string(pushed.Digest)), to.Ref("to", "1")))
+	e.run(t, job)
+	if len(*calls) != 0 {
+		t.Errorf("MayReplace() was called with %v for the same manifest, want no calls", *calls)
 	}
 	job.Tags = []string{"2"}
 	_, err := e.copier.Copy(t.Context(), job)
-	if !errors.Is(err, errKept) || !slices.Equal(*asked, []digest.Digest{digest.SHA512.FromBytes(old.Bytes)}) {
-		t.Errorf("asked about %v, and failed with %v", *asked, err)
+	if !errors.Is(err, errMayNotReplace) || !slices.Equal(*calls, []digest.Digest{digest.SHA512.FromBytes(old.Bytes)}) {
+		t.Errorf("MayReplace() calls = %v, Copy() error = %v, want one call and %v", *calls, err, errMayNotReplace)
 	}
-	// What cannot be compared is not replaced.
+	// A tag whose digest cannot be converted is not replaced.
 	to.On("GET", "/v2/to/manifests/2").Reply(http.StatusForbidden, nil, "")
 	_, err = e.copier.Copy(t.Context(), job)
-	failure(t, err, registry.Destination, registry.ErrDenied)
+	assertError(t, err, registry.Destination, registry.ErrDenied)
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// small is an index of one image with one layer.
-func small(seed string) registrytest.Index {
+// smallIndex returns an index of one image with one layer.
+func smallIndex(seed string) registrytest.Index {
 	return registrytest.Index{Manifests: []registrytest.Content{
 		registrytest.Image{Seed: seed, Layers: []registrytest.Blob{registrytest.Layer(seed+" layer", 5000)}},
 	}}
@@ -29,14 +29,14 @@ func TestCopy_ResumesDownload(t *testing.T) {
 			ranges = append(ranges, r.Header.Get("Range"))
 		}
 	}
-	// How many of the last bytes before a cut arrive is the network's affair.
+	// The number of bytes received before a connection closes varies.
 	if len(ranges) < 3 || ranges[0] != "" || ranges[1] == "" || ranges[2] == ranges[1] {
-		t.Errorf("the blob was asked for with the ranges %q", ranges)
+		t.Errorf("requests for the blob have the ranges %q, want increasing ranges after the first", ranges)
 	}
 	if n := to.Count("PUT", "/v2/app/blobs/uploads/.*"); n != 2 {
-		t.Errorf("%d uploads for the configuration and the layer", n)
+		t.Errorf("destination received %d uploads, want 2", n)
 	}
 	if report.Copied.Bytes < size || report.Retries == 0 {
-		t.Errorf("the report says %+v", report)
+		t.Errorf("Copy() report = %+v, want at least %d bytes copied and a retry", report, size)
 	}
 }

@@ -19,11 +19,11 @@ type simObject struct {
 	mediaType string
 	content   []byte
 	manifest  bool
-	needs     []*simObject // that a manifest names
+	needs     []*simObject // what a manifest references
 }
 
-// simContents knows every object by its digest. All schedules share the same
-// objects, because to make and hash them for each would cost more than to copy them.
+// simContents stores every object by its digest. All schedules share the same objects, because
+// creating and hashing them costs more than copying them.
 type simContents struct {
 	mu       sync.Mutex
 	byDigest map[digest.Digest]*simObject
@@ -45,7 +45,7 @@ func (c *simContents) get(d digest.Digest) *simObject {
 	return c.byDigest[d]
 }
 
-// simLayer makes a layer of size bytes that differs by its seed.
+// simLayer returns a layer of size bytes. Its content depends on seed.
 func simLayer(seed string, size int) *simObject {
 	content := make([]byte, size)
 	random := rand.NewChaCha8(digestKey(seed))
@@ -58,32 +58,31 @@ func digestKey(seed string) (key [32]byte) {
 	return key
 }
 
-// simImage makes an image of layers. padding is how many bytes its manifest has
-// besides what it needs.
+// simImage returns an image of layers. Its manifest has padding additional bytes.
 func simImage(seed string, padding int, layers ...*simObject) *simObject {
 	config := simObjects.add(&simObject{mediaType: ocispec.MediaTypeImageConfig,
 		content: fmt.Appendf(nil, `{"os":"linux","architecture":"amd64","config":{"Labels":{"seed":%q}},"rootfs":{"type":"layers","diff_ids":[]}}`, seed)})
 	m := ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-		Config: described(config), Layers: []ocispec.Descriptor{}, Annotations: simPadding(padding),
+		Config: descriptorOf(config), Layers: []ocispec.Descriptor{}, Annotations: simPadding(padding),
 	}
 	for _, layer := range layers {
-		m.Layers = append(m.Layers, described(layer))
+		m.Layers = append(m.Layers, descriptorOf(layer))
 	}
 	return simManifest(m.MediaType, m, append([]*simObject{config}, layers...))
 }
 
-// simIndex makes an index of manifests, with padding as simImage has it.
+// simIndex returns an index of manifests. Like in simImage, it has padding additional bytes.
 func simIndex(padding int, children ...*simObject) *simObject {
 	i := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex, Annotations: simPadding(padding)}
 	for _, child := range children {
-		i.Manifests = append(i.Manifests, described(child))
+		i.Manifests = append(i.Manifests, descriptorOf(child))
 	}
 	return simManifest(i.MediaType, i, children)
 }
 
-// simNested makes an image of layers below two indexes, with 960 KB of manifests
-// that have to be read one after the other.
+// simNested returns an image of layers below two indexes, with 960 KB of manifests that the client
+// has to read sequentially.
 func simNested(seed string, layers ...*simObject) *simObject {
 	return simIndex(480_000, simIndex(240_000, simImage(seed, 240_000, layers...)))
 }
@@ -103,7 +102,7 @@ func simPadding(n int) map[string]string {
 	return map[string]string{"com.example.padding": strings.Repeat("x", n)}
 }
 
-func described(o *simObject) ocispec.Descriptor {
+func descriptorOf(o *simObject) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: o.mediaType, Digest: o.digest, Size: int64(len(o.content))}
 }
 
@@ -115,8 +114,8 @@ func (o *simObject) all(visit func(*simObject)) {
 	}
 }
 
-// simImages are those that random schedules copy: ordinary ones, which share
-// base layers, some with many layers, and some whose manifests are large.
+// simImages returns the images that random schedules copy: ordinary ones that share base layers,
+// wide ones with many layers, and ones with large manifests.
 var simImages = sync.OnceValue(func() (images struct{ ordinary, wide, large []*simObject }) {
 	random := rand.New(rand.NewPCG(1, 1))
 	var bases []*simObject

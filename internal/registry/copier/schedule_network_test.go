@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// streamBuffer is how many bytes one direction of a simulated connection holds
-// before its writer blocks, as a socket's buffers do.
+// streamBuffer is the number of bytes that one direction of a simulated connection buffers before
+// its writer blocks, like the buffers of a socket.
 const streamBuffer = 16 << 10
 
 // simNetwork connects a client to simulated registries inside a synctest
-// bubble. Everything that waits in it blocks on a condition variable or a
-// channel of the bubble, so that the virtual clock can advance.
+// bubble. Every wait blocks on a condition variable or a channel of the bubble, so that the
+// virtual clock can advance.
 type simNetwork struct {
 	mu     sync.Mutex
 	hosts  map[string]*simHost // by host name
@@ -54,7 +54,7 @@ func (n *simNetwork) dial(ctx context.Context, network, address string) (net.Con
 	}
 	client, server := newConnPair()
 	server.onClose = func() {
-		host.left(server)
+		host.endRequest(server)
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		delete(n.conns, server)
@@ -66,7 +66,7 @@ func (n *simNetwork) dial(ctx context.Context, network, address string) (net.Con
 	return client, nil
 }
 
-// close closes every connection, and returns when every server goroutine has ended.
+// close closes every connection and waits until every server goroutine has ended.
 func (n *simNetwork) close() {
 	n.mu.Lock()
 	var open []*simConn
@@ -80,12 +80,12 @@ func (n *simNetwork) close() {
 	n.served.Wait()
 }
 
-// simConn is one end of a buffered connection in memory. Closing either end
-// closes both at once and discards what was not read.
+// simConn is one end of a buffered connection in memory. Closing either end closes both and
+// discards unread data.
 type simConn struct {
 	in, out *stream
 	shared  *connState
-	onClose func() // of the server's end
+	onClose func() // only set for the server end
 	peer    *simConn
 }
 
@@ -205,14 +205,14 @@ func (s *stream) close() {
 	s.changed.Broadcast()
 }
 
-// link is the capacity that all connections of a host share in one direction.
+// link is the bandwidth that all connections of a host share in one direction.
 type link struct {
 	mu    sync.Mutex
 	rate  float64 // bytes per second
 	until time.Time
 }
 
-// reserve returns how long the next n bytes take to pass.
+// reserve reserves the link for the next n bytes and returns how long they take to transfer.
 func (l *link) reserve(n int) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -220,11 +220,11 @@ func (l *link) reserve(n int) time.Duration {
 	if l.until.Before(now) {
 		l.until = now
 	}
-	l.until = l.until.Add(takes(n, l.rate))
+	l.until = l.until.Add(transferTime(n, l.rate))
 	return l.until.Sub(now)
 }
 
-// takes returns how long n bytes take at a rate in bytes per second.
-func takes(n int, rate float64) time.Duration {
+// transferTime returns how long n bytes take at a rate in bytes per second.
+func transferTime(n int, rate float64) time.Duration {
 	return time.Duration(float64(n) / rate * float64(time.Second))
 }

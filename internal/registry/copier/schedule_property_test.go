@@ -13,92 +13,91 @@ import (
 )
 
 const (
-	// fairShare is how many times as long as its share a healthy copy may take.
+	// fairShare is the factor by which a healthy copy may exceed its share of time.
 	fairShare = 3
-	// leastAlone is what a copy alone counts for at least, so that constant costs of
-	// scheduling do not decide.
-	leastAlone = time.Second
-	// cancelPatience is how long a copy may take to end once it was canceled: an open
-	// upload is canceled at the registry first.
-	cancelPatience = 2 * time.Second
+	// minTimeAlone is the minimum value for the time of a copy alone, so that constant costs of
+	// scheduling have no influence.
+	minTimeAlone = time.Second
+	// cancelGrace is how long a copy may take to end after it was canceled, because it first
+	// cancels open uploads at the registry.
+	cancelGrace = 2 * time.Second
 )
 
 // verdict is the result of checking a schedule.
 type verdict struct {
-	wrong []string
-	// healthy is the number of copies between healthy hosts that were not canceled,
-	// and endangered how many of them shared a host with a copy of a faulty one.
-	healthy, endangered uint64
-	description         string
+	failures []string
+	// healthy is the number of copies between healthy hosts that were not canceled. exposed is how
+	// many of them shared a host with a copy from or to a faulty host.
+	healthy, exposed uint64
+	description      string
 }
 
-// check runs the schedule and judges it:
+// check runs the schedule and checks its properties:
 //
-//   - A copy between healthy hosts succeeds, in fairShare × its time alone × the number
-//     of active copies that share one of its hosts, itself included.
-//   - A failed copy names a faulty host of its own, or another copy that it waited for.
-//   - A canceled copy ends.
-//   - What a successful copy reports is at the destination, byte for byte.
-//   - No host sees more requests at a time than its limit.
+//   - A copy between healthy hosts succeeds within fairShare × its time alone × the number of
+//     active copies that share one of its hosts, including itself.
+//   - The error of a failed copy names its own faulty host, or another copy that it waited for.
+//   - A canceled copy ends within cancelGrace.
+//   - After a successful copy, the destination has the complete image.
+//   - No host receives more concurrent requests than its limit.
 func (s schedule) check(t *testing.T) (v verdict) {
 	t.Helper()
 	outcomes, violations := s.run(t)
-	v.wrong, v.description = violations, s.describe(outcomes)
-	fail := func(format string, args ...any) { v.wrong = append(v.wrong, fmt.Sprintf(format, args...)) }
+	v.failures, v.description = violations, s.describe(outcomes)
+	fail := func(format string, args ...any) { v.failures = append(v.failures, fmt.Sprintf(format, args...)) }
 	for i, o := range outcomes {
 		if o.err == nil && !o.exact {
-			fail("copy %d succeeded and its destination is not complete", i)
+			fail("copy %d succeeded but its destination is incomplete", i)
 		}
 		switch canceled := s.copies[i].cancel > 0 && o.took() >= s.copies[i].cancel; {
 		case canceled:
 			if o.err != nil && !errors.Is(o.err, context.Canceled) {
-				fail("copy %d was canceled, and its error is %v", i, o.err)
+				fail("error of canceled copy %d = %v, want context.Canceled", i, o.err)
 			}
-			if after := o.took() - s.copies[i].cancel; after > cancelPatience {
+			if after := o.took() - s.copies[i].cancel; after > cancelGrace {
 				fail("copy %d ended %s after it was canceled: %v", i, after, o.err)
 			}
 		case s.isHealthy(i):
 			v.healthy++
-			if s.isEndangered(i, outcomes) {
-				v.endangered++
+			if s.isExposed(i, outcomes) {
+				v.exposed++
 			}
 			if o.err != nil {
-				fail("copy %d is between healthy hosts and failed after %s: %v", i, o.took(), o.err)
-			} else if fault := s.tooSlow(t, i, outcomes); fault != "" {
+				fail("copy %d between healthy hosts failed after %s: %v", i, o.took(), o.err)
+			} else if fault := s.slowdown(t, i, outcomes); fault != "" {
 				fail("%s", fault)
 			}
 		case o.err != nil && !s.isAttributed(i, o.err):
-			fail("copy %d blames neither its own faulty host nor another copy: %v", i, o.err)
+			fail("error of copy %d names neither its own faulty host nor another copy: %v", i, o.err)
 		}
 	}
 	return v
 }
 
-// isHealthy reports whether both hosts of copy i are.
+// isHealthy reports whether both hosts of copy i are healthy.
 func (s schedule) isHealthy(i int) bool {
 	c := s.copies[i]
 	return s.hosts[c.from].fault.kind == faultNone && s.hosts[c.to].fault.kind == faultNone
 }
 
-// tooSlow describes a healthy copy that took longer than its bound, "" if it did not.
-// Its time alone is only measured if it can make a difference.
-func (s schedule) tooSlow(t *testing.T, i int, outcomes []outcome) string {
+// slowdown returns a description of a healthy copy that exceeded its time limit, or "". It measures
+// the time of the copy alone only if that can affect the result.
+func (s schedule) slowdown(t *testing.T, i int, outcomes []outcome) string {
 	t.Helper()
 	took := outcomes[i].took()
 	active := len(s.active(i, outcomes))
-	if took <= fairShare*leastAlone*time.Duration(active) {
+	if took <= fairShare*minTimeAlone*time.Duration(active) {
 		return ""
 	}
-	outcomesAlone, _ := s.alone(i).run(t)
-	alone := max(outcomesAlone[0].took(), leastAlone)
+	outcomesAlone, _ := s.only(i).run(t)
+	alone := max(outcomesAlone[0].took(), minTimeAlone)
 	if bound := fairShare * alone * time.Duration(active); took > bound {
 		return fmt.Sprintf("copy %d took %s, more than %s = %d × %s alone × %d active copies", i, took, bound, fairShare, alone, active)
 	}
 	return ""
 }
 
-// active returns the copies that share a host with copy i and ran while it ran,
-// itself included.
+// active returns the copies, including i, that share a host with copy i and ran at the same time.
 func (s schedule) active(i int, outcomes []outcome) (active []int) {
 	a := s.copies[i]
 	for j, b := range s.copies {
@@ -110,13 +109,12 @@ func (s schedule) active(i int, outcomes []outcome) (active []int) {
 	return active
 }
 
-// isEndangered reports whether copy i shared a host with the copy of a faulty one.
-func (s schedule) isEndangered(i int, outcomes []outcome) bool {
+// isExposed reports whether copy i shared a host with a copy from or to a faulty host.
+func (s schedule) isExposed(i int, outcomes []outcome) bool {
 	return slices.ContainsFunc(s.active(i, outcomes), func(j int) bool { return !s.isHealthy(j) })
 }
 
-// isAttributed reports whether an error of copy i blames a faulty host of its own, or
-// names another copy.
+// isAttributed reports whether an error of copy i names its own faulty host or another copy.
 func (s schedule) isAttributed(i int, err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
@@ -140,8 +138,7 @@ func (s schedule) isAttributed(i int, err error) bool {
 	return false
 }
 
-// names reports whether a text names copy i by the repository of its source or its
-// destination.
+// names reports whether text contains the source or destination repository of copy i.
 func (s schedule) names(i int, text string) bool {
 	for _, reference := range []string{s.source(i), s.destination(i)} {
 		if strings.Contains(text, reference[:strings.LastIndex(reference, ":")]) {
@@ -151,7 +148,7 @@ func (s schedule) names(i int, text string) bool {
 	return false
 }
 
-// describe is the schedule with the outcomes of its copies.
+// describe returns a description of the schedule and the outcomes of its copies.
 func (s schedule) describe(outcomes []outcome) string {
 	var b strings.Builder
 	b.WriteString(s.String())

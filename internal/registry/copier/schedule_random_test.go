@@ -13,19 +13,19 @@ import (
 	"time"
 )
 
-// TestSchedule_Random checks the isolation of copies with random schedules: one to six
-// registries, some of them slow or dead, and two to eight copies between them in all
-// directions, which share images, layers and hosts, start at different times and are
-// partly canceled.
+// TestSchedule_Random checks the isolation of copies with random schedules. A schedule has one to
+// six registries, some of them slow or unresponsive, and two to eight copies between them in all
+// directions. The copies share images, layers and hosts, start at different times, and some are
+// canceled.
 //
-// SCHEDULES=20000 runs as many schedules, and SCHEDULE_SEED=17 runs that one and
-// describes it. A seed gives the same schedule each time, but goroutines and the jitter
-// of retries may interleave differently: -count=50 repeats it.
+// SCHEDULES=20000 runs that number of schedules. SCHEDULE_SEED=17 runs only this schedule and
+// describes it. A seed always produces the same schedule, but goroutines and the jitter of retries
+// may interleave differently; use -count=50 to repeat it.
 func TestSchedule_Random(t *testing.T) {
 	if seed, ok := numberFromEnvironment(t, "SCHEDULE_SEED"); ok {
 		v := randomSchedule(seed).check(t)
 		t.Logf("schedule %d:\n%s", seed, v.description)
-		for _, fault := range v.wrong {
+		for _, fault := range v.failures {
 			t.Error(fault)
 		}
 		return
@@ -40,10 +40,10 @@ func TestSchedule_Random(t *testing.T) {
 		for seed := seeds.Add(1); seed <= schedules && failed.Load() < maxFailures; seed = seeds.Add(1) {
 			v := randomSchedule(seed).check(t)
 			healthy.Add(v.healthy)
-			endangered.Add(v.endangered)
-			if len(v.wrong) > 0 {
+			endangered.Add(v.exposed)
+			if len(v.failures) > 0 {
 				failed.Add(1)
-				t.Errorf("SCHEDULE_SEED=%d:\n%s\n%s", seed, strings.Join(v.wrong, "\n"), v.description)
+				t.Errorf("SCHEDULE_SEED=%d:\n%s\n%s", seed, strings.Join(v.failures, "\n"), v.description)
 			}
 		}
 	}
@@ -53,21 +53,21 @@ func TestSchedule_Random(t *testing.T) {
 		}
 	})
 	ran := min(seeds.Load(), schedules)
-	t.Logf("%d of %d schedules failed; %d copies between healthy hosts, %d of which shared one with the copy of a faulty host",
+	t.Logf("%d of %d schedules failed; %d copies between healthy hosts, %d of which shared one with a copy from or to a faulty host",
 		failed.Load(), ran, healthy.Load(), endangered.Load())
 	if endangered.Load() < ran/2 {
-		t.Errorf("only %d copies in %d schedules shared a host with the copy of a faulty one, which shows little", endangered.Load(), ran)
+		t.Errorf("%d healthy copies in %d schedules shared a host with a copy from or to a faulty host, want at least half as many as schedules", endangered.Load(), ran)
 	}
 }
 
 const (
 	scheduleWorkers = 4
-	// maxFailures is how many schedules may fail until the rest is not run.
+	// maxFailures is the number of failed schedules after which the test stops.
 	maxFailures = 20
 )
 
-// defaultSchedules is how many random schedules a run of the tests has: fewer with the
-// race detector, which makes each ten times as expensive.
+// defaultSchedules returns the default number of random schedules. It is lower with the race
+// detector, which makes each schedule ten times as expensive.
 func defaultSchedules() uint64 {
 	info, _ := debug.ReadBuildInfo()
 	if info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
@@ -76,7 +76,7 @@ func defaultSchedules() uint64 {
 	return 5000
 }
 
-// numberFromEnvironment returns the number in an environment variable, if it is set.
+// numberFromEnvironment returns the number in an environment variable. ok is false if it is not set.
 func numberFromEnvironment(t *testing.T, name string) (n uint64, ok bool) {
 	t.Helper()
 	text := os.Getenv(name)
@@ -90,8 +90,8 @@ func numberFromEnvironment(t *testing.T, name string) (n uint64, ok bool) {
 	return n, true
 }
 
-// randomSchedule is the schedule of a seed: mostly healthy copies beside those of
-// faulty hosts, which often start first.
+// randomSchedule returns the schedule for a seed. Most copies are between healthy hosts, and copies
+// from or to faulty hosts often start first.
 func randomSchedule(seed uint64) (s schedule) {
 	random := rand.New(rand.NewChaCha8(digestKey(fmt.Sprint("schedule ", seed))))
 	healthyHosts := 1 + random.IntN(3)
@@ -108,7 +108,7 @@ func randomSchedule(seed uint64) (s schedule) {
 	healthyHost := func() int { return random.IntN(healthyHosts) }
 	for i := range 2 + random.IntN(7) {
 		c := copySpec{image: randomImage(random, s.copies), repository: fmt.Sprint("team/", i)}
-		late := 2 // of five
+		late := 2 // how many of five copies start later
 		switch random.IntN(10) {
 		case 0:
 			c.from, c.to = anyHost(), anyHost()
@@ -133,8 +133,8 @@ func randomSchedule(seed uint64) (s schedule) {
 	return s
 }
 
-// randomHost returns a healthy host. Each of its connections moves 120 KB/s and more,
-// however many there are.
+// randomHost returns a healthy host. Each of its connections transfers at least 120 KB/s,
+// regardless of their number.
 func randomHost(random *rand.Rand, i int) hostSpec {
 	h := hostSpec{
 		name:    fmt.Sprintf("host%d.test", i),
@@ -146,7 +146,7 @@ func randomHost(random *rand.Rand, i int) hostSpec {
 	return h
 }
 
-// randomFault returns a fault. The connections of slow hosts move 20 KB/s and less.
+// randomFault returns a fault. Each connection of a slow host transfers at most 20 KB/s.
 func randomFault(random *rand.Rand) hostFault {
 	first := 0
 	if random.IntN(3) == 0 {
@@ -164,7 +164,7 @@ func randomFault(random *rand.Rand) hostFault {
 	}
 }
 
-// randomImage returns an image, which another copy often has too.
+// randomImage returns an image, which is often that of another copy.
 func randomImage(random *rand.Rand, others []copySpec) *simObject {
 	images := simImages()
 	switch kind := random.IntN(40); {

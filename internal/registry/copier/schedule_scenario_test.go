@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// ordinaryHost is a healthy registry with the default limit.
+// ordinaryHost returns a healthy registry with the default limit.
 func ordinaryHost(name string) hostSpec {
 	return hostSpec{name: name, latency: 20 * time.Millisecond, rate: 500e3, shared: 8e6, limit: 16}
 }
 
-// slowHost moves the bytes of blobs at a rate in bytes per second.
+// slowHost returns a registry that transfers blobs at a rate in bytes per second.
 func slowHost(name string, rate float64) hostSpec {
 	h := ordinaryHost(name)
 	h.fault = hostFault{kind: faultSlow, rate: rate}
 	return h
 }
 
-// simLayers are n layers of size bytes each.
+// simLayers returns n layers of size bytes each.
 func simLayers(seed string, n, size int) (layers []*simObject) {
 	for i := range n {
 		layers = append(layers, simLayer(fmt.Sprint(seed, " ", i), size))
@@ -27,25 +27,25 @@ func simLayers(seed string, n, size int) (layers []*simObject) {
 	return layers
 }
 
-// isolated runs a schedule that must hold the property that random schedules are
-// checked for, and in which at least one copy is between healthy hosts.
-func isolated(t *testing.T, s schedule) {
+// assertIsolated runs a schedule and fails the test unless it has the properties that check
+// verifies. At least one copy must be between healthy hosts.
+func assertIsolated(t *testing.T, s schedule) {
 	t.Helper()
 	v := s.check(t)
-	for _, fault := range v.wrong {
+	for _, fault := range v.failures {
 		t.Error(fault)
 	}
 	if v.healthy == 0 {
 		t.Error("no copy of the schedule is between healthy hosts")
 	}
 	if t.Failed() {
-		t.Logf("the schedule:\n%s", v.description)
+		t.Logf("schedule:\n%s", v.description)
 	}
 }
 
 func TestSchedule_SlowSourceSharesLayer(t *testing.T) {
 	shared := simLayer("shared layer", 512<<10)
-	isolated(t, schedule{
+	assertIsolated(t, schedule{
 		hosts: []hostSpec{slowHost("slow.test", 1), ordinaryHost("honest.test"), ordinaryHost("destination.test")},
 		copies: []copySpec{
 			{image: simImage("slow image", 0, shared), from: 0, to: 2, repository: "team/slow"},
@@ -56,8 +56,8 @@ func TestSchedule_SlowSourceSharesLayer(t *testing.T) {
 
 func TestSchedule_SlowSourcesManyLayers(t *testing.T) {
 	honest := simImage("honest among many", 0, simLayers("honest among many", 4, 300<<10)...)
-	t.Run("two_sources_at_the_default_limit", func(t *testing.T) {
-		isolated(t, schedule{
+	t.Run("two_sources_default_limit", func(t *testing.T) {
+		assertIsolated(t, schedule{
 			hosts: []hostSpec{slowHost("slow1.test", 1), slowHost("slow2.test", 1), ordinaryHost("honest.test"), ordinaryHost("destination.test")},
 			copies: []copySpec{
 				{image: simImage("many 1", 0, simLayers("many 1", 20, 40<<10)...), from: 0, to: 3, repository: "team/slow1"},
@@ -66,10 +66,10 @@ func TestSchedule_SlowSourcesManyLayers(t *testing.T) {
 			},
 		})
 	})
-	t.Run("one_source_at_four_requests", func(t *testing.T) {
+	t.Run("one_source_limit_4", func(t *testing.T) {
 		destination := ordinaryHost("destination.test")
 		destination.limit = 4
-		isolated(t, schedule{
+		assertIsolated(t, schedule{
 			hosts: []hostSpec{slowHost("slow.test", 1), ordinaryHost("honest.test"), destination},
 			copies: []copySpec{
 				{image: simImage("many 1", 0, simLayers("many 1", 20, 40<<10)...), from: 0, to: 2, repository: "team/slow"},
@@ -80,7 +80,7 @@ func TestSchedule_SlowSourcesManyLayers(t *testing.T) {
 }
 
 func TestSchedule_SlowDestinationSharesSource(t *testing.T) {
-	isolated(t, schedule{
+	assertIsolated(t, schedule{
 		hosts: []hostSpec{ordinaryHost("source.test"), slowHost("slow.test", 20e3), ordinaryHost("honest.test")},
 		copies: []copySpec{
 			{image: simImage("to the slow one", 0, simLayers("to the slow one", 20, 1<<20)...), from: 0, to: 1, repository: "team/slow"},
@@ -90,7 +90,7 @@ func TestSchedule_SlowDestinationSharesSource(t *testing.T) {
 }
 
 func TestSchedule_LargeManifestsAndSlowLayer(t *testing.T) {
-	isolated(t, schedule{
+	assertIsolated(t, schedule{
 		hosts: []hostSpec{ordinaryHost("source.test"), slowHost("slow.test", 5e3), ordinaryHost("honest.test")},
 		copies: []copySpec{
 			{image: simNested("large to the slow one", simLayer("slow layer", 2<<20)), from: 0, to: 1, repository: "team/slow"},
@@ -99,8 +99,8 @@ func TestSchedule_LargeManifestsAndSlowLayer(t *testing.T) {
 	})
 }
 
-// A copy does not wait for an upload that comes last in the queue of its destination
-// because its source is slow.
+// TestSchedule_SlowSourceWaitsForSlot verifies that a copy does not wait for the upload of another copy
+// that is last in the queue for a slot because its source is slow.
 func TestSchedule_SlowSourceWaitsForSlot(t *testing.T) {
 	shared := simLayer("layer of a slow and a fast source", 2<<20)
 	destination := ordinaryHost("destination.test")
@@ -116,11 +116,11 @@ func TestSchedule_SlowSourceWaitsForSlot(t *testing.T) {
 		seed := fmt.Sprint("bulk beside a slow source ", i)
 		s.copies = append(s.copies, copySpec{image: simImage(seed, 0, simLayers(seed, 12, 4<<20)...), from: 3, to: 2, repository: fmt.Sprint("team/bulk", i), start: 4 * time.Second})
 	}
-	isolated(t, s)
+	assertIsolated(t, s)
 }
 
-// Transfers that are somewhat faster than the rate below which a transfer gives way do not
-// hold all slots until they end.
+// TestSchedule_SourcesAboveMinRate verifies that slow transfers do not occupy all slots until they end,
+// even if they are slightly faster than the rate below which a transfer yields its slot.
 func TestSchedule_SourcesAboveMinRate(t *testing.T) {
 	destination := ordinaryHost("destination.test")
 	destination.limit = 4
@@ -131,11 +131,11 @@ func TestSchedule_SourcesAboveMinRate(t *testing.T) {
 		s.hosts = append(s.hosts, slowHost(fmt.Sprintf("lingers%d.test", i), 74e3))
 		s.copies = append(s.copies, copySpec{image: simImage(seed, 0, simLayer(seed, 30<<20)), from: 2 + i, to: 1, repository: fmt.Sprint("team/lingers", i), timeout: time.Hour})
 	}
-	isolated(t, s)
+	assertIsolated(t, s)
 }
 
-// Uploads from two slow sources that share the last slot for transfers take turns that
-// get longer, so that both get done.
+// TestSchedule_AlternatingSlowUploads verifies that uploads from two slow sources alternate if they share
+// the last slot for transfers. Their turns get longer, so that both complete.
 func TestSchedule_AlternatingSlowUploads(t *testing.T) {
 	destination := ordinaryHost("destination.test")
 	destination.limit = 2
@@ -169,15 +169,15 @@ func TestSchedule_TimeoutNamesOtherCopy(t *testing.T) {
 		t.Error(violation)
 	}
 	if err := outcomes[0].err; err != nil {
-		t.Errorf("the first copy failed: %v", err)
+		t.Errorf("first copy failed: %v", err)
 	}
 	switch err := outcomes[1].err; {
 	case err == nil:
-		t.Error("the second copy succeeded in less time than its layer takes")
+		t.Error("second copy succeeded before its layer could be uploaded")
 	case !s.names(0, err.Error()):
-		t.Errorf("the error of the copy that waited does not name the other: %v", err)
+		t.Errorf("error of the waiting copy does not name the other copy: %v", err)
 	case strings.Contains(err.Error(), "second.test"):
-		t.Errorf("the error of the copy that waited blames its own source: %v", err)
+		t.Errorf("error of the waiting copy names its own source: %v", err)
 	}
 }
 
@@ -194,14 +194,14 @@ func TestSchedule_CyclicCopiesAtMinLimit(t *testing.T) {
 				seed := fmt.Sprint("circle ", i)
 				s.copies = append(s.copies, copySpec{image: simImage(seed, 0, simLayers(seed, 6, 200<<10)...), from: i % hosts, to: (i + 1) % hosts, repository: fmt.Sprint("team/", i)})
 			}
-			isolated(t, s)
+			assertIsolated(t, s)
 		})
 	}
 }
 
 func TestSchedule_CanceledCopyReleasesBlob(t *testing.T) {
 	shared := simLayer("shared layer of a canceled copy", 512<<10)
-	isolated(t, schedule{
+	assertIsolated(t, schedule{
 		hosts: []hostSpec{slowHost("slow.test", 20e3), ordinaryHost("honest.test"), ordinaryHost("destination.test")},
 		copies: []copySpec{
 			{image: simImage("canceled image", 0, shared), from: 0, to: 2, repository: "team/canceled", cancel: 2 * time.Second},

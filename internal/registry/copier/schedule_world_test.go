@@ -1,20 +1,19 @@
-// The scheduling model checks that the progress of a copy depends on its own source and
-// destination alone, whatever other copies of the process wait for.
+// The scheduling model checks that the progress of a copy depends only on its own source and
+// destination, and not on other copies of the process.
 //
-// A schedule is a set of simulated registries, some of them slow or dead, and the copies
-// that one process makes between them. The engine is the real one: remote.Client and
-// copier.Copier over net/http. Everything else is simulated and runs in a synctest
-// bubble: connections are buffers in memory (schedule_network_test.go), registries
-// implement as much of the distribution API as a copy uses (schedule_registry_test.go,
-// schedule_uploads_test.go), and latency and bandwidth cost virtual time alone, so that
-// minutes of a slow registry pass in milliseconds.
+// A schedule is a set of simulated registries, some of them slow or unresponsive, and copies of one
+// process between them. The tests use the real remote.Client and copier.Copier over net/http.
+// Everything else is simulated in a synctest bubble. Connections are buffers in memory
+// (schedule_network_test.go). Registries implement the part of the distribution API that a copy
+// uses (schedule_registry_test.go, schedule_uploads_test.go). Latency and bandwidth only use virtual
+// time, so that minutes of a slow registry pass in milliseconds.
 //
-// Named scenarios (schedule_scenario_test.go) and random schedules
-// (schedule_random_test.go) are judged by the same property (schedule_property_test.go).
+// Named scenarios (schedule_scenario_test.go) and random schedules (schedule_random_test.go) are
+// checked for the same properties (schedule_property_test.go).
 //
-// The virtual clock stands still while a goroutine is blocked on a mutex. The engine must
-// not hold a mutex that others need while it waits for a request slot, another copy or
-// the network; such a schedule hangs, and the test says so.
+// The virtual clock does not advance while a goroutine is blocked on a mutex. The copier must not
+// hold a shared mutex while it waits for a request slot, another copy or the network. Otherwise the
+// schedule hangs, and the test panics with a description of it.
 
 package copier_test
 
@@ -49,47 +48,48 @@ type copySpec struct {
 	from, to   int // indexes of hosts
 	repository string
 	start      time.Duration
-	cancel     time.Duration // after start; 0: never
-	timeout    time.Duration // after start; 0: patience
+	cancel     time.Duration // after start; 0 means never
+	timeout    time.Duration // after start; 0 means defaultTimeout
 }
 
-// patience is the timeout of copies, long enough for every healthy one.
-const patience = 5 * time.Minute
+// defaultTimeout is the timeout of copies, long enough for every healthy copy.
+const defaultTimeout = 5 * time.Minute
 
-// outcome is how a copy ended.
+// outcome is the result of a copy.
 type outcome struct {
 	report       copier.Report
 	err          error
 	began, ended time.Duration // since the schedule began
-	exact        bool          // the destination has the tag and everything below it
+	exact        bool          // whether the destination has the tag and the complete image
 }
 
 // took returns how long the copy took.
 func (o outcome) took() time.Duration { return o.ended - o.began }
 
-// source and destination are the references of copy i.
+// source returns the source reference of copy i.
 func (s schedule) source(i int) string {
 	return fmt.Sprintf("%s/source/%d:v1", s.hosts[s.copies[i].from].name, i)
 }
 
+// destination returns the destination reference of copy i.
 func (s schedule) destination(i int) string {
 	return fmt.Sprintf("%s/%s:v%d", s.hosts[s.copies[i].to].name, s.copies[i].repository, i)
 }
 
-// alone returns the schedule of copy i without the others, which starts at once.
-func (s schedule) alone(i int) schedule {
-	only := s.copies[i]
-	only.start, only.cancel = 0, 0
-	return schedule{hosts: s.hosts, copies: []copySpec{only}}
+// only returns a schedule with only copy i, which starts immediately and is not canceled.
+func (s schedule) only(i int) schedule {
+	c := s.copies[i]
+	c.start, c.cancel = 0, 0
+	return schedule{hosts: s.hosts, copies: []copySpec{c}}
 }
 
-// run runs the schedule, and returns what became of each copy and what the
-// registries saw that must not be.
+// run runs the schedule. It returns the outcome of each copy, and the protocol violations that the
+// registries detected.
 func (s schedule) run(t *testing.T) (outcomes []outcome, violations []string) {
 	t.Helper()
 	hung := time.AfterFunc(hangTimeout, func() {
 		stacks := make([]byte, 4<<20)
-		panic(fmt.Sprintf("a schedule hangs: a goroutine holds a mutex that others wait for, while it waits for the virtual clock\n%s\n%s", s, stacks[:runtime.Stack(stacks, true)]))
+		panic(fmt.Sprintf("schedule hangs: a goroutine holds a contended mutex while it waits for the virtual clock\n%s\n%s", s, stacks[:runtime.Stack(stacks, true)]))
 	})
 	defer hung.Stop()
 	outcomes = make([]outcome, len(s.copies))
@@ -109,10 +109,10 @@ func (s schedule) run(t *testing.T) (outcomes []outcome, violations []string) {
 		running.Wait()
 		synctest.Wait()
 		for i, c := range s.copies {
-			outcomes[i].exact = network.hosts[s.hosts[c.to].name].holds(c.repository, fmt.Sprint("v", i), c.image)
+			outcomes[i].exact = network.hosts[s.hosts[c.to].name].hasImage(c.repository, fmt.Sprint("v", i), c.image)
 		}
 		for _, host := range network.hosts {
-			if n := host.underWay(); n > 0 {
+			if n := host.requestsInFlight(); n > 0 {
 				violations = append(violations, fmt.Sprintf("%s has %d requests in flight after all copies have ended", host.spec.name, n))
 			}
 		}
@@ -121,10 +121,10 @@ func (s schedule) run(t *testing.T) (outcomes []outcome, violations []string) {
 	return outcomes, violations
 }
 
-// hangTimeout is in real time. A schedule takes milliseconds.
+// hangTimeout is the limit for a schedule in real time. Normally, a schedule takes milliseconds.
 const hangTimeout = 5 * time.Minute
 
-// network makes the registries and gives the sources their images.
+// network returns a network with the registries of the schedule and adds the source images.
 func (s schedule) network(report func(format string, args ...any)) *simNetwork {
 	n := &simNetwork{hosts: map[string]*simHost{}, byAddr: map[netip.Addr]*simHost{}, conns: map[*simConn]bool{}}
 	for i, spec := range s.hosts {
@@ -132,12 +132,12 @@ func (s schedule) network(report func(format string, args ...any)) *simNetwork {
 		n.hosts[spec.name], n.byAddr[host.addr] = host, host
 	}
 	for i, c := range s.copies {
-		n.hosts[s.hosts[c.from].name].put(fmt.Sprint("source/", i), "v1", c.image)
+		n.hosts[s.hosts[c.from].name].addImage(fmt.Sprint("source/", i), "v1", c.image)
 	}
 	return n
 }
 
-// engine makes the client and the copier of the process.
+// engine returns the client and the copier of the simulated process.
 func (s schedule) engine(t *testing.T, network *simNetwork) (*remote.Client, *copier.Copier) {
 	t.Helper()
 	none, plain := "", true
@@ -156,7 +156,7 @@ func (s schedule) engine(t *testing.T, network *simNetwork) (*remote.Client, *co
 	return client, copier.New(nil)
 }
 
-// copyOne makes copy i.
+// copyOne runs copy i.
 func (s schedule) copyOne(client *remote.Client, engine *copier.Copier, i int, began time.Time) (o outcome) {
 	c := s.copies[i]
 	ctx, cancel := context.WithCancel(context.Background())
@@ -166,7 +166,7 @@ func (s schedule) copyOne(client *remote.Client, engine *copier.Copier, i int, b
 		timer := time.AfterFunc(c.cancel, cancel)
 		defer timer.Stop()
 	}
-	timeout := patience
+	timeout := defaultTimeout
 	if c.timeout > 0 {
 		timeout = c.timeout
 	}
@@ -189,7 +189,7 @@ func (s schedule) copyOne(client *remote.Client, engine *copier.Copier, i int, b
 	return o
 }
 
-// sleepFor waits for d or for the end of ctx.
+// sleepFor waits until d has passed or ctx ends.
 func sleepFor(ctx context.Context, d time.Duration) {
 	select {
 	case <-time.After(d):
@@ -197,7 +197,7 @@ func sleepFor(ctx context.Context, d time.Duration) {
 	}
 }
 
-// String describes the schedule.
+// String returns a description of the schedule.
 func (s schedule) String() string {
 	var b strings.Builder
 	for i, h := range s.hosts {
@@ -222,7 +222,7 @@ func (s schedule) String() string {
 	return b.String()
 }
 
-// String describes the fault.
+// String returns a description of the fault.
 func (f hostFault) String() string {
 	switch f.kind {
 	case faultSlow:

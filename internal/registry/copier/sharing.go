@@ -38,8 +38,8 @@ type blobKey struct {
 	digest digest.Digest
 }
 
-// locations records where a blob of one host is. The table keeps one for each blob, so its
-// maps and channels exist only while they are needed.
+// locations records which repositories of a host have a blob. There is one for each blob, so
+// maps and channels are allocated only while they are needed.
 type locations struct {
 	repositories []string              // repositories that have it, sorted
 	leases       map[string]*blobLease // uploads in progress, by repository
@@ -102,12 +102,12 @@ func (t *blobTable) lease(ctx context.Context, q blobRequest) (*blobLease, error
 	var seen leaseProgress
 	slow := map[*blobLease]bool{}
 	for {
-		mine, other, changed := t.try(q, slow)
+		acquired, other, changed := t.try(q, slow)
 		if other == nil {
 			if watched != nil {
 				recordSharedWait(ctx, watched, began)
 			}
-			return mine, nil
+			return acquired, nil
 		}
 		if other != watched {
 			watched, seen = other, other.progress()
@@ -158,11 +158,11 @@ func recordSharedWait(ctx context.Context, other *blobLease, began time.Time) {
 // try returns a lease, or only nil values if the repository has the blob. Otherwise it returns
 // the upload to wait for and a channel that is closed by the next change. It never returns an
 // upload in slow.
-func (t *blobTable) try(q blobRequest, slow map[*blobLease]bool) (mine, other *blobLease, changed <-chan struct{}) {
+func (t *blobTable) try(q blobRequest, slow map[*blobLease]bool) (lease, other *blobLease, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at := t.at(q.blobKey)
-	if _, held := slices.BinarySearch(at.repositories, q.name); held {
+	if _, present := slices.BinarySearch(at.repositories, q.name); present {
 		return nil, nil, nil
 	}
 	if other = at.leases[q.name]; other != nil && !slow[other] {
@@ -179,12 +179,12 @@ func (t *blobTable) try(q blobRequest, slow map[*blobLease]bool) (mine, other *b
 			}
 		}
 	}
-	mine = &blobLease{table: t, at: at, host: q.host, name: q.name, source: q.source, copy: q.copy, from: from}
+	lease = &blobLease{table: t, at: at, host: q.host, name: q.name, source: q.source, copy: q.copy, from: from}
 	if at.leases == nil {
 		at.leases = map[string]*blobLease{}
 	}
-	at.leases[q.name] = mine // replaces a slow upload
-	return mine, nil, nil
+	at.leases[q.name] = lease // replaces a slow upload
+	return lease, nil, nil
 }
 
 // at returns the locations of a blob, which it creates if needed. The caller must hold mu.

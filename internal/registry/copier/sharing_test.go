@@ -14,7 +14,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// uploads are how often each blob was uploaded whole, by digest.
+// uploads returns the number of completed uploads of each blob, by digest.
 func uploads(p *registrytest.Proxy) map[string]int {
 	n := map[string]int{}
 	for _, r := range p.Requests() {
@@ -25,19 +25,19 @@ func uploads(p *registrytest.Proxy) map[string]int {
 	return n
 }
 
-// succeed wants copies that were started to succeed.
-func succeed(t *testing.T, ends []<-chan result) {
+// awaitAll waits for copies and fails the test if one of them fails.
+func awaitAll(t *testing.T, results []<-chan result) {
 	t.Helper()
-	for _, ended := range ends {
-		if r := await(t, ended); r.err != nil {
+	for _, done := range results {
+		if r := await(t, done); r.err != nil {
 			t.Error(r.err)
 		}
 	}
 }
 
-// held starts one copy, holds its layer up on the way from the source, and
-// starts another that needs the same layer.
-func held(t *testing.T, e engine, from, to *registrytest.Proxy, layer digest.Digest, first, second string) (cancel func(), one, other <-chan result, release func()) {
+// startBlockedCopies starts a copy, blocks the source while it reads the layer, and starts another
+// copy that needs the same layer. release unblocks the source.
+func startBlockedCopies(t *testing.T, e engine, from, to *registrytest.Proxy, layer digest.Digest, first, second string) (cancel func(), one, other <-chan result, release func()) {
 	t.Helper()
 	gate := make(chan struct{})
 	from.On("GET", "/v2/.*/blobs/"+string(layer)).Hold(gate)
@@ -46,13 +46,13 @@ func held(t *testing.T, e engine, from, to *registrytest.Proxy, layer digest.Dig
 	one = e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref(first, "1")))
 	from.Wait(t, func() bool { return from.Count("GET", ".*/blobs/"+string(layer)) == 1 })
 	other = e.start(t.Context(), e.job(t, from.Ref("other", "1"), to.Ref(second, "2")))
-	// Its own configuration is there: it is at the layers too.
+	// The second copy has started to read its config, so it also processes its layers.
 	from.Wait(t, func() bool { return from.Count("GET", "/v2/other/blobs/.*") == 1 })
 	return cancel, one, other, func() { close(gate) }
 }
 
-// sharing pushes two images with a layer in common.
-func sharing(t *testing.T, from *registrytest.Proxy) (one, other registrytest.Pushed, layer digest.Digest) {
+// pushSharedLayer pushes two images with a common layer.
+func pushSharedLayer(t *testing.T, from *registrytest.Proxy) (one, other registrytest.Pushed, layer digest.Digest) {
 	t.Helper()
 	shared := registrytest.Layer("shared", 50_000)
 	one = from.Push(t, "app", "1", registrytest.Image{Seed: "one", Layers: []registrytest.Blob{shared}})
@@ -63,8 +63,8 @@ func sharing(t *testing.T, from *registrytest.Proxy) (one, other registrytest.Pu
 func TestSharing_SameRepository(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
-	a, b, layer := sharing(t, from)
-	_, one, other, release := held(t, newEngine(t), from, to, layer, "to", "to")
+	a, b, layer := pushSharedLayer(t, from)
+	_, one, other, release := startBlockedCopies(t, newEngine(t), from, to, layer, "to", "to")
 	release()
 	first, second := await(t, one), await(t, other)
 	if err := errors.Join(first.err, second.err); err != nil {
@@ -72,19 +72,19 @@ func TestSharing_SameRepository(t *testing.T) {
 	}
 	registrytest.Same(t, a.Tree, to.Read(t, "to", "1"))
 	registrytest.Same(t, b.Tree, to.Read(t, "to", "2"))
-	if asked := mounts(to, layer); len(asked) != 1 || uploads(to)[string(layer)] != 1 {
-		t.Errorf("the layer was offered %d times and uploaded %d times", len(asked), uploads(to)[string(layer)])
+	if requested := mounts(to, layer); len(requested) != 1 || uploads(to)[string(layer)] != 1 {
+		t.Errorf("layer had %d mount requests and %d uploads, want 1", len(requested), uploads(to)[string(layer)])
 	}
 	if first.report.Copied.Blobs != 2 || second.report.Copied.Blobs != 1 || second.report.Present.Blobs != 1 {
-		t.Errorf("the reports say %+v and %+v", first.report, second.report)
+		t.Errorf("Copy() reports = %+v and %+v, want the second to have 1 blob copied and 1 present", first.report, second.report)
 	}
 }
 
 func TestSharing_OtherRepository(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
-	a, b, layer := sharing(t, from)
-	_, one, other, release := held(t, newEngine(t), from, to, layer, "to", "also")
+	a, b, layer := pushSharedLayer(t, from)
+	_, one, other, release := startBlockedCopies(t, newEngine(t), from, to, layer, "to", "also")
 	release()
 	first, second := await(t, one), await(t, other)
 	if err := errors.Join(first.err, second.err); err != nil {
@@ -92,56 +92,56 @@ func TestSharing_OtherRepository(t *testing.T) {
 	}
 	registrytest.Same(t, a.Tree, to.Read(t, "to", "1"))
 	registrytest.Same(t, b.Tree, to.Read(t, "also", "2"))
-	if asked := mounts(to, layer); !slices.Equal(asked, []string{"to", "to"}) {
-		t.Errorf("the layer was to be mounted from %v", asked)
+	if requested := mounts(to, layer); !slices.Equal(requested, []string{"to", "to"}) {
+		t.Errorf("mount requests for the layer = %v, want two from to", requested)
 	}
 	if uploads(to)[string(layer)] != 1 || second.report.Mounted.Blobs != 1 {
-		t.Errorf("the layer was uploaded %d times; the second report says %+v", uploads(to)[string(layer)], second.report)
+		t.Errorf("layer was uploaded %d times and the second report = %+v, want 1 upload and 1 mount", uploads(to)[string(layer)], second.report)
 	}
 	if second.report.WaitedFor != registry.WaitShared || second.report.LongestWait <= 0 {
-		t.Errorf("the second copy waited %s for %q", second.report.LongestWait, second.report.WaitedFor)
+		t.Errorf("longest wait of the second copy = %s for %q, want a wait for the shared blob", second.report.LongestWait, second.report.WaitedFor)
 	}
 }
 
-// unhurt wants a copy to succeed as if there were no other.
-func unhurt(t *testing.T, ended <-chan result, to *registrytest.Proxy, repo string, image registrytest.Pushed) {
+// assertUnaffected fails the test unless a copy succeeds as if the other copy did not exist.
+func assertUnaffected(t *testing.T, done <-chan result, to *registrytest.Proxy, repo string, image registrytest.Pushed) {
 	t.Helper()
-	if r := await(t, ended); r.err != nil {
+	if r := await(t, done); r.err != nil {
 		t.Fatal(r.err)
 	}
 	registrytest.Same(t, image.Tree, to.Read(t, repo, "2"))
 	if n := to.Count("PUT", "/v2/"+repo+"/manifests/2"); n != 1 {
-		t.Errorf("the manifest was pushed %d times", n)
+		t.Errorf("manifest was pushed %d times, want 1", n)
 	}
 }
 
 func TestSharing_FailedCopy(t *testing.T) {
 	t.Parallel()
 	for _, second := range []string{"to", "also"} {
-		t.Run("cancelled, "+second, func(t *testing.T) {
+		t.Run("first_canceled_"+second, func(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
-			_, b, layer := sharing(t, from)
-			cancel, one, other, release := held(t, newEngine(t), from, to, layer, "to", second)
+			_, b, layer := pushSharedLayer(t, from)
+			cancel, one, other, release := startBlockedCopies(t, newEngine(t), from, to, layer, "to", second)
 			cancel()
 			if r := await(t, one); !errors.Is(r.err, context.Canceled) {
-				t.Errorf("the cancelled copy ended with %v", r.err)
+				t.Errorf("canceled Copy() error = %v, want context.Canceled", r.err)
 			}
 			release()
-			unhurt(t, other, to, second, b)
+			assertUnaffected(t, other, to, second, b)
 		})
-		t.Run("failed, "+second, func(t *testing.T) {
+		t.Run("first_failed_"+second, func(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
-			_, b, layer := sharing(t, from)
+			_, b, layer := pushSharedLayer(t, from)
 			to.On("PUT", "/v2/.*/blobs/.*").Times(1).Where(func(r *http.Request) bool { return r.URL.Query().Get("digest") == string(layer) }).
 				Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "not you")))
-			_, one, other, release := held(t, newEngine(t), from, to, layer, "to", second)
+			_, one, other, release := startBlockedCopies(t, newEngine(t), from, to, layer, "to", second)
 			release()
-			failure(t, await(t, one).err, registry.Destination, registry.ErrDenied)
-			unhurt(t, other, to, second, b)
+			assertError(t, await(t, one).err, registry.Destination, registry.ErrDenied)
+			assertUnaffected(t, other, to, second, b)
 		})
-		t.Run("who waits is cancelled, "+second, func(t *testing.T) {
+		t.Run("second_canceled_"+second, func(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
-			_, b, layer := sharing(t, from)
+			_, b, layer := pushSharedLayer(t, from)
 			gate := make(chan struct{})
 			from.On("GET", "/v2/.*/blobs/"+string(layer)).Hold(gate)
 			e := newEngine(t)
@@ -149,12 +149,12 @@ func TestSharing_FailedCopy(t *testing.T) {
 			from.Wait(t, func() bool { return from.Count("GET", ".*/blobs/"+string(layer)) == 1 })
 			ctx, cancel := context.WithCancel(t.Context())
 			other := e.start(ctx, e.job(t, from.Ref("app", "1"), to.Ref(second, "2")))
-			// Both configs are uploaded: only the layer is missing.
+			// Both configs are uploaded, so the second copy only waits for the layer.
 			to.Wait(t, func() bool { return len(uploads(to)) == 2 })
 			cancel()
 			r := await(t, other)
-			if e := failure(t, r.err, registry.Destination, registry.ErrUnavailable); !errors.Is(e, context.Canceled) {
-				t.Errorf("the cancelled copy ended with %v", e)
+			if e := assertError(t, r.err, registry.Destination, registry.ErrUnavailable); !errors.Is(e, context.Canceled) {
+				t.Errorf("canceled Copy() error = %v, want context.Canceled", e)
 			}
 			close(gate)
 			if r := await(t, one); r.err != nil {
@@ -169,7 +169,7 @@ func TestSharing_TwentyCopies(t *testing.T) {
 	t.Parallel()
 	const limit = 6
 	from, to := registrytest.Intercept(t, registrytest.V3(t)), registrytest.Intercept(t, registrytest.V2(t))
-	e := newEngine(t, limited(limit, from.Registry, to.Registry))
+	e := newEngine(t, withMaxRequests(limit, from.Registry, to.Registry))
 	base, runtime := registrytest.Layer("base", 300_000), registrytest.Layer("runtime", 40_000)
 	var pushed []registrytest.Pushed
 	blobs := map[digest.Digest]bool{}
@@ -181,23 +181,23 @@ func TestSharing_TwentyCopies(t *testing.T) {
 			blobs[d] = true
 		}
 	}
-	var ends []<-chan result
+	var results []<-chan result
 	for i := range pushed {
-		// Four repositories, so that blobs are shared and mounted.
-		ends = append(ends, e.start(t.Context(), e.job(t, from.Ref(fmt.Sprintf("app-%d", i), "1"), to.Ref(fmt.Sprintf("team-%d/app", i%4), fmt.Sprint(i)))))
+		// Use four repositories, so that blobs are both shared and mounted.
+		results = append(results, e.start(t.Context(), e.job(t, from.Ref(fmt.Sprintf("app-%d", i), "1"), to.Ref(fmt.Sprintf("team-%d/app", i%4), fmt.Sprint(i)))))
 	}
-	succeed(t, ends)
+	awaitAll(t, results)
 	for i := range pushed {
 		registrytest.Same(t, pushed[i].Tree, to.Read(t, fmt.Sprintf("team-%d/app", i%4), fmt.Sprint(i)))
 	}
 	sent := uploads(to)
 	for d := range blobs {
 		if sent[string(d)] != 1 {
-			t.Errorf("%s was uploaded %d times", d, sent[string(d)])
+			t.Errorf("blob %s was uploaded %d times, want 1", d, sent[string(d)])
 		}
 	}
 	if from.Peak() > limit || to.Peak() > limit {
-		t.Errorf("at most %d and %d requests were under way, and %d may be", from.Peak(), to.Peak(), limit)
+		t.Errorf("peaks of concurrent requests = %d and %d, want at most %d", from.Peak(), to.Peak(), limit)
 	}
 }
 
@@ -205,8 +205,8 @@ func TestSharing_OppositeDirections(t *testing.T) {
 	t.Parallel()
 	const limit = 2
 	left, right := pair(t, registrytest.Behaviour{})
-	e := newEngine(t, limited(limit, left.Registry, right.Registry))
-	var ends []<-chan result
+	e := newEngine(t, withMaxRequests(limit, left.Registry, right.Registry))
+	var results []<-chan result
 	trees := map[*registrytest.Proxy][]registrytest.Pushed{}
 	for i := range 4 {
 		for from, to := range map[*registrytest.Proxy]*registrytest.Proxy{left: right, right: left} {
@@ -217,16 +217,16 @@ func TestSharing_OppositeDirections(t *testing.T) {
 			}
 			repo := fmt.Sprintf("from-%d", i)
 			trees[to] = append(trees[to], from.Push(t, repo, "1", registrytest.Image{Seed: seed, Layers: layers}))
-			ends = append(ends, e.start(t.Context(), e.job(t, from.Ref(repo, "1"), to.Ref(fmt.Sprintf("to-%d", i), "1"))))
+			results = append(results, e.start(t.Context(), e.job(t, from.Ref(repo, "1"), to.Ref(fmt.Sprintf("to-%d", i), "1"))))
 		}
 	}
-	succeed(t, ends)
+	awaitAll(t, results)
 	for to, pushed := range trees {
 		for i := range pushed {
 			registrytest.Same(t, pushed[i].Tree, to.Read(t, fmt.Sprintf("to-%d", i), "1"))
 		}
 	}
 	if left.Peak() > limit || right.Peak() > limit {
-		t.Errorf("at most %d and %d requests were under way, and %d may be", left.Peak(), right.Peak(), limit)
+		t.Errorf("peaks of concurrent requests = %d and %d, want at most %d", left.Peak(), right.Peak(), limit)
 	}
 }

@@ -153,7 +153,7 @@ func (r *copyOp) writeTag(ctx context.Context, tag string, m registry.Manifest, 
 }
 
 const (
-	// maxReads is how often a tag is read after a write until it has the new digest. Some
+	// maxReads is how often a tag is read after a write until it has the new content. Some
 	// registries are eventually consistent.
 	maxReads       = 4
 	firstReadDelay = 100 * time.Millisecond

@@ -14,7 +14,7 @@ import (
 
 func TestCopy_UpToDate(t *testing.T) {
 	t.Parallel()
-	// Its tags are immutable, so that a PUT would fail.
+	// The tags of the destination are immutable, so a PUT would fail.
 	from, to := pair(t, registrytest.Behaviour{ImmutableTags: true})
 	pushed := from.Push(t, "app", "1", registrytest.MultiArch("a"))
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
@@ -22,8 +22,8 @@ func TestCopy_UpToDate(t *testing.T) {
 		source   string
 		requests int
 	}{
-		"by tag":    {from.Ref("app", "1"), 2},
-		"by digest": {from.Ref("app", string(pushed.Digest)), 1},
+		"tag":    {from.Ref("app", "1"), 2},
+		"digest": {from.Ref("app", string(pushed.Digest)), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from.Forget()
@@ -32,32 +32,33 @@ func TestCopy_UpToDate(t *testing.T) {
 			requests := slices.Concat(from.Requests(), to.Requests())
 			for _, r := range requests {
 				if r.Method != http.MethodHead {
-					t.Errorf("%s %s was sent", r.Method, r.Path)
+					t.Errorf("Copy() sent %s %s, want only HEAD requests", r.Method, r.Path)
 				}
 			}
 			if len(requests) != c.requests || report.Requests != c.requests {
-				t.Errorf("%d requests were sent and the report says %d, want %d", len(requests), report.Requests, c.requests)
+				t.Errorf("registries received %d requests and report has %d, want %d", len(requests), report.Requests, c.requests)
 			}
 			if report.Digest != pushed.Digest || report.MediaType != pushed.MediaType || report.Manifests != 0 || !slices.Equal(report.Tagged, []string{"1"}) {
-				t.Errorf("the report says %+v", report)
+				t.Errorf("Copy() report = %+v, want digest %s, tag 1 and no manifests", report, pushed.Digest)
 			}
 		})
 	}
 }
 
-// Within one registry the manifest comes with the tag, which saves a round trip.
+// TestCopy_SameRegistryReadsSourceOnce verifies that a copy within one registry reads the manifest by its
+// tag, which saves a round trip.
 func TestCopy_SameRegistryReadsSourceOnce(t *testing.T) {
 	t.Parallel()
 	_, reg := pair(t, registrytest.Behaviour{})
 	reg.Push(t, "from", "1", registrytest.Image{Seed: "a"})
 	report := newEngine(t).copy(t, reg.Ref("from", "1"), reg.Ref("to", "1"))
 	if heads, gets := reg.Count("HEAD", "/v2/from/.*"), reg.Count("GET", "/v2/from/.*"); heads != 0 || gets != 1 {
-		t.Errorf("the source was asked by %d HEADs and %d GETs", heads, gets)
+		t.Errorf("source received %d HEAD and %d GET requests, want 0 and 1", heads, gets)
 	}
 	reg.Forget()
 	again := newEngine(t).copy(t, reg.Ref("from", "1"), reg.Ref("to", "1"))
 	if n := len(reg.Requests()); n != 2 || again.Digest != report.Digest || again.MediaType != report.MediaType {
-		t.Errorf("what is there already cost %d requests; the report says %+v", n, again)
+		t.Errorf("second Copy() sent %d requests and report = %+v, want 2 and digest %s", n, again, report.Digest)
 	}
 }
 
@@ -67,31 +68,32 @@ func TestCopy_ImmutableTag(t *testing.T) {
 		status        int
 		code, message string
 	}{
-		"ECR":            {http.StatusBadRequest, "TAG_INVALID", "The image tag '1' already exists in the 'to' repository and cannot be overwritten because the repository is immutable."},
-		"ECR, older":     {http.StatusBadRequest, "ImageTagAlreadyExistsException", "tag is there"},
-		"Harbor":         {http.StatusPreconditionFailed, "PRECONDITION", "Failed to process request due to 'to:1' configured as immutable."},
-		"tag invalid":    {http.StatusConflict, "TAG_INVALID", "manifest tag did not match URI"},
-		"a 409 of words": {http.StatusConflict, "CONFLICT", "there is one already"},
+		"ecr":                   {http.StatusBadRequest, "TAG_INVALID", "The image tag '1' already exists in the 'to' repository and cannot be overwritten because the repository is immutable."},
+		"ecr_older":             {http.StatusBadRequest, "ImageTagAlreadyExistsException", "tag is there"},
+		"harbor":                {http.StatusPreconditionFailed, "PRECONDITION", "Failed to process request due to 'to:1' configured as immutable."},
+		"tag_invalid":           {http.StatusConflict, "TAG_INVALID", "manifest tag did not match URI"},
+		"conflict_with_message": {http.StatusConflict, "CONFLICT", "there is one already"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
 			from.Push(t, "app", "1", registrytest.Image{Seed: "new"})
 			old := to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
 			to.On("PUT", tagPath).Reply(c.status, nil, string(registrytest.ErrorBody(c.code, c.message)))
-			err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrTagImmutable)
-			mentions(t, err.Error(), c.message, to.Addr+"/to")
-			mentions(t, err.Hint, "do not let it move")
+			err := newEngine(t).copyError(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrTagImmutable)
+			assertContains(t, err.Error(), c.message, to.Addr+"/to")
+			assertContains(t, err.Hint, "do not let it move")
 			if n := to.Count("PUT", tagPath); n != 1 {
-				t.Errorf("the tag was written %d times", n)
+				t.Errorf("tag was pushed %d times, want 1", n)
 			}
 			if to.Digest(t, "to", "1") != old.Digest {
-				t.Error("the tag moved")
+				t.Errorf("tag has digest %s, want %s", to.Digest(t, "to", "1"), old.Digest)
 			}
 		})
 	}
 }
 
-// Some registries say no more than the status.
+// TestCopy_ImmutableTagStatusOnly verifies that a conflict without an error code is recognized. Some
+// registries respond only with a status.
 func TestCopy_ImmutableTagStatusOnly(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusConflict, http.StatusPreconditionFailed} {
@@ -99,41 +101,41 @@ func TestCopy_ImmutableTagStatusOnly(t *testing.T) {
 		from.Push(t, "app", "1", registrytest.Image{Seed: "new"})
 		old := to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
 		to.On("PUT", tagPath).Reply(status, nil, "")
-		err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrTagImmutable)
-		mentions(t, err.Error(), fmt.Sprint("HTTP ", status), "the tag is immutable and holds "+string(old.Digest), to.Addr+"/to")
-		mentions(t, err.Hint, "do not let it move")
+		err := newEngine(t).copyError(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrTagImmutable)
+		assertContains(t, err.Error(), fmt.Sprint("HTTP ", status), "the tag is immutable and holds "+string(old.Digest), to.Addr+"/to")
+		assertContains(t, err.Hint, "do not let it move")
 		if n := to.Count("PUT", tagPath); n != 1 {
-			t.Errorf("%d: the tag was written %d times", status, n)
+			t.Errorf("with status %d, tag was pushed %d times, want 1", status, n)
 		}
 	}
 }
 
-// A failed precondition may be a policy's, and where there is no such tag
-// nothing is in the way of it.
+// TestCopy_UnrelatedConflict verifies that a failed push is not attributed to an immutable tag if a policy
+// rejected it, or if the tag does not exist.
 func TestCopy_UnrelatedConflict(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		held   bool
-		status int
-		body   string
-		says   string
+		exists   bool // whether the tag exists
+		status   int
+		body     string
+		wantText string
 	}{
-		"a policy":                    {true, http.StatusPreconditionFailed, string(registrytest.ErrorBody("POLICY", "it was never scanned")), "it was never scanned"},
-		"a conflict about nothing":    {false, http.StatusConflict, "", "HTTP 409"},
-		"a precondition, and no tag":  {false, http.StatusPreconditionFailed, "", "HTTP 412"},
-		"a conflict of words, no tag": {false, http.StatusConflict, string(registrytest.ErrorBody("CONFLICT", "project is being deleted")), "project is being deleted"},
+		"policy":                       {true, http.StatusPreconditionFailed, string(registrytest.ErrorBody("POLICY", "it was never scanned")), "it was never scanned"},
+		"conflict_no_tag":              {false, http.StatusConflict, "", "HTTP 409"},
+		"precondition_no_tag":          {false, http.StatusPreconditionFailed, "", "HTTP 412"},
+		"conflict_with_message_no_tag": {false, http.StatusConflict, string(registrytest.ErrorBody("CONFLICT", "project is being deleted")), "project is being deleted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
 			from.Push(t, "app", "1", registrytest.Image{Seed: "new"})
-			if c.held {
+			if c.exists {
 				to.Push(t, "to", "1", registrytest.Image{Seed: "old"})
 			}
 			to.On("PUT", tagPath).Reply(c.status, nil, c.body)
-			err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrDenied)
-			mentions(t, err.Error(), c.says)
+			err := newEngine(t).copyError(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrDenied)
+			assertContains(t, err.Error(), c.wantText)
 			if n := to.Count("PUT", tagPath); n != 1 {
-				t.Errorf("the tag was written %d times", n)
+				t.Errorf("tag was pushed %d times, want 1", n)
 			}
 		})
 	}
@@ -144,20 +146,21 @@ func TestCopy_ImmutableTagWithSameDigest(t *testing.T) {
 	from, to := pair(t, registrytest.Behaviour{ImmutableTags: true})
 	pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	to.On("PUT", tagPath).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		to.PutManifest(t, "to", "1", pushed.Manifest) // somebody else was quicker
+		to.PutManifest(t, "to", "1", pushed.Manifest) // another client writes it first
 		next.ServeHTTP(w, r)
 	})
 	report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	if !slices.Equal(report.Tagged, []string{"1"}) || report.Manifests != 0 {
-		t.Errorf("the report says %+v", report)
+		t.Errorf("Copy() report = %+v, want tag 1 and no manifests", report)
 	}
 	if n := to.Count("PUT", tagPath); n != 1 {
-		t.Errorf("the tag was written %d times", n)
+		t.Errorf("tag was pushed %d times, want 1", n)
 	}
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 }
 
-// Some registries say no more than the status.
+// TestCopy_ImmutableTagWithSameDigestStatusOnly verifies that a conflict without an error code is ignored
+// if the tag already has the digest.
 func TestCopy_ImmutableTagWithSameDigestStatusOnly(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusConflict, http.StatusPreconditionFailed} {
@@ -168,7 +171,7 @@ func TestCopy_ImmutableTagWithSameDigestStatusOnly(t *testing.T) {
 			w.WriteHeader(status)
 		})
 		if report := newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1")); !slices.Equal(report.Tagged, []string{"1"}) {
-			t.Errorf("%d: the report says %+v", status, report)
+			t.Errorf("with status %d, Copy() report = %+v, want tag 1", status, report)
 		}
 	}
 }
@@ -179,7 +182,7 @@ func TestConfirmTag_OneRead(t *testing.T) {
 	from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	if n := to.Count("HEAD", tagPath); n != 2 {
-		t.Errorf("the tag was looked at %d times, want before and after", n)
+		t.Errorf("tag was requested %d times, want once before and once after the push", n)
 	}
 }
 
@@ -194,32 +197,32 @@ func TestConfirmTag_OtherDigest(t *testing.T) {
 	})
 	e := newEngine(t)
 	report, err := e.copier.Copy(t.Context(), e.job(t, from.Ref("app", "1"), to.Ref("to", "1")))
-	failed := failure(t, err, registry.Destination, registry.ErrMismatch)
-	mentions(t, failed.Error(), string(pushed.Digest), string(other.Digest), to.Addr+"/to", `cannot confirm the tag "1"`)
-	mentions(t, failed.Hint, "Somebody else wrote the tag")
+	failed := assertError(t, err, registry.Destination, registry.ErrMismatch)
+	assertContains(t, failed.Error(), string(pushed.Digest), string(other.Digest), to.Addr+"/to", `cannot confirm the tag "1"`)
+	assertContains(t, failed.Hint, "Somebody else wrote the tag")
 	if len(report.Tagged) != 0 {
-		t.Errorf("the report says that %q hold the image", report.Tagged)
+		t.Errorf("Copy() tagged = %q, want none", report.Tagged)
 	}
-	if puts, looks := to.Count("PUT", tagPath), to.Count("HEAD", tagPath); puts != 1 || looks != 1+4 {
-		t.Errorf("the tag was written %d times, and looked at %d times, want before and four times after", puts, looks)
+	if puts, heads := to.Count("PUT", tagPath), to.Count("HEAD", tagPath); puts != 1 || heads != 1+4 {
+		t.Errorf("tag was pushed %d times and requested %d times, want 1 push, 1 request before and 4 after it", puts, heads)
 	}
 }
 
 func TestConfirmTag_EventuallyConsistent(t *testing.T) {
 	t.Parallel()
-	for name, shows := range map[string]func(*registrytest.Rule){
-		"nothing": func(r *registrytest.Rule) { r.Reply(http.StatusNotFound, nil, "") },
-		"what was there before": func(r *registrytest.Rule) {
+	for name, alter := range map[string]func(*registrytest.Rule){
+		"not_found": func(r *registrytest.Rule) { r.Reply(http.StatusNotFound, nil, "") },
+		"old_digest": func(r *registrytest.Rule) {
 			r.Alter(func(res *http.Response) { res.Header.Set("Docker-Content-Digest", string(digest.FromString("before"))) })
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
 			from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
-			shows(to.On("HEAD", tagPath).After(1).Times(1))
+			alter(to.On("HEAD", tagPath).After(1).Times(1))
 			newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 			if n := to.Count("HEAD", tagPath); n != 3 {
-				t.Errorf("the tag was looked at %d times, want one more than otherwise", n)
+				t.Errorf("tag was requested %d times, want 3", n)
 			}
 		})
 	}
@@ -230,8 +233,8 @@ func TestConfirmTag_NotFound(t *testing.T) {
 	from, to := pair(t, registrytest.Behaviour{})
 	from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	to.On("HEAD", tagPath).Reply(http.StatusNotFound, nil, "")
-	err := newEngine(t).refused(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrMismatch)
-	mentions(t, err.Error(), "holds nothing")
+	err := newEngine(t).copyError(t, from.Ref("app", "1"), to.Ref("to", "1"), registry.Destination, registry.ErrMismatch)
+	assertContains(t, err.Error(), "holds nothing")
 }
 
 func TestCopy_WriteOnlyCredential(t *testing.T) {
@@ -243,13 +246,13 @@ func TestCopy_WriteOnlyCredential(t *testing.T) {
 	e.copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 
-	// What must not be replaced unseen is not replaced.
+	// With MayReplace, a tag that cannot be read is not replaced.
 	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "2"))
 	job.MayReplace = func(string, digest.Digest) error { return nil }
 	_, err := e.copier.Copy(t.Context(), job)
-	mentions(t, failure(t, err, registry.Destination, registry.ErrDenied).Error(), "write only")
+	assertContains(t, assertError(t, err, registry.Destination, registry.ErrDenied).Error(), "write only")
 	if tags := to.Tags(t, "to"); !slices.Equal(tags, []string{"1"}) {
-		t.Errorf("the destination has the tags %v", tags)
+		t.Errorf("destination tags = %v, want 1", tags)
 	}
 }
 
@@ -260,12 +263,11 @@ func TestRetag_NoBlobRequests(t *testing.T) {
 	report := newEngine(t).copy(t, reg.Ref("to", "1.4.2"), reg.Ref("to", "1"))
 	registrytest.Same(t, pushed.Tree, reg.Read(t, "to", "1"))
 	if n := reg.Count(".*", ".*/blobs/.*"); n != 0 {
-		t.Errorf("%d requests for blobs", n)
+		t.Errorf("registry received %d requests for blobs, want 0", n)
 	}
-	// Both tags, one of them with its manifest, the PUT, and the look at what was
-	// written.
+	// Resolve the source tag with its manifest, resolve the destination tag, push it, and confirm it.
 	if report.Requests != 4 || report.Manifests != 1 || report.Present.Blobs != 0 {
-		t.Errorf("the report says %+v", report)
+		t.Errorf("Copy() report = %+v, want 4 requests and 1 manifest", report)
 	}
 }
 
@@ -274,10 +276,10 @@ func TestRetag_IncompleteImage(t *testing.T) {
 	_, reg := pair(t, registrytest.Behaviour{})
 	pushed := reg.Push(t, "to", "1.4.2", registrytest.Image{Seed: "a"})
 	reg.DeleteBlob(t, "to", pushed.Blobs[1].Descriptor().Digest)
-	newEngine(t).refused(t, reg.Ref("to", "1.4.2"), reg.Ref("to", "1"), registry.Destination, registry.ErrMissingContent)
+	newEngine(t).copyError(t, reg.Ref("to", "1.4.2"), reg.Ref("to", "1"), registry.Destination, registry.ErrMissingContent)
 
 	gone := registrytest.Image{Seed: "gone"}.Build()
-	newEngine(t).refused(t, reg.Ref("to", string(gone.Digest)), reg.Ref("to", "1"), registry.Destination, registry.ErrNotFound)
+	newEngine(t).copyError(t, reg.Ref("to", string(gone.Digest)), reg.Ref("to", "1"), registry.Destination, registry.ErrNotFound)
 }
 
 func TestRetag_AdditionalTags(t *testing.T) {
@@ -289,28 +291,28 @@ func TestRetag_AdditionalTags(t *testing.T) {
 	to.Forget()
 	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	job.Tags = []string{"1", "latest", "stable"}
-	report := e.do(t, job)
+	report := e.run(t, job)
 	if n := to.Count(".*", ".*/blobs/.*"); n != 0 {
-		t.Errorf("%d requests for blobs", n)
+		t.Errorf("registry received %d requests for blobs, want 0", n)
 	}
 	if report.Manifests != 1 || !slices.Equal(report.Tagged, job.Tags) {
-		t.Errorf("the report says %+v", report)
+		t.Errorf("Copy() report = %+v, want 1 manifest and tags %v", report, job.Tags)
 	}
 	for _, tag := range job.Tags {
 		if to.Digest(t, "to", tag) != pushed.Digest {
-			t.Errorf("%s holds another digest", tag)
+			t.Errorf("tag %s has digest %s, want %s", tag, to.Digest(t, "to", tag), pushed.Digest)
 		}
 	}
 }
 
 func TestRetag_CollectedContent(t *testing.T) {
 	t.Parallel()
-	for name, collect := range map[string]func(t *testing.T, to *registrytest.Proxy, pushed registrytest.Pushed){
-		"a blob is gone": func(t *testing.T, to *registrytest.Proxy, pushed registrytest.Pushed) {
+	for name, remove := range map[string]func(t *testing.T, to *registrytest.Proxy, pushed registrytest.Pushed){
+		"missing_blob": func(t *testing.T, to *registrytest.Proxy, pushed registrytest.Pushed) {
 			t.Helper()
 			to.DeleteBlob(t, "to", pushed.Blobs[1].Descriptor().Digest)
 		},
-		"the manifest is gone": func(_ *testing.T, to *registrytest.Proxy, pushed registrytest.Pushed) {
+		"missing_manifest": func(_ *testing.T, to *registrytest.Proxy, pushed registrytest.Pushed) {
 			to.On("GET", "/v2/to/manifests/"+string(pushed.Digest)).Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("MANIFEST_UNKNOWN", "gone")))
 		},
 	} {
@@ -318,11 +320,11 @@ func TestRetag_CollectedContent(t *testing.T) {
 			from, to := pair(t, registrytest.Behaviour{})
 			pushed := from.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 			newEngine(t).copy(t, from.Ref("app", "1"), to.Ref("to", "1"))
-			collect(t, to, pushed)
+			remove(t, to, pushed)
 			e := newEngine(t)
 			job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
 			job.Tags = []string{"1", "2"}
-			e.do(t, job)
+			e.run(t, job)
 			to.Clear()
 			registrytest.Same(t, pushed.Tree, to.Read(t, "to", "2"))
 		})
@@ -338,9 +340,9 @@ func TestCopy_TagOrder(t *testing.T) {
 	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	job.Tags = []string{"1", "second", "third", "fourth"}
 	report, err := e.copier.Copy(t.Context(), job)
-	mentions(t, failure(t, err, registry.Destination, registry.ErrDenied).Error(), "third", "reserved")
+	assertContains(t, assertError(t, err, registry.Destination, registry.ErrDenied).Error(), "third", "reserved")
 	if !slices.Equal(report.Tagged, job.Tags[:2]) || !slices.Equal(to.Tags(t, "to"), []string{"1", "second"}) {
-		t.Errorf("the report says %v, and there are %v", report.Tagged, to.Tags(t, "to"))
+		t.Errorf("Copy() tagged = %v and destination tags = %v, want %v", report.Tagged, to.Tags(t, "to"), job.Tags[:2])
 	}
 }
 
@@ -351,10 +353,10 @@ func TestCopy_WithoutTags(t *testing.T) {
 	e := newEngine(t)
 	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
 	job.Tags = nil
-	e.do(t, job)
+	e.run(t, job)
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", string(pushed.Digest)))
 	if tags := to.Tags(t, "to"); len(tags) > 0 {
-		t.Errorf("the destination has the tags %v", tags)
+		t.Errorf("destination tags = %v, want none", tags)
 	}
 }
 
@@ -363,12 +365,12 @@ func TestCopy_MalformedDigest(t *testing.T) {
 	from, to := pair(t, registrytest.Behaviour{})
 	e := newEngine(t)
 	job := e.job(t, from.Ref("app", "1"), to.Ref("to", "1"))
-	for _, bad := range badDigests[1:] { // none at all is no fault
-		job.Digest = bad
+	for _, malformed := range badDigests[1:] { // an empty digest is valid
+		job.Digest = malformed
 		_, err := e.copier.Copy(t.Context(), job)
-		failure(t, err, registry.Source, registry.ErrInvalidReference)
+		assertError(t, err, registry.Source, registry.ErrInvalidReference)
 	}
 	if n := len(from.Requests()) + len(to.Requests()); n != 0 {
-		t.Errorf("%d requests were sent", n)
+		t.Errorf("Copy() sent %d requests, want 0", n)
 	}
 }

@@ -37,9 +37,9 @@ type graphWalk struct {
 	wake     *sync.Cond // signaled when there may be work, or none is left
 	queue    queue
 	nodes    map[key]*node
-	bytes    int64 // of manifests
-	kept     int64 // of the manifests whose content is kept
-	inline   int64 // of the inline content and URLs of descriptors
+	bytes    int64 // total size of manifests
+	retained int64 // size of retained manifests
+	inline   int64 // size of inline data and URLs of descriptors
 	found    []Referrer
 	active   int          // number of workers that run a step
 	failed   []failedStep // failed steps, in order
@@ -191,7 +191,7 @@ func (w *graphWalk) processBlob(ctx context.Context, n *node) error {
 	return w.op.copyBlob(ctx, n)
 }
 
-// skip reports whether the walk does not write a node to the destination.
+// skip reports whether a node does not have to be written to the destination.
 func (w *graphWalk) skip(n *node) bool { return w.dryRun || n.present }
 
 // hasParents reports whether another node waits for n.

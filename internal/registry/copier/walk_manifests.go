@@ -86,14 +86,14 @@ func (w *graphWalk) addChildren(n *node, m registry.Manifest, contents registry.
 	for _, d := range slices.Concat(blobs, contents.Manifests) {
 		needs += inlineBytes(d)
 	}
-	if w.keeps(n, m) {
+	if w.retains(n, m) {
 		needs += int64(len(m.Content))
 	}
 	if !w.op.memory.TryGrow(needs) {
 		return needs, nil
 	}
 	w.bytes += int64(len(m.Content)) - n.declaredSize()
-	w.keepContent(n, m)
+	w.recordManifest(n, m)
 	for _, d := range blobs {
 		if err := w.addChild(n, d, true); err != nil {
 			return 0, err
@@ -107,29 +107,29 @@ func (w *graphWalk) addChildren(n *node, m registry.Manifest, contents registry.
 	return 0, nil
 }
 
-// needs returns the number of bytes that the walk has to reserve if it gets more
+// needs returns the number of bytes that the walk has to reserve for what it retains and for
 // additional nodes. It can be negative, because freeBytes need no reservation. The caller
 // must hold mu.
-func (w *graphWalk) needs(more int) int64 {
-	needs := w.kept + w.inline + nodeBytes*int64(len(w.nodes)+more) - freeBytes
+func (w *graphWalk) needs(additional int) int64 {
+	needs := w.retained + w.inline + nodeBytes*int64(len(w.nodes)+additional) - freeBytes
 	if w.search != nil {
 		needs += w.search.retained.Load()
 	}
 	return needs
 }
 
-// keeps reports whether the walk retains the content of a manifest that was just read. It
-// retains that of the root, and of others up to keptManifests. The caller must hold mu.
-func (w *graphWalk) keeps(n *node, m registry.Manifest) bool {
-	return n.manifest.Content == nil && (n == w.root || w.kept+int64(len(m.Content)) <= keptManifests)
+// retains reports whether the walk retains the content of a manifest that was just read. It
+// retains that of the root, and of others up to maxRetained. The caller must hold mu.
+func (w *graphWalk) retains(n *node, m registry.Manifest) bool {
+	return n.manifest.Content == nil && (n == w.root || w.retained+int64(len(m.Content)) <= maxRetained)
 }
 
-// keepContent records the manifest of a node, with its content if the walk or the search
+// recordManifest records the manifest of a node, with its content if the walk or the search
 // for referrers retains it. The caller must hold mu.
-func (w *graphWalk) keepContent(n *node, m registry.Manifest) {
+func (w *graphWalk) recordManifest(n *node, m registry.Manifest) {
 	n.bytes, n.fetched = int64(len(m.Content)), true
-	if w.keeps(n, m) {
-		w.kept += n.bytes
+	if w.retains(n, m) {
+		w.retained += n.bytes
 	} else if n.manifest.Content == nil {
 		m.Content = nil
 	}

@@ -13,8 +13,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// manifestSource is a repository that has one manifest and counts how often it is
-// read.
+// manifestSource is a repository with one manifest. It counts how often the manifest is read.
 type manifestSource struct {
 	registry.Repository
 	host     string
@@ -33,8 +32,8 @@ func (s *manifestSource) GetManifest(context.Context, string) (registry.Manifest
 	return s.manifest, nil
 }
 
-// While a walk waits for memory, it neither keeps the manifest that it has read nor
-// the charge for it, so that the copies which it waits for can read theirs.
+// TestWalk_OpenWaitsForMemory verifies that a walk that waits for memory retains neither the manifest
+// that it has read nor the charge for it. Otherwise, the copies that it waits for could not read theirs.
 func TestWalk_OpenWaitsForMemory(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -67,7 +66,7 @@ func TestWalk_OpenWaitsForMemory(t *testing.T) {
 				go func() { opened <- w.open(ctx, w.root) }()
 				synctest.Wait()
 				if len(opened) > 0 || source.reads != 1 || w.root.fetched {
-					t.Fatalf("open() does not wait, after %d reads", source.reads)
+					t.Fatalf("open() does not wait for memory after %d reads, want 1 read", source.reads)
 				}
 				charge := copies.memory.Charge(job.memoryKey(), "another copy")
 				if !charge.TryGrow(4 << 20) {

@@ -17,21 +17,21 @@ func TestReport_Written(t *testing.T) {
 		failed  bool
 	}{
 		"new_tags": {func(*testing.T, *registrytest.Proxy) {}, []string{"stable", "1"}, false},
-		"one_tag_found": {func(t *testing.T, to *registrytest.Proxy) {
+		"one_tag_exists": {func(t *testing.T, to *registrytest.Proxy) {
 			to.Push(t, "to", "stable", image)
 		}, []string{"1"}, false},
-		"all_tags_found": {func(t *testing.T, to *registrytest.Proxy) {
+		"all_tags_exist": {func(t *testing.T, to *registrytest.Proxy) {
 			to.Push(t, "to", "stable", image)
 			to.Push(t, "to", "1", image)
 		}, nil, false},
 		"tag_moved": {func(t *testing.T, to *registrytest.Proxy) {
 			to.Push(t, "to", "stable", registrytest.Image{Seed: "old"})
 		}, []string{"stable", "1"}, false},
-		"answer_lost": {func(_ *testing.T, to *registrytest.Proxy) {
-			to.On("PUT", "/v2/to/manifests/stable").Times(1).Do(loseAnswer)
+		"response_lost": {func(_ *testing.T, to *registrytest.Proxy) {
+			to.On("PUT", "/v2/to/manifests/stable").Times(1).Do(dropResponse)
 		}, []string{"stable", "1"}, false},
-		"answer_lost_and_tag_immutable": {func(_ *testing.T, to *registrytest.Proxy) {
-			to.On("PUT", "/v2/to/manifests/stable").Times(1).Do(loseAnswer)
+		"response_lost_and_tag_immutable": {func(_ *testing.T, to *registrytest.Proxy) {
+			to.On("PUT", "/v2/to/manifests/stable").Times(1).Do(dropResponse)
 			to.On("PUT", "/v2/to/manifests/stable").Reply(http.StatusConflict, nil, "")
 		}, []string{"stable", "1"}, false},
 		"written_by_another_client": {func(t *testing.T, to *registrytest.Proxy) {
@@ -66,8 +66,8 @@ func TestReport_Written(t *testing.T) {
 	}
 }
 
-// loseAnswer lets the registry handle a request and answers 503 in its place.
-func loseAnswer(w http.ResponseWriter, r *http.Request, next http.Handler) {
+// dropResponse lets the registry handle a request but responds with 503.
+func dropResponse(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	next.ServeHTTP(discardResponse{http.Header{}}, r)
 	w.WriteHeader(http.StatusServiceUnavailable)
 }

@@ -149,8 +149,8 @@ func TestCheck_Referrers(t *testing.T) {
 	}
 }
 
-// TestCheck_RegistryError verifies that Check returns an error if a request fails for another reason
-// than missing content.
+// TestCheck_RegistryError verifies that Check returns an error if a request fails for another
+// reason than missing content.
 func TestCheck_RegistryError(t *testing.T) {
 	t.Parallel()
 	for status, kind := range map[int]error{401: registry.ErrUnauthorized, 403: registry.ErrDenied, 503: registry.ErrUnavailable} {

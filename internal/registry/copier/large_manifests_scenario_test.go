@@ -10,8 +10,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// TestCopy_ConcurrentLargeManifests verifies that no copy waits for memory that is charged to itself.
-// Copies of large manifests share the memory for manifests.
+// TestCopy_ConcurrentLargeManifests verifies that no copy waits for memory that is charged to
+// itself. Copies of large manifests share the memory for manifests.
 func TestCopy_ConcurrentLargeManifests(t *testing.T) {
 	t.Parallel()
 	const copies = 6
@@ -67,8 +67,8 @@ func TestCopy_ConcurrentLargeManifests(t *testing.T) {
 	}
 }
 
-// TestCopy_LargeManifestWithMissingContent verifies that a manifest that was not retained is read once
-// more after its content was uploaded again. It is not in memory in between.
+// TestCopy_LargeManifestWithMissingContent verifies that a manifest that was not retained is
+// read once more after its content was uploaded again. It is not in memory in between.
 func TestCopy_LargeManifestWithMissingContent(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})

@@ -135,7 +135,8 @@ func TestCopyPlatforms_SingleImage(t *testing.T) {
 	}
 }
 
-// TestCopyPlatforms_PlannedDigest verifies that the planned digest is copied even if the tag has moved.
+// TestCopyPlatforms_PlannedDigest verifies that the planned digest is copied even if the tag
+// has moved.
 func TestCopyPlatforms_PlannedDigest(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})

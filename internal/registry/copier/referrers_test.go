@@ -256,8 +256,8 @@ func TestCopyReferrers_MissingIndexEntry(t *testing.T) {
 	s.assertCopied(t, to)
 }
 
-// TestCopyReferrers_CollectedBeforeListing verifies that a copy fails if a garbage collection deletes a
-// referrer before it is listed.
+// TestCopyReferrers_CollectedBeforeListing verifies that a copy fails if a garbage collection
+// deletes a referrer before it is listed.
 func TestCopyReferrers_CollectedBeforeListing(t *testing.T) {
 	t.Parallel()
 	from, reg := registrytest.V3(t), registrytest.V3(t)
@@ -356,8 +356,8 @@ func TestCopyReferrers_IndexTagIsNotAnIndex(t *testing.T) {
 	}
 }
 
-// TestCopyReferrers_FalseListing verifies that a listed manifest is copied only if its own subject is the
-// image.
+// TestCopyReferrers_FalseListing verifies that a listed manifest is copied only if its own
+// subject is the image.
 func TestCopyReferrers_FalseListing(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}), registrytest.Scripted(t, registrytest.Behaviour{})
@@ -392,8 +392,8 @@ func TestCopyReferrers_FalseListing(t *testing.T) {
 	}
 }
 
-// TestCopyReferrers_FalseArtifactType verifies that the artifact type is that of the manifest, regardless
-// of the list.
+// TestCopyReferrers_FalseArtifactType verifies that the artifact type is that of the manifest,
+// regardless of the list.
 func TestCopyReferrers_FalseArtifactType(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
@@ -413,8 +413,8 @@ func TestCopyReferrers_FalseArtifactType(t *testing.T) {
 	}
 }
 
-// TestCopyReferrers_ListingCycle verifies that a walk ends if two manifests are listed as referrers of each
-// other, and that it ignores the false entry.
+// TestCopyReferrers_ListingCycle verifies that a walk ends if two manifests are listed as
+// referrers of each other, and that it ignores the false entry.
 func TestCopyReferrers_ListingCycle(t *testing.T) {
 	t.Parallel()
 	from, to := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}), registrytest.Scripted(t, registrytest.Behaviour{})
@@ -434,8 +434,8 @@ func TestCopyReferrers_ListingCycle(t *testing.T) {
 	}
 }
 
-// TestCopyReferrers_MaxDepth verifies that the depth of referrers is limited. The test uses a long chain,
-// because digests prevent a cycle.
+// TestCopyReferrers_MaxDepth verifies that the depth of referrers is limited. The test uses a
+// long chain, because digests prevent a cycle.
 func TestCopyReferrers_MaxDepth(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
@@ -527,8 +527,8 @@ func TestCopyReferrers_LegacySignatureTag(t *testing.T) {
 	}
 }
 
-// TestCopyReferrers_MissingContent verifies that a referrer is uploaded again if the destination has lost
-// part of its content.
+// TestCopyReferrers_MissingContent verifies that a referrer is uploaded again if the
+// destination has lost part of its content.
 func TestCopyReferrers_MissingContent(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
@@ -558,8 +558,8 @@ func TestCopyReferrers_LegacyTagNames(t *testing.T) {
 	}
 }
 
-// TestCopyReferrers_LegacyTagCycle verifies that a walk ends if the tags of referrers create a cycle,
-// which digests do not prevent.
+// TestCopyReferrers_LegacyTagCycle verifies that a walk ends if the tags of referrers create a
+// cycle, which digests do not prevent.
 func TestCopyReferrers_LegacyTagCycle(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})
@@ -638,8 +638,8 @@ func TestFindReferrers(t *testing.T) {
 	}
 }
 
-// TestCopyReferrers_SourceError verifies that a copy fails if the referrers cannot be read. They must not
-// be treated as missing.
+// TestCopyReferrers_SourceError verifies that a copy fails if the referrers cannot be read.
+// They must not be treated as missing.
 func TestCopyReferrers_SourceError(t *testing.T) {
 	t.Parallel()
 	for name, path := range map[string]string{"list": ".*/referrers/.*", "tag": `.*\.sig`} {

@@ -99,8 +99,8 @@ func TestSchedule_LargeManifestsAndSlowLayer(t *testing.T) {
 	})
 }
 
-// TestSchedule_SlowSourceWaitsForSlot verifies that a copy does not wait for the upload of another copy
-// that is last in the queue for a slot because its source is slow.
+// TestSchedule_SlowSourceWaitsForSlot verifies that a copy does not wait for the upload of
+// another copy that is last in the queue for a slot because its source is slow.
 func TestSchedule_SlowSourceWaitsForSlot(t *testing.T) {
 	shared := simLayer("layer of a slow and a fast source", 2<<20)
 	destination := ordinaryHost("destination.test")
@@ -119,8 +119,9 @@ func TestSchedule_SlowSourceWaitsForSlot(t *testing.T) {
 	assertIsolated(t, s)
 }
 
-// TestSchedule_SourcesAboveMinRate verifies that slow transfers do not occupy all slots until they end,
-// even if they are slightly faster than the rate below which a transfer yields its slot.
+// TestSchedule_SourcesAboveMinRate verifies that slow transfers do not occupy all slots until
+// they end, even if they are slightly faster than the rate below which a transfer yields its
+// slot.
 func TestSchedule_SourcesAboveMinRate(t *testing.T) {
 	destination := ordinaryHost("destination.test")
 	destination.limit = 4
@@ -134,8 +135,8 @@ func TestSchedule_SourcesAboveMinRate(t *testing.T) {
 	assertIsolated(t, s)
 }
 
-// TestSchedule_AlternatingSlowUploads verifies that uploads from two slow sources alternate if they share
-// the last slot for transfers. Their turns get longer, so that both complete.
+// TestSchedule_AlternatingSlowUploads verifies that uploads from two slow sources alternate if
+// they share the last slot for transfers. Their turns get longer, so that both complete.
 func TestSchedule_AlternatingSlowUploads(t *testing.T) {
 	destination := ordinaryHost("destination.test")
 	destination.limit = 2

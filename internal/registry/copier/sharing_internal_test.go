@@ -45,8 +45,8 @@ type leaseCase struct {
 // fastFor returns how long the source is fast.
 func (c leaseCase) fastFor() time.Duration { return time.Duration(c.fast)*10*time.Millisecond + c.slot }
 
-// TestLease_SlowSource verifies that a copy uploads a blob itself if another copy reads it from a slow
-// source. A slow destination does not count, because both copies use it.
+// TestLease_SlowSource verifies that a copy uploads a blob itself if another copy reads it from
+// a slow source. A slow destination does not count, because both copies use it.
 func TestLease_SlowSource(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]leaseCase{

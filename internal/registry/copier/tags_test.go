@@ -45,8 +45,8 @@ func TestCopy_UpToDate(t *testing.T) {
 	}
 }
 
-// TestCopy_SameRegistryReadsSourceOnce verifies that a copy within one registry reads the manifest by its
-// tag, which saves a round trip.
+// TestCopy_SameRegistryReadsSourceOnce verifies that a copy within one registry reads the
+// manifest by its tag, which saves a round trip.
 func TestCopy_SameRegistryReadsSourceOnce(t *testing.T) {
 	t.Parallel()
 	_, reg := pair(t, registrytest.Behaviour{})
@@ -92,8 +92,8 @@ func TestCopy_ImmutableTag(t *testing.T) {
 	}
 }
 
-// TestCopy_ImmutableTagStatusOnly verifies that a conflict without an error code is recognized. Some
-// registries respond only with a status.
+// TestCopy_ImmutableTagStatusOnly verifies that a conflict without an error code is recognized.
+// Some registries respond only with a status.
 func TestCopy_ImmutableTagStatusOnly(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusConflict, http.StatusPreconditionFailed} {
@@ -110,8 +110,8 @@ func TestCopy_ImmutableTagStatusOnly(t *testing.T) {
 	}
 }
 
-// TestCopy_UnrelatedConflict verifies that a failed push is not attributed to an immutable tag if a policy
-// rejected it, or if the tag does not exist.
+// TestCopy_UnrelatedConflict verifies that a failed push is not attributed to an immutable tag
+// if a policy rejected it, or if the tag does not exist.
 func TestCopy_UnrelatedConflict(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -159,8 +159,8 @@ func TestCopy_ImmutableTagWithSameDigest(t *testing.T) {
 	registrytest.Same(t, pushed.Tree, to.Read(t, "to", "1"))
 }
 
-// TestCopy_ImmutableTagWithSameDigestStatusOnly verifies that a conflict without an error code is ignored
-// if the tag already has the digest.
+// TestCopy_ImmutableTagWithSameDigestStatusOnly verifies that a conflict without an error code
+// is ignored if the tag already has the digest.
 func TestCopy_ImmutableTagWithSameDigestStatusOnly(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusConflict, http.StatusPreconditionFailed} {

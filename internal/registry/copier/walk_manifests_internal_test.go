@@ -32,8 +32,9 @@ func (s *manifestSource) GetManifest(context.Context, string) (registry.Manifest
 	return s.manifest, nil
 }
 
-// TestWalk_OpenWaitsForMemory verifies that a walk that waits for memory retains neither the manifest
-// that it has read nor the charge for it. Otherwise, the copies that it waits for could not read theirs.
+// TestWalk_OpenWaitsForMemory verifies that a walk that waits for memory retains neither the
+// manifest that it has read nor the charge for it. Otherwise, the copies that it waits for
+// could not read theirs.
 func TestWalk_OpenWaitsForMemory(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -155,8 +155,9 @@ func TestCopy_DamagedManifest(t *testing.T) {
 	}
 }
 
-// TestCopy_WrongDigestHeader verifies that the digest of a manifest is computed from its bytes, even if
-// the registry reports another one. Within one registry, a GET request for the tag returns them.
+// TestCopy_WrongDigestHeader verifies that the digest of a manifest is computed from its bytes,
+// even if the registry reports another one. Within one registry, a GET request for the tag
+// returns them.
 func TestCopy_WrongDigestHeader(t *testing.T) {
 	t.Parallel()
 	_, reg := pair(t, registrytest.Behaviour{})
@@ -254,8 +255,9 @@ func TestCopy_ContentTypeParameters(t *testing.T) {
 	}
 }
 
-// TestCopy_MediaTypeMismatch verifies that a copy fails if it was planned with the media type that the
-// registry reported, and the registry then reports another one. A manifest may omit its media type.
+// TestCopy_MediaTypeMismatch verifies that a copy fails if it was planned with the media type
+// that the registry reported, and the registry then reports another one. A manifest may omit
+// its media type.
 func TestCopy_MediaTypeMismatch(t *testing.T) {
 	t.Parallel()
 	layer := registrytest.Blob{Seed: "a", Size: 10, MediaType: ocispec.MediaTypeImageLayerGzip}

@@ -76,7 +76,8 @@ func defaultSchedules() uint64 {
 	return 5000
 }
 
-// numberFromEnvironment returns the number in an environment variable. ok is false if it is not set.
+// numberFromEnvironment returns the number in an environment variable. ok is false if it is not
+// set.
 func numberFromEnvironment(t *testing.T, name string) (n uint64, ok bool) {
 	t.Helper()
 	text := os.Getenv(name)

@@ -39,8 +39,8 @@ func TestPrefetch_NewBlob(t *testing.T) {
 	}
 }
 
-// TestPrefetch_ExistingTag verifies that blobs are not prefetched if a tag already exists, because the
-// destination then probably has many of the blobs.
+// TestPrefetch_ExistingTag verifies that blobs are not prefetched if a tag already exists,
+// because the destination then probably has many of the blobs.
 func TestPrefetch_ExistingTag(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{})

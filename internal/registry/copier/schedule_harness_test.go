@@ -4,12 +4,13 @@
 // A schedule is a set of simulated registries, some of them slow or unresponsive, and copies of one
 // process between them. The tests use the real remote.Client and copier.Copier over net/http.
 // Everything else is simulated in a synctest bubble. Connections are buffers in memory
-// (schedule_network_test.go). Registries implement the part of the distribution API that a copy
-// uses (schedule_registry_test.go, schedule_uploads_test.go). Latency and bandwidth only use virtual
-// time, so that minutes of a slow registry pass in milliseconds.
+// (schedule_harness_network_test.go). Registries implement the part of the distribution API that a
+// copy uses (schedule_harness_registry_test.go, schedule_harness_uploads_test.go). Latency and
+// bandwidth only use virtual time, so that minutes of a slow registry pass in milliseconds.
 //
-// Named scenarios (schedule_scenario_test.go) and random schedules (schedule_random_test.go) are
-// checked for the same properties (schedule_property_test.go).
+// Named scenarios (schedule_scenario_test.go) and random schedules
+// (schedule_random_scenario_test.go) are checked for the same properties
+// (schedule_harness_property_test.go).
 //
 // The virtual clock does not advance while a goroutine is blocked on a mutex. The copier must not
 // hold a shared mutex while it waits for a request slot, another copy or the network. Otherwise the

@@ -151,9 +151,9 @@ func TestCopy_RetriesEachRequest(t *testing.T) {
 	})
 }
 
-// assertRenewedTokens fails the test unless the realm of the new challenge issued at least one token,
-// and at most one to copy and one to delete. The client needs the latter to cancel the upload whose
-// request was rejected. If it gets that token first, the copy uses it too.
+// assertRenewedTokens fails the test unless the realm of the new challenge issued at least one
+// token, and at most one to copy and one to delete. The client needs the latter to cancel the
+// upload whose request was rejected. If it gets that token first, the copy uses it too.
 func assertRenewedTokens(t *testing.T, p *registrytest.Proxy) {
 	t.Helper()
 	var copying, deleting int

@@ -111,8 +111,8 @@ func TestMount_FromSource(t *testing.T) {
 	}
 }
 
-// TestMount_UnsupportedByRegistry verifies that existing blobs are not uploaded to a registry that starts
-// an upload in response to every mount request.
+// TestMount_UnsupportedByRegistry verifies that existing blobs are not uploaded to a registry
+// that starts an upload in response to every mount request.
 func TestMount_UnsupportedByRegistry(t *testing.T) {
 	t.Parallel()
 	from, to := pair(t, registrytest.Behaviour{BlindMount: true})

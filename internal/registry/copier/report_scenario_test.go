@@ -91,8 +91,8 @@ func requestKinds(p *registrytest.Proxy) map[string]int {
 	return counts
 }
 
-// TestReport_PeakRequests verifies that the peak counts the requests of one copy to one host, each until
-// its response was read.
+// TestReport_PeakRequests verifies that the peak counts the requests of one copy to one host,
+// each until its response was read.
 func TestReport_PeakRequests(t *testing.T) {
 	t.Parallel()
 	const limit = 5
@@ -238,8 +238,8 @@ func TestRedact_CredentialsAndSignatures(t *testing.T) {
 	}
 }
 
-// TestRedact_SecretInManifest verifies that errors and logs do not contain a credential that a registry
-// has received and written into a manifest.
+// TestRedact_SecretInManifest verifies that errors and logs do not contain a credential that a
+// registry has received and written into a manifest.
 func TestRedact_SecretInManifest(t *testing.T) {
 	t.Parallel()
 	const password = "canary-p4ssw0rd"

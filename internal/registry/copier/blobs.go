@@ -50,6 +50,7 @@ func (r *copyOp) blobKey(n *node) blobKey {
 	return blobKey{r.job.Destination.Host(), n.descriptor.Digest}
 }
 
+// isSourceMissing reports whether err means that content does not exist at the source.
 func isSourceMissing(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	return ok && e.Side == registry.Source && errors.Is(err, registry.ErrNotFound)
@@ -145,6 +146,7 @@ func (r *copyOp) opener(n *node) func(context.Context) (io.ReadCloser, error) {
 // sourceReader adds the source as the side of read errors.
 type sourceReader struct{ io.ReadCloser }
 
+// Read implements io.Reader.
 func (s sourceReader) Read(p []byte) (int, error) {
 	n, err := s.ReadCloser.Read(p)
 	if err != nil && err != io.EOF {

@@ -150,10 +150,12 @@ func (w *graphWalk) addNode(d registry.Descriptor, blob bool, depth int) *node {
 	return n
 }
 
+// tooManyBytes returns the error for a graph that exceeds maxManifestBytes.
 func (w *graphWalk) tooManyBytes() error {
 	return w.limit("its manifests together are larger than %d MiB", maxManifestBytes>>20)
 }
 
+// limit returns an error of kind ErrLimit for the root.
 func (w *graphWalk) limit(format string, args ...any) error {
 	return &registry.Error{Side: registry.Source, Op: "walk the image", Repository: w.op.job.Source.Name(), Reference: w.op.digest.String(),
 		Kind: registry.ErrLimit, Message: fmt.Sprintf(format, args...)}
@@ -163,8 +165,10 @@ func (w *graphWalk) limit(format string, args ...any) error {
 // unblock other nodes, then blobs by descending size to avoid a long tail.
 type queue []*node
 
+// Len implements sort.Interface.
 func (q queue) Len() int { return len(q) }
 
+// Less implements sort.Interface.
 func (q queue) Less(i, j int) bool {
 	if q[i].blob != q[j].blob {
 		return !q[i].blob
@@ -172,6 +176,7 @@ func (q queue) Less(i, j int) bool {
 	return q[i].descriptor.Size > q[j].descriptor.Size
 }
 
+// Swap implements sort.Interface.
 func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
 
 // Push implements heap.Interface.

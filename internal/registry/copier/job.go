@@ -12,7 +12,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Job is one copy.
+// Job describes one copy.
 type Job struct {
 	// Source and Destination may be the same repository. Then the copy only adds tags
 	// to an existing manifest.

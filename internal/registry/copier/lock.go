@@ -22,6 +22,7 @@ type lockKey struct {
 	subject    digest.Digest
 }
 
+// lockHolder is a copy that has locked a key. unlocked is closed when it unlocks the key.
 type lockHolder struct {
 	copy     string
 	unlocked chan struct{}

@@ -21,6 +21,7 @@ func (c *Copier) Progress() Progress {
 	return Progress{Known: c.progress.known.Load(), Done: c.progress.done.Load()}
 }
 
+// progress contains the sums of all meters, in bytes.
 type progress struct{ known, done atomic.Int64 }
 
 // meter tracks the contribution of one blob to the progress. abandon does nothing on a nil
@@ -91,12 +92,14 @@ func (m *meter) count(n int64) {
 	m.counted = n
 }
 
+// meteredReader counts the bytes read while generation is that of its meter.
 type meteredReader struct {
 	io.ReadCloser
 	meter      *meter
 	generation int
 }
 
+// Read implements io.Reader.
 func (r *meteredReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	r.meter.mu.Lock()

@@ -51,6 +51,7 @@ func (w *graphWalk) reserve() error {
 // reserved this number of bytes.
 type memoryNeededError int64
 
+// Error implements error.
 func (e memoryNeededError) Error() string {
 	return fmt.Sprintf("the referrers need %d bytes of memory for manifests", int64(e))
 }

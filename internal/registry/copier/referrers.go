@@ -146,6 +146,7 @@ func (s *referrerSearch) retain(r *Referrer) (*Referrer, error) {
 	return r, nil
 }
 
+// limit returns an error of kind ErrLimit for the referrers of a subject.
 func (s *referrerSearch) limit(subject digest.Digest, format string, args ...any) error {
 	return &registry.Error{Op: "read the referrers of", Repository: s.from.Name(), Reference: subject.String(),
 		Kind: registry.ErrLimit, Message: fmt.Sprintf(format, args...), Hint: registry.DefaultHint(registry.ErrLimit)}
@@ -189,6 +190,7 @@ func taggedArtifactType(c registry.Contents) string {
 	return c.Layers[0].MediaType
 }
 
+// matchesType reports whether the search includes referrers of an artifact type.
 func (s *referrerSearch) matchesType(artifactType string) bool {
 	return len(s.types) == 0 || slices.Contains(s.types, artifactType)
 }

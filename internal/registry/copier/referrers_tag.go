@@ -169,6 +169,7 @@ func (r *copyOp) updateIndexTag(ctx context.Context, subject digest.Digest, refe
 		Hint:    "Somebody else writes it at the same time, or the registry does not keep what it takes. Try it again, and see who else attaches signatures or SBOMs there."}
 }
 
+// containsReferrer reports whether a list contains a referrer.
 func containsReferrer(l registry.ReferrerList, f Referrer) bool {
 	return slices.ContainsFunc(l.Referrers, func(d registry.Descriptor) bool { return d.Digest == f.Manifest.Digest })
 }

@@ -33,6 +33,7 @@ type blobTable struct {
 	blobs map[blobKey]*locations
 }
 
+// blobKey identifies a blob at a host.
 type blobKey struct {
 	host   string
 	digest digest.Digest
@@ -64,6 +65,7 @@ func (at *locations) set(name string, holds bool) {
 	}
 }
 
+// newBlobTable returns an empty table.
 func newBlobTable() *blobTable { return &blobTable{blobs: map[blobKey]*locations{}} }
 
 // blobLease is the right to upload a blob to a repository.
@@ -136,6 +138,7 @@ type leaseProgress struct {
 	destination time.Duration // time spent waiting only for the destination
 }
 
+// progress returns the current progress of the upload.
 func (c *blobLease) progress() leaseProgress {
 	return leaseProgress{time.Now(), c.read.Load(), max(0, c.sending.Total()-c.reading.Total())}
 }
@@ -226,11 +229,13 @@ func (c *blobLease) countReads(open func(context.Context) (io.ReadCloser, error)
 	}
 }
 
+// countedReader adds the time and bytes of reads to its lease.
 type countedReader struct {
 	io.ReadCloser
 	lease *blobLease
 }
 
+// Read implements io.Reader.
 func (r *countedReader) Read(p []byte) (int, error) {
 	r.lease.reading.Start()
 	n, err := r.ReadCloser.Read(p)

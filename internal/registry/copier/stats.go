@@ -19,6 +19,7 @@ type stats struct {
 	hostStats map[string]*hostStats
 }
 
+// update calls f with the report while mu is held.
 func (s *stats) update(f func(*Report)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,6 +66,7 @@ func (s *stats) setRoot(d digest.Digest, mediaType string) {
 	})
 }
 
+// addTag records that a tag has the digest of the copy.
 func (s *stats) addTag(tag string) { s.update(func(r *Report) { r.Tagged = append(r.Tagged, tag) }) }
 
 // written records that this copy wrote a tag.
@@ -124,13 +126,14 @@ func (s *stats) anyPresent() bool {
 	return s.report.Present.Blobs > 0
 }
 
+// finish returns the report of a copy that took this time.
 func (s *stats) finish(took time.Duration) Report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	report := s.report
 	report.Duration, report.Hosts = took, Hosts{}
-	for name, a := range s.hostStats {
-		report.Hosts[name] = Host{Requests: maps.Clone(a.kinds), Peak: a.peak}
+	for name, h := range s.hostStats {
+		report.Hosts[name] = Host{Requests: maps.Clone(h.kinds), Peak: h.peak}
 	}
 	return report
 }
@@ -141,10 +144,11 @@ type hostStats struct {
 	inFlight, peak int // concurrent requests
 }
 
-func (a *hostStats) start(kind string) {
-	a.kinds[kind]++
-	a.inFlight++
-	a.peak = max(a.peak, a.inFlight)
+// start counts a request of a kind as in flight.
+func (h *hostStats) start(kind string) {
+	h.kinds[kind]++
+	h.inFlight++
+	h.peak = max(h.peak, h.inFlight)
 }
 
 // host returns the statistics of a host, which it creates if needed. The caller must hold mu.

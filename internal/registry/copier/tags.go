@@ -104,6 +104,7 @@ func (r *copyOp) convertDigest(ctx context.Context, tag string, current, want di
 	return want.Algorithm().FromBytes(m.Content), nil
 }
 
+// checkOverwrite calls MayReplace if a tag exists and has another digest than want.
 func (r *copyOp) checkOverwrite(tag string, current, want digest.Digest) error {
 	if r.job.MayReplace == nil || current == "" || current == want {
 		return nil

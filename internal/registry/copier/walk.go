@@ -46,6 +46,7 @@ type graphWalk struct {
 	canceled bool         // the context had ended when the first step failed
 }
 
+// newGraphWalk returns a walk without nodes. It searches for referrers if the job copies them.
 func newGraphWalk(r *copyOp) *graphWalk {
 	w := &graphWalk{op: r, nodes: map[key]*node{}, reuploading: make(chan struct{}, 1)}
 	if r.job.Referrers {

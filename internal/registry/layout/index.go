@@ -14,16 +14,16 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// entries are what the layout's index names, none where there is no index yet.
-// The index is read as a manifest is, with the same caps and the same distrust
-// (OCI image specification, "index.json file").
-func (l *Layout) entries() ([]registry.Descriptor, error) {
+// readIndex returns the entries of index.json. If the file does not exist, it returns no
+// entries for a writable layout and an error otherwise. The index is as untrusted as a manifest
+// from a registry, and has the same limits (OCI image specification, "index.json file").
+func (l *Layout) readIndex() ([]registry.Descriptor, error) {
 	content, err := l.read(ocispec.ImageIndexFile, maxManifest)
 	if errors.Is(err, fs.ErrNotExist) {
-		if l.writes {
+		if l.writable {
 			return nil, nil
 		}
-		return nil, l.invalid(fmt.Sprintf("it holds no file %q", ocispec.ImageIndexFile))
+		return nil, l.invalidError(fmt.Sprintf("it holds no file %q", ocispec.ImageIndexFile))
 	}
 	if err != nil {
 		return nil, err
@@ -32,11 +32,11 @@ func (l *Layout) entries() ([]registry.Descriptor, error) {
 	if err != nil {
 		return nil, invalidIndex(err)
 	}
-	l.learn(entries)
+	l.recordTypes(entries)
 	return entries, nil
 }
 
-// invalidIndex is the error of an index that parseIndex refuses.
+// invalidIndex converts an error of parseIndex to the error of an invalid layout.
 func invalidIndex(err error) error {
 	why := err.Error()
 	if e, ok := errors.AsType[*registry.Error](err); ok {
@@ -45,8 +45,8 @@ func invalidIndex(err error) error {
 	return &registry.Error{Kind: registry.ErrInvalidLayout, Message: ocispec.ImageIndexFile + ": " + why, Hint: hint}
 }
 
-// parseIndex returns the entries of index.json. A writer uses it too, because it
-// must not write an index that a reader refuses, see edited.
+// parseIndex returns the entries of index.json. Writers use it too, so that they do not write
+// an index that readers reject. See editIndex.
 func parseIndex(content []byte) ([]registry.Descriptor, error) {
 	m, err := registry.NewManifest(ocispec.MediaTypeImageIndex, content, "")
 	if err != nil {
@@ -56,8 +56,8 @@ func parseIndex(content []byte) ([]registry.Descriptor, error) {
 	return contents.Manifests, err
 }
 
-// learn keeps what an index says of the media types of its children.
-func (l *Layout) learn(children []registry.Descriptor) {
+// recordTypes records the media types that an index declares for its children.
+func (l *Layout) recordTypes(children []registry.Descriptor) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, d := range children {
@@ -67,80 +67,80 @@ func (l *Layout) learn(children []registry.Descriptor) {
 	}
 }
 
-// nameOf is the name that an entry of the index has, "" for none.
-func nameOf(d registry.Descriptor) string { return d.Annotations[ocispec.AnnotationRefName] }
+// refName returns the reference name of an index entry, or "" if it has none.
+func refName(d registry.Descriptor) string { return d.Annotations[ocispec.AnnotationRefName] }
 
-// Resolve finds what a tag, a digest, or "" for the only manifest names.
+// Resolve returns the descriptor that reference identifies: a tag, a digest, or "" for the only
+// manifest.
 func (l *Layout) Resolve(ctx context.Context, reference string) (registry.Descriptor, error) {
 	const op = "look up"
-	if err := l.ended(ctx, op, reference); err != nil {
+	if err := l.contextError(ctx, op, reference); err != nil {
 		return registry.Descriptor{}, err
 	}
 	if d := digest.Digest(reference); strings.Contains(reference, ":") && registry.ValidateDigest(d) == nil {
-		size, err := l.sizeOf(d)
+		size, err := l.blobSize(d)
 		if err != nil {
-			return registry.Descriptor{}, l.during(err, op, reference)
+			return registry.Descriptor{}, l.opError(err, op, reference)
 		}
-		return registry.Descriptor{MediaType: l.typeOf(d), Digest: d, Size: size}, nil
+		return registry.Descriptor{MediaType: l.recordedType(d), Digest: d, Size: size}, nil
 	}
-	entries, err := l.entries()
+	entries, err := l.readIndex()
 	if err != nil {
-		return registry.Descriptor{}, l.during(err, op, reference)
+		return registry.Descriptor{}, l.opError(err, op, reference)
 	}
-	if l.writes { // where what is written as a tag has no other name
-		entries = slices.DeleteFunc(entries, func(d registry.Descriptor) bool { return nameOf(d) != reference })
+	if l.writable { // a tag in a writable layout is the whole reference name
+		entries = slices.DeleteFunc(entries, func(d registry.Descriptor) bool { return refName(d) != reference })
 	}
-	found, err := pick(entries, reference)
+	found, err := findEntry(entries, reference)
 	if err == nil {
-		_, err = l.sizeOf(found.Digest) // a registry has no tag without its manifest either
+		_, err = l.blobSize(found.Digest) // as in a registry, a tag without its manifest does not resolve
 	}
 	if err != nil {
-		return registry.Descriptor{}, l.during(err, op, reference)
+		return registry.Descriptor{}, l.opError(err, op, reference)
 	}
 	return registry.Descriptor{MediaType: found.MediaType, Digest: found.Digest, Size: found.Size}, nil
 }
 
-// typeOf is the media type that something said a manifest has, "" where nothing
-// did.
-func (l *Layout) typeOf(d digest.Digest) string {
+// recordedType returns the media type that an index declared for d, or "" if none did.
+func (l *Layout) recordedType(d digest.Digest) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.types[d]
 }
 
-// pick finds an entry by its name. A name is a tag, or a whole reference that
-// ends with one, as podman writes it. Without a name it is the only manifest.
-func pick(entries []registry.Descriptor, name string) (registry.Descriptor, error) {
+// findEntry returns the entry with the given name. The name of an entry is a tag or, as podman
+// writes it, a whole reference that ends with the tag. An empty name matches the only manifest.
+func findEntry(entries []registry.Descriptor, name string) (registry.Descriptor, error) {
 	for _, matches := range []func(string) bool{
 		func(has string) bool { return name == "" || has == name },
 		func(has string) bool { return strings.HasSuffix(has, ":"+name) },
 	} {
-		found := slices.DeleteFunc(slices.Clone(entries), func(d registry.Descriptor) bool { return !matches(nameOf(d)) })
+		found := slices.DeleteFunc(slices.Clone(entries), func(d registry.Descriptor) bool { return !matches(refName(d)) })
 		same := func(d registry.Descriptor) bool { return d.Digest == found[0].Digest }
 		switch {
 		case len(found) > 0 && !slices.ContainsFunc(found, func(d registry.Descriptor) bool { return !same(d) }):
 			return found[0], nil
 		case len(found) > 0:
-			return registry.Descriptor{}, &registry.Error{Kind: registry.ErrInvalidReference, Message: fmt.Sprintf("the layout holds %d manifests of that name: %s", len(found), names(found)),
+			return registry.Descriptor{}, &registry.Error{Kind: registry.ErrInvalidReference, Message: fmt.Sprintf("the layout holds %d manifests of that name: %s", len(found), describeEntries(found)),
 				Hint: "Say which one is meant, by its tag or digest: oci:PATH:tag or oci:PATH@sha256:…."}
 		}
 	}
-	return registry.Descriptor{}, &registry.Error{Kind: registry.ErrNotFound, Message: "the layout holds " + names(entries),
+	return registry.Descriptor{}, &registry.Error{Kind: registry.ErrNotFound, Message: "the layout holds " + describeEntries(entries),
 		Hint: "Use one of the tags that the layout has, or a digest: oci:PATH:tag or oci:PATH@sha256:…."}
 }
 
-// maxNamed is how many manifests an error names.
+// maxNamed is the maximum number of manifests that an error lists.
 const maxNamed = 8
 
-// names tells people what there is.
-func names(entries []registry.Descriptor) string {
+// describeEntries returns the names and digests of entries for an error message.
+func describeEntries(entries []registry.Descriptor) string {
 	if len(entries) == 0 {
 		return "nothing"
 	}
 	var all []string
 	for _, d := range entries[:min(len(entries), maxNamed)] {
 		name := d.Digest.String()
-		if n := nameOf(d); n != "" {
+		if n := refName(d); n != "" {
 			name = fmt.Sprintf("%q (%s)", registry.Sanitize(n), name)
 		}
 		all = append(all, name)
@@ -151,19 +151,19 @@ func names(entries []registry.Descriptor) string {
 	return strings.Join(all, ", ")
 }
 
-// ListTags returns the names of the index.
+// ListTags returns the reference names in the index, without duplicates.
 func (l *Layout) ListTags(ctx context.Context) ([]string, error) {
 	const op = "list the tags"
-	if err := l.ended(ctx, op, ""); err != nil {
+	if err := l.contextError(ctx, op, ""); err != nil {
 		return nil, err
 	}
-	entries, err := l.entries()
+	entries, err := l.readIndex()
 	if err != nil {
-		return nil, l.during(err, op, "")
+		return nil, l.opError(err, op, "")
 	}
 	var tags []string
 	for _, d := range entries {
-		if name := nameOf(d); name != "" && !slices.Contains(tags, name) {
+		if name := refName(d); name != "" && !slices.Contains(tags, name) {
 			tags = append(tags, name)
 		}
 	}

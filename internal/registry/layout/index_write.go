@@ -16,64 +16,64 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// containerdName is the annotation by which containerd, and buildx for it, names an
-// entry of the index, besides or instead of org.opencontainers.image.ref.name.
+// containerdName is the annotation in which containerd, and buildx for containerd, store the
+// name of an index entry, in addition to or instead of org.opencontainers.image.ref.name.
 const containerdName = "io.containerd.image.name"
 
-// DeleteTag takes a tag out of the index.
+// DeleteTag removes a tag from the index.
 func (l *Layout) DeleteTag(ctx context.Context, tag string) error {
-	return l.remove(ctx, "remove the tag", tag, func(d registry.Descriptor) bool { return nameOf(d) == tag })
+	return l.removeEntries(ctx, "remove the tag", tag, func(d registry.Descriptor) bool { return refName(d) == tag })
 }
 
-// DeleteManifest takes every tag of a manifest out of the index. Entries without a
-// tag stay, because other tools wrote them, and so do the bytes: something else may
-// name them.
+// DeleteManifest removes every tag of a manifest from the index. Entries without a tag were
+// written by other tools and are kept. The file of the manifest is kept because other content
+// may refer to it.
 func (l *Layout) DeleteManifest(ctx context.Context, digest digest.Digest) error {
-	return l.remove(ctx, "remove the manifest", digest.String(), func(d registry.Descriptor) bool { return nameOf(d) != "" && d.Digest == digest })
+	return l.removeEntries(ctx, "remove the manifest", digest.String(), func(d registry.Descriptor) bool { return refName(d) != "" && d.Digest == digest })
 }
 
-func (l *Layout) remove(ctx context.Context, op, about string, tagged func(registry.Descriptor) bool) error {
-	if err := l.mayWrite(ctx, op, about); err != nil {
+func (l *Layout) removeEntries(ctx context.Context, op, reference string, tagged func(registry.Descriptor) bool) error {
+	if err := l.checkWritable(ctx, op, reference); err != nil {
 		return err
 	}
-	err := l.exclusively(ctx, l.path, func() error {
-		index, err := l.edited(func(entries []json.RawMessage) ([]json.RawMessage, error) { return untag(entries, tagged) })
+	err := l.withFolderLock(ctx, l.path, func() error {
+		index, err := l.editIndex(func(entries []json.RawMessage) ([]json.RawMessage, error) { return untag(entries, tagged) })
 		if err == nil && index == nil {
 			err = &registry.Error{Kind: registry.ErrNotFound, Message: "the layout does not have it"}
 		}
 		if err != nil {
 			return err
 		}
-		_, err = l.place(ctx, ocispec.ImageIndexFile, bytesOf(index))
+		_, err = l.writeFile(ctx, ocispec.ImageIndexFile, writeBytes(index))
 		return err
 	})
 	if err != nil {
-		return l.during(err, op, about)
+		return l.opError(err, op, reference)
 	}
 	return nil
 }
 
-// tag writes a manifest and enters it into the index under a tag, in place of what
-// had the tag. Nothing is written if the new index would be refused by readers.
-func (l *Layout) tag(ctx context.Context, tag string, m registry.Manifest) error {
+// putTagged writes a manifest and adds it to the index under tag, replacing the manifest that
+// had the tag. It writes nothing if readers would reject the new index.
+func (l *Layout) putTagged(ctx context.Context, tag string, m registry.Manifest) error {
 	if err := os.MkdirAll(l.path, 0o755); err != nil { //nolint:gosec // an image is no secret: other tools read it
 		return err
 	}
-	return l.exclusively(ctx, l.path, func() error {
-		index, err := l.edited(func(entries []json.RawMessage) ([]json.RawMessage, error) { return retag(entries, tag, m) })
+	return l.withFolderLock(ctx, l.path, func() error {
+		index, err := l.editIndex(func(entries []json.RawMessage) ([]json.RawMessage, error) { return retag(entries, tag, m) })
 		if err != nil {
 			return err
 		}
-		if err := l.placeManifest(ctx, m); err != nil || index == nil {
+		if err := l.writeManifest(ctx, m); err != nil || index == nil {
 			return err
 		}
-		return l.placeIndex(ctx, index)
+		return l.writeIndex(ctx, index)
 	})
 }
 
-// placeIndex writes index.json. The names of the blobs are durable before, so that no
-// crash of the machine leaves an index that names what is lost.
-func (l *Layout) placeIndex(ctx context.Context, index []byte) error {
+// writeIndex writes index.json. It first syncs the folders of the blobs, so that after a crash
+// the index does not name files that were lost.
+func (l *Layout) writeIndex(ctx context.Context, index []byte) error {
 	root, err := l.root()
 	if err != nil {
 		return err
@@ -82,16 +82,16 @@ func (l *Layout) placeIndex(ctx context.Context, index []byte) error {
 	if err := l.syncFolders(root, append(blobFolders(root), ocispec.ImageBlobsDir)...); err != nil {
 		return err
 	}
-	if _, err := l.place(ctx, ocispec.ImageIndexFile, bytesOf(index)); err != nil {
+	if _, err := l.writeFile(ctx, ocispec.ImageIndexFile, writeBytes(index)); err != nil {
 		return err
 	}
 	return l.syncFolders(root, ".")
 }
 
-// edited returns the content of index.json after an edit of its entries, with every
-// field that the edit is not about as it was; nil if the edit returns nil, which
-// means that nothing changes. The caller holds the lock of the layout.
-func (l *Layout) edited(edit func([]json.RawMessage) ([]json.RawMessage, error)) ([]byte, error) {
+// editIndex returns the content of index.json after edit changed its entries. All other fields
+// are kept. It returns nil if edit returns nil, which means that nothing changes. The caller
+// must hold the lock of the layout.
+func (l *Layout) editIndex(edit func([]json.RawMessage) ([]json.RawMessage, error)) ([]byte, error) {
 	content, err := l.read(ocispec.ImageIndexFile, maxManifest)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -99,7 +99,7 @@ func (l *Layout) edited(edit func([]json.RawMessage) ([]json.RawMessage, error))
 	case err != nil:
 		return nil, err
 	}
-	if _, err := parseIndex(content); err != nil && !errors.Is(err, registry.ErrLimit) { // too large an index may be made smaller
+	if _, err := parseIndex(content); err != nil && !errors.Is(err, registry.ErrLimit) { // an edit may make a too large index smaller
 		return nil, invalidIndex(err)
 	}
 	var index map[string]json.RawMessage
@@ -122,12 +122,12 @@ func (l *Layout) edited(edit func([]json.RawMessage) ([]json.RawMessage, error))
 	if content, err = marshal(index); err != nil {
 		return nil, err
 	}
-	return content, readable(content)
+	return content, checkIndex(content)
 }
 
-// readable returns an error if readers of the layout would refuse an index: they
-// bound its size and its entries, and validate each of them, see entries.
-func readable(index []byte) error {
+// checkIndex returns an error if readers of the layout would reject the index. Readers limit
+// its size and the number of its entries, and validate each entry. See readIndex.
+func checkIndex(index []byte) error {
 	kind, why := registry.ErrLimit, fmt.Sprintf("it would have %d bytes, and at most %d are read", len(index), maxManifest)
 	if len(index) <= maxManifest {
 		_, err := parseIndex(index)
@@ -141,9 +141,8 @@ func readable(index []byte) error {
 		Hint: "The layout was not changed. Copy to a layout in another folder, or remove tags from this one first."}
 }
 
-// untag removes the tag from each entry that tagged matches, and returns nil if
-// there is none. The entry is removed with its tag, unless containerd has a
-// name for it too.
+// untag removes the tag from each entry that tagged matches, or returns nil if none matches. It
+// removes the whole entry, unless the entry also has a name for containerd.
 func untag(entries []json.RawMessage, tagged func(registry.Descriptor) bool) ([]json.RawMessage, error) {
 	left, found := []json.RawMessage{}, false
 	for _, entry := range entries {
@@ -168,18 +167,19 @@ func untag(entries []json.RawMessage, tagged func(registry.Descriptor) bool) ([]
 	return left, nil
 }
 
-// retag enters a manifest under a tag, in place of what had it, and returns nil if
-// it has the tag already: another tool may have annotated that entry.
+// retag adds an entry for m under tag, replacing the entry that had the tag. It returns nil if
+// the tag already has the same descriptor, to keep the annotations that another tool may have
+// added to that entry.
 func retag(entries []json.RawMessage, tag string, m registry.Manifest) ([]json.RawMessage, error) {
 	want := m.Descriptor()
-	has := func(d registry.Descriptor) bool { return nameOf(d) == tag }
+	has := func(d registry.Descriptor) bool { return refName(d) == tag }
 	named := slices.DeleteFunc(slices.Clone(entries), func(entry json.RawMessage) bool {
 		var d registry.Descriptor
 		return json.Unmarshal(entry, &d) != nil || !has(d)
 	})
-	var held registry.Descriptor
-	if len(named) == 1 && json.Unmarshal(named[0], &held) == nil &&
-		held.Digest == want.Digest && held.Size == want.Size && held.MediaType == want.MediaType {
+	var current registry.Descriptor
+	if len(named) == 1 && json.Unmarshal(named[0], &current) == nil &&
+		current.Digest == want.Digest && current.Size == want.Size && current.MediaType == want.MediaType {
 		return nil, nil
 	}
 	left, err := untag(entries, has)
@@ -194,7 +194,7 @@ func retag(entries []json.RawMessage, tag string, m registry.Manifest) ([]json.R
 	return append(slices.Clip(left), entry), err
 }
 
-// withoutAnnotation removes an annotation of an entry and keeps its other fields.
+// withoutAnnotation removes an annotation from an entry and keeps its other fields.
 func withoutAnnotation(entry json.RawMessage, name string) (json.RawMessage, error) {
 	var fields, annotations map[string]json.RawMessage
 	if err := json.Unmarshal(entry, &fields); err != nil {
@@ -211,8 +211,7 @@ func withoutAnnotation(entry json.RawMessage, name string) (json.RawMessage, err
 	return marshal(fields)
 }
 
-// marshal encodes a value without escapes for HTML, which would make what other
-// tools wrote longer.
+// marshal encodes v without HTML escapes, which would make content of other tools longer.
 func marshal(v any) (json.RawMessage, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)

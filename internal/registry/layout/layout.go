@@ -1,10 +1,10 @@
-// Package layout is an OCI image layout on disk as a registry.Repository: a
-// folder, read and written, or the tar archive of one, read alone (OCI image
+// Package layout implements a registry.Repository for an OCI image layout on disk: a folder,
+// which can be read and written, or a tar archive of one, which can only be read (OCI image
 // specification, "OCI Image Layout").
 //
-// What a layout holds is believed as little as what a registry sends: no name in
-// it leads out of it, what is read into memory has a cap, and all bytes are
-// verified while they are read.
+// The content of a layout is as untrusted as the response of a registry. No name in it leads
+// out of the layout, whatever is read into memory has a size limit, and all content is verified
+// while it is read.
 package layout
 
 import (
@@ -25,15 +25,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// maxManifest is the largest manifest that is read, and maxMarker the largest
-// file that says that a folder is a layout.
+// Size limits, in bytes, of manifests and of the oci-layout file.
 const (
 	maxManifest = 4 << 20
 	maxMarker   = 64 << 10
 )
 
-// files are those of a layout, by their slash-separated names in it.
-type files interface {
+// fileOpener opens the files of a layout by their slash-separated names.
+type fileOpener interface {
 	// open opens a regular file. The error matches fs.ErrNotExist if it does not
 	// exist.
 	open(name string) (openFile, error)
@@ -43,146 +42,144 @@ type files interface {
 type openFile struct {
 	io.ReadCloser
 	size int64
-	// stored is the file on disk that holds the content: the file itself, or the
-	// archive that it is in.
+	// stored describes the file on disk: the file itself, or the archive that contains it.
 	stored fs.FileInfo
 }
 
-// Layout is a layout as a repository of its own. It may be used by many at a
-// time.
+// Layout is an image layout that implements registry.Repository. It is safe for concurrent use.
 type Layout struct {
-	path   string // absolute, without symbolic links
-	files  files
-	writes bool
-	log    *slog.Logger
+	path     string // absolute, without symbolic links
+	files    fileOpener
+	writable bool
+	log      *slog.Logger
 
-	// sweep removes abandoned temporary files, once, before the first write.
+	// sweep removes abandoned temporary files once, before the first write.
 	sweep sync.Once
-	// intercept is called before an operation on a file, and makes it fail. It is
-	// nil except in tests.
+	// intercept is called before an operation on a file, which fails if intercept returns an
+	// error. It is nil except in tests.
 	intercept func(op, name string) error
 
 	mu sync.Mutex
-	// types are the media types of manifests, as what names them says.
+	// types has the media types that indexes declare for manifests.
 	types map[digest.Digest]string
-	// subjects are what manifests refer to, as far as they were read.
+	// subjects has the subjects of the manifests that were read, or "" for those without one.
 	subjects map[digest.Digest]digest.Digest
 }
 
-// Open opens a layout to read from: a folder, or an uncompressed tar archive of
-// one, as `docker buildx build --output type=oci`, skopeo and podman make them.
-// The error matches registry.ErrNotFound where there is nothing at path, and
-// registry.ErrInvalidLayout where what is there is no layout.
+// Open opens a layout for reading: a folder, or an uncompressed tar archive of one, as `docker
+// buildx build --output type=oci`, skopeo and podman write it. The error matches
+// registry.ErrNotFound if path does not exist, and registry.ErrInvalidLayout if it is not a
+// layout.
 func Open(path string) (*Layout, error) {
-	l, err := at(path)
+	l, err := newLayout(path)
 	if err != nil {
 		return nil, err
 	}
 	info, err := os.Stat(l.path)
 	switch {
 	case err != nil:
-		return nil, l.fault(err)
+		return nil, l.wrapError(err)
 	case info.IsDir():
 		l.files = folder(l.path)
 	case info.Mode().IsRegular():
 		if l.files, err = openTar(l.path); err != nil {
-			return nil, l.fault(err)
+			return nil, l.wrapError(err)
 		}
 	default:
-		return nil, l.invalid("it is neither a folder nor a file")
+		return nil, l.invalidError("it is neither a folder nor a file")
 	}
-	if err := l.check(); err != nil {
+	if err := l.checkMarker(); err != nil {
 		return nil, err
 	}
 	return l, nil
 }
 
-// Create opens a layout to write to, which is a folder that holds one, an empty
-// one, or none yet: what is missing is made with the first write. The error
-// matches registry.ErrInvalidLayout where something else is there.
+// Create opens a layout for writing: a folder with a layout, an empty folder, or a path that
+// does not exist. The first write creates the missing files. The error matches
+// registry.ErrInvalidLayout if path is anything else.
 func Create(path string) (*Layout, error) {
-	l, err := at(path)
+	l, err := newLayout(path)
 	if err != nil {
 		return nil, err
 	}
-	l.files, l.writes = folder(l.path), true
+	l.files, l.writable = folder(l.path), true
 	if info, err := os.Stat(l.path); err == nil && !info.IsDir() {
-		return nil, l.told(&registry.Error{Kind: registry.ErrInvalidLayout, Message: "it is a file, and an archive can be read but not written to", Hint: hintWritten})
+		return nil, l.fillError(&registry.Error{Kind: registry.ErrInvalidLayout, Message: "it is a file, and an archive can be read but not written to", Hint: hintDestination})
 	}
 	entries, err := os.ReadDir(l.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || err == nil && !slices.ContainsFunc(entries, notTemporary):
 		return l, nil
 	case err != nil:
-		return nil, l.fault(err)
+		return nil, l.wrapError(err)
 	}
-	if err := l.check(); err != nil {
+	if err := l.checkMarker(); err != nil {
 		if e, ok := errors.AsType[*registry.Error](err); ok && errors.Is(err, registry.ErrInvalidLayout) {
-			e.Hint = hintWritten
+			e.Hint = hintDestination
 		}
 		return nil, err
 	}
 	return l, nil
 }
 
-// notTemporary reports whether an entry of a folder is not a temporary file: another
-// writer may be about to make a layout of the folder.
+// notTemporary reports whether an entry of a folder is not a temporary file. A folder with only
+// temporary files counts as empty, because another writer may be creating a layout in it.
 func notTemporary(entry fs.DirEntry) bool { return !strings.HasPrefix(entry.Name(), temporaryPrefix) }
 
-// at is a layout at a path, of which nothing is known.
-func at(path string) (*Layout, error) {
-	absolute, err := absolute(path)
+// newLayout returns a Layout for path, which it does not open.
+func newLayout(path string) (*Layout, error) {
+	absolute, err := resolvePath(path)
 	if err != nil {
 		return nil, &registry.Error{Op: "open the image layout", Repository: Scheme + registry.Sanitize(path), Kind: registry.ErrInvalidReference, Err: err}
 	}
 	return &Layout{path: absolute, log: slog.New(slog.DiscardHandler), types: map[digest.Digest]string{}, subjects: map[digest.Digest]digest.Digest{}}, nil
 }
 
-// WithLogger sets where the layout logs, at debug level, that it waits for a lock,
-// replaces damaged content or removes abandoned files. It returns l, and must be
-// called before l is used.
+// WithLogger sets the logger of l and returns l. The layout logs at debug level when it waits
+// for a lock, replaces damaged content or removes abandoned files. WithLogger must be called
+// before l is used.
 func (l *Layout) WithLogger(log *slog.Logger) *Layout {
 	l.log = log
 	return l
 }
 
-// check looks for the file that makes a folder a layout.
-func (l *Layout) check() error {
+// checkMarker returns an error unless the layout has a valid oci-layout file.
+func (l *Layout) checkMarker() error {
 	content, err := l.read(ocispec.ImageLayoutFile, maxMarker)
 	if errors.Is(err, fs.ErrNotExist) {
-		return l.invalid(fmt.Sprintf("it holds no file %q", ocispec.ImageLayoutFile))
+		return l.invalidError(fmt.Sprintf("it holds no file %q", ocispec.ImageLayoutFile))
 	}
 	if err != nil {
-		return l.fault(err)
+		return l.wrapError(err)
 	}
 	var marker ocispec.ImageLayout
 	if json.Unmarshal(content, &marker) != nil || !strings.HasPrefix(marker.Version, "1.") {
-		return l.invalid(fmt.Sprintf("its file %q does not say that it is one of version 1", ocispec.ImageLayoutFile))
+		return l.invalidError(fmt.Sprintf("its file %q does not say that it is one of version 1", ocispec.ImageLayoutFile))
 	}
 	return nil
 }
 
-// Name returns oci: and the path of the real folder.
+// Name returns "oci:" followed by the path of the folder, with symbolic links resolved.
 func (l *Layout) Name() string { return nameOfLayout(l.path) }
 
-// Host is the same: nothing can be mounted from one layout into another.
+// Host returns the same as Name, because blobs cannot be mounted from one layout in another.
 func (l *Layout) Host() string { return l.Name() }
 
-// Redact returns text as it is: no secret opens a layout.
+// Redact returns text unchanged, because a layout needs no credentials.
 func (l *Layout) Redact(text string) string { return text }
 
-// read reads a file of the layout into memory, at most limit bytes of it.
+// read returns the content of a file of the layout, which may have at most limit bytes.
 func (l *Layout) read(name string, limit int64) ([]byte, error) {
 	file, err := l.files.open(name)
 	if err != nil {
 		return nil, err
 	}
-	return readCapped(file, name, limit)
+	return readLimited(file, name, limit)
 }
 
-// readCapped reads a file into memory and closes it, and names it where it is too
-// large.
-func readCapped(file io.ReadCloser, name string, limit int64) ([]byte, error) {
+// readLimited reads at most limit bytes and closes file. The error names the file if it is
+// larger.
+func readLimited(file io.ReadCloser, name string, limit int64) ([]byte, error) {
 	defer file.Close()
 	content, err := registry.ReadLimited(file, limit)
 	if errors.Is(err, registry.ErrLimit) {
@@ -194,13 +191,13 @@ func readCapped(file io.ReadCloser, name string, limit int64) ([]byte, error) {
 const hint = "An image layout is a folder with the files oci-layout and index.json and the folder blobs, or the uncompressed tar archive of one, " +
 	"as `docker buildx build --output type=oci,dest=image.tar` and `skopeo copy … oci:PATH` write it."
 
-// hintWritten is for where one is to be written.
-const hintWritten = "What is written to is a folder that holds an image layout, an empty one, or one that is not there yet. Name another one, or empty it."
+// hintDestination is the advice if a layout cannot be written at a path.
+const hintDestination = "What is written to is a folder that holds an image layout, an empty one, or one that is not there yet. Name another one, or empty it."
 
-// hintDamaged is for what is there, and is not what it should be.
+// hintDamaged is the advice if content of the layout does not match its digest or size.
 const hintDamaged = "The layout is damaged: build or copy it again."
 
-// invalid is the error of what is no layout.
-func (l *Layout) invalid(why string) error {
-	return l.told(&registry.Error{Kind: registry.ErrInvalidLayout, Message: why, Hint: hint})
+// invalidError returns the error of a path that is not a valid layout.
+func (l *Layout) invalidError(why string) error {
+	return l.fillError(&registry.Error{Kind: registry.ErrInvalidLayout, Message: why, Hint: hint})
 }

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// tryLock locks an open file or folder without waiting, until it is closed. The
-// lock belongs to this opening of it, so that it holds within the process too.
+// tryLock tries to lock an open file or folder, without waiting, until it is closed. The lock
+// belongs to the open file description, so that it also excludes other callers in this process.
 func tryLock(file *os.File) lockState {
 	for {
 		switch err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
@@ -23,8 +23,8 @@ func tryLock(file *os.File) lockState {
 	}
 }
 
-// syncFolder makes the renames in a folder durable. Some file systems cannot sync
-// a folder, and keep its entries in order by themselves.
+// syncFolder makes the renames in a folder durable. It ignores the errors of file systems that
+// cannot sync a folder, because they keep its entries consistent themselves.
 func syncFolder(folder *os.File) error {
 	err := folder.Sync()
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EBADF) {

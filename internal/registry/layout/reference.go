@@ -13,31 +13,31 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Scheme is what a reference to an image layout begins with.
+// Scheme is the prefix of a reference to an image layout.
 const Scheme = "oci:"
 
 // Reference names a manifest in an image layout.
 type Reference struct {
-	// Path is where the layout is, as it was written.
+	// Path is the path of the layout as the user wrote it.
 	Path string
-	// Tag may be empty: then Digest decides, or the layout holds but one.
+	// Tag may be empty if Digest is set or if the layout has only one manifest.
 	Tag string
-	// Digest may be empty. Where both are given the digest decides.
+	// Digest may be empty. It takes precedence over Tag.
 	Digest digest.Digest
 }
 
-// Is says whether s is meant as a reference to an image layout.
+// Is reports whether s begins with Scheme, and is thus meant as a reference to an image layout.
 func Is(s string) bool { return strings.HasPrefix(s, Scheme) }
 
-// digestLike is a text that was meant to be a digest, however wrong: in a path
-// an @ may stand for anything.
+// digestLike matches text that is meant to be a digest, even if it is malformed. Any other text
+// after an @ is part of the path.
 var digestLike = regexp.MustCompile(`(?i)^(sha|md|blake)\d[\da-z]*:[^/\\]*$`)
 
-// ParseReference reads "oci:PATH", "oci:PATH:tag" and "oci:PATH@digest". What
-// follows the last colon is a tag where no separator of folders follows it, so
-// that neither the drive in `oci:C:\images\app` nor a colon in the name of a
-// folder is in the way. The error matches registry.ErrInvalidReference, and its
-// Message says what is wrong with s.
+// ParseReference parses "oci:PATH", "oci:PATH:tag" and "oci:PATH@digest". Text after the last
+// colon is a tag only if no path separator follows it. So neither the drive in
+// `oci:C:\images\app` nor a colon in the name of a folder is mistaken for the start of a tag.
+// The error matches registry.ErrInvalidReference, and its Message explains what is wrong with
+// s.
 func ParseReference(s string) (Reference, error) {
 	rest, found := strings.CutPrefix(s, Scheme)
 	invalid := func(why string) (Reference, error) {
@@ -80,11 +80,12 @@ func ParseReference(s string) (Reference, error) {
 	return ref, nil
 }
 
-// Name returns the name of the layout, whatever the tag or digest: oci: and the
-// path of the real folder. Two references with one name lead to one layout.
+// Name returns the name of the layout, without tag and digest: "oci:" followed by the path of
+// the folder with symbolic links resolved. Two references with the same name refer to the same
+// layout.
 func (r Reference) Name() string {
-	path, err := absolute(r.Path)
-	if err != nil { // reported when the layout is opened
+	path, err := resolvePath(r.Path)
+	if err != nil { // Open and Create report the error
 		path = r.Path
 	}
 	return nameOfLayout(path)
@@ -92,10 +93,10 @@ func (r Reference) Name() string {
 
 func nameOfLayout(path string) string { return Scheme + filepath.ToSlash(path) }
 
-// absolute returns where a path leads to, from the working directory, or from the
-// user's home directory if it begins with ~. Symbolic links are resolved, so that
-// a folder has one path.
-func absolute(path string) (string, error) {
+// resolvePath returns the absolute form of path, with symbolic links resolved so that each
+// folder has one path. A relative path starts at the working directory. A leading ~ is the home
+// directory of the user.
+func resolvePath(path string) (string, error) {
 	if rest, below := strings.CutPrefix(path, "~"); below && (rest == "" || strings.ContainsAny(rest[:1], `/\`)) {
 		home, err := os.UserHomeDir()
 		if err != nil {
@@ -110,12 +111,12 @@ func absolute(path string) (string, error) {
 	return realPath(path, maxLinks), nil
 }
 
-// maxLinks is how many symbolic links to nothing are followed in one path, as
-// many as Linux follows in all.
+// maxLinks is the maximum number of dangling symbolic links that are followed in one path.
+// Linux has the same limit for all symbolic links of a path.
 const maxLinks = 40
 
-// realPath resolves the symbolic links of an absolute path, of which the end may
-// not exist yet. What cannot be resolved stays as it is: opening it reports why.
+// realPath resolves the symbolic links of an absolute path, whose last elements may not exist
+// yet. It keeps what it cannot resolve: opening the path then reports why.
 func realPath(path string, links int) string {
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
 		return resolved
@@ -129,14 +130,14 @@ func realPath(path string, links int) string {
 	if err != nil || links == 0 {
 		return path
 	}
-	if !filepath.IsAbs(target) { // the link leads to a folder that does not exist yet
+	if !filepath.IsAbs(target) { // relative link to a folder that does not exist yet
 		target = filepath.Join(filepath.Dir(path), target)
 	}
 	return realPath(target, links-1)
 }
 
-// Target is what is looked up in the layout: the digest where there is one, or
-// the tag, or "" for the only manifest.
+// Target returns the reference to resolve in the layout: the digest if there is one, otherwise
+// the tag, which is "" for the only manifest.
 func (r Reference) Target() string {
 	if r.Digest != "" {
 		return r.Digest.String()
@@ -144,8 +145,8 @@ func (r Reference) Target() string {
 	return r.Tag
 }
 
-// Pinned is oci:PATH@digest. The tag stays where without it the end of the path
-// would be read as one.
+// Pinned returns oci:PATH@digest. It keeps the tag if the end of the path would otherwise be
+// parsed as a tag.
 func (r Reference) Pinned(d digest.Digest) string {
 	r.Digest = d
 	if _, after, colon := cutLast(r.Path, ":"); !colon || strings.ContainsAny(after, `/\`) {
@@ -154,7 +155,7 @@ func (r Reference) Pinned(d digest.Digest) string {
 	return r.String()
 }
 
-// String is the reference as ParseReference reads it.
+// String returns the reference in the form that ParseReference accepts.
 func (r Reference) String() string {
 	s := Scheme + r.Path
 	if r.Tag != "" {
@@ -166,7 +167,7 @@ func (r Reference) String() string {
 	return s
 }
 
-// cutLast is strings.Cut at the last separator.
+// cutLast is like strings.Cut, but cuts at the last separator.
 func cutLast(s, separator string) (before, after string, found bool) {
 	if i := strings.LastIndex(s, separator); i >= 0 {
 		return s[:i], s[i+len(separator):], true

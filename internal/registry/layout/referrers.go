@@ -9,38 +9,38 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// ListReferrers finds what refers to a digest: what the index names and has it as
-// its subject, as oras keeps referrers in a layout, and what is listed under the
-// tag that clients use for registries without a referrers API, as regctl does.
-// The layout is such a registry.
+// ListReferrers lists the referrers of subject from two sources. Entries of index.json with
+// that subject are referrers, as oras stores them. So is the content of the index under the
+// referrers tag, as regctl stores it: clients use that tag for registries without a referrers
+// API, and a layout has none.
 func (l *Layout) ListReferrers(ctx context.Context, subject digest.Digest) (registry.ReferrerList, error) {
 	const op = "list the referrers of"
-	if err := l.ended(ctx, op, subject.String()); err != nil {
+	if err := l.contextError(ctx, op, subject.String()); err != nil {
 		return registry.ReferrerList{}, err
 	}
 	if err := registry.ValidateDigest(subject); err != nil {
 		return registry.ReferrerList{}, err
 	}
-	entries, err := l.entries()
+	entries, err := l.readIndex()
 	if err != nil {
-		return registry.ReferrerList{}, l.during(err, op, subject.String())
+		return registry.ReferrerList{}, l.opError(err, op, subject.String())
 	}
 	listing := registry.ReferrerList{Tag: registry.ReferrersTag(subject)}
-	d, err := pick(entries, listing.Tag)
+	d, err := findEntry(entries, listing.Tag)
 	if err == nil {
-		listing, err = l.listed(listing, d)
+		listing, err = l.appendTagged(listing, d)
 	} else if errors.Is(err, registry.ErrNotFound) {
 		err = nil
 	}
 	if err != nil {
-		return registry.ReferrerList{}, l.during(err, op, subject.String())
+		return registry.ReferrerList{}, l.opError(err, op, subject.String())
 	}
 	known := map[digest.Digest]bool{}
 	for _, d := range listing.Referrers {
 		known[d.Digest] = true
 	}
 	for _, d := range entries {
-		if err := l.ended(ctx, op, subject.String()); err != nil { // there may be many
+		if err := l.contextError(ctx, op, subject.String()); err != nil { // there may be many entries
 			return registry.ReferrerList{}, err
 		}
 		if !known[d.Digest] && l.subjectOf(d) == subject {
@@ -51,10 +51,10 @@ func (l *Layout) ListReferrers(ctx context.Context, subject digest.Digest) (regi
 	return listing, nil
 }
 
-// listed is a listing with what an index under its tag lists. What is there and
-// is no index lists nothing.
-func (l *Layout) listed(listing registry.ReferrerList, d registry.Descriptor) (registry.ReferrerList, error) {
-	m, err := l.manifest(d.Digest, d.MediaType)
+// appendTagged returns listing with the referrers from d, which is the manifest under the
+// referrers tag. A manifest that is not an index adds none.
+func (l *Layout) appendTagged(listing registry.ReferrerList, d registry.Descriptor) (registry.ReferrerList, error) {
+	m, err := l.readManifest(d.Digest, d.MediaType)
 	if err != nil {
 		return listing, err
 	}
@@ -65,9 +65,9 @@ func (l *Layout) listed(listing registry.ReferrerList, d registry.Descriptor) (r
 	return listing, err
 }
 
-// subjectOf is what an entry of the index refers to, "" where it refers to
-// nothing or cannot be read: who copies it says what is wrong with it. It is read
-// once, because bytes of one digest do not change.
+// subjectOf returns the subject of an index entry, or "" if it has none or cannot be read. A
+// copy of the entry reports why it cannot be read. Results are cached, because the content of a
+// digest does not change.
 func (l *Layout) subjectOf(d registry.Descriptor) digest.Digest {
 	l.mu.Lock()
 	subject, known := l.subjects[d.Digest]
@@ -75,9 +75,9 @@ func (l *Layout) subjectOf(d registry.Descriptor) digest.Digest {
 	if known {
 		return subject
 	}
-	m, err := l.manifest(d.Digest, d.MediaType)
+	m, err := l.readManifest(d.Digest, d.MediaType)
 	if errors.Is(err, registry.ErrNotFound) {
-		return "" // yet
+		return "" // not cached: the file may be written later
 	}
 	if err == nil {
 		if contents, err := m.Parse(); err == nil && contents.Subject != nil {

@@ -16,31 +16,30 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// maxTarEntries is how many entries of an archive are read: each costs memory.
+// maxTarEntries is the maximum number of entries of an archive. Each entry uses memory.
 const maxTarEntries = 100_000
 
 var errNotRegular = errors.New("it is no regular file")
 
-// archive is a layout in a tar archive: where each file is in it.
+// archive is a layout in a tar archive, with the location of each file.
 type archive struct {
 	path  string
 	files map[string]extent
 }
 
-type extent struct{ at, size int64 }
+type extent struct{ offset, size int64 }
 
-// openTar reads the names of an archive and where their bytes are, and leaves
-// the bytes where they are.
+// openTar indexes the files of an archive. It does not read their content.
 func openTar(name string) (*archive, error) {
-	file, _, err := regular(name, os.OpenFile)
+	file, _, err := openRegular(name, os.OpenFile)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	return index(name, file)
+	return indexTar(name, file)
 }
 
-func index(name string, file io.ReadSeeker) (*archive, error) {
+func indexTar(name string, file io.ReadSeeker) (*archive, error) {
 	a := &archive{path: name, files: map[string]extent{}}
 	r := tar.NewReader(file)
 	for entries := 0; ; entries++ {
@@ -49,7 +48,7 @@ func index(name string, file io.ReadSeeker) (*archive, error) {
 		case err == io.EOF:
 			return a, nil
 		case err != nil:
-			return nil, noTar(file, err)
+			return nil, notTarError(file, err)
 		case entries == maxTarEntries:
 			return nil, &registry.Error{Kind: registry.ErrLimit, Message: fmt.Sprintf("the archive has more than %d entries", maxTarEntries)}
 		}
@@ -59,28 +58,28 @@ func index(name string, file io.ReadSeeker) (*archive, error) {
 		}
 		name := path.Clean(header.Name)
 		if header.Typeflag != tar.TypeReg || !isFile(name) {
-			continue // folders, and links, which no layout needs
+			continue // skip folders and links: a layout needs no links
 		}
-		// The reader reads headers alone, and seeks over what they announce.
-		at, err := file.Seek(0, io.SeekCurrent)
+		// The tar reader reads only headers and seeks over the content.
+		offset, err := file.Seek(0, io.SeekCurrent)
 		if err != nil {
 			return nil, err
 		}
-		a.files[name] = extent{at, header.Size}
+		a.files[name] = extent{offset, header.Size}
 	}
 }
 
 // maxName is longer than the name of any blob.
 const maxName = 256
 
-// isFile says whether a layout has files of that name. Others may have names of
-// any length, and nobody asks for them.
+// isFile reports whether a file of that name can belong to a layout. Other files are not
+// indexed, because their names could use any amount of memory.
 func isFile(name string) bool {
 	return name == ocispec.ImageLayoutFile || name == ocispec.ImageIndexFile || strings.HasPrefix(name, ocispec.ImageBlobsDir+"/") && len(name) <= maxName
 }
 
-// noTar says what a file is that is no archive.
-func noTar(file io.ReadSeeker, err error) error {
+// notTarError returns the error of a file that is not a tar archive.
+func notTarError(file io.ReadSeeker, err error) error {
 	why := "it is neither a folder nor a tar archive"
 	magic := make([]byte, 4)
 	if _, seekErr := file.Seek(0, io.SeekStart); seekErr == nil {
@@ -92,19 +91,19 @@ func noTar(file io.ReadSeeker, err error) error {
 	return &registry.Error{Kind: registry.ErrInvalidLayout, Message: why, Err: err, Hint: hint}
 }
 
-// open gives what is at a file's place in the archive.
+// open opens a file within the archive.
 func (a *archive) open(name string) (openFile, error) {
 	where, ok := a.files[name]
 	if !ok {
 		return openFile{}, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	file, info, err := regular(a.path, os.OpenFile)
+	file, info, err := openRegular(a.path, os.OpenFile)
 	if err != nil {
 		return openFile{}, err
 	}
 	content := struct {
 		io.Reader
 		io.Closer
-	}{io.NewSectionReader(file, where.at, where.size), file}
+	}{io.NewSectionReader(file, where.offset, where.size), file}
 	return openFile{ReadCloser: content, size: where.size, stored: info}, nil
 }

@@ -19,20 +19,20 @@ import (
 )
 
 const (
-	// temporaryPrefix begins the names of files that are not complete yet.
+	// temporaryPrefix is the prefix of the names of incomplete files.
 	temporaryPrefix = ".new-"
-	// abandonedAge is how long a temporary file that cannot be locked was not
-	// written to until it counts as abandoned.
+	// abandonedAge is how long a temporary file must be unmodified to count as abandoned if
+	// files cannot be locked.
 	abandonedAge = 24 * time.Hour
-	// temporaryAttempts is how often a temporary file is created in place of one
-	// that another writer took for abandoned between its creation and its lock.
+	// temporaryAttempts is the maximum number of attempts to create a temporary file. Another
+	// writer may take a file for abandoned between its creation and its lock.
 	temporaryAttempts = 16
 )
 
-// place writes a file to a temporary name and renames it when it is complete, so
-// that no reader finds half of it. Missing folders are created, and first of all
-// the file that makes a folder a layout. It returns the information of the file.
-func (l *Layout) place(ctx context.Context, name string, write func(io.Writer) error) (fs.FileInfo, error) {
+// writeFile writes a file under a temporary name and renames it when it is complete, so that no
+// reader sees an incomplete file. It creates missing folders and the oci-layout file, and
+// returns the information of the file.
+func (l *Layout) writeFile(ctx context.Context, name string, write func(io.Writer) error) (fs.FileInfo, error) {
 	root, err := l.root()
 	if err != nil {
 		return nil, err
@@ -40,19 +40,19 @@ func (l *Layout) place(ctx context.Context, name string, write func(io.Writer) e
 	defer root.Close()
 	l.sweep.Do(func() { l.removeAbandoned(ctx, root) })
 	if _, err := root.Stat(ocispec.ImageLayoutFile); errors.Is(err, fs.ErrNotExist) {
-		marker, _ := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}) // a struct of one string
-		if _, err := l.replace(root, ocispec.ImageLayoutFile, bytesOf(marker)); err != nil {
+		marker, _ := json.Marshal(ocispec.ImageLayout{Version: ocispec.ImageLayoutVersion}) // cannot fail for a struct of one string
+		if _, err := l.replaceFile(root, ocispec.ImageLayoutFile, writeBytes(marker)); err != nil {
 			return nil, err
 		}
 	}
 	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return nil, err
 	}
-	return l.replace(root, name, write)
+	return l.replaceFile(root, name, write)
 }
 
-// root opens the folder of the layout, and creates it if it is missing. No link
-// leads out of the root.
+// root opens the folder of the layout, and creates it if it is missing. No symbolic link leads
+// out of the os.Root.
 func (l *Layout) root() (*os.Root, error) {
 	if err := os.MkdirAll(l.path, 0o755); err != nil { //nolint:gosec // an image is no secret: other tools read it
 		return nil, err
@@ -60,35 +60,35 @@ func (l *Layout) root() (*os.Root, error) {
 	return os.OpenRoot(l.path)
 }
 
-// replace writes a file of the layout, whole or not at all.
-func (l *Layout) replace(root *os.Root, name string, write func(io.Writer) error) (info fs.FileInfo, err error) {
+// replaceFile writes a file of the layout atomically.
+func (l *Layout) replaceFile(root *os.Root, name string, write func(io.Writer) error) (info fs.FileInfo, err error) {
 	temporary, file, err := createTemporary(root, path.Dir(name))
 	if err != nil {
-		return nil, fileFault("create", name, err)
+		return nil, fileError("create", name, err)
 	}
 	defer func() {
 		if err != nil {
 			_ = root.Remove(temporary)
 		}
-		file.Close() // after the rename: it ends the lock that shows that the file is in use
+		file.Close() // after the rename: closing releases the lock that marks the file as in use
 	}()
 	if err := write(l.writer(file, name)); err != nil {
-		return nil, fileFault("write", name, err)
+		return nil, fileError("write", name, err)
 	}
 	if err := l.attempt("sync", name, file.Sync); err != nil {
-		return nil, fileFault("sync", name, err)
+		return nil, fileError("sync", name, err)
 	}
 	if info, err = file.Stat(); err != nil {
-		return nil, fileFault("stat", name, err)
+		return nil, fileError("stat", name, err)
 	}
 	if err := l.attempt("rename", name, func() error { return root.Rename(temporary, name) }); err != nil {
-		return nil, fileFault("rename", name, err)
+		return nil, fileError("rename", name, err)
 	}
 	return info, nil
 }
 
-// createTemporary creates and locks a temporary file in a folder of the layout.
-// The lock tells other writers that the file is in use, see removeAbandoned.
+// createTemporary creates and locks a temporary file in a folder of the layout. The lock marks
+// the file as in use by this writer. See removeAbandoned.
 func createTemporary(root *os.Root, dir string) (string, *os.File, error) {
 	for range temporaryAttempts {
 		name := path.Join(dir, temporaryPrefix+rand.Text())
@@ -96,7 +96,7 @@ func createTemporary(root *os.Root, dir string) (string, *os.File, error) {
 		if err != nil {
 			return "", nil, err
 		}
-		if tryLock(file) != lockBusy && isAt(root, file, name) {
+		if tryLock(file) != lockBusy && stillNamed(root, file, name) {
 			return name, file, nil
 		}
 		file.Close()
@@ -105,8 +105,8 @@ func createTemporary(root *os.Root, dir string) (string, *os.File, error) {
 	return "", nil, &registry.Error{Kind: registry.ErrUnavailable, Message: "temporary files are removed or locked by another program as soon as they are created", Hint: hintInUse}
 }
 
-// isAt reports whether an open file still has a name.
-func isAt(root *os.Root, file *os.File, name string) bool {
+// stillNamed reports whether name still refers to the open file.
+func stillNamed(root *os.Root, file *os.File, name string) bool {
 	opened, err := file.Stat()
 	if err != nil {
 		return false
@@ -115,9 +115,9 @@ func isAt(root *os.Root, file *os.File, name string) bool {
 	return err == nil && os.SameFile(opened, named)
 }
 
-// removeAbandoned removes the temporary files of processes that ended before they
-// completed or removed them: otherwise they would take space, and be delivered with
-// the layout. What cannot be read or removed stays.
+// removeAbandoned removes the temporary files of processes that ended before they completed or
+// removed them. Such files would use disk space and would be shipped with the layout. Files
+// that cannot be read or removed are kept.
 func (l *Layout) removeAbandoned(ctx context.Context, root *os.Root) {
 	for _, dir := range append(blobFolders(root), ".") {
 		for _, name := range namesIn(root, dir) {
@@ -131,11 +131,11 @@ func (l *Layout) removeAbandoned(ctx context.Context, root *os.Root) {
 	}
 }
 
-// removeIfAbandoned removes a temporary file that no process writes, and reports
-// whether it did. The lock is held while it is removed, so that a writer that has
-// just created it notices, see createTemporary.
+// removeIfAbandoned removes a temporary file that no process writes, and reports whether it
+// did. It holds the lock during the removal, so that a writer that has just created the file
+// notices. See createTemporary.
 func removeIfAbandoned(root *os.Root, name string) bool {
-	file, err := root.OpenFile(name, os.O_RDWR|syscall.O_NONBLOCK, 0) // NFS locks only what is open for writing
+	file, err := root.OpenFile(name, os.O_RDWR|syscall.O_NONBLOCK, 0) // NFS locks only files open for writing
 	if errors.Is(err, fs.ErrPermission) {
 		file, err = root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	}
@@ -150,9 +150,9 @@ func removeIfAbandoned(root *os.Root, name string) bool {
 	return abandoned(tryLock(file), time.Since(info.ModTime())) && root.Remove(name) == nil
 }
 
-// abandoned reports whether a temporary file has no writer. On systems without
-// locks it is a guess from the time of the last write. If the guess is wrong,
-// the rename of the writer fails and nothing is damaged.
+// abandoned reports whether a temporary file has no writer. On systems without locks it guesses
+// from the time of the last write. If the guess is wrong, the rename of the writer fails and
+// nothing is damaged.
 func abandoned(state lockState, unchanged time.Duration) bool {
 	switch state {
 	case lockAcquired:
@@ -164,7 +164,7 @@ func abandoned(state lockState, unchanged time.Duration) bool {
 	}
 }
 
-// namesIn returns the names in a folder of the layout, none if it cannot be read.
+// namesIn returns the names in a folder of the layout, or none if the folder cannot be read.
 func namesIn(root *os.Root, dir string) []string {
 	folder, err := root.Open(dir)
 	if err != nil {
@@ -175,7 +175,7 @@ func namesIn(root *os.Root, dir string) []string {
 	return names
 }
 
-// blobFolders returns the folders that hold blobs, one for each algorithm.
+// blobFolders returns the folders of the blobs, one for each digest algorithm.
 func blobFolders(root *os.Root) []string {
 	var dirs []string
 	for _, name := range namesIn(root, ocispec.ImageBlobsDir) {
@@ -197,13 +197,13 @@ func (l *Layout) syncFolders(root *os.Root, dirs ...string) error {
 		err = l.attempt("sync", dir, func() error { return syncFolder(folder) })
 		folder.Close()
 		if err != nil {
-			return fileFault("sync", dir, err)
+			return fileError("sync", dir, err)
 		}
 	}
 	return nil
 }
 
-// attempt does an operation on a file of the layout, unless a test makes it fail.
+// attempt runs do, an operation on a file of the layout, unless intercept returns an error.
 func (l *Layout) attempt(op, name string, do func() error) error {
 	if l.intercept != nil {
 		if err := l.intercept(op, name); err != nil {
@@ -213,7 +213,7 @@ func (l *Layout) attempt(op, name string, do func() error) error {
 	return do()
 }
 
-// writer is the destination of one file of the layout.
+// writer returns the destination for the content of a file of the layout.
 func (l *Layout) writer(file *os.File, name string) io.Writer {
 	if l.intercept == nil {
 		return file
@@ -231,8 +231,8 @@ type writerFunc func(p []byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// bytesOf writes content that is in memory.
-func bytesOf(content []byte) func(io.Writer) error {
+// writeBytes returns a function that writes content.
+func writeBytes(content []byte) func(io.Writer) error {
 	return func(w io.Writer) error {
 		_, err := w.Write(content)
 		return err

@@ -13,28 +13,28 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// mayWrite refuses to write where nothing can be.
-func (l *Layout) mayWrite(ctx context.Context, op, about string) error {
-	if !l.writes {
-		return l.during(&registry.Error{Kind: registry.ErrUnsupported, Message: "the layout was opened to be read alone"}, op, about)
+// checkWritable returns an error if the layout is read-only or ctx ended.
+func (l *Layout) checkWritable(ctx context.Context, op, reference string) error {
+	if !l.writable {
+		return l.opError(&registry.Error{Kind: registry.ErrUnsupported, Message: "the layout was opened to be read alone"}, op, reference)
 	}
-	return l.ended(ctx, op, about)
+	return l.contextError(ctx, op, reference)
 }
 
-// PutBlob writes a blob's file, whole or not at all. A file that is there is read,
-// unless this process has read it before, and replaced if it is damaged.
+// PutBlob writes the file of a blob atomically. If the file exists, PutBlob reads it, unless
+// this process has read it before, and replaces it if it is damaged.
 func (l *Layout) PutBlob(ctx context.Context, d registry.Descriptor, content registry.Content) (registry.Outcome, error) {
 	const op = "write the blob"
-	if err := l.mayWrite(ctx, op, d.Digest.String()); err != nil {
+	if err := l.checkWritable(ctx, op, d.Digest.String()); err != nil {
 		return "", err
 	}
 	if err := registry.ValidateDescriptor(d); err != nil {
 		return "", err
 	}
-	if !content.Force && l.holds(ctx, d) {
+	if !content.Force && l.hasBlob(ctx, d) {
 		return registry.AlreadyExists, nil
 	}
-	if err := l.ended(ctx, op, d.Digest.String()); err != nil {
+	if err := l.contextError(ctx, op, d.Digest.String()); err != nil {
 		return "", err
 	}
 	from, err := content.Open(ctx)
@@ -42,10 +42,10 @@ func (l *Layout) PutBlob(ctx context.Context, d registry.Descriptor, content reg
 		return "", err
 	}
 	defer from.Close()
-	source := &cancellable{ctx: ctx, from: from}
+	source := &contextReader{ctx: ctx, from: from}
 	content.Sending.Start()
 	defer content.Sending.Stop()
-	stored, err := l.place(ctx, fileOf(d.Digest), func(w io.Writer) error {
+	stored, err := l.writeFile(ctx, blobPath(d.Digest), func(w io.Writer) error {
 		written, err := io.Copy(w, source)
 		if err == nil && written != d.Size {
 			err = io.ErrUnexpectedEOF
@@ -53,24 +53,24 @@ func (l *Layout) PutBlob(ctx context.Context, d registry.Descriptor, content reg
 		return err
 	})
 	if source.err != nil {
-		return "", source.err // the caller's to explain
+		return "", source.err // the caller adds context to an error of the source
 	}
 	if err != nil {
-		return "", l.during(err, op, d.Digest.String())
+		return "", l.opError(err, op, d.Digest.String())
 	}
-	hashed.add(l.keyOf(d.Digest), hashedFile{stored: stored, at: time.Now()})
+	hashed.add(l.cacheKey(d.Digest), hashedFile{stored: stored, at: time.Now()})
 	return registry.Copied, nil
 }
 
-// holds reports whether the layout has a blob, with the size and the bytes that it
-// should have.
-func (l *Layout) holds(ctx context.Context, d registry.Descriptor) bool {
-	size, err := l.sizeOf(d.Digest)
+// hasBlob reports whether the layout has an intact copy of the blob with the size of its
+// descriptor.
+func (l *Layout) hasBlob(ctx context.Context, d registry.Descriptor) bool {
+	size, err := l.blobSize(d.Digest)
 	if err != nil {
 		return false
 	}
 	if size == d.Size {
-		_, err = l.intact(ctx, d.Digest, trustRead)
+		_, err = l.verifyBlob(ctx, d.Digest, trustRead)
 		if err == nil {
 			return true
 		}
@@ -81,15 +81,15 @@ func (l *Layout) holds(ctx context.Context, d registry.Descriptor) bool {
 	return false
 }
 
-// cancellable is content that ends with a context, and remembers what it failed
-// with.
-type cancellable struct {
-	ctx  context.Context //nolint:containedctx // of the one call that reads it
+// contextReader is a reader that fails when a context ends. It records its first error other
+// than io.EOF.
+type contextReader struct {
+	ctx  context.Context //nolint:containedctx // only for the duration of one call
 	from io.Reader
 	err  error
 }
 
-func (c *cancellable) Read(p []byte) (int, error) {
+func (c *contextReader) Read(p []byte) (int, error) {
 	if cause := context.Cause(c.ctx); cause != nil {
 		c.err = cause
 		return 0, cause
@@ -101,43 +101,43 @@ func (c *cancellable) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// PutManifest writes a manifest and, under a tag, enters it into the index, in place
-// of what had the tag. A manifest that readers of the layout would refuse is not
-// written.
+// PutManifest writes a manifest. If reference is a tag, it also adds the manifest to the index,
+// replacing the manifest that had the tag. It does not write a manifest that readers of the
+// layout would reject.
 func (l *Layout) PutManifest(ctx context.Context, reference string, m registry.Manifest) error {
 	const op = "write the manifest"
-	if err := l.mayWrite(ctx, op, reference); err != nil {
+	if err := l.checkWritable(ctx, op, reference); err != nil {
 		return err
 	}
-	err := sound(m)
+	err := validateManifest(m)
 	if err == nil {
-		err = l.complete(ctx, m)
+		err = l.checkChildren(ctx, m)
 	}
 	switch {
 	case err != nil:
 	case reference == m.Digest.String():
-		err = l.placeManifest(ctx, m)
+		err = l.writeManifest(ctx, m)
 	default:
-		err = l.tag(ctx, reference, m)
+		err = l.putTagged(ctx, reference, m)
 	}
 	if err != nil {
-		return l.during(err, op, reference)
+		return l.opError(err, op, reference)
 	}
 	return nil
 }
 
-// placeManifest writes the file of a manifest, also if there is one: it is small, and
-// may be damaged.
-func (l *Layout) placeManifest(ctx context.Context, m registry.Manifest) error {
-	stored, err := l.place(ctx, fileOf(m.Digest), bytesOf(m.Content))
+// writeManifest writes the file of a manifest, even if it exists: it is small, and may be
+// damaged.
+func (l *Layout) writeManifest(ctx context.Context, m registry.Manifest) error {
+	stored, err := l.writeFile(ctx, blobPath(m.Digest), writeBytes(m.Content))
 	if err == nil {
-		hashed.add(l.keyOf(m.Digest), hashedFile{stored: stored, at: time.Now()})
+		hashed.add(l.cacheKey(m.Digest), hashedFile{stored: stored, at: time.Now()})
 	}
 	return err
 }
 
-// sound returns an error if readers of a layout would refuse a manifest.
-func sound(m registry.Manifest) error {
+// validateManifest returns an error if readers of a layout would reject the manifest.
+func validateManifest(m registry.Manifest) error {
 	if size := len(m.Content); size > maxManifest {
 		return &registry.Error{Kind: registry.ErrLimit, Hint: registry.DefaultHint(registry.ErrLimit),
 			Message: fmt.Sprintf("it has %d bytes, and at most %d are read of a manifest in an image layout", size, maxManifest)}
@@ -152,30 +152,30 @@ func sound(m registry.Manifest) error {
 	return err
 }
 
-// complete returns an error unless all that a manifest names is there and intact, as
-// a registry does.
-func (l *Layout) complete(ctx context.Context, m registry.Manifest) error {
+// checkChildren returns an error unless the layout has all content that the manifest refers to,
+// intact. A registry enforces the same.
+func (l *Layout) checkChildren(ctx context.Context, m registry.Manifest) error {
 	contents, err := m.Parse()
 	if err != nil {
 		return err
 	}
 	for _, d := range append(contents.Blobs(), contents.Manifests...) {
-		if err := l.has(ctx, d); err != nil {
+		if err := l.checkChild(ctx, d); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// has returns an error unless what a manifest names is there and intact.
-func (l *Layout) has(ctx context.Context, d registry.Descriptor) error {
+// checkChild returns an error unless the layout has the content of d, intact.
+func (l *Layout) checkChild(ctx context.Context, d registry.Descriptor) error {
 	var size int64
 	var err error
-	if registry.IsSchema1(d.MediaType) { // its digest and size are not those of its file
-		_, err = l.sizeOf(d.Digest)
+	if registry.IsSchema1(d.MediaType) { // the digest and size do not include the signatures
+		_, err = l.blobSize(d.Digest)
 		d.Size = registry.SizeUnknown
 	} else {
-		size, err = l.intact(ctx, d.Digest, trustWritten)
+		size, err = l.verifyBlob(ctx, d.Digest, trustWritten)
 	}
 	message := ""
 	switch {
@@ -193,17 +193,16 @@ func (l *Layout) has(ctx context.Context, d registry.Descriptor) error {
 	return &registry.Error{Kind: registry.ErrMissingContent, Message: message}
 }
 
-// WithLock runs f while no other copy writes a list of referrers into the
-// folder. It has a lock of its own, the one of the folder blobs, because f changes
-// the index, which takes the folder's.
+// WithLock runs f while no other copy writes a list of referrers to the layout. It locks the
+// folder blobs instead of the layout, because f changes the index, which locks the layout.
 func (l *Layout) WithLock(ctx context.Context, f func() error) error {
 	ran := false
-	err := l.exclusively(ctx, filepath.Join(l.path, ocispec.ImageBlobsDir), func() error {
+	err := l.withFolderLock(ctx, filepath.Join(l.path, ocispec.ImageBlobsDir), func() error {
 		ran = true
 		return f()
 	})
 	if err != nil && !ran {
-		return l.during(err, "write the list of referrers", "")
+		return l.opError(err, "write the list of referrers", "")
 	}
 	return err
 }

@@ -14,32 +14,31 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// fault converts an error of this package or of the file system to a
-// *registry.Error that names the layout and, if one failed, the file.
+// wrapError converts an error of this package or of the file system to a *registry.Error that
+// names the layout and, if an operation on a file failed, the file.
 //
-// Every failure of the file system except a missing file is ErrUnavailable, also a
-// denied permission: ErrDenied would mean that the layout can be written and not
-// read. Nothing retries an operation of a layout.
-func (l *Layout) fault(err error) error {
+// Every failure of the file system except a missing file is ErrUnavailable. That includes a
+// denied permission: ErrDenied would mean that the layout can be written but not read.
+// Operations on a layout are not retried.
+func (l *Layout) wrapError(err error) error {
 	if e, ok := errors.AsType[*registry.Error](err); ok {
-		return l.told(e)
+		return l.fillError(e)
 	}
 	file, cause := failedFile(err)
 	if errors.Is(cause, fs.ErrNotExist) {
-		return l.told(&registry.Error{Kind: registry.ErrNotFound, Err: cause, Hint: hint})
+		return l.fillError(&registry.Error{Kind: registry.ErrNotFound, Err: cause, Hint: hint})
 	}
 	e := &registry.Error{Kind: registry.ErrUnavailable, Err: cause, Hint: fileSystemHint(cause)}
 	if file != "" && !filepath.IsAbs(file) {
 		file = filepath.Join(l.path, filepath.FromSlash(file))
 	}
-	if file != "" && file != l.path { // the layout is named by Repository
+	if file != "" && file != l.path { // Repository already names the layout
 		e.Message = "file " + registry.Sanitize(file)
 	}
-	return l.told(e)
+	return l.fillError(e)
 }
 
-// failedFile splits an error of package os into the file that it names, if any,
-// and its cause.
+// failedFile splits an error of package os into its cause and the file that it names, if any.
 func failedFile(err error) (file string, cause error) {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return e.Path, e.Err
@@ -60,8 +59,8 @@ const (
 	hintDisk       = "The file system on this machine reports this, and no registry. Check the disk, or the network file system, that holds the layout."
 )
 
-// Error numbers of Windows, which package syscall does not define
-// (https://learn.microsoft.com/windows/win32/debug/system-error-codes--0-499-).
+// Windows error numbers that package syscall does not define. See
+// https://learn.microsoft.com/windows/win32/debug/system-error-codes--0-499-.
 const (
 	errWriteProtect     = syscall.Errno(19)
 	errSharingViolation = syscall.Errno(32)
@@ -70,7 +69,7 @@ const (
 	errDiskFull         = syscall.Errno(112)
 )
 
-// fileSystemHint returns what to do about an error of the file system.
+// fileSystemHint returns advice about an error of the file system.
 func fileSystemHint(cause error) string {
 	is := func(windows []error, unix ...error) bool {
 		if runtime.GOOS == "windows" {
@@ -95,11 +94,11 @@ func fileSystemHint(cause error) string {
 	if _, ok := errors.AsType[syscall.Errno](cause); ok {
 		return hintDisk
 	}
-	return hint // not the file system's: the layout has something else in the file's place
+	return hint // not a file system error: something else is at the path of the file
 }
 
-// told sets the repository and the operation of an error that has none.
-func (l *Layout) told(e *registry.Error) error {
+// fillError returns a copy of e that names the layout and has an operation.
+func (l *Layout) fillError(e *registry.Error) error {
 	filled := *e
 	if filled.Repository == "" {
 		filled.Repository = registry.Sanitize(l.Name())
@@ -110,37 +109,36 @@ func (l *Layout) told(e *registry.Error) error {
 	return &filled
 }
 
-// during sets the operation and the reference of an error.
-func (l *Layout) during(err error, op, about string) error {
-	e, ok := errors.AsType[*registry.Error](l.fault(err))
+// opError returns err as a *registry.Error with the given operation and reference.
+func (l *Layout) opError(err error, op, reference string) error {
+	e, ok := errors.AsType[*registry.Error](l.wrapError(err))
 	if !ok {
 		return err
 	}
-	said := *e
-	said.Op, said.Reference = op, registry.Sanitize(about)
-	return &said
+	filled := *e
+	filled.Op, filled.Reference = op, registry.Sanitize(reference)
+	return &filled
 }
 
-// ended returns the error of an operation whose context ended, nil if it did
-// not.
-func (l *Layout) ended(ctx context.Context, op, about string) error {
+// contextError returns an error if ctx ended, and nil otherwise.
+func (l *Layout) contextError(ctx context.Context, op, reference string) error {
 	if ctx.Err() != nil {
-		return l.during(stopped(ctx), op, about)
+		return l.opError(canceledError(ctx), op, reference)
 	}
 	return nil
 }
 
-// stopped is the error of an operation that its context ended.
-func stopped(ctx context.Context) error {
+// canceledError returns the error of an operation whose context ended.
+func canceledError(ctx context.Context) error {
 	return &registry.Error{Kind: registry.ErrUnavailable, Err: context.Cause(ctx)}
 }
 
-// fileFault names the file of the layout that could not be written. The system
-// names the temporary file, which is gone when a user looks for it.
+// fileError returns the error of a write to the file name. The error of the operating system
+// names the temporary file instead, which has been removed by the time a user looks for it.
 //
-// A file that vanished is not ErrNotFound: callers take that for the answer that
-// the layout does not hold what was asked for.
-func fileFault(op, name string, err error) error {
+// A file that was removed during the write is not ErrNotFound, because callers interpret
+// ErrNotFound as content that the layout does not have.
+func fileError(op, name string, err error) error {
 	if _, ok := errors.AsType[*registry.Error](err); ok {
 		return err
 	}

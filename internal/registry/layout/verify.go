@@ -14,30 +14,31 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// hashed caches which files were found to have the content of their digest, for all
-// layouts of the process: each copy opens the layout for itself, and a file need not
-// be read again for each of them. See intact.
+// hashed records which files have the content of their digest. It is shared by all layouts of
+// the process, because each copy opens its own Layout and would otherwise read the files again.
+// See verifyBlob.
 var hashed = hashedFiles{files: map[string]hashedFile{}, busy: map[string]chan struct{}{}}
 
 const (
-	// maxHashed is how many files are remembered. Then all are forgotten.
+	// maxHashed is the maximum number of recorded files. When it is reached, all records are
+	// discarded.
 	maxHashed = 1 << 16
-	// settledAfter is how long a file was not modified before it was read, so that a
-	// later change shows in its modification time. File systems round that time, FAT
-	// to two seconds.
+	// settledAfter is how long a file must have been unmodified before it is read, so that its
+	// modification time shows any later change. File systems round that time. FAT rounds it to
+	// two seconds.
 	settledAfter = 2 * time.Second
 )
 
 type hashedFiles struct {
 	mu    sync.Mutex
 	files map[string]hashedFile
-	busy  map[string]chan struct{} // of files that are read at the moment, closed at the end
+	busy  map[string]chan struct{} // files being read, each with a channel that is closed when the read ends
 }
 
-// hashedFile is a file as it was when its content was found right or written.
+// hashedFile is the state of a file when its content was verified or written.
 type hashedFile struct {
 	stored fs.FileInfo
-	at     time.Time // when it began to be read, or was written
+	at     time.Time // when the read began, or when the file was written
 }
 
 // same reports whether two results of Stat describe the same unchanged file.
@@ -45,11 +46,11 @@ func (f hashedFile) same(stored fs.FileInfo) bool {
 	return f.stored != nil && os.SameFile(f.stored, stored) && f.stored.Size() == stored.Size() && f.stored.ModTime().Equal(stored.ModTime())
 }
 
-// settled reports whether a change since then would show.
+// settled reports whether the modification time would show a change since f.at.
 func (f hashedFile) settled() bool { return f.at.Sub(f.stored.ModTime()) >= settledAfter }
 
-// begin waits until no other caller reads a file, and then reports whether it is
-// known to be right; otherwise the caller reads it, and calls end.
+// begin waits until no other caller reads the file. It then reports whether the file is known
+// to be intact. If it is not, the caller must read the file and then call end.
 func (h *hashedFiles) begin(ctx context.Context, name string, known func(hashedFile) bool) (right bool, end func(), err error) {
 	for {
 		h.mu.Lock()
@@ -73,12 +74,12 @@ func (h *hashedFiles) begin(ctx context.Context, name string, known func(hashedF
 		select {
 		case <-reading:
 		case <-ctx.Done():
-			return false, nil, stopped(ctx)
+			return false, nil, canceledError(ctx)
 		}
 	}
 }
 
-// add remembers a file whose content is right.
+// add records a file whose content is intact.
 func (h *hashedFiles) add(name string, file hashedFile) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -88,38 +89,38 @@ func (h *hashedFiles) add(name string, file hashedFile) {
 	h.files[name] = file
 }
 
-// trust selects what a check accepts without reading the file.
+// trust determines which records a check accepts instead of reading the file.
 type trust int
 
 const (
-	// trustRead: that the content was right when this process read the file, if a
-	// change since then would show.
+	// trustRead accepts a file that this process has read, if its modification time would show
+	// a change since then.
 	trustRead trust = iota
 	// trustWritten also accepts files that this process wrote.
 	trustWritten
 )
 
-// intact hashes the file of a digest, unless a cached result is still valid,
-// and returns its size. The error matches registry.ErrNotFound if there is no
-// file, and registry.ErrMismatch if the content has another digest.
-func (l *Layout) intact(ctx context.Context, d digest.Digest, believes trust) (int64, error) {
-	file, err := l.content(d)
+// verifyBlob computes the digest of the file of d, unless hashed has a valid record, and
+// returns its size. The error matches registry.ErrNotFound if the file does not exist, and
+// registry.ErrMismatch if its content has another digest.
+func (l *Layout) verifyBlob(ctx context.Context, d digest.Digest, accept trust) (int64, error) {
+	file, err := l.openBlob(d)
 	if err != nil {
 		return 0, err
 	}
 	defer file.Close()
-	name := l.keyOf(d)
+	name := l.cacheKey(d)
 	right, end, err := hashed.begin(ctx, name, func(known hashedFile) bool {
-		return known.same(file.stored) && (believes == trustWritten || known.settled())
+		return known.same(file.stored) && (accept == trustWritten || known.settled())
 	})
 	if err != nil || right {
 		return file.size, err
 	}
 	defer end()
 	began, digester := time.Now(), d.Algorithm().Digester()
-	if _, err := io.Copy(digester.Hash(), &cancellable{ctx: ctx, from: file}); err != nil {
+	if _, err := io.Copy(digester.Hash(), &contextReader{ctx: ctx, from: file}); err != nil {
 		if ctx.Err() != nil {
-			err = stopped(ctx)
+			err = canceledError(ctx)
 		}
 		return 0, err
 	}
@@ -130,5 +131,5 @@ func (l *Layout) intact(ctx context.Context, d digest.Digest, believes trust) (i
 	return file.size, nil
 }
 
-// keyOf is the name of a digest's file in the process.
-func (l *Layout) keyOf(d digest.Digest) string { return l.path + "\x00" + fileOf(d) }
+// cacheKey returns the key of the file of d in hashed, which is unique within the process.
+func (l *Layout) cacheKey(d digest.Digest) string { return l.path + "\x00" + blobPath(d) }

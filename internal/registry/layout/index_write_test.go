@@ -22,7 +22,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// snapshot returns the digest of every file in a folder, by its name.
+// snapshot returns the digest of every file in a folder, keyed by its name.
 func snapshot(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}
@@ -40,7 +40,7 @@ func snapshot(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// writeIndex replaces the index of a layout.
+// writeIndex replaces the index of a layout with one that has the given entries.
 func writeIndex(t *testing.T, dir string, entries ...string) {
 	t.Helper()
 	registrytest.WriteFile(t, dir, ocispec.ImageIndexFile, []byte(`{"schemaVersion":2,"manifests":[`+strings.Join(entries, ",")+`]}`))
@@ -56,15 +56,15 @@ func readIndex(t *testing.T, dir string) string {
 	return string(content)
 }
 
-// entry returns an entry of an index for a manifest, with annotations as JSON.
+// entry returns an index entry for m, with annotations given as JSON.
 func entry(m registrytest.Manifest, annotations string) string {
 	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d,"annotations":{%s}}`, m.MediaType, m.Digest, len(m.Bytes), annotations)
 }
 
-// refName returns the annotation that makes an entry of the index a tag.
+// refName returns the annotation that gives an index entry a tag.
 func refName(tag string) string { return fmt.Sprintf(`%q:%q`, ocispec.AnnotationRefName, tag) }
 
-// manifestOf returns a manifest as the engine reads it.
+// manifestOf returns content as a registry.Manifest.
 func manifestOf(t *testing.T, content registrytest.Content) registry.Manifest {
 	t.Helper()
 	built := content.Build()
@@ -75,7 +75,7 @@ func manifestOf(t *testing.T, content registrytest.Content) registry.Manifest {
 	return m
 }
 
-// annotated returns n annotations of an entry.
+// annotated returns n JSON annotations.
 func annotated(n int) string {
 	var annotations []string
 	for i := range n {
@@ -91,8 +91,8 @@ func TestPutManifest_IndexLimit(t *testing.T) {
 	tagged, unnamed := entry(built, refName("1")), entry(built, "")
 	size := len(`{"schemaVersion":2,"manifests":[` + tagged + "," + entry(built, `"x":""`) + `]}`)
 	for name, test := range map[string]struct {
-		entries []string
-		says    string
+		entries  []string
+		wantText string
 	}{
 		"entries": {slices.Repeat([]string{unnamed}, 9_999), "it has a list of more than 10000 entries"},
 		"bytes":   {[]string{entry(built, `"x":"`+strings.Repeat("<", 4<<20-size)+`"`)}, "and at most 4194304 are read"},
@@ -104,9 +104,9 @@ func TestPutManifest_IndexLimit(t *testing.T) {
 			before := snapshot(t, dir)
 			l := create(t, dir)
 			err := l.PutManifest(t.Context(), "2", other)
-			says(t, err, "index.json would be refused when it is read: ", test.says)
+			assertError(t, err, "index.json would be refused when it is read: ", test.wantText)
 			if e, ok := errors.AsType[*registry.Error](err); !ok || !errors.Is(err, registry.ErrLimit) || !strings.Contains(e.Hint, "a layout in another folder") {
-				t.Errorf("PutManifest() = %v, want ErrLimit and what to do", err)
+				t.Errorf("PutManifest() = %v, want ErrLimit with a hint", err)
 			}
 			if after := snapshot(t, dir); !maps.Equal(after, before) {
 				t.Errorf("files are %v, want %v", after, before)
@@ -114,22 +114,22 @@ func TestPutManifest_IndexLimit(t *testing.T) {
 			if tags, err := l.ListTags(t.Context()); err != nil || !slices.Equal(tags, []string{"1"}) {
 				t.Errorf("ListTags() = %v, %v", tags, err)
 			}
-			if name == "entries" { // a tag that moves takes no further entry
+			if name == "entries" { // Moving a tag adds no entry.
 				if err := l.PutManifest(t.Context(), "1", other); err != nil {
-					t.Errorf("PutManifest() of a tag that is there = %v", err)
+					t.Errorf("PutManifest() of an existing tag = %v", err)
 				}
 			}
 			if err := l.DeleteTag(t.Context(), "1"); err != nil {
 				t.Errorf("DeleteTag() = %v", err)
 			}
 			if err := l.PutManifest(t.Context(), "2", other); err != nil {
-				t.Errorf("PutManifest() after that = %v", err)
+				t.Errorf("PutManifest() after DeleteTag() = %v", err)
 			}
 		})
 	}
 }
 
-// A layout that an earlier version made too large to be read can be made smaller.
+// Tags can be removed from an index that an earlier version let grow beyond the limit.
 func TestDeleteTag_IndexOverLimit(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image})
@@ -162,7 +162,7 @@ func TestPutManifest_UnreadableIndex(t *testing.T) {
 			registrytest.WriteFile(t, dir, ocispec.ImageIndexFile, []byte(index))
 			before := snapshot(t, dir)
 			err := create(t, dir).PutManifest(t.Context(), "2", manifestOf(t, image))
-			says(t, err, "index.json")
+			assertError(t, err, "index.json")
 			if !errors.Is(err, registry.ErrInvalidLayout) {
 				t.Errorf("PutManifest() = %v, want ErrInvalidLayout", err)
 			}
@@ -173,13 +173,13 @@ func TestPutManifest_UnreadableIndex(t *testing.T) {
 	}
 }
 
-func TestPutManifest_ManifestThatReadersRefuse(t *testing.T) {
+func TestPutManifest_InvalidManifest(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
 	sound := manifestOf(t, image)
 	for name, test := range map[string]struct {
-		spoil func(m *registry.Manifest)
-		kind  error
-		says  string
+		damage   func(m *registry.Manifest)
+		kind     error
+		wantText string
 	}{
 		"too_large": {func(m *registry.Manifest) {
 			m.Content = append([]byte(strings.Repeat(" ", 4<<20)), m.Content...)
@@ -193,10 +193,10 @@ func TestPutManifest_ManifestThatReadersRefuse(t *testing.T) {
 			dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image})
 			before := snapshot(t, dir)
 			m := sound
-			test.spoil(&m)
+			test.damage(&m)
 			for _, reference := range []string{"2", m.Digest.String()} {
 				err := create(t, dir).PutManifest(t.Context(), reference, m)
-				says(t, err, test.says)
+				assertError(t, err, test.wantText)
 				if !errors.Is(err, test.kind) {
 					t.Errorf("PutManifest(%q) = %v, want %v", reference, err, test.kind)
 				}
@@ -208,7 +208,7 @@ func TestPutManifest_ManifestThatReadersRefuse(t *testing.T) {
 	}
 }
 
-// Builders and copiers name entries of the index in ways of their own, or not at all.
+// Other builders and copiers use their own annotations to name index entries, or none.
 func TestDelete_EntriesOfOtherTools(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
 	a, b := image.Build(), registrytest.Image{Seed: "b"}.Build()
@@ -222,7 +222,7 @@ func TestDelete_EntriesOfOtherTools(t *testing.T) {
 		"containerd_name":  {[]string{ours, named, other}, []string{named, other}},
 		"both_names":       {[]string{both, other}, []string{named, other}},
 		"platform_variant": {[]string{ours, strings.Replace(unnamed, "{", `{"platform":{"os":"linux","architecture":"arm64"},`, 1)}, []string{strings.Replace(unnamed, "{", `{"platform":{"os":"linux","architecture":"arm64"},`, 1)}},
-		"ours_alone":       {[]string{ours}, nil},
+		"only_ours":        {[]string{ours}, nil},
 	} {
 		for kind, remove := range map[string]func(*testing.T, string) error{"tag": byTag, "manifest": byDigest} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
@@ -233,14 +233,14 @@ func TestDelete_EntriesOfOtherTools(t *testing.T) {
 				}
 				wantEntries(t, dir, test.left...)
 				if err := remove(t, dir); !errors.Is(err, registry.ErrNotFound) {
-					t.Errorf("a second time: %v, want ErrNotFound", err)
+					t.Errorf("second removal = %v, want ErrNotFound", err)
 				}
 			})
 		}
 	}
 }
 
-// wantEntries wants the index of a layout to have exactly these entries, as JSON.
+// wantEntries checks that the index of a layout has exactly the given JSON entries.
 func wantEntries(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	var index struct{ Manifests []any }
@@ -283,7 +283,7 @@ func TestPutManifest_EntriesOfOtherTools(t *testing.T) {
 	}
 }
 
-// A schema 1 manifest does not say its media type, and is read by its digest all the same.
+// A schema 1 manifest has no mediaType field, but can still be read by its digest.
 func TestGetManifest_Schema1ByDigest(t *testing.T) {
 	from := registrytest.Scripted(t, registrytest.Behaviour{})
 	pushed := from.Push(t, "app", "1", registrytest.Schema1Image{Seed: "a"})

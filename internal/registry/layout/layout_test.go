@@ -22,7 +22,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// open opens a layout that must be one.
+// open opens a layout for reading.
 func open(t *testing.T, path string) *layout.Layout {
 	t.Helper()
 	l, err := layout.Open(path)
@@ -32,7 +32,7 @@ func open(t *testing.T, path string) *layout.Layout {
 	return l
 }
 
-// create opens a layout to write to.
+// create opens a layout for writing.
 func create(t *testing.T, path string) *layout.Layout {
 	t.Helper()
 	l, err := layout.Create(path)
@@ -42,7 +42,7 @@ func create(t *testing.T, path string) *layout.Layout {
 	return l
 }
 
-// repository is a registry's, as the engine sees it.
+// repository returns a repository of a registry.
 func repository(t *testing.T, ref string) registry.Repository {
 	t.Helper()
 	none := ""
@@ -59,7 +59,7 @@ func repository(t *testing.T, ref string) registry.Repository {
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// promote copies with the engine.
+// promote runs a copy that must succeed.
 func promote(t *testing.T, job copier.Job) copier.Report {
 	t.Helper()
 	report, err := copier.New(discard()).Copy(t.Context(), job)
@@ -69,18 +69,18 @@ func promote(t *testing.T, job copier.Job) copier.Report {
 	return report
 }
 
-// kinds are images as they come in layouts.
+// kinds returns one content of each kind that a layout may have.
 func kinds() map[string]registrytest.Content {
 	return map[string]registrytest.Content{
-		"an image":       registrytest.Image{Seed: "a"},
-		"an index":       registrytest.MultiArch("b"),
-		"nested indexes": registrytest.Nested("c"),
-		"a Docker list":  registrytest.DockerList("d"),
-		"an artifact":    registrytest.Artifact{Seed: "e"},
+		"image":          registrytest.Image{Seed: "a"},
+		"index":          registrytest.MultiArch("b"),
+		"nested_indexes": registrytest.Nested("c"),
+		"docker_list":    registrytest.DockerList("d"),
+		"artifact":       registrytest.Artifact{Seed: "e"},
 	}
 }
 
-func TestWhatALayoutHoldsArrivesInARegistryByteForByte(t *testing.T) {
+func TestCopy_LayoutToRegistry(t *testing.T) {
 	for name, content := range kinds() {
 		t.Run(name, func(t *testing.T) {
 			to := registrytest.Scripted(t, registrytest.Behaviour{})
@@ -94,7 +94,7 @@ func TestWhatALayoutHoldsArrivesInARegistryByteForByte(t *testing.T) {
 	}
 }
 
-func TestWhatARegistryHoldsArrivesInALayoutByteForByte(t *testing.T) {
+func TestCopy_RegistryToLayout(t *testing.T) {
 	for name, content := range kinds() {
 		t.Run(name, func(t *testing.T) {
 			from := registrytest.Scripted(t, registrytest.Behaviour{})
@@ -106,18 +106,18 @@ func TestWhatARegistryHoldsArrivesInALayoutByteForByte(t *testing.T) {
 				registrytest.Same(t, pushed.Tree, registrytest.ReadLayout(t, dir, tag))
 			}
 			if report := promote(t, job); report.Copied.Blobs+report.Manifests > 0 {
-				t.Errorf("a second time it copied %+v", report)
+				t.Errorf("second Copy() = %+v, want nothing copied", report)
 			}
 			registrytest.Same(t, pushed.Tree, registrytest.ReadLayout(t, registrytest.Layout(t, map[string]registrytest.Content{"1": content}), "1"))
 			left, err := filepath.Glob(filepath.Join(dir, "*", "*", ".new-*"))
 			if err != nil || len(left) > 0 {
-				t.Errorf("it left %q, %v", left, err)
+				t.Errorf("temporary files = %q, %v, want none", left, err)
 			}
 		})
 	}
 }
 
-func TestATagOfALayoutMovesAndWhatElseIsThereStays(t *testing.T) {
+func TestCopy_MovedTagKeepsOthers(t *testing.T) {
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "old"}, "kept": registrytest.Image{Seed: "kept"}})
 	from := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "new"}})
 	kept := registrytest.ReadLayout(t, dir, "kept")
@@ -130,82 +130,82 @@ func TestATagOfALayoutMovesAndWhatElseIsThereStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := l.DeleteTag(t.Context(), "1"); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("removed twice: %v", err)
+		t.Errorf("second DeleteTag() = %v, want ErrNotFound", err)
 	}
 	if tags, err := l.ListTags(t.Context()); err != nil || len(tags) != 1 || tags[0] != "kept" {
-		t.Errorf("the tags are %q, %v", tags, err)
+		t.Errorf("ListTags() = %q, %v", tags, err)
 	}
 	if err := l.DeleteManifest(t.Context(), kept.Root); err != nil {
 		t.Fatal(err)
 	}
 	if tags, err := l.ListTags(t.Context()); err != nil || len(tags) != 0 {
-		t.Errorf("the tags are %q, %v", tags, err)
+		t.Errorf("ListTags() = %q, %v", tags, err)
 	}
 }
 
-func TestWhichManifestIsMeant(t *testing.T) {
+func TestResolve_References(t *testing.T) {
 	one, two := registrytest.Image{Seed: "one"}, registrytest.Image{Seed: "two"}
 	d := string(two.Build().Digest)
 	for name, c := range map[string]struct {
 		tagged    map[string]registrytest.Content
 		reference string
 		want      digest.Digest // "" for an error
-		says      string
+		wantText  string
 	}{
-		"the only one":                      {map[string]registrytest.Content{"x": one}, "", one.Build().Digest, ""},
-		"one without a name":                {map[string]registrytest.Content{"": one}, "", one.Build().Digest, ""},
-		"by its tag":                        {map[string]registrytest.Content{"1": one, "2": two}, "2", two.Build().Digest, ""},
-		"by its digest":                     {map[string]registrytest.Content{"1": one, "2": two}, d, two.Build().Digest, ""},
-		"the tag of a whole reference":      {map[string]registrytest.Content{"localhost/app:1": one, "localhost/app:2": two}, "2", two.Build().Digest, ""},
-		"a tag before the end of a name":    {map[string]registrytest.Content{"1": one, "localhost/app:1": two}, "1", one.Build().Digest, ""},
-		"one of many without saying which":  {map[string]registrytest.Content{"1": one, "2": two}, "", "", `holds 2 manifests of that name: `},
-		"a tag that is two whole names'":    {map[string]registrytest.Content{"a:1": one, "b:1": two}, "1", "", `"b:1"`},
-		"a tag that is not there":           {map[string]registrytest.Content{"1": one}, "3", "", `the layout holds "1" (sha256:`},
-		"any tag, where there is nothing":   {nil, "1", "", "the layout holds nothing"},
-		"a digest that is not there":        {map[string]registrytest.Content{"1": one}, d, "", "the layout does not hold it"},
-		"one under two names without a tag": {map[string]registrytest.Content{"1": one, "2": one}, "", one.Build().Digest, ""},
+		"only_manifest":         {map[string]registrytest.Content{"x": one}, "", one.Build().Digest, ""},
+		"unnamed":               {map[string]registrytest.Content{"": one}, "", one.Build().Digest, ""},
+		"tag":                   {map[string]registrytest.Content{"1": one, "2": two}, "2", two.Build().Digest, ""},
+		"digest":                {map[string]registrytest.Content{"1": one, "2": two}, d, two.Build().Digest, ""},
+		"tag_of_full_name":      {map[string]registrytest.Content{"localhost/app:1": one, "localhost/app:2": two}, "2", two.Build().Digest, ""},
+		"tag_before_full_name":  {map[string]registrytest.Content{"1": one, "localhost/app:1": two}, "1", one.Build().Digest, ""},
+		"ambiguous_manifest":    {map[string]registrytest.Content{"1": one, "2": two}, "", "", `holds 2 manifests of that name: `},
+		"ambiguous_tag":         {map[string]registrytest.Content{"a:1": one, "b:1": two}, "1", "", `"b:1"`},
+		"missing_tag":           {map[string]registrytest.Content{"1": one}, "3", "", `the layout holds "1" (sha256:`},
+		"empty_layout":          {nil, "1", "", "the layout holds nothing"},
+		"missing_digest":        {map[string]registrytest.Content{"1": one}, d, "", "the layout does not hold it"},
+		"one_manifest_two_tags": {map[string]registrytest.Content{"1": one, "2": one}, "", one.Build().Digest, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := open(t, registrytest.Layout(t, c.tagged))
 			found, err := l.Resolve(t.Context(), c.reference)
 			if c.want == "" {
-				says(t, err, c.says, l.Name())
+				assertError(t, err, c.wantText, l.Name())
 				if _, err := l.GetManifest(t.Context(), c.reference); err == nil {
-					t.Error("and yet there is a manifest")
+					t.Error("GetManifest() succeeded")
 				}
 				return
 			}
 			if err != nil || found.Digest != c.want {
-				t.Errorf("it is %s, %v; want %s", found.Digest, err, c.want)
+				t.Errorf("Resolve() = %s, %v, want %s", found.Digest, err, c.want)
 			}
 			if m, err := l.GetManifest(t.Context(), c.reference); err != nil || m.Digest != c.want || m.MediaType != ocispec.MediaTypeImageManifest {
-				t.Errorf("the manifest is %s of %q, %v", m.Digest, m.MediaType, err)
+				t.Errorf("GetManifest() = %s of %q, %v", m.Digest, m.MediaType, err)
 			}
 		})
 	}
 }
 
-// says wants a typed error with a text and advice.
-func says(t *testing.T, err error, texts ...string) {
+// assertError checks that err is a *registry.Error whose text contains each of texts.
+func assertError(t *testing.T, err error, texts ...string) {
 	t.Helper()
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
-		t.Fatalf("the error is %v", err)
+		t.Fatalf("error = %v, want a *registry.Error", err)
 	}
 	for _, text := range texts {
 		if !strings.Contains(e.Error(), text) {
-			t.Errorf("%q is not in: %s", text, e)
+			t.Errorf("error = %q, want it to contain %q", e, text)
 		}
 	}
 }
 
-func TestAManifestSaysItselfWhatItIsWhereNothingElseDoes(t *testing.T) {
+func TestGetManifest_DetectsMediaType(t *testing.T) {
 	for name, c := range map[string]struct{ content, want string }{
-		"by its media type":   {`{"schemaVersion":2,"mediaType":"application/vnd.example+json","layers":[]}`, "application/vnd.example+json"},
-		"an image by config":  {`{"schemaVersion":2,"config":{},"layers":[]}`, ocispec.MediaTypeImageManifest},
-		"an index by its own": {`{"schemaVersion":2,"manifests":[]}`, ocispec.MediaTypeImageIndex},
-		"not at all":          {`{"schemaVersion":2}`, ""},
-		"no JSON":             {`x`, ""},
+		"media_type":   {`{"schemaVersion":2,"mediaType":"application/vnd.example+json","layers":[]}`, "application/vnd.example+json"},
+		"config":       {`{"schemaVersion":2,"config":{},"layers":[]}`, ocispec.MediaTypeImageManifest},
+		"manifests":    {`{"schemaVersion":2,"manifests":[]}`, ocispec.MediaTypeImageIndex},
+		"unknown":      {`{"schemaVersion":2}`, ""},
+		"invalid_json": {`x`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := registrytest.Layout(t, nil)
@@ -213,17 +213,17 @@ func TestAManifestSaysItselfWhatItIsWhereNothingElseDoes(t *testing.T) {
 			registrytest.WriteFile(t, dir, registrytest.BlobFile(d), []byte(c.content))
 			m, err := open(t, dir).GetManifest(t.Context(), d.String())
 			if c.want == "" {
-				says(t, err, "neither it nor an index says what media type it has")
+				assertError(t, err, "neither it nor an index says what media type it has")
 				return
 			}
 			if err != nil || m.MediaType != c.want || string(m.Content) != c.content {
-				t.Errorf("it is %q, %v; want %q", m.MediaType, err, c.want)
+				t.Errorf("GetManifest() media type = %q, %v, want %q", m.MediaType, err, c.want)
 			}
 		})
 	}
 }
 
-func TestNothingIsWrittenToALayoutThatIsRead(t *testing.T) {
+func TestOpen_ReadOnly(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image})
 	l := open(t, dir)
@@ -236,12 +236,12 @@ func TestNothingIsWrittenToALayoutThatIsRead(t *testing.T) {
 		"blob": put, "manifest": l.PutManifest(t.Context(), "2", m), "tag": l.DeleteTag(t.Context(), "1"), "manifest removed": l.DeleteManifest(t.Context(), m.Digest),
 	} {
 		if !errors.Is(err, registry.ErrUnsupported) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: error = %v, want ErrUnsupported", name, err)
 		}
 	}
 }
 
-func TestOnlyWhatIsWholeIsEverFound(t *testing.T) {
+func TestPutBlob_IncompleteContent(t *testing.T) {
 	l := create(t, t.TempDir())
 	content := "content"
 	d := registry.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromString(content), Size: int64(len(content))}
@@ -253,29 +253,29 @@ func TestOnlyWhatIsWholeIsEverFound(t *testing.T) {
 		"it cannot be opened": func(context.Context) (io.ReadCloser, error) { return nil, broken },
 	} {
 		if _, err := l.PutBlob(t.Context(), d, registry.Content{Open: open}); !errors.Is(err, broken) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: PutBlob() = %v, want %v", name, err, broken)
 		}
 	}
 	short := func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("con")), nil }
 	if _, err := l.PutBlob(t.Context(), d, registry.Content{Open: short}); err == nil {
-		t.Error("a short one was taken")
+		t.Error("PutBlob() accepted truncated content")
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	leaving := func(context.Context) (io.ReadCloser, error) {
+	cancels := func(context.Context) (io.ReadCloser, error) {
 		cancel(broken)
 		return io.NopCloser(strings.NewReader(content)), nil
 	}
-	if _, err := l.PutBlob(ctx, d, registry.Content{Open: leaving}); !errors.Is(err, broken) {
-		t.Errorf("cancelled: %v", err)
+	if _, err := l.PutBlob(ctx, d, registry.Content{Open: cancels}); !errors.Is(err, broken) {
+		t.Errorf("PutBlob() with a canceled context = %v", err)
 	}
 	if _, err := l.StatBlob(t.Context(), d.Digest); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("it is there: %v", err)
+		t.Errorf("StatBlob() = %v, want ErrNotFound", err)
 	}
 	whole := registry.Content{Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
 	for i, want := range []registry.Outcome{registry.Copied, registry.AlreadyExists, registry.Copied} {
 		whole.Force = i == 2
 		if outcome, err := l.PutBlob(t.Context(), d, whole); err != nil || outcome != want {
-			t.Errorf("%q, %v; want %q", outcome, err, want)
+			t.Errorf("PutBlob() = %q, %v, want %q", outcome, err, want)
 		}
 	}
 }
@@ -284,7 +284,7 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-func TestAManifestWhoseContentIsMissingIsNotTaken(t *testing.T) {
+func TestPutManifest_MissingContent(t *testing.T) {
 	from := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
 	m, err := open(t, from).GetManifest(t.Context(), "1")
 	if err != nil {
@@ -292,13 +292,13 @@ func TestAManifestWhoseContentIsMissingIsNotTaken(t *testing.T) {
 	}
 	l := create(t, t.TempDir())
 	err = l.PutManifest(t.Context(), "1", m)
-	says(t, err, "which the layout does not hold")
+	assertError(t, err, "which the layout does not hold")
 	if !errors.Is(err, registry.ErrMissingContent) {
-		t.Errorf("the error is %v", err)
+		t.Errorf("PutManifest() = %v, want ErrMissingContent", err)
 	}
 }
 
-func TestWhatIsCancelledReadsNothing(t *testing.T) {
+func TestLayout_CanceledContext(t *testing.T) {
 	l := open(t, registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}}))
 	reason := errors.New("the machine goes down")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -310,12 +310,12 @@ func TestWhatIsCancelledReadsNothing(t *testing.T) {
 	_, blob := l.GetBlob(ctx, registry.Descriptor{})
 	for name, err := range map[string]error{"resolve": resolve, "get": get, "list": list, "stat": stat, "blob": blob} {
 		if !errors.Is(err, reason) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: error = %v, want %v", name, err, reason)
 		}
 	}
 }
 
-func TestTheRestOfAnIndexStaysAsItWas(t *testing.T) {
+func TestPutManifest_KeepsUnknownFields(t *testing.T) {
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
 	const strange = `{"schemaVersion":2,"x":{"b":1,"a":2},"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0,"y":1}]}`
 	registrytest.WriteFile(t, dir, ocispec.ImageIndexFile, []byte(strange))
@@ -333,6 +333,6 @@ func TestTheRestOfAnIndexStaysAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(index.X) != `{"b":1,"a":2}` || len(index.Manifests) != 2 || !strings.Contains(string(index.Manifests[0]), `"y":1`) {
-		t.Errorf("it is %s", content)
+		t.Errorf("index.json = %s, want the unknown fields kept", content)
 	}
 }

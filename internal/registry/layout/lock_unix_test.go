@@ -13,24 +13,24 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// impatient is a context that ends when somebody waits with it for the second
-// time: after its turn in this process, for another process.
-type impatient struct {
+// cancelsOnSecondWait is a context that ends when Done is called for the second time: after the
+// lock within this process, while waiting for another process.
+type cancelsOnSecondWait struct {
 	context.Context
 	waits int
 	end   func()
 }
 
-func (c *impatient) Done() <-chan struct{} {
+func (c *cancelsOnSecondWait) Done() <-chan struct{} {
 	if c.waits++; c.waits == 2 {
 		c.end()
 	}
 	return c.Context.Done()
 }
 
-// A process that has a folder open has locks of its own for each time it opened
-// it, so that the test can be the other process.
-func TestAnIndexWaitsForAnotherProcess(t *testing.T) {
+// A process has a separate lock for each time that it opens a folder, so that the test can act
+// as the other process.
+func TestDeleteTag_WaitsForOtherProcess(t *testing.T) {
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
 	other, err := os.Open(dir)
 	if err != nil {
@@ -42,15 +42,15 @@ func TestAnIndexWaitsForAnotherProcess(t *testing.T) {
 	}
 	reason := errors.New("waited for long enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	waiting := &impatient{Context: ctx, end: func() { cancel(reason) }}
+	waiting := &cancelsOnSecondWait{Context: ctx, end: func() { cancel(reason) }}
 	if err := create(t, dir).DeleteTag(waiting, "1"); !errors.Is(err, reason) {
-		t.Errorf("it did not wait: %v", err)
+		t.Errorf("DeleteTag() = %v, want it to wait for the lock", err)
 	}
 	if tags := registrytest.LayoutTags(t, dir); !slices.Contains(tags, "1") {
-		t.Errorf("the tags are %v", tags)
+		t.Errorf("tags = %v, want 1 to be kept", tags)
 	}
 	_ = other.Close()
 	if err := create(t, dir).DeleteTag(t.Context(), "1"); err != nil {
-		t.Errorf("after it: %v", err)
+		t.Errorf("DeleteTag() after the lock was released = %v", err)
 	}
 }

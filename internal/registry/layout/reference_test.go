@@ -8,8 +8,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
 )
 
-// linked returns a folder with links in it, or skips the test where the user may
-// not make links.
+// linked returns a folder with symbolic links. It skips the test if the user may not create
+// them.
 func linked(t *testing.T, links map[string]string) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -27,7 +27,7 @@ func linked(t *testing.T, links map[string]string) string {
 	return dir
 }
 
-func TestReference_NameIsTheRealFolder(t *testing.T) {
+func TestReferenceName_ResolvesSymlinks(t *testing.T) {
 	t.Parallel()
 	dir := linked(t, map[string]string{
 		"link":      "real",
@@ -57,8 +57,8 @@ func TestReference_NameIsTheRealFolder(t *testing.T) {
 	}
 }
 
-// Links that lead in a circle lead nowhere, and end.
-func TestReference_LinksInACircle(t *testing.T) {
+// A loop of symbolic links cannot be resolved, and must not be followed forever.
+func TestReferenceName_SymlinkLoop(t *testing.T) {
 	t.Parallel()
 	dir := linked(t, map[string]string{"loop": "other", "other": "loop", "deeper": filepath.Join("deeper", "deeper")})
 	for _, path := range []string{"loop/x", "deeper/x"} {
@@ -72,8 +72,8 @@ func TestReference_LinksInACircle(t *testing.T) {
 	}
 }
 
-// What is not there yet has the name that it has once it is there.
-func TestReference_NameStaysWhenTheFolderIsMade(t *testing.T) {
+// The name of a folder must not change when the folder is created.
+func TestReferenceName_StableOnceCreated(t *testing.T) {
 	t.Parallel()
 	dir := linked(t, map[string]string{"link": "real", "dangling": "new"})
 	for _, path := range []string{"link/a/b", "dangling/a"} {
@@ -83,16 +83,16 @@ func TestReference_NameStaysWhenTheFolderIsMade(t *testing.T) {
 		}
 		before := ref.Name()
 		if l := create(t, ref.Path); l.Name() != before || l.Host() != before {
-			t.Errorf("the layout at %s is %s, want %s", path, l.Name(), before)
+			t.Errorf("Name() of the layout at %s = %s, want %s", path, l.Name(), before)
 		}
 		if err := os.MkdirAll(before[len(layout.Scheme):], 0o700); err != nil {
 			t.Fatal(err)
 		}
 		if after := ref.Name(); after != before {
-			t.Errorf("Name() of %s = %s, and %s before the folder was made", path, after, before)
+			t.Errorf("Name() of %s = %s, want %s as before the folder was created", path, after, before)
 		}
 		if ref.String() != "oci:"+filepath.Join(dir, filepath.FromSlash(path))+":1" {
-			t.Errorf("the reference is written %s", ref)
+			t.Errorf("String() = %s, want the path unresolved", ref)
 		}
 	}
 }

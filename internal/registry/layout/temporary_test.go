@@ -47,7 +47,7 @@ func TestWrite_RemovesAbandonedFiles(t *testing.T) {
 			}
 			for file := range snapshot(t, dir) {
 				if slices.Contains([]string{".new-A", ".new-B", ".new-C", ".new-D"}, filepath.Base(file)) {
-					t.Errorf("%s was left", file)
+					t.Errorf("%s was not removed", file)
 				}
 			}
 			for _, file := range kept {
@@ -59,8 +59,9 @@ func TestWrite_RemovesAbandonedFiles(t *testing.T) {
 	}
 }
 
-// What leads out of the layout is not removed, and neither is what it leads to.
-func TestWrite_AbandonedFilesOutsideOfTheLayout(t *testing.T) {
+// Symbolic links that lead out of the layout are not followed: neither they nor their targets
+// are removed.
+func TestWrite_AbandonedFilesOutsideLayout(t *testing.T) {
 	outside := t.TempDir()
 	registrytest.WriteFile(t, outside, ".new-A", []byte("x"))
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
@@ -76,9 +77,9 @@ func TestWrite_AbandonedFilesOutsideOfTheLayout(t *testing.T) {
 	}
 }
 
-// Each writer removes what is abandoned before its first write: none takes a file of
-// another for that, also in the moment in which it is created.
-func TestWrite_FilesOfOthersStay(t *testing.T) {
+// Each writer removes abandoned files before its first write. It must not remove a file of
+// another writer, not even one that was just created.
+func TestWrite_ConcurrentWriters(t *testing.T) {
 	dir := registrytest.Layout(t, nil)
 	var writers sync.WaitGroup
 	errs := make([]error, 400)
@@ -97,7 +98,7 @@ func TestWrite_FilesOfOthersStay(t *testing.T) {
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
-	if files := snapshot(t, dir); len(files) != len(errs)+2 { // oci-layout and index.json
+	if files := snapshot(t, dir); len(files) != len(errs)+2 { // including oci-layout and index.json
 		t.Errorf("%d files were written, want %d", len(files), len(errs)+2)
 	}
 }

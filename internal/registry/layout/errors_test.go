@@ -20,7 +20,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// failsAt makes an operation on a file of a layout fail.
+// failsAt returns a function for Intercept that makes one operation on one file fail.
 func failsAt(op, name string, err error) func(string, string) error {
 	return func(gotOp, gotName string) error {
 		if gotOp == op && gotName == name {
@@ -30,7 +30,7 @@ func failsAt(op, name string, err error) func(string, string) error {
 	}
 }
 
-func TestFault_FileSystem(t *testing.T) {
+func TestWrapError_FileSystem(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
 	built := image.Build()
 	blob := built.Blobs[1].Descriptor().Digest
@@ -57,7 +57,7 @@ func TestFault_FileSystem(t *testing.T) {
 					to := create(t, dir)
 					to.Intercept(failsAt(op, file, test.cause))
 					_, err := copier.New(discard()).Copy(t.Context(), copier.Job{Source: open(t, from), Reference: "1", Destination: to, Tags: []string{"1"}})
-					says(t, err, "destination oci:"+dir, "file "+filepath.Join(dir, file)+": "+test.cause.Error())
+					assertError(t, err, "destination oci:"+dir, "file "+filepath.Join(dir, file)+": "+test.cause.Error())
 					e, ok := errors.AsType[*registry.Error](err)
 					if !ok || !errors.Is(e.Kind, registry.ErrUnavailable) || !errors.Is(err, test.cause) || !strings.Contains(e.Hint, test.hint) {
 						t.Errorf("Copy() = %#v, want ErrUnavailable with a hint of %q", e, test.hint)
@@ -72,20 +72,20 @@ func TestFault_FileSystem(t *testing.T) {
 	}
 }
 
-// wantNoTemporary wants no temporary file in a folder.
+// wantNoTemporary checks that a folder has no temporary files.
 func wantNoTemporary(t *testing.T, dir string) {
 	t.Helper()
 	for name := range snapshot(t, dir) {
 		if strings.HasPrefix(filepath.Base(name), ".new-") {
-			t.Errorf("%s was left", name)
+			t.Errorf("%s was not removed", name)
 		}
 	}
 }
 
-// A file where a folder should be is an error for every user, and for root.
-func TestFault_FileInPlaceOfFolder(t *testing.T) {
+// A file in place of a folder is an error even for root, who may write to any folder.
+func TestWrapError_FileInPlaceOfFolder(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
-	for name, test := range map[string]struct{ file, under, says string }{
+	for name, test := range map[string]struct{ file, under, wantText string }{
 		"blobs":     {"blobs", "", "not a directory"},
 		"algorithm": {"blobs/sha256", "", "file exists"},
 		"above":     {"file", "file/new", "not a directory"},
@@ -97,7 +97,7 @@ func TestFault_FileInPlaceOfFolder(t *testing.T) {
 			if err == nil {
 				_, err = copier.New(discard()).Copy(t.Context(), copier.Job{Source: open(t, from), Reference: "1", Destination: l, Tags: []string{"1"}})
 			}
-			says(t, err, filepath.Join(dir, test.under), test.says)
+			assertError(t, err, filepath.Join(dir, test.under), test.wantText)
 			if !errors.Is(err, registry.ErrUnavailable) || errors.Is(err, registry.ErrNotFound) {
 				t.Errorf("Copy() = %v, want ErrUnavailable", err)
 			}
@@ -105,14 +105,14 @@ func TestFault_FileInPlaceOfFolder(t *testing.T) {
 	}
 }
 
-// ErrNotFound would tell the caller that there is no such tag.
-func TestDeleteTag_IndexRemovedMeanwhile(t *testing.T) {
+// ErrNotFound would mean to the caller that the tag does not exist.
+func TestDeleteTag_IndexRemovedDuringWrite(t *testing.T) {
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
 	before := snapshot(t, dir)
 	l := create(t, dir)
 	l.Intercept(failsAt("rename", ocispec.ImageIndexFile, fs.ErrNotExist))
 	err := l.DeleteTag(t.Context(), "1")
-	says(t, err, "file index.json was removed while it was written")
+	assertError(t, err, "file index.json was removed while it was written")
 	if errors.Is(err, registry.ErrNotFound) || !errors.Is(err, registry.ErrUnavailable) {
 		t.Errorf("DeleteTag() = %v, want ErrUnavailable", err)
 	}
@@ -121,7 +121,7 @@ func TestDeleteTag_IndexRemovedMeanwhile(t *testing.T) {
 	}
 }
 
-// After a crash of the machine no index names a file whose name was lost.
+// After a crash, index.json must not refer to a file whose name was lost.
 func TestPutManifest_SyncsNamesBeforeIndex(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image})
@@ -145,15 +145,15 @@ func TestPutManifest_SyncsNamesBeforeIndex(t *testing.T) {
 	}
 }
 
-func TestExclusively_KeepsErrorOfCaller(t *testing.T) {
+func TestWithLock_ReturnsCallerError(t *testing.T) {
 	l := create(t, registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}}))
-	mine := &registry.Error{Op: "write the manifest", Reference: "1", Kind: registry.ErrUnavailable, Err: context.Canceled}
-	if err := l.WithLock(t.Context(), func() error { return mine }); !errors.Is(err, mine) {
-		t.Errorf("WithLock() = %v, want %v", err, mine)
+	want := &registry.Error{Op: "write the manifest", Reference: "1", Kind: registry.ErrUnavailable, Err: context.Canceled}
+	if err := l.WithLock(t.Context(), func() error { return want }); !errors.Is(err, want) {
+		t.Errorf("WithLock() = %v, want %v", err, want)
 	}
 	if err := os.RemoveAll(strings.TrimPrefix(l.Name(), layout.Scheme)); err != nil {
 		t.Fatal(err)
 	}
-	err := l.WithLock(t.Context(), func() error { t.Error("called without the lock"); return nil })
-	says(t, err, "cannot write the list of referrers")
+	err := l.WithLock(t.Context(), func() error { t.Error("f was called without the lock"); return nil })
+	assertError(t, err, "cannot write the list of referrers")
 }

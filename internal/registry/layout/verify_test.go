@@ -18,7 +18,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// damage changes a byte of a file in place, and neither its size nor its inode.
+// damage changes one byte of a file in place. It keeps the size and the inode.
 func damage(t *testing.T, dir string, d digest.Digest) {
 	t.Helper()
 	file, err := os.OpenFile(filepath.Join(dir, registrytest.BlobFile(d)), os.O_RDWR, 0)
@@ -36,7 +36,7 @@ func damage(t *testing.T, dir string, d digest.Digest) {
 	}
 }
 
-// age sets the time at which a file was modified.
+// age sets the modification time of a file.
 func age(t *testing.T, dir string, d digest.Digest, modified time.Time) {
 	t.Helper()
 	if err := os.Chtimes(filepath.Join(dir, registrytest.BlobFile(d)), modified, modified); err != nil {
@@ -53,8 +53,8 @@ func TestCopy_DamagedLayout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			from := registrytest.Layout(t, map[string]registrytest.Content{"1": index})
 			want := registrytest.ReadLayout(t, from, "1")
-			for how, copyTo := range map[string]func(t *testing.T, dir string){
-				// The layer, like its manifest, belongs to what another tag names.
+			for kind, copyTo := range map[string]func(t *testing.T, dir string){
+				// The layer and the manifest remain in the folder without a tag.
 				"another_copy": func(t *testing.T, dir string) {
 					writeIndex(t, dir)
 					promote(t, copier.Job{Source: open(t, from), Reference: "1", Destination: create(t, dir), Tags: []string{"1"}})
@@ -70,7 +70,7 @@ func TestCopy_DamagedLayout(t *testing.T) {
 					}
 				},
 			} {
-				t.Run(how, func(t *testing.T) {
+				t.Run(kind, func(t *testing.T) {
 					dir := registrytest.Layout(t, map[string]registrytest.Content{"1": index})
 					damage(t, dir, d)
 					copyTo(t, dir)
@@ -81,8 +81,8 @@ func TestCopy_DamagedLayout(t *testing.T) {
 	}
 }
 
-// A further tag needs the manifest alone, if what it names is intact.
-func TestCopy_FurtherTagOfDamagedImage(t *testing.T) {
+// An additional tag requires only the manifest to be written if the content is intact.
+func TestCopy_AdditionalTagOfDamagedImage(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
 	built := image.Build()
 	for name, d := range map[string]digest.Digest{"manifest": built.Digest, "layer": built.Blobs[1].Descriptor().Digest} {
@@ -102,13 +102,13 @@ func TestPutManifest_DamagedContent(t *testing.T) {
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": index})
 	damage(t, dir, built.Manifests[0].Digest)
 	err := create(t, dir).PutManifest(t.Context(), "2", manifestOf(t, index))
-	says(t, err, "it names "+built.Manifests[0].Digest.String()+", which is damaged in the layout")
+	assertError(t, err, "it names "+built.Manifests[0].Digest.String()+", which is damaged in the layout")
 	if !errors.Is(err, registry.ErrMissingContent) {
 		t.Errorf("PutManifest() = %v, want ErrMissingContent", err)
 	}
 }
 
-// blobOf is content that PutBlob opens, and counts how often.
+// blobOf returns content for PutBlob and counts in opened how often it is opened.
 func blobOf(content []byte, opened *int) registry.Content {
 	return registry.Content{Open: func(context.Context) (io.ReadCloser, error) {
 		*opened++
@@ -122,7 +122,7 @@ func TestStatBlob_ReadsOncePerProcess(t *testing.T) {
 	dir := registrytest.Layout(t, nil)
 	registrytest.WriteFile(t, dir, registrytest.BlobFile(d.Digest), content)
 	stat := func() error {
-		_, err := create(t, dir).StatBlob(t.Context(), d.Digest) // each copy opens the layout
+		_, err := create(t, dir).StatBlob(t.Context(), d.Digest) // Each copy opens its own Layout.
 		return err
 	}
 	longAgo := time.Now().Add(-time.Hour)
@@ -131,26 +131,26 @@ func TestStatBlob_ReadsOncePerProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	damage(t, dir, d.Digest)
-	age(t, dir, d.Digest, longAgo) // as if nothing had been written to it
+	age(t, dir, d.Digest, longAgo) // hides the change
 	if err := stat(); err != nil {
 		t.Errorf("StatBlob() read the file again: %v", err)
 	}
 	age(t, dir, d.Digest, longAgo.Add(time.Second))
 	if err := stat(); !errors.Is(err, registry.ErrMismatch) {
-		t.Errorf("StatBlob() of a file that changed = %v, want ErrMismatch", err)
+		t.Errorf("StatBlob() of a modified file = %v, want ErrMismatch", err)
 	}
 	opened := 0
 	if outcome, err := create(t, dir).PutBlob(t.Context(), d, blobOf(content, &opened)); err != nil || outcome != registry.Copied || opened != 1 {
 		t.Errorf("PutBlob() = %q, %v, want %q", outcome, err, registry.Copied)
 	}
 	if err := stat(); err != nil {
-		t.Errorf("StatBlob() after it was replaced = %v", err)
+		t.Errorf("StatBlob() of the replaced file = %v", err)
 	}
 }
 
-// A file system may round the time of a modification, so that one just after the file
-// was read does not show in it.
-func TestPutBlob_DamagedRightAfterItWasWritten(t *testing.T) {
+// A file system may round modification times, so that a change right after the write does not
+// show.
+func TestPutBlob_DamagedAfterWrite(t *testing.T) {
 	content := []byte("content")
 	d := registry.Descriptor{Digest: digest.FromBytes(content), Size: int64(len(content))}
 	dir := filepath.Join(t.TempDir(), "new")
@@ -171,7 +171,7 @@ func TestPutBlob_DamagedRightAfterItWasWritten(t *testing.T) {
 	}
 }
 
-// cancelsLater is a context that is canceled after it was asked for its error once.
+// cancelsLater is a context that is canceled after the first call of Err.
 type cancelsLater struct {
 	context.Context
 	cancel context.CancelFunc
@@ -193,6 +193,6 @@ func TestStatBlob_CanceledWhileReading(t *testing.T) {
 		t.Errorf("StatBlob() = %v, want %v", err, reason)
 	}
 	if _, err := open(t, dir).StatBlob(t.Context(), d); err != nil {
-		t.Errorf("StatBlob() after that = %v", err)
+		t.Errorf("StatBlob() with another context = %v", err)
 	}
 }

@@ -22,21 +22,21 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// processRole and processDir are what a process of this test binary does, and in
-// which layout. TestProcess_Role does it.
+// processRole and processDir are the environment variables that select what TestHelperProcess
+// does, and in which layout.
 const (
 	processRole = "LAYOUT_TEST_ROLE"
 	processDir  = "LAYOUT_TEST_DIR"
 )
 
-// slowContent is what the process with the role "write" writes, in two parts.
+// slowContent is the blob that the role "write" writes in two parts.
 const slowContent = "first part, second part"
 
 func slowBlob() registry.Descriptor {
 	return registry.Descriptor{Digest: digest.FromString(slowContent), Size: int64(len(slowContent))}
 }
 
-// slowReader says on standard output that the first part was written, and goes on when
+// slowReader reports on standard output that the first part was read, and continues when
 // standard input ends.
 type slowReader struct{ parts []string }
 
@@ -53,8 +53,8 @@ func (s *slowReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestProcess_Role is another process of the tests below, and does nothing by itself.
-func TestProcess_Role(t *testing.T) {
+// TestHelperProcess runs as another process of the tests below. It does nothing on its own.
+func TestHelperProcess(t *testing.T) {
 	dir := os.Getenv(processDir)
 	switch os.Getenv(processRole) {
 	case "write":
@@ -82,7 +82,7 @@ func TestProcess_Role(t *testing.T) {
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 			t.Fatal(err)
 		}
-		// The coverage data that the process writes at its end is larger.
+		// The limit is removed again because the coverage data written at exit is larger.
 		defer func() {
 			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &unlimited); err != nil {
 				t.Error(err)
@@ -91,24 +91,24 @@ func TestProcess_Role(t *testing.T) {
 		content := strings.Repeat("x", 10_000)
 		d := registry.Descriptor{Digest: digest.FromString(content), Size: int64(len(content))}
 		_, err := create(t, dir).PutBlob(t.Context(), d, blobOf([]byte(content), new(int)))
-		says(t, err, "cannot write the blob "+d.Digest.String(), "file "+filepath.Join(dir, registrytest.BlobFile(d.Digest))+": file too large")
+		assertError(t, err, "cannot write the blob "+d.Digest.String(), "file "+filepath.Join(dir, registrytest.BlobFile(d.Digest))+": file too large")
 		if e, ok := errors.AsType[*registry.Error](err); !ok || !errors.Is(err, syscall.EFBIG) || !strings.Contains(e.Hint, "The disk is full") {
 			t.Errorf("PutBlob() = %#v", e)
 		}
 	}
 }
 
-// process is another process of this test binary.
+// process is another process that runs this test binary.
 type process struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
 	out   *bufio.Reader
 }
 
-// start starts a process with a role, and waits until it is ready.
+// start starts a process with a role and waits until it is ready.
 func start(t *testing.T, role, dir string) *process {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestProcess_Role$")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestHelperProcess$")
 	cmd.Env = append(os.Environ(), processRole+"="+role, processDir+"="+dir)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -125,12 +125,12 @@ func start(t *testing.T, role, dir string) *process {
 	p := &process{cmd, stdin, bufio.NewReader(stdout)}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	if line, err := p.out.ReadString('\n'); err != nil || line != "ready\n" {
-		t.Fatalf("the process says %q, %v", line, err)
+		t.Fatalf("process output = %q, %v, want ready", line, err)
 	}
 	return p
 }
 
-// finish lets the process go on, and wants it to succeed.
+// finish lets the process continue, and fails the test if the process fails.
 func (p *process) finish(t *testing.T) {
 	t.Helper()
 	p.stdin.Close()
@@ -140,7 +140,7 @@ func (p *process) finish(t *testing.T) {
 	}
 }
 
-// kill ends the process as kill -9 does.
+// kill kills the process as kill -9 does.
 func (p *process) kill(t *testing.T) {
 	t.Helper()
 	if err := p.cmd.Process.Kill(); err != nil {
@@ -149,7 +149,7 @@ func (p *process) kill(t *testing.T) {
 	_ = p.cmd.Wait()
 }
 
-// temporaries are the names of the temporary files of a layout.
+// temporaries returns the names of the temporary files of a layout.
 func temporaries(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	for name := range snapshot(t, dir) {
@@ -160,7 +160,7 @@ func temporaries(t *testing.T, dir string) (names []string) {
 	return names
 }
 
-func TestWrite_ProcessWasKilled(t *testing.T) {
+func TestWrite_ProcessKilled(t *testing.T) {
 	dir := registrytest.Layout(t, nil)
 	start(t, "write", dir).kill(t)
 	if names := temporaries(t, dir); len(names) != 1 {
@@ -169,12 +169,12 @@ func TestWrite_ProcessWasKilled(t *testing.T) {
 	from := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
 	promote(t, copier.Job{Source: open(t, from), Reference: "1", Destination: create(t, dir), Tags: []string{"1"}})
 	if names := temporaries(t, dir); names != nil {
-		t.Errorf("%v were left", names)
+		t.Errorf("temporary files = %v, want none", names)
 	}
 	registrytest.Same(t, registrytest.ReadLayout(t, from, "1"), registrytest.ReadLayout(t, dir, "1"))
 }
 
-func TestWrite_ProcessIsWriting(t *testing.T) {
+func TestWrite_ConcurrentProcess(t *testing.T) {
 	dir := registrytest.Layout(t, nil)
 	other := start(t, "write", dir)
 	before := temporaries(t, dir)
@@ -188,13 +188,13 @@ func TestWrite_ProcessIsWriting(t *testing.T) {
 		t.Errorf("StatBlob() = %v, %v", d, err)
 	}
 	if names := temporaries(t, dir); names != nil {
-		t.Errorf("%v were left", names)
+		t.Errorf("temporary files = %v, want none", names)
 	}
 }
 
-func TestFault_FileSizeLimit(t *testing.T) {
+func TestWrapError_FileSizeLimit(t *testing.T) {
 	dir := registrytest.Layout(t, nil)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestProcess_Role$")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestHelperProcess$")
 	cmd.Env = append(os.Environ(), processRole+"=limited", processDir+"="+dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
@@ -202,8 +202,8 @@ func TestFault_FileSizeLimit(t *testing.T) {
 	wantNoTemporary(t, dir)
 }
 
-// A lock ends with the process that holds it.
-func TestExclusively_ProcessWasKilled(t *testing.T) {
+// The operating system releases a lock when the process that holds it ends.
+func TestWithLock_ProcessKilled(t *testing.T) {
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
 	start(t, "lock", dir).kill(t)
 	ran := false
@@ -212,7 +212,7 @@ func TestExclusively_ProcessWasKilled(t *testing.T) {
 	}
 }
 
-func TestExclusively_WaitIsLogged(t *testing.T) {
+func TestWithLock_LogsWait(t *testing.T) {
 	for name, test := range map[string]struct {
 		hold   func(t *testing.T, dir string)
 		holder string
@@ -241,8 +241,8 @@ func TestExclusively_WaitIsLogged(t *testing.T) {
 			var waits []registry.Wait
 			traced := registry.WithTrace(ctx, registry.Trace{Wait: func(w registry.Wait) { waits = append(waits, w) }})
 			blobs := filepath.Join(dir, "blobs")
-			err := create(t, dir).WithLogger(logged.logger()).WithLock(traced, func() error { t.Error("called without the lock"); return nil })
-			says(t, err, layout.Scheme+dir, "it waited for the lock of "+blobs+", which is held by "+test.holder)
+			err := create(t, dir).WithLogger(logged.logger()).WithLock(traced, func() error { t.Error("f was called without the lock"); return nil })
+			assertError(t, err, layout.Scheme+dir, "it waited for the lock of "+blobs+", which is held by "+test.holder)
 			if e, ok := errors.AsType[*registry.Error](err); !ok || !errors.Is(err, reason) || !errors.Is(e.Kind, registry.ErrUnavailable) || !strings.Contains(e.Hint, "A lock ends with the process that holds it") {
 				t.Errorf("WithLock() = %#v", e)
 			}

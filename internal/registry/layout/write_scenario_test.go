@@ -16,9 +16,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// Each opens the folder for itself, as two copies do that know nothing of each
-// other.
-func TestManyWriteOneFolderAtOnce(t *testing.T) {
+// Each writer opens its own Layout, as independent copies do.
+func TestCopy_ConcurrentWriters(t *testing.T) {
 	from := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
 	dir := filepath.Join(t.TempDir(), "new")
 	var want []string
@@ -39,12 +38,12 @@ func TestManyWriteOneFolderAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := registrytest.LayoutTags(t, dir); !slices.Equal(got, want) {
-		t.Errorf("the tags are %v, want %v", got, want)
+		t.Errorf("tags = %v, want %v", got, want)
 	}
 }
 
-// What somebody begins to write, or was stopped at, is no reason to refuse.
-func TestAFolderThatIsBegunIsNoObstacle(t *testing.T) {
+// A temporary file of another writer does not make a folder invalid.
+func TestCreate_FolderWithTemporaryFile(t *testing.T) {
 	dir := t.TempDir()
 	registrytest.WriteFile(t, dir, ".new-XYZ", nil)
 	from := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
@@ -52,36 +51,35 @@ func TestAFolderThatIsBegunIsNoObstacle(t *testing.T) {
 	registrytest.Same(t, registrytest.ReadLayout(t, from, "1"), registrytest.ReadLayout(t, dir, "1"))
 }
 
-func TestATagWithoutItsManifestIsNone(t *testing.T) {
+func TestResolve_TagWithoutManifest(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image})
 	remove(t, filepath.Join(dir, registrytest.BlobFile(image.Build().Digest)))
 	if _, err := create(t, dir).Resolve(t.Context(), "1"); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("it is found: %v", err)
+		t.Errorf("Resolve() = %v, want ErrNotFound", err)
 	}
 }
 
-// Names that end with a tag are for whoever reads it, and in nobody's way who
-// writes it.
-func TestATagIsWrittenBesideLongerNames(t *testing.T) {
+// Names that end with a tag match it only when a layout is read, not when it is written.
+func TestCopy_TagBesideLongerNames(t *testing.T) {
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"a:1": registrytest.Image{Seed: "a"}, "b:1": registrytest.Image{Seed: "b"}})
 	from := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "c"}})
 	if _, err := create(t, dir).Resolve(t.Context(), "1"); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("it is found: %v", err)
+		t.Errorf("Resolve() = %v, want ErrNotFound", err)
 	}
 	promote(t, copier.Job{Source: open(t, from), Reference: "1", Destination: create(t, dir), Tags: []string{"1"}})
 	registrytest.Same(t, registrytest.ReadLayout(t, from, "1"), registrytest.ReadLayout(t, dir, "1"))
 	if got := registrytest.LayoutTags(t, dir); !slices.Equal(got, []string{"1", "a:1", "b:1"}) {
-		t.Errorf("the tags are %v", got)
+		t.Errorf("tags = %v, want 1, a:1 and b:1", got)
 	}
 }
 
-func TestWhatIsRemovedFromNothingMakesNothing(t *testing.T) {
+func TestDeleteTag_MissingFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
 	if err := create(t, dir).DeleteTag(t.Context(), "1"); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("the tag was removed: %v", err)
+		t.Errorf("DeleteTag() = %v, want ErrNotFound", err)
 	}
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("the folder is there: %v", err)
+		t.Errorf("Stat() = %v, want the folder not to exist", err)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// recorder keeps what is logged, and calls then after each line.
+// recorder records log lines and calls then after each line.
 type recorder struct {
 	then func()
 

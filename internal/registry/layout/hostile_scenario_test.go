@@ -23,33 +23,33 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-func TestWhatIsNoLayoutIsRefused(t *testing.T) {
+func TestOpen_InvalidLayout(t *testing.T) {
 	write := func(name, content string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) { registrytest.WriteFile(t, dir, name, []byte(content)) }
 	}
 	for name, c := range map[string]struct {
-		spoil func(*testing.T, string)
-		kind  error
-		says  string
+		damage   func(*testing.T, string)
+		kind     error
+		wantText string
 	}{
-		"no folder":              {func(t *testing.T, dir string) { remove(t, dir) }, registry.ErrNotFound, "no such file or directory"},
-		"no marker":              {func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "oci-layout")) }, registry.ErrInvalidLayout, `it holds no file "oci-layout"`},
-		"another version":        {write("oci-layout", `{"imageLayoutVersion":"2.0.0"}`), registry.ErrInvalidLayout, "does not say that it is one of version 1"},
-		"a marker of anything":   {write("oci-layout", "x"), registry.ErrInvalidLayout, "does not say that it is one of version 1"},
-		"an endless marker":      {write("oci-layout", strings.Repeat(" ", 65<<10)), registry.ErrLimit, "oci-layout is larger than the 65536 bytes that are read"},
-		"no index":               {func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "index.json")) }, registry.ErrInvalidLayout, `it holds no file "index.json"`},
-		"an index of anything":   {write("index.json", "[]"), registry.ErrInvalidLayout, "index.json: "},
-		"too large an index":     {write("index.json", strings.Repeat(" ", 4<<20+1)), registry.ErrLimit, "larger than the 4194304 bytes that are read"},
-		"an index of layers too": {write("index.json", `{"schemaVersion":2,"manifests":[],"layers":[]}`), registry.ErrInvalidLayout, "index.json: "},
-		"a digest that climbs": {write("index.json", `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:../../../etc/passwd","size":5}]}`),
+		"missing_folder":      {func(t *testing.T, dir string) { remove(t, dir) }, registry.ErrNotFound, "no such file or directory"},
+		"missing_marker":      {func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "oci-layout")) }, registry.ErrInvalidLayout, `it holds no file "oci-layout"`},
+		"unsupported_version": {write("oci-layout", `{"imageLayoutVersion":"2.0.0"}`), registry.ErrInvalidLayout, "does not say that it is one of version 1"},
+		"invalid_marker":      {write("oci-layout", "x"), registry.ErrInvalidLayout, "does not say that it is one of version 1"},
+		"marker_too_large":    {write("oci-layout", strings.Repeat(" ", 65<<10)), registry.ErrLimit, "oci-layout is larger than the 65536 bytes that are read"},
+		"missing_index":       {func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "index.json")) }, registry.ErrInvalidLayout, `it holds no file "index.json"`},
+		"invalid_index":       {write("index.json", "[]"), registry.ErrInvalidLayout, "index.json: "},
+		"index_too_large":     {write("index.json", strings.Repeat(" ", 4<<20+1)), registry.ErrLimit, "larger than the 4194304 bytes that are read"},
+		"index_with_layers":   {write("index.json", `{"schemaVersion":2,"manifests":[],"layers":[]}`), registry.ErrInvalidLayout, "index.json: "},
+		"digest_with_path": {write("index.json", `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:../../../etc/passwd","size":5}]}`),
 			registry.ErrInvalidLayout, "its digest is refused"},
-		"a manifest that is not there": {write("index.json", index(digest.FromString("gone"))), registry.ErrNotFound, "the layout does not hold it"},
-		"a manifest of another digest": {func(t *testing.T, dir string) {
+		"missing_manifest": {write("index.json", index(digest.FromString("gone"))), registry.ErrNotFound, "the layout does not hold it"},
+		"digest_mismatch": {func(t *testing.T, dir string) {
 			d := digest.FromString("promised")
 			registrytest.WriteFile(t, dir, registrytest.BlobFile(d), []byte("else"))
 			registrytest.WriteFile(t, dir, "index.json", []byte(index(d)))
 		}, registry.ErrMismatch, "its bytes have the digest " + digest.FromString("else").String()},
-		"too large a manifest": {func(t *testing.T, dir string) {
+		"manifest_too_large": {func(t *testing.T, dir string) {
 			content := []byte(strings.Repeat(" ", 4<<20+1))
 			registrytest.WriteFile(t, dir, registrytest.BlobFile(digest.FromBytes(content)), content)
 			registrytest.WriteFile(t, dir, "index.json", []byte(index(digest.FromBytes(content))))
@@ -57,14 +57,14 @@ func TestWhatIsNoLayoutIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
-			c.spoil(t, dir)
+			c.damage(t, dir)
 			l, err := layout.Open(dir)
 			if err == nil {
 				_, err = l.GetManifest(t.Context(), "1")
 			}
-			says(t, err, c.says, layout.Scheme+dir)
+			assertError(t, err, c.wantText, layout.Scheme+dir)
 			if !errors.Is(err, c.kind) {
-				t.Errorf("it is not %q: %v", c.kind, err)
+				t.Errorf("GetManifest() = %v, want %v", err, c.kind)
 			}
 		})
 	}
@@ -77,16 +77,16 @@ func remove(t *testing.T, path string) {
 	}
 }
 
-// index is one that names one manifest "1".
+// index returns an index.json with one manifest, tagged "1".
 func index(d digest.Digest) string {
 	return `{"schemaVersion":2,"manifests":[{"mediaType":"` + ocispec.MediaTypeImageManifest + `","digest":"` + d.String() +
 		`","size":5,"annotations":{"org.opencontainers.image.ref.name":"1"}}]}`
 }
 
-func TestADamagedBlobOfALayoutGoesNowhere(t *testing.T) {
-	damaged := []string{"other bytes", "too short"}
-	for name, spoil := range map[string]func(t *testing.T, dir, file string){
-		"other bytes": func(t *testing.T, dir, file string) {
+func TestCopy_DamagedSourceBlob(t *testing.T) {
+	damaged := []string{"corrupt", "truncated"}
+	for name, damage := range map[string]func(t *testing.T, dir, file string){
+		"corrupt": func(t *testing.T, dir, file string) {
 			content, err := os.ReadFile(filepath.Join(dir, file))
 			if err != nil {
 				t.Fatal(err)
@@ -94,9 +94,9 @@ func TestADamagedBlobOfALayoutGoesNowhere(t *testing.T) {
 			content[0] ^= 1
 			registrytest.WriteFile(t, dir, file, content)
 		},
-		"too short": func(t *testing.T, dir, file string) { registrytest.WriteFile(t, dir, file, []byte("x")) },
-		"gone":      func(t *testing.T, dir, file string) { remove(t, filepath.Join(dir, file)) },
-		"a link out of it": func(t *testing.T, dir, file string) {
+		"truncated": func(t *testing.T, dir, file string) { registrytest.WriteFile(t, dir, file, []byte("x")) },
+		"missing":   func(t *testing.T, dir, file string) { remove(t, filepath.Join(dir, file)) },
+		"symlink_out_of_layout": func(t *testing.T, dir, file string) {
 			outside := filepath.Join(t.TempDir(), "outside")
 			if err := os.Rename(filepath.Join(dir, file), outside); err != nil {
 				t.Fatal(err)
@@ -105,7 +105,7 @@ func TestADamagedBlobOfALayoutGoesNowhere(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
-		"a folder": func(t *testing.T, dir, file string) {
+		"folder": func(t *testing.T, dir, file string) {
 			remove(t, filepath.Join(dir, file))
 			registrytest.WriteFile(t, dir, file+"/x", nil)
 		},
@@ -114,26 +114,26 @@ func TestADamagedBlobOfALayoutGoesNowhere(t *testing.T) {
 			layer := registrytest.Layer("layer", 100_000)
 			image := registrytest.Image{Seed: "a", Layers: []registrytest.Blob{layer}}
 			dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image})
-			spoil(t, dir, registrytest.BlobFile(layer.Descriptor().Digest))
+			damage(t, dir, registrytest.BlobFile(layer.Descriptor().Digest))
 			to := registrytest.Scripted(t, registrytest.Behaviour{})
 			_, err := copier.New(discard()).Copy(t.Context(), copier.Job{
 				Source: open(t, dir), Reference: "1", Destination: repository(t, to.Ref("app", "1")), Tags: []string{"1"},
 			})
 			e, ok := errors.AsType[*registry.Error](err)
 			if !ok || e.Side != registry.Source {
-				t.Fatalf("the error is %v", err)
+				t.Fatalf("Copy() = %v, want an error of the source", err)
 			}
 			if slices.Contains(damaged, name) && e.Hint != "The layout is damaged: build or copy it again." {
-				t.Errorf("the hint is %q", e.Hint)
+				t.Errorf("Copy() hint = %q, want the one for a damaged layout", e.Hint)
 			}
 			if to.HasBlob(t, "app", layer.Descriptor().Digest) || len(to.Tags(t, "app")) > 0 {
-				t.Error("and yet something was committed")
+				t.Error("Copy() wrote the layer or a tag to the destination")
 			}
 		})
 	}
 }
 
-func TestAnArchiveThatIsNoneIsExplained(t *testing.T) {
+func TestOpen_InvalidArchive(t *testing.T) {
 	entry := func(name string, size int64) []byte {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)
@@ -150,39 +150,39 @@ func TestAnArchiveThatIsNoneIsExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
-		content []byte
-		says    string
+		content  []byte
+		wantText string
 	}{
-		"an entry that climbs":  {entry("../oci-layout", 1), `"../oci-layout", which leads out of it`},
-		"an entry from the top": {entry("/etc/passwd", 1), "which leads out of it"},
-		"compressed":            {packed.Bytes(), "it is compressed, and has to be unpacked first"},
-		"something else":        {bytes.Repeat([]byte("x"), 2000), "it is neither a folder nor a tar archive"},
-		"one that ends early":   {entry("oci-layout", 5000)[:1000], "neither a folder nor a tar archive"},
-		"nothing":               {nil, `it holds no file "oci-layout"`},
+		"relative_entry": {entry("../oci-layout", 1), `"../oci-layout", which leads out of it`},
+		"absolute_entry": {entry("/etc/passwd", 1), "which leads out of it"},
+		"compressed":     {packed.Bytes(), "it is compressed, and has to be unpacked first"},
+		"not_an_archive": {bytes.Repeat([]byte("x"), 2000), "it is neither a folder nor a tar archive"},
+		"truncated":      {entry("oci-layout", 5000)[:1000], "neither a folder nor a tar archive"},
+		"empty":          {nil, `it holds no file "oci-layout"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			registrytest.WriteFile(t, dir, "image.tar", c.content)
 			_, err := layout.Open(filepath.Join(dir, "image.tar"))
-			says(t, err, c.says)
+			assertError(t, err, c.wantText)
 			if !errors.Is(err, registry.ErrInvalidLayout) {
-				t.Errorf("the error is %v", err)
+				t.Errorf("Open() = %v, want ErrInvalidLayout", err)
 			}
 		})
 	}
 }
 
-func TestNothingIsWrittenOverWhatIsNoLayout(t *testing.T) {
+func TestCreate_NotALayout(t *testing.T) {
 	dir := t.TempDir()
 	registrytest.WriteFile(t, dir, "precious", []byte("x"))
 	_, err := layout.Create(dir)
-	says(t, err, `it holds no file "oci-layout"`)
+	assertError(t, err, `it holds no file "oci-layout"`)
 	_, err = layout.Create(filepath.Join(dir, "precious"))
-	says(t, err, "it is a file, and an archive can be read but not written to")
+	assertError(t, err, "it is a file, and an archive can be read but not written to")
 }
 
-// A layout that somebody prepared may hold links.
-func TestNothingIsWrittenThroughALinkThatLeadsOut(t *testing.T) {
+// A layout from an untrusted source may contain symbolic links.
+func TestCopy_SymlinkOutOfLayout(t *testing.T) {
 	outside := t.TempDir()
 	dir := registrytest.Layout(t, nil)
 	if err := os.Symlink(outside, filepath.Join(dir, "blobs")); err != nil {
@@ -191,15 +191,15 @@ func TestNothingIsWrittenThroughALinkThatLeadsOut(t *testing.T) {
 	from := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
 	_, err := copier.New(discard()).Copy(t.Context(), copier.Job{Source: open(t, from), Reference: "1", Destination: create(t, dir), Tags: []string{"1"}})
 	if e, ok := errors.AsType[*registry.Error](err); !ok || e.Side != registry.Destination {
-		t.Errorf("the error is %v", err)
+		t.Errorf("Copy() = %v, want an error of the destination", err)
 	}
 	if entries, err := os.ReadDir(outside); err != nil || len(entries) > 0 {
-		t.Errorf("outside there is %v, %v", entries, err)
+		t.Errorf("ReadDir() of the folder outside = %v, %v, want no entries", entries, err)
 	}
 }
 
-// Whatever an archive and an index hold: it is read or refused, by an error of
-// this program that names the layout, and what is read is what its digest says.
+// FuzzLayout checks that a layout with arbitrary content is either read with matching digests,
+// or rejected with a *registry.Error that names the layout.
 func FuzzLayout(f *testing.F) {
 	f.Add([]byte(`{"schemaVersion":2,"manifests":[]}`), []byte("{}"), "1")
 	f.Add([]byte(index(digest.FromString("{}"))), []byte("{}"), "1")
@@ -216,16 +216,17 @@ func FuzzLayout(f *testing.F) {
 		}
 		m, err := l.GetManifest(t.Context(), reference)
 		if err != nil {
-			told(t, err, l.Name())
+			assertSafeError(t, err, l.Name())
 			return
 		}
 		if d := m.Digest.Algorithm().FromBytes(m.Content); d != m.Digest && !registry.IsSchema1(m.MediaType) {
-			t.Errorf("what was read as %s has the digest %s", m.Digest, d)
+			t.Errorf("GetManifest() digest = %s, want %s", m.Digest, d)
 		}
 	})
 }
 
-// Whatever a file holds that is given as an archive.
+// FuzzTar checks that an arbitrary file opened as an archive does not cause other errors than a
+// *registry.Error.
 func FuzzTar(f *testing.F) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -243,23 +244,24 @@ func FuzzTar(f *testing.F) {
 		registrytest.WriteFile(t, dir, "image.tar", content)
 		l, err := layout.Open(filepath.Join(dir, "image.tar"))
 		if err != nil {
-			told(t, err, "image.tar")
+			assertSafeError(t, err, "image.tar")
 			return
 		}
 		if _, err := l.GetManifest(t.Context(), ""); err != nil {
-			told(t, err, "image.tar")
+			assertSafeError(t, err, "image.tar")
 		}
 	})
 }
 
-// told wants an error in one line that is this program's own.
-func told(t *testing.T, err error, names string) {
+// assertSafeError checks that err is a *registry.Error with a short, single-line text that
+// contains names.
+func assertSafeError(t *testing.T, err error, names string) {
 	t.Helper()
 	if _, ok := errors.AsType[*registry.Error](err); !ok {
-		t.Errorf("the error is %v", err)
+		t.Errorf("error = %v, want a *registry.Error", err)
 	}
 	if text := err.Error(); strings.ContainsAny(text, "\n\r\x1b") || !strings.Contains(text, names) || len(text) > 8<<10 {
-		t.Errorf("it says %q", text)
+		t.Errorf("error = %q, want a short line with %q", text, names)
 	}
 }
 
@@ -284,10 +286,10 @@ func TestParseReference(t *testing.T) {
 	} {
 		got, err := layout.ParseReference(s)
 		if err != nil || got != want {
-			t.Errorf("%q is %+v, %v; want %+v", s, got, err, want)
+			t.Errorf("ParseReference(%q) = %+v, %v, want %+v", s, got, err, want)
 		}
 		if got.String() != s {
-			t.Errorf("%q is written %q", s, got)
+			t.Errorf("String() = %q, want %q", got, s)
 		}
 	}
 	for s, why := range map[string]string{
@@ -304,14 +306,13 @@ func TestParseReference(t *testing.T) {
 	} {
 		_, err := layout.ParseReference(s)
 		if !errors.Is(err, registry.ErrInvalidReference) || !strings.Contains(err.Error(), why) {
-			t.Errorf("%q: %v; want %q", s, err, why)
+			t.Errorf("ParseReference(%q) = %v, want %q", s, err, why)
 		}
 	}
 }
 
-// An archive may have any files beside those of a layout, under names of a
-// megabyte each.
-func TestLongNamesInAnArchiveAreNotKept(t *testing.T) {
+// An archive may contain other files than those of a layout, with names of a megabyte each.
+func TestOpen_LongArchiveNames(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "long.tar")
 	var archive bytes.Buffer
 	w := tar.NewWriter(&archive)
@@ -334,18 +335,18 @@ func TestLongNamesInAnArchiveAreNotKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	archive = bytes.Buffer{}
-	before := held()
+	before := heapInUse()
 	l := open(t, file)
-	if kept := held() - before; kept > names*size/4 {
-		t.Errorf("%d bytes are kept of %d names of %d", kept, names, size)
+	if kept := heapInUse() - before; kept > names*size/4 {
+		t.Errorf("heap grew by %d bytes for %d names of %d bytes", kept, names, size)
 	}
 	if tags, err := l.ListTags(t.Context()); err != nil || tags != nil {
-		t.Errorf("%v, %v", tags, err)
+		t.Errorf("ListTags() = %v, %v", tags, err)
 	}
 }
 
-// held is how much memory is in use.
-func held() int64 {
+// heapInUse returns the size of the live heap in bytes.
+func heapInUse() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -15,8 +15,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// To open a pipe would wait for somebody who writes to it.
-func TestAPipeInALayoutIsNotWaitedFor(t *testing.T) {
+// Opening a pipe would wait for a writer.
+func TestGetBlob_NamedPipe(t *testing.T) {
 	dir := registrytest.Layout(t, nil)
 	d := digest.FromString("content")
 	path := filepath.Join(dir, registrytest.BlobFile(d))
@@ -25,11 +25,11 @@ func TestAPipeInALayoutIsNotWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := open(t, dir).GetBlob(t.Context(), registry.Descriptor{Digest: d, Size: 7})
-	says(t, err, "it is no regular file")
+	assertError(t, err, "it is no regular file")
 }
 
-// What was an archive when it was opened may be something else by now.
-func TestAPipeInThePlaceOfAnArchiveIsNotWaitedFor(t *testing.T) {
+// The file of an archive may be replaced after the archive was opened.
+func TestGetManifest_NamedPipeReplacesArchive(t *testing.T) {
 	file := registrytest.Tar(t, registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}}))
 	l := open(t, file)
 	if err := os.Remove(file); err != nil {
@@ -39,7 +39,7 @@ func TestAPipeInThePlaceOfAnArchiveIsNotWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := l.GetManifest(t.Context(), "1")
-	says(t, err, "it is no regular file")
+	assertError(t, err, "it is no regular file")
 	_, err = layout.Open(file)
-	says(t, err, "it is neither a folder nor a file")
+	assertError(t, err, "it is neither a folder nor a file")
 }

@@ -12,31 +12,31 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Blob is the content of a blob and how a manifest names it. Its bytes are made
-// from Seed and Size, the same each time, so that blobs of one seed and size are
-// one blob, whatever images share them.
+// Blob is a blob and its descriptor in a manifest. The content is generated from Seed and Size
+// and is the same each time, so that images can share a blob by declaring it with the same Seed
+// and Size.
 type Blob struct {
 	Seed string
 	Size int64
-	// Content is used in place of Seed and Size where it is not nil.
+	// Content, if not nil, is the content instead of the generated one.
 	Content []byte
-	// MediaType is a layer's of the manifest that names it where "".
+	// MediaType defaults to the layer type of the manifest that refers to the blob.
 	MediaType string
-	// Algorithm is the one of the digest that names it; sha256 where "".
+	// Algorithm is the digest algorithm. It defaults to sha256.
 	Algorithm digest.Algorithm
-	// URLs are further places where it can be had, and Annotations say more.
+	// URLs and Annotations are set in the descriptor.
 	URLs        []string
 	Annotations map[string]string
-	// Inline puts the content into the descriptor too, as its data.
+	// Inline also stores the content in the descriptor, as its data.
 	Inline bool
-	// Absent names the blob in the manifest and does not push it.
+	// Absent omits the blob when its manifest is pushed.
 	Absent bool
 }
 
-// Layer is a blob of size bytes.
+// Layer returns a generated blob of size bytes.
 func Layer(seed string, size int64) Blob { return Blob{Seed: seed, Size: size} }
 
-// Open returns the content from its first byte.
+// Open returns a reader of the whole content.
 func (b Blob) Open() io.Reader {
 	if b.Content != nil {
 		return bytes.NewReader(b.Content)
@@ -45,7 +45,7 @@ func (b Blob) Open() io.Reader {
 	return io.LimitReader(random, b.Size)
 }
 
-// Descriptor is how a manifest names the blob.
+// Descriptor returns the descriptor of the blob in a manifest.
 func (b Blob) Descriptor() ocispec.Descriptor {
 	algorithm := b.Algorithm
 	if algorithm == "" {
@@ -71,8 +71,9 @@ func (b Blob) length() int64 {
 	return b.Size
 }
 
-// digest reads the content, once in this process for each seed and size: large
-// layers are declared again and again. It cannot fail, because nothing does I/O.
+// digest returns the digest of the content. It caches the digests of generated content in the
+// process, because tests declare the same large layers repeatedly. It cannot fail, because it
+// does no I/O.
 func (b Blob) digest(algorithm digest.Algorithm) digest.Digest {
 	if b.Content != nil {
 		return algorithm.FromBytes(b.Content)
@@ -91,7 +92,7 @@ func (b Blob) digest(algorithm digest.Algorithm) digest.Digest {
 	return d
 }
 
-// digests are the digests of generated blobs.
+// digests caches the digests of generated blobs.
 var (
 	digestsMu sync.Mutex
 	digests   = map[digestKey]digest.Digest{}

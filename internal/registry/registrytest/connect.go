@@ -9,22 +9,22 @@ import (
 	"syscall"
 )
 
-// Refuse makes connecting fail as if nothing listened there, for clients that
-// connect by Dialer. For such a rule a connection is a request with the method
-// CONNECT and an empty path. So that there is one for each request, the proxy
-// closes each after one answer from now on.
+// Refuse makes connections fail as if nothing listened on the address of the proxy. It affects
+// only clients that connect with Dialer. For this rule, a connection counts as a request with
+// the method CONNECT and an empty path. The proxy closes each connection after one response
+// from then on, so that every request needs its own connection.
 func (r *Rule) Refuse() *Rule {
 	r.proxy.server.SetKeepAlivesEnabled(false)
 	return r.set(func() { r.refuses, r.action = true, refused })
 }
 
-// refused is there so that the rule has an action. It is never called.
+// refused makes the action of a rule non-nil. It is never called.
 func refused(http.ResponseWriter, *http.Request, http.Handler) {
 	panic("registrytest: no connection, no request")
 }
 
-// Dialer connects as a net.Dialer does, except where a rule of one of the
-// proxies refuses it.
+// Dialer returns a function that connects like net.Dialer.DialContext, unless a rule of one of
+// the proxies refuses the connection.
 func Dialer(proxies ...*Proxy) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		for _, p := range proxies {
@@ -36,7 +36,7 @@ func Dialer(proxies ...*Proxy) func(ctx context.Context, network, address string
 	}
 }
 
-// refuses says whether a rule wants the connection that is made now.
+// refuses reports whether a rule refuses the connection that is about to be made.
 func (p *Proxy) refuses() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

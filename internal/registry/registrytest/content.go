@@ -7,34 +7,35 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Content is what can be pushed: Image, Index, Artifact, Schema1Image, Raw, and
-// a Manifest that was built already.
+// Content is content that can be pushed. It is implemented by Image, Index, Artifact,
+// Schema1Image, Raw and Manifest.
 type Content interface {
-	// Build makes the manifest and names everything below it. It gives the
-	// same bytes each time.
+	// Build returns the manifest with all content that it refers to. It returns the same bytes
+	// each time.
 	Build() Manifest
 }
 
-// Manifest is a manifest and everything that it names.
+// Manifest is a manifest with all content that it refers to.
 type Manifest struct {
 	MediaType string
 	Digest    digest.Digest
 	Bytes     []byte
-	// ArtifactType and Platform go into descriptors of it.
+	// ArtifactType and Platform are set in descriptors of the manifest.
 	ArtifactType string
 	Platform     *ocispec.Platform
-	// Annotations are those of its descriptor in an index, not its own.
+	// Annotations are set in descriptors of the manifest in an index. They are not in the
+	// manifest itself.
 	Annotations map[string]string
-	// Blobs are its configuration, if any, and then its layers.
+	// Blobs has the config, if there is one, followed by the layers.
 	Blobs []Blob
-	// Manifests are its children.
+	// Manifests has the children.
 	Manifests []Manifest
 }
 
 // Build returns m.
 func (m Manifest) Build() Manifest { return m }
 
-// Descriptor is how an index names m.
+// Descriptor returns the descriptor of m in an index.
 func (m Manifest) Descriptor() ocispec.Descriptor {
 	return ocispec.Descriptor{
 		MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(m.Bytes)),
@@ -42,8 +43,8 @@ func (m Manifest) Descriptor() ocispec.Descriptor {
 	}
 }
 
-// built computes the digest of a manifest that is otherwise complete.
-func built(m Manifest, algorithm digest.Algorithm) Manifest {
+// withDigest returns m with its digest computed from its bytes.
+func withDigest(m Manifest, algorithm digest.Algorithm) Manifest {
 	if algorithm == "" {
 		algorithm = digest.SHA256
 	}
@@ -51,12 +52,12 @@ func built(m Manifest, algorithm digest.Algorithm) Manifest {
 	return m
 }
 
-// Raw is a manifest of any bytes and media type, with what has to be there
-// before it.
+// Raw is a manifest of arbitrary bytes and media type. Blobs and Manifests are pushed before
+// it.
 type Raw struct {
 	MediaType string
 	Bytes     []byte
-	Algorithm digest.Algorithm // sha256 where ""
+	Algorithm digest.Algorithm // defaults to sha256
 	Blobs     []Blob
 	Manifests []Content
 }
@@ -67,10 +68,10 @@ func (r Raw) Build() Manifest {
 	for _, child := range r.Manifests {
 		m.Manifests = append(m.Manifests, child.Build())
 	}
-	return built(m, r.Algorithm)
+	return withDigest(m, r.Algorithm)
 }
 
-// platform reads "os/architecture[/variant]".
+// platform parses "os/architecture[/variant]".
 func platform(s string) *ocispec.Platform {
 	if s == "" {
 		return nil

@@ -7,7 +7,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Docker's media types, spelled out here and not taken from the code under test.
+// Media types of Docker and of the OCI artifact manifest. They are repeated here so that tests
+// do not depend on the code under test.
 const (
 	dockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
 	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
@@ -18,26 +19,24 @@ const (
 	ociArtifact    = "application/vnd.oci.artifact.manifest.v1+json"
 )
 
-// Image is one platform's image.
+// Image is an image for one platform.
 type Image struct {
-	// Seed makes its content differ from that of other images.
+	// Seed distinguishes the content from that of other images.
 	Seed string
-	// Docker makes it a Docker schema 2 image; otherwise it is an OCI image.
+	// Docker selects the Docker schema 2 format instead of OCI.
 	Docker bool
-	// Platform is "os/architecture[/variant]", in the configuration and in an
-	// index; "linux/amd64" where "".
+	// Platform is "os/architecture[/variant]", for the config and for descriptors in an index.
+	// It defaults to "linux/amd64".
 	Platform string
-	// Config is its configuration, byte for byte; one that names Platform and
-	// Seed where nil.
+	// Config is the content of the config. It defaults to one with Platform and Seed.
 	Config []byte
-	// Layers are its layers; two small ones of its own where nil.
+	// Layers defaults to two small generated layers.
 	Layers []Blob
-	// BlobAlgorithm is the one of the digests that name its configuration and
-	// the layers that say none themselves.
+	// BlobAlgorithm is the digest algorithm of the config, and of layers without an Algorithm.
 	BlobAlgorithm digest.Algorithm
-	// Algorithm is the one of its own digest; sha256 where "".
+	// Algorithm is the digest algorithm of the manifest. It defaults to sha256.
 	Algorithm digest.Algorithm
-	// Annotations and Subject are the manifest's own (OCI only).
+	// Annotations and Subject are set in the manifest (OCI only).
 	Annotations map[string]string
 	Subject     Content
 }
@@ -66,13 +65,13 @@ func (i Image) Build() Manifest {
 	config = append(config,
 		member{"config", object{{"Labels", object{{"seed", i.Seed}}}}},
 		member{"rootfs", object{{"type", "layers"}, {"diff_ids", diffIDs}}},
-		// Docker's registry makes a schema 1 manifest from this for who says
-		// nothing about what it accepts.
+		// Docker's registry derives a schema 1 manifest from the history for clients that send
+		// no Accept header.
 		member{"history", history})
 
 	written := i.Config
 	if written == nil {
-		written = write(config)
+		written = marshal(config)
 	}
 	blobs := []Blob{{Content: written, MediaType: configType, Algorithm: i.BlobAlgorithm}}
 	for _, layer := range layers {
@@ -82,36 +81,36 @@ func (i Image) Build() Manifest {
 	}
 	m := Manifest{MediaType: mediaType, Platform: p, Blobs: blobs}
 	m.Bytes = imageJSON(m, "", i.Annotations, i.Subject)
-	return built(m, i.Algorithm)
+	return withDigest(m, i.Algorithm)
 }
 
-// imageJSON writes the manifest of an image or artifact: first of m.Blobs is
-// the configuration, where that kind of manifest has one.
+// imageJSON returns the JSON of the manifest of an image or artifact. The first of m.Blobs is
+// the config, if that kind of manifest has one.
 func imageJSON(m Manifest, artifactType string, annotations map[string]string, subject Content) []byte {
 	blobs := list{}
 	for _, b := range m.Blobs {
-		blobs = append(blobs, described(b.Descriptor()))
+		blobs = append(blobs, descriptorObject(b.Descriptor()))
 	}
 	o := object{{"blobs", blobs}}
 	if m.MediaType != ociArtifact {
 		o = object{{"layers", blobs[1:]}, {"config", blobs[0]}}
 	}
-	o = append(o, more(annotations, artifactType, subject)...)
+	o = append(o, optionalMembers(annotations, artifactType, subject)...)
 	o = append(o, member{"mediaType", m.MediaType})
 	if m.MediaType == ociArtifact {
-		return write(o)
+		return marshal(o)
 	}
-	return write(append(o, member{"schemaVersion", 2}))
+	return marshal(append(o, member{"schemaVersion", 2}))
 }
 
-// more are the members that manifests of every OCI kind may have.
-func more(annotations map[string]string, artifactType string, subject Content) (o object) {
+// optionalMembers returns the members that every kind of OCI manifest may have.
+func optionalMembers(annotations map[string]string, artifactType string, subject Content) (o object) {
 	if annotations != nil {
 		o = append(o, member{"annotations", annotations})
 	}
 	if subject != nil {
 		s := subject.Build()
-		o = append(o, member{"subject", described(ocispec.Descriptor{MediaType: s.MediaType, Digest: s.Digest, Size: int64(len(s.Bytes))})})
+		o = append(o, member{"subject", descriptorObject(ocispec.Descriptor{MediaType: s.MediaType, Digest: s.Digest, Size: int64(len(s.Bytes))})})
 	}
 	if artifactType != "" {
 		o = append(o, member{"artifactType", artifactType})
@@ -119,20 +118,20 @@ func more(annotations map[string]string, artifactType string, subject Content) (
 	return o
 }
 
-// Artifact is something else than an image: an OCI image manifest with an
-// artifactType and the empty configuration (OCI image specification, "Guidelines
-// for Artifact Usage"), or one of the older forms.
+// Artifact is content other than an image. It is an OCI image manifest with an artifactType and
+// the empty config (OCI image specification, "Guidelines for Artifact Usage"), or has one of
+// the older forms.
 type Artifact struct {
 	Seed string
-	// Type is its artifactType; "application/vnd.example.sbom" where "".
+	// Type is the artifact type. It defaults to "application/vnd.example.sbom".
 	Type string
-	// TypeInConfig gives the type as the media type of the configuration and
-	// says no artifactType, as oras 0.x, helm and cosign do.
+	// TypeInConfig sets the type as the media type of the config instead of as artifactType, as
+	// oras 0.x, helm and cosign do.
 	TypeInConfig bool
-	// Old makes it an OCI artifact manifest, which image-spec had for a while
-	// before 1.1: without a configuration, and its layers are its blobs.
+	// Old selects the OCI artifact manifest, which image-spec defined temporarily before 1.1.
+	// It has no config, and its layers are called blobs.
 	Old bool
-	// Layers are its blobs; one small one where nil.
+	// Layers defaults to one small generated blob.
 	Layers      []Blob
 	Annotations map[string]string
 	Subject     Content
@@ -146,14 +145,14 @@ func (a Artifact) Build() Manifest {
 	}
 	m := Manifest{MediaType: ocispec.MediaTypeImageManifest, ArtifactType: cmp.Or(a.Type, "application/vnd.example.sbom")}
 	config := Blob{Content: []byte("{}"), MediaType: ocispec.MediaTypeEmptyJSON, Inline: true}
-	says := m.ArtifactType
+	artifactType := m.ArtifactType
 	if a.TypeInConfig {
-		config.MediaType, says = m.ArtifactType, ""
+		config.MediaType, artifactType = m.ArtifactType, ""
 	}
 	m.Blobs = append([]Blob{config}, layers...)
 	if a.Old {
 		m.MediaType, m.Blobs = ociArtifact, layers
 	}
-	m.Bytes = imageJSON(m, says, a.Annotations, a.Subject)
-	return built(m, "")
+	m.Bytes = imageJSON(m, artifactType, a.Annotations, a.Subject)
+	return withDigest(m, "")
 }

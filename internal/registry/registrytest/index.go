@@ -5,15 +5,15 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Index names other manifests, further indexes among them.
+// Index is an index of other manifests, which may be indexes too.
 type Index struct {
-	// Docker makes it a Docker manifest list; otherwise it is an OCI index.
+	// Docker selects a Docker manifest list instead of an OCI index.
 	Docker bool
-	// Manifests are its children, in this order.
+	// Manifests has the children, in order.
 	Manifests []Content
-	// Algorithm is the one of its own digest; sha256 where "".
+	// Algorithm is the digest algorithm of the index. It defaults to sha256.
 	Algorithm digest.Algorithm
-	// Annotations, ArtifactType and Subject are its own (OCI only).
+	// Annotations, ArtifactType and Subject are set in the index (OCI only).
 	Annotations  map[string]string
 	ArtifactType string
 	Subject      Content
@@ -29,15 +29,15 @@ func (i Index) Build() Manifest {
 	for _, content := range i.Manifests {
 		child := content.Build()
 		m.Manifests = append(m.Manifests, child)
-		children = append(children, described(child.Descriptor()))
+		children = append(children, descriptorObject(child.Descriptor()))
 	}
-	o := append(object{{"manifests", children}}, more(i.Annotations, i.ArtifactType, i.Subject)...)
-	m.Bytes = write(append(o, member{"schemaVersion", 2}, member{"mediaType", m.MediaType}))
-	return built(m, i.Algorithm)
+	o := append(object{{"manifests", children}}, optionalMembers(i.Annotations, i.ArtifactType, i.Subject)...)
+	m.Bytes = marshal(append(o, member{"schemaVersion", 2}, member{"mediaType", m.MediaType}))
+	return withDigest(m, i.Algorithm)
 }
 
-// MultiArch is an OCI index as builders push it today: linux/amd64 and
-// linux/arm64/v8, and for each an attestation manifest.
+// MultiArch returns an OCI index as builders push it today: images for linux/amd64 and
+// linux/arm64/v8, each with an attestation manifest.
 func MultiArch(seed string) Index {
 	amd64 := Image{Seed: seed, Platform: "linux/amd64"}.Build()
 	arm64 := Image{Seed: seed, Platform: "linux/arm64/v8"}.Build()
@@ -47,7 +47,7 @@ func MultiArch(seed string) Index {
 	}
 }
 
-// DockerList is a Docker manifest list of two schema 2 images, linux/amd64 and
+// DockerList returns a Docker manifest list with schema 2 images for linux/amd64 and
 // linux/arm64/v8.
 func DockerList(seed string) Index {
 	return Index{Docker: true, Manifests: []Content{
@@ -56,7 +56,7 @@ func DockerList(seed string) Index {
 	}}
 }
 
-// Nested is an OCI index that names MultiArch and, beside it, a single image.
+// Nested returns an OCI index with a MultiArch index and an image.
 func Nested(seed string) Index {
 	return Index{Manifests: []Content{
 		MultiArch(seed),
@@ -64,9 +64,8 @@ func Nested(seed string) Index {
 	}}
 }
 
-// Attestation is what BuildKit puts into an index beside an image: an image
-// manifest for the platform unknown/unknown, whose descriptor says which
-// manifest it is about.
+// Attestation returns an attestation as BuildKit adds it to an index for an image: an image
+// manifest for the platform unknown/unknown, whose descriptor has the digest of the image.
 func Attestation(seed string, of Content) Manifest {
 	about := of.Build().Digest
 	m := Image{

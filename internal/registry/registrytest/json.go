@@ -8,10 +8,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// object and list are JSON as it is written: members in this order. What they
-// become is valid, and nothing that any serialiser would write: tabs and
-// spaces in odd places, slashes escaped, a line end at the end. A manifest that
-// was parsed and written again has another digest.
+// object and list are JSON values with members in a fixed order. They are encoded as valid JSON
+// that no serializer would produce: with tabs and spaces in unusual places, escaped slashes and
+// a trailing newline. A manifest that was decoded and encoded again has another digest.
 type (
 	member struct {
 		name  string
@@ -21,8 +20,9 @@ type (
 	list   []any
 )
 
-// write renders v oddly. v is an object, a list, or what json.Marshal takes.
-func write(v any) []byte {
+// marshal encodes v in the unusual form. v is an object, a list, or a value that json.Marshal
+// accepts.
+func marshal(v any) []byte {
 	var b strings.Builder
 	render(&b, v)
 	b.WriteString("\n \n")
@@ -51,7 +51,7 @@ func render(b *strings.Builder, v any) {
 		}
 		b.WriteString("]")
 	case string:
-		// An escaped slash is the same string to a reader, and other bytes.
+		// An escaped slash decodes to the same string but has other bytes.
 		text, _ := json.Marshal(v)
 		b.WriteString(strings.ReplaceAll(string(text), "/", `\/`))
 	default:
@@ -63,8 +63,8 @@ func render(b *strings.Builder, v any) {
 	}
 }
 
-// described is a descriptor as an object, its members in an order of its own.
-func described(d ocispec.Descriptor) object {
+// descriptorObject returns a descriptor as an object with members in an unusual order.
+func descriptorObject(d ocispec.Descriptor) object {
 	o := object{{"size", d.Size}, {"digest", string(d.Digest)}, {"mediaType", d.MediaType}}
 	if d.ArtifactType != "" {
 		o = append(o, member{"artifactType", d.ArtifactType})

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// claims are those of a registry's token.
+// claims are the claims of a token for a registry.
 type claims struct {
 	Issuer    string   `json:"iss"`
 	Subject   string   `json:"sub"`
@@ -24,8 +24,8 @@ type claims struct {
 	Access    []access `json:"access"`
 }
 
-// token is a signed JSON Web Token (RFC 7519) in ES256 (RFC 7518, section 3.4)
-// that carries the certificate it is signed under, or one without a form.
+// token returns a JSON Web Token (RFC 7519), signed with ES256 (RFC 7518, section 3.4) and with
+// the signing certificate in its header. If s.Opaque is set, it returns a random token instead.
 func (s *TokenServer) token(user string, granted []access, lifetime time.Duration) string {
 	now := time.Now()
 	head := map[string]any{"typ": "JWT", "alg": "ES256", "x5c": []string{base64.StdEncoding.EncodeToString(s.der)}}
@@ -58,20 +58,20 @@ func segment(v any) string {
 	return base64.RawURLEncoding.EncodeToString(text)
 }
 
-// verify gives the claims of a token that this server signed. It is slow, and
-// each is brought with many requests.
+// verify returns the claims of a token and whether this server issued it. It caches results,
+// because verification is slow and clients send each token with many requests.
 func (s *TokenServer) verify(token string) (claims, bool) {
 	if known, ok := s.verified.Load(token); ok {
 		return known.(claims), true
 	}
-	c, ok := s.examine(token)
+	c, ok := s.parseToken(token)
 	if ok {
 		s.verified.Store(token, c)
 	}
 	return c, ok
 }
 
-func (s *TokenServer) examine(token string) (claims, bool) {
+func (s *TokenServer) parseToken(token string) (claims, bool) {
 	var c claims
 	cut := strings.LastIndex(token, ".")
 	if cut < 0 {

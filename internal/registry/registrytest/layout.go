@@ -15,8 +15,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Layout writes content into an OCI image layout of its own, under tags, and
-// returns its folder. Where a tag is "", its entry has no name.
+// Layout writes content to a new OCI image layout, keyed by tag, and returns its folder. The
+// key "" creates an entry without a name.
 func Layout(t testing.TB, tagged map[string]Content) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -24,8 +24,8 @@ func Layout(t testing.TB, tagged map[string]Content) string {
 	return dir
 }
 
-// WriteLayout makes a folder the layout of what is tagged, and of nothing else:
-// what it held before is in its blobs still, as where an image is built again.
+// WriteLayout writes an OCI image layout whose index has exactly the tagged content. Blobs of
+// an earlier layout in the folder are kept, as when an image is built again.
 func WriteLayout(t testing.TB, dir string, tagged map[string]Content) {
 	t.Helper()
 	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex}
@@ -48,7 +48,7 @@ func WriteLayout(t testing.TB, dir string, tagged map[string]Content) {
 	}
 }
 
-// LayoutTags are the tags in a layout's folder, in order.
+// LayoutTags returns the sorted tags of a layout.
 func LayoutTags(t testing.TB, dir string) []string {
 	t.Helper()
 	var index ocispec.Index
@@ -63,7 +63,7 @@ func LayoutTags(t testing.TB, dir string) []string {
 	return tags
 }
 
-// writeAll writes a manifest and everything below it.
+// writeAll writes a manifest and all content that it refers to.
 func writeAll(t testing.TB, dir string, m Manifest) {
 	t.Helper()
 	for _, b := range m.Blobs {
@@ -82,12 +82,12 @@ func writeAll(t testing.TB, dir string, m Manifest) {
 	WriteFile(t, dir, BlobFile(m.Digest), m.Bytes)
 }
 
-// BlobFile is the name of a blob's file in a layout.
+// BlobFile returns the file of a blob, relative to the layout.
 func BlobFile(d digest.Digest) string {
 	return filepath.Join(ocispec.ImageBlobsDir, d.Algorithm().String(), d.Encoded())
 }
 
-// WriteFile writes a file of a layout, and the folders on the way.
+// WriteFile writes a file of a layout and creates missing folders.
 func WriteFile(t testing.TB, dir, name string, content []byte) {
 	t.Helper()
 	path := filepath.Join(dir, name)
@@ -99,7 +99,7 @@ func WriteFile(t testing.TB, dir, name string, content []byte) {
 	}
 }
 
-// Tar is the archive of a layout's folder, in a file of its own.
+// Tar writes a layout to a tar archive and returns the file.
 func Tar(t testing.TB, dir string) string {
 	t.Helper()
 	file, err := os.Create(filepath.Join(t.TempDir(), "layout.tar"))
@@ -119,9 +119,8 @@ func Tar(t testing.TB, dir string) string {
 	return file.Name()
 }
 
-// ReadLayout walks everything below a tag of a layout's folder as [Registry.Read]
-// does in a registry: it checks every digest, and fails the test where anything
-// is missing or damaged.
+// ReadLayout reads all content that a tag of a layout refers to, as [Registry.Read] does in a
+// registry. It verifies every digest, and fails the test if content is missing or damaged.
 func ReadLayout(t testing.TB, dir, tag string) Tree {
 	t.Helper()
 	var index ocispec.Index
@@ -142,7 +141,7 @@ func readLayout(t testing.TB, dir string, d ocispec.Descriptor, tree Tree) {
 	t.Helper()
 	content := readBlobFile(t, dir, d)
 	tree.Manifests[d.Digest] = ReadManifest{MediaType: d.MediaType, Content: string(content)}
-	var names named
+	var names manifestRefs
 	if err := json.Unmarshal(content, &names); err != nil {
 		t.Fatalf("read %s of the layout %s: %v", d.Digest, dir, err)
 	}

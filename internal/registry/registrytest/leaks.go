@@ -6,10 +6,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// NoLeaks fails the test where it leaves goroutines behind. Call it before
-// anything else in a test that does not run in parallel with others: it looks
-// after every cleanup that was registered later, when servers and their
-// connections have gone.
+// NoLeaks fails the test if it leaves goroutines behind. It must be called first in the test,
+// because it checks after all cleanups that are registered later, when servers and connections
+// are closed. The test must not run in parallel with others.
 func NoLeaks(t testing.TB) {
 	t.Helper()
 	before := goleak.IgnoreCurrent()

@@ -1,6 +1,6 @@
 package registrytest
 
-// Option is a setting of a registry.
+// Option configures a registry.
 type Option func(*settings)
 
 type settings struct {
@@ -13,35 +13,34 @@ type settings struct {
 	tls                         bool
 }
 
-// NoDelete disables deletion, as it is by default in the distribution
-// registries.
+// NoDelete disables deletion, which is the default of the distribution registries.
 func NoDelete() Option { return func(s *settings) { s.noDelete = true } }
 
-// ReadOnly refuses every write.
+// ReadOnly makes the registry reject every write.
 func ReadOnly() Option { return func(s *settings) { s.readOnly = true } }
 
-// Schema1 lets docker/distribution 2.8.3 accept schema 1 manifests. V3 fails
-// the test with it: it knows none.
+// Schema1 makes docker/distribution 2.8.3 accept schema 1 manifests. V3 fails the test with
+// this option, because it does not support them.
 func Schema1() Option { return func(s *settings) { s.schema1 = true } }
 
-// Root keeps content in a directory instead of memory, for blobs that are too
-// large for it.
+// Root stores content in a directory instead of in memory, for blobs that are too large for
+// memory.
 func Root(dir string) Option { return func(s *settings) { s.root = dir } }
 
-// BasicAuth asks for a user and password.
+// BasicAuth requires Basic authentication with the given user and password.
 func BasicAuth(user, password string) Option {
 	return func(s *settings) { s.user, s.password = user, password }
 }
 
-// TokenAuth asks for bearer tokens that the token server issues. A scripted
-// registry issues them itself too, below its path /token: where they are to be
-// had is what the server's URL says.
+// TokenAuth requires bearer tokens of the given token server. A scripted registry also serves
+// the token server below its own path /token. server.URL determines which of the two clients
+// use.
 func TokenAuth(server *TokenServer) Option {
 	return func(s *settings) { s.tokens = server }
 }
 
-// TLS serves with a certificate for 127.0.0.1, ::1, localhost and the given
-// names, signed by an authority of the test's own: Registry.CA.
+// TLS serves HTTPS with a certificate for 127.0.0.1, ::1, localhost and the given names. The
+// certificate is signed by an authority of the test, see Registry.CA.
 func TLS(names ...string) Option {
 	return func(s *settings) { s.tls, s.names = true, names }
 }

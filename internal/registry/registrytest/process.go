@@ -28,7 +28,7 @@ func V2(t testing.TB, options ...Option) *Registry {
 	return start(t, "registry-v2", buildV2, options)
 }
 
-// start runs a command as a child, with what the options say.
+// start starts a registry command as a child process with the given options.
 func start(t testing.TB, name string, build func() (string, error), options []Option) *Registry {
 	t.Helper()
 	var s settings
@@ -43,8 +43,8 @@ func start(t testing.TB, name string, build func() (string, error), options []Op
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary, s.flags(t)...)
-	// The child's errors go to a file and not to a buffer, which would take a
-	// goroutine that a leak check finds.
+	// Stderr goes to a file instead of a buffer, because a buffer needs a goroutine that a leak
+	// check would find.
 	stderr, err := os.Create(filepath.Join(t.TempDir(), name+".stderr"))
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func start(t testing.TB, name string, build func() (string, error), options []Op
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The child ends when this pipe does: also when this process is killed.
+	// The child exits when its stdin is closed, which also happens if this process is killed.
 	if _, err := cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -68,14 +68,14 @@ func start(t testing.TB, name string, build func() (string, error), options []Op
 	})
 	addr, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		said, _ := os.ReadFile(stderr.Name())
-		t.Fatalf("%s did not start: %v\n%s", name, err, said)
+		output, _ := os.ReadFile(stderr.Name())
+		t.Fatalf("%s did not start: %v\n%s", name, err, output)
 	}
 	return newRegistry(t, strings.TrimSpace(addr), s)
 }
 
-// flags are the settings in the words of the commands; files that they name
-// live as long as the test.
+// flags returns the settings as flags of the registry commands. The files of the flags exist
+// until the test ends.
 func (s *settings) flags(t testing.TB) []string {
 	file := func(name string, content []byte) string {
 		path := filepath.Join(t.TempDir(), name)
@@ -105,24 +105,23 @@ func (s *settings) flags(t testing.TB) []string {
 	return flags
 }
 
-// The commands are built once for a test binary, and only those that are used.
+// Each command is built at most once per test binary, and only if it is used.
 var (
 	buildV3 = sync.OnceValues(func() (string, error) { return buildCommand("registry-v3") })
 	buildV2 = sync.OnceValues(func() (string, error) { return buildCommand("registry-v2") })
 )
 
-// Where the process began and with what environment: tests change both, and the
-// go command needs to be found and to find its module and its caches.
+// The initial working directory and environment of the process. Tests change both, but the go
+// command needs them to find the module and its caches.
 var (
 	startDir, startDirErr = os.Getwd()
 	startGo, startGoErr   = exec.LookPath("go")
 	startEnv              = os.Environ()
 )
 
-// buildCommand builds one of the commands and returns its path, which is among
-// the checkout's tools: one for all packages, and gone with the checkout. It is
-// moved there whole, because another package's tests may be starting the one
-// that is there.
+// buildCommand builds a command and returns its path in the .tools directory of the checkout,
+// which all packages share. It builds to a temporary path and renames the result, because tests
+// of another package may be starting the existing binary.
 func buildCommand(name string) (string, error) {
 	if err := errors.Join(startDirErr, startGoErr); err != nil {
 		return "", err
@@ -149,7 +148,7 @@ func buildCommand(name string) (string, error) {
 	return path, os.Rename(filepath.Join(fresh, name), path)
 }
 
-// moduleRoot is the directory of the module that the process began in.
+// moduleRoot returns the root directory of the module that contains startDir.
 func moduleRoot() (string, error) {
 	for dir := startDir; ; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {

@@ -16,16 +16,15 @@ import (
 	"time"
 )
 
-// Proxy stands between clients and a registry: it records what is asked, and
-// its rules answer in the registry's place. As a Registry its Addr and Ref are
-// the proxy's, while its methods (Push, Read, Digest …) go to the registry
-// itself, past rules and record. Where the registry speaks TLS, so does the
-// proxy, with the same certificate.
+// Proxy is a reverse proxy between clients and a registry. It records requests, and its rules
+// can respond instead of the registry. The embedded Registry has the proxy's Addr and Ref, but
+// its methods (Push, Read, Digest …) bypass rules and recording. The proxy uses TLS if the
+// registry does, with the same certificate.
 type Proxy struct {
 	*Registry
 	upstream http.Handler // the registry
 	server   *http.Server
-	done     chan struct{} // closed when the proxy ends, and with it what is held up
+	done     chan struct{} // closed when the proxy stops, to release requests that wait
 	stop     func()
 
 	mu       sync.Mutex
@@ -36,23 +35,24 @@ type Proxy struct {
 	changed  chan struct{} // closed and replaced when any of these change
 }
 
-// Request is one that reached a proxy.
+// Request is a request that a proxy received.
 type Request struct {
 	Method string
-	// Path and RawQuery are as they were sent, Query is decoded.
+	// Path and RawQuery are as sent by the client. Query is decoded.
 	Path, RawQuery string
 	Query          url.Values
-	// Header is the request's; Host is its own.
+	// Header is the header without Host, which net/http stores separately.
 	Header http.Header
 	Host   string
-	// Status is what was answered, whole or not; 0 where nothing was, or not yet.
+	// Status is the status of the response, even if the response is incomplete, or 0 before a
+	// response.
 	Status int
-	// Received is how many bytes of its body came.
+	// Received is the number of body bytes that the proxy received.
 	Received int64
 }
 
-// Intercept starts a proxy in front of a registry; it ends with t. Locations
-// that the registry answers with lead back through the proxy.
+// Intercept starts a proxy in front of a registry and stops it when t ends. Locations in
+// responses of the registry refer to the proxy.
 func Intercept(t testing.TB, r *Registry) *Proxy {
 	t.Helper()
 	target, err := url.Parse(r.direct)
@@ -63,31 +63,31 @@ func Intercept(t testing.TB, r *Registry) *Proxy {
 	if r.identity != nil {
 		transport.TLSClientConfig = r.client.Transport.(*http.Transport).TLSClientConfig.Clone()
 	}
-	t.Cleanup(transport.CloseIdleConnections) // after the proxy has ended
-	return before(t, r, &httputil.ReverseProxy{
+	t.Cleanup(transport.CloseIdleConnections) // after the proxy stopped
+	return startProxy(t, r, &httputil.ReverseProxy{
 		Transport: transport,
-		// A fault that a rule makes is no news.
+		// Faults that rules cause are expected.
 		ErrorLog:       discard,
 		ModifyResponse: alter,
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.SetURL(target)
-			// The registry builds its Locations from the Host that it sees.
+			// The registry builds Locations from the Host header.
 			pr.Out.Host = pr.In.Host
 			pr.Out.URL.RawQuery = pr.In.URL.RawQuery
 		},
 	})
 }
 
-// Front is Scripted behind a proxy, without a connection between the two: it
-// costs a test half of what Intercept does. What it cannot do is Rule.Alter.
+// Front starts a scripted registry behind a proxy, without a connection between the two. It
+// takes half the time of Intercept, but does not support Rule.Alter.
 func Front(t testing.TB, b Behaviour, options ...Option) *Proxy {
 	t.Helper()
 	s, r := startScripted(t, b, options)
-	return before(t, r, s)
+	return startProxy(t, r, s)
 }
 
-// before starts a proxy before a registry, which ends with t.
-func before(t testing.TB, r *Registry, upstream http.Handler) *Proxy {
+// startProxy starts a proxy in front of a registry and stops it when t ends.
+func startProxy(t testing.TB, r *Registry, upstream http.Handler) *Proxy {
 	t.Helper()
 	front := *r
 	p := &Proxy{Registry: &front, upstream: upstream, done: make(chan struct{}), changed: make(chan struct{})}
@@ -110,20 +110,19 @@ func before(t testing.TB, r *Registry, upstream http.Handler) *Proxy {
 	return p
 }
 
-// Stop ends the proxy before its test does: connections to it are refused from
-// now on.
+// Stop stops the proxy before the test ends. Later connections are refused.
 func (p *Proxy) Stop() { p.stop() }
 
-// Through is the registry as a client sees it that goes through the proxy: its
-// methods meet the rules and are recorded.
+// Through returns the registry as accessed through the proxy: rules apply to its methods, and
+// their requests are recorded.
 func (p *Proxy) Through() *Registry {
 	r := *p.Registry
 	r.direct, r.handler = r.URL(), nil
 	return &r
 }
 
-// Wait waits until condition, which looks at what the proxy saw, is true. It
-// fails the test where that does not come about for a minute.
+// Wait waits until condition, which may call methods of p, returns true. It fails the test
+// after a minute.
 func (p *Proxy) Wait(t testing.TB, condition func() bool) {
 	t.Helper()
 	hang := time.NewTimer(time.Minute)
@@ -138,18 +137,18 @@ func (p *Proxy) Wait(t testing.TB, condition func() bool) {
 		select {
 		case <-changed:
 		case <-hang.C:
-			t.Fatalf("waited in vain; %d requests are under way of %d in all", p.Active(), len(p.Requests()))
+			t.Fatalf("condition not met after a minute; %d of %d requests are active", p.Active(), len(p.Requests()))
 		}
 	}
 }
 
-// notify wakes those that wait. p.mu is held.
+// notify wakes all calls of Wait. The caller must hold p.mu.
 func (p *Proxy) notify() {
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
-// Requests are those that came so far, in the order that they came in.
+// Requests returns the recorded requests in the order of their arrival.
 func (p *Proxy) Requests() []Request {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -160,45 +159,45 @@ func (p *Proxy) Requests() []Request {
 	return requests
 }
 
-// Count says how many requests came whose whole method and whole path match the
-// regular expressions.
+// Count returns the number of requests whose entire method and path match the regular
+// expressions.
 func (p *Proxy) Count(method, path string) int {
-	m, u := whole(method), whole(path)
+	m, u := fullMatch(method), fullMatch(path)
 	return len(slices.DeleteFunc(p.Requests(), func(r Request) bool {
 		return !m.MatchString(r.Method) || !u.MatchString(r.Path)
 	}))
 }
 
-// Peak is the largest number of requests that were under way at once.
+// Peak returns the maximum number of concurrent requests.
 func (p *Proxy) Peak() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.peak
 }
 
-// Active is the number of requests that are under way now.
+// Active returns the number of requests that are currently active.
 func (p *Proxy) Active() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.active
 }
 
-// Forget empties the record and the peak; the rules stay.
+// Forget clears the recorded requests and the peak. Rules are kept.
 func (p *Proxy) Forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.requests, p.peak = nil, p.active
 }
 
-// Clear takes all rules away; the record stays.
+// Clear removes all rules. Recorded requests are kept.
 func (p *Proxy) Clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rules = nil
 }
 
-// ServeHTTP records the request and lets the first rule that wants it, or else
-// the registry, answer.
+// ServeHTTP records the request. The first rule that matches responds, or otherwise the
+// registry.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	record := &Request{
 		Method: r.Method, Path: r.URL.EscapedPath(), RawQuery: r.URL.RawQuery, Query: r.URL.Query(),
@@ -212,40 +211,40 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.notify()
 	p.mu.Unlock()
 	r.Body = &countingBody{ReadCloser: r.Body, proxy: p, record: record}
-	answer := &recorder{ResponseWriter: w, proxy: p, record: record}
-	defer answer.end()
+	response := &responseRecorder{ResponseWriter: w, proxy: p, record: record}
+	defer response.end()
 	if action != nil {
-		action(answer, r, p.upstream)
+		action(response, r, p.upstream)
 		return
 	}
-	p.upstream.ServeHTTP(answer, r)
+	p.upstream.ServeHTTP(response, r)
 }
 
-// match finds the rule for a request, or for a connection, and counts it. p.mu
-// is held.
+// match returns the action of the first rule that matches a request or a connection, and counts
+// the match. The caller must hold p.mu.
 func (p *Proxy) match(r *http.Request, connecting bool) action {
 	for _, rule := range p.rules {
-		if rule.refuses == connecting && rule.wants(r) {
+		if rule.refuses == connecting && rule.matches(r) {
 			return rule.action
 		}
 	}
 	return nil
 }
 
-func whole(pattern string) *regexp.Regexp { return regexp.MustCompile("^(?:" + pattern + ")$") }
+func fullMatch(pattern string) *regexp.Regexp { return regexp.MustCompile("^(?:" + pattern + ")$") }
 
-// recorder notes the status of an answer, and when it is over.
-type recorder struct {
+// responseRecorder records the status of a response and when it ends.
+type responseRecorder struct {
 	http.ResponseWriter
 	proxy  *Proxy
 	record *Request
-	left   int64 // bytes of the body that the headers announced; negative where unknown
+	left   int64 // remaining body bytes according to Content-Length; negative if unknown
 	ended  bool
 }
 
-func (w *recorder) WriteHeader(status int) {
+func (w *responseRecorder) WriteHeader(status int) {
 	if status >= 200 {
-		w.answered(status)
+		w.setStatus(status)
 		w.left = -1
 		if length, err := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64); err == nil {
 			w.left = length
@@ -254,16 +253,16 @@ func (w *recorder) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-func (w *recorder) answered(status int) {
+func (w *responseRecorder) setStatus(status int) {
 	w.proxy.mu.Lock()
 	defer w.proxy.mu.Unlock()
 	w.record.Status = status
 	w.proxy.notify()
 }
 
-// Write counts the request as over before its last byte goes out: a client may
-// have that, and send its next request, before the handler returns.
-func (w *recorder) Write(b []byte) (int, error) {
+// Write marks the request as ended before it writes the last byte. The client may receive that
+// byte, and send its next request, before the handler returns.
+func (w *responseRecorder) Write(b []byte) (int, error) {
 	if w.record.Status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -273,7 +272,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-func (w *recorder) end() {
+func (w *responseRecorder) end() {
 	w.proxy.mu.Lock()
 	defer w.proxy.mu.Unlock()
 	if !w.ended {
@@ -283,10 +282,10 @@ func (w *recorder) end() {
 	}
 }
 
-// Unwrap lets http.ResponseController reach the connection.
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+// Unwrap gives http.ResponseController access to the connection.
+func (w *responseRecorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// countingBody notes how much of a request's body came.
+// countingBody counts the bytes of a request's body.
 type countingBody struct {
 	io.ReadCloser
 	proxy  *Proxy
@@ -302,9 +301,9 @@ func (b *countingBody) Read(buf []byte) (int, error) {
 	return n, err
 }
 
-// reset ends a connection without a word, with RST where it is TCP.
+// reset closes a connection without a response. It sends RST if the connection is TCP.
 func reset(w http.ResponseWriter) {
-	raw := takeOver(w)
+	raw := hijack(w)
 	if secured, ok := raw.(interface{ NetConn() net.Conn }); ok {
 		raw = secured.NetConn()
 	}
@@ -314,11 +313,11 @@ func reset(w http.ResponseWriter) {
 	_ = raw.Close()
 }
 
-// takeOver is the connection of a request, which is the caller's from now on.
-func takeOver(w http.ResponseWriter) net.Conn {
+// hijack returns the connection of a request, which the caller must close.
+func hijack(w http.ResponseWriter) net.Conn {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		panic(http.ErrAbortHandler) // HTTP/2 has no connection to take over
+		panic(http.ErrAbortHandler) // HTTP/2 does not support hijacking
 	}
 	return conn
 }

@@ -12,19 +12,18 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Pushed is what Push put where.
+// Pushed is content that Push pushed.
 type Pushed struct {
 	Manifest
-	// Ref is the reference with the tag or, where there is none, the digest;
-	// Pinned the one with the digest.
+	// Ref is the reference by tag, or by digest if the content has no tag. Pinned is the
+	// reference by digest.
 	Ref, Pinned string
-	// Tree is what a reader finds there.
+	// Tree is the expected result of Read.
 	Tree Tree
 }
 
-// Push puts content into a repository: blobs, then children, then the manifest
-// under tag, or under its digest where tag is "". It fails the test where the
-// registry refuses any of it.
+// Push pushes content to a repository: first blobs, then children, then the manifest under tag,
+// or under its digest if tag is "". It fails the test if the registry rejects any of it.
 func (r *Registry) Push(t testing.TB, repo, tag string, content Content) Pushed {
 	t.Helper()
 	m := content.Build()
@@ -59,16 +58,15 @@ func (r *Registry) Push(t testing.TB, repo, tag string, content Content) Pushed 
 	return pushed
 }
 
-// PutManifest puts one manifest under a tag or digest, without anything that it
-// names, and returns the answer, whatever it is.
+// PutManifest pushes a manifest under a tag or digest, without the content that it refers to.
+// It returns the response, even if that is an error.
 func (r *Registry) PutManifest(t testing.TB, repo, reference string, m Manifest) Answer {
 	t.Helper()
 	header := http.Header{"Content-Type": {m.MediaType}}
 	return r.do(t, http.MethodPut, repo, "/v2/"+repo+"/manifests/"+reference, header, strings.NewReader(string(m.Bytes)), int64(len(m.Bytes)))
 }
 
-// PushBlob puts one blob into a repository, and fails the test where that is
-// refused.
+// PushBlob pushes a blob to a repository. It fails the test if the registry rejects the blob.
 func (r *Registry) PushBlob(t testing.TB, repo string, b Blob) {
 	t.Helper()
 	d := b.Descriptor()
@@ -89,34 +87,33 @@ func (r *Registry) PushBlob(t testing.TB, repo string, b Blob) {
 	}
 }
 
-// Answer is what a registry said.
+// Answer is a response of a registry.
 type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
 }
 
-// String shows the answer in one line, for failures.
+// String returns a one-line summary of the response for failure messages.
 func (a Answer) String() string {
 	return fmt.Sprintf("HTTP %d, %s, %.300q", a.Status, a.Header.Get("Content-Type"), a.Body)
 }
 
-// Get asks the registry for a path below its root ("/v2/app/tags/list") with
-// the given headers and returns what it said, read whole. repo is the
-// repository that it is about, for the authentication.
+// Get sends a GET request for a path such as "/v2/app/tags/list" with the given headers, and
+// returns the response. repo is the repository that the request is authorized for.
 func (r *Registry) Get(t testing.TB, repo, path string, header http.Header) Answer {
 	t.Helper()
 	return r.do(t, http.MethodGet, repo, path, header, nil, 0)
 }
 
-// Do is Get with any method and a body.
+// Do is like Get, with any method and a body.
 func (r *Registry) Do(t testing.TB, method, repo, path string, header http.Header, body string) Answer {
 	t.Helper()
 	return r.do(t, method, repo, path, header, strings.NewReader(body), int64(len(body)))
 }
 
-// do sends one request and reads the answer whole. It fails the test only where
-// there is no answer.
+// do sends a request and returns the response with its whole body. It fails the test only if
+// the registry does not respond.
 func (r *Registry) do(t testing.TB, method, repo, path string, header http.Header, body io.Reader, size int64) Answer {
 	t.Helper()
 	res := r.send(t, method, repo, path, header, body, size)
@@ -144,9 +141,9 @@ func (r *Registry) send(t testing.TB, method, repo, path string, header http.Hea
 		r.authorize(req, repo)
 	}
 	if r.handler != nil {
-		answer := httptest.NewRecorder()
-		r.handler.ServeHTTP(answer, req)
-		return answer.Result()
+		response := httptest.NewRecorder()
+		r.handler.ServeHTTP(response, req)
+		return response.Result()
 	}
 	res, err := r.client.Do(req)
 	if err != nil {

@@ -16,32 +16,31 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Tree is everything that a tag or digest leads to in a repository.
+// Tree is all content that a tag or digest refers to, directly or indirectly.
 type Tree struct {
-	// Root is the digest of the manifest that was asked for.
+	// Root is the digest of the manifest that was read.
 	Root digest.Digest
-	// Manifests are by digest, all of them, the root included.
+	// Manifests has all manifests, including the root, by digest.
 	Manifests map[digest.Digest]ReadManifest
-	// Blobs are by the digest that manifests name them by.
+	// Blobs has all blobs, by the digest in the manifest.
 	Blobs map[digest.Digest]ReadBlob
 }
 
-// ReadManifest is a manifest as it was received. Of a schema 1 manifest, Content
-// is the payload without the signatures: registries sign it anew each time.
+// ReadManifest is a manifest as received. For a schema 1 manifest, Content is the payload
+// without signatures, because registries may sign it again for each request.
 type ReadManifest struct {
 	MediaType string
 	Content   string
 }
 
-// ReadBlob is what is kept of a blob.
+// ReadBlob summarizes a blob.
 type ReadBlob struct {
 	SHA256 string
 	Size   int64
 }
 
-// Read walks everything below a tag or digest of a repository, checks every
-// digest over the bytes that came, and fails the test where anything is missing
-// or damaged. A layer that names other places to be had from may be missing.
+// Read reads all content that a tag or digest of a repository refers to. It verifies every
+// digest, and fails the test if content is missing or damaged. Layers with URLs may be missing.
 func (r *Registry) Read(t testing.TB, repo, reference string) Tree {
 	t.Helper()
 	tree := Tree{Manifests: map[digest.Digest]ReadManifest{}, Blobs: map[digest.Digest]ReadBlob{}}
@@ -49,8 +48,8 @@ func (r *Registry) Read(t testing.TB, repo, reference string) Tree {
 	return tree
 }
 
-// named is whatever a manifest of any kind may name.
-type named struct {
+// manifestRefs has the descriptors of a manifest of any kind.
+type manifestRefs struct {
 	Config    *ocispec.Descriptor  `json:"config"`
 	Layers    []ocispec.Descriptor `json:"layers"`
 	Blobs     []ocispec.Descriptor `json:"blobs"`
@@ -67,7 +66,7 @@ func (r *Registry) readManifest(t testing.TB, repo, reference string, tree Tree)
 		return d
 	}
 	tree.Manifests[d] = m
-	var names named
+	var names manifestRefs
 	if err := json.Unmarshal([]byte(m.Content), &names); err != nil {
 		t.Fatalf("read %s: %v", r.Ref(repo, reference), err)
 	}
@@ -86,9 +85,8 @@ func (r *Registry) readManifest(t testing.TB, repo, reference string, tree Tree)
 	return d
 }
 
-// manifest reads one manifest and computes its digest: in the algorithm of the
-// reference where that is a digest, otherwise in the one that the registry
-// names.
+// manifest reads a manifest and verifies its digest, which is the reference if that is a
+// digest, and otherwise the one in the Docker-Content-Digest header.
 func (r *Registry) manifest(t testing.TB, repo, reference string) (ReadManifest, digest.Digest) {
 	t.Helper()
 	a := r.Get(t, repo, "/v2/"+repo+"/manifests/"+reference, acceptAll())
@@ -147,7 +145,7 @@ func (r *Registry) readBlob(t testing.TB, repo string, d ocispec.Descriptor, tre
 	tree.Blobs[d.Digest] = ReadBlob{SHA256: fmt.Sprintf("%x", sum.Sum(nil)), Size: size}
 }
 
-// tree is what a reader finds where m was pushed.
+// tree returns the expected result of Read after m was pushed.
 func (m Manifest) tree() Tree {
 	tree := Tree{Root: m.Digest, Manifests: map[digest.Digest]ReadManifest{}, Blobs: map[digest.Digest]ReadBlob{}}
 	var add func(Manifest)
@@ -170,7 +168,7 @@ func (m Manifest) tree() Tree {
 	return tree
 }
 
-// acceptAll are the headers of a request that takes any manifest.
+// acceptAll returns headers that accept any manifest.
 func acceptAll() http.Header {
 	return http.Header{"Accept": {strings.Join([]string{
 		ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, dockerList, dockerManifest, ociArtifact, schema1Signed, schema1Plain, "*/*;q=0.1",

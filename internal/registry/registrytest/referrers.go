@@ -11,9 +11,9 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// Attach pushes content that has a subject, by its digest. Where the registry has
-// no referrers API it adds it to the list under the subject's tag, as a client
-// must (OCI distribution specification, "Pushing Manifests with Subject").
+// Attach pushes content that has a subject under its digest. If the registry has no referrers
+// API, it also adds the content to the index under the referrers tag, as a client must (OCI
+// distribution specification, "Pushing Manifests with Subject").
 func (r *Registry) Attach(t testing.TB, repo string, referrer Content) Pushed {
 	t.Helper()
 	pushed := r.Push(t, repo, "", referrer)
@@ -44,9 +44,9 @@ func (r *Registry) Attach(t testing.TB, repo string, referrer Content) Pushed {
 	return pushed
 }
 
-// Referrers are the digests that a repository lists as referring to a subject, in
-// its order: all pages of the referrers API or, where there is none, what is
-// listed under the subject's tag.
+// Referrers returns the digests that a repository lists as referrers of a subject, in the order
+// of the registry. It reads all pages of the referrers API, or the index under the referrers
+// tag if the registry does not support the API.
 func (r *Registry) Referrers(t testing.TB, repo string, subject digest.Digest) (listed []digest.Digest) {
 	t.Helper()
 	path := "/v2/" + repo + "/referrers/" + string(subject)
@@ -71,13 +71,13 @@ func (r *Registry) Referrers(t testing.TB, repo string, subject digest.Digest) (
 	return listed
 }
 
-// ReferrersTag is the tag under which clients list what refers to a digest.
+// ReferrersTag returns the tag under which clients store the index of referrers of d.
 func ReferrersTag(d digest.Digest) string {
 	return strings.Replace(string(d), ":", "-", 1)[:min(len(d), len(d.Algorithm())+1+64)]
 }
 
-// subjectOf is what a manifest says that it refers to. It fails the test where
-// there is nothing.
+// subjectOf returns the subject of a manifest. It fails the test if the manifest has no
+// subject.
 func subjectOf(t testing.TB, manifest []byte) digest.Digest {
 	t.Helper()
 	var m struct{ Subject *ocispec.Descriptor }

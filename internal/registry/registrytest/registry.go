@@ -8,28 +8,29 @@ import (
 	"testing"
 )
 
-// Registry is a registry that runs until its test ends.
+// Registry is a registry that runs until the end of its test.
 type Registry struct {
-	// Addr is the host:port that clients use.
+	// Addr is the host:port for clients.
 	Addr string
-	// CA is the PEM of the authority that signed its certificate; nil where it
-	// speaks plain HTTP.
+	// CA is the PEM certificate of the authority that signed the registry's certificate, or nil
+	// if the registry uses plain HTTP.
 	CA []byte
 
-	// direct is the scheme://host:port where the methods of this type go: past
-	// a proxy, whose Addr is another.
+	// direct is the scheme://host:port that the methods of this type use. It bypasses a proxy,
+	// which has another Addr.
 	direct string
 	client *http.Client
-	// handler is the registry itself where that is in this process and direct:
-	// a connection would only cost time.
+	// handler is the registry itself if it runs in this process and no proxy is involved.
+	// Calling it directly is faster than using a connection.
 	handler http.Handler
-	// authorize lets a request of this package in; nil where everybody may.
+	// authorize adds credentials to a request of this package. It is nil if the registry needs
+	// none.
 	authorize func(req *http.Request, repo string)
 	identity  *identity
 }
 
-// Ref is the reference of a tag or digest in a repository: "host:port/repo:tag"
-// or "host:port/repo@sha256:…".
+// Ref returns the reference of a tag or digest in a repository, "host:port/repo:tag" or
+// "host:port/repo@sha256:…".
 func (r *Registry) Ref(repo, tagOrDigest string) string {
 	separator := ":"
 	if strings.Contains(tagOrDigest, ":") {
@@ -38,7 +39,7 @@ func (r *Registry) Ref(repo, tagOrDigest string) string {
 	return r.Addr + "/" + repo + separator + tagOrDigest
 }
 
-// URL is the scheme://host:port that clients use.
+// URL returns the scheme://host:port for clients.
 func (r *Registry) URL() string {
 	if r.CA != nil {
 		return "https://" + r.Addr
@@ -46,7 +47,7 @@ func (r *Registry) URL() string {
 	return "http://" + r.Addr
 }
 
-// newRegistry is the handle of a registry that listens on addr.
+// newRegistry returns a Registry for a server that listens on addr.
 func newRegistry(t testing.TB, addr string, s settings) *Registry {
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -61,7 +62,7 @@ func newRegistry(t testing.TB, addr string, s settings) *Registry {
 	switch {
 	case s.tokens != nil:
 		r.authorize = func(req *http.Request, repo string) {
-			req.Header.Set("Authorization", "Bearer "+s.tokens.forSetup(repo))
+			req.Header.Set("Authorization", "Bearer "+s.tokens.setupToken(repo))
 		}
 	case s.user != "":
 		r.authorize = func(req *http.Request, _ string) { req.SetBasicAuth(s.user, s.password) }

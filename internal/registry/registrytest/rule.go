@@ -13,37 +13,36 @@ import (
 	"strconv"
 )
 
-// Rule says what a proxy does with some requests. It does nothing until one of
-// its verbs (Reply, Do, Alter, Cut, CutHalfway, CutUpload, Reset, Refuse, Stall,
-// Hold) was called; the last one counts. Of several rules that want a request, the one made first
-// gets it.
+// Rule determines how a proxy handles matching requests. It has no effect until one of Reply,
+// Do, Alter, Cut, CutHalfway, CutUpload, Reset, Refuse, Stall or Hold is called. A later call
+// replaces an earlier one. If several rules match a request, the one created first applies.
 type Rule struct {
 	proxy        *Proxy
 	method, path *regexp.Regexp
 	where        func(*http.Request) bool
-	refuses      bool // it is for connections and not for requests
-	skip         int  // requests yet to be let past
-	left         int  // requests yet to be taken; negative for any number
+	refuses      bool // the rule applies to connections instead of requests
+	skip         int  // remaining requests to skip
+	left         int  // remaining requests to match; negative if unlimited
 	taken        int
 	action       action
 }
 
-// action answers a request; next is the registry.
+// action handles a request. next is the registry.
 type action func(w http.ResponseWriter, r *http.Request, next http.Handler)
 
-// On makes a rule for the requests whose whole method and whole path match the
-// regular expressions: p.On("GET|HEAD", "/v2/app/manifests/.*").
+// On creates a rule for requests whose entire method and path match the regular expressions, as
+// in p.On("GET|HEAD", "/v2/app/manifests/.*").
 func (p *Proxy) On(method, path string) *Rule {
-	rule := &Rule{proxy: p, method: whole(method), path: whole(path), left: -1}
+	rule := &Rule{proxy: p, method: fullMatch(method), path: fullMatch(path), left: -1}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rules = append(p.rules, rule)
 	return rule
 }
 
-// wants says whether a request is the rule's, and counts it. The proxy's lock
-// is held.
-func (r *Rule) wants(req *http.Request) bool {
+// matches reports whether the rule applies to a request, and counts it. The caller must hold
+// the proxy's lock.
+func (r *Rule) matches(req *http.Request) bool {
 	if r.action == nil || r.left == 0 || !r.method.MatchString(req.Method) || !r.path.MatchString(req.URL.EscapedPath()) {
 		return false
 	}
@@ -66,33 +65,32 @@ func (r *Rule) set(change func()) *Rule {
 	return r
 }
 
-// Times limits the rule to the next n requests that match; they are passed on
-// afterwards.
+// Times limits the rule to the next n matching requests.
 func (r *Rule) Times(n int) *Rule { return r.set(func() { r.left = n }) }
 
-// After lets the next n requests that match pass first.
+// After skips the next n matching requests.
 func (r *Rule) After(n int) *Rule { return r.set(func() { r.skip = n }) }
 
-// Where limits the rule to requests that match says yes to. It must not use the
-// proxy.
+// Where limits the rule to requests for which match returns true. match must not call methods
+// of the proxy.
 func (r *Rule) Where(match func(*http.Request) bool) *Rule {
 	return r.set(func() { r.where = match })
 }
 
-// Taken is how many requests the rule took.
+// Taken returns the number of requests that the rule handled.
 func (r *Rule) Taken() int {
 	r.proxy.mu.Lock()
 	defer r.proxy.mu.Unlock()
 	return r.taken
 }
 
-// Do answers with a function; next passes the request on to the registry.
+// Do handles requests with f. Its argument next passes the request to the registry.
 func (r *Rule) Do(f func(w http.ResponseWriter, req *http.Request, next http.Handler)) *Rule {
 	return r.set(func() { r.refuses, r.action = false, f })
 }
 
-// Reply answers with a status, headers and a body. The request's body is read
-// first, as a registry would.
+// Reply responds with a status, headers and a body. It first reads the body of the request, as
+// a registry would.
 func (r *Rule) Reply(status int, header http.Header, body string) *Rule {
 	return r.Do(func(w http.ResponseWriter, req *http.Request, _ http.Handler) {
 		_, _ = io.Copy(io.Discard, req.Body)
@@ -104,11 +102,11 @@ func (r *Rule) Reply(status int, header http.Header, body string) *Rule {
 	})
 }
 
-// Alter changes the registry's answer before it is passed on: status, headers,
-// body. A proxy that Front made cannot.
+// Alter changes the status, headers or body of the registry's response. It panics if the proxy
+// was created with Front.
 func (r *Rule) Alter(change func(*http.Response)) *Rule {
 	if _, passes := r.proxy.upstream.(*httputil.ReverseProxy); !passes {
-		panic("registrytest: Alter wants a proxy that Intercept made")
+		panic("registrytest: Alter needs a proxy of Intercept")
 	}
 	return r.Do(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		next.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), alterKey{}, change)))
@@ -117,8 +115,8 @@ func (r *Rule) Alter(change func(*http.Response)) *Rule {
 
 type alterKey struct{}
 
-// alter is a reverse proxy's ModifyResponse: the change that Alter put into the
-// request's context.
+// alter is the ModifyResponse function of the reverse proxy. It applies the change that Alter
+// stored in the context of the request.
 func alter(res *http.Response) error {
 	if change, ok := res.Request.Context().Value(alterKey{}).(func(*http.Response)); ok {
 		change(res)
@@ -126,16 +124,15 @@ func alter(res *http.Response) error {
 	return nil
 }
 
-// Cut passes on the registry's answer and cuts the connection after n bytes of
-// its body.
+// Cut forwards the registry's response and closes the connection after n bytes of its body.
 func (r *Rule) Cut(n int64) *Rule {
 	return r.Do(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		next.ServeHTTP(&cutter{ResponseWriter: w, left: n}, req)
 	})
 }
 
-// cutter takes some bytes of a body and fails then, which makes the reverse
-// proxy drop the connection.
+// cutter forwards a limited number of body bytes and then fails, so that the reverse proxy
+// closes the connection.
 type cutter struct {
 	http.ResponseWriter
 	left int64
@@ -154,36 +151,36 @@ func (c *cutter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
 var errCut = errors.New("cut by a rule")
 
-// CutHalfway passes the request on and closes the connection in the middle of
-// the registry's answer: of its body or, where there is none, of its headers.
+// CutHalfway forwards the registry's response and closes the connection in the middle of its
+// body or, if it has no body, of its headers.
 func (r *Rule) CutHalfway() *Rule {
 	return r.Do(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
-		answer := httptest.NewRecorder()
-		next.ServeHTTP(answer, req)
-		w.(*recorder).answered(answer.Code)
+		response := httptest.NewRecorder()
+		next.ServeHTTP(response, req)
+		w.(*responseRecorder).setStatus(response.Code)
 		if req.Method == http.MethodHead {
-			answer.Body.Reset()
+			response.Body.Reset()
 		}
-		if answer.Body.Len() > 0 {
-			answer.Header().Set("Content-Length", strconv.Itoa(answer.Body.Len()))
+		if response.Body.Len() > 0 {
+			response.Header().Set("Content-Length", strconv.Itoa(response.Body.Len()))
 		}
 		var text bytes.Buffer
-		fmt.Fprintf(&text, "HTTP/1.1 %d %s\r\n", answer.Code, http.StatusText(answer.Code))
-		_ = answer.Header().Write(&text)
+		fmt.Fprintf(&text, "HTTP/1.1 %d %s\r\n", response.Code, http.StatusText(response.Code))
+		_ = response.Header().Write(&text)
 		text.WriteString("\r\n")
 		half := text.Len() / 2
-		if answer.Body.Len() > 0 {
-			half = text.Len() + answer.Body.Len()/2
+		if response.Body.Len() > 0 {
+			half = text.Len() + response.Body.Len()/2
 		}
-		text.Write(answer.Body.Bytes())
-		conn := takeOver(w)
+		text.Write(response.Body.Bytes())
+		conn := hijack(w)
 		_, _ = conn.Write(text.Bytes()[:half])
 		_ = conn.Close()
 	})
 }
 
-// CutUpload reads n bytes of the request's body and resets the connection; the
-// registry hears nothing of the request.
+// CutUpload reads n bytes of the request's body and resets the connection. The registry does
+// not receive the request.
 func (r *Rule) CutUpload(n int64) *Rule {
 	return r.Do(func(w http.ResponseWriter, req *http.Request, _ http.Handler) {
 		_, _ = io.CopyN(io.Discard, req.Body, n)
@@ -191,15 +188,15 @@ func (r *Rule) CutUpload(n int64) *Rule {
 	})
 }
 
-// Reset resets the connection in place of an answer.
+// Reset resets the connection instead of responding.
 func (r *Rule) Reset() *Rule {
 	return r.Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { reset(w) })
 }
 
-// Stall never answers: it ends when the client gives up or the test ends.
+// Stall does not respond. It ends when the client cancels the request or the test ends.
 func (r *Rule) Stall() *Rule {
 	return r.Do(func(_ http.ResponseWriter, req *http.Request, _ http.Handler) {
-		// Only a request that was read to its end notices that its client left.
+		// The server notices that the client disconnected only after the body was read.
 		_, _ = io.Copy(io.Discard, req.Body)
 		select {
 		case <-req.Context().Done():
@@ -209,9 +206,8 @@ func (r *Rule) Stall() *Rule {
 	})
 }
 
-// Hold passes requests on only when gate is closed, or drops them when the
-// client gives up or the test ends before. The requests held are those under
-// way: see Proxy.Active and Proxy.Peak.
+// Hold delays requests until gate is closed. It drops them if the client cancels the request or
+// the test ends first. Delayed requests count as active, see Proxy.Active and Proxy.Peak.
 func (r *Rule) Hold(gate <-chan struct{}) *Rule {
 	return r.Do(func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		select {

@@ -10,13 +10,13 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Schema1Image is a signed image of Docker's first manifest format. Its digest
-// is over the payload; the signatures differ each time that it is built.
+// Schema1Image is a signed Docker schema 1 image. Its digest is that of the payload. The
+// signatures differ each time that it is built.
 type Schema1Image struct {
 	Seed string
-	// Name and Tag are in the manifest itself; "app" and "latest" where "".
+	// Name and Tag are fields of the manifest. They default to "app" and "latest".
 	Name, Tag string
-	// Layers are its layers; two small ones where nil.
+	// Layers defaults to two small generated layers.
 	Layers []Blob
 }
 
@@ -45,8 +45,8 @@ func (s Schema1Image) Build() Manifest {
 		manifest.FSLayers = append(manifest.FSLayers, fsLayer{d})
 		manifest.History = append(manifest.History, history{fmt.Sprintf(`{"id":%q,"layer":%d}`, d.Encoded(), i)})
 	}
-	// libtrust signs JSON in this form alone; two spaces are not what Docker
-	// wrote, so that a manifest that is written again is another.
+	// libtrust signs only indented JSON. Docker indents by three spaces, so that a manifest
+	// that was encoded again differs from this one.
 	plain, err := json.MarshalIndent(manifest, "", "  ")
 	if err != nil {
 		panic(fmt.Sprintf("registrytest: %v", err))
@@ -80,7 +80,7 @@ func signSchema1(plain []byte) []byte {
 	return signed
 }
 
-// payload is a signed manifest without its signatures; nil where it is none.
+// payload returns a signed manifest without its signatures, or nil if it is not signed.
 func payload(signed []byte) []byte {
 	signature, err := libtrust.ParsePrettySignature(signed, "signatures")
 	if err != nil {

@@ -13,40 +13,37 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Behaviour is how a scripted registry differs from a good one. The zero value
-// is a registry as the OCI distribution specification wants it, which takes
-// digests of every algorithm, manifests included, and has no referrers API. For
-// whatever is not here, put a Proxy before it.
+// Behaviour configures how a scripted registry deviates from a conforming one. The zero value
+// conforms to the OCI distribution specification, accepts digests of every algorithm, including
+// those of manifests, and has no referrers API. Use a Proxy for other deviations.
 type Behaviour struct {
-	// BlindMount answers every mount with an open session (202), also where the
-	// blob is there.
+	// BlindMount responds to every mount by starting an upload session (202), even if the blob
+	// exists.
 	BlindMount bool
-	// RefuseMount answers every mount with this status.
+	// RefuseMount, if not 0, is the status of the response to every mount.
 	RefuseMount int
-	// ImmutableTags refuses to put a tag that exists, also with what it holds.
+	// ImmutableTags rejects a push to an existing tag, even of the same manifest.
 	ImmutableTags bool
-	// NoDigestHeader leaves out Docker-Content-Digest.
+	// NoDigestHeader omits the Docker-Content-Digest header.
 	NoDigestHeader bool
-	// RefuseHead answers HEAD with this status.
+	// RefuseHead, if not 0, is the status of the response to every HEAD request.
 	RefuseHead int
-	// Unchecked takes manifests whose blobs and children are missing.
+	// Unchecked accepts manifests whose blobs or children are missing.
 	Unchecked bool
-	// Referrers has the referrers API.
+	// Referrers enables the referrers API.
 	Referrers bool
-	// PageSize is the largest number of tags, or of referrers, in one answer;
-	// 100 where 0.
+	// PageSize is the maximum number of tags or referrers in a response. It defaults to 100.
 	PageSize int
-	// BlobsElsewhere redirects the GET of a blob to this URL with the digest
-	// appended.
+	// BlobsElsewhere, if not empty, redirects GET requests for blobs to this URL followed by
+	// the digest.
 	BlobsElsewhere string
-	// MinChunk is announced as OCI-Chunk-Min-Length, and shorter chunks that
-	// are not the last are refused; none where 0.
+	// MinChunk, if not 0, is sent as OCI-Chunk-Min-Length. Shorter chunks are rejected, except
+	// for the last.
 	MinChunk int64
 }
 
-// Scripted starts a registry in this process that was written for tests and
-// ends with t. It takes the options NoDelete, ReadOnly, BasicAuth, TokenAuth
-// and TLS.
+// Scripted starts a registry in this process, written for tests, and stops it when t ends. It
+// supports the options NoDelete, ReadOnly, BasicAuth, TokenAuth and TLS.
 func Scripted(t testing.TB, b Behaviour, options ...Option) *Registry {
 	t.Helper()
 	_, r := startScripted(t, b, options)
@@ -83,7 +80,7 @@ func startScripted(t testing.TB, b Behaviour, options []Option) (*scripted, *Reg
 	return s, r
 }
 
-// scripted is the registry behind Scripted.
+// scripted implements the registry of Scripted.
 type scripted struct {
 	settings
 	behaviour Behaviour
@@ -99,8 +96,8 @@ type repository struct {
 	blobs     map[digest.Digest][]byte
 }
 
-// route is the path of a request: the base, or a repository, what of it, and
-// which one.
+// route matches the path of a request: the base, or a repository with the kind of resource and
+// its name.
 var route = regexp.MustCompile(`^/v2/(?:([a-z0-9._/-]+)/(manifests|blobs|tags|referrers)/(.*))?$`)
 
 func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -141,7 +138,8 @@ func (s *scripted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// authorized lets a request pass or challenges it.
+// authorized reports whether a request is authorized. If it is not, authorized responds with a
+// challenge.
 func (s *scripted) authorized(w http.ResponseWriter, r *http.Request, name string) bool {
 	switch {
 	case s.tokens != nil:
@@ -162,7 +160,7 @@ func (s *scripted) authorized(w http.ResponseWriter, r *http.Request, name strin
 	return false
 }
 
-// accessFor is what a token must grant for a request.
+// accessFor returns the access that a token must grant for a request.
 func accessFor(r *http.Request, name string) []access {
 	if name == "" {
 		return nil
@@ -180,8 +178,8 @@ func accessFor(r *http.Request, name string) []access {
 	return needed
 }
 
-// repo is the repository of a name; an empty one where there is none. s.mu is
-// held.
+// repo returns the repository with the given name, or an empty one if it does not exist. The
+// caller must hold s.mu.
 func (s *scripted) repo(name string) *repository {
 	if r := s.repos[name]; r != nil {
 		return r
@@ -193,29 +191,28 @@ func (s *scripted) repo(name string) *repository {
 	}
 }
 
-// repoToWrite is the repository of a name, made where there is none. s.mu is
-// held.
+// repoToWrite returns the repository with the given name, and creates it if it does not exist.
+// The caller must hold s.mu.
 func (s *scripted) repoToWrite(name string) *repository {
 	s.repos[name] = s.repo(name)
 	return s.repos[name]
 }
 
-// named sets the digest header of an answer.
-func (s *scripted) named(w http.ResponseWriter, d digest.Digest) {
+// setDigestHeader sets the digest header of a response.
+func (s *scripted) setDigestHeader(w http.ResponseWriter, d digest.Digest) {
 	if !s.behaviour.NoDigestHeader {
 		w.Header().Set("Docker-Content-Digest", string(d))
 	}
 }
 
-// fail answers with an error document (OCI distribution specification, "Error
-// Codes").
+// fail responds with an error document (OCI distribution specification, "Error Codes").
 func fail(w http.ResponseWriter, status int, code, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(ErrorBody(code, message))
 }
 
-// ErrorBody is a registry's error document with one error.
+// ErrorBody returns a registry's error document with one error.
 func ErrorBody(code, message string) []byte {
 	type entry struct {
 		Code    string `json:"code"`

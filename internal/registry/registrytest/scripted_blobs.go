@@ -16,15 +16,15 @@ import (
 func (s *scripted) serveBlob(w http.ResponseWriter, r *http.Request, name string, d digest.Digest) {
 	s.mu.Lock()
 	repo := s.repo(name)
-	content, there := repo.blobs[d]
-	if there && r.Method == http.MethodDelete {
+	content, exists := repo.blobs[d]
+	if exists && r.Method == http.MethodDelete {
 		delete(repo.blobs, d)
 	}
 	s.mu.Unlock()
 	switch {
 	case d.Validate() != nil:
 		fail(w, http.StatusBadRequest, "DIGEST_INVALID", "invalid digest")
-	case !there:
+	case !exists:
 		fail(w, http.StatusNotFound, "BLOB_UNKNOWN", "blob unknown to registry")
 	case r.Method == http.MethodDelete:
 		w.WriteHeader(http.StatusAccepted)
@@ -32,8 +32,8 @@ func (s *scripted) serveBlob(w http.ResponseWriter, r *http.Request, name string
 		http.Redirect(w, r, s.behaviour.BlobsElsewhere+string(d), http.StatusTemporaryRedirect)
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		w.Header().Set("Content-Type", "application/octet-stream")
-		s.named(w, d)
-		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content)) // answers Range too
+		s.setDigestHeader(w, d)
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content)) // also supports range requests
 	default:
 		w.WriteHeader(http.StatusMethodNotAllowed)
 	}
@@ -48,7 +48,7 @@ type upload struct {
 
 func (s *scripted) serveUpload(w http.ResponseWriter, r *http.Request, name, id string) {
 	if id == "" {
-		s.openUpload(w, r, name)
+		s.startUpload(w, r, name)
 		return
 	}
 	s.mu.Lock()
@@ -62,10 +62,10 @@ func (s *scripted) serveUpload(w http.ResponseWriter, r *http.Request, name, id 
 	defer u.mu.Unlock()
 	switch r.Method {
 	case http.MethodGet:
-		s.answerUpload(w, id, u, http.StatusNoContent)
+		s.writeUploadStatus(w, id, u, http.StatusNoContent)
 	case http.MethodPatch:
 		if s.receive(w, r, id, u) {
-			s.answerUpload(w, id, u, http.StatusAccepted)
+			s.writeUploadStatus(w, id, u, http.StatusAccepted)
 		}
 	case http.MethodPut:
 		if s.receive(w, r, id, u) {
@@ -80,8 +80,9 @@ func (s *scripted) serveUpload(w http.ResponseWriter, r *http.Request, name, id 
 	}
 }
 
-// openUpload answers a POST: a mount, a blob in one piece, or a new session.
-func (s *scripted) openUpload(w http.ResponseWriter, r *http.Request, name string) {
+// startUpload handles a POST request: a mount, a monolithic upload, or the start of an upload
+// session.
+func (s *scripted) startUpload(w http.ResponseWriter, r *http.Request, name string) {
 	if r.Method != http.MethodPost {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
@@ -101,10 +102,11 @@ func (s *scripted) openUpload(w http.ResponseWriter, r *http.Request, name strin
 	s.mu.Lock()
 	s.uploads[id] = u
 	s.mu.Unlock()
-	s.answerUpload(w, id, u, http.StatusAccepted)
+	s.writeUploadStatus(w, id, u, http.StatusAccepted)
 }
 
-// mount answers a mount; where it says no, a session is to be opened.
+// mount responds to a mount and reports whether it did. If it did not, the caller starts an
+// upload session.
 func (s *scripted) mount(w http.ResponseWriter, name, from string, d digest.Digest) bool {
 	if s.behaviour.RefuseMount != 0 {
 		fail(w, s.behaviour.RefuseMount, "DENIED", "no mounting here")
@@ -112,8 +114,8 @@ func (s *scripted) mount(w http.ResponseWriter, name, from string, d digest.Dige
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	content, there := s.repo(from).blobs[d]
-	if !there || s.behaviour.BlindMount {
+	content, exists := s.repo(from).blobs[d]
+	if !exists || s.behaviour.BlindMount {
 		return false
 	}
 	s.repoToWrite(name).blobs[d] = content
@@ -121,13 +123,13 @@ func (s *scripted) mount(w http.ResponseWriter, name, from string, d digest.Dige
 	return true
 }
 
-// receive appends a request's body to a session and says whether all came. What
-// came of a body that broke off stays.
+// receive appends the body of a request to an upload session and reports whether the body was
+// complete. It keeps the received part of an incomplete body.
 func (s *scripted) receive(w http.ResponseWriter, r *http.Request, id string, u *upload) bool {
 	if at := r.Header.Get("Content-Range"); at != "" {
 		var from, to int64
 		if _, err := fmt.Sscanf(at, "%d-%d", &from, &to); err != nil || from != int64(u.body.Len()) {
-			s.answerUpload(w, id, u, http.StatusRequestedRangeNotSatisfiable)
+			s.writeUploadStatus(w, id, u, http.StatusRequestedRangeNotSatisfiable)
 			return false
 		}
 		if short := s.behaviour.MinChunk; r.Method == http.MethodPatch && to-from+1 < short {
@@ -145,7 +147,7 @@ func (s *scripted) endUpload(id string) {
 	delete(s.uploads, id)
 }
 
-// commit makes content a blob where its digest is right.
+// commit stores content as a blob if it matches the digest.
 func (s *scripted) commit(w http.ResponseWriter, name string, d digest.Digest, content []byte) {
 	if d.Validate() != nil || d.Algorithm().FromBytes(content) != d {
 		fail(w, http.StatusBadRequest, "DIGEST_INVALID", "provided digest did not match uploaded content")
@@ -159,12 +161,12 @@ func (s *scripted) commit(w http.ResponseWriter, name string, d digest.Digest, c
 
 func (s *scripted) created(w http.ResponseWriter, name string, d digest.Digest) {
 	w.Header().Set("Location", fmt.Sprintf("/v2/%s/blobs/%s", name, d))
-	s.named(w, d)
+	s.setDigestHeader(w, d)
 	w.WriteHeader(http.StatusCreated)
 }
 
-// answerUpload says where a session goes on and how far it came.
-func (s *scripted) answerUpload(w http.ResponseWriter, id string, u *upload, status int) {
+// writeUploadStatus responds with the location and the progress of an upload session.
+func (s *scripted) writeUploadStatus(w http.ResponseWriter, id string, u *upload, status int) {
 	w.Header().Set("Location", fmt.Sprintf("/v2/%s/blobs/uploads/%s?state=%%2Fopaque", u.repo, id))
 	w.Header().Set("Docker-Upload-UUID", id)
 	w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, u.body.Len()-1)))

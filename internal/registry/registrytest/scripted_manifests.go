@@ -19,7 +19,7 @@ type storedManifest struct {
 	mediaType string
 	content   []byte
 	names     struct {
-		named
+		manifestRefs
 		Subject      *ocispec.Descriptor `json:"subject"`
 		ArtifactType string              `json:"artifactType"`
 		Annotations  map[string]string   `json:"annotations"`
@@ -48,13 +48,13 @@ func (s *scripted) serveManifest(w http.ResponseWriter, r *http.Request, name, r
 	case http.MethodGet, http.MethodHead:
 		s.getManifest(w, r, repo, d)
 	case http.MethodDelete:
-		if _, there := repo.manifests[d]; !there {
+		if _, exists := repo.manifests[d]; !exists {
 			fail(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")
 			return
 		}
 		if byDigest {
 			delete(repo.manifests, d)
-			maps.DeleteFunc(repo.tags, func(_ string, held digest.Digest) bool { return held == d })
+			maps.DeleteFunc(repo.tags, func(_ string, target digest.Digest) bool { return target == d })
 		} else {
 			delete(repo.tags, reference)
 		}
@@ -64,11 +64,11 @@ func (s *scripted) serveManifest(w http.ResponseWriter, r *http.Request, name, r
 	}
 }
 
-// getManifest answers with a manifest as it was put. Who does not say that its
-// media type is accepted does not get it, as in distribution v3.
+// getManifest responds with a manifest as it was pushed. Like distribution v3, it responds with
+// 404 if the client does not accept the media type.
 func (s *scripted) getManifest(w http.ResponseWriter, r *http.Request, repo *repository, d digest.Digest) {
-	m, there := repo.manifests[d]
-	if !there {
+	m, exists := repo.manifests[d]
+	if !exists {
 		fail(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")
 		return
 	}
@@ -79,7 +79,7 @@ func (s *scripted) getManifest(w http.ResponseWriter, r *http.Request, repo *rep
 	}
 	w.Header().Set("Content-Type", m.mediaType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(m.content)))
-	s.named(w, d)
+	s.setDigestHeader(w, d)
 	_, _ = w.Write(m.content)
 }
 
@@ -90,13 +90,13 @@ func (s *scripted) putManifest(w http.ResponseWriter, r *http.Request, name, ref
 		fail(w, http.StatusBadRequest, "MANIFEST_INVALID", "manifest invalid")
 		return
 	}
-	hashed := content
+	payloadBytes := content
 	if m.mediaType == schema1Signed {
-		hashed = payload(content)
+		payloadBytes = payload(content)
 	}
-	d := digest.FromBytes(hashed)
-	if asked := digest.Digest(reference); strings.Contains(reference, ":") {
-		if d = asked.Algorithm().FromBytes(hashed); d != asked {
+	d := digest.FromBytes(payloadBytes)
+	if want := digest.Digest(reference); strings.Contains(reference, ":") {
+		if d = want.Algorithm().FromBytes(payloadBytes); d != want {
 			fail(w, http.StatusBadRequest, "DIGEST_INVALID", "provided digest did not match uploaded content")
 			return
 		}
@@ -117,12 +117,12 @@ func (s *scripted) putManifest(w http.ResponseWriter, r *http.Request, name, ref
 		w.Header().Set("OCI-Subject", string(m.names.Subject.Digest))
 	}
 	w.Header().Set("Location", fmt.Sprintf("/v2/%s/manifests/%s", name, d))
-	s.named(w, d)
+	s.setDigestHeader(w, d)
 	w.WriteHeader(http.StatusCreated)
 }
 
-// missing is something that m names and the repository does not have; "" where
-// it has all. Layers that can be had elsewhere need not be here.
+// missing returns the digest of content that m refers to and the repository lacks, or "" if the
+// repository has all of it. Layers with URLs may be missing.
 func (r *repository) missing(m storedManifest) digest.Digest {
 	blobs := slices.Concat(m.names.Layers, m.names.Blobs)
 	if m.names.Config != nil {
@@ -132,12 +132,12 @@ func (r *repository) missing(m storedManifest) digest.Digest {
 		blobs = append(blobs, ocispec.Descriptor{Digest: layer.BlobSum})
 	}
 	for _, b := range blobs {
-		if _, there := r.blobs[b.Digest]; !there && len(b.URLs) == 0 {
+		if _, exists := r.blobs[b.Digest]; !exists && len(b.URLs) == 0 {
 			return b.Digest
 		}
 	}
 	for _, child := range m.names.Manifests {
-		if _, there := r.manifests[child.Digest]; !there {
+		if _, exists := r.manifests[child.Digest]; !exists {
 			return child.Digest
 		}
 	}
@@ -147,8 +147,8 @@ func (r *repository) missing(m storedManifest) digest.Digest {
 func (s *scripted) serveTags(w http.ResponseWriter, r *http.Request, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	repo, there := s.repos[name]
-	if !there {
+	repo, exists := s.repos[name]
+	if !exists {
 		fail(w, http.StatusNotFound, "NAME_UNKNOWN", "repository name not known to registry")
 		return
 	}
@@ -157,8 +157,8 @@ func (s *scripted) serveTags(w http.ResponseWriter, r *http.Request, name string
 	_ = json.NewEncoder(w).Encode(map[string]any{"name": name, "tags": tags})
 }
 
-// page is the part of a sorted list that a request asks for, and says in a Link
-// where there is more of it.
+// page returns the page of a sorted list that a request asks for. It sets a Link header if
+// there are more pages.
 func page[T ~string](s *scripted, w http.ResponseWriter, r *http.Request, all []T) []T {
 	query := r.URL.Query()
 	if last := T(query.Get("last")); last != "" {
@@ -185,10 +185,10 @@ func (s *scripted) serveReferrers(w http.ResponseWriter, r *http.Request, name s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	repo := s.repo(name)
-	wanted := r.URL.Query().Get("artifactType")
+	artifactType := r.URL.Query().Get("artifactType")
 	listed := slices.DeleteFunc(slices.Sorted(maps.Keys(repo.manifests)), func(d digest.Digest) bool {
 		m := repo.manifests[d]
-		return m.names.Subject == nil || m.names.Subject.Digest != subject || (wanted != "" && wanted != m.artifactType())
+		return m.names.Subject == nil || m.names.Subject.Digest != subject || (artifactType != "" && artifactType != m.artifactType())
 	})
 	index := ocispec.Index{MediaType: ocispec.MediaTypeImageIndex, Manifests: []ocispec.Descriptor{}}
 	index.SchemaVersion = 2
@@ -199,14 +199,14 @@ func (s *scripted) serveReferrers(w http.ResponseWriter, r *http.Request, name s
 			ArtifactType: m.artifactType(), Annotations: m.names.Annotations,
 		})
 	}
-	if wanted != "" {
+	if artifactType != "" {
 		w.Header().Set("OCI-Filters-Applied", "artifactType")
 	}
 	w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
 	_ = json.NewEncoder(w).Encode(index)
 }
 
-// artifactType is the type that a list of referrers says.
+// artifactType returns the artifact type of m in a list of referrers.
 func (m storedManifest) artifactType() string {
 	if m.names.ArtifactType == "" && m.names.Config != nil {
 		return m.names.Config.MediaType

@@ -16,7 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// What cosign calls what it writes.
+// Media types and names that cosign uses.
 const (
 	SignatureType    = "application/vnd.dev.cosign.artifact.sig.v1+json"
 	simpleSigning    = "application/vnd.dev.cosign.simplesigning.v1+json"
@@ -24,11 +24,11 @@ const (
 	signaturePayload = "cosign container image signature"
 )
 
-// SigningKey signs images as cosign does with a key pair, and verifies that. Its
-// reader is that of this package.
+// SigningKey signs images as cosign does with a key pair, and verifies such signatures. It
+// reads them with this package.
 type SigningKey struct{ key *ecdsa.PrivateKey }
 
-// NewSigningKey is a new key.
+// NewSigningKey returns a new key.
 func NewSigningKey(t testing.TB) SigningKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -38,19 +38,18 @@ func NewSigningKey(t testing.TB) SigningKey {
 	return SigningKey{key}
 }
 
-// Signature is one signature of an image, in the two forms that cosign has for it.
+// Signature is a signature of an image, in both forms that cosign supports.
 type Signature struct {
-	// Referrer refers to the image, and its configuration says what it is: see
-	// Registry.Attach.
+	// Referrer has the image as its subject. See Registry.Attach.
 	Referrer Artifact
-	// Tagged belongs under Tag, "sha256-<hex>.sig", and refers to nothing.
+	// Tagged has no subject. It must be pushed under Tag, "sha256-<hex>.sig".
 	Tagged Image
 	Tag    string
 }
 
-// signed is what is signed: simple signing, as containers/image specifies it in
-// its "Container signatures" (containers-signature(5)).
-type signed struct {
+// signedPayload is the payload of a signature in the simple signing format, which
+// containers/image specifies in "Container signatures" (containers-signature(5)).
+type signedPayload struct {
 	Critical struct {
 		Identity struct {
 			Reference string `json:"docker-reference"`
@@ -63,15 +62,15 @@ type signed struct {
 	Optional map[string]any `json:"optional"`
 }
 
-// Sign makes a signature of content.
+// Sign returns a signature of content.
 func (k SigningKey) Sign(t testing.TB, content Content) Signature {
 	t.Helper()
 	of := content.Build()
-	var says signed
-	says.Critical.Identity.Reference = "registry.example.com/app"
-	says.Critical.Image.Digest = of.Digest
-	says.Critical.Type = signaturePayload
-	text, err := json.Marshal(says)
+	var claims signedPayload
+	claims.Critical.Identity.Reference = "registry.example.com/app"
+	claims.Critical.Image.Digest = of.Digest
+	claims.Critical.Type = signaturePayload
+	text, err := json.Marshal(claims)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +90,8 @@ func (k SigningKey) Sign(t testing.TB, content Content) Signature {
 	}
 }
 
-// VerifyReferrer says what is wrong with the signatures of an image that are
-// listed as its referrers: nil where one of the key is among them and right.
+// VerifyReferrer returns nil if one of the image's referrers is a valid signature by k, and
+// otherwise what is wrong with each.
 func (k SigningKey) VerifyReferrer(t testing.TB, r *Registry, repo string, image digest.Digest) error {
 	t.Helper()
 	wrong := []error{errors.New("no signature is listed")}
@@ -110,8 +109,8 @@ func (k SigningKey) VerifyReferrer(t testing.TB, r *Registry, repo string, image
 	return errors.Join(wrong...)
 }
 
-// VerifyTag says what is wrong with the signature under an image's legacy tag:
-// nil where it is there, of the key, and right.
+// VerifyTag returns nil if the tag for the image's signature exists and has a valid signature
+// by k.
 func (k SigningKey) VerifyTag(t testing.TB, r *Registry, repo string, image digest.Digest) error {
 	t.Helper()
 	tag := image.Algorithm().String() + "-" + image.Encoded() + ".sig"
@@ -122,7 +121,7 @@ func (k SigningKey) VerifyTag(t testing.TB, r *Registry, repo string, image dige
 	return k.verify(t, r, repo, m, image)
 }
 
-// verify looks for a signature of an image among the layers of a manifest.
+// verify returns nil if one of the layers of a manifest is a valid signature of an image.
 func (k SigningKey) verify(t testing.TB, r *Registry, repo string, m ReadManifest, image digest.Digest) error {
 	t.Helper()
 	var manifest ocispec.Manifest
@@ -154,12 +153,12 @@ func (k SigningKey) verifyLayer(t testing.TB, r *Registry, repo string, layer oc
 	if sum := sha256.Sum256(a.Body); !ecdsa.VerifyASN1(&k.key.PublicKey, sum[:], signature) {
 		return errors.New("the signature is not of this key and payload")
 	}
-	var says signed
-	if err := json.Unmarshal(a.Body, &says); err != nil {
+	var claims signedPayload
+	if err := json.Unmarshal(a.Body, &claims); err != nil {
 		return fmt.Errorf("the payload: %w", err)
 	}
-	if says.Critical.Type != signaturePayload || says.Critical.Image.Digest != image {
-		return fmt.Errorf("the payload is a %q of %s, not of %s", says.Critical.Type, says.Critical.Image.Digest, image)
+	if claims.Critical.Type != signaturePayload || claims.Critical.Image.Digest != image {
+		return fmt.Errorf("the payload is a %q of %s, not of %s", claims.Critical.Type, claims.Critical.Image.Digest, image)
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// Digest is the digest that a tag names, "" where there is no such tag. What it
-// names is fetched and hashed. Any other answer fails the test.
+// Digest returns the digest of the manifest that a tag refers to, or "" if the tag does not
+// exist. It computes the digest from the content. It fails the test on any other response.
 func (r *Registry) Digest(t testing.TB, repo, tag string) digest.Digest {
 	t.Helper()
 	a := r.Get(t, repo, "/v2/"+repo+"/manifests/"+tag, acceptAll())
@@ -21,23 +21,22 @@ func (r *Registry) Digest(t testing.TB, repo, tag string) digest.Digest {
 	return d
 }
 
-// Tags are the tags of a repository in alphabetical order; none where there is
-// no such repository.
+// Tags returns the sorted tags of a repository, or none if the repository does not exist.
 func (r *Registry) Tags(t testing.TB, repo string) []string {
 	t.Helper()
 	a := r.Get(t, repo, "/v2/"+repo+"/tags/list?n=1000", nil)
 	if a.Status == http.StatusNotFound {
 		return nil
 	}
-	var answer struct{ Tags []string }
-	if err := json.Unmarshal(a.Body, &answer); err != nil || a.Status != http.StatusOK {
+	var response struct{ Tags []string }
+	if err := json.Unmarshal(a.Body, &response); err != nil || a.Status != http.StatusOK {
 		t.Fatalf("tags of %s/%s: %s", r.Addr, repo, a)
 	}
-	slices.Sort(answer.Tags)
-	return answer.Tags
+	slices.Sort(response.Tags)
+	return response.Tags
 }
 
-// Retag makes tag name what from, a tag or digest of the same repository, names.
+// Retag makes tag refer to the same manifest as from, a tag or digest of the same repository.
 func (r *Registry) Retag(t testing.TB, repo, from, tag string) {
 	t.Helper()
 	a := r.Get(t, repo, "/v2/"+repo+"/manifests/"+from, acceptAll())
@@ -50,13 +49,13 @@ func (r *Registry) Retag(t testing.TB, repo, from, tag string) {
 	}
 }
 
-// HasManifest says whether a repository has a manifest under a tag or digest.
+// HasManifest reports whether a repository has a manifest with the given tag or digest.
 func (r *Registry) HasManifest(t testing.TB, repo, reference string) bool {
 	t.Helper()
 	return r.has(t, repo, "/v2/"+repo+"/manifests/"+reference)
 }
 
-// HasBlob says whether a repository has a blob.
+// HasBlob reports whether a repository has a blob.
 func (r *Registry) HasBlob(t testing.TB, repo string, d digest.Digest) bool {
 	t.Helper()
 	return r.has(t, repo, "/v2/"+repo+"/blobs/"+string(d))
@@ -71,21 +70,21 @@ func (r *Registry) has(t testing.TB, repo, path string) bool {
 	return a.Status == http.StatusOK
 }
 
-// DeleteTag removes a tag and leaves the manifest; 2.8.3 cannot, which fails the
-// test.
+// DeleteTag deletes a tag but not its manifest. docker/distribution 2.8.3 does not support that
+// and fails the test.
 func (r *Registry) DeleteTag(t testing.TB, repo, tag string) {
 	t.Helper()
 	r.delete(t, repo, "/v2/"+repo+"/manifests/"+tag)
 }
 
-// DeleteManifest removes a manifest and the tags that name it.
+// DeleteManifest deletes a manifest and all of its tags.
 func (r *Registry) DeleteManifest(t testing.TB, repo string, d digest.Digest) {
 	t.Helper()
 	r.delete(t, repo, "/v2/"+repo+"/manifests/"+string(d))
 }
 
-// DeleteBlob takes a blob away from a repository, whatever manifests name it,
-// as a garbage collection at the wrong time does.
+// DeleteBlob deletes a blob from a repository even if manifests refer to it, as an ill-timed
+// garbage collection does.
 func (r *Registry) DeleteBlob(t testing.TB, repo string, d digest.Digest) {
 	t.Helper()
 	r.delete(t, repo, "/v2/"+repo+"/blobs/"+string(d))

@@ -14,12 +14,13 @@ import (
 	"time"
 )
 
-// identity is a server's certificate and the authority behind it, in PEM.
+// identity is the certificate and key of a server, and the certificate of its authority, in
+// PEM.
 type identity struct {
 	ca, cert, key []byte
 }
 
-// newIdentity makes an authority and a certificate for loopback and names.
+// newIdentity creates an authority and a certificate for loopback addresses and names.
 func newIdentity(t testing.TB, names []string) *identity {
 	ca := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: "registrytest authority"},
@@ -50,8 +51,8 @@ func newIdentity(t testing.TB, names []string) *identity {
 	}
 }
 
-// sign makes a key and a certificate for it, signed by parent or, where that is
-// nil, by itself.
+// sign creates a key and a certificate for it, which is signed by parent, or by itself if
+// parent is nil.
 func sign(t testing.TB, template, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, []byte) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

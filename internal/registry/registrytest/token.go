@@ -15,72 +15,69 @@ import (
 	"time"
 )
 
-// TokenServer is a token server in this process, whose tokens (JSON Web Tokens,
-// ES256) the registries verify (distribution, "Token Authentication
-// Specification"). Set its fields before the first request; a registry that was
-// started with TokenAuth trusts it.
+// TokenServer is a token server in this process. Its tokens are JSON Web Tokens signed with
+// ES256, which registries started with TokenAuth verify (distribution, "Token Authentication
+// Specification"). Fields must be set before the first request.
 type TokenServer struct {
-	// URL is its realm. It may be changed to another that leads here, a path of
-	// a Proxy for example: a TokenServer is an http.Handler.
+	// URL is the realm. It may be set to another URL that reaches this server, for example one
+	// on a Proxy: TokenServer is an http.Handler.
 	URL string
-	// CA is the PEM of the authority that signed its certificate; nil where it
-	// speaks plain HTTP.
+	// CA is the PEM certificate of the authority that signed the server's certificate, or nil
+	// if the server uses plain HTTP.
 	CA []byte
-	// Service is the audience of its tokens: "registrytest".
+	// Service is the audience of the tokens, "registrytest".
 	Service string
 
-	// User and Password are asked for by Basic authentication, and by
-	// grant_type=password; where User is "", everybody may have any token. Where
-	// Allow is set, so may who brings no user, as far as Allow goes.
+	// User and Password are required, by Basic authentication or with grant_type=password,
+	// unless User is "". If Allow is set, requests without a user are accepted too and get what
+	// Allow permits for the user "".
 	User, Password string
-	// IdentityToken is taken as refresh_token; none where "".
+	// IdentityToken, if not empty, is accepted as refresh_token.
 	IdentityToken string
-	// Allow says what a user ("" for nobody) may do with a repository: action
-	// is "pull", "push" or "delete". nil allows everything. A token is issued
-	// all the same, for what remains.
+	// Allow reports whether a user ("" for anonymous requests) may perform an action on a
+	// repository: "pull", "push" or "delete". If it is nil, every action is allowed. Tokens are
+	// issued even if they grant only some or none of the requested actions.
 	Allow func(user, repo, action string) bool
-	// Lifetime is how long a token is good for; five minutes where 0. The
-	// registries add a minute of their own: less than minus one minute gives
-	// tokens that they refuse.
+	// Lifetime is the lifetime of a token, five minutes if 0. Registries allow one more minute,
+	// so that values below minus one minute make tokens that are rejected as expired.
 	Lifetime time.Duration
-	// Opaque makes tokens that are short and say nothing. Only scripted
-	// registries know them; they cost a test less.
+	// Opaque selects short random tokens instead of JSON Web Tokens, to save time. Only
+	// scripted registries accept them.
 	Opaque bool
-	// Answer is how an issued token is answered; where nil, as
-	// {"token": …, "access_token": …, "expires_in": …, "issued_at": …}.
+	// Answer writes the response with an issued token. It defaults to {"token": …,
+	// "access_token": …, "expires_in": …, "issued_at": …}.
 	Answer func(w http.ResponseWriter, r TokenRequest, token string)
 
 	issuer string
 	key    *ecdsa.PrivateKey
 	der    []byte
-	cert   []byte // der in PEM, what registries trust
+	cert   []byte // der in PEM, which registries trust
 
-	verified sync.Map // the claims of tokens that were found good
-	setup    sync.Map // the tokens of forSetup, by repository
+	verified sync.Map // claims of verified tokens
+	setup    sync.Map // tokens of setupToken, by repository
 
 	mu       sync.Mutex
 	requests []TokenRequest
 }
 
-// TokenRequest is what somebody asked a token server.
+// TokenRequest is a request to a token server.
 type TokenRequest struct {
 	// Method is GET, or POST for OAuth 2.
 	Method string
-	// Service and Scopes are as they were sent, a scope an element.
+	// Service and Scopes are as sent, with each scope as one element.
 	Service string
 	Scopes  []string
-	// User and Password are those of Basic authentication or of the form.
+	// User and Password are from Basic authentication or the form.
 	User, Password string
-	// GrantType, RefreshToken and ClientID are the form's of OAuth 2.
+	// GrantType, RefreshToken and ClientID are the OAuth 2 form fields.
 	GrantType, RefreshToken, ClientID string
-	// Header is the whole of the request's.
+	// Header is the header of the request.
 	Header http.Header
-	// Status is what was answered.
+	// Status is the status of the response.
 	Status int
 }
 
-// NewTokenServer starts a token server that ends with t. Of the options it takes
-// TLS.
+// NewTokenServer starts a token server and stops it when t ends. It supports the option TLS.
 func NewTokenServer(t testing.TB, options ...Option) *TokenServer {
 	t.Helper()
 	var o settings
@@ -109,14 +106,14 @@ func NewTokenServer(t testing.TB, options ...Option) *TokenServer {
 	return s
 }
 
-// Requests are the requests so far, in the order of their answers.
+// Requests returns the requests so far, in the order of the responses.
 func (s *TokenServer) Requests() []TokenRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]TokenRequest(nil), s.requests...)
 }
 
-// ServeHTTP answers as the realm.
+// ServeHTTP serves the token endpoint.
 func (s *TokenServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -153,13 +150,13 @@ func (s *TokenServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// authenticate says who asks, and whether that is somebody who may.
+// authenticate returns the user of a request and whether its credentials are accepted.
 func (s *TokenServer) authenticate(r TokenRequest) (user string, known bool) {
 	switch {
 	case r.GrantType == "refresh_token":
 		return "identity", s.IdentityToken != "" && r.RefreshToken == s.IdentityToken
 	case r.User == "" && s.Allow != nil:
-		return "", true // what nobody may do is Allow's to say
+		return "", true // Allow decides what an anonymous request may do
 	}
 	return r.User, s.User == "" || (r.User == s.User && r.Password == s.Password)
 }
@@ -179,19 +176,19 @@ func (s *TokenServer) answer(w http.ResponseWriter, token string) {
 	})
 }
 
-// access is one entry of a token's access claim.
+// access is an entry of the access claim of a token.
 type access struct {
 	Type    string   `json:"type"`
 	Name    string   `json:"name"`
 	Actions []string `json:"actions"`
 }
 
-// issue makes a token for what user may do of the scopes.
+// issue returns a token for those actions of the scopes that user is allowed to perform.
 func (s *TokenServer) issue(user string, scopes []string) string {
 	var granted []access
 	for _, scope := range scopes {
 		kind, rest, _ := strings.Cut(scope, ":")
-		// A name may have a colon of its own: "host:port/app".
+		// A name may contain a colon, as in "host:port/app".
 		cut := strings.LastIndex(rest, ":")
 		if kind != "repository" || cut < 0 {
 			continue
@@ -207,9 +204,9 @@ func (s *TokenServer) issue(user string, scopes []string) string {
 	return s.token(user, granted, s.lifetime())
 }
 
-// forSetup is a token with which this package itself does whatever it wants
-// with a repository; nobody asked for it.
-func (s *TokenServer) forSetup(repo string) string {
+// setupToken returns a token that allows this package every action on a repository. It is not
+// recorded as a request.
+func (s *TokenServer) setupToken(repo string) string {
 	if known, ok := s.setup.Load(repo); ok {
 		return known.(string)
 	}
@@ -218,7 +215,7 @@ func (s *TokenServer) forSetup(repo string) string {
 	return token
 }
 
-// allows says whether a request brings a good token for all of what is needed.
+// allows reports whether a request has a valid token that grants all of needed.
 func (s *TokenServer) allows(r *http.Request, needed []access) bool {
 	raw, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
@@ -244,7 +241,7 @@ func (s *TokenServer) allows(r *http.Request, needed []access) bool {
 	return true
 }
 
-// challenge is the WWW-Authenticate header for what is needed.
+// challenge returns the WWW-Authenticate header for the needed access.
 func (s *TokenServer) challenge(needed []access) string {
 	value := fmt.Sprintf("Bearer realm=%q,service=%q", s.URL, s.Service)
 	var scopes []string

@@ -114,7 +114,7 @@ func TestPutManifest_IndexLimit(t *testing.T) {
 			if tags, err := l.ListTags(t.Context()); err != nil || !slices.Equal(tags, []string{"1"}) {
 				t.Errorf("ListTags() = %v, %v", tags, err)
 			}
-			if name == "entries" { // Moving a tag adds no entry.
+			if name == "entries" { // moving a tag adds no entry
 				if err := l.PutManifest(t.Context(), "1", other); err != nil {
 					t.Errorf("PutManifest() of an existing tag = %v", err)
 				}

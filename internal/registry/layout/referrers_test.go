@@ -83,7 +83,7 @@ func TestListReferrers_SubjectAndTag(t *testing.T) {
 			dir := withUnnamed(t, contents, test.unnamed)
 			for form, path := range map[string]string{"folder": dir, "tar": registrytest.Tar(t, dir)} {
 				l := open(t, path)
-				for range 2 { // The second time, the subjects are cached.
+				for range 2 { // the second time, the subjects are cached
 					listing, err := l.ListReferrers(t.Context(), image.Digest)
 					if err != nil || !slices.Equal(digestsOf(listing), test.want) || listing.Tag != tag || (listing.Held.Digest != "") != test.held {
 						t.Errorf("%s: ListReferrers() = %v, tag %q with %q, %v, want %v", form, digestsOf(listing), listing.Tag, listing.Held.Digest, err, test.want)

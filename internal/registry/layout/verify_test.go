@@ -122,7 +122,7 @@ func TestStatBlob_ReadsOncePerProcess(t *testing.T) {
 	dir := registrytest.Layout(t, nil)
 	registrytest.WriteFile(t, dir, registrytest.BlobFile(d.Digest), content)
 	stat := func() error {
-		_, err := create(t, dir).StatBlob(t.Context(), d.Digest) // Each copy opens its own Layout.
+		_, err := create(t, dir).StatBlob(t.Context(), d.Digest) // each copy opens its own Layout
 		return err
 	}
 	longAgo := time.Now().Add(-time.Hour)

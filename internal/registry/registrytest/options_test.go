@@ -12,46 +12,46 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// starter starts a registry of one kind.
+// starter starts a registry of a certain kind.
 type starter = func(testing.TB, ...registrytest.Option) *registrytest.Registry
 
-func TestNoDelete(t *testing.T) {
+func TestOption_NoDelete(t *testing.T) {
 	everyRegistry(t, func(t *testing.T, _ string, start starter) {
 		reg := start(t, registrytest.NoDelete())
 		pushed := reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"})
-		said := failures(t, func(t testing.TB) { reg.DeleteManifest(t, "app", pushed.Digest) })
-		if !strings.Contains(said, "405") || !strings.Contains(said, "UNSUPPORTED") {
-			t.Errorf("deleting gave %q, want HTTP 405 with UNSUPPORTED", said)
+		failure := failures(t, func(t testing.TB) { reg.DeleteManifest(t, "app", pushed.Digest) })
+		if !strings.Contains(failure, "405") || !strings.Contains(failure, "UNSUPPORTED") {
+			t.Errorf("DeleteManifest() failure = %q, want HTTP 405 with UNSUPPORTED", failure)
 		}
 		if !reg.HasManifest(t, "app", "1.0") {
-			t.Error("the manifest is gone")
+			t.Error("DeleteManifest() deleted the manifest")
 		}
 	})
 }
 
-func TestReadOnly(t *testing.T) {
+func TestOption_ReadOnly(t *testing.T) {
 	everyRegistry(t, func(t *testing.T, _ string, start starter) {
 		reg := start(t, registrytest.ReadOnly())
-		if said := failures(t, func(t testing.TB) { reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"}) }); !strings.Contains(said, "405") {
-			t.Errorf("pushing gave %q, want HTTP 405", said)
+		if failure := failures(t, func(t testing.TB) { reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"}) }); !strings.Contains(failure, "405") {
+			t.Errorf("Push() failure = %q, want HTTP 405", failure)
 		}
 	})
 }
 
-func TestRootKeepsContentOnDisk(t *testing.T) {
+func TestOption_Root(t *testing.T) {
 	for kind, start := range map[string]starter{"v3": registrytest.V3, "v2": registrytest.V2} {
 		t.Run(kind, func(t *testing.T) {
 			dir := t.TempDir()
 			pushed := start(t, registrytest.Root(dir)).Push(t, "app", "1.0", registrytest.Image{Seed: "a"})
 			if entries, err := os.ReadDir(dir); err != nil || len(entries) == 0 {
-				t.Errorf("the directory has %d entries (%v)", len(entries), err)
+				t.Errorf("directory has %d entries, %v, want some", len(entries), err)
 			}
 			registrytest.Same(t, pushed.Tree, start(t, registrytest.Root(dir)).Read(t, "app", "1.0"))
 		})
 	}
 }
 
-func TestBasicAuth(t *testing.T) {
+func TestOption_BasicAuth(t *testing.T) {
 	everyRegistry(t, func(t *testing.T, _ string, start starter) {
 		reg := start(t, registrytest.BasicAuth("ci", "secret"))
 		pushed := reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"})
@@ -67,16 +67,16 @@ func TestBasicAuth(t *testing.T) {
 			}
 			res := send(t, req)
 			if res.StatusCode != want {
-				t.Errorf("password %q: %s, want %d", password, res.Status, want)
+				t.Errorf("status with password %q = %s, want %d", password, res.Status, want)
 			}
 			if challenge := res.Header.Get("WWW-Authenticate"); want == 401 && !strings.HasPrefix(challenge, "Basic realm=") {
-				t.Errorf("password %q: challenged with %q", password, challenge)
+				t.Errorf("challenge with password %q = %q, want Basic", password, challenge)
 			}
 		}
 	})
 }
 
-func TestTLS(t *testing.T) {
+func TestOption_TLS(t *testing.T) {
 	everyRegistry(t, func(t *testing.T, _ string, start starter) {
 		reg := start(t, registrytest.TLS("registry.example.com"))
 		pushed := reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"})
@@ -87,44 +87,44 @@ func TestTLS(t *testing.T) {
 		for name, want := range map[string]bool{"127.0.0.1": true, "localhost": true, "registry.example.com": true, "other.example.com": false} {
 			conn, err := tls.Dial("tcp", reg.Addr, &tls.Config{RootCAs: pool, ServerName: name})
 			if (err == nil) != want {
-				t.Errorf("as %s: %v", name, err)
+				t.Errorf("Dial() as %s = %v, want success %t", name, err, want)
 			}
 			if err == nil {
 				_ = conn.Close()
 			}
 		}
 		if !strings.HasPrefix(reg.URL(), "https://127.0.0.1:") {
-			t.Errorf("its URL is %s", reg.URL())
+			t.Errorf("URL() = %s, want https", reg.URL())
 		}
 	})
 }
 
-func TestV3RefusesSchema1(t *testing.T) {
-	said := failures(t, func(t testing.TB) { registrytest.V3(t, registrytest.Schema1()) })
-	if !strings.Contains(said, "did not start") || !strings.Contains(said, "use registry-v2") {
-		t.Errorf("said %q", said)
+func TestV3_RejectsSchema1(t *testing.T) {
+	failure := failures(t, func(t testing.TB) { registrytest.V3(t, registrytest.Schema1()) })
+	if !strings.Contains(failure, "did not start") || !strings.Contains(failure, "use registry-v2") {
+		t.Errorf("V3() failure = %q, want a hint to use registry-v2", failure)
 	}
 }
 
-func TestRegistriesEndWithTheirTest(t *testing.T) {
+func TestRegistry_StopsWithTest(t *testing.T) {
 	everyRegistry(t, func(t *testing.T, _ string, start starter) {
 		var addr string
-		said := failures(t, func(t testing.TB) {
+		failure := failures(t, func(t testing.TB) {
 			reg := start(t)
 			reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"})
 			addr = reg.Addr
 		})
 		if conn, err := net.Dial("tcp", addr); err == nil {
 			_ = conn.Close()
-			t.Error("it still listens")
+			t.Error("the registry still listens after its test")
 		}
-		if said != "" {
-			t.Error(said)
+		if failure != "" {
+			t.Error(failure)
 		}
 	})
 }
 
-// send does a request and closes the answer.
+// send sends a request and closes the body of the response.
 func send(t *testing.T, req *http.Request) *http.Response {
 	t.Helper()
 	res, err := new(http.Client).Do(req)

@@ -6,25 +6,25 @@ import (
 	"testing"
 )
 
-// Tests move to other directories and set HOME and PATH; what is built by then
-// is what was there when the process began.
-func TestCommandsAreBuiltWhereverATestIs(t *testing.T) {
+// Tests change the working directory, HOME and PATH. A command must still be built from the
+// initial directory and with the initial environment.
+func TestBuildCommand_ChangedEnvironment(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("XDG_CACHE_HOME", "")
 	t.Setenv("PATH", "")
-	t.Setenv("GOPROXY", "off") // modules are where HOME was
+	t.Setenv("GOPROXY", "off") // the module cache is below the initial HOME
 	path, err := buildCommand("registry-v2")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := filepath.Join(startDir, "..", "..", "..", ".tools", "test", "registry-v2"); path != want {
-		t.Errorf("built as %s, want %s", path, want)
+		t.Errorf("buildCommand() = %s, want %s", path, want)
 	}
 }
 
-func TestACommandThatDoesNotBuild(t *testing.T) {
+func TestBuildCommand_Error(t *testing.T) {
 	if _, err := buildCommand("absent"); err == nil || !strings.Contains(err.Error(), "go build absent") {
-		t.Errorf("%v, want what go build said", err)
+		t.Errorf("buildCommand() = %v, want the output of go build", err)
 	}
 }

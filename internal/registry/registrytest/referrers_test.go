@@ -14,26 +14,27 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-func TestReferrersAreListedWithTheAPIAndWithoutIt(t *testing.T) {
+func TestReferrers(t *testing.T) {
 	everyRegistry(t, func(t *testing.T, _ string, start func(testing.TB, ...registrytest.Option) *registrytest.Registry) {
-		lists(t, start(t), []string{"1.0", registrytest.ReferrersTag(registrytest.Image{Seed: "a"}.Build().Digest)})
+		testReferrers(t, start(t), []string{"1.0", registrytest.ReferrersTag(registrytest.Image{Seed: "a"}.Build().Digest)})
 	})
-	t.Run("scripted with the API, in pages", func(t *testing.T) {
-		lists(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: true, PageSize: 1}), []string{"1.0"})
+	t.Run("scripted_pages", func(t *testing.T) {
+		testReferrers(t, registrytest.Scripted(t, registrytest.Behaviour{Referrers: true, PageSize: 1}), []string{"1.0"})
 	})
 }
 
-// lists attaches to an image and expects that to be listed, beside these tags.
-func lists(t *testing.T, reg *registrytest.Registry, tags []string) {
+// testReferrers attaches referrers to an image and checks that they are listed and that the
+// repository has exactly the given tags.
+func testReferrers(t *testing.T, reg *registrytest.Registry, tags []string) {
 	t.Helper()
 	image := reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"})
 	if listed := reg.Referrers(t, "app", image.Digest); listed != nil {
-		t.Errorf("%v is listed, want nothing", listed)
+		t.Errorf("Referrers() = %v, want none", listed)
 	}
 	var want []digest.Digest
 	for _, referrer := range []registrytest.Content{
 		registrytest.Artifact{Seed: "sbom", Subject: image},
-		registrytest.Artifact{Seed: "type in the configuration", Subject: image, TypeInConfig: true},
+		registrytest.Artifact{Seed: "type in config", Subject: image, TypeInConfig: true},
 		registrytest.Image{Seed: "image", Subject: image},
 		registrytest.Index{ArtifactType: "application/vnd.example", Subject: image, Manifests: []registrytest.Content{registrytest.Image{Seed: "child"}}},
 	} {
@@ -44,14 +45,14 @@ func lists(t *testing.T, reg *registrytest.Registry, tags []string) {
 	slices.Sort(want)
 	slices.Sort(listed)
 	if !slices.Equal(listed, want) {
-		t.Errorf("%v are listed, want %v", listed, want)
+		t.Errorf("Referrers() = %v, want %v", listed, want)
 	}
 	if got := reg.Tags(t, "app"); !slices.Equal(got, tags) {
-		t.Errorf("tags %v, want %v", got, tags)
+		t.Errorf("Tags() = %v, want %v", got, tags)
 	}
 }
 
-func TestScriptedPagesReferrers(t *testing.T) {
+func TestScripted_ReferrersPages(t *testing.T) {
 	reg := registrytest.Scripted(t, registrytest.Behaviour{Referrers: true, PageSize: 2})
 	image := reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"})
 	for _, seed := range []string{"1", "2", "3"} {
@@ -63,72 +64,72 @@ func TestScriptedPagesReferrers(t *testing.T) {
 		a := reg.Get(t, "app", next, nil)
 		var index ocispec.Index
 		if err := json.Unmarshal(a.Body, &index); err != nil || len(index.Manifests) != want {
-			t.Errorf("%s of %s, want %d entries", a, next, want)
+			t.Errorf("Get(%s) = %s, want %d entries", next, a, want)
 		}
 		next, _, _ = strings.Cut(strings.TrimPrefix(a.Header.Get("Link"), "<"), ">")
 	}
 	if next != "" {
-		t.Errorf("after the last page there is %q", next)
+		t.Errorf("Link of the last page = %q, want none", next)
 	}
 }
 
-func TestATypeIsInTheConfigurationOrBesideIt(t *testing.T) {
+func TestArtifact_Type(t *testing.T) {
 	for want, artifact := range map[string]registrytest.Artifact{
-		`artifactType "a/b", configuration "application/vnd.oci.empty.v1+json", 1 layers, 0 blobs`: {Type: "a/b"},
-		`artifactType "", configuration "a/b", 1 layers, 0 blobs`:                                  {Type: "a/b", TypeInConfig: true},
-		`artifactType "a/b", configuration "", 0 layers, 1 blobs`:                                  {Type: "a/b", Old: true},
+		`artifactType "a/b", config "application/vnd.oci.empty.v1+json", 1 layers, 0 blobs`: {Type: "a/b"},
+		`artifactType "", config "a/b", 1 layers, 0 blobs`:                                  {Type: "a/b", TypeInConfig: true},
+		`artifactType "a/b", config "", 0 layers, 1 blobs`:                                  {Type: "a/b", Old: true},
 	} {
-		var says struct {
+		var manifest struct {
 			ArtifactType  string
 			Config        struct{ MediaType string }
 			Layers, Blobs []any
 		}
 		m := artifact.Build()
-		if err := json.Unmarshal(m.Bytes, &says); err != nil {
+		if err := json.Unmarshal(m.Bytes, &manifest); err != nil {
 			t.Fatal(err)
 		}
-		got := fmt.Sprintf("artifactType %q, configuration %q, %d layers, %d blobs", says.ArtifactType, says.Config.MediaType, len(says.Layers), len(says.Blobs))
+		got := fmt.Sprintf("artifactType %q, config %q, %d layers, %d blobs", manifest.ArtifactType, manifest.Config.MediaType, len(manifest.Layers), len(manifest.Blobs))
 		if got != want || m.ArtifactType != "a/b" {
-			t.Errorf("%s, and its descriptor says %q; want %s", got, m.ArtifactType, want)
+			t.Errorf("Build() = %s with descriptor type %q, want %s", got, m.ArtifactType, want)
 		}
 	}
 }
 
-func TestASignatureVerifiesByItsKeyAloneAndForItsImageAlone(t *testing.T) {
+func TestSigningKey_Verify(t *testing.T) {
 	everyRegistry(t, func(t *testing.T, _ string, start func(testing.TB, ...registrytest.Option) *registrytest.Registry) {
 		reg, key := start(t), registrytest.NewSigningKey(t)
 		signed := reg.Push(t, "app", "1.0", registrytest.MultiArch("a"))
 		other := reg.Push(t, "app", "2.0", registrytest.MultiArch("b"))
-		says := func(k registrytest.SigningKey, image digest.Digest, want string) {
+		checkVerify := func(k registrytest.SigningKey, image digest.Digest, want string) {
 			t.Helper()
-			for way, err := range map[string]error{
-				"as a referrer": k.VerifyReferrer(t, reg, "app", image),
-				"under its tag": k.VerifyTag(t, reg, "app", image),
+			for form, err := range map[string]error{
+				"referrer": k.VerifyReferrer(t, reg, "app", image),
+				"tag":      k.VerifyTag(t, reg, "app", image),
 			} {
 				if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-					t.Errorf("%s: %v, want %q", way, err, want)
+					t.Errorf("%s: verify = %v, want %q", form, err, want)
 				}
 			}
 		}
-		says(key, signed.Digest, "no ")
+		checkVerify(key, signed.Digest, "no ")
 
 		signature := key.Sign(t, signed)
 		reg.Attach(t, "app", signature.Referrer)
 		reg.Push(t, "app", signature.Tag, signature.Tagged)
-		says(key, signed.Digest, "")
-		says(registrytest.NewSigningKey(t), signed.Digest, "not of this key")
-		says(key, other.Digest, "no ")
+		checkVerify(key, signed.Digest, "")
+		checkVerify(registrytest.NewSigningKey(t), signed.Digest, "not of this key")
+		checkVerify(key, other.Digest, "no ")
 
-		// What signs one image is put where what signs the other one belongs.
+		// The signature of one image is published for the other image.
 		moved := signature.Referrer
 		moved.Subject = other
 		reg.Attach(t, "app", moved)
 		reg.Push(t, "app", key.Sign(t, other).Tag, signature.Tagged)
-		says(key, other.Digest, "of "+string(signed.Digest))
+		checkVerify(key, other.Digest, "of "+string(signed.Digest))
 	})
 }
 
-func TestADamagedSignatureDoesNotVerify(t *testing.T) {
+func TestSigningKey_DamagedSignature(t *testing.T) {
 	p, key := registrytest.Front(t, registrytest.Behaviour{Referrers: true}), registrytest.NewSigningKey(t)
 	image := p.Push(t, "app", "1.0", registrytest.Image{Seed: "a"})
 	signature := key.Sign(t, image)
@@ -146,7 +147,7 @@ func TestADamagedSignatureDoesNotVerify(t *testing.T) {
 		blob.Reply(c.status, nil, c.body)
 		err := key.VerifyTag(t, p.Through(), "app", image.Digest)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%d %q: %v, want %q", c.status, c.body, err, c.want)
+			t.Errorf("VerifyTag() of %d %q = %v, want %q", c.status, c.body, err, c.want)
 		}
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// ask asks a token server by GET, as a client does, and returns the token.
-func ask(t *testing.T, s *registrytest.TokenServer, user, password string, scopes ...string) (status int, token string) {
+// requestToken requests a token with GET, as a client does.
+func requestToken(t *testing.T, s *registrytest.TokenServer, user, password string, scopes ...string) (status int, token string) {
 	t.Helper()
 	query := url.Values{"service": {s.Service}, "scope": scopes}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"?"+query.Encode(), http.NoBody)
@@ -26,21 +26,21 @@ func ask(t *testing.T, s *registrytest.TokenServer, user, password string, scope
 	if user != "" {
 		req.SetBasicAuth(user, password)
 	}
-	return answerOf(t, req)
+	return readToken(t, req)
 }
 
-// post asks a token server with an OAuth 2 form.
-func post(t *testing.T, s *registrytest.TokenServer, form url.Values) (status int, token string) {
+// postToken requests a token with an OAuth 2 form.
+func postToken(t *testing.T, s *registrytest.TokenServer, form url.Values) (status int, token string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, strings.NewReader(form.Encode()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	return answerOf(t, req)
+	return readToken(t, req)
 }
 
-func answerOf(t *testing.T, req *http.Request) (status int, token string) {
+func readToken(t *testing.T, req *http.Request) (status int, token string) {
 	t.Helper()
 	res, err := new(http.Client).Do(req)
 	if err != nil {
@@ -54,8 +54,8 @@ func answerOf(t *testing.T, req *http.Request) (status int, token string) {
 	return res.StatusCode, answer.Token
 }
 
-// with is the status of a GET that brings a token.
-func with(t *testing.T, reg *registrytest.Registry, path, token string) *http.Response {
+// getWithToken sends a GET request with a token and returns the response.
+func getWithToken(t *testing.T, reg *registrytest.Registry, path, token string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, reg.URL()+path, http.NoBody)
 	if err != nil {
@@ -67,7 +67,7 @@ func with(t *testing.T, reg *registrytest.Registry, path, token string) *http.Re
 	return send(t, req)
 }
 
-func TestTokensAreVerified(t *testing.T) {
+func TestTokenAuth_VerifiesTokens(t *testing.T) {
 	everyRegistry(t, func(t *testing.T, _ string, start starter) {
 		tokens := registrytest.NewTokenServer(t)
 		tokens.User, tokens.Password = "ci", "secret"
@@ -75,82 +75,82 @@ func TestTokensAreVerified(t *testing.T) {
 		pushed := reg.Push(t, "app", "1.0", registrytest.MultiArch("a"))
 		registrytest.Same(t, pushed.Tree, reg.Read(t, "app", "1.0"))
 		if asked := tokens.Requests(); len(asked) != 0 {
-			t.Errorf("setting up asked the token server: %v", asked)
+			t.Errorf("token requests of Push() and Read() = %v, want none", asked)
 		}
 
-		refused := with(t, reg, "/v2/app/tags/list", "")
+		unauthorized := getWithToken(t, reg, "/v2/app/tags/list", "")
 		want := fmt.Sprintf(`Bearer realm=%q,service="registrytest",scope="repository:app:pull"`, tokens.URL)
-		if challenge := refused.Header.Get("WWW-Authenticate"); refused.StatusCode != 401 || challenge != want {
-			t.Errorf("without a token: %s, %s, want 401, %s", refused.Status, challenge, want)
+		if challenge := unauthorized.Header.Get("WWW-Authenticate"); unauthorized.StatusCode != 401 || challenge != want {
+			t.Errorf("response without a token = %s, %s, want 401, %s", unauthorized.Status, challenge, want)
 		}
-		_, good := ask(t, tokens, "ci", "secret", "repository:app:pull")
-		_, other := ask(t, tokens, "ci", "secret", "repository:other:pull")
+		_, valid := requestToken(t, tokens, "ci", "secret", "repository:app:pull")
+		_, other := requestToken(t, tokens, "ci", "secret", "repository:other:pull")
 		tokens.Lifetime = -2 * time.Minute
-		_, stale := ask(t, tokens, "ci", "secret", "repository:app:pull")
-		_, foreign := ask(t, registrytest.NewTokenServer(t), "ci", "secret", "repository:app:pull")
+		_, expired := requestToken(t, tokens, "ci", "secret", "repository:app:pull")
+		_, otherServer := requestToken(t, registrytest.NewTokenServer(t), "ci", "secret", "repository:app:pull")
 		for name, c := range map[string]struct {
 			token string
 			want  int
 		}{
-			"good": {good, 200}, "for another repository": {other, 401}, "expired": {stale, 401},
-			"of another server": {foreign, 401}, "junk": {"junk", 401}, "tampered with": {good[:len(good)-4] + "AAAA", 401},
+			"valid": {valid, 200}, "other_repository": {other, 401}, "expired": {expired, 401},
+			"other_server": {otherServer, 401}, "malformed": {"junk", 401}, "tampered": {valid[:len(valid)-4] + "AAAA", 401},
 		} {
-			if res := with(t, reg, "/v2/app/tags/list", c.token); res.StatusCode != c.want {
-				t.Errorf("a token that is %s: %s, want %d", name, res.Status, c.want)
+			if res := getWithToken(t, reg, "/v2/app/tags/list", c.token); res.StatusCode != c.want {
+				t.Errorf("response with token %s = %s, want %d", name, res.Status, c.want)
 			}
 		}
 	})
 }
 
-func TestTokenServerAuthenticates(t *testing.T) {
+func TestTokenServer_Authentication(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
-	if status, _ := ask(t, tokens, "", ""); status != 200 {
-		t.Errorf("nobody, where everybody may: %d", status)
+	if status, _ := requestToken(t, tokens, "", ""); status != 200 {
+		t.Errorf("status of an anonymous request = %d, want 200", status)
 	}
 	tokens.User, tokens.Password, tokens.IdentityToken = "ci", "secret", "refresh"
 	for name, c := range map[string]struct {
 		form url.Values
 		want int
 	}{
-		"password":              {url.Values{"grant_type": {"password"}, "username": {"ci"}, "password": {"secret"}}, 200},
-		"wrong password":        {url.Values{"grant_type": {"password"}, "username": {"ci"}, "password": {"guess"}}, 401},
-		"identity token":        {url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"refresh"}}, 200},
-		"wrong identity token":  {url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"guess"}}, 401},
-		"nothing in particular": {url.Values{}, 401},
+		"password":             {url.Values{"grant_type": {"password"}, "username": {"ci"}, "password": {"secret"}}, 200},
+		"wrong_password":       {url.Values{"grant_type": {"password"}, "username": {"ci"}, "password": {"guess"}}, 401},
+		"identity_token":       {url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"refresh"}}, 200},
+		"wrong_identity_token": {url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"guess"}}, 401},
+		"no_credentials":       {url.Values{}, 401},
 	} {
-		if status, token := post(t, tokens, c.form); status != c.want || (token != "") != (c.want == 200) {
-			t.Errorf("%s: %d with the token %q, want %d", name, status, token, c.want)
+		if status, token := postToken(t, tokens, c.form); status != c.want || (token != "") != (c.want == 200) {
+			t.Errorf("%s: status = %d with token %q, want %d", name, status, token, c.want)
 		}
 	}
-	if status, _ := ask(t, tokens, "ci", "guess"); status != 401 {
-		t.Errorf("a wrong password by GET: %d", status)
+	if status, _ := requestToken(t, tokens, "ci", "guess"); status != 401 {
+		t.Errorf("status of GET with a wrong password = %d, want 401", status)
 	}
 }
 
-func TestTokenServerRecords(t *testing.T) {
+func TestTokenServer_RecordsRequests(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	tokens.IdentityToken = "refresh"
-	ask(t, tokens, "ci", "secret", "repository:a:pull", "repository:b:pull,push")
-	post(t, tokens, url.Values{
+	requestToken(t, tokens, "ci", "secret", "repository:a:pull", "repository:b:pull,push")
+	postToken(t, tokens, url.Values{
 		"grant_type": {"refresh_token"}, "refresh_token": {"wrong"}, "service": {"registrytest"}, "client_id": {"me"},
 		"scope": {"repository:a:pull repository:b:pull"},
 	})
 	got := tokens.Requests()
 	if len(got) != 2 {
-		t.Fatalf("%d requests, want 2", len(got))
+		t.Fatalf("len(Requests()) = %d, want 2", len(got))
 	}
 	first, second := got[0], got[1]
 	if first.Method != "GET" || first.Service != "registrytest" || first.User != "ci" || first.Password != "secret" || first.Status != 200 ||
 		!slices.Equal(first.Scopes, []string{"repository:a:pull", "repository:b:pull,push"}) || first.Header.Get("Authorization") == "" {
-		t.Errorf("the first is %+v", first)
+		t.Errorf("Requests()[0] = %+v", first)
 	}
 	if second.Method != "POST" || second.GrantType != "refresh_token" || second.RefreshToken != "wrong" || second.ClientID != "me" || second.Status != 401 ||
 		!slices.Equal(second.Scopes, []string{"repository:a:pull", "repository:b:pull"}) {
-		t.Errorf("the second is %+v", second)
+		t.Errorf("Requests()[1] = %+v", second)
 	}
 }
 
-func TestAllowLimitsWhatATokenGrants(t *testing.T) {
+func TestTokenServer_Allow(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	tokens.User, tokens.Password = "ci", "secret"
 	tokens.Allow = func(user, repo, action string) bool { return action == "pull" && (user == "ci" || repo == "public") }
@@ -162,17 +162,17 @@ func TestAllowLimitsWhatATokenGrants(t *testing.T) {
 		user, repo string
 		want       int
 	}{{"", "public", 200}, {"", "private", 401}, {"ci", "private", 200}} {
-		status, token := ask(t, tokens, c.user, "secret", "repository:"+c.repo+":pull,push")
+		status, token := requestToken(t, tokens, c.user, "secret", "repository:"+c.repo+":pull,push")
 		if status != 200 {
-			t.Fatalf("%q asking for %s: %d", c.user, c.repo, status)
+			t.Fatalf("status of the token request of %q for %s = %d, want 200", c.user, c.repo, status)
 		}
-		if res := with(t, reg, "/v2/"+c.repo+"/tags/list", token); res.StatusCode != c.want {
-			t.Errorf("%q reading %s: %s, want %d", c.user, c.repo, res.Status, c.want)
+		if res := getWithToken(t, reg, "/v2/"+c.repo+"/tags/list", token); res.StatusCode != c.want {
+			t.Errorf("response to %q for %s = %s, want %d", c.user, c.repo, res.Status, c.want)
 		}
 	}
 }
 
-func TestAMountNeedsATokenForBoth(t *testing.T) {
+func TestTokenAuth_MountScopes(t *testing.T) {
 	everyRegistry(t, func(t *testing.T, _ string, start starter) {
 		tokens := registrytest.NewTokenServer(t)
 		reg := start(t, registrytest.TokenAuth(tokens))
@@ -180,7 +180,7 @@ func TestAMountNeedsATokenForBoth(t *testing.T) {
 		reg.PushBlob(t, "from", blob)
 		path := fmt.Sprintf("/v2/to/blobs/uploads/?mount=%s&from=from", blob.Descriptor().Digest)
 		mount := func(scopes ...string) *http.Response {
-			_, token := ask(t, tokens, "", "", scopes...)
+			_, token := requestToken(t, tokens, "", "", scopes...)
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, reg.URL()+path, http.NoBody)
 			if err != nil {
 				t.Fatal(err)
@@ -188,18 +188,18 @@ func TestAMountNeedsATokenForBoth(t *testing.T) {
 			req.Header.Set("Authorization", "Bearer "+token)
 			return send(t, req)
 		}
-		refused := mount("repository:to:pull,push")
-		challenge := refused.Header.Get("WWW-Authenticate")
-		if refused.StatusCode != 401 || !strings.Contains(challenge, "repository:from:pull") || !strings.Contains(challenge, "repository:to:p") {
-			t.Errorf("with one scope: %s, challenged with %s", refused.Status, challenge)
+		unauthorized := mount("repository:to:pull,push")
+		challenge := unauthorized.Header.Get("WWW-Authenticate")
+		if unauthorized.StatusCode != 401 || !strings.Contains(challenge, "repository:from:pull") || !strings.Contains(challenge, "repository:to:p") {
+			t.Errorf("mount with one scope = %s with challenge %s", unauthorized.Status, challenge)
 		}
 		if res := mount("repository:to:pull,push", "repository:from:pull"); res.StatusCode != http.StatusCreated {
-			t.Errorf("with both scopes: %s", res.Status)
+			t.Errorf("mount with both scopes = %s, want 201", res.Status)
 		}
 	})
 }
 
-func TestTokenServerSpeaksTLS(t *testing.T) {
+func TestTokenServer_TLS(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t, registrytest.TLS())
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(tokens.CA)
@@ -210,18 +210,18 @@ func TestTokenServerSpeaksTLS(t *testing.T) {
 	}
 	res, err := client.Do(req)
 	if err != nil || !strings.HasPrefix(tokens.URL, "https://") {
-		t.Fatalf("%s: %v", tokens.URL, err)
+		t.Fatalf("Get(%s) = %v", tokens.URL, err)
 	}
 	_ = res.Body.Close()
 }
 
-func TestAnswerReplacesTheTokenServersOwn(t *testing.T) {
+func TestTokenServer_Answer(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	tokens.Answer = func(w http.ResponseWriter, r registrytest.TokenRequest, token string) {
 		w.WriteHeader(http.StatusTeapot)
 		_, _ = fmt.Fprintf(w, `{"token":%q}`, r.User+" "+token[:2])
 	}
-	if status, token := ask(t, tokens, "ci", "x"); status != http.StatusTeapot || token != "ci ey" {
-		t.Errorf("%d, %q", status, token)
+	if status, token := requestToken(t, tokens, "ci", "x"); status != http.StatusTeapot || token != "ci ey" {
+		t.Errorf("response = %d with token %q, want 418 with \"ci ey\"", status, token)
 	}
 }

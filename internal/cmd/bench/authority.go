@@ -14,11 +14,12 @@ import (
 	"time"
 )
 
-// authority names PEM files: the certificate of an authority, and a certificate
-// for loopback that it signed, with its key.
+// authority has the paths of PEM files: the certificate of an authority, and a certificate for
+// loopback addresses that it signed, with its key.
 type authority struct{ ca, cert, key string }
 
-// newAuthority makes an authority, writes its files into dir, and forgets it.
+// newAuthority creates an authority and a certificate, and writes their files to dir. It does
+// not keep the key of the authority.
 func newAuthority(dir string) (authority, error) {
 	files := authority{filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
 	parent := &x509.Certificate{
@@ -44,8 +45,8 @@ func newAuthority(dir string) (authority, error) {
 	return files, writePEM(files.key, "PRIVATE KEY", der)
 }
 
-// sign writes a certificate to file and returns its new key. It is signed with
-// parentKey or, where that is nil, with its own.
+// sign writes a certificate to file and returns its new key. The certificate is signed with
+// parentKey, or self-signed if parentKey is nil.
 func sign(file string, template, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -15,24 +15,24 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/child"
 )
 
-// bench is one run of the command.
+// bench is a run of the command.
 type bench struct {
 	options
 	log        io.Writer
-	dir        string // everything that it writes, but for the page
-	bin        string // our programs
-	tree       string // what they were built from, for people
+	dir        string // all files of the run except the page
+	bin        string // programs built from this tree
+	tree       string // description of the tree that they were built from
 	contenders []contender
-	digests    map[string]string // of the source's images, by repository
+	digests    map[string]string // digests of the images at the source, by repository
 }
 
-// runBench measures what the options say, and writes the page.
+// runBench runs the measurements of o and writes the page.
 func runBench(ctx context.Context, o options, log io.Writer) error {
 	dir, err := os.MkdirTemp(memoryBacked(), "registry-bench-")
 	if err != nil {
 		return err
 	}
-	o.terraform = lookTerraform(o.terraform)
+	o.terraform = findTerraform(o.terraform)
 	b := &bench{options: o, log: log, dir: dir, bin: filepath.Join(dir, "bin"), digests: map[string]string{}}
 	page, err := b.measureAll(ctx)
 	if err := errors.Join(err, os.RemoveAll(dir)); err != nil {
@@ -41,8 +41,8 @@ func runBench(ctx context.Context, o options, log io.Writer) error {
 	return os.WriteFile(o.out, []byte(page.markdown()), 0o644)
 }
 
-// memoryBacked is where files are kept in memory, so that no disk is measured;
-// "", for the usual temporary directory, where there is no such place.
+// memoryBacked returns a directory in memory, so that the measurements do not depend on a disk.
+// It returns "", which selects the default temporary directory, if there is none.
 func memoryBacked() string {
 	const shm = "/dev/shm"
 	if info, err := os.Stat(shm); err == nil && info.IsDir() {
@@ -51,7 +51,7 @@ func memoryBacked() string {
 	return ""
 }
 
-func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.log, format+"\n", args...) }
+func (b *bench) logf(format string, args ...any) { fmt.Fprintf(b.log, format+"\n", args...) }
 
 func (b *bench) measureAll(ctx context.Context) (*page, error) {
 	if err := b.build(ctx); err != nil {
@@ -59,7 +59,7 @@ func (b *bench) measureAll(ctx context.Context) (*page, error) {
 	}
 	var missing []string
 	if b.contenders, missing = b.find(ctx); len(missing) > 0 {
-		b.say("not here, and left out: %s", strings.Join(missing, ", "))
+		b.logf("not here, and left out: %s", strings.Join(missing, ", "))
 	}
 	if err := b.seed(ctx); err != nil {
 		return nil, err
@@ -77,10 +77,10 @@ func (b *bench) measureAll(ctx context.Context) (*page, error) {
 	return p, nil
 }
 
-// build builds all programs of ours, and this one again, so that it may be run
-// with `go run` too.
+// build builds all programs of this tree. It builds this command too, because the running one
+// may have been started with `go run`.
 func (b *bench) build(ctx context.Context) error {
-	b.say("building")
+	b.logf("building")
 	root, err := child.Program{Path: "go"}.Run(ctx, "list", "-m", "-f", "{{.Dir}}")
 	if err != nil {
 		return err
@@ -92,15 +92,15 @@ func (b *bench) build(ctx context.Context) error {
 	return err
 }
 
-// seed pushes what the scenarios copy.
+// seed pushes the images that the scenarios copy.
 func (b *bench) seed(ctx context.Context) (err error) {
-	b.say("seeding")
-	l, err := b.openLab(ctx, false)
+	b.logf("seeding")
+	l, err := b.startRegistries(ctx, false)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	s := &seeder{registry: l.source, held: map[digest.Digest]string{}}
+	s := &seeder{registry: l.source, uploaded: map[digest.Digest]string{}}
 	for _, scenario := range b.scenarios() {
 		for _, repository := range scenario.images {
 			if b.digests[repository] != "" {
@@ -116,10 +116,9 @@ func (b *bench) seed(ctx context.Context) (err error) {
 	return nil
 }
 
-// measureTransport measures all scenarios at all distances over plain HTTP, or
-// over TLS.
+// measureTransport measures all scenarios with all round-trip times, over plain HTTP or TLS.
 func (b *bench) measureTransport(ctx context.Context, tls bool, p *page) (err error) {
-	l, err := b.openLab(ctx, tls)
+	l, err := b.startRegistries(ctx, tls)
 	if err != nil {
 		return err
 	}
@@ -137,35 +136,35 @@ func (b *bench) measureTransport(ctx context.Context, tls bool, p *page) (err er
 	return nil
 }
 
-// measureScenario lets every copier do the scenario once, and then again, so
-// that whatever else the machine does meets all alike.
-func (b *bench) measureScenario(ctx context.Context, l *lab, s scenario, set setting) ([]row, error) {
+// measureScenario runs the scenario once with every copier, and repeats that for each run, so
+// that other load on the machine affects all copiers alike.
+func (b *bench) measureScenario(ctx context.Context, l *registryPair, s scenario, set setting) ([]row, error) {
 	var rows []row
 	for _, c := range b.contenders {
-		if c.takesPart(s) {
+		if c.supports(s) {
 			rows = append(rows, row{contender: c})
 		}
 	}
 	for n := range b.runs {
 		for i := range rows {
 			r := &rows[i]
-			taken, err := b.measureCopy(ctx, l, s, set, r.contender)
+			result, err := b.measureCopy(ctx, l, s, set, r.contender)
 			if err = errors.Join(err, ctx.Err()); err != nil {
 				return nil, fmt.Errorf("%s, %s: %w", s.name, r.name, err)
 			}
-			r.samples = append(r.samples, taken)
-			b.say("%s, %s, run %d of %d: %s %s", set, s.name, n+1, b.runs, r.name, taken)
+			r.samples = append(r.samples, result)
+			b.logf("%s, %s, run %d of %d: %s %s", set, s.name, n+1, b.runs, r.name, result)
 		}
 	}
 	return rows, nil
 }
 
-// patience is how long a copier may take for a scenario.
-const patience = 5 * time.Minute
+// copyTimeout limits how long a copier may take for a scenario.
+const copyTimeout = 5 * time.Minute
 
-// measureCopy lets one copier do the scenario once. What goes wrong with the
-// copier is in the sample; an error is one of the bench itself.
-func (b *bench) measureCopy(ctx context.Context, l *lab, s scenario, set setting, c contender) (sample, error) {
+// measureCopy runs the scenario once with one copier. The sample reports failures of the
+// copier. The error reports failures of the benchmark itself.
+func (b *bench) measureCopy(ctx context.Context, l *registryPair, s scenario, set setting, c contender) (sample, error) {
 	if err := s.prepare(ctx, l); err != nil {
 		return sample{}, err
 	}
@@ -173,12 +172,12 @@ func (b *bench) measureCopy(ctx context.Context, l *lab, s scenario, set setting
 	if err != nil {
 		return sample{}, err
 	}
-	defer func() { _ = os.RemoveAll(home) }() // all of it goes at the end
+	defer func() { _ = os.RemoveAll(home) }() // the parent directory is removed at the end in any case
 	before, err := l.requests(ctx)
 	if err != nil {
 		return sample{}, err
 	}
-	taken, pairs, err := b.throughProxies(ctx, l, s, set, c, home)
+	result, pairs, err := b.runThroughProxies(ctx, l, s, set, c, home)
 	if err != nil {
 		return sample{}, err
 	}
@@ -186,17 +185,17 @@ func (b *bench) measureCopy(ctx context.Context, l *lab, s scenario, set setting
 	if err != nil {
 		return sample{}, err
 	}
-	taken.requests = difference(after, before)
-	if taken.failed == "" {
-		taken.failed = l.check(ctx, pairs)
+	result.requests = difference(after, before)
+	if result.failed == "" {
+		result.failed = l.check(ctx, pairs)
 	}
-	taken.failed = strings.ReplaceAll(taken.failed, b.dir, "…")
-	return taken, nil
+	result.failed = strings.ReplaceAll(result.failed, b.dir, "…")
+	return result, nil
 }
 
-// throughProxies runs the copier's commands between two proxies.
-func (b *bench) throughProxies(ctx context.Context, l *lab, s scenario, set setting, c contender, home string) (sample, []pair, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// runThroughProxies runs the copier's commands between two proxies.
+func (b *bench) runThroughProxies(ctx context.Context, l *registryPair, s scenario, set setting, c contender, home string) (sample, []pair, error) {
+	ctx, cancel := context.WithTimeout(ctx, copyTimeout)
 	defer cancel()
 	source, err := listen(ctx, l.source.Address, line{rtt: set.rtt, cap: s.cap})
 	if err != nil {
@@ -215,7 +214,7 @@ func (b *bench) throughProxies(ctx context.Context, l *lab, s scenario, set sett
 	values := b.values()
 	values["ca"], values["home"], values["list"] = l.ca, home, filepath.Join(home, "list.txt")
 	t := task{Commands: c.commandsFor(pairs, values), Home: home}
-	measured, err := measureApart(ctx, filepath.Join(b.bin, "bench"), t)
+	measured, err := measureInChild(ctx, filepath.Join(b.bin, "bench"), t)
 	if err != nil {
 		return sample{}, nil, err
 	}

@@ -16,15 +16,15 @@ import (
 
 const inTotoLayer = "application/vnd.in-toto+json"
 
-// blob is a blob whose bytes are made as they are read, so that a large one
-// takes no memory. open gives the same bytes each time.
+// blob is a blob whose content is generated while it is read, so that a large blob does not use
+// memory. open returns a reader of the same content each time.
 type blob struct {
 	mediaType string
 	size      int64
 	open      func() io.Reader
 }
 
-// random is a blob of bytes that nothing compresses; another seed gives others.
+// random returns a blob of incompressible content that depends on seed.
 func random(mediaType string, size int64, seed string) blob {
 	return blob{mediaType, size, func() io.Reader {
 		return io.LimitReader(rand.NewChaCha8(sha256.Sum256([]byte(seed))), size)
@@ -33,20 +33,20 @@ func random(mediaType string, size int64, seed string) blob {
 
 func layer(size int64, seed string) blob { return random(ocispec.MediaTypeImageLayerGzip, size, seed) }
 
-// descriptor reads the blob once. Reading from memory does not fail.
+// descriptor computes the descriptor of the blob. Reading from memory does not fail.
 func (b blob) descriptor() ocispec.Descriptor {
 	sum, _ := digest.FromReader(b.open())
 	return ocispec.Descriptor{MediaType: b.mediaType, Digest: sum, Size: b.size}
 }
 
-// image is an image or, where it has children, an index of them.
+// image is an image, or an index if it has children.
 type image struct {
 	platform ocispec.Platform
 	layers   []blob
 	children []image
 }
 
-// contents gives the image in a repository of the source.
+// contents returns the image in a repository of the source.
 func contents(repository string) image {
 	switch {
 	case repository == "app":
@@ -86,14 +86,14 @@ func appImage() image {
 	return index
 }
 
-// manifest is what is pushed under a tag or digest.
+// manifest returns v, encoded as JSON, as a manifest.
 func manifest(mediaType string, v any) blob { return literal(mediaType, encode(v)) }
 
 func literal(mediaType string, content []byte) blob {
 	return blob{mediaType, int64(len(content)), func() io.Reader { return bytes.NewReader(content) }}
 }
 
-// configuration is the blob that an image of these layers has.
+// configuration returns the config of an image with these layers.
 func (i image) configuration(layers []ocispec.Descriptor) blob {
 	root := ocispec.RootFS{Type: "layers"}
 	for _, d := range layers {
@@ -114,7 +114,8 @@ func imageIndex(children []ocispec.Descriptor) blob {
 	})
 }
 
-// encode is v as JSON. What is encoded here always can be.
+// encode returns v as JSON. It panics if v cannot be encoded, which does not happen for the
+// types used here.
 func encode(v any) []byte {
 	content, err := json.Marshal(v)
 	if err != nil {

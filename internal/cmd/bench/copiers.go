@@ -11,30 +11,30 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/child"
 )
 
-// copier is a program that copies images, by name and command lines. These are
-// the places of a template:
+// copier is a program that copies images, with templates of its command lines. Templates have
+// these placeholders:
 //
-//	{src} {dst}              the image and where it goes, host:port/repository:tag
+//	{src} {dst}              the source and destination, host:port/repository:tag
 //	{source} {destination}   the host:port of each
-//	{list}                   a file of all copies, "SRC DST" a line
-//	{home}                   an empty directory of the run's own, with {list} and a
-//	                         Terraform configuration of all copies in it
+//	{list}                   a file with all copies, "SRC DST" on each line
+//	{home}                   an empty directory for the run, which contains {list} and a
+//	                         Terraform configuration of all copies
 //	{ca}                     the registries' authority, a PEM file
-//	{bin} {terraform}        where our programs are, and the Terraform to use
+//	{bin} {terraform}        the directory of our programs, and the Terraform to use
 type copier struct {
 	name string
-	// plain and tls copy one image, or all of them where {list} or {home} is
-	// where they are from.
+	// plain and tls are the commands for registries with plain HTTP and with TLS.
 	plain, tls commands
-	// version prints its version; "" for what is built from this tree.
+	// version is the command that prints the version. It is "" for programs built from this
+	// tree.
 	version template
-	// scenarios are those that it takes part in.
+	// scenarios has the names of the scenarios that the copier supports.
 	scenarios []string
 	ours      bool
 }
 
-// commands copy one image, and many; a copier with no command for many runs the
-// one for each of them.
+// commands are the templates to copy one image and to copy many. A copier without a template
+// for many runs the one for a single image repeatedly.
 type commands struct{ one, many template }
 
 var (
@@ -44,7 +44,7 @@ var (
 
 var copiers = []copier{
 	{
-		name: yardstick, scenarios: copying,
+		name: baseline, scenarios: copying,
 		plain: commands{one: "{bin}/bench raw {src} {dst}"},
 		tls:   commands{one: "{bin}/bench raw -ca {ca} {src} {dst}"},
 	},
@@ -82,21 +82,21 @@ var copiers = []copier{
 		tls:   commands{one: "SSL_CERT_FILE={ca} oras copy {src} {dst}"},
 	},
 	{
-		// It remembers in which repositories of a host it saw a blob, and finds
-		// that in the run's own directory only where it is not root.
+		// skopeo caches in which repositories of a host it saw a blob. It keeps the cache in
+		// the directory of the run only if it does not run as root.
 		name: "skopeo", scenarios: everything, version: "skopeo --version",
 		plain: commands{one: "_CONTAINERS_ROOTLESS_UID=1 skopeo --insecure-policy copy --all --preserve-digests --src-tls-verify=false --dest-tls-verify=false docker://{src} docker://{dst}"},
 		tls:   commands{one: "_CONTAINERS_ROOTLESS_UID=1 SSL_CERT_FILE={ca} skopeo --insecure-policy copy --all --preserve-digests docker://{src} docker://{dst}"},
 	},
 }
 
-// terraformApply is Terraform from its start to its end, with the provider from
-// {bin}: the configuration names the registries' authority itself.
+// terraformApply runs Terraform with the provider from {bin}. The registries' authority is set
+// in the configuration.
 const terraformApply = "TF_CLI_CONFIG_FILE={home}/terraform.rc CHECKPOINT_DISABLE=1 " +
 	"{terraform} -chdir={home} apply -input=false -auto-approve -no-color"
 
-// commandsFor are the command lines that do the pairs; values are those that all
-// pairs have in common.
+// commandsFor returns the command lines that copy pairs. values has the placeholders that are
+// the same for all pairs.
 func (c copier) commandsFor(pairs []pair, values map[string]string) []command {
 	templates := c.plain
 	if values["ca"] != "" {
@@ -119,7 +119,7 @@ func host(image string) string {
 	return host
 }
 
-// contender is a copier that is here, in a version.
+// contender is an installed copier and its version.
 type contender struct {
 	copier
 	found string
@@ -127,10 +127,10 @@ type contender struct {
 
 var versionPattern = regexp.MustCompile(`v?\d+\.\d+\.\d+[-+.\w]*`)
 
-// takesPart says whether the copier does a scenario.
-func (c copier) takesPart(s scenario) bool { return slices.Contains(c.scenarios, s.name) }
+// supports reports whether the copier supports a scenario.
+func (c copier) supports(s scenario) bool { return slices.Contains(c.scenarios, s.name) }
 
-// find returns the copiers that are on PATH, and the names of the others.
+// find returns the copiers that are installed, and the names of the others.
 func (b *bench) find(ctx context.Context) (here []contender, missing []string) {
 	for _, c := range copiers {
 		found := b.tree
@@ -151,13 +151,13 @@ func (b *bench) find(ctx context.Context) (here []contender, missing []string) {
 	return here, missing
 }
 
-// values are what no copy changes.
+// values returns the placeholders that are the same for all copies.
 func (b *bench) values() map[string]string {
 	return map[string]string{"bin": b.bin, "terraform": b.terraform}
 }
 
-// lookTerraform makes the path absolute, as it is run in another directory.
-func lookTerraform(name string) string {
+// findTerraform returns the absolute path of Terraform, because it runs in another directory.
+func findTerraform(name string) string {
 	if found, err := exec.LookPath(name); err == nil {
 		return found
 	}

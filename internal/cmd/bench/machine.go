@@ -12,23 +12,25 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/child"
 )
 
-// describeMachine says what the figures were measured on, as far as Linux tells.
+// describeMachine describes the machine of the measurements. Some details are available only on
+// Linux.
 func describeMachine() string {
-	about := []string{fmt.Sprintf("%d cores", runtime.NumCPU()), runtime.GOOS + "/" + runtime.GOARCH}
-	if model := matched("/proc/cpuinfo", `(?m)^model name\s*: (.+)$`); model != "" {
-		about = append([]string{model}, about...)
+	description := []string{fmt.Sprintf("%d cores", runtime.NumCPU()), runtime.GOOS + "/" + runtime.GOARCH}
+	if model := firstGroup("/proc/cpuinfo", `(?m)^model name\s*: (.+)$`); model != "" {
+		description = append([]string{model}, description...)
 	}
-	if kib, err := strconv.ParseInt(matched("/proc/meminfo", `(?m)^MemTotal:\s+(\d+) kB$`), 10, 64); err == nil {
-		about = append(about, fmt.Sprintf("%.0f GiB of memory", float64(kib)/(1<<20)))
+	if kib, err := strconv.ParseInt(firstGroup("/proc/meminfo", `(?m)^MemTotal:\s+(\d+) kB$`), 10, 64); err == nil {
+		description = append(description, fmt.Sprintf("%.0f GiB of memory", float64(kib)/(1<<20)))
 	}
-	if kernel := matched("/proc/sys/kernel/osrelease", `^(\S+)`); kernel != "" {
-		about = append(about, "kernel "+kernel)
+	if kernel := firstGroup("/proc/sys/kernel/osrelease", `^(\S+)`); kernel != "" {
+		description = append(description, "kernel "+kernel)
 	}
-	return strings.Join(about, ", ")
+	return strings.Join(description, ", ")
 }
 
-// matched is the first group of what matches in a file; "" where nothing does.
-func matched(file, pattern string) string {
+// firstGroup returns the first group of the first match of pattern in a file, or "" if there is
+// no match.
+func firstGroup(file, pattern string) string {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return ""
@@ -42,8 +44,7 @@ func matched(file, pattern string) string {
 
 func goVersion() string { return strings.TrimPrefix(runtime.Version(), "go") }
 
-// describeTree says which commit the tree in dir is at; a tree without git is
-// this one.
+// describeTree describes the commit of the tree in dir, if the tree is in git.
 func describeTree(ctx context.Context, dir string) string {
 	commit, err := child.Program{Path: "git", Dir: dir}.Run(ctx, "describe", "--always", "--dirty", "--abbrev=10")
 	if err != nil {

@@ -1,12 +1,10 @@
-// Command bench copies the same images between the same registries with the
-// engine and with every other copier on PATH, and writes what each took as a
-// page of tables.
+// Command bench copies the same images between the same registries with imagecopy, the provider
+// and every other copier on PATH, and writes the measurements as a page of tables.
 //
 //	go run ./internal/cmd/bench -rtt 0,20ms -runs 5 -tls
 //
-// It starts two registries on this machine, with a proxy before each that delays
-// as a distance would. All of that is stopped and removed afterwards, also when
-// it is interrupted.
+// It starts two registries on this machine, each behind a proxy that adds network latency. It
+// stops and removes everything afterwards, even if it is interrupted.
 package main
 
 import (
@@ -35,8 +33,8 @@ func main() {
 	}
 }
 
-// run is the command, or one of the parts of it that are processes of their own:
-// "measure" between the bench and what it measures, and "raw", the yardstick.
+// run runs the command or one of its subcommands, which run as processes of their own:
+// "measure" runs and measures a task, and "raw" is the baseline copier.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) > 0 {
 		switch args[0] {

@@ -17,37 +17,37 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/child"
 )
 
-// task is what a measuring process runs: some at a time, each in an environment
-// without the credentials and settings of this machine.
+// task is a set of commands that a measuring process runs, some of them concurrently. Each
+// command runs in an environment without the credentials and settings of this machine.
 type task struct {
 	Commands []command
-	Home     string // what stands in for the home directory
+	Home     string // used as the home directory
 }
 
-// took is what a task took.
-type took struct {
+// measurement is the result of a task.
+type measurement struct {
 	Wall   time.Duration
-	CPU    time.Duration // of all processes, in user and kernel mode
+	CPU    time.Duration // user and system time of all processes
 	Memory int64         // peak of the largest process, in bytes
-	Failed string        // why, and "" where nothing did
+	Failed string        // the first error; "" if no command failed
 }
 
-// measureApart runs a task in a process between this one and the task: the peak
-// memory of a process begins with its parent's, and this one may be large.
-func measureApart(ctx context.Context, bench string, t task) (took, error) {
+// measureInChild runs a task in a separate child process. The peak memory of a process starts
+// with the memory of its parent, which may be large for this process.
+func measureInChild(ctx context.Context, bench string, t task) (measurement, error) {
 	printed, err := child.Program{Path: bench}.Run(ctx, "measure", string(encode(t)))
 	if late := ctx.Err(); late != nil {
-		return took{Failed: "it did not end: " + late.Error()}, nil //nolint:nilerr // a copier that takes too long is a result
+		return measurement{Failed: "it did not end: " + late.Error()}, nil //nolint:nilerr // a copier that takes too long is a result
 	}
 	if err != nil {
-		return took{}, err
+		return measurement{}, err
 	}
-	var result took
+	var result measurement
 	err = json.Unmarshal([]byte(printed), &result)
 	return result, err
 }
 
-// runMeasure is the subcommand: it takes a task and prints what it took.
+// runMeasure implements the measure subcommand. It runs a task and prints the measurement.
 func runMeasure(ctx context.Context, args []string, stdout io.Writer) error {
 	if len(args) != 1 {
 		return errors.New("usage: bench measure TASK")
@@ -59,11 +59,11 @@ func runMeasure(ctx context.Context, args []string, stdout io.Writer) error {
 	return json.NewEncoder(stdout).Encode(t.run(ctx))
 }
 
-func (t task) run(ctx context.Context) took {
+func (t task) run(ctx context.Context) measurement {
 	states := make([]*os.ProcessState, len(t.Commands))
 	environment := t.environment(os.Environ())
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
+	group.SetLimit(concurrency)
 	began := time.Now()
 	for i, c := range t.Commands {
 		group.Go(func() (err error) {
@@ -72,7 +72,7 @@ func (t task) run(ctx context.Context) took {
 		})
 	}
 	err := group.Wait()
-	result := took{Wall: time.Since(began)}
+	result := measurement{Wall: time.Since(began)}
 	for _, state := range states {
 		if state != nil {
 			result.CPU += state.UserTime() + state.SystemTime()
@@ -85,7 +85,7 @@ func (t task) run(ctx context.Context) took {
 	return result
 }
 
-// run runs the command to its end; the error has the end of what it printed.
+// run runs a command until it exits. The error includes the end of its output.
 func (c command) run(ctx context.Context, environment []string) (*os.ProcessState, error) {
 	cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 	cmd.Env = slices.Concat(environment, c.Env)
@@ -97,8 +97,8 @@ func (c command) run(ctx context.Context, environment []string) (*os.ProcessStat
 	return cmd.ProcessState, err
 }
 
-// environment is the given one with a home that is the task's own, and without
-// what changes how a program reaches a registry.
+// environment returns the given environment with the task's home directory, and without
+// variables that change how a program connects to a registry.
 func (t task) environment(given []string) []string {
 	var kept []string
 	for _, variable := range given {

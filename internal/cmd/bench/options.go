@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// options are the command line.
+// options are the command-line options.
 type options struct {
 	rtts      []time.Duration
 	runs      int
-	only      []string // names of scenarios; all where empty
+	only      []string // names of scenarios; all if empty
 	tls       bool
 	out       string
 	terraform string
-	// again are the flags that give the same measurement on another machine.
-	again string
+	// rerunFlags are the flags that repeat the measurement on another machine.
+	rerunFlags string
 }
 
-// parse reads the command line. The error is flag.ErrHelp where help was asked
-// for, and has been told already.
+// parse parses the command line. It returns flag.ErrHelp if help was requested, after printing
+// it.
 func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -53,17 +53,17 @@ func parse(args []string) (options, error) {
 			return options{}, fmt.Errorf("there is no scenario %q", name)
 		}
 	}
-	o.again = fmt.Sprintf("-rtt %s -runs %d", *rtts, o.runs)
+	o.rerunFlags = fmt.Sprintf("-rtt %s -runs %d", *rtts, o.runs)
 	if *only != "" {
-		o.again += " -only " + *only
+		o.rerunFlags += " -only " + *only
 	}
 	if o.tls {
-		o.again += " -tls"
+		o.rerunFlags += " -tls"
 	}
 	return o, nil
 }
 
-// scenarios are those that are to be measured.
+// scenarios returns the selected scenarios.
 func (o options) scenarios() []scenario {
 	return slices.DeleteFunc(slices.Clone(scenarios), func(s scenario) bool {
 		return len(o.only) > 0 && !slices.Contains(o.only, s.name)

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// page is what is written at the end.
+// page is the page of results.
 type page struct {
-	date     time.Time
-	machine  string
-	versions []string
-	again    string
-	lines    []string // how each copier is run
-	parts    []*part
+	date       time.Time
+	machine    string
+	versions   []string
+	rerunFlags string
+	lines      []string // the command line of each copier
+	sections   []*section
 }
 
-// part is one scenario, with the rows of each setting.
-type part struct {
+// section has the results of a scenario, with the rows of each setting.
+type section struct {
 	scenario
 	blocks []block
 }
@@ -30,22 +30,22 @@ type block struct {
 }
 
 func (b *bench) newPage() *page {
-	p := &page{date: time.Now(), machine: describeMachine(), again: b.again, versions: []string{"Go " + goVersion()}}
+	p := &page{date: time.Now(), machine: describeMachine(), rerunFlags: b.rerunFlags, versions: []string{"Go " + goVersion()}}
 	for _, c := range b.contenders {
-		if slices.ContainsFunc(b.scenarios(), c.takesPart) {
+		if slices.ContainsFunc(b.scenarios(), c.supports) {
 			p.versions = append(p.versions, c.name+": "+c.found)
 			p.lines = append(p.lines, "- "+c.name+": `"+string(cmp.Or(c.plain.one, c.plain.many))+"`")
 		}
 	}
 	for _, s := range b.scenarios() {
-		p.parts = append(p.parts, &part{scenario: s})
+		p.sections = append(p.sections, &section{scenario: s})
 	}
 	return p
 }
 
 func (p *page) add(s scenario, set setting, rows []row) {
-	i := slices.IndexFunc(p.parts, func(p *part) bool { return p.name == s.name })
-	p.parts[i].blocks = append(p.parts[i].blocks, block{set, rows})
+	i := slices.IndexFunc(p.sections, func(p *section) bool { return p.name == s.name })
+	p.sections[i].blocks = append(p.sections[i].blocks, block{set, rows})
 }
 
 const introduction = `# Benchmarks
@@ -71,16 +71,16 @@ The machine shares its cores among copiers, proxies and registries: compare with
 
 `
 
-// markdown is the whole page.
+// markdown returns the page as Markdown.
 func (p *page) markdown() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, introduction, "`")
 	fmt.Fprintf(&out, "| | |\n| --- | --- |\n| Date | %s |\n| Machine | %s |\n| Versions | %s |\n| Again | `make bench BENCH='%s'` |\n",
-		p.date.Format(time.DateOnly), cell(p.machine), cell(strings.Join(p.versions, "; ")), p.again)
-	for _, part := range p.parts {
-		fmt.Fprintf(&out, "\n## %s\n\n%s\n", part.name, part.about)
-		for _, b := range part.blocks {
-			fmt.Fprintf(&out, "\n%s:\n\n%s", capital(b.String()), b.table())
+		p.date.Format(time.DateOnly), cell(p.machine), cell(strings.Join(p.versions, "; ")), p.rerunFlags)
+	for _, section := range p.sections {
+		fmt.Fprintf(&out, "\n## %s\n\n%s\n", section.name, section.description)
+		for _, b := range section.blocks {
+			fmt.Fprintf(&out, "\n%s:\n\n%s", capitalize(b.String()), b.table())
 		}
 	}
 	fmt.Fprintf(&out, "\n## How each is run\n\n%s\n\n", strings.Join(p.lines, "\n"))
@@ -89,9 +89,9 @@ func (p *page) markdown() string {
 	return out.String()
 }
 
-func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+func capitalize(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-// cell is text that ends no cell of a table, and no line.
+// cell returns s without line breaks and with escaped cell separators.
 func cell(s string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(s), " "), "|", `\|`)
 }

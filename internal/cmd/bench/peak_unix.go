@@ -8,12 +8,12 @@ import (
 	"syscall"
 )
 
-// peakMemory is the peak memory of the largest of a process that has ended and
-// those that it waited for, in bytes.
+// peakMemory returns the peak memory in bytes of the largest process among an exited process
+// and the children that it waited for.
 func peakMemory(state *os.ProcessState) int64 {
-	peak := int64(state.SysUsage().(*syscall.Rusage).Maxrss) //nolint:unconvert // it has 32 bits on some machines
+	peak := int64(state.SysUsage().(*syscall.Rusage).Maxrss) //nolint:unconvert // Maxrss has 32 bits on some platforms
 	if runtime.GOOS == "darwin" {
 		return peak
 	}
-	return peak << 10 // others count in KiB
+	return peak << 10 // other systems report KiB
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// proxy stands before a registry, as far away as its line says, and counts what
-// passes.
+// proxy is a TCP proxy in front of a registry. It delays content according to its line and
+// counts connections and bytes.
 type proxy struct {
 	address     string
 	listener    net.Listener
@@ -20,8 +20,8 @@ type proxy struct {
 	open        sync.WaitGroup
 }
 
-// listen starts a proxy before the registry at backend. When ctx ends, so do its
-// connections.
+// listen starts a proxy in front of the registry at backend. Its connections are closed when
+// ctx ends.
 func listen(ctx context.Context, backend string, l line) (*proxy, error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -32,7 +32,7 @@ func listen(ctx context.Context, backend string, l line) (*proxy, error) {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
-				return // close closed it
+				return // closed by close
 			}
 			p.connections.Add(1)
 			p.open.Go(func() { p.join(ctx, conn, backend, l) })
@@ -41,20 +41,20 @@ func listen(ctx context.Context, backend string, l line) (*proxy, error) {
 	return p, nil
 }
 
-// close takes no more connections and waits until those that there are have
-// ended. Afterwards the counts are complete.
+// close stops accepting connections and waits until the existing ones have ended. Afterwards
+// the counts are complete.
 func (p *proxy) close() {
 	_ = p.listener.Close()
 	p.open.Wait()
 }
 
-// join connects a client with the backend until both directions have ended.
+// join connects a client to the backend until both directions have ended.
 func (p *proxy) join(ctx context.Context, client net.Conn, backend string, l line) {
 	defer client.Close()
 	opened := time.Now()
 	server, err := new(net.Dialer).DialContext(ctx, "tcp", backend)
 	if err != nil {
-		return // the client sees its connection end
+		return // the deferred Close ends the client's connection
 	}
 	defer server.Close()
 	stop := context.AfterFunc(ctx, func() {
@@ -64,15 +64,15 @@ func (p *proxy) join(ctx context.Context, client net.Conn, backend string, l lin
 	defer stop()
 	var directions sync.WaitGroup
 	for _, d := range [][2]net.Conn{{server, client}, {client, server}} {
-		directions.Go(func() { p.carry(ctx, d[0], d[1], opened, l) })
+		directions.Go(func() { p.forward(ctx, d[0], d[1], opened, l) })
 	}
 	directions.Wait()
 }
 
-// carry carries one direction to its end, and then ends that of to. Where it
-// fails it ends the whole connection.
-func (p *proxy) carry(ctx context.Context, to, from net.Conn, opened time.Time, l line) {
-	n, err := l.carry(ctx, to, from, opened)
+// forward copies one direction until it ends, and then closes the write side of to. If it
+// fails, it closes the whole connection.
+func (p *proxy) forward(ctx context.Context, to, from net.Conn, opened time.Time, l line) {
+	n, err := l.forward(ctx, to, from, opened)
 	p.bytes.Add(n)
 	half, ok := to.(interface{ CloseWrite() error })
 	if err != nil || !ok || half.CloseWrite() != nil {
@@ -80,22 +80,21 @@ func (p *proxy) carry(ctx context.Context, to, from net.Conn, opened time.Time, 
 	}
 }
 
-// line is how far away something is.
+// line is a simulated network path.
 type line struct {
 	rtt time.Duration
-	// cap is how many bytes a second one direction of a connection carries; 0
-	// for as many as come.
+	// cap limits the bytes per second in each direction of a connection. It is unlimited if 0.
 	cap int64
 }
 
 const (
 	chunkSize = 64 << 10
-	// window is how many chunks are on their way in one direction of a
-	// connection: 16 MiB, more than a round trip of it carries here.
+	// window is the maximum number of chunks in flight in one direction of a connection: 16
+	// MiB, more than the registries here send per round trip.
 	window = 256
 )
 
-// chunk is what was read at once, and when it arrives at the other end.
+// chunk is the content of one read, with the time at which it arrives at the other end.
 type chunk struct {
 	buffer *[chunkSize]byte
 	size   int
@@ -104,23 +103,23 @@ type chunk struct {
 
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
-// carry copies from one end of a connection that was opened then to the other,
-// as late as the line makes it, and returns how many bytes arrived. An end of
-// from arrives like all before it, and is no error.
-func (l line) carry(ctx context.Context, to io.Writer, from io.Reader, opened time.Time) (int64, error) {
+// forward copies from one end of a connection, opened at the given time, to the other. It
+// delays the content according to the line and returns how many bytes arrived. The end of from
+// is not an error.
+func (l line) forward(ctx context.Context, to io.Writer, from io.Reader, opened time.Time) (int64, error) {
 	if l == (line{}) {
-		return io.Copy(to, from) // the kernel does it
+		return io.Copy(to, from) // copied by the kernel
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	underway := make(chan chunk, window)
+	inFlight := make(chan chunk, window)
 	var readErr error
 	go func() {
-		defer close(underway)
-		readErr = l.read(ctx, underway, from, opened)
+		defer close(inFlight)
+		readErr = l.read(ctx, inFlight, from, opened)
 	}()
 	var n int64
-	for c := range underway {
+	for c := range inFlight {
 		if wait := time.Until(c.due); wait > 0 {
 			<-time.After(wait)
 		}
@@ -134,9 +133,9 @@ func (l line) carry(ctx context.Context, to io.Writer, from io.Reader, opened ti
 	return n, readErr
 }
 
-// read reads from until its end or ctx's, and says when each chunk arrives.
-func (l line) read(ctx context.Context, underway chan<- chunk, from io.Reader, opened time.Time) error {
-	free := opened // when the line can take the next byte
+// read reads from until it or ctx ends, and computes when each chunk arrives.
+func (l line) read(ctx context.Context, inFlight chan<- chunk, from io.Reader, opened time.Time) error {
+	free := opened // when the line can send the next byte
 	for {
 		buffer := chunks.Get().(*[chunkSize]byte)
 		n, err := from.Read(buffer[:])
@@ -150,7 +149,7 @@ func (l line) read(ctx context.Context, underway chan<- chunk, from io.Reader, o
 				sent = free
 			}
 			select {
-			case underway <- chunk{buffer, n, sent.Add(l.rtt / 2)}:
+			case inFlight <- chunk{buffer, n, sent.Add(l.rtt / 2)}:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -164,9 +163,8 @@ func (l line) read(ctx context.Context, underway chan<- chunk, from io.Reader, o
 	}
 }
 
-// sent is when a byte that was read now could have been sent: a client believes
-// that its connection is open as soon as the proxy accepts it, a round trip
-// before it would be.
+// sent returns when a byte that was read at now could have been sent. A client sends as soon as
+// the proxy accepts its connection, which is a round trip earlier than on a real line.
 func (l line) sent(now, opened time.Time) time.Time {
 	if open := opened.Add(l.rtt); now.Before(open) {
 		return open

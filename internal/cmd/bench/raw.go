@@ -21,9 +21,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// raw is the yardstick: a copier that checks, hashes and retries nothing, asks
-// nothing that it can guess, and has sixteen blobs under way over HTTP/1.1. One
-// that does its job can come near, and has more to do.
+// raw is the baseline: a copier that does not verify, hash or retry anything and sends no
+// request that it can avoid. It transfers up to sixteen blobs concurrently over HTTP/1.1. A
+// real copier can approach its speed, but has more to do.
 type raw struct {
 	client *http.Client
 	scheme string
@@ -34,8 +34,8 @@ func newRaw(client *http.Client, scheme string) *raw {
 	return &raw{client: client, scheme: scheme, slots: make(chan struct{}, 16)}
 }
 
-// newClient makes a client that trusts the authority in the file ca, "" for
-// none, and keeps as many connections as raw uses.
+// newClient returns a client that trusts the authority in the file ca, if ca is not "", and
+// keeps as many idle connections as raw uses.
 func newClient(ca string) (*http.Client, error) {
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
 	if ca != "" {
@@ -47,13 +47,13 @@ func newClient(ca string) (*http.Client, error) {
 		if !roots.AppendCertsFromPEM(content) {
 			return nil, fmt.Errorf("%s holds no certificate", ca)
 		}
-		// A transport with a configuration of its own offers no HTTP/2.
+		// A transport with its own TLS configuration does not use HTTP/2.
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
 	return &http.Client{Transport: transport}, nil
 }
 
-// runRaw is the subcommand: raw [-ca FILE] SRC DST.
+// runRaw implements the subcommand raw [-ca FILE] SRC DST.
 func runRaw(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench raw", flag.ContinueOnError)
 	ca := flags.String("ca", "", "speak TLS, and trust the authority in this PEM `file`")
@@ -74,22 +74,22 @@ func runRaw(ctx context.Context, args []string) error {
 	return newRaw(client, scheme).copy(ctx, flags.Arg(0), flags.Arg(1))
 }
 
-// place is a repository as raw knows it.
-type place struct{ base, repository string }
+// rawRepository is a repository of a registry.
+type rawRepository struct{ base, repository string }
 
-func (p place) url(path string) string { return p.base + "/v2/" + p.repository + path }
+func (p rawRepository) url(path string) string { return p.base + "/v2/" + p.repository + path }
 
-// split takes host:port/repository:tag apart.
-func (r *raw) split(image string) (place, string, error) {
+// split splits host:port/repository:tag.
+func (r *raw) split(image string) (rawRepository, string, error) {
 	host, path, _ := strings.Cut(image, "/")
 	repository, tag, ok := strings.Cut(path, ":")
 	if !ok {
-		return place{}, "", fmt.Errorf("%q is not HOST:PORT/REPOSITORY:TAG", image)
+		return rawRepository{}, "", fmt.Errorf("%q is not HOST:PORT/REPOSITORY:TAG", image)
 	}
-	return place{r.scheme + "://" + host, repository}, tag, nil
+	return rawRepository{r.scheme + "://" + host, repository}, tag, nil
 }
 
-// copy copies one image, given as host:port/repository:tag twice.
+// copy copies an image. source and destination have the form host:port/repository:tag.
 func (r *raw) copy(ctx context.Context, source, destination string) error {
 	from, tag, err := r.split(source)
 	if err != nil {
@@ -103,22 +103,22 @@ func (r *raw) copy(ctx context.Context, source, destination string) error {
 	return c.manifest(ctx, tag, newTag)
 }
 
-// rawCopy is one copy under way.
+// rawCopy is a copy in progress.
 type rawCopy struct {
 	*raw
-	from, to place
+	from, to rawRepository
 	mu       sync.Mutex
-	blobs    map[digest.Digest]func() error // each copies its blob once
+	blobs    map[digest.Digest]func() error // each function copies its blob once
 }
 
-// manifest copies what a reference names, first what is below it.
+// manifest copies the manifest of a reference, after all content that it refers to.
 func (c *rawCopy) manifest(ctx context.Context, reference, newReference string) error {
-	answer, err := do(ctx, c.client, http.MethodGet, c.from.url("/manifests/"+reference), blob{})
+	response, err := do(ctx, c.client, http.MethodGet, c.from.url("/manifests/"+reference), blob{})
 	if err != nil {
 		return err
 	}
-	content, err := io.ReadAll(answer.Body)
-	answer.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	response.Body.Close()
 	if err != nil {
 		return err
 	}
@@ -135,19 +135,20 @@ func (c *rawCopy) manifest(ctx context.Context, reference, newReference string) 
 	}
 	for _, d := range append(slices.Clone(m.Layers), m.Config) {
 		if d.Digest != "" {
-			below.Go(c.once(belowCtx, d))
+			below.Go(c.copyOnce(belowCtx, d))
 		}
 	}
 	if err := below.Wait(); err != nil {
 		return err
 	}
-	put := literal(answer.Header.Get("Content-Type"), content)
+	put := literal(response.Header.Get("Content-Type"), content)
 	_, err = send(ctx, c.client, http.MethodPut, c.to.url("/manifests/"+newReference), put, http.StatusCreated)
 	return err
 }
 
-// once copies a blob, or waits for whoever does.
-func (c *rawCopy) once(ctx context.Context, d ocispec.Descriptor) func() error {
+// copyOnce returns a function that copies a blob, or waits for the copy if it is already in
+// progress.
+func (c *rawCopy) copyOnce(ctx context.Context, d ocispec.Descriptor) func() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.blobs[d.Digest] == nil {
@@ -156,7 +157,7 @@ func (c *rawCopy) once(ctx context.Context, d ocispec.Descriptor) func() error {
 	return c.blobs[d.Digest]
 }
 
-// blob mounts a blob within one registry, and moves it to another.
+// blob mounts a blob within one registry, or copies it to another.
 func (c *rawCopy) blob(ctx context.Context, d ocispec.Descriptor) error {
 	c.slots <- struct{}{}
 	defer func() { <-c.slots }()
@@ -179,11 +180,11 @@ func (c *rawCopy) blob(ctx context.Context, d ocispec.Descriptor) error {
 		return err
 	}
 	defer content.Body.Close()
-	_, err = send(ctx, c.client, http.MethodPut, c.to.base+session, passing(content.Body, d.Size), http.StatusCreated)
+	_, err = send(ctx, c.client, http.MethodPut, c.to.base+session, streamed(content.Body, d.Size), http.StatusCreated)
 	return err
 }
 
-// passing is a blob that can be read once.
-func passing(content io.Reader, size int64) blob {
+// streamed returns a blob that can be read once.
+func streamed(content io.Reader, size int64) blob {
 	return blob{"application/octet-stream", size, func() io.Reader { return content }}
 }

@@ -14,7 +14,7 @@ import (
 
 var manifestTypes = []string{ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest}
 
-// do sends a request with b, if it is one, as its body.
+// do sends a request. Its body is the content of b, if b is not empty.
 func do(ctx context.Context, client *http.Client, method, address string, b blob) (*http.Response, error) {
 	var body io.Reader
 	if b.open != nil {
@@ -32,22 +32,22 @@ func do(ctx context.Context, client *http.Client, method, address string, b blob
 	return client.Do(request)
 }
 
-// send does the same, reads the answer to its end, and returns its headers.
-// Another status than the wanted one is an error.
+// send sends a request like do, reads the response to its end and returns its header. It
+// returns an error if the status differs from want.
 func send(ctx context.Context, client *http.Client, method, address string, b blob, want int) (http.Header, error) {
-	answer, err := do(ctx, client, method, address, b)
+	response, err := do(ctx, client, method, address, b)
 	if err != nil {
 		return nil, err
 	}
-	defer answer.Body.Close()
-	content, err := io.ReadAll(answer.Body)
-	if answer.StatusCode != want {
-		err = fmt.Errorf("%s %s: %s: %s", method, answer.Request.URL.Path, answer.Status, strings.TrimSpace(string(content)))
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if response.StatusCode != want {
+		err = fmt.Errorf("%s %s: %s: %s", method, response.Request.URL.Path, response.Status, strings.TrimSpace(string(content)))
 	}
-	return answer.Header, err
+	return response.Header, err
 }
 
-// withDigest is the path and query that end the upload session at location.
+// withDigest returns the path and query that complete the upload session at location.
 func withDigest(location string, d digest.Digest) (string, error) {
 	session, err := url.Parse(location)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// setting is what lies between a copier and the registries.
+// setting is the connection between a copier and the registries.
 type setting struct {
 	tls bool
 	rtt time.Duration
@@ -26,14 +26,14 @@ func (s setting) String() string {
 	return strings.Replace(s.rtt.String(), "ms", " ms", 1) + ", " + transport
 }
 
-// sample is what one copier took for one scenario, once.
+// sample is the measurement of one run of a copier.
 type sample struct {
 	wall, cpu   time.Duration
 	memory      int64          // peak of the largest process, in bytes
 	requests    map[string]int // by method, at both registries
 	connections int64          // to both
 	bytes       int64          // over both proxies, in both directions
-	failed      string         // why, and "" where nothing did
+	failed      string         // the error; "" if the run succeeded
 }
 
 func (s sample) String() string {
@@ -43,7 +43,7 @@ func (s sample) String() string {
 	return fmt.Sprintf("%.3f s, %d requests", s.wall.Seconds(), s.total())
 }
 
-// total is the number of requests.
+// total returns the number of requests.
 func (s sample) total() int64 {
 	var n int
 	for _, count := range s.requests {
@@ -52,7 +52,7 @@ func (s sample) total() int64 {
 	return int64(n)
 }
 
-// methods are the requests by method, in words.
+// methods returns the requests by method as text.
 func (s sample) methods() string {
 	var words []string
 	for _, method := range slices.Sorted(maps.Keys(s.requests)) {
@@ -61,7 +61,7 @@ func (s sample) methods() string {
 	return strings.Join(words, ", ")
 }
 
-// difference is what was counted between two counts.
+// difference returns the requests that were counted after before and until after.
 func difference(after, before map[string]int) map[string]int {
 	d := maps.Clone(after)
 	for method, n := range before {
@@ -71,23 +71,22 @@ func difference(after, before map[string]int) map[string]int {
 	return d
 }
 
-// row is one copier in one scenario and setting.
+// row has the runs of a copier for one scenario and setting.
 type row struct {
 	contender
 	samples []sample
 }
 
-// byWall are the samples, the fastest first.
+// byWall returns the samples sorted by wall time, the fastest first.
 func (r row) byWall() []sample {
 	return slices.SortedStableFunc(slices.Values(r.samples), func(a, b sample) int { return cmp.Compare(a.wall, b.wall) })
 }
 
-// median is the sample with the median wall time, the slower of the two in the
-// middle of an even number. Its other figures are of that one run, and so belong
-// together.
+// median returns the sample with the median wall time, or the slower of the two middle samples
+// of an even number. All figures of the row are from this sample, so that they are consistent.
 func (r row) median() sample { return r.byWall()[len(r.samples)/2] }
 
-// failure is why the first of the runs that failed did, and "" where none did.
+// failure returns the error of the first failed run, or "" if all succeeded.
 func (r row) failure() string {
 	for _, s := range r.samples {
 		if s.failed != "" {
@@ -97,5 +96,6 @@ func (r row) failure() string {
 	return ""
 }
 
-// peer says whether the row is of a copier that we are held against.
-func (r row) peer() bool { return !r.ours && r.name != yardstick }
+// peer reports whether the row is of a copier that imagecopy and the provider are compared
+// with.
+func (r row) peer() bool { return !r.ours && r.name != baseline }

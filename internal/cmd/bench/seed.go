@@ -9,14 +9,14 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// seeder pushes images. A blob is sent once and then mounted.
+// seeder pushes images. It uploads each blob once and then mounts it.
 type seeder struct {
 	registry *registry
-	held     map[digest.Digest]string // by which repository
+	uploaded map[digest.Digest]string // a repository of each uploaded blob
 }
 
-// push puts an image under a reference, "" for its digest, and returns how an
-// index names it.
+// push pushes an image with a tag, or by its digest if reference is "", and returns its
+// descriptor.
 func (s *seeder) push(ctx context.Context, repository, reference string, i image) (ocispec.Descriptor, error) {
 	var m blob
 	if i.children != nil {
@@ -64,7 +64,7 @@ func (s *seeder) blobs(ctx context.Context, repository string, blobs []blob) ([]
 func (s *seeder) blob(ctx context.Context, repository string, b blob) (ocispec.Descriptor, error) {
 	d := b.descriptor()
 	uploads := "/v2/" + repository + "/blobs/uploads/"
-	if from := s.held[d.Digest]; from != "" {
+	if from := s.uploaded[d.Digest]; from != "" {
 		_, err := s.registry.send(ctx, http.MethodPost, uploads+"?"+url.Values{"mount": {d.Digest.String()}, "from": {from}}.Encode(), blob{}, http.StatusCreated)
 		return d, err
 	}
@@ -78,6 +78,6 @@ func (s *seeder) blob(ctx context.Context, repository string, b blob) (ocispec.D
 	}
 	b.mediaType = "application/octet-stream"
 	_, err = s.registry.send(ctx, http.MethodPut, session, b, http.StatusCreated)
-	s.held[d.Digest] = repository
+	s.uploaded[d.Digest] = repository
 	return d, err
 }

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// yardstick is the name of the copier that all are measured with.
-const yardstick = "raw"
+// baseline is the name of the copier that all others are compared with.
+const baseline = "raw"
 
-// column is a figure of a table: less is better in all of them.
+// column is a figure of a table. Lower is better for all figures.
 type column struct {
 	title string
 	of    func(sample) int64
-	unit  int64 // what is less makes no difference
+	unit  int64 // smaller differences are not significant
 	text  func(row) string
 }
 
@@ -40,7 +40,8 @@ var columns = []column{
 	}},
 }
 
-// table has a line a copier, the ratios of the wall times first.
+// table returns a Markdown table with a line for each copier. The ratios of the wall times come
+// first.
 func (b block) table() string {
 	var out strings.Builder
 	line := func(cells ...string) { fmt.Fprintf(&out, "| %s |\n", strings.Join(cells, " | ")) }
@@ -55,17 +56,17 @@ func (b block) table() string {
 			line(append([]string{r.name, "failed", "", cell(why)}, make([]string, len(columns)-1)...)...)
 			continue
 		}
-		cells := []string{r.name, b.ratio(r, b.named(yardstick)), b.ratio(r, b.peers())}
+		cells := []string{r.name, b.ratio(r, b.byName(baseline)), b.ratio(r, b.peers())}
 		for _, c := range columns {
-			cells = append(cells, b.marked(r, c, c.text(r)))
+			cells = append(cells, b.emphasize(r, c, c.text(r)))
 		}
 		line(cells...)
 	}
 	return out.String()
 }
 
-// ratio is the row's wall time as a multiple of the fastest of the others'; a
-// dash where there is none.
+// ratio returns the row's wall time as a multiple of the fastest of others, or a dash if there
+// are no others.
 func (b block) ratio(r row, others []row) string {
 	wall := columns[0]
 	best, ok := wall.best(others)
@@ -75,15 +76,16 @@ func (b block) ratio(r row, others []row) string {
 	return fmt.Sprintf("%.2f", float64(wall.of(r.median()))/float64(best))
 }
 
-// marked is a figure of ours in bold where one of the peers has a better one.
-func (b block) marked(r row, c column, text string) string {
+// emphasize returns text in bold if it is a figure of ours and one of the peers has a better
+// one.
+func (b block) emphasize(r row, c column, text string) string {
 	if best, ok := c.best(b.peers()); r.ours && ok && c.of(r.median())-best >= c.unit {
 		return "**" + text + "**"
 	}
 	return text
 }
 
-// best is the least figure of rows; false where there are none.
+// best returns the lowest figure of rows, and false if rows is empty.
 func (c column) best(rows []row) (least int64, ok bool) {
 	for _, r := range rows {
 		if figure := c.of(r.median()); !ok || figure < least {
@@ -93,10 +95,10 @@ func (c column) best(rows []row) (least int64, ok bool) {
 	return least, ok
 }
 
-// peers are the copiers that we are held against, as far as they succeeded.
+// peers returns the rows of the peers that succeeded.
 func (b block) peers() []row { return b.succeeded(row.peer) }
 
-func (b block) named(name string) []row {
+func (b block) byName(name string) []row {
 	return b.succeeded(func(r row) bool { return r.name == name })
 }
 

@@ -5,32 +5,32 @@ import (
 	"strings"
 )
 
-// template is a command line with places such as {source} for what differs from
-// one copy to the next. Spaces separate its words; words NAME=value before the
-// program are variables of its environment.
+// template is a command line with placeholders such as {source} for the parts that differ
+// between copies. Words are separated by spaces. Words of the form NAME=value before the
+// program are environment variables.
 type template string
 
 var (
-	placePattern    = regexp.MustCompile(`\{[a-z]+\}`)
-	variablePattern = regexp.MustCompile(`^[A-Z_]+=`)
+	placeholderPattern = regexp.MustCompile(`\{[a-z]+\}`)
+	variablePattern    = regexp.MustCompile(`^[A-Z_]+=`)
 )
 
 // command is a command line to run.
 type command struct {
-	Env  []string // besides what all commands have
-	Args []string // the program first
+	Env  []string // in addition to the common environment
+	Args []string // starts with the program
 }
 
-// fill puts values, which may have spaces, into their places. A place without a
-// value stays as it is.
+// fill replaces placeholders with their values, which may contain spaces. A placeholder without
+// a value is kept.
 func (t template) fill(values map[string]string) command {
 	var c command
 	for word := range strings.FieldsSeq(string(t)) {
-		filled := placePattern.ReplaceAllStringFunc(word, func(place string) string {
-			if value, ok := values[strings.Trim(place, "{}")]; ok {
+		filled := placeholderPattern.ReplaceAllStringFunc(word, func(placeholder string) string {
+			if value, ok := values[strings.Trim(placeholder, "{}")]; ok {
 				return value
 			}
-			return place
+			return placeholder
 		})
 		if len(c.Args) == 0 && variablePattern.MatchString(word) {
 			c.Env = append(c.Env, filled)

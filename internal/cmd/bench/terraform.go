@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// writeInputs writes into home what lists all copies: list.txt, for imagecopy,
-// and a configuration of Terraform that uses the provider in bin.
+// writeInputs writes files that list all copies to home: list.txt for imagecopy, and a
+// Terraform configuration that uses the provider in bin.
 func writeInputs(home, bin, ca string, pairs []pair) error {
 	var list strings.Builder
 	for _, p := range pairs {
@@ -26,7 +26,7 @@ func writeInputs(home, bin, ca string, pairs []pair) error {
 	return nil
 }
 
-// configuration declares each pair as a copy.
+// configuration returns a Terraform configuration with a resource for each pair.
 func configuration(ca string, pairs []pair) string {
 	var out strings.Builder
 	out.WriteString(`terraform {

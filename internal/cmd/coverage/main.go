@@ -1,12 +1,11 @@
-// Command coverage reads a profile of `go test -coverprofile`, prints the
-// statement coverage of each package and of all together, and exits with status
-// 1 where it is less than this project asks of itself.
+// Command coverage reads a profile of `go test -coverprofile` and prints the statement coverage
+// of each package and of all packages together. It exits with status 1 if the coverage is below
+// the limits of this project.
 //
 //	go run ./internal/cmd/coverage coverage.out
 //
-// Commands are left out: they are short, and tests run them as processes of
-// their own, which a profile does not see. Everything else counts, support for
-// tests included.
+// Commands are not counted, because they are short and tests run them as separate processes,
+// which a profile does not cover. Everything else counts, including support for tests.
 package main
 
 import (
@@ -22,8 +21,8 @@ const (
 	counted  = module + "internal/"
 	commands = counted + "cmd/"
 
-	// total must be exceeded over all packages, each must be reached by every
-	// package; both in percent.
+	// total is the coverage in percent that all packages together must exceed. each is the
+	// minimum for each package.
 	total = 85.0
 	each  = 75.0
 )
@@ -54,8 +53,8 @@ func run(w io.Writer, name string) error {
 	return nil
 }
 
-// report prints a line a package and one for all, and says whether all of them
-// are enough.
+// report prints a line for each package and one for the total, and reports whether all limits
+// are met.
 func report(w io.Writer, packages map[string]count) bool {
 	names := make([]string, 0, len(packages))
 	for name := range packages {

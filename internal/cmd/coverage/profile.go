@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// profile is what a coverage profile says: for each block of code, how many
-// statements it has and whether any test ran it. With -coverpkg every test
-// binary reports every block, so that a block comes many times.
+// profile maps each block of code in a coverage profile to its number of statements and whether
+// a test ran it. With -coverpkg every test binary reports every block, so that a block occurs
+// repeatedly.
 type profile map[string]block
 
 type block struct {
@@ -18,11 +18,11 @@ type block struct {
 	covered    bool
 }
 
-// count is a number of statements.
+// count is a number of statements and how many of them are covered.
 type count struct{ statements, covered int }
 
-// percent is how much of c is covered. Of nothing, nothing is: a profile of no
-// packages must not pass.
+// percent returns the covered share of c. It returns 0 if c has no statements, so that a
+// profile without packages does not pass.
 func (c count) percent() float64 {
 	if c.statements == 0 {
 		return 0
@@ -30,9 +30,8 @@ func (c count) percent() float64 {
 	return 100 * float64(c.covered) / float64(c.statements)
 }
 
-// read reads a profile: a line "mode: …", then lines of
-// "file.go:line.column,line.column statements runs". The error names the line
-// that is none of these.
+// read parses a profile, which has a line "mode: …" followed by lines of the form
+// "file.go:line.column,line.column statements runs". The error names a line with another form.
 func read(r io.Reader) (profile, error) {
 	p := profile{}
 	lines := bufio.NewScanner(r)
@@ -51,7 +50,7 @@ func read(r io.Reader) (profile, error) {
 	return p, lines.Err()
 }
 
-// packages adds up what is counted, by package path below internal/.
+// packages returns the statements by package path below internal/, without commands.
 func (p profile) packages() map[string]count {
 	packages := map[string]count{}
 	for where, b := range p {

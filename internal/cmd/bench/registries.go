@@ -11,25 +11,25 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/child"
 )
 
-// lab is a source and a destination that speak plain HTTP, or TLS.
-type lab struct {
+// registryPair is a source and a destination registry, both with plain HTTP or both with TLS.
+type registryPair struct {
 	source, destination *registry
-	ca                  string // the authority's certificate, a file; "" for plain HTTP
+	ca                  string // file with the authority's certificate; "" for plain HTTP
 	client              *http.Client
 }
 
-// scheme is that of the registries' URLs.
-func (l *lab) scheme() string {
+// scheme returns the scheme of the registries' URLs.
+func (l *registryPair) scheme() string {
 	if l.ca == "" {
 		return "http"
 	}
 	return "https"
 }
 
-// openLab starts both registries on what is in the directories source and
-// destination of dir. Close it.
-func (b *bench) openLab(ctx context.Context, tls bool) (*lab, error) {
-	l := &lab{}
+// startRegistries starts both registries with the content of the directories source and
+// destination of b.dir. The caller must close the result.
+func (b *bench) startRegistries(ctx context.Context, tls bool) (*registryPair, error) {
+	l := &registryPair{}
 	var flags []string
 	if tls {
 		files, err := newAuthority(b.dir)
@@ -56,8 +56,8 @@ func (b *bench) openLab(ctx context.Context, tls bool) (*lab, error) {
 	return l, nil
 }
 
-// close stops what runs.
-func (l *lab) close() error {
+// close stops the registries.
+func (l *registryPair) close() error {
 	var errs []error
 	for _, r := range []*registry{l.source, l.destination} {
 		if r != nil {
@@ -67,8 +67,8 @@ func (l *lab) close() error {
 	return errors.Join(errs...)
 }
 
-// requests is how many requests both registries had, by method.
-func (l *lab) requests(ctx context.Context) (map[string]int, error) {
+// requests returns the number of requests to both registries, by method.
+func (l *registryPair) requests(ctx context.Context) (map[string]int, error) {
 	total := map[string]int{}
 	for _, r := range []*registry{l.source, l.destination} {
 		counts, err := r.requests(ctx)
@@ -82,9 +82,10 @@ func (l *lab) requests(ctx context.Context) (map[string]int, error) {
 	return total, nil
 }
 
-// check says what is wrong with the copies: each tag has to hold what the source
-// holds. A registry takes no manifest without what it names.
-func (l *lab) check(ctx context.Context, pairs []pair) string {
+// check compares the tag of each copy with the source and describes the first difference, or
+// returns "". Comparing digests is enough, because a registry rejects a manifest with missing
+// content.
+func (l *registryPair) check(ctx context.Context, pairs []pair) string {
 	for _, p := range pairs {
 		found, err := l.destination.digest(ctx, p.repository)
 		if err != nil {

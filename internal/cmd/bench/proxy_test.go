@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// arrivals notes when something is written to it.
+// arrivals is a writer that records when content is written to it.
 type arrivals struct {
 	began time.Time
 	bytes bytes.Buffer
@@ -23,8 +23,8 @@ func (a *arrivals) Write(p []byte) (int, error) {
 	return a.bytes.Write(p)
 }
 
-// sending writes each text at its time, and then ends.
-func sending(w *io.PipeWriter, began time.Time, sends map[time.Duration]string, order ...time.Duration) {
+// sendAt writes each text at its time and then closes w.
+func sendAt(w *io.PipeWriter, began time.Time, sends map[time.Duration]string, order ...time.Duration) {
 	for _, at := range order {
 		<-time.After(time.Until(began.Add(at)))
 		_, _ = io.WriteString(w, sends[at])
@@ -32,66 +32,66 @@ func sending(w *io.PipeWriter, began time.Time, sends map[time.Duration]string, 
 	_ = w.Close()
 }
 
-func TestALineDelaysAndDoesNotSlow(t *testing.T) {
+func TestForward_Delay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const ms = time.Millisecond
 		r, w := io.Pipe()
 		to := &arrivals{began: time.Now()}
-		go sending(w, to.began, map[time.Duration]string{0: "one ", 5 * ms: "two ", 50 * ms: "three ", 51 * ms: "four"}, 0, 5*ms, 50*ms, 51*ms)
-		n, err := line{rtt: 20 * ms}.carry(t.Context(), to, r, to.began)
+		go sendAt(w, to.began, map[time.Duration]string{0: "one ", 5 * ms: "two ", 50 * ms: "three ", 51 * ms: "four"}, 0, 5*ms, 50*ms, 51*ms)
+		n, err := line{rtt: 20 * ms}.forward(t.Context(), to, r, to.began)
 		if got := to.bytes.String(); err != nil || got != "one two three four" || n != int64(len(got)) {
-			t.Errorf("%q arrived, %d bytes, %v", got, n, err)
+			t.Errorf("forward() wrote %q, %d bytes, %v", got, n, err)
 		}
-		// The connection is open after 20 ms; what is sent later needs 10 ms.
+		// The connection is established after 20 ms. Content sent later is delayed by 10 ms.
 		want := []time.Duration{30 * ms, 30 * ms, 60 * ms, 61 * ms}
 		if len(to.after) != len(want) {
-			t.Fatalf("it arrived after %v, want %v", to.after, want)
+			t.Fatalf("arrival times = %v, want %v", to.after, want)
 		}
 		for i := range want {
 			if to.after[i] != want[i] {
-				t.Errorf("it arrived after %v, want %v", to.after, want)
+				t.Errorf("arrival times = %v, want %v", to.after, want)
 			}
 		}
 	})
 }
 
-func TestACapIsForTheConnection(t *testing.T) {
+func TestForward_Cap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		content := bytes.Repeat([]byte("x"), 3*chunkSize)
 		to := &arrivals{began: time.Now()}
-		n, err := line{cap: chunkSize}.carry(t.Context(), to, bytes.NewReader(content), to.began)
+		n, err := line{cap: chunkSize}.forward(t.Context(), to, bytes.NewReader(content), to.began)
 		if err != nil || n != int64(len(content)) || !bytes.Equal(to.bytes.Bytes(), content) {
-			t.Fatalf("%d bytes arrived, %v", n, err)
+			t.Fatalf("forward() wrote %d bytes, %v", n, err)
 		}
-		if took := to.after[len(to.after)-1]; took != 3*time.Second {
-			t.Errorf("three seconds' worth took %v", took)
+		if elapsed := to.after[len(to.after)-1]; elapsed != 3*time.Second {
+			t.Errorf("forward() took %v, want 3s", elapsed)
 		}
 	})
 }
 
-func TestALineEndsWhenEitherEndDoes(t *testing.T) {
+func TestForward_Error(t *testing.T) {
 	broken := errors.New("broken")
 	for _, l := range []line{{}, {rtt: time.Millisecond}} {
 		synctest.Test(t, func(t *testing.T) {
-			if _, err := l.carry(t.Context(), io.Discard, iotest.ErrReader(broken), time.Now()); !errors.Is(err, broken) {
-				t.Errorf("reading failed, and it ended with %v", err)
+			if _, err := l.forward(t.Context(), io.Discard, iotest.ErrReader(broken), time.Now()); !errors.Is(err, broken) {
+				t.Errorf("forward() with a read error = %v, want %v", err, broken)
 			}
 			r, w := io.Pipe()
 			_ = r.CloseWithError(broken)
-			if _, err := l.carry(t.Context(), w, bytes.NewReader(make([]byte, 1000*chunkSize)), time.Now()); !errors.Is(err, broken) {
-				t.Errorf("writing failed, and it ended with %v", err)
+			if _, err := l.forward(t.Context(), w, bytes.NewReader(make([]byte, 1000*chunkSize)), time.Now()); !errors.Is(err, broken) {
+				t.Errorf("forward() with a write error = %v, want %v", err, broken)
 			}
 		})
 	}
 }
 
-func TestAProxyCountsConnectionsAndBytes(t *testing.T) {
+func TestProxy_Counts(t *testing.T) {
 	backend, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer backend.Close()
-	go func() { // it echoes
+	go func() { // echo server
 		for {
 			conn, err := backend.Accept()
 			if err != nil {
@@ -119,17 +119,17 @@ func TestAProxyCountsConnectionsAndBytes(t *testing.T) {
 				_ = conn.(*net.TCPConn).CloseWrite()
 			}()
 			if got, err := io.ReadAll(conn); err != nil || !bytes.Equal(got, sent) {
-				t.Errorf("%d bytes came back, %v", len(got), err)
+				t.Errorf("echo = %d bytes, %v, want %d", len(got), err, len(sent))
 			}
 			conn.Close()
 		}
 		p.close()
 		if p.connections.Load() != 3 || p.bytes.Load() != 6*int64(len(sent)) {
-			t.Errorf("%+v: it counted %d connections and %d bytes", l, p.connections.Load(), p.bytes.Load())
+			t.Errorf("%+v: proxy counted %d connections and %d bytes", l, p.connections.Load(), p.bytes.Load())
 		}
 		if conn, err := net.Dial("tcp", p.address); err == nil {
 			conn.Close()
-			t.Error("it still listens")
+			t.Error("the proxy still listens after close()")
 		}
 	}
 }

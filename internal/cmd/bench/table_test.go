@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// timed is a row of a copier with a run for each of the wall times.
+// timed returns a row with a run for each of the wall times.
 func timed(name string, walls ...time.Duration) row {
 	r := row{contender: contender{copier: copier{name: name}}}
 	for i, wall := range walls {
@@ -16,7 +16,7 @@ func timed(name string, walls ...time.Duration) row {
 	return r
 }
 
-func TestTheMedianIsOneRun(t *testing.T) {
+func TestMedian(t *testing.T) {
 	for _, c := range []struct {
 		walls []time.Duration
 		want  time.Duration
@@ -28,28 +28,28 @@ func TestTheMedianIsOneRun(t *testing.T) {
 		{[]time.Duration{5, 5, 5, 5, 1}, 5, 1},
 	} {
 		if got := timed("a", c.walls...).median(); got.wall != c.want || got.requests["HEAD"] != c.heads {
-			t.Errorf("of %v it is %d with %d HEADs, want %d with %d", c.walls, got.wall, got.requests["HEAD"], c.want, c.heads)
+			t.Errorf("median() of %v = %d with %d HEADs, want %d with %d", c.walls, got.wall, got.requests["HEAD"], c.want, c.heads)
 		}
 	}
 }
 
-func TestRequestsAreWhatWasAdded(t *testing.T) {
+func TestDifference(t *testing.T) {
 	s := sample{requests: difference(map[string]int{"GET": 5, "PUT": 2, "HEAD": 3}, map[string]int{"GET": 1, "HEAD": 3})}
 	if got, want := s.methods(), "GET 4, PUT 2"; got != want || s.total() != 6 {
-		t.Errorf("they are %d, %q, want 6, %q", s.total(), got, want)
+		t.Errorf("difference() = %d requests, %q, want 6, %q", s.total(), got, want)
 	}
 }
 
-func TestATable(t *testing.T) {
+func TestTable(t *testing.T) {
 	ours := timed("imagecopy", 100*time.Millisecond, 150*time.Millisecond, 120*time.Millisecond)
 	ours.ours = true
 	for i := range ours.samples {
 		ours.samples[i].cpu, ours.samples[i].connections = 50*time.Millisecond, 9
-		ours.samples[i].bytes += 1000 // nobody sees the difference
+		ours.samples[i].bytes += 1000 // less than the unit of the column
 	}
 	broken := timed("oras", time.Millisecond, time.Millisecond)
 	broken.samples[1].failed = "exit status 1:\nno | here"
-	got := block{rows: []row{timed(yardstick, 50*time.Millisecond), ours, timed("crane", 300*time.Millisecond), timed("regctl", 60*time.Millisecond), broken}}.table()
+	got := block{rows: []row{timed(baseline, 50*time.Millisecond), ours, timed("crane", 300*time.Millisecond), timed("regctl", 60*time.Millisecond), broken}}.table()
 	want := `| copier | × raw | × peer | wall time | processor | memory | requests | connections | moved |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 | raw | 1.00 | 0.83 | 0.050 s (0.050–0.050) | 0.10 s | 20 MiB | 2 (GET 2, HEAD 0) | 4 | 10.0 MiB |
@@ -59,22 +59,22 @@ func TestATable(t *testing.T) {
 | oras | failed |  | exit status 1: no \| here |  |  |  |  |  |
 `
 	if got != want {
-		t.Errorf("the table is\n%s\nwant\n%s", got, want)
+		t.Errorf("table() =\n%s\nwant\n%s", got, want)
 	}
 }
 
-func TestWithoutRawAndPeersThereAreNoRatios(t *testing.T) {
+func TestTable_WithoutPeers(t *testing.T) {
 	ours := timed("imagecopy", time.Second)
 	ours.ours = true
 	got := block{rows: []row{ours}}.table()
 	if !strings.Contains(got, "| imagecopy | – | – | 1.000 s") {
-		t.Errorf("the table is\n%s", got)
+		t.Errorf("table() =\n%s\nwant no ratios", got)
 	}
 }
 
-func TestThePageSaysHowToGetItAgain(t *testing.T) {
-	p := &page{date: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC), machine: "a | machine", versions: []string{"Go 1", "crane: 2"}, again: "-runs 5", lines: []string{"- crane: `crane copy {src} {dst}`"}}
-	p.parts = []*part{{scenario: scenario{name: "tiny", about: "Little."}}}
+func TestMarkdown(t *testing.T) {
+	p := &page{date: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC), machine: "a | machine", versions: []string{"Go 1", "crane: 2"}, rerunFlags: "-runs 5", lines: []string{"- crane: `crane copy {src} {dst}`"}}
+	p.sections = []*section{{scenario: scenario{name: "tiny", description: "Little."}}}
 	p.add(scenario{name: "tiny"}, setting{tls: true, rtt: 20 * time.Millisecond}, []row{timed("crane", time.Second)})
 	got := p.markdown()
 	for _, want := range []string{
@@ -83,7 +83,7 @@ func TestThePageSaysHowToGetItAgain(t *testing.T) {
 		"\n## How each is run\n\n- crane: `crane copy {src} {dst}`\n",
 	} {
 		if !strings.Contains(got, want) {
-			t.Errorf("%q is not in it:\n%s", want, got)
+			t.Errorf("markdown() does not contain %q:\n%s", want, got)
 		}
 	}
 }

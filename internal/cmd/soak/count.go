@@ -17,22 +17,22 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 )
 
-// count is what happened so far.
+// count counts the events of a soak.
 type count struct {
-	done, cancelled, givenUp atomic.Int64 // errands
-	unsure                   atomic.Int64 // tags that a copy wrote and could not know of
+	done, cancelled, givenUp atomic.Int64 // copies
+	unsure                   atomic.Int64 // tags that a failed copy wrote without receiving the response
 	removed                  atomic.Int64 // tags
 	sweeps, postponed        atomic.Int64
 
 	mu                       sync.Mutex
-	failures                 map[string]int // attempts, by the kind of their error
+	failures                 map[string]int // failed attempts by the kind of their error
 	copied, mounted, present copier.Count
 	retries                  int
-	attached                 int    // found at the destination after they came along
-	peak                     uint64 // bytes of heap
+	attached                 int    // referrers found at the destination after a copy with referrers
+	peak                     uint64 // maximum heap size in bytes
 }
 
-// attempt counts what an attempt did.
+// attempt counts the results of an attempt.
 func (c *count) attempt(r copier.Report) {
 	heap := heapInUse()
 	c.mu.Lock()
@@ -50,7 +50,7 @@ func add(to *copier.Count, n copier.Count) {
 	to.Bytes += n.Bytes
 }
 
-// failed counts an attempt that failed.
+// failed counts a failed attempt.
 func (c *count) failed(err error) {
 	kind := "of no kind"
 	if e, ok := errors.AsType[*registry.Error](err); ok {
@@ -64,7 +64,7 @@ func (c *count) failed(err error) {
 	c.failures[kind]++
 }
 
-// failedAttempts is how many attempts failed, and of what.
+// failedAttempts returns the number of failed attempts, and a description of their kinds.
 func (c *count) failedAttempts() (n int, kinds string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,22 +76,22 @@ func (c *count) failedAttempts() (n int, kinds string) {
 	return n, strings.Join(parts, ", ")
 }
 
-// line says in one line how far the soak is.
-func (s *soak) line() string {
+// progressLine returns the progress of the soak in one line.
+func (s *soak) progressLine() string {
 	failed, _ := s.count.failedAttempts()
 	return fmt.Sprintf("%6s  copies: %d done, %d attempts failed, %d cancelled, %d given up; %d cuts, %d stalls, %d sweeps, %d tokens; %s, %d goroutines",
 		time.Since(s.began).Round(time.Second), s.count.done.Load(), failed, s.count.cancelled.Load(), s.count.givenUp.Load(),
 		s.faults.cuts.Load(), s.faults.stalls.Load(), s.count.sweeps.Load(), s.issued(), mib(heapInUse()), runtime.NumGoroutine())
 }
 
-// summary says what happened.
+// summary returns all counts of the soak.
 func (s *soak) summary() string {
 	failed, kinds := s.count.failedAttempts()
 	var b strings.Builder
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-14s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	row("copies", "%d done, %d cancelled, %d given up after %d attempts", s.count.done.Load(), s.count.cancelled.Load(), s.count.givenUp.Load(), persistence)
+	row("copies", "%d done, %d cancelled, %d given up after %d attempts", s.count.done.Load(), s.count.cancelled.Load(), s.count.givenUp.Load(), maxAttempts)
 	row("failures", "%d attempts: %s", failed, cmp.Or(kinds, "none"))
 	row("tags", "%d removed, %d written by copies that could not know it", s.count.removed.Load(), s.count.unsure.Load())
 	row("blobs", "%s copied, %s mounted, %s already there; %d requests were tried again", blobs(s.count.copied), blobs(s.count.mounted), blobs(s.count.present), s.count.retries)
@@ -103,28 +103,27 @@ func (s *soak) summary() string {
 	return b.String()
 }
 
-// issued is how many tokens were issued.
+// issued returns the number of issued tokens.
 func (s *soak) issued() int64 {
 	return s.source.tokens.issued.Load() + s.destination.tokens.issued.Load()
 }
 
 func blobs(n copier.Count) string { return fmt.Sprintf("%d (%s)", n.Blobs, mib(uint64(n.Bytes))) }
 
-// beat is how often progress is told.
-const beat = 5 * time.Second
+// progressInterval is the interval of progress output.
+const progressInterval = 5 * time.Second
 
-// showProgress tells out how far the soak is, again and again, until the function
-// that it returns is called.
+// showProgress prints the progress to out repeatedly, until the returned function is called.
 func (s *soak) showProgress(out io.Writer) (stop func()) {
 	ended := make(chan struct{})
-	var telling sync.WaitGroup
-	telling.Go(func() {
-		ticker := time.NewTicker(beat)
+	var printer sync.WaitGroup
+	printer.Go(func() {
+		ticker := time.NewTicker(progressInterval)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-ticker.C:
-				fmt.Fprintln(out, s.line())
+				fmt.Fprintln(out, s.progressLine())
 			case <-ended:
 				return
 			}
@@ -132,6 +131,6 @@ func (s *soak) showProgress(out io.Writer) (stop func()) {
 	})
 	return func() {
 		close(ended)
-		telling.Wait()
+		printer.Wait()
 	}
 }

@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// stallsFor is how long a connection that stands still does so: longer than
-	// the engine waits for a byte.
-	stallsFor = patience + 2*time.Second
-	// delayedFor is at most how long a connection is held up at a time.
-	delayedFor = 40 * time.Millisecond
+	// stallDuration is how long a stalled connection stalls. It is longer than the engine waits
+	// for a byte.
+	stallDuration = stallTimeout + 2*time.Second
+	// maxDelay is the maximum duration of a single delay.
+	maxDelay = 40 * time.Millisecond
 )
 
-// faults is what happens to connections until it is over: each carries so many
-// bytes in one direction and then ends, by a reset or by an orderly close, or
-// stands still before that. On the way it is held up now and then.
+// faults injects faults into connections until over is set. Each connection fails after a
+// random number of bytes in one direction, by a reset or by a regular close, and some stall
+// before that. Transfers are delayed at random.
 type faults struct {
 	seed        uint64
 	over        atomic.Bool
@@ -28,7 +28,7 @@ type faults struct {
 	cuts, stalls, delays atomic.Int64
 }
 
-// listener gives connections that have faults.
+// listener accepts connections with faults.
 type listener struct {
 	net.Listener
 	faults *faults
@@ -40,11 +40,11 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.faults.befall(conn), nil
+	return l.faults.wrap(conn), nil
 }
 
-// befall decides what will happen to a connection.
-func (f *faults) befall(conn net.Conn) *faultyConn {
+// wrap chooses the faults of a connection.
+func (f *faults) wrap(conn net.Conn) *faultyConn {
 	random := rand.New(rand.NewPCG(f.seed, f.connections.Add(1)))
 	c := &faultyConn{Conn: conn, faults: f, reset: random.IntN(2) == 0, stall: random.IntN(80) == 0, closed: make(chan struct{})}
 	for _, d := range []*direction{&c.in, &c.out} {
@@ -55,7 +55,7 @@ func (f *faults) befall(conn net.Conn) *faultyConn {
 		fails = &c.out
 	}
 	switch random.IntN(10) {
-	case 0, 1, 2: // in the headers, or in what is small
+	case 0, 1, 2: // in the headers or in small content
 		fails.left = random.Int64N(4 << 10)
 	case 3, 4, 5, 6: // mostly in a blob
 		fails.left = random.Int64N(1 << 20)
@@ -65,24 +65,24 @@ func (f *faults) befall(conn net.Conn) *faultyConn {
 	return c
 }
 
-// faultyConn is the server's end of a connection.
+// faultyConn is the server side of a connection.
 type faultyConn struct {
 	net.Conn
 	faults  *faults
 	in, out direction
-	reset   bool // when it fails; otherwise it ends as if it were over
-	stall   bool // before it fails
+	reset   bool // fail with a reset instead of a regular close
+	stall   bool // stall before failing
 	close   sync.Once
 	closed  chan struct{}
 }
 
-// direction is one of a connection. One goroutine at a time uses it.
+// direction is one direction of a connection. It is used by one goroutine at a time.
 type direction struct {
 	left   int64 // bytes until the connection fails
 	random *rand.Rand
 }
 
-// Read implements net.Conn. Where the connection fails it gives what came before.
+// Read implements net.Conn. If the connection fails, it returns the content before the failure.
 func (c *faultyConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.faults.over.Load() {
@@ -98,8 +98,7 @@ func (c *faultyConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write implements net.Conn. Where the connection fails it sends what goes
-// before.
+// Write implements net.Conn. If the connection fails, it sends the content before the failure.
 func (c *faultyConn) Write(p []byte) (int, error) {
 	if c.faults.over.Load() {
 		return c.Conn.Write(p)
@@ -115,19 +114,19 @@ func (c *faultyConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// delay holds a direction up, now and then.
+// delay delays a direction at random.
 func (c *faultyConn) delay(d *direction) {
 	if d.random.IntN(100) == 0 {
 		c.faults.delays.Add(1)
-		c.wait(time.Duration(d.random.Int64N(int64(delayedFor))))
+		c.wait(time.Duration(d.random.Int64N(int64(maxDelay))))
 	}
 }
 
-// fail ends the connection.
+// fail closes the connection, after a stall if one was chosen.
 func (c *faultyConn) fail() error {
 	if c.stall {
 		c.faults.stalls.Add(1)
-		c.wait(stallsFor)
+		c.wait(stallDuration)
 	}
 	c.faults.cuts.Add(1)
 	if tcp, ok := c.Conn.(*net.TCPConn); ok && c.reset {

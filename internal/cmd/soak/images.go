@@ -24,25 +24,25 @@ const (
 
 const (
 	images  = 24
-	sources = 6 // repositories that they are in
+	sources = 6 // repositories of the images
 	bases   = 12
 )
 
-// image is one that can be copied.
+// image is an image that can be copied.
 type image struct {
 	repository, tag string
 	root            digest.Digest
 	attached        []referrer
 }
 
-// referrer is a manifest that refers to an image, to something in it, or to
-// another referrer, and the tag under which it is listed.
+// referrer is a manifest that refers to an image, to part of one, or to another referrer. list
+// is the tag of the index that lists it.
 type referrer struct {
 	list   string
 	digest digest.Digest
 }
 
-// types are the media types of an image.
+// types has the media types of an image.
 type types struct{ index, manifest, config, layer string }
 
 var (
@@ -50,24 +50,24 @@ var (
 	dockerTypes = types{dockerList, dockerManifest, dockerConfig, dockerLayer}
 )
 
-// stock puts the seed's images into a registry. They share base layers of up to
-// 4 MiB, and have small ones of their own; a third are indexes of several
-// platforms, a quarter is of Docker's types. Each has a signature and an SBOM,
-// which is signed too, and so has what an index begins with.
-func stock(ctx context.Context, s *server, seed uint64) ([]image, error) {
+// pushImages pushes the images of the seed to a registry. They share base layers of up to 4 MiB
+// and have small layers of their own. A third of them are indexes of several platforms, and a
+// quarter have Docker media types. Each image, and the first child of an index, has a signature
+// and an SBOM that is signed too.
+func pushImages(ctx context.Context, s *server, seed uint64) ([]image, error) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	var base [bases][]byte
 	for i := range base {
-		base[i] = noise(random, (1+random.IntN(4))<<(18+i%3)) // 256 KiB to 4 MiB
+		base[i] = randomBytes(random, (1+random.IntN(4))<<(18+i%3)) // 256 KiB to 4 MiB
 	}
-	var stocked []image
+	var pushed []image
 	for n := range images {
 		i := image{repository: fmt.Sprintf("team-%d/app", n%sources), tag: fmt.Sprintf("v%d", n)}
-		place, err := s.repository(ctx, i.repository)
+		repo, err := s.repository(ctx, i.repository)
 		if err != nil {
 			return nil, err
 		}
-		b := builder{repository: place, random: random, base: base[:], types: ociTypes}
+		b := builder{repository: repo, random: random, base: base[:], types: ociTypes}
 		if n%4 == 1 {
 			b.types = dockerTypes
 		}
@@ -83,18 +83,18 @@ func stock(ctx context.Context, s *server, seed uint64) ([]image, error) {
 			return nil, b.err
 		}
 		i.root, i.attached = root.Digest, b.attached
-		stocked = append(stocked, i)
+		pushed = append(pushed, i)
 	}
-	return stocked, nil
+	return pushed, nil
 }
 
-// builder puts images into a repository. After an error it does nothing.
+// builder pushes images to a repository. After an error it does nothing.
 type builder struct {
 	repository
 	random *rand.Rand
 	base   [][]byte
 	types  types
-	// attached is what refers to anything that was built.
+	// attached has all referrers that were pushed.
 	attached []referrer
 	err      error
 }
@@ -110,25 +110,24 @@ func (b *builder) index(ctx context.Context) ocispec.Descriptor {
 	return b.manifest(ctx, index.MediaType, index)
 }
 
-// sign attaches a signature and an SBOM, which is signed itself.
+// sign attaches a signature and an SBOM to subject. The SBOM is signed too.
 func (b *builder) sign(ctx context.Context, subject ocispec.Descriptor) {
 	sbom := b.artifact(ctx, "application/spdx+json", subject)
 	b.list(ctx, subject, b.artifact(ctx, "application/vnd.example.signature", subject), sbom)
 	b.list(ctx, sbom, b.artifact(ctx, "application/vnd.example.signature", sbom))
 }
 
-// artifact is a manifest that refers to something.
+// artifact pushes a manifest with a subject.
 func (b *builder) artifact(ctx context.Context, artifactType string, subject ocispec.Descriptor) ocispec.Descriptor {
 	return b.manifest(ctx, ocispec.MediaTypeImageManifest, ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, ArtifactType: artifactType,
 		Config:  b.blob(ctx, ocispec.MediaTypeEmptyJSON, []byte("{}")),
-		Layers:  []ocispec.Descriptor{b.blob(ctx, artifactType, noise(b.random, 1<<10+b.random.IntN(8<<10)))},
+		Layers:  []ocispec.Descriptor{b.blob(ctx, artifactType, randomBytes(b.random, 1<<10+b.random.IntN(8<<10)))},
 		Subject: &ocispec.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size},
 	})
 }
 
-// list puts what refers to something where clients look for it in a registry
-// that has no referrers API.
+// list pushes the index of referrers under the tag for registries without a referrers API.
 func (b *builder) list(ctx context.Context, subject ocispec.Descriptor, referrers ...ocispec.Descriptor) {
 	tag := registry.ReferrersTag(subject.Digest)
 	b.tag(ctx, tag, b.manifest(ctx, ocispec.MediaTypeImageIndex, ocispec.Index{
@@ -151,7 +150,7 @@ func (b *builder) image(ctx context.Context, architecture string) ocispec.Descri
 		m.Layers = append(m.Layers, b.blob(ctx, b.types.layer, b.base[i]))
 	}
 	for range 1 + b.random.IntN(3) {
-		m.Layers = append(m.Layers, b.blob(ctx, b.types.layer, noise(b.random, 1<<10+b.random.IntN(64<<10))))
+		m.Layers = append(m.Layers, b.blob(ctx, b.types.layer, randomBytes(b.random, 1<<10+b.random.IntN(64<<10))))
 	}
 	m.Config = b.blob(ctx, b.types.config, b.json(ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: architecture}, Author: fmt.Sprint(b.random.Uint64())}))
 	return b.manifest(ctx, m.MediaType, m)
@@ -185,9 +184,9 @@ func (b *builder) json(v any) []byte {
 	return content
 }
 
-// noise is so many bytes that nothing compresses.
-func noise(random *rand.Rand, size int) []byte {
+// randomBytes returns incompressible content.
+func randomBytes(random *rand.Rand, size int) []byte {
 	content := make([]byte, size)
-	_, _ = rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, random.Uint64()))).Read(content) // which does not fail
+	_, _ = rand.NewChaCha8(sha256.Sum256(fmt.Append(nil, random.Uint64()))).Read(content) // cannot fail
 	return content
 }

@@ -1,23 +1,23 @@
-// Command soak lets one engine make many copies at once between two real
-// registries of this process, for minutes, while connections are cut, tokens
-// expire, copies are cancelled, tags are removed and the destination collects its
-// garbage. A copy may fail then, and is made again. What must hold all the same:
+// Command soak makes many concurrent copies with one engine between two real registries in this
+// process, for minutes. Meanwhile connections are cut, tokens expire, copies are canceled, tags
+// are removed and the destination collects garbage. Copies may fail and are then retried. The
+// soak verifies:
 //
-//   - a tag that a copy reports as written is whole: every manifest and blob
-//     below it is there and has its digest;
-//   - what refers to an image is listed and whole where it came along;
-//   - the tag of a copy that failed holds what it held before;
-//   - without faults every copy succeeds at once;
-//   - memory and goroutines are back to where they were.
+//   - A tag that a copy reports as written is complete: every manifest and blob below it
+//     exists and matches its digest.
+//   - The referrers of an image are listed and complete if they were copied with it.
+//   - A failed copy does not change a tag.
+//   - Without faults every copy succeeds at the first attempt.
+//   - Memory and goroutines return to their initial level.
 //
-// Random choices come from a seed, which is printed:
+// Random choices depend on a seed, which is printed:
 //
 //	go run ./internal/cmd/soak -for 3m -seed 42
 //
-// The same seed makes the same choices, and not the same order of events; -log
-// writes down what the engine tells of them. The exit status is 0 when all of that
-// held, 1 when something did not, which is then named, 2 when the command line
-// makes no sense, and 130 when it was interrupted and all held until then.
+// The same seed makes the same choices, but not the same order of events. -log writes the log
+// of the engine to a file. The exit status is 0 if everything holds, 1 if something does not
+// hold, which is then printed, 2 if the command line is invalid, and 130 if the soak was
+// interrupted and everything held until then.
 package main
 
 import (
@@ -44,9 +44,9 @@ func main() {
 		os.Exit(2)
 	}
 	quiet()
-	debug.SetTraceback("all") // of a copy that hangs
+	debug.SetTraceback("all") // print all goroutines if a copy hangs
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // a second signal does not wait for the checks
+	context.AfterFunc(ctx, stop) // a second signal ends the process without the checks
 	err = run(ctx, o, os.Stdout)
 	switch {
 	case err != nil:
@@ -57,7 +57,7 @@ func main() {
 	}
 }
 
-// quiet keeps the registries from logging each request.
+// quiet disables the request logs of the registries.
 func quiet() {
 	logrus.SetOutput(io.Discard)
 	logrus.SetLevel(logrus.PanicLevel)

@@ -14,7 +14,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// repository is one of a registry's, past connections and tokens.
+// repository is a repository of a registry, accessed without connections and tokens.
 type repository struct {
 	name      string
 	manifests distribution.ManifestService
@@ -23,11 +23,11 @@ type repository struct {
 }
 
 func (s *server) repository(ctx context.Context, name string) (repository, error) {
-	named, err := reference.WithName(name)
+	digestOrNone, err := reference.WithName(name)
 	if err != nil {
 		return repository{}, err
 	}
-	opened, err := s.content.Repository(ctx, named)
+	opened, err := s.content.Repository(ctx, digestOrNone)
 	if err != nil {
 		return repository{}, err
 	}
@@ -35,7 +35,7 @@ func (s *server) repository(ctx context.Context, name string) (repository, error
 	return repository{name, manifests, opened.Blobs(ctx), opened.Tags(ctx)}, err
 }
 
-// digest is what a tag names, "" where there is no such tag.
+// digest returns the digest of a tag, or "" if the tag does not exist.
 func (r repository) digest(ctx context.Context, tag string) (digest.Digest, error) {
 	d, err := r.tags.Get(ctx, tag)
 	if errors.As(err, new(distribution.ErrTagUnknown)) {
@@ -44,14 +44,14 @@ func (r repository) digest(ctx context.Context, tag string) (digest.Digest, erro
 	return d.Digest, err
 }
 
-// contents is what a manifest names.
+// contents has the descriptors of a manifest.
 type contents struct {
 	Manifests []ocispec.Descriptor `json:"manifests"`
 	Config    *ocispec.Descriptor  `json:"config"`
 	Layers    []ocispec.Descriptor `json:"layers"`
 }
 
-// read reads a manifest and checks its digest.
+// read reads a manifest and verifies its digest.
 func (r repository) read(ctx context.Context, d digest.Digest) (contents, error) {
 	var c contents
 	m, err := r.manifests.Get(ctx, d)
@@ -69,16 +69,16 @@ func (r repository) read(ctx context.Context, d digest.Digest) (contents, error)
 	return c, err
 }
 
-// whole goes through everything from a manifest downwards, and says what is
-// missing or is not what its digest says. The bytes of a blob are read where they
-// are not among those read already; where that is nil, none are.
-func (r repository) whole(ctx context.Context, d digest.Digest, read map[digest.Digest]bool) error {
+// checkComplete returns an error if a manifest or any content below it is missing or does not
+// match its digest. It verifies the content of blobs that are not yet in read, and adds them to
+// it. If read is nil, it checks only their size.
+func (r repository) checkComplete(ctx context.Context, d digest.Digest, read map[digest.Digest]bool) error {
 	c, err := r.read(ctx, d)
 	if err != nil {
 		return err
 	}
 	for _, child := range c.Manifests {
-		if err := r.whole(ctx, child.Digest, read); err != nil {
+		if err := r.checkComplete(ctx, child.Digest, read); err != nil {
 			return err
 		}
 	}
@@ -86,16 +86,16 @@ func (r repository) whole(ctx context.Context, d digest.Digest, read map[digest.
 		c.Layers = append(c.Layers, *c.Config)
 	}
 	for _, layer := range c.Layers {
-		if err := r.wholeBlob(ctx, layer, read); err != nil {
+		if err := r.checkBlob(ctx, layer, read); err != nil {
 			return fmt.Errorf("%s: blob %s: %w", r.name, layer.Digest, err)
 		}
 	}
 	return nil
 }
 
-// accompanied goes through what is attached to something, and says what is not
-// listed or is not whole; read is for whole.
-func (r repository) accompanied(ctx context.Context, by []referrer, read map[digest.Digest]bool) error {
+// checkReferrers returns an error if one of the referrers is not listed or not complete. See
+// checkComplete for read.
+func (r repository) checkReferrers(ctx context.Context, by []referrer, read map[digest.Digest]bool) error {
 	for _, a := range by {
 		list, err := r.digest(ctx, a.list)
 		if err != nil {
@@ -111,14 +111,14 @@ func (r repository) accompanied(ctx context.Context, by []referrer, read map[dig
 		if !slices.ContainsFunc(c.Manifests, func(d ocispec.Descriptor) bool { return d.Digest == a.digest }) {
 			return fmt.Errorf("%s: the list %s does not name %s", r.name, a.list, a.digest)
 		}
-		if err := r.whole(ctx, a.digest, read); err != nil {
+		if err := r.checkComplete(ctx, a.digest, read); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r repository) wholeBlob(ctx context.Context, d ocispec.Descriptor, read map[digest.Digest]bool) error {
+func (r repository) checkBlob(ctx context.Context, d ocispec.Descriptor, read map[digest.Digest]bool) error {
 	found, err := r.blobs.Stat(ctx, d.Digest)
 	if err == nil && found.Size != d.Size {
 		err = fmt.Errorf("it has %d bytes and not %d", found.Size, d.Size)

@@ -18,16 +18,15 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/serve"
 )
 
-// server is distribution v3 in this process, behind connections that have
-// faults and tokens that expire.
+// server is a distribution v3 registry in this process, with connections that have faults and
+// tokens that expire.
 type server struct {
-	host    string // and port
+	host    string // host:port
 	storage memory
-	// content is what the registry holds, past connections and tokens: what is
-	// read here was not touched by anything that the engine uses.
+	// content accesses the registry's content without connections and tokens. Reads do not use
+	// any code of the engine.
 	content distribution.Namespace
-	// gate has a place for each request, and all of them for a collection of
-	// garbage.
+	// gate admits requests. A garbage collection acquires all of it.
 	gate    *semaphore.Weighted
 	tokens  *tokens
 	app     *handlers.App
@@ -35,16 +34,16 @@ type server struct {
 	serving sync.WaitGroup
 }
 
-// everybody is more than the requests that there can be at a time.
-const everybody = 1 << 20
+// gateSize is more than the maximum number of concurrent requests.
+const gateSize = 1 << 20
 
-// openServer starts an empty registry. Close it.
-func openServer(ctx context.Context, f *faults, w *wires) (*server, error) {
+// openServer starts an empty registry. The caller must close it.
+func openServer(ctx context.Context, f *faults, w *connTracker) (*server, error) {
 	conns, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	s := &server{host: conns.Addr().String(), storage: memory{inmemory.New()}, gate: semaphore.NewWeighted(everybody)}
+	s := &server{host: conns.Addr().String(), storage: memory{inmemory.New()}, gate: semaphore.NewWeighted(gateSize)}
 	if s.content, err = storage.NewRegistry(ctx, s.storage, storage.EnableDelete, storage.EnableValidateImageIndexImagesExist); err != nil {
 		_ = conns.Close()
 		return nil, err
@@ -59,25 +58,25 @@ func openServer(ctx context.Context, f *faults, w *wires) (*server, error) {
 	})
 	front := http.NewServeMux()
 	front.Handle("/token", s.tokens)
-	front.Handle("/", s.gated(s.app))
-	s.http = &http.Server{Handler: front, ErrorLog: log.New(io.Discard, "", 0), ConnState: w.served}
-	s.serving.Go(func() { _ = s.http.Serve(listener{conns, f}) }) // until close
+	front.Handle("/", s.withGate(s.app))
+	s.http = &http.Server{Handler: front, ErrorLog: log.New(io.Discard, "", 0), ConnState: w.connState}
+	s.serving.Go(func() { _ = s.http.Serve(listener{conns, f}) }) // returns after close
 	return s, nil
 }
 
-// gated lets requests wait while the gate is shut.
-func (s *server) gated(next http.Handler) http.Handler {
+// gated returns a handler that delays requests during a garbage collection.
+func (s *server) withGate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if s.gate.Acquire(req.Context(), 1) != nil {
-			panic(http.ErrAbortHandler) // nobody waits for the answer any more
+			panic(http.ErrAbortHandler) // the client has disconnected
 		}
 		defer s.gate.Release(1)
 		next.ServeHTTP(w, req)
 	})
 }
 
-// holding does something while no garbage is collected.
-func (s *server) holding(ctx context.Context, do func() error) error {
+// holding runs do while no garbage collection can run.
+func (s *server) withoutSweep(ctx context.Context, do func() error) error {
 	if err := s.gate.Acquire(ctx, 1); err != nil {
 		return err
 	}
@@ -85,9 +84,9 @@ func (s *server) holding(ctx context.Context, do func() error) error {
 	return do()
 }
 
-// close ends the registry and all connections to it.
+// close stops the registry and closes its connections.
 func (s *server) close() {
 	_ = s.http.Close()
 	s.serving.Wait()
-	_ = s.app.Shutdown() // which has nothing that could fail
+	_ = s.app.Shutdown() // cannot fail
 }

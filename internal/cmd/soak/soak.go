@@ -21,36 +21,36 @@ import (
 )
 
 const (
-	// patience is how long the engine waits for an answer or a byte.
-	patience = 5 * time.Second
-	// whatToDo goes with them, and takes the seed.
-	whatToDo = "Run it again with -seed %d -log FILE, some times: the same seed makes the same choices in another order of events." +
+	// stallTimeout is how long the engine waits for a response or a byte.
+	stallTimeout = 5 * time.Second
+	// advice is printed after the complaints. Its argument is the seed.
+	advice = "Run it again with -seed %d -log FILE, some times: the same seed makes the same choices in another order of events." +
 		" What then stays is a fault, of the engine unless a registry cannot do what the soak did to it."
-	// mostComplaints are told: what is broken is often broken again and again.
-	mostComplaints = 20
+	// maxComplaints limits the printed complaints, because one fault often causes many.
+	maxComplaints = 20
 )
 
-// soak is one run.
+// soak is a run of the command.
 type soak struct {
 	options
 	began               time.Time
-	told                *slog.Logger
+	log                 *slog.Logger
 	faults              faults
-	wires               *wires
+	conns               *connTracker
 	source, destination *server
 	client              *remote.Client
 	engine              *copier.Copier
 	images              []image
-	places              []*place
-	begun               atomic.Uint64 // errands
+	targets             []*target
+	started             atomic.Uint64 // errands
 	count               count
 
 	mu         sync.Mutex
-	complaints []string // what does not hold
+	complaints []string // expectations that do not hold
 }
 
-// run does the whole soak and tells out about it. The error names what does not
-// hold. When ctx ends, so do the copies, and the checks are made.
+// run runs the soak and prints progress and results to out. The error lists what does not hold.
+// When ctx ends, run stops the copies but still makes the checks.
 func run(ctx context.Context, o options, out io.Writer) error {
 	before := restingFootprint()
 	s, err := open(context.WithoutCancel(ctx), o)
@@ -66,10 +66,10 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	s.close()
 	after, more := before.exceeded(context.WithoutCancel(ctx))
 	for _, what := range more {
-		s.broken("%s", what)
+		s.complain("%s", what)
 	}
 	fmt.Fprintf(out, "%-14s %s and %d goroutines before, %s and %d after\n\n", "at rest", mib(before.heap), before.goroutines, mib(after.heap), after.goroutines)
-	runtime.KeepAlive(s) // the engine with all that it knows
+	runtime.KeepAlive(s) // the footprint includes the engine and its caches
 	if err := s.verdict(); err != nil {
 		return err
 	}
@@ -77,19 +77,19 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	return nil
 }
 
-// open starts both registries, with something in each, and the engine.
+// open starts both registries, pushes the images to the source and creates the engine.
 func open(ctx context.Context, o options) (*soak, error) {
-	s := &soak{options: o, began: time.Now(), places: newPlaces(), wires: newWires()}
+	s := &soak{options: o, began: time.Now(), targets: newTargets(), conns: newConnTracker()}
 	s.faults.seed = o.seed
-	s.told = slog.New(slog.DiscardHandler)
+	s.log = slog.New(slog.DiscardHandler)
 	if o.log != nil {
-		s.told = slog.New(slog.NewTextHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		s.log = slog.New(slog.NewTextHandler(o.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	var err error
-	if s.source, err = openServer(ctx, &s.faults, s.wires); err != nil {
+	if s.source, err = openServer(ctx, &s.faults, s.conns); err != nil {
 		return nil, err
 	}
-	if s.destination, err = openServer(ctx, &s.faults, s.wires); err == nil {
+	if s.destination, err = openServer(ctx, &s.faults, s.conns); err == nil {
 		err = s.prepare(ctx)
 	}
 	if err != nil {
@@ -100,7 +100,7 @@ func open(ctx context.Context, o options) (*soak, error) {
 }
 
 func (s *soak) prepare(ctx context.Context) (err error) {
-	if s.images, err = stock(ctx, s.source, s.seed); err != nil {
+	if s.images, err = pushImages(ctx, s.source, s.seed); err != nil {
 		return err
 	}
 	credential := auth.Credential{Username: user, Password: password, Source: "the soak"}
@@ -110,16 +110,16 @@ func (s *soak) prepare(ctx context.Context) (err error) {
 			Registries:       map[string]auth.Credential{s.source.host: credential, s.destination.host: credential},
 			DockerConfigPath: new(""),
 		},
-		Dial:   s.wires.dial,
-		Logger: s.told,
-		// Less than by default, so that copies fail at all.
-		Attempts: 2, Backoff: 20 * time.Millisecond, StallTimeout: patience, HeaderTimeout: patience,
+		Dial:   s.conns.dial,
+		Logger: s.log,
+		// Fewer attempts than by default, so that some copies fail.
+		Attempts: 2, Backoff: 20 * time.Millisecond, StallTimeout: stallTimeout, HeaderTimeout: stallTimeout,
 	})
-	s.engine = copier.New(s.told)
+	s.engine = copier.New(s.log)
 	return err
 }
 
-// close ends the registries, and forgets what they hold.
+// close stops the registries and drops the references to them.
 func (s *soak) close() {
 	for _, r := range []**server{&s.source, &s.destination} {
 		if *r != nil {
@@ -129,69 +129,70 @@ func (s *soak) close() {
 	}
 }
 
-// copy does errands until there are enough of them or ctx ends.
+// copy makes copies until there are enough of them or ctx ends.
 func (s *soak) copy(ctx context.Context) {
 	var workers sync.WaitGroup
-	for range s.atOnce {
+	for range s.concurrency {
 		workers.Go(func() { s.work(ctx) })
 	}
 	workers.Wait()
 }
 
-// settle ends the faults and checks what must hold then: everything is whole,
-// and every copy succeeds at once, also where the engine believes that the
-// destination has what a sweep took away.
+// settle stops the faults and checks the final state: all content is complete, and every copy
+// succeeds at the first attempt, even if the engine has cached that the destination has content
+// that a sweep removed.
 func (s *soak) settle(ctx context.Context) {
 	s.faults.over.Store(true)
 	s.check(ctx)
 	random := rand.New(rand.NewPCG(s.seed, 0))
-	for range len(s.places) / 2 {
+	for range len(s.targets) / 2 {
 		s.remove(ctx, random)
 	}
-	s.sweepAtLast(ctx)
+	s.sweepWhenIdle(ctx)
 	var copies errgroup.Group
-	copies.SetLimit(s.atOnce)
+	copies.SetLimit(s.concurrency)
 	for n, i := range s.images {
-		p := s.places[n]
-		e := errand{to: []*place{p}, along: true}
-		e.of(s.source.host, i)
+		p := s.targets[n]
+		e := copyTask{to: []*target{p}, referrers: true}
+		e.setSource(s.source.host, i)
 		copies.Go(func() error {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			if err := s.attempt(ctx, e); err != nil {
-				s.broken("without faults the copy of %s to %s:%s fails: %v", e.source, p.repository, p.tag, err)
+				s.complain("without faults the copy of %s to %s:%s fails: %v", e.source, p.repository, p.tag, err)
 			}
 			return nil
 		})
 	}
-	_ = copies.Wait() // what fails was told
+	_ = copies.Wait() // failures were reported by complain
 	s.check(ctx)
 }
 
-// check reads every tag to the last byte, and says what is not as it should be.
+// check reads the content of every tag and reports differences to the expected state.
 func (s *soak) check(ctx context.Context) {
 	read := map[digest.Digest]bool{}
-	for _, p := range s.places {
+	for _, p := range s.targets {
 		switch found, err := s.inspect(ctx, p, read); {
 		case err != nil:
-			s.broken("in the end: %v", err)
-		case found != p.held:
-			s.broken("in the end %s:%s holds %s, and %s was put there", p.repository, p.tag, named(found), named(p.held))
+			s.complain("in the end: %v", err)
+		case found != p.current:
+			s.complain("in the end %s:%s holds %s, and %s was put there", p.repository, p.tag, digestOrNone(found), digestOrNone(p.current))
 		}
-		if err := s.accompanied(ctx, p, read); err != nil {
-			s.broken("in the end: %v", err)
+		if err := s.checkReferrers(ctx, p, read); err != nil {
+			s.complain("in the end: %v", err)
 		}
 	}
 }
 
-// sweep collects the destination's garbage, where it is possible now.
+// sweep collects the garbage of the destination if no requests prevent it. It returns false if
+// it was postponed.
 func (s *soak) sweep(ctx context.Context) bool {
 	done, err := s.destination.sweep(context.WithoutCancel(ctx), targetNames())
 	switch {
 	case err != nil:
-		s.broken("the destination does not work any more: %v", err)
+		s.complain("the destination does not work any more: %v", err)
 	case done:
-		s.told.DebugContext(ctx, "the destination's garbage was collected")
+		s.log.DebugContext(ctx, "the destination's garbage was collected")
 		s.count.sweeps.Add(1)
 	default:
 		s.count.postponed.Add(1)
@@ -199,34 +200,34 @@ func (s *soak) sweep(ctx context.Context) bool {
 	return done || err != nil
 }
 
-// sweepAtLast collects it once the last request has ended.
-func (s *soak) sweepAtLast(ctx context.Context) {
-	for range 2 * int(stallsFor/sweepWaits) {
+// sweepWhenIdle collects the garbage of the destination after the last request ended.
+func (s *soak) sweepWhenIdle(ctx context.Context) {
+	for range 2 * int(stallDuration/sweepTimeout) {
 		if s.sweep(ctx) {
 			return
 		}
 	}
-	s.broken("a request to the destination does not end")
+	s.complain("a request to the destination does not end")
 }
 
-// broken notes what does not hold.
-func (s *soak) broken(format string, args ...any) {
+// complain records an expectation that does not hold.
+func (s *soak) complain(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.complaints = append(s.complaints, fmt.Sprintf("after %s: %s", time.Since(s.began).Round(time.Millisecond), fmt.Sprintf(format, args...)))
 }
 
-// verdict is nil where everything holds.
+// verdict returns an error that lists the complaints, or nil if there are none.
 func (s *soak) verdict() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.complaints) == 0 {
 		return nil
 	}
-	told := s.complaints[:min(len(s.complaints), mostComplaints)]
+	log := s.complaints[:min(len(s.complaints), maxComplaints)]
 	things := "things do"
 	if len(s.complaints) == 1 {
 		things = "thing does"
 	}
-	return fmt.Errorf("%d %s not hold:\n- %s\n%s", len(s.complaints), things, strings.Join(told, "\n- "), fmt.Sprintf(whatToDo, s.seed))
+	return fmt.Errorf("%d %s not hold:\n- %s\n%s", len(s.complaints), things, strings.Join(log, "\n- "), fmt.Sprintf(advice, s.seed))
 }

@@ -12,12 +12,11 @@ import (
 	"github.com/distribution/distribution/v3/registry/storage/driver/inmemory"
 )
 
-// memory is distribution's storage in memory, made fit for many large uploads at
-// a time.
+// memory is the in-memory storage of distribution, extended to support many large concurrent
+// uploads.
 type memory struct{ *inmemory.Driver }
 
-// Writer buffers what is written: the driver copies all that it has with each
-// write.
+// Writer returns a buffered writer, because the driver copies the whole file on each write.
 func (m memory) Writer(ctx context.Context, path string, appends bool) (driver.FileWriter, error) {
 	file, err := m.Driver.Writer(ctx, path, appends)
 	if err != nil {
@@ -26,8 +25,8 @@ func (m memory) Writer(ctx context.Context, path string, appends bool) (driver.F
 	return &bufferedFile{file, bufio.NewWriterSize(file, 1<<20), m, path}, nil
 }
 
-// Reader reads an upload at once, under the driver's lock: a request of it that
-// was cut off may still write to it.
+// Reader reads an upload completely under the driver's lock, because an aborted request may
+// still write to the upload.
 func (m memory) Reader(ctx context.Context, path string, offset int64) (io.ReadCloser, error) {
 	if !strings.Contains(path, "/_uploads/") {
 		return m.Driver.Reader(ctx, path, offset)
@@ -55,29 +54,28 @@ func (f *bufferedFile) Commit(ctx context.Context) error {
 	return f.FileWriter.Commit(ctx)
 }
 
-// Cancel removes the upload from where it was. The driver removes it from where it
-// is by now: an upload that is given up while it is completed would take the blob
-// with it that it has become.
+// Cancel deletes the upload at its original path. The driver would delete it at its current
+// path: if an upload is canceled while it is completed, that is the path of the new blob.
 func (f *bufferedFile) Cancel(ctx context.Context) error {
 	f.buffer.Reset(io.Discard)
 	return f.memory.Delete(ctx, f.path)
 }
 
-// Close flushes, unless the file was committed or cancelled: then nothing is
-// left in the buffer, or nobody wants it.
+// Close flushes the buffer. The buffer is already empty if the file was committed, and is not
+// needed if it was canceled.
 func (f *bufferedFile) Close() error {
 	_ = f.buffer.Flush()
 	return f.FileWriter.Close()
 }
 
-// driverName is what a registry's configuration calls storage that is handed to
-// it.
+// driverName is the name of the storage driver in a registry's configuration. The driver uses a
+// storage that already exists.
 const driverName = "soak"
 
-func init() { factory.Register(driverName, handed{}) }
+func init() { factory.Register(driverName, sharedStorage{}) }
 
-type handed struct{}
+type sharedStorage struct{}
 
-func (handed) Create(_ context.Context, parameters map[string]any) (driver.StorageDriver, error) {
+func (sharedStorage) Create(_ context.Context, parameters map[string]any) (driver.StorageDriver, error) {
 	return parameters["storage"].(memory), nil
 }

@@ -14,33 +14,31 @@ import (
 	"github.com/distribution/distribution/v3/registry/auth"
 )
 
-// Who may have tokens.
+// The credentials of the registries.
 const user, password = "soak", "not a secret"
 
 const (
-	// tokenLife is how long a token is good for that is not revoked before, as all
-	// are with a sweep.
-	tokenLife = 30 * time.Second
-	// keyLasts is how long there is no other key at least: a request to a host of
-	// which nothing is known is made with two tokens at most.
-	keyLasts = patience
+	// tokenLifetime is the lifetime of a token. A sweep revokes tokens earlier.
+	tokenLifetime = 30 * time.Second
+	// minKeyLifetime is the minimum time between two revocations. The engine tries a request to
+	// a new host with at most two tokens.
+	minKeyLifetime = stallTimeout
 )
 
-// tokens issues the tokens of a registry, which are good for a short time, and
-// tells the registry which still are. Distribution's own token authentication
-// takes a token for a minute longer than it is good for.
+// tokens issues short-lived tokens for a registry and verifies them. Distribution's own token
+// authentication is not used because it accepts tokens for a minute after they expire.
 type tokens struct {
 	realm string
 
 	issued  atomic.Int64
-	expired atomic.Int64 // requests that came with a token that was good no more
+	expired atomic.Int64 // requests with an expired token
 
 	mu      sync.Mutex
 	good    map[string]grant
 	revoked time.Time
 }
 
-// grant is what a token allows, and until when.
+// grant is the access that a token allows, and its expiry.
 type grant struct {
 	until  time.Time
 	allows map[auth.Access]bool
@@ -50,7 +48,7 @@ func newTokens(realm string) *tokens {
 	return &tokens{realm: realm, good: map[string]grant{}}
 }
 
-// ServeHTTP is the realm: it answers a request for a token.
+// ServeHTTP serves the token endpoint.
 func (t *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if name, secret, _ := r.BasicAuth(); name != user || secret != password {
 		w.WriteHeader(http.StatusUnauthorized)
@@ -68,51 +66,52 @@ func (t *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	t.issued.Add(1)
 	t.mu.Lock()
 	maps.DeleteFunc(t.good, func(_ string, g grant) bool { return now.After(g.until) })
-	t.good[token] = grant{now.Add(tokenLife), allows}
+	t.good[token] = grant{now.Add(tokenLifetime), allows}
 	t.mu.Unlock()
-	_ = json.NewEncoder(w).Encode(map[string]any{"token": token, "expires_in": int(tokenLife.Seconds())})
+	_ = json.NewEncoder(w).Encode(map[string]any{"token": token, "expires_in": int(tokenLifetime.Seconds())})
 }
 
-// Authorized says for the registry whether a request may have what it wants.
-func (t *tokens) Authorized(r *http.Request, wanted ...auth.Access) (*auth.Grant, error) {
-	token, brought := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+// Authorized returns an error with a challenge if the request has no valid token for the
+// requested access.
+func (t *tokens) Authorized(r *http.Request, requested ...auth.Access) (*auth.Grant, error) {
+	token, hasToken := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	t.mu.Lock()
 	granted, ok := t.good[token]
 	t.mu.Unlock()
 	if !ok || time.Now().After(granted.until) {
-		if brought {
+		if hasToken {
 			t.expired.Add(1)
 		}
-		return nil, t.challenge(wanted, auth.ErrInvalidCredential)
+		return nil, t.challenge(requested, auth.ErrInvalidCredential)
 	}
-	for _, access := range wanted {
+	for _, access := range requested {
 		if !granted.allows[access] {
-			return nil, t.challenge(wanted, auth.ErrAuthenticationFailure)
+			return nil, t.challenge(requested, auth.ErrAuthenticationFailure)
 		}
 	}
 	return &auth.Grant{User: auth.UserInfo{Name: user}}, nil
 }
 
-// revoke ends the tokens, as a new key does that the registry checks them with,
-// unless the one that there is is too new.
+// revoke invalidates all tokens, as if the registry had a new key to verify them. It does
+// nothing if the last revocation is too recent.
 func (t *tokens) revoke() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if now := time.Now(); now.Sub(t.revoked) >= keyLasts {
+	if now := time.Now(); now.Sub(t.revoked) >= minKeyLifetime {
 		t.revoked = now
 		clear(t.good)
 	}
 }
 
-// challenge asks for a token in place of an answer.
+// challenge is an authorization error with a WWW-Authenticate header.
 type challenge struct {
 	error
 	header string
 }
 
-func (t *tokens) challenge(wanted []auth.Access, why error) challenge {
+func (t *tokens) challenge(requested []auth.Access, why error) challenge {
 	var scopes []string
-	for _, access := range wanted {
+	for _, access := range requested {
 		scopes = append(scopes, access.Type+":"+access.Name+":"+access.Action)
 	}
 	return challenge{why, fmt.Sprintf(`Bearer realm=%q,service="soak",scope=%q`, t.realm, strings.Join(scopes, " "))}
@@ -123,11 +122,11 @@ func (c challenge) SetHeaders(_ *http.Request, w http.ResponseWriter) {
 	w.Header().Set("WWW-Authenticate", c.header)
 }
 
-// tokenAuth is what a registry's configuration calls this.
+// tokenAuth is the name of this access controller in a registry's configuration.
 const tokenAuth = "soak"
 
 func init() {
-	// The error would be that of a second registration.
+	// Register fails only for a second registration.
 	_ = auth.Register(tokenAuth, func(parameters map[string]any) (auth.AccessController, error) {
 		return parameters["tokens"].(*tokens), nil
 	})

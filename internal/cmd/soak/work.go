@@ -12,39 +12,39 @@ import (
 )
 
 const (
-	// persistence is how often a person tries a copy that fails.
-	persistence = 6
-	// copyLasts is the time that a copy is given, and hangs how long it may take
-	// in all: a copy that is not back by then does not end with its context.
-	copyLasts = time.Minute
-	hangs     = 2 * time.Minute
-	// sweepEvery is after how many copies the destination's garbage is collected,
-	// which is every few seconds.
+	// maxAttempts is how often a copy is attempted.
+	maxAttempts = 6
+	// copyTimeout limits a copy by its context. hangTimeout limits the total time of a copy:
+	// one that has not returned by then ignores its context.
+	copyTimeout = time.Minute
+	hangTimeout = 2 * time.Minute
+	// sweepEvery is the number of copies between garbage collections of the destination. They
+	// occur every few seconds.
 	sweepEvery = 24
 )
 
-// errand is a copy that somebody wants.
-type errand struct {
-	source registry.Reference
-	image           // what source names
-	pinned bool     // the copy is told which digest that is
-	along  bool     // what is attached is to come along
-	from   *place   // that source is, locked; nil where it is of the source
-	to     []*place // of one repository, locked
-	// cancelled is after how long the copy is cancelled; 0 for never.
+// copyTask is a copy to make.
+type copyTask struct {
+	source    registry.Reference
+	image               // the image of source
+	pinned    bool      // the copy is given the expected digest
+	referrers bool      // copy referrers
+	from      *target   // the locked target that is the source; nil if the source is another registry
+	to        []*target // locked targets, all in one repository
+	// cancelled is the delay after which the copy is canceled, or 0.
 	cancelled time.Duration
 }
 
-// work does errands until there are enough of them, and now and then collects
-// the destination's garbage.
+// work makes copies until there are enough of them, and regularly collects the garbage of the
+// destination.
 func (s *soak) work(ctx context.Context) {
 	for n, more := s.next(ctx); more; n, more = s.next(ctx) {
 		random := rand.New(rand.NewPCG(s.seed, n))
 		if random.IntN(4) == 0 {
 			s.remove(ctx, random)
 		}
-		e := s.errand(random)
-		s.persist(ctx, e)
+		e := s.newTask(random)
+		s.copyWithRetries(ctx, e)
 		e.release()
 		if n%sweepEvery == 0 {
 			s.sweep(ctx)
@@ -52,24 +52,24 @@ func (s *soak) work(ctx context.Context) {
 	}
 }
 
-// next is the number of the next errand, and whether there is to be one.
+// next returns the number of the next copy, and whether it is to be made.
 func (s *soak) next(ctx context.Context) (uint64, bool) {
-	n := s.begun.Add(1)
+	n := s.started.Add(1)
 	if s.copies > 0 {
 		return n, n <= s.copies && ctx.Err() == nil
 	}
-	return n, time.Since(s.began) < s.lasts && ctx.Err() == nil
+	return n, time.Since(s.began) < s.duration && ctx.Err() == nil
 }
 
-// remove removes a tag, and leaves its manifest to the next sweep.
+// remove deletes a tag. The next sweep removes its manifest.
 func (s *soak) remove(ctx context.Context, random *rand.Rand) {
-	p := s.take(random, (*place).holdsSomething)
+	p := s.lockTarget(random, (*target).exists)
 	if p == nil {
 		return
 	}
 	defer p.mu.Unlock()
 	ctx = context.WithoutCancel(ctx)
-	err := s.destination.holding(ctx, func() error {
+	err := s.destination.withoutSweep(ctx, func() error {
 		r, err := s.destination.repository(ctx, p.repository)
 		if err == nil {
 			err = r.tags.Untag(ctx, p.tag)
@@ -77,44 +77,44 @@ func (s *soak) remove(ctx context.Context, random *rand.Rand) {
 		return err
 	})
 	if err != nil {
-		s.broken("%s:%s cannot be removed: %v", p.repository, p.tag, err)
+		s.complain("%s:%s cannot be removed: %v", p.repository, p.tag, err)
 		return
 	}
-	p.held, p.attached = "", nil
+	p.current, p.attached = "", nil
 	s.count.removed.Add(1)
 }
 
-// errand makes up an errand: from the source, or from a tag of the destination,
-// which promotes or retags what is there. Release it.
-func (s *soak) errand(random *rand.Rand) errand {
-	var e errand
-	to := s.take(random, anyPlace)
-	e.to = []*place{to}
+// newTask returns a random copy, either from the source registry or from a tag of the
+// destination, which is a promotion or a new tag. The caller must release it.
+func (s *soak) newTask(random *rand.Rand) copyTask {
+	var e copyTask
+	to := s.lockTarget(random, anyTarget)
+	e.to = []*target{to}
 	if random.IntN(4) == 0 {
-		if also := s.take(random, func(p *place) bool { return p.repository == to.repository }); also != nil {
+		if also := s.lockTarget(random, func(p *target) bool { return p.repository == to.repository }); also != nil {
 			e.to = append(e.to, also)
 		}
 	}
-	e.of(s.source.host, s.images[random.IntN(len(s.images))])
+	e.setSource(s.source.host, s.images[random.IntN(len(s.images))])
 	if random.IntN(3) == 0 {
-		if from := s.take(random, (*place).holdsSomething); from != nil {
-			e.of(s.destination.host, image{from.repository, from.tag, from.held, from.attached})
+		if from := s.lockTarget(random, (*target).exists); from != nil {
+			e.setSource(s.destination.host, image{from.repository, from.tag, from.current, from.attached})
 			e.from = from
 		}
 	}
-	e.pinned, e.along = random.IntN(2) == 0, random.IntN(3) == 0
+	e.pinned, e.referrers = random.IntN(2) == 0, random.IntN(3) == 0
 	if random.IntN(10) == 0 {
 		e.cancelled = time.Duration(1 + random.Int64N(int64(400*time.Millisecond)))
 	}
 	return e
 }
 
-// of says what is to be copied.
-func (e *errand) of(host string, i image) {
+// setSource sets the image to copy.
+func (e *copyTask) setSource(host string, i image) {
 	e.source, e.image = registry.Reference{Host: host, Repository: i.repository, Tag: i.tag}, i
 }
 
-func (e errand) release() {
+func (e copyTask) release() {
 	for _, p := range e.to {
 		p.mu.Unlock()
 	}
@@ -123,9 +123,9 @@ func (e errand) release() {
 	}
 }
 
-// persist makes a copy, again and again where it fails, as a person would.
-func (s *soak) persist(ctx context.Context, e errand) {
-	for range persistence {
+// copyWithRetries makes a copy, with retries if it fails.
+func (s *soak) copyWithRetries(ctx context.Context, e copyTask) {
+	for range maxAttempts {
 		err := s.attempt(ctx, e)
 		switch {
 		case err == nil:
@@ -140,28 +140,28 @@ func (s *soak) persist(ctx context.Context, e errand) {
 	s.count.givenUp.Add(1)
 }
 
-// attempt makes a copy once, and judges what became of its tags.
-func (s *soak) attempt(ctx context.Context, e errand) error {
-	hung := time.AfterFunc(hangs, func() { panic(fmt.Sprintf("the copy of %s did not end", e.source)) })
+// attempt makes one attempt of a copy and verifies its tags.
+func (s *soak) attempt(ctx context.Context, e copyTask) error {
+	hung := time.AfterFunc(hangTimeout, func() { panic(fmt.Sprintf("the copy of %s did not end", e.source)) })
 	defer hung.Stop()
-	copying, cancel := context.WithTimeout(ctx, copyLasts)
+	copying, cancel := context.WithTimeout(ctx, copyTimeout)
 	defer cancel()
 	if e.cancelled > 0 {
 		defer time.AfterFunc(e.cancelled, cancel).Stop()
 	}
 	report, err := s.engine.Copy(copying, s.job(e))
 	s.count.attempt(report)
-	s.judge(context.WithoutCancel(ctx), e, report, err)
+	s.verify(context.WithoutCancel(ctx), e, report, err)
 	return err
 }
 
-// job puts an errand into the engine's words.
-func (s *soak) job(e errand) copier.Job {
+// job converts a copy to a job of the engine.
+func (s *soak) job(e copyTask) copier.Job {
 	job := copier.Job{
 		Source:      s.client.Repository(e.source, remote.Pull),
 		Destination: s.client.Repository(registry.Reference{Host: s.destination.host, Repository: e.to[0].repository}, remote.Push),
 		Reference:   e.source.Tag,
-		Referrers:   e.along,
+		Referrers:   e.referrers,
 	}
 	if e.pinned {
 		job.Digest = e.root

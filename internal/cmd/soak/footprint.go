@@ -11,41 +11,40 @@ import (
 )
 
 const (
-	// heapAllowance is what the process may hold more after the soak than before:
-	// what the standard library and distribution make once and keep, and what the
-	// engine knows of the hosts and blobs that it met.
+	// heapAllowance is how much the heap may grow during the soak. The standard library and
+	// distribution keep some memory that they allocate once, and the engine keeps what it knows
+	// about hosts and blobs.
 	heapAllowance = 4 << 20
-	// goroutineAllowance is how many goroutines may be left: distribution never
-	// ends the one that would tell others of a registry's events.
+	// goroutineAllowance is how many goroutines may remain. Distribution never ends the
+	// goroutine that notifies listeners of registry events.
 	goroutineAllowance = 2
-	// goroutinesEnd is how long goroutines may take to end once what they serve
-	// has ended.
+	// goroutinesEnd limits how long goroutines may take to end after the registries are closed.
 	goroutinesEnd = 10 * time.Second
 )
 
-// footprint is what the process holds.
+// footprint is the memory and the goroutines that the process uses.
 type footprint struct {
-	heap       uint64 // bytes that are in use
+	heap       uint64 // bytes in use
 	goroutines int
 }
 
-// restingFootprint is what is held once garbage is collected, pools included.
+// restingFootprint returns the footprint after garbage collection. The second collection also
+// empties pools.
 func restingFootprint() footprint {
 	runtime.GC()
 	runtime.GC()
 	return footprint{heapInUse(), runtime.NumGoroutine()}
 }
 
-// heapInUse is how many bytes objects take, those included that are garbage and
-// were not collected yet.
+// heapInUse returns the bytes of all objects, including garbage that was not collected yet.
 func heapInUse() uint64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
 
-// exceeded waits for the footprint to be what it was before, and says what is
-// more than that.
+// exceeded waits until the goroutines are back at the level of before, and returns the current
+// footprint and descriptions of what exceeds that of before.
 func (before footprint) exceeded(ctx context.Context) (now footprint, found []string) {
 	ctx, stop := context.WithTimeout(ctx, goroutinesEnd)
 	defer stop()
@@ -58,7 +57,7 @@ func (before footprint) exceeded(ctx context.Context) (now footprint, found []st
 	now = restingFootprint()
 	if now.goroutines > before.goroutines+goroutineAllowance {
 		var stacks bytes.Buffer
-		_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1) // into memory
+		_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1) // writes to memory and cannot fail
 		found = append(found, fmt.Sprintf("there are %d goroutines, and there were %d before:\n%s", now.goroutines, before.goroutines, stacks.String()))
 	}
 	if now.heap > before.heap+heapAllowance {

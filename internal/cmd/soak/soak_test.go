@@ -16,36 +16,36 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestASoakHolds(t *testing.T) {
+func TestRun(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(t.Context(), options{seed: 1, copies: sweepEvery + 8, atOnce: 8}, &out); err != nil {
+	if err := run(t.Context(), options{seed: 1, copies: sweepEvery + 8, concurrency: 8}, &out); err != nil {
 		t.Error(err)
 	}
 	t.Log(out.String())
 	if !strings.HasSuffix(out.String(), "\neverything held\n") {
-		t.Error("it does not say that everything held")
+		t.Error("output does not end with \"everything held\"")
 	}
 	if strings.Contains(out.String(), "\nreferrers      0 ") {
-		t.Error("nothing came along")
+		t.Error("no referrers were copied")
 	}
 	if strings.Contains(out.String(), " of which 0 were cut") {
-		t.Error("there were no faults")
+		t.Error("no connections were cut")
 	}
 }
 
-func TestAnInterruptedSoakMakesItsChecks(t *testing.T) {
+func TestRun_Interrupted(t *testing.T) {
 	interrupted, interrupt := context.WithCancel(t.Context())
 	interrupt()
 	var out bytes.Buffer
-	if err := run(interrupted, options{seed: 1, copies: 1 << 40, atOnce: 8}, &out); err != nil {
+	if err := run(interrupted, options{seed: 1, copies: 1 << 40, concurrency: 8}, &out); err != nil {
 		t.Error(err)
 	}
 	if !strings.Contains(out.String(), "\nat rest ") {
-		t.Errorf("it says no more than:\n%s", out.String())
+		t.Errorf("output has no footprint:\n%s", out.String())
 	}
 }
 
-func TestWhatTheEngineTellsIsWrittenDownWhereThatIsWanted(t *testing.T) {
+func TestRun_Log(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "soak.log")
 	o, err := parse([]string{"-copies", "1", "-at-once", "1", "-seed", "1", "-log", file})
 	if err == nil {
@@ -54,18 +54,18 @@ func TestWhatTheEngineTellsIsWrittenDownWhereThatIsWanted(t *testing.T) {
 	if err = errors.Join(err, o.log.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if told, err := os.ReadFile(file); err != nil || !strings.Contains(string(told), `msg="image copied"`) {
-		t.Errorf("%v; it says no more than %.300s", err, told)
+	if content, err := os.ReadFile(file); err != nil || !strings.Contains(string(content), `msg="image copied"`) {
+		t.Errorf("log = %.300s, %v, want a copied image", content, err)
 	}
 }
 
-func TestWhatMakesNoSenseIsRefused(t *testing.T) {
+func TestParse_Invalid(t *testing.T) {
 	for _, args := range [][]string{{"-at-once", "0"}, {"-at-once", "99"}, {"-for", "0s"}, {"word"}, {"-log", filepath.Join(t.TempDir(), "no", "folder")}} {
 		if o, err := parse(args); err == nil {
-			t.Errorf("%q is %+v", args, o)
+			t.Errorf("parse(%q) = %+v, want an error", args, o)
 		}
 	}
 	if o, err := parse([]string{"-for", "1h", "-seed", "42"}); err != nil || o.seed != 42 {
-		t.Errorf("%+v, %v", o, err)
+		t.Errorf("parse() = %+v, %v, want seed 42", o, err)
 	}
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// copiesAtOnce bounds what a long list costs in memory. It is more than enough
-// to keep the hosts busy, whose own limits say how much they are asked at once.
-const copiesAtOnce = 64
+// maxCopies limits the memory that a long list needs. It is high enough to keep the hosts busy,
+// whose own limits bound the concurrent requests.
+const maxCopies = 64
 
-// batch is the copies of one run of the command, made by one engine.
+// batch makes the copies of a run with one engine.
 type batch struct {
 	client    *remote.Client
 	engine    *copier.Copier
@@ -25,28 +25,27 @@ type batch struct {
 	hints     hints
 	platforms []registry.Platform
 	referrers referrers
-	ended     atomic.Int64 // copies that are over
+	ended     atomic.Int64 // number of completed copies, successful or not
 }
 
-// result is how one copy went.
+// result is the result of a copy.
 type result struct {
 	pair   pair
 	report copier.Report
 	err    error
-	hint   string // what to do about err, "" where nothing is known
+	hint   string // advice about err; "" if there is none
 }
 
-// copy makes every copy, whatever becomes of the others, and returns how they
-// went, in their order.
+// copy makes all copies, even if some fail, and returns their results in order.
 func (b *batch) copy(ctx context.Context) []result {
 	results := make([]result, len(b.pairs))
 	var group errgroup.Group
-	group.SetLimit(copiesAtOnce)
+	group.SetLimit(maxCopies)
 	for i, p := range b.pairs {
 		group.Go(func() error {
-			report, err := b.one(ctx, p)
-			report.Found = nil // the content of referrers, which no report shows
-			results[i] = result{pair: p, report: report, err: err, hint: b.hints.about(p, err)}
+			report, err := b.copyPair(ctx, p)
+			report.Found = nil // content of referrers, which no report includes
+			results[i] = result{pair: p, report: report, err: err, hint: b.hints.forError(p, err)}
 			b.ended.Add(1)
 			return nil
 		})
@@ -55,8 +54,8 @@ func (b *batch) copy(ctx context.Context) []result {
 	return results
 }
 
-// one makes one copy.
-func (b *batch) one(ctx context.Context, p pair) (copier.Report, error) {
+// copyPair makes one copy.
+func (b *batch) copyPair(ctx context.Context, p pair) (copier.Report, error) {
 	source, err := p.source.OpenSource(b.client)
 	if err != nil {
 		return copier.Report{}, registry.WithSide(err, registry.Source)
@@ -68,11 +67,11 @@ func (b *batch) one(ctx context.Context, p pair) (copier.Report, error) {
 	return b.engine.Copy(ctx, copier.Job{
 		Source: source, Destination: destination,
 		Reference: p.source.Identifier(), Digest: p.source.Digest(), Platforms: b.platforms, Tags: []string{p.destination.Tag()},
-		Referrers: b.referrers.wanted, ReferrerTypes: b.referrers.types,
+		Referrers: b.referrers.enabled, ReferrerTypes: b.referrers.types,
 	})
 }
 
-// progress is a line that says how far the copies are after a time.
+// progress returns a line with the progress of the copies after the given time.
 func (b *batch) progress(took time.Duration) string {
 	line := progressLine(b.engine.Progress(), took)
 	if len(b.pairs) > 1 {

@@ -9,29 +9,29 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// hints puts the engine's hints, which name the provider's settings, into what
-// can be done with this command.
+// hints translates the engine's hints, which name settings of the provider, to the flags of
+// this command.
 type hints struct {
 	client  *remote.Client
 	options options
 }
 
-// about is what to do about the error of a copy, "" where nothing is known.
-func (h hints) about(p pair, err error) string {
+// forError returns advice about the error of a copy, or "" if there is none.
+func (h hints) forError(p pair, err error) string {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
 		return ""
 	}
-	hint := registry.Retold(e.Hint, h.instead)
-	if untagged := registry.HintMissingTag(p.written, err); untagged != "" {
+	hint := registry.Retold(e.Hint, h.translate)
+	if untagged := registry.HintMissingTag(p.sourceText, err); untagged != "" {
 		hint += " " + untagged
 	}
 	return strings.TrimSpace(hint)
 }
 
-// instead is what takes the place of a setting of the provider: what comes to
-// the same here, as the end of a sentence.
-func (h hints) instead(host, setting string) string {
+// translate returns the equivalent of a provider setting for this command, as the end of a
+// sentence.
+func (h hints) translate(host, setting string) string {
 	name, value, _ := strings.Cut(setting, " = ")
 	switch name {
 	case "plain_http":
@@ -51,8 +51,8 @@ func (h hints) instead(host, setting string) string {
 	return "use the provider: imagecopy has no flag for this"
 }
 
-// plainHTTP is the whole value of -plain-http that changes what is spoken with
-// one host and with no other.
+// plainHTTP returns the complete value of -plain-http that changes the protocol for one host
+// and keeps it for all others.
 func (h hints) plainHTTP(host string, plain bool) string {
 	hosts := h.options.hosts()
 	if !slices.Contains(hosts, host) {
@@ -70,5 +70,5 @@ func (h hints) plainHTTP(host string, plain bool) string {
 	case plain:
 		return strings.Join(hosts, ",")
 	}
-	return strings.Join(hosts, ",") + " only" // and not the one that it is about
+	return strings.Join(hosts, ",") + " only" // without the host that the hint is about
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
-// pair is one copy that is wanted.
+// pair is a copy to make.
 type pair struct {
 	source, destination imageref.Ref
-	written             string // the source, as somebody wrote it
+	sourceText          string // the source as written by the user
 }
 
 func (p pair) String() string { return p.source.String() + " -> " + p.destination.String() }
 
-// newPair reads the words "SRC DST".
+// newPair parses the words "SRC DST".
 func newPair(words []string) (pair, error) {
 	if len(words) != 2 {
 		return pair{}, fmt.Errorf("a copy is SRC DST, two words and not %d", len(words))
@@ -31,14 +31,14 @@ func newPair(words []string) (pair, error) {
 	if err != nil {
 		return pair{}, err
 	}
-	p := pair{source: source, destination: destination, written: words[0]}
+	p := pair{source: source, destination: destination, sourceText: words[0]}
 	if p.source.Equal(p.destination) {
 		return pair{}, fmt.Errorf("source and destination are the same, %s: there is nothing to copy", p.source)
 	}
 	return p, nil
 }
 
-// listName is what people call a list.
+// listName returns the name of a list for messages.
 func listName(list string) string {
 	if list == "-" {
 		return "standard input"
@@ -46,24 +46,24 @@ func listName(list string) string {
 	return list
 }
 
-// mistakes are what is wrong with a list, a line each.
-type mistakes []error
+// listErrors are the errors in a list, one for each line.
+type listErrors []error
 
 // Error implements error.
-func (m mistakes) Error() string { return errors.Join(m...).Error() }
+func (m listErrors) Error() string { return errors.Join(m...).Error() }
 
-// maxMistakes is how many are told: somebody may have given another file.
-const maxMistakes = 10
+// maxListErrors limits the printed errors of a list, because the user may have named the wrong
+// file.
+const maxListErrors = 10
 
-// readList reads a file with a pair a line, or stdin where it is "-". What
-// stands there twice is wanted once, and two sources for one destination are
-// refused: which of them would be there in the end is chance. The error is
-// mistakes where lines make no sense.
+// readList reads a file with one pair per line, or stdin if list is "-". A pair that occurs
+// twice is copied once. Two sources for one destination are an error, because the order of the
+// copies is undefined. The error is a listErrors if lines are invalid.
 func readList(list string, stdin io.Reader) ([]pair, error) {
 	if list != "-" {
-		file, err := os.Open(list) //nolint:gosec // the file is the user's own
+		file, err := os.Open(list) //nolint:gosec // the user chose the file
 		if err != nil {
-			return nil, fmt.Errorf("-list: %w", cleanPath(err, list))
+			return nil, fmt.Errorf("-list: %w", redactPath(err, list))
 		}
 		defer file.Close()
 		stdin = file
@@ -73,8 +73,8 @@ func readList(list string, stdin io.Reader) ([]pair, error) {
 		return nil, fmt.Errorf("-list: %w", err)
 	}
 	var pairs []pair
-	var wrong mistakes
-	wanted := map[string]pair{} // by the destination's name and tag
+	var errs listErrors
+	byDestination := map[string]pair{} // by the name and tag of the destination
 	number := 0
 	for line := range strings.Lines(string(content)) {
 		number++
@@ -83,25 +83,25 @@ func readList(list string, stdin io.Reader) ([]pair, error) {
 			continue
 		}
 		p, err := newPair(words)
-		at := p.destination.Name() + ":" + p.destination.Tag()
-		earlier, taken := wanted[at]
+		destination := p.destination.Name() + ":" + p.destination.Tag()
+		previous, exists := byDestination[destination]
 		switch {
 		case err != nil:
-		case !taken:
-			wanted[at] = p
+		case !exists:
+			byDestination[destination] = p
 			pairs = append(pairs, p)
-		case !earlier.source.Equal(p.source):
-			err = fmt.Errorf("an earlier line copies %s to %s already", earlier.source, p.destination)
+		case !previous.source.Equal(p.source):
+			err = fmt.Errorf("an earlier line copies %s to %s already", previous.source, p.destination)
 		}
 		if err != nil {
-			wrong = append(wrong, fmt.Errorf("%s:%d: %w", listName(list), number, err))
+			errs = append(errs, fmt.Errorf("%s:%d: %w", listName(list), number, err))
 		}
 	}
-	if more := len(wrong) - maxMistakes; more > 0 {
-		wrong = append(wrong[:maxMistakes], fmt.Errorf("%s: lines that make no sense besides these: %d", listName(list), more))
+	if more := len(errs) - maxListErrors; more > 0 {
+		errs = append(errs[:maxListErrors], fmt.Errorf("%s: lines that make no sense besides these: %d", listName(list), more))
 	}
-	if wrong != nil {
-		return nil, wrong
+	if errs != nil {
+		return nil, errs
 	}
 	return pairs, nil
 }

@@ -1,21 +1,20 @@
-// Command imagecopy is the copy engine without Terraform: for finding out what a
-// registry does, and for benchmarks.
+// Command imagecopy copies images with the engine of the provider, but without Terraform. It is
+// meant for investigating the behavior of registries, and for benchmarks.
 //
 //	imagecopy [flags] SRC DST
 //	imagecopy [flags] -list FILE
 //
-// SRC is a tag or digest, the tag "latest" where it is neither; DST is
-// host/repository:tag, all three. A list has one "SRC DST" pair a line, all
-// copied by one engine, at the same time and in no order; empty lines and lines
-// that begin with # do not count. The list "-" is standard input.
+// SRC is a reference by tag or digest, and defaults to the tag "latest". DST has the form
+// host/repository:tag, with no part omitted. A list has one "SRC DST" pair on each line. One
+// engine makes all copies of the list concurrently and in no particular order. Empty lines and
+// lines that start with # are ignored. The list "-" is standard input.
 //
-// Standard output gets a report in JSON, an object or, for a list, an array of
-// them in the list's order; type report says what is in it. Standard error gets
-// what went wrong and what to do about it and, where it is a terminal, how far
-// the copies are.
+// The command writes a report in JSON to standard output: an object or, for a list, an array of
+// objects in the order of the list. See type report. It writes errors and advice to standard
+// error and, if that is a terminal, the progress of the copies.
 //
-// The exit status is 0 when every copy succeeded, 1 when one failed, 2 when the
-// command line makes no sense, and 130 when it was interrupted.
+// The exit status is 0 if every copy succeeded, 1 if a copy failed, 2 if the command line is
+// invalid, and 130 if the command was interrupted.
 package main
 
 import (
@@ -37,39 +36,39 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 )
 
-// The exit statuses.
+// Exit statuses of the command.
 const (
-	succeeded   = 0
-	failed      = 1
-	misused     = 2
-	interrupted = 130 // as shells report a program that SIGINT ended
+	succeeded    = 0
+	failed       = 1
+	invalidUsage = 2
+	interrupted  = 130 // as shells report a program that was ended by SIGINT
 )
 
 func main() {
-	log.SetOutput(io.Discard) // net/http logs what servers send unasked, as it came
+	log.SetOutput(io.Discard) // net/http logs unsolicited responses without sanitizing them
 	o, err := parse(os.Args[1:], os.Stdin)
 	if err != nil {
-		os.Exit(misuse(err, os.Stdout, os.Stderr))
+		os.Exit(reportUsageError(err, os.Stdout, os.Stderr))
 	}
-	// Not sooner: a list that comes from the keyboard is left by Ctrl-C as any
-	// other program is.
+	// Signals are handled only after parsing, so that Ctrl-C ends a program that reads a list
+	// from the keyboard.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal does not wait for anything
+	context.AfterFunc(ctx, stop) // a second signal ends the process immediately
 	os.Exit(run(ctx, o, os.Stdout, os.Stderr, term.IsTerminal(int(os.Stderr.Fd()))))
 }
 
-// misuse tells what is wrong with the command line, or gives the help that it
-// asked for, and returns the exit status.
-func misuse(err error, stdout, stderr io.Writer) int {
+// reportUsageError prints what is wrong with the command line, or the help if it was requested,
+// and returns the exit status.
+func reportUsageError(err error, stdout, stderr io.Writer) int {
 	if errors.Is(err, flag.ErrHelp) {
 		fmt.Fprint(stdout, usage, help)
 		return succeeded
 	}
-	errs, several := errors.AsType[mistakes](err)
-	if !several {
-		errs = mistakes{err}
+	errs, isList := errors.AsType[listErrors](err)
+	if !isList {
+		errs = listErrors{err}
 	}
-	var hints []string // each once, below all that it may be for
+	var hints []string // without duplicates, printed after all errors
 	for _, err := range errs {
 		fmt.Fprintln(stderr, "imagecopy:", err)
 		if e, ok := errors.AsType[*registry.Error](err); ok && e.Hint != "" && !slices.Contains(hints, e.Hint) {
@@ -79,16 +78,16 @@ func misuse(err error, stdout, stderr io.Writer) int {
 	for _, hint := range hints {
 		fmt.Fprintln(stderr, "  "+hint)
 	}
-	return misused
+	return invalidUsage
 }
 
-// run makes the copies and returns the exit status. terminal says whether
-// somebody looks at stderr.
+// run makes the copies and returns the exit status. terminal reports whether stderr is a
+// terminal.
 func run(ctx context.Context, o options, stdout, stderr io.Writer, terminal bool) int {
 	log := o.logger(stderr)
 	client, err := o.client(log)
 	if err != nil {
-		return misuse(err, stdout, stderr)
+		return reportUsageError(err, stdout, stderr)
 	}
 	if len(o.pairs) == 0 {
 		fmt.Fprintf(stderr, "imagecopy: %s names no copies\n", listName(o.list))
@@ -105,7 +104,7 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer, terminal bool
 	} else {
 		results = b.copy(ctx)
 	}
-	status := complain(ctx, stderr, results)
+	status := reportErrors(ctx, stderr, results)
 	if o.quiet {
 		return status
 	}

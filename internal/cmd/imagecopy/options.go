@@ -18,7 +18,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// options are the command line.
+// options are the command-line options.
 type options struct {
 	list      string
 	quiet     bool
@@ -34,10 +34,10 @@ type options struct {
 	pairs     []pair
 }
 
-// flags are what fills o.
+// flags returns a flag set that stores its values in o.
 func (o *options) flags() *flag.FlagSet {
 	flags := flag.NewFlagSet("imagecopy", flag.ContinueOnError)
-	// Its errors are told by whoever parses, and help has its own words.
+	// The caller of Parse prints errors, and help is a text of its own.
 	flags.SetOutput(io.Discard)
 	flags.StringVar(&o.list, "list", "", "")
 	flags.BoolVar(&o.quiet, "q", false, "")
@@ -58,7 +58,7 @@ const usage = `usage: imagecopy [flags] SRC DST
        imagecopy -h
 `
 
-// help is what -h says below that.
+// help is the part of the help text after usage.
 const help = `
 Copies an image, or any other manifest, with everything below it, byte for byte.
 SRC is host/repository with a tag or digest (the tag latest where it has neither),
@@ -112,13 +112,13 @@ do. Exit status: 0 all is copied, 1 a copy failed, 2 the command line or a file
 that it names is wrong, 130 interrupted.
 `
 
-// parse reads the command line, and the list that it names, which may be stdin.
-// The error is flag.ErrHelp where help was asked for.
+// parse parses the command line and reads the list that it names, which may be stdin. It
+// returns flag.ErrHelp if help was requested.
 func parse(args []string, stdin io.Reader) (options, error) {
 	var o options
 	flags := o.flags()
 	if err := flags.Parse(args); err != nil {
-		return options{}, withUsage(cmp.Or(o.plainHTTP.wrong, cleanArguments(err, args)))
+		return options{}, withUsage(cmp.Or(o.plainHTTP.err, redactArguments(err, args)))
 	}
 	var err error
 	words := flags.Args()
@@ -137,9 +137,9 @@ func parse(args []string, stdin io.Reader) (options, error) {
 	return o, err
 }
 
-// cleanArguments returns an error of package flag without what may be a secret in an argument that it quotes, such
-// as a reference where the value of a flag belongs.
-func cleanArguments(err error, args []string) error {
+// redactArguments returns an error of package flag without the secrets of arguments that it
+// quotes, such as a reference given as the value of a flag.
+func redactArguments(err error, args []string) error {
 	text := err.Error()
 	for _, arg := range args {
 		_, value, _ := strings.Cut(arg, "=")
@@ -154,27 +154,27 @@ func cleanArguments(err error, args []string) error {
 	return registry.WithText(err, text)
 }
 
-// cleanPath returns an error that quotes the path of a file without what may be a secret, if it is a URL.
-func cleanPath(err error, path string) error {
+// redactPath returns an error without the secrets of the file path that it quotes, if the path
+// is a URL.
+func redactPath(err error, path string) error {
 	if !strings.Contains(path, "://") {
 		return err
 	}
-	return cleanArguments(err, []string{path})
+	return redactArguments(err, []string{path})
 }
 
-// withUsage adds to what is wrong with a command line what a right one looks
-// like.
+// withUsage appends the usage to an error about the command line.
 func withUsage(err error) error {
 	return fmt.Errorf("%w\n%s", err, strings.TrimSuffix(usage, "\n"))
 }
 
-// platforms are the values of -platforms, which may be repeated.
+// platforms is the value of -platforms, which may be repeated.
 type platforms []registry.Platform
 
-// String is asked for by the flag package.
+// String implements flag.Value.
 func (p *platforms) String() string { return "" }
 
-// Set reads a list.
+// Set implements flag.Value. It parses a list of platforms.
 func (p *platforms) Set(list string) error {
 	for name := range strings.SplitSeq(list, ",") {
 		platform, err := registry.ParsePlatform(strings.TrimSpace(name))
@@ -188,23 +188,24 @@ func (p *platforms) Set(list string) error {
 
 // referrers is the value of -referrers.
 type referrers struct {
-	wanted bool
-	types  []string
+	enabled bool
+	types   []string
 }
 
-// IsBoolFlag lets the flag stand alone.
+// IsBoolFlag makes the value of -referrers optional.
 func (r *referrers) IsBoolFlag() bool { return true }
 
-// String is asked for by the flag package.
+// String implements flag.Value.
 func (r *referrers) String() string { return "" }
 
-// Set reads a list of artifact types, or what a flag that stands alone is set to.
+// Set implements flag.Value. It parses a list of artifact types, or a boolean, which is the
+// value if the flag is given alone.
 func (r *referrers) Set(list string) error {
-	if wanted, err := strconv.ParseBool(list); err == nil {
-		r.wanted, r.types = wanted, nil
+	if enabled, err := strconv.ParseBool(list); err == nil {
+		r.enabled, r.types = enabled, nil
 		return nil
 	}
-	r.wanted = true
+	r.enabled = true
 	for name := range strings.SplitSeq(list, ",") {
 		name = strings.TrimSpace(name)
 		if registry.MediaType(name) != name {
@@ -215,51 +216,52 @@ func (r *referrers) Set(list string) error {
 	return nil
 }
 
-// client translates the command line into the client's options.
+// client returns a client with the options of the command line.
 func (o options) client(log *slog.Logger) (*remote.Client, error) {
 	settings := remote.HostOptions{MaxConcurrentRequests: o.requests, RequestsPerSecond: o.perSecond}
 	if o.caFile != "" {
 		var err error
 		if settings.CACertificate, err = os.ReadFile(o.caFile); err != nil {
-			return nil, fmt.Errorf("-ca: %w", cleanPath(err, o.caFile))
+			return nil, fmt.Errorf("-ca: %w", redactPath(err, o.caFile))
 		}
-		// The engine would say of which host, and it is for all of them.
+		// The error of the engine would name a host, but -ca applies to all hosts.
 		if !x509.NewCertPool().AppendCertsFromPEM(settings.CACertificate) {
 			return nil, fmt.Errorf("-ca %s: the file holds no certificate in PEM form", o.caFile)
 		}
 	}
 	hosts := map[string]remote.HostOptions{}
 	for _, host := range o.hosts() {
-		settings.PlainHTTP = o.plainHTTP.with(host)
+		settings.PlainHTTP = o.plainHTTP.forHost(host)
 		if settings.PlainHTTP == nil && o.caFile != "" {
-			// For the engine -ca would mean TLS, and here it is for every host.
+			// In the engine, a certificate authority enables TLS. Here -ca applies to all hosts
+			// and must not enable TLS for loopback hosts.
 			loopback := remote.IsLoopback(host)
 			settings.PlainHTTP = &loopback
 		}
 		hosts[host] = settings
 	}
-	for host := range hosts { // one that is written in two ways has its settings once
+	for host := range hosts { // keep only the canonical spelling of a host
 		canonical := remote.Hosts(hosts).Canonical(host)
-		if _, given := hosts[canonical]; given && canonical != host {
+		if _, exists := hosts[canonical]; exists && canonical != host {
 			delete(hosts, host)
 		}
 	}
 	return remote.New(remote.Options{UserAgent: "imagecopy", Logger: log, Hosts: hosts, NoRanges: !o.ranges})
 }
 
-// hosts are those that the command line names, each once: of the copies, and of
-// -plain-http, where the places may stand that a registry sends its clients to.
+// hosts returns the hosts of the command line, without duplicates: those of the copies and
+// those of -plain-http, which may include the targets of redirects.
 func (o options) hosts() []string {
-	var named []string
+	var names []string
 	for _, p := range o.pairs {
 		for _, at := range []imageref.Ref{p.source, p.destination} {
 			if ref, ok := at.Reference(); ok {
-				named = append(named, ref.Host)
+				names = append(names, ref.Host)
 			}
 		}
 	}
 	var hosts []string
-	for _, host := range append(named, o.plainHTTP.hosts...) {
+	for _, host := range append(names, o.plainHTTP.hosts...) {
 		if !slices.Contains(hosts, host) {
 			hosts = append(hosts, host)
 		}
@@ -267,7 +269,7 @@ func (o options) hosts() []string {
 	return hosts
 }
 
-// logger makes the one that client and engine share.
+// logger returns the logger for the client and the engine.
 func (o options) logger(stderr io.Writer) *slog.Logger {
 	level := slog.LevelDebug
 	switch {
@@ -279,7 +281,7 @@ func (o options) logger(stderr io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: nameTrace}))
 }
 
-// nameTrace gives the level of requests, which slog does not know, its name.
+// nameTrace replaces the level of requests, which slog does not know, by its name.
 func nameTrace(_ []string, a slog.Attr) slog.Attr {
 	if level, ok := a.Value.Any().(slog.Level); ok && level == remote.LevelTrace {
 		return slog.String(a.Key, "TRACE")

@@ -9,15 +9,15 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// plainHTTP is the value of -plain-http: true, false, or the hosts that alone
-// are spoken to in plain HTTP. Its zero value leaves the choice to the engine.
+// plainHTTP is the value of -plain-http: true, false, or the only hosts to use plain HTTP with.
+// The zero value selects the engine's default.
 type plainHTTP struct {
 	all   *bool
-	hosts []string // in normal form; nil where all decides
-	wrong error    // what Set refused; package flag would say that it is no boolean
+	hosts []string // in normal form; nil if all applies
+	err   error    // error of Set; package flag would report an invalid boolean instead
 }
 
-// IsBoolFlag lets -plain-http stand without a value, for true.
+// IsBoolFlag makes the value of -plain-http optional. It defaults to true.
 func (*plainHTTP) IsBoolFlag() bool { return true }
 
 // String implements flag.Value.
@@ -38,16 +38,16 @@ func (p *plainHTTP) Set(s string) error {
 	for host := range strings.SplitSeq(s, ",") {
 		ref, err := registry.ParseReference(host + "/library/any")
 		if err != nil || ref.Repository != "library/any" {
-			p.wrong = fmt.Errorf("-plain-http=%s: %q is no host; say true, false, or hosts as in HOST:PORT,HOST", cleanHosts(s), registry.RedactInput(host))
-			return p.wrong
+			p.err = fmt.Errorf("-plain-http=%s: %q is no host; say true, false, or hosts as in HOST:PORT,HOST", redactHosts(s), registry.RedactInput(host))
+			return p.err
 		}
 		p.hosts = append(p.hosts, ref.Host)
 	}
 	return nil
 }
 
-// cleanHosts is a list of hosts fit to be shown, each without what may be a secret.
-func cleanHosts(list string) string {
+// redactHosts returns a list of hosts without secrets, safe to print.
+func redactHosts(list string) string {
 	hosts := strings.Split(list, ",")
 	for i, host := range hosts {
 		hosts[i] = registry.RedactInput(host)
@@ -55,10 +55,9 @@ func cleanHosts(list string) string {
 	return registry.Sanitize(strings.Join(hosts, ","))
 }
 
-// with says whether plain HTTP is spoken with a host, in normal form; nil where
-// the engine's own rule holds. A host that is listed without a port is listed with
-// the default one of HTTP too.
-func (p *plainHTTP) with(host string) *bool {
+// forHost reports whether to use plain HTTP with a host in normal form. It returns nil for the
+// engine's default. A host listed without a port also matches the default port of HTTP.
+func (p *plainHTTP) forHost(host string) *bool {
 	if p.hosts == nil {
 		return p.all
 	}

@@ -11,50 +11,50 @@ import (
 )
 
 const (
-	// beat is how often progress is drawn.
-	beat = 200 * time.Millisecond
-	// emptied goes to the start of a terminal's line and empties it.
-	emptied = "\r\x1b[K"
+	// progressInterval is the interval at which progress is drawn.
+	progressInterval = 200 * time.Millisecond
+	// clearLine moves to the start of a terminal's line and clears it.
+	clearLine = "\r\x1b[K"
 )
 
-// showProgress draws a line on a terminal again and again, until the function
-// that it returns is called, which leaves the line empty.
+// showProgress draws a line on a terminal repeatedly, until the returned function is called,
+// which clears the line.
 func showProgress(w io.Writer, line func() string) (stop func()) {
 	ended := make(chan struct{})
-	var drawing sync.WaitGroup
-	drawing.Go(func() {
-		ticker := time.NewTicker(beat)
+	var printer sync.WaitGroup
+	printer.Go(func() {
+		ticker := time.NewTicker(progressInterval)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-ticker.C:
-				fmt.Fprint(w, emptied+line())
+				fmt.Fprint(w, clearLine+line())
 			case <-ended:
-				fmt.Fprint(w, emptied)
+				fmt.Fprint(w, clearLine)
 				return
 			}
 		}
 	})
 	return func() {
 		close(ended)
-		drawing.Wait()
+		printer.Wait()
 	}
 }
 
-// progressLine says how far the copies are after a time: bytes, rate, and how
-// long the rest takes at that rate.
+// progressLine returns the progress of the copies after the given time: bytes, rate, and the
+// remaining time at that rate.
 func progressLine(p copier.Progress, took time.Duration) string {
 	rate := float64(p.Done) / max(took.Seconds(), 0.001)
-	line := fmt.Sprintf("%s of %s, %s/s", amount(p.Done), amount(p.Known), amount(int64(rate)))
-	// More than a day is no forecast: it is the first moment, or a size that
-	// nobody has.
+	line := fmt.Sprintf("%s of %s, %s/s", formatBytes(p.Done), formatBytes(p.Known), formatBytes(int64(rate)))
+	// An estimate of more than a day is omitted. It occurs at the start, or if a declared size
+	// is unrealistic.
 	if left := float64(p.Known-p.Done) / max(rate, 1); left > 0 && left < 24*60*60 {
 		line += fmt.Sprintf(", %s left", time.Duration(math.Ceil(left))*time.Second)
 	}
 	return line
 }
 
-// summary is what remains to be read of the progress when all is over.
+// summary returns the line that replaces the progress at the end.
 func summary(results []result, took time.Duration) string {
 	var copied, mounted, present int64
 	for _, r := range results {
@@ -63,11 +63,11 @@ func summary(results []result, took time.Duration) string {
 		present += r.report.Present.Bytes
 	}
 	return fmt.Sprintf("%s copied, %s mounted, %s already there, in %s",
-		amount(copied), amount(mounted), amount(present), took.Round(10*time.Millisecond))
+		formatBytes(copied), formatBytes(mounted), formatBytes(present), took.Round(10*time.Millisecond))
 }
 
-// amount is a number of bytes as people read it.
-func amount(n int64) string {
+// formatBytes returns a number of bytes with a unit.
+func formatBytes(n int64) string {
 	for _, unit := range []struct {
 		size int64
 		name string

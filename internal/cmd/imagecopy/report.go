@@ -15,59 +15,56 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 )
 
-// report is what standard output gets of one copy, also of one that failed half
-// way.
+// report is the report of a copy on standard output. Failed copies have one too.
 type report struct {
 	// Source and Destination are in normal form ("docker.io/library/alpine:3").
 	Source      string `json:"source"`
 	Destination string `json:"destination"`
-	// Digest and MediaType are those of what was copied.
+	// Digest and MediaType describe the manifest that was copied.
 	Digest    digest.Digest `json:"digest,omitempty"`
 	MediaType string        `json:"media_type,omitempty"`
-	// Tagged are the destination's tags that hold the digest by now.
+	// Tagged has the tags of the destination that now refer to the digest.
 	Tagged []string `json:"tagged"`
-	// Manifests is how many were pushed.
+	// Manifests is the number of pushed manifests.
 	Manifests int `json:"manifests"`
-	// Referrers is how many manifests came along because they refer to what was
-	// copied, or were there, and ReferrersDigest a digest over what refers to what.
+	// Referrers is the number of referrers at the destination, whether copied or already
+	// present. ReferrersDigest is a digest over the referrers and their subjects.
 	Referrers       int           `json:"referrers,omitempty"`
 	ReferrersDigest digest.Digest `json:"referrers_digest,omitempty"`
-	// Copied, Mounted and Present count blobs and their bytes: those that were
-	// sent, that the registry took from another repository of its own, and that
-	// were there.
+	// Copied, Mounted and Present count blobs and their bytes: uploaded, mounted from another
+	// repository of the registry, and already present.
 	Copied  copier.Count `json:"copied"`
 	Mounted copier.Count `json:"mounted"`
 	Present copier.Count `json:"already_there"`
-	// Requests is how many were sent, over both sides, and Retries how many of
-	// them there would not have been without a failure: a blob that is sent again
-	// takes an upload of its own, and so several.
+	// Requests is the number of requests to both sides. Retries is the number of those that
+	// were sent only because of failures. Sending a blob again needs a new upload session and
+	// thus several requests.
 	Requests int `json:"requests"`
 	Retries  int `json:"retries"`
-	// Hosts says the same by host[:port]: how many of each kind, such as "GET
-	// blob", and the most that were under way at a time.
+	// Hosts has the requests by host[:port], with the number of each kind, such as "GET blob",
+	// and the maximum number of concurrent requests.
 	Hosts copier.Hosts `json:"hosts"`
-	// LongestWait is the longest time, to the millisecond, for which one request
-	// or blob was held back before it was sent, and WaitedFor why: the setting that
-	// says so, "retry" for the pause after a failure, which a registry may ask for,
-	// or another copy that brought the same blob. That an answer took long does not
-	// count.
+	// LongestWait is the longest time, to the millisecond, that a request or blob was delayed
+	// by the client. WaitedFor is the reason: the setting that limits requests, "retry" for the
+	// pause after a failure, which a registry may request, or another copy of the same blob.
+	// Server latency is not included.
 	LongestWait float64             `json:"longest_wait_seconds"`
 	WaitedFor   registry.WaitReason `json:"longest_wait_for,omitempty"`
-	// Seconds is how long the copy took, to the millisecond.
+	// Seconds is the duration of the copy, to the millisecond.
 	Seconds float64 `json:"seconds"`
-	// Warnings are what the registries want people to know.
+	// Warnings has the warnings that the registries sent.
 	Warnings []string `json:"warnings,omitempty"`
-	// Error is why the copy failed, and Hint what to do about it; there are none
-	// where it succeeded.
+	// Error is the error of a failed copy, and Hint is advice about it. Both are empty if the
+	// copy succeeded.
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
 }
 
 func newReport(r result) report {
-	said := report{
+	out := report{
 		Source: r.pair.source.String(), Destination: r.pair.destination.String(),
 		Digest: r.report.Digest, MediaType: r.report.MediaType,
-		Tagged:    append([]string{}, r.report.Tagged...), // [] and not null
+		Tagged:    append([]string{}, r.report.Tagged...), // encoded as [] instead of null
 		Manifests: r.report.Manifests, Referrers: len(r.report.Referrers), ReferrersDigest: r.report.ReferrersDigest,
 		Copied: r.report.Copied, Mounted: r.report.Mounted, Present: r.report.Present,
 		Requests: r.report.Requests, Retries: r.report.Retries, Hosts: r.report.Hosts,
@@ -76,15 +73,15 @@ func newReport(r result) report {
 		Warnings: r.report.Warnings,
 	}
 	if r.err != nil {
-		said.Error, said.Hint = r.err.Error(), r.hint
+		out.Error, out.Hint = r.err.Error(), r.hint
 	}
-	return said
+	return out
 }
 
-// seconds is a time in seconds, to the millisecond.
+// seconds returns d in seconds, rounded to the millisecond.
 func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1000) / 1000 }
 
-// writeReports writes the reports of a list, or of the one copy that there was.
+// writeReports writes the reports of a list, or the report of a single copy.
 func writeReports(w io.Writer, results []result, list bool) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
@@ -99,9 +96,9 @@ func writeReports(w io.Writer, results []result, list bool) error {
 	return encoder.Encode(reports)
 }
 
-// complain tells what went wrong and what to do, and returns the exit status.
-func complain(ctx context.Context, w io.Writer, results []result) int {
-	complete, broken := 0, 0
+// reportErrors prints warnings, errors and advice, and returns the exit status.
+func reportErrors(ctx context.Context, w io.Writer, results []result) int {
+	complete, failures := 0, 0
 	for _, r := range results {
 		for _, warning := range r.report.Warnings {
 			fmt.Fprintln(w, "imagecopy: warning:", warning)
@@ -110,10 +107,10 @@ func complain(ctx context.Context, w io.Writer, results []result) int {
 		case r.err == nil:
 			complete++
 		case ctx.Err() != nil && errors.Is(r.err, context.Canceled):
-			// One line says this for all of them.
+			// A single line below covers all interrupted copies.
 		default:
-			broken++
-			explain(w, r, len(results) > 1)
+			failures++
+			printError(w, r, len(results) > 1)
 		}
 	}
 	if ctx.Err() != nil && complete < len(results) {
@@ -121,15 +118,15 @@ func complain(ctx context.Context, w io.Writer, results []result) int {
 			complete, len(results))
 		return interrupted
 	}
-	if broken > 0 {
+	if failures > 0 {
 		return failed
 	}
 	return succeeded
 }
 
-// explain tells of one copy that failed, and which one where it is one of many.
-func explain(w io.Writer, r result, named bool) {
-	if named {
+// printError prints the error of a failed copy, and names the copy if withPair is set.
+func printError(w io.Writer, r result, withPair bool) {
+	if withPair {
 		fmt.Fprintf(w, "imagecopy: %s: %v\n", r.pair, r.err)
 	} else {
 		fmt.Fprintf(w, "imagecopy: %v\n", r.err)

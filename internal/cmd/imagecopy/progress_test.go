@@ -13,7 +13,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// screen is a terminal that tells when something was drawn.
+// screen is a terminal that signals when progress is drawn.
 type screen struct {
 	mu    sync.Mutex
 	shown bytes.Buffer
@@ -30,36 +30,36 @@ func (s *screen) Write(p []byte) (int, error) {
 	return s.shown.Write(p)
 }
 
-func TestProgressIsDrawnOnATerminal(t *testing.T) {
+func TestProgress_Terminal(t *testing.T) {
 	reg := registrytest.Scripted(t, registrytest.Behaviour{})
 	reg.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	source := registrytest.Intercept(t, reg)
 	terminal := &screen{drawn: make(chan struct{})}
 	source.On("GET", "/v2/app/blobs/.*").Hold(terminal.drawn)
-	status := run(t.Context(), parsed(t, "-q", source.Ref("app", "1"), reg.Ref("prod", "1")), io.Discard, terminal, true)
-	line := emptied + "[^\r\n]* of [^\r\n]*B/s[^\r\n]*"
-	want := "^(" + line + ")+" + emptied + "[^\r\n]+ copied, [^\r\n]+ mounted, [^\r\n]+ already there, in [^\r\n]+\n$"
-	want = strings.ReplaceAll(want, emptied, regexp.QuoteMeta(emptied))
+	status := run(t.Context(), mustParse(t, "-q", source.Ref("app", "1"), reg.Ref("prod", "1")), io.Discard, terminal, true)
+	line := clearLine + "[^\r\n]* of [^\r\n]*B/s[^\r\n]*"
+	want := "^(" + line + ")+" + clearLine + "[^\r\n]+ copied, [^\r\n]+ mounted, [^\r\n]+ already there, in [^\r\n]+\n$"
+	want = strings.ReplaceAll(want, clearLine, regexp.QuoteMeta(clearLine))
 	if status != succeeded || !regexp.MustCompile(want).Match(terminal.shown.Bytes()) {
-		t.Errorf("status %d, it showed\n%q\nwant it to match\n%q", status, terminal.shown.String(), want)
+		t.Errorf("status = %d, terminal =\n%q\nwant it to match\n%q", status, terminal.shown.String(), want)
 	}
 }
 
-func TestProgressAndALogAreNotMixed(t *testing.T) {
+func TestProgress_WithoutLog(t *testing.T) {
 	reg := registrytest.Scripted(t, registrytest.Behaviour{})
 	pushed := reg.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	for _, flag := range []string{"-v", "-trace"} {
 		var terminal bytes.Buffer
-		run(t.Context(), parsed(t, "-q", flag, pushed.Ref, reg.Ref("prod", "1")), io.Discard, &terminal, true)
+		run(t.Context(), mustParse(t, "-q", flag, pushed.Ref, reg.Ref("prod", "1")), io.Discard, &terminal, true)
 		for line := range strings.Lines(terminal.String()) {
 			if !strings.HasPrefix(line, "time=") {
-				t.Errorf("%s showed the line %q", flag, line)
+				t.Errorf("%s printed the line %q, want only log lines", flag, line)
 			}
 		}
 	}
 }
 
-func TestAProgressLineSaysBytesRateAndWhatRemains(t *testing.T) {
+func TestProgressLine(t *testing.T) {
 	const mib = 1 << 20
 	for _, c := range []struct {
 		progress copier.Progress
@@ -76,15 +76,15 @@ func TestAProgressLineSaysBytesRateAndWhatRemains(t *testing.T) {
 		{copier.Progress{Known: 1<<63 - 1, Done: 1}, time.Second, "1 B of 8589934592.0 GiB, 1 B/s"},
 	} {
 		if got := progressLine(c.progress, c.took); got != c.want {
-			t.Errorf("%+v after %s is %q, want %q", c.progress, c.took, got, c.want)
+			t.Errorf("progressLine(%+v, %s) = %q, want %q", c.progress, c.took, got, c.want)
 		}
 	}
 }
 
-func TestTheProgressOfAListCountsItsCopies(t *testing.T) {
+func TestProgress_List(t *testing.T) {
 	b := &batch{engine: copier.New(nil), pairs: make([]pair, 3)}
 	b.ended.Add(2)
 	if got, want := b.progress(time.Second), "2 of 3 copies, 0 B of 0 B, 0 B/s"; got != want {
-		t.Errorf("it is %q, want %q", got, want)
+		t.Errorf("progress() = %q, want %q", got, want)
 	}
 }

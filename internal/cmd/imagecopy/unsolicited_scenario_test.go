@@ -10,9 +10,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// What a server sends unasked net/http writes to the standard log, as it came.
-// The loop of a connection does so while the copy goes on with others.
-func keepsToItselfWhatIsSentUnasked(t *testing.T, program string) {
+// net/http writes unsolicited responses of a server to the standard log without sanitizing
+// them. The read loop of a connection does so while the copy continues on other connections.
+func testUnsolicitedResponse(t *testing.T, program string) {
 	source := registrytest.Scripted(t, registrytest.Behaviour{})
 	pushed := source.Push(t, "app", "1", registrytest.MultiArch("a"))
 	destination := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
@@ -30,6 +30,6 @@ func keepsToItselfWhatIsSentUnasked(t *testing.T, program string) {
 		t.Errorf("%v", err)
 	}
 	if strings.Contains(string(output), "unasked") {
-		t.Errorf("it repeats what was sent unasked: %q", output)
+		t.Errorf("output contains the unsolicited response: %q", output)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// promotion is a small image that replaces another, and the ways there.
+// promotion is a small image that replaces another, with proxies in front of both registries.
 type promotion struct {
 	from, to *registrytest.Proxy
 	old, new registrytest.Pushed
@@ -32,13 +32,13 @@ func newPromotion(t *testing.T) promotion {
 	return p
 }
 
-// args are the command line that makes it.
+// args returns the command line of the promotion.
 func (p promotion) args() []string {
 	return []string{"-q", p.from.Ref("app", "1"), p.to.Ref("prod", "1")}
 }
 
-// there are the blobs of the image that have arrived.
-func (p promotion) there(t *testing.T) []digest.Digest {
+// copiedBlobs returns the blobs of the image that exist at the destination.
+func (p promotion) copiedBlobs(t *testing.T) []digest.Digest {
 	t.Helper()
 	var found []digest.Digest
 	for d := range p.new.Tree.Blobs {
@@ -49,44 +49,44 @@ func (p promotion) there(t *testing.T) []digest.Digest {
 	return found
 }
 
-// survivesBeingKilled kills the program when each of its requests has arrived,
-// and looks at what it left and at how another run goes on from there.
-func survivesBeingKilled(t *testing.T, program string) {
-	undisturbed := newPromotion(t)
-	imagecopy(t, undisturbed.args()...).ended(t, succeeded, "")
-	tagged := slices.IndexFunc(undisturbed.to.Requests(), func(r registrytest.Request) bool {
+// testKilled kills the program at each of its requests, and checks the state that it leaves and
+// that another run completes the copy.
+func testKilled(t *testing.T, program string) {
+	baseline := newPromotion(t)
+	runImagecopy(t, baseline.args()...).expect(t, succeeded, "")
+	tagged := slices.IndexFunc(baseline.to.Requests(), func(r registrytest.Request) bool {
 		return r.Method == http.MethodPut && r.Path == "/v2/prod/manifests/1"
 	})
 	for _, when := range []struct {
-		name   string
-		side   func(promotion) *registrytest.Proxy
-		heard  bool // the registry is passed the request all the same
-		tagged int  // from this request on, the tag is written
+		name    string
+		side    func(promotion) *registrytest.Proxy
+		forward bool // the registry still receives the request
+		tagged  int  // the first request after which the tag is written
 	}{
-		{"at the source", func(p promotion) *registrytest.Proxy { return p.from }, false, len(undisturbed.from.Requests())},
-		{"before the destination hears of it", func(p promotion) *registrytest.Proxy { return p.to }, false, tagged + 1},
-		{"before the destination answers", func(p promotion) *registrytest.Proxy { return p.to }, true, tagged},
+		{"source", func(p promotion) *registrytest.Proxy { return p.from }, false, len(baseline.from.Requests())},
+		{"destination_before_request", func(p promotion) *registrytest.Proxy { return p.to }, false, tagged + 1},
+		{"destination_before_response", func(p promotion) *registrytest.Proxy { return p.to }, true, tagged},
 	} {
-		for k := range len(when.side(undisturbed).Requests()) {
-			t.Run(when.name+", "+strconv.Itoa(k), func(t *testing.T) {
+		for k := range len(when.side(baseline).Requests()) {
+			t.Run(when.name+"/"+strconv.Itoa(k), func(t *testing.T) {
 				t.Parallel()
 				p := newPromotion(t)
-				killedAt(t, program, when.side(p), k, when.heard, p.args())
+				killAtRequest(t, program, when.side(p), k, when.forward, p.args())
 				want := p.old.Digest
 				if k >= when.tagged {
 					want = p.new.Digest
 				}
-				if held := p.to.Digest(t, "prod", "1"); held != want {
-					t.Errorf("the tag holds %s, want %s", held, want)
+				if got := p.to.Digest(t, "prod", "1"); got != want {
+					t.Errorf("tag digest = %s, want %s", got, want)
 				}
-				arrived := p.there(t)
+				arrived := p.copiedBlobs(t)
 				p.to.Forget()
 
-				imagecopy(t, p.args()...).ended(t, succeeded, "")
+				runImagecopy(t, p.args()...).expect(t, succeeded, "")
 				registrytest.Same(t, p.new.Tree, p.to.Read(t, "prod", "1"))
 				for _, r := range p.to.Requests() {
 					if d := digest.Digest(r.Query.Get("digest")); slices.Contains(arrived, d) {
-						t.Errorf("%s had arrived and was sent again", d)
+						t.Errorf("blob %s was uploaded again", d)
 					}
 				}
 			})
@@ -94,30 +94,30 @@ func survivesBeingKilled(t *testing.T, program string) {
 	}
 }
 
-// killedAt runs the program and kills it when request k has come to a proxy, or
-// when the registry has done what it says.
-func killedAt(t *testing.T, program string, p *registrytest.Proxy, k int, heard bool, args []string) {
+// killAtRequest runs the program and kills it when a proxy receives request k. If forward is
+// set, the registry handles the request first.
+func killAtRequest(t *testing.T, program string, p *registrytest.Proxy, k int, forward bool, args []string) {
 	t.Helper()
 	arrived := make(chan struct{})
 	p.On(".*", ".*").After(k).Times(1).Do(func(_ http.ResponseWriter, r *http.Request, next http.Handler) {
-		if heard {
+		if forward {
 			next.ServeHTTP(httptest.NewRecorder(), r)
 		}
 		_, _ = io.Copy(io.Discard, r.Body)
 		close(arrived)
-		<-r.Context().Done() // the program's connections end with it
+		<-r.Context().Done() // the connections of the program end when it is killed
 		panic(http.ErrAbortHandler)
 	})
 	cmd := start(t, t.Output(), program, args...)
 	select {
 	case <-arrived:
 	case <-time.After(time.Minute):
-		t.Fatal("there was no such request")
+		t.Fatal("the program did not send the request")
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Wait(); err == nil {
-		t.Error("it ended by itself")
+		t.Error("the program exited before it was killed")
 	}
 }

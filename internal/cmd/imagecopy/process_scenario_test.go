@@ -26,36 +26,36 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// TestAsAProcess shows what only the program itself can show.
-func TestAsAProcess(t *testing.T) {
+// TestProcess tests behavior that only a separate process has.
+func TestProcess(t *testing.T) {
 	program := build(t)
-	t.Run("a large layer takes little memory", func(t *testing.T) { takesLittleMemory(t, program) })
-	t.Run("an interrupt ends it", func(t *testing.T) { endsWhenInterrupted(t, program) })
-	t.Run("it may be killed at any request", func(t *testing.T) { survivesBeingKilled(t, program) })
-	t.Run("a list at the keyboard is left by an interrupt", func(t *testing.T) { leavesItsInput(t, program) })
-	t.Run("it keeps to itself what is sent unasked", func(t *testing.T) { keepsToItselfWhatIsSentUnasked(t, program) })
-	t.Run("a mistake is told once", func(t *testing.T) {
+	t.Run("large_layer_memory", func(t *testing.T) { testLargeLayerMemory(t, program) })
+	t.Run("interrupt", func(t *testing.T) { testInterrupt(t, program) })
+	t.Run("killed", func(t *testing.T) { testKilled(t, program) })
+	t.Run("interrupt_reading_list", func(t *testing.T) { testInterruptReadingList(t, program) })
+	t.Run("unsolicited_response", func(t *testing.T) { testUnsolicitedResponse(t, program) })
+	t.Run("usage_error_printed_once", func(t *testing.T) {
 		output, err := exec.CommandContext(t.Context(), program, "-frobnicate").CombinedOutput()
-		if failure, ok := errors.AsType[*exec.ExitError](err); !ok || failure.ExitCode() != misused {
-			t.Errorf("it ended with %v, want status %d", err, misused)
+		if failure, ok := errors.AsType[*exec.ExitError](err); !ok || failure.ExitCode() != invalidUsage {
+			t.Errorf("program ended with %v, want status %d", err, invalidUsage)
 		}
 		if want := "imagecopy: flag provided but not defined: -frobnicate\n" + usage; string(output) != want {
-			t.Errorf("it wrote\n%s\nwant\n%s", output, want)
+			t.Errorf("output =\n%s\nwant\n%s", output, want)
 		}
 	})
 }
 
-// build builds the program and returns its name.
+// build builds the program and returns its path.
 func build(t *testing.T) string {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "imagecopy.exe") // the suffix is for Windows, and harms nowhere else
+	program := filepath.Join(t.TempDir(), "imagecopy.exe") // Windows requires the suffix
 	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	return program
 }
 
-// start starts the program, which is killed if it takes a minute.
+// start starts the program and kills it after a minute.
 func start(t *testing.T, stderr io.Writer, program string, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -68,7 +68,7 @@ func start(t *testing.T, stderr io.Writer, program string, args ...string) *exec
 	return cmd
 }
 
-func takesLittleMemory(t *testing.T, program string) {
+func testLargeLayerMemory(t *testing.T, program string) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the peak of a process's memory is read from /proc, which only Linux has")
 	}
@@ -78,18 +78,18 @@ func takesLittleMemory(t *testing.T, program string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Neither registry has the layer: the one makes it as it is read, the other
-	// hashes it and lets it go.
+	// Neither registry stores the layer. The source generates it while it is read, and the
+	// destination only computes its digest.
 	source := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}))
 	source.On("GET|HEAD", "/v2/big/blobs/"+string(large)).Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		http.ServeContent(w, r, "", time.Time{}, io.NewSectionReader(layer, 0, size))
 	})
 	destination := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}))
 	var arrived atomic.Bool
-	destination.On("PUT", "/v2/big/blobs/uploads/.*").Where(isFor(large)).Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+	destination.On("PUT", "/v2/big/blobs/uploads/.*").Where(completes(large)).Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		sum := sha256.New()
 		if n, err := io.Copy(sum, r.Body); err != nil || n != size || digest.NewDigest(digest.SHA256, sum) != large {
-			t.Errorf("%d bytes of the layer came, with the digest sha256:%x: %v", n, sum.Sum(nil), err)
+			t.Errorf("uploaded layer has %d bytes, digest sha256:%x, %v", n, sum.Sum(nil), err)
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
@@ -108,17 +108,16 @@ func takesLittleMemory(t *testing.T, program string) {
 		t.Fatal(err)
 	}
 	if got := destination.Digest(t, "big", "1"); !arrived.Load() || got != image.Digest {
-		t.Fatalf("the layer arrived: %t; the tag holds %q, want %s", arrived.Load(), got, image.Digest)
+		t.Fatalf("layer uploaded = %t, tag digest = %q, want %s", arrived.Load(), got, image.Digest)
 	}
-	t.Logf("peak memory: %s", amount(peak))
+	t.Logf("peak memory: %s", formatBytes(peak))
 	if peak >= allowed {
-		t.Errorf("peak memory for a layer of %s: %s, want less than %s", amount(size), amount(peak), amount(allowed))
+		t.Errorf("peak memory for a layer of %s: %s, want less than %s", formatBytes(size), formatBytes(peak), formatBytes(allowed))
 	}
 }
 
-// peakMemory is what a process that runs has held in memory at most. It is not
-// taken from the process's resource usage: that one starts at what the parent
-// held when it forked.
+// peakMemory returns the peak memory of a running process. It does not use the process's
+// resource usage, which starts with the memory of the parent at the time of the fork.
 func peakMemory(t *testing.T, pid int) int64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -136,12 +135,12 @@ func peakMemory(t *testing.T, pid int) int64 {
 	return kib << 10
 }
 
-// isFor says whether an upload is completed as the blob of a digest.
-func isFor(d digest.Digest) func(*http.Request) bool {
+// isFor returns a function that reports whether a request completes the upload of the blob d.
+func completes(d digest.Digest) func(*http.Request) bool {
 	return func(r *http.Request) bool { return r.URL.Query().Get("digest") == string(d) }
 }
 
-// imageOf is an image of one layer.
+// imageOf returns an image with one layer.
 func imageOf(t *testing.T, layer digest.Digest, size int64) registrytest.Content {
 	t.Helper()
 	config := registrytest.Blob{Content: []byte("{}"), MediaType: ocispec.MediaTypeImageConfig}
@@ -158,9 +157,8 @@ func imageOf(t *testing.T, layer digest.Digest, size int64) registrytest.Content
 	return registrytest.Raw{MediaType: m.MediaType, Bytes: content, Blobs: []registrytest.Blob{config}}
 }
 
-// endless is content that is made as it is read: one block of random bytes again
-// and again, of a length that no buffer has, so that parts in a wrong order are
-// not the same.
+// endless is generated content: a block of random bytes that repeats. The length of the block
+// matches no buffer, so that ranges in the wrong order change the content.
 type endless struct{ block []byte }
 
 func newEndless(t *testing.T) endless {
@@ -180,7 +178,7 @@ func (e endless) ReadAt(p []byte, at int64) (int, error) {
 	return len(p), nil
 }
 
-func endsWhenInterrupted(t *testing.T, program string) {
+func testInterrupt(t *testing.T, program string) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no way to interrupt one process alone")
 	}
@@ -194,16 +192,16 @@ func endsWhenInterrupted(t *testing.T, program string) {
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait() // the status says it
-	said{status: cmd.ProcessState.ExitCode(), stderr: stderr.String()}.
-		ended(t, interrupted, `imagecopy: interrupted; 0 of 1 copies are complete\. .*\n`)
+	_ = cmd.Wait() // the exit status is checked below
+	output{status: cmd.ProcessState.ExitCode(), stderr: stderr.String()}.
+		expect(t, interrupted, `imagecopy: interrupted; 0 of 1 copies are complete\. .*\n`)
 }
 
-func leavesItsInput(t *testing.T, program string) {
+func testInterruptReadingList(t *testing.T, program string) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no way to interrupt one process alone")
 	}
-	// Opened for writing, the pipe has a reader: the program got as far as that.
+	// Opening the pipe for writing waits until the program reads it.
 	pipe := filepath.Join(t.TempDir(), "list")
 	if err := exec.CommandContext(t.Context(), "mkfifo", pipe).Run(); err != nil {
 		t.Fatal(err)
@@ -218,6 +216,6 @@ func leavesItsInput(t *testing.T, program string) {
 		t.Fatal(err)
 	}
 	if err := cmd.Wait(); err == nil || err.Error() != "signal: interrupt" {
-		t.Errorf("it ended with %v, want the signal", err)
+		t.Errorf("program ended with %v, want the signal", err)
 	}
 }

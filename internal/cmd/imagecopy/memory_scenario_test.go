@@ -19,50 +19,53 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// Whatever a registry answers, the program's memory stays flat.
-func TestNoAnswerTakesMuchMemory(t *testing.T) {
+// The memory of the program is limited, whatever a registry responds.
+func TestMemory_HostileResponse(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the peak of a process's memory is read from /proc, which only Linux has")
 	}
 	program := build(t)
 	for name, c := range map[string]struct {
-		hinder func(t *testing.T, from, to *registrytest.Proxy)
-		says   string // "" where it is copied all the same
+		setUp    func(t *testing.T, from, to *registrytest.Proxy)
+		wantText string // "" if the copy succeeds
 	}{
-		"a manifest without end":                    {func(_ *testing.T, from, _ *registrytest.Proxy) { endsNever(from, "GET", "manifests/.*", 200) }, "larger than the 4 MiB that are read"},
-		"a blob without end":                        {func(_ *testing.T, from, _ *registrytest.Proxy) { endsNever(from, "GET", "blobs/.*", 200) }, "bytes that its descriptor says"},
-		"a refusal without end":                     {func(_ *testing.T, from, _ *registrytest.Proxy) { endsNever(from, "GET|HEAD", "manifests/.*", 403) }, "HTTP 403"},
-		"a refused upload without end":              {func(_ *testing.T, _, to *registrytest.Proxy) { endsNever(to, "PUT", "blobs/.*", 403) }, "HTTP 403"},
-		"a refused tag without end":                 {func(_ *testing.T, _, to *registrytest.Proxy) { endsNever(to, "PUT", "manifests/1", 400) }, "HTTP 400"},
-		"a token without end":                       {wantsEndlessToken, "its answer is larger than 65536 bytes"},
-		"a large new token for each blob":           {wantsEverNewTokens, ""},
-		"words without end that nobody reads":       {saysMoreThanAnybodyReads, ""},
-		"an index of a million entries":             {givesIndex(`{"manifests":[` + strings.Repeat("{},", 999_999) + "{}]}"), "a list of more than 10000 entries"},
-		"a million levels":                          {givesIndex(`{"x":` + strings.Repeat("[", 1_000_000)), "exceeded max depth"},
-		"30 levels that each name the next twice":   {namesTheNextTwice, ""},
-		"a graph of large manifests":                {hasLargeManifests(ocispec.MediaTypeImageIndex, 4<<20), "its manifests together are larger than"},
-		"large manifests of a type nobody knows":    {hasLargeManifests("application/vnd.example", 4<<20), "its manifests together are larger than"},
-		"large manifests that are said to be small": {hasLargeManifests(ocispec.MediaTypeImageIndex, 1<<10), "the index says"},
-		"a list of referrers without end":           {listsWithoutEnd, "it is longer than 4194304 bytes"},
-		"large referrers":                           {isReferredTo(30, 4<<20), "are together larger than 10 MiB"},
-		"large referrers that are said to be small": {isReferredTo(30, 1<<10), "and is listed with"},
-		"100,000 referrers":                         {listsReferrers(100_000), "more than 10000 manifests are listed"},
-		"an index of many annotations":              {hasAnnotations(1), ""},
-		"a graph of many annotations":               {hasAnnotations(10), ""},
-		"a large blob whose every part is cut":      {cutsEveryPart, ""},
+		"endless_manifest": {func(_ *testing.T, from, _ *registrytest.Proxy) { respondEndlessly(from, "GET", "manifests/.*", 200) }, "larger than the 4 MiB that are read"},
+		"endless_blob":     {func(_ *testing.T, from, _ *registrytest.Proxy) { respondEndlessly(from, "GET", "blobs/.*", 200) }, "bytes that its descriptor says"},
+		"endless_error": {func(_ *testing.T, from, _ *registrytest.Proxy) {
+			respondEndlessly(from, "GET|HEAD", "manifests/.*", 403)
+		}, "HTTP 403"},
+		"endless_upload_error":            {func(_ *testing.T, _, to *registrytest.Proxy) { respondEndlessly(to, "PUT", "blobs/.*", 403) }, "HTTP 403"},
+		"endless_tag_error":               {func(_ *testing.T, _, to *registrytest.Proxy) { respondEndlessly(to, "PUT", "manifests/1", 400) }, "HTTP 400"},
+		"endless_token":                   {endlessToken, "its answer is larger than 65536 bytes"},
+		"large_token_per_blob":            {rejectFirstTokens, ""},
+		"endless_unread_body":             {endlessUnreadBody, ""},
+		"million_index_entries":           {withIndex(`{"manifests":[` + strings.Repeat("{},", 999_999) + "{}]}"), "a list of more than 10000 entries"},
+		"million_json_levels":             {withIndex(`{"x":` + strings.Repeat("[", 1_000_000)), "exceeded max depth"},
+		"doubling_graph":                  {withDoublingGraph, ""},
+		"large_manifests":                 {withLargeManifests(ocispec.MediaTypeImageIndex, 4<<20), "its manifests together are larger than"},
+		"large_manifests_of_unknown_type": {withLargeManifests("application/vnd.example", 4<<20), "its manifests together are larger than"},
+		"large_manifests_declared_small":  {withLargeManifests(ocispec.MediaTypeImageIndex, 1<<10), "the index says"},
+		"endless_referrers_list":          {endlessReferrers, "it is longer than 4194304 bytes"},
+		"large_referrers":                 {withLargeReferrers(30, 4<<20), "are together larger than 10 MiB"},
+		"large_referrers_declared_small":  {withLargeReferrers(30, 1<<10), "and is listed with"},
+		"100000_referrers":                {withReferrerPages(100_000), "more than 10000 manifests are listed"},
+		"index_with_annotations":          {withAnnotations(1), ""},
+		"graph_with_annotations":          {withAnnotations(10), ""},
+		"every_range_cut":                 {cutEveryRange, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}))
 			to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true}))
 			from.Push(t, "hostile", "1", registrytest.Image{Seed: "a"})
-			c.hinder(t, from, to)
-			takesFlatMemory(t, program, from, to, 1, c.says)
+			c.setUp(t, from, to)
+			assertMemoryLimit(t, program, from, to, 1, c.wantText)
 		})
 	}
 }
 
-// Of several images at once, one at a time may have more manifests than most.
-func TestManyImagesOfLargeManifestsTakeFlatMemory(t *testing.T) {
+// If several images are copied concurrently, only one at a time may have manifests that need
+// much memory.
+func TestMemory_ManyLargeManifests(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the peak of a process's memory is read from /proc, which only Linux has")
 	}
@@ -74,20 +77,21 @@ func TestManyImagesOfLargeManifestsTakeFlatMemory(t *testing.T) {
 		for j := range children {
 			child := fmt.Sprintf(`{"annotations":{"says":"%d.%d"},"manifests":[]}`, i, j)
 			child += strings.Repeat(" ", size-len(child))
-			give(from, string(digest.FromString(child)), child)
+			serveIndex(from, string(digest.FromString(child)), child)
 			entries = append(entries, entry(digest.FromString(child), size))
 		}
 		index := `{"manifests":[` + strings.Join(entries, ",") + "]}"
-		give(from, strconv.Itoa(i+1), index)
-		give(from, string(digest.FromString(index)), index)
+		serveIndex(from, strconv.Itoa(i+1), index)
+		serveIndex(from, string(digest.FromString(index)), index)
 	}
-	takesFlatMemory(t, build(t), from, to, images, "")
+	assertMemoryLimit(t, build(t), from, to, images, "")
 }
 
-// takesFlatMemory copies "hostile:1" and as many more, which succeed or fail as is
-// said. So that the process lives on to be measured, it makes another copy, which
-// waits, and has nothing to do with the source.
-func takesFlatMemory(t *testing.T, program string, from, to *registrytest.Proxy, images int, says string) {
+// assertMemoryLimit copies the image hostile:1 and, if images is larger, the following tags.
+// The copies must fail with wantText, or succeed if it is "". To keep the process alive while
+// its memory is measured, the list includes another copy, which is delayed and does not use the
+// source.
+func assertMemoryLimit(t *testing.T, program string, from, to *registrytest.Proxy, images int, wantText string) {
 	t.Helper()
 	const allowed = 64 << 20
 	measured := make(chan struct{})
@@ -97,9 +101,9 @@ func takesFlatMemory(t *testing.T, program string, from, to *registrytest.Proxy,
 	for i := range images {
 		lines += from.Ref("hostile", strconv.Itoa(i+1)) + " " + to.Ref("hostile", strconv.Itoa(i+1)) + "\n"
 	}
-	list := file(t, "list", lines)
+	list := writeFile(t, "list", lines)
 	outcome, want := `msg="image copy failed" source=`+from.Addr+"/hostile ", failed
-	if says == "" {
+	if wantText == "" {
 		outcome, want = `msg="image copied" source=`+from.Addr+"/hostile ", succeeded
 	}
 
@@ -107,36 +111,36 @@ func takesFlatMemory(t *testing.T, program string, from, to *registrytest.Proxy,
 	t.Cleanup(func() { _ = stderr.Close() })
 	cmd := start(t, write, program, "-q", "-v", "-referrers", "-list", list)
 	go func() {
-		_ = cmd.Wait() // the status says it
+		_ = cmd.Wait() // the exit status is checked below
 		_ = write.Close()
 	}()
-	said := bufio.NewReader(stderr)
+	log := bufio.NewReader(stderr)
 	for ended := 0; ended < images; {
-		line, err := said.ReadString('\n')
+		line, err := log.ReadString('\n')
 		if err != nil {
-			t.Fatalf("it ended too early: %s %v", line, err)
+			t.Fatalf("output ended early: %s %v", line, err)
 		}
 		if strings.Contains(line, ` msg="image `) {
 			if ended++; !strings.Contains(line, outcome) {
-				t.Errorf("want %s; it says %s", outcome, line)
+				t.Errorf("log = %s, want %s", line, outcome)
 			}
 		}
 	}
 	peak := peakMemory(t, cmd.Process.Pid)
 	close(measured)
-	rest, err := io.ReadAll(said)
-	if status := cmd.ProcessState.ExitCode(); err != nil || status != want || !strings.Contains(string(rest), says) {
-		t.Errorf("status %d, want %d and %q in\n%s%v", status, want, says, rest, err)
+	rest, err := io.ReadAll(log)
+	if status := cmd.ProcessState.ExitCode(); err != nil || status != want || !strings.Contains(string(rest), wantText) {
+		t.Errorf("status %d, want %d and %q in\n%s%v", status, want, wantText, rest, err)
 	}
-	t.Logf("%s: peak memory: %s", t.Name(), amount(peak))
+	t.Logf("%s: peak memory: %s", t.Name(), formatBytes(peak))
 	if peak >= allowed {
-		t.Errorf("peak memory: %s, want less than %s", amount(peak), amount(allowed))
+		t.Errorf("peak memory: %s, want less than %s", formatBytes(peak), formatBytes(allowed))
 	}
 }
 
-// endsNever makes a registry answer some requests about "hostile" with a status
-// and blanks until the client has gone.
-func endsNever(p *registrytest.Proxy, method, path string, status int) {
+// respondEndlessly makes a registry respond to some requests for "hostile" with a status and
+// spaces until the client disconnects.
+func respondEndlessly(p *registrytest.Proxy, method, path string, status int) {
 	p.On(method, "/v2/hostile/"+path).Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageManifest)
@@ -147,7 +151,7 @@ func endsNever(p *registrytest.Proxy, method, path string, status int) {
 	})
 }
 
-// blanks are without end.
+// blanks is an endless reader of spaces.
 type blanks struct{}
 
 func (blanks) Read(p []byte) (int, error) {
@@ -157,15 +161,15 @@ func (blanks) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func wantsEndlessToken(_ *testing.T, from, _ *registrytest.Proxy) {
+func endlessToken(_ *testing.T, from, _ *registrytest.Proxy) {
 	realm := fmt.Sprintf("Bearer realm=%q", "http://"+from.Addr+"/v2/hostile/token")
-	endsNever(from, "GET", "token", 200)
+	respondEndlessly(from, "GET", "token", 200)
 	from.On("GET|HEAD", "/v2/hostile/.*").Reply(http.StatusUnauthorized, http.Header{"WWW-Authenticate": {realm}}, "")
 }
 
-// wantsEverNewTokens refuses the first token that it is sent for each of many
-// blobs, with a long explanation, and issues long ones.
-func wantsEverNewTokens(t *testing.T, from, _ *registrytest.Proxy) {
+// rejectFirstTokens rejects the first token sent for each of many blobs, with a long body, and
+// issues long tokens.
+func rejectFirstTokens(t *testing.T, from, _ *registrytest.Proxy) {
 	t.Helper()
 	var layers []registrytest.Blob
 	for i := range 1000 {
@@ -178,10 +182,10 @@ func wantsEverNewTokens(t *testing.T, from, _ *registrytest.Proxy) {
 		_, _ = fmt.Fprintf(w, `{"token":"%s%s"}`, n, strings.Repeat("x", 15<<10))
 	})
 	realm := fmt.Sprintf("Bearer realm=%q", "http://"+from.Addr+"/token")
-	var satisfied sync.Map
+	var seen sync.Map
 	from.On("GET|HEAD", "/v2/hostile/.*").Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if token := r.Header.Get("Authorization"); token != "" {
-			if _, again := satisfied.LoadOrStore(r.URL.Path, true); again {
+			if _, again := seen.LoadOrStore(r.URL.Path, true); again {
 				next.ServeHTTP(w, r)
 				return
 			}
@@ -192,21 +196,21 @@ func wantsEverNewTokens(t *testing.T, from, _ *registrytest.Proxy) {
 	})
 }
 
-func saysMoreThanAnybodyReads(_ *testing.T, _, to *registrytest.Proxy) {
+func endlessUnreadBody(_ *testing.T, _, to *registrytest.Proxy) {
 	to.On("POST|PUT", "/v2/hostile/.*").Alter(func(answer *http.Response) {
 		answer.Body, answer.ContentLength = io.NopCloser(blanks{}), -1
 		answer.Header.Del("Content-Length")
 	})
 }
 
-// give makes a registry answer with an index that it does not have, by its digest
-// or as a tag of "hostile".
-func give(p *registrytest.Proxy, name, content string) {
-	giveAs(p, ocispec.MediaTypeImageIndex, name, content)
+// serveIndex makes a registry serve an index that it does not store, by its digest or as a tag
+// of "hostile".
+func serveIndex(p *registrytest.Proxy, name, content string) {
+	serveManifest(p, ocispec.MediaTypeImageIndex, name, content)
 }
 
-// giveAs is give with another media type.
-func giveAs(p *registrytest.Proxy, mediaType, name, content string) {
+// serveManifest is like serveIndex, with another media type.
+func serveManifest(p *registrytest.Proxy, mediaType, name, content string) {
 	p.On("GET|HEAD", "/v2/hostile/manifests/"+name).Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", mediaType)
 		w.Header().Set("Docker-Content-Digest", string(digest.FromString(content)))
@@ -215,21 +219,21 @@ func giveAs(p *registrytest.Proxy, mediaType, name, content string) {
 	})
 }
 
-func givesIndex(content string) func(*testing.T, *registrytest.Proxy, *registrytest.Proxy) {
+func withIndex(content string) func(*testing.T, *registrytest.Proxy, *registrytest.Proxy) {
 	return func(_ *testing.T, from, _ *registrytest.Proxy) {
-		give(from, "1", content)
-		give(from, string(digest.FromString(content)), content)
+		serveIndex(from, "1", content)
+		serveIndex(from, string(digest.FromString(content)), content)
 	}
 }
 
-// entry is how an index names another.
+// entry returns an index entry for another index.
 func entry(d digest.Digest, size int) string { return entryAs(ocispec.MediaTypeImageIndex, d, size) }
 
 func entryAs(mediaType string, d digest.Digest, size int) string {
 	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d}`, mediaType, d, size)
 }
 
-func namesTheNextTwice(t *testing.T, from, _ *registrytest.Proxy) {
+func withDoublingGraph(t *testing.T, from, _ *registrytest.Proxy) {
 	t.Helper()
 	content := registrytest.Index{}.Build()
 	for range 30 {
@@ -240,9 +244,9 @@ func namesTheNextTwice(t *testing.T, from, _ *registrytest.Proxy) {
 	from.Push(t, "hostile", "1", content)
 }
 
-// hasLargeManifests has an index of indexes each of which is as large as one may
-// be, and said to be of a media type and a size.
-func hasLargeManifests(mediaType string, said int) func(*testing.T, *registrytest.Proxy, *registrytest.Proxy) {
+// withLargeManifests serves an index of indexes of the maximum size, with the given media type
+// and declared size.
+func withLargeManifests(mediaType string, declaredSize int) func(*testing.T, *registrytest.Proxy, *registrytest.Proxy) {
 	return func(t *testing.T, from, to *registrytest.Proxy) {
 		t.Helper()
 		const size = 4 << 20
@@ -250,16 +254,16 @@ func hasLargeManifests(mediaType string, said int) func(*testing.T, *registrytes
 		for i := range 20 {
 			child := fmt.Sprintf(`{"annotations":{"says":"%d"},"manifests":[]}`, i)
 			child += strings.Repeat(" ", size-len(child))
-			giveAs(from, mediaType, string(digest.FromString(child)), child)
-			entries = append(entries, entryAs(mediaType, digest.FromString(child), said))
+			serveManifest(from, mediaType, string(digest.FromString(child)), child)
+			entries = append(entries, entryAs(mediaType, digest.FromString(child), declaredSize))
 		}
-		givesIndex(`{"manifests":[`+strings.Join(entries, ",")+"]}")(t, from, to)
+		withIndex(`{"manifests":[`+strings.Join(entries, ",")+"]}")(t, from, to)
 	}
 }
 
-// isReferredTo has an image to which so many others refer, each of which is as
-// large as one may be and listed with a size.
-func isReferredTo(n, said int) func(*testing.T, *registrytest.Proxy, *registrytest.Proxy) {
+// withLargeReferrers serves n referrers of an image. Each has the maximum size and is listed
+// with the declared size.
+func withLargeReferrers(n, declaredSize int) func(*testing.T, *registrytest.Proxy, *registrytest.Proxy) {
 	return func(t *testing.T, from, _ *registrytest.Proxy) {
 		t.Helper()
 		const size = 4 << 20
@@ -268,21 +272,21 @@ func isReferredTo(n, said int) func(*testing.T, *registrytest.Proxy, *registryte
 		for i := range n {
 			one := fmt.Sprintf(`{"annotations":{"says":"%d"},"manifests":[],"subject":%s}`, i, entryAs(ocispec.MediaTypeImageManifest, image, 9))
 			one += strings.Repeat(" ", size-len(one))
-			give(from, string(digest.FromString(one)), one)
-			entries = append(entries, entry(digest.FromString(one), said))
+			serveIndex(from, string(digest.FromString(one)), one)
+			entries = append(entries, entry(digest.FromString(one), declaredSize))
 		}
-		list(from, image, entries)
+		serveReferrers(from, image, entries)
 	}
 }
 
-// listsReferrers lists so many referrers of an image, on pages.
-func listsReferrers(n int) func(*testing.T, *registrytest.Proxy, *registrytest.Proxy) {
+// withReferrerPages lists n referrers of an image in pages.
+func withReferrerPages(n int) func(*testing.T, *registrytest.Proxy, *registrytest.Proxy) {
 	return func(t *testing.T, from, _ *registrytest.Proxy) {
 		t.Helper()
 		const page = 1000
 		image := from.Digest(t, "hostile", "1")
 		from.On("GET", "/v2/hostile/referrers/"+string(image)).Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-			at, _ := strconv.Atoi(r.URL.Query().Get("last")) // 0 for the first
+			at, _ := strconv.Atoi(r.URL.Query().Get("last")) // 0 for the first page
 			var entries []string
 			for i := range page {
 				entries = append(entries, entry(digest.FromString(strconv.Itoa(at+i)), 100))
@@ -296,8 +300,8 @@ func listsReferrers(n int) func(*testing.T, *registrytest.Proxy, *registrytest.P
 	}
 }
 
-// listsWithoutEnd lists one referrer, and blanks until the client has gone.
-func listsWithoutEnd(t *testing.T, from, _ *registrytest.Proxy) {
+// endlessReferrers lists one referrer, followed by spaces until the client disconnects.
+func endlessReferrers(t *testing.T, from, _ *registrytest.Proxy) {
 	t.Helper()
 	from.On("GET", "/v2/hostile/referrers/.*").Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
@@ -306,15 +310,15 @@ func listsWithoutEnd(t *testing.T, from, _ *registrytest.Proxy) {
 	})
 }
 
-// list makes a registry list referrers of an image.
-func list(p *registrytest.Proxy, image digest.Digest, entries []string) {
+// serveReferrers makes a registry list referrers of an image.
+func serveReferrers(p *registrytest.Proxy, image digest.Digest, entries []string) {
 	p.On("GET", "/v2/hostile/referrers/"+string(image)).Reply(http.StatusOK, http.Header{"Content-Type": {ocispec.MediaTypeImageIndex}},
 		`{"manifests":[`+strings.Join(entries, ",")+"]}")
 }
 
-// hasAnnotations has an index of indexes each of which has nearly as many
-// annotations as one may have, of nine others.
-func hasAnnotations(indexes int) func(*testing.T, *registrytest.Proxy, *registrytest.Proxy) {
+// withAnnotations serves an index of indexes. Each has nine children, with nearly the maximum
+// number of annotations.
+func withAnnotations(indexes int) func(*testing.T, *registrytest.Proxy, *registrytest.Proxy) {
 	return func(t *testing.T, from, to *registrytest.Proxy) {
 		t.Helper()
 		var annotations strings.Builder
@@ -326,20 +330,20 @@ func hasAnnotations(indexes int) func(*testing.T, *registrytest.Proxy, *registry
 			var named []string
 			for j := range 9 {
 				core := fmt.Sprintf(`{"annotations":{"says":"%d.%d"},"manifests":[]}`, i, j)
-				give(from, string(digest.FromString(core)), core)
+				serveIndex(from, string(digest.FromString(core)), core)
 				named = append(named, strings.TrimSuffix(entry(digest.FromString(core), len(core)), "}")+`,"annotations":{`+annotations.String()+`"last":""}}`)
 			}
 			child := `{"manifests":[` + strings.Join(named, ",") + "]}"
-			give(from, string(digest.FromString(child)), child)
+			serveIndex(from, string(digest.FromString(child)), child)
 			entries = append(entries, entry(digest.FromString(child), len(child)))
 		}
-		givesIndex(`{"manifests":[`+strings.Join(entries, ",")+"]}")(t, from, to)
+		withIndex(`{"manifests":[`+strings.Join(entries, ",")+"]}")(t, from, to)
 	}
 }
 
-// cutsEveryPart breaks off a large blob after 12 MiB, and each time that the rest
-// or a part is asked for after 70 kB.
-func cutsEveryPart(t *testing.T, from, _ *registrytest.Proxy) {
+// cutEveryRange cuts the response with a large blob after 12 MiB, and each response with the
+// rest or a range after 70 kB.
+func cutEveryRange(t *testing.T, from, _ *registrytest.Proxy) {
 	t.Helper()
 	const size = 80 << 20
 	layer := newEndless(t)
@@ -357,7 +361,7 @@ func cutsEveryPart(t *testing.T, from, _ *registrytest.Proxy) {
 	})
 }
 
-// cutter takes so many bytes of an answer and breaks off then.
+// cutter forwards a limited number of bytes of a response and then aborts it.
 type cutter struct {
 	http.ResponseWriter
 	left int

@@ -8,8 +8,9 @@ import (
 	"testing"
 )
 
-// Users paste URLs, and what a command writes to standard error ends in the logs of a CI system.
-func TestMisuse_HidesSecretsInArguments(t *testing.T) {
+// Users paste URLs with credentials, and the standard error of a command ends up in the logs of
+// a CI system.
+func TestReportUsageError_RedactsSecrets(t *testing.T) {
 	list := filepath.Join(t.TempDir(), "list")
 	if err := os.WriteFile(list, []byte("ci:s3cret@ghcr.io/app b.c/d:1\nalpine b.c/d:1?token=s3cret\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -45,11 +46,11 @@ func TestMisuse_HidesSecretsInArguments(t *testing.T) {
 			continue
 		}
 		var stdout, stderr strings.Builder
-		if status := misuse(err, &stdout, &stderr); status != misused {
+		if status := reportUsageError(err, &stdout, &stderr); status != invalidUsage {
 			t.Errorf("misuse(%q) = %d", args, status)
 		}
-		if said := stdout.String() + stderr.String(); strings.Contains(said, "s3cret") || !strings.Contains(said, "***") {
-			t.Errorf("%q writes %q", args, said)
+		if text := stdout.String() + stderr.String(); strings.Contains(text, "s3cret") || !strings.Contains(text, "***") {
+			t.Errorf("output of %q = %q, want the secret redacted", args, text)
 		}
 	}
 }

@@ -42,7 +42,7 @@ func runBench(ctx context.Context, o options, log io.Writer) error {
 }
 
 // memoryBacked returns a directory in memory, so that the measurements do not depend on a disk.
-// It returns "", which selects the default temporary directory, if there is none.
+// If the system has none, it returns "", which selects the default temporary directory.
 func memoryBacked() string {
 	const shm = "/dev/shm"
 	if info, err := os.Stat(shm); err == nil && info.IsDir() {

@@ -65,8 +65,8 @@ func (b block) table() string {
 	return out.String()
 }
 
-// ratio returns the row's wall time as a multiple of the fastest of others, or a dash if there
-// are no others.
+// ratio returns the row's wall time as a multiple of the fastest of others, or a dash if others
+// is empty.
 func (b block) ratio(r row, others []row) string {
 	wall := columns[0]
 	best, ok := wall.best(others)

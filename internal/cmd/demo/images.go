@@ -20,19 +20,19 @@ const (
 	inTotoLayer    = "application/vnd.in-toto+json"
 )
 
-// image is an image as a registry holds it.
+// image is the content of an image.
 type image struct {
 	blobs     [][]byte
-	manifests []manifest // children before parents, the root last
+	manifests []manifest // children before parents; the root is last
 }
 
 func (i *image) root() manifest { return i.manifests[len(i.manifests)-1] }
 
 func (i *image) children() []manifest { return i.manifests[:len(i.manifests)-1] }
 
-// manifest is a manifest's bytes and the media type that they are sent with.
+// manifest is the content of a manifest and its media type.
 type manifest struct {
-	name      string // for people: what it is in its image
+	name      string // description of its role in the image
 	mediaType string
 	content   []byte
 }
@@ -48,8 +48,8 @@ func digestOf(content []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// appImage is an image for two platforms with the attestation of its builder,
-// as BuildKit pushes it. Another build has other content.
+// appImage returns an image for two platforms with an attestation, as BuildKit pushes it. The
+// content depends on build.
 func appImage(build string) image {
 	var i image
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
@@ -64,15 +64,15 @@ func appImage(build string) image {
 	return i
 }
 
-// legacyImage is an image as Docker pushed it before the OCI specifications.
+// legacyImage returns an image in the format that Docker pushed before the OCI specifications.
 func legacyImage() image {
 	var i image
 	i.addImage(ocispec.Platform{OS: "linux", Architecture: "amd64"}, "legacy", dockerManifest, dockerConfig, dockerLayer)
 	return i
 }
 
-// addImage adds an image for one platform: a layer with one file, the
-// configuration, and the manifest. It returns the manifest's descriptor.
+// addImage adds an image for one platform: a layer with one file, the config, and the manifest.
+// It returns the descriptor of the manifest.
 func (i *image) addImage(platform ocispec.Platform, build, manifestType, configType, layerType string) ocispec.Descriptor {
 	files := layer("etc/build", build+" for "+platform.Architecture+"\n")
 	config := encode(ocispec.Image{
@@ -87,8 +87,7 @@ func (i *image) addImage(platform ocispec.Platform, build, manifestType, configT
 	})
 }
 
-// addAttestation adds a statement about the manifest subject, in the form that
-// BuildKit gives it.
+// addAttestation adds a statement about the manifest subject, in the format of BuildKit.
 func (i *image) addAttestation(subject digest.Digest) ocispec.Descriptor {
 	statement := encode(map[string]any{
 		"_type":         "https://in-toto.io/Statement/v0.1",
@@ -126,7 +125,8 @@ func describe(mediaType string, content []byte) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.Digest(digestOf(content)), Size: int64(len(content))}
 }
 
-// encode is v as JSON. What the demo encodes always can be.
+// encode returns v as JSON. It panics if v cannot be encoded, which does not happen for the
+// types used here.
 func encode(v any) []byte {
 	content, err := json.Marshal(v)
 	if err != nil {
@@ -135,7 +135,7 @@ func encode(v any) []byte {
 	return content
 }
 
-// layer is a tar archive with one file. Writing to memory does not fail.
+// layer returns a tar archive with one file. Writing to memory does not fail.
 func layer(name, content string) []byte {
 	var out bytes.Buffer
 	archive := tar.NewWriter(&out)

@@ -1,11 +1,11 @@
-// Command demo shows the provider at work, and checks what it shows: it starts
-// two real registries on this machine, promotes two images from the one to the
-// other with terraform or tofu, and compares what arrived with what was sent.
+// Command demo demonstrates the provider and verifies what it shows. It starts two real
+// registries on this machine, promotes two images from one to the other with terraform or tofu,
+// and compares the copies with the originals.
 //
 //	go run ./internal/cmd/demo
 //
-// It exits with status 0 only when everything was as it says. Nothing of it is
-// left afterwards, also when it is interrupted.
+// The exit status is 0 only if everything was as expected. The demo removes all of its files
+// and stops its processes afterwards, even if it is interrupted.
 package main
 
 import (
@@ -27,8 +27,8 @@ func main() {
 	path := flag.String("terraform", "", "the terraform or tofu `program` to run; by default what is on PATH")
 	flag.Parse()
 
-	// A write into a closed pipe ("| head") is an error, and not the end on the
-	// spot, which would leave everything behind.
+	// A write to a closed pipe ("| head") must return an error. The default action of SIGPIPE
+	// would end the process without removing its files.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := run(ctx, os.Stdout, *path)
@@ -44,12 +44,11 @@ func main() {
 	}
 }
 
-// run does the whole demo in a directory of its own, with the terraform or tofu
-// at path, "" for the one on PATH, and tells out about it, for as long as out
-// takes what it is told. When it returns, its processes have ended and the
-// directory is gone.
+// run runs the demo in a new directory with the terraform or tofu at path, or the one on PATH
+// if path is "". It prints the steps to out, and stops the demo if out returns an error. When
+// run returns, its processes have ended and the directory is removed.
 func run(ctx context.Context, out io.Writer, path string) error {
-	path, err := find(path)
+	path, err := findTerraform(path)
 	if err != nil {
 		return err
 	}
@@ -57,45 +56,45 @@ func run(ctx context.Context, out io.Writer, path string) error {
 	if err != nil {
 		return err
 	}
-	ctx, leave := context.WithCancelCause(ctx)
-	defer leave(nil)
-	d := &demo{out: audience{out, leave}, dir: dir, terraform: terraform{child.Program{Path: path, Dir: filepath.Join(dir, "configuration")}}}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	d := &demo{out: cancelWriter{out, cancel}, dir: dir, terraform: terraform{child.Program{Path: path, Dir: filepath.Join(dir, "configuration")}}}
 	err = d.steps(ctx)
 	if ctx.Err() != nil {
-		err = context.Cause(ctx) // what failed failed because of this
+		err = context.Cause(ctx) // the error is a consequence of the canceled context
 	}
 	if err := errors.Join(err, d.stop(), os.RemoveAll(dir)); err != nil {
 		return err
 	}
 	d.title("Done")
-	d.say("Everything was as it should be. The registries are stopped and all files removed.")
+	d.printf("Everything was as it should be. The registries are stopped and all files removed.")
 	return context.Cause(ctx)
 }
 
-// audience is who the demo is shown to. Where nobody reads any more, there is
-// nothing left to do but to clean up.
-type audience struct {
+// cancelWriter cancels the demo if its output cannot be written, because then only the cleanup
+// is left to do.
+type cancelWriter struct {
 	io.Writer
-	leave func(error)
+	cancel func(error)
 }
 
 // Write implements io.Writer.
-func (a audience) Write(p []byte) (int, error) {
+func (a cancelWriter) Write(p []byte) (int, error) {
 	n, err := a.Writer.Write(p)
 	if err != nil {
-		a.leave(fmt.Errorf("what it shows cannot be written: %w", err))
+		a.cancel(fmt.Errorf("what it shows cannot be written: %w", err))
 	}
 	return n, err
 }
 
-// title begins a numbered step.
+// title prints the title of the next numbered step.
 func (d *demo) title(format string, args ...any) {
 	d.step++
 	fmt.Fprintf(d.out, "\n%d. %s\n\n", d.step, fmt.Sprintf(format, args...))
 }
 
-// say prints text below the step's title.
-func (d *demo) say(format string, args ...any) {
+// printf prints indented text below the title of the step.
+func (d *demo) printf(format string, args ...any) {
 	for line := range strings.Lines(strings.TrimRight(fmt.Sprintf(format, args...), "\n") + "\n") {
 		if line = strings.TrimRight(line, "\n"); line != "" {
 			line = "   " + line

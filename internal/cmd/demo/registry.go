@@ -13,11 +13,11 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// registry speaks to a registry as plainly as can be, so that the demo does not
-// check the provider with the provider's own code.
+// registry is a minimal registry client, so that the demo does not verify the provider with the
+// provider's own code.
 type registry struct{ host string }
 
-// push puts an image there, parts before what names them, and tags it.
+// push pushes an image with a tag. It pushes content before the manifests that refer to it.
 func (r registry) push(ctx context.Context, repository, tag string, i image) error {
 	for _, blob := range i.blobs {
 		if err := r.pushBlob(ctx, repository, blob); err != nil {
@@ -55,7 +55,7 @@ func (r registry) pushManifest(ctx context.Context, repository, reference string
 	return err
 }
 
-// manifest fetches the manifest that reference, a tag or a digest, names.
+// manifest returns the manifest with the given tag or digest.
 func (r registry) manifest(ctx context.Context, repository, reference string) (manifest, error) {
 	header, content, err := request{method: http.MethodGet, url: r.url(repository, "manifests/"+reference), want: http.StatusOK, accept: []string{
 		ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, dockerManifest,
@@ -72,7 +72,7 @@ func (r registry) url(repository, path string) *url.URL {
 	return &url.URL{Scheme: "http", Host: r.host, Path: "/v2/" + repository + "/" + path}
 }
 
-// request is one HTTP request, and the status that answers it.
+// request is an HTTP request and the expected status of its response.
 type request struct {
 	method      string
 	url         *url.URL
@@ -84,8 +84,8 @@ type request struct {
 
 var client = http.Client{Timeout: time.Minute}
 
-// do sends the request and returns the headers and the whole body of the answer.
-// Another status than the wanted one is an error.
+// do sends the request and returns the header and the whole body of the response. It returns an
+// error if the status differs from r.want.
 func (r request) do(ctx context.Context) (http.Header, []byte, error) {
 	failed := func(why any) error { return fmt.Errorf("%s %s: %v", r.method, r.url, why) }
 	httpRequest, err := http.NewRequestWithContext(ctx, r.method, r.url.String(), bytes.NewReader(r.body))
@@ -96,17 +96,17 @@ func (r request) do(ctx context.Context) (http.Header, []byte, error) {
 	if r.contentType != "" {
 		httpRequest.Header.Set("Content-Type", r.contentType)
 	}
-	answer, err := client.Do(httpRequest)
+	response, err := client.Do(httpRequest)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer answer.Body.Close()
-	content, err := io.ReadAll(answer.Body)
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
 	if err != nil {
 		return nil, nil, failed(err)
 	}
-	if answer.StatusCode != r.want {
-		return nil, nil, failed(answer.Status + ": " + strings.TrimSpace(string(content)))
+	if response.StatusCode != r.want {
+		return nil, nil, failed(response.Status + ": " + strings.TrimSpace(string(content)))
 	}
-	return answer.Header, content, nil
+	return response.Header, content, nil
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/child"
 )
 
-// The images of the demo: where the source has them, and where examples/demo
-// promotes them to.
+// The images of the demo: their repositories at the source, and the repositories to which
+// examples/demo promotes them.
 const (
 	appSource, appTag       = "acme/app", "1.4"
 	legacySource, legacyTag = "acme/legacy", "2.0"
@@ -23,20 +23,20 @@ const (
 	additionalTag           = "stable"
 )
 
-// demo is what one step leaves to the next.
+// demo is the state that the steps share.
 type demo struct {
 	out  io.Writer
 	step int
 
-	root                string // of the project
-	dir                 string // where everything is that the demo makes
+	root                string // root directory of the project
+	dir                 string // directory of all files that the demo creates
 	source, destination registry
 	processes           []*child.Registry
 	terraform           terraform
 	app, legacy         image
 }
 
-// steps does one step after the other, up to the first that fails.
+// steps runs the steps in order, and stops at the first that fails.
 func (d *demo) steps(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
 		d.build, d.start, d.push, d.plan, d.apply, d.compare, d.planAgain, d.moveTag,
@@ -55,15 +55,16 @@ func (d *demo) build(ctx context.Context) error {
 		return err
 	}
 	d.root = strings.TrimSpace(root)
-	d.say("go build (the first time downloads and compiles for some minutes)")
+	d.printf("go build (the first time downloads and compiles for some minutes)")
 	build := child.Program{Path: "go", Dir: d.root}
-	// An interrupted build leaves its files where it makes them.
+	// An interrupted build does not remove its temporary files. In d.dir they are removed with
+	// the demo.
 	build.Env = append(os.Environ(), "GOTMPDIR="+d.dir, "TMPDIR="+d.dir)
 	_, err = build.Run(ctx, "build", "-o", d.bin()+string(filepath.Separator), ".", "./internal/cmd/registry-v2", "./internal/cmd/registry-v3")
 	return err
 }
 
-// bin is where programs are built.
+// bin returns the directory of the programs that the demo builds.
 func (d *demo) bin() string { return filepath.Join(d.dir, "bin") }
 
 func (d *demo) start(ctx context.Context) error {
@@ -81,12 +82,12 @@ func (d *demo) start(ctx context.Context) error {
 		}
 		d.processes = append(d.processes, p)
 		r.registry.host = p.Address
-		d.say("%-12s %s  (%s)", r.side, p.Address, r.what)
+		d.printf("%-12s %s  (%s)", r.side, p.Address, r.what)
 	}
 	return nil
 }
 
-// stop ends what start started.
+// stop stops the registries.
 func (d *demo) stop() error {
 	var errs []error
 	for _, p := range d.processes {
@@ -104,14 +105,14 @@ func (d *demo) push(ctx context.Context) error {
 	if err := d.source.push(ctx, legacySource, legacyTag, d.legacy); err != nil {
 		return err
 	}
-	d.say("%s:%s  for linux/amd64 and linux/arm64, with an attestation", appSource, appTag)
-	d.say("    %s\n    %s", d.app.root().mediaType, d.app.root().digest())
-	d.say("%s:%s  for one platform", legacySource, legacyTag)
-	d.say("    %s\n    %s", d.legacy.root().mediaType, d.legacy.root().digest())
+	d.printf("%s:%s  for linux/amd64 and linux/arm64, with an attestation", appSource, appTag)
+	d.printf("    %s\n    %s", d.app.root().mediaType, d.app.root().digest())
+	d.printf("%s:%s  for one platform", legacySource, legacyTag)
+	d.printf("    %s\n    %s", d.legacy.root().mediaType, d.legacy.root().digest())
 	return nil
 }
 
-// plan copies examples/demo, makes it use the provider that was built, and plans.
+// plan copies examples/demo, configures it to use the provider that was built, and plans it.
 func (d *demo) plan(ctx context.Context) error {
 	d.title("Plan the promotion that examples/demo declares")
 	if err := os.CopyFS(d.terraform.Dir, os.DirFS(filepath.Join(d.root, "examples", "demo"))); err != nil {
@@ -133,9 +134,9 @@ func (d *demo) plan(ctx context.Context) error {
 	return nil
 }
 
-// terraformPlan makes a plan, prints it, and says whether it changes anything.
+// terraformPlan makes a plan, prints it, and reports whether it contains changes.
 func (d *demo) terraformPlan(ctx context.Context) (changes bool, err error) {
-	d.say("$ %s plan\n", d.terraform.Name())
+	d.printf("$ %s plan\n", d.terraform.Name())
 	if changes, err = d.terraform.plan(ctx); err != nil {
 		return false, err
 	}
@@ -143,23 +144,23 @@ func (d *demo) terraformPlan(ctx context.Context) (changes bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	d.say("\n%s", text)
+	d.printf("\n%s", text)
 	return changes, nil
 }
 
 func (d *demo) apply(ctx context.Context) error {
 	d.title("Apply the plan")
-	d.say("$ %s apply", d.terraform.Name())
+	d.printf("$ %s apply", d.terraform.Name())
 	done, err := d.terraform.apply(ctx)
 	if err != nil {
 		return err
 	}
-	d.say("\n%s", done)
+	d.printf("\n%s", done)
 	outputs, err := d.terraform.outputs(ctx)
 	if err != nil {
 		return err
 	}
-	d.say("\nOutputs, for the rest of the configuration to pin:\n")
+	d.printf("\nOutputs, for the rest of the configuration to pin:\n")
 	for _, o := range []struct {
 		name, repository string
 		image            image
@@ -167,7 +168,7 @@ func (d *demo) apply(ctx context.Context) error {
 		{"app", appDestination, d.app},
 		{"legacy", legacyDestination, d.legacy},
 	} {
-		d.say("%-6s = %s", o.name, outputs[o.name])
+		d.printf("%-6s = %s", o.name, outputs[o.name])
 		if want := d.destination.host + "/" + o.repository + "@" + o.image.root().digest(); outputs[o.name] != want {
 			return fmt.Errorf("the output %q is %q and not %q", o.name, outputs[o.name], want)
 		}
@@ -186,13 +187,13 @@ func (d *demo) compare(ctx context.Context) error {
 		{legacySource, legacyTag, legacyDestination, []string{legacyTag}, d.legacy},
 	} {
 		for _, tag := range c.tags {
-			d.say("%s:%s", c.destination, tag)
+			d.printf("%s:%s", c.destination, tag)
 			if err := d.compareManifest(ctx, c.source, c.sourceTag, c.destination, tag, c.image.root()); err != nil {
 				return err
 			}
 		}
 		for _, child := range c.image.children() {
-			d.say("%s, %s", c.destination, child.name)
+			d.printf("%s, %s", c.destination, child.name)
 			if err := d.compareManifest(ctx, c.source, child.digest(), c.destination, child.digest(), child); err != nil {
 				return err
 			}
@@ -206,13 +207,12 @@ func (d *demo) compare(ctx context.Context) error {
 				return fmt.Errorf("the blob %s is not what was pushed", digestOf(blob))
 			}
 		}
-		d.say("%s, %d blobs: identical", c.destination, len(c.image.blobs))
+		d.printf("%s, %d blobs: identical", c.destination, len(c.image.blobs))
 	}
 	return nil
 }
 
-// compareManifest checks that both registries hold want, to the byte and with
-// its media type.
+// compareManifest checks that both registries have want, with the same bytes and media type.
 func (d *demo) compareManifest(ctx context.Context, sourceRepository, sourceReference, repository, reference string, want manifest) error {
 	sent, err := d.source.manifest(ctx, sourceRepository, sourceReference)
 	if err != nil {
@@ -229,7 +229,7 @@ func (d *demo) compareManifest(ctx context.Context, sourceRepository, sourceRefe
 		return fmt.Errorf("%s at the destination is %s, %s; the source has %s, %s",
 			reference, arrived.mediaType, arrived.digest(), sent.mediaType, sent.digest())
 	}
-	d.say("    %s\n    %s: identical", arrived.digest(), arrived.mediaType)
+	d.printf("    %s\n    %s: identical", arrived.digest(), arrived.mediaType)
 	return nil
 }
 

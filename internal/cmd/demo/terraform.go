@@ -14,30 +14,30 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/child"
 )
 
-// planFile is where a plan is kept between plan, show and apply.
+// planFile is the file of the plan that show and apply use.
 const planFile = "demo.tfplan"
 
-// terraform is terraform or tofu, which it runs on one configuration, with nothing of this
-// machine's own configuration.
+// terraform runs terraform or tofu on one configuration, independent of the CLI configuration
+// of this machine.
 type terraform struct{ child.Program }
 
-// find is path made absolute, or the terraform or else the tofu on PATH where
-// path is "".
-func find(path string) (string, error) {
+// findTerraform returns the absolute form of path. If path is "", it returns the path of
+// terraform on PATH or, if that is missing, of tofu.
+func findTerraform(path string) (string, error) {
 	candidates := []string{path}
 	if path == "" {
 		candidates = []string{"terraform", "tofu"}
 	}
-	for _, candidate := range candidates {
-		if found, err := exec.LookPath(candidate); err == nil {
+	for _, name := range candidates {
+		if found, err := exec.LookPath(name); err == nil {
 			return filepath.Abs(found)
 		}
 	}
 	return "", fmt.Errorf("found no program %s", strings.Join(candidates, " or "))
 }
 
-// configure makes the commands that follow use the provider in bin, and these
-// variables. Because the only provider is overridden, there is no init.
+// configure makes later commands use the provider in bin and the given variables. No init is
+// needed, because the only provider has a development override.
 func (t *terraform) configure(bin string, variables map[string]string) error {
 	rc := filepath.Join(t.Dir, "terraform.rc")
 	config := fmt.Sprintf(`provider_installation {
@@ -58,7 +58,7 @@ func (t *terraform) configure(bin string, variables map[string]string) error {
 	return nil
 }
 
-// plan makes a plan and says whether it changes anything.
+// plan makes a plan and reports whether it contains changes.
 func (t *terraform) plan(ctx context.Context) (changes bool, err error) {
 	_, err = t.Run(ctx, "plan", "-input=false", "-no-color", "-detailed-exitcode", "-out="+planFile)
 	var exit *exec.ExitError
@@ -68,14 +68,14 @@ func (t *terraform) plan(ctx context.Context) (changes bool, err error) {
 	return false, err
 }
 
-// show is the last plan in words.
+// show returns the text of the last plan.
 func (t *terraform) show(ctx context.Context) (string, error) {
 	text, err := t.Run(ctx, "show", "-no-color", planFile)
 	return strings.Trim(text, "\n"), err
 }
 
-// apply applies the last plan and returns what was done, without the warning
-// that a provider is overridden.
+// apply applies the last plan and returns its output about resources, without the warning about
+// the development override.
 func (t *terraform) apply(ctx context.Context) (string, error) {
 	text, err := t.Run(ctx, "apply", "-input=false", "-no-color", planFile)
 	var done strings.Builder
@@ -87,7 +87,7 @@ func (t *terraform) apply(ctx context.Context) (string, error) {
 	return done.String(), err
 }
 
-// outputs are the values of the outputs that are strings.
+// outputs returns the values of all outputs, which must be strings.
 func (t *terraform) outputs(ctx context.Context) (map[string]string, error) {
 	text, err := t.Run(ctx, "output", "-json")
 	if err != nil {
@@ -106,8 +106,8 @@ func (t *terraform) outputs(ctx context.Context) (map[string]string, error) {
 	return values, nil
 }
 
-// plansUpdate checks that the last plan updates the resource in place, from one
-// digest to the other, and changes no other resource.
+// plansUpdate checks that the last plan updates the resource in place from one digest to the
+// other, and does not change other resources.
 func (t *terraform) plansUpdate(ctx context.Context, address, from, to string) error {
 	text, err := t.Run(ctx, "show", "-json", planFile)
 	if err != nil {

@@ -16,7 +16,7 @@ type hints struct {
 	options options
 }
 
-// forError returns advice about the error of a copy, or "" if there is none.
+// forError returns advice about the error of a copy. It returns "" if the error has no hint.
 func (h hints) forError(p pair, err error) string {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {

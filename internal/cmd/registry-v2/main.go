@@ -1,6 +1,6 @@
-// Command registry-v2 serves Docker's registry of before, docker/distribution
-// 2.8.3, from memory on a free port of loopback, and prints its host:port. It is
-// for tests and demonstrations; -help lists what it can be told.
+// Command registry-v2 serves Docker's former registry, docker/distribution 2.8.3, in memory on
+// a free loopback port, and prints its host:port. It is meant for tests and demonstrations.
+// -help lists its flags.
 package main
 
 import (

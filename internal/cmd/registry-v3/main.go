@@ -1,6 +1,6 @@
-// Command registry-v3 serves the registry of the distribution project, version
-// 3, from memory on a free port of loopback, and prints its host:port. It is
-// for tests and demonstrations; -help lists what it can be told.
+// Command registry-v3 serves the registry of the distribution project, version 3, in memory on
+// a free loopback port, and prints its host:port. It is meant for tests and demonstrations.
+// -help lists its flags.
 package main
 
 import (

@@ -9,9 +9,9 @@ import (
 	"github.com/hashicorp/terraform-plugin-go/tftypes"
 )
 
-// The types below are the JSON of `terraform providers schema -json`
-// (https://developer.hashicorp.com/terraform/cli/commands/providers/schema), as
-// far as this provider has something to put there.
+// The types below are the JSON format of `terraform providers schema -json`
+// (https://developer.hashicorp.com/terraform/cli/commands/providers/schema), limited to what
+// this provider uses.
 
 type document struct {
 	FormatVersion string                  `json:"format_version"`
@@ -133,17 +133,17 @@ func parameter(p *tfprotov6.FunctionParameter) parameterJSON {
 	return parameterJSON{Name: p.Name, Description: p.Description, Nullable: p.AllowNullValue, Type: typeJSON(p.Type)}
 }
 
-// typeJSON is a type as Terraform writes it: "string", ["set","string"].
+// typeJSON returns a type in the JSON form of Terraform: "string", ["set","string"].
 func typeJSON(t tftypes.Type) json.RawMessage {
 	out, err := json.Marshal(t)
 	if err != nil {
-		// Only a type that no schema can hold has no JSON.
+		// Only types that cannot occur in a schema have no JSON form.
 		panic(err)
 	}
 	return out
 }
 
-// nesting is the name of a nesting mode in JSON.
+// nesting returns the name of a nesting mode in JSON.
 func nesting(mode fmt.Stringer) string { return strings.ToLower(mode.String()) }
 
 func kind(k tfprotov6.StringKind) string {

@@ -1,5 +1,5 @@
-// Command schema prints the provider's schemas as `terraform providers schema
-// -json` does, so that the documentation can be generated without a Terraform.
+// Command schema prints the provider's schemas like `terraform providers schema -json`, so that
+// the documentation can be generated without Terraform.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/provider"
 )
 
-// providerName is the key that tfplugindocs looks for in place of an address.
+// providerName is the key that tfplugindocs expects instead of a provider address.
 const providerName = "registry"
 
 func main() {
@@ -28,8 +28,7 @@ func main() {
 	}
 }
 
-// export asks server for its schemas and writes them to w. Errors in the
-// schemas themselves are among those returned.
+// export writes the schemas of server to w. It returns errors in the schemas too.
 func export(ctx context.Context, w io.Writer, server tfprotov6.ProviderServer) error {
 	schemas, err := server.GetProviderSchema(ctx, &tfprotov6.GetProviderSchemaRequest{})
 	if err != nil {
@@ -49,15 +48,15 @@ func export(ctx context.Context, w io.Writer, server tfprotov6.ProviderServer) e
 		FormatVersion: "1.0",
 		Providers: map[string]providerJSON{providerName: {
 			Provider:    schema(schemas.Provider),
-			Resources:   each(schemas.ResourceSchemas, schema),
-			DataSources: each(schemas.DataSourceSchemas, schema),
-			Functions:   each(schemas.Functions, function),
+			Resources:   mapValues(schemas.ResourceSchemas, schema),
+			DataSources: mapValues(schemas.DataSourceSchemas, schema),
+			Functions:   mapValues(schemas.Functions, function),
 		}},
 	})
 }
 
-// each applies convert to all values of m.
-func each[A, B any](m map[string]A, convert func(A) B) map[string]B {
+// mapValues applies convert to all values of m.
+func mapValues[A, B any](m map[string]A, convert func(A) B) map[string]B {
 	out := make(map[string]B, len(m))
 	for name, v := range m {
 		out[name] = convert(v)

@@ -217,7 +217,7 @@ func (s *soak) complain(format string, args ...any) {
 	s.complaints = append(s.complaints, fmt.Sprintf("after %s: %s", time.Since(s.began).Round(time.Millisecond), fmt.Sprintf(format, args...)))
 }
 
-// verdict returns an error that lists the complaints, or nil if there are none.
+// verdict returns an error that lists the complaints, if any.
 func (s *soak) verdict() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

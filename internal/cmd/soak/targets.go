@@ -45,8 +45,8 @@ func newTargets() []*target {
 	return targets
 }
 
-// lockTarget locks and returns a random target that is unused and fits, or returns nil if there
-// is none.
+// lockTarget locks and returns a random target that is unused and fits. It returns nil if no
+// target is.
 func (s *soak) lockTarget(random *rand.Rand, fits func(*target) bool) *target {
 	for _, n := range random.Perm(len(s.targets)) {
 		if p := s.targets[n]; p.mu.TryLock() {

@@ -14,8 +14,8 @@ import (
 const (
 	// maxAttempts is how often a copy is attempted.
 	maxAttempts = 6
-	// copyTimeout limits a copy by its context. hangTimeout limits the total time of a copy:
-	// one that has not returned by then ignores its context.
+	// copyTimeout limits a copy by its context. hangTimeout limits its total time: a copy that
+	// has not returned by then ignores its context.
 	copyTimeout = time.Minute
 	hangTimeout = 2 * time.Minute
 	// sweepEvery is the number of copies between garbage collections of the destination. They

@@ -24,7 +24,7 @@ func tryLock(file *os.File) lockState {
 }
 
 // syncFolder makes the renames in a folder durable. It ignores the errors of file systems that
-// cannot sync a folder, because they keep its entries consistent themselves.
+// cannot sync a folder, because they keep its entries consistent without it.
 func syncFolder(folder *os.File) error {
 	err := folder.Sync()
 	if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EBADF) {

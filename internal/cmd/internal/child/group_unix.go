@@ -7,12 +7,12 @@ import (
 	"syscall"
 )
 
-// ownGroup makes cmd lead a process group of its own, which the terminal's
-// Ctrl-C does not reach.
+// ownGroup makes cmd the leader of a new process group, which does not receive Ctrl-C from the
+// terminal.
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
-// killGroup ends what a command that has ended left behind, such as the
-// providers of a terraform that was interrupted.
+// killGroup kills the processes that an exited command left behind, such as the providers of an
+// interrupted terraform.
 func killGroup(cmd *exec.Cmd) {
 	if cmd.Process != nil {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)

@@ -1,5 +1,5 @@
-// Package child is how commands for maintainers run other programs: so that
-// none of them outlives the command, however that ends.
+// Package child runs other programs for the maintainer commands. It ensures that no program
+// outlives the command, however the command ends.
 package child
 
 import (
@@ -12,34 +12,33 @@ import (
 	"time"
 )
 
-// patience is how long a process may take to end after it was told to. Somebody
-// waits for the prompt then, and nothing of what is ended is kept.
-const patience = 3 * time.Second
+// waitDelay is how long a process may take to exit after an interrupt before it is killed. It
+// is short because a user waits for the prompt, and nothing of an interrupted program is kept.
+const waitDelay = 3 * time.Second
 
 // Program is a program to run.
 type Program struct {
 	Path string
-	Dir  string   // "" for the parent's own
-	Env  []string // nil for the parent's own
+	Dir  string   // "" for that of the parent
+	Env  []string // nil for that of the parent
 }
 
-// Name is what a person calls the program.
+// Name returns the file name of the program.
 func (p Program) Name() string { return filepath.Base(p.Path) }
 
-// command makes a command that is interrupted when ctx ends, and so has the time
-// to clean up after itself: terraform ends its providers, go its compilers. It
-// does not hear of a Ctrl-C otherwise, as it would hear of it twice.
+// command returns a command that is interrupted when ctx ends, so that it can clean up:
+// terraform stops its providers, and go its compilers. The command runs in its own process
+// group, so that it does not receive Ctrl-C a second time from the terminal.
 func (p Program) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, p.Path, args...)
 	cmd.Dir, cmd.Env = p.Dir, p.Env
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = patience
+	cmd.WaitDelay = waitDelay
 	ownGroup(cmd)
 	return cmd
 }
 
-// Run runs the program and returns its standard output. The error has all that
-// it printed.
+// Run runs the program and returns its standard output. The error includes the whole output.
 func (p Program) Run(ctx context.Context, args ...string) (string, error) {
 	cmd := p.command(ctx, args...)
 	var stdout, stderr bytes.Buffer

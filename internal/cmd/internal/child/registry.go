@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// Registry is a registry command that runs until it is stopped, or its standard
-// input is closed because its parent ended in another way.
+// Registry is a running registry command. It runs until it is stopped, or until its standard
+// input is closed because the parent process ended.
 type Registry struct {
-	// Address is the host:port that it listens on.
+	// Address is the host:port on which the registry listens.
 	Address string
 
 	cmd   *exec.Cmd
@@ -22,10 +22,10 @@ type Registry struct {
 	stdin io.Closer
 }
 
-// StartRegistry starts the registry command at path with these flags and waits
-// until it says where it listens. It outlives ctx, because a program that is
-// interrupted goes on asking it for a moment, and may try for seconds to reach
-// one that is gone. Stop it.
+// StartRegistry starts the registry command at path with the given flags and waits until it
+// prints its address. The registry does not stop when ctx ends, because an interrupted program
+// still sends requests for a moment and may retry for seconds if the registry is unreachable.
+// The caller must stop it.
 func StartRegistry(ctx context.Context, path string, flags ...string) (*Registry, error) {
 	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
 	p := Program{Path: path}
@@ -42,7 +42,7 @@ func StartRegistry(ctx context.Context, path string, flags ...string) (*Registry
 		end()
 		return nil, err
 	}
-	// It prints one line, or ends.
+	// The command prints one line, or exits.
 	address, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s did not start: %w", p.Name(), err), r.Stop())
@@ -51,12 +51,12 @@ func StartRegistry(ctx context.Context, path string, flags ...string) (*Registry
 	return r, nil
 }
 
-// Stop ends the registry and waits for it.
+// Stop stops the registry and waits for it to exit.
 func (r *Registry) Stop() error {
 	r.end()
 	err := r.cmd.Wait()
 	if errors.Is(err, context.Canceled) {
-		return nil // it was told to
+		return nil // stopped by r.end
 	}
 	return err
 }

@@ -1,19 +1,19 @@
 package serve
 
-// Config is what the flags say about the registry itself. Storage and
-// Authentication translate it into the configuration of a registry library.
+// Config has the values of the flags about the registry itself. Storage and Authentication
+// translate it to the configuration of a registry library.
 type Config struct {
 	// Delete allows deleting manifests, tags and blobs.
 	Delete bool
-	// ReadOnly refuses every write.
+	// ReadOnly rejects every write.
 	ReadOnly bool
-	// Schema1 accepts Docker schema 1 manifests, where the registry can.
+	// Schema1 accepts Docker schema 1 manifests, if the registry supports them.
 	Schema1 bool
-	// Root is the directory of the filesystem driver; "" for memory.
+	// Root is the directory of the filesystem driver. Content is in memory if it is "".
 	Root string
-	// Htpasswd is a file of users with bcrypt hashes; "" for none.
+	// Htpasswd is a file with users and bcrypt hashes, or "".
 	Htpasswd string
-	// Token says which tokens are trusted; none where Realm is "".
+	// Token configures which tokens are trusted. It is unused if Realm is "".
 	Token Token
 	// Verbose logs every request to standard error.
 	Verbose bool
@@ -21,15 +21,15 @@ type Config struct {
 
 // Token is the configuration of Docker's token authentication.
 type Token struct {
-	// Realm is the URL of the token server, Service the audience and Issuer the
-	// issuer of its tokens.
+	// Realm is the URL of the token server. Service and Issuer are the audience and the issuer
+	// of its tokens.
 	Realm, Service, Issuer string
-	// RootCert is a PEM file with the certificates that tokens are signed under.
+	// RootCert is a PEM file with the certificates of the token signers.
 	RootCert string
 }
 
-// Storage is the storage section of a registry's configuration, in the types
-// that a version of distribution has for it: all have the same words.
+// Storage returns the storage section of a registry's configuration, in the types of a version
+// of distribution. All versions use the same keys.
 func Storage[Section ~map[string]Parameters, Parameters ~map[string]any](c Config) Section {
 	storage := Section{
 		"delete":   {"enabled": c.Delete},
@@ -47,7 +47,8 @@ func Storage[Section ~map[string]Parameters, Parameters ~map[string]any](c Confi
 	return storage
 }
 
-// Authentication is the auth section, likewise; nil where everybody is let in.
+// Authentication returns the auth section of a registry's configuration, or nil if no
+// authentication is required.
 func Authentication[Section ~map[string]Parameters, Parameters ~map[string]any](c Config) Section {
 	switch {
 	case c.Htpasswd != "":

@@ -7,11 +7,11 @@ import (
 	"sync"
 )
 
-// countsPath is where the counts are, outside of the registry API.
+// countsPath is the path of the counts, which is not part of the registry API.
 const countsPath = "/requests"
 
-// counter counts the requests of the handler that it wraps by method, each when
-// it arrives, so that none is missing once its client has ended.
+// counter wraps a handler and counts its requests by method. It counts a request when it
+// arrives, so that the counts are complete when the client has exited.
 type counter struct {
 	handler http.Handler
 	mu      sync.Mutex
@@ -24,7 +24,7 @@ func count(handler http.Handler) http.Handler {
 
 func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == countsPath {
-		c.tell(w)
+		c.writeCounts(w)
 		return
 	}
 	c.mu.Lock()
@@ -33,10 +33,10 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.handler.ServeHTTP(w, r)
 }
 
-func (c *counter) tell(w http.ResponseWriter) {
+func (c *counter) writeCounts(w http.ResponseWriter) {
 	c.mu.Lock()
 	counts := maps.Clone(c.counts)
 	c.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(counts) // who asks sees what is missing
+	_ = json.NewEncoder(w).Encode(counts) // the client notices an incomplete response
 }

@@ -1,6 +1,5 @@
-// Package serve is what the registry commands have in common: their flags and
-// their life as a child process, their logger, and the configuration that they
-// give to their registry library.
+// Package serve implements what the registry commands have in common: flags, the lifetime as a
+// child process, logging, and the configuration of the registry library.
 package serve
 
 import (
@@ -20,11 +19,11 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Main parses the flags and serves the handler that open makes of them, until
-// SIGINT, SIGTERM or, with -stdin, until standard input ends. It prints its
-// host:port in one line once it accepts connections, and nothing else. It exits
-// with status 2 where the flags make no sense and 1 where serving failed. At
-// /requests it tells how many requests it had, by method, in JSON.
+// Main parses the flags and serves the handler that open returns for them, until it receives
+// SIGINT or SIGTERM or, with -stdin, until standard input ends. When it accepts connections it
+// prints its host:port in one line, and nothing else. It exits with status 2 if the flags are
+// invalid, and with 1 if serving failed. A request for /requests returns the number of requests
+// by method in JSON.
 func Main(open func(Config) (http.Handler, error)) {
 	log.SetFlags(0)
 	var (
@@ -53,7 +52,7 @@ func Main(open func(Config) (http.Handler, error)) {
 	if !config.Verbose {
 		logrus.SetOutput(io.Discard)
 	}
-	// The library would make such a file, with a user and password of its own.
+	// The library would create a missing file with a generated user and password.
 	if _, err := os.Stat(config.Htpasswd); config.Htpasswd != "" && err != nil {
 		log.Fatal("-htpasswd: ", err)
 	}
@@ -70,8 +69,8 @@ func Main(open func(Config) (http.Handler, error)) {
 	}
 }
 
-// serve prints the listener's address and serves until the process is told to
-// end.
+// serve prints the listener's address and serves until the process receives a signal or, if
+// stdin is set, until standard input ends.
 func serve(listener net.Listener, handler http.Handler, stdin bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -16,14 +16,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/child"
 )
 
-// acceptance returns the terraform or tofu to test with, and a directory in which
-// everything shows that the demo leaves behind.
-func acceptance(t *testing.T) (program, temp string) {
+// setUp returns the terraform or tofu to test with, and a temporary directory in which all
+// files of the demo are created.
+func setUp(t *testing.T) (program, temp string) {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("drives a real terraform, which takes seconds; run without -short")
 	}
-	program, err := find(os.Getenv("TF_ACC_TERRAFORM_PATH"))
+	program, err := findTerraform(os.Getenv("TF_ACC_TERRAFORM_PATH"))
 	if err != nil {
 		t.Skipf("drives a real terraform: %v; TF_ACC_TERRAFORM_PATH can name one", err)
 	}
@@ -32,22 +32,22 @@ func acceptance(t *testing.T) (program, temp string) {
 	return program, temp
 }
 
-// noFiles fails the test where something is in a temporary directory.
-func noFiles(t *testing.T, temp string) {
+// wantEmptyDir fails the test if a temporary directory has entries.
+func wantEmptyDir(t *testing.T, temp string) {
 	t.Helper()
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
-		t.Errorf("left in the temporary directory: %v, %v", left, err)
+		t.Errorf("ReadDir() of the temporary directory = %v, %v, want no entries", left, err)
 	}
 }
 
-// nothingLeft fails the test where the demo left files, or a registry that
-// listens at one of the addresses that it printed.
-func nothingLeft(t *testing.T, temp, printed string) {
+// wantCleanUp fails the test if the demo left files, or a registry that still listens at one of
+// the printed addresses.
+func wantCleanUp(t *testing.T, temp, printed string) {
 	t.Helper()
-	noFiles(t, temp)
+	wantEmptyDir(t, temp)
 	addresses := regexp.MustCompile(`(?m)^ +(?:source|destination) +(127\.0\.0\.1:\d+)`).FindAllStringSubmatch(printed, -1)
 	if len(addresses) != 2 {
-		t.Fatalf("two registries were to be started; it printed\n%s", printed)
+		t.Fatalf("output has %d registry addresses, want 2:\n%s", len(addresses), printed)
 	}
 	for _, a := range addresses {
 		if conn, err := net.Dial("tcp", a[1]); err == nil {
@@ -57,11 +57,11 @@ func nothingLeft(t *testing.T, temp, printed string) {
 	}
 }
 
-func TestItShowsAWholePromotionAndLeavesNothing(t *testing.T) {
-	terraform, temp := acceptance(t)
+func TestRun(t *testing.T) {
+	terraform, temp := setUp(t)
 	var out bytes.Buffer
 	if err := run(t.Context(), &out, terraform); err != nil {
-		t.Fatalf("%v; it printed\n%s", err, &out)
+		t.Fatalf("run() = %v, output:\n%s", err, &out)
 	}
 	before, after := appImage("first build"), appImage("second build")
 	for _, want := range []string{
@@ -72,35 +72,35 @@ func TestItShowsAWholePromotionAndLeavesNothing(t *testing.T) {
 		`~ digest +=? *"?` + before.root().digest() + `"? -> "?` + after.root().digest(),
 	} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
-			t.Errorf("it did not print %s", want)
+			t.Errorf("output does not match %s", want)
 		}
 	}
 	if t.Failed() {
-		t.Logf("it printed\n%s", &out)
+		t.Logf("output:\n%s", &out)
 	}
-	nothingLeft(t, temp, out.String())
+	wantCleanUp(t, temp, out.String())
 }
 
-func TestInterruptedItLeavesNothing(t *testing.T) {
-	terraform, temp := acceptance(t)
+func TestRun_Interrupted(t *testing.T) {
+	terraform, temp := setUp(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	// What is printed next is the command that is about to run.
-	out := &watched{text: "4. Plan", seen: cancel}
+	// The next output after this title is the command that is about to run.
+	out := &watchedBuffer{text: "4. Plan", seen: cancel}
 	if err := run(ctx, out, terraform); err == nil {
-		t.Error("no error, although it was interrupted")
+		t.Error("run() succeeded although it was interrupted")
 	}
-	nothingLeft(t, temp, out.String())
+	wantCleanUp(t, temp, out.String())
 }
 
-// watched calls seen once text was written to it.
-type watched struct {
+// watchedBuffer is a buffer that calls seen when text was written to it.
+type watchedBuffer struct {
 	bytes.Buffer
 	text string
 	seen func()
 }
 
-func (w *watched) Write(p []byte) (int, error) {
+func (w *watchedBuffer) Write(p []byte) (int, error) {
 	n, err := w.Buffer.Write(p)
 	if strings.Contains(w.String(), w.text) {
 		w.seen()
@@ -108,18 +108,18 @@ func (w *watched) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// built is one of the commands.
-func built(t *testing.T, command string) (program string) {
+// buildCommand builds a command and returns its path.
+func buildCommand(t *testing.T, command string) (program string) {
 	t.Helper()
-	program = filepath.Join(t.TempDir(), "command.exe") // the suffix is for Windows, and harms nowhere else
+	program = filepath.Join(t.TempDir(), "command.exe") // Windows requires the suffix
 	if output, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, command).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	return program
 }
 
-// goes puts a go command on PATH that does something else.
-func goes(t *testing.T, script string) {
+// fakeGo puts a go command on PATH that runs script.
+func fakeGo(t *testing.T, script string) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("a go command of the test's own is a script, which Windows does not run")
@@ -131,23 +131,23 @@ func goes(t *testing.T, script string) {
 	t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
 }
 
-// A build that is interrupted does not remove what it has made so far.
-func TestABuildThatDoesNotCleanUpLeavesNothing(t *testing.T) {
-	goes(t, `[ "$1" = list ] && exit
+// An interrupted build does not remove its temporary files.
+func TestRun_BuildLeavesFiles(t *testing.T) {
+	fakeGo(t, `[ "$1" = list ] && exit
 mktemp -d "${GOTMPDIR:-$TMPDIR}/go-buildXXXXXX" && mktemp "$TMPDIR/ccXXXXXX" && exit 1`)
 	temp := t.TempDir()
 	t.Setenv("TMPDIR", temp)
 	t.Setenv("GOTMPDIR", temp)
 	err := run(t.Context(), io.Discard, os.Args[0])
 	if err == nil || !strings.Contains(err.Error(), "go-build") || !strings.Contains(err.Error(), "cc") {
-		t.Errorf("error = %v, want that of a build that made its files", err)
+		t.Errorf("run() = %v, want the error of the build with its temporary files", err)
 	}
-	noFiles(t, temp)
+	wantEmptyDir(t, temp)
 }
 
-// It ends as after an error, and not by the signal of a write into a closed pipe.
-func TestWhereNobodyReadsItsOutputItLeavesNothing(t *testing.T) {
-	program := built(t, ".")
+// The demo fails with an error instead of being ended by SIGPIPE.
+func TestRun_ClosedOutput(t *testing.T) {
+	program := buildCommand(t, ".")
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -160,14 +160,14 @@ func TestWhereNobodyReadsItsOutputItLeavesNothing(t *testing.T) {
 	var stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = writer, &stderr
 	if err := cmd.Run(); cmd.ProcessState.ExitCode() != 1 || !strings.HasPrefix(stderr.String(), "\nThe demo failed: what it shows cannot be written: ") {
-		t.Errorf("it ended with %v and said %q", err, &stderr)
+		t.Errorf("demo ended with %v, standard error = %q", err, &stderr)
 	}
-	noFiles(t, temp)
+	wantEmptyDir(t, temp)
 }
 
-// A terraform that is interrupted goes on asking the registries until it ends.
-func TestARegistryOutlivesAnInterruption(t *testing.T) {
-	program := built(t, "../registry-v3")
+// An interrupted terraform still sends requests to the registries until it ends.
+func TestStartRegistry_OutlivesContext(t *testing.T) {
+	program := buildCommand(t, "../registry-v3")
 	ctx, interrupt := context.WithCancel(t.Context())
 	interrupt()
 	p, err := child.StartRegistry(ctx, program)
@@ -182,12 +182,12 @@ func TestARegistryOutlivesAnInterruption(t *testing.T) {
 	}
 	if conn, err := net.Dial("tcp", p.Address); err == nil {
 		conn.Close()
-		t.Error("it still listens")
+		t.Error("the registry still listens after Stop()")
 	}
 }
 
-func TestATerraformThatFailsEndsItAndLeavesNothing(t *testing.T) {
-	_, temp := acceptance(t)
+func TestRun_TerraformFails(t *testing.T) {
+	_, temp := setUp(t)
 	program := filepath.Join(t.TempDir(), "terraform")
 	if err := os.WriteFile(program, []byte("#!/bin/sh\necho no plan today >&2\nexit 1\n"), 0o700); err != nil {
 		t.Fatal(err)
@@ -197,10 +197,10 @@ func TestATerraformThatFailsEndsItAndLeavesNothing(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "terraform plan: exit status 1\nno plan today") {
 		t.Errorf("error = %v", err)
 	}
-	nothingLeft(t, temp, out.String())
+	wantCleanUp(t, temp, out.String())
 }
 
-func TestWithoutTerraformItSaysWhatItLookedFor(t *testing.T) {
+func TestRun_TerraformMissing(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	var out bytes.Buffer
 	err := run(t.Context(), &out, "")

@@ -15,14 +15,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/provider"
 )
 
-func TestItPrintsWhatTerraformPrints(t *testing.T) {
+func TestExport_MatchesTerraform(t *testing.T) {
 	terraform := findTerraform(t)
 	var ours bytes.Buffer
 	if err := export(t.Context(), &ours, providerserver.NewProtocol6(provider.New("test")())()); err != nil {
 		t.Fatal(err)
 	}
-	theirs := theOnlyProvider(t, terraformSchema(t, terraform))
-	for part, want := range theOnlyProvider(t, ours.Bytes()) {
+	theirs := onlyProvider(t, terraformSchema(t, terraform))
+	for part, want := range onlyProvider(t, ours.Bytes()) {
 		if !reflect.DeepEqual(theirs[part], want) {
 			t.Errorf("%s:\n%v\nterraform has\n%v", part, want, theirs[part])
 		}
@@ -43,8 +43,7 @@ func findTerraform(t *testing.T) string {
 	return ""
 }
 
-// terraformSchema is what `terraform providers schema -json` prints of this
-// provider.
+// terraformSchema returns the output of `terraform providers schema -json` for this provider.
 func terraformSchema(t *testing.T, terraform string) []byte {
 	t.Helper()
 	dir := t.TempDir()
@@ -54,9 +53,9 @@ func terraformSchema(t *testing.T, terraform string) []byte {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	const source = "terraform-provider-registry/registry"
-	write(t, filepath.Join(dir, "main.tf"), fmt.Sprintf("terraform {\n  required_providers {\n    registry = { source = %q }\n  }\n}\n", source))
+	writeFile(t, filepath.Join(dir, "main.tf"), fmt.Sprintf("terraform {\n  required_providers {\n    registry = { source = %q }\n  }\n}\n", source))
 	rc := filepath.Join(dir, "terraform.rc")
-	write(t, rc, fmt.Sprintf("provider_installation {\n  dev_overrides {\n    %q = %q\n  }\n}\n", source, dir))
+	writeFile(t, rc, fmt.Sprintf("provider_installation {\n  dev_overrides {\n    %q = %q\n  }\n}\n", source, dir))
 
 	var stderr bytes.Buffer
 	schema := exec.CommandContext(t.Context(), terraform, "providers", "schema", "-json")
@@ -69,15 +68,15 @@ func terraformSchema(t *testing.T, terraform string) []byte {
 	return out
 }
 
-func write(t *testing.T, name, content string) {
+func writeFile(t *testing.T, name, content string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// theOnlyProvider is the content of a schema document of one provider, by part.
-func theOnlyProvider(t *testing.T, document []byte) map[string]any {
+// onlyProvider returns the schemas of the only provider in a document, by part.
+func onlyProvider(t *testing.T, document []byte) map[string]any {
 	t.Helper()
 	var d struct {
 		Providers map[string]map[string]any `json:"provider_schemas"`
@@ -86,11 +85,11 @@ func theOnlyProvider(t *testing.T, document []byte) map[string]any {
 		t.Fatal(err)
 	}
 	if len(d.Providers) != 1 {
-		t.Fatalf("%d providers, and not one", len(d.Providers))
+		t.Fatalf("document has %d providers, want 1", len(d.Providers))
 	}
 	for _, p := range d.Providers {
 		if len(p) == 0 {
-			t.Fatal("the provider has nothing")
+			t.Fatal("the provider has no schemas")
 		}
 		return p
 	}

@@ -16,8 +16,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/cmd/internal/serve"
 )
 
-// TestMain lets the tests run this binary as if it were one of the commands:
-// its handler says what it was configured with.
+// TestMain lets the tests run this binary as one of the commands. Its handler responds with
+// parts of its configuration.
 func TestMain(m *testing.M) {
 	if os.Getenv("SERVE_AS_COMMAND") == "" {
 		os.Exit(m.Run())
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// command is this binary as a command that does not outlive the test.
+// command returns a command that runs this binary and ends with the test.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	executable, err := os.Executable()
@@ -44,13 +44,13 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func TestItPrintsItsAddressAndNothingElse(t *testing.T) {
+func TestMain_PrintsAddress(t *testing.T) {
 	for name, end := range map[string]func(*exec.Cmd, io.Closer) error{
-		"standard input":  func(_ *exec.Cmd, stdin io.Closer) error { return stdin.Close() },
-		"SIGTERM":         func(cmd *exec.Cmd, _ io.Closer) error { return cmd.Process.Signal(syscall.SIGTERM) },
-		"an interruption": func(cmd *exec.Cmd, _ io.Closer) error { return cmd.Process.Signal(os.Interrupt) },
+		"standard_input": func(_ *exec.Cmd, stdin io.Closer) error { return stdin.Close() },
+		"sigterm":        func(cmd *exec.Cmd, _ io.Closer) error { return cmd.Process.Signal(syscall.SIGTERM) },
+		"interrupt":      func(cmd *exec.Cmd, _ io.Closer) error { return cmd.Process.Signal(os.Interrupt) },
 	} {
-		t.Run("until "+name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			users := filepath.Join(t.TempDir(), "users")
 			if err := os.WriteFile(users, nil, 0o600); err != nil {
 				t.Fatal(err)
@@ -90,16 +90,16 @@ func TestItPrintsItsAddressAndNothingElse(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := cmd.Wait(); err != nil {
-				t.Errorf("it ended with %v", err)
+				t.Errorf("command ended with %v", err)
 			}
 			if len(rest) > 0 || stderr.Len() > 0 {
-				t.Errorf("it said %q and %q", rest, &stderr)
+				t.Errorf("output = %q, standard error = %q, want none", rest, &stderr)
 			}
 		})
 	}
 }
 
-func TestItTellsHowManyRequestsItHad(t *testing.T) {
+func TestMain_CountsRequests(t *testing.T) {
 	cmd := command(t, "-stdin")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -116,7 +116,7 @@ func TestItTellsHowManyRequestsItHad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	told := ""
+	counts := ""
 	for _, r := range []struct{ method, path string }{
 		{"GET", "/v2/"}, {"PUT", "/v2/a"}, {"GET", "/requests"}, {"GET", "/v2/b"}, {"GET", "/requests"},
 	} {
@@ -134,38 +134,38 @@ func TestItTellsHowManyRequestsItHad(t *testing.T) {
 		}
 		res.Body.Close()
 		if r.path == "/requests" {
-			told += string(body)
+			counts += string(body)
 		}
 	}
-	if want := "{\"GET\":1,\"PUT\":1}\n{\"GET\":2,\"PUT\":1}\n"; told != want {
-		t.Errorf("it told %q, want %q", told, want)
+	if want := "{\"GET\":1,\"PUT\":1}\n{\"GET\":2,\"PUT\":1}\n"; counts != want {
+		t.Errorf("counts = %q, want %q", counts, want)
 	}
 	_ = stdin.Close()
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("command ended with %v", err)
 	}
 }
 
-func TestExitStatus(t *testing.T) {
+func TestMain_ExitStatus(t *testing.T) {
 	for name, c := range map[string]struct {
-		args   []string
-		status int
-		said   string
+		args     []string
+		status   int
+		wantText string
 	}{
-		"an argument":             {[]string{"serve"}, 2, "Usage"},
-		"a certificate alone":     {[]string{"-tls-cert", "cert.pem"}, 2, "Usage"},
-		"two authentications":     {[]string{"-htpasswd", "file", "-token-realm", "http://127.0.0.1"}, 2, "Usage"},
-		"an address of elsewhere": {[]string{"-addr", "192.0.2.1:0"}, 1, "192.0.2.1"},
-		"no such users":           {[]string{"-htpasswd", "absent.htpasswd"}, 1, "-htpasswd: stat absent.htpasswd"},
-		"no such certificate":     {[]string{"-tls-cert", "absent.pem", "-tls-key", "absent.key"}, 1, "absent.pem"},
-		"what it cannot do":       {[]string{"-schema1"}, 1, "no schema 1 here"},
+		"argument":                {[]string{"serve"}, 2, "Usage"},
+		"certificate_without_key": {[]string{"-tls-cert", "cert.pem"}, 2, "Usage"},
+		"two_authentications":     {[]string{"-htpasswd", "file", "-token-realm", "http://127.0.0.1"}, 2, "Usage"},
+		"unavailable_address":     {[]string{"-addr", "192.0.2.1:0"}, 1, "192.0.2.1"},
+		"missing_htpasswd":        {[]string{"-htpasswd", "absent.htpasswd"}, 1, "-htpasswd: stat absent.htpasswd"},
+		"missing_certificate":     {[]string{"-tls-cert", "absent.pem", "-tls-key", "absent.key"}, 1, "absent.pem"},
+		"unsupported_schema1":     {[]string{"-schema1"}, 1, "no schema 1 here"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := command(t, c.args...)
 			output, err := cmd.CombinedOutput()
 			exit, exited := errors.AsType[*exec.ExitError](err)
-			if !exited || exit.ExitCode() != c.status || !strings.Contains(string(output), c.said) {
-				t.Errorf("%v, %q, want status %d and %q", err, output, c.status, c.said)
+			if !exited || exit.ExitCode() != c.status || !strings.Contains(string(output), c.wantText) {
+				t.Errorf("%v, %q, want status %d and %q", err, output, c.status, c.wantText)
 			}
 		})
 	}

@@ -20,16 +20,6 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// failsAt returns a function for Intercept that makes one operation on one file fail.
-func failsAt(op, name string, err error) func(string, string) error {
-	return func(gotOp, gotName string) error {
-		if gotOp == op && gotName == name {
-			return err
-		}
-		return nil
-	}
-}
-
 func TestWrapError_FileSystem(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
 	built := image.Build()
@@ -68,16 +58,6 @@ func TestWrapError_FileSystem(t *testing.T) {
 					wantNoTemporary(t, dir)
 				})
 			}
-		}
-	}
-}
-
-// wantNoTemporary checks that a folder has no temporary files.
-func wantNoTemporary(t *testing.T, dir string) {
-	t.Helper()
-	for name := range snapshot(t, dir) {
-		if strings.HasPrefix(filepath.Base(name), ".new-") {
-			t.Errorf("%s was not removed", name)
 		}
 	}
 }

@@ -1,15 +1,12 @@
 package layout_test
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -21,68 +18,6 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
-
-// snapshot returns the digest of every file in a folder, keyed by its name.
-func snapshot(t *testing.T, dir string) map[string]string {
-	t.Helper()
-	files := map[string]string{}
-	err := filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
-		}
-		content, err := os.ReadFile(name)
-		files[strings.TrimPrefix(name, dir)] = fmt.Sprintf("%x", sha256.Sum256(content))
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
-
-// writeIndex replaces the index of a layout with one that has the given entries.
-func writeIndex(t *testing.T, dir string, entries ...string) {
-	t.Helper()
-	registrytest.WriteFile(t, dir, ocispec.ImageIndexFile, []byte(`{"schemaVersion":2,"manifests":[`+strings.Join(entries, ",")+`]}`))
-}
-
-// readIndex returns the content of the index of a layout.
-func readIndex(t *testing.T, dir string) string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join(dir, ocispec.ImageIndexFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
-}
-
-// entry returns an index entry for m, with annotations given as JSON.
-func entry(m registrytest.Manifest, annotations string) string {
-	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d,"annotations":{%s}}`, m.MediaType, m.Digest, len(m.Bytes), annotations)
-}
-
-// refName returns the annotation that gives an index entry a tag.
-func refName(tag string) string { return fmt.Sprintf(`%q:%q`, ocispec.AnnotationRefName, tag) }
-
-// manifestOf returns content as a registry.Manifest.
-func manifestOf(t *testing.T, content registrytest.Content) registry.Manifest {
-	t.Helper()
-	built := content.Build()
-	m, err := registry.NewManifest(built.MediaType, built.Bytes, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-// annotated returns n JSON annotations.
-func annotated(n int) string {
-	var annotations []string
-	for i := range n {
-		annotations = append(annotations, fmt.Sprintf(`"%d":""`, i))
-	}
-	return strings.Join(annotations, ",")
-}
 
 func TestPutManifest_IndexLimit(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
@@ -240,19 +175,6 @@ func TestDelete_EntriesOfOtherTools(t *testing.T) {
 	}
 }
 
-// wantEntries checks that the index of a layout has exactly the given JSON entries.
-func wantEntries(t *testing.T, dir string, want ...string) {
-	t.Helper()
-	var index struct{ Manifests []any }
-	var entries []any
-	if err := errors.Join(json.Unmarshal([]byte(readIndex(t, dir)), &index), json.Unmarshal([]byte("["+strings.Join(want, ",")+"]"), &entries)); err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(index.Manifests, entries) {
-		t.Errorf("entries are %v, want %v", index.Manifests, entries)
-	}
-}
-
 func TestPutManifest_EntriesOfOtherTools(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
 	a, moved := image.Build(), registrytest.Image{Seed: "a", Annotations: map[string]string{"same": "blobs"}}
@@ -283,14 +205,34 @@ func TestPutManifest_EntriesOfOtherTools(t *testing.T) {
 	}
 }
 
-// A schema 1 manifest has no mediaType field, but can still be read by its digest.
-func TestGetManifest_Schema1ByDigest(t *testing.T) {
-	from := registrytest.Scripted(t, registrytest.Behaviour{})
-	pushed := from.Push(t, "app", "1", registrytest.Schema1Image{Seed: "a"})
-	dir := filepath.Join(t.TempDir(), "new")
-	promote(t, copier.Job{Source: repository(t, pushed.Ref), Reference: "1", Destination: create(t, dir), Tags: []string{"1"}})
-	m, err := open(t, dir).GetManifest(t.Context(), pushed.Digest.String())
-	if err != nil || m.MediaType != pushed.MediaType || m.Digest != pushed.Digest {
-		t.Errorf("GetManifest() = %s of %q, %v, want %s of %q", m.Digest, m.MediaType, err, pushed.Digest, pushed.MediaType)
+func TestPutManifest_KeepsUnknownFields(t *testing.T) {
+	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "a"}})
+	const strange = `{"schemaVersion":2,"x":{"b":1,"a":2},"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":0,"y":1}]}`
+	registrytest.WriteFile(t, dir, ocispec.ImageIndexFile, []byte(strange))
+	from := registrytest.Layout(t, map[string]registrytest.Content{"1": registrytest.Image{Seed: "b"}})
+	promote(t, copier.Job{Source: open(t, from), Reference: "1", Destination: create(t, dir), Tags: []string{"1"}})
+	content, err := os.ReadFile(filepath.Join(dir, ocispec.ImageIndexFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var index struct {
+		X         json.RawMessage
+		Manifests []json.RawMessage
+	}
+	if err := json.Unmarshal(content, &index); err != nil {
+		t.Fatal(err)
+	}
+	if string(index.X) != `{"b":1,"a":2}` || len(index.Manifests) != 2 || !strings.Contains(string(index.Manifests[0]), `"y":1`) {
+		t.Errorf("index.json = %s, want the unknown fields kept", content)
+	}
+}
+
+func TestDeleteTag_MissingFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "none")
+	if err := create(t, dir).DeleteTag(t.Context(), "1"); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("DeleteTag() = %v, want ErrNotFound", err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("Stat() = %v, want the folder not to exist", err)
 	}
 }

@@ -1,10 +1,13 @@
 package layout_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/layout"
 )
 
@@ -93,6 +96,52 @@ func TestReferenceName_StableOnceCreated(t *testing.T) {
 		}
 		if ref.String() != "oci:"+filepath.Join(dir, filepath.FromSlash(path))+":1" {
 			t.Errorf("String() = %s, want the path unresolved", ref)
+		}
+	}
+}
+
+func TestParseReference(t *testing.T) {
+	const d = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	for s, want := range map[string]layout.Reference{
+		"oci:image":                 {Path: "image"},
+		"oci:./image:1.4":           {Path: "./image", Tag: "1.4"},
+		"oci:/a/b.tar:x":            {Path: "/a/b.tar", Tag: "x"},
+		"oci:image@" + d:            {Path: "image", Digest: d},
+		"oci:image:1@" + d:          {Path: "image", Tag: "1", Digest: d},
+		"oci:/a:b/c":                {Path: "/a:b/c"},
+		`oci:C:\images\app`:         {Path: `C:\images\app`},
+		`oci:C:\images\app:1`:       {Path: `C:\images\app`, Tag: "1"},
+		"oci:user@example.com/app":  {Path: "user@example.com/app"},
+		"oci:a folder/with space:1": {Path: "a folder/with space", Tag: "1"},
+		"oci:C:/images/app@" + d:    {Path: "C:/images/app", Digest: d},
+		"oci:user@host:1":           {Path: "user@host", Tag: "1"},
+		"oci:a:b:1":                 {Path: "a:b", Tag: "1"},
+		"oci:~/app:1":               {Path: "~/app", Tag: "1"},
+		"oci:a@sha256:x/app:1":      {Path: "a@sha256:x/app", Tag: "1"},
+	} {
+		got, err := layout.ParseReference(s)
+		if err != nil || got != want {
+			t.Errorf("ParseReference(%q) = %+v, %v, want %+v", s, got, err, want)
+		}
+		if got.String() != s {
+			t.Errorf("String() = %q, want %q", got, s)
+		}
+	}
+	for s, why := range map[string]string{
+		"image:1":         "does not begin with oci:",
+		"oci:":            "names no path",
+		"oci::1":          "names no path",
+		"oci:image:":      "nothing follows its last colon",
+		"oci:a\nb":        "control character",
+		"oci:a@sha256:xy": "is no digest",
+		"oci:a@md5:" + d:  "is no digest",
+		"oci:app:1.4 ":    "white space",
+		"oci: ":           "names no path",
+		"oci:app\u0085:1": "control character",
+	} {
+		_, err := layout.ParseReference(s)
+		if !errors.Is(err, registry.ErrInvalidReference) || !strings.Contains(err.Error(), why) {
+			t.Errorf("ParseReference(%q) = %v, want %q", s, err, why)
 		}
 	}
 }

@@ -1,10 +1,8 @@
 package layout_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,32 +15,6 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
-
-// damage changes one byte of a file in place. It keeps the size and the inode.
-func damage(t *testing.T, dir string, d digest.Digest) {
-	t.Helper()
-	file, err := os.OpenFile(filepath.Join(dir, registrytest.BlobFile(d)), os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	var first [1]byte
-	if _, err := file.ReadAt(first[:], 0); err != nil {
-		t.Fatal(err)
-	}
-	first[0] ^= 1
-	if _, err := file.WriteAt(first[:], 0); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// age sets the modification time of a file.
-func age(t *testing.T, dir string, d digest.Digest, modified time.Time) {
-	t.Helper()
-	if err := os.Chtimes(filepath.Join(dir, registrytest.BlobFile(d)), modified, modified); err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestCopy_DamagedLayout(t *testing.T) {
 	index := registrytest.MultiArch("a")
@@ -106,14 +78,6 @@ func TestPutManifest_DamagedContent(t *testing.T) {
 	if !errors.Is(err, registry.ErrMissingContent) {
 		t.Errorf("PutManifest() = %v, want ErrMissingContent", err)
 	}
-}
-
-// blobOf returns content for PutBlob and counts in opened how often it is opened.
-func blobOf(content []byte, opened *int) registry.Content {
-	return registry.Content{Open: func(context.Context) (io.ReadCloser, error) {
-		*opened++
-		return io.NopCloser(bytes.NewReader(content)), nil
-	}}
 }
 
 func TestStatBlob_ReadsOncePerProcess(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -51,15 +50,6 @@ func TestCreate_FolderWithTemporaryFile(t *testing.T) {
 	registrytest.Same(t, registrytest.ReadLayout(t, from, "1"), registrytest.ReadLayout(t, dir, "1"))
 }
 
-func TestResolve_TagWithoutManifest(t *testing.T) {
-	image := registrytest.Image{Seed: "a"}
-	dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image})
-	remove(t, filepath.Join(dir, registrytest.BlobFile(image.Build().Digest)))
-	if _, err := create(t, dir).Resolve(t.Context(), "1"); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("Resolve() = %v, want ErrNotFound", err)
-	}
-}
-
 // Names that end with a tag match it only when a layout is read, not when it is written.
 func TestCopy_TagBesideLongerNames(t *testing.T) {
 	dir := registrytest.Layout(t, map[string]registrytest.Content{"a:1": registrytest.Image{Seed: "a"}, "b:1": registrytest.Image{Seed: "b"}})
@@ -71,15 +61,5 @@ func TestCopy_TagBesideLongerNames(t *testing.T) {
 	registrytest.Same(t, registrytest.ReadLayout(t, from, "1"), registrytest.ReadLayout(t, dir, "1"))
 	if got := registrytest.LayoutTags(t, dir); !slices.Equal(got, []string{"1", "a:1", "b:1"}) {
 		t.Errorf("tags = %v, want 1, a:1 and b:1", got)
-	}
-}
-
-func TestDeleteTag_MissingFolder(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "none")
-	if err := create(t, dir).DeleteTag(t.Context(), "1"); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("DeleteTag() = %v, want ErrNotFound", err)
-	}
-	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("Stat() = %v, want the folder not to exist", err)
 	}
 }

@@ -38,36 +38,3 @@ func TestRefuse(t *testing.T) {
 		t.Errorf("Taken() = %d, Count() = %d, want 2 and 2", rule.Taken(), p.Count("GET", ".*"))
 	}
 }
-
-func TestCutHalfway(t *testing.T) {
-	p, pushed := front(t)
-	layer := "/v2/app/blobs/" + string(pushed.Blobs[2].Descriptor().Digest)
-	p.On(".*", ".*").CutHalfway()
-	res, body, err := fetch(t, p, "GET", layer, "")
-	if !errors.Is(err, io.ErrUnexpectedEOF) || res.StatusCode != 200 || len(body) != 10_000 {
-		t.Errorf("body has %d of 20000 bytes, %v, want half of them", len(body), err)
-	}
-	if _, _, err := fetch(t, p, "HEAD", layer, ""); err == nil {
-		t.Error("HEAD succeeded, want a cut response")
-	}
-	if _, _, err := fetch(t, p, "POST", "/v2/app/blobs/uploads/", ""); err == nil {
-		t.Error("POST succeeded, want a cut response")
-	}
-	if got := p.Requests()[2].Status; got != http.StatusAccepted {
-		t.Errorf("POST status = %d, want %d", got, http.StatusAccepted)
-	}
-}
-
-func TestScripted_OwnTokenEndpoint(t *testing.T) {
-	tokens := registrytest.NewTokenServer(t)
-	reg := registrytest.Scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
-	tokens.URL = reg.URL() + "/token"
-	reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"})
-	_, token := requestToken(t, tokens, "", "", "repository:app:pull")
-	if res := getWithToken(t, reg, "/v2/app/tags/list", token); res.StatusCode != http.StatusOK {
-		t.Errorf("status with the token = %s, want 200", res.Status)
-	}
-	if len(tokens.Requests()) != 1 {
-		t.Errorf("token requests = %d, want 1", len(tokens.Requests()))
-	}
-}

@@ -225,3 +225,17 @@ func TestTokenServer_Answer(t *testing.T) {
 		t.Errorf("response = %d with token %q, want 418 with \"ci ey\"", status, token)
 	}
 }
+
+func TestScripted_OwnTokenEndpoint(t *testing.T) {
+	tokens := registrytest.NewTokenServer(t)
+	reg := registrytest.Scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	tokens.URL = reg.URL() + "/token"
+	reg.Push(t, "app", "1.0", registrytest.Image{Seed: "a"})
+	_, token := requestToken(t, tokens, "", "", "repository:app:pull")
+	if res := getWithToken(t, reg, "/v2/app/tags/list", token); res.StatusCode != http.StatusOK {
+		t.Errorf("status with the token = %s, want 200", res.Status)
+	}
+	if len(tokens.Requests()) != 1 {
+		t.Errorf("token requests = %d, want 1", len(tokens.Requests()))
+	}
+}

@@ -16,30 +16,6 @@ func timed(name string, walls ...time.Duration) row {
 	return r
 }
 
-func TestMedian(t *testing.T) {
-	for _, c := range []struct {
-		walls []time.Duration
-		want  time.Duration
-		heads int // of that run
-	}{
-		{[]time.Duration{7}, 7, 0},
-		{[]time.Duration{9, 1, 5}, 5, 2},
-		{[]time.Duration{4, 3, 2, 1}, 3, 1},
-		{[]time.Duration{5, 5, 5, 5, 1}, 5, 1},
-	} {
-		if got := timed("a", c.walls...).median(); got.wall != c.want || got.requests["HEAD"] != c.heads {
-			t.Errorf("median() of %v = %d with %d HEADs, want %d with %d", c.walls, got.wall, got.requests["HEAD"], c.want, c.heads)
-		}
-	}
-}
-
-func TestDifference(t *testing.T) {
-	s := sample{requests: difference(map[string]int{"GET": 5, "PUT": 2, "HEAD": 3}, map[string]int{"GET": 1, "HEAD": 3})}
-	if got, want := s.methods(), "GET 4, PUT 2"; got != want || s.total() != 6 {
-		t.Errorf("difference() = %d requests, %q, want 6, %q", s.total(), got, want)
-	}
-}
-
 func TestTable(t *testing.T) {
 	ours := timed("imagecopy", 100*time.Millisecond, 150*time.Millisecond, 120*time.Millisecond)
 	ours.ours = true
@@ -69,21 +45,5 @@ func TestTable_WithoutPeers(t *testing.T) {
 	got := block{rows: []row{ours}}.table()
 	if !strings.Contains(got, "| imagecopy | – | – | 1.000 s") {
 		t.Errorf("table() =\n%s\nwant no ratios", got)
-	}
-}
-
-func TestMarkdown(t *testing.T) {
-	p := &page{date: time.Date(2025, 3, 1, 0, 0, 0, 0, time.UTC), machine: "a | machine", versions: []string{"Go 1", "crane: 2"}, rerunFlags: "-runs 5", lines: []string{"- crane: `crane copy {src} {dst}`"}}
-	p.sections = []*section{{scenario: scenario{name: "tiny", description: "Little."}}}
-	p.add(scenario{name: "tiny"}, setting{tls: true, rtt: 20 * time.Millisecond}, []row{timed("crane", time.Second)})
-	got := p.markdown()
-	for _, want := range []string{
-		"| Date | 2025-03-01 |\n", `| Machine | a \| machine |`, "| Versions | Go 1; crane: 2 |\n", "`make bench BENCH='-runs 5'`",
-		"\n## tiny\n\nLittle.\n\n20 ms, TLS:\n\n| copier |",
-		"\n## How each is run\n\n- crane: `crane copy {src} {dst}`\n",
-	} {
-		if !strings.Contains(got, want) {
-			t.Errorf("markdown() does not contain %q:\n%s", want, got)
-		}
 	}
 }

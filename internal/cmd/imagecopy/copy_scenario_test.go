@@ -2,7 +2,6 @@ package main
 
 import (
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
@@ -49,39 +48,12 @@ func TestCopy_InvalidImageLayout(t *testing.T) {
 	}
 }
 
-func TestOptions_RequestLimits(t *testing.T) {
-	from, to := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{})), registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
-	pushed := from.Push(t, "app", "1", registrytest.MultiArch("a"))
-	runImagecopy(t, "-q", "-max-concurrent-requests", "2", pushed.Ref, to.Ref("app", "1")).expect(t, succeeded, "")
-	for _, p := range []*registrytest.Proxy{from, to} {
-		if p.Peak() > 2 {
-			t.Errorf("Peak() = %d, want at most 2", p.Peak())
-		}
+func TestCopy_DigestWithTag(t *testing.T) {
+	reg := registrytest.Scripted(t, registrytest.Behaviour{})
+	old := reg.Push(t, "app", "1", registrytest.Image{Seed: "old"})
+	reg.Push(t, "app", "1", registrytest.Image{Seed: "new"})
+	runImagecopy(t, "-q", old.Ref+"@"+string(old.Digest), reg.Ref("prod/app", "1")).expect(t, succeeded, "")
+	if got := reg.Digest(t, "prod/app", "1"); got != old.Digest {
+		t.Errorf("digest at the destination = %s, want %s", got, old.Digest)
 	}
-	for flag, wantText := range map[string]string{
-		"-max-concurrent-requests=1": "imagecopy: 1 concurrent requests for .* are too few: .*\n",
-		"-requests-per-second=-1":    "imagecopy: -1 requests per second for .* make no sense: .*\n",
-	} {
-		runImagecopy(t, flag, pushed.Ref, to.Ref("app", "1")).expect(t, invalidUsage, wantText)
-	}
-}
-
-func TestOptions_Platforms(t *testing.T) {
-	from, to := registrytest.Scripted(t, registrytest.Behaviour{}), registrytest.Scripted(t, registrytest.Behaviour{})
-	content := registrytest.MultiArch("a")
-	pushed := from.Push(t, "app", "1", content)
-	for flags, want := range map[string]string{
-		"-platforms=linux/arm64":                        string(content.Manifests[1].Build().Digest),
-		"-platforms=linux/amd64,linux/arm64":            string(pushed.Digest),
-		"-platforms=linux/amd64 -platforms=linux/arm64": string(pushed.Digest),
-	} {
-		runImagecopy(t, append(strings.Fields(flags), "-q", pushed.Ref, to.Ref("app", "1"))...).expect(t, succeeded, "")
-		if got := string(to.Digest(t, "app", "1")); got != want {
-			t.Errorf("%s: tag digest = %s, want %s", flags, got, want)
-		}
-	}
-	runImagecopy(t, "-platforms=linux/s390x", pushed.Ref, to.Ref("app", "2")).expect(t, failed,
-		"imagecopy: source .*: cannot find the platform linux/s390x in sha256:.*: the index has linux/amd64, linux/arm64/v8\n  Ask for a platform that it has.*\n")
-	runImagecopy(t, "-platforms=linux", pushed.Ref, to.Ref("app", "2")).expect(t, invalidUsage,
-		`imagecopy: invalid value "linux" for flag -platforms: "linux" cannot be read as a platform: (.|\n)*`)
 }

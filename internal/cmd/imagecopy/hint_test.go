@@ -143,14 +143,3 @@ func TestHints_EngineErrors(t *testing.T) {
 		})
 	}
 }
-
-// -ca applies to every host, but does not enable TLS for loopback hosts.
-func TestOptions_CAKeepsLoopbackPlain(t *testing.T) {
-	authority := writeFile(t, "ca.pem", string(registrytest.V3(t, registrytest.TLS()).CA))
-	for flag, want := range map[string]bool{"-q": true, "-plain-http=false": false, "-plain-http=vm:1": false} {
-		client := hintsOf(t, flag, "-ca", authority, "localhost:1/a:1", "ghcr.io/a/b:1").client
-		if client.PlainHTTP("localhost:1") != want || client.PlainHTTP("ghcr.io") {
-			t.Errorf("%s: PlainHTTP() = %t for loopback and %t for other hosts", flag, client.PlainHTTP("localhost:1"), client.PlainHTTP("ghcr.io"))
-		}
-	}
-}

@@ -3,41 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
-	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/copier"
 )
-
-// idleSoak returns a soak without faults, in which only the test acts.
-func idleSoak(t *testing.T) *soak {
-	t.Helper()
-	s, err := open(t.Context(), options{seed: 1, concurrency: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.close)
-	s.faults.over.Store(true)
-	return s
-}
-
-// wantComplaint checks that the soak has exactly one complaint, which contains text, or none if
-// text is "".
-func wantComplaint(t *testing.T, s *soak, want string) {
-	t.Helper()
-	if want == "" && len(s.complaints) > 0 || want != "" && (len(s.complaints) != 1 || !strings.Contains(s.complaints[0], want)) {
-		t.Errorf("complaints = %q, want %q", s.complaints, want)
-	}
-	if err := s.verdict(); (err == nil) != (want == "") {
-		t.Errorf("verdict() = %v", err)
-	}
-}
 
 func TestCheck_DamagedTag(t *testing.T) {
 	testDamage(t, map[string]damage{
@@ -129,117 +101,4 @@ func layerBelow(ctx context.Context, t *testing.T, r repository, d digest.Digest
 // dataPath returns the path at which distribution stores a blob.
 func dataPath(d digest.Digest) string {
 	return "/docker/registry/v2/blobs/" + string(d.Algorithm()) + "/" + d.Encoded()[:2] + "/" + d.Encoded() + "/data"
-}
-
-// The result that a copy reports is compared with the tag, which does not exist before the
-// copy.
-func TestVerify_ReportedResult(t *testing.T) {
-	untagged := &registry.Error{Kind: registry.ErrUnavailable}
-	s := idleSoak(t)
-	targets := s.targets
-	for name, test := range map[string]struct {
-		written   bool // the tag refers to the image
-		tagged    bool // the copy reports the tag as written
-		referrers bool // referrers were requested but not copied
-		failed    error
-		want      string
-	}{
-		"success_written":           {true, true, false, nil, ""},
-		"success_not_written":       {false, true, false, nil, "holds nothing after a copy"},
-		"success_without_referrers": {true, true, true, nil, "v1 that succeeded: not all that is attached to prod-"},
-		"failure_without_referrers": {false, false, true, untagged, ""},
-		"failure_not_written":       {false, false, false, untagged, ""},
-		"failure_reports_written":   {false, true, false, untagged, "holds nothing after a copy"},
-		"failure_response_lost":     {true, false, false, untagged, ""},
-		"rejected_written":          {true, false, false, &registry.Error{Kind: registry.ErrMissingContent}, "held nothing before a copy that failed"},
-		"foreign_error":             {false, false, false, errors.New("surprise"), "none of the engine's"},
-		"error_without_kind":        {false, false, false, &registry.Error{}, "of no kind"},
-		"unexpected_kind":           {false, false, false, &registry.Error{Kind: registry.ErrMismatch}, "nothing here explains"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p, i := targets[0], s.images[1]
-			targets, s.complaints = targets[1:], nil
-			if test.written {
-				pushTagged(t, s, i, p)
-			}
-			e := copyTask{to: []*target{p}, referrers: test.referrers}
-			e.setSource(s.source.host, i)
-			report := copier.Report{Digest: i.root}
-			if test.tagged {
-				report.Tagged = []string{p.tag}
-			}
-			s.verify(t.Context(), e, report, test.failed)
-			wantComplaint(t, s, test.want)
-		})
-	}
-}
-
-// pushTagged pushes an image to a target without the engine.
-func pushTagged(t *testing.T, s *soak, i image, p *target) {
-	t.Helper()
-	if err := pushUntagged(t, s, i, p.repository).tags.Tag(t.Context(), p.tag, ocispec.Descriptor{Digest: i.root}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// pushUntagged pushes an image to a repository of the destination without a tag.
-func pushUntagged(t *testing.T, s *soak, i image, name string) repository {
-	t.Helper()
-	from, err := s.source.repository(t.Context(), i.repository)
-	to, toErr := s.destination.repository(t.Context(), name)
-	c, readErr := from.read(t.Context(), i.root)
-	if err := errors.Join(err, toErr, readErr); err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range append(slices.Clone(c.Layers), *c.Config) {
-		content, err := from.blobs.Get(t.Context(), d.Digest)
-		if err == nil {
-			_, err = to.blobs.Put(t.Context(), d.MediaType, content)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	m, err := from.manifests.Get(t.Context(), i.root)
-	if err == nil {
-		_, err = to.manifests.Put(t.Context(), m)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return to
-}
-
-func TestExceeded_Goroutines(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		before := restingFootprint()
-		end := make(chan struct{})
-		for range goroutineAllowance + 1 {
-			go lingers(end)
-		}
-		_, found := before.exceeded(t.Context())
-		close(end)
-		if len(found) != 1 || !strings.Contains(found[0], "soak.lingers") {
-			t.Errorf("exceeded() = %q", found)
-		}
-		if _, found := before.exceeded(t.Context()); len(found) != 0 {
-			t.Errorf("exceeded() after the goroutines ended = %q", found)
-		}
-	})
-}
-
-func lingers(end chan struct{}) { <-end }
-
-var kept []byte
-
-func TestExceeded_Memory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		before := restingFootprint()
-		kept = make([]byte, heapAllowance+1<<20)
-		_, found := before.exceeded(t.Context())
-		kept = nil
-		if len(found) != 1 || !strings.Contains(found[0], "are in use") {
-			t.Errorf("exceeded() = %q", found)
-		}
-	})
 }

@@ -99,7 +99,7 @@ func (l *Layout) editIndex(edit func([]json.RawMessage) ([]json.RawMessage, erro
 	case err != nil:
 		return nil, err
 	}
-	if _, err := parseIndex(content); err != nil && !errors.Is(err, registry.ErrLimit) { // an edit may make a too large index smaller
+	if _, err := parseIndex(content); err != nil && !errors.Is(err, registry.ErrLimit) { // the edit may shrink an index that is too large
 		return nil, invalidIndex(err)
 	}
 	var index map[string]json.RawMessage
@@ -211,7 +211,7 @@ func withoutAnnotation(entry json.RawMessage, name string) (json.RawMessage, err
 	return marshal(fields)
 }
 
-// marshal encodes v without HTML escapes, which would make content of other tools longer.
+// marshal encodes v without HTML escapes, which would lengthen entries that other tools wrote.
 func marshal(v any) (json.RawMessage, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)

@@ -110,7 +110,7 @@ func TestPutManifest_UnreadableIndex(t *testing.T) {
 
 func TestPutManifest_InvalidManifest(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
-	sound := manifestOf(t, image)
+	valid := manifestOf(t, image)
 	for name, test := range map[string]struct {
 		damage   func(m *registry.Manifest)
 		kind     error
@@ -127,7 +127,7 @@ func TestPutManifest_InvalidManifest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := registrytest.Layout(t, map[string]registrytest.Content{"1": image})
 			before := snapshot(t, dir)
-			m := sound
+			m := valid
 			test.damage(&m)
 			for _, reference := range []string{"2", m.Digest.String()} {
 				err := create(t, dir).PutManifest(t.Context(), reference, m)

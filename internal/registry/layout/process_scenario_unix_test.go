@@ -219,16 +219,16 @@ func TestWithLock_LogsWait(t *testing.T) {
 	}{
 		"process": {func(t *testing.T, dir string) { start(t, "lock", dir) }, "another process"},
 		"copy": {func(t *testing.T, dir string) {
-			held, done := make(chan struct{}), make(chan struct{})
+			locked, done := make(chan struct{}), make(chan struct{})
 			var holding = create(t, dir)
 			go func() {
 				_ = holding.WithLock(context.WithoutCancel(t.Context()), func() error {
-					close(held)
+					close(locked)
 					<-done
 					return nil
 				})
 			}()
-			<-held
+			<-locked
 			t.Cleanup(func() { close(done) })
 		}, "another copy of this process"},
 	} {

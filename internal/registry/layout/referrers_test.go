@@ -66,7 +66,7 @@ func TestListReferrers_SubjectAndTag(t *testing.T) {
 		tagged  map[string]registrytest.Content
 		unnamed []registrytest.Content
 		want    []digest.Digest
-		held    bool
+		hasTag  bool
 	}{
 		"none":                    {nil, nil, nil, false},
 		"subject":                 {nil, []registrytest.Content{sbom, signature, old, index, other}, sorted(sbom, signature, old, index), false},
@@ -85,7 +85,7 @@ func TestListReferrers_SubjectAndTag(t *testing.T) {
 				l := open(t, path)
 				for range 2 { // the second time, the subjects are cached
 					listing, err := l.ListReferrers(t.Context(), image.Digest)
-					if err != nil || !slices.Equal(digestsOf(listing), test.want) || listing.Tag != tag || (listing.Held.Digest != "") != test.held {
+					if err != nil || !slices.Equal(digestsOf(listing), test.want) || listing.Tag != tag || (listing.Held.Digest != "") != test.hasTag {
 						t.Errorf("%s: ListReferrers() = %v, tag %q with %q, %v, want %v", form, digestsOf(listing), listing.Tag, listing.Held.Digest, err, test.want)
 					}
 				}

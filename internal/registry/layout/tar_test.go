@@ -87,7 +87,7 @@ func FuzzTar(f *testing.F) {
 	})
 }
 
-// An archive may contain other files than those of a layout, with names of a megabyte each.
+// An archive may contain files other than those of a layout, with names of a megabyte each.
 func TestOpen_LongArchiveNames(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "long.tar")
 	var archive bytes.Buffer

@@ -53,7 +53,7 @@ func TestCopy_DamagedLayout(t *testing.T) {
 	}
 }
 
-// An additional tag requires only the manifest to be written if the content is intact.
+// Adding a tag writes only the manifest if the content of the image is intact.
 func TestCopy_AdditionalTagOfDamagedImage(t *testing.T) {
 	image := registrytest.Image{Seed: "a"}
 	built := image.Build()

@@ -44,10 +44,10 @@ func TestPutBlob_IncompleteContent(t *testing.T) {
 	if _, err := l.StatBlob(t.Context(), d.Digest); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("StatBlob() = %v, want ErrNotFound", err)
 	}
-	whole := registry.Content{Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
+	complete := registry.Content{Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
 	for i, want := range []registry.Outcome{registry.Copied, registry.AlreadyExists, registry.Copied} {
-		whole.Force = i == 2
-		if outcome, err := l.PutBlob(t.Context(), d, whole); err != nil || outcome != want {
+		complete.Force = i == 2
+		if outcome, err := l.PutBlob(t.Context(), d, complete); err != nil || outcome != want {
 			t.Errorf("PutBlob() = %q, %v, want %q", outcome, err, want)
 		}
 	}

@@ -175,7 +175,7 @@ func (p *Proxy) Peak() int {
 	return p.peak
 }
 
-// Active returns the number of requests that are currently active.
+// Active returns the number of requests in progress.
 func (p *Proxy) Active() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

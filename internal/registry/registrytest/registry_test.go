@@ -134,8 +134,8 @@ func TestGet_WithoutAcceptHeader(t *testing.T) {
 		t.Errorf("PutManifest() = %s, want HTTP 400 with MANIFEST_INVALID", put)
 	}
 
-	asked := reg.Get(t, "app", "/v2/app/manifests/1.0", http.Header{"Accept": {dockerManifest}})
-	if asked.Header.Get("Content-Type") != dockerManifest || !bytes.Equal(asked.Body, pushed.Bytes) {
-		t.Errorf("Get() with Accept = %s, want the pushed content", asked)
+	withAccept := reg.Get(t, "app", "/v2/app/manifests/1.0", http.Header{"Accept": {dockerManifest}})
+	if withAccept.Header.Get("Content-Type") != dockerManifest || !bytes.Equal(withAccept.Body, pushed.Bytes) {
+		t.Errorf("Get() with Accept = %s, want the pushed content", withAccept)
 	}
 }

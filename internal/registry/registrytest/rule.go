@@ -196,7 +196,7 @@ func (r *Rule) Reset() *Rule {
 // Stall does not respond. It ends when the client cancels the request or the test ends.
 func (r *Rule) Stall() *Rule {
 	return r.Do(func(_ http.ResponseWriter, req *http.Request, _ http.Handler) {
-		// The server notices that the client disconnected only after the body was read.
+		// Only after the body is read does the server notice that the client has disconnected.
 		_, _ = io.Copy(io.Discard, req.Body)
 		select {
 		case <-req.Context().Done():

@@ -24,10 +24,10 @@ func (want Tree) differences(got Tree) []string {
 		found = append(found, fmt.Sprintf("the root is %s, want %s", got.Root, want.Root))
 	}
 	for _, d := range unionKeys(want.Manifests, got.Manifests) {
-		w, wanted := want.Manifests[d]
+		w, inWant := want.Manifests[d]
 		g, exists := got.Manifests[d]
 		switch {
-		case !wanted:
+		case !inWant:
 			found = append(found, fmt.Sprintf("manifest %s (%s) is there and should not be", d, g.MediaType))
 		case !exists:
 			found = append(found, fmt.Sprintf("manifest %s (%s) is missing", d, w.MediaType))
@@ -38,10 +38,10 @@ func (want Tree) differences(got Tree) []string {
 		}
 	}
 	for _, d := range unionKeys(want.Blobs, got.Blobs) {
-		w, wanted := want.Blobs[d]
+		w, inWant := want.Blobs[d]
 		g, exists := got.Blobs[d]
 		switch {
-		case !wanted:
+		case !inWant:
 			found = append(found, fmt.Sprintf("blob %s (%d bytes) is there and should not be", d, g.Size))
 		case !exists:
 			found = append(found, fmt.Sprintf("blob %s (%d bytes) is missing", d, w.Size))

@@ -90,8 +90,8 @@ func (k SigningKey) Sign(t testing.TB, content Content) Signature {
 	}
 }
 
-// VerifyReferrer returns nil if one of the image's referrers is a valid signature by k, and
-// otherwise what is wrong with each.
+// VerifyReferrer returns nil if one of the image's referrers is a valid signature by k.
+// Otherwise its error describes why each signature is invalid.
 func (k SigningKey) VerifyReferrer(t testing.TB, r *Registry, repo string, image digest.Digest) error {
 	t.Helper()
 	wrong := []error{errors.New("no signature is listed")}
@@ -109,8 +109,7 @@ func (k SigningKey) VerifyReferrer(t testing.TB, r *Registry, repo string, image
 	return errors.Join(wrong...)
 }
 
-// VerifyTag returns nil if the tag for the image's signature exists and has a valid signature
-// by k.
+// VerifyTag returns an error unless the image has a signature tag with a valid signature by k.
 func (k SigningKey) VerifyTag(t testing.TB, r *Registry, repo string, image digest.Digest) error {
 	t.Helper()
 	tag := image.Algorithm().String() + "-" + image.Encoded() + ".sig"
@@ -121,7 +120,8 @@ func (k SigningKey) VerifyTag(t testing.TB, r *Registry, repo string, image dige
 	return k.verify(t, r, repo, m, image)
 }
 
-// verify returns nil if one of the layers of a manifest is a valid signature of an image.
+// verify returns an error unless one of the layers of a manifest is a valid signature of an
+// image.
 func (k SigningKey) verify(t testing.TB, r *Registry, repo string, m ReadManifest, image digest.Digest) error {
 	t.Helper()
 	var manifest ocispec.Manifest

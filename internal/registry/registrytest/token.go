@@ -146,7 +146,7 @@ func (s *TokenServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case s.Answer != nil:
 		s.Answer(w, request, s.issue(user, request.Scopes))
 	default:
-		s.answer(w, s.issue(user, request.Scopes))
+		s.writeToken(w, s.issue(user, request.Scopes))
 	}
 }
 
@@ -168,7 +168,7 @@ func (s *TokenServer) lifetime() time.Duration {
 	return s.Lifetime
 }
 
-func (s *TokenServer) answer(w http.ResponseWriter, token string) {
+func (s *TokenServer) writeToken(w http.ResponseWriter, token string) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{
 		"token": token, "access_token": token,

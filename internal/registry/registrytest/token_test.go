@@ -47,11 +47,11 @@ func readToken(t *testing.T, req *http.Request) (status int, token string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = res.Body.Close() }()
-	var answer struct{ Token string }
-	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+	var response struct{ Token string }
+	if err := json.NewDecoder(res.Body).Decode(&response); err != nil {
 		t.Fatal(err)
 	}
-	return res.StatusCode, answer.Token
+	return res.StatusCode, response.Token
 }
 
 // getWithToken sends a GET request with a token and returns the response.
@@ -74,8 +74,8 @@ func TestTokenAuth_VerifiesTokens(t *testing.T) {
 		reg := start(t, registrytest.TokenAuth(tokens))
 		pushed := reg.Push(t, "app", "1.0", registrytest.MultiArch("a"))
 		registrytest.Same(t, pushed.Tree, reg.Read(t, "app", "1.0"))
-		if asked := tokens.Requests(); len(asked) != 0 {
-			t.Errorf("token requests of Push() and Read() = %v, want none", asked)
+		if requests := tokens.Requests(); len(requests) != 0 {
+			t.Errorf("token requests of Push() and Read() = %v, want none", requests)
 		}
 
 		unauthorized := getWithToken(t, reg, "/v2/app/tags/list", "")

@@ -131,7 +131,7 @@ var versionPattern = regexp.MustCompile(`v?\d+\.\d+\.\d+[-+.\w]*`)
 func (c copier) supports(s scenario) bool { return slices.Contains(c.scenarios, s.name) }
 
 // find returns the copiers that are installed, and the names of the others.
-func (b *bench) find(ctx context.Context) (here []contender, missing []string) {
+func (b *bench) find(ctx context.Context) (installed []contender, missing []string) {
 	for _, c := range copiers {
 		found := b.tree
 		if c.version != "" {
@@ -146,9 +146,9 @@ func (b *bench) find(ctx context.Context) (here []contender, missing []string) {
 		if c.name == "terraform apply" {
 			found = filepath.Base(b.terraform) + " " + found + ", and the provider from " + b.tree
 		}
-		here = append(here, contender{c, found})
+		installed = append(installed, contender{c, found})
 	}
-	return here, missing
+	return installed, missing
 }
 
 // values returns the placeholders that are the same for all copies.

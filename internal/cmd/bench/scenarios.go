@@ -87,14 +87,14 @@ func (s scenario) prepare(ctx context.Context, l *registryPair) error {
 		return err
 	}
 	for _, image := range s.images {
-		there := image
+		repository := image
 		switch {
 		case s.promote:
-			there = stage(image)
+			repository = stage(image)
 		case !s.copied:
 			continue
 		}
-		from, to := path.Join(l.source.Address, image), path.Join(l.destination.Address, there)
+		from, to := path.Join(l.source.Address, image), path.Join(l.destination.Address, repository)
 		if err := newRaw(l.client, l.scheme()).copy(ctx, from+":"+tag, to+":"+tag); err != nil {
 			return err
 		}

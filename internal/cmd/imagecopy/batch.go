@@ -72,8 +72,8 @@ func (b *batch) copyPair(ctx context.Context, p pair) (copier.Report, error) {
 }
 
 // progress returns a line with the progress of the copies after the given time.
-func (b *batch) progress(took time.Duration) string {
-	line := progressLine(b.engine.Progress(), took)
+func (b *batch) progress(elapsed time.Duration) string {
+	line := progressLine(b.engine.Progress(), elapsed)
 	if len(b.pairs) > 1 {
 		line = fmt.Sprintf("%d of %d copies, %s", b.ended.Load(), len(b.pairs), line)
 	}

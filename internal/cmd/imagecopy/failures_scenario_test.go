@@ -103,8 +103,8 @@ func TestCredentials_DockerConfig(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	source := registrytest.Intercept(t, registrytest.Scripted(t, registrytest.Behaviour{}))
 	source.Push(t, "app", "1", registrytest.Image{Seed: "a"})
-	source.On("HEAD", ".*/manifests/.*").Alter(func(answer *http.Response) {
-		answer.Header.Set("Warning", `299 - "moving soon"`)
+	source.On("HEAD", ".*/manifests/.*").Alter(func(response *http.Response) {
+		response.Header.Set("Warning", `299 - "moving soon"`)
 	})
 	s := runImagecopy(t, source.Ref("app", "1"), source.Ref("prod", "1"))
 	s.expect(t, succeeded, `imagecopy: warning: \S+ says: moving soon\n`)

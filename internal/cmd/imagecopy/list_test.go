@@ -55,7 +55,9 @@ func TestReadList_NamesInvalidLine(t *testing.T) {
 func TestReadList_AllErrors(t *testing.T) {
 	list := writeFile(t, "list", "a b:1\na b.c/d:1\na b.c/d\nx y z\na:2 b.c/d:1\n")
 	s := runImagecopy(t, "-list", list)
-	wantLine := func(number int, what string) string { return fmt.Sprintf("imagecopy: %s:%d: %s\n", list, number, what) }
+	wantLine := func(number int, wantText string) string {
+		return fmt.Sprintf("imagecopy: %s:%d: %s\n", list, number, wantText)
+	}
 	s.expect(t, invalidUsage, wantLine(1, ".* names no registry.*")+wantLine(3, ".* has no tag.*")+wantLine(4, "a copy is SRC DST, .*")+wantLine(5, "an earlier line .*")+
 		"  A destination is .*\n")
 

@@ -197,9 +197,9 @@ func rejectFirstTokens(t *testing.T, from, _ *registrytest.Proxy) {
 }
 
 func endlessUnreadBody(_ *testing.T, _, to *registrytest.Proxy) {
-	to.On("POST|PUT", "/v2/hostile/.*").Alter(func(answer *http.Response) {
-		answer.Body, answer.ContentLength = io.NopCloser(blanks{}), -1
-		answer.Header.Del("Content-Length")
+	to.On("POST|PUT", "/v2/hostile/.*").Alter(func(response *http.Response) {
+		response.Body, response.ContentLength = io.NopCloser(blanks{}), -1
+		response.Header.Del("Content-Length")
 	})
 }
 

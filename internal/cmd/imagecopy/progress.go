@@ -43,8 +43,8 @@ func showProgress(w io.Writer, line func() string) (stop func()) {
 
 // progressLine returns the progress of the copies after the given time: bytes, rate, and the
 // remaining time at that rate.
-func progressLine(p copier.Progress, took time.Duration) string {
-	rate := float64(p.Done) / max(took.Seconds(), 0.001)
+func progressLine(p copier.Progress, elapsed time.Duration) string {
+	rate := float64(p.Done) / max(elapsed.Seconds(), 0.001)
 	line := fmt.Sprintf("%s of %s, %s/s", formatBytes(p.Done), formatBytes(p.Known), formatBytes(int64(rate)))
 	// An estimate of more than a day is omitted. It occurs at the start, or if a declared size
 	// is unrealistic.
@@ -55,7 +55,7 @@ func progressLine(p copier.Progress, took time.Duration) string {
 }
 
 // summary returns the line that replaces the progress at the end.
-func summary(results []result, took time.Duration) string {
+func summary(results []result, elapsed time.Duration) string {
 	var copied, mounted, present int64
 	for _, r := range results {
 		copied += r.report.Copied.Bytes
@@ -63,7 +63,7 @@ func summary(results []result, took time.Duration) string {
 		present += r.report.Present.Bytes
 	}
 	return fmt.Sprintf("%s copied, %s mounted, %s already there, in %s",
-		formatBytes(copied), formatBytes(mounted), formatBytes(present), took.Round(10*time.Millisecond))
+		formatBytes(copied), formatBytes(mounted), formatBytes(present), elapsed.Round(10*time.Millisecond))
 }
 
 // formatBytes returns a number of bytes with a unit.

@@ -63,7 +63,7 @@ func TestProgressLine(t *testing.T) {
 	const mib = 1 << 20
 	for _, c := range []struct {
 		progress copier.Progress
-		took     time.Duration
+		elapsed  time.Duration
 		want     string
 	}{
 		{copier.Progress{}, 0, "0 B of 0 B, 0 B/s"},
@@ -75,8 +75,8 @@ func TestProgressLine(t *testing.T) {
 		{copier.Progress{Known: 1000, Done: 1500}, time.Second, "1.5 KiB of 1000 B, 1.5 KiB/s"},
 		{copier.Progress{Known: 1<<63 - 1, Done: 1}, time.Second, "1 B of 8589934592.0 GiB, 1 B/s"},
 	} {
-		if got := progressLine(c.progress, c.took); got != c.want {
-			t.Errorf("progressLine(%+v, %s) = %q, want %q", c.progress, c.took, got, c.want)
+		if got := progressLine(c.progress, c.elapsed); got != c.want {
+			t.Errorf("progressLine(%+v, %s) = %q, want %q", c.progress, c.elapsed, got, c.want)
 		}
 	}
 }

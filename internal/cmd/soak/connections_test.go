@@ -9,21 +9,21 @@ import (
 
 func TestConnTracker_Settle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, settled := newConnTracker(), false
+		w, returned := newConnTracker(), false
 		engine, server := net.Pipe()
 		w.open[engine.LocalAddr().String()] = &trackedConn{ended: make(chan struct{})}
 		w.settle() // no connection was closed
 		_ = (&clientConn{engine, w}).Close()
 		go func() {
 			w.settle()
-			settled = true
+			returned = true
 		}()
-		if synctest.Wait(); settled {
+		if synctest.Wait(); returned {
 			t.Error("settle() did not wait")
 		}
 		w.connState(server, http.StateActive)
 		w.connState(server, http.StateClosed)
-		if synctest.Wait(); !settled {
+		if synctest.Wait(); !returned {
 			t.Error("settle() did not return")
 		}
 	})

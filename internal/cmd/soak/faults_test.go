@@ -48,7 +48,7 @@ func TestFaultyConn(t *testing.T) {
 				if sent, _ := io.Copy(io.Discard, client); int(sent) != test.sent {
 					t.Errorf("sent %d bytes, want %d", sent, test.sent)
 				}
-				if stood := time.Since(began) >= stallDuration; stood != test.stall {
+				if stalled := time.Since(began) >= stallDuration; stalled != test.stall {
 					t.Errorf("transfer took %s", time.Since(began))
 				}
 				cut := test.received+test.sent < 20

@@ -43,8 +43,8 @@ func heapInUse() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// exceeded waits until the goroutines are back at the level of before, and returns the current
-// footprint and descriptions of what exceeds that of before.
+// exceeded waits until the number of goroutines is back to that of before. It returns the
+// current footprint, and descriptions of what exceeds before.
 func (before footprint) exceeded(ctx context.Context) (now footprint, found []string) {
 	ctx, stop := context.WithTimeout(ctx, goroutinesEnd)
 	defer stop()

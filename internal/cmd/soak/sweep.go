@@ -33,11 +33,11 @@ func (s *server) sweep(ctx context.Context, repositories []string) (bool, error)
 	defer s.gate.Release(gateSize)
 	empty := true
 	for _, name := range repositories {
-		there, err := s.removeUntagged(ctx, name)
+		exists, err := s.removeUntagged(ctx, name)
 		if err != nil {
 			return false, fmt.Errorf("remove the untagged manifests of %s: %w", name, err)
 		}
-		empty = empty && !there
+		empty = empty && !exists
 	}
 	if empty {
 		return true, nil // MarkAndSweep fails if there are no repositories

@@ -34,7 +34,7 @@ type tokens struct {
 	expired atomic.Int64 // requests with an expired token
 
 	mu      sync.Mutex
-	good    map[string]grant
+	valid   map[string]grant
 	revoked time.Time
 }
 
@@ -45,7 +45,7 @@ type grant struct {
 }
 
 func newTokens(realm string) *tokens {
-	return &tokens{realm: realm, good: map[string]grant{}}
+	return &tokens{realm: realm, valid: map[string]grant{}}
 }
 
 // ServeHTTP serves the token endpoint.
@@ -65,8 +65,8 @@ func (t *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	token, now := rand.Text(), time.Now()
 	t.issued.Add(1)
 	t.mu.Lock()
-	maps.DeleteFunc(t.good, func(_ string, g grant) bool { return now.After(g.until) })
-	t.good[token] = grant{now.Add(tokenLifetime), allows}
+	maps.DeleteFunc(t.valid, func(_ string, g grant) bool { return now.After(g.until) })
+	t.valid[token] = grant{now.Add(tokenLifetime), allows}
 	t.mu.Unlock()
 	_ = json.NewEncoder(w).Encode(map[string]any{"token": token, "expires_in": int(tokenLifetime.Seconds())})
 }
@@ -76,7 +76,7 @@ func (t *tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (t *tokens) Authorized(r *http.Request, requested ...auth.Access) (*auth.Grant, error) {
 	token, hasToken := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	t.mu.Lock()
-	granted, ok := t.good[token]
+	granted, ok := t.valid[token]
 	t.mu.Unlock()
 	if !ok || time.Now().After(granted.until) {
 		if hasToken {
@@ -99,7 +99,7 @@ func (t *tokens) revoke() {
 	defer t.mu.Unlock()
 	if now := time.Now(); now.Sub(t.revoked) >= minKeyLifetime {
 		t.revoked = now
-		clear(t.good)
+		clear(t.valid)
 	}
 }
 

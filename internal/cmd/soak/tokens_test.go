@@ -20,7 +20,7 @@ func TestTokens_Authorized(t *testing.T) {
 		requested auth.Access
 		after     time.Duration
 		revoke    bool
-		good      bool
+		valid     bool
 	}{
 		"granted":          {pull, tokenLifetime, false, true},
 		"other_action":     {push, 0, false, false},
@@ -39,8 +39,8 @@ func TestTokens_Authorized(t *testing.T) {
 				r := httptest.NewRequest(http.MethodGet, "/", nil)
 				r.Header.Set("Authorization", "Bearer "+token)
 				_, err := tokens.Authorized(r, test.requested)
-				if (err == nil) != test.good {
-					t.Errorf("Authorized() = %v, want valid %t", err, test.good)
+				if (err == nil) != test.valid {
+					t.Errorf("Authorized() = %v, want valid %t", err, test.valid)
 				}
 				if challenge, ok := errors.AsType[auth.Challenge](err); ok {
 					response := httptest.NewRecorder()
@@ -63,13 +63,13 @@ func TestTokens_RevokeInterval(t *testing.T) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Authorization", "Bearer "+tokenFor(t, tokens, "repository:app:pull"))
 		for _, key := range []struct {
-			lasted time.Duration
-			good   bool
+			interval time.Duration
+			valid    bool
 		}{{minKeyLifetime - 1, true}, {1, false}} {
-			<-time.After(key.lasted)
+			<-time.After(key.interval)
 			tokens.revoke()
-			if _, err := tokens.Authorized(r, pull); (err == nil) != key.good {
-				t.Errorf("Authorized() after another %s = %v", key.lasted, err)
+			if _, err := tokens.Authorized(r, pull); (err == nil) != key.valid {
+				t.Errorf("Authorized() after another %s = %v", key.interval, err)
 			}
 		}
 	})

@@ -140,7 +140,7 @@ func (s *soak) copyWithRetries(ctx context.Context, e copyTask) {
 	s.count.givenUp.Add(1)
 }
 
-// attempt makes one attempt of a copy and verifies its tags.
+// attempt makes a single attempt at a copy and verifies its tags.
 func (s *soak) attempt(ctx context.Context, e copyTask) error {
 	hung := time.AfterFunc(hangTimeout, func() { panic(fmt.Sprintf("the copy of %s did not end", e.source)) })
 	defer hung.Stop()

@@ -34,7 +34,7 @@ func once(o *remote.Options) { o.Attempts = 1 }
 
 func address(s *httptest.Server) string { return s.Listener.Addr().String() }
 
-func TestAFailureIsOfTheKindThatItsCodeAndStatusSay(t *testing.T) {
+func TestResponseError_Kind(t *testing.T) {
 	const get, put, tag = "GET", "PUT", "DELETE a tag"
 	m := registrytest.Image{Seed: "a"}.Build()
 	manifest := registry.Manifest{MediaType: m.MediaType, Digest: m.Digest, Content: m.Bytes}
@@ -128,7 +128,7 @@ func TestAFailureIsOfTheKindThatItsCodeAndStatusSay(t *testing.T) {
 	}
 }
 
-func TestOnlyARegistrysOwnWordMakesA404ADefiniteOne(t *testing.T) {
+func TestResponseError_NotFoundNeedsErrorDocument(t *testing.T) {
 	for name, body := range map[string]string{
 		"a page":                     "<html>not found</html>",
 		"nothing":                    "",
@@ -164,7 +164,7 @@ func TestOnlyARegistrysOwnWordMakesA404ADefiniteOne(t *testing.T) {
 }
 
 // Only the document of a 400 says whether a manifest is refused for good.
-func TestARefusalOfAManifestThatBreaksOffIsHeardAgain(t *testing.T) {
+func TestPutManifest_TruncatedRefusal(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	says := string(registrytest.ErrorBody("MANIFEST_BLOB_UNKNOWN", "blob unknown to registry"))
 	p.On("PUT", ".*").Times(1).Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
@@ -185,7 +185,7 @@ func TestARefusalOfAManifestThatBreaksOffIsHeardAgain(t *testing.T) {
 	}
 }
 
-func TestAnErrorThatWasPackedForTheWaySaysNoMoreThanItsStatus(t *testing.T) {
+func TestResponseError_CompressedBody(t *testing.T) {
 	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		w.WriteHeader(http.StatusForbidden)
@@ -197,7 +197,7 @@ func TestAnErrorThatWasPackedForTheWaySaysNoMoreThanItsStatus(t *testing.T) {
 	}
 }
 
-func TestATokenThatWasPackedForTheWayIsNone(t *testing.T) {
+func TestAuthorization_CompressedToken(t *testing.T) {
 	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/token":
@@ -215,7 +215,7 @@ func TestATokenThatWasPackedForTheWayIsNone(t *testing.T) {
 	says(t, failure(t, err, registry.ErrProtocol).Error(), address(server), "its answer is not a token")
 }
 
-func TestARegistrysWordsAreShownInOneShortLine(t *testing.T) {
+func TestResponseError_SanitizedMessage(t *testing.T) {
 	esc := "\x1b[31m\r\n::set-output name=x::y\u202e\x00 " + canary
 	for name, body := range map[string]string{
 		"a document":  string(registrytest.ErrorBody("DENIED"+strings.Repeat("X", 3000), esc+strings.Repeat("long ", 3000))),
@@ -241,7 +241,7 @@ func TestARegistrysWordsAreShownInOneShortLine(t *testing.T) {
 	}
 }
 
-func TestASecretThatARegistryRepeatsIsNotShown(t *testing.T) {
+func TestRedact_ErrorDocument(t *testing.T) {
 	const secret = canary + `"&<x>`
 	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 		sent := r.Header.Get("Authorization")
@@ -271,7 +271,7 @@ func TestASecretThatARegistryRepeatsIsNotShown(t *testing.T) {
 	}
 }
 
-func TestAdviceFitsTheFailure(t *testing.T) {
+func TestResponseError_Hint(t *testing.T) {
 	m := registry.Manifest{MediaType: registry.MediaTypeSchema1Signed, Digest: descriptor("x").Digest, Content: []byte("x")}
 	for name, test := range map[string]struct {
 		status     int
@@ -346,7 +346,7 @@ func upload(t *testing.T) func(context.Context, registry.Repository) error {
 
 func remove(ctx context.Context, r registry.Repository) error { return r.DeleteTag(ctx, "1") }
 
-func TestTheFirstThreeErrorsOfADocumentAreShown(t *testing.T) {
+func TestResponseError_MultipleErrors(t *testing.T) {
 	entry := func(code, message string) string {
 		return strings.TrimSuffix(strings.TrimPrefix(string(registrytest.ErrorBody(code, message)), `{"errors":[`), "]}")
 	}
@@ -374,7 +374,7 @@ func TestTheFirstThreeErrorsOfADocumentAreShown(t *testing.T) {
 }
 
 // A 403 to a login and one to nobody look the same, and are mended otherwise.
-func TestA403SaysWhichLoginItWasGivenTo(t *testing.T) {
+func TestResponseError_ForbiddenNamesCredential(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(registrytest.NewTokenServer(t)))
 	p.On(".*", ".*").Where(func(r *http.Request) bool { return r.Header.Get("Authorization") != "" }).Reply(http.StatusForbidden, nil, "")
 	for _, test := range []struct {
@@ -392,7 +392,7 @@ func TestA403SaysWhichLoginItWasGivenTo(t *testing.T) {
 }
 
 // What is full stays full: to send a blob six times into it helps nobody.
-func TestStorageThatIsFullIsNotTriedAgain(t *testing.T) {
+func TestRetry_StorageFull(t *testing.T) {
 	c := newClient(t)
 	_, err := c.pull(t, address(answering(t, http.StatusInsufficientStorage, "", string(registrytest.ErrorBody("UNKNOWN", "no space left on device"))))+"/app").GetManifest(c.context(t), "1")
 	failure(t, err, registry.ErrUnavailable)
@@ -401,7 +401,7 @@ func TestStorageThatIsFullIsNotTriedAgain(t *testing.T) {
 	}
 }
 
-func TestDockerHubsNamesHaveTwoParts(t *testing.T) {
+func TestResponseError_DockerHubNameHint(t *testing.T) {
 	const told = `"registry/acme/app" was read as a repository on Docker Hub, where names have two parts. If registry is a registry, write it with its domain or port, as in registry:5000/acme/app.`
 	for name, want := range map[string]string{"registry/acme/app": told, "acme/app": "", "app": "", "ghcr.io/registry/acme/app": ""} {
 		n := newInternet(t)

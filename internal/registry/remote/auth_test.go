@@ -21,7 +21,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-func TestTheFirstRequestIsTheOneThatIsWantedAndProvesNothing(t *testing.T) {
+func TestAuthorization_NoCredentialsBeforeChallenge(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", canary))
 	pushed := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	c := newClient(t, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary}}))
@@ -47,7 +47,7 @@ func TestTheFirstRequestIsTheOneThatIsWantedAndProvesNothing(t *testing.T) {
 	}
 }
 
-func TestOneTokenServesTheWholeOfARepository(t *testing.T) {
+func TestAuthorization_TokenPerRepository(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	tokens.User, tokens.Password = "ci", canary
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
@@ -69,7 +69,7 @@ func TestOneTokenServesTheWholeOfARepository(t *testing.T) {
 	}
 }
 
-func TestARequestThatStays401IsRefreshedTwice(t *testing.T) {
+func TestAuthorization_TokenRefreshLimit(t *testing.T) {
 	var issued atomic.Int32
 	tokens := registrytest.NewTokenServer(t)
 	tokens.Answer = func(w http.ResponseWriter, _ registrytest.TokenRequest, _ string) {
@@ -106,7 +106,7 @@ func TestARequestThatStays401IsRefreshedTwice(t *testing.T) {
 	}
 }
 
-func TestTheLogSaysOnceWhoAskedAHost(t *testing.T) {
+func TestAuthorization_LogsCredentialOnce(t *testing.T) {
 	for name, test := range map[string]struct {
 		credential auth.Credential
 		want       string
@@ -133,7 +133,7 @@ func TestTheLogSaysOnceWhoAskedAHost(t *testing.T) {
 	}
 }
 
-func TestAWrongPasswordIsTriedOnceAndNamed(t *testing.T) {
+func TestAuthorization_RejectedCredential(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", "right"))
 	for name, test := range map[string]struct {
 		credential auth.Credential
@@ -160,7 +160,7 @@ func TestAWrongPasswordIsTriedOnceAndNamed(t *testing.T) {
 }
 
 // A 401 that nobody can answer is not mended by another password.
-func TestA401SaysWhatItWanted(t *testing.T) {
+func TestAuthorization_UnsupportedScheme(t *testing.T) {
 	const body = `{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}`
 	for name, test := range map[string]struct{ challenge, body, want string }{
 		"in words":         {"Negotiate", body, "UNAUTHORIZED: no. It wants negotiate authentication, and no container tool"},
@@ -182,7 +182,7 @@ func TestA401SaysWhatItWanted(t *testing.T) {
 	}
 }
 
-func TestTwoRepositoriesOfAHostHaveTheirOwnCredentials(t *testing.T) {
+func TestAuthorization_CredentialPerRepository(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	tokens.Allow = func(user, repo, _ string) bool { return repo == user+"/app" }
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
@@ -204,7 +204,7 @@ func TestTwoRepositoriesOfAHostHaveTheirOwnCredentials(t *testing.T) {
 
 // A registry that wants more in its challenges gets no token for more: what reads never asks for push or
 // delete, and what pushes never for delete.
-func TestTokens_ScopeOfTheOperation(t *testing.T) {
+func TestAuthorization_TokenScope(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
 	pushed := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -239,7 +239,7 @@ func TestTokens_ScopeOfTheOperation(t *testing.T) {
 	}
 }
 
-func TestAMountAcrossRepositoriesAsksOneTokenForBoth(t *testing.T) {
+func TestAuthorization_MountScope(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
 	p.PushBlob(t, "from", registrytest.Blob{Content: []byte("content")})
@@ -259,7 +259,7 @@ func TestAMountAcrossRepositoriesAsksOneTokenForBoth(t *testing.T) {
 	}
 }
 
-func TestABlobThatMayNotBeMountedIsUploaded(t *testing.T) {
+func TestMount_UnauthorizedSource(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	tokens.Allow = func(_, repo, _ string) bool { return repo == "to" }
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
@@ -276,7 +276,7 @@ func TestABlobThatMayNotBeMountedIsUploaded(t *testing.T) {
 	}
 }
 
-func TestATokenThatIsRefusedForBothRepositoriesIsAskedForOne(t *testing.T) {
+func TestAuthorization_MountScopeRefused(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	tokens.Answer = func(w http.ResponseWriter, r registrytest.TokenRequest, token string) {
 		if len(r.Scopes) > 1 {
@@ -294,7 +294,7 @@ func TestATokenThatIsRefusedForBothRepositoriesIsAskedForOne(t *testing.T) {
 	}
 }
 
-func TestACredentialThatCannotBeReadIsNamedOnceItIsNeeded(t *testing.T) {
+func TestAuthorization_UnreadableCredential(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", "right"))
 	open := scripted(t, registrytest.Behaviour{})
 	open.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -306,7 +306,7 @@ func TestACredentialThatCannotBeReadIsNamedOnceItIsNeeded(t *testing.T) {
 	}
 }
 
-func TestARealmOnAnUnrelatedHostSeesNothing(t *testing.T) {
+func TestAuthorization_UnrelatedRealm(t *testing.T) {
 	for who, c := range map[string]auth.Credential{"password": {Username: "ci", Password: canary}, "identity token": {IdentityToken: canary}} {
 		for _, place := range []string{"attacker.example.net", "evilexample.com", "registry.example.com.example.net"} {
 			t.Run(who+" for "+place, func(t *testing.T) {
@@ -329,7 +329,7 @@ func TestARealmOnAnUnrelatedHostSeesNothing(t *testing.T) {
 	}
 }
 
-func TestOnlyA401AsksWhoItIs(t *testing.T) {
+func TestAuthorization_ChallengeOnlyWith401(t *testing.T) {
 	for _, status := range []int{200, 400, 403, 407, 429, 503} { // for 404 see TestNotFound_WithoutCredentials
 		server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") != "" || r.URL.Path == "/token" {
@@ -350,7 +350,7 @@ func TestOnlyA401AsksWhoItIs(t *testing.T) {
 	}
 }
 
-func TestATokenEndpointThatIsUnwellIsAskedAgain(t *testing.T) {
+func TestAuthorization_RetriesTokenServer(t *testing.T) {
 	later := func(status int, retryAfter string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", retryAfter)
@@ -396,7 +396,7 @@ func TestATokenEndpointThatIsUnwellIsAskedAgain(t *testing.T) {
 
 // To allow as a token host what is refused all the same would only cost a
 // person time, and an attacker would have the advice.
-func TestARealmWhereNobodyGoesIsNotAdvisedToBeAllowed(t *testing.T) {
+func TestAuthorization_ForbiddenRealmHint(t *testing.T) {
 	for _, realm := range []string{"https://169.254.169.254/token", "https://10.0.0.1/token", "https://localhost/token"} {
 		n := newInternet(t)
 		n.serve(t, "registry.example.com", registryAddress, challenging(realm))
@@ -410,7 +410,7 @@ func TestARealmWhereNobodyGoesIsNotAdvisedToBeAllowed(t *testing.T) {
 }
 
 // Who reads that the registry is not running looks for the fault where it is not.
-func TestAPlaceThatTheRegistrySendsItsClientsToIsNamedWhenItIsDown(t *testing.T) {
+func TestTransportError_RedirectTargetDown(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer http.HandlerFunc
 		want   []string
@@ -431,7 +431,7 @@ func TestAPlaceThatTheRegistrySendsItsClientsToIsNamedWhenItIsDown(t *testing.T)
 	}
 }
 
-func TestARegistryAtAPrivateAddressIssuesItsOwnTokensBehindAProxyToo(t *testing.T) {
+func TestAuthorization_PrivateRealmThroughProxy(t *testing.T) {
 	n, proxied := newInternet(t), []string{}
 	server := n.serve(t, "10.0.0.1", "10.0.0.1", func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -450,7 +450,7 @@ func TestARegistryAtAPrivateAddressIssuesItsOwnTokensBehindAProxyToo(t *testing.
 	}
 }
 
-func TestATokenEndpointIsNotFollowedElsewhere(t *testing.T) {
+func TestAuthorization_RealmRedirect(t *testing.T) {
 	n := newInternet(t)
 	n.serve(t, "registry.example.com", registryAddress, challenging("https://auth.example.com/token"))
 	n.serve(t, "auth.example.com", "203.0.113.3", redirect("https://attacker.example.net/token"))
@@ -472,7 +472,7 @@ func challenging(realm string) http.HandlerFunc {
 	}
 }
 
-func TestATokenNeedsNoPlaceBesideTransfersThatWaitForEachOther(t *testing.T) {
+func TestAuthorization_TokenNeedsNoSlot(t *testing.T) {
 	// The realm is on the registry's own host. All that its limits allow is under
 	// way, and one of it, a download that broke, needs a new token to go on.
 	const content = "the content of a blob"

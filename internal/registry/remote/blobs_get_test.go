@@ -24,7 +24,7 @@ import (
 // large is a blob of several network packets and buffers.
 var large = strings.Repeat("0123456789abcdef", 64<<10)
 
-func TestADownloadThatBreaksGoesOnWhereItStopped(t *testing.T) {
+func TestGetBlob_ResumesAtOffset(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.PushBlob(t, "app", registrytest.Blob{Content: []byte(large)})
 	d := descriptor(large)
@@ -53,7 +53,7 @@ func TestADownloadThatBreaksGoesOnWhereItStopped(t *testing.T) {
 	}
 }
 
-func TestADownloadThatGetsNowhereEnds(t *testing.T) {
+func TestGetBlob_ResumeLimit(t *testing.T) {
 	for name, cut := range map[string]int64{"not a byte": 0, "a byte each time": 1} {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
@@ -93,7 +93,7 @@ func resuming(t *testing.T, content string, next http.HandlerFunc) string {
 	}))
 }
 
-func TestARestIsOnlyTakenWhereItIsTheRest(t *testing.T) {
+func TestGetBlob_ResumeResponse(t *testing.T) {
 	const content = "0123456789"
 	rest := func(status int, body string, ranges ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -143,7 +143,7 @@ func TestARestIsOnlyTakenWhereItIsTheRest(t *testing.T) {
 	}
 }
 
-func TestARedirectIsResolvedAgainForTheRest(t *testing.T) {
+func TestGetBlob_ResumeRequestsNewRedirect(t *testing.T) {
 	const content = "0123456789"
 	var signatures, stale atomic.Int32
 	storage := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
@@ -171,7 +171,7 @@ func TestARedirectIsResolvedAgainForTheRest(t *testing.T) {
 	}
 }
 
-func TestABlobThatIsNotWhatItsDescriptorSaysIsRefused(t *testing.T) {
+func TestGetBlob_ContentMismatch(t *testing.T) {
 	const content = "0123456789"
 	for name, answer := range map[string]http.HandlerFunc{
 		"other bytes":        blob("ABCDEFGHIJ"),
@@ -207,7 +207,7 @@ func TestABlobThatIsNotWhatItsDescriptorSaysIsRefused(t *testing.T) {
 	}
 }
 
-func TestAPageInPlaceOfABlobIsCalledOne(t *testing.T) {
+func TestGetBlob_WebPage(t *testing.T) {
 	server := answering(t, 200, "text/html; charset=utf-8", "<html>sign in</html>")
 	_, err := readAll(t, newClient(t).pull(t, address(server)+"/app"), descriptor("0123456789"))
 	e := failure(t, err, registry.ErrProtocol)
@@ -235,7 +235,7 @@ func packed(t *testing.T, content string) []byte {
 }
 
 // Unpacked, each of these would be what was asked for.
-func TestAnAnswerThatWasPackedForTheWayIsRefused(t *testing.T) {
+func TestRequest_CompressedResponse(t *testing.T) {
 	const content = `{"tags":["1"]}`
 	for name, ask := range map[string]func(registry.Repository) error{
 		"a manifest by tag": func(r registry.Repository) error { _, err := r.GetManifest(t.Context(), "1"); return err },
@@ -263,7 +263,7 @@ func TestAnAnswerThatWasPackedForTheWayIsRefused(t *testing.T) {
 	}
 }
 
-func TestAllBytesAreEnoughWhateverBecomesOfTheConnection(t *testing.T) {
+func TestGetBlob_ConnectionLostAfterLastByte(t *testing.T) {
 	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 		chunked(w, "content")
 		_ = http.NewResponseController(w).Flush()
@@ -276,7 +276,7 @@ func TestAllBytesAreEnoughWhateverBecomesOfTheConnection(t *testing.T) {
 	}
 }
 
-func TestTheSizeOfABlobIsAskedWithoutItsContent(t *testing.T) {
+func TestStatBlob(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.PushBlob(t, "app", registrytest.Blob{Content: []byte("content")})
 	repo := newClient(t).pull(t, p.Ref("app", "1"))
@@ -304,7 +304,7 @@ func TestTheSizeOfABlobIsAskedWithoutItsContent(t *testing.T) {
 	failure(t, err, registry.ErrProtocol)
 }
 
-func TestADownloadThatIsClosedWhileItIsReadEnds(t *testing.T) {
+func TestGetBlob_CloseDuringRead(t *testing.T) {
 	registrytest.NoLeaks(t)
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("GET", ".*").Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
@@ -335,7 +335,7 @@ func TestADownloadThatIsClosedWhileItIsReadEnds(t *testing.T) {
 	}
 }
 
-func TestADownloadThatIsClosedWhileItIsResumedEnds(t *testing.T) {
+func TestGetBlob_CloseDuringResume(t *testing.T) {
 	registrytest.NoLeaks(t)
 	// Nobody cancels it but who closes it, as a transport does with a body whose
 	// request has failed.
@@ -361,7 +361,7 @@ func TestADownloadThatIsClosedWhileItIsResumedEnds(t *testing.T) {
 	}
 }
 
-func TestADescriptorThatCannotBeIsRefusedBeforeAnythingIsAsked(t *testing.T) {
+func TestRepository_InvalidDescriptor(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	repo := newClient(t).push(t, p.Ref("app", "1"))
 	good := descriptor("content")
@@ -404,7 +404,7 @@ var badDigests = []digest.Digest{
 	"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85?",
 }
 
-func TestAReferenceThatCannotBeIsRefusedBeforeAnythingIsAsked(t *testing.T) {
+func TestRepository_InvalidReference(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	repo := newClient(t).push(t, p.Ref("app", "1"))
 	references := []string{

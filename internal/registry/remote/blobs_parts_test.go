@@ -36,7 +36,7 @@ func inParts(t *testing.T, lanes int) (*registrytest.Proxy, *client) {
 
 func isRange(r *http.Request) bool { return r.Header.Get("Range") != "" }
 
-func TestALargeBlobIsReadInPartsOverSeveralConnections(t *testing.T) {
+func TestParallelDownload_Ranges(t *testing.T) {
 	p, c := inParts(t, 3)
 	got, err := readAll(t, c.push(t, p.Ref("app", "1")), descriptor(large))
 	if err != nil || got != large {
@@ -69,7 +69,7 @@ func TestALargeBlobIsReadInPartsOverSeveralConnections(t *testing.T) {
 	}
 }
 
-func TestAHostThatGivesNoPartsIsReadOverOneConnectionFromThenOn(t *testing.T) {
+func TestParallelDownload_RangeIgnored(t *testing.T) {
 	p, c := inParts(t, 3)
 	p.On("GET", ".*").Where(isRange).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		r.Header.Del("Range")
@@ -92,7 +92,7 @@ func TestAHostThatGivesNoPartsIsReadOverOneConnectionFromThenOn(t *testing.T) {
 
 // A gateway may take a Range for an attack, or be confused by it: what one
 // connection can bring is brought.
-func TestPartsThatAreRefusedCostNothingButTheAttempt(t *testing.T) {
+func TestParallelDownload_RangeRefused(t *testing.T) {
 	for _, status := range []int{403, 404, 416, 500} {
 		p, c := inParts(t, 3)
 		p.On("GET", ".*").Where(isRange).Reply(status, nil, "")
@@ -110,7 +110,7 @@ func TestPartsThatAreRefusedCostNothingButTheAttempt(t *testing.T) {
 	}
 }
 
-func TestAPartThatBreaksGoesOnWhereItStopped(t *testing.T) {
+func TestParallelDownload_ResumesPart(t *testing.T) {
 	p, c := inParts(t, 3)
 	p.On("GET", ".*").Where(isRange).Times(2).Cut(part / 2)
 	if got, err := readAll(t, c.pull(t, p.Ref("app", "1")), descriptor(large)); err != nil || got != large {
@@ -118,7 +118,7 @@ func TestAPartThatBreaksGoesOnWhereItStopped(t *testing.T) {
 	}
 }
 
-func TestAnotherPartThanWasAskedForIsNotTaken(t *testing.T) {
+func TestParallelDownload_WrongContentRange(t *testing.T) {
 	p, c := inParts(t, 3)
 	// Only a part has an end: what goes on to the end of the blob is what it
 	// should be.
@@ -131,7 +131,7 @@ func TestAnotherPartThanWasAskedForIsNotTaken(t *testing.T) {
 	}
 }
 
-func TestWrongBytesInAPartAreNeverGivenToTheEnd(t *testing.T) {
+func TestParallelDownload_CorruptPart(t *testing.T) {
 	p, c := inParts(t, 3)
 	p.On("GET", ".*").Where(isRange).Times(1).Alter(func(r *http.Response) {
 		r.Body = struct {
@@ -146,7 +146,7 @@ func TestWrongBytesInAPartAreNeverGivenToTheEnd(t *testing.T) {
 	}
 }
 
-func TestPartsTakeNoMoreThanHalfOfAHostsLimit(t *testing.T) {
+func TestParallelDownload_HalfOfHostLimit(t *testing.T) {
 	p, _ := inParts(t, 8)
 	c := newClient(t, func(o *remote.Options) {
 		o.Hosts = map[string]remote.HostOptions{p.Addr: {MaxConcurrentRequests: 6}}
@@ -160,7 +160,7 @@ func TestPartsTakeNoMoreThanHalfOfAHostsLimit(t *testing.T) {
 	}
 }
 
-func TestAsManyPartsAtATimeAsThereAreBuffers(t *testing.T) {
+func TestParallelDownload_BufferLimit(t *testing.T) {
 	p, c := inParts(t, 6)
 	var reading sync.WaitGroup
 	for range 5 {
@@ -176,7 +176,7 @@ func TestAsManyPartsAtATimeAsThereAreBuffers(t *testing.T) {
 	}
 }
 
-func TestPartsEndWithTheirReader(t *testing.T) {
+func TestParallelDownload_EndsWithReader(t *testing.T) {
 	for name, end := range map[string]func(io.Closer, context.CancelFunc){
 		"closed":    func(blob io.Closer, _ context.CancelFunc) { _ = blob.Close() },
 		"cancelled": func(_ io.Closer, cancel context.CancelFunc) { cancel() },
@@ -202,7 +202,7 @@ func TestPartsEndWithTheirReader(t *testing.T) {
 	}
 }
 
-func TestParts_HostsDoNotShareBuffers(t *testing.T) {
+func TestParallelDownload_BuffersPerHost(t *testing.T) {
 	p, _ := inParts(t, 6)
 	c := newClient(t, settings(map[string]remote.HostOptions{p.Addr: {MaxConcurrentRequests: 64}}))
 	c.Parts(part, 6)

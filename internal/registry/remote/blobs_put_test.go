@@ -30,7 +30,7 @@ func oneUploadEach(t *testing.T, p *registrytest.Proxy) {
 	}
 }
 
-func TestAnUploadThatBreaksIsBegunAnewAndTheOldOneGivenUp(t *testing.T) {
+func TestPutBlob_RestartsBrokenUpload(t *testing.T) {
 	for name, fault := range map[string]func(*registrytest.Rule){
 		"reset at the beginning": func(r *registrytest.Rule) { r.Reset() },
 		"reset half way":         func(r *registrytest.Rule) { r.CutUpload(500_000) },
@@ -57,7 +57,7 @@ func TestAnUploadThatBreaksIsBegunAnewAndTheOldOneGivenUp(t *testing.T) {
 	}
 }
 
-func TestAnUploadThatAlwaysBreaksIsGivenUp(t *testing.T) {
+func TestPutBlob_AttemptLimit(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("PUT", ".*").Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("BLOB_UPLOAD_UNKNOWN", "")))
 	_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
@@ -69,7 +69,7 @@ func TestAnUploadThatAlwaysBreaksIsGivenUp(t *testing.T) {
 	oneUploadEach(t, p)
 }
 
-func TestWhatWasSentAndThenFoundCountsAsSent(t *testing.T) {
+func TestPutBlob_LostResponseCountsAsCopied(t *testing.T) {
 	// The blob arrives, and the connection breaks before the answer does.
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("PUT", ".*").Times(1).Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
@@ -83,7 +83,7 @@ func TestWhatWasSentAndThenFoundCountsAsSent(t *testing.T) {
 	}
 }
 
-func TestARefusalIsNotTriedAgainAndItsUploadGivenUp(t *testing.T) {
+func TestPutBlob_RefusalCancelsUpload(t *testing.T) {
 	for name, test := range map[string]struct {
 		status int
 		code   string
@@ -110,7 +110,7 @@ func TestARefusalIsNotTriedAgainAndItsUploadGivenUp(t *testing.T) {
 
 // What a registry refuses for good it is not asked again, and what it says of it
 // is what people are told.
-func TestARefusalForGoodIsNotTriedAgainAndKeepsTheRegistrysWords(t *testing.T) {
+func TestRetry_PermanentRefusal(t *testing.T) {
 	const words = "no more than 10 GiB for the project"
 	manifest := func(r registry.Repository) error {
 		return r.PutManifest(t.Context(), "1", registry.Manifest{MediaType: registry.MediaTypeDockerManifest, Digest: descriptor("{}").Digest, Content: []byte("{}")})
@@ -147,7 +147,7 @@ func TestARefusalForGoodIsNotTriedAgainAndKeepsTheRegistrysWords(t *testing.T) {
 	}
 }
 
-func TestABlobOfWhichNobodySaysWhetherItIsThereIsSent(t *testing.T) {
+func TestPutBlob_InconclusiveHead(t *testing.T) {
 	for name, says := range map[string]func(*registrytest.Rule){
 		"401":         func(r *registrytest.Rule) { r.Reply(http.StatusUnauthorized, nil, "") },
 		"403":         func(r *registrytest.Rule) { r.Reply(http.StatusForbidden, nil, "") },
@@ -170,7 +170,7 @@ func TestABlobOfWhichNobodySaysWhetherItIsThereIsSent(t *testing.T) {
 	}
 }
 
-func TestAnAnswerWithAnotherDigestIsAnError(t *testing.T) {
+func TestPutBlob_ResponseDigest(t *testing.T) {
 	for header, want := range map[string]error{
 		string(descriptor("other").Digest):   registry.ErrMismatch,
 		"sha512:" + strings.Repeat("0", 128): nil, // of another algorithm
@@ -188,7 +188,7 @@ func TestAnAnswerWithAnotherDigestIsAnError(t *testing.T) {
 	}
 }
 
-func TestContentThatIsNotWhatItShouldBeIsNeverCommitted(t *testing.T) {
+func TestPutBlob_ContentMismatch(t *testing.T) {
 	broken := errors.New("the source broke")
 	for name, test := range map[string]struct {
 		content io.Reader
@@ -223,7 +223,7 @@ type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
-func TestContentThatCannotBeOpenedIsTheCallersToExplain(t *testing.T) {
+func TestPutBlob_OpenError(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	gone := &registry.Error{Op: "read the blob", Repository: "source/app", Kind: registry.ErrUnavailable}
 	_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), registry.Content{
@@ -237,7 +237,7 @@ func TestContentThatCannotBeOpenedIsTheCallersToExplain(t *testing.T) {
 	}
 }
 
-func TestAnUploadIsNotSentBeforeItsContentIsThere(t *testing.T) {
+func TestPutBlob_WaitsForContent(t *testing.T) {
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -271,7 +271,7 @@ func TestAnUploadIsNotSentBeforeItsContentIsThere(t *testing.T) {
 	}
 }
 
-func TestABlobWithoutBytesIsAnUploadLikeAnyOther(t *testing.T) {
+func TestPutBlob_EmptyBlob(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("PUT", ".*").Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
@@ -295,7 +295,7 @@ func TestABlobWithoutBytesIsAnUploadLikeAnyOther(t *testing.T) {
 	}
 }
 
-func TestAnUploadThatIsCancelledIsGivenUp(t *testing.T) {
+func TestPutBlob_CanceledUpload(t *testing.T) {
 	registrytest.NoLeaks(t)
 	p := scripted(t, registrytest.Behaviour{})
 	held := make(chan struct{})
@@ -315,7 +315,7 @@ func TestAnUploadThatIsCancelledIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestATokenThatExpiresInMidUploadIsRenewed(t *testing.T) {
+func TestPutBlob_TokenExpiresDuringUpload(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
 	refusals := p.On("PUT", ".*").Times(2)
@@ -356,7 +356,7 @@ func refuseEarly(t *testing.T, status string) http.HandlerFunc {
 	}
 }
 
-func TestARefusalThatComesWhileTheBlobIsStillSentIsHeard(t *testing.T) {
+func TestPutBlob_EarlyRefusal(t *testing.T) {
 	const size = 64 << 20
 	for status, test := range map[string]struct {
 		status  int
@@ -399,7 +399,7 @@ type closable struct {
 
 func (c *closable) Close() error { c.closed <- struct{}{}; return nil }
 
-func TestARefusalThatComesEarlyEndsTheWaitForContent(t *testing.T) {
+func TestPutBlob_EarlyRefusalUnblocksContent(t *testing.T) {
 	registrytest.NoLeaks(t)
 	// The registry refuses at once, while the source has given little more than the
 	// head of the blob and will give no more.

@@ -19,7 +19,7 @@ import (
 
 // A registry can lead each of many requests to a place of its own. Connections to
 // places that were gone to once do not pile up.
-func TestConnectionsToEverNewPlacesArePutAway(t *testing.T) {
+func TestTransport_ClosesIdleConnections(t *testing.T) {
 	var used sync.Map // the tokens, each of which is good for once
 	for way, test := range map[string]struct {
 		lead  func(w http.ResponseWriter, r *http.Request, place func() string)
@@ -91,7 +91,7 @@ func TestConnectionsToEverNewPlacesArePutAway(t *testing.T) {
 
 // A registry can want another token for each request. The last ones are known by
 // their text, and so are the credentials that brought them.
-func TestTheLastTokensAreRememberedAndNoMore(t *testing.T) {
+func TestRedact_RememberedTokenLimit(t *testing.T) {
 	var issued atomic.Int32
 	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 		newest := fmt.Sprintf("%s%d", canary, issued.Load())
@@ -122,7 +122,7 @@ func TestTheLastTokensAreRememberedAndNoMore(t *testing.T) {
 }
 
 // Each page of a list can have a long link to the next.
-func TestLongLinksTakeNoMemory(t *testing.T) {
+func TestListTags_LongLinkMemory(t *testing.T) {
 	const most = 4 << 20
 	var before, after uint64
 	host, pages := listing(t, func(page int) string {
@@ -152,7 +152,7 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-func TestAPlaceThatIsTooLongIsNotGoneTo(t *testing.T) {
+func TestRedirect_LocationTooLong(t *testing.T) {
 	long := "http://127.0.0.1:1/" + strings.Repeat("x", 16<<10)
 	for way, pointer := range pointers {
 		if way == "a token's realm" {

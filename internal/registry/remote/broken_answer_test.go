@@ -10,7 +10,7 @@ import (
 )
 
 // Wherever it ends: net/http takes some ends for the ends of lines.
-func TestAnAnswerThatBreaksOffIsAskedForAgain(t *testing.T) {
+func TestTruncatedResponse_Retried(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	pushed := p.Push(t, "app", "1", registrytest.Index{})
 	head := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: %s\r\nDocker-Content-Digest: %s\r\nContent-Length: %d\r\n\r\n",
@@ -37,7 +37,7 @@ func cutAfter(n int, text string) func(http.ResponseWriter, *http.Request, http.
 	}
 }
 
-func TestAnAnswerThatAlwaysBreaksOffIsNoOtherProtocol(t *testing.T) {
+func TestTruncatedResponse_ErrorKind(t *testing.T) {
 	for _, came := range []string{"H", "HTTP/1.", "HTTP/1.1 ", "HTTP/1.1 20", "HTTP/1.1 200 OK\r\nDocker"} {
 		p := scripted(t, registrytest.Behaviour{})
 		p.On("GET", ".*").Do(cutAfter(len(came), came))
@@ -46,7 +46,7 @@ func TestAnAnswerThatAlwaysBreaksOffIsNoOtherProtocol(t *testing.T) {
 	}
 }
 
-func TestAnUploadIsGivenUpAlsoWhereAConnectionBreaksOverIt(t *testing.T) {
+func TestCancelUpload_RetriesAfterReset(t *testing.T) {
 	for want, hinder := range map[string]func(*registrytest.Rule){
 		"[204]":   func(r *registrytest.Rule) { r.Times(0).Reset() },
 		"[0 204]": func(r *registrytest.Rule) { r.Times(1).Reset() },

@@ -77,7 +77,7 @@ func TestCanonicalHost_Spellings(t *testing.T) {
 	}
 }
 
-func TestCanonicalHost_SettingsUnderEitherSpelling(t *testing.T) {
+func TestCanonicalHost_Options(t *testing.T) {
 	yes := true
 	for key, references := range map[string][]string{
 		"example.com":     {"example.com/app", "Example.com:443/app"},
@@ -101,7 +101,7 @@ func TestCanonicalHost_SettingsUnderEitherSpelling(t *testing.T) {
 	}
 }
 
-func TestNew_TwoSettingsForOneHost(t *testing.T) {
+func TestNew_DuplicateHostOptions(t *testing.T) {
 	yes := true
 	none := ""
 	for name, test := range map[string]struct {
@@ -136,7 +136,7 @@ func throughPort80(p *registrytest.Proxy) func(*remote.Options) {
 	}
 }
 
-func TestClient_SpellingsShareAHost(t *testing.T) {
+func TestCanonicalHost_SharedLimitAndMounts(t *testing.T) {
 	proxy := scripted(t, registrytest.Behaviour{})
 	c := newClient(t, throughPort80(proxy), settings(map[string]remote.HostOptions{"127.0.0.1:080": {MaxConcurrentRequests: 2}}))
 	a, b := c.push(t, "127.0.0.1/a"), c.push(t, "[::ffff:127.0.0.1]:80/b")
@@ -162,7 +162,7 @@ func TestClient_SpellingsShareAHost(t *testing.T) {
 	}
 }
 
-func TestClient_SpellingsShareTokens(t *testing.T) {
+func TestCanonicalHost_SharedTokens(t *testing.T) {
 	n := newInternet(t)
 	var fetched atomic.Int32
 	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
@@ -187,7 +187,7 @@ func TestClient_SpellingsShareTokens(t *testing.T) {
 	}
 }
 
-func TestClient_CredentialsUnderEitherSpelling(t *testing.T) {
+func TestCanonicalHost_Credentials(t *testing.T) {
 	login := base64.StdEncoding.EncodeToString([]byte("ci:" + canary))
 	for name, option := range map[string]func(key string) func(*remote.Options){
 		"registries": func(key string) func(*remote.Options) {
@@ -217,7 +217,7 @@ func TestClient_CredentialsUnderEitherSpelling(t *testing.T) {
 
 // The registry's own host stays its own in every spelling that it redirects to,
 // also where the port is left out or has zeros.
-func TestClient_RedirectToAnotherSpelling(t *testing.T) {
+func TestCanonicalHost_Redirect(t *testing.T) {
 	for name, location := range map[string]string{
 		"port":     "https://registry.example.com:443/there",
 		"zeros":    "https://registry.example.com:0443/there",

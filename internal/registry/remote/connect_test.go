@@ -29,7 +29,7 @@ func manifestAnswer(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "{}")
 }
 
-func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
+func TestTransportError_Hint(t *testing.T) {
 	n := newInternet(t)
 	n.serve(t, "private-ca.example.com", "203.0.113.1", manifestAnswer)
 	n.name("other-name.example.com", "203.0.113.1")
@@ -133,7 +133,7 @@ func TestAMistakeInConnectingSaysWhatToDo(t *testing.T) {
 }
 
 // Whoever has answered once is spoken to as it wants to be.
-func TestARegistryThatHangsUpLaterIsNotAdvisedToWantTLS(t *testing.T) {
+func TestTransportError_NoTLSHintAfterResponse(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer func(http.ResponseWriter)
 		kind   error
@@ -197,7 +197,7 @@ func serveRaw(t *testing.T, answer func(conn net.Conn, request string)) string {
 	return listener.Addr().String()
 }
 
-func TestTLSSettingsAreOneHostsAlone(t *testing.T) {
+func TestTLS_OptionsPerHost(t *testing.T) {
 	for name, test := range map[string]struct {
 		hosts func(n *internet) map[string]remote.HostOptions
 		a, b  error
@@ -240,7 +240,7 @@ func TestTLSSettingsAreOneHostsAlone(t *testing.T) {
 	}
 }
 
-func TestAClientCertificateIsShownToItsHostAlone(t *testing.T) {
+func TestTLS_ClientCertificatePerHost(t *testing.T) {
 	n := newInternet(t)
 	shown := map[string]int{}
 	var mu sync.Mutex
@@ -281,7 +281,7 @@ func TestAClientCertificateIsShownToItsHostAlone(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreUsedAgain(t *testing.T) {
+func TestConnection_Reuse(t *testing.T) {
 	n := newInternet(t)
 	server := registrytest.Scripted(t, registrytest.Behaviour{})
 	pushed := server.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -312,7 +312,7 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	}
 }
 
-func TestAConnectionIsUsedAgainAfterAnAnswerThatNobodyReads(t *testing.T) {
+func TestConnection_ReuseAfterUnreadBody(t *testing.T) {
 	n := newInternet(t)
 	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -339,7 +339,7 @@ func TestAConnectionIsUsedAgainAfterAnAnswerThatNobodyReads(t *testing.T) {
 	}
 }
 
-func TestARegistryThatClosesEachConnectionCostsOneARequestAndNoMore(t *testing.T) {
+func TestConnection_CloseHeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit, requests = 4, 20
 		var open, peak, dialed, closed atomic.Int32
@@ -385,7 +385,7 @@ func (c *counted) Close() error {
 	return c.Conn.Close()
 }
 
-func TestTheNextAddressIsTriedWhenOneDoesNotAnswer(t *testing.T) {
+func TestDial_NextAddress(t *testing.T) {
 	for name, silentOne := range map[string]bool{"it refuses": false, "it is silent": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -423,7 +423,7 @@ func TestTheNextAddressIsTriedWhenOneDoesNotAnswer(t *testing.T) {
 	}
 }
 
-func TestAConnectionThatComesTooLateIsClosed(t *testing.T) {
+func TestDial_ClosesLateConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := serveMemory(t, manifestAnswer)
 		late, other := net.Pipe()
@@ -450,7 +450,7 @@ func TestAConnectionThatComesTooLateIsClosed(t *testing.T) {
 	})
 }
 
-func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
+func TestNew_InvalidOptions(t *testing.T) {
 	good := newAuthority(t)
 	_, goodKey := inPEM(t, good.issue(t, "x"))
 	for name, test := range map[string]struct {
@@ -500,7 +500,7 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 }
 
 // A setting for TLS is one for TLS: nobody means it to be ignored.
-func TestLoopbackWithASettingForTLSIsSpokenToInTLS(t *testing.T) {
+func TestPlainHTTP_LoopbackWithTLSOptions(t *testing.T) {
 	n := newInternet(t)
 	host := address(n.serveTLS(t, manifestAnswer, "127.0.0.1"))
 	certificate, key := inPEM(t, n.authority.issue(t, "ci"))
@@ -528,7 +528,7 @@ func TestLoopbackWithASettingForTLSIsSpokenToInTLS(t *testing.T) {
 	}
 }
 
-func TestTLSThatIsAskedInPlainHTTPIsNotQuotedAtLength(t *testing.T) {
+func TestResponseError_PlainHTTPToTLSServer(t *testing.T) {
 	host := address(newInternet(t).serveTLS(t, manifestAnswer, "127.0.0.1"))
 	_, err := newClient(t, once).pull(t, host+"/app").GetManifest(t.Context(), "1")
 	e := failure(t, err, registry.ErrProtocol)

@@ -23,7 +23,7 @@ func layered(seed string, layers int) registrytest.Image {
 // All that takes slots besides a request's own: parts, contents that are read
 // ahead, and copies in both directions at once. The test is here and not with
 // the engine because only here blobs of this size come in parts.
-func TestNoLimitIsExceededByWholeCopies(t *testing.T) {
+func TestCopy_HostLimits(t *testing.T) {
 	for _, limit := range []int{2, 3, 5, 8} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			registrytest.NoLeaks(t)

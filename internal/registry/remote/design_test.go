@@ -12,7 +12,7 @@ import (
 
 // What everything must pass is in one place, which is looked at when it is
 // changed. What goes past it is in another file, which is found here.
-func TestWhatIsGuardedIsDoneInOnePlace(t *testing.T) {
+func TestSecurityChokepoints(t *testing.T) {
 	sources := program(t)
 	for what, places := range map[string][]string{
 		// A request's credential: a registry's, and a token service's.

@@ -80,7 +80,7 @@ func TestLimiter_Eviction(t *testing.T) {
 
 // A blocked upload keeps its slot for longer after each eviction, while only slow flows
 // wait.
-func TestLimiter_TurnOfABlockedUpload(t *testing.T) {
+func TestLimiter_BlockedUploadTurn(t *testing.T) {
 	for name, c := range map[string]struct {
 		evictions int
 		want      time.Duration

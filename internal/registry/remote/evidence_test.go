@@ -159,7 +159,7 @@ func TestNotFound_EarlierEvidence(t *testing.T) {
 }
 
 // A failure of /v2/ shows nothing, and it is asked again with the next 404.
-func TestNotFound_EvidenceAfterAFailure(t *testing.T) {
+func TestNotFound_EvidenceAfterFailure(t *testing.T) {
 	var failing sync.Once
 	g := &gateway{code: "NOT_FOUND"}
 	g.support = func(w http.ResponseWriter, r *http.Request) {
@@ -179,7 +179,7 @@ func TestNotFound_EvidenceAfterAFailure(t *testing.T) {
 }
 
 // Many requests at once ask for evidence once, and each keeps to the limit of its host.
-func TestNotFound_EvidenceIsSharedByConcurrentRequests(t *testing.T) {
+func TestNotFound_SharedEvidence(t *testing.T) {
 	g := &gateway{code: "NOT_FOUND", support: supports(200, "{}")}
 	server := servePlain(t, g.ServeHTTP)
 	c := newClient(t, settings(map[string]remote.HostOptions{address(server): {MaxConcurrentRequests: 4}}))

@@ -264,9 +264,9 @@ func FuzzErrorBody(f *testing.F) {
 	})
 }
 
-// FuzzNotices: what a registry says beside its answers is shown in one line, and
+// FuzzHandleWarnings: what a registry says beside its answers is shown in one line, and
 // of one header no more than it has room for.
-func FuzzNotices(f *testing.F) {
+func FuzzHandleWarnings(f *testing.F) {
 	for _, seed := range [][2]string{
 		{`299 - "this registry moves"`, "5;w=21600"}, {`299 - "a", 299 - "b\"c"`, "0"}, {`199 - "no"`, "11"}, {`299 - "\x1b[31m"`, "-1"}, {`299 - "`, "many"}, {`299 - ""`, "9;w=x"},
 		{`299 - "` + strings.Repeat("a", 5000) + `"`, "1;w=9223372036854775807"},

@@ -19,7 +19,7 @@ import (
 const anotherHost = "127.0.0.1:6001"
 
 // A request that one registry sends to another counts toward the limit of the other.
-func TestHeldSlot_AnotherRegistry(t *testing.T) {
+func TestHeldSlot_RedirectToAnotherRegistry(t *testing.T) {
 	content := descriptor("content")
 	for name, do := range map[string]func(t *testing.T, c *client, host string) error{
 		"resolve": func(t *testing.T, c *client, host string) error {

@@ -20,7 +20,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-func TestEveryFormOfAnAddressIsSeenForWhatItIs(t *testing.T) {
+func TestClassifyAddr(t *testing.T) {
 	for reach, addresses := range map[string][]string{
 		"public": {"203.0.113.1", "8.8.8.8", "2606:4700::1", "64:ff9b::808:808", "2002:808:808::1", "::ffff:8.8.8.8"},
 		"private": {"10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "198.18.0.1", "fd12:3456::1",
@@ -52,7 +52,7 @@ func whereTo(t *testing.T, n *internet, address, location string) error {
 	return err
 }
 
-func TestARegistryPointsOnlyWhereItIsItself(t *testing.T) {
+func TestRedirect_AddressScope(t *testing.T) {
 	for _, test := range []struct {
 		from, to string
 		allowed  bool
@@ -122,7 +122,7 @@ var pointers = map[string]struct {
 // Where nobody in public has any business to point to, neither the address nor a
 // name of the registry's own domain that has it is gone to, even where the
 // settings allow it to be sent the credentials.
-func TestNothingInsideIsDialedForARegistryInPublic(t *testing.T) {
+func TestRedirect_InternalAddress(t *testing.T) {
 	inside := map[string]string{
 		"127.0.0.1": "127.0.0.1", "[::1]": "::1", "10.0.0.1": "10.0.0.1", "0.0.0.0": "0.0.0.0",
 		"169.254.169.254": "169.254.169.254", "[::ffff:a9fe:a9fe]": "::ffff:169.254.169.254", "[fd00:ec2::254]": "fd00:ec2::254", "168.63.129.16": "168.63.129.16",
@@ -150,7 +150,7 @@ func TestNothingInsideIsDialedForARegistryInPublic(t *testing.T) {
 	}
 }
 
-func TestOneForbiddenAddressOfANameIsEnough(t *testing.T) {
+func TestRedirect_AnyForbiddenAddress(t *testing.T) {
 	n := newInternet(t)
 	n.name("cdn.example.net", "203.0.113.2", "169.254.169.254")
 	err := whereTo(t, n, registryAddress, "https://cdn.example.net/blob")
@@ -160,7 +160,7 @@ func TestOneForbiddenAddressOfANameIsEnough(t *testing.T) {
 	}
 }
 
-func TestARegistryGainsNothingByASecondAddressThatIsPrivate(t *testing.T) {
+func TestRedirect_RegistryWithMixedAddresses(t *testing.T) {
 	for name, addresses := range map[string][]string{
 		"after the public one":  {registryAddress, "10.0.0.1"},
 		"before the public one": {"10.0.0.1", registryAddress},
@@ -177,7 +177,7 @@ func TestARegistryGainsNothingByASecondAddressThatIsPrivate(t *testing.T) {
 	}
 }
 
-func TestAnUploadOnAPrivateHostOfAPublicRegistryIsRefused(t *testing.T) {
+func TestRedirect_PrivateUploadHost(t *testing.T) {
 	n := newInternet(t)
 	n.serve(t, "storage.example.net", "10.0.0.7", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
 	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, _ *http.Request) {
@@ -189,7 +189,7 @@ func TestAnUploadOnAPrivateHostOfAPublicRegistryIsRefused(t *testing.T) {
 	failure(t, err, registry.ErrForbiddenRedirect)
 }
 
-func TestALocationIsReadAsItIsMeant(t *testing.T) {
+func TestTarget_Location(t *testing.T) {
 	c := newClient(t)
 	for _, test := range []struct{ host, from, location, want string }{
 		{"r.example", "https://r.example/v2/a/blobs/uploads/", "/v2/x?a=%2F;b&c", "https://r.example/v2/x?a=%2F;b&c"},
@@ -216,7 +216,7 @@ func TestALocationIsReadAsItIsMeant(t *testing.T) {
 	}
 }
 
-func TestALocationThatLeadsNowhereIsAnError(t *testing.T) {
+func TestPutBlob_InvalidLocation(t *testing.T) {
 	for location, want := range map[string]error{
 		"":                         registry.ErrProtocol,
 		"http://[::1":              registry.ErrProtocol,
@@ -245,7 +245,7 @@ func TestALocationThatLeadsNowhereIsAnError(t *testing.T) {
 	}
 }
 
-func TestAPlainLocationOfARegistryWithTLSIsNeverSentTo(t *testing.T) {
+func TestPutBlob_PlainLocationUpgradedToTLS(t *testing.T) {
 	n := newInternet(t)
 	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", "http://registry.example.com/upload")
@@ -260,7 +260,7 @@ func TestAPlainLocationOfARegistryWithTLSIsNeverSentTo(t *testing.T) {
 	}
 }
 
-func TestBehindAProxyAddressesAreRefusedByName(t *testing.T) {
+func TestProxy_ForbiddenRedirectByName(t *testing.T) {
 	for way, pointer := range pointers {
 		for _, host := range []string{
 			"169.254.169.254", "[::ffff:a9fe:a9fe]", "[fd00:ec2::254]", "10.0.0.1", "127.0.0.1", "[::1]", "localhost", "app.localhost", "LOCALHOST.",
@@ -283,7 +283,7 @@ func TestBehindAProxyAddressesAreRefusedByName(t *testing.T) {
 	}
 }
 
-func TestAProxyIsGoneThroughForTheRegistryAndForWhereItPoints(t *testing.T) {
+func TestProxy_RegistryAndRedirect(t *testing.T) {
 	n, proxied := newInternet(t), []string{}
 	proxy := n.proxy(t, &proxied)
 	cdn := &outside{t: t, answer: blob("content")}
@@ -302,7 +302,7 @@ func TestAProxyIsGoneThroughForTheRegistryAndForWhereItPoints(t *testing.T) {
 	}
 }
 
-func TestTheProxiesOfTheEnvironmentAreUsedAndTheirPasswordIsNobodyElses(t *testing.T) {
+func TestProxy_Environment(t *testing.T) {
 	for name, test := range map[string]struct {
 		env     map[string]string
 		host    string
@@ -340,7 +340,7 @@ func TestTheProxiesOfTheEnvironmentAreUsedAndTheirPasswordIsNobodyElses(t *testi
 }
 
 // A redirect can lead from where a proxy is used to where none is.
-func TestAProxysPasswordStaysBehindWhereARedirectGoesPastIt(t *testing.T) {
+func TestProxy_DirectRedirect(t *testing.T) {
 	n, proxied := newInternet(t), []string{}
 	proxy := n.proxy(t, &proxied)
 	n.serve(t, "registry.example.com", registryAddress, redirect("https://cdn.example.net/blob"))
@@ -364,7 +364,7 @@ func TestAProxysPasswordStaysBehindWhereARedirectGoesPastIt(t *testing.T) {
 
 // A proxy with TLS is a place of its own: what a registry's settings accept, and
 // the certificate that proves to the registry who asks, are none of its.
-func TestAProxyWithTLSIsTrustedByItsOwnSettingsAlone(t *testing.T) {
+func TestProxy_TLSOptions(t *testing.T) {
 	n := newInternet(t)
 	client, key := inPEM(t, n.authority.issue(t, "ci"))
 	for name, test := range map[string]struct {
@@ -421,7 +421,7 @@ func TestAProxyWithTLSIsTrustedByItsOwnSettingsAlone(t *testing.T) {
 	}
 }
 
-func TestAProxysOwnAddressSaysNothingOfTheRegistrys(t *testing.T) {
+func TestProxy_PrivateProxyAddress(t *testing.T) {
 	// The proxy is at a private address. That must not open private addresses to
 	// what the registry points to.
 	n, proxied := newInternet(t), []string{}
@@ -432,7 +432,7 @@ func TestAProxysOwnAddressSaysNothingOfTheRegistrys(t *testing.T) {
 	failure(t, err, registry.ErrForbiddenRedirect)
 }
 
-func TestAProxyThatCannotBeReadIsNotQuoted(t *testing.T) {
+func TestProxy_InvalidURL(t *testing.T) {
 	c := newClient(t, func(o *remote.Options) {
 		o.Proxy = func(*http.Request) (*url.URL, error) {
 			return nil, fmt.Errorf("invalid proxy address %q", "http://ci:"+canary+"@proxy:x")
@@ -447,7 +447,7 @@ func TestAProxyThatCannotBeReadIsNotQuoted(t *testing.T) {
 
 // What has to be escaped in a password and is not makes another URL of it. The
 // client must neither show what it takes for the proxy then, nor go past it.
-func TestAProxyWhosePasswordIsNotEscapedIsNotQuoted(t *testing.T) {
+func TestProxy_UnescapedPassword(t *testing.T) {
 	for _, character := range []string{"#", "/", "?", "[", "\\", " ", "^", "\"", "%", "@:x"} {
 		for _, user := range []string{"http://ci:" + canary, "ci:" + canary, "http://ci:123"} {
 			t.Setenv("HTTPS_PROXY", user+character+canary+"@10.9.9.9:3128")
@@ -467,7 +467,7 @@ func TestAProxyWhosePasswordIsNotEscapedIsNotQuoted(t *testing.T) {
 	}
 }
 
-func TestAProxyThatFailsIsNamedAndNotTheRegistry(t *testing.T) {
+func TestProxy_FailureNamesProxy(t *testing.T) {
 	yes := true
 	for name, test := range map[string]struct {
 		scheme  string
@@ -505,7 +505,7 @@ func TestAProxyThatFailsIsNamedAndNotTheRegistry(t *testing.T) {
 }
 
 // What is refused when it is dialed must not be advised to be allowed.
-func TestOnlyWhatMayBeGoneToIsAdvisedToBeAllowed(t *testing.T) {
+func TestTarget_ForbiddenHint(t *testing.T) {
 	from, err := url.Parse("http://registry.example.com/v2/app/blobs/uploads/")
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-func TestBehindAProxyANameIsAllowedThatIsOne(t *testing.T) {
+func TestCheckRedirectByName(t *testing.T) {
 	for _, name := range []string{"cdn.example.net", "cdn.example.net.", "CDN.example.net", "1.example.net", "0x.example", "8.8.8.8", "8.8.8.8.", "2606:4700::1"} {
 		if err := checkRedirectByName(name, public); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -27,7 +27,7 @@ func TestBehindAProxyANameIsAllowedThatIsOne(t *testing.T) {
 	}
 }
 
-func TestOfSeveralAddressesTheMostPublicSaysWhereARegistryIs(t *testing.T) {
+func TestHostScope(t *testing.T) {
 	for _, test := range []struct {
 		seen []addrScope
 		want addrScope
@@ -53,7 +53,7 @@ func TestOfSeveralAddressesTheMostPublicSaysWhereARegistryIs(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongWithACertificateIsSaid(t *testing.T) {
+func TestTLSHint_InvalidCertificate(t *testing.T) {
 	for reason, want := range map[x509.InvalidReason]string{x509.Expired: "has expired or is not valid yet", x509.NotAuthorizedToSign: "cannot be used"} {
 		err := &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Cert: new(x509.Certificate), Reason: reason}}
 		at := &url.URL{Scheme: "https", Host: "h"}
@@ -63,7 +63,7 @@ func TestWhatIsWrongWithACertificateIsSaid(t *testing.T) {
 	}
 }
 
-func TestLoopbackIsKnownByItsName(t *testing.T) {
+func TestIsLoopback(t *testing.T) {
 	for host, want := range map[string]bool{
 		"localhost": true, "localhost:5000": true, "127.0.0.1:5000": true, "127.9.9.9": true, "[::1]": true, "[::1]:5000": true,
 		"localhost.example:5000": false, "10.0.0.1:5000": false, "[fd00::1]:5000": false, "docker.io": false, "": false,

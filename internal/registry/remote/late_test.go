@@ -19,7 +19,7 @@ import (
 
 // What is left of an answer that nobody wants is read for the sake of its
 // connection. It is not waited for as if somebody wanted it.
-func TestTheRestOfAnAnswerIsNotWaitedForLong(t *testing.T) {
+func TestResponseBody_DrainTimeout(t *testing.T) {
 	drips := func(w http.ResponseWriter, r *http.Request, status int) {
 		w.Header().Set("Content-Length", "4000")
 		w.WriteHeader(status)
@@ -79,7 +79,7 @@ func TestTheRestOfAnAnswerIsNotWaitedForLong(t *testing.T) {
 }
 
 // An upload may be open at the registry before its answer is here.
-func TestAnUploadThatIsOpenedWhileTheCopyIsCancelledIsGivenUp(t *testing.T) {
+func TestPutBlob_CanceledWhileStarting(t *testing.T) {
 	const cancelled = 150 * time.Millisecond
 	for name, test := range map[string]struct {
 		opens   time.Duration // when the registry answers
@@ -132,7 +132,7 @@ func TestAnUploadThatIsOpenedWhileTheCopyIsCancelledIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestNoUploadIsOpenedOnceTheCopyIsCancelled(t *testing.T) {
+func TestPutBlob_CanceledBeforeStart(t *testing.T) {
 	for name, test := range map[string]struct {
 		before int // requests that are under way, of two that may be
 		posts  int32

@@ -43,7 +43,7 @@ func full(t *testing.T, l *limiter, c requestClass) {
 	}
 }
 
-func TestBulkLeavesASlotToSmallRequests(t *testing.T) {
+func TestLimiter_SlotForExchanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(4, 0)
 		one, two := take(t, l, download), take(t, l, download)
@@ -71,7 +71,7 @@ func TestBulkLeavesASlotToSmallRequests(t *testing.T) {
 	})
 }
 
-func TestABlobMovesWithinAHostOfTwoSlots(t *testing.T) {
+func TestLimiter_TwoSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(2, 0)
 		down := take(t, l, download)
@@ -89,7 +89,7 @@ func TestABlobMovesWithinAHostOfTwoSlots(t *testing.T) {
 	})
 }
 
-func TestWhoWaitsGetsOnInTurnAndDownloadsLast(t *testing.T) {
+func TestLimiter_Order(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(2, 0)
 		one, two := take(t, l, exchange), take(t, l, exchange)
@@ -121,7 +121,7 @@ func TestWhoWaitsGetsOnInTurnAndDownloadsLast(t *testing.T) {
 	})
 }
 
-func TestExchangesAndAnUploadGetOnWhenTheLimitSinksBelowTheDownloads(t *testing.T) {
+func TestLimiter_LimitBelowDownloads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(8, 0)
 		var downloads []*slot
@@ -150,7 +150,7 @@ func TestExchangesAndAnUploadGetOnWhenTheLimitSinksBelowTheDownloads(t *testing.
 	})
 }
 
-func TestABurstOf429HalvesTheLimitOnceAndItGrowsBack(t *testing.T) {
+func TestLimiter_Throttling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(8, 0)
 		var burst []*slot
@@ -193,7 +193,7 @@ func TestABurstOf429HalvesTheLimitOnceAndItGrowsBack(t *testing.T) {
 	})
 }
 
-func TestWhoStopsWaitingGivesThePlaceOn(t *testing.T) {
+func TestLimiter_CanceledWaiter(t *testing.T) {
 	// The place is given, and the one it is given to leaves, before either of
 	// them notices. Who is first is chance: often enough, both happen.
 	for range 100 {
@@ -232,7 +232,7 @@ func TestWhoStopsWaitingGivesThePlaceOn(t *testing.T) {
 	}
 }
 
-func TestTheLimitIsNeverExceededWhateverHappens(t *testing.T) {
+func TestLimiter_Stress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 5
 		l := newLimiter(limit, 0)
@@ -295,7 +295,7 @@ func acquireFor(t *testing.T, l *limiter, flow string, c requestClass, x *transf
 	return s
 }
 
-func TestLimiter_FlowLeavesSlotsToOthers(t *testing.T) {
+func TestLimiter_FlowShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(16, 0)
 		ctx := registry.WithFlow(t.Context(), "one")
@@ -313,7 +313,7 @@ func TestLimiter_FlowLeavesSlotsToOthers(t *testing.T) {
 	})
 }
 
-func TestLimiter_SlowFlowComesLast(t *testing.T) {
+func TestLimiter_SlowFlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(2, 0)
 		held := acquireFor(t, l, "holder", upload, &transfer{})
@@ -341,7 +341,7 @@ func TestLimiter_SlowFlowComesLast(t *testing.T) {
 	})
 }
 
-func TestLimiter_CanceledWaiterNamesTheHolder(t *testing.T) {
+func TestLimiter_BusyError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(2, 0)
 		acquireFor(t, l, "the copy of a to b", upload, &transfer{})

@@ -18,7 +18,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-func TestAHostIsNeverAskedMoreAtATimeThanItsLimit(t *testing.T) {
+func TestHostLimit_MaxConcurrentRequests(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	gate := make(chan struct{})
@@ -57,7 +57,7 @@ func repeating(fail http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-func TestLimitsHoldWhileRequestsAreTriedAgain(t *testing.T) {
+func TestHostLimit_Retries(t *testing.T) {
 	for name, fail := range map[string]http.HandlerFunc{
 		"it is unavailable": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
 		"it is throttled":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
@@ -103,7 +103,7 @@ func TestLimitsHoldWhileRequestsAreTriedAgain(t *testing.T) {
 	}
 }
 
-func TestARequestIsUnderWayUntilItsAnswerWasRead(t *testing.T) {
+func TestHostLimit_ActiveUntilBodyRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var active, peak atomic.Int32
 		gate := make(chan struct{})
@@ -136,7 +136,7 @@ func TestARequestIsUnderWayUntilItsAnswerWasRead(t *testing.T) {
 	})
 }
 
-func TestAllRepositoriesOfAHostShareItsLimit(t *testing.T) {
+func TestHostLimit_SharedByRepositories(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	gate := make(chan struct{})
 	p.On("HEAD", ".*").Hold(gate)
@@ -153,7 +153,7 @@ func TestAllRepositoriesOfAHostShareItsLimit(t *testing.T) {
 	}
 }
 
-func TestADownloadWaitsWhileOthersTakeAllButTheLastSlot(t *testing.T) {
+func TestHostLimit_DownloadWaits(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.PushBlob(t, "app", registrytest.Blob{Content: []byte("content")})
 	c := newClient(t, settings(map[string]remote.HostOptions{p.Addr: {MaxConcurrentRequests: 2}}))
@@ -177,7 +177,7 @@ func TestADownloadWaitsWhileOthersTakeAllButTheLastSlot(t *testing.T) {
 	_ = second.Close()
 }
 
-func TestSmallRequestsGetOnWhileLargeBlobsAreSent(t *testing.T) {
+func TestHostLimit_SmallRequestsDuringUploads(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	gate := make(chan struct{})
 	p.On("PUT", ".*").Where(func(r *http.Request) bool { return r.ContentLength >= 1<<20 }).Hold(gate)
@@ -201,7 +201,7 @@ func TestSmallRequestsGetOnWhileLargeBlobsAreSent(t *testing.T) {
 	}
 }
 
-func TestA429HalvesWhatAHostIsAskedAndNobodyElse(t *testing.T) {
+func TestHostLimit_TooManyRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var refusing atomic.Bool
 		refusing.Store(true)
@@ -248,7 +248,7 @@ func TestA429HalvesWhatAHostIsAskedAndNobodyElse(t *testing.T) {
 	})
 }
 
-func TestRequestsASecondAreNotExceeded(t *testing.T) {
+func TestHostLimit_RequestsPerSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := newClock()
 		m := serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -297,7 +297,7 @@ func (c *client) readAs(t *testing.T, flow string, d registry.Descriptor, since 
 }
 
 // A download that pauses before its next attempt leaves its slot to others.
-func TestGetBlob_PauseReleasesTheSlot(t *testing.T) {
+func TestGetBlob_PauseReleasesSlot(t *testing.T) {
 	for name, status := range map[string]int{"unavailable": http.StatusServiceUnavailable, "throttled": http.StatusTooManyRequests} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -331,7 +331,7 @@ func TestGetBlob_PauseReleasesTheSlot(t *testing.T) {
 
 // A download whose redirect leads to a host that does not answer gives its slot to
 // others.
-func TestGetBlob_RedirectToASilentHost(t *testing.T) {
+func TestGetBlob_RedirectToSilentHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const silence = 40 * time.Second
 		slow, fast := descriptor("slow"), descriptor("fast")

@@ -18,7 +18,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-func TestEveryRequestForAManifestSaysWhatItAccepts(t *testing.T) {
+func TestRequest_AcceptHeader(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{NoDigestHeader: true})
 	p.Push(t, "app", "1", registrytest.DockerList("a"))
 	repo := newClient(t).push(t, p.Ref("app", "1"))
@@ -39,7 +39,7 @@ func TestEveryRequestForAManifestSaysWhatItAccepts(t *testing.T) {
 	}
 }
 
-func TestTheUserAgentIsTheCallers(t *testing.T) {
+func TestRequest_UserAgent(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(registrytest.NewTokenServer(t)))
 	c := newClient(t, func(o *remote.Options) { o.UserAgent = "somebody/1.0" })
 	_, _ = c.push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
@@ -50,7 +50,7 @@ func TestTheUserAgentIsTheCallers(t *testing.T) {
 	}
 }
 
-func TestAManifestIsWhatItsBytesSay(t *testing.T) {
+func TestGetManifest_Digest(t *testing.T) {
 	m := registrytest.Image{Seed: "a"}.Build()
 	other := registrytest.Image{Seed: "b"}.Build()
 	answer := func(body []byte, digestHeader string) http.HandlerFunc {
@@ -93,7 +93,7 @@ func TestAManifestIsWhatItsBytesSay(t *testing.T) {
 	}
 }
 
-func TestResolvingCostsAHeadAndMoreOnlyWhereThatSaysNothing(t *testing.T) {
+func TestResolve_HeadThenGet(t *testing.T) {
 	m := registrytest.Image{Seed: "a"}.Build()
 	with := func(change func(*http.Response)) func(*registrytest.Rule) {
 		return func(r *registrytest.Rule) { r.Alter(change) }
@@ -136,7 +136,7 @@ func TestResolvingCostsAHeadAndMoreOnlyWhereThatSaysNothing(t *testing.T) {
 
 // A resource leaves the state for ErrNotFound: a HEAD that says anything else
 // than 404 is a reason for doubt, unless the registry cannot do HEAD at all.
-func TestThatNothingIsThereSaysAHeadAndAGet(t *testing.T) {
+func TestResolve_NotFoundConfirmedByGet(t *testing.T) {
 	for status, want := range map[int]error{
 		200: registry.ErrProtocol, 204: registry.ErrProtocol, 400: registry.ErrDenied, 401: registry.ErrUnauthorized, 403: registry.ErrDenied,
 		404: registry.ErrNotFound, 405: registry.ErrNotFound, 406: registry.ErrDenied, 410: registry.ErrDenied, 501: registry.ErrNotFound, 503: registry.ErrUnavailable,
@@ -150,7 +150,7 @@ func TestThatNothingIsThereSaysAHeadAndAGet(t *testing.T) {
 	}
 }
 
-func TestAManifestIsReadUpToALimit(t *testing.T) {
+func TestGetManifest_SizeLimit(t *testing.T) {
 	const limit = 1000
 	serve := func(size int, declared bool) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -186,7 +186,7 @@ func TestAManifestIsReadUpToALimit(t *testing.T) {
 }
 
 // Of what takes much memory, not as much as is asked for at once comes together.
-func TestALargeManifestIsReadAfterAnother(t *testing.T) {
+func TestGetManifest_OneLargeAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
@@ -229,7 +229,7 @@ func TestALargeManifestIsReadAfterAnother(t *testing.T) {
 	})
 }
 
-func TestAnEndlessAnswerIsNotReadBeyondItsLimit(t *testing.T) {
+func TestRequest_EndlessResponse(t *testing.T) {
 	for name, test := range map[string]struct {
 		status int
 		op     func(registry.Repository) error
@@ -286,7 +286,7 @@ func lie(t *testing.T, w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-func TestWhatIsNoManifestIsNoManifest(t *testing.T) {
+func TestGetManifest_ContentType(t *testing.T) {
 	for contentType, body := range map[string]string{
 		"text/html":                "<html>login</html>",
 		"text/plain; charset=utf8": "hello",
@@ -307,7 +307,7 @@ func TestWhatIsNoManifestIsNoManifest(t *testing.T) {
 	}
 }
 
-func TestAManifestIsPushedAsItIs(t *testing.T) {
+func TestPutManifest_RoundTrip(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{Unchecked: true})
 	m := registrytest.MultiArch("a").Build()
 	manifest := registry.Manifest{MediaType: m.MediaType, Digest: m.Digest, Content: m.Bytes}
@@ -333,7 +333,7 @@ func TestAManifestIsPushedAsItIs(t *testing.T) {
 	}
 }
 
-func TestTagsAndManifestsAreDeleted(t *testing.T) {
+func TestDelete_TagAndManifest(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	pushed := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	p.Retag(t, "app", "1", "2")
@@ -357,7 +357,7 @@ func TestTagsAndManifestsAreDeleted(t *testing.T) {
 	failure(t, newClient(t).push(t, readOnly.Ref("app", "1")).DeleteTag(t.Context(), "1"), registry.ErrUnsupported)
 }
 
-func TestDeletingAsksForTheRightToDelete(t *testing.T) {
+func TestDelete_TokenScope(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
 	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})

@@ -27,7 +27,7 @@ func asked(p *registrytest.Proxy) string {
 	return strings.Join(all, ", ")
 }
 
-func TestABlobIsLookedForAndItsUploadOpenedInOneRequest(t *testing.T) {
+func TestMount_OwnRepository(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	repo := newClient(t).push(t, p.Ref("app", "1"))
 	content := newBody(t, small)
@@ -51,7 +51,7 @@ func TestABlobIsLookedForAndItsUploadOpenedInOneRequest(t *testing.T) {
 	}
 }
 
-func TestABlobOfTheSameHostIsMountedAndNoByteMoves(t *testing.T) {
+func TestMount_SameHost(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.PushBlob(t, "from", registrytest.Blob{Content: []byte(large)})
 	p.Forget()
@@ -69,7 +69,7 @@ func TestABlobOfTheSameHostIsMountedAndNoByteMoves(t *testing.T) {
 	}
 }
 
-func TestALargeBlobIsLookedForBesideWhileTheHostIsUnknown(t *testing.T) {
+func TestMount_HeadOnUnknownHost(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.PushBlob(t, "app", registrytest.Blob{Content: []byte(small)})
 	p.Forget()
@@ -95,7 +95,7 @@ func TestALargeBlobIsLookedForBesideWhileTheHostIsUnknown(t *testing.T) {
 	}
 }
 
-func TestASmallBlobJustCompletedShowsWhatA202Means(t *testing.T) {
+func TestMount_SupportProbe(t *testing.T) {
 	mount := func(r *http.Request) bool { return r.URL.Query().Has("mount") }
 	for name, c := range map[string]struct {
 		behaviour    registrytest.Behaviour
@@ -141,7 +141,7 @@ func TestASmallBlobJustCompletedShowsWhatA202Means(t *testing.T) {
 	}
 }
 
-func TestAHostThatDoesNotMountIsAskedBesideForEveryBlob(t *testing.T) {
+func TestMount_HeadIfIgnored(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{BlindMount: true})
 	for _, content := range []string{large, small} {
 		p.PushBlob(t, "app", registrytest.Blob{Content: []byte(content)})
@@ -168,7 +168,7 @@ func TestAHostThatDoesNotMountIsAskedBesideForEveryBlob(t *testing.T) {
 	}
 }
 
-func TestAnyRefusalToMountCostsARequestAndNothingElse(t *testing.T) {
+func TestMount_Refused(t *testing.T) {
 	for _, status := range []int{400, 401, 403, 404, 405, 500, 503} {
 		p := scripted(t, registrytest.Behaviour{})
 		refusals := p.On("POST", ".*").Where(func(r *http.Request) bool { return r.URL.Query().Has("mount") })
@@ -187,7 +187,7 @@ func TestAnyRefusalToMountCostsARequestAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestAPairThatKeepsRefusingToMountIsNoLongerAsked(t *testing.T) {
+func TestMount_RefusalLimit(t *testing.T) {
 	for name, fault := range map[string]func(*registrytest.Rule){
 		"refused": func(r *registrytest.Rule) { r.Reply(http.StatusForbidden, nil, "") },
 		"an upload instead": func(r *registrytest.Rule) {
@@ -233,7 +233,7 @@ func TestAPairThatKeepsRefusingToMountIsNoLongerAsked(t *testing.T) {
 	}
 }
 
-func TestAPairThatRefusesNowAndThenIsStillAsked(t *testing.T) {
+func TestMount_OccasionalRefusal(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	repo := newClient(t).push(t, p.Ref("to", "1"))
 	refusals := p.On("POST", "/v2/to/.*").Where(func(r *http.Request) bool { return r.URL.Query().Get("from") == "from" }).Times(0)
@@ -255,7 +255,7 @@ func TestAPairThatRefusesNowAndThenIsStillAsked(t *testing.T) {
 	}
 }
 
-func TestWhatWasNotMountedMayStillBeThere(t *testing.T) {
+func TestMount_BlobAlreadyExists(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("POST", ".*").Where(func(r *http.Request) bool { return r.URL.Query().Get("from") == "from" }).
 		Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -275,7 +275,7 @@ func TestWhatWasNotMountedMayStillBeThere(t *testing.T) {
 	}
 }
 
-func TestAMountOfSomethingElseIsNoMount(t *testing.T) {
+func TestMount_WrongDigest(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("POST", ".*").Times(1).Reply(http.StatusCreated, http.Header{"Docker-Content-Digest": {string(descriptor("other").Digest)}}, "")
 	outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
@@ -284,7 +284,7 @@ func TestAMountOfSomethingElseIsNoMount(t *testing.T) {
 	}
 }
 
-func TestWhatARegistrySaysItHasIsNotAlwaysBelieved(t *testing.T) {
+func TestPutBlob_Force(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.PushBlob(t, "app", registrytest.Blob{Content: []byte(small)})
 	p.PushBlob(t, "from", registrytest.Blob{Content: []byte(small)})
@@ -302,7 +302,7 @@ func TestWhatARegistrySaysItHasIsNotAlwaysBelieved(t *testing.T) {
 	}
 }
 
-func TestARegistryThatIsBusyIsNotTakenForOneThatDoesNotMount(t *testing.T) {
+func TestMount_Throttled(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.PushBlob(t, "from", registrytest.Blob{Content: []byte(small)})
 	p.On("POST", ".*").Times(3).Reply(http.StatusTooManyRequests, nil, "")

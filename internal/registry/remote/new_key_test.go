@@ -71,7 +71,7 @@ func (k *rekeyed) issue(w http.ResponseWriter, r *http.Request) {
 
 // A request to a host of which nothing is known has one answer that asks who it is,
 // and may be refused once after that.
-func TestARequestMeetsANewKeyOnce(t *testing.T) {
+func TestAuthorization_KeyRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &rekeyed{refused: make(chan struct{}), pulled: make(chan struct{})}
 		k.bare.Add(2)

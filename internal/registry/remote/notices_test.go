@@ -16,7 +16,7 @@ func hub(t *testing.T, answer http.HandlerFunc) *client {
 	return newClient(t, n.options, settings(n.trusting("docker.io")))
 }
 
-func TestDockerHubIsAskedWithoutAPullBeingCounted(t *testing.T) {
+func TestResolve_DockerHub(t *testing.T) {
 	var methods []string
 	c := hub(t, func(w http.ResponseWriter, r *http.Request) {
 		methods = append(methods, r.Method+" "+r.URL.Path)
@@ -33,7 +33,7 @@ func TestDockerHubIsAskedWithoutAPullBeingCounted(t *testing.T) {
 	}
 }
 
-func TestALimitThatRunsLowIsToldOnce(t *testing.T) {
+func TestWarnings_LowRateLimit(t *testing.T) {
 	var left atomic.Int32
 	left.Store(12)
 	c := hub(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -51,7 +51,7 @@ func TestALimitThatRunsLowIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestALimitOfAnotherFormIsToldAsFarAsItIsUnderstood(t *testing.T) {
+func TestWarnings_RateLimitFormats(t *testing.T) {
 	const want = "docker.io allows 3 more pulls"
 	for _, limit := range []string{"100", "", "x;w=1", "100;w=99999999999", "-1;w=60", "100;w=-1"} {
 		c := hub(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -68,7 +68,7 @@ func TestALimitOfAnotherFormIsToldAsFarAsItIsUnderstood(t *testing.T) {
 	}
 }
 
-func TestALimitThatMakesNoSenseIsNotTold(t *testing.T) {
+func TestWarnings_InvalidRateLimit(t *testing.T) {
 	for _, remaining := range []string{"-1", "soon", "99999999999999999999", "11", ""} {
 		c := hub(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("RateLimit-Remaining", remaining)
@@ -83,7 +83,7 @@ func TestALimitThatMakesNoSenseIsNotTold(t *testing.T) {
 	}
 }
 
-func TestWhatARegistryWarnsOfIsToldOnce(t *testing.T) {
+func TestWarnings_Deduplicated(t *testing.T) {
 	warnings := []string{
 		`299 - "this repository \"app\" moves"`, `299 - "one", 299 - "two, and more"`,
 		`299 - "`, `199 - "not for people"`, `299 agent "somebody else's"`, `299 - ""`, "299 - \"bell \\a and \\u202e\"",
@@ -105,7 +105,7 @@ func TestWhatARegistryWarnsOfIsToldOnce(t *testing.T) {
 	}
 }
 
-func TestWarningsThatAreMadeUpEnd(t *testing.T) {
+func TestWarnings_Limit(t *testing.T) {
 	var n atomic.Int32
 	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 		for range 50 {
@@ -135,7 +135,7 @@ func TestWarningsThatAreMadeUpEnd(t *testing.T) {
 	}
 }
 
-func TestWhereARegistryPointsHasNothingToWarnOf(t *testing.T) {
+func TestWarnings_RedirectTarget(t *testing.T) {
 	cdn := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Warning", `299 - "send money"`)
 		w.Header().Set("RateLimit-Remaining", "0")

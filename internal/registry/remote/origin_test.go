@@ -83,7 +83,7 @@ func ours(o *remote.Options) {
 	o.Credentials.Registries = map[string]auth.Credential{"registry.example.com": {Username: "ci", Password: canary}}
 }
 
-func TestABlobElsewhereIsFetchedWithoutCredentials(t *testing.T) {
+func TestRedirect_DropsCredentials(t *testing.T) {
 	for name, place := range map[string]string{
 		"another host": "cdn.example.net",
 		"a subdomain":  "cdn.registry.example.com",
@@ -116,7 +116,7 @@ func TestABlobElsewhereIsFetchedWithoutCredentials(t *testing.T) {
 	}
 }
 
-func TestNothingGoesFromTLSToPlainHTTP(t *testing.T) {
+func TestRedirect_PlainHTTPFromTLS(t *testing.T) {
 	for way, pointer := range pointers {
 		for name, place := range map[string]string{
 			"another host":         "http://cdn.example.net/blob",
@@ -148,7 +148,7 @@ func TestNothingGoesFromTLSToPlainHTTP(t *testing.T) {
 }
 
 // A place that the registry points to, and that points on.
-func TestNoSecondHopGoesFromTLSToPlainHTTPEither(t *testing.T) {
+func TestRedirect_PlainHTTPOnSecondRedirect(t *testing.T) {
 	n := newInternet(t)
 	yes := true
 	n.name("plain.example.com", registryAddress)
@@ -168,7 +168,7 @@ func TestNoSecondHopGoesFromTLSToPlainHTTPEither(t *testing.T) {
 	}
 }
 
-func TestARedirectThatLeadsNowhereIsAnError(t *testing.T) {
+func TestRedirect_InvalidLocation(t *testing.T) {
 	for location, want := range map[string]error{"": registry.ErrProtocol, "http://[::1": registry.ErrProtocol, "https:///blob": registry.ErrForbiddenRedirect} {
 		_, err := readAll(t, newClient(t).pull(t, address(servePlain(t, redirect(location)))+"/app"), descriptor("content"))
 		failure(t, err, want)
@@ -177,7 +177,7 @@ func TestARedirectThatLeadsNowhereIsAnError(t *testing.T) {
 
 // From plain HTTP to TLS is a change of origin too, though not of the host, and
 // even where it is not one of the port.
-func TestARegistryInPlainHTTPThatRedirectsToTLSLeavesItsOrigin(t *testing.T) {
+func TestRedirect_TLSFromPlainHTTP(t *testing.T) {
 	for _, host := range []string{"registry.example.com", "registry.example.com:5000"} {
 		n := newInternet(t)
 		there := &outside{t: t, answer: blob("content")}
@@ -199,7 +199,7 @@ func TestARegistryInPlainHTTPThatRedirectsToTLSLeavesItsOrigin(t *testing.T) {
 	}
 }
 
-func TestWhatGoesToAnotherPlaceIsTheRequestAndNothingElse(t *testing.T) {
+func TestRedirect_RequestHeaders(t *testing.T) {
 	put, fetch := pointers["an upload's Location"], pointers["a redirect"]
 	for name, test := range map[string]struct {
 		to   func(string) http.HandlerFunc
@@ -244,7 +244,7 @@ func TestWhatGoesToAnotherPlaceIsTheRequestAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestPlainHTTPIsFollowedOnlyWhereItIsConfigured(t *testing.T) {
+func TestRedirect_PlainHTTPOption(t *testing.T) {
 	n := newInternet(t)
 	cdn := &outside{t: t, answer: blob("content")}
 	n.name("cdn.example.net", otherAddress)
@@ -264,7 +264,7 @@ func TestPlainHTTPIsFollowedOnlyWhereItIsConfigured(t *testing.T) {
 	}
 }
 
-func TestCredentialsThatWereLeftBehindStayBehind(t *testing.T) {
+func TestRedirect_BackToRegistry(t *testing.T) {
 	// a sends to b, b back to a, and a to b again: b may be after what a is given.
 	var bare atomic.Int32
 	n := newInternet(t)
@@ -296,7 +296,7 @@ func TestCredentialsThatWereLeftBehindStayBehind(t *testing.T) {
 	}
 }
 
-func TestAnotherPlacesChallengeBringsNothingOut(t *testing.T) {
+func TestRedirect_ForeignChallenge(t *testing.T) {
 	n := newInternet(t)
 	n.serve(t, "registry.example.com", registryAddress, guarded(redirect("https://cdn.example.net/blob")))
 	cdn := &outside{t: t}
@@ -328,7 +328,7 @@ func TestAnotherPlacesChallengeBringsNothingOut(t *testing.T) {
 	}
 }
 
-func TestTheChallengeOfAnUploadsPlaceBringsNothingOut(t *testing.T) {
+func TestRedirect_UploadHostChallenge(t *testing.T) {
 	n := newInternet(t)
 	pointer := pointers["an upload's Location"]
 	n.serve(t, "registry.example.com", registryAddress, pointer.to("https://storage.example.net/upload"))
@@ -350,7 +350,7 @@ func TestTheChallengeOfAnUploadsPlaceBringsNothingOut(t *testing.T) {
 	}
 }
 
-func TestRedirectsEnd(t *testing.T) {
+func TestRedirect_Limit(t *testing.T) {
 	for _, test := range []struct {
 		hops int
 		want error
@@ -375,7 +375,7 @@ func TestRedirectsEnd(t *testing.T) {
 	}
 }
 
-func TestAnUploadElsewhereIsSentWithoutCredentialsAndWithItsQueryAsItWas(t *testing.T) {
+func TestRedirect_UploadQuery(t *testing.T) {
 	const query = "b=%2F+%20&a=1;2&sig=" + "x%2fY"
 	n := newInternet(t)
 	n.serve(t, "registry.example.com", registryAddress, guarded(func(w http.ResponseWriter, _ *http.Request) {
@@ -402,7 +402,7 @@ func TestAnUploadElsewhereIsSentWithoutCredentialsAndWithItsQueryAsItWas(t *test
 	}
 }
 
-func TestAnUploadThatFailsElsewhereIsGivenUpWithoutCredentials(t *testing.T) {
+func TestRedirect_CanceledUpload(t *testing.T) {
 	n := newInternet(t)
 	n.serve(t, "registry.example.com", registryAddress, guarded(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", "https://storage.example.net/upload?sig=the%2Fsignature")

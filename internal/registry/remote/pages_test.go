@@ -13,7 +13,7 @@ import (
 
 // A list of tags is bounded by what its pages add, besides their number: a thousand pages of 4 MiB that
 // list nothing would keep a client busy for hours.
-func TestListTags_PagesAreBounded(t *testing.T) {
+func TestListTags_PageLimits(t *testing.T) {
 	for name, test := range map[string]struct {
 		page  func(n int) string
 		pages int32

@@ -10,7 +10,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-func TestRealRegistriesAreUnderstood(t *testing.T) {
+func TestRealRegistries_Operations(t *testing.T) {
 	for name, start := range map[string]func(testing.TB, ...registrytest.Option) *registrytest.Registry{"v3": registrytest.V3, "2.8.3": registrytest.V2} {
 		t.Run(name, func(t *testing.T) {
 			p := registrytest.Intercept(t, start(t))

@@ -58,7 +58,7 @@ func attached(t *testing.T, b registrytest.Behaviour, image registrytest.Image, 
 	return p, subject
 }
 
-func TestWhatRefersToADigestIsListed(t *testing.T) {
+func TestListReferrers_APIAndTag(t *testing.T) {
 	sha512 := registrytest.Image{Seed: "a", Algorithm: digest.SHA512}
 	for name, test := range map[string]struct {
 		behaviour registrytest.Behaviour
@@ -95,7 +95,7 @@ func TestWhatRefersToADigestIsListed(t *testing.T) {
 	}
 }
 
-func TestRealRegistriesHaveNoReferrersAPIAndAreAskedOnce(t *testing.T) {
+func TestRealRegistries_Referrers(t *testing.T) {
 	for name, start := range map[string]func(testing.TB, ...registrytest.Option) *registrytest.Registry{"v3": registrytest.V3, "v2": registrytest.V2} {
 		t.Run(name, func(t *testing.T) {
 			p := registrytest.Intercept(t, start(t))
@@ -163,7 +163,7 @@ var notHere = map[string]response{
 	"400 DIGEST_INVALID":   coded(400, "DIGEST_INVALID"),
 }
 
-func TestWhereNoListAnswersTheTagIsRead(t *testing.T) {
+func TestListReferrers_FallbackToTag(t *testing.T) {
 	for _, those := range []struct {
 		answers map[string]response
 		asked   int // for two listings
@@ -187,7 +187,7 @@ func TestWhereNoListAnswersTheTagIsRead(t *testing.T) {
 	}
 }
 
-func TestOneRepositoryWithoutTheAPISaysNothingOfAnother(t *testing.T) {
+func TestListReferrers_SupportPerRepository(t *testing.T) {
 	p, subject := attached(t, registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 1)
 	p.On("GET", "/v2/old/referrers/.*").Reply(404, nil, "")
 	c := newClient(t)
@@ -244,7 +244,7 @@ func broken(status int) func(http.ResponseWriter, *http.Request, http.Handler) {
 	}
 }
 
-func TestAFailureIsNoAbsenceOfTheReferrersAPI(t *testing.T) {
+func TestListReferrers_APIFailure(t *testing.T) {
 	for name, test := range failures {
 		t.Run(name, func(t *testing.T) {
 			p, subject := attached(t, registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 1)
@@ -268,7 +268,7 @@ func TestAFailureIsNoAbsenceOfTheReferrersAPI(t *testing.T) {
 	}
 }
 
-func TestAFailureOfTheTagIsAnErrorAndNotAnEmptyList(t *testing.T) {
+func TestListReferrers_TagFailure(t *testing.T) {
 	rows := map[string]struct {
 		rule func(*registrytest.Rule)
 		want error
@@ -291,7 +291,7 @@ func TestAFailureOfTheTagIsAnErrorAndNotAnEmptyList(t *testing.T) {
 	}
 }
 
-func TestAListThatBreaksOffIsNoShorterList(t *testing.T) {
+func TestListReferrers_SecondPageFailure(t *testing.T) {
 	kinds := map[string]error{
 		"404 NAME_UNKNOWN": registry.ErrNotFound, "404 MANIFEST_UNKNOWN": registry.ErrNotFound, "400 DIGEST_INVALID": registry.ErrMismatch,
 		"404 UNSUPPORTED": registry.ErrUnsupported, "400 UNSUPPORTED": registry.ErrUnsupported, "405": registry.ErrUnsupported,
@@ -325,7 +325,7 @@ func TestAListThatBreaksOffIsNoShorterList(t *testing.T) {
 	}
 }
 
-func TestAnEntryThatCannotBeReadIsAnErrorAndHidesNoOther(t *testing.T) {
+func TestListReferrers_InvalidEntry(t *testing.T) {
 	hex := digest.FromString("a").Encoded()
 	for name, test := range map[string]struct {
 		entry string
@@ -358,7 +358,7 @@ func TestAnEntryThatCannotBeReadIsAnErrorAndHidesNoOther(t *testing.T) {
 	}
 }
 
-func TestWhatIsUnderTheTagIsBelievedOnlyWhereItIsAList(t *testing.T) {
+func TestListReferrers_TagContent(t *testing.T) {
 	image, other := registrytest.Image{Seed: "a"}, registrytest.Image{Seed: "b"}.Build()
 	two := registrytest.Image{Seed: "a", Algorithm: digest.SHA512}
 	list := registrytest.MultiArch("a").Build()
@@ -425,7 +425,7 @@ func numbered(from, n int) []string {
 	return entries
 }
 
-func TestAListOfReferrersHasItsLimits(t *testing.T) {
+func TestListReferrers_Limits(t *testing.T) {
 	const most = registry.MaxReferrers
 	for name, test := range map[string]struct {
 		page  func(n int) (string, bool)
@@ -458,7 +458,7 @@ func TestAListOfReferrersHasItsLimits(t *testing.T) {
 	}
 }
 
-func TestAThousandLongPagesOfReferrersCostTheMemoryOfFive(t *testing.T) {
+func TestListReferrers_Memory(t *testing.T) {
 	blanks := strings.Repeat(" ", 4<<20-1000)
 	long := index(entry("a"), blanks+entry("b"))
 	repo, pages := pagesOf(t, func(n int) (string, bool) { return index(entry("a"), blanks+entry(fmt.Sprint(n))), n < 1000 })
@@ -474,7 +474,7 @@ func TestAThousandLongPagesOfReferrersCostTheMemoryOfFive(t *testing.T) {
 	}
 }
 
-func TestListingReferrersEndsWithItsContext(t *testing.T) {
+func TestListReferrers_Canceled(t *testing.T) {
 	for name, test := range map[string]struct {
 		behaviour registrytest.Behaviour
 		path      string
@@ -507,7 +507,7 @@ func TestListingReferrersEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestReferrersOfWhatIsNoDigestAreNotAskedFor(t *testing.T) {
+func TestListReferrers_InvalidDigest(t *testing.T) {
 	c := newClient(t)
 	for _, d := range []digest.Digest{"", "latest", "sha256:abc", "sha256:../../x", "md5:d41d8cd98f00b204e9800998ecf8427e"} {
 		_, err := c.pull(t, "127.0.0.1:1/app").ListReferrers(c.context(t), d)

@@ -54,7 +54,7 @@ func login(host, user string, password auth.Secret) func(*remote.Options) {
 
 // Media type and digest of what a tag names are kept, and nothing takes a secret
 // out of a state again.
-func TestASecretInWhatIsKeptOfAManifestIsRefused(t *testing.T) {
+func TestResolve_SecretInDescriptor(t *testing.T) {
 	index := "application/vnd.oci.image.index.v1+json"
 	pair := base64.RawURLEncoding.EncodeToString([]byte("ci:" + password))
 	for name, answer := range map[string]struct{ method, mediaType, digest string }{
@@ -82,7 +82,7 @@ func TestASecretInWhatIsKeptOfAManifestIsRefused(t *testing.T) {
 	}
 }
 
-func TestAPasswordThatIsAnOrdinaryWordRefusesNoManifest(t *testing.T) {
+func TestResolve_OrdinaryWordPassword(t *testing.T) {
 	for mediaType, word := range map[string]auth.Secret{
 		registry.MediaTypeDockerManifest:     "docker",
 		ocispec.MediaTypeImageManifest:       "manifest",
@@ -109,7 +109,7 @@ func TestAPasswordThatIsAnOrdinaryWordRefusesNoManifest(t *testing.T) {
 }
 
 // Storage services quote the URL that they were asked by, as it was written there.
-func TestASignatureIsHiddenAsItStandsInTheURL(t *testing.T) {
+func TestRedact_URLSignature(t *testing.T) {
 	answers := map[string]func(http.ResponseWriter, *http.Request){
 		"a page": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
@@ -173,7 +173,7 @@ func TestASignatureIsHiddenAsItStandsInTheURL(t *testing.T) {
 	}
 }
 
-func TestASecretThatComesBackInAWarningIsNotTold(t *testing.T) {
+func TestRedact_Warning(t *testing.T) {
 	for name, header := range map[string]http.Header{
 		"its text": {"Warning": {`299 - "renew ` + password + ` soon"`}},
 		"a digest": {"Docker-Content-Digest": {"sha256:" + password + " " + base64.StdEncoding.EncodeToString([]byte("ci:"+password))}},
@@ -209,7 +209,7 @@ func (o *overruled) WriteHeader(status int) {
 }
 
 // Who names a place can name it after what it was sent.
-func TestAPlaceThatIsNamedAfterASecretIsNotToldByIt(t *testing.T) {
+func TestRedact_HostName(t *testing.T) {
 	n := newInternet(t)
 	issues := func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"token":"issued-4711"}`) }
 	bearer := func(r *http.Request) bool { return r.Header.Get("Authorization") == "Bearer issued-4711" }
@@ -273,7 +273,7 @@ func TestAPlaceThatIsNamedAfterASecretIsNotToldByIt(t *testing.T) {
 }
 
 // A proxy may be for the token endpoint alone, and have a name and no password.
-func TestTheLoginOfAProxyForTokensAloneIsNotShown(t *testing.T) {
+func TestRedact_TokenProxyLogin(t *testing.T) {
 	for name, user := range map[string]*url.Userinfo{"a password": url.UserPassword("deploy", canary), "a name alone": url.User(canary)} {
 		for where, answer := range map[string]func(conn net.Conn, login, text string){
 			"in an answer": func(conn net.Conn, login, text string) {
@@ -311,7 +311,7 @@ func TestTheLoginOfAProxyForTokensAloneIsNotShown(t *testing.T) {
 }
 
 // Of some registries a token is all of the login.
-func TestAUserNameThatIsATokenIsNotShown(t *testing.T) {
+func TestRedact_UserNameToken(t *testing.T) {
 	host := hostOf(t, servePlain(t, withLogin(func(w http.ResponseWriter, r *http.Request) {
 		user, _, _ := r.BasicAuth()
 		w.WriteHeader(http.StatusForbidden)
@@ -324,7 +324,7 @@ func TestAUserNameThatIsATokenIsNotShown(t *testing.T) {
 
 // Who was sent a secret in an earlier run, or for another repository, can repeat it
 // to whoever proves nothing.
-func TestASecretThatARegistryKnowsFromBeforeIsNotShown(t *testing.T) {
+func TestRedact_UnsentCredential(t *testing.T) {
 	host := hostOf(t, servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = w.Write(registrytest.ErrorBody("DENIED", "remember "+canary+"?"))

@@ -13,7 +13,7 @@ import (
 )
 
 // Somebody who wonders why it takes so long reads the log at debug level.
-func TestTheLogSaysWhyARequestIsSentAgain(t *testing.T) {
+func TestLog_RetryReason(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	var log strings.Builder
 	c := newClient(t, func(o *remote.Options) {
@@ -24,7 +24,7 @@ func TestTheLogSaysWhyARequestIsSentAgain(t *testing.T) {
 	if _, err := c.push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor("content"), newBody(t, "content").get()); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`msg="retrying request" after=`, "attempt=1", "HTTP 503", "rejected the upload mode", "HTTP 405"} {
+	for _, want := range []string{`msg="it is tried again" after=`, "attempt=1", "HTTP 503", "is sent it another way", "HTTP 405"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("%q is not in:\n%s", want, log.String())
 		}
@@ -50,7 +50,7 @@ func (v values) Handle(_ context.Context, r slog.Record) error {
 
 // A log may be shown on a terminal, and read by a runner that takes orders from
 // lines.
-func TestWhatARegistrySaysIsCleanedBeforeItIsLogged(t *testing.T) {
+func TestLog_SanitizedValues(t *testing.T) {
 	const evil = "\x1b[2J\r\n::set-output name=x::y\n"
 	p := scripted(t, registrytest.Behaviour{})
 	var said []string

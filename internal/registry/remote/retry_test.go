@@ -22,7 +22,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-func TestWhatMayPassIsTriedAgainAndWhatStaysIsNot(t *testing.T) {
+func TestRetry_StatusCodes(t *testing.T) {
 	for _, status := range []int{408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 528, 529} {
 		if n := attemptsFor(t, status, ""); n != 6 {
 			t.Errorf("HTTP %d: %d attempts, want 6", status, n)
@@ -68,7 +68,7 @@ func attemptsFor(t *testing.T, status int, code string) int {
 	return int(asked.Load())
 }
 
-func TestABrokenConnectionIsTriedAgain(t *testing.T) {
+func TestRetry_BrokenConnection(t *testing.T) {
 	for name, fault := range map[string]func(*registrytest.Rule){
 		"reset before the answer": func(r *registrytest.Rule) { r.Reset() },
 		"cut in mid answer":       func(r *registrytest.Rule) { r.Cut(10) },
@@ -93,7 +93,7 @@ func TestABrokenConnectionIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestAFaultOfTLSOrOfNamesThatMayPassIsTriedAgain(t *testing.T) {
+func TestRetry_DNSAndTLSFailures(t *testing.T) {
 	alert := func(kind string) func(net.Conn, string) {
 		return func(conn net.Conn, _ string) { _, _ = io.WriteString(conn, "\x15\x03\x03\x00\x02\x02"+kind) }
 	}
@@ -155,7 +155,7 @@ func TestAFaultOfTLSOrOfNamesThatMayPassIsTriedAgain(t *testing.T) {
 
 // HTTP/2 would be offered by the server. Where it is not spoken, no GOAWAY ends
 // the requests of many.
-func TestHTTP2IsNotSpoken(t *testing.T) {
+func TestTransport_HTTP2Disabled(t *testing.T) {
 	n := newInternet(t)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor != 1 {
@@ -189,7 +189,7 @@ func unwell(c *clock, status int, retryAfter string) http.HandlerFunc {
 	}
 }
 
-func TestTheWaitBetweenAttemptsDoublesAndIsNeverTheSame(t *testing.T) {
+func TestRetry_Backoff(t *testing.T) {
 	distinct := map[time.Duration]bool{}
 	for range 3 {
 		synctest.Test(t, func(t *testing.T) {
@@ -216,7 +216,7 @@ func TestTheWaitBetweenAttemptsDoublesAndIsNeverTheSame(t *testing.T) {
 	}
 }
 
-func TestARegistryIsWaitedForAsItAsks(t *testing.T) {
+func TestRetry_RetryAfter(t *testing.T) {
 	date := func(d time.Duration) func() string {
 		return func() string { return time.Now().Add(d).UTC().Format(http.TimeFormat) }
 	}
@@ -255,7 +255,7 @@ func TestARegistryIsWaitedForAsItAsks(t *testing.T) {
 	}
 }
 
-func TestAWaitThatIsLongerThanTheOperationMayTakeFailsAtOnce(t *testing.T) {
+func TestRetry_RetryAfterTooLong(t *testing.T) {
 	for name, test := range map[string]struct {
 		retryAfter string
 		deadline   time.Duration // 0: none
@@ -285,7 +285,7 @@ func TestAWaitThatIsLongerThanTheOperationMayTakeFailsAtOnce(t *testing.T) {
 	}
 }
 
-func TestEveryWaitEndsWithItsContext(t *testing.T) {
+func TestRetry_CanceledWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := newClock()
 		c := newClient(t, serveMemory(t, unwell(asked, 429, "60")).options)
@@ -308,7 +308,7 @@ func TestEveryWaitEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestAnOperationThatIsCancelledIsNotTriedAgain(t *testing.T) {
+func TestRetry_CanceledRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := newClock()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -325,7 +325,7 @@ func TestAnOperationThatIsCancelledIsNotTriedAgain(t *testing.T) {
 	})
 }
 
-func TestAManifestThatMayBeThereIsLookedForBeforeItIsPushedAgain(t *testing.T) {
+func TestPutManifest_HeadBeforeRetry(t *testing.T) {
 	m := registrytest.Image{Seed: "a"}.Build()
 	manifest := registry.Manifest{MediaType: m.MediaType, Digest: m.Digest, Content: m.Bytes}
 	for name, test := range map[string]struct {

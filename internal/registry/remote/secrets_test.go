@@ -85,7 +85,7 @@ func everySecret(t *testing.T, fail func(http.ResponseWriter, *http.Request) boo
 	return p.Addr
 }
 
-func TestNoSecretIsEverTold(t *testing.T) {
+func TestRedact_AllOperations(t *testing.T) {
 	credential := map[string]auth.Credential{
 		"password":       {Username: "ci", Password: canary},
 		"identity token": {IdentityToken: canary},
@@ -141,7 +141,7 @@ func TestNoSecretIsEverTold(t *testing.T) {
 	}
 }
 
-func TestASecretThatAnAnswerMakesNetHTTPQuoteIsNotTold(t *testing.T) {
+func TestRedact_NetHTTPError(t *testing.T) {
 	// net/http quotes what it does not understand. This one asks for a password
 	// and makes a header of it that is none.
 	listener := serveRaw(t, func(conn net.Conn, request string) {
@@ -156,7 +156,7 @@ func TestASecretThatAnAnswerMakesNetHTTPQuoteIsNotTold(t *testing.T) {
 	says(t, failure(t, err, registry.ErrProtocol).Error(), "no header ***")
 }
 
-func TestNothingIsLeftBehind(t *testing.T) {
+func TestClient_NoLeaks(t *testing.T) {
 	registrytest.NoLeaks(t)
 	host := everySecret(t, func(http.ResponseWriter, *http.Request) bool { return false })
 	c := newClient(t, credentials(map[string]auth.Credential{host: {Username: "ci", Password: canary}}))
@@ -187,7 +187,7 @@ func (k *keys) Handle(ctx context.Context, r slog.Record) error {
 
 // What is logged of HTTP is on this list, and no header or body is: neither a
 // request's nor that of an answer, a failure or a token.
-func TestTheLogHasNoHeaderAndNoBody(t *testing.T) {
+func TestLog_NoHeadersOrBodies(t *testing.T) {
 	const marker = "Marker"
 	host := everySecret(t, func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("X-"+marker, marker)

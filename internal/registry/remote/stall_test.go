@@ -40,7 +40,7 @@ func drip(w io.Writer, r *http.Request, content string, wait time.Duration) {
 	}
 }
 
-func TestHeadersThatNeverComeAreNotWaitedForWithoutEnd(t *testing.T) {
+func TestStall_MissingHeaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := newClock()
 		c := newClient(t, serveMemory(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -57,7 +57,7 @@ func TestHeadersThatNeverComeAreNotWaitedForWithoutEnd(t *testing.T) {
 	})
 }
 
-func TestAnAnswerForMemoryComesWholeInTime(t *testing.T) {
+func TestStall_SlowManifest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := newClock()
 		m := serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
@@ -75,7 +75,7 @@ func TestAnAnswerForMemoryComesWholeInTime(t *testing.T) {
 	})
 }
 
-func TestABlobMayTakeAsLongAsItMoves(t *testing.T) {
+func TestStall_SlowDownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const content = "a byte a minute"
 		asked := newClock()
@@ -95,7 +95,7 @@ func TestABlobMayTakeAsLongAsItMoves(t *testing.T) {
 }
 
 // A byte a minute is one second too late for each.
-func TestABlobThatComesAByteAMinuteIsGivenUp(t *testing.T) {
+func TestStall_TricklingDownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const content = "a byte a minute"
 		asked := newClock()
@@ -113,7 +113,7 @@ func TestABlobThatComesAByteAMinuteIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestABlobThatStopsIsResumedAndThenGivenUp(t *testing.T) {
+func TestStall_StoppedDownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := newClock()
 		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
@@ -135,7 +135,7 @@ func TestABlobThatStopsIsResumedAndThenGivenUp(t *testing.T) {
 	})
 }
 
-func TestABlobIsNotGivenUpBecauseNobodyReadsIt(t *testing.T) {
+func TestStall_UnreadDownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -178,7 +178,7 @@ func uploads(put http.HandlerFunc, deleted *atomic.Int32) http.HandlerFunc {
 	}
 }
 
-func TestAnUploadThatNobodyTakesIsGivenUp(t *testing.T) {
+func TestStall_UnreadUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := newClock()
 		var deleted atomic.Int32
@@ -195,7 +195,7 @@ func TestAnUploadThatNobodyTakesIsGivenUp(t *testing.T) {
 	})
 }
 
-func TestAnUploadMayTakeAsLongAsItMoves(t *testing.T) {
+func TestStall_SlowUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var deleted atomic.Int32
 		began := newClock()
@@ -240,7 +240,7 @@ func (s slow) Read(p []byte) (int, error) {
 
 func (slow) Close() error { return nil }
 
-func TestAnUploadWaitsForItsContentAsLongAsThatTakes(t *testing.T) {
+func TestStall_SlowContent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var deleted atomic.Int32
 		began := newClock()
@@ -258,7 +258,7 @@ func TestAnUploadWaitsForItsContentAsLongAsThatTakes(t *testing.T) {
 	})
 }
 
-func TestARefusalThatStopsHalfWayIsNotKeptAliveByTheUpload(t *testing.T) {
+func TestStall_RefusalDuringUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var deleted atomic.Int32
 		began := newClock()
@@ -280,7 +280,7 @@ func TestARefusalThatStopsHalfWayIsNotKeptAliveByTheUpload(t *testing.T) {
 	})
 }
 
-func TestASourceThatStopsEndsTheUploadToo(t *testing.T) {
+func TestStall_StoppedSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var deleted, puts atomic.Int32
 		put := uploads(func(_ http.ResponseWriter, r *http.Request) {
@@ -310,7 +310,7 @@ func TestASourceThatStopsEndsTheUploadToo(t *testing.T) {
 	})
 }
 
-func TestCancellingEndsWhateverIsUnderWayWithinASecond(t *testing.T) {
+func TestCancel_EachOperation(t *testing.T) {
 	hang := func(_ http.ResponseWriter, r *http.Request) { never(r) }
 	put := func(ctx context.Context, r registry.Repository) error {
 		_, err := r.PutBlob(ctx, descriptor(large), registry.Content{Open: func(context.Context) (io.ReadCloser, error) {
@@ -426,7 +426,7 @@ func TestCancellingEndsWhateverIsUnderWayWithinASecond(t *testing.T) {
 
 // net/http makes a connection for whoever comes next where nobody wants it any
 // more. Here nobody does: it is closed in the moment in which the operation ends.
-func TestAConnectionThatIsBeingMadeEndsWithItsOperation(t *testing.T) {
+func TestCancel_PendingConnection(t *testing.T) {
 	silent := func(*testing.T, net.Conn) {}
 	for name, test := range map[string]struct {
 		proxy string

@@ -19,7 +19,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-func TestAllPagesOfTheTagsAreRead(t *testing.T) {
+func TestListTags_AllPages(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{PageSize: 2}, registrytest.BasicAuth("ci", canary))
 	p.Push(t, "app", "a", registrytest.Image{Seed: "a"})
 	want := []string{"a", "b", "c", "d", "e"}
@@ -74,7 +74,7 @@ func listing(t *testing.T, link func(page int) string) (string, *atomic.Int32) {
 	return address(server), &pages
 }
 
-func TestANextPageIsFollowedOnlyWithinTheRegistry(t *testing.T) {
+func TestNextPage_SameRegistry(t *testing.T) {
 	for link, test := range map[string]struct {
 		pages int32
 		want  error
@@ -118,7 +118,7 @@ func TestANextPageIsFollowedOnlyWithinTheRegistry(t *testing.T) {
 	}
 }
 
-func TestANextPageInPlainHTTPOfARegistryWithTLSIsRefused(t *testing.T) {
+func TestNextPage_PlainHTTP(t *testing.T) {
 	for _, next := range []string{
 		"http://registry.example.com/v2/app/tags/list?page=2", "HTTP://registry.example.com:443/v2/app/tags/list?page=2",
 		"http://registry.example.com:8080/v2/app/tags/list?page=2", "http://other.example.com/v2/app/tags/list?page=2",
@@ -140,7 +140,7 @@ func TestANextPageInPlainHTTPOfARegistryWithTLSIsRefused(t *testing.T) {
 	}
 }
 
-func TestAListThatHasNoEndIsLeft(t *testing.T) {
+func TestNextPage_EndlessList(t *testing.T) {
 	for name, test := range map[string]struct {
 		link  func(place string, page int) string
 		pages int32
@@ -163,7 +163,7 @@ func TestAListThatHasNoEndIsLeft(t *testing.T) {
 	}
 }
 
-func TestAListIsRefusedThatIsNone(t *testing.T) {
+func TestListTags_InvalidResponse(t *testing.T) {
 	many := make([]string, remote.MaxTags+1)
 	for i := range many {
 		many[i] = fmt.Sprintf("t%d", i)

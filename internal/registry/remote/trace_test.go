@@ -17,7 +17,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-func TestTheTraceSaysWhatEachRequestIsAbout(t *testing.T) {
+func TestTrace_RequestKind(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
 	pushed := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -75,7 +75,7 @@ func drain(ctx context.Context, repo registry.Repository, d registry.Descriptor)
 }
 
 // What is under way by the trace is what is seen to be, and no more than that.
-func TestARequestIsTracedUntilItsAnswerWasRead(t *testing.T) {
+func TestTrace_ActiveUntilBodyRead(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.PushBlob(t, "app", registrytest.Blob{Content: []byte(large)})
 	c := newClient(t)
@@ -108,7 +108,7 @@ func TestARequestIsTracedUntilItsAnswerWasRead(t *testing.T) {
 	underWay("when nobody answered", 0)
 }
 
-func TestTheTraceSaysWhatARequestWaitedFor(t *testing.T) {
+func TestTrace_WaitReason(t *testing.T) {
 	for name, test := range map[string]struct {
 		options remote.HostOptions
 		want    map[registry.WaitReason]time.Duration // the longest
@@ -138,7 +138,7 @@ func TestTheTraceSaysWhatARequestWaitedFor(t *testing.T) {
 	}
 }
 
-func TestTheTraceSaysHowLongARegistryAskedToWait(t *testing.T) {
+func TestTrace_RetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		m := serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -159,7 +159,7 @@ func TestTheTraceSaysHowLongARegistryAskedToWait(t *testing.T) {
 	})
 }
 
-func TestTheTraceSaysHowLongADownloadPausedBeforeItWentOn(t *testing.T) {
+func TestTrace_ResumePause(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.PushBlob(t, "app", registrytest.Blob{Content: []byte(large)})
 	p.On("GET", ".*").Times(3).Cut(10)

@@ -86,7 +86,7 @@ func ranges(p *registrytest.Proxy) string {
 	return strings.Join(all, ", ")
 }
 
-func TestAHostIsSentBlobsTheWayThatItTakes(t *testing.T) {
+func TestPutBlob_UploadModeFallback(t *testing.T) {
 	const oneRefusal = "POST, PUT, DELETE, POST, PATCH, PUT"
 	nginx := func(r *http.Request) bool { return r.ContentLength > 1<<20 }
 	for name, test := range map[string]struct {
@@ -122,7 +122,7 @@ func TestAHostIsSentBlobsTheWayThatItTakes(t *testing.T) {
 	}
 }
 
-func TestARefusalOfTheBlobItselfLeadsNowhereElse(t *testing.T) {
+func TestPutBlob_NoFallbackForRefusedBlob(t *testing.T) {
 	for name, body := range map[string]string{"too large": "", "over the quota": string(registrytest.ErrorBody("DENIED", "quota"))} {
 		p := scripted(t, registrytest.Behaviour{})
 		p.On("PUT|PATCH", ".*").Where(withBody).Reply(http.StatusRequestEntityTooLarge, nil, body)
@@ -138,7 +138,7 @@ func TestARefusalOfTheBlobItselfLeadsNowhereElse(t *testing.T) {
 	}
 }
 
-func TestChunksAreAsLongAsTheRegistryWants(t *testing.T) {
+func TestPutBlob_ChunkMinLength(t *testing.T) {
 	for announced, want := range map[int64]string{
 		0:         "0-262143, 262144-524287, 524288-786431, 786432-1048575",
 		1000:      "0-262143, 262144-524287, 524288-786431, 786432-1048575",
@@ -179,7 +179,7 @@ func partly(n int64) func(http.ResponseWriter, *http.Request, http.Handler) {
 	}
 }
 
-func TestAnUploadThatBreaksIsContinuedWhereItStopped(t *testing.T) {
+func TestPutBlob_ResumesUpload(t *testing.T) {
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
@@ -207,7 +207,7 @@ func TestAnUploadThatBreaksIsContinuedWhereItStopped(t *testing.T) {
 	}
 }
 
-func TestAnUploadThatOnlyLacksItsEndIsNotReadAgain(t *testing.T) {
+func TestPutBlob_ResumeAtEnd(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("PATCH", ".*").Times(1).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		next.ServeHTTP(httptest.NewRecorder(), r)
@@ -223,7 +223,7 @@ func TestAnUploadThatOnlyLacksItsEndIsNotReadAgain(t *testing.T) {
 	}
 }
 
-func TestASessionThatCannotBeContinuedIsReplaced(t *testing.T) {
+func TestPutBlob_NewSession(t *testing.T) {
 	for name, test := range map[string]struct {
 		fault func(p *registrytest.Proxy)
 		want  string
@@ -274,7 +274,7 @@ func TestASessionThatCannotBeContinuedIsReplaced(t *testing.T) {
 	}
 }
 
-func TestWhatAChunkIsAnsweredIsHeard(t *testing.T) {
+func TestPutBlob_ChunkResponse(t *testing.T) {
 	const restarted = "POST, PATCH, PATCH, DELETE, POST, PATCH, PATCH, PATCH, PUT"
 	const resumed = "POST, PATCH, PATCH, GET, PATCH, PATCH, PUT"
 	const undisturbed = "POST, PATCH, PATCH, PATCH, PUT"
@@ -330,7 +330,7 @@ func TestWhatAChunkIsAnsweredIsHeard(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatMakesNoSenseTimeAfterTimeEndsTheUpload(t *testing.T) {
+func TestPutBlob_RepeatedInvalidResponse(t *testing.T) {
 	says := func(header string) func(*registrytest.Rule) {
 		return func(r *registrytest.Rule) {
 			r.Alter(func(r *http.Response) { r.Header.Set("Range", header) })
@@ -358,7 +358,7 @@ func TestAnAnswerThatMakesNoSenseTimeAfterTimeEndsTheUpload(t *testing.T) {
 	}
 }
 
-func TestATokenThatExpiresBetweenChunksIsRenewedAndTheUploadContinued(t *testing.T) {
+func TestPutBlob_TokenExpiresBetweenChunks(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
 	p.On("PATCH", ".*").After(1).Times(1).Reply(http.StatusUnauthorized, http.Header{"WWW-Authenticate": {`Bearer realm="` + tokens.URL + `"`}}, "")
@@ -371,7 +371,7 @@ func TestATokenThatExpiresBetweenChunksIsRenewedAndTheUploadContinued(t *testing
 	}
 }
 
-func TestContentThatIsNotWhatItShouldBeIsNotCompletedInAnyWay(t *testing.T) {
+func TestPutBlob_ContentMismatchInEachMode(t *testing.T) {
 	for name, way := range ways {
 		for what, content := range map[string]io.Reader{
 			"corrupt":   registry.Verify(io.NopCloser(strings.NewReader(strings.Repeat("x", len(huge)))), descriptor(huge), "source/app"),
@@ -403,7 +403,7 @@ func TestContentThatIsNotWhatItShouldBeIsNotCompletedInAnyWay(t *testing.T) {
 	}
 }
 
-func TestAnUploadInPartsIsWaitedForAsLongAsAWholeOne(t *testing.T) {
+func TestStall_SlowChunkResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var deleted atomic.Int32
 		var log journal
@@ -425,7 +425,7 @@ func TestAnUploadInPartsIsWaitedForAsLongAsAWholeOne(t *testing.T) {
 	})
 }
 
-func TestAChunkThatIsNeverAnsweredIsNotWaitedForForEver(t *testing.T) {
+func TestStall_MissingChunkResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := newClock()
 		var deleted atomic.Int32
@@ -442,7 +442,7 @@ func TestAChunkThatIsNeverAnsweredIsNotWaitedForForEver(t *testing.T) {
 	})
 }
 
-func TestRealRegistriesTakeBlobsInEveryWay(t *testing.T) {
+func TestRealRegistries_UploadModes(t *testing.T) {
 	for version, start := range map[string]func(testing.TB, ...registrytest.Option) *registrytest.Registry{"v3": registrytest.V3, "2.8.3": registrytest.V2} {
 		p := registrytest.Intercept(t, start(t))
 		for name, way := range ways {
@@ -467,7 +467,7 @@ func TestRealRegistriesTakeBlobsInEveryWay(t *testing.T) {
 
 // A registry may have uploads at a place of somebody else. That one must not make
 // requests of ours to the registry, which have credentials.
-func TestAnUploadElsewhereDoesNotLeadBackToTheRegistry(t *testing.T) {
+func TestRedirect_UploadHostBackToRegistry(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	elsewhere := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -486,7 +486,7 @@ func TestAnUploadElsewhereDoesNotLeadBackToTheRegistry(t *testing.T) {
 
 // What an earlier request to the session had read of the content says nothing of
 // what this one has sent.
-func TestAnAnswerWithoutARangeMeansWhatThisRequestSent(t *testing.T) {
+func TestPutBlob_ResponseWithoutRange(t *testing.T) {
 	var c *client
 	var host string
 	var has int

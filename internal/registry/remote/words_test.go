@@ -16,7 +16,7 @@ import (
 
 // A HEAD's answer has no body, so that the registry's own message has to be
 // fetched: people are to read what it said, and not the status alone.
-func TestAFailedHeadIsExplainedInTheRegistrysWords(t *testing.T) {
+func TestResolve_FailedHeadExplainedByGet(t *testing.T) {
 	for status, kind := range map[int]error{
 		http.StatusUnauthorized:        registry.ErrUnauthorized,
 		http.StatusForbidden:           registry.ErrDenied,
@@ -36,7 +36,7 @@ func TestAFailedHeadIsExplainedInTheRegistrysWords(t *testing.T) {
 	}
 }
 
-func TestAHeadThatFailsWhereAGetDoesNotIsNoFailure(t *testing.T) {
+func TestResolve_FailedHeadSuccessfulGet(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	pushed := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	p.On("HEAD", ".*").Reply(http.StatusInternalServerError, nil, "")
@@ -46,7 +46,7 @@ func TestAHeadThatFailsWhereAGetDoesNotIsNoFailure(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotThereNeedsNoExplanation(t *testing.T) {
+func TestResolve_NotFoundWithoutGet(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	_, err := newClient(t).pull(t, p.Addr+"/app").Resolve(t.Context(), "1")
 	failure(t, err, registry.ErrNotFound)
@@ -57,7 +57,7 @@ func TestWhatIsNotThereNeedsNoExplanation(t *testing.T) {
 
 // What a place says that the registry only pointed to is not the registry's own
 // word: it takes no resource out of a state.
-func TestA404ElsewhereIsNotTheRegistrys(t *testing.T) {
+func TestRedirect_ForeignNotFound(t *testing.T) {
 	elsewhere := answering(t, http.StatusNotFound, "application/json", string(registrytest.ErrorBody("MANIFEST_UNKNOWN", "gone")))
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("GET", ".*").Reply(http.StatusTemporaryRedirect, http.Header{"Location": {elsewhere.URL + "/m"}}, "")
@@ -67,7 +67,7 @@ func TestA404ElsewhereIsNotTheRegistrys(t *testing.T) {
 
 // A server that was sent a credential can put it into any part of its answer
 // that becomes part of an error or of the log.
-func TestACredentialThatComesBackInAHeaderIsNotShown(t *testing.T) {
+func TestRedact_CredentialInHeader(t *testing.T) {
 	encoded := base64.StdEncoding.EncodeToString([]byte("ci:" + canary))
 	for name, header := range map[string]http.Header{
 		"a scheme that is not followed": {"Location": {"ftp://h/" + canary}},
@@ -94,7 +94,7 @@ func TestACredentialThatComesBackInAHeaderIsNotShown(t *testing.T) {
 }
 
 // A token was issued on the way and is nobody's setting.
-func TestATokenThatComesBackInAHeaderIsNotShown(t *testing.T) {
+func TestRedact_TokenInHeader(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	tokens.Answer = func(w http.ResponseWriter, _ registrytest.TokenRequest, _ string) {
 		_, _ = w.Write([]byte(`{"token":"` + canary + `-issued"}`))
@@ -107,7 +107,7 @@ func TestATokenThatComesBackInAHeaderIsNotShown(t *testing.T) {
 }
 
 // A proxy was sent a login of its own.
-func TestAProxysLoginThatComesBackIsNotShown(t *testing.T) {
+func TestRedact_ProxyLogin(t *testing.T) {
 	proxy := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusProxyAuthRequired)
 		_, _ = fmt.Fprint(w, r.Header.Get("Proxy-Authorization"), " ", canary)

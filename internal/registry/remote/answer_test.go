@@ -18,7 +18,7 @@ import (
 )
 
 // answering is a registry that answers everything alike.
-func answering(t *testing.T, status int, contentType, body string) *httptest.Server {
+func serveFixed(t *testing.T, status int, contentType, body string) *httptest.Server {
 	t.Helper()
 	return servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -30,7 +30,7 @@ func answering(t *testing.T, status int, contentType, body string) *httptest.Ser
 	})
 }
 
-func once(o *remote.Options) { o.Attempts = 1 }
+func singleAttempt(o *remote.Options) { o.Attempts = 1 }
 
 func address(s *httptest.Server) string { return s.Listener.Addr().String() }
 
@@ -107,7 +107,7 @@ func TestResponseError_Kind(t *testing.T) {
 			if test.code != "" {
 				body = string(registrytest.ErrorBody(test.code, test.message))
 			}
-			repo := newClient(t, once).push(t, address(answering(t, test.status, "application/json", body))+"/app")
+			repo := newClient(t, singleAttempt).push(t, address(serveFixed(t, test.status, "application/json", body))+"/app")
 			var err error
 			switch test.op {
 			case get:
@@ -117,7 +117,7 @@ func TestResponseError_Kind(t *testing.T) {
 			case tag:
 				err = repo.DeleteTag(t.Context(), "1")
 			}
-			e := failure(t, err, test.want)
+			e := assertErrorKind(t, err, test.want)
 			if e.Status != test.status || e.Code != test.code || !strings.Contains(e.Message, test.message) {
 				t.Errorf("the error has status %d, code %q and message %q", e.Status, e.Code, e.Message)
 			}
@@ -145,7 +145,7 @@ func TestResponseError_NotFoundNeedsErrorDocument(t *testing.T) {
 		"packed although not wanted": "gzip",
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := answering(t, http.StatusNotFound, "application/json", body)
+			server := serveFixed(t, http.StatusNotFound, "application/json", body)
 			if body == "gzip" {
 				server = servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 					w.Header().Set("Content-Encoding", "gzip")
@@ -155,10 +155,10 @@ func TestResponseError_NotFoundNeedsErrorDocument(t *testing.T) {
 			}
 			repo := newClient(t).pull(t, address(server)+"/app")
 			_, err := repo.GetManifest(t.Context(), "1")
-			says(t, failure(t, err, registry.ErrProtocol).Hint, "proxy")
+			assertContains(t, assertErrorKind(t, err, registry.ErrProtocol).Hint, "proxy")
 			// HEAD has no body: its 404 is a hint, and so documented.
 			_, err = repo.Resolve(t.Context(), "1")
-			failure(t, err, registry.ErrNotFound)
+			assertErrorKind(t, err, registry.ErrNotFound)
 		})
 	}
 }
@@ -166,20 +166,20 @@ func TestResponseError_NotFoundNeedsErrorDocument(t *testing.T) {
 // Only the document of a 400 says whether a manifest is refused for good.
 func TestPutManifest_TruncatedRefusal(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
-	says := string(registrytest.ErrorBody("MANIFEST_BLOB_UNKNOWN", "blob unknown to registry"))
+	document := string(registrytest.ErrorBody("MANIFEST_BLOB_UNKNOWN", "blob unknown to registry"))
 	p.On("PUT", ".*").Times(1).Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		w.Header().Set("Content-Length", strconv.Itoa(len(says)))
+		w.Header().Set("Content-Length", strconv.Itoa(len(document)))
 		w.WriteHeader(400)
-		_, _ = io.WriteString(w, says[:20])
+		_, _ = io.WriteString(w, document[:20])
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	})
-	refused := p.On("PUT", ".*").Times(1).Reply(400, nil, says)
+	refused := p.On("PUT", ".*").Times(1).Reply(400, nil, document)
 	m, err := registry.NewManifest("application/vnd.oci.image.manifest.v1+json", []byte("{}"), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	failure(t, newClient(t).push(t, p.Ref("app", "1")).PutManifest(t.Context(), "1", m), registry.ErrMissingContent)
+	assertErrorKind(t, newClient(t).push(t, p.Ref("app", "1")).PutManifest(t.Context(), "1", m), registry.ErrMissingContent)
 	if refused.Taken() != 1 {
 		t.Error("it was not heard again")
 	}
@@ -189,9 +189,9 @@ func TestResponseError_CompressedBody(t *testing.T) {
 	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
 		w.WriteHeader(http.StatusForbidden)
-		_, _ = w.Write(packed(t, string(registrytest.ErrorBody("TAG_INVALID", "the tag is immutable"))))
+		_, _ = w.Write(gzipped(t, string(registrytest.ErrorBody("TAG_INVALID", "the tag is immutable"))))
 	})
-	e := failure(t, newClient(t).push(t, address(server)+"/app").PutManifest(t.Context(), "1", registry.Manifest{}), registry.ErrDenied)
+	e := assertErrorKind(t, newClient(t).push(t, address(server)+"/app").PutManifest(t.Context(), "1", registry.Manifest{}), registry.ErrDenied)
 	if e.Status != http.StatusForbidden || e.Code != "" || e.Message != "" {
 		t.Errorf("the error has status %d, code %q and message %q", e.Status, e.Code, e.Message)
 	}
@@ -203,7 +203,7 @@ func TestAuthorization_CompressedToken(t *testing.T) {
 		case r.URL.Path == "/token":
 			w.Header().Set("Content-Type", "application/json")
 			w.Header().Set("Content-Encoding", "gzip")
-			_, _ = w.Write(packed(t, `{"token":"a"}`))
+			_, _ = w.Write(gzipped(t, `{"token":"a"}`))
 		case r.Header.Get("Authorization") != "":
 			t.Errorf("%s came with a token", r.URL.Path)
 		default:
@@ -212,7 +212,7 @@ func TestAuthorization_CompressedToken(t *testing.T) {
 		}
 	})
 	_, err := newClient(t).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
-	says(t, failure(t, err, registry.ErrProtocol).Error(), address(server), "its answer is not a token")
+	assertContains(t, assertErrorKind(t, err, registry.ErrProtocol).Error(), address(server), "its answer is not a token")
 }
 
 func TestResponseError_SanitizedMessage(t *testing.T) {
@@ -224,10 +224,10 @@ func TestResponseError_SanitizedMessage(t *testing.T) {
 		"10 MB of it": strings.Repeat(esc, 10<<20/len(esc)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := servePlain(t, guarded(answering(t, http.StatusForbidden, "text/html", body).Config.Handler.ServeHTTP))
+			server := servePlain(t, requireLogin(serveFixed(t, http.StatusForbidden, "text/html", body).Config.Handler.ServeHTTP))
 			c := newClient(t, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
 			_, err := c.pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
-			e := failure(t, err, registry.ErrDenied)
+			e := assertErrorKind(t, err, registry.ErrDenied)
 			if n, most := len(e.Code)+len(e.Message), map[bool]int{true: 400, false: 1200}[name == "a page"]; n > most {
 				t.Errorf("%d bytes are shown", n)
 			}
@@ -264,7 +264,7 @@ func TestRedact_ErrorDocument(t *testing.T) {
 	c := newClient(t, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: secret}}))
 	for tag, want := range map[string]string{"words": "you sent Basic *** which is ***", "detail": `{"a":"***","b":"***"}`, "page": "Basic *** *** ***"} {
 		_, err := c.pull(t, address(server)+"/app").GetManifest(c.context(t), tag)
-		says(t, failure(t, err, registry.ErrDenied).Message, want)
+		assertContains(t, assertErrorKind(t, err, registry.ErrDenied).Message, want)
 	}
 	if w := c.Warnings(); len(w) != 1 {
 		t.Errorf("the warnings are %q", w)
@@ -315,15 +315,15 @@ func TestResponseError_Hint(t *testing.T) {
 			case "Docker Hub's limit":
 				host = "docker.io"
 			}
-			n := newInternet(t)
+			n := newFakeNetwork(t)
 			api := strings.Replace(host, "docker.io", "registry-1.docker.io", 1)
 			n.serve(t, api, registryAddress, func(w http.ResponseWriter, _ *http.Request) {
 				w.WriteHeader(test.status)
 				_, _ = w.Write(registrytest.ErrorBody(test.code, test.text))
 			})
-			c := newClient(t, n.options, once, settings(n.trusting(host)))
+			c := newClient(t, n.options, singleAttempt, settings(n.trustedHosts(host)))
 			err := test.op(t.Context(), c.push(t, host+"/app/app"))
-			says(t, failure(t, err, test.kind).Hint, test.want)
+			assertContains(t, assertErrorKind(t, err, test.kind).Hint, test.want)
 		})
 	}
 }
@@ -362,10 +362,10 @@ func TestResponseError_MultipleErrors(t *testing.T) {
 		"all too long":           {entry("DENIED", "a") + "," + entry("B", long), "a; B: long "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := servePlain(t, guarded(answering(t, http.StatusForbidden, "application/json", `{"errors":[`+test.entries+`]}`).Config.Handler.ServeHTTP))
-			c := newClient(t, once, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
+			server := servePlain(t, requireLogin(serveFixed(t, http.StatusForbidden, "application/json", `{"errors":[`+test.entries+`]}`).Config.Handler.ServeHTTP))
+			c := newClient(t, singleAttempt, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
 			_, err := c.pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
-			e := failure(t, err, registry.ErrDenied)
+			e := assertErrorKind(t, err, registry.ErrDenied)
 			if e.Code != "DENIED" || !strings.HasPrefix(e.Message, test.want) || len(e.Message) > 1024 || name != "all too long" && e.Message != test.want {
 				t.Errorf("the code is %q and the message %q, want %q", e.Code, e.Message, test.want)
 			}
@@ -386,32 +386,32 @@ func TestResponseError_ForbiddenNamesCredential(t *testing.T) {
 		{auth.Credential{RegistryToken: canary, Source: "a file"}, get, []string{"are the registry token, from a file.", "If they may not do this", "give them the right to"}},
 		{auth.Credential{RegistryToken: canary, Source: "a file"}, upload(t), []string{"are the registry token, from a file.", "If they may not write", "push there"}},
 	} {
-		c := newClient(t, once, credentials(map[string]auth.Credential{p.Addr: test.credential}))
-		says(t, failure(t, test.op(t.Context(), c.push(t, p.Addr+"/app")), registry.ErrDenied).Hint, test.want...)
+		c := newClient(t, singleAttempt, credentials(map[string]auth.Credential{p.Addr: test.credential}))
+		assertContains(t, assertErrorKind(t, test.op(t.Context(), c.push(t, p.Addr+"/app")), registry.ErrDenied).Hint, test.want...)
 	}
 }
 
 // What is full stays full: to send a blob six times into it helps nobody.
 func TestRetry_StorageFull(t *testing.T) {
 	c := newClient(t)
-	_, err := c.pull(t, address(answering(t, http.StatusInsufficientStorage, "", string(registrytest.ErrorBody("UNKNOWN", "no space left on device"))))+"/app").GetManifest(c.context(t), "1")
-	failure(t, err, registry.ErrUnavailable)
+	_, err := c.pull(t, address(serveFixed(t, http.StatusInsufficientStorage, "", string(registrytest.ErrorBody("UNKNOWN", "no space left on device"))))+"/app").GetManifest(c.context(t), "1")
+	assertErrorKind(t, err, registry.ErrUnavailable)
 	if sent, _ := c.sent(); sent != 1 {
 		t.Errorf("%d requests, want 1", sent)
 	}
 }
 
 func TestResponseError_DockerHubNameHint(t *testing.T) {
-	const told = `"registry/acme/app" was read as a repository on Docker Hub, where names have two parts. If registry is a registry, write it with its domain or port, as in registry:5000/acme/app.`
-	for name, want := range map[string]string{"registry/acme/app": told, "acme/app": "", "app": "", "ghcr.io/registry/acme/app": ""} {
-		n := newInternet(t)
+	const hint = `"registry/acme/app" was read as a repository on Docker Hub, where names have two parts. If registry is a registry, write it with its domain or port, as in registry:5000/acme/app.`
+	for name, want := range map[string]string{"registry/acme/app": hint, "acme/app": "", "app": "", "ghcr.io/registry/acme/app": ""} {
+		n := newFakeNetwork(t)
 		for api, address := range map[string]string{"registry-1.docker.io": registryAddress, "ghcr.io": otherAddress} {
 			n.serve(t, api, address, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
 		}
-		_, err := newClient(t, n.options, once, settings(n.trusting("docker.io", "ghcr.io"))).pull(t, name).Resolve(t.Context(), "1")
-		hint := failure(t, err, registry.ErrUnauthorized).Hint
-		if !strings.HasSuffix(hint, want) || strings.Contains(hint, "two parts") != (want != "") {
-			t.Errorf("%s: the hint is %q", name, hint)
+		_, err := newClient(t, n.options, singleAttempt, settings(n.trustedHosts("docker.io", "ghcr.io"))).pull(t, name).Resolve(t.Context(), "1")
+		got := assertErrorKind(t, err, registry.ErrUnauthorized).Hint
+		if !strings.HasSuffix(got, want) || strings.Contains(got, "two parts") != (want != "") {
+			t.Errorf("%s: the hint is %q", name, got)
 		}
 	}
 }

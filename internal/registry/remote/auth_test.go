@@ -80,8 +80,8 @@ func TestAuthorization_TokenRefreshLimit(t *testing.T) {
 	c := newClient(t, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary, TokenHosts: []string{hostOf(t, tokens.URL)}, Source: "the test"}}))
 	repo := c.pull(t, p.Ref("app", "1"))
 	_, err := repo.GetManifest(c.context(t), "1")
-	e := failure(t, err, registry.ErrUnauthorized)
-	says(t, e.Hint, `"ci"`, "the test")
+	e := assertErrorKind(t, err, registry.ErrUnauthorized)
+	assertContains(t, e.Hint, `"ci"`, "the test")
 	// The two requests for tokens are requests too; what follows a token that
 	// was refused repeats a failure.
 	if sent, retries := c.sent(); sent != 5 || retries != 1 {
@@ -97,7 +97,7 @@ func TestAuthorization_TokenRefreshLimit(t *testing.T) {
 	// The challenge is known now: with a token, and with two fresh ones.
 	p.Forget()
 	_, err = repo.GetManifest(t.Context(), "1")
-	failure(t, err, registry.ErrUnauthorized)
+	assertErrorKind(t, err, registry.ErrUnauthorized)
 	if n := len(p.Requests()); n != 3 {
 		t.Errorf("%d requests, want 3", n)
 	}
@@ -151,7 +151,7 @@ func TestAuthorization_RejectedCredential(t *testing.T) {
 			p.Forget()
 			c := newClient(t, credentials(map[string]auth.Credential{p.Addr: test.credential}))
 			_, err := c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
-			says(t, failure(t, err, registry.ErrUnauthorized).Hint, test.hint...)
+			assertContains(t, assertErrorKind(t, err, registry.ErrUnauthorized).Hint, test.hint...)
 			if n := len(p.Requests()); n != test.requests {
 				t.Errorf("%d requests, want %d", n, test.requests)
 			}
@@ -174,8 +174,8 @@ func TestAuthorization_UnsupportedScheme(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = io.WriteString(w, test.body)
 		})
-		_, err := newClient(t, once).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
-		e := failure(t, err, registry.ErrUnauthorized)
+		_, err := newClient(t, singleAttempt).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
+		e := assertErrorKind(t, err, registry.ErrUnauthorized)
 		if told := e.Error() + ". " + e.Hint; !strings.Contains(told, test.want) {
 			t.Errorf("%s: it says %s", name, told)
 		}
@@ -199,7 +199,7 @@ func TestAuthorization_CredentialPerRepository(t *testing.T) {
 		}
 	}
 	_, err := c.pull(t, p.Ref("app", "1")).Resolve(t.Context(), "1")
-	says(t, failure(t, err, registry.ErrUnauthorized).Hint, `"nobody"`)
+	assertContains(t, assertErrorKind(t, err, registry.ErrUnauthorized).Hint, `"nobody"`)
 }
 
 // A registry that wants more in its challenges gets no token for more: what reads never asks for push or
@@ -300,7 +300,7 @@ func TestAuthorization_UnreadableCredential(t *testing.T) {
 	open.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	c := newClient(t, withDockerConfig(`{"credsStore": "does-not-exist"}`))
 	_, err := c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
-	says(t, failure(t, err, registry.ErrCredentials).Error(), "does-not-exist")
+	assertContains(t, assertErrorKind(t, err, registry.ErrCredentials).Error(), "does-not-exist")
 	if _, err := c.pull(t, open.Ref("app", "1")).GetManifest(t.Context(), "1"); err != nil {
 		t.Errorf("a registry that asks for nothing: %v", err)
 	}
@@ -310,19 +310,19 @@ func TestAuthorization_UnrelatedRealm(t *testing.T) {
 	for who, c := range map[string]auth.Credential{"password": {Username: "ci", Password: canary}, "identity token": {IdentityToken: canary}} {
 		for _, place := range []string{"attacker.example.net", "evilexample.com", "registry.example.com.example.net"} {
 			t.Run(who+" for "+place, func(t *testing.T) {
-				n := newInternet(t)
-				n.serve(t, "registry.example.com", registryAddress, challenging("https://"+place+"/token"))
-				attacker := &outside{t: t, answer: blob(`{"token":"t"}`)}
+				n := newFakeNetwork(t)
+				n.serve(t, "registry.example.com", registryAddress, bearerChallenge("https://"+place+"/token"))
+				attacker := &foreignHost{t: t, answer: serveBlob(`{"token":"t"}`)}
 				n.serve(t, place, otherAddress, attacker.ServeHTTP)
-				client := newClient(t, n.options, settings(n.trusting("registry.example.com", place)), credentials(map[string]auth.Credential{"registry.example.com": c}))
+				client := newClient(t, n.options, settings(n.trustedHosts("registry.example.com", place)), credentials(map[string]auth.Credential{"registry.example.com": c}))
 				for range 2 {
 					_, err := client.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
-					e := failure(t, err, registry.ErrForbiddenRedirect)
-					says(t, e.Error(), "registry.example.com", place)
-					says(t, e.Hint, `registries = { "registry.example.com" = { token_hosts = ["`+place+`"] } }`)
+					e := assertErrorKind(t, err, registry.ErrForbiddenRedirect)
+					assertContains(t, e.Error(), "registry.example.com", place)
+					assertContains(t, e.Hint, `registries = { "registry.example.com" = { token_hosts = ["`+place+`"] } }`)
 				}
-				if attacker.seen() != 0 || slices.Contains(n.dials(), otherAddress+":443") {
-					t.Errorf("it was asked %d times; connected to %s", attacker.seen(), n.dials())
+				if attacker.requestCount() != 0 || slices.Contains(n.dials(), otherAddress+":443") {
+					t.Errorf("it was asked %d times; connected to %s", attacker.requestCount(), n.dials())
 				}
 			})
 		}
@@ -340,7 +340,7 @@ func TestAuthorization_ChallengeOnlyWith401(t *testing.T) {
 			w.WriteHeader(status)
 			_, _ = w.Write(registrytest.ErrorBody("UNAUTHORIZED", "log in"))
 		})
-		c := newClient(t, once, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
+		c := newClient(t, singleAttempt, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
 		for range 2 {
 			_, err := c.pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
 			if e := registryError(t, err); errors.Is(e, registry.ErrUnauthorized) {
@@ -371,23 +371,23 @@ func TestAuthorization_RetriesTokenServer(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var asked atomic.Int32
 				began := newClock()
-				c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+				c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 					switch {
 					case r.URL.Path == "/token" && asked.Add(1) == 1:
 						test.fail(w, r)
 					case r.URL.Path == "/token":
 						_, _ = io.WriteString(w, `{"token":"t"}`)
 					case r.Header.Get("Authorization") == "Bearer t":
-						manifestAnswer(w, r)
+						serveManifest(w, r)
 					default:
-						challenging("http://"+memoryHost+"/token")(w, r)
+						bearerChallenge("http://"+pipeHost+"/token")(w, r)
 					}
 				}).options)
-				if _, err := c.pull(t, memoryHost+"/app").GetManifest(t.Context(), "1"); err != nil {
+				if _, err := c.pull(t, pipeHost+"/app").GetManifest(t.Context(), "1"); err != nil {
 					t.Fatal(err)
 				}
-				if asked.Load() != 2 || began.passed() < test.least || began.passed() > test.least+time.Second {
-					t.Errorf("it was asked %d times in %s", asked.Load(), began.passed())
+				if asked.Load() != 2 || began.elapsed() < test.least || began.elapsed() > test.least+time.Second {
+					t.Errorf("it was asked %d times in %s", asked.Load(), began.elapsed())
 				}
 			})
 		})
@@ -398,12 +398,12 @@ func TestAuthorization_RetriesTokenServer(t *testing.T) {
 // person time, and an attacker would have the advice.
 func TestAuthorization_ForbiddenRealmHint(t *testing.T) {
 	for _, realm := range []string{"https://169.254.169.254/token", "https://10.0.0.1/token", "https://localhost/token"} {
-		n := newInternet(t)
-		n.serve(t, "registry.example.com", registryAddress, challenging(realm))
-		c := newClient(t, n.options, settings(n.trusting("registry.example.com")),
+		n := newFakeNetwork(t)
+		n.serve(t, "registry.example.com", registryAddress, bearerChallenge(realm))
+		c := newClient(t, n.options, settings(n.trustedHosts("registry.example.com")),
 			credentials(map[string]auth.Credential{"registry.example.com": {Username: "ci", Password: canary}}))
 		_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
-		if e := failure(t, err, registry.ErrForbiddenRedirect); strings.Contains(e.Hint, "token_hosts") {
+		if e := assertErrorKind(t, err, registry.ErrForbiddenRedirect); strings.Contains(e.Hint, "token_hosts") {
 			t.Errorf("%s: the hint is %q", realm, e.Hint)
 		}
 	}
@@ -415,16 +415,16 @@ func TestTransportError_RedirectTargetDown(t *testing.T) {
 		answer http.HandlerFunc
 		want   []string
 	}{
-		"a token service":          {challenging("https://dead.example.com/token"), []string{"Nothing listens at dead.example.com", "The registry has answered"}},
+		"a token service":          {bearerChallenge("https://dead.example.com/token"), []string{"Nothing listens at dead.example.com", "The registry has answered"}},
 		"a storage service":        {redirect("https://dead.example.com:8443/blob"), []string{"Nothing listens at dead.example.com:8443", "The registry has answered"}},
 		"a name that is not known": {redirect("https://nowhere.example.com/blob"), []string{"nowhere.example.com could not be found", "The registry has answered"}},
 	} {
-		n := newInternet(t)
+		n := newFakeNetwork(t)
 		n.serve(t, "registry.example.com", registryAddress, test.answer)
 		n.name("dead.example.com", otherAddress)
-		_, err := newClient(t, n.options, once, settings(n.trusting("registry.example.com"))).pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
-		e := failure(t, err, registry.ErrUnavailable)
-		says(t, e.Hint, test.want...)
+		_, err := newClient(t, n.options, singleAttempt, settings(n.trustedHosts("registry.example.com"))).pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
+		e := assertErrorKind(t, err, registry.ErrUnavailable)
+		assertContains(t, e.Hint, test.want...)
 		if strings.Contains(e.Hint, "whether the registry is running") {
 			t.Errorf("%s: the hint is %s", name, e.Hint)
 		}
@@ -432,40 +432,40 @@ func TestTransportError_RedirectTargetDown(t *testing.T) {
 }
 
 func TestAuthorization_PrivateRealmThroughProxy(t *testing.T) {
-	n, proxied := newInternet(t), []string{}
+	n, proxied := newFakeNetwork(t), []string{}
 	server := n.serve(t, "10.0.0.1", "10.0.0.1", func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/token":
 			_, _ = io.WriteString(w, `{"token":"t"}`)
 		case r.Header.Get("Authorization") != "Bearer t":
-			challenging("https://10.0.0.1/token")(w, r)
+			bearerChallenge("https://10.0.0.1/token")(w, r)
 		default:
-			manifestAnswer(w, r)
+			serveManifest(w, r)
 		}
 	})
 	n.at("10.0.0.1:443", server.Listener.Addr().String())
-	c := newClient(t, n.options, through(n.proxy(t, &proxied)), settings(map[string]remote.HostOptions{"10.0.0.1": {InsecureSkipTLSVerify: true}}))
+	c := newClient(t, n.options, withProxy(n.proxy(t, &proxied)), settings(map[string]remote.HostOptions{"10.0.0.1": {InsecureSkipTLSVerify: true}}))
 	if _, err := c.pull(t, "10.0.0.1/app").GetManifest(t.Context(), "1"); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestAuthorization_RealmRedirect(t *testing.T) {
-	n := newInternet(t)
-	n.serve(t, "registry.example.com", registryAddress, challenging("https://auth.example.com/token"))
+	n := newFakeNetwork(t)
+	n.serve(t, "registry.example.com", registryAddress, bearerChallenge("https://auth.example.com/token"))
 	n.serve(t, "auth.example.com", "203.0.113.3", redirect("https://attacker.example.net/token"))
-	attacker := &outside{t: t, answer: blob(`{"token":"t"}`)}
+	attacker := &foreignHost{t: t, answer: serveBlob(`{"token":"t"}`)}
 	n.serve(t, "attacker.example.net", otherAddress, attacker.ServeHTTP)
-	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "auth.example.com", "attacker.example.net")))
+	c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", "auth.example.com", "attacker.example.net")))
 	_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
-	failure(t, err, registry.ErrForbiddenRedirect)
-	if attacker.seen() != 0 {
+	assertErrorKind(t, err, registry.ErrForbiddenRedirect)
+	if attacker.requestCount() != 0 {
 		t.Error("it was followed")
 	}
 }
 
 // challenging is a registry that wants a token from a realm.
-func challenging(realm string) http.HandlerFunc {
+func bearerChallenge(realm string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`"`)
 		w.WriteHeader(http.StatusUnauthorized)

@@ -68,7 +68,7 @@ func TestGetBlob_ResumeLimit(t *testing.T) {
 				})
 			}
 			_, err := readAll(t, newClient(t).pull(t, p.Ref("app", "1")), descriptor(large))
-			failure(t, err, registry.ErrUnavailable)
+			assertErrorKind(t, err, registry.ErrUnavailable)
 			if n := len(p.Requests()); n != remote.MaxResumes+1 {
 				t.Errorf("%d requests, want %d", n, remote.MaxResumes+1)
 			}
@@ -110,7 +110,7 @@ func TestGetBlob_ResumeResponse(t *testing.T) {
 		"the rest":                       {rest(206, "56789", "bytes 5-9/10"), nil},
 		"the rest of an unknown whole":   {rest(206, "56789", "bytes 5-9/*"), nil},
 		"all of it":                      {rest(200, content), nil},
-		"all of it, of unknown length":   {blob(content), nil},
+		"all of it, of unknown length":   {serveBlob(content), nil},
 		"another start":                  {rest(206, "6789", "bytes 6-9/10"), registry.ErrProtocol},
 		"from the beginning":             {rest(206, content, "bytes 0-9/10"), registry.ErrProtocol},
 		"another end":                    {rest(206, "567", "bytes 5-7/10"), registry.ErrProtocol},
@@ -131,7 +131,7 @@ func TestGetBlob_ResumeResponse(t *testing.T) {
 			got, err := readAll(t, repo, descriptor(content))
 			switch {
 			case test.want != nil:
-				failure(t, err, test.want)
+				assertErrorKind(t, err, test.want)
 			case err != nil || got != content:
 				t.Errorf("read %q, %v", got, err)
 			}
@@ -174,16 +174,16 @@ func TestGetBlob_ResumeRequestsNewRedirect(t *testing.T) {
 func TestGetBlob_ContentMismatch(t *testing.T) {
 	const content = "0123456789"
 	for name, answer := range map[string]http.HandlerFunc{
-		"other bytes":        blob("ABCDEFGHIJ"),
-		"too few":            func(w http.ResponseWriter, r *http.Request) { chunked(w, "01234") },
-		"too many":           func(w http.ResponseWriter, r *http.Request) { chunked(w, content+"!") },
-		"a length too small": blob("01234"),
-		"a length too large": blob(content + "!"),
+		"other bytes":        serveBlob("ABCDEFGHIJ"),
+		"too few":            func(w http.ResponseWriter, r *http.Request) { writeWithoutLength(w, "01234") },
+		"too many":           func(w http.ResponseWriter, r *http.Request) { writeWithoutLength(w, content+"!") },
+		"a length too small": serveBlob("01234"),
+		"a length too large": serveBlob(content + "!"),
 		"a length and no page": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/octet-stream")
 			_, _ = io.WriteString(w, "<html>")
 		},
-		"a page of some text": func(w http.ResponseWriter, _ *http.Request) { chunked(w, "<html>") },
+		"a page of some text": func(w http.ResponseWriter, _ *http.Request) { writeWithoutLength(w, "<html>") },
 		"none of it":          func(http.ResponseWriter, *http.Request) {},
 		"endless": func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
@@ -196,32 +196,32 @@ func TestGetBlob_ContentMismatch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := servePlain(t, answer)
 			got, err := readAll(t, newClient(t).pull(t, address(server)+"/app"), descriptor(content))
-			says(t, failure(t, err, registry.ErrMismatch).Error(), address(server)+"/app", string(descriptor(content).Digest))
+			assertContains(t, assertErrorKind(t, err, registry.ErrMismatch).Error(), address(server)+"/app", string(descriptor(content).Digest))
 			if len(got) >= len(content) {
 				t.Errorf("%d bytes were handed out", len(got))
 			}
 			if strings.HasPrefix(name, "a length") {
-				says(t, err.Error(), "bytes under it and its descriptor says 10")
+				assertContains(t, err.Error(), "bytes under it and its descriptor says 10")
 			}
 		})
 	}
 }
 
 func TestGetBlob_WebPage(t *testing.T) {
-	server := answering(t, 200, "text/html; charset=utf-8", "<html>sign in</html>")
+	server := serveFixed(t, 200, "text/html; charset=utf-8", "<html>sign in</html>")
 	_, err := readAll(t, newClient(t).pull(t, address(server)+"/app"), descriptor("0123456789"))
-	e := failure(t, err, registry.ErrProtocol)
-	says(t, e.Error()+e.Hint, "what came is a web page (text/html) of 20 bytes, and the blob has 10", "does not seem to be a registry")
+	e := assertErrorKind(t, err, registry.ErrProtocol)
+	assertContains(t, e.Error()+e.Hint, "what came is a web page (text/html) of 20 bytes, and the blob has 10", "does not seem to be a registry")
 }
 
 // chunked answers without saying how much there is.
-func chunked(w http.ResponseWriter, content string) {
+func writeWithoutLength(w http.ResponseWriter, content string) {
 	_ = http.NewResponseController(w).Flush()
 	_, _ = io.WriteString(w, content)
 }
 
 // packed is content as it is compressed for the way.
-func packed(t *testing.T, content string) []byte {
+func gzipped(t *testing.T, content string) []byte {
 	t.Helper()
 	var small bytes.Buffer
 	w := gzip.NewWriter(&small)
@@ -254,10 +254,10 @@ func TestRequest_CompressedResponse(t *testing.T) {
 					}
 					w.Header().Set("Content-Encoding", encoding)
 					w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
-					_, _ = w.Write(packed(t, content))
+					_, _ = w.Write(gzipped(t, content))
 				})
 				err := ask(newClient(t).pull(t, address(server)+"/app"))
-				says(t, failure(t, err, registry.ErrProtocol).Error(), address(server)+"/app", "packed with Content-Encoding "+encoding)
+				assertContains(t, assertErrorKind(t, err, registry.ErrProtocol).Error(), address(server)+"/app", "packed with Content-Encoding "+encoding)
 			})
 		}
 	}
@@ -265,7 +265,7 @@ func TestRequest_CompressedResponse(t *testing.T) {
 
 func TestGetBlob_ConnectionLostAfterLastByte(t *testing.T) {
 	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
-		chunked(w, "content")
+		writeWithoutLength(w, "content")
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler) // before the chunk that ends it
 	})
@@ -285,7 +285,7 @@ func TestStatBlob(t *testing.T) {
 		t.Errorf("the blob is %+v, %v", d, err)
 	}
 	_, err = repo.StatBlob(t.Context(), descriptor("other").Digest)
-	failure(t, err, registry.ErrNotFound)
+	assertErrorKind(t, err, registry.ErrNotFound)
 	if p.Count("HEAD", ".*") != 2 || len(p.Requests()) != 2 {
 		t.Errorf("asked %+v", p.Requests())
 	}
@@ -297,11 +297,11 @@ func TestStatBlob(t *testing.T) {
 	p.Clear()
 	p.On("HEAD", ".*").Reply(http.StatusForbidden, nil, "")
 	_, err = repo.StatBlob(t.Context(), descriptor("content").Digest)
-	failure(t, err, registry.ErrDenied)
+	assertErrorKind(t, err, registry.ErrDenied)
 	p.Clear()
 	p.On("HEAD", ".*").Alter(func(r *http.Response) { r.Header.Del("Content-Length"); r.ContentLength = -1 })
 	_, err = repo.StatBlob(t.Context(), descriptor("content").Digest)
-	failure(t, err, registry.ErrProtocol)
+	assertErrorKind(t, err, registry.ErrProtocol)
 }
 
 func TestGetBlob_CloseDuringRead(t *testing.T) {
@@ -330,7 +330,7 @@ func TestGetBlob_CloseDuringRead(t *testing.T) {
 	if err := <-ended; err == nil {
 		t.Error("what was closed gave more")
 	}
-	if c.Held() != 0 {
+	if c.HeldSlots() != 0 {
 		t.Error("the slot is still held")
 	}
 }
@@ -377,18 +377,18 @@ func TestRepository_InvalidDescriptor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := registry.Descriptor{Digest: good.Digest, Size: test.size}
 			_, err := repo.GetBlob(t.Context(), d)
-			failure(t, err, test.kind)
+			assertErrorKind(t, err, test.kind)
 			_, err = repo.PutBlob(t.Context(), d, newBody(t, "content").get())
-			failure(t, err, test.kind)
+			assertErrorKind(t, err, test.kind)
 		})
 	}
 	for _, d := range badDigests {
 		_, err := repo.GetBlob(t.Context(), registry.Descriptor{Digest: d, Size: 1})
-		failure(t, err, registry.ErrInvalidManifest)
+		assertErrorKind(t, err, registry.ErrInvalidManifest)
 		_, err = repo.PutBlob(t.Context(), registry.Descriptor{Digest: d, Size: 1}, newBody(t, "x").get())
-		failure(t, err, registry.ErrInvalidManifest)
+		assertErrorKind(t, err, registry.ErrInvalidManifest)
 		_, err = repo.StatBlob(t.Context(), d)
-		failure(t, err, registry.ErrInvalidReference)
+		assertErrorKind(t, err, registry.ErrInvalidReference)
 	}
 	if n := len(p.Requests()); n != 0 {
 		t.Errorf("asked %+v", p.Requests())
@@ -416,12 +416,12 @@ func TestRepository_InvalidReference(t *testing.T) {
 	}
 	for _, reference := range references {
 		_, err := repo.GetManifest(t.Context(), reference)
-		failure(t, err, registry.ErrInvalidReference)
+		assertErrorKind(t, err, registry.ErrInvalidReference)
 		_, err = repo.Resolve(t.Context(), reference)
-		failure(t, err, registry.ErrInvalidReference)
-		failure(t, repo.PutManifest(t.Context(), reference, registry.Manifest{}), registry.ErrInvalidReference)
-		failure(t, repo.DeleteTag(t.Context(), reference), registry.ErrInvalidReference)
-		failure(t, repo.DeleteManifest(t.Context(), digest.Digest(reference)), registry.ErrInvalidReference)
+		assertErrorKind(t, err, registry.ErrInvalidReference)
+		assertErrorKind(t, repo.PutManifest(t.Context(), reference, registry.Manifest{}), registry.ErrInvalidReference)
+		assertErrorKind(t, repo.DeleteTag(t.Context(), reference), registry.ErrInvalidReference)
+		assertErrorKind(t, repo.DeleteManifest(t.Context(), digest.Digest(reference)), registry.ErrInvalidReference)
 	}
 	if n := len(p.Requests()); n != 0 {
 		t.Errorf("asked %+v", p.Requests())

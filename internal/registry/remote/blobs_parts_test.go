@@ -20,12 +20,12 @@ const part = 64 << 10
 
 // inParts is a registry with a large blob, and a client that reads it in parts.
 // When the test ends, nobody holds a buffer any more.
-func inParts(t *testing.T, lanes int) (*registrytest.Proxy, *client) {
+func newRangeClient(t *testing.T, lanes int) (*registrytest.Proxy, *client) {
 	t.Helper()
 	p := scripted(t, registrytest.Behaviour{})
 	p.PushBlob(t, "app", registrytest.Blob{Content: []byte(large)})
 	c := newClient(t)
-	c.Parts(part, lanes)
+	c.ForceRanges(part, lanes)
 	t.Cleanup(func() {
 		if used := c.UsedBuffers(); used != 0 {
 			t.Errorf("%d buffers are in use, want none", used)
@@ -37,7 +37,7 @@ func inParts(t *testing.T, lanes int) (*registrytest.Proxy, *client) {
 func isRange(r *http.Request) bool { return r.Header.Get("Range") != "" }
 
 func TestParallelDownload_Ranges(t *testing.T) {
-	p, c := inParts(t, 3)
+	p, c := newRangeClient(t, 3)
 	got, err := readAll(t, c.push(t, p.Ref("app", "1")), descriptor(large))
 	if err != nil || got != large {
 		t.Fatalf("read %d bytes, %v", len(got), err)
@@ -70,7 +70,7 @@ func TestParallelDownload_Ranges(t *testing.T) {
 }
 
 func TestParallelDownload_RangeIgnored(t *testing.T) {
-	p, c := inParts(t, 3)
+	p, c := newRangeClient(t, 3)
 	p.On("GET", ".*").Where(isRange).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		r.Header.Del("Range")
 		next.ServeHTTP(w, r)
@@ -94,7 +94,7 @@ func TestParallelDownload_RangeIgnored(t *testing.T) {
 // connection can bring is brought.
 func TestParallelDownload_RangeRefused(t *testing.T) {
 	for _, status := range []int{403, 404, 416, 500} {
-		p, c := inParts(t, 3)
+		p, c := newRangeClient(t, 3)
 		p.On("GET", ".*").Where(isRange).Reply(status, nil, "")
 		repo := c.pull(t, p.Ref("app", "1"))
 		if got, err := readAll(t, repo, descriptor(large)); err != nil || got != large {
@@ -111,7 +111,7 @@ func TestParallelDownload_RangeRefused(t *testing.T) {
 }
 
 func TestParallelDownload_ResumesPart(t *testing.T) {
-	p, c := inParts(t, 3)
+	p, c := newRangeClient(t, 3)
 	p.On("GET", ".*").Where(isRange).Times(2).Cut(part / 2)
 	if got, err := readAll(t, c.pull(t, p.Ref("app", "1")), descriptor(large)); err != nil || got != large {
 		t.Fatalf("read %d bytes, %v", len(got), err)
@@ -119,7 +119,7 @@ func TestParallelDownload_ResumesPart(t *testing.T) {
 }
 
 func TestParallelDownload_WrongContentRange(t *testing.T) {
-	p, c := inParts(t, 3)
+	p, c := newRangeClient(t, 3)
 	// Only a part has an end: what goes on to the end of the blob is what it
 	// should be.
 	isPart := func(r *http.Request) bool { return isRange(r) && !strings.HasSuffix(r.Header.Get("Range"), "-") }
@@ -132,7 +132,7 @@ func TestParallelDownload_WrongContentRange(t *testing.T) {
 }
 
 func TestParallelDownload_CorruptPart(t *testing.T) {
-	p, c := inParts(t, 3)
+	p, c := newRangeClient(t, 3)
 	p.On("GET", ".*").Where(isRange).Times(1).Alter(func(r *http.Response) {
 		r.Body = struct {
 			io.Reader
@@ -140,18 +140,18 @@ func TestParallelDownload_CorruptPart(t *testing.T) {
 		}{io.LimitReader(strings.NewReader(strings.Repeat("wrong ", part)), part), r.Body}
 	})
 	got, err := readAll(t, c.pull(t, p.Ref("app", "1")), descriptor(large))
-	failure(t, err, registry.ErrMismatch)
+	assertErrorKind(t, err, registry.ErrMismatch)
 	if len(got) == len(large) {
 		t.Error("all bytes were given although some were wrong")
 	}
 }
 
 func TestParallelDownload_HalfOfHostLimit(t *testing.T) {
-	p, _ := inParts(t, 8)
+	p, _ := newRangeClient(t, 8)
 	c := newClient(t, func(o *remote.Options) {
 		o.Hosts = map[string]remote.HostOptions{p.Addr: {MaxConcurrentRequests: 6}}
 	})
-	c.Parts(part, 8)
+	c.ForceRanges(part, 8)
 	if got, err := readAll(t, c.pull(t, p.Ref("app", "1")), descriptor(large)); err != nil || got != large {
 		t.Fatalf("read %d bytes, %v", len(got), err)
 	}
@@ -161,7 +161,7 @@ func TestParallelDownload_HalfOfHostLimit(t *testing.T) {
 }
 
 func TestParallelDownload_BufferLimit(t *testing.T) {
-	p, c := inParts(t, 6)
+	p, c := newRangeClient(t, 6)
 	var reading sync.WaitGroup
 	for range 5 {
 		reading.Go(func() {
@@ -183,7 +183,7 @@ func TestParallelDownload_EndsWithReader(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			registrytest.NoLeaks(t)
-			p, c := inParts(t, 3)
+			p, c := newRangeClient(t, 3)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			blob, err := c.pull(t, p.Ref("app", "1")).GetBlob(ctx, descriptor(large))
@@ -203,9 +203,9 @@ func TestParallelDownload_EndsWithReader(t *testing.T) {
 }
 
 func TestParallelDownload_BuffersPerHost(t *testing.T) {
-	p, _ := inParts(t, 6)
+	p, _ := newRangeClient(t, 6)
 	c := newClient(t, settings(map[string]remote.HostOptions{p.Addr: {MaxConcurrentRequests: 64}}))
-	c.Parts(part, 6)
+	c.ForceRanges(part, 6)
 	other := scripted(t, registrytest.Behaviour{})
 	other.PushBlob(t, "app", registrytest.Blob{Content: []byte(large)})
 	gate := make(chan struct{})

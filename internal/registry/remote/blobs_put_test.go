@@ -19,7 +19,7 @@ import (
 )
 
 // oneUploadEach fails the test where two requests put into one upload.
-func oneUploadEach(t *testing.T, p *registrytest.Proxy) {
+func assertOneUploadPerSession(t *testing.T, p *registrytest.Proxy) {
 	t.Helper()
 	used := map[string]bool{}
 	for _, r := range p.Requests() {
@@ -50,9 +50,9 @@ func TestPutBlob_RestartsBrokenUpload(t *testing.T) {
 				t.Fatalf("the outcome is %q, %v", outcome, err)
 			}
 			if content.opens() != 3 || p.Count("PUT", ".*") != 3 || p.Count("DELETE", ".*") != 2 {
-				t.Errorf("opened %d times; asked %s", content.opens(), asked(p))
+				t.Errorf("opened %d times; asked %s", content.opens(), sentRequests(p))
 			}
-			oneUploadEach(t, p)
+			assertOneUploadPerSession(t, p)
 		})
 	}
 }
@@ -61,12 +61,12 @@ func TestPutBlob_AttemptLimit(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("PUT", ".*").Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("BLOB_UPLOAD_UNKNOWN", "")))
 	_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
-	e := failure(t, err, registry.ErrUnavailable)
-	says(t, e.Hint, "share their storage")
+	e := assertErrorKind(t, err, registry.ErrUnavailable)
+	assertContains(t, e.Hint, "share their storage")
 	if n := p.Count("PUT", ".*"); n != 6 || e.Code != "BLOB_UPLOAD_UNKNOWN" {
 		t.Errorf("%d attempts: %v", n, err)
 	}
-	oneUploadEach(t, p)
+	assertOneUploadPerSession(t, p)
 }
 
 func TestPutBlob_LostResponseCountsAsCopied(t *testing.T) {
@@ -79,7 +79,7 @@ func TestPutBlob_LostResponseCountsAsCopied(t *testing.T) {
 	})
 	outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
 	if err != nil || outcome != registry.Copied || p.Count("PUT", ".*") != 1 {
-		t.Errorf("the outcome is %q, %v; asked %s", outcome, err, asked(p))
+		t.Errorf("the outcome is %q, %v; asked %s", outcome, err, sentRequests(p))
 	}
 }
 
@@ -100,8 +100,8 @@ func TestPutBlob_RefusalCancelsUpload(t *testing.T) {
 			p.On("PUT", ".*").Reply(test.status, http.Header{"Location": {"/elsewhere"}}, string(registrytest.ErrorBody(test.code, "no more than that")))
 			content := newBody(t, small)
 			_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), content.get())
-			failure(t, err, test.want)
-			if got := asked(p); got != "POST from app, PUT, DELETE" || content.opens() != 1 {
+			assertErrorKind(t, err, test.want)
+			if got := sentRequests(p); got != "POST from app, PUT, DELETE" || content.opens() != 1 {
 				t.Errorf("asked %s", got)
 			}
 		})
@@ -135,11 +135,11 @@ func TestRetry_PermanentRefusal(t *testing.T) {
 			t.Run(fmt.Sprint(step, ", ", refusal.status, " ", refusal.code), func(t *testing.T) {
 				p := scripted(t, registrytest.Behaviour{})
 				p.On(s.method, ".*").Reply(refusal.status, nil, string(registrytest.ErrorBody(refusal.code, words)))
-				e := failure(t, s.do(newClient(t).push(t, p.Ref("app", "1"))), registry.ErrDenied)
+				e := assertErrorKind(t, s.do(newClient(t).push(t, p.Ref("app", "1"))), registry.ErrDenied)
 				if e.Status != refusal.status || e.Code != refusal.code || e.Message != words {
 					t.Errorf("the error has status %d, code %q and message %q", e.Status, e.Code, e.Message)
 				}
-				if got := asked(p); got != s.asked {
+				if got := sentRequests(p); got != s.asked {
 					t.Errorf("asked %s, want %s", got, s.asked)
 				}
 			})
@@ -148,7 +148,7 @@ func TestRetry_PermanentRefusal(t *testing.T) {
 }
 
 func TestPutBlob_InconclusiveHead(t *testing.T) {
-	for name, says := range map[string]func(*registrytest.Rule){
+	for name, rule := range map[string]func(*registrytest.Rule){
 		"401":         func(r *registrytest.Rule) { r.Reply(http.StatusUnauthorized, nil, "") },
 		"403":         func(r *registrytest.Rule) { r.Reply(http.StatusForbidden, nil, "") },
 		"405":         func(r *registrytest.Rule) { r.Reply(http.StatusMethodNotAllowed, nil, "") },
@@ -158,7 +158,7 @@ func TestPutBlob_InconclusiveHead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
-			says(p.On("HEAD", "/v2/app/blobs/.*"))
+			rule(p.On("HEAD", "/v2/app/blobs/.*"))
 			outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
 			if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor(large).Digest) {
 				t.Errorf("the outcome is %q, %v", outcome, err)
@@ -181,7 +181,7 @@ func TestPutBlob_ResponseDigest(t *testing.T) {
 		p.On("PUT", ".*").Alter(func(r *http.Response) { r.Header.Set("Docker-Content-Digest", header) })
 		_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
 		if want != nil {
-			says(t, failure(t, err, want).Error(), header)
+			assertContains(t, assertErrorKind(t, err, want).Error(), header)
 		} else if err != nil {
 			t.Errorf("%q: %v", header, err)
 		}
@@ -210,7 +210,7 @@ func TestPutBlob_ContentMismatch(t *testing.T) {
 			}
 			// It is the content's own failure: to send it again is in vain.
 			if opened != 1 || p.Count("DELETE", ".*") != 1 {
-				t.Errorf("opened %d times; asked %s", opened, asked(p))
+				t.Errorf("opened %d times; asked %s", opened, sentRequests(p))
 			}
 			if name != "too long" && p.HasBlob(t, "app", descriptor(large).Digest) {
 				t.Error("it was committed")
@@ -232,27 +232,27 @@ func TestPutBlob_OpenError(t *testing.T) {
 	if !errors.Is(err, gone) {
 		t.Errorf("the error is %v", err)
 	}
-	if got := asked(p); got != "POST from app, DELETE" {
+	if got := sentRequests(p); got != "POST from app, DELETE" {
 		t.Errorf("asked %s", got)
 	}
 }
 
 func TestPutBlob_WaitsForContent(t *testing.T) {
-	for name, way := range ways {
+	for name, way := range uploadModes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var deleted, sent atomic.Int32
-				c := newClient(t, serveMemory(t, uploads(func(w http.ResponseWriter, r *http.Request) {
+				c := newClient(t, servePipes(t, uploads(func(w http.ResponseWriter, r *http.Request) {
 					sent.Add(1)
 					_, _ = io.Copy(io.Discard, r.Body)
 					w.Header().Set("Location", r.URL.Path)
 					w.WriteHeader(map[string]int{http.MethodPatch: http.StatusAccepted, http.MethodPut: http.StatusCreated}[r.Method])
 				}, &deleted)).options)
-				way(c, memoryHost)
+				way(c, pipeHost)
 				gate, ended := make(chan struct{}), make(chan error, 1)
 				content := newBody(t, large)
 				go func() {
-					_, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor(large), registry.Content{Open: func(ctx context.Context) (io.ReadCloser, error) {
+					_, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), registry.Content{Open: func(ctx context.Context) (io.ReadCloser, error) {
 						<-gate
 						return content.get().Open(ctx)
 					}})
@@ -291,7 +291,7 @@ func TestPutBlob_EmptyBlob(t *testing.T) {
 	other := scripted(t, registrytest.Behaviour{})
 	_, err = newClient(t).push(t, other.Ref("app", "1")).PutBlob(t.Context(), descriptor(""), newBody(t, "not nothing").get())
 	if !errors.Is(err, registry.ErrMismatch) || other.Count("PUT", ".*") != 0 {
-		t.Errorf("content that has bytes all the same: %v; asked %s", err, asked(other))
+		t.Errorf("content that has bytes all the same: %v; asked %s", err, sentRequests(other))
 	}
 }
 
@@ -310,7 +310,7 @@ func TestPutBlob_CanceledUpload(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)
 	}
-	if got := asked(p); got != "POST from app, PUT, DELETE" {
+	if got := sentRequests(p); got != "POST from app, PUT, DELETE" {
 		t.Errorf("asked %s", got)
 	}
 }
@@ -333,11 +333,11 @@ func TestPutBlob_TokenExpiresDuringUpload(t *testing.T) {
 	p.Forget()
 	p.On("PUT", ".*").Reply(http.StatusUnauthorized, http.Header{"WWW-Authenticate": {`Bearer realm="` + tokens.URL + `"`}}, string(registrytest.ErrorBody("UNAUTHORIZED", "no")))
 	_, err = newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor("x"), newBody(t, "x").get())
-	says(t, failure(t, err, registry.ErrUnauthorized).Hint, "no credentials were found")
+	assertContains(t, assertErrorKind(t, err, registry.ErrUnauthorized).Hint, "no credentials were found")
 	if n := p.Count("PUT", ".*"); n != 3 {
 		t.Errorf("%d uploads were tried, want 3", n)
 	}
-	oneUploadEach(t, p)
+	assertOneUploadPerSession(t, p)
 }
 
 // refuseEarly answers a request with a status while its body is still being
@@ -376,10 +376,10 @@ func TestPutBlob_EarlyRefusal(t *testing.T) {
 			closed := make(chan struct{}, test.uploads)
 			_, err := newClient(t).push(t, address(server)+"/app").PutBlob(t.Context(), blob.Descriptor(), registry.Content{
 				Open: func(context.Context) (io.ReadCloser, error) {
-					return &closable{Reader: blob.Open(), closed: closed}, nil
+					return &notifyingCloser{Reader: blob.Open(), closed: closed}, nil
 				},
 			})
-			if e := failure(t, err, test.want); e.Status != test.status || strings.Contains(err.Error(), "broken pipe") {
+			if e := assertErrorKind(t, err, test.want); e.Status != test.status || strings.Contains(err.Error(), "broken pipe") {
 				t.Errorf("the error is %v", err)
 			}
 			for range test.uploads {
@@ -392,12 +392,12 @@ func TestPutBlob_EarlyRefusal(t *testing.T) {
 	}
 }
 
-type closable struct {
+type notifyingCloser struct {
 	io.Reader
 	closed chan struct{}
 }
 
-func (c *closable) Close() error { c.closed <- struct{}{}; return nil }
+func (c *notifyingCloser) Close() error { c.closed <- struct{}{}; return nil }
 
 func TestPutBlob_EarlyRefusalUnblocksContent(t *testing.T) {
 	registrytest.NoLeaks(t)
@@ -416,7 +416,7 @@ func TestPutBlob_EarlyRefusalUnblocksContent(t *testing.T) {
 	_, err := newClient(t).push(t, address(server)+"/app").PutBlob(ctx, descriptor(large), registry.Content{
 		Open: func(context.Context) (io.ReadCloser, error) { return here, nil },
 	})
-	if e := failure(t, err, registry.ErrDenied); e.Status != http.StatusForbidden {
+	if e := assertErrorKind(t, err, registry.ErrDenied); e.Status != http.StatusForbidden {
 		t.Errorf("the error is %v", err)
 	}
 	if _, err := here.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {

@@ -26,12 +26,12 @@ func TestTransport_ClosesIdleConnections(t *testing.T) {
 		there http.HandlerFunc
 		do    func(context.Context, registry.Repository) error
 	}{
-		"a redirect": {
+		"redirect": {
 			func(w http.ResponseWriter, r *http.Request, place func() string) { redirect(place())(w, r) },
-			blob("content"),
+			serveBlob("content"),
 			func(ctx context.Context, r registry.Repository) error { return drain(ctx, r, descriptor("content")) },
 		},
-		"an upload's Location": {
+		"upload_location": {
 			func(w http.ResponseWriter, _ *http.Request, place func() string) {
 				w.Header().Set("Location", place())
 				w.WriteHeader(http.StatusAccepted)
@@ -42,13 +42,13 @@ func TestTransport_ClosesIdleConnections(t *testing.T) {
 				return err
 			},
 		},
-		"a token's realm": {
+		"token_realm": {
 			func(w http.ResponseWriter, r *http.Request, place func() string) {
 				if _, again := used.LoadOrStore(r.Header.Get("Authorization"), true); again || r.Header.Get("Authorization") == "" {
-					challenging(place())(w, r)
+					bearerChallenge(place())(w, r)
 					return
 				}
-				manifestAnswer(w, r)
+				serveManifest(w, r)
 			},
 			func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprintf(w, `{"token":%q}`, r.Host) },
 			get,
@@ -58,8 +58,8 @@ func TestTransport_ClosesIdleConnections(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const places, few = 200, 40
 				var led, open atomic.Int32
-				m := serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
-					if r.Host != memoryHost {
+				m := servePipes(t, func(w http.ResponseWriter, r *http.Request) {
+					if r.Host != pipeHost {
 						test.there(w, r)
 						return
 					}
@@ -70,13 +70,13 @@ func TestTransport_ClosesIdleConnections(t *testing.T) {
 						conn, err := m.dial(ctx, network, address)
 						if err == nil {
 							open.Add(1)
-							conn = &counted{conn, sync.OnceFunc(func() { open.Add(-1) })}
+							conn = &notifyingConn{conn, sync.OnceFunc(func() { open.Add(-1) })}
 						}
 						return conn, err
 					}
 				})
 				for n := range places {
-					if err := test.do(t.Context(), c.push(t, fmt.Sprintf("%s/app%d", memoryHost, n))); err != nil {
+					if err := test.do(t.Context(), c.push(t, fmt.Sprintf("%s/app%d", pipeHost, n))); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -99,10 +99,10 @@ func TestRedact_RememberedTokenLimit(t *testing.T) {
 		case r.URL.Path == "/token":
 			_, _ = fmt.Fprintf(w, `{"token":"%s%d"}`, canary, issued.Add(1))
 		case r.URL.Query().Has("mount") || r.Header.Get("Authorization") != "Bearer "+newest:
-			challenging("http://"+r.Host+"/token")(w, r)
+			bearerChallenge("http://"+r.Host+"/token")(w, r)
 		default:
 			issued.Add(1) // the token was good for once
-			manifestAnswer(w, r)
+			serveManifest(w, r)
 		}
 	})
 	c := newClient(t, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: "the password"}}))
@@ -112,8 +112,8 @@ func TestRedact_RememberedTokenLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := remote.Shown(repo); n != remote.MaxShown {
-		t.Errorf("%d tokens are remembered, want %d", n, remote.MaxShown)
+	if n := remote.RememberedSecrets(repo); n != remote.MaxRememberedSecrets {
+		t.Errorf("%d tokens are remembered, want %d", n, remote.MaxRememberedSecrets)
 	}
 	text := fmt.Sprintf("%s%d and the password", canary, issued.Load()-1)
 	if shown := repo.Redact(text); shown != "*** and ***" {
@@ -125,7 +125,7 @@ func TestRedact_RememberedTokenLimit(t *testing.T) {
 func TestListTags_LongLinkMemory(t *testing.T) {
 	const most = 4 << 20
 	var before, after uint64
-	host, pages := listing(t, func(page int) string {
+	host, pages := servePages(t, func(page int) string {
 		switch page {
 		case 1:
 			before = heap()
@@ -154,14 +154,14 @@ func heap() uint64 {
 
 func TestRedirect_LocationTooLong(t *testing.T) {
 	long := "http://127.0.0.1:1/" + strings.Repeat("x", 16<<10)
-	for way, pointer := range pointers {
-		if way == "a token's realm" {
+	for way, rc := range redirectCases {
+		if way == "token_realm" {
 			continue // goes with the challenge, whose header is bounded, and is not kept
 		}
-		server := servePlain(t, pointer.to(long))
+		server := servePlain(t, rc.to(long))
 		c := newClient(t, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
-		err := pointer.do(t.Context(), c.push(t, address(server)+"/app"))
-		if e := failure(t, err, registry.ErrLimit); len(e.Error()) > 1000 {
+		err := rc.do(t.Context(), c.push(t, address(server)+"/app"))
+		if e := assertErrorKind(t, err, registry.ErrLimit); len(e.Error()) > 1000 {
 			t.Errorf("%s: the error has %d bytes", way, len(e.Error()))
 		}
 	}

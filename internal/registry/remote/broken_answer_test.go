@@ -42,7 +42,7 @@ func TestTruncatedResponse_ErrorKind(t *testing.T) {
 		p := scripted(t, registrytest.Behaviour{})
 		p.On("GET", ".*").Do(cutAfter(len(came), came))
 		_, err := newClient(t).pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
-		says(t, failure(t, err, registry.ErrUnavailable).Error(), "in the middle of an answer")
+		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "in the middle of an answer")
 	}
 }
 
@@ -57,7 +57,7 @@ func TestCancelUpload_RetriesAfterReset(t *testing.T) {
 		p.On("PUT", ".*").Reply(http.StatusForbidden, nil, "")
 		hinder(p.On("DELETE", ".*"))
 		_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor("new"), newBody(t, "new").get())
-		failure(t, err, registry.ErrDenied)
+		assertErrorKind(t, err, registry.ErrDenied)
 		var answers []int
 		for _, r := range p.Requests() {
 			if r.Method == http.MethodDelete {

@@ -163,7 +163,7 @@ func TestCanonicalHost_SharedLimitAndMounts(t *testing.T) {
 }
 
 func TestCanonicalHost_SharedTokens(t *testing.T) {
-	n := newInternet(t)
+	n := newFakeNetwork(t)
 	var fetched atomic.Int32
 	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -171,12 +171,12 @@ func TestCanonicalHost_SharedTokens(t *testing.T) {
 			fetched.Add(1)
 			_, _ = w.Write([]byte(`{"token":"abc"}`))
 		case r.Header.Get("Authorization") == "":
-			challenging("https://registry.example.com/token")(w, r)
+			bearerChallenge("https://registry.example.com/token")(w, r)
 		default:
-			manifestAnswer(w, r)
+			serveManifest(w, r)
 		}
 	})
-	c := newClient(t, n.options, settings(n.trusting("registry.example.com:443")))
+	c := newClient(t, n.options, settings(n.trustedHosts("registry.example.com:443")))
 	for _, reference := range []string{"registry.example.com/app", "Registry.Example.com:443/app", "registry.example.com:0443/app"} {
 		if err := get(t.Context(), c.pull(t, reference)); err != nil {
 			t.Fatal(err)
@@ -201,10 +201,10 @@ func TestCanonicalHost_Credentials(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := newInternet(t)
-			n.serve(t, "registry.example.com", registryAddress, guarded(manifestAnswer))
+			n := newFakeNetwork(t)
+			n.serve(t, "registry.example.com", registryAddress, requireLogin(serveManifest))
 			for _, key := range []string{"registry.example.com", "registry.example.com:443", "REGISTRY.example.com:0443"} {
-				c := newClient(t, n.options, option(key), settings(n.trusting("registry.example.com")))
+				c := newClient(t, n.options, option(key), settings(n.trustedHosts("registry.example.com")))
 				for _, reference := range []string{"registry.example.com/app", "registry.example.com:443/app"} {
 					if err := get(t.Context(), c.pull(t, reference)); err != nil {
 						t.Errorf("with credentials for %s, %s: %v", key, reference, err)
@@ -224,8 +224,8 @@ func TestCanonicalHost_Redirect(t *testing.T) {
 		"capitals": "https://REGISTRY.example.com/there",
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := newInternet(t)
-			n.serve(t, "registry.example.com", registryAddress, guarded(func(w http.ResponseWriter, r *http.Request) {
+			n := newFakeNetwork(t)
+			n.serve(t, "registry.example.com", registryAddress, requireLogin(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path != "/there" {
 					redirect(location)(w, r)
 					return
@@ -234,7 +234,7 @@ func TestCanonicalHost_Redirect(t *testing.T) {
 			}))
 			n.at(net.JoinHostPort(registryAddress, "0443"), n.listeners[net.JoinHostPort(registryAddress, "443")])
 			n.name("REGISTRY.example.com", registryAddress)
-			c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com")))
+			c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com")))
 			if _, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content")); err != nil {
 				t.Error(err)
 			}

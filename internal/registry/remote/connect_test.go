@@ -24,27 +24,27 @@ import (
 )
 
 // manifestAnswer answers everything with a manifest.
-func manifestAnswer(w http.ResponseWriter, _ *http.Request) {
+func serveManifest(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
 	_, _ = io.WriteString(w, "{}")
 }
 
 func TestTransportError_Hint(t *testing.T) {
-	n := newInternet(t)
-	n.serve(t, "private-ca.example.com", "203.0.113.1", manifestAnswer)
+	n := newFakeNetwork(t)
+	n.serve(t, "private-ca.example.com", "203.0.113.1", serveManifest)
 	n.name("other-name.example.com", "203.0.113.1")
-	plain := servePlain(t, manifestAnswer).Listener.Addr().String()
+	plain := servePlain(t, serveManifest).Listener.Addr().String()
 	n.name("plain.example.com", "10.1.1.3")
 	n.at("10.1.1.3:443", plain)
 	n.name("on-the-way.example.com", "203.0.113.3")
 	n.at("203.0.113.3:443", plain)
 	n.name("nobody.example.com", "203.0.113.4")
-	mutual := n.serve(t, "mutual.example.com", "203.0.113.5", manifestAnswer)
+	mutual := n.serve(t, "mutual.example.com", "203.0.113.5", serveManifest)
 	mutual.TLS.ClientAuth, mutual.TLS.ClientCAs = tls.RequireAndVerifyClientCert, n.authority.pool
 	n.name("tls.example.com", "203.0.113.6")
-	n.at("203.0.113.6:80", n.serveTLS(t, manifestAnswer, "tls.example.com").Listener.Addr().String())
+	n.at("203.0.113.6:80", n.serveTLS(t, serveManifest, "tls.example.com").Listener.Addr().String())
 	n.name("nginx.example.com", "203.0.113.7")
-	n.at("203.0.113.7:80", answering(t, 400, "text/html", "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title>").Listener.Addr().String())
+	n.at("203.0.113.7:80", serveFixed(t, 400, "text/html", "<html><head><title>400 The plain HTTP request was sent to HTTPS port</title>").Listener.Addr().String())
 	n.name("binary.example.com", "203.0.113.8")
 	n.at("203.0.113.8:80", serveRaw(t, func(conn net.Conn, _ string) { _, _ = io.WriteString(conn, "\x15\x03\x01\x00\x02\x02\x46") }))
 	ssh := serveRaw(t, func(conn net.Conn, _ string) { _, _ = io.WriteString(conn, "SSH-2.0-OpenSSH_9.6\r\n") })
@@ -76,9 +76,9 @@ func TestTransportError_Hint(t *testing.T) {
 	n.name("port.example.com", "10.1.1.3")
 	n.at("10.1.1.3:5104", plain)
 
-	n.serve(t, "other-ca.example.com", "203.0.113.13", manifestAnswer)
+	n.serve(t, "other-ca.example.com", "203.0.113.13", serveManifest)
 
-	hosts := n.trusting("other-name.example.com", "plain.example.com", "nobody.example.com", "mutual.example.com")
+	hosts := n.trustedHosts("other-name.example.com", "plain.example.com", "nobody.example.com", "mutual.example.com")
 	hosts["other-ca.example.com"] = remote.HostOptions{CACertificate: newAuthority(t).pem} // of the same name
 	yes := true
 	for _, host := range []string{"tls", "nginx", "binary", "ssh", "headers", "informed", "continuing", "closing", "resetting"} {
@@ -114,8 +114,8 @@ func TestTransportError_Hint(t *testing.T) {
 		t.Run(host, func(t *testing.T) {
 			c := newClient(t, n.options, settings(hosts))
 			_, err := c.pull(t, host+"/app").GetManifest(c.context(t), "1")
-			e := failure(t, err, test.kind)
-			says(t, e.Hint, test.hint)
+			e := assertErrorKind(t, err, test.kind)
+			assertContains(t, e.Hint, test.hint)
 			if host == "on-the-way.example.com" && strings.Contains(e.Hint, "plain_http") {
 				t.Errorf("it advises to send credentials in the clear: %s", e.Hint)
 			}
@@ -148,22 +148,22 @@ func TestTransportError_NoTLSHintAfterResponse(t *testing.T) {
 			_ = conn.Close()
 		}, registry.ErrProtocol},
 	} {
-		t.Run(name, func(t *testing.T) { hangsUpLater(t, test.answer, test.kind) })
+		t.Run(name, func(t *testing.T) { testLateFailure(t, test.answer, test.kind) })
 	}
 }
 
-func hangsUpLater(t *testing.T, answer func(http.ResponseWriter), kind error) {
+func testLateFailure(t *testing.T, answer func(http.ResponseWriter), kind error) {
 	t.Helper()
 	p := scripted(t, registrytest.Behaviour{})
 	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
-	c := newClient(t, once)
+	c := newClient(t, singleAttempt)
 	repo := c.pull(t, p.Ref("app", "1"))
 	if _, err := repo.Resolve(t.Context(), "1"); err != nil {
 		t.Fatal(err)
 	}
 	p.On(".*", ".*").Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { answer(w) })
 	_, err := repo.GetManifest(t.Context(), "1")
-	if e := failure(t, err, kind); strings.Contains(e.Hint, "plain_http") {
+	if e := assertErrorKind(t, err, kind); strings.Contains(e.Hint, "plain_http") {
 		t.Errorf("the hint is %q", e.Hint)
 	}
 }
@@ -199,32 +199,32 @@ func serveRaw(t *testing.T, answer func(conn net.Conn, request string)) string {
 
 func TestTLS_OptionsPerHost(t *testing.T) {
 	for name, test := range map[string]struct {
-		hosts func(n *internet) map[string]remote.HostOptions
+		hosts func(n *fakeNetwork) map[string]remote.HostOptions
 		a, b  error
 	}{
-		"a certificate of its authority": {func(n *internet) map[string]remote.HostOptions { return n.trusting("a.example.com") }, nil, registry.ErrProtocol},
-		"any certificate": {func(*internet) map[string]remote.HostOptions {
+		"a certificate of its authority": {func(n *fakeNetwork) map[string]remote.HostOptions { return n.trustedHosts("a.example.com") }, nil, registry.ErrProtocol},
+		"any certificate": {func(*fakeNetwork) map[string]remote.HostOptions {
 			return map[string]remote.HostOptions{"a.example.com": {InsecureSkipTLSVerify: true}}
 		}, nil, registry.ErrProtocol},
-		"nothing": {func(*internet) map[string]remote.HostOptions { return nil }, registry.ErrProtocol, registry.ErrProtocol},
+		"nothing": {func(*fakeNetwork) map[string]remote.HostOptions { return nil }, registry.ErrProtocol, registry.ErrProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := newInternet(t)
+			n := newFakeNetwork(t)
 			var elsewhere atomic.Pointer[string]
 			n.serve(t, "a.example.com", "203.0.113.1", func(w http.ResponseWriter, r *http.Request) {
 				if strings.Contains(r.URL.Path, "/blobs/") {
 					redirect("https://"+*elsewhere.Load()+"/blob")(w, r)
 					return
 				}
-				manifestAnswer(w, r)
+				serveManifest(w, r)
 			})
-			n.at("203.0.113.1:8443", address(n.serveTLS(t, manifestAnswer, "a.example.com")))
-			n.serve(t, "b.example.com", "203.0.113.2", manifestAnswer)
+			n.at("203.0.113.1:8443", address(n.serveTLS(t, serveManifest, "a.example.com")))
+			n.serve(t, "b.example.com", "203.0.113.2", serveManifest)
 			c := newClient(t, n.options, settings(test.hosts(n)))
 			for host, want := range map[string]error{"a.example.com": test.a, "b.example.com": test.b} {
 				_, err := c.pull(t, host+"/app").GetManifest(t.Context(), "1")
 				if want != nil {
-					failure(t, err, want)
+					assertErrorKind(t, err, want)
 				} else if err != nil {
 					t.Errorf("%s: %v", host, err)
 				}
@@ -233,7 +233,7 @@ func TestTLS_OptionsPerHost(t *testing.T) {
 				for _, place := range []string{"b.example.com", "a.example.com:8443"} {
 					elsewhere.Store(&place)
 					_, err := readAll(t, c.pull(t, "a.example.com/app"), descriptor("{}"))
-					says(t, failure(t, err, registry.ErrProtocol).Error(), "at "+place)
+					assertContains(t, assertErrorKind(t, err, registry.ErrProtocol).Error(), "at "+place)
 				}
 			}
 		})
@@ -241,7 +241,7 @@ func TestTLS_OptionsPerHost(t *testing.T) {
 }
 
 func TestTLS_ClientCertificatePerHost(t *testing.T) {
-	n := newInternet(t)
+	n := newFakeNetwork(t)
 	shown := map[string]int{}
 	var mu sync.Mutex
 	serve := func(name, address string, answer http.HandlerFunc) *httptest.Server {
@@ -251,7 +251,7 @@ func TestTLS_ClientCertificatePerHost(t *testing.T) {
 			mu.Unlock()
 			answer(w, r)
 		}))
-		server.Config.ErrorLog = silent
+		server.Config.ErrorLog = discardLog
 		server.TLS = &tls.Config{Certificates: []tls.Certificate{n.authority.issue(t, name)}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
 		server.StartTLS()
 		t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
@@ -261,10 +261,10 @@ func TestTLS_ClientCertificatePerHost(t *testing.T) {
 	}
 	// The attacker points to the internal registry, which the settings name and
 	// which knows the client by its certificate.
-	serve("internal.example.com", "203.0.113.1", blob("content"))
+	serve("internal.example.com", "203.0.113.1", serveBlob("content"))
 	serve("attacker.example.com", "203.0.113.2", redirect("https://internal.example.com/blob"))
-	certificate, key := inPEM(t, n.authority.issue(t, "ci"))
-	hosts := n.trusting("attacker.example.com")
+	certificate, key := encodePEM(t, n.authority.issue(t, "ci"))
+	hosts := n.trustedHosts("attacker.example.com")
 	hosts["internal.example.com"] = remote.HostOptions{CACertificate: n.authority.pem, ClientCertificate: certificate, ClientKey: auth.Secret(key)}
 	c := newClient(t, n.options, settings(hosts))
 	if _, err := readAll(t, c.pull(t, "attacker.example.com/app"), descriptor("content")); err != nil {
@@ -282,7 +282,7 @@ func TestTLS_ClientCertificatePerHost(t *testing.T) {
 }
 
 func TestConnection_Reuse(t *testing.T) {
-	n := newInternet(t)
+	n := newFakeNetwork(t)
 	server := registrytest.Scripted(t, registrytest.Behaviour{})
 	pushed := server.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	n.name("registry.example.com", registryAddress)
@@ -313,7 +313,7 @@ func TestConnection_Reuse(t *testing.T) {
 }
 
 func TestConnection_ReuseAfterUnreadBody(t *testing.T) {
-	n := newInternet(t)
+	n := newFakeNetwork(t)
 	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.Method == http.MethodDelete:
@@ -324,7 +324,7 @@ func TestConnection_ReuseAfterUnreadBody(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, strings.Repeat("x", 2000))
 	})
-	c := newClient(t, n.options, settings(n.trusting("registry.example.com")))
+	c := newClient(t, n.options, settings(n.trustedHosts("registry.example.com")))
 	repo := c.push(t, "registry.example.com/app")
 	for range 5 {
 		if _, err := readAll(t, repo, descriptor(strings.Repeat("x", 2000))); err != nil {
@@ -343,25 +343,25 @@ func TestConnection_CloseHeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit, requests = 4, 20
 		var open, peak, dialed, closed atomic.Int32
-		m := serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+		m := servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 			peak.Store(max(peak.Load(), open.Add(1)))
 			<-time.After(time.Second)
 			w.Header().Set("Connection", "close")
 			open.Add(-1)
-			manifestAnswer(w, r)
+			serveManifest(w, r)
 		})
-		c := newClient(t, m.options, settings(map[string]remote.HostOptions{memoryHost: {MaxConcurrentRequests: limit}}), func(o *remote.Options) {
+		c := newClient(t, m.options, settings(map[string]remote.HostOptions{pipeHost: {MaxConcurrentRequests: limit}}), func(o *remote.Options) {
 			dial := o.Dial
 			o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 				conn, err := dial(ctx, network, address)
 				dialed.Add(1)
-				return &counted{Conn: conn, closed: sync.OnceFunc(func() { closed.Add(1) })}, err
+				return &notifyingConn{Conn: conn, closed: sync.OnceFunc(func() { closed.Add(1) })}, err
 			}
 		})
 		var all sync.WaitGroup
 		for range requests {
 			all.Go(func() {
-				if err := get(t.Context(), c.pull(t, memoryHost+"/app")); err != nil {
+				if err := get(t.Context(), c.pull(t, pipeHost+"/app")); err != nil {
 					t.Error(err)
 				}
 			})
@@ -375,12 +375,12 @@ func TestConnection_CloseHeader(t *testing.T) {
 }
 
 // counted is a connection that tells when it is closed.
-type counted struct {
+type notifyingConn struct {
 	net.Conn
 	closed func()
 }
 
-func (c *counted) Close() error {
+func (c *notifyingConn) Close() error {
 	c.closed()
 	return c.Conn.Close()
 }
@@ -389,7 +389,7 @@ func TestDial_NextAddress(t *testing.T) {
 	for name, silentOne := range map[string]bool{"it refuses": false, "it is silent": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := serveMemory(t, manifestAnswer)
+				m := servePipes(t, serveManifest)
 				began := newClock()
 				var abandoned atomic.Int32
 				c := newClient(t, m.options, func(o *remote.Options) {
@@ -415,8 +415,8 @@ func TestDial_NextAddress(t *testing.T) {
 				}
 				synctest.Wait()
 				want := map[bool]time.Duration{false: 0, true: 250 * time.Millisecond}[silentOne]
-				if began.passed() != want || abandoned.Load() != map[bool]int32{true: 1}[silentOne] {
-					t.Errorf("it took %s, and %d attempts were given up", began.passed(), abandoned.Load())
+				if began.elapsed() != want || abandoned.Load() != map[bool]int32{true: 1}[silentOne] {
+					t.Errorf("it took %s, and %d attempts were given up", began.elapsed(), abandoned.Load())
 				}
 			})
 		})
@@ -425,7 +425,7 @@ func TestDial_NextAddress(t *testing.T) {
 
 func TestDial_ClosesLateConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := serveMemory(t, manifestAnswer)
+		m := servePipes(t, serveManifest)
 		late, other := net.Pipe()
 		c := newClient(t, m.options, func(o *remote.Options) {
 			o.Resolve = func(context.Context, string) ([]netip.Addr, error) {
@@ -452,7 +452,7 @@ func TestDial_ClosesLateConnection(t *testing.T) {
 
 func TestNew_InvalidOptions(t *testing.T) {
 	good := newAuthority(t)
-	_, goodKey := inPEM(t, good.issue(t, "x"))
+	_, goodKey := encodePEM(t, good.issue(t, "x"))
 	for name, test := range map[string]struct {
 		hosts map[string]remote.HostOptions
 		want  string
@@ -476,8 +476,8 @@ func TestNew_InvalidOptions(t *testing.T) {
 			if err == nil {
 				t.Fatal("they are taken")
 			}
-			says(t, err.Error(), test.want)
-			noSecret(t, "error", err.Error())
+			assertContains(t, err.Error(), test.want)
+			assertNoSecret(t, "error", err.Error())
 		})
 	}
 	for want, o := range map[string]remote.Options{
@@ -501,9 +501,9 @@ func TestNew_InvalidOptions(t *testing.T) {
 
 // A setting for TLS is one for TLS: nobody means it to be ignored.
 func TestPlainHTTP_LoopbackWithTLSOptions(t *testing.T) {
-	n := newInternet(t)
-	host := address(n.serveTLS(t, manifestAnswer, "127.0.0.1"))
-	certificate, key := inPEM(t, n.authority.issue(t, "ci"))
+	n := newFakeNetwork(t)
+	host := address(n.serveTLS(t, serveManifest, "127.0.0.1"))
+	certificate, key := encodePEM(t, n.authority.issue(t, "ci"))
 	yes, no := true, false
 	for name, test := range map[string]struct {
 		settings remote.HostOptions
@@ -529,9 +529,9 @@ func TestPlainHTTP_LoopbackWithTLSOptions(t *testing.T) {
 }
 
 func TestResponseError_PlainHTTPToTLSServer(t *testing.T) {
-	host := address(newInternet(t).serveTLS(t, manifestAnswer, "127.0.0.1"))
-	_, err := newClient(t, once).pull(t, host+"/app").GetManifest(t.Context(), "1")
-	e := failure(t, err, registry.ErrProtocol)
-	says(t, e.Error(), `HTTP 400: what answered says "Client sent an HTTP request to an HTTPS server."`)
-	says(t, e.Hint, "wants TLS", "plain_http = false")
+	host := address(newFakeNetwork(t).serveTLS(t, serveManifest, "127.0.0.1"))
+	_, err := newClient(t, singleAttempt).pull(t, host+"/app").GetManifest(t.Context(), "1")
+	e := assertErrorKind(t, err, registry.ErrProtocol)
+	assertContains(t, e.Error(), `HTTP 400: what answered says "Client sent an HTTP request to an HTTPS server."`)
+	assertContains(t, e.Hint, "wants TLS", "plain_http = false")
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // layered is an image with so many layers of sixteen parts each.
-func layered(seed string, layers int) registrytest.Image {
+func layeredImage(seed string, layers int) registrytest.Image {
 	image := registrytest.Image{Seed: seed}
 	for i := range layers {
 		image.Layers = append(image.Layers, registrytest.Layer(fmt.Sprint(seed, i), 16*part))
@@ -31,7 +31,7 @@ func TestCopy_HostLimits(t *testing.T) {
 			c := newClient(t, settings(map[string]remote.HostOptions{
 				left.Addr: {MaxConcurrentRequests: limit}, right.Addr: {MaxConcurrentRequests: limit},
 			}))
-			c.Parts(part, 6)
+			c.ForceRanges(part, 6)
 			engine := copier.New(nil)
 			copyOne := func(from, to *registrytest.Proxy, repo string, pushed registrytest.Pushed) {
 				report, err := engine.Copy(t.Context(), copier.Job{
@@ -48,7 +48,7 @@ func TestCopy_HostLimits(t *testing.T) {
 				}
 			}
 			// Alone, a layer comes in parts where half of the limit has room for it.
-			copyOne(left, right, "alone", left.Push(t, "from-alone", "1", layered("alone", 1)))
+			copyOne(left, right, "alone", left.Push(t, "from-alone", "1", layeredImage("alone", 1)))
 			inParts := slices.ContainsFunc(left.Requests(), func(r registrytest.Request) bool { return r.Header.Get("Range") != "" })
 			if inParts != (limit == 8) {
 				t.Errorf("that the layer came in parts is %t", inParts)
@@ -56,8 +56,8 @@ func TestCopy_HostLimits(t *testing.T) {
 			var copies sync.WaitGroup
 			for i := range 4 {
 				repo := fmt.Sprint(i)
-				one := left.Push(t, "from-"+repo, "1", layered("left "+repo, 3))
-				other := right.Push(t, "from-"+repo, "1", layered("right "+repo, 3))
+				one := left.Push(t, "from-"+repo, "1", layeredImage("left "+repo, 3))
+				other := right.Push(t, "from-"+repo, "1", layeredImage("right "+repo, 3))
 				copies.Go(func() { copyOne(left, right, repo, one) })
 				copies.Go(func() { copyOne(right, left, repo, other) })
 			}

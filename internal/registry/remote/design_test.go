@@ -13,7 +13,7 @@ import (
 // What everything must pass is in one place, which is looked at when it is
 // changed. What goes past it is in another file, which is found here.
 func TestSecurityChokepoints(t *testing.T) {
-	sources := program(t)
+	sources := sourceFiles(t)
 	for what, places := range map[string][]string{
 		// A request's credential: a registry's, and a token service's.
 		`"Authorization"`:    {"registry/remote/auth/token.go", "registry/remote/exchange.go"},
@@ -50,7 +50,7 @@ func TestSecurityChokepoints(t *testing.T) {
 
 // program is the code of what talks to registries, without its comments, by
 // file.
-func program(t *testing.T) map[string]string {
+func sourceFiles(t *testing.T) map[string]string {
 	t.Helper()
 	sources := map[string]string{}
 	root := filepath.Join("..", "..")

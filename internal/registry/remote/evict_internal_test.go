@@ -11,7 +11,7 @@ import (
 
 // evictable returns a transfer, and a channel that is closed when it has to give
 // way.
-func evictable() (*transfer, <-chan struct{}) {
+func newTransfer() (*transfer, <-chan struct{}) {
 	evicted := make(chan struct{})
 	return &transfer{evict: func() { close(evicted) }}, evicted
 }
@@ -34,7 +34,7 @@ func TestLimiter_Eviction(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLimiter(2, 0)
-				x, evicted := evictable()
+				x, evicted := newTransfer()
 				first := acquireFor(t, l, "one", c.class, x)
 				defer first.release()
 				if c.blocks {
@@ -92,7 +92,7 @@ func TestLimiter_BlockedUploadTurn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newLimiter(2, 0)
-				blocked, evicted := evictable()
+				blocked, evicted := newTransfer()
 				blocked.slow, blocked.evictions = true, c.evictions
 				held := acquireFor(t, l, "one", upload, blocked)
 				blocked.block()

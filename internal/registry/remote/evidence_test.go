@@ -44,7 +44,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // seen are the requests so far; it forgets them.
-func (g *gateway) seen() []string {
+func (g *gateway) takeRequests() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	seen := g.requests
@@ -99,7 +99,7 @@ func TestNotFound_Evidence(t *testing.T) {
 			repo := c.push(t, address(server)+"/app")
 			for attempt := range 3 {
 				_, err := repo.GetManifest(c.context(t), "1")
-				e := failure(t, err, test.want)
+				e := assertErrorKind(t, err, test.want)
 				if e.Code != "NOT_FOUND" || e.Status != http.StatusNotFound {
 					t.Errorf("GetManifest() = %v", err)
 				}
@@ -107,19 +107,19 @@ func TestNotFound_Evidence(t *testing.T) {
 				if test.asks && attempt == 0 {
 					want = append(want, getSupport)
 				}
-				if got := g.seen(); !slices.Equal(got, want) {
+				if got := g.takeRequests(); !slices.Equal(got, want) {
 					t.Errorf("GetManifest() sent %q, want %q", got, want)
 				}
 			}
 			// What was deleted has to be gone for sure, and what is listed has to be there.
-			failure(t, repo.DeleteTag(t.Context(), "1"), test.want)
+			assertErrorKind(t, repo.DeleteTag(t.Context(), "1"), test.want)
 			_, err := repo.ListTags(t.Context())
-			failure(t, err, test.want)
-			g.seen()
+			assertErrorKind(t, err, test.want)
+			g.takeRequests()
 			// A HEAD is a hint that costs nothing more.
 			_, err = repo.Resolve(t.Context(), "1")
-			failure(t, err, registry.ErrNotFound)
-			if got := g.seen(); !slices.Equal(got, []string{headManifest}) {
+			assertErrorKind(t, err, registry.ErrNotFound)
+			if got := g.takeRequests(); !slices.Equal(got, []string{headManifest}) {
 				t.Errorf("Resolve() sent %q", got)
 			}
 		})
@@ -133,8 +133,8 @@ func TestNotFound_NoEvidenceNeeded(t *testing.T) {
 		g := &gateway{code: code}
 		server := servePlain(t, g.ServeHTTP)
 		_, err := newClient(t).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
-		failure(t, err, want)
-		if got := g.seen(); !slices.Equal(got, []string{getManifest}) {
+		assertErrorKind(t, err, want)
+		if got := g.takeRequests(); !slices.Equal(got, []string{getManifest}) {
 			t.Errorf("%q: GetManifest() sent %q", code, got)
 		}
 	}
@@ -152,7 +152,7 @@ func TestNotFound_EarlierEvidence(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := repo.GetManifest(t.Context(), "gone")
-	failure(t, err, registry.ErrNotFound)
+	assertErrorKind(t, err, registry.ErrNotFound)
 	if n := p.Count("GET", "/v2/"); n != 0 {
 		t.Errorf("/v2/ was asked %d times, want 0", n)
 	}
@@ -170,10 +170,10 @@ func TestNotFound_EvidenceAfterFailure(t *testing.T) {
 	server := servePlain(t, g.ServeHTTP)
 	repo := newClient(t).pull(t, address(server)+"/app")
 	_, err := repo.GetManifest(t.Context(), "1")
-	failure(t, err, registry.ErrProtocol)
+	assertErrorKind(t, err, registry.ErrProtocol)
 	_, err = repo.GetManifest(t.Context(), "1")
-	failure(t, err, registry.ErrNotFound)
-	if got := g.seen(); !slices.Equal(got, []string{getManifest, getSupport, getManifest, getSupport}) {
+	assertErrorKind(t, err, registry.ErrNotFound)
+	if got := g.takeRequests(); !slices.Equal(got, []string{getManifest, getSupport, getManifest, getSupport}) {
 		t.Errorf("GetManifest() sent %q", got)
 	}
 }
@@ -193,19 +193,19 @@ func TestNotFound_SharedEvidence(t *testing.T) {
 		})
 	}
 	asking.Wait()
-	seen := g.seen()
+	seen := g.takeRequests()
 	if n := len(slices.DeleteFunc(seen, func(s string) bool { return s != getSupport })); n != 1 {
 		t.Errorf("/v2/ was asked %d times, want 1", n)
 	}
 }
 
 // hiding answers with a manifest if the credentials are right, and otherwise as if nothing was there.
-type hiding struct {
+type hidingRegistry struct {
 	gateway
 	authorization string
 }
 
-func (h *hiding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *hidingRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch got := r.Header.Get("Authorization"); {
 	case r.URL.Path == "/token":
 		_, _ = io.WriteString(w, `{"token":"issued"}`)
@@ -213,7 +213,7 @@ func (h *hiding) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		h.requests = append(h.requests, r.Method+" "+r.URL.Path+" granted")
 		h.mu.Unlock()
-		manifestAnswer(w, r)
+		serveManifest(w, r)
 	case got != "" && got != h.authorization && strings.HasPrefix(got, "Basic") && h.authorization != "":
 		w.Header().Set("WWW-Authenticate", "Basic realm=x")
 		w.WriteHeader(http.StatusUnauthorized)
@@ -253,17 +253,17 @@ func TestNotFound_WithoutCredentials(t *testing.T) {
 		"nobody":                {auth.Credential{}, basic, challenge("Basic realm=x"), registry.ErrNotFound, []string{getManifest}, []string{getManifest}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := &hiding{gateway: gateway{code: "MANIFEST_UNKNOWN", support: test.support}, authorization: test.authorization}
+			h := &hidingRegistry{gateway: gateway{code: "MANIFEST_UNKNOWN", support: test.support}, authorization: test.authorization}
 			server := servePlain(t, h.ServeHTTP)
 			c := newClient(t, credentials(map[string]auth.Credential{address(server): test.credential}))
 			for i, want := range [][]string{test.first, test.next} {
 				_, err := c.pull(t, address(server)+"/app").GetManifest(c.context(t), "1")
 				if test.want != nil {
-					failure(t, err, test.want)
+					assertErrorKind(t, err, test.want)
 				} else if err != nil {
 					t.Errorf("GetManifest() = %v", err)
 				}
-				if got := h.seen(); want != nil && !slices.Equal(got, want) {
+				if got := h.takeRequests(); want != nil && !slices.Equal(got, want) {
 					t.Errorf("GetManifest(), number %d, sent %q, want %q", i+1, got, want)
 				}
 			}
@@ -278,14 +278,14 @@ func TestResolve_WithoutCredentials(t *testing.T) {
 		remote.Pull: {headManifest, getManifest, getSupport, getManifest + " granted"},
 		remote.Push: {headManifest},
 	} {
-		h := &hiding{gateway: gateway{code: "MANIFEST_UNKNOWN", support: supports(401, "", "WWW-Authenticate", "Basic realm=x")}, authorization: "Basic " + base64.StdEncoding.EncodeToString([]byte("ci:"+canary))}
+		h := &hidingRegistry{gateway: gateway{code: "MANIFEST_UNKNOWN", support: supports(401, "", "WWW-Authenticate", "Basic realm=x")}, authorization: "Basic " + base64.StdEncoding.EncodeToString([]byte("ci:"+canary))}
 		server := servePlain(t, h.ServeHTTP)
 		c := newClient(t, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
 		_, err := c.Repository(parse(t, address(server)+"/app"), access).Resolve(t.Context(), "1")
 		if access == remote.Pull && err != nil || access == remote.Push && !errors.Is(err, registry.ErrNotFound) {
 			t.Errorf("Resolve() = %v", err)
 		}
-		if got := h.seen(); !slices.Equal(got, want) {
+		if got := h.takeRequests(); !slices.Equal(got, want) {
 			t.Errorf("Resolve() sent %q, want %q", got, want)
 		}
 	}
@@ -303,8 +303,8 @@ func TestNotFound_UnreadableCredentials(t *testing.T) {
 		g := &gateway{code: "MANIFEST_UNKNOWN", support: test.support}
 		server := servePlain(t, g.ServeHTTP)
 		_, err := newClient(t, withDockerConfig(`{"credsStore": "does-not-exist"}`)).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
-		failure(t, err, test.want)
-		if got := g.seen(); !slices.Equal(got, []string{getManifest, getSupport}) {
+		assertErrorKind(t, err, test.want)
+		if got := g.takeRequests(); !slices.Equal(got, []string{getManifest, getSupport}) {
 			t.Errorf("%s: GetManifest() sent %q", name, got)
 		}
 	}

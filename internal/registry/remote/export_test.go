@@ -9,7 +9,7 @@ import (
 )
 
 // Held is how many slots of all hosts are taken.
-func (c *Client) Held() int {
+func (c *Client) HeldSlots() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	held := 0
@@ -30,7 +30,7 @@ func (c *Client) Allowed(host string) int {
 }
 
 // ReachOf names how far an address is.
-func ReachOf(a netip.Addr) string { return classifyAddr(a).String() }
+func AddrScope(a netip.Addr) string { return classifyAddr(a).String() }
 
 // Target is where a registry of a client points to with a Location.
 func (c *Client) Target(host string, from *url.URL, location string) (*url.URL, error) {
@@ -39,7 +39,7 @@ func (c *Client) Target(host string, from *url.URL, location string) (*url.URL, 
 
 // Parts makes a client read every blob in parts of a size over so many further
 // connections, once it has read a part over one, however fast that is.
-func (c *Client) Parts(size int64, lanes int) {
+func (c *Client) ForceRanges(size int64, lanes int) {
 	c.ranges.from, c.ranges.trial, c.ranges.part, c.ranges.lanes = 1, size, size, lanes
 	c.ranges.enough = math.Inf(1)
 }
@@ -55,30 +55,30 @@ func (c *Client) UsedBuffers() (used int) {
 }
 
 // InOnePatch makes a client send the blobs for a host in one PATCH each.
-func (c *Client) InOnePatch(host string) { c.hostOf(host).seen.refusedWay(monolithic, 1) }
+func (c *Client) ForceStreamed(host string) { c.hostOf(host).seen.refusedWay(monolithic, 1) }
 
 // InChunks makes a client send the blobs for a host in chunks of a size, which
 // is not less than SmallestChunk.
-func (c *Client) InChunks(host string, size int64) {
-	c.InOnePatch(host)
+func (c *Client) ForceChunked(host string, size int64) {
+	c.ForceStreamed(host)
 	c.hostOf(host).seen.refusedWay(streamed, 1)
 	c.hostOf(host).seen.refusedWay(chunked, 2*size)
 }
 
 // MaxHops and the others are limits that tests go up to.
 const (
-	MaxHops       = maxHops
-	SmallestChunk = smallestChunk
-	MaxPages      = maxPages
-	MaxTags       = maxTags
-	MaxResumes    = maxResumes
-	MaxBuffers    = maxBuffers
-	MaxShown      = maxShown
-	HeadSize      = headSize
+	MaxRedirects         = maxHops
+	SmallestChunk        = smallestChunk
+	MaxPages             = maxPages
+	MaxTags              = maxTags
+	MaxResumes           = maxResumes
+	MaxBuffers           = maxBuffers
+	MaxRememberedSecrets = maxShown
+	HeadSize             = headSize
 )
 
 // Shown is how many secrets a repository remembers to have sent.
-func Shown(r registry.Repository) int {
+func RememberedSecrets(r registry.Repository) int {
 	repo, ok := r.(*repository)
 	if !ok {
 		return -1

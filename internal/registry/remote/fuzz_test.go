@@ -22,7 +22,7 @@ import (
 
 // fuzzed gives repositories of a registry with TLS and of one without, neither
 // of which is ever asked.
-func fuzzed(f *testing.F) (tls, plain *repository) {
+func fuzzRepositories(f *testing.F) (tls, plain *repository) {
 	f.Helper()
 	none := ""
 	c, err := New(Options{
@@ -39,7 +39,7 @@ func fuzzed(f *testing.F) (tls, plain *repository) {
 }
 
 // oneLine wants what a registry said to be fit to be shown: see registry.Sanitize.
-func oneLine(t *testing.T, limit int, text string) {
+func assertOneLine(t *testing.T, limit int, text string) {
 	t.Helper()
 	if len(text) > limit || !utf8.ValidString(text) {
 		t.Errorf("it has %d bytes: %q", len(text), text)
@@ -50,7 +50,7 @@ func oneLine(t *testing.T, limit int, text string) {
 }
 
 // typed wants an error to be of a kind that callers know, and fit to be shown.
-func typed(t *testing.T, err error, kinds ...error) *registry.Error {
+func assertKnownKind(t *testing.T, err error, kinds ...error) *registry.Error {
 	t.Helper()
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
@@ -63,7 +63,7 @@ func typed(t *testing.T, err error, kinds ...error) *registry.Error {
 	if !known {
 		t.Errorf("%v is of the kind %v", err, e.Kind)
 	}
-	oneLine(t, 4<<10, e.Error()+e.Hint)
+	assertOneLine(t, 4<<10, e.Error()+e.Hint)
 	return e
 }
 
@@ -78,12 +78,12 @@ func FuzzLocation(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	tls, plain := fuzzed(f)
+	tls, plain := fuzzRepositories(f)
 	f.Fuzz(func(t *testing.T, location string) {
 		for _, r := range []*repository{tls, plain} {
 			to, err := r.client.target(r.host, r.url("blobs/uploads/"), location)
 			if err != nil {
-				typed(t, err, registry.ErrProtocol, registry.ErrForbiddenRedirect)
+				assertKnownKind(t, err, registry.ErrProtocol, registry.ErrForbiddenRedirect)
 				continue
 			}
 			switch {
@@ -107,14 +107,14 @@ func FuzzNextPage(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	tls, plain := fuzzed(f)
+	tls, plain := fuzzRepositories(f)
 	f.Fuzz(func(t *testing.T, header string) {
 		for _, r := range []*repository{tls, plain} {
 			from := r.url("tags/list")
 			next, err := r.nextPage(from, []string{header})
 			switch {
 			case err != nil:
-				typed(t, err, registry.ErrProtocol, registry.ErrForbiddenRedirect)
+				assertKnownKind(t, err, registry.ErrProtocol, registry.ErrForbiddenRedirect)
 			case next != nil && (!r.host.isOrigin(next) || next.User != nil):
 				t.Errorf("%q leads to %q", header, next)
 			case next == nil && strings.TrimSpace(header) != "" && !strings.Contains(strings.ToLower(header), "rel"):
@@ -156,9 +156,9 @@ func FuzzContentRange(f *testing.F) {
 			return // nobody asks for it
 		}
 		part := exactRange.FindStringSubmatch(header)
-		right := len(part) > 0 && is(part[1], start) && is(part[2], end-1) && (part[3] == "*" || is(part[3], size))
+		right := len(part) > 0 && equalsNumber(part[1], start) && equalsNumber(part[2], end-1) && (part[3] == "*" || equalsNumber(part[3], size))
 		if err := checkContentRange([]string{header}, start, end, size); err != nil {
-			typed(t, err, registry.ErrProtocol)
+			assertKnownKind(t, err, registry.ErrProtocol)
 		} else if !right {
 			t.Errorf("%q is taken for %d to %d of %d", header, start, end-1, size)
 		}
@@ -174,7 +174,7 @@ func FuzzContentRange(f *testing.F) {
 }
 
 // is says whether digits are a number.
-func is(digits string, number int64) bool {
+func equalsNumber(digits string, number int64) bool {
 	n, err := strconv.ParseInt(digits, 10, 64)
 	return err == nil && n == number
 }
@@ -189,7 +189,7 @@ func FuzzReceived(f *testing.F) {
 		switch got := received(said, sent); {
 		case got < -1:
 			t.Errorf("%q is %d bytes", said, got)
-		case got == 0 && strings.Trim(strings.TrimPrefix(said, "0-"), "0") != "", got > 0 && !is(strings.TrimPrefix(said, "0-"), got-1):
+		case got == 0 && strings.Trim(strings.TrimPrefix(said, "0-"), "0") != "", got > 0 && !equalsNumber(strings.TrimPrefix(said, "0-"), got-1):
 			t.Errorf("%q is %d of %d bytes", said, got, sent)
 		}
 		if sent > 0 && sent < 1<<60 && received(fmt.Sprintf("0-%d", sent-1), sent) != sent {
@@ -199,7 +199,7 @@ func FuzzReceived(f *testing.F) {
 }
 
 // formsOf are the ways in which a server may repeat a secret.
-func formsOf(secret string) []string {
+func encodingsOf(secret string) []string {
 	return []string{
 		secret, url.QueryEscape(secret), url.PathEscape(secret), strings.ReplaceAll(secret, "/", `\/`),
 		base64.StdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
@@ -207,7 +207,7 @@ func formsOf(secret string) []string {
 }
 
 // allKinds are what an answer can be.
-var allKinds = []error{
+var responseKinds = []error{
 	registry.ErrNotFound, registry.ErrUnauthorized, registry.ErrDenied, registry.ErrRateLimited, registry.ErrUnavailable, registry.ErrMismatch,
 	registry.ErrInvalidManifest, registry.ErrUnsupported, registry.ErrMissingContent, registry.ErrTagImmutable, registry.ErrProtocol,
 }
@@ -229,10 +229,10 @@ func FuzzErrorBody(f *testing.F) {
 			f.Add(status, []byte(seed), uint16(max(strings.LastIndexByte(seed, '"'), 0)), uint8(i), "120")
 		}
 	}
-	r, _ := fuzzed(f)
+	r, _ := fuzzRepositories(f)
 	r.found = &auth.Credential{Username: "ci", Password: password, Source: "the test"}
 	asked := request{op: "push the manifest", about: "1", method: http.MethodPut, url: r.url("manifests/1")}
-	forms := append(formsOf(password), formsOf(token)...)
+	forms := append(encodingsOf(password), encodingsOf(token)...)
 	f.Fuzz(func(t *testing.T, status uint16, body []byte, at uint16, form uint8, wait string) {
 		status = 400 + status%200
 		spot := min(int(at), len(body))
@@ -245,7 +245,7 @@ func FuzzErrorBody(f *testing.F) {
 					StatusCode: int(status), Header: http.Header{"Retry-After": {wait}}, Body: io.NopCloser(bytes.NewReader(body)),
 					Request: &http.Request{Method: method, URL: q.url},
 				}
-				e := typed(t, r.answerError(t.Context(), q, resp, "Bearer "+token), allKinds...)
+				e := assertKnownKind(t, r.answerError(t.Context(), q, resp, "Bearer "+token), responseKinds...)
 				if e.Hint == "" && !errors.Is(e, registry.ErrUnauthorized) {
 					t.Errorf("nobody says what to do about %v", e)
 				}
@@ -253,7 +253,7 @@ func FuzzErrorBody(f *testing.F) {
 					t.Errorf("of HTTP %d with %q it makes %v", status, body, e)
 				}
 				for _, secret := range []string{password, token} {
-					for _, form := range formsOf(secret) {
+					for _, form := range encodingsOf(secret) {
 						if strings.Contains(e.Error()+e.Hint, form) {
 							t.Errorf("%v shows %q", e, form)
 						}
@@ -283,7 +283,7 @@ func FuzzHandleWarnings(f *testing.F) {
 		told := 0
 		ctx := registry.WithTrace(t.Context(), registry.Trace{Warning: func(text string) {
 			told++
-			oneLine(t, 1<<10, text)
+			assertOneLine(t, 1<<10, text)
 			if !strings.HasPrefix(text, "registry.example.com ") {
 				t.Errorf("it does not say who says %q", text)
 			}

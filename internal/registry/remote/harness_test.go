@@ -31,20 +31,20 @@ const canary = "Canary/Secret+"
 // secret.
 type client struct {
 	*remote.Client
-	log *journal
+	log *logBuffer
 
 	mu       sync.Mutex
 	warnings []string
 	requests []registry.Request
 	waits    []registry.Wait
-	underWay int
+	active   int
 }
 
 // newClient makes a client without ambient credentials and without a proxy that
 // loses no time between attempts.
 func newClient(t *testing.T, change ...func(*remote.Options)) *client {
 	t.Helper()
-	c := &client{log: &journal{}}
+	c := &client{log: &logBuffer{}}
 	none := ""
 	o := remote.Options{
 		Backoff:     time.Millisecond,
@@ -60,17 +60,17 @@ func newClient(t *testing.T, change ...func(*remote.Options)) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if held := c.Held(); held != 0 {
+		if held := c.HeldSlots(); held != 0 {
 			t.Errorf("%d slots are still held", held)
 		}
 		c.mu.Lock()
-		if c.underWay != 0 {
-			t.Errorf("of %d requests %d are told to be under way still", len(c.requests), c.underWay)
+		if c.active != 0 {
+			t.Errorf("of %d requests %d are told to be under way still", len(c.requests), c.active)
 		}
 		c.mu.Unlock()
-		noSecret(t, "log", c.log.String())
+		assertNoSecret(t, "log", c.log.String())
 		for _, w := range c.Warnings() {
-			noSecret(t, "warning", w)
+			assertNoSecret(t, "warning", w)
 		}
 	})
 	return c
@@ -85,12 +85,12 @@ func (c *client) traced(ctx context.Context) context.Context {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.requests = append(c.requests, q)
-			c.underWay++
+			c.active++
 		},
 		Over: func(registry.Request) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.underWay--
+			c.active--
 		},
 		Wait: func(w registry.Wait) {
 			c.mu.Lock()
@@ -145,18 +145,18 @@ func parse(t *testing.T, s string) registry.Reference {
 }
 
 // journal is a log in memory.
-type journal struct {
+type logBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
-func (j *journal) Write(p []byte) (int, error) {
+func (j *logBuffer) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.b.Write(p)
 }
 
-func (j *journal) String() string {
+func (j *logBuffer) String() string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.b.String()
@@ -164,7 +164,7 @@ func (j *journal) String() string {
 
 // noSecret fails the test where a text has a canary in it: as it is,
 // URL-encoded, or at any place inside of base64.
-func noSecret(t *testing.T, what, text string) {
+func assertNoSecret(t *testing.T, what, text string) {
 	t.Helper()
 	forms := []string{canary, url.QueryEscape(canary), url.PathEscape(canary)}
 	for shift := range 3 {
@@ -181,7 +181,7 @@ func noSecret(t *testing.T, what, text string) {
 }
 
 // failure wants an error of a kind.
-func failure(t *testing.T, err, kind error) *registry.Error {
+func assertErrorKind(t *testing.T, err, kind error) *registry.Error {
 	t.Helper()
 	e := registryError(t, err)
 	if !errors.Is(e.Kind, kind) {
@@ -206,7 +206,7 @@ func registryError(t *testing.T, err error) *registry.Error {
 		t.Errorf("the error has the hint %q: %v", e.Hint, err)
 	}
 	for _, text := range []string{e.Error(), e.Hint, err.Error()} {
-		noSecret(t, "error", text)
+		assertNoSecret(t, "error", text)
 		if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			t.Errorf("the error has control characters in it: %q", text)
 		}
@@ -215,7 +215,7 @@ func registryError(t *testing.T, err error) *registry.Error {
 }
 
 // says wants texts to be in another.
-func says(t *testing.T, text string, want ...string) {
+func assertContains(t *testing.T, text string, want ...string) {
 	t.Helper()
 	for _, w := range want {
 		if !strings.Contains(text, w) {

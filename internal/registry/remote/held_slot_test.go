@@ -49,7 +49,7 @@ func TestHeldSlot_RedirectToAnotherRegistry(t *testing.T) {
 					handler := func(w http.ResponseWriter, r *http.Request) {
 						i, other := 0, anotherHost
 						if r.Host == anotherHost {
-							i, other = 1, memoryHost
+							i, other = 1, pipeHost
 						}
 						peak[i].Store(max(peak[i].Load(), active[i].Add(1)))
 						defer active[i].Add(-1)
@@ -74,17 +74,17 @@ func TestHeldSlot_RedirectToAnotherRegistry(t *testing.T) {
 						}
 					}
 					limit := remote.HostOptions{MaxConcurrentRequests: 3}
-					c := newClient(t, settings(map[string]remote.HostOptions{memoryHost: limit, anotherHost: limit}), serveMemory(t, handler).options)
+					c := newClient(t, settings(map[string]remote.HostOptions{pipeHost: limit, anotherHost: limit}), servePipes(t, handler).options)
 					var all sync.WaitGroup
 					for i := range 20 {
 						all.Go(func() {
-							if err := do(t, c, []string{memoryHost, anotherHost}[i%2]); err != nil {
+							if err := do(t, c, []string{pipeHost, anotherHost}[i%2]); err != nil {
 								t.Error(err)
 							}
 						})
 					}
 					all.Wait()
-					for i, host := range []string{memoryHost, anotherHost} {
+					for i, host := range []string{pipeHost, anotherHost} {
 						if got := peak[i].Load(); got > 3 {
 							t.Errorf("requests in flight to %s = %d, want at most 3", host, got)
 						}

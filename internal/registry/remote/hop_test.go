@@ -31,7 +31,7 @@ func TestClassifyAddr(t *testing.T) {
 			"fe80::1", "fe80::1%eth0", "fec0::1", "224.0.0.1", "ff02::1", "255.255.255.255", "240.0.0.1", "2001:0:4136:e378::1", "64:ff9b:1::a9fe:a9fe"},
 	} {
 		for _, address := range addresses {
-			if got := remote.ReachOf(netip.MustParseAddr(address)); got != reach {
+			if got := remote.AddrScope(netip.MustParseAddr(address)); got != reach {
 				t.Errorf("%s is %s, want %s", address, got, reach)
 			}
 		}
@@ -40,10 +40,10 @@ func TestClassifyAddr(t *testing.T) {
 
 // whereTo is a registry at an address that redirects its blobs to a URL, and
 // what reading one then gives.
-func whereTo(t *testing.T, n *internet, address, location string) error {
+func pullRedirectedBlob(t *testing.T, n *fakeNetwork, address, location string) error {
 	t.Helper()
 	n.serve(t, "registry.example.com", address, redirect(location))
-	hosts := n.trusting("registry.example.com")
+	hosts := n.trustedHosts("registry.example.com")
 	if u, err := url.Parse(location); err == nil {
 		hosts[u.Host] = hosts["registry.example.com"]
 	}
@@ -74,17 +74,17 @@ func TestRedirect_AddressScope(t *testing.T) {
 		{"169.254.1.1", "203.0.113.2", true},
 	} {
 		t.Run(test.from+" to "+test.to, func(t *testing.T) {
-			n := newInternet(t)
+			n := newFakeNetwork(t)
 			// By name: only the address says what is behind it.
-			n.serve(t, "cdn.example.net", test.to, blob("content"))
-			err := whereTo(t, n, test.from, "https://cdn.example.net/blob")
+			n.serve(t, "cdn.example.net", test.to, serveBlob("content"))
+			err := pullRedirectedBlob(t, n, test.from, "https://cdn.example.net/blob")
 			if test.allowed {
 				if err != nil {
 					t.Fatal(err)
 				}
 				return
 			}
-			says(t, failure(t, err, registry.ErrForbiddenRedirect).Error(), test.to, "cdn.example.net")
+			assertContains(t, assertErrorKind(t, err, registry.ErrForbiddenRedirect).Error(), test.to, "cdn.example.net")
 			if slices.Contains(n.dials(), net.JoinHostPort(test.to, "443")) {
 				t.Error("it was connected to")
 			}
@@ -94,18 +94,18 @@ func TestRedirect_AddressScope(t *testing.T) {
 
 // pointers are the ways in which a registry leads to another place, given its
 // URL, and what it then does with a repository that goes there.
-var pointers = map[string]struct {
+var redirectCases = map[string]struct {
 	to func(place string) http.HandlerFunc
 	do func(context.Context, registry.Repository) error
 }{
-	"a token's realm": {challenging, get},
-	"a redirect": {
-		func(place string) http.HandlerFunc { return guarded(redirect(place)) },
+	"token_realm": {bearerChallenge, get},
+	"redirect": {
+		func(place string) http.HandlerFunc { return requireLogin(redirect(place)) },
 		func(ctx context.Context, r registry.Repository) error { return drain(ctx, r, descriptor("content")) },
 	},
-	"an upload's Location": {
+	"upload_location": {
 		func(place string) http.HandlerFunc {
-			return guarded(func(w http.ResponseWriter, _ *http.Request) {
+			return requireLogin(func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Location", place)
 				w.WriteHeader(http.StatusAccepted)
 			})
@@ -130,17 +130,17 @@ func TestRedirect_InternalAddress(t *testing.T) {
 		// What resolvers take for an address.
 		"2852039166": "169.254.169.254", "0x7f000001": "127.0.0.1", "127.1": "127.0.0.1",
 	}
-	for way, pointer := range pointers {
+	for way, rc := range redirectCases {
 		for literal, address := range inside {
 			for _, place := range []string{literal, "inside.example.com"} {
 				t.Run(way+" at "+place+" is "+address, func(t *testing.T) {
-					n := newInternet(t)
+					n := newFakeNetwork(t)
 					n.name(place, address)
-					n.serve(t, "registry.example.com", registryAddress, pointer.to("https://"+place+"/there"))
-					c := newClient(t, n.options, settings(n.trusting("registry.example.com")), credentials(map[string]auth.Credential{
+					n.serve(t, "registry.example.com", registryAddress, rc.to("https://"+place+"/there"))
+					c := newClient(t, n.options, settings(n.trustedHosts("registry.example.com")), credentials(map[string]auth.Credential{
 						"registry.example.com": {Username: "ci", Password: canary, TokenHosts: []string{place}},
 					}))
-					failure(t, pointer.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenRedirect)
+					assertErrorKind(t, rc.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenRedirect)
 					if dials := slices.Compact(n.dials()); !slices.Equal(dials, []string{registryAddress + ":443"}) {
 						t.Errorf("connected to %s", dials)
 					}
@@ -151,10 +151,10 @@ func TestRedirect_InternalAddress(t *testing.T) {
 }
 
 func TestRedirect_AnyForbiddenAddress(t *testing.T) {
-	n := newInternet(t)
+	n := newFakeNetwork(t)
 	n.name("cdn.example.net", "203.0.113.2", "169.254.169.254")
-	err := whereTo(t, n, registryAddress, "https://cdn.example.net/blob")
-	failure(t, err, registry.ErrForbiddenRedirect)
+	err := pullRedirectedBlob(t, n, registryAddress, "https://cdn.example.net/blob")
+	assertErrorKind(t, err, registry.ErrForbiddenRedirect)
 	if got := n.dials(); !slices.Equal(got, []string{registryAddress + ":443"}) {
 		t.Errorf("connected to %s", got)
 	}
@@ -166,27 +166,27 @@ func TestRedirect_RegistryWithMixedAddresses(t *testing.T) {
 		"before the public one": {"10.0.0.1", registryAddress},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := newInternet(t)
-			n.serve(t, "storage.internal.example", "10.0.0.7", blob("content"))
+			n := newFakeNetwork(t)
+			n.serve(t, "storage.internal.example", "10.0.0.7", serveBlob("content"))
 			n.serve(t, "registry.example.com", registryAddress, redirect("https://storage.internal.example/blob"))
 			n.name("registry.example.com", addresses...)
-			c := newClient(t, n.options, settings(n.trusting("registry.example.com", "storage.internal.example")))
+			c := newClient(t, n.options, settings(n.trustedHosts("registry.example.com", "storage.internal.example")))
 			_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
-			failure(t, err, registry.ErrForbiddenRedirect)
+			assertErrorKind(t, err, registry.ErrForbiddenRedirect)
 		})
 	}
 }
 
 func TestRedirect_PrivateUploadHost(t *testing.T) {
-	n := newInternet(t)
+	n := newFakeNetwork(t)
 	n.serve(t, "storage.example.net", "10.0.0.7", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
 	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", "https://storage.example.net/upload")
 		w.WriteHeader(http.StatusAccepted)
 	})
-	c := newClient(t, n.options, settings(n.trusting("registry.example.com", "storage.example.net")))
+	c := newClient(t, n.options, settings(n.trustedHosts("registry.example.com", "storage.example.net")))
 	_, err := c.push(t, "registry.example.com/app").PutBlob(t.Context(), descriptor("content"), newBody(t, "content").get())
-	failure(t, err, registry.ErrForbiddenRedirect)
+	assertErrorKind(t, err, registry.ErrForbiddenRedirect)
 }
 
 func TestTarget_Location(t *testing.T) {
@@ -237,7 +237,7 @@ func TestPutBlob_InvalidLocation(t *testing.T) {
 			}
 			content := newBody(t, "content")
 			_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor("content"), content.get())
-			failure(t, err, want)
+			assertErrorKind(t, err, want)
 			if content.opens() != 0 {
 				t.Error("the content was opened although there is nowhere to send it")
 			}
@@ -246,12 +246,12 @@ func TestPutBlob_InvalidLocation(t *testing.T) {
 }
 
 func TestPutBlob_PlainLocationUpgradedToTLS(t *testing.T) {
-	n := newInternet(t)
+	n := newFakeNetwork(t)
 	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", "http://registry.example.com/upload")
 		w.WriteHeader(map[bool]int{true: http.StatusCreated, false: http.StatusAccepted}[r.Method == http.MethodPut])
 	})
-	c := newClient(t, n.options, settings(n.trusting("registry.example.com")))
+	c := newClient(t, n.options, settings(n.trustedHosts("registry.example.com")))
 	if _, err := c.push(t, "registry.example.com/app").PutBlob(t.Context(), descriptor("content"), newBody(t, "content").get()); err != nil {
 		t.Error(err)
 	}
@@ -261,7 +261,7 @@ func TestPutBlob_PlainLocationUpgradedToTLS(t *testing.T) {
 }
 
 func TestProxy_ForbiddenRedirectByName(t *testing.T) {
-	for way, pointer := range pointers {
+	for way, rc := range redirectCases {
 		for _, host := range []string{
 			"169.254.169.254", "[::ffff:a9fe:a9fe]", "[fd00:ec2::254]", "10.0.0.1", "127.0.0.1", "[::1]", "localhost", "app.localhost", "LOCALHOST.",
 			"2130706433", "0x7f000001", "0177.0.0.1", "127.1", "127.0.0.1.", "0xa9.254.0xa9fe", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::]", "a.0x7f",
@@ -270,11 +270,11 @@ func TestProxy_ForbiddenRedirectByName(t *testing.T) {
 			"１６９.２５４.１６９.２５４", "169。254。169。254", "①②⑦.0.0.1", "ｌｏｃａｌｈｏｓｔ", "app.𝗅ocalhost", "１２７.1", "10．0．0．1", "a／b.example.net",
 		} {
 			t.Run(way+" at "+host, func(t *testing.T) {
-				n, proxied := newInternet(t), []string{}
+				n, proxied := newFakeNetwork(t), []string{}
 				proxy := n.proxy(t, &proxied)
-				n.serve(t, "registry.example.com", registryAddress, pointer.to("https://"+host+"/latest/meta-data"))
-				c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com")), through(proxy))
-				failure(t, pointer.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenRedirect)
+				n.serve(t, "registry.example.com", registryAddress, rc.to("https://"+host+"/latest/meta-data"))
+				c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com")), withProxy(proxy))
+				assertErrorKind(t, rc.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenRedirect)
 				if !slices.Equal(proxied, []string{"registry.example.com:443"}) {
 					t.Errorf("the proxy was asked for %s", proxied)
 				}
@@ -284,13 +284,13 @@ func TestProxy_ForbiddenRedirectByName(t *testing.T) {
 }
 
 func TestProxy_RegistryAndRedirect(t *testing.T) {
-	n, proxied := newInternet(t), []string{}
+	n, proxied := newFakeNetwork(t), []string{}
 	proxy := n.proxy(t, &proxied)
-	cdn := &outside{t: t, answer: blob("content")}
+	cdn := &foreignHost{t: t, answer: serveBlob("content")}
 	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
 	n.serve(t, "registry.example.com", registryAddress, redirect("https://cdn.example.net/blob"))
-	hosts := n.trusting("registry.example.com", "cdn.example.net")
-	c := newClient(t, n.options, settings(hosts), through(proxy))
+	hosts := n.trustedHosts("registry.example.com", "cdn.example.net")
+	c := newClient(t, n.options, settings(hosts), withProxy(proxy))
 	if _, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content")); err != nil {
 		t.Error(err)
 	}
@@ -318,7 +318,7 @@ func TestProxy_Environment(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var proxied []string
-			n, registry := newInternet(t), &outside{t: t, answer: manifestAnswer}
+			n, registry := newFakeNetwork(t), &foreignHost{t: t, answer: serveManifest}
 			proxy := n.proxy(t, &proxied)
 			for _, variable := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"} {
 				t.Setenv(variable, strings.Replace(test.env[variable], "proxy", proxy.String(), 1))
@@ -326,7 +326,7 @@ func TestProxy_Environment(t *testing.T) {
 			n.serve(t, "tls.example.com", registryAddress, registry.ServeHTTP)
 			n.name("plain.example.com", otherAddress)
 			n.at(otherAddress+":80", address(servePlain(t, registry.ServeHTTP)))
-			hosts, yes := n.trusting("tls.example.com"), true
+			hosts, yes := n.trustedHosts("tls.example.com"), true
 			hosts["plain.example.com"] = remote.HostOptions{PlainHTTP: &yes}
 			c := newClient(t, n.options, settings(hosts), func(o *remote.Options) { o.Proxy = nil })
 			if _, err := c.pull(t, test.host+"/app").GetManifest(t.Context(), "1"); err != nil {
@@ -341,12 +341,12 @@ func TestProxy_Environment(t *testing.T) {
 
 // A redirect can lead from where a proxy is used to where none is.
 func TestProxy_DirectRedirect(t *testing.T) {
-	n, proxied := newInternet(t), []string{}
+	n, proxied := newFakeNetwork(t), []string{}
 	proxy := n.proxy(t, &proxied)
 	n.serve(t, "registry.example.com", registryAddress, redirect("https://cdn.example.net/blob"))
-	cdn := &outside{t: t, answer: blob("content")}
+	cdn := &foreignHost{t: t, answer: serveBlob("content")}
 	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
-	c := newClient(t, n.options, settings(n.trusting("registry.example.com", "cdn.example.net")), func(o *remote.Options) {
+	c := newClient(t, n.options, settings(n.trustedHosts("registry.example.com", "cdn.example.net")), func(o *remote.Options) {
 		o.Proxy = func(r *http.Request) (*url.URL, error) {
 			if r.URL.Host == "cdn.example.net" {
 				return nil, nil
@@ -357,7 +357,7 @@ func TestProxy_DirectRedirect(t *testing.T) {
 	if _, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content")); err != nil {
 		t.Fatal(err)
 	}
-	if dials := n.dials(); !slices.Equal(dials, []string{proxyAddress, otherAddress + ":443"}) || cdn.seen() != 1 {
+	if dials := n.dials(); !slices.Equal(dials, []string{proxyAddress, otherAddress + ":443"}) || cdn.requestCount() != 1 {
 		t.Errorf("connected to %s", dials)
 	}
 }
@@ -365,8 +365,8 @@ func TestProxy_DirectRedirect(t *testing.T) {
 // A proxy with TLS is a place of its own: what a registry's settings accept, and
 // the certificate that proves to the registry who asks, are none of its.
 func TestProxy_TLSOptions(t *testing.T) {
-	n := newInternet(t)
-	client, key := inPEM(t, n.authority.issue(t, "ci"))
+	n := newFakeNetwork(t)
+	client, key := encodePEM(t, n.authority.issue(t, "ci"))
 	for name, test := range map[string]struct {
 		registry, proxy remote.HostOptions
 		trusted         bool
@@ -378,7 +378,7 @@ func TestProxy_TLSOptions(t *testing.T) {
 			remote.HostOptions{CACertificate: n.authority.pem}, true,
 		},
 	} {
-		for place, answer := range map[string]http.HandlerFunc{"registry.example.com": blob("content"), "cdn.example.net": redirect("https://cdn.example.net/blob")} {
+		for place, answer := range map[string]http.HandlerFunc{"registry.example.com": serveBlob("content"), "cdn.example.net": redirect("https://cdn.example.net/blob")} {
 			t.Run(name+", on the way to "+place, func(t *testing.T) {
 				var asked, shown atomic.Int32
 				proxy := n.serveTLS(t, func(w http.ResponseWriter, r *http.Request) {
@@ -389,9 +389,9 @@ func TestProxy_TLSOptions(t *testing.T) {
 				proxy.TLS.ClientAuth = tls.RequestClientCert
 				n.name("proxy.example.net", "10.9.9.9")
 				n.at("10.9.9.9:3129", address(proxy))
-				n.serve(t, "cdn.example.net", otherAddress, blob("content"))
+				n.serve(t, "cdn.example.net", otherAddress, serveBlob("content"))
 				n.serve(t, "registry.example.com", registryAddress, answer)
-				hosts := n.trusting("registry.example.com")
+				hosts := n.trustedHosts("registry.example.com")
 				hosts[place], hosts["proxy.example.net:3129"] = test.registry, test.proxy
 				c := newClient(t, n.options, settings(hosts), func(o *remote.Options) {
 					o.Proxy = func(r *http.Request) (*url.URL, error) {
@@ -409,11 +409,11 @@ func TestProxy_TLSOptions(t *testing.T) {
 					t.Fatal(err)
 				}
 				if !test.trusted {
-					e := failure(t, err, registry.ErrUnavailable)
-					says(t, e.Error(), "the proxy https://proxy.example.net:3129 cannot be reached", "unknown authority")
-					says(t, e.Hint, `registries = { "proxy.example.net:3129" = { ca_certificate = file("ca.pem") } }`)
+					e := assertErrorKind(t, err, registry.ErrUnavailable)
+					assertContains(t, e.Error(), "the proxy https://proxy.example.net:3129 cannot be reached", "unknown authority")
+					assertContains(t, e.Hint, `registries = { "proxy.example.net:3129" = { ca_certificate = file("ca.pem") } }`)
 				}
-				if reached := asked.Load() > 0; reached != test.trusted || shown.Load() > 0 {
+				if connected := asked.Load() > 0; connected != test.trusted || shown.Load() > 0 {
 					t.Errorf("the proxy was asked %d times and shown %d certificates", asked.Load(), shown.Load())
 				}
 			})
@@ -424,12 +424,12 @@ func TestProxy_TLSOptions(t *testing.T) {
 func TestProxy_PrivateProxyAddress(t *testing.T) {
 	// The proxy is at a private address. That must not open private addresses to
 	// what the registry points to.
-	n, proxied := newInternet(t), []string{}
+	n, proxied := newFakeNetwork(t), []string{}
 	proxy := n.proxy(t, &proxied)
 	n.serve(t, "registry.example.com", registryAddress, redirect("https://10.0.0.1/blob"))
-	c := newClient(t, n.options, settings(n.trusting("registry.example.com")), through(proxy))
+	c := newClient(t, n.options, settings(n.trustedHosts("registry.example.com")), withProxy(proxy))
 	_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
-	failure(t, err, registry.ErrForbiddenRedirect)
+	assertErrorKind(t, err, registry.ErrForbiddenRedirect)
 }
 
 func TestProxy_InvalidURL(t *testing.T) {
@@ -439,7 +439,7 @@ func TestProxy_InvalidURL(t *testing.T) {
 		}
 	})
 	_, err := c.pull(t, "registry.example.com/app").GetManifest(c.context(t), "1")
-	says(t, failure(t, err, registry.ErrUnavailable).Hint, "http://host:port")
+	assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Hint, "http://host:port")
 	if sent, _ := c.sent(); sent != 1 {
 		t.Errorf("%d attempts, want 1: it stays like that", sent)
 	}
@@ -452,12 +452,12 @@ func TestProxy_UnescapedPassword(t *testing.T) {
 		for _, user := range []string{"http://ci:" + canary, "ci:" + canary, "http://ci:123"} {
 			t.Setenv("HTTPS_PROXY", user+character+canary+"@10.9.9.9:3128")
 			t.Setenv("NO_PROXY", "direct.example.com")
-			n := newInternet(t)
+			n := newFakeNetwork(t)
 			c := newClient(t, n.options, func(o *remote.Options) { o.Proxy = nil })
 			_, err := c.pull(t, "registry.example.com/app").Resolve(c.context(t), "1")
-			says(t, failure(t, err, registry.ErrUnavailable).Hint, "special characters")
-			if dialled := n.dials(); len(dialled) > 0 {
-				t.Errorf("%s: connected to %s", character, dialled)
+			assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Hint, "special characters")
+			if dialed := n.dials(); len(dialed) > 0 {
+				t.Errorf("%s: connected to %s", character, dialed)
 			}
 			_, err = c.pull(t, "direct.example.com/app").Resolve(c.context(t), "1")
 			if err == nil || strings.Contains(err.Error(), "proxy") {
@@ -483,20 +483,20 @@ func TestProxy_FailureNamesProxy(t *testing.T) {
 		"it does not reach it":       {"https", http.StatusBadGateway, "does not let it through: HTTP 502 Bad Gateway", "HTTPS_PROXY", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := newInternet(t)
+			n := newFakeNetwork(t)
 			if test.refuses != 0 {
-				n.at(proxyAddress, address(answering(t, test.refuses, "text/html", "<html>")))
+				n.at(proxyAddress, address(serveFixed(t, test.refuses, "text/html", "<html>")))
 			}
 			hosts := map[string]remote.HostOptions{}
 			if test.scheme == "http" {
 				hosts["registry.example.com"] = remote.HostOptions{PlainHTTP: &yes}
 			}
 			proxy := &url.URL{Scheme: "http", Host: proxyAddress, User: url.UserPassword("ci", canary)}
-			c := newClient(t, n.options, settings(hosts), through(proxy), func(o *remote.Options) { o.Attempts = 2 })
+			c := newClient(t, n.options, settings(hosts), withProxy(proxy), func(o *remote.Options) { o.Attempts = 2 })
 			_, err := c.pull(t, "registry.example.com/app").GetManifest(c.context(t), "1")
-			e := failure(t, err, registry.ErrUnavailable)
-			says(t, e.Error(), "registry.example.com/app: cannot read the manifest of the tag \"1\": the proxy ", test.message)
-			says(t, e.Hint, test.hint, "registry.example.com", "NO_PROXY")
+			e := assertErrorKind(t, err, registry.ErrUnavailable)
+			assertContains(t, e.Error(), "registry.example.com/app: cannot read the manifest of the tag \"1\": the proxy ", test.message)
+			assertContains(t, e.Hint, test.hint, "registry.example.com", "NO_PROXY")
 			if sent, _ := c.sent(); sent != test.sent {
 				t.Errorf("%d attempts, want %d", sent, test.sent)
 			}
@@ -523,8 +523,8 @@ func TestTarget_ForbiddenHint(t *testing.T) {
 		"ftp://cdn.example.net/x":              "No setting allows this",
 	} {
 		_, err := c.Target("registry.example.com", from, location)
-		e := failure(t, registry.WithDefaultHint(err), registry.ErrForbiddenRedirect)
-		says(t, e.Hint, want)
+		e := assertErrorKind(t, registry.WithDefaultHint(err), registry.ErrForbiddenRedirect)
+		assertContains(t, e.Hint, want)
 		if allowed, inTheClear := strings.Contains(want, "plain_http"), strings.Contains(e.Message, "that is plain HTTP"); allowed != inTheClear {
 			t.Errorf("%s: it is refused because %s, and the hint is %s", location, e.Message, e.Hint)
 		}
@@ -537,7 +537,7 @@ const proxyAddress = "10.9.9.9:3128"
 // proxy starts a proxy that needs a password and notes what it is asked for.
 // Names are looked up by it, not by the client. What it is asked for in plain
 // HTTP it answers itself, with a manifest.
-func (n *internet) proxy(t *testing.T, asked *[]string) *url.URL {
+func (n *fakeNetwork) proxy(t *testing.T, asked *[]string) *url.URL {
 	t.Helper()
 	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 		*asked = append(*asked, r.Host)
@@ -545,7 +545,7 @@ func (n *internet) proxy(t *testing.T, asked *[]string) *url.URL {
 			t.Errorf("the proxy was sent %s without its password", r.Method)
 		}
 		if r.Method != http.MethodConnect {
-			manifestAnswer(w, r)
+			serveManifest(w, r)
 			return
 		}
 		tunnel(r.Context(), t, w, n.behind(r.Context(), r.Host))
@@ -556,7 +556,7 @@ func (n *internet) proxy(t *testing.T, asked *[]string) *url.URL {
 
 // behind is the listener that a proxy finds under host:port, "" where there is
 // none.
-func (n *internet) behind(ctx context.Context, place string) string {
+func (n *fakeNetwork) behind(ctx context.Context, place string) string {
 	host, port, _ := net.SplitHostPort(place)
 	addrs, err := n.resolve(ctx, host)
 	if err != nil {
@@ -568,6 +568,6 @@ func (n *internet) behind(ctx context.Context, place string) string {
 }
 
 // through makes a client use a proxy for everything.
-func through(proxy *url.URL) func(*remote.Options) {
+func withProxy(proxy *url.URL) func(*remote.Options) {
 	return func(o *remote.Options) { o.Proxy = func(*http.Request) (*url.URL, error) { return proxy, nil } }
 }

@@ -25,7 +25,7 @@ import (
 
 // internet is a world of names and addresses whose servers are all in this
 // process. Names that are not in it do not resolve, addresses refuse.
-type internet struct {
+type fakeNetwork struct {
 	authority *authority
 
 	mu        sync.Mutex
@@ -35,18 +35,18 @@ type internet struct {
 	conns     int
 }
 
-func newInternet(t *testing.T) *internet {
+func newFakeNetwork(t *testing.T) *fakeNetwork {
 	t.Helper()
-	return &internet{authority: newAuthority(t), names: map[string][]netip.Addr{}, listeners: map[string]string{}}
+	return &fakeNetwork{authority: newAuthority(t), names: map[string][]netip.Addr{}, listeners: map[string]string{}}
 }
 
 // options make a client live in it. It trusts its authority nowhere by itself.
-func (n *internet) options(o *remote.Options) {
+func (n *fakeNetwork) options(o *remote.Options) {
 	o.Resolve = n.resolve
 	o.Dial = n.dial
 }
 
-func (n *internet) resolve(_ context.Context, host string) ([]netip.Addr, error) {
+func (n *fakeNetwork) resolve(_ context.Context, host string) ([]netip.Addr, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if addrs, ok := n.names[host]; ok {
@@ -55,7 +55,7 @@ func (n *internet) resolve(_ context.Context, host string) ([]netip.Addr, error)
 	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 }
 
-func (n *internet) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (n *fakeNetwork) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	n.mu.Lock()
 	n.dialed = append(n.dialed, address)
 	listener, ok := n.listeners[address]
@@ -79,14 +79,14 @@ type refused struct{}
 func (refused) Error() string { return "connect: connection refused" }
 
 // dials are the addresses that were connected to so far.
-func (n *internet) dials() []string {
+func (n *fakeNetwork) dials() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return append([]string(nil), n.dialed...)
 }
 
 // name makes a name resolve to addresses.
-func (n *internet) name(host string, addresses ...string) {
+func (n *fakeNetwork) name(host string, addresses ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.names[host] = nil
@@ -96,7 +96,7 @@ func (n *internet) name(host string, addresses ...string) {
 }
 
 // at puts a listener at an address, "ip:port".
-func (n *internet) at(address, listener string) {
+func (n *fakeNetwork) at(address, listener string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.listeners[address] = listener
@@ -104,7 +104,7 @@ func (n *internet) at(address, listener string) {
 
 // serve starts a server with TLS for a name, at an address that it resolves to
 // and the port 443.
-func (n *internet) serve(t *testing.T, name, address string, handler http.HandlerFunc) *httptest.Server {
+func (n *fakeNetwork) serve(t *testing.T, name, address string, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	server := n.serveTLS(t, handler, name)
 	n.name(name, address)
@@ -113,10 +113,10 @@ func (n *internet) serve(t *testing.T, name, address string, handler http.Handle
 }
 
 // serveTLS starts a server with a certificate for names.
-func (n *internet) serveTLS(t *testing.T, handler http.HandlerFunc, names ...string) *httptest.Server {
+func (n *fakeNetwork) serveTLS(t *testing.T, handler http.HandlerFunc, names ...string) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
-	server.Config.ErrorLog = silent
+	server.Config.ErrorLog = discardLog
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{n.authority.issue(t, names...)}, MinVersion: tls.VersionTLS12}
 	server.StartTLS()
 	t.Cleanup(func() {
@@ -130,7 +130,7 @@ func (n *internet) serveTLS(t *testing.T, handler http.HandlerFunc, names ...str
 func servePlain(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
-	server.Config.ErrorLog = silent
+	server.Config.ErrorLog = discardLog
 	server.Start()
 	t.Cleanup(func() {
 		server.CloseClientConnections()
@@ -139,10 +139,10 @@ func servePlain(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 	return server
 }
 
-var silent = log.New(io.Discard, "", 0)
+var discardLog = log.New(io.Discard, "", 0)
 
 // trusting are the settings of hosts that trust the authority.
-func (n *internet) trusting(hosts ...string) map[string]remote.HostOptions {
+func (n *fakeNetwork) trustedHosts(hosts ...string) map[string]remote.HostOptions {
 	settings := map[string]remote.HostOptions{}
 	for _, host := range hosts {
 		settings[host] = remote.HostOptions{CACertificate: n.authority.pem}
@@ -214,7 +214,7 @@ func (a *authority) issue(t *testing.T, names ...string) tls.Certificate {
 }
 
 // inPEM is a certificate and its key as the settings want them.
-func inPEM(t *testing.T, c tls.Certificate) (certificate, key []byte) {
+func encodePEM(t *testing.T, c tls.Certificate) (certificate, key []byte) {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
 	if err != nil {

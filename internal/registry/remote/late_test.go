@@ -34,7 +34,7 @@ func TestResponseBody_DrainTimeout(t *testing.T) {
 	}{
 		"of redirects": {func(w http.ResponseWriter, r *http.Request, number int) {
 			if number == 6 {
-				manifestAnswer(w, r)
+				serveManifest(w, r)
 				return
 			}
 			w.Header().Set("Location", "/v2/app/manifests/1")
@@ -43,10 +43,10 @@ func TestResponseBody_DrainTimeout(t *testing.T) {
 		"of redirects without end": {func(w http.ResponseWriter, r *http.Request, _ int) {
 			w.Header().Set("Location", "/v2/app/manifests/1")
 			drips(w, r, http.StatusTemporaryRedirect)
-		}, get, registry.ErrProtocol, remote.MaxHops + 1},
+		}, get, registry.ErrProtocol, remote.MaxRedirects + 1},
 		"of the question who asks": {func(w http.ResponseWriter, r *http.Request, number int) {
 			if number == 2 {
-				manifestAnswer(w, r)
+				serveManifest(w, r)
 				return
 			}
 			w.Header().Set("WWW-Authenticate", "Basic")
@@ -62,11 +62,11 @@ func TestResponseBody_DrainTimeout(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var requests atomic.Int32
 				asked := newClock()
-				c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+				c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 					test.answer(w, r, int(requests.Add(1)))
-				}).options, once, credentials(map[string]auth.Credential{memoryHost: {Username: "ci", Password: canary}}))
-				err := test.do(t.Context(), c.push(t, memoryHost+"/app"))
-				took := asked.passed()
+				}).options, singleAttempt, credentials(map[string]auth.Credential{pipeHost: {Username: "ci", Password: canary}}))
+				err := test.do(t.Context(), c.push(t, pipeHost+"/app"))
+				took := asked.elapsed()
 				if !errors.Is(err, test.want) || test.want == nil && err != nil {
 					t.Errorf("it ended with %v", err)
 				}
@@ -95,7 +95,7 @@ func TestPutBlob_CanceledWhileStarting(t *testing.T) {
 			t.Run(name+", "+way, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var opened, deleted atomic.Int32
-					m := serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+					m := servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 						switch r.Method {
 						case http.MethodPost:
 							opened.Add(1)
@@ -109,7 +109,7 @@ func TestPutBlob_CanceledWhileStarting(t *testing.T) {
 							deleted.Add(1)
 							w.WriteHeader(http.StatusNoContent)
 						default:
-							never(r)
+							waitUntilDone(r)
 						}
 					})
 					ctx, cancel := context.WithCancel(t.Context())
@@ -119,8 +119,8 @@ func TestPutBlob_CanceledWhileStarting(t *testing.T) {
 						<-ctx.Done()
 						return nil, context.Cause(ctx)
 					}}
-					_, err := newClient(t, m.options).push(t, memoryHost+"/app").PutBlob(ctx, descriptor(small), content)
-					if took := began.passed() - cancelled; !errors.Is(err, context.Canceled) || took < 0 || took > test.ends {
+					_, err := newClient(t, m.options).push(t, pipeHost+"/app").PutBlob(ctx, descriptor(small), content)
+					if took := began.elapsed() - cancelled; !errors.Is(err, context.Canceled) || took < 0 || took > test.ends {
 						t.Errorf("it ended %s after it was cancelled, with %v", took, err)
 					}
 					if opened.Load() != 1 || deleted.Load() != test.deleted {
@@ -144,9 +144,9 @@ func TestPutBlob_CanceledBeforeStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var posts atomic.Int32
-				m := serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+				m := servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 					if r.Method != http.MethodPost {
-						never(r)
+						waitUntilDone(r)
 						return
 					}
 					posts.Add(1)
@@ -154,9 +154,9 @@ func TestPutBlob_CanceledBeforeStart(t *testing.T) {
 					w.Header().Set("WWW-Authenticate", "Basic")
 					w.WriteHeader(http.StatusUnauthorized)
 				})
-				c := newClient(t, m.options, settings(map[string]remote.HostOptions{memoryHost: {MaxConcurrentRequests: 2}}),
-					credentials(map[string]auth.Credential{memoryHost: {Username: "ci", Password: canary}}))
-				repo := c.push(t, memoryHost+"/app")
+				c := newClient(t, m.options, settings(map[string]remote.HostOptions{pipeHost: {MaxConcurrentRequests: 2}}),
+					credentials(map[string]auth.Credential{pipeHost: {Username: "ci", Password: canary}}))
+				repo := c.push(t, pipeHost+"/app")
 				var others sync.WaitGroup
 				defer others.Wait()
 				lasting, end := context.WithCancel(t.Context())
@@ -169,7 +169,7 @@ func TestPutBlob_CanceledBeforeStart(t *testing.T) {
 				time.AfterFunc(100*time.Millisecond, cancel)
 				began := newClock()
 				_, err := repo.PutBlob(ctx, descriptor(small), newBody(t, small).get())
-				if took := began.passed() - 100*time.Millisecond; !errors.Is(err, context.Canceled) || took != test.ends {
+				if took := began.elapsed() - 100*time.Millisecond; !errors.Is(err, context.Canceled) || took != test.ends {
 					t.Errorf("it ended %s after it was cancelled, with %v", took, err)
 				}
 				if posts.Load() != test.posts {

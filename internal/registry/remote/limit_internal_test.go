@@ -14,7 +14,7 @@ import (
 )
 
 // take takes a slot that must be free.
-func take(t *testing.T, l *limiter, c requestClass) *slot {
+func acquireNow(t *testing.T, l *limiter, c requestClass) *slot {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()
@@ -34,7 +34,7 @@ func testTransfer(c requestClass) *transfer {
 }
 
 // full wants no slot to be free.
-func full(t *testing.T, l *limiter, c requestClass) {
+func assertFull(t *testing.T, l *limiter, c requestClass) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -46,45 +46,45 @@ func full(t *testing.T, l *limiter, c requestClass) {
 func TestLimiter_SlotForExchanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(4, 0)
-		one, two := take(t, l, download), take(t, l, download)
-		full(t, l, download) // the uploads that they wait for could be here
-		up := take(t, l, upload)
-		full(t, l, upload)
-		last := take(t, l, exchange)
-		full(t, l, exchange)
+		one, two := acquireNow(t, l, download), acquireNow(t, l, download)
+		assertFull(t, l, download) // the uploads that they wait for could be here
+		up := acquireNow(t, l, upload)
+		assertFull(t, l, upload)
+		last := acquireNow(t, l, exchange)
+		assertFull(t, l, exchange)
 		last.release()
 		one.release()
 		one.release() // once is enough
-		second := take(t, l, upload)
-		full(t, l, upload)
-		full(t, l, download)
-		take(t, l, exchange).release()
+		second := acquireNow(t, l, upload)
+		assertFull(t, l, upload)
+		assertFull(t, l, download)
+		acquireNow(t, l, exchange).release()
 		for _, s := range []*slot{two, up, second} {
 			s.release()
 		}
 		for range 3 {
-			take(t, l, upload)
+			acquireNow(t, l, upload)
 		}
-		full(t, l, upload)
-		full(t, l, download)
-		take(t, l, exchange).release()
+		assertFull(t, l, upload)
+		assertFull(t, l, download)
+		acquireNow(t, l, exchange).release()
 	})
 }
 
 func TestLimiter_TwoSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(2, 0)
-		down := take(t, l, download)
-		full(t, l, download)
-		up := take(t, l, upload)
-		full(t, l, upload)
-		full(t, l, exchange)
+		down := acquireNow(t, l, download)
+		assertFull(t, l, download)
+		up := acquireNow(t, l, upload)
+		assertFull(t, l, upload)
+		assertFull(t, l, exchange)
 		up.release()
 		down.release()
-		up = take(t, l, upload)
-		full(t, l, upload)
-		full(t, l, download)
-		take(t, l, exchange).release()
+		up = acquireNow(t, l, upload)
+		assertFull(t, l, upload)
+		assertFull(t, l, download)
+		acquireNow(t, l, exchange).release()
 		up.release()
 	})
 }
@@ -92,7 +92,7 @@ func TestLimiter_TwoSlots(t *testing.T) {
 func TestLimiter_Order(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(2, 0)
-		one, two := take(t, l, exchange), take(t, l, exchange)
+		one, two := acquireNow(t, l, exchange), acquireNow(t, l, exchange)
 		var mu sync.Mutex
 		var order []requestClass
 		var all sync.WaitGroup
@@ -126,27 +126,27 @@ func TestLimiter_LimitBelowDownloads(t *testing.T) {
 		l := newLimiter(8, 0)
 		var downloads []*slot
 		for range 6 {
-			downloads = append(downloads, take(t, l, download))
+			downloads = append(downloads, acquireNow(t, l, download))
 		}
-		take(t, l, exchange).release()
-		throttle := take(t, l, exchange)
+		acquireNow(t, l, exchange).release()
+		throttle := acquireNow(t, l, exchange)
 		throttle.throttled()
 		throttle.release()
 		// Six are held and four allowed: one exchange and one upload at a time all
 		// the same.
-		one, up := take(t, l, exchange), take(t, l, upload)
-		full(t, l, exchange)
-		full(t, l, upload)
-		full(t, l, download)
+		one, up := acquireNow(t, l, exchange), acquireNow(t, l, upload)
+		assertFull(t, l, exchange)
+		assertFull(t, l, upload)
+		assertFull(t, l, download)
 		one.release()
-		full(t, l, upload)
+		assertFull(t, l, upload)
 		up.release()
 		for _, d := range downloads[:4] {
 			d.release()
 		}
-		full(t, l, download)
-		take(t, l, upload).release()
-		take(t, l, exchange).release()
+		assertFull(t, l, download)
+		acquireNow(t, l, upload).release()
+		acquireNow(t, l, exchange).release()
 	})
 }
 
@@ -155,7 +155,7 @@ func TestLimiter_Throttling(t *testing.T) {
 		l := newLimiter(8, 0)
 		var burst []*slot
 		for range 8 {
-			burst = append(burst, take(t, l, exchange))
+			burst = append(burst, acquireNow(t, l, exchange))
 		}
 		for _, s := range burst {
 			s.throttled()
@@ -165,7 +165,7 @@ func TestLimiter_Throttling(t *testing.T) {
 			t.Fatalf("after a burst %d are allowed, want 4", l.allowed)
 		}
 		for _, want := range []int{2, 2} {
-			s := take(t, l, exchange)
+			s := acquireNow(t, l, exchange)
 			s.throttled()
 			s.release()
 			if l.allowed != want {
@@ -175,7 +175,7 @@ func TestLimiter_Throttling(t *testing.T) {
 		// One more for each round of requests that went well: 2+3+4+5+6+7.
 		successes := 0
 		for ; l.allowed < 8; successes++ {
-			s := take(t, l, exchange)
+			s := acquireNow(t, l, exchange)
 			s.succeeded()
 			s.release()
 		}
@@ -183,7 +183,7 @@ func TestLimiter_Throttling(t *testing.T) {
 			t.Errorf("it took %d successes until all are allowed again, want 27", successes)
 		}
 		for range 100 {
-			s := take(t, l, exchange)
+			s := acquireNow(t, l, exchange)
 			s.succeeded()
 			s.release()
 		}
@@ -199,7 +199,7 @@ func TestLimiter_CanceledWaiter(t *testing.T) {
 	for range 100 {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLimiter(2, 0)
-			one, two := take(t, l, exchange), take(t, l, exchange)
+			one, two := acquireNow(t, l, exchange), acquireNow(t, l, exchange)
 			impatient, cancel := context.WithCancelCause(t.Context())
 			gone := errors.New("gone")
 			var waiting sync.WaitGroup

@@ -69,7 +69,7 @@ func TestHostLimit_Retries(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var active, peak atomic.Int32
 					asked, answer := newClock(), repeating(fail)
-					c := newClient(t, settings(map[string]remote.HostOptions{memoryHost: limits}), serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+					c := newClient(t, settings(map[string]remote.HostOptions{pipeHost: limits}), servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 						asked.note()
 						peak.Store(max(peak.Load(), active.Add(1)))
 						<-time.After(time.Second)
@@ -79,7 +79,7 @@ func TestHostLimit_Retries(t *testing.T) {
 					var all sync.WaitGroup
 					for i := range 10 {
 						all.Go(func() {
-							if _, err := c.pull(t, memoryHost+"/app").Resolve(t.Context(), fmt.Sprint(i)); err != nil {
+							if _, err := c.pull(t, pipeHost+"/app").Resolve(t.Context(), fmt.Sprint(i)); err != nil {
 								t.Error(err)
 							}
 						})
@@ -107,7 +107,7 @@ func TestHostLimit_ActiveUntilBodyRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var active, peak atomic.Int32
 		gate := make(chan struct{})
-		m := serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
+		m := servePipes(t, func(w http.ResponseWriter, _ *http.Request) {
 			peak.Store(max(peak.Load(), active.Add(1)))
 			w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
 			_ = http.NewResponseController(w).Flush()
@@ -115,11 +115,11 @@ func TestHostLimit_ActiveUntilBodyRead(t *testing.T) {
 			active.Add(-1)
 			_, _ = w.Write([]byte("{}"))
 		})
-		c := newClient(t, m.options, settings(map[string]remote.HostOptions{memoryHost: {MaxConcurrentRequests: 2}}))
+		c := newClient(t, m.options, settings(map[string]remote.HostOptions{pipeHost: {MaxConcurrentRequests: 2}}))
 		var all sync.WaitGroup
 		for range 6 {
 			all.Go(func() {
-				if _, err := c.pull(t, memoryHost+"/app").GetManifest(t.Context(), "1"); err != nil {
+				if _, err := c.pull(t, pipeHost+"/app").GetManifest(t.Context(), "1"); err != nil {
 					t.Error(err)
 				}
 			})
@@ -165,7 +165,7 @@ func TestHostLimit_DownloadWaits(t *testing.T) {
 	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, errors.New("waited long enough"))
 	defer cancel()
 	_, err = repo.GetBlob(ctx, descriptor("content"))
-	says(t, failure(t, err, registry.ErrUnavailable).Error(), "waited long enough")
+	assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "waited long enough")
 	if _, err := repo.StatBlob(t.Context(), descriptor("content").Digest); err != nil {
 		t.Errorf("beside a download: %v", err)
 	}
@@ -207,8 +207,8 @@ func TestHostLimit_TooManyRequests(t *testing.T) {
 		refusing.Store(true)
 		var together sync.WaitGroup
 		together.Add(16)
-		m := serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
-			if r.Host == memoryHost && refusing.Load() {
+		m := servePipes(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Host == pipeHost && refusing.Load() {
 				together.Done()
 				together.Wait()
 				w.Header().Set("Retry-After", "30")
@@ -223,13 +223,13 @@ func TestHostLimit_TooManyRequests(t *testing.T) {
 		var all sync.WaitGroup
 		for range 16 {
 			all.Go(func() {
-				if _, err := c.pull(t, memoryHost+"/app").Resolve(t.Context(), "1"); err != nil {
+				if _, err := c.pull(t, pipeHost+"/app").Resolve(t.Context(), "1"); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		synctest.Wait() // all were refused, and wait
-		if n := c.Allowed(memoryHost); n != 8 {
+		if n := c.Allowed(pipeHost); n != 8 {
 			t.Errorf("%d are allowed after a burst of 429, want 8", n)
 		}
 		for range 16 {
@@ -237,12 +237,12 @@ func TestHostLimit_TooManyRequests(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if began.passed() != 0 || c.Allowed(other) != 16 {
-			t.Errorf("the other host took %s and is allowed %d", began.passed(), c.Allowed(other))
+		if began.elapsed() != 0 || c.Allowed(other) != 16 {
+			t.Errorf("the other host took %s and is allowed %d", began.elapsed(), c.Allowed(other))
 		}
 		refusing.Store(false)
 		all.Wait()
-		if n := c.Allowed(memoryHost); n <= 8 || n >= 16 {
+		if n := c.Allowed(pipeHost); n <= 8 || n >= 16 {
 			t.Errorf("%d are allowed after as many successes, want more than 8 and not yet 16", n)
 		}
 	})
@@ -251,14 +251,14 @@ func TestHostLimit_TooManyRequests(t *testing.T) {
 func TestHostLimit_RequestsPerSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := newClock()
-		m := serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
+		m := servePipes(t, func(w http.ResponseWriter, _ *http.Request) {
 			asked.note()
 			w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
 		})
-		c := newClient(t, m.options, settings(map[string]remote.HostOptions{memoryHost: {RequestsPerSecond: 4}}))
+		c := newClient(t, m.options, settings(map[string]remote.HostOptions{pipeHost: {RequestsPerSecond: 4}}))
 		var all sync.WaitGroup
 		for range 9 {
-			all.Go(func() { _, _ = c.pull(t, memoryHost+"/app").Resolve(t.Context(), "1") })
+			all.Go(func() { _, _ = c.pull(t, pipeHost+"/app").Resolve(t.Context(), "1") })
 		}
 		all.Wait()
 		at := asked.times()
@@ -270,22 +270,22 @@ func TestHostLimit_RequestsPerSecond(t *testing.T) {
 		// Whose turn is after its deadline need not wait for that.
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		before := asked.passed()
-		_, err := c.pull(t, memoryHost+"/app").Resolve(ctx, "1")
-		if e := failure(t, err, registry.ErrUnavailable); !strings.HasSuffix(e.Error(), `: requests_per_second leaves no time for another request`) {
+		before := asked.elapsed()
+		_, err := c.pull(t, pipeHost+"/app").Resolve(ctx, "1")
+		if e := assertErrorKind(t, err, registry.ErrUnavailable); !strings.HasSuffix(e.Error(), `: requests_per_second leaves no time for another request`) {
 			t.Errorf("it says %q", e)
 		}
-		if asked.passed() != before {
-			t.Errorf("it took %s", asked.passed()-before)
+		if asked.elapsed() != before {
+			t.Errorf("it took %s", asked.elapsed()-before)
 		}
 	})
 }
 
 // readAs reads a blob of memoryHost in a flow of its own, and returns how long after a
 // time it was read.
-func (c *client) readAs(t *testing.T, flow string, d registry.Descriptor, since time.Time) time.Duration {
+func (c *client) readInFlow(t *testing.T, flow string, d registry.Descriptor, since time.Time) time.Duration {
 	t.Helper()
-	content, err := c.pull(t, memoryHost+"/app").GetBlob(registry.WithFlow(t.Context(), flow), d)
+	content, err := c.pull(t, pipeHost+"/app").GetBlob(registry.WithFlow(t.Context(), flow), d)
 	if err == nil {
 		_, err = io.Copy(io.Discard, content)
 		err = errors.Join(err, content.Close())
@@ -304,7 +304,7 @@ func TestGetBlob_PauseReleasesSlot(t *testing.T) {
 				const pause = 2 * time.Minute
 				slow, fast := descriptor("slow"), descriptor("fast")
 				var refused atomic.Bool
-				c := newClient(t, settings(map[string]remote.HostOptions{memoryHost: {MaxConcurrentRequests: 2}}), serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+				c := newClient(t, settings(map[string]remote.HostOptions{pipeHost: {MaxConcurrentRequests: 2}}), servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 					if strings.HasSuffix(r.URL.Path, string(slow.Digest)) && refused.CompareAndSwap(false, true) {
 						w.Header().Set("Retry-After", fmt.Sprint(pause.Seconds()))
 						w.WriteHeader(status)
@@ -315,12 +315,12 @@ func TestGetBlob_PauseReleasesSlot(t *testing.T) {
 				began := time.Now()
 				var both sync.WaitGroup
 				both.Go(func() {
-					if took := c.readAs(t, "slow", slow, began); took < pause {
+					if took := c.readInFlow(t, "slow", slow, began); took < pause {
 						t.Errorf("the refused download took %s, want at least %s", took, pause)
 					}
 				})
 				synctest.Wait()
-				if took := c.readAs(t, "fast", fast, began); took >= pause {
+				if took := c.readInFlow(t, "fast", fast, began); took >= pause {
 					t.Errorf("another download took %s, want less than the pause of the first", took)
 				}
 				both.Wait()
@@ -335,9 +335,9 @@ func TestGetBlob_RedirectToSilentHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const silence = 40 * time.Second
 		slow, fast := descriptor("slow"), descriptor("fast")
-		c := newClient(t, settings(map[string]remote.HostOptions{memoryHost: {MaxConcurrentRequests: 2}}), serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+		c := newClient(t, settings(map[string]remote.HostOptions{pipeHost: {MaxConcurrentRequests: 2}}), servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 			switch {
-			case r.Host != memoryHost:
+			case r.Host != pipeHost:
 				select {
 				case <-time.After(silence):
 					_, _ = io.WriteString(w, "slow")
@@ -351,9 +351,9 @@ func TestGetBlob_RedirectToSilentHost(t *testing.T) {
 		}).options)
 		began := time.Now()
 		var both sync.WaitGroup
-		both.Go(func() { c.readAs(t, "slow", slow, began) })
+		both.Go(func() { c.readInFlow(t, "slow", slow, began) })
 		synctest.Wait()
-		if took := c.readAs(t, "fast", fast, began); took >= silence {
+		if took := c.readInFlow(t, "fast", fast, began); took >= silence {
 			t.Errorf("another download took %s, want less than the other host is silent", took)
 		}
 		both.Wait()

@@ -80,7 +80,7 @@ func TestGetManifest_Digest(t *testing.T) {
 			c := newClient(t)
 			got, err := c.pull(t, address(servePlain(t, test.answer))+"/app").GetManifest(c.context(t), test.reference)
 			if test.kind != nil {
-				says(t, failure(t, err, test.kind).Error(), "its bytes have the digest", test.reference)
+				assertContains(t, assertErrorKind(t, err, test.kind).Error(), "its bytes have the digest", test.reference)
 				return
 			}
 			if err != nil || got.Digest != test.want || !bytes.Equal(got.Content, m.Bytes) || got.MediaType != m.MediaType {
@@ -127,7 +127,7 @@ func TestResolve_HeadThenGet(t *testing.T) {
 			if err != nil || d.Digest != m.Digest || d.Size != int64(len(m.Bytes)) || d.MediaType != m.MediaType {
 				t.Errorf("it is %+v, %v", d, err)
 			}
-			if got := strings.ReplaceAll(asked(p), ",", ""); got != test.methods {
+			if got := strings.ReplaceAll(sentRequests(p), ",", ""); got != test.methods {
 				t.Errorf("asked %s, want %s", got, test.methods)
 			}
 		})
@@ -172,12 +172,12 @@ func TestGetManifest_SizeLimit(t *testing.T) {
 		"one more, undeclared":      {serve(limit+1, false), small, "1000 bytes"},
 		"4 MiB by default":          {serve(4<<20, false), func(*remote.Options) {}, ""},
 		"more than 4 MiB":           {serve(4<<20+1, false), func(*remote.Options) {}, "4 MiB"},
-		"a declared size that lies": {func(w http.ResponseWriter, r *http.Request) { lie(t, w) }, small, "1000 bytes"},
+		"a declared size that lies": {func(w http.ResponseWriter, r *http.Request) { declareHugeLength(t, w) }, small, "1000 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := newClient(t, test.options).pull(t, address(servePlain(t, test.answer))+"/app").GetManifest(t.Context(), "1")
 			if test.says != "" {
-				says(t, failure(t, err, registry.ErrLimit).Error(), "larger than the "+test.says)
+				assertContains(t, assertErrorKind(t, err, registry.ErrLimit).Error(), "larger than the "+test.says)
 			} else if err != nil {
 				t.Error(err)
 			}
@@ -189,7 +189,7 @@ func TestGetManifest_SizeLimit(t *testing.T) {
 func TestGetManifest_OneLargeAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
-		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+		c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
 			_, _ = io.WriteString(w, "{}")
 			if path.Base(r.URL.Path) != "small" { // of unknown length, and larger than most
@@ -200,7 +200,7 @@ func TestGetManifest_OneLargeAtATime(t *testing.T) {
 				<-gate
 			}
 		}).options)
-		repo := c.pull(t, memoryHost+"/app")
+		repo := c.pull(t, pipeHost+"/app")
 		read := func(ctx context.Context, tag string) <-chan error {
 			ended := make(chan error, 1)
 			go func() {
@@ -252,7 +252,7 @@ func TestRequest_EndlessResponse(t *testing.T) {
 			})
 			err := test.op(newClient(t).push(t, address(server)+"/app"))
 			if test.want != nil {
-				failure(t, err, test.want)
+				assertErrorKind(t, err, test.want)
 			} else if err != nil {
 				t.Error(err)
 			}
@@ -276,7 +276,7 @@ func (endless) Read(p []byte) (int, error) {
 }
 
 // lie declares a size that nobody has, and sends nothing.
-func lie(t *testing.T, w http.ResponseWriter) {
+func declareHugeLength(t *testing.T, w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		t.Error(err)
@@ -302,7 +302,7 @@ func TestGetManifest_ContentType(t *testing.T) {
 			func() error { _, err := repo.GetManifest(t.Context(), "1"); return err },
 			func() error { _, err := repo.Resolve(t.Context(), "1"); return err },
 		} {
-			says(t, failure(t, ask(), registry.ErrProtocol).Error(), address(server), `"`+contentType+`"`)
+			assertContains(t, assertErrorKind(t, ask(), registry.ErrProtocol).Error(), address(server), `"`+contentType+`"`)
 		}
 	}
 }
@@ -326,7 +326,7 @@ func TestPutManifest_RoundTrip(t *testing.T) {
 		p.On("PUT", ".*").Alter(func(r *http.Response) { r.Header.Set("Docker-Content-Digest", header) })
 		err := repo.PutManifest(t.Context(), "1", manifest)
 		if want != nil {
-			says(t, failure(t, err, want).Error(), header)
+			assertContains(t, assertErrorKind(t, err, want).Error(), header)
 		} else if err != nil {
 			t.Error(err)
 		}
@@ -344,17 +344,17 @@ func TestDelete_TagAndManifest(t *testing.T) {
 	if p.Digest(t, "app", "1") != "" || p.Digest(t, "app", "2") != pushed.Digest {
 		t.Error("more or less than the tag was deleted")
 	}
-	failure(t, repo.DeleteTag(t.Context(), "1"), registry.ErrNotFound)
+	assertErrorKind(t, repo.DeleteTag(t.Context(), "1"), registry.ErrNotFound)
 	if err := repo.DeleteManifest(t.Context(), pushed.Digest); err != nil {
 		t.Fatal(err)
 	}
 	if p.Digest(t, "app", "2") != "" {
 		t.Error("the manifest is still there")
 	}
-	failure(t, repo.DeleteManifest(t.Context(), pushed.Digest), registry.ErrNotFound)
-	failure(t, repo.DeleteManifest(t.Context(), "sha256:x"), registry.ErrInvalidReference)
+	assertErrorKind(t, repo.DeleteManifest(t.Context(), pushed.Digest), registry.ErrNotFound)
+	assertErrorKind(t, repo.DeleteManifest(t.Context(), "sha256:x"), registry.ErrInvalidReference)
 	readOnly := scripted(t, registrytest.Behaviour{}, registrytest.NoDelete())
-	failure(t, newClient(t).push(t, readOnly.Ref("app", "1")).DeleteTag(t.Context(), "1"), registry.ErrUnsupported)
+	assertErrorKind(t, newClient(t).push(t, readOnly.Ref("app", "1")).DeleteTag(t.Context(), "1"), registry.ErrUnsupported)
 }
 
 func TestDelete_TokenScope(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 )
 
 func TestMayBeSameRegistry_Pairs(t *testing.T) {
-	n := newInternet(t)
+	n := newFakeNetwork(t)
 	n.name("localhost", "::1", "127.0.0.1")
 	n.name("dev.example.com", "203.0.113.1")
 	n.name("prod.example.com", "203.0.113.2")

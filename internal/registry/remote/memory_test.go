@@ -13,11 +13,11 @@ import (
 )
 
 // memoryHost is the registry that a memory network has.
-const memoryHost = "127.0.0.1:5000"
+const pipeHost = "127.0.0.1:5000"
 
 // memory is a network of pipes with one server on it, so that time can be the
 // test's own: it does not pass while a real socket is waited for.
-type memory struct {
+type pipeNetwork struct {
 	conns  chan net.Conn
 	once   sync.Once
 	closed chan struct{}
@@ -25,13 +25,13 @@ type memory struct {
 
 // serveMemory starts a server for every address of a network of pipes. It is
 // for use inside of synctest.Test.
-func serveMemory(t *testing.T, handler http.HandlerFunc) *memory {
+func servePipes(t *testing.T, handler http.HandlerFunc) *pipeNetwork {
 	t.Helper()
-	m := &memory{conns: make(chan net.Conn), closed: make(chan struct{})}
+	m := &pipeNetwork{conns: make(chan net.Conn), closed: make(chan struct{})}
 	ctx, stop := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	server := &http.Server{
-		Handler: handler, ErrorLog: silent, BaseContext: func(net.Listener) context.Context { return ctx },
+		Handler: handler, ErrorLog: discardLog, BaseContext: func(net.Listener) context.Context { return ctx },
 		ConnState: func(_ net.Conn, s http.ConnState) {
 			switch s {
 			case http.StateNew:
@@ -52,12 +52,12 @@ func serveMemory(t *testing.T, handler http.HandlerFunc) *memory {
 
 // options put a client on the network, with the attempts and times that it has
 // by default.
-func (m *memory) options(o *remote.Options) {
+func (m *pipeNetwork) options(o *remote.Options) {
 	o.Dial = m.dial
 	o.Backoff = 0
 }
 
-func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (m *pipeNetwork) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
 	case m.conns <- server:
@@ -70,7 +70,7 @@ func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 }
 
 // Accept, Close and Addr make it a net.Listener.
-func (m *memory) Accept() (net.Conn, error) {
+func (m *pipeNetwork) Accept() (net.Conn, error) {
 	select {
 	case conn := <-m.conns:
 		return conn, nil
@@ -79,12 +79,12 @@ func (m *memory) Accept() (net.Conn, error) {
 	}
 }
 
-func (m *memory) Close() error {
+func (m *pipeNetwork) Close() error {
 	m.once.Do(func() { close(m.closed) })
 	return nil
 }
 
-func (m *memory) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5000} }
+func (m *pipeNetwork) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5000} }
 
 // clock notes when something happened.
 type clock struct {
@@ -109,4 +109,4 @@ func (c *clock) times() []time.Duration {
 }
 
 // passed is the time since the clock began.
-func (c *clock) passed() time.Duration { return time.Since(c.began) }
+func (c *clock) elapsed() time.Duration { return time.Since(c.began) }

@@ -14,7 +14,7 @@ const small = "small"
 
 // asked are the requests for a repository's blobs so far, as "POST mount 202",
 // in the order they came in, and forgets them.
-func asked(p *registrytest.Proxy) string {
+func sentRequests(p *registrytest.Proxy) string {
 	var all []string
 	for _, r := range p.Requests() {
 		what := r.Method
@@ -42,7 +42,7 @@ func TestMount_OwnRepository(t *testing.T) {
 		if err != nil || outcome != test.want {
 			t.Fatalf("the outcome is %q, %v; want %q", outcome, err, test.want)
 		}
-		if got := asked(p); got != test.asked {
+		if got := sentRequests(p); got != test.asked {
 			t.Errorf("asked %s, want %s", got, test.asked)
 		}
 	}
@@ -61,7 +61,7 @@ func TestMount_SameHost(t *testing.T) {
 	if err != nil || outcome != registry.Mounted || content.opens() != 0 {
 		t.Errorf("the outcome is %q, %v; the content was opened %d times", outcome, err, content.opens())
 	}
-	if got := asked(p); got != "POST from from" {
+	if got := sentRequests(p); got != "POST from from" {
 		t.Errorf("asked %s", got)
 	}
 	if !p.HasBlob(t, "to", descriptor(large).Digest) {
@@ -118,14 +118,14 @@ func TestMount_SupportProbe(t *testing.T) {
 				return p.Count("HEAD", ".*/"+string(descriptor(content).Digest))
 			}
 			put("before") // nothing was to be found out yet
-			if got := asked(p); got != "POST from to, PUT" {
+			if got := sentRequests(p); got != "POST from to, PUT" {
 				t.Errorf("while no large blob came: asked %s", got)
 			}
 			put(large)
 			p.Forget()
 			p.On("POST", ".*").Where(mount).After(1).Times(c.fails).Reply(http.StatusServiceUnavailable, nil, "")
 			put(small)
-			if got := asked(p); got != c.asked {
+			if got := sentRequests(p); got != c.asked {
 				t.Errorf("asked %s, want %s", got, c.asked)
 			}
 			if heads := put("another"); heads != c.small {
@@ -164,7 +164,7 @@ func TestMount_HeadIfIgnored(t *testing.T) {
 		t.Errorf("a new blob: %q, %v", outcome, err)
 	}
 	if got := p.Count("POST", ".*"); got != 1 || p.Count("HEAD", ".*") != 1 {
-		t.Errorf("a new blob: asked %s", asked(p))
+		t.Errorf("a new blob: asked %s", sentRequests(p))
 	}
 }
 
@@ -270,7 +270,7 @@ func TestMount_BlobAlreadyExists(t *testing.T) {
 	if err != nil || outcome != registry.AlreadyExists || content.opens() != 0 {
 		t.Errorf("the outcome is %q, %v", outcome, err)
 	}
-	if got := asked(p); got != "POST from from, HEAD, DELETE" {
+	if got := sentRequests(p); got != "POST from from, HEAD, DELETE" {
 		t.Errorf("asked %s", got)
 	}
 }
@@ -297,7 +297,7 @@ func TestPutBlob_Force(t *testing.T) {
 	if err != nil || outcome != registry.Copied || content.opens() != 1 {
 		t.Errorf("the outcome is %q, %v", outcome, err)
 	}
-	if got := asked(p); got != "POST, PUT" {
+	if got := sentRequests(p); got != "POST, PUT" {
 		t.Errorf("asked %s", got)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // rekeyed is a registry that has a new key as soon as two tokens were asked for:
 // both are of no use when they come. The one for pushing comes when the one for
 // pulling is refused, and whoever brings it gets no answer before pulling is over.
-type rekeyed struct {
+type rotatingKeys struct {
 	bare, asked, pushes sync.WaitGroup // until there are two, two and one
 	refused, pulled     chan struct{}
 
@@ -21,7 +21,7 @@ type rekeyed struct {
 	seen   []string // what pulling brought
 }
 
-func (k *rekeyed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (k *rotatingKeys) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	brought, hasToken := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch pushing := strings.HasSuffix(r.URL.Path, "/pushed"); {
 	case r.URL.Path == "/token":
@@ -43,14 +43,14 @@ func (k *rekeyed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		<-k.pulled
 	}
 	if strings.HasPrefix(brought, "new-") {
-		manifestAnswer(w, r)
+		serveManifest(w, r)
 		return
 	}
-	challenging("http://"+memoryHost+"/token")(w, r)
+	bearerChallenge("http://"+pipeHost+"/token")(w, r)
 }
 
 // issue answers with a token that is called by its key and its actions.
-func (k *rekeyed) issue(w http.ResponseWriter, r *http.Request) {
+func (k *rotatingKeys) issue(w http.ResponseWriter, r *http.Request) {
 	k.mu.Lock()
 	k.tokens++
 	key := "new"
@@ -73,12 +73,12 @@ func (k *rekeyed) issue(w http.ResponseWriter, r *http.Request) {
 // and may be refused once after that.
 func TestAuthorization_KeyRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := &rekeyed{refused: make(chan struct{}), pulled: make(chan struct{})}
+		k := &rotatingKeys{refused: make(chan struct{}), pulled: make(chan struct{})}
 		k.bare.Add(2)
 		k.asked.Add(2)
 		k.pushes.Add(1)
-		c := newClient(t, serveMemory(t, k.ServeHTTP).options)
-		pull, push := c.pull(t, memoryHost+"/app"), c.push(t, memoryHost+"/app")
+		c := newClient(t, servePipes(t, k.ServeHTTP).options)
+		pull, push := c.pull(t, pipeHost+"/app"), c.push(t, pipeHost+"/app")
 		var pushing sync.WaitGroup
 		pushing.Go(func() {
 			if _, err := push.GetManifest(t.Context(), "pushed"); err != nil {

@@ -9,16 +9,16 @@ import (
 )
 
 // hub is Docker Hub, with what it answers.
-func hub(t *testing.T, answer http.HandlerFunc) *client {
+func dockerHub(t *testing.T, answer http.HandlerFunc) *client {
 	t.Helper()
-	n := newInternet(t)
+	n := newFakeNetwork(t)
 	n.serve(t, "registry-1.docker.io", registryAddress, answer)
-	return newClient(t, n.options, settings(n.trusting("docker.io")))
+	return newClient(t, n.options, settings(n.trustedHosts("docker.io")))
 }
 
 func TestResolve_DockerHub(t *testing.T) {
 	var methods []string
-	c := hub(t, func(w http.ResponseWriter, r *http.Request) {
+	c := dockerHub(t, func(w http.ResponseWriter, r *http.Request) {
 		methods = append(methods, r.Method+" "+r.URL.Path)
 		w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
 	})
@@ -36,7 +36,7 @@ func TestResolve_DockerHub(t *testing.T) {
 func TestWarnings_LowRateLimit(t *testing.T) {
 	var left atomic.Int32
 	left.Store(12)
-	c := hub(t, func(w http.ResponseWriter, _ *http.Request) {
+	c := dockerHub(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("RateLimit-Limit", "100;w=21600")
 		w.Header().Set("RateLimit-Remaining", fmt.Sprintf("%d;w=21600", left.Add(-1)))
 		w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
@@ -54,7 +54,7 @@ func TestWarnings_LowRateLimit(t *testing.T) {
 func TestWarnings_RateLimitFormats(t *testing.T) {
 	const want = "docker.io allows 3 more pulls"
 	for _, limit := range []string{"100", "", "x;w=1", "100;w=99999999999", "-1;w=60", "100;w=-1"} {
-		c := hub(t, func(w http.ResponseWriter, _ *http.Request) {
+		c := dockerHub(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("RateLimit-Limit", limit)
 			w.Header().Set("RateLimit-Remaining", "3")
 			w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
@@ -70,7 +70,7 @@ func TestWarnings_RateLimitFormats(t *testing.T) {
 
 func TestWarnings_InvalidRateLimit(t *testing.T) {
 	for _, remaining := range []string{"-1", "soon", "99999999999999999999", "11", ""} {
-		c := hub(t, func(w http.ResponseWriter, _ *http.Request) {
+		c := dockerHub(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("RateLimit-Remaining", remaining)
 			w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
 		})

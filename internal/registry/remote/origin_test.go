@@ -27,7 +27,7 @@ const (
 
 // guarded is a registry that asks for Basic authentication, and whose other
 // paths are answered by a function.
-func guarded(answer http.HandlerFunc) http.HandlerFunc {
+func requireLogin(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, password, _ := r.BasicAuth(); password != canary {
 			w.Header().Set("WWW-Authenticate", "BASIC realm=x")
@@ -39,7 +39,7 @@ func guarded(answer http.HandlerFunc) http.HandlerFunc {
 }
 
 // outside is a place that must never see a secret. It records what it saw.
-type outside struct {
+type foreignHost struct {
 	t      *testing.T
 	answer http.HandlerFunc
 
@@ -47,27 +47,27 @@ type outside struct {
 	requests []*http.Request
 }
 
-func (o *outside) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (o *foreignHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie", "Referer"} {
 		if value := r.Header.Get(name); value != "" {
 			o.t.Errorf("%s %s%s came with %s", r.Method, r.Host, r.URL.Path, name)
 		}
 	}
-	noSecret(o.t, "request", fmt.Sprint(r.URL, r.Header))
+	assertNoSecret(o.t, "request", fmt.Sprint(r.URL, r.Header))
 	o.mu.Lock()
 	o.requests = append(o.requests, r)
 	o.mu.Unlock()
 	o.answer(w, r)
 }
 
-func (o *outside) seen() int {
+func (o *foreignHost) requestCount() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.requests)
 }
 
 // blob answers with the content of a blob.
-func blob(content string) http.HandlerFunc {
+func serveBlob(content string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, content) }
 }
 
@@ -79,7 +79,7 @@ func redirect(location string) http.HandlerFunc {
 }
 
 // ours are the credentials for registry.example.com.
-func ours(o *remote.Options) {
+func withRegistryLogin(o *remote.Options) {
 	o.Credentials.Registries = map[string]auth.Credential{"registry.example.com": {Username: "ci", Password: canary}}
 }
 
@@ -90,9 +90,9 @@ func TestRedirect_DropsCredentials(t *testing.T) {
 		"another port": "registry.example.com:8443",
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := newInternet(t)
-			n.serve(t, "registry.example.com", registryAddress, guarded(redirect("https://"+place+"/blob?X-Amz-Signature=signature")))
-			cdn := &outside{t: t}
+			n := newFakeNetwork(t)
+			n.serve(t, "registry.example.com", registryAddress, requireLogin(redirect("https://"+place+"/blob?X-Amz-Signature=signature")))
+			cdn := &foreignHost{t: t}
 			cdn.answer = func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Query().Get("X-Amz-Signature") != "signature" {
 					t.Error("the query did not arrive")
@@ -104,20 +104,20 @@ func TestRedirect_DropsCredentials(t *testing.T) {
 			} else {
 				n.serve(t, place, otherAddress, cdn.ServeHTTP)
 			}
-			c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", place)))
+			c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", place)))
 			got, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
 			if err != nil || got != "content" {
 				t.Fatalf("read %q, %v", got, err)
 			}
-			if cdn.seen() != 1 {
-				t.Errorf("the other place was asked %d times", cdn.seen())
+			if cdn.requestCount() != 1 {
+				t.Errorf("the other place was asked %d times", cdn.requestCount())
 			}
 		})
 	}
 }
 
 func TestRedirect_PlainHTTPFromTLS(t *testing.T) {
-	for way, pointer := range pointers {
+	for way, rc := range redirectCases {
 		for name, place := range map[string]string{
 			"another host":         "http://cdn.example.net/blob",
 			"a subdomain":          "http://cdn.registry.example.com/blob",
@@ -127,16 +127,16 @@ func TestRedirect_PlainHTTPFromTLS(t *testing.T) {
 			"a file":               "file:///etc/passwd",
 		} {
 			t.Run(way+" at "+name, func(t *testing.T) {
-				n := newInternet(t)
-				n.serve(t, "registry.example.com", registryAddress, pointer.to(place+"?sig="+url.QueryEscape(canary)))
+				n := newFakeNetwork(t)
+				n.serve(t, "registry.example.com", registryAddress, rc.to(place+"?sig="+url.QueryEscape(canary)))
 				for _, host := range []string{"cdn.example.net", "cdn.registry.example.com", "plain.example.net"} {
 					n.name(host, otherAddress)
 				}
-				hosts := n.trusting("registry.example.com")
+				hosts := n.trustedHosts("registry.example.com")
 				yes := true
 				hosts["plain.example.net"] = remote.HostOptions{PlainHTTP: &yes}
-				c := newClient(t, n.options, ours, settings(hosts))
-				failure(t, pointer.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenRedirect)
+				c := newClient(t, n.options, withRegistryLogin, settings(hosts))
+				assertErrorKind(t, rc.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenRedirect)
 				for _, address := range n.dials() {
 					if address != registryAddress+":443" {
 						t.Errorf("%s was connected to", address)
@@ -149,29 +149,29 @@ func TestRedirect_PlainHTTPFromTLS(t *testing.T) {
 
 // A place that the registry points to, and that points on.
 func TestRedirect_PlainHTTPOnSecondRedirect(t *testing.T) {
-	n := newInternet(t)
+	n := newFakeNetwork(t)
 	yes := true
 	n.name("plain.example.com", registryAddress)
 	n.at(registryAddress+":80", address(servePlain(t, redirect("https://cdn.example.net/blob"))))
 	n.serve(t, "tls.example.com", "203.0.113.3", redirect("https://cdn.example.net/blob"))
-	cdn := &outside{t: t, answer: redirect("http://plain.example.com/blob")}
+	cdn := &foreignHost{t: t, answer: redirect("http://plain.example.com/blob")}
 	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
-	hosts := n.trusting("tls.example.com", "cdn.example.net")
+	hosts := n.trustedHosts("tls.example.com", "cdn.example.net")
 	hosts["plain.example.com"] = remote.HostOptions{PlainHTTP: &yes}
 	c := newClient(t, n.options, settings(hosts))
 	for _, host := range []string{"tls.example.com", "plain.example.com"} {
 		_, err := readAll(t, c.pull(t, host+"/app"), descriptor("content"))
-		says(t, failure(t, err, registry.ErrForbiddenRedirect).Error(), "from https to http")
+		assertContains(t, assertErrorKind(t, err, registry.ErrForbiddenRedirect).Error(), "from https to http")
 	}
-	if cdn.seen() != 2 {
-		t.Errorf("the place between was asked %d times, want twice", cdn.seen())
+	if cdn.requestCount() != 2 {
+		t.Errorf("the place between was asked %d times, want twice", cdn.requestCount())
 	}
 }
 
 func TestRedirect_InvalidLocation(t *testing.T) {
 	for location, want := range map[string]error{"": registry.ErrProtocol, "http://[::1": registry.ErrProtocol, "https:///blob": registry.ErrForbiddenRedirect} {
 		_, err := readAll(t, newClient(t).pull(t, address(servePlain(t, redirect(location)))+"/app"), descriptor("content"))
-		failure(t, err, want)
+		assertErrorKind(t, err, want)
 	}
 }
 
@@ -179,13 +179,13 @@ func TestRedirect_InvalidLocation(t *testing.T) {
 // even where it is not one of the port.
 func TestRedirect_TLSFromPlainHTTP(t *testing.T) {
 	for _, host := range []string{"registry.example.com", "registry.example.com:5000"} {
-		n := newInternet(t)
-		there := &outside{t: t, answer: blob("content")}
+		n := newFakeNetwork(t)
+		there := &foreignHost{t: t, answer: serveBlob("content")}
 		tls := address(n.serveTLS(t, there.ServeHTTP, "registry.example.com"))
 		n.name("registry.example.com", registryAddress)
 		n.at(registryAddress+":443", tls)
 		for _, port := range []string{":80", ":5000"} {
-			n.at(registryAddress+port, address(servePlain(t, guarded(func(w http.ResponseWriter, r *http.Request) {
+			n.at(registryAddress+port, address(servePlain(t, requireLogin(func(w http.ResponseWriter, r *http.Request) {
 				n.at(registryAddress+":5000", tls)
 				redirect("https://"+host+"/blob")(w, r)
 			}))))
@@ -193,14 +193,14 @@ func TestRedirect_TLSFromPlainHTTP(t *testing.T) {
 		yes := true
 		c := newClient(t, n.options, credentials(map[string]auth.Credential{host: {Username: "ci", Password: canary}}),
 			settings(map[string]remote.HostOptions{host: {PlainHTTP: &yes, CACertificate: n.authority.pem}}))
-		if _, err := readAll(t, c.pull(t, host+"/app"), descriptor("content")); err != nil || there.seen() != 1 {
-			t.Errorf("%s: it was asked %d times, %v", host, there.seen(), err)
+		if _, err := readAll(t, c.pull(t, host+"/app"), descriptor("content")); err != nil || there.requestCount() != 1 {
+			t.Errorf("%s: it was asked %d times, %v", host, there.requestCount(), err)
 		}
 	}
 }
 
 func TestRedirect_RequestHeaders(t *testing.T) {
-	put, fetch := pointers["an upload's Location"], pointers["a redirect"]
+	put, fetch := redirectCases["upload_location"], redirectCases["redirect"]
 	for name, test := range map[string]struct {
 		to   func(string) http.HandlerFunc
 		do   func(context.Context, registry.Repository) error
@@ -211,7 +211,7 @@ func TestRedirect_RequestHeaders(t *testing.T) {
 		"an upload":  {put.to, put.do, []string{"Accept-Encoding", "Content-Length", "Content-Type", "User-Agent"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := newInternet(t)
+			n := newFakeNetwork(t)
 			point := test.to("https://cdn.example.net/there")
 			n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
 				if cookies := r.Header.Get("Cookie"); cookies != "" {
@@ -221,7 +221,7 @@ func TestRedirect_RequestHeaders(t *testing.T) {
 				w.Header().Set("X-Registry-Session", "1")
 				point(w, r)
 			})
-			cdn := &outside{t: t, answer: func(w http.ResponseWriter, r *http.Request) {
+			cdn := &foreignHost{t: t, answer: func(w http.ResponseWriter, r *http.Request) {
 				if got := slices.Sorted(maps.Keys(r.Header)); !slices.Equal(got, test.want) {
 					t.Errorf("it came with %s, want %s", got, test.want)
 				}
@@ -230,23 +230,23 @@ func TestRedirect_RequestHeaders(t *testing.T) {
 					w.WriteHeader(http.StatusCreated)
 					return
 				}
-				manifestAnswer(w, r)
+				serveManifest(w, r)
 			}}
 			n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
-			c := newClient(t, once, n.options, ours, settings(n.trusting("registry.example.com", "cdn.example.net")))
+			c := newClient(t, singleAttempt, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", "cdn.example.net")))
 			for range 2 {
 				_ = test.do(t.Context(), c.push(t, "registry.example.com/app")) // how it ends does not matter
 			}
-			if cdn.seen() < 2 {
-				t.Errorf("the other place was asked %d times", cdn.seen())
+			if cdn.requestCount() < 2 {
+				t.Errorf("the other place was asked %d times", cdn.requestCount())
 			}
 		})
 	}
 }
 
 func TestRedirect_PlainHTTPOption(t *testing.T) {
-	n := newInternet(t)
-	cdn := &outside{t: t, answer: blob("content")}
+	n := newFakeNetwork(t)
+	cdn := &foreignHost{t: t, answer: serveBlob("content")}
 	n.name("cdn.example.net", otherAddress)
 	n.at(otherAddress+":80", servePlain(t, cdn.ServeHTTP).Listener.Addr().String())
 	n.name("registry.example.com", registryAddress)
@@ -254,20 +254,20 @@ func TestRedirect_PlainHTTPOption(t *testing.T) {
 	yes := true
 	plain := map[string]remote.HostOptions{"registry.example.com": {PlainHTTP: &yes}}
 	_, err := readAll(t, newClient(t, n.options, settings(plain)).pull(t, "registry.example.com/app"), descriptor("content"))
-	says(t, failure(t, err, registry.ErrForbiddenRedirect).Hint, "cdn.example.net", "plain_http = true")
+	assertContains(t, assertErrorKind(t, err, registry.ErrForbiddenRedirect).Hint, "cdn.example.net", "plain_http = true")
 	plain["cdn.example.net"] = remote.HostOptions{PlainHTTP: &yes}
 	if _, err := readAll(t, newClient(t, n.options, settings(plain)).pull(t, "registry.example.com/app"), descriptor("content")); err != nil {
 		t.Error(err)
 	}
-	if cdn.seen() != 1 {
-		t.Errorf("the other place was asked %d times, want once", cdn.seen())
+	if cdn.requestCount() != 1 {
+		t.Errorf("the other place was asked %d times, want once", cdn.requestCount())
 	}
 }
 
 func TestRedirect_BackToRegistry(t *testing.T) {
 	// a sends to b, b back to a, and a to b again: b may be after what a is given.
 	var bare atomic.Int32
-	n := newInternet(t)
+	n := newFakeNetwork(t)
 	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/back" && r.Header.Get("Authorization") != "":
@@ -276,10 +276,10 @@ func TestRedirect_BackToRegistry(t *testing.T) {
 			bare.Add(1)
 			redirect("https://cdn.example.net/again")(w, r)
 		default:
-			guarded(redirect("https://cdn.example.net/there"))(w, r)
+			requireLogin(redirect("https://cdn.example.net/there"))(w, r)
 		}
 	})
-	cdn := &outside{t: t, answer: func(w http.ResponseWriter, r *http.Request) {
+	cdn := &foreignHost{t: t, answer: func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/again" {
 			_, _ = io.WriteString(w, "content")
 			return
@@ -287,19 +287,19 @@ func TestRedirect_BackToRegistry(t *testing.T) {
 		redirect("https://registry.example.com/back")(w, r)
 	}}
 	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
-	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "cdn.example.net")))
+	c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", "cdn.example.net")))
 	if _, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content")); err != nil {
 		t.Error(err)
 	}
-	if bare.Load() != 1 || cdn.seen() != 2 {
-		t.Errorf("the registry was asked %d times without credentials, and the other place %d times", bare.Load(), cdn.seen())
+	if bare.Load() != 1 || cdn.requestCount() != 2 {
+		t.Errorf("the registry was asked %d times without credentials, and the other place %d times", bare.Load(), cdn.requestCount())
 	}
 }
 
 func TestRedirect_ForeignChallenge(t *testing.T) {
-	n := newInternet(t)
-	n.serve(t, "registry.example.com", registryAddress, guarded(redirect("https://cdn.example.net/blob")))
-	cdn := &outside{t: t}
+	n := newFakeNetwork(t)
+	n.serve(t, "registry.example.com", registryAddress, requireLogin(redirect("https://cdn.example.net/blob")))
+	cdn := &foreignHost{t: t}
 	cdn.answer = func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Add("WWW-Authenticate", "Basic realm=x")
 		w.Header().Add("WWW-Authenticate", `Bearer realm="https://cdn.example.net/token"`)
@@ -307,7 +307,7 @@ func TestRedirect_ForeignChallenge(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 	}
 	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
-	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "cdn.example.net")))
+	c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", "cdn.example.net")))
 	// An open registry does not get to see what another place asks for either.
 	n.serve(t, "open.example.com", "203.0.113.3", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "" {
@@ -315,37 +315,37 @@ func TestRedirect_ForeignChallenge(t *testing.T) {
 		}
 		redirect("https://cdn.example.net/blob")(w, r)
 	})
-	open := newClient(t, n.options, settings(n.trusting("open.example.com", "cdn.example.net")),
+	open := newClient(t, n.options, settings(n.trustedHosts("open.example.com", "cdn.example.net")),
 		credentials(map[string]auth.Credential{"open.example.com": {Username: "ci", Password: canary}}))
 	for range 2 {
 		_, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
-		says(t, failure(t, err, registry.ErrUnauthorized).Error(), "cdn.example.net")
+		assertContains(t, assertErrorKind(t, err, registry.ErrUnauthorized).Error(), "cdn.example.net")
 		_, err = readAll(t, open.pull(t, "open.example.com/app"), descriptor("content"))
-		failure(t, err, registry.ErrUnauthorized)
+		assertErrorKind(t, err, registry.ErrUnauthorized)
 	}
-	if cdn.seen() != 4 {
-		t.Errorf("the other place was asked %d times, want 4", cdn.seen())
+	if cdn.requestCount() != 4 {
+		t.Errorf("the other place was asked %d times, want 4", cdn.requestCount())
 	}
 }
 
 func TestRedirect_UploadHostChallenge(t *testing.T) {
-	n := newInternet(t)
-	pointer := pointers["an upload's Location"]
-	n.serve(t, "registry.example.com", registryAddress, pointer.to("https://storage.example.net/upload"))
-	storage := &outside{t: t, answer: func(w http.ResponseWriter, _ *http.Request) {
+	n := newFakeNetwork(t)
+	rc := redirectCases["upload_location"]
+	n.serve(t, "registry.example.com", registryAddress, rc.to("https://storage.example.net/upload"))
+	storage := &foreignHost{t: t, answer: func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Www-Authenticate"] = []string{"Basic realm=x", `Bearer realm="https://storage.example.net/token"`}
 		w.WriteHeader(http.StatusUnauthorized)
 	}}
 	n.serve(t, "storage.example.net", otherAddress, storage.ServeHTTP)
-	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "storage.example.net")))
-	err := pointer.do(t.Context(), c.push(t, "registry.example.com/app"))
-	says(t, failure(t, err, registry.ErrUnauthorized).Error(), "storage.example.net")
+	c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", "storage.example.net")))
+	err := rc.do(t.Context(), c.push(t, "registry.example.com/app"))
+	assertContains(t, assertErrorKind(t, err, registry.ErrUnauthorized).Error(), "storage.example.net")
 	for _, r := range storage.requests {
 		if r.URL.Path != "/upload" {
 			t.Errorf("it was asked %s %s", r.Method, r.URL)
 		}
 	}
-	if storage.seen() == 0 {
+	if storage.requestCount() == 0 {
 		t.Error("it was not asked")
 	}
 }
@@ -354,7 +354,7 @@ func TestRedirect_Limit(t *testing.T) {
 	for _, test := range []struct {
 		hops int
 		want error
-	}{{remote.MaxHops, nil}, {remote.MaxHops + 1, registry.ErrProtocol}} {
+	}{{remote.MaxRedirects, nil}, {remote.MaxRedirects + 1, registry.ErrProtocol}} {
 		var asked atomic.Int32
 		server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 			if int(asked.Add(1)) > test.hops {
@@ -365,24 +365,24 @@ func TestRedirect_Limit(t *testing.T) {
 		})
 		_, err := readAll(t, newClient(t).pull(t, server.Listener.Addr().String()+"/app"), descriptor("content"))
 		if test.want != nil {
-			failure(t, err, test.want)
+			assertErrorKind(t, err, test.want)
 		} else if err != nil {
 			t.Errorf("after %d hops: %v", test.hops, err)
 		}
-		if n := int(asked.Load()); n != remote.MaxHops+1 {
-			t.Errorf("%d requests, want %d", n, remote.MaxHops+1)
+		if n := int(asked.Load()); n != remote.MaxRedirects+1 {
+			t.Errorf("%d requests, want %d", n, remote.MaxRedirects+1)
 		}
 	}
 }
 
 func TestRedirect_UploadQuery(t *testing.T) {
 	const query = "b=%2F+%20&a=1;2&sig=" + "x%2fY"
-	n := newInternet(t)
-	n.serve(t, "registry.example.com", registryAddress, guarded(func(w http.ResponseWriter, _ *http.Request) {
+	n := newFakeNetwork(t)
+	n.serve(t, "registry.example.com", registryAddress, requireLogin(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", "https://storage.example.net/up/load%2F1?"+query)
 		w.WriteHeader(http.StatusAccepted)
 	}))
-	storage := &outside{t: t}
+	storage := &foreignHost{t: t}
 	storage.answer = func(w http.ResponseWriter, r *http.Request) {
 		got, _ := io.ReadAll(r.Body)
 		want := "/up/load%2F1?" + query + "&digest=" + url.QueryEscape(descriptor("content").Digest.String())
@@ -392,19 +392,19 @@ func TestRedirect_UploadQuery(t *testing.T) {
 		w.WriteHeader(http.StatusCreated)
 	}
 	n.serve(t, "storage.example.net", otherAddress, storage.ServeHTTP)
-	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "storage.example.net")))
+	c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", "storage.example.net")))
 	outcome, err := c.push(t, "registry.example.com/app").PutBlob(t.Context(), descriptor("content"), newBody(t, "content").get())
 	if err != nil || outcome != registry.Copied {
 		t.Errorf("the outcome is %q, %v", outcome, err)
 	}
-	if storage.seen() != 1 {
-		t.Errorf("the other place was asked %d times", storage.seen())
+	if storage.requestCount() != 1 {
+		t.Errorf("the other place was asked %d times", storage.requestCount())
 	}
 }
 
 func TestRedirect_CanceledUpload(t *testing.T) {
-	n := newInternet(t)
-	n.serve(t, "registry.example.com", registryAddress, guarded(func(w http.ResponseWriter, _ *http.Request) {
+	n := newFakeNetwork(t)
+	n.serve(t, "registry.example.com", registryAddress, requireLogin(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Location", "https://storage.example.net/upload?sig=the%2Fsignature")
 		w.WriteHeader(http.StatusAccepted)
 	}))
@@ -418,9 +418,9 @@ func TestRedirect_CanceledUpload(t *testing.T) {
 		_, _ = io.WriteString(w, "<Error>SignatureProvided "+r.URL.Query().Get("sig")+"</Error>")
 	})
 	defer server.CloseClientConnections()
-	c := newClient(t, n.options, ours, settings(n.trusting("registry.example.com", "storage.example.net")))
+	c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", "storage.example.net")))
 	_, err := c.push(t, "registry.example.com/app").PutBlob(t.Context(), descriptor("content"), newBody(t, "content").get())
-	says(t, failure(t, err, registry.ErrDenied).Error(), "storage.example.net", "SignatureProvided ***")
+	assertContains(t, assertErrorKind(t, err, registry.ErrDenied).Error(), "storage.example.net", "SignatureProvided ***")
 	if got := strings.Join(methods, " "); got != "PUT DELETE" {
 		t.Errorf("the other place was asked %s", got)
 	}

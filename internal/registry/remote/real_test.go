@@ -33,30 +33,30 @@ func TestRealRegistries_Operations(t *testing.T) {
 			}
 			for _, reference := range []string{"none", string(descriptor("none").Digest)} {
 				_, err = repo.GetManifest(t.Context(), reference)
-				failure(t, err, registry.ErrNotFound)
+				assertErrorKind(t, err, registry.ErrNotFound)
 			}
 			_, err = repo.StatBlob(t.Context(), descriptor("none").Digest)
-			failure(t, err, registry.ErrNotFound)
+			assertErrorKind(t, err, registry.ErrNotFound)
 			if tags, err := repo.ListTags(t.Context()); err != nil || strings.Join(tags, " ") != "1" {
 				t.Errorf("the tags are %q, %v", tags, err)
 			}
 			index := registrytest.DockerList("a").Build()
 			err = repo.PutManifest(t.Context(), "2", registry.Manifest{MediaType: registry.MediaTypeDockerManifest, Digest: index.Digest, Content: index.Bytes})
-			failure(t, err, registry.ErrInvalidManifest)
+			assertErrorKind(t, err, registry.ErrInvalidManifest)
 			lacking := registrytest.Image{Seed: "b"}.Build()
 			err = repo.PutManifest(t.Context(), "2", registry.Manifest{MediaType: lacking.MediaType, Digest: lacking.Digest, Content: lacking.Bytes})
-			failure(t, err, registry.ErrMissingContent)
+			assertErrorKind(t, err, registry.ErrMissingContent)
 			if err := repo.DeleteTag(t.Context(), "1"); name == "v3" && err != nil {
 				t.Error(err)
 			} else if name != "v3" {
-				failure(t, err, registry.ErrUnsupported)
+				assertErrorKind(t, err, registry.ErrUnsupported)
 			}
 			if err := repo.DeleteManifest(t.Context(), m.Digest); err != nil {
 				t.Error(err)
 			}
 			old := registrytest.Schema1Image{Seed: "old"}.Build()
 			err = repo.PutManifest(t.Context(), "old", registry.Manifest{MediaType: old.MediaType, Digest: old.Digest, Content: old.Bytes})
-			says(t, registryError(t, err).Hint, "schema 1")
+			assertContains(t, registryError(t, err).Hint, "schema 1")
 		})
 	}
 }

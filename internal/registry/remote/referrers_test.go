@@ -40,15 +40,15 @@ func entryOf(d string) string {
 }
 
 // typed is a header with a Content-Type.
-func typed(mediaType string) http.Header { return http.Header{"Content-Type": {mediaType}} }
+func contentType(mediaType string) http.Header { return http.Header{"Content-Type": {mediaType}} }
 
-var aList = typed(ocispec.MediaTypeImageIndex)
+var indexHeader = contentType(ocispec.MediaTypeImageIndex)
 
 const anyReferrers = "/v2/[a-z]+/referrers/.*"
 
 // attached starts a scripted registry that holds an image as app:1, and as many
 // SBOMs that refer to it.
-func attached(t *testing.T, b registrytest.Behaviour, image registrytest.Image, sboms int) (p *registrytest.Proxy, subject digest.Digest) {
+func registryWithReferrers(t *testing.T, b registrytest.Behaviour, image registrytest.Image, sboms int) (p *registrytest.Proxy, subject digest.Digest) {
 	t.Helper()
 	p = registrytest.Front(t, b)
 	subject = p.Push(t, "app", "", image).Digest
@@ -76,7 +76,7 @@ func TestListReferrers_APIAndTag(t *testing.T) {
 		"under the tag, of a sha512 one": {registrytest.Behaviour{}, sha512, 2, "sha512-", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, subject := attached(t, test.behaviour, test.image, test.sboms)
+			p, subject := registryWithReferrers(t, test.behaviour, test.image, test.sboms)
 			want := p.Referrers(t, "app", subject)
 			if test.tag != "" {
 				test.tag += subject.Encoded()[:64]
@@ -111,7 +111,7 @@ func TestRealRegistries_Referrers(t *testing.T) {
 				}
 			}
 			if p.Count("GET", anyReferrers) != 1 || p.Count("GET", ".*") != 4 {
-				t.Errorf("asked %s", asked(p))
+				t.Errorf("asked %s", sentRequests(p))
 			}
 		})
 	}
@@ -124,53 +124,53 @@ type response struct {
 	body   string
 }
 
-func coded(status int, code string) response {
-	return response{status, typed("application/json"), string(registrytest.ErrorBody(code, "no"))}
+func errorResponse(status int, code string) response {
+	return response{status, contentType("application/json"), string(registrytest.ErrorBody(code, "no"))}
 }
 
 // noLists are answers to who asks for a list that are none.
-var noLists = map[string]response{
-	"a page":                     {200, typed("text/html"), "<html>Sign in</html>"},
-	"a very long page":           {200, typed("text/html"), "<html>" + strings.Repeat(" ", 5<<20)},
-	"a page that says otherwise": {200, aList, "<html>Sign in</html>"},
-	"null":                       {200, aList, "null"},
-	"an array":                   {200, aList, "[]"},
-	"nothing":                    {200, aList, ""},
-	"half a list":                {200, aList, index(entry("a"))[:100]},
-	"JSON":                       {200, typed("application/json"), index(entry("a"))},
-	"a manifest":                 {200, typed(ocispec.MediaTypeImageManifest), `{"layers":[]}`},
-	"a Docker list":              {200, typed(registry.MediaTypeDockerManifestList), `{"manifests":[` + entry("a") + `]}`},
+var notReferrerLists = map[string]response{
+	"a page":                     {200, contentType("text/html"), "<html>Sign in</html>"},
+	"a very long page":           {200, contentType("text/html"), "<html>" + strings.Repeat(" ", 5<<20)},
+	"a page that says otherwise": {200, indexHeader, "<html>Sign in</html>"},
+	"null":                       {200, indexHeader, "null"},
+	"an array":                   {200, indexHeader, "[]"},
+	"nothing":                    {200, indexHeader, ""},
+	"half a list":                {200, indexHeader, index(entry("a"))[:100]},
+	"JSON":                       {200, contentType("application/json"), index(entry("a"))},
+	"a manifest":                 {200, contentType(ocispec.MediaTypeImageManifest), `{"layers":[]}`},
+	"a Docker list":              {200, contentType(registry.MediaTypeDockerManifestList), `{"manifests":[` + entry("a") + `]}`},
 	"no Content-Type":            {200, http.Header{"Content-Type": nil}, index(entry("a"))},
 }
 
 // noPlaces are answers that there is no such place.
-var noPlaces = map[string]response{
-	"404 with a page":   {404, typed("text/plain"), "404 page not found\n"},
+var noReferrersAPI = map[string]response{
+	"404 with a page":   {404, contentType("text/plain"), "404 page not found\n"},
 	"404 without words": {404, nil, ""},
-	"404 UNSUPPORTED":   coded(404, "UNSUPPORTED"),
-	"400 with a page":   {400, typed("text/html"), "<html>Bad Request</html>"},
-	"400 UNSUPPORTED":   coded(400, "UNSUPPORTED"),
+	"404 UNSUPPORTED":   errorResponse(404, "UNSUPPORTED"),
+	"400 with a page":   {400, contentType("text/html"), "<html>Bad Request</html>"},
+	"400 UNSUPPORTED":   errorResponse(400, "UNSUPPORTED"),
 	"405":               {405, nil, ""},
-	"405 UNSUPPORTED":   coded(405, "UNSUPPORTED"),
+	"405 UNSUPPORTED":   errorResponse(405, "UNSUPPORTED"),
 	"501":               {501, nil, ""},
 }
 
 // notHere are answers that say nothing of other repositories and digests, or of
 // this one later on.
-var notHere = map[string]response{
-	"404 NAME_UNKNOWN":     coded(404, "NAME_UNKNOWN"),
-	"404 MANIFEST_UNKNOWN": coded(404, "MANIFEST_UNKNOWN"),
-	"400 DIGEST_INVALID":   coded(400, "DIGEST_INVALID"),
+var noReferrersForDigest = map[string]response{
+	"404 NAME_UNKNOWN":     errorResponse(404, "NAME_UNKNOWN"),
+	"404 MANIFEST_UNKNOWN": errorResponse(404, "MANIFEST_UNKNOWN"),
+	"400 DIGEST_INVALID":   errorResponse(400, "DIGEST_INVALID"),
 }
 
 func TestListReferrers_FallbackToTag(t *testing.T) {
 	for _, those := range []struct {
 		answers map[string]response
 		asked   int // for two listings
-	}{{noPlaces, 1}, {notHere, 2}, {noLists, 2}} {
+	}{{noReferrersAPI, 1}, {noReferrersForDigest, 2}, {notReferrerLists, 2}} {
 		for name, a := range those.answers {
 			t.Run(name, func(t *testing.T) {
-				p, subject := attached(t, registrytest.Behaviour{}, registrytest.Image{}, 1)
+				p, subject := registryWithReferrers(t, registrytest.Behaviour{}, registrytest.Image{}, 1)
 				p.On("GET", anyReferrers).Reply(a.status, a.header, a.body)
 				repo := newClient(t).pull(t, p.Addr+"/app")
 				for range 2 {
@@ -188,7 +188,7 @@ func TestListReferrers_FallbackToTag(t *testing.T) {
 }
 
 func TestListReferrers_SupportPerRepository(t *testing.T) {
-	p, subject := attached(t, registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 1)
+	p, subject := registryWithReferrers(t, registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 1)
 	p.On("GET", "/v2/old/referrers/.*").Reply(404, nil, "")
 	c := newClient(t)
 	for range 2 {
@@ -200,31 +200,31 @@ func TestListReferrers_SupportPerRepository(t *testing.T) {
 		}
 	}
 	if p.Count("GET", "/v2/old/referrers/.*") != 1 || p.Count("GET", "/v2/app/referrers/.*") != 2 {
-		t.Errorf("asked %s", asked(p))
+		t.Errorf("asked %s", sentRequests(p))
 	}
 }
 
 // failures are answers that do not tell whether there is a list.
-var failures = map[string]struct {
+var apiFailures = map[string]struct {
 	rule    func(*registrytest.Rule)
 	retried bool
 	want    error
 }{
-	"401":                 {reply(coded(401, "UNAUTHORIZED")), false, registry.ErrUnauthorized},
-	"403":                 {reply(coded(403, "DENIED")), false, registry.ErrDenied},
-	"404 DENIED":          {reply(coded(404, "DENIED")), false, registry.ErrDenied},
-	"404 UNAUTHORIZED":    {reply(coded(404, "UNAUTHORIZED")), false, registry.ErrDenied},
-	"429":                 {reply(coded(429, "TOOMANYREQUESTS")), true, registry.ErrRateLimited},
-	"404 TOOMANYREQUESTS": {reply(coded(404, "TOOMANYREQUESTS")), true, registry.ErrRateLimited},
+	"401":                 {reply(errorResponse(401, "UNAUTHORIZED")), false, registry.ErrUnauthorized},
+	"403":                 {reply(errorResponse(403, "DENIED")), false, registry.ErrDenied},
+	"404 DENIED":          {reply(errorResponse(404, "DENIED")), false, registry.ErrDenied},
+	"404 UNAUTHORIZED":    {reply(errorResponse(404, "UNAUTHORIZED")), false, registry.ErrDenied},
+	"429":                 {reply(errorResponse(429, "TOOMANYREQUESTS")), true, registry.ErrRateLimited},
+	"404 TOOMANYREQUESTS": {reply(errorResponse(404, "TOOMANYREQUESTS")), true, registry.ErrRateLimited},
 	"500":                 {reply(response{500, nil, ""}), true, registry.ErrUnavailable},
-	"502 with a page":     {reply(response{502, typed("text/html"), "<html>"}), true, registry.ErrUnavailable},
-	"503":                 {reply(coded(503, "UNAVAILABLE")), true, registry.ErrUnavailable},
+	"502 with a page":     {reply(response{502, contentType("text/html"), "<html>"}), true, registry.ErrUnavailable},
+	"503":                 {reply(errorResponse(503, "UNAVAILABLE")), true, registry.ErrUnavailable},
 	"504":                 {reply(response{504, nil, ""}), true, registry.ErrUnavailable},
 	"no answer":           {func(r *registrytest.Rule) { r.Reset() }, true, registry.ErrUnavailable},
-	"half an answer":      {func(r *registrytest.Rule) { r.Do(broken(200)) }, true, registry.ErrUnavailable},
-	"half of a 404":       {func(r *registrytest.Rule) { r.Do(broken(404)) }, true, registry.ErrUnavailable},
-	"half of a 400":       {func(r *registrytest.Rule) { r.Do(broken(400)) }, true, registry.ErrUnavailable},
-	"packed":              {reply(response{200, http.Header{"Content-Type": aList["Content-Type"], "Content-Encoding": {"gzip"}}, "x"}), false, registry.ErrProtocol},
+	"half an answer":      {func(r *registrytest.Rule) { r.Do(truncated(200)) }, true, registry.ErrUnavailable},
+	"half of a 404":       {func(r *registrytest.Rule) { r.Do(truncated(404)) }, true, registry.ErrUnavailable},
+	"half of a 400":       {func(r *registrytest.Rule) { r.Do(truncated(400)) }, true, registry.ErrUnavailable},
+	"packed":              {reply(response{200, http.Header{"Content-Type": indexHeader["Content-Type"], "Content-Encoding": {"gzip"}}, "x"}), false, registry.ErrProtocol},
 	"sent elsewhere":      {reply(response{302, http.Header{"Location": {"file:///etc/passwd"}}, ""}), false, registry.ErrForbiddenRedirect},
 }
 
@@ -233,7 +233,7 @@ func reply(a response) func(*registrytest.Rule) {
 }
 
 // broken is an answer that breaks off.
-func broken(status int) func(http.ResponseWriter, *http.Request, http.Handler) {
+func truncated(status int) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
 		w.Header().Set("Content-Length", "1000")
@@ -245,14 +245,14 @@ func broken(status int) func(http.ResponseWriter, *http.Request, http.Handler) {
 }
 
 func TestListReferrers_APIFailure(t *testing.T) {
-	for name, test := range failures {
+	for name, test := range apiFailures {
 		t.Run(name, func(t *testing.T) {
-			p, subject := attached(t, registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 1)
+			p, subject := registryWithReferrers(t, registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 1)
 			test.rule(p.On("GET", anyReferrers))
 			c := newClient(t)
 			repo := c.pull(t, p.Addr+"/app")
 			listing, err := repo.ListReferrers(c.context(t), subject)
-			failure(t, err, test.want)
+			assertErrorKind(t, err, test.want)
 			if _, retries := c.sent(); (retries > 0) != test.retried || len(listing.Referrers) != 0 {
 				t.Errorf("%d retries, and %v are listed", retries, listing.Referrers)
 			}
@@ -272,8 +272,8 @@ func TestListReferrers_TagFailure(t *testing.T) {
 	rows := map[string]struct {
 		rule func(*registrytest.Rule)
 		want error
-	}{"404 of something else": {reply(noPlaces["404 with a page"]), registry.ErrProtocol}, "a page": {reply(noLists["a page"]), registry.ErrProtocol}}
-	for name, test := range failures {
+	}{"404 of something else": {reply(noReferrersAPI["404 with a page"]), registry.ErrProtocol}, "a page": {reply(notReferrerLists["a page"]), registry.ErrProtocol}}
+	for name, test := range apiFailures {
 		rows[name] = struct {
 			rule func(*registrytest.Rule)
 			want error
@@ -281,10 +281,10 @@ func TestListReferrers_TagFailure(t *testing.T) {
 	}
 	for name, test := range rows {
 		t.Run(name, func(t *testing.T) {
-			p, subject := attached(t, registrytest.Behaviour{}, registrytest.Image{}, 1)
+			p, subject := registryWithReferrers(t, registrytest.Behaviour{}, registrytest.Image{}, 1)
 			test.rule(p.On("GET", "/v2/app/manifests/sha256-.*"))
 			listing, err := newClient(t).pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject)
-			if failure(t, err, test.want); len(listing.Referrers) != 0 {
+			if assertErrorKind(t, err, test.want); len(listing.Referrers) != 0 {
 				t.Errorf("%v are listed", digests(listing))
 			}
 		})
@@ -298,24 +298,24 @@ func TestListReferrers_SecondPageFailure(t *testing.T) {
 		"405 UNSUPPORTED": registry.ErrUnsupported, "501": registry.ErrUnsupported,
 	}
 	rules := map[string]func(*registrytest.Rule){}
-	for _, answers := range []map[string]response{noLists, noPlaces, notHere} {
+	for _, answers := range []map[string]response{notReferrerLists, noReferrersAPI, noReferrersForDigest} {
 		for name, a := range answers {
 			if rules[name] = reply(a); kinds[name] == nil {
 				kinds[name] = registry.ErrProtocol
 			}
 		}
 	}
-	for name, test := range failures {
+	for name, test := range apiFailures {
 		rules[name], kinds[name] = test.rule, test.want
 	}
 	for name, rule := range rules {
 		t.Run(name, func(t *testing.T) {
-			p, subject := attached(t, registrytest.Behaviour{Referrers: true, PageSize: 1}, registrytest.Image{}, 3)
+			p, subject := registryWithReferrers(t, registrytest.Behaviour{Referrers: true, PageSize: 1}, registrytest.Image{}, 3)
 			rule(p.On("GET", anyReferrers).After(1))
 			repo := newClient(t).pull(t, p.Addr+"/app")
 			listing, err := repo.ListReferrers(t.Context(), subject)
-			if failure(t, err, kinds[name]); len(listing.Referrers) != 0 || p.Count("GET", "/v2/app/manifests/.*") != 0 {
-				t.Errorf("%v are listed, asked %s", digests(listing), asked(p))
+			if assertErrorKind(t, err, kinds[name]); len(listing.Referrers) != 0 || p.Count("GET", "/v2/app/manifests/.*") != 0 {
+				t.Errorf("%v are listed, asked %s", digests(listing), sentRequests(p))
 			}
 			p.Clear()
 			if listing, err = repo.ListReferrers(t.Context(), subject); err != nil || len(listing.Referrers) != 3 {
@@ -344,14 +344,14 @@ func TestListReferrers_InvalidEntry(t *testing.T) {
 		"other inline data":        {`{"digest":"sha256:` + hex + `","size":1,"data":"Yg=="}`, registry.ErrMismatch},
 	} {
 		t.Run(name, func(t *testing.T) {
-			list := response{200, aList, index(entry("signature"), test.entry)}
+			list := response{200, indexHeader, index(entry("signature"), test.entry)}
 			for way, behaviour := range map[string]registrytest.Behaviour{"referrers/.*": {Referrers: true}, "manifests/sha256-.*": {}} {
-				p, subject := attached(t, behaviour, registrytest.Image{}, 0)
+				p, subject := registryWithReferrers(t, behaviour, registrytest.Image{}, 0)
 				reply(list)(p.On("GET", "/v2/app/"+way))
 				_, err := newClient(t).pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject)
-				says(t, failure(t, err, test.want).Error(), "cannot list the referrers of "+subject.String())
+				assertContains(t, assertErrorKind(t, err, test.want).Error(), "cannot list the referrers of "+subject.String())
 				if behaviour.Referrers && len(p.Requests()) != 1 {
-					t.Errorf("asked %s", asked(p))
+					t.Errorf("asked %s", sentRequests(p))
 				}
 			}
 		})
@@ -362,24 +362,26 @@ func TestListReferrers_TagContent(t *testing.T) {
 	image, other := registrytest.Image{Seed: "a"}, registrytest.Image{Seed: "b"}.Build()
 	two := registrytest.Image{Seed: "a", Algorithm: digest.SHA512}
 	list := registrytest.MultiArch("a").Build()
-	content := func(m registrytest.Manifest) response { return response{200, typed(m.MediaType), string(m.Bytes)} }
+	content := func(m registrytest.Manifest) response {
+		return response{200, contentType(m.MediaType), string(m.Bytes)}
+	}
 	for name, test := range map[string]struct {
 		subject registrytest.Content
 		answer  response
 		listed  int
 		held    bool
 	}{
-		"nothing":                       {image, coded(404, "MANIFEST_UNKNOWN"), 0, false},
-		"no repository":                 {image, coded(404, "NAME_UNKNOWN"), 0, false},
-		"a list":                        {image, response{200, aList, index(entry("a"), entry("b"))}, 2, true},
-		"a list with parameters":        {image, response{200, typed(ocispec.MediaTypeImageIndex + "; charset=utf-8"), index(entry("a"))}, 1, true},
-		"a list with one twice":         {image, response{200, aList, index(entry("a"), entry("b"), entry("a"))}, 2, true},
-		"an empty list":                 {image, response{200, aList, index()}, 0, true},
-		"a list that is null":           {image, response{200, aList, `{"manifests":null}`}, 0, true},
+		"nothing":                       {image, errorResponse(404, "MANIFEST_UNKNOWN"), 0, false},
+		"no repository":                 {image, errorResponse(404, "NAME_UNKNOWN"), 0, false},
+		"a list":                        {image, response{200, indexHeader, index(entry("a"), entry("b"))}, 2, true},
+		"a list with parameters":        {image, response{200, contentType(ocispec.MediaTypeImageIndex + "; charset=utf-8"), index(entry("a"))}, 1, true},
+		"a list with one twice":         {image, response{200, indexHeader, index(entry("a"), entry("b"), entry("a"))}, 2, true},
+		"an empty list":                 {image, response{200, indexHeader, index()}, 0, true},
+		"a list that is null":           {image, response{200, indexHeader, `{"manifests":null}`}, 0, true},
 		"another image":                 {image, content(other), 0, true},
 		"a Docker list":                 {image, content(registrytest.DockerList("a").Build()), 0, true},
-		"what cannot be read":           {image, response{200, aList, "<html>"}, 0, true},
-		"null":                          {image, response{200, aList, "null"}, 0, true},
+		"what cannot be read":           {image, response{200, indexHeader, "<html>"}, 0, true},
+		"null":                          {image, response{200, indexHeader, "null"}, 0, true},
 		"the subject itself":            {image, content(image.Build()), 0, false},
 		"the subject itself, an index":  {list, content(list), 0, false},
 		"the subject itself, by sha512": {two, content(two.Build()), 0, false},
@@ -401,7 +403,7 @@ func TestListReferrers_TagContent(t *testing.T) {
 }
 
 // pagesOf serves a list of referrers in pages, and counts them.
-func pagesOf(t *testing.T, page func(n int) (body string, more bool)) (string, *atomic.Int32) {
+func serveReferrerPages(t *testing.T, page func(n int) (body string, more bool)) (string, *atomic.Int32) {
 	t.Helper()
 	var pages atomic.Int32
 	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -444,10 +446,10 @@ func TestListReferrers_Limits(t *testing.T) {
 		"the same page each time": {func(int) (string, bool) { return index(entry("a")), true }, 5, "more than 3 of its pages in a row list nothing new"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			repo, pages := pagesOf(t, test.page)
+			repo, pages := serveReferrerPages(t, test.page)
 			listing, err := newClient(t).pull(t, repo).ListReferrers(t.Context(), digest.FromString("subject"))
 			if test.words != "" {
-				says(t, failure(t, err, registry.ErrLimit).Error(), test.words)
+				assertContains(t, assertErrorKind(t, err, registry.ErrLimit).Error(), test.words)
 			} else if err != nil || len(listing.Referrers) != most {
 				t.Errorf("%d are listed, %v", len(listing.Referrers), err)
 			}
@@ -461,13 +463,13 @@ func TestListReferrers_Limits(t *testing.T) {
 func TestListReferrers_Memory(t *testing.T) {
 	blanks := strings.Repeat(" ", 4<<20-1000)
 	long := index(entry("a"), blanks+entry("b"))
-	repo, pages := pagesOf(t, func(n int) (string, bool) { return index(entry("a"), blanks+entry(fmt.Sprint(n))), n < 1000 })
+	repo, pages := serveReferrerPages(t, func(n int) (string, bool) { return index(entry("a"), blanks+entry(fmt.Sprint(n))), n < 1000 })
 	c := newClient(t)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	_, err := c.pull(t, repo).ListReferrers(t.Context(), digest.FromString("subject"))
 	runtime.ReadMemStats(&after)
-	failure(t, err, registry.ErrLimit)
+	assertErrorKind(t, err, registry.ErrLimit)
 	// A page is read into a buffer that doubles, and parsed.
 	if n := after.TotalAlloc - before.TotalAlloc; n > 5*16*uint64(len(long)) || pages.Load() != 5 {
 		t.Errorf("%d bytes were allocated for %d pages", n, pages.Load())
@@ -485,7 +487,7 @@ func TestListReferrers_Canceled(t *testing.T) {
 		"at the tag":         {registrytest.Behaviour{}, "/v2/app/manifests/.*", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, subject := attached(t, test.behaviour, registrytest.Image{}, 2)
+			p, subject := registryWithReferrers(t, test.behaviour, registrytest.Image{}, 2)
 			held := p.On("GET", test.path).After(test.after).Stall()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -511,7 +513,7 @@ func TestListReferrers_InvalidDigest(t *testing.T) {
 	c := newClient(t)
 	for _, d := range []digest.Digest{"", "latest", "sha256:abc", "sha256:../../x", "md5:d41d8cd98f00b204e9800998ecf8427e"} {
 		_, err := c.pull(t, "127.0.0.1:1/app").ListReferrers(c.context(t), d)
-		failure(t, err, registry.ErrInvalidReference)
+		assertErrorKind(t, err, registry.ErrInvalidReference)
 	}
 	if sent, _ := c.sent(); sent != 0 {
 		t.Errorf("%d requests", sent)

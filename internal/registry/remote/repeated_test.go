@@ -26,7 +26,7 @@ import (
 const password = "5ca1ab1e0ddba11ca11ab1e5ca1ab1e0ddba11ca11ab1e5ca1ab1e0ddba11ca1"
 
 // hides wants a text to have no part of a secret in it that counts, in any case.
-func hides(t *testing.T, what, text string, secrets ...string) {
+func assertHidden(t *testing.T, what, text string, secrets ...string) {
 	t.Helper()
 	for _, secret := range secrets {
 		if strings.Contains(strings.ToLower(text), strings.ToLower(secret)) {
@@ -36,7 +36,7 @@ func hides(t *testing.T, what, text string, secrets ...string) {
 }
 
 // withLogin lets in whoever has one, and asks others for it.
-func withLogin(answer http.HandlerFunc) http.HandlerFunc {
+func requireAnyLogin(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, _, ok := r.BasicAuth(); !ok {
 			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
@@ -64,7 +64,7 @@ func TestResolve_SecretInDescriptor(t *testing.T) {
 		"a password in the digest of a HEAD":     {http.MethodHead, index, "sha256:" + password},
 	} {
 		t.Run(name, func(t *testing.T) {
-			host := hostOf(t, servePlain(t, withLogin(func(w http.ResponseWriter, r *http.Request) {
+			host := hostOf(t, servePlain(t, requireAnyLogin(func(w http.ResponseWriter, r *http.Request) {
 				if r.Method != answer.method {
 					w.WriteHeader(http.StatusMethodNotAllowed)
 					return
@@ -73,11 +73,11 @@ func TestResolve_SecretInDescriptor(t *testing.T) {
 				w.Header().Set("Docker-Content-Digest", answer.digest)
 				_, _ = io.WriteString(w, `{"schemaVersion":2,"manifests":[]}`)
 			})).URL)
-			c := newClient(t, once, login(host, "ci", password))
+			c := newClient(t, singleAttempt, login(host, "ci", password))
 			d, err := c.pull(t, host+"/app").Resolve(t.Context(), "1")
-			e := failure(t, err, registry.ErrProtocol)
-			says(t, e.Message, "has a secret in it")
-			hides(t, "error", e.Error()+e.Hint+fmt.Sprint(d), password, pair)
+			e := assertErrorKind(t, err, registry.ErrProtocol)
+			assertContains(t, e.Message, "has a secret in it")
+			assertHidden(t, "error", e.Error()+e.Hint+fmt.Sprint(d), password, pair)
 		})
 	}
 }
@@ -90,7 +90,7 @@ func TestResolve_OrdinaryWordPassword(t *testing.T) {
 		registry.MediaTypeDockerManifestList: "44136fa355b3", // what the digest begins with
 		"application/vnd.example.thing.v1":   "password",
 	} {
-		host := hostOf(t, servePlain(t, withLogin(func(w http.ResponseWriter, _ *http.Request) {
+		host := hostOf(t, servePlain(t, requireAnyLogin(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", mediaType)
 			w.Header().Set("Docker-Content-Digest", descriptor("{}").Digest.String())
 			w.Header().Set("Content-Length", "2")
@@ -160,14 +160,14 @@ func TestRedact_URLSignature(t *testing.T) {
 					}
 					redirect("/signed?"+query)(w, r)
 				})
-				c := newClient(t, once)
+				c := newClient(t, singleAttempt)
 				_, err := c.pull(t, hostOf(t, registry.URL)+"/app").GetManifest(t.Context(), "1")
 				text := registryError(t, err).Error()
 				if !strings.Contains(text, "***") && !strings.Contains(text, "has a secret in it") {
 					t.Errorf("it is not said that something was hidden: %s", text)
 				}
-				hides(t, "error", text, parts...)
-				hides(t, "log", c.log.String(), parts...)
+				assertHidden(t, "error", text, parts...)
+				assertHidden(t, "log", c.log.String(), parts...)
 			})
 		}
 	}
@@ -182,7 +182,7 @@ func TestRedact_Warning(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", password))
 			p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 			p.On("GET", ".*").Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				next.ServeHTTP(&overruled{w, header}, r)
+				next.ServeHTTP(&headerOverride{w, header}, r)
 			})
 			c := newClient(t, login(p.Addr, "ci", password))
 			if _, err := c.pull(t, p.Addr+"/app").GetManifest(c.context(t), "1"); err != nil {
@@ -192,44 +192,44 @@ func TestRedact_Warning(t *testing.T) {
 			if len(warnings) != 1 || !strings.Contains(warnings[0], "***") {
 				t.Errorf("the warnings are %q", warnings)
 			}
-			hides(t, "warning", fmt.Sprint(warnings), password, base64.RawStdEncoding.EncodeToString([]byte("ci:"+password)))
+			assertHidden(t, "warning", fmt.Sprint(warnings), password, base64.RawStdEncoding.EncodeToString([]byte("ci:"+password)))
 		})
 	}
 }
 
 // overruled is an answer of which some headers are others.
-type overruled struct {
+type headerOverride struct {
 	http.ResponseWriter
 	header http.Header
 }
 
-func (o *overruled) WriteHeader(status int) {
+func (o *headerOverride) WriteHeader(status int) {
 	maps.Copy(o.Header(), o.header)
 	o.ResponseWriter.WriteHeader(status)
 }
 
 // Who names a place can name it after what it was sent.
 func TestRedact_HostName(t *testing.T) {
-	n := newInternet(t)
+	n := newFakeNetwork(t)
 	issues := func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"token":"issued-4711"}`) }
 	bearer := func(r *http.Request) bool { return r.Header.Get("Authorization") == "Bearer issued-4711" }
 	for name, test := range map[string]struct {
 		answer http.HandlerFunc
 		hosts  []string
 	}{
-		"where a blob is": {withLogin(redirect("https://" + password + ".example.net/b")), []string{"***.example.net", "registry.example.com"}},
+		"where a blob is": {requireAnyLogin(redirect("https://" + password + ".example.net/b")), []string{"***.example.net", "registry.example.com"}},
 		"where a blob is, and who that is": {
-			withLogin(redirect("https://cdn.example.net/b?region=cdn.example&x=net")), []string{"cdn.example.net", "registry.example.com"},
+			requireAnyLogin(redirect("https://cdn.example.net/b?region=cdn.example&x=net")), []string{"cdn.example.net", "registry.example.com"},
 		},
-		"where plain HTTP is spoken": {withLogin(redirect("http://" + strings.ToUpper(password) + ".example.net/b")), []string{"registry.example.com"}},
+		"where plain HTTP is spoken": {requireAnyLogin(redirect("http://" + strings.ToUpper(password) + ".example.net/b")), []string{"registry.example.com"}},
 		"where tokens are": {func(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case r.URL.Path == "/token":
 				issues(w)
 			case bearer(r):
-				challenging("https://issued-4711.registry.example.com/token")(w, r)
+				bearerChallenge("https://issued-4711.registry.example.com/token")(w, r)
 			default:
-				challenging("https://registry.example.com/token")(w, r)
+				bearerChallenge("https://registry.example.com/token")(w, r)
 			}
 		}, []string{"***.registry.example.com", "registry.example.com"}},
 		"how tokens are asked for": {func(w http.ResponseWriter, r *http.Request) {
@@ -237,12 +237,12 @@ func TestRedact_HostName(t *testing.T) {
 			case strings.HasSuffix(r.URL.Path, "/token"):
 				issues(w)
 			case bearer(r):
-				challenging("https://registry.example.com/issued-4711/token")(w, r)
+				bearerChallenge("https://registry.example.com/issued-4711/token")(w, r)
 			default:
-				challenging("https://registry.example.com/token")(w, r)
+				bearerChallenge("https://registry.example.com/token")(w, r)
 			}
 		}, []string{"registry.example.com"}},
-		"who refuses": {withLogin(func(w http.ResponseWriter, r *http.Request) {
+		"who refuses": {requireAnyLogin(func(w http.ResponseWriter, r *http.Request) {
 			if r.Host == "registry.example.com" {
 				redirect("https://known-"+password[:40]+".example.net/b")(w, r)
 			}
@@ -255,11 +255,11 @@ func TestRedact_HostName(t *testing.T) {
 				n.serve(t, "known-"+secret+".example.net", otherAddress, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
 			}
 			n.serve(t, "registry.example.com", registryAddress, test.answer)
-			c := newClient(t, once, n.options, login("registry.example.com", "ci", auth.Secret(secret)), settings(n.trusting("registry.example.com", "known-"+secret+".example.net")))
+			c := newClient(t, singleAttempt, n.options, login("registry.example.com", "ci", auth.Secret(secret)), settings(n.trustedHosts("registry.example.com", "known-"+secret+".example.net")))
 			_, err := c.pull(t, "registry.example.com/app").GetBlob(c.context(t), descriptor("x"))
 			e := registryError(t, err)
-			hides(t, "error", e.Error()+e.Hint, secret, "issued-4711")
-			hides(t, "log", c.log.String(), secret, "issued-4711")
+			assertHidden(t, "error", e.Error()+e.Hint, secret, "issued-4711")
+			assertHidden(t, "log", c.log.String(), secret, "issued-4711")
 			var hosts []string
 			for _, q := range c.requests {
 				hosts = append(hosts, q.Host)
@@ -292,8 +292,8 @@ func TestRedact_TokenProxyLogin(t *testing.T) {
 					}
 					answer(conn, login, string(text))
 				})
-				registry := servePlain(t, func(w http.ResponseWriter, r *http.Request) { challenging("http://"+r.Host+"/token")(w, r) })
-				c := newClient(t, once, func(o *remote.Options) {
+				registry := servePlain(t, func(w http.ResponseWriter, r *http.Request) { bearerChallenge("http://"+r.Host+"/token")(w, r) })
+				c := newClient(t, singleAttempt, func(o *remote.Options) {
 					o.Proxy = func(r *http.Request) (*url.URL, error) {
 						if r.URL.Path != "/token" {
 							return nil, nil
@@ -303,8 +303,8 @@ func TestRedact_TokenProxyLogin(t *testing.T) {
 				})
 				_, err := c.pull(t, hostOf(t, registry.URL)+"/app").GetManifest(t.Context(), "1")
 				e := registryError(t, err)
-				noSecret(t, "error", e.Error()+e.Hint)
-				says(t, e.Error(), "***")
+				assertNoSecret(t, "error", e.Error()+e.Hint)
+				assertContains(t, e.Error(), "***")
 			})
 		}
 	}
@@ -312,14 +312,14 @@ func TestRedact_TokenProxyLogin(t *testing.T) {
 
 // Of some registries a token is all of the login.
 func TestRedact_UserNameToken(t *testing.T) {
-	host := hostOf(t, servePlain(t, withLogin(func(w http.ResponseWriter, r *http.Request) {
+	host := hostOf(t, servePlain(t, requireAnyLogin(func(w http.ResponseWriter, r *http.Request) {
 		user, _, _ := r.BasicAuth()
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = w.Write(registrytest.ErrorBody("DENIED", "the token "+user+" has expired"))
 	})).URL)
-	c := newClient(t, once, login(host, canary, ""))
+	c := newClient(t, singleAttempt, login(host, canary, ""))
 	_, err := c.pull(t, host+"/app").GetManifest(t.Context(), "1")
-	says(t, failure(t, err, registry.ErrDenied).Error(), "the token *** has expired")
+	assertContains(t, assertErrorKind(t, err, registry.ErrDenied).Error(), "the token *** has expired")
 }
 
 // Who was sent a secret in an earlier run, or for another repository, can repeat it
@@ -335,8 +335,8 @@ func TestRedact_UnsentCredential(t *testing.T) {
 		"from a docker configuration": withDockerConfig(fmt.Sprintf(`{"auths":{"http://%s/v2/":{"auth":%q}}}`, host,
 			base64.StdEncoding.EncodeToString([]byte("ci:"+canary)))),
 	} {
-		_, err := newClient(t, once, known).pull(t, host+"/app").GetManifest(t.Context(), "1")
-		if text := failure(t, err, registry.ErrDenied).Error(); !strings.HasSuffix(text, "DENIED: remember ***?") {
+		_, err := newClient(t, singleAttempt, known).pull(t, host+"/app").GetManifest(t.Context(), "1")
+		if text := assertErrorKind(t, err, registry.ErrDenied).Error(); !strings.HasSuffix(text, "DENIED: remember ***?") {
 			t.Errorf("%s: it says %s", name, text)
 		}
 	}

@@ -32,14 +32,14 @@ func TestLog_RetryReason(t *testing.T) {
 }
 
 // values keeps what is logged as it is handed to a log, before that quotes it.
-type values struct {
+type logValues struct {
 	slog.Handler
 	said *[]string
 }
 
-func (v values) Enabled(context.Context, slog.Level) bool { return true }
+func (v logValues) Enabled(context.Context, slog.Level) bool { return true }
 
-func (v values) Handle(_ context.Context, r slog.Record) error {
+func (v logValues) Handle(_ context.Context, r slog.Record) error {
 	*v.said = append(*v.said, r.Message)
 	r.Attrs(func(a slog.Attr) bool {
 		*v.said = append(*v.said, a.Value.Resolve().String())
@@ -54,7 +54,7 @@ func TestLog_SanitizedValues(t *testing.T) {
 	const evil = "\x1b[2J\r\n::set-output name=x::y\n"
 	p := scripted(t, registrytest.Behaviour{})
 	var said []string
-	c := newClient(t, func(o *remote.Options) { o.Logger = slog.New(values{said: &said}) })
+	c := newClient(t, func(o *remote.Options) { o.Logger = slog.New(logValues{said: &said}) })
 	long := strings.Repeat("x", 20_000)
 	p.On(".*", ".*").Reply(http.StatusServiceUnavailable, http.Header{"Warning": {`299 - "` + long + `"`}, "Content-Type": {"text/" + long}},
 		string(registrytest.ErrorBody("CODE"+evil+long, evil+long)))

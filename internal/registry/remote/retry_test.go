@@ -88,7 +88,7 @@ func TestRetry_BrokenConnection(t *testing.T) {
 			p.Clear()
 			fault(p.On("GET", ".*"))
 			_, err = c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
-			failure(t, err, registry.ErrUnavailable)
+			assertErrorKind(t, err, registry.ErrUnavailable)
 		})
 	}
 }
@@ -114,14 +114,14 @@ func TestRetry_DNSAndTLSFailures(t *testing.T) {
 	} {
 		for _, times := range []int32{2, 100} {
 			t.Run(fmt.Sprintf("%s, %d times", name, times), func(t *testing.T) {
-				n := newInternet(t)
-				n.serve(t, "registry.example.com", registryAddress, manifestAnswer)
+				n := newFakeNetwork(t)
+				n.serve(t, "registry.example.com", registryAddress, serveManifest)
 				var faults atomic.Int32
 				faulty := ""
 				if test.shake != nil {
 					faulty = serveRaw(t, test.shake)
 				}
-				c := newClient(t, n.options, settings(n.trusting("registry.example.com")), func(o *remote.Options) {
+				c := newClient(t, n.options, settings(n.trustedHosts("registry.example.com")), func(o *remote.Options) {
 					o.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
 						if test.name != nil && faults.Add(1) <= times {
 							return nil, test.name
@@ -139,7 +139,7 @@ func TestRetry_DNSAndTLSFailures(t *testing.T) {
 				if want := times == 2 && !test.once; want && err != nil {
 					t.Error(err)
 				} else if !want {
-					failure(t, err, test.kind)
+					assertErrorKind(t, err, test.kind)
 				}
 				want := min(int(times)+1, 6)
 				if test.once {
@@ -156,12 +156,12 @@ func TestRetry_DNSAndTLSFailures(t *testing.T) {
 // HTTP/2 would be offered by the server. Where it is not spoken, no GOAWAY ends
 // the requests of many.
 func TestTransport_HTTP2Disabled(t *testing.T) {
-	n := newInternet(t)
+	n := newFakeNetwork(t)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor != 1 {
 			t.Errorf("it is asked in %s", r.Proto)
 		}
-		manifestAnswer(w, r)
+		serveManifest(w, r)
 	}))
 	server.EnableHTTP2 = true
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{n.authority.issue(t, "registry.example.com")}, MinVersion: tls.VersionTLS12}
@@ -171,7 +171,7 @@ func TestTransport_HTTP2Disabled(t *testing.T) {
 	n.at(registryAddress+":443", address(server))
 	proxied := []string{}
 	for _, proxy := range []*url.URL{nil, n.proxy(t, &proxied)} {
-		c := newClient(t, n.options, through(proxy), settings(n.trusting("registry.example.com")))
+		c := newClient(t, n.options, withProxy(proxy), settings(n.trustedHosts("registry.example.com")))
 		if _, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1"); err != nil {
 			t.Error(err)
 		}
@@ -179,7 +179,7 @@ func TestTransport_HTTP2Disabled(t *testing.T) {
 }
 
 // unwell is a registry that is never well, and notes when it is asked.
-func unwell(c *clock, status int, retryAfter string) http.HandlerFunc {
+func failingHandler(c *clock, status int, retryAfter string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		c.note()
 		if retryAfter != "" {
@@ -194,9 +194,9 @@ func TestRetry_Backoff(t *testing.T) {
 	for range 3 {
 		synctest.Test(t, func(t *testing.T) {
 			asked := newClock()
-			c := newClient(t, serveMemory(t, unwell(asked, 503, "")).options)
-			_, err := c.pull(t, memoryHost+"/app").GetManifest(t.Context(), "1")
-			failure(t, err, registry.ErrUnavailable)
+			c := newClient(t, servePipes(t, failingHandler(asked, 503, "")).options)
+			_, err := c.pull(t, pipeHost+"/app").GetManifest(t.Context(), "1")
+			assertErrorKind(t, err, registry.ErrUnavailable)
 			at := asked.times()
 			if len(at) != 6 {
 				t.Fatalf("asked %d times", len(at))
@@ -239,9 +239,9 @@ func TestRetry_RetryAfter(t *testing.T) {
 			t.Run(fmt.Sprint(name, status), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					asked := newClock()
-					m := serveMemory(t, func(w http.ResponseWriter, r *http.Request) { unwell(asked, status, test.retryAfter())(w, r) })
+					m := servePipes(t, func(w http.ResponseWriter, r *http.Request) { failingHandler(asked, status, test.retryAfter())(w, r) })
 					c := newClient(t, m.options, func(o *remote.Options) { o.Attempts = 2 })
-					_, err := c.pull(t, memoryHost+"/app").GetManifest(t.Context(), "1")
+					_, err := c.pull(t, pipeHost+"/app").GetManifest(t.Context(), "1")
 					if err == nil {
 						t.Fatal("there is no error")
 					}
@@ -268,17 +268,17 @@ func TestRetry_RetryAfterTooLong(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				asked := newClock()
-				c := newClient(t, serveMemory(t, unwell(asked, 429, test.retryAfter)).options)
+				c := newClient(t, servePipes(t, failingHandler(asked, 429, test.retryAfter)).options)
 				ctx := t.Context()
 				if test.deadline > 0 {
 					var cancel context.CancelFunc
 					ctx, cancel = context.WithTimeout(ctx, test.deadline)
 					defer cancel()
 				}
-				_, err := c.pull(t, memoryHost+"/app").GetManifest(ctx, "1")
-				says(t, failure(t, err, registry.ErrRateLimited).Error(), "HTTP 429", "it asks to wait "+test.quoted)
-				if asked.passed() != 0 || len(asked.times()) != 1 {
-					t.Errorf("it took %s and %d requests", asked.passed(), len(asked.times()))
+				_, err := c.pull(t, pipeHost+"/app").GetManifest(ctx, "1")
+				assertContains(t, assertErrorKind(t, err, registry.ErrRateLimited).Error(), "HTTP 429", "it asks to wait "+test.quoted)
+				if asked.elapsed() != 0 || len(asked.times()) != 1 {
+					t.Errorf("it took %s and %d requests", asked.elapsed(), len(asked.times()))
 				}
 			})
 		})
@@ -288,21 +288,21 @@ func TestRetry_RetryAfterTooLong(t *testing.T) {
 func TestRetry_CanceledWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := newClock()
-		c := newClient(t, serveMemory(t, unwell(asked, 429, "60")).options)
+		c := newClient(t, servePipes(t, failingHandler(asked, 429, "60")).options)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(10*time.Second, cancel)
-		_, err := c.pull(t, memoryHost+"/app").GetManifest(ctx, "1")
-		says(t, failure(t, err, registry.ErrRateLimited).Error(), "HTTP 429")
+		_, err := c.pull(t, pipeHost+"/app").GetManifest(ctx, "1")
+		assertContains(t, assertErrorKind(t, err, registry.ErrRateLimited).Error(), "HTTP 429")
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("it does not say that it was cancelled: %v", err)
 		}
-		if asked.passed() != 10*time.Second {
-			t.Errorf("it took %s, want 10s", asked.passed())
+		if asked.elapsed() != 10*time.Second {
+			t.Errorf("it took %s, want 10s", asked.elapsed())
 		}
 		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		_, err = newClient(t, serveMemory(t, unwell(asked, 503, "")).options, func(o *remote.Options) { o.Backoff = time.Minute }).pull(t, memoryHost+"/app").GetManifest(ctx, "1")
-		if e := failure(t, err, registry.ErrUnavailable); !strings.HasSuffix(e.Error(), ": there was no time to try again") || !errors.Is(err, context.DeadlineExceeded) {
+		_, err = newClient(t, servePipes(t, failingHandler(asked, 503, "")).options, func(o *remote.Options) { o.Backoff = time.Minute }).pull(t, pipeHost+"/app").GetManifest(ctx, "1")
+		if e := assertErrorKind(t, err, registry.ErrUnavailable); !strings.HasSuffix(e.Error(), ": there was no time to try again") || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("at its deadline it says %q", e)
 		}
 	})
@@ -312,15 +312,15 @@ func TestRetry_CanceledRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := newClock()
 		ctx, cancel := context.WithCancel(t.Context())
-		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+		c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 			asked.note()
 			cancel()
 			<-r.Context().Done()
 		}).options)
-		_, err := c.pull(t, memoryHost+"/app").GetManifest(ctx, "1")
-		failure(t, err, registry.ErrUnavailable)
-		if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "try again") || len(asked.times()) != 1 || asked.passed() != 0 {
-			t.Errorf("%d requests in %s: %v", len(asked.times()), asked.passed(), err)
+		_, err := c.pull(t, pipeHost+"/app").GetManifest(ctx, "1")
+		assertErrorKind(t, err, registry.ErrUnavailable)
+		if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "try again") || len(asked.times()) != 1 || asked.elapsed() != 0 {
+			t.Errorf("%d requests in %s: %v", len(asked.times()), asked.elapsed(), err)
 		}
 	})
 }

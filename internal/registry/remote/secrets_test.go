@@ -22,7 +22,7 @@ import (
 
 // everything does all that can be done with a repository and returns what
 // failed.
-func everything(ctx context.Context, repo registry.Repository) []error {
+func allOperations(ctx context.Context, repo registry.Repository) []error {
 	m := registrytest.Image{Seed: "a"}.Build()
 	manifest := registry.Manifest{MediaType: m.MediaType, Digest: m.Digest, Content: m.Bytes}
 	var failures []error
@@ -57,7 +57,7 @@ func everything(ctx context.Context, repo registry.Repository) []error {
 
 // everySecret is a registry behind a token server whose token is a secret, that
 // redirects to places with a secret in their query, and that may fail.
-func everySecret(t *testing.T, fail func(http.ResponseWriter, *http.Request) bool) string {
+func serveSecrets(t *testing.T, fail func(http.ResponseWriter, *http.Request) bool) string {
 	t.Helper()
 	signature := "X-Amz-Signature=" + url.QueryEscape(canary) + "&sig=" + url.QueryEscape(canary)
 	upstream := registrytest.Scripted(t, registrytest.Behaviour{Unchecked: true})
@@ -118,9 +118,9 @@ func TestRedact_AllOperations(t *testing.T) {
 	for who, c := range credential {
 		for name, fault := range faults {
 			t.Run(who+", "+name, func(t *testing.T) {
-				host := everySecret(t, fault)
+				host := serveSecrets(t, fault)
 				client := newClient(t, credentials(map[string]auth.Credential{host: c}), func(o *remote.Options) { o.Attempts = 2 })
-				failures := everything(client.context(t), client.push(t, host+"/app"))
+				failures := allOperations(client.context(t), client.push(t, host+"/app"))
 				if (len(failures) > 0) != (name != "none") {
 					t.Errorf("%d operations failed: %v", len(failures), failures)
 				}
@@ -129,12 +129,12 @@ func TestRedact_AllOperations(t *testing.T) {
 						t.Errorf("it is not said where: %v", err)
 					}
 					for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
-						noSecret(t, "error as "+verb, fmt.Sprintf(verb, err))
+						assertNoSecret(t, "error as "+verb, fmt.Sprintf(verb, err))
 					}
 				}
-				says(t, client.log.String(), "msg=request", host)
+				assertContains(t, client.log.String(), "msg=request", host)
 				if name == "none" {
-					says(t, client.log.String(), "sig=***")
+					assertContains(t, client.log.String(), "sig=***")
 				}
 			})
 		}
@@ -153,31 +153,31 @@ func TestRedact_NetHTTPError(t *testing.T) {
 	})
 	c := newClient(t, credentials(map[string]auth.Credential{listener: {Username: "ci", Password: canary}}))
 	_, err := c.pull(t, listener+"/app").GetManifest(t.Context(), "1")
-	says(t, failure(t, err, registry.ErrProtocol).Error(), "no header ***")
+	assertContains(t, assertErrorKind(t, err, registry.ErrProtocol).Error(), "no header ***")
 }
 
 func TestClient_NoLeaks(t *testing.T) {
 	registrytest.NoLeaks(t)
-	host := everySecret(t, func(http.ResponseWriter, *http.Request) bool { return false })
+	host := serveSecrets(t, func(http.ResponseWriter, *http.Request) bool { return false })
 	c := newClient(t, credentials(map[string]auth.Credential{host: {Username: "ci", Password: canary}}))
-	if failures := everything(t.Context(), c.push(t, host+"/app")); len(failures) > 0 {
+	if failures := allOperations(t.Context(), c.push(t, host+"/app")); len(failures) > 0 {
 		t.Error(failures)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if failures := everything(ctx, c.push(t, host+"/app")); len(failures) != 9 {
+	if failures := allOperations(ctx, c.push(t, host+"/app")); len(failures) != 9 {
 		t.Errorf("of nine operations that were cancelled %d failed", len(failures))
 	}
 }
 
 // keys notes the messages and the keys of all that is logged.
-type keys struct {
+type logKeys struct {
 	slog.Handler
 	mu   sync.Mutex
 	seen map[string]bool
 }
 
-func (k *keys) Handle(ctx context.Context, r slog.Record) error {
+func (k *logKeys) Handle(ctx context.Context, r slog.Record) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.seen[r.Message] = true
@@ -189,7 +189,7 @@ func (k *keys) Handle(ctx context.Context, r slog.Record) error {
 // request's nor that of an answer, a failure or a token.
 func TestLog_NoHeadersOrBodies(t *testing.T) {
 	const marker = "Marker"
-	host := everySecret(t, func(w http.ResponseWriter, r *http.Request) bool {
+	host := serveSecrets(t, func(w http.ResponseWriter, r *http.Request) bool {
 		w.Header().Set("X-"+marker, marker)
 		w.Header().Set("Set-Cookie", marker)
 		switch {
@@ -202,14 +202,14 @@ func TestLog_NoHeadersOrBodies(t *testing.T) {
 		}
 		return false
 	})
-	var log journal
-	noted := &keys{Handler: slog.NewTextHandler(&log, &slog.HandlerOptions{Level: remote.LevelTrace}), seen: map[string]bool{}}
-	c := newClient(t, once, credentials(map[string]auth.Credential{host: {Username: "ci", Password: canary}}), func(o *remote.Options) {
+	var log logBuffer
+	noted := &logKeys{Handler: slog.NewTextHandler(&log, &slog.HandlerOptions{Level: remote.LevelTrace}), seen: map[string]bool{}}
+	c := newClient(t, singleAttempt, credentials(map[string]auth.Credential{host: {Username: "ci", Password: canary}}), func(o *remote.Options) {
 		o.Logger, o.UserAgent = slog.New(noted), marker
 	})
 	ctx := c.context(t)
 	for _, repo := range []string{"app", "other"} {
-		_ = everything(ctx, c.push(t, host+"/"+repo)) // some of it fails, as it should
+		_ = allOperations(ctx, c.push(t, host+"/"+repo)) // some of it fails, as it should
 	}
 	want := []string{
 		"credentials chosen", "fetched a token", "request", "request failed",
@@ -222,5 +222,5 @@ func TestLog_NoHeadersOrBodies(t *testing.T) {
 	if text := strings.ToLower(log.String()); strings.Contains(text, strings.ToLower(marker)) {
 		t.Errorf("a header or a body is in the log:\n%s", text)
 	}
-	noSecret(t, "log", log.String())
+	assertNoSecret(t, "log", log.String())
 }

@@ -23,7 +23,7 @@ import (
 
 // never waits until the client has gone, or the test has ended: a server
 // notices the former only when it has read all of a request.
-func never(r *http.Request) { <-r.Context().Done() }
+func waitUntilDone(r *http.Request) { <-r.Context().Done() }
 
 // drip writes content a byte at a time, and waits before each.
 func drip(w io.Writer, r *http.Request, content string, wait time.Duration) {
@@ -43,15 +43,15 @@ func drip(w io.Writer, r *http.Request, content string, wait time.Duration) {
 func TestStall_MissingHeaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := newClock()
-		c := newClient(t, serveMemory(t, func(_ http.ResponseWriter, r *http.Request) {
+		c := newClient(t, servePipes(t, func(_ http.ResponseWriter, r *http.Request) {
 			asked.note()
-			never(r)
+			waitUntilDone(r)
 		}).options)
-		_, err := c.pull(t, memoryHost+"/app").GetManifest(t.Context(), "1")
-		e := failure(t, err, registry.ErrUnavailable)
-		says(t, e.Error(), "no progress")
-		says(t, e.Hint, "stood still")
-		if n, took := len(asked.times()), asked.passed(); n != 2 || took < 2*time.Minute || took > 3*time.Minute {
+		_, err := c.pull(t, pipeHost+"/app").GetManifest(t.Context(), "1")
+		e := assertErrorKind(t, err, registry.ErrUnavailable)
+		assertContains(t, e.Error(), "no progress")
+		assertContains(t, e.Hint, "stood still")
+		if n, took := len(asked.times()), asked.elapsed(); n != 2 || took < 2*time.Minute || took > 3*time.Minute {
 			t.Errorf("it took %d attempts and %s", n, took)
 		}
 	})
@@ -60,16 +60,16 @@ func TestStall_MissingHeaders(t *testing.T) {
 func TestStall_SlowManifest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := newClock()
-		m := serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+		m := servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 			asked.note()
 			w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
 			_ = http.NewResponseController(w).Flush()
 			drip(w, r, strings.Repeat(" ", 1000), 50*time.Second)
 		})
-		c := newClient(t, m.options, once)
-		_, err := c.pull(t, memoryHost+"/app").GetManifest(t.Context(), "1")
-		failure(t, err, registry.ErrUnavailable)
-		if took := asked.passed(); took != time.Minute {
+		c := newClient(t, m.options, singleAttempt)
+		_, err := c.pull(t, pipeHost+"/app").GetManifest(t.Context(), "1")
+		assertErrorKind(t, err, registry.ErrUnavailable)
+		if took := asked.elapsed(); took != time.Minute {
 			t.Errorf("it took %s, want 1m", took)
 		}
 	})
@@ -79,16 +79,16 @@ func TestStall_SlowDownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const content = "a byte a minute"
 		asked := newClock()
-		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+		c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 			asked.note()
 			w.Header().Set("Content-Length", strconv.Itoa(len(content)))
 			drip(w, r, content, 59*time.Second)
 		}).options)
-		got, err := readAll(t, c.pull(t, memoryHost+"/app"), descriptor(content))
+		got, err := readAll(t, c.pull(t, pipeHost+"/app"), descriptor(content))
 		if err != nil || got != content || len(asked.times()) != 1 {
 			t.Errorf("read %q in %d requests, %v", got, len(asked.times()), err)
 		}
-		if took := asked.passed(); took != time.Duration(len(content))*59*time.Second {
+		if took := asked.elapsed(); took != time.Duration(len(content))*59*time.Second {
 			t.Errorf("it took %s", took)
 		}
 	})
@@ -99,15 +99,15 @@ func TestStall_TricklingDownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const content = "a byte a minute"
 		asked := newClock()
-		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+		c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 			asked.note()
 			w.Header().Set("Content-Length", strconv.Itoa(len(content)))
 			_ = http.NewResponseController(w).Flush()
 			drip(w, r, content, time.Minute+time.Second)
 		}).options)
-		got, err := readAll(t, c.pull(t, memoryHost+"/app"), descriptor(content))
-		says(t, failure(t, err, registry.ErrUnavailable).Error(), "no progress")
-		if n, took := len(asked.times()), asked.passed(); got != "" || n != remote.MaxResumes+1 || took < 6*time.Minute || took > 7*time.Minute {
+		got, err := readAll(t, c.pull(t, pipeHost+"/app"), descriptor(content))
+		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "no progress")
+		if n, took := len(asked.times()), asked.elapsed(); got != "" || n != remote.MaxResumes+1 || took < 6*time.Minute || took > 7*time.Minute {
 			t.Errorf("read %q in %d requests and %s", got, n, took)
 		}
 	})
@@ -116,7 +116,7 @@ func TestStall_TricklingDownload(t *testing.T) {
 func TestStall_StoppedDownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := newClock()
-		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
+		c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 			if asked.note(); r.Header.Get("Range") != "" {
 				w.Header().Set("Content-Range", "bytes 5-9/10")
 				w.WriteHeader(http.StatusPartialContent)
@@ -125,11 +125,11 @@ func TestStall_StoppedDownload(t *testing.T) {
 				w.Header().Set("Content-Length", "10")
 				drip(w, r, "01234", 0)
 			}
-			never(r)
+			waitUntilDone(r)
 		}).options)
-		_, err := readAll(t, c.pull(t, memoryHost+"/app"), descriptor("0123456789"))
-		says(t, failure(t, err, registry.ErrUnavailable).Error(), "no progress")
-		if n, took := len(asked.times()), asked.passed(); n != remote.MaxResumes+1 || took < 6*time.Minute || took > 7*time.Minute {
+		_, err := readAll(t, c.pull(t, pipeHost+"/app"), descriptor("0123456789"))
+		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "no progress")
+		if n, took := len(asked.times()), asked.elapsed(); n != remote.MaxResumes+1 || took < 6*time.Minute || took > 7*time.Minute {
 			t.Errorf("it took %d requests and %s", n, took)
 		}
 	})
@@ -138,11 +138,11 @@ func TestStall_StoppedDownload(t *testing.T) {
 func TestStall_UnreadDownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
-		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
+		c := newClient(t, servePipes(t, func(w http.ResponseWriter, _ *http.Request) {
 			asked.Add(1)
 			_, _ = io.WriteString(w, large)
 		}).options)
-		blob, err := c.pull(t, memoryHost+"/app").GetBlob(t.Context(), descriptor(large))
+		blob, err := c.pull(t, pipeHost+"/app").GetBlob(t.Context(), descriptor(large))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,15 +182,15 @@ func TestStall_UnreadUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := newClock()
 		var deleted atomic.Int32
-		c := newClient(t, once, serveMemory(t, uploads(func(_ http.ResponseWriter, r *http.Request) {
+		c := newClient(t, singleAttempt, servePipes(t, uploads(func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.ReadFull(r.Body, make([]byte, 1000))
-			never(r)
+			waitUntilDone(r)
 		}, &deleted)).options)
 		content := newBody(t, large)
-		_, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor(large), content.get())
-		says(t, failure(t, err, registry.ErrUnavailable).Error(), "no progress")
-		if began.passed() != time.Minute || deleted.Load() != 1 {
-			t.Errorf("it took %s, and %d uploads were given up", began.passed(), deleted.Load())
+		_, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), content.get())
+		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "no progress")
+		if began.elapsed() != time.Minute || deleted.Load() != 1 {
+			t.Errorf("it took %s, and %d uploads were given up", began.elapsed(), deleted.Load())
 		}
 	})
 }
@@ -199,7 +199,7 @@ func TestStall_SlowUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var deleted atomic.Int32
 		began := newClock()
-		c := newClient(t, serveMemory(t, uploads(func(w http.ResponseWriter, r *http.Request) {
+		c := newClient(t, servePipes(t, uploads(func(w http.ResponseWriter, r *http.Request) {
 			for {
 				<-time.After(50 * time.Second)
 				if _, err := io.ReadFull(r.Body, make([]byte, 64<<10)); err != nil {
@@ -209,12 +209,12 @@ func TestStall_SlowUpload(t *testing.T) {
 			<-time.After(9 * time.Minute) // it moves the blob to its place
 			w.WriteHeader(http.StatusCreated)
 		}, &deleted)).options)
-		outcome, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
+		outcome, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
 		if err != nil || outcome != registry.Copied || deleted.Load() != 0 {
 			t.Errorf("the outcome is %q, %v", outcome, err)
 		}
-		if began.passed() < 20*time.Minute {
-			t.Errorf("it took only %s", began.passed())
+		if began.elapsed() < 20*time.Minute {
+			t.Errorf("it took only %s", began.elapsed())
 		}
 	})
 }
@@ -244,16 +244,16 @@ func TestStall_SlowContent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var deleted atomic.Int32
 		began := newClock()
-		c := newClient(t, serveMemory(t, uploads(func(w http.ResponseWriter, r *http.Request) {
+		c := newClient(t, servePipes(t, uploads(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			w.WriteHeader(http.StatusCreated)
 		}, &deleted)).options)
 		content := registry.Content{Open: func(ctx context.Context) (io.ReadCloser, error) {
 			return slow{strings.NewReader("content"), time.Hour, ctx.Done()}, nil
 		}}
-		outcome, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor("content"), content)
-		if err != nil || outcome != registry.Copied || began.passed() < 7*time.Hour {
-			t.Errorf("the outcome is %q after %s, %v", outcome, began.passed(), err)
+		outcome, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor("content"), content)
+		if err != nil || outcome != registry.Copied || began.elapsed() < 7*time.Hour {
+			t.Errorf("the outcome is %q after %s, %v", outcome, began.elapsed(), err)
 		}
 	})
 }
@@ -262,7 +262,7 @@ func TestStall_RefusalDuringUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var deleted atomic.Int32
 		began := newClock()
-		c := newClient(t, serveMemory(t, uploads(func(w http.ResponseWriter, r *http.Request) {
+		c := newClient(t, servePipes(t, uploads(func(w http.ResponseWriter, r *http.Request) {
 			both := http.NewResponseController(w)
 			_ = both.EnableFullDuplex()
 			w.WriteHeader(http.StatusForbidden)
@@ -272,10 +272,10 @@ func TestStall_RefusalDuringUpload(t *testing.T) {
 		content := registry.Content{Open: func(ctx context.Context) (io.ReadCloser, error) {
 			return slow{strings.NewReader(large), 30 * time.Second, ctx.Done()}, nil
 		}}
-		_, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor(large), content)
-		failure(t, err, registry.ErrDenied)
-		if began.passed() > time.Minute {
-			t.Errorf("it took %s", began.passed())
+		_, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), content)
+		assertErrorKind(t, err, registry.ErrDenied)
+		if began.elapsed() > time.Minute {
+			t.Errorf("it took %s", began.elapsed())
 		}
 	})
 }
@@ -287,23 +287,23 @@ func TestStall_StoppedSource(t *testing.T) {
 			puts.Add(1)
 			_, _ = io.Copy(io.Discard, r.Body)
 		}, &deleted)
-		c := newClient(t, serveMemory(t, func(w http.ResponseWriter, r *http.Request) {
-			if r.Host == memoryHost {
+		c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Host == pipeHost {
 				put(w, r)
 				return
 			}
 			w.Header().Set("Content-Length", strconv.Itoa(len(large)))
 			_, _ = io.WriteString(w, large[:remote.HeadSize+1])
 			_ = http.NewResponseController(w).Flush()
-			never(r)
-		}).options, once)
+			waitUntilDone(r)
+		}).options, singleAttempt)
 		source := c.pull(t, "127.0.0.1:5001/app")
 		d := descriptor(large)
-		_, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), d, registry.Content{Open: func(ctx context.Context) (io.ReadCloser, error) {
+		_, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), d, registry.Content{Open: func(ctx context.Context) (io.ReadCloser, error) {
 			return source.GetBlob(ctx, d)
 		}})
 		// The error is the source's own, and to send it again would be in vain.
-		e := failure(t, err, registry.ErrUnavailable)
+		e := assertErrorKind(t, err, registry.ErrUnavailable)
 		if e.Repository != source.Name() || puts.Load() != 1 || deleted.Load() != 1 {
 			t.Errorf("%d uploads were tried and %d given up: %v", puts.Load(), deleted.Load(), err)
 		}
@@ -311,7 +311,7 @@ func TestStall_StoppedSource(t *testing.T) {
 }
 
 func TestCancel_EachOperation(t *testing.T) {
-	hang := func(_ http.ResponseWriter, r *http.Request) { never(r) }
+	hang := func(_ http.ResponseWriter, r *http.Request) { waitUntilDone(r) }
 	put := func(ctx context.Context, r registry.Repository) error {
 		_, err := r.PutBlob(ctx, descriptor(large), registry.Content{Open: func(context.Context) (io.ReadCloser, error) {
 			return io.NopCloser(strings.NewReader(large)), nil
@@ -356,49 +356,49 @@ func TestCancel_EachOperation(t *testing.T) {
 		}, get, nil},
 		"fetching a token": {func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/token" {
-				never(r)
+				waitUntilDone(r)
 			}
-			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+memoryHost+`/token"`)
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+pipeHost+`/token"`)
 			w.WriteHeader(http.StatusUnauthorized)
 		}, get, nil},
 		"opening an upload":    {hang, put, nil},
 		"uploading":            {uploads(hang, &deleted), put, nil},
-		"waiting for a commit": {uploads(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); never(r) }, &deleted), put, nil},
+		"waiting for a commit": {uploads(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); waitUntilDone(r) }, &deleted), put, nil},
 		"giving an upload up": {func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPost {
 				w.Header().Set("Location", "/upload")
 				w.WriteHeader(http.StatusAccepted)
 				return
 			}
-			never(r)
+			waitUntilDone(r)
 		}, put, nil},
 		"shaking hands": {hang, get, func(o *remote.Options) {
 			no := false
-			o.Hosts = map[string]remote.HostOptions{memoryHost: {PlainHTTP: &no}}
+			o.Hosts = map[string]remote.HostOptions{pipeHost: {PlainHTTP: &no}}
 			o.Dial = func(context.Context, string, string) (net.Conn, error) { conn, _ := net.Pipe(); return conn, nil }
 		}},
 		"waiting for a slot": {hang, func(ctx context.Context, r registry.Repository) error {
 			_, err := r.Resolve(ctx, "1")
 			return err
 		}, func(o *remote.Options) {
-			o.Hosts = map[string]remote.HostOptions{memoryHost: {MaxConcurrentRequests: 2}}
+			o.Hosts = map[string]remote.HostOptions{pipeHost: {MaxConcurrentRequests: 2}}
 		}},
 		"waiting for its turn": {hang, func(ctx context.Context, r registry.Repository) error {
 			_, err := r.Resolve(ctx, "1")
 			return err
 		}, func(o *remote.Options) {
-			o.Hosts = map[string]remote.HostOptions{memoryHost: {RequestsPerSecond: 0.001}}
+			o.Hosts = map[string]remote.HostOptions{pipeHost: {RequestsPerSecond: 0.001}}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := newClient(t, serveMemory(t, test.answer).options, func(o *remote.Options) {
+				c := newClient(t, servePipes(t, test.answer).options, func(o *remote.Options) {
 					if test.change != nil {
 						test.change(o)
 					}
 				})
 				ctx, cancel := context.WithCancel(t.Context())
-				repo := c.push(t, memoryHost+"/app")
+				repo := c.push(t, pipeHost+"/app")
 				var before sync.WaitGroup
 				defer before.Wait()
 				if name == "waiting for a slot" || name == "waiting for its turn" {
@@ -427,15 +427,15 @@ func TestCancel_EachOperation(t *testing.T) {
 // net/http makes a connection for whoever comes next where nobody wants it any
 // more. Here nobody does: it is closed in the moment in which the operation ends.
 func TestCancel_PendingConnection(t *testing.T) {
-	silent := func(*testing.T, net.Conn) {}
+	discardLog := func(*testing.T, net.Conn) {}
 	for name, test := range map[string]struct {
 		proxy string
 		serve func(*testing.T, net.Conn) // until the client waits for what never comes
 	}{
-		"the handshake":                      {"", silent},
-		"a proxy's answer":                   {"http://proxy.example.net:3128", silent},
-		"the handshake of a proxy":           {"https://proxy.example.net:3129", silent},
-		"the answer of a proxy of addresses": {"socks5://proxy.example.net:1080", silent},
+		"the handshake":                      {"", discardLog},
+		"a proxy's answer":                   {"http://proxy.example.net:3128", discardLog},
+		"the handshake of a proxy":           {"https://proxy.example.net:3129", discardLog},
+		"the answer of a proxy of addresses": {"socks5://proxy.example.net:1080", discardLog},
 		"the handshake behind a proxy": {"http://proxy.example.net:3128", func(t *testing.T, conn net.Conn) {
 			if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
 				t.Error(err)
@@ -449,7 +449,7 @@ func TestCancel_PendingConnection(t *testing.T) {
 					began := newClock()
 					var closed atomic.Int64
 					var serving sync.WaitGroup
-					m := serveMemory(t, redirect("https://203.0.113.9/there"))
+					m := servePipes(t, redirect("https://203.0.113.9/there"))
 					host := map[string]string{"the registry": "203.0.113.9", "where it points to": "203.0.113.8"}[place]
 					yes := true
 					c := newClient(t, func(o *remote.Options) {
@@ -465,7 +465,7 @@ func TestCancel_PendingConnection(t *testing.T) {
 							serving.Go(func() {
 								test.serve(t, server)
 								_, _ = io.Copy(io.Discard, server)
-								closed.Store(int64(began.passed()))
+								closed.Store(int64(began.elapsed()))
 								_ = server.Close()
 							})
 							return client, nil
@@ -483,8 +483,8 @@ func TestCancel_PendingConnection(t *testing.T) {
 						t.Errorf("it ended with %v", err)
 					}
 					serving.Wait()
-					if at := time.Duration(closed.Load()); at != time.Second || began.passed() != time.Second {
-						t.Errorf("the operation ended after %s and the connection after %s, want both after 1s", began.passed(), at)
+					if at := time.Duration(closed.Load()); at != time.Second || began.elapsed() != time.Second {
+						t.Errorf("the operation ended after %s and the connection after %s, want both after 1s", began.elapsed(), at)
 					}
 				})
 			})

@@ -33,15 +33,15 @@ func TestListTags_AllPages(t *testing.T) {
 		t.Errorf("the tags are %q, %v", got, err)
 	}
 	if p.Count("GET", ".*") != 4 { // the first also without credentials
-		t.Errorf("asked %s", asked(p))
+		t.Errorf("asked %s", sentRequests(p))
 	}
 	_, err = c.pull(t, p.Ref("none", "1")).ListTags(t.Context())
-	failure(t, err, registry.ErrNotFound)
+	assertErrorKind(t, err, registry.ErrNotFound)
 }
 
 // lists are what comes in pages, by its place in a repository, and how many
 // things come.
-var lists = map[string]func(ctx context.Context, repo registry.Repository) (int, error){
+var pagedLists = map[string]func(ctx context.Context, repo registry.Repository) (int, error){
 	"tags/list?n=1000": func(ctx context.Context, repo registry.Repository) (int, error) {
 		tags, err := repo.ListTags(ctx)
 		return len(tags), err
@@ -63,7 +63,7 @@ func writePage(w http.ResponseWriter, r *http.Request, page int) {
 }
 
 // listing is a registry whose every page has one thing and a Link.
-func listing(t *testing.T, link func(page int) string) (string, *atomic.Int32) {
+func servePages(t *testing.T, link func(page int) string) (string, *atomic.Int32) {
 	t.Helper()
 	var pages atomic.Int32
 	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
@@ -97,9 +97,9 @@ func TestNextPage_SameRegistry(t *testing.T) {
 		`<>%d`:                   {1, registry.ErrProtocol},
 		`garbage %d`:             {1, registry.ErrProtocol},
 	} {
-		for place, list := range lists {
+		for place, list := range pagedLists {
 			place, _, _ = strings.Cut(place, "?")
-			host, pages := listing(t, func(page int) string {
+			host, pages := servePages(t, func(page int) string {
 				if page > 1 {
 					return ""
 				}
@@ -107,7 +107,7 @@ func TestNextPage_SameRegistry(t *testing.T) {
 			})
 			got, err := list(t.Context(), newClient(t).pull(t, host+"/app"))
 			if test.want != nil {
-				failure(t, err, test.want)
+				assertErrorKind(t, err, test.want)
 			} else if err != nil || got != int(test.pages) {
 				t.Errorf("%s: %s has %d things, %v", link, place, got, err)
 			}
@@ -123,16 +123,16 @@ func TestNextPage_PlainHTTP(t *testing.T) {
 		"http://registry.example.com/v2/app/tags/list?page=2", "HTTP://registry.example.com:443/v2/app/tags/list?page=2",
 		"http://registry.example.com:8080/v2/app/tags/list?page=2", "http://other.example.com/v2/app/tags/list?page=2",
 	} {
-		for place, list := range lists {
-			n := newInternet(t)
+		for place, list := range pagedLists {
+			n := newFakeNetwork(t)
 			n.name("other.example.com", otherAddress)
 			n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Link", "<"+next+`>; rel="next"`)
 				writePage(w, r, 1)
 			})
-			c := newClient(t, n.options, settings(n.trusting("registry.example.com")))
+			c := newClient(t, n.options, settings(n.trustedHosts("registry.example.com")))
 			_, err := list(c.context(t), c.pull(t, "registry.example.com/app"))
-			failure(t, err, registry.ErrForbiddenRedirect)
+			assertErrorKind(t, err, registry.ErrForbiddenRedirect)
 			if sent, _ := c.sent(); sent != 1 || !slices.Equal(n.dials(), []string{registryAddress + ":443"}) {
 				t.Errorf("%s, to %s: %d requests, connected to %s", place, next, sent, n.dials())
 			}
@@ -150,10 +150,10 @@ func TestNextPage_EndlessList(t *testing.T) {
 		"it goes in a circle":       {func(_ string, page int) string { return fmt.Sprintf("?%d", page%3) }, 4, registry.ErrProtocol},
 		"there is always one more":  {func(_ string, page int) string { return fmt.Sprintf("?%d", page) }, remote.MaxPages, registry.ErrLimit},
 	} {
-		for place, list := range lists {
-			host, pages := listing(t, func(page int) string { return "<" + test.link(place, page) + `>; rel="next"` })
+		for place, list := range pagedLists {
+			host, pages := servePages(t, func(page int) string { return "<" + test.link(place, page) + `>; rel="next"` })
 			got, err := list(t.Context(), newClient(t).pull(t, host+"/app"))
-			if failure(t, err, test.want); got != 0 {
+			if assertErrorKind(t, err, test.want); got != 0 {
 				t.Errorf("%s: %s has %d things", name, place, got)
 			}
 			if pages.Load() != test.pages {
@@ -194,7 +194,7 @@ func TestListTags_InvalidResponse(t *testing.T) {
 		})
 		got, err := newClient(t).pull(t, address(server)+"/app").ListTags(t.Context())
 		if test.want != nil {
-			says(t, failure(t, err, test.want).Error(), address(server))
+			assertContains(t, assertErrorKind(t, err, test.want).Error(), address(server))
 		} else if err != nil || len(got) != 0 {
 			t.Errorf("%s: the tags are %q, %v", name, got, err)
 		}

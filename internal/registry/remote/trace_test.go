@@ -81,31 +81,31 @@ func TestTrace_ActiveUntilBodyRead(t *testing.T) {
 	c := newClient(t)
 	ctx := c.context(t)
 	repo := c.push(t, p.Ref("app", "1"))
-	underWay := func(when string, want int) {
+	active := func(when string, want int) {
 		t.Helper()
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.underWay != want {
-			t.Errorf("%s %d requests are under way, want %d", when, c.underWay, want)
+		if c.active != want {
+			t.Errorf("%s %d requests are under way, want %d", when, c.active, want)
 		}
 	}
 	content, err := repo.GetBlob(ctx, descriptor(large))
 	if err != nil {
 		t.Fatal(err)
 	}
-	underWay("while it is read", 1)
+	active("while it is read", 1)
 	if _, err := repo.StatBlob(ctx, descriptor(large).Digest); err != nil {
 		t.Fatal(err)
 	}
-	underWay("after another was answered", 1)
+	active("after another was answered", 1)
 	for range 2 {
 		_ = content.Close()
-		underWay("when it was closed", 0)
+		active("when it was closed", 0)
 	}
 	p.On("HEAD", ".*").Reset()
 	_, err = repo.StatBlob(ctx, descriptor(large).Digest)
-	failure(t, err, registry.ErrUnavailable)
-	underWay("when nobody answered", 0)
+	assertErrorKind(t, err, registry.ErrUnavailable)
+	active("when nobody answered", 0)
 }
 
 func TestTrace_WaitReason(t *testing.T) {
@@ -119,15 +119,15 @@ func TestTrace_WaitReason(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
+				m := servePipes(t, func(w http.ResponseWriter, _ *http.Request) {
 					<-time.After(time.Second)
 					w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
 				})
-				c := newClient(t, m.options, settings(map[string]remote.HostOptions{memoryHost: test.options}))
+				c := newClient(t, m.options, settings(map[string]remote.HostOptions{pipeHost: test.options}))
 				ctx := c.context(t)
 				var all sync.WaitGroup
 				for range 5 {
-					all.Go(func() { _, _ = c.pull(t, memoryHost+"/app").Resolve(ctx, "1") })
+					all.Go(func() { _, _ = c.pull(t, pipeHost+"/app").Resolve(ctx, "1") })
 				}
 				all.Wait()
 				if got := c.longest(); !maps.Equal(got, test.want) {
@@ -141,7 +141,7 @@ func TestTrace_WaitReason(t *testing.T) {
 func TestTrace_RetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
-		m := serveMemory(t, func(w http.ResponseWriter, _ *http.Request) {
+		m := servePipes(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
 			if asked.Add(1) == 1 {
 				w.Header().Set("Retry-After", "40")
@@ -149,7 +149,7 @@ func TestTrace_RetryAfter(t *testing.T) {
 			}
 		})
 		c := newClient(t, m.options)
-		if _, err := c.pull(t, memoryHost+"/app").Resolve(c.context(t), "1"); err != nil {
+		if _, err := c.pull(t, pipeHost+"/app").Resolve(c.context(t), "1"); err != nil {
 			t.Fatal(err)
 		}
 		// And a little more, so that not all come back in one instant.

@@ -23,23 +23,23 @@ import (
 var huge = large + large[1:] + "!" + large
 
 // ways are those in which a blob can be sent, and how a client is made to.
-var ways = map[string]func(c *client, host string){
+var uploadModes = map[string]func(c *client, host string){
 	"one PUT":   func(*client, string) {},
-	"one PATCH": func(c *client, host string) { c.InOnePatch(host) },
-	"chunks":    func(c *client, host string) { c.InChunks(host, 1<<20) },
+	"one PATCH": func(c *client, host string) { c.ForceStreamed(host) },
+	"chunks":    func(c *client, host string) { c.ForceChunked(host, 1<<20) },
 }
 
 // arrives sends a blob without asking whether it is there, and wants it to arrive.
-func arrives(t *testing.T, c *client, p *registrytest.Proxy, content string) *body {
+func putBlob(t *testing.T, c *client, p *registrytest.Proxy, content string) *body {
 	t.Helper()
 	b := newBody(t, content)
 	distrusted := registry.Content{Force: true, Open: func(ctx context.Context) (io.ReadCloser, error) {
 		opened, err := b.get().Open(ctx)
-		return &unreadable{ReadCloser: opened}, err
+		return &closableContent{ReadCloser: opened}, err
 	}}
 	outcome, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(content), distrusted)
 	if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor(content).Digest) {
-		t.Errorf("the outcome is %q, %v; asked %s", outcome, err, asked(p))
+		t.Errorf("the outcome is %q, %v; asked %s", outcome, err, sentRequests(p))
 	}
 	whole := map[string]bool{}
 	for _, r := range p.Requests() {
@@ -55,25 +55,25 @@ func arrives(t *testing.T, c *client, p *registrytest.Proxy, content string) *bo
 }
 
 // unreadable is content that cannot be read any more once it was closed.
-type unreadable struct {
+type closableContent struct {
 	io.ReadCloser
 	closed atomic.Bool
 }
 
-func (u *unreadable) Read(p []byte) (int, error) {
+func (u *closableContent) Read(p []byte) (int, error) {
 	if u.closed.Load() {
 		return 0, io.ErrClosedPipe
 	}
 	return u.ReadCloser.Read(p)
 }
 
-func (u *unreadable) Close() error {
+func (u *closableContent) Close() error {
 	u.closed.Store(true)
 	return u.ReadCloser.Close()
 }
 
 // withBody is for requests that bring something.
-func withBody(r *http.Request) bool { return r.ContentLength > 0 }
+func hasBody(r *http.Request) bool { return r.ContentLength > 0 }
 
 // ranges are the Content-Range of the requests so far that have one.
 func ranges(p *registrytest.Proxy) string {
@@ -94,18 +94,18 @@ func TestPutBlob_UploadModeFallback(t *testing.T) {
 		first, then string
 		small       string
 	}{
-		"no PUT with a body (405)": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(withBody).Reply(405, nil, "") },
+		"no PUT with a body (405)": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(hasBody).Reply(405, nil, "") },
 			oneRefusal, "POST, PATCH, PUT", "POST, PATCH, PUT"},
 		"no large PUT (413)": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(nginx).Reply(413, nil, "") },
 			oneRefusal, "POST, PATCH, PUT", "POST, PUT"},
 		// The first could be an upload that was lost.
-		"no PUT with a body (404)": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(withBody).Reply(404, nil, "") },
+		"no PUT with a body (404)": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(hasBody).Reply(404, nil, "") },
 			"POST, PUT, DELETE, " + oneRefusal, "POST, PATCH, PUT", "POST, PATCH, PUT"},
 		"no large body": {func(p *registrytest.Proxy) { p.On("PUT|PATCH", ".*").Where(nginx).Reply(413, nil, "") },
 			"POST, PUT, DELETE, POST, PATCH, DELETE, POST, PATCH, DELETE, POST, PATCH, PATCH, PATCH, PATCH, PUT",
 			"POST, PATCH, PATCH, PATCH, PATCH, PUT", "POST, PUT"},
 		"only chunks": {func(p *registrytest.Proxy) {
-			p.On("PUT|PATCH", ".*").Where(func(r *http.Request) bool { return withBody(r) && r.Header.Get("Content-Range") == "" }).Reply(405, nil, "")
+			p.On("PUT|PATCH", ".*").Where(func(r *http.Request) bool { return hasBody(r) && r.Header.Get("Content-Range") == "" }).Reply(405, nil, "")
 		}, "POST, PUT, DELETE, POST, PATCH, DELETE, POST, PATCH, PUT", "POST, PATCH, PUT", "POST, PATCH, PUT"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,8 +113,8 @@ func TestPutBlob_UploadModeFallback(t *testing.T) {
 			test.refuse(p)
 			c := newClient(t)
 			for _, step := range []struct{ content, want string }{{huge, test.first}, {huge[1:] + "?", test.then}, {small, test.small}} {
-				arrives(t, c, p, step.content)
-				if got := asked(p); got != step.want {
+				putBlob(t, c, p, step.content)
+				if got := sentRequests(p); got != step.want {
 					t.Errorf("%d bytes: asked %s, want %s", len(step.content), got, step.want)
 				}
 			}
@@ -125,15 +125,15 @@ func TestPutBlob_UploadModeFallback(t *testing.T) {
 func TestPutBlob_NoFallbackForRefusedBlob(t *testing.T) {
 	for name, body := range map[string]string{"too large": "", "over the quota": string(registrytest.ErrorBody("DENIED", "quota"))} {
 		p := scripted(t, registrytest.Behaviour{})
-		p.On("PUT|PATCH", ".*").Where(withBody).Reply(http.StatusRequestEntityTooLarge, nil, body)
+		p.On("PUT|PATCH", ".*").Where(hasBody).Reply(http.StatusRequestEntityTooLarge, nil, body)
 		content := strings.Repeat("x", remote.SmallestChunk)
 		if body != "" {
 			content = huge
 		}
 		_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(content), newBody(t, content).get())
-		failure(t, err, registry.ErrDenied)
+		assertErrorKind(t, err, registry.ErrDenied)
 		if puts := p.Count("PUT|PATCH", ".*"); puts != 1 {
-			t.Errorf("%s: asked %s", name, asked(p))
+			t.Errorf("%s: asked %s", name, sentRequests(p))
 		}
 	}
 }
@@ -147,8 +147,8 @@ func TestPutBlob_ChunkMinLength(t *testing.T) {
 	} {
 		p := scripted(t, registrytest.Behaviour{MinChunk: announced})
 		c := newClient(t)
-		c.InChunks(p.Addr, remote.SmallestChunk)
-		arrives(t, c, p, large)
+		c.ForceChunked(p.Addr, remote.SmallestChunk)
+		putBlob(t, c, p, large)
 		if got := ranges(p); got != want {
 			t.Errorf("at least %d: %s, want %s", announced, got, want)
 		}
@@ -157,22 +157,22 @@ func TestPutBlob_ChunkMinLength(t *testing.T) {
 		p := scripted(t, registrytest.Behaviour{})
 		p.On("POST", ".*").Alter(func(r *http.Response) { r.Header.Set("OCI-Chunk-Min-Length", announced) })
 		c := newClient(t)
-		c.InChunks(p.Addr, remote.SmallestChunk)
-		arrives(t, c, p, large)
+		c.ForceChunked(p.Addr, remote.SmallestChunk)
+		putBlob(t, c, p, large)
 	}
 	// More than a number can be is no number, and asks for nothing.
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("POST", ".*").Alter(func(r *http.Response) { r.Header.Set("OCI-Chunk-Min-Length", "9223372036854775808") })
 	c := newClient(t)
-	c.InChunks(p.Addr, remote.SmallestChunk)
-	arrives(t, c, p, large)
+	c.ForceChunked(p.Addr, remote.SmallestChunk)
+	putBlob(t, c, p, large)
 	if got := ranges(p); got != "0-262143, 262144-524287, 524288-786431, 786432-1048575" {
 		t.Errorf("sent %s", got)
 	}
 }
 
 // partly passes on so much of a request's body and breaks off then.
-func partly(n int64) func(http.ResponseWriter, *http.Request, http.Handler) {
+func truncateBody(n int64) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		r.Body = io.NopCloser(io.MultiReader(io.LimitReader(r.Body, n), failing{errors.New("cut")}))
 		next.ServeHTTP(w, r)
@@ -180,18 +180,18 @@ func partly(n int64) func(http.ResponseWriter, *http.Request, http.Handler) {
 }
 
 func TestPutBlob_ResumesUpload(t *testing.T) {
-	for name, way := range ways {
+	for name, way := range uploadModes {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
-			fault := p.On("PUT|PATCH", ".*").Where(withBody).Times(1)
-			if fault.Do(partly(2<<20 - 100)); name == "chunks" {
-				fault.After(1).Do(partly(1<<20 - 100))
+			fault := p.On("PUT|PATCH", ".*").Where(hasBody).Times(1)
+			if fault.Do(truncateBody(2<<20 - 100)); name == "chunks" {
+				fault.After(1).Do(truncateBody(1<<20 - 100))
 			}
 			c := newClient(t)
 			way(c, p.Addr)
-			content := arrives(t, c, p, huge)
+			content := putBlob(t, c, p, huge)
 			if content.opens() != 2 || p.Count("POST", ".*") != 1 || p.Count("GET", ".*") != 1 || p.Count("DELETE", ".*") != 0 {
-				t.Errorf("opened %d times; asked %s", content.opens(), asked(p))
+				t.Errorf("opened %d times; asked %s", content.opens(), sentRequests(p))
 			}
 			if got := ranges(p); !strings.HasSuffix(got, "-3145727") {
 				t.Errorf("it was sent %s", got)
@@ -214,11 +214,11 @@ func TestPutBlob_ResumeAtEnd(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
 	c := newClient(t)
-	c.InOnePatch(p.Addr)
-	if content := arrives(t, c, p, huge); content.opens() != 1 {
+	c.ForceStreamed(p.Addr)
+	if content := putBlob(t, c, p, huge); content.opens() != 1 {
 		t.Errorf("the content was opened %d times", content.opens())
 	}
-	if got := asked(p); got != "POST, PATCH, GET, PUT" {
+	if got := sentRequests(p); got != "POST, PATCH, GET, PUT" {
 		t.Errorf("asked %s", got)
 	}
 }
@@ -231,31 +231,31 @@ func TestPutBlob_NewSession(t *testing.T) {
 		"nothing arrived": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Times(1).Reply(503, nil, "") },
 			"POST, PUT, GET, DELETE, POST, PUT"},
 		"no offset": {func(p *registrytest.Proxy) {
-			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("GET", ".*").Reply(404, nil, "")
 		}, "POST, PUT, GET, DELETE, POST, PUT"},
 		"an offset beyond what was sent": {func(p *registrytest.Proxy) {
-			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("GET", ".*").Alter(func(r *http.Response) { r.Header.Set("Range", "0-99999999") })
 		}, "POST, PUT, GET, DELETE, POST, PUT"},
 		"no PATCH": {func(p *registrytest.Proxy) {
-			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("PATCH", ".*").Reply(405, nil, "")
 		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
 		"a PATCH that is too large": {func(p *registrytest.Proxy) {
-			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("PATCH", ".*").Reply(413, nil, "")
 		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
 		"it was lost": {func(p *registrytest.Proxy) {
-			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("PATCH", ".*").Reply(404, nil, "")
 		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
 		"it stands elsewhere than it says": {func(p *registrytest.Proxy) {
-			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("PATCH", ".*").Reply(416, nil, "")
 		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
 		"other bytes were there": {func(p *registrytest.Proxy) {
-			p.On("PUT", ".*").Times(1).Do(partly(2 << 20))
+			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("PUT", ".*").Times(1).Reply(400, nil, string(registrytest.ErrorBody("DIGEST_INVALID", "")))
 		}, "POST, PUT, GET, PATCH, PUT, DELETE, POST, PUT"},
 	} {
@@ -263,8 +263,8 @@ func TestPutBlob_NewSession(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
 			test.fault(p)
 			c := newClient(t)
-			arrives(t, c, p, huge)
-			if got := asked(p); got != test.want {
+			putBlob(t, c, p, huge)
+			if got := sentRequests(p); got != test.want {
 				t.Errorf("asked %s, want %s", got, test.want)
 			}
 			if _, retries := c.sent(); retries == 0 {
@@ -280,7 +280,7 @@ func TestPutBlob_ChunkResponse(t *testing.T) {
 	const undisturbed = "POST, PATCH, PATCH, PATCH, PUT"
 	// To give an upload up is no retry.
 	counted := map[string]int{restarted: 5, resumed: 4, undisturbed: 0}
-	says := func(header string) func(*registrytest.Rule) {
+	withRange := func(header string) func(*registrytest.Rule) {
 		return func(r *registrytest.Rule) {
 			r.Alter(func(r *http.Response) { r.Header.Set("Range", header) })
 		}
@@ -300,13 +300,13 @@ func TestPutBlob_ChunkResponse(t *testing.T) {
 				_, _ = io.Copy(io.Discard, rest)
 			})
 		}, resumed},
-		"it took more than there was": {says("0-99999999"), restarted},
-		"it lost some":                {says("0-999"), restarted},
-		"backwards":                   {says("5-3"), restarted},
-		"nonsense":                    {says("all"), restarted},
-		"another unit":                {says("bytes 0-2097151/*"), restarted},
-		"a number too large":          {says("0-9223372036854775808"), restarted},
-		"the largest number":          {says("0-9223372036854775807"), restarted},
+		"it took more than there was": {withRange("0-99999999"), restarted},
+		"it lost some":                {withRange("0-999"), restarted},
+		"backwards":                   {withRange("5-3"), restarted},
+		"nonsense":                    {withRange("all"), restarted},
+		"another unit":                {withRange("bytes 0-2097151/*"), restarted},
+		"a number too large":          {withRange("0-9223372036854775808"), restarted},
+		"the largest number":          {withRange("0-9223372036854775807"), restarted},
 		"no Range":                    {func(r *registrytest.Rule) { r.Alter(func(r *http.Response) { r.Header.Del("Range") }) }, undisturbed},
 		"created, as ECR says":        {func(r *registrytest.Rule) { r.Alter(func(r *http.Response) { r.StatusCode = 201 }) }, undisturbed},
 		"not there":                   {replies(404, "BLOB_UPLOAD_UNKNOWN"), restarted},
@@ -318,9 +318,9 @@ func TestPutBlob_ChunkResponse(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
 			test.fault(p.On("PATCH", ".*").After(1).Times(1))
 			c := newClient(t)
-			c.InChunks(p.Addr, 1<<20)
-			arrives(t, c, p, huge)
-			if got := asked(p); got != test.want {
+			c.ForceChunked(p.Addr, 1<<20)
+			putBlob(t, c, p, huge)
+			if got := sentRequests(p); got != test.want {
 				t.Errorf("asked %s, want %s", got, test.want)
 			}
 			if _, retries := c.sent(); retries != counted[test.want] {
@@ -331,14 +331,14 @@ func TestPutBlob_ChunkResponse(t *testing.T) {
 }
 
 func TestPutBlob_RepeatedInvalidResponse(t *testing.T) {
-	says := func(header string) func(*registrytest.Rule) {
+	withRange := func(header string) func(*registrytest.Rule) {
 		return func(r *registrytest.Rule) {
 			r.Alter(func(r *http.Response) { r.Header.Set("Range", header) })
 		}
 	}
 	for name, fault := range map[string]func(*registrytest.Rule){
-		"no number":      says("\x80"),
-		"less each time": says("0-1"),
+		"no number":      withRange("\x80"),
+		"less each time": withRange("0-1"),
 		"elsewhere":      func(r *registrytest.Rule) { r.Reply(http.StatusRequestedRangeNotSatisfiable, nil, "") },
 		"it is lost": func(r *registrytest.Rule) {
 			r.Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("BLOB_UPLOAD_UNKNOWN", "")))
@@ -348,9 +348,9 @@ func TestPutBlob_RepeatedInvalidResponse(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
 			fault(p.On("PATCH", ".*"))
 			c := newClient(t)
-			c.InOnePatch(p.Addr)
+			c.ForceStreamed(p.Addr)
 			_, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(small), newBody(t, small).get())
-			failure(t, err, registry.ErrUnavailable)
+			assertErrorKind(t, err, registry.ErrUnavailable)
 			if patches, given := p.Count("PATCH", ".*"), p.Count("DELETE", ".*"); patches != 6 || given != 6 {
 				t.Errorf("%d PATCH and %d DELETE", patches, given)
 			}
@@ -363,16 +363,16 @@ func TestPutBlob_TokenExpiresBetweenChunks(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
 	p.On("PATCH", ".*").After(1).Times(1).Reply(http.StatusUnauthorized, http.Header{"WWW-Authenticate": {`Bearer realm="` + tokens.URL + `"`}}, "")
 	c := newClient(t)
-	c.InChunks(p.Addr, 1<<20)
-	arrives(t, c, p, huge)
+	c.ForceChunked(p.Addr, 1<<20)
+	putBlob(t, c, p, huge)
 	// The first request of all was the challenge.
-	if got := asked(p); got != "POST, POST, PATCH, PATCH, GET, PATCH, PATCH, PUT" {
+	if got := sentRequests(p); got != "POST, POST, PATCH, PATCH, GET, PATCH, PATCH, PUT" {
 		t.Errorf("asked %s", got)
 	}
 }
 
 func TestPutBlob_ContentMismatchInEachMode(t *testing.T) {
-	for name, way := range ways {
+	for name, way := range uploadModes {
 		for what, content := range map[string]io.Reader{
 			"corrupt":   registry.Verify(io.NopCloser(strings.NewReader(strings.Repeat("x", len(huge)))), descriptor(huge), "source/app"),
 			"too short": strings.NewReader(huge[1:]),
@@ -396,7 +396,7 @@ func TestPutBlob_ContentMismatchInEachMode(t *testing.T) {
 					}
 				}
 				if puts != 0 || received >= int64(len(huge)) || p.Count("DELETE", ".*") != 1 {
-					t.Errorf("%d bytes were sent; asked %s", received, asked(p))
+					t.Errorf("%d bytes were sent; asked %s", received, sentRequests(p))
 				}
 			})
 		}
@@ -406,16 +406,16 @@ func TestPutBlob_ContentMismatchInEachMode(t *testing.T) {
 func TestStall_SlowChunkResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var deleted atomic.Int32
-		var log journal
-		c := newClient(t, once, serveMemory(t, uploads(func(w http.ResponseWriter, r *http.Request) {
+		var log logBuffer
+		c := newClient(t, singleAttempt, servePipes(t, uploads(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			fmt.Fprint(&log, r.Method, " ", r.URL.Path, ", ")
 			<-time.After(9 * time.Minute)
 			w.Header().Set("Location", r.URL.Path+"1") // each leads to the next
 			w.WriteHeader(map[string]int{http.MethodPatch: http.StatusAccepted, http.MethodPut: http.StatusCreated}[r.Method])
 		}, &deleted)).options)
-		c.InChunks(memoryHost, 1<<19)
-		outcome, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
+		c.ForceChunked(pipeHost, 1<<19)
+		outcome, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
 		if err != nil || outcome != registry.Copied || deleted.Load() != 0 {
 			t.Errorf("the outcome is %q, %v", outcome, err)
 		}
@@ -429,15 +429,15 @@ func TestStall_MissingChunkResponse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := newClock()
 		var deleted atomic.Int32
-		c := newClient(t, once, serveMemory(t, uploads(func(_ http.ResponseWriter, r *http.Request) {
+		c := newClient(t, singleAttempt, servePipes(t, uploads(func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
-			never(r)
+			waitUntilDone(r)
 		}, &deleted)).options)
-		c.InChunks(memoryHost, 1<<19)
-		_, err := c.push(t, memoryHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
-		says(t, failure(t, err, registry.ErrUnavailable).Error(), "no progress")
-		if began.passed() > time.Hour || deleted.Load() != 1 {
-			t.Errorf("it took %s, and %d uploads were given up", began.passed(), deleted.Load())
+		c.ForceChunked(pipeHost, 1<<19)
+		_, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
+		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "no progress")
+		if began.elapsed() > time.Hour || deleted.Load() != 1 {
+			t.Errorf("it took %s, and %d uploads were given up", began.elapsed(), deleted.Load())
 		}
 	})
 }
@@ -445,21 +445,21 @@ func TestStall_MissingChunkResponse(t *testing.T) {
 func TestRealRegistries_UploadModes(t *testing.T) {
 	for version, start := range map[string]func(testing.TB, ...registrytest.Option) *registrytest.Registry{"v3": registrytest.V3, "2.8.3": registrytest.V2} {
 		p := registrytest.Intercept(t, start(t))
-		for name, way := range ways {
+		for name, way := range uploadModes {
 			t.Run(version+" "+name, func(t *testing.T) {
 				c := newClient(t)
 				way(c, p.Addr)
 				p.Forget()
-				arrives(t, c, p, huge)
+				putBlob(t, c, p, huge)
 				want := map[string]string{"one PUT": "POST, PUT", "one PATCH": "POST, PATCH, PUT", "chunks": "POST, PATCH, PATCH, PATCH, PUT"}[name]
-				if got := asked(p); got != want {
+				if got := sentRequests(p); got != want {
 					t.Errorf("asked %s, want %s", got, want)
 				}
 				// The same again, with an upload that breaks off. How much of it
 				// is there already when it is asked is the registry's own affair,
 				// and 2.8.3 forgets all of it.
-				p.On("PUT|PATCH", ".*").Where(withBody).Times(1).Do(partly(1<<20 - 100))
-				arrives(t, c, p, huge)
+				p.On("PUT|PATCH", ".*").Where(hasBody).Times(1).Do(truncateBody(1<<20 - 100))
+				putBlob(t, c, p, huge)
 			})
 		}
 	}
@@ -476,9 +476,9 @@ func TestRedirect_UploadHostBackToRegistry(t *testing.T) {
 	})
 	p.On("POST", ".*").Alter(func(r *http.Response) { r.Header.Set("Location", "http://"+address(elsewhere)+"/upload") })
 	c := newClient(t)
-	c.InOnePatch(p.Addr)
+	c.ForceStreamed(p.Addr)
 	_, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(small), newBody(t, small).get())
-	failure(t, err, registry.ErrForbiddenRedirect)
+	assertErrorKind(t, err, registry.ErrForbiddenRedirect)
 	if n := p.Count(".*", "/v2/victim/.*"); n != 0 {
 		t.Errorf("%d requests to the registry", n)
 	}
@@ -496,7 +496,7 @@ func TestPutBlob_ResponseWithoutRange(t *testing.T) {
 		case http.MethodPost:
 			w.WriteHeader(http.StatusAccepted)
 		case http.MethodGet: // by now other blobs have shown what the host wants
-			c.InChunks(host, 1<<20)
+			c.ForceChunked(host, 1<<20)
 			has = 1 << 20
 			w.Header().Set("Range", fmt.Sprintf("0-%d", has-1))
 			w.WriteHeader(http.StatusNoContent)

@@ -27,8 +27,8 @@ func TestResolve_FailedHeadExplainedByGet(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
 			p.On("HEAD", ".*").Reply(status, nil, "")
 			p.On("GET", ".*").Reply(status, nil, string(registrytest.ErrorBody("SOME_CODE", "the cellar is flooded")))
-			_, err := newClient(t, once).pull(t, p.Addr+"/app").Resolve(t.Context(), "1")
-			e := failure(t, err, kind)
+			_, err := newClient(t, singleAttempt).pull(t, p.Addr+"/app").Resolve(t.Context(), "1")
+			e := assertErrorKind(t, err, kind)
 			if e.Code != "SOME_CODE" || e.Message != "the cellar is flooded" || e.Status != status {
 				t.Errorf("the error is %v", e)
 			}
@@ -40,7 +40,7 @@ func TestResolve_FailedHeadSuccessfulGet(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	pushed := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
 	p.On("HEAD", ".*").Reply(http.StatusInternalServerError, nil, "")
-	d, err := newClient(t, once).pull(t, p.Addr+"/app").Resolve(t.Context(), "1")
+	d, err := newClient(t, singleAttempt).pull(t, p.Addr+"/app").Resolve(t.Context(), "1")
 	if err != nil || d.Digest != pushed.Digest {
 		t.Errorf("found %v, %v", d.Digest, err)
 	}
@@ -49,7 +49,7 @@ func TestResolve_FailedHeadSuccessfulGet(t *testing.T) {
 func TestResolve_NotFoundWithoutGet(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	_, err := newClient(t).pull(t, p.Addr+"/app").Resolve(t.Context(), "1")
-	failure(t, err, registry.ErrNotFound)
+	assertErrorKind(t, err, registry.ErrNotFound)
 	if n := len(p.Requests()); n != 1 {
 		t.Errorf("%d requests, want 1", n)
 	}
@@ -58,11 +58,11 @@ func TestResolve_NotFoundWithoutGet(t *testing.T) {
 // What a place says that the registry only pointed to is not the registry's own
 // word: it takes no resource out of a state.
 func TestRedirect_ForeignNotFound(t *testing.T) {
-	elsewhere := answering(t, http.StatusNotFound, "application/json", string(registrytest.ErrorBody("MANIFEST_UNKNOWN", "gone")))
+	elsewhere := serveFixed(t, http.StatusNotFound, "application/json", string(registrytest.ErrorBody("MANIFEST_UNKNOWN", "gone")))
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("GET", ".*").Reply(http.StatusTemporaryRedirect, http.Header{"Location": {elsewhere.URL + "/m"}}, "")
-	_, err := newClient(t, once).pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
-	failure(t, err, registry.ErrProtocol)
+	_, err := newClient(t, singleAttempt).pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
+	assertErrorKind(t, err, registry.ErrProtocol)
 }
 
 // A server that was sent a credential can put it into any part of its answer
@@ -85,10 +85,10 @@ func TestRedact_CredentialInHeader(t *testing.T) {
 				status = http.StatusTemporaryRedirect
 			}
 			p.On("GET", ".*").Where(func(r *http.Request) bool { return r.Header.Get("Authorization") != "" }).Reply(status, header, "{}")
-			c := newClient(t, once, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary, Source: "the test"}}))
+			c := newClient(t, singleAttempt, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary, Source: "the test"}}))
 			_, err := c.pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
 			e := registryError(t, err)
-			noSecret(t, "the error", e.Error()+e.Hint)
+			assertNoSecret(t, "the error", e.Error()+e.Hint)
 		})
 	}
 }
@@ -102,8 +102,8 @@ func TestRedact_TokenInHeader(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
 	p.On("GET", ".*").Where(func(r *http.Request) bool { return r.Header.Get("Authorization") != "" }).
 		Reply(http.StatusTemporaryRedirect, http.Header{"Location": {"ftp://h/" + canary + "-issued"}}, "")
-	_, err := newClient(t, once).pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
-	noSecret(t, "the error", registryError(t, err).Error())
+	_, err := newClient(t, singleAttempt).pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
+	assertNoSecret(t, "the error", registryError(t, err).Error())
 }
 
 // A proxy was sent a login of its own.
@@ -119,5 +119,5 @@ func TestRedact_ProxyLogin(t *testing.T) {
 		}
 	})
 	_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
-	says(t, failure(t, err, registry.ErrDenied).Error(), "says \"Basic *** ***\"")
+	assertContains(t, assertErrorKind(t, err, registry.ErrDenied).Error(), "says \"Basic *** ***\"")
 }

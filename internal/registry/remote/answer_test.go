@@ -17,7 +17,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// answering is a registry that answers everything alike.
+// serveFixed starts a server that sends the same response to every request.
 func serveFixed(t *testing.T, status int, contentType, body string) *httptest.Server {
 	t.Helper()
 	return servePlain(t, func(w http.ResponseWriter, r *http.Request) {
@@ -48,7 +48,7 @@ func TestResponseError_Kind(t *testing.T) {
 		{get, 404, "NAME_UNKNOWN", "", registry.ErrNotFound},
 		{get, 404, "NAME_UNKNOWN", "", registry.ErrNotFound},
 		{get, 404, "MANIFEST_UNKNOWN", "", registry.ErrNotFound},
-		{get, 404, "NOT_FOUND", "", registry.ErrProtocol}, // what answers has not shown to be a registry
+		{get, 404, "NOT_FOUND", "", registry.ErrProtocol}, // the host has not shown to be a registry
 		{get, 404, "SOMETHING_NEW", "", registry.ErrProtocol},
 		{get, 404, "route_not_found", "", registry.ErrProtocol},
 		{get, 404, "UNAUTHORIZED", "", registry.ErrDenied},
@@ -102,7 +102,7 @@ func TestResponseError_Kind(t *testing.T) {
 		{tag, 405, "UNSUPPORTED", "", registry.ErrUnsupported},
 		{tag, 404, "MANIFEST_UNKNOWN", "", registry.ErrNotFound},
 	} {
-		t.Run(fmt.Sprint(test.op, test.status, test.code, test.message), func(t *testing.T) {
+		t.Run(strings.ReplaceAll(strings.TrimSpace(fmt.Sprint(test.op, " ", test.status, " ", test.code, " ", test.message)), " ", "_"), func(t *testing.T) {
 			body := ""
 			if test.code != "" {
 				body = string(registrytest.ErrorBody(test.code, test.message))
@@ -130,19 +130,19 @@ func TestResponseError_Kind(t *testing.T) {
 
 func TestResponseError_NotFoundNeedsErrorDocument(t *testing.T) {
 	for name, body := range map[string]string{
-		"a page":                     "<html>not found</html>",
-		"nothing":                    "",
-		"null":                       "null",
-		"an array":                   "[]",
-		"other JSON":                 `{"message":"no route"}`,
-		"no errors":                  `{"errors":[]}`,
-		"an error without code":      `{"errors":[{"message":"x"}]}`,
-		"an error that is null":      `{"errors":[null]}`,
-		"two documents":              string(registrytest.ErrorBody("NAME_UNKNOWN", "")) + "{}",
-		"cut":                        `{"errors":[{"code":"NAME_UNKNOWN"`,
-		"nested without end":         strings.Repeat(`{"errors":[`, 30_000),
-		"too long":                   strings.Repeat(" ", 70_000) + string(registrytest.ErrorBody("NAME_UNKNOWN", "")),
-		"packed although not wanted": "gzip",
+		"web_page":            "<html>not found</html>",
+		"empty":               "",
+		"null":                "null",
+		"array":               "[]",
+		"json_without_errors": `{"message":"no route"}`,
+		"no_errors":           `{"errors":[]}`,
+		"error_without_code":  `{"errors":[{"message":"x"}]}`,
+		"null_error":          `{"errors":[null]}`,
+		"two_documents":       string(registrytest.ErrorBody("NAME_UNKNOWN", "")) + "{}",
+		"truncated":           `{"errors":[{"code":"NAME_UNKNOWN"`,
+		"deeply_nested":       strings.Repeat(`{"errors":[`, 30_000),
+		"too_long":            strings.Repeat(" ", 70_000) + string(registrytest.ErrorBody("NAME_UNKNOWN", "")),
+		"compressed":          "gzip",
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serveFixed(t, http.StatusNotFound, "application/json", body)
@@ -156,14 +156,15 @@ func TestResponseError_NotFoundNeedsErrorDocument(t *testing.T) {
 			repo := newClient(t).pull(t, address(server)+"/app")
 			_, err := repo.GetManifest(t.Context(), "1")
 			assertContains(t, assertErrorKind(t, err, registry.ErrProtocol).Hint, "proxy")
-			// HEAD has no body: its 404 is a hint, and so documented.
+			// A response to HEAD has no body, so its 404 alone means not found, as
+			// documented.
 			_, err = repo.Resolve(t.Context(), "1")
 			assertErrorKind(t, err, registry.ErrNotFound)
 		})
 	}
 }
 
-// Only the document of a 400 says whether a manifest is refused for good.
+// Only the error document of a 400 tells whether the manifest is refused for good.
 func TestPutManifest_TruncatedRefusal(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	document := string(registrytest.ErrorBody("MANIFEST_BLOB_UNKNOWN", "blob unknown to registry"))
@@ -181,7 +182,7 @@ func TestPutManifest_TruncatedRefusal(t *testing.T) {
 	}
 	assertErrorKind(t, newClient(t).push(t, p.Ref("app", "1")).PutManifest(t.Context(), "1", m), registry.ErrMissingContent)
 	if refused.Taken() != 1 {
-		t.Error("it was not heard again")
+		t.Error("the refusal was not requested again")
 	}
 }
 
@@ -205,7 +206,7 @@ func TestAuthorization_CompressedToken(t *testing.T) {
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = w.Write(gzipped(t, `{"token":"a"}`))
 		case r.Header.Get("Authorization") != "":
-			t.Errorf("%s came with a token", r.URL.Path)
+			t.Errorf("%s was sent with a token", r.URL.Path)
 		default:
 			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token"`)
 			w.WriteHeader(http.StatusUnauthorized)
@@ -218,24 +219,24 @@ func TestAuthorization_CompressedToken(t *testing.T) {
 func TestResponseError_SanitizedMessage(t *testing.T) {
 	esc := "\x1b[31m\r\n::set-output name=x::y\u202e\x00 " + canary
 	for name, body := range map[string]string{
-		"a document":  string(registrytest.ErrorBody("DENIED"+strings.Repeat("X", 3000), esc+strings.Repeat("long ", 3000))),
-		"its detail":  `{"errors":[{"code":"DENIED","message":"no","detail":` + string(registrytest.ErrorBody(esc, strings.Repeat(esc, 500))) + `}]}`,
-		"a page":      esc + strings.Repeat("<p>", 10_000),
-		"10 MB of it": strings.Repeat(esc, 10<<20/len(esc)),
+		"error_document": string(registrytest.ErrorBody("DENIED"+strings.Repeat("X", 3000), esc+strings.Repeat("long ", 3000))),
+		"detail":         `{"errors":[{"code":"DENIED","message":"no","detail":` + string(registrytest.ErrorBody(esc, strings.Repeat(esc, 500))) + `}]}`,
+		"web_page":       esc + strings.Repeat("<p>", 10_000),
+		"large_page":     strings.Repeat(esc, 10<<20/len(esc)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := servePlain(t, requireLogin(serveFixed(t, http.StatusForbidden, "text/html", body).Config.Handler.ServeHTTP))
 			c := newClient(t, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
 			_, err := c.pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
 			e := assertErrorKind(t, err, registry.ErrDenied)
-			if n, most := len(e.Code)+len(e.Message), map[bool]int{true: 400, false: 1200}[name == "a page"]; n > most {
-				t.Errorf("%d bytes are shown", n)
+			if n, most := len(e.Code)+len(e.Message), map[bool]int{true: 400, false: 1200}[name == "web_page"]; n > most {
+				t.Errorf("code and message have %d bytes, want at most %d", n, most)
 			}
-			if name != "10 MB of it" && e.Message == "" {
-				t.Error("nothing is shown")
+			if name != "large_page" && e.Message == "" {
+				t.Error("the message is empty")
 			}
 			if text := e.Error(); strings.Contains(text, "::set") || strings.ContainsRune(text, '\u202e') {
-				t.Errorf("shown is %q", text)
+				t.Errorf("error = %q, want it sanitized", text)
 			}
 		})
 	}
@@ -267,7 +268,7 @@ func TestRedact_ErrorDocument(t *testing.T) {
 		assertContains(t, assertErrorKind(t, err, registry.ErrDenied).Message, want)
 	}
 	if w := c.Warnings(); len(w) != 1 {
-		t.Errorf("the warnings are %q", w)
+		t.Errorf("warnings = %q, want one", w)
 	}
 }
 
@@ -280,39 +281,39 @@ func TestResponseError_Hint(t *testing.T) {
 		kind       error
 		want       string
 	}{
-		"ECR without the repository":             {404, "NAME_UNKNOWN", "The repository with name 'app' does not exist", push(m), registry.ErrNotFound, "aws_ecr_repository"},
-		"a repository that is missing elsewhere": {404, "NAME_UNKNOWN", "", upload(t), registry.ErrNotFound, "Create it first"},
-		"a tag that is missing":                  {404, "MANIFEST_UNKNOWN", "", get, registry.ErrNotFound, "name and the tag"},
-		"Docker Hub's limit":                     {429, "TOOMANYREQUESTS", "", get, registry.ErrRateLimited, "Whoever is logged in"},
-		"a limit elsewhere":                      {429, "TOOMANYREQUESTS", "", get, registry.ErrRateLimited, `registries = { "registry.example.com" = { max_concurrent_requests = `},
-		"an immutable tag":                       {409, "TAG_INVALID", "", push(m), registry.ErrTagImmutable, "Promote to a new tag"},
-		"nobody was asked":                       {403, "DENIED", "", push(m), registry.ErrDenied, "did not ask who it is, so that no login was sent"},
-		"Harbor's quota":                         {403, "DENIED", "adding 3.2 GiB of storage resource, which when updated to current usage of 9.9 GiB will exceed the configured upper limit", upload(t), registry.ErrDenied, "What the registry says sounds like a quota or a limit"},
-		"a quota that is no 403":                 {412, "DENIED", "Quota has been reached", upload(t), registry.ErrDenied, "What the registry says sounds like a quota or a limit"},
-		"a firewall":                             {403, "DENIED", "not for unlimited use", get, registry.ErrDenied, "may refuse this to everybody"},
-		"bytes that came out as others":          {400, "DIGEST_INVALID", "provided digest did not match uploaded content", upload(t), registry.ErrMismatch, "It had it when it was sent"},
-		"a manifest that came out as another":    {400, "DIGEST_INVALID", "", push(m), registry.ErrMismatch, "It had it when it was sent"},
-		"storage that is full":                   {507, "UNKNOWN", "no space left on device", push(m), registry.ErrUnavailable, "The registry has no space left"},
-		"a disk that is full":                    {500, "UNKNOWN", "write /x: no space left on device", upload(t), registry.ErrUnavailable, "The registry has no space left"},
-		"trouble of its own":                     {505, "UNKNOWN", "oh", get, registry.ErrUnavailable, "The registry itself failed. Try again later, and ask those who run it"},
-		"schema 1 that is not wanted":            {400, "MANIFEST_INVALID", "", push(m), registry.ErrInvalidManifest, "schema 1"},
-		"schema 1 that is unknown":               {415, "", "", push(m), registry.ErrDenied, "schema 1"},
-		"not well":                               {503, "", "", get, registry.ErrUnavailable, "Try again later"},
-		"a mirror":                               {405, "UNSUPPORTED", "", push(m), registry.ErrUnsupported, "read-only, or a mirror"},
-		"a read-only registry":                   {405, "", "", upload(t), registry.ErrUnsupported, "read-only, or a mirror"},
-		"a web server":                           {501, "", "", upload(t), registry.ErrUnsupported, "does not seem to be a registry: look at the host, the port"},
-		"deleting is switched off":               {405, "UNSUPPORTED", "", remove, registry.ErrUnsupported, "switched off"},
-		"a proxy that wants a login":             {407, "", "", get, registry.ErrDenied, "NO_PROXY"},
-		"a limit on requests":                    {413, "", "", upload(t), registry.ErrDenied, "client_max_body_size"},
-		"a policy":                               {412, "POLICY", "", push(m), registry.ErrDenied, "policy or a quota"},
-		"a manifest that is refused":             {400, "MANIFEST_INVALID", "", push(registry.Manifest{MediaType: registry.MediaTypeDockerManifest, Digest: descriptor("x").Digest, Content: []byte("x")}), registry.ErrInvalidManifest, "not well formed"},
+		"ecr_repository_missing":   {404, "NAME_UNKNOWN", "The repository with name 'app' does not exist", push(m), registry.ErrNotFound, "aws_ecr_repository"},
+		"repository_missing":       {404, "NAME_UNKNOWN", "", upload(t), registry.ErrNotFound, "Create it first"},
+		"tag_missing":              {404, "MANIFEST_UNKNOWN", "", get, registry.ErrNotFound, "name and the tag"},
+		"docker_hub_rate_limit":    {429, "TOOMANYREQUESTS", "", get, registry.ErrRateLimited, "Whoever is logged in"},
+		"rate_limit":               {429, "TOOMANYREQUESTS", "", get, registry.ErrRateLimited, `registries = { "registry.example.com" = { max_concurrent_requests = `},
+		"immutable_tag":            {409, "TAG_INVALID", "", push(m), registry.ErrTagImmutable, "Promote to a new tag"},
+		"not_challenged":           {403, "DENIED", "", push(m), registry.ErrDenied, "did not ask who it is, so that no login was sent"},
+		"harbor_quota":             {403, "DENIED", "adding 3.2 GiB of storage resource, which when updated to current usage of 9.9 GiB will exceed the configured upper limit", upload(t), registry.ErrDenied, "What the registry says sounds like a quota or a limit"},
+		"quota_with_412":           {412, "DENIED", "Quota has been reached", upload(t), registry.ErrDenied, "What the registry says sounds like a quota or a limit"},
+		"firewall":                 {403, "DENIED", "not for unlimited use", get, registry.ErrDenied, "may refuse this to everybody"},
+		"blob_digest_mismatch":     {400, "DIGEST_INVALID", "provided digest did not match uploaded content", upload(t), registry.ErrMismatch, "It had it when it was sent"},
+		"manifest_digest_mismatch": {400, "DIGEST_INVALID", "", push(m), registry.ErrMismatch, "It had it when it was sent"},
+		"storage_full_507":         {507, "UNKNOWN", "no space left on device", push(m), registry.ErrUnavailable, "The registry has no space left"},
+		"storage_full_500":         {500, "UNKNOWN", "write /x: no space left on device", upload(t), registry.ErrUnavailable, "The registry has no space left"},
+		"server_error_505":         {505, "UNKNOWN", "oh", get, registry.ErrUnavailable, "The registry itself failed. Try again later, and ask those who run it"},
+		"schema1_rejected":         {400, "MANIFEST_INVALID", "", push(m), registry.ErrInvalidManifest, "schema 1"},
+		"schema1_unknown":          {415, "", "", push(m), registry.ErrDenied, "schema 1"},
+		"unavailable":              {503, "", "", get, registry.ErrUnavailable, "Try again later"},
+		"mirror":                   {405, "UNSUPPORTED", "", push(m), registry.ErrUnsupported, "read-only, or a mirror"},
+		"read_only_registry":       {405, "", "", upload(t), registry.ErrUnsupported, "read-only, or a mirror"},
+		"web_server":               {501, "", "", upload(t), registry.ErrUnsupported, "does not seem to be a registry: look at the host, the port"},
+		"deletion_disabled":        {405, "UNSUPPORTED", "", remove, registry.ErrUnsupported, "switched off"},
+		"proxy_login_required":     {407, "", "", get, registry.ErrDenied, "NO_PROXY"},
+		"body_size_limit":          {413, "", "", upload(t), registry.ErrDenied, "client_max_body_size"},
+		"policy":                   {412, "POLICY", "", push(m), registry.ErrDenied, "policy or a quota"},
+		"invalid_manifest":         {400, "MANIFEST_INVALID", "", push(registry.Manifest{MediaType: registry.MediaTypeDockerManifest, Digest: descriptor("x").Digest, Content: []byte("x")}), registry.ErrInvalidManifest, "not well formed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			host := "registry.example.com"
 			switch name {
-			case "ECR without the repository":
+			case "ecr_repository_missing":
 				host = "1234.dkr.ecr.eu-west-1.amazonaws.com"
-			case "Docker Hub's limit":
+			case "docker_hub_rate_limit":
 				host = "docker.io"
 			}
 			n := newFakeNetwork(t)
@@ -352,28 +353,29 @@ func TestResponseError_MultipleErrors(t *testing.T) {
 	}
 	long := strings.Repeat("long ", 1000)
 	for name, test := range map[string]struct{ entries, want string }{
-		"two":                    {entry("DENIED", "no quota") + "," + entry("SIZE_INVALID", "4 GiB"), "no quota; SIZE_INVALID: 4 GiB"},
-		"four":                   {entry("DENIED", "a") + "," + entry("B", "b") + "," + entry("C", "") + "," + entry("D", "d"), "a; B: b; C"},
-		"an empty one":           {entry("DENIED", "a") + `,{},` + entry("C", "c"), "a; C: c"},
-		"without its own detail": {`{"code":"DENIED","message":"a","detail":[{"Type":"repository"}]},{"code":"UNAUTHORIZED","detail":{"x":1}}`, "a; UNAUTHORIZED"},
-		"with a detail":          {`{"code":"DENIED","message":"a"},{"code":"B","detail":"why"}`, `a; B: "why"`},
-		"with a secret":          {entry("DENIED", "a") + "," + entry("B", canary), "a; B: ***"},
-		"out of control":         {entry("DENIED", "a") + "," + entry("\x1b[31m", "::error::x"), "a; [31m: : :error: :x"},
-		"all too long":           {entry("DENIED", "a") + "," + entry("B", long), "a; B: long "},
+		"two":                  {entry("DENIED", "no quota") + "," + entry("SIZE_INVALID", "4 GiB"), "no quota; SIZE_INVALID: 4 GiB"},
+		"four":                 {entry("DENIED", "a") + "," + entry("B", "b") + "," + entry("C", "") + "," + entry("D", "d"), "a; B: b; C"},
+		"empty_entry":          {entry("DENIED", "a") + `,{},` + entry("C", "c"), "a; C: c"},
+		"scope_detail_omitted": {`{"code":"DENIED","message":"a","detail":[{"Type":"repository"}]},{"code":"UNAUTHORIZED","detail":{"x":1}}`, "a; UNAUTHORIZED"},
+		"detail":               {`{"code":"DENIED","message":"a"},{"code":"B","detail":"why"}`, `a; B: "why"`},
+		"secret":               {entry("DENIED", "a") + "," + entry("B", canary), "a; B: ***"},
+		"control_characters":   {entry("DENIED", "a") + "," + entry("\x1b[31m", "::error::x"), "a; [31m: : :error: :x"},
+		"too_long":             {entry("DENIED", "a") + "," + entry("B", long), "a; B: long "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := servePlain(t, requireLogin(serveFixed(t, http.StatusForbidden, "application/json", `{"errors":[`+test.entries+`]}`).Config.Handler.ServeHTTP))
 			c := newClient(t, singleAttempt, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
 			_, err := c.pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
 			e := assertErrorKind(t, err, registry.ErrDenied)
-			if e.Code != "DENIED" || !strings.HasPrefix(e.Message, test.want) || len(e.Message) > 1024 || name != "all too long" && e.Message != test.want {
+			if e.Code != "DENIED" || !strings.HasPrefix(e.Message, test.want) || len(e.Message) > 1024 || name != "too_long" && e.Message != test.want {
 				t.Errorf("the code is %q and the message %q, want %q", e.Code, e.Message, test.want)
 			}
 		})
 	}
 }
 
-// A 403 to a login and one to nobody look the same, and are mended otherwise.
+// A 403 to an authenticated request and one to an anonymous request look the same but need
+// different advice.
 func TestResponseError_ForbiddenNamesCredential(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(registrytest.NewTokenServer(t)))
 	p.On(".*", ".*").Where(func(r *http.Request) bool { return r.Header.Get("Authorization") != "" }).Reply(http.StatusForbidden, nil, "")
@@ -391,7 +393,7 @@ func TestResponseError_ForbiddenNamesCredential(t *testing.T) {
 	}
 }
 
-// What is full stays full: to send a blob six times into it helps nobody.
+// Full storage stays full: it does not help to send the blob again.
 func TestRetry_StorageFull(t *testing.T) {
 	c := newClient(t)
 	_, err := c.pull(t, address(serveFixed(t, http.StatusInsufficientStorage, "", string(registrytest.ErrorBody("UNKNOWN", "no space left on device"))))+"/app").GetManifest(c.context(t), "1")

@@ -37,11 +37,11 @@ func TestAuthorization_NoCredentialsBeforeChallenge(t *testing.T) {
 	if p.Count(".*", "/v2/") != 0 {
 		t.Error("the registry was pinged")
 	}
-	// The challenge is remembered: one answer in vain, then none.
+	// The challenge is remembered: the client gets one 401, then none.
 	if len(requests) != 4 {
 		t.Errorf("%d requests for three manifests, want 4", len(requests))
 	}
-	// A challenge is no failure, and what answers it repeats none.
+	// A challenge is not a failure, so the request that follows it is not a retry.
 	if sent, retries := c.sent(); sent != 4 || retries != 0 {
 		t.Errorf("the trace has %d requests and %d retries, want 4 and none", sent, retries)
 	}
@@ -82,19 +82,19 @@ func TestAuthorization_TokenRefreshLimit(t *testing.T) {
 	_, err := repo.GetManifest(c.context(t), "1")
 	e := assertErrorKind(t, err, registry.ErrUnauthorized)
 	assertContains(t, e.Hint, `"ci"`, "the test")
-	// The two requests for tokens are requests too; what follows a token that
-	// was refused repeats a failure.
+	// The two token requests count as requests. The request that follows a rejected token
+	// is a retry.
 	if sent, retries := c.sent(); sent != 5 || retries != 1 {
 		t.Errorf("the trace has %d requests and %d retries, want 5 and 1", sent, retries)
 	}
 	if e.Status != http.StatusUnauthorized || e.Code != "UNAUTHORIZED" {
 		t.Errorf("the error has status %d and code %q", e.Status, e.Code)
 	}
-	// Bare, with a token, and with a fresh one.
+	// Without a token, with a token, and with a new token.
 	if n := len(p.Requests()); n != 3 {
 		t.Errorf("%d requests, want 3", n)
 	}
-	// The challenge is known now: with a token, and with two fresh ones.
+	// The challenge is known now: with a token, and with two new tokens.
 	p.Forget()
 	_, err = repo.GetManifest(t.Context(), "1")
 	assertErrorKind(t, err, registry.ErrUnauthorized)
@@ -111,11 +111,11 @@ func TestAuthorization_LogsCredentialOnce(t *testing.T) {
 		credential auth.Credential
 		want       string
 	}{
-		"a user":        {auth.Credential{Username: "ci", Password: canary, Source: "a file"}, `used="the login of the user \"ci\"" from="a file"`},
-		"a lonely name": {auth.Credential{Username: canary, Source: "a file"}, `used="the login" from="a file"`},
-		"a token":       {auth.Credential{RegistryToken: canary, Source: "a file"}, `used="the registry token" from="a file"`},
-		"an identity":   {auth.Credential{IdentityToken: canary, Source: "a file"}, `used="the identity token" from="a file"`},
-		"nobody":        {auth.Credential{}, `used="none, anonymous" from="no credentials were found in registries"`},
+		"user":           {auth.Credential{Username: "ci", Password: canary, Source: "a file"}, `used="the login of the user \"ci\"" from="a file"`},
+		"user_name_only": {auth.Credential{Username: canary, Source: "a file"}, `used="the login" from="a file"`},
+		"registry_token": {auth.Credential{RegistryToken: canary, Source: "a file"}, `used="the registry token" from="a file"`},
+		"identity_token": {auth.Credential{IdentityToken: canary, Source: "a file"}, `used="the identity token" from="a file"`},
+		"anonymous":      {auth.Credential{}, `used="none, anonymous" from="no credentials were found in registries"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tokens := registrytest.NewTokenServer(t)
@@ -123,7 +123,7 @@ func TestAuthorization_LogsCredentialOnce(t *testing.T) {
 			test.credential.TokenHosts = []string{hostOf(t, tokens.URL)}
 			c := newClient(t, credentials(map[string]auth.Credential{p.Addr: test.credential}))
 			for _, repo := range []string{"app", "other", "app"} {
-				_, _ = c.pull(t, p.Ref(repo, "1")).GetManifest(t.Context(), "1") // how it ends does not matter
+				_, _ = c.pull(t, p.Ref(repo, "1")).GetManifest(t.Context(), "1") // the result does not matter
 			}
 			line := `level=DEBUG msg="credentials chosen" host=` + p.Addr + " " + test.want + "\n"
 			if n := strings.Count(c.log.String(), "credentials chosen"); n != 1 || !strings.Contains(c.log.String(), line) {
@@ -140,12 +140,12 @@ func TestAuthorization_RejectedCredential(t *testing.T) {
 		hint       []string
 		requests   int
 	}{
-		"wrong":                    {auth.Credential{Username: "ci", Password: canary, Source: "a file"}, []string{`"ci"`, "a file"}, 2},
-		"none":                     {auth.Credential{}, []string{"no credentials were found", `Set registries = { "`}, 1},
-		"a name that is a secret":  {auth.Credential{Username: canary, Source: "a file"}, []string{"the login, from a file"}, 2},
-		"only a token":             {auth.Credential{RegistryToken: canary, Source: "a file"}, []string{"the registry token", "a file"}, 1},
-		"only an identity token":   {auth.Credential{IdentityToken: canary, Source: "a file"}, []string{"the identity token, from a file. This registry takes a user name and a password and no token: set registries"}, 1},
-		"a name with a line break": {auth.Credential{Username: "c\ni", Password: canary, Source: "a file"}, []string{`"c\ni"`}, 2},
+		"wrong_password":          {auth.Credential{Username: "ci", Password: canary, Source: "a file"}, []string{`"ci"`, "a file"}, 2},
+		"no_credentials":          {auth.Credential{}, []string{"no credentials were found", `Set registries = { "`}, 1},
+		"secret_user_name":        {auth.Credential{Username: canary, Source: "a file"}, []string{"the login, from a file"}, 2},
+		"registry_token":          {auth.Credential{RegistryToken: canary, Source: "a file"}, []string{"the registry token", "a file"}, 1},
+		"identity_token":          {auth.Credential{IdentityToken: canary, Source: "a file"}, []string{"the identity token, from a file. This registry takes a user name and a password and no token: set registries"}, 1},
+		"line_break_in_user_name": {auth.Credential{Username: "c\ni", Password: canary, Source: "a file"}, []string{`"c\ni"`}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p.Forget()
@@ -159,13 +159,13 @@ func TestAuthorization_RejectedCredential(t *testing.T) {
 	}
 }
 
-// A 401 that nobody can answer is not mended by another password.
+// A different password does not help if no supported scheme is offered.
 func TestAuthorization_UnsupportedScheme(t *testing.T) {
 	const body = `{"errors":[{"code":"UNAUTHORIZED","message":"no"}]}`
 	for name, test := range map[string]struct{ challenge, body, want string }{
-		"in words":         {"Negotiate", body, "UNAUTHORIZED: no. It wants negotiate authentication, and no container tool"},
-		"without a word":   {"NTLM, Negotiate", "", "HTTP 401. It wants ntlm or negotiate authentication"},
-		"and nothing said": {"", "", "HTTP 401. It does not say how to log in, so that no login was sent: look for"},
+		"with_message":      {"Negotiate", body, "UNAUTHORIZED: no. It wants negotiate authentication, and no container tool"},
+		"without_message":   {"NTLM, Negotiate", "", "HTTP 401. It wants ntlm or negotiate authentication"},
+		"without_challenge": {"", "", "HTTP 401. It does not say how to log in, so that no login was sent: look for"},
 	} {
 		server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 			if test.challenge != "" {
@@ -176,8 +176,8 @@ func TestAuthorization_UnsupportedScheme(t *testing.T) {
 		})
 		_, err := newClient(t, singleAttempt).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
 		e := assertErrorKind(t, err, registry.ErrUnauthorized)
-		if told := e.Error() + ". " + e.Hint; !strings.Contains(told, test.want) {
-			t.Errorf("%s: it says %s", name, told)
+		if text := e.Error() + ". " + e.Hint; !strings.Contains(text, test.want) {
+			t.Errorf("%s: error = %s, want it to contain %s", name, text, test.want)
 		}
 	}
 }
@@ -202,8 +202,8 @@ func TestAuthorization_CredentialPerRepository(t *testing.T) {
 	assertContains(t, assertErrorKind(t, err, registry.ErrUnauthorized).Hint, `"nobody"`)
 }
 
-// A registry that wants more in its challenges gets no token for more: what reads never asks for push or
-// delete, and what pushes never for delete.
+// The client requests no more access than the operation needs, even if the challenge names
+// more. A pull never requests push or delete, and a push never requests delete.
 func TestAuthorization_TokenScope(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
@@ -307,19 +307,19 @@ func TestAuthorization_UnreadableCredential(t *testing.T) {
 }
 
 func TestAuthorization_UnrelatedRealm(t *testing.T) {
-	for who, c := range map[string]auth.Credential{"password": {Username: "ci", Password: canary}, "identity token": {IdentityToken: canary}} {
-		for _, place := range []string{"attacker.example.net", "evilexample.com", "registry.example.com.example.net"} {
-			t.Run(who+" for "+place, func(t *testing.T) {
+	for kind, c := range map[string]auth.Credential{"password": {Username: "ci", Password: canary}, "identity_token": {IdentityToken: canary}} {
+		for _, host := range []string{"attacker.example.net", "evilexample.com", "registry.example.com.example.net"} {
+			t.Run(kind+"_for_"+host, func(t *testing.T) {
 				n := newFakeNetwork(t)
-				n.serve(t, "registry.example.com", registryAddress, bearerChallenge("https://"+place+"/token"))
+				n.serve(t, "registry.example.com", registryAddress, bearerChallenge("https://"+host+"/token"))
 				attacker := &foreignHost{t: t, answer: serveBlob(`{"token":"t"}`)}
-				n.serve(t, place, otherAddress, attacker.ServeHTTP)
-				client := newClient(t, n.options, settings(n.trustedHosts("registry.example.com", place)), credentials(map[string]auth.Credential{"registry.example.com": c}))
+				n.serve(t, host, otherAddress, attacker.ServeHTTP)
+				client := newClient(t, n.options, settings(n.trustedHosts("registry.example.com", host)), credentials(map[string]auth.Credential{"registry.example.com": c}))
 				for range 2 {
 					_, err := client.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
 					e := assertErrorKind(t, err, registry.ErrForbiddenRedirect)
-					assertContains(t, e.Error(), "registry.example.com", place)
-					assertContains(t, e.Hint, `registries = { "registry.example.com" = { token_hosts = ["`+place+`"] } }`)
+					assertContains(t, e.Error(), "registry.example.com", host)
+					assertContains(t, e.Hint, `registries = { "registry.example.com" = { token_hosts = ["`+host+`"] } }`)
 				}
 				if attacker.requestCount() != 0 || slices.Contains(n.dials(), otherAddress+":443") {
 					t.Errorf("it was asked %d times; connected to %s", attacker.requestCount(), n.dials())
@@ -361,11 +361,11 @@ func TestAuthorization_RetriesTokenServer(t *testing.T) {
 		fail  http.HandlerFunc
 		least time.Duration
 	}{
-		"it is unavailable":       {later(http.StatusServiceUnavailable, ""), 100 * time.Millisecond},
-		"it hangs up":             {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0},
-		"it asks to wait":         {later(http.StatusTooManyRequests, "30"), 30 * time.Second},
-		"it asks for more of it":  {later(http.StatusServiceUnavailable, "90"), 90 * time.Second},
-		"it asks for what is not": {later(http.StatusServiceUnavailable, "90s"), 100 * time.Millisecond},
+		"unavailable":         {later(http.StatusServiceUnavailable, ""), 100 * time.Millisecond},
+		"connection_closed":   {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, 0},
+		"retry_after":         {later(http.StatusTooManyRequests, "30"), 30 * time.Second},
+		"long_retry_after":    {later(http.StatusServiceUnavailable, "90"), 90 * time.Second},
+		"invalid_retry_after": {later(http.StatusServiceUnavailable, "90s"), 100 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -394,8 +394,8 @@ func TestAuthorization_RetriesTokenServer(t *testing.T) {
 	}
 }
 
-// To allow as a token host what is refused all the same would only cost a
-// person time, and an attacker would have the advice.
+// The hint must not advise token_hosts for a realm that is refused anyway. The advice
+// would not help the user, and an attacker could exploit it.
 func TestAuthorization_ForbiddenRealmHint(t *testing.T) {
 	for _, realm := range []string{"https://169.254.169.254/token", "https://10.0.0.1/token", "https://localhost/token"} {
 		n := newFakeNetwork(t)
@@ -409,15 +409,15 @@ func TestAuthorization_ForbiddenRealmHint(t *testing.T) {
 	}
 }
 
-// Who reads that the registry is not running looks for the fault where it is not.
+// The hint must name the host that is down. Otherwise the user would suspect the registry.
 func TestTransportError_RedirectTargetDown(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer http.HandlerFunc
 		want   []string
 	}{
-		"a token service":          {bearerChallenge("https://dead.example.com/token"), []string{"Nothing listens at dead.example.com", "The registry has answered"}},
-		"a storage service":        {redirect("https://dead.example.com:8443/blob"), []string{"Nothing listens at dead.example.com:8443", "The registry has answered"}},
-		"a name that is not known": {redirect("https://nowhere.example.com/blob"), []string{"nowhere.example.com could not be found", "The registry has answered"}},
+		"token_server": {bearerChallenge("https://dead.example.com/token"), []string{"Nothing listens at dead.example.com", "The registry has answered"}},
+		"storage_host": {redirect("https://dead.example.com:8443/blob"), []string{"Nothing listens at dead.example.com:8443", "The registry has answered"}},
+		"unknown_host": {redirect("https://nowhere.example.com/blob"), []string{"nowhere.example.com could not be found", "The registry has answered"}},
 	} {
 		n := newFakeNetwork(t)
 		n.serve(t, "registry.example.com", registryAddress, test.answer)
@@ -464,7 +464,8 @@ func TestAuthorization_RealmRedirect(t *testing.T) {
 	}
 }
 
-// challenging is a registry that wants a token from a realm.
+// bearerChallenge returns a handler that responds with a challenge for a token from the
+// realm.
 func bearerChallenge(realm string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`"`)
@@ -473,11 +474,11 @@ func bearerChallenge(realm string) http.HandlerFunc {
 }
 
 func TestAuthorization_TokenNeedsNoSlot(t *testing.T) {
-	// The realm is on the registry's own host. All that its limits allow is under
-	// way, and one of it, a download that broke, needs a new token to go on.
+	// The realm is on the registry's own host. All slots are in use, and a download that
+	// broke needs a new token to resume.
 	const content = "the content of a blob"
 	var issued, blobs atomic.Int32
-	held, resumed := make(chan struct{}), make(chan struct{})
+	started, resumed := make(chan struct{}), make(chan struct{})
 	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 		valid := fmt.Sprintf("Bearer t%d", issued.Load())
 		switch {
@@ -487,15 +488,15 @@ func TestAuthorization_TokenNeedsNoSlot(t *testing.T) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token"`)
 			w.WriteHeader(http.StatusUnauthorized)
 		case r.URL.Path == "/v2/other/manifests/1":
-			close(held)
+			close(started)
 			<-resumed
 			w.WriteHeader(http.StatusForbidden)
 		case blobs.Add(1) == 1:
 			w.Header().Set("Content-Length", strconv.Itoa(len(content)))
 			_, _ = io.WriteString(w, content[:5])
 			_ = http.NewResponseController(w).Flush()
-			<-held
-			issued.Add(1) // the token is worth nothing any more
+			<-started
+			issued.Add(1) // the token becomes invalid
 			panic(http.ErrAbortHandler)
 		default:
 			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content))
@@ -514,7 +515,7 @@ func TestAuthorization_TokenNeedsNoSlot(t *testing.T) {
 	other.Go(func() {
 		_, err := c.pull(t, host+"/other").GetManifest(ctx, "1")
 		if !errors.Is(err, registry.ErrDenied) {
-			t.Errorf("the request that was held: %v", err)
+			t.Errorf("GetManifest() of the waiting request = %v, want ErrDenied", err)
 		}
 	})
 	got, err := io.ReadAll(blob)

@@ -8,7 +8,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// Held is how many slots of all hosts are taken.
+// HeldSlots returns the number of slots in use across all hosts.
 func (c *Client) HeldSlots() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -21,7 +21,7 @@ func (c *Client) HeldSlots() int {
 	return held
 }
 
-// Allowed is how many requests a host may have in flight by now.
+// Allowed returns how many requests a host may currently have in flight.
 func (c *Client) Allowed(host string) int {
 	l := c.hostOf(host).limiter
 	l.mu.Lock()
@@ -29,22 +29,23 @@ func (c *Client) Allowed(host string) int {
 	return l.allowed
 }
 
-// ReachOf names how far an address is.
+// AddrScope returns the name of the scope of an address.
 func AddrScope(a netip.Addr) string { return classifyAddr(a).String() }
 
-// Target is where a registry of a client points to with a Location.
+// Target resolves a Location that the registry sent in response to a request for from.
 func (c *Client) Target(host string, from *url.URL, location string) (*url.URL, error) {
 	return c.target(c.hostOf(host), from, location)
 }
 
-// Parts makes a client read every blob in parts of a size over so many further
-// connections, once it has read a part over one, however fast that is.
+// ForceRanges makes the client read every blob in ranges of the given size, over the given
+// number of additional connections. It does so after it has read one range, however fast
+// the connection is.
 func (c *Client) ForceRanges(size int64, lanes int) {
 	c.ranges.from, c.ranges.trial, c.ranges.part, c.ranges.lanes = 1, size, size, lanes
 	c.ranges.enough = math.Inf(1)
 }
 
-// UsedBuffers returns how many buffers for parts of all hosts are in use.
+// UsedBuffers returns how many range buffers of all hosts are in use.
 func (c *Client) UsedBuffers() (used int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,18 +55,18 @@ func (c *Client) UsedBuffers() (used int) {
 	return used
 }
 
-// InOnePatch makes a client send the blobs for a host in one PATCH each.
+// ForceStreamed makes the client upload every blob for the host with a single PATCH.
 func (c *Client) ForceStreamed(host string) { c.hostOf(host).seen.refusedWay(monolithic, 1) }
 
-// InChunks makes a client send the blobs for a host in chunks of a size, which
-// is not less than SmallestChunk.
+// ForceChunked makes the client upload blobs for the host in chunks of the given size,
+// which must be at least SmallestChunk.
 func (c *Client) ForceChunked(host string, size int64) {
 	c.ForceStreamed(host)
 	c.hostOf(host).seen.refusedWay(streamed, 1)
 	c.hostOf(host).seen.refusedWay(chunked, 2*size)
 }
 
-// MaxHops and the others are limits that tests go up to.
+// Limits that tests reach.
 const (
 	MaxRedirects         = maxHops
 	SmallestChunk        = smallestChunk
@@ -77,7 +78,7 @@ const (
 	HeadSize             = headSize
 )
 
-// Shown is how many secrets a repository remembers to have sent.
+// RememberedSecrets returns how many sent secrets the repository remembers for redaction.
 func RememberedSecrets(r registry.Repository) int {
 	repo, ok := r.(*repository)
 	if !ok {

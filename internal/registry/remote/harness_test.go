@@ -22,13 +22,12 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// canary is the beginning of every secret of these tests. No log, error,
-// warning or trace may have it, in any form.
+// canary is the prefix of every secret in these tests. It must not appear in any log,
+// error, warning or trace in any encoding.
 const canary = "Canary/Secret+"
 
-// client is a client whose log and what its trace tells are kept. When its test
-// ends it must hold no slot any more, have no request under way and have told no
-// secret.
+// client is a client that records its log and its trace. When its test ends, it must hold
+// no slot, have no active request and have logged no secret.
 type client struct {
 	*remote.Client
 	log *logBuffer
@@ -40,8 +39,8 @@ type client struct {
 	active   int
 }
 
-// newClient makes a client without ambient credentials and without a proxy that
-// loses no time between attempts.
+// newClient returns a client without ambient credentials or a proxy. It waits only briefly
+// between attempts.
 func newClient(t *testing.T, change ...func(*remote.Options)) *client {
 	t.Helper()
 	c := &client{log: &logBuffer{}}
@@ -60,12 +59,12 @@ func newClient(t *testing.T, change ...func(*remote.Options)) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if held := c.HeldSlots(); held != 0 {
-			t.Errorf("%d slots are still held", held)
+		if n := c.HeldSlots(); n != 0 {
+			t.Errorf("slots held after the test = %d, want 0", n)
 		}
 		c.mu.Lock()
 		if c.active != 0 {
-			t.Errorf("of %d requests %d are told to be under way still", len(c.requests), c.active)
+			t.Errorf("active requests after the test = %d of %d, want 0", c.active, len(c.requests))
 		}
 		c.mu.Unlock()
 		assertNoSecret(t, "log", c.log.String())
@@ -76,7 +75,7 @@ func newClient(t *testing.T, change ...func(*remote.Options)) *client {
 	return c
 }
 
-// context is the test's, traced.
+// context returns the context of the test with the client's trace.
 func (c *client) context(t *testing.T) context.Context { return c.traced(t.Context()) }
 
 func (c *client) traced(ctx context.Context) context.Context {
@@ -105,14 +104,14 @@ func (c *client) traced(ctx context.Context) context.Context {
 	})
 }
 
-// Warnings are those so far.
+// Warnings returns the warnings received so far.
 func (c *client) Warnings() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]string(nil), c.warnings...)
 }
 
-// sent counts the requests so far, and how many of them repeated one.
+// sent returns how many requests were sent, and how many of them were retries.
 func (c *client) sent() (requests, retries int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -124,12 +123,13 @@ func (c *client) sent() (requests, retries int) {
 	return len(c.requests), retries
 }
 
-// pull and push are a repository for reading and for writing: "host/repo".
+// pull returns a repository for reading. The name has the form "host/repo".
 func (c *client) pull(t *testing.T, name string) registry.Repository {
 	t.Helper()
 	return c.Repository(parse(t, name), remote.Pull)
 }
 
+// push returns a repository for reading and writing.
 func (c *client) push(t *testing.T, name string) registry.Repository {
 	t.Helper()
 	return c.Repository(parse(t, name), remote.Push)
@@ -144,7 +144,7 @@ func parse(t *testing.T, s string) registry.Reference {
 	return ref
 }
 
-// journal is a log in memory.
+// logBuffer is a log in memory.
 type logBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -162,75 +162,77 @@ func (j *logBuffer) String() string {
 	return j.b.String()
 }
 
-// noSecret fails the test where a text has a canary in it: as it is,
-// URL-encoded, or at any place inside of base64.
+// assertNoSecret fails the test if text contains the canary: verbatim, URL-encoded, or at
+// any offset within Base64.
 func assertNoSecret(t *testing.T, what, text string) {
 	t.Helper()
 	forms := []string{canary, url.QueryEscape(canary), url.PathEscape(canary)}
 	for shift := range 3 {
 		whole := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("-", shift) + canary))
-		// The first and last characters depend on what is around.
+		// The first and the last characters depend on the surrounding bytes.
 		forms = append(forms, whole[4:len(whole)-4])
 	}
 	for _, form := range forms {
 		if strings.Contains(text, form) {
-			t.Errorf("the %s has a secret in it: %.500s", what, text)
+			t.Errorf("the %s contains a secret: %.500s", what, text)
 			return
 		}
 	}
 }
 
-// failure wants an error of a kind.
+// assertErrorKind fails the test unless err is a *registry.Error of the given kind, and
+// returns that error.
 func assertErrorKind(t *testing.T, err, kind error) *registry.Error {
 	t.Helper()
 	e := registryError(t, err)
 	if !errors.Is(e.Kind, kind) {
-		t.Fatalf("the error is of %q, want %q: %v", e.Kind, kind, err)
+		t.Fatalf("error kind = %q, want %q: %v", e.Kind, kind, err)
 	}
 	return e
 }
 
-// registryError wants an error as all of this package are: with a kind, with
-// advice unless somebody ended the operation, in one line and without secrets.
+// registryError fails the test unless err is a *registry.Error with a kind. The error must
+// have a hint unless its context ended, and must contain no control characters and no
+// secrets.
 func registryError(t *testing.T, err error) *registry.Error {
 	t.Helper()
 	if err == nil {
-		t.Fatal("there is no error")
+		t.Fatal("error = nil, want an error")
 	}
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok || e.Kind == nil {
-		t.Fatalf("the error is a %T: %v", err, err)
+		t.Fatalf("error = %T (%v), want a *registry.Error with a kind", err, err)
 	}
 	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	if e.Hint == "" && !ended {
-		t.Errorf("the error has the hint %q: %v", e.Hint, err)
+		t.Errorf("hint = %q, want advice: %v", e.Hint, err)
 	}
 	for _, text := range []string{e.Error(), e.Hint, err.Error()} {
 		assertNoSecret(t, "error", text)
 		if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			t.Errorf("the error has control characters in it: %q", text)
+			t.Errorf("the error contains control characters: %q", text)
 		}
 	}
 	return e
 }
 
-// says wants texts to be in another.
+// assertContains fails the test if text does not contain each of want.
 func assertContains(t *testing.T, text string, want ...string) {
 	t.Helper()
 	for _, w := range want {
 		if !strings.Contains(text, w) {
-			t.Errorf("%q does not say %q", text, w)
+			t.Errorf("text = %q, want it to contain %q", text, w)
 		}
 	}
 }
 
-// descriptor is that of some bytes.
+// descriptor returns the descriptor of content.
 func descriptor(content string) registry.Descriptor {
 	return registry.Descriptor{MediaType: "application/octet-stream", Digest: digest.FromString(content), Size: int64(len(content))}
 }
 
-// body is content as PutBlob wants it. It counts how often it was opened and
-// fails the test where what was opened is not closed when the test ends.
+// body is content for PutBlob. It counts how often it was opened, and fails the test if a
+// reader is still open when the test ends.
 type body struct {
 	content string
 	from    string
@@ -245,7 +247,7 @@ func newBody(t *testing.T, content string) *body {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.opened != b.closed {
-			t.Errorf("the content was opened %d times and closed %d times", b.opened, b.closed)
+			t.Errorf("the content was opened %d times and closed %d times, want the same", b.opened, b.closed)
 		}
 	})
 	return b
@@ -281,7 +283,7 @@ func (o *opened) Close() error {
 	return nil
 }
 
-// readAll reads a blob to its end.
+// readAll reads the whole blob.
 func readAll(t *testing.T, repo registry.Repository, d registry.Descriptor) (string, error) {
 	t.Helper()
 	content, err := repo.GetBlob(t.Context(), d)
@@ -293,28 +295,29 @@ func readAll(t *testing.T, repo registry.Repository, d registry.Descriptor) (str
 	return string(all), err
 }
 
-// scripted starts a scripted registry behind a proxy.
+// scripted starts a scripted registry behind a recording proxy.
 func scripted(t *testing.T, b registrytest.Behaviour, options ...registrytest.Option) *registrytest.Proxy {
 	t.Helper()
 	return registrytest.Intercept(t, registrytest.Scripted(t, b, options...))
 }
 
-// credentials are explicit ones, by host or host/prefix.
+// credentials returns an option that sets explicit credentials, keyed by host or
+// host/prefix.
 func credentials(registries map[string]auth.Credential) func(*remote.Options) {
 	return func(o *remote.Options) { o.Credentials.Registries = registries }
 }
 
-// settings are those of hosts.
+// settings returns an option that sets the options of hosts.
 func settings(hosts map[string]remote.HostOptions) func(*remote.Options) {
 	return func(o *remote.Options) { o.Hosts = hosts }
 }
 
-// withDockerConfig gives the content of a docker configuration file.
+// withDockerConfig returns an option that sets the content of a Docker configuration file.
 func withDockerConfig(content string) func(*remote.Options) {
 	return func(o *remote.Options) { o.Credentials.DockerConfigJSON = auth.Secret(content) }
 }
 
-// hostOf is the host:port of a URL.
+// hostOf returns the host:port of a URL.
 func hostOf(t *testing.T, s string) string {
 	t.Helper()
 	u, err := url.Parse(s)

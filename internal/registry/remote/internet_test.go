@@ -23,14 +23,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// internet is a world of names and addresses whose servers are all in this
-// process. Names that are not in it do not resolve, addresses refuse.
+// fakeNetwork is a network of host names and addresses whose servers all run in this
+// process. Unknown names do not resolve, and unknown addresses refuse connections.
 type fakeNetwork struct {
 	authority *authority
 
 	mu        sync.Mutex
 	names     map[string][]netip.Addr
-	listeners map[string]string // the address that was dialed: where it is
+	listeners map[string]string // the listener of each dialed address
 	dialed    []string
 	conns     int
 }
@@ -40,7 +40,8 @@ func newFakeNetwork(t *testing.T) *fakeNetwork {
 	return &fakeNetwork{authority: newAuthority(t), names: map[string][]netip.Addr{}, listeners: map[string]string{}}
 }
 
-// options make a client live in it. It trusts its authority nowhere by itself.
+// options connects a client to the network. The client does not trust the network's
+// authority by default.
 func (n *fakeNetwork) options(o *remote.Options) {
 	o.Resolve = n.resolve
 	o.Dial = n.dial
@@ -78,14 +79,14 @@ type refused struct{}
 
 func (refused) Error() string { return "connect: connection refused" }
 
-// dials are the addresses that were connected to so far.
+// dials returns the addresses dialed so far.
 func (n *fakeNetwork) dials() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return append([]string(nil), n.dialed...)
 }
 
-// name makes a name resolve to addresses.
+// name makes a host name resolve to the given addresses.
 func (n *fakeNetwork) name(host string, addresses ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -95,15 +96,15 @@ func (n *fakeNetwork) name(host string, addresses ...string) {
 	}
 }
 
-// at puts a listener at an address, "ip:port".
+// at makes a listener reachable at an address of the form "ip:port".
 func (n *fakeNetwork) at(address, listener string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.listeners[address] = listener
 }
 
-// serve starts a server with TLS for a name, at an address that it resolves to
-// and the port 443.
+// serve starts a TLS server for a name. The name resolves to the given address, and the
+// server listens on port 443.
 func (n *fakeNetwork) serve(t *testing.T, name, address string, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	server := n.serveTLS(t, handler, name)
@@ -112,7 +113,7 @@ func (n *fakeNetwork) serve(t *testing.T, name, address string, handler http.Han
 	return server
 }
 
-// serveTLS starts a server with a certificate for names.
+// serveTLS starts a server with a certificate for the given names.
 func (n *fakeNetwork) serveTLS(t *testing.T, handler http.HandlerFunc, names ...string) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
@@ -141,7 +142,7 @@ func servePlain(t *testing.T, handler http.HandlerFunc) *httptest.Server {
 
 var discardLog = log.New(io.Discard, "", 0)
 
-// trusting are the settings of hosts that trust the authority.
+// trustedHosts returns host options that trust the network's authority for each host.
 func (n *fakeNetwork) trustedHosts(hosts ...string) map[string]remote.HostOptions {
 	settings := map[string]remote.HostOptions{}
 	for _, host := range hosts {
@@ -150,7 +151,7 @@ func (n *fakeNetwork) trustedHosts(hosts ...string) map[string]remote.HostOption
 	return settings
 }
 
-// authority signs the certificates of a test.
+// authority is a certificate authority for tests.
 type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -195,7 +196,7 @@ func (a *authority) sign(t *testing.T, template, parent *x509.Certificate, paren
 	return der, key
 }
 
-// issue makes a certificate for names and addresses.
+// issue returns a certificate for the given names and addresses.
 func (a *authority) issue(t *testing.T, names ...string) tls.Certificate {
 	t.Helper()
 	template := &x509.Certificate{
@@ -213,7 +214,7 @@ func (a *authority) issue(t *testing.T, names ...string) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// inPEM is a certificate and its key as the settings want them.
+// encodePEM returns a certificate and its key in the form that HostOptions requires.
 func encodePEM(t *testing.T, c tls.Certificate) (certificate, key []byte) {
 	t.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
@@ -223,21 +224,22 @@ func encodePEM(t *testing.T, c tls.Certificate) (certificate, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
-// tunnel connects a client of a proxy to a listener until either side ends.
+// tunnel connects the client of a proxy to a listener until either side closes the
+// connection.
 func tunnel(ctx context.Context, t *testing.T, w http.ResponseWriter, listener string) {
-	there, err := (&net.Dialer{}).DialContext(ctx, "tcp", listener)
+	upstream, err := (&net.Dialer{}).DialContext(ctx, "tcp", listener)
 	if err != nil {
 		w.WriteHeader(http.StatusBadGateway)
 		return
 	}
 	w.WriteHeader(http.StatusOK)
-	here, buffered, err := http.NewResponseController(w).Hijack()
+	client, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		t.Error(err)
 		return
 	}
 	var both sync.WaitGroup
-	both.Go(func() { _, _ = io.Copy(there, buffered); _ = there.Close() })
-	both.Go(func() { _, _ = io.Copy(here, there); _ = here.Close() })
+	both.Go(func() { _, _ = io.Copy(upstream, buffered); _ = upstream.Close() })
+	both.Go(func() { _, _ = io.Copy(client, upstream); _ = client.Close() })
 	both.Wait()
 }

@@ -48,7 +48,7 @@ func TestResponseError_Kind(t *testing.T) {
 		{get, 404, "NAME_UNKNOWN", "", registry.ErrNotFound},
 		{get, 404, "NAME_UNKNOWN", "", registry.ErrNotFound},
 		{get, 404, "MANIFEST_UNKNOWN", "", registry.ErrNotFound},
-		{get, 404, "NOT_FOUND", "", registry.ErrProtocol}, // the host has not shown to be a registry
+		{get, 404, "NOT_FOUND", "", registry.ErrProtocol}, // nothing shows that the host is a registry
 		{get, 404, "SOMETHING_NEW", "", registry.ErrProtocol},
 		{get, 404, "route_not_found", "", registry.ErrProtocol},
 		{get, 404, "UNAUTHORIZED", "", registry.ErrDenied},

@@ -21,7 +21,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// large is a blob of several network packets and buffers.
+// large is a blob that needs several network packets and buffers.
 var large = strings.Repeat("0123456789abcdef", 64<<10)
 
 func TestGetBlob_ResumesAtOffset(t *testing.T) {
@@ -34,7 +34,7 @@ func TestGetBlob_ResumesAtOffset(t *testing.T) {
 	if err != nil || got != large {
 		t.Fatalf("read %d bytes, %v", len(got), err)
 	}
-	// What was read is not asked for again. Of the last bytes before a cut some
+	// Bytes that were read are not requested again. Some of the last bytes before a cut
 	// may be lost.
 	at := -1
 	for i, r := range p.Requests() {
@@ -54,7 +54,7 @@ func TestGetBlob_ResumesAtOffset(t *testing.T) {
 }
 
 func TestGetBlob_ResumeLimit(t *testing.T) {
-	for name, cut := range map[string]int64{"not a byte": 0, "a byte each time": 1} {
+	for name, cut := range map[string]int64{"no_bytes": 0, "one_byte_each": 1} {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
 			p.PushBlob(t, "app", registrytest.Blob{Content: []byte(large)})
@@ -76,8 +76,8 @@ func TestGetBlob_ResumeLimit(t *testing.T) {
 	}
 }
 
-// resuming is a server whose first answer breaks off half way, and whose next
-// ones are a function's.
+// resuming starts a server whose first response ends after half of the content. It handles
+// later requests with next.
 func resuming(t *testing.T, content string, next http.HandlerFunc) string {
 	t.Helper()
 	var asked atomic.Int32
@@ -107,24 +107,24 @@ func TestGetBlob_ResumeResponse(t *testing.T) {
 		next http.HandlerFunc
 		want error
 	}{
-		"the rest":                       {rest(206, "56789", "bytes 5-9/10"), nil},
-		"the rest of an unknown whole":   {rest(206, "56789", "bytes 5-9/*"), nil},
-		"all of it":                      {rest(200, content), nil},
-		"all of it, of unknown length":   {serveBlob(content), nil},
-		"another start":                  {rest(206, "6789", "bytes 6-9/10"), registry.ErrProtocol},
-		"from the beginning":             {rest(206, content, "bytes 0-9/10"), registry.ErrProtocol},
-		"another end":                    {rest(206, "567", "bytes 5-7/10"), registry.ErrProtocol},
-		"of another whole":               {rest(206, "56789", "bytes 5-9/11"), registry.ErrProtocol},
-		"two ranges":                     {rest(206, "56789", "bytes 5-9/10", "bytes 5-9/10"), registry.ErrProtocol},
-		"no range":                       {rest(206, "56789"), registry.ErrProtocol},
-		"garbage":                        {rest(206, "56789", "5 to 9"), registry.ErrProtocol},
-		"other bytes":                    {rest(206, "ABCDE", "bytes 5-9/10"), registry.ErrMismatch},
-		"another whole":                  {rest(200, "ABCDEFGHIJ"), registry.ErrMismatch},
-		"a whole of another length":      {rest(200, "0123456789a"), registry.ErrMismatch},
-		"more than the rest":             {rest(206, "56789a", "bytes 5-9/10"), registry.ErrMismatch},
-		"gone":                           {rest(404, string(registrytest.ErrorBody("BLOB_UNKNOWN", ""))), registry.ErrNotFound},
-		"not to be had in parts":         {rest(416, ""), registry.ErrDenied},
-		"nothing although there is some": {rest(204, ""), registry.ErrProtocol},
+		"rest":                      {rest(206, "56789", "bytes 5-9/10"), nil},
+		"rest_of_unknown_size":      {rest(206, "56789", "bytes 5-9/*"), nil},
+		"whole_blob":                {rest(200, content), nil},
+		"whole_blob_without_length": {serveBlob(content), nil},
+		"wrong_start":               {rest(206, "6789", "bytes 6-9/10"), registry.ErrProtocol},
+		"from_beginning":            {rest(206, content, "bytes 0-9/10"), registry.ErrProtocol},
+		"wrong_end":                 {rest(206, "567", "bytes 5-7/10"), registry.ErrProtocol},
+		"wrong_total":               {rest(206, "56789", "bytes 5-9/11"), registry.ErrProtocol},
+		"two_content_ranges":        {rest(206, "56789", "bytes 5-9/10", "bytes 5-9/10"), registry.ErrProtocol},
+		"no_content_range":          {rest(206, "56789"), registry.ErrProtocol},
+		"malformed_content_range":   {rest(206, "56789", "5 to 9"), registry.ErrProtocol},
+		"wrong_bytes":               {rest(206, "ABCDE", "bytes 5-9/10"), registry.ErrMismatch},
+		"wrong_whole_blob":          {rest(200, "ABCDEFGHIJ"), registry.ErrMismatch},
+		"wrong_length":              {rest(200, "0123456789a"), registry.ErrMismatch},
+		"too_many_bytes":            {rest(206, "56789a", "bytes 5-9/10"), registry.ErrMismatch},
+		"not_found":                 {rest(404, string(registrytest.ErrorBody("BLOB_UNKNOWN", ""))), registry.ErrNotFound},
+		"range_not_satisfiable":     {rest(416, ""), registry.ErrDenied},
+		"no_content":                {rest(204, ""), registry.ErrProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			repo := newClient(t).pull(t, resuming(t, content, test.next)+"/app")
@@ -135,7 +135,7 @@ func TestGetBlob_ResumeResponse(t *testing.T) {
 			case err != nil || got != content:
 				t.Errorf("read %q, %v", got, err)
 			}
-			// The digest of the first half is not known: it may have been read.
+			// The first half may have been read, because its digest is not known yet.
 			if !strings.HasPrefix(content, got) {
 				t.Errorf("%q was handed out", got)
 			}
@@ -174,17 +174,17 @@ func TestGetBlob_ResumeRequestsNewRedirect(t *testing.T) {
 func TestGetBlob_ContentMismatch(t *testing.T) {
 	const content = "0123456789"
 	for name, answer := range map[string]http.HandlerFunc{
-		"other bytes":        serveBlob("ABCDEFGHIJ"),
-		"too few":            func(w http.ResponseWriter, r *http.Request) { writeWithoutLength(w, "01234") },
-		"too many":           func(w http.ResponseWriter, r *http.Request) { writeWithoutLength(w, content+"!") },
-		"a length too small": serveBlob("01234"),
-		"a length too large": serveBlob(content + "!"),
-		"a length and no page": func(w http.ResponseWriter, _ *http.Request) {
+		"wrong_bytes":      serveBlob("ABCDEFGHIJ"),
+		"too_short":        func(w http.ResponseWriter, r *http.Request) { writeWithoutLength(w, "01234") },
+		"too_long":         func(w http.ResponseWriter, r *http.Request) { writeWithoutLength(w, content+"!") },
+		"length_too_small": serveBlob("01234"),
+		"length_too_large": serveBlob(content + "!"),
+		"length_of_untyped_page": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/octet-stream")
 			_, _ = io.WriteString(w, "<html>")
 		},
-		"a page of some text": func(w http.ResponseWriter, _ *http.Request) { writeWithoutLength(w, "<html>") },
-		"none of it":          func(http.ResponseWriter, *http.Request) {},
+		"untyped_page": func(w http.ResponseWriter, _ *http.Request) { writeWithoutLength(w, "<html>") },
+		"empty":        func(http.ResponseWriter, *http.Request) {},
 		"endless": func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				if _, err := io.WriteString(w, content); err != nil {
@@ -200,7 +200,7 @@ func TestGetBlob_ContentMismatch(t *testing.T) {
 			if len(got) >= len(content) {
 				t.Errorf("%d bytes were handed out", len(got))
 			}
-			if strings.HasPrefix(name, "a length") {
+			if strings.HasPrefix(name, "length") {
 				assertContains(t, err.Error(), "bytes under it and its descriptor says 10")
 			}
 		})
@@ -214,13 +214,13 @@ func TestGetBlob_WebPage(t *testing.T) {
 	assertContains(t, e.Error()+e.Hint, "what came is a web page (text/html) of 20 bytes, and the blob has 10", "does not seem to be a registry")
 }
 
-// chunked answers without saying how much there is.
+// writeWithoutLength writes content as a response without a Content-Length.
 func writeWithoutLength(w http.ResponseWriter, content string) {
 	_ = http.NewResponseController(w).Flush()
 	_, _ = io.WriteString(w, content)
 }
 
-// packed is content as it is compressed for the way.
+// gzipped returns content compressed with gzip.
 func gzipped(t *testing.T, content string) []byte {
 	t.Helper()
 	var small bytes.Buffer
@@ -234,29 +234,29 @@ func gzipped(t *testing.T, content string) []byte {
 	return small.Bytes()
 }
 
-// Unpacked, each of these would be what was asked for.
+// Decompressed, each of these responses would be valid.
 func TestRequest_CompressedResponse(t *testing.T) {
 	const content = `{"tags":["1"]}`
-	for name, ask := range map[string]func(registry.Repository) error{
-		"a manifest by tag": func(r registry.Repository) error { _, err := r.GetManifest(t.Context(), "1"); return err },
-		"a manifest by digest": func(r registry.Repository) error {
+	for name, do := range map[string]func(registry.Repository) error{
+		"manifest_by_tag": func(r registry.Repository) error { _, err := r.GetManifest(t.Context(), "1"); return err },
+		"manifest_by_digest": func(r registry.Repository) error {
 			_, err := r.GetManifest(t.Context(), string(descriptor(content).Digest))
 			return err
 		},
-		"a blob": func(r registry.Repository) error { _, err := readAll(t, r, descriptor(content)); return err },
-		"a list": func(r registry.Repository) error { _, err := r.ListTags(t.Context()); return err },
+		"blob":     func(r registry.Repository) error { _, err := readAll(t, r, descriptor(content)); return err },
+		"tag_list": func(r registry.Repository) error { _, err := r.ListTags(t.Context()); return err },
 	} {
 		for _, encoding := range []string{"gzip", "GZIP", "x-gzip", "br"} {
-			t.Run(name+", "+encoding, func(t *testing.T) {
+			t.Run(name+"_"+encoding, func(t *testing.T) {
 				server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 					if got := r.Header.Values("Accept-Encoding"); len(got) != 1 || got[0] != "identity" {
-						t.Errorf("the request accepts %q", got)
+						t.Errorf("Accept-Encoding = %q, want identity", got)
 					}
 					w.Header().Set("Content-Encoding", encoding)
 					w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
 					_, _ = w.Write(gzipped(t, content))
 				})
-				err := ask(newClient(t).pull(t, address(server)+"/app"))
+				err := do(newClient(t).pull(t, address(server)+"/app"))
 				assertContains(t, assertErrorKind(t, err, registry.ErrProtocol).Error(), address(server)+"/app", "packed with Content-Encoding "+encoding)
 			})
 		}
@@ -267,7 +267,7 @@ func TestGetBlob_ConnectionLostAfterLastByte(t *testing.T) {
 	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 		writeWithoutLength(w, "content")
 		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler) // before the chunk that ends it
+		panic(http.ErrAbortHandler) // before the final chunk
 	})
 	c := newClient(t)
 	got, err := readAll(t, c.pull(t, address(server)+"/app"), descriptor("content"))
@@ -293,7 +293,7 @@ func TestStatBlob(t *testing.T) {
 	if d, err := repo.StatBlob(t.Context(), descriptor("content").Digest); err != nil || d.Size != 7 {
 		t.Errorf("without HEAD: %+v, %v", d, err)
 	}
-	// 403 is unknown, and not an answer.
+	// A 403 does not tell whether the blob exists.
 	p.Clear()
 	p.On("HEAD", ".*").Reply(http.StatusForbidden, nil, "")
 	_, err = repo.StatBlob(t.Context(), descriptor("content").Digest)
@@ -328,7 +328,7 @@ func TestGetBlob_CloseDuringRead(t *testing.T) {
 	}()
 	_ = blob.Close()
 	if err := <-ended; err == nil {
-		t.Error("what was closed gave more")
+		t.Error("Read() after Close() = nil error, want an error")
 	}
 	if c.HeldSlots() != 0 {
 		t.Error("the slot is still held")
@@ -337,8 +337,8 @@ func TestGetBlob_CloseDuringRead(t *testing.T) {
 
 func TestGetBlob_CloseDuringResume(t *testing.T) {
 	registrytest.NoLeaks(t)
-	// Nobody cancels it but who closes it, as a transport does with a body whose
-	// request has failed.
+	// Only closing the blob cancels the resumed request, as when a transport closes the
+	// body of a failed request.
 	resumes := make(chan struct{})
 	host := resuming(t, large, func(_ http.ResponseWriter, r *http.Request) {
 		close(resumes)
@@ -369,10 +369,10 @@ func TestRepository_InvalidDescriptor(t *testing.T) {
 		size int64
 		kind error
 	}{
-		"negative":              {-1, registry.ErrInvalidManifest},
-		"the most negative":     {math.MinInt64, registry.ErrInvalidManifest},
-		"0, and not of nothing": {0, registry.ErrInvalidManifest},
-		"2^63-1":                {math.MaxInt64, registry.ErrLimit},
+		"negative":  {-1, registry.ErrInvalidManifest},
+		"min_int64": {math.MinInt64, registry.ErrInvalidManifest},
+		"zero":      {0, registry.ErrInvalidManifest},
+		"max_int64": {math.MaxInt64, registry.ErrLimit},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := registry.Descriptor{Digest: good.Digest, Size: test.size}
@@ -395,10 +395,10 @@ func TestRepository_InvalidDescriptor(t *testing.T) {
 	}
 }
 
-// badDigests are none, of an algorithm that can be computed, in its own form.
+// badDigests are malformed, or use an algorithm that is not supported.
 var badDigests = []digest.Digest{
 	"", "sha256:", "sha256:abc", "sha256:../../x", "md5:d41d8cd98f00b204e9800998ecf8427e",
-	"sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855", // in upper case
+	"sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855", // upper case
 	"SHA256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 	"sha256%3Ae3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", // percent-encoded
 	"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85?",

@@ -15,17 +15,18 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// part is how large the parts of these tests are: "large" has sixteen.
+// part is the size of the ranges in these tests. The blob "large" has sixteen of them.
 const part = 64 << 10
 
-// inParts is a registry with a large blob, and a client that reads it in parts.
-// When the test ends, nobody holds a buffer any more.
-func newRangeClient(t *testing.T, lanes int) (*registrytest.Proxy, *client) {
+// newRangeClient returns a registry with a large blob, and a client that reads the blob in
+// ranges over the given number of additional connections. When the test ends, no buffer
+// must be in use.
+func newRangeClient(t *testing.T, workers int) (*registrytest.Proxy, *client) {
 	t.Helper()
 	p := scripted(t, registrytest.Behaviour{})
 	p.PushBlob(t, "app", registrytest.Blob{Content: []byte(large)})
 	c := newClient(t)
-	c.ForceRanges(part, lanes)
+	c.ForceRanges(part, workers)
 	t.Cleanup(func() {
 		if used := c.UsedBuffers(); used != 0 {
 			t.Errorf("%d buffers are in use, want none", used)
@@ -42,7 +43,7 @@ func TestParallelDownload_Ranges(t *testing.T) {
 	if err != nil || got != large {
 		t.Fatalf("read %d bytes, %v", len(got), err)
 	}
-	asked := map[int]bool{}
+	requested := map[int]bool{}
 	for i, r := range p.Requests() {
 		if i == 0 {
 			if r.Header.Get("Range") != "" {
@@ -50,19 +51,19 @@ func TestParallelDownload_Ranges(t *testing.T) {
 			}
 			continue
 		}
-		from, to := 0, len(large)-1 // the last one has no end
-		if n, _ := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to); n == 0 || asked[from] || to != min(from+part, len(large))-1 {
-			t.Errorf("a part is asked for with %q", r.Header.Get("Range"))
+		from, to := 0, len(large)-1 // the last range has no end
+		if n, _ := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to); n == 0 || requested[from] || to != min(from+part, len(large))-1 {
+			t.Errorf("Range = %q, want one range of the blob", r.Header.Get("Range"))
 		}
-		asked[from] = true
+		requested[from] = true
 	}
-	// One part is read to judge the connection and one more while others begin.
-	// What a read brings decides where exactly that is.
-	if n := len(asked); n < 13 || n > 14 {
-		t.Errorf("%d parts were asked for, want all but the first two or three of 16", n)
+	// One range is read to measure the connection, and one more while the other
+	// connections start. The size of each read decides where exactly that happens.
+	if n := len(requested); n < 13 || n > 14 {
+		t.Errorf("requested ranges = %d, want all but the first two or three of 16", n)
 	}
 	if p.Peak() > 4 {
-		t.Errorf("%d requests at a time, want at most one and three lanes", p.Peak())
+		t.Errorf("concurrent requests = %d, want at most 4", p.Peak())
 	}
 	if _, retries := c.sent(); retries != 0 {
 		t.Errorf("%d retries, want none", retries)
@@ -81,17 +82,17 @@ func TestParallelDownload_RangeIgnored(t *testing.T) {
 			t.Fatalf("read %d bytes, %v", len(got), err)
 		}
 	}
-	// The first, three lanes, and the rest; then one.
+	// The first request, three ranges and the rest of the blob; then one request.
 	if n := len(p.Requests()); n > 6 {
 		t.Errorf("%d requests, want at most 6", n)
 	}
 	if last := p.Requests()[len(p.Requests())-1]; last.Header.Get("Range") != "" {
-		t.Errorf("the second blob is asked for with the Range %q", last.Header.Get("Range"))
+		t.Errorf("the request for the second blob has the Range %q", last.Header.Get("Range"))
 	}
 }
 
-// A gateway may take a Range for an attack, or be confused by it: what one
-// connection can bring is brought.
+// A gateway may reject a Range as an attack or handle it incorrectly. The client then
+// reads the blob over one connection.
 func TestParallelDownload_RangeRefused(t *testing.T) {
 	for _, status := range []int{403, 404, 416, 500} {
 		p, c := newRangeClient(t, 3)
@@ -105,7 +106,7 @@ func TestParallelDownload_RangeRefused(t *testing.T) {
 			t.Fatalf("%d: read %d bytes, %v", status, len(got), err)
 		}
 		if n := len(p.Requests()); status < 500 && n != 1 {
-			t.Errorf("%d: %d requests for the next blob, want one", status, n)
+			t.Errorf("HTTP %d: requests for the next blob = %d, want 1", status, n)
 		}
 	}
 }
@@ -120,8 +121,8 @@ func TestParallelDownload_ResumesPart(t *testing.T) {
 
 func TestParallelDownload_WrongContentRange(t *testing.T) {
 	p, c := newRangeClient(t, 3)
-	// Only a part has an end: what goes on to the end of the blob is what it
-	// should be.
+	// Only a range that does not reach the end of the blob has an end. The request for the
+	// rest of the blob stays unchanged.
 	isPart := func(r *http.Request) bool { return isRange(r) && !strings.HasSuffix(r.Header.Get("Range"), "-") }
 	p.On("GET", ".*").Where(isPart).Alter(func(r *http.Response) {
 		r.Header.Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", part-1, len(large)))
@@ -142,7 +143,7 @@ func TestParallelDownload_CorruptPart(t *testing.T) {
 	got, err := readAll(t, c.pull(t, p.Ref("app", "1")), descriptor(large))
 	assertErrorKind(t, err, registry.ErrMismatch)
 	if len(got) == len(large) {
-		t.Error("all bytes were given although some were wrong")
+		t.Error("GetBlob() returned all bytes although some were wrong")
 	}
 }
 
@@ -156,7 +157,7 @@ func TestParallelDownload_HalfOfHostLimit(t *testing.T) {
 		t.Fatalf("read %d bytes, %v", len(got), err)
 	}
 	if p.Peak() > 3 {
-		t.Errorf("%d requests at a time, want at most half of six", p.Peak())
+		t.Errorf("concurrent requests = %d, want at most 3", p.Peak())
 	}
 }
 
@@ -172,14 +173,14 @@ func TestParallelDownload_BufferLimit(t *testing.T) {
 	}
 	reading.Wait()
 	if most := 5 + remote.MaxBuffers; p.Peak() > most {
-		t.Errorf("%d requests at a time, want at most %d", p.Peak(), most)
+		t.Errorf("concurrent requests = %d, want at most %d", p.Peak(), most)
 	}
 }
 
 func TestParallelDownload_EndsWithReader(t *testing.T) {
 	for name, end := range map[string]func(io.Closer, context.CancelFunc){
-		"closed":    func(blob io.Closer, _ context.CancelFunc) { _ = blob.Close() },
-		"cancelled": func(_ io.Closer, cancel context.CancelFunc) { cancel() },
+		"closed":   func(blob io.Closer, _ context.CancelFunc) { _ = blob.Close() },
+		"canceled": func(_ io.Closer, cancel context.CancelFunc) { cancel() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			registrytest.NoLeaks(t)
@@ -196,7 +197,7 @@ func TestParallelDownload_EndsWithReader(t *testing.T) {
 			}
 			end(blob, cancel)
 			if _, err := io.Copy(io.Discard, blob); err == nil || errors.Is(err, registry.ErrMismatch) {
-				t.Errorf("reading went on: %v", err)
+				t.Errorf("Read() after the end = %v, want an error", err)
 			}
 		})
 	}
@@ -223,7 +224,7 @@ func TestParallelDownload_BuffersPerHost(t *testing.T) {
 		t.Errorf("read %d bytes, %v", len(got), err)
 	}
 	if n := other.Count("GET", ".*/blobs/.*"); n < 2 {
-		t.Errorf("the blob of another host was read with %d requests, want several parts", n)
+		t.Errorf("requests for the blob of the other host = %d, want several ranges", n)
 	}
 	close(gate)
 	reading.Wait()

@@ -18,13 +18,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// oneUploadEach fails the test where two requests put into one upload.
+// assertOneUploadPerSession fails the test if two PUT requests use the same upload
+// session.
 func assertOneUploadPerSession(t *testing.T, p *registrytest.Proxy) {
 	t.Helper()
 	used := map[string]bool{}
 	for _, r := range p.Requests() {
 		if r.Method == http.MethodPut && used[r.Path] {
-			t.Errorf("%s was put into twice", r.Path)
+			t.Errorf("two PUT requests for the upload session %s, want one", r.Path)
 		}
 		used[r.Path] = used[r.Path] || r.Method == http.MethodPut
 	}
@@ -32,13 +33,13 @@ func assertOneUploadPerSession(t *testing.T, p *registrytest.Proxy) {
 
 func TestPutBlob_RestartsBrokenUpload(t *testing.T) {
 	for name, fault := range map[string]func(*registrytest.Rule){
-		"reset at the beginning": func(r *registrytest.Rule) { r.Reset() },
-		"reset half way":         func(r *registrytest.Rule) { r.CutUpload(500_000) },
-		"503":                    func(r *registrytest.Rule) { r.Reply(http.StatusServiceUnavailable, nil, "") },
-		"the upload is unknown": func(r *registrytest.Rule) {
+		"reset_at_start": func(r *registrytest.Rule) { r.Reset() },
+		"reset_halfway":  func(r *registrytest.Rule) { r.CutUpload(500_000) },
+		"unavailable":    func(r *registrytest.Rule) { r.Reply(http.StatusServiceUnavailable, nil, "") },
+		"unknown_upload": func(r *registrytest.Rule) {
 			r.Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("BLOB_UPLOAD_UNKNOWN", "")))
 		},
-		"not at its beginning": func(r *registrytest.Rule) { r.Reply(http.StatusRequestedRangeNotSatisfiable, nil, "") },
+		"range_not_satisfiable": func(r *registrytest.Rule) { r.Reply(http.StatusRequestedRangeNotSatisfiable, nil, "") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
@@ -70,7 +71,7 @@ func TestPutBlob_AttemptLimit(t *testing.T) {
 }
 
 func TestPutBlob_LostResponseCountsAsCopied(t *testing.T) {
-	// The blob arrives, and the connection breaks before the answer does.
+	// The blob arrives, and the connection breaks before the response.
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("PUT", ".*").Times(1).Do(func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -89,11 +90,11 @@ func TestPutBlob_RefusalCancelsUpload(t *testing.T) {
 		code   string
 		want   error
 	}{
-		"too large":                 {413, "", registry.ErrDenied},
-		"a quota":                   {403, "DENIED", registry.ErrDenied},
-		"another digest":            {400, "DIGEST_INVALID", registry.ErrMismatch},
-		"a repository that is gone": {404, "NAME_UNKNOWN", registry.ErrNotFound},
-		"a redirect":                {307, "", registry.ErrProtocol},
+		"too_large":          {413, "", registry.ErrDenied},
+		"quota":              {403, "DENIED", registry.ErrDenied},
+		"digest_mismatch":    {400, "DIGEST_INVALID", registry.ErrMismatch},
+		"repository_missing": {404, "NAME_UNKNOWN", registry.ErrNotFound},
+		"redirect":           {307, "", registry.ErrProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
@@ -108,8 +109,7 @@ func TestPutBlob_RefusalCancelsUpload(t *testing.T) {
 	}
 }
 
-// What a registry refuses for good it is not asked again, and what it says of it
-// is what people are told.
+// A permanent refusal is not retried, and the error has the registry's own message.
 func TestRetry_PermanentRefusal(t *testing.T) {
 	const words = "no more than 10 GiB for the project"
 	manifest := func(r registry.Repository) error {
@@ -124,15 +124,15 @@ func TestRetry_PermanentRefusal(t *testing.T) {
 		do     func(registry.Repository) error
 		asked  string
 	}{
-		"opening an upload":  {"POST", blob, "POST from app, POST"}, // a mount that is refused is no more than that
-		"uploading":          {"PUT", blob, "POST from app, PUT, DELETE"},
-		"putting a manifest": {"PUT", manifest, "PUT"},
+		"start_upload": {"POST", blob, "POST from app, POST"}, // a refused mount alone is not an error
+		"upload":       {"PUT", blob, "POST from app, PUT, DELETE"},
+		"put_manifest": {"PUT", manifest, "PUT"},
 	} {
 		for _, refusal := range []struct {
 			status int
 			code   string
 		}{{403, "DENIED"}, {403, "QUOTA_EXCEEDED"}, {412, "PRECONDITION"}, {413, "SIZE_LIMIT"}, {400, "DENIED"}, {409, "CONFLICT"}, {422, "POLICY"}} {
-			t.Run(fmt.Sprint(step, ", ", refusal.status, " ", refusal.code), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%d_%s", step, refusal.status, refusal.code), func(t *testing.T) {
 				p := scripted(t, registrytest.Behaviour{})
 				p.On(s.method, ".*").Reply(refusal.status, nil, string(registrytest.ErrorBody(refusal.code, words)))
 				e := assertErrorKind(t, s.do(newClient(t).push(t, p.Ref("app", "1"))), registry.ErrDenied)
@@ -149,12 +149,12 @@ func TestRetry_PermanentRefusal(t *testing.T) {
 
 func TestPutBlob_InconclusiveHead(t *testing.T) {
 	for name, rule := range map[string]func(*registrytest.Rule){
-		"401":         func(r *registrytest.Rule) { r.Reply(http.StatusUnauthorized, nil, "") },
-		"403":         func(r *registrytest.Rule) { r.Reply(http.StatusForbidden, nil, "") },
-		"405":         func(r *registrytest.Rule) { r.Reply(http.StatusMethodNotAllowed, nil, "") },
-		"500":         func(r *registrytest.Rule) { r.Reply(http.StatusInternalServerError, nil, "") },
-		"no length":   func(r *registrytest.Rule) { r.Reply(http.StatusOK, nil, "") },
-		"another one": func(r *registrytest.Rule) { r.Reply(http.StatusOK, http.Header{"Content-Length": {"7"}}, "") },
+		"unauthorized":       func(r *registrytest.Rule) { r.Reply(http.StatusUnauthorized, nil, "") },
+		"forbidden":          func(r *registrytest.Rule) { r.Reply(http.StatusForbidden, nil, "") },
+		"method_not_allowed": func(r *registrytest.Rule) { r.Reply(http.StatusMethodNotAllowed, nil, "") },
+		"server_error":       func(r *registrytest.Rule) { r.Reply(http.StatusInternalServerError, nil, "") },
+		"no_length":          func(r *registrytest.Rule) { r.Reply(http.StatusOK, nil, "") },
+		"wrong_length":       func(r *registrytest.Rule) { r.Reply(http.StatusOK, http.Header{"Content-Length": {"7"}}, "") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
@@ -164,7 +164,7 @@ func TestPutBlob_InconclusiveHead(t *testing.T) {
 				t.Errorf("the outcome is %q, %v", outcome, err)
 			}
 			if n := p.Count("HEAD", ".*"); n != 1 {
-				t.Errorf("it was looked for %d times", n)
+				t.Errorf("HEAD requests = %d, want 1", n)
 			}
 		})
 	}
@@ -173,7 +173,7 @@ func TestPutBlob_InconclusiveHead(t *testing.T) {
 func TestPutBlob_ResponseDigest(t *testing.T) {
 	for header, want := range map[string]error{
 		string(descriptor("other").Digest):   registry.ErrMismatch,
-		"sha512:" + strings.Repeat("0", 128): nil, // of another algorithm
+		"sha512:" + strings.Repeat("0", 128): nil, // another algorithm
 		string(descriptor(small).Digest):     nil,
 		"":                                   nil,
 	} {
@@ -195,8 +195,8 @@ func TestPutBlob_ContentMismatch(t *testing.T) {
 		want    error
 	}{
 		"corrupt":   {registry.Verify(io.NopCloser(strings.NewReader(strings.Repeat("x", len(large)))), descriptor(large), "source/app"), registry.ErrMismatch},
-		"too short": {strings.NewReader(large[1:]), registry.ErrMismatch},
-		"too long":  {strings.NewReader(large + "!"), registry.ErrMismatch},
+		"too_short": {strings.NewReader(large[1:]), registry.ErrMismatch},
+		"too_long":  {strings.NewReader(large + "!"), registry.ErrMismatch},
 		"broken":    {io.MultiReader(strings.NewReader(large[:500_000]), failing{broken}), broken},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -208,12 +208,12 @@ func TestPutBlob_ContentMismatch(t *testing.T) {
 			if !errors.Is(err, test.want) {
 				t.Errorf("the error is %v", err)
 			}
-			// It is the content's own failure: to send it again is in vain.
+			// The source failed, so the upload is not retried.
 			if opened != 1 || p.Count("DELETE", ".*") != 1 {
 				t.Errorf("opened %d times; asked %s", opened, sentRequests(p))
 			}
-			if name != "too long" && p.HasBlob(t, "app", descriptor(large).Digest) {
-				t.Error("it was committed")
+			if name != "too_long" && p.HasBlob(t, "app", descriptor(large).Digest) {
+				t.Error("the upload was completed, want it canceled")
 			}
 		})
 	}
@@ -238,7 +238,7 @@ func TestPutBlob_OpenError(t *testing.T) {
 }
 
 func TestPutBlob_WaitsForContent(t *testing.T) {
-	for name, way := range uploadModes {
+	for name, setMode := range uploadModes {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var deleted, sent atomic.Int32
@@ -248,7 +248,7 @@ func TestPutBlob_WaitsForContent(t *testing.T) {
 					w.Header().Set("Location", r.URL.Path)
 					w.WriteHeader(map[string]int{http.MethodPatch: http.StatusAccepted, http.MethodPut: http.StatusCreated}[r.Method])
 				}, &deleted)).options)
-				way(c, pipeHost)
+				setMode(c, pipeHost)
 				gate, ended := make(chan struct{}), make(chan error, 1)
 				content := newBody(t, large)
 				go func() {
@@ -260,7 +260,7 @@ func TestPutBlob_WaitsForContent(t *testing.T) {
 				}()
 				synctest.Wait()
 				if n := sent.Load(); n != 0 {
-					t.Errorf("%d requests were sent with nothing to send", n)
+					t.Errorf("requests before the content was open = %d, want 0", n)
 				}
 				close(gate)
 				if err := <-ended; err != nil || sent.Load() == 0 || deleted.Load() != 0 {
@@ -275,7 +275,7 @@ func TestPutBlob_EmptyBlob(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("PUT", ".*").Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if r.ContentLength != 0 || len(r.TransferEncoding) > 0 {
-			t.Errorf("it came with the length %d, %s", r.ContentLength, r.TransferEncoding)
+			t.Errorf("Content-Length = %d, Transfer-Encoding = %s, want 0 and none", r.ContentLength, r.TransferEncoding)
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -291,21 +291,21 @@ func TestPutBlob_EmptyBlob(t *testing.T) {
 	other := scripted(t, registrytest.Behaviour{})
 	_, err = newClient(t).push(t, other.Ref("app", "1")).PutBlob(t.Context(), descriptor(""), newBody(t, "not nothing").get())
 	if !errors.Is(err, registry.ErrMismatch) || other.Count("PUT", ".*") != 0 {
-		t.Errorf("content that has bytes all the same: %v; asked %s", err, sentRequests(other))
+		t.Errorf("PutBlob() of nonempty content = %v, want ErrMismatch; sent %s", err, sentRequests(other))
 	}
 }
 
 func TestPutBlob_CanceledUpload(t *testing.T) {
 	registrytest.NoLeaks(t)
 	p := scripted(t, registrytest.Behaviour{})
-	held := make(chan struct{})
+	received := make(chan struct{})
 	p.On("PUT", ".*").Do(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		close(held)
+		close(received)
 		<-r.Context().Done()
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { <-held; cancel() }()
+	go func() { <-received; cancel() }()
 	_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(ctx, descriptor(small), newBody(t, small).get())
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)
@@ -328,7 +328,7 @@ func TestPutBlob_TokenExpiresDuringUpload(t *testing.T) {
 	if n := p.Count("PUT", ".*"); n != 3 || content.opens() != 3 {
 		t.Errorf("%d uploads were tried and the content was opened %d times, want 3 and 3", n, content.opens())
 	}
-	// Not for ever.
+	// The number of refreshes is limited.
 	p.Clear()
 	p.Forget()
 	p.On("PUT", ".*").Reply(http.StatusUnauthorized, http.Header{"WWW-Authenticate": {`Bearer realm="` + tokens.URL + `"`}}, string(registrytest.ErrorBody("UNAUTHORIZED", "no")))
@@ -340,8 +340,9 @@ func TestPutBlob_TokenExpiresDuringUpload(t *testing.T) {
 	assertOneUploadPerSession(t, p)
 }
 
-// refuseEarly answers a request with a status while its body is still being
-// sent, and closes the connection with the rest of it unread, which resets it.
+// refuseEarly returns a handler that responds with status while the client is still
+// sending the body. It then closes the connection without reading the rest, which resets
+// the connection.
 func refuseEarly(t *testing.T, status string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.ReadFull(r.Body, make([]byte, 100_000))
@@ -363,7 +364,7 @@ func TestPutBlob_EarlyRefusal(t *testing.T) {
 		want    error
 		uploads int
 	}{
-		// The PUT, the PATCH, and chunks from 16 MiB down to 256 KiB.
+		// One PUT, one PATCH, and chunks from 16 MiB down to 256 KiB.
 		"413 Request Entity Too Large": {413, registry.ErrDenied, 9},
 		"403 Forbidden":                {403, registry.ErrDenied, 1},
 		"401 Unauthorized":             {401, registry.ErrUnauthorized, 1},
@@ -401,25 +402,25 @@ func (c *notifyingCloser) Close() error { c.closed <- struct{}{}; return nil }
 
 func TestPutBlob_EarlyRefusalUnblocksContent(t *testing.T) {
 	registrytest.NoLeaks(t)
-	// The registry refuses at once, while the source has given little more than the
-	// head of the blob and will give no more.
+	// The registry refuses at once. The source has returned little more than the head of
+	// the blob and returns nothing more.
 	var deleted atomic.Int32
 	server := servePlain(t, uploads(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		_ = http.NewResponseController(w).Flush()
 	}, &deleted))
-	here, there := net.Pipe()
-	go func() { _, _ = io.WriteString(there, strings.Repeat("x", remote.HeadSize+1)) }()
-	t.Cleanup(func() { _ = there.Close() })
+	reader, writer := net.Pipe()
+	go func() { _, _ = io.WriteString(writer, strings.Repeat("x", remote.HeadSize+1)) }()
+	t.Cleanup(func() { _ = writer.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := newClient(t).push(t, address(server)+"/app").PutBlob(ctx, descriptor(large), registry.Content{
-		Open: func(context.Context) (io.ReadCloser, error) { return here, nil },
+		Open: func(context.Context) (io.ReadCloser, error) { return reader, nil },
 	})
 	if e := assertErrorKind(t, err, registry.ErrDenied); e.Status != http.StatusForbidden {
 		t.Errorf("the error is %v", err)
 	}
-	if _, err := here.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
-		t.Errorf("the content is still open: %v", err)
+	if _, err := reader.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("Read() of the content = %v, want it closed", err)
 	}
 }

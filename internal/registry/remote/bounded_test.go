@@ -17,23 +17,23 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// A registry can lead each of many requests to a place of its own. Connections to
-// places that were gone to once do not pile up.
+// A registry can redirect each of many requests to a different host. Idle connections to
+// those hosts must not accumulate.
 func TestTransport_ClosesIdleConnections(t *testing.T) {
-	var used sync.Map // the tokens, each of which is good for once
-	for way, test := range map[string]struct {
-		lead  func(w http.ResponseWriter, r *http.Request, place func() string)
-		there http.HandlerFunc
-		do    func(context.Context, registry.Repository) error
+	var used sync.Map // tokens that were used; each token is valid once
+	for name, test := range map[string]struct {
+		respond  func(w http.ResponseWriter, r *http.Request, target func() string)
+		atTarget http.HandlerFunc
+		do       func(context.Context, registry.Repository) error
 	}{
 		"redirect": {
-			func(w http.ResponseWriter, r *http.Request, place func() string) { redirect(place())(w, r) },
+			func(w http.ResponseWriter, r *http.Request, target func() string) { redirect(target())(w, r) },
 			serveBlob("content"),
 			func(ctx context.Context, r registry.Repository) error { return drain(ctx, r, descriptor("content")) },
 		},
 		"upload_location": {
-			func(w http.ResponseWriter, _ *http.Request, place func() string) {
-				w.Header().Set("Location", place())
+			func(w http.ResponseWriter, _ *http.Request, target func() string) {
+				w.Header().Set("Location", target())
 				w.WriteHeader(http.StatusAccepted)
 			},
 			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) },
@@ -43,9 +43,9 @@ func TestTransport_ClosesIdleConnections(t *testing.T) {
 			},
 		},
 		"token_realm": {
-			func(w http.ResponseWriter, r *http.Request, place func() string) {
+			func(w http.ResponseWriter, r *http.Request, target func() string) {
 				if _, again := used.LoadOrStore(r.Header.Get("Authorization"), true); again || r.Header.Get("Authorization") == "" {
-					bearerChallenge(place())(w, r)
+					bearerChallenge(target())(w, r)
 					return
 				}
 				serveManifest(w, r)
@@ -54,16 +54,16 @@ func TestTransport_ClosesIdleConnections(t *testing.T) {
 			get,
 		},
 	} {
-		t.Run(way, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				const places, few = 200, 40
-				var led, open atomic.Int32
+				const targets, few = 200, 40
+				var sent, open atomic.Int32
 				m := servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 					if r.Host != pipeHost {
-						test.there(w, r)
+						test.atTarget(w, r)
 						return
 					}
-					test.lead(w, r, func() string { return fmt.Sprintf("http://127.0.0.1:%d/there", 6000+led.Add(1)) })
+					test.respond(w, r, func() string { return fmt.Sprintf("http://127.0.0.1:%d/there", 6000+sent.Add(1)) })
 				})
 				c := newClient(t, m.options, func(o *remote.Options) {
 					o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -75,22 +75,22 @@ func TestTransport_ClosesIdleConnections(t *testing.T) {
 						return conn, err
 					}
 				})
-				for n := range places {
+				for n := range targets {
 					if err := test.do(t.Context(), c.push(t, fmt.Sprintf("%s/app%d", pipeHost, n))); err != nil {
 						t.Fatal(err)
 					}
 				}
 				synctest.Wait()
-				if led.Load() < places || open.Load() > few {
-					t.Errorf("of the connections to %d places %d are open", led.Load(), open.Load())
+				if sent.Load() < targets || open.Load() > few {
+					t.Errorf("open connections = %d after redirects to %d hosts, want at most %d", open.Load(), sent.Load(), few)
 				}
 			})
 		})
 	}
 }
 
-// A registry can want another token for each request. The last ones are known by
-// their text, and so are the credentials that brought them.
+// A registry can require a new token for each request. The last tokens are remembered so
+// that they can be redacted, and so are the credentials that were exchanged for them.
 func TestRedact_RememberedTokenLimit(t *testing.T) {
 	var issued atomic.Int32
 	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
@@ -101,7 +101,7 @@ func TestRedact_RememberedTokenLimit(t *testing.T) {
 		case r.URL.Query().Has("mount") || r.Header.Get("Authorization") != "Bearer "+newest:
 			bearerChallenge("http://"+r.Host+"/token")(w, r)
 		default:
-			issued.Add(1) // the token was good for once
+			issued.Add(1) // the token is used up
 			serveManifest(w, r)
 		}
 	})
@@ -113,15 +113,16 @@ func TestRedact_RememberedTokenLimit(t *testing.T) {
 		}
 	}
 	if n := remote.RememberedSecrets(repo); n != remote.MaxRememberedSecrets {
-		t.Errorf("%d tokens are remembered, want %d", n, remote.MaxRememberedSecrets)
+		t.Errorf("remembered tokens = %d, want %d", n, remote.MaxRememberedSecrets)
 	}
 	text := fmt.Sprintf("%s%d and the password", canary, issued.Load()-1)
-	if shown := repo.Redact(text); shown != "*** and ***" {
-		t.Errorf("they are shown as %q", shown)
+	if got := repo.Redact(text); got != "*** and ***" {
+		t.Errorf("Redact() = %q, want both redacted", got)
 	}
 }
 
-// Each page of a list can have a long link to the next.
+// Each page of a list can have a long link to the next page. The client must not keep all
+// of them.
 func TestListTags_LongLinkMemory(t *testing.T) {
 	const most = 4 << 20
 	var before, after uint64
@@ -140,11 +141,11 @@ func TestListTags_LongLinkMemory(t *testing.T) {
 		t.Errorf("read %d pages, %v", pages.Load(), err)
 	}
 	if after > before+most {
-		t.Errorf("what is remembered of them takes %d bytes", after-before)
+		t.Errorf("retained memory = %d bytes, want at most %d", after-before, most)
 	}
 }
 
-// heap is how much memory something refers to.
+// heap returns how many bytes of the heap are in use.
 func heap() uint64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -154,15 +155,15 @@ func heap() uint64 {
 
 func TestRedirect_LocationTooLong(t *testing.T) {
 	long := "http://127.0.0.1:1/" + strings.Repeat("x", 16<<10)
-	for way, rc := range redirectCases {
-		if way == "token_realm" {
-			continue // goes with the challenge, whose header is bounded, and is not kept
+	for name, rc := range redirectCases {
+		if name == "token_realm" {
+			continue // the realm is part of the challenge, whose header is bounded, and is not kept
 		}
 		server := servePlain(t, rc.to(long))
 		c := newClient(t, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
 		err := rc.do(t.Context(), c.push(t, address(server)+"/app"))
 		if e := assertErrorKind(t, err, registry.ErrLimit); len(e.Error()) > 1000 {
-			t.Errorf("%s: the error has %d bytes", way, len(e.Error()))
+			t.Errorf("%s: the error has %d bytes", name, len(e.Error()))
 		}
 	}
 }

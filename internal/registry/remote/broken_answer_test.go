@@ -9,7 +9,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// Wherever it ends: net/http takes some ends for the ends of lines.
+// The response may end anywhere. net/http treats some truncated lines as complete ones.
 func TestTruncatedResponse_Retried(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	pushed := p.Push(t, "app", "1", registrytest.Index{})
@@ -20,12 +20,13 @@ func TestTruncatedResponse_Retried(t *testing.T) {
 		rule := p.On("GET", ".*").Times(1).Do(cutAfter(n, head+string(pushed.Bytes)))
 		m, err := c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
 		if err != nil || m.Digest != pushed.Digest || rule.Taken() != 1 {
-			t.Errorf("of the answer came %q: %v", (head + string(pushed.Bytes))[:n], err)
+			t.Errorf("GetManifest() after the truncated response %q = %v", (head + string(pushed.Bytes))[:n], err)
 		}
 	}
 }
 
-// cutAfter answers with the first n bytes of a text and ends the connection.
+// cutAfter returns a handler that sends the first n bytes of text and closes the
+// connection.
 func cutAfter(n int, text string) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -47,25 +48,25 @@ func TestTruncatedResponse_ErrorKind(t *testing.T) {
 }
 
 func TestCancelUpload_RetriesAfterReset(t *testing.T) {
-	for want, hinder := range map[string]func(*registrytest.Rule){
+	for want, fault := range map[string]func(*registrytest.Rule){
 		"[204]":   func(r *registrytest.Rule) { r.Times(0).Reset() },
 		"[0 204]": func(r *registrytest.Rule) { r.Times(1).Reset() },
-		"[0 0]":   func(r *registrytest.Rule) { r.Reset() }, // there are limits to it
+		"[0 0]":   func(r *registrytest.Rule) { r.Reset() }, // the number of attempts is limited
 		"[503]":   func(r *registrytest.Rule) { r.Reply(http.StatusServiceUnavailable, nil, "") },
 	} {
 		p := scripted(t, registrytest.Behaviour{})
 		p.On("PUT", ".*").Reply(http.StatusForbidden, nil, "")
-		hinder(p.On("DELETE", ".*"))
+		fault(p.On("DELETE", ".*"))
 		_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor("new"), newBody(t, "new").get())
 		assertErrorKind(t, err, registry.ErrDenied)
-		var answers []int
+		var statuses []int
 		for _, r := range p.Requests() {
 			if r.Method == http.MethodDelete {
-				answers = append(answers, r.Status)
+				statuses = append(statuses, r.Status)
 			}
 		}
-		if got := fmt.Sprint(answers); got != want {
-			t.Errorf("giving it up was answered %s, want %s", got, want)
+		if got := fmt.Sprint(statuses); got != want {
+			t.Errorf("DELETE statuses = %s, want %s", got, want)
 		}
 	}
 }

@@ -88,15 +88,15 @@ func TestCanonicalHost_Options(t *testing.T) {
 		c := newClient(t, settings(map[string]remote.HostOptions{key: {MaxConcurrentRequests: 3}}))
 		for _, reference := range references {
 			if got := c.Allowed(parse(t, reference).Host); got != 3 {
-				t.Errorf("with settings for %s, %s is asked %d times at once, want 3", key, reference, got)
+				t.Errorf("with options for %s, the limit of %s = %d, want 3", key, reference, got)
 			}
 		}
 	}
-	// A setting for one port must not take TLS away from another one.
+	// An option for one port must not disable TLS on another port.
 	for _, port := range []string{"80", "443"} {
 		c := newClient(t, settings(map[string]remote.HostOptions{"example.com:" + port: {PlainHTTP: &yes}}))
 		if c.PlainHTTP("example.com") || !c.PlainHTTP("example.com:"+port) {
-			t.Errorf("the scheme of example.com depends on a setting for its port %s", port)
+			t.Errorf("the scheme of example.com depends on the options for port %s", port)
 		}
 	}
 }
@@ -124,7 +124,7 @@ func TestNew_DuplicateHostOptions(t *testing.T) {
 	}
 }
 
-// throughPort80 makes 127.0.0.1:80 lead to a registry of the test.
+// throughPort80 connects 127.0.0.1:80 to a registry of the test.
 func throughPort80(p *registrytest.Proxy) func(*remote.Options) {
 	return func(o *remote.Options) {
 		o.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -141,7 +141,7 @@ func TestCanonicalHost_SharedLimitAndMounts(t *testing.T) {
 	c := newClient(t, throughPort80(proxy), settings(map[string]remote.HostOptions{"127.0.0.1:080": {MaxConcurrentRequests: 2}}))
 	a, b := c.push(t, "127.0.0.1/a"), c.push(t, "[::ffff:127.0.0.1]:80/b")
 	if a.Host() != b.Host() || a.Name() != "127.0.0.1/a" || b.Name() != "127.0.0.1/b" {
-		t.Errorf("the repositories are %s on %s and %s on %s", a.Name(), a.Host(), b.Name(), b.Host())
+		t.Errorf("repositories = %s on %s and %s on %s, want both on one host", a.Name(), a.Host(), b.Name(), b.Host())
 	}
 	src := scripted(t, registrytest.Behaviour{})
 	pushed := src.Push(t, "app", "1", registrytest.Image{Seed: "shared"})
@@ -154,11 +154,11 @@ func TestCanonicalHost_SharedLimitAndMounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := report.Copied.Blobs; destination == b && n != 0 {
-			t.Errorf("%d blobs that the host has under its other spelling were sent again", n)
+			t.Errorf("blobs sent again under the other spelling = %d, want 0", n)
 		}
 	}
 	if mounted := proxy.Count(http.MethodPost, "/v2/b/blobs/uploads/"); mounted == 0 || proxy.Peak() > 2 {
-		t.Errorf("%d uploads were begun or mounted, and up to %d requests were under way at once", mounted, proxy.Peak())
+		t.Errorf("mounts and uploads = %d, want some; concurrent requests = %d, want at most 2", mounted, proxy.Peak())
 	}
 }
 
@@ -183,7 +183,7 @@ func TestCanonicalHost_SharedTokens(t *testing.T) {
 		}
 	}
 	if got := fetched.Load(); got != 1 {
-		t.Errorf("%d tokens were fetched for the spellings of one host, want 1", got)
+		t.Errorf("fetched tokens = %d, want 1 for all spellings of the host", got)
 	}
 }
 
@@ -215,8 +215,8 @@ func TestCanonicalHost_Credentials(t *testing.T) {
 	}
 }
 
-// The registry's own host stays its own in every spelling that it redirects to,
-// also where the port is left out or has zeros.
+// A redirect to another spelling of the registry's own host, with or without a port or
+// with leading zeros, keeps the origin.
 func TestCanonicalHost_Redirect(t *testing.T) {
 	for name, location := range map[string]string{
 		"port":     "https://registry.example.com:443/there",

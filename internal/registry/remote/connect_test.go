@@ -23,7 +23,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// manifestAnswer answers everything with a manifest.
+// serveManifest responds to every request with a manifest.
 func serveManifest(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
 	_, _ = io.WriteString(w, "{}")
@@ -64,7 +64,7 @@ func TestTransportError_Hint(t *testing.T) {
 	}))
 	n.name("continuing.example.com", "203.0.113.14")
 	n.at("203.0.113.14:80", serveRaw(t, func(conn net.Conn, _ string) {
-		for err := error(nil); err == nil; { // until the client has had enough
+		for err := error(nil); err == nil; { // until the client closes the connection
 			_, err = io.WriteString(conn, strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1000))
 		}
 	}))
@@ -79,7 +79,7 @@ func TestTransportError_Hint(t *testing.T) {
 	n.serve(t, "other-ca.example.com", "203.0.113.13", serveManifest)
 
 	hosts := n.trustedHosts("other-name.example.com", "plain.example.com", "nobody.example.com", "mutual.example.com")
-	hosts["other-ca.example.com"] = remote.HostOptions{CACertificate: newAuthority(t).pem} // of the same name
+	hosts["other-ca.example.com"] = remote.HostOptions{CACertificate: newAuthority(t).pem} // another authority with the same name
 	yes := true
 	for _, host := range []string{"tls", "nginx", "binary", "ssh", "headers", "informed", "continuing", "closing", "resetting"} {
 		hosts[host+".example.com"] = remote.HostOptions{PlainHTTP: &yes}
@@ -105,7 +105,7 @@ func TestTransportError_Hint(t *testing.T) {
 		"informed.example.com":   {registry.ErrProtocol, "does not seem to be a registry", 1},
 		"continuing.example.com": {registry.ErrProtocol, "does not seem to be a registry", 1},
 		"port.example.com:5104":  {registry.ErrProtocol, `registries = { "port.example.com:5104" = { plain_http = true } }`, 1},
-		// A connection may break for many reasons, so that it is tried again.
+		// A connection may break for many reasons, so the request is retried.
 		"closing.example.com":   {registry.ErrUnavailable, `registries = { "closing.example.com" = { plain_http = false } }`, 6},
 		"resetting.example.com": {registry.ErrUnavailable, `registries = { "resetting.example.com" = { plain_http = false } }`, 6},
 		"nowhere.example.com":   {registry.ErrUnavailable, "could not be found", 1},
@@ -117,29 +117,29 @@ func TestTransportError_Hint(t *testing.T) {
 			e := assertErrorKind(t, err, test.kind)
 			assertContains(t, e.Hint, test.hint)
 			if host == "on-the-way.example.com" && strings.Contains(e.Hint, "plain_http") {
-				t.Errorf("it advises to send credentials in the clear: %s", e.Hint)
+				t.Errorf("hint = %q, want no advice to send credentials in plain text", e.Hint)
 			}
 			if strings.HasPrefix(host, "ssh") && strings.Contains(e.Hint, "plain_http") {
-				t.Errorf("it advises a setting that mends nothing: %s", e.Hint)
+				t.Errorf("hint = %q, want no advice to set plain_http", e.Hint)
 			}
 			if strings.Contains(e.Error(), "possibly because") {
-				t.Errorf("what a certificate says of itself is shown: %v", e)
+				t.Errorf("error = %v, want no text from the certificate", e)
 			}
 			if sent, _ := c.sent(); sent != test.attempts {
-				t.Errorf("%d attempts, want %d: %v", sent, test.attempts, err)
+				t.Errorf("attempts = %d, want %d: %v", sent, test.attempts, err)
 			}
 		})
 	}
 }
 
-// Whoever has answered once is spoken to as it wants to be.
+// Once a host has responded, a broken connection does not mean that the host requires TLS.
 func TestTransportError_NoTLSHintAfterResponse(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer func(http.ResponseWriter)
 		kind   error
 	}{
-		"without a word": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, registry.ErrUnavailable},
-		"in TLS": {func(w http.ResponseWriter) {
+		"connection_closed": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, registry.ErrUnavailable},
+		"tls_alert": {func(w http.ResponseWriter) {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
 				panic(err)
@@ -168,7 +168,8 @@ func testLateFailure(t *testing.T, answer func(http.ResponseWriter), kind error)
 	}
 }
 
-// serveRaw answers each connection's first bytes with a function, and closes it.
+// serveRaw starts a server that passes the first bytes of each connection to answer and
+// then closes the connection.
 func serveRaw(t *testing.T, answer func(conn net.Conn, request string)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -202,11 +203,11 @@ func TestTLS_OptionsPerHost(t *testing.T) {
 		hosts func(n *fakeNetwork) map[string]remote.HostOptions
 		a, b  error
 	}{
-		"a certificate of its authority": {func(n *fakeNetwork) map[string]remote.HostOptions { return n.trustedHosts("a.example.com") }, nil, registry.ErrProtocol},
-		"any certificate": {func(*fakeNetwork) map[string]remote.HostOptions {
+		"ca_certificate": {func(n *fakeNetwork) map[string]remote.HostOptions { return n.trustedHosts("a.example.com") }, nil, registry.ErrProtocol},
+		"insecure_skip_tls_verify": {func(*fakeNetwork) map[string]remote.HostOptions {
 			return map[string]remote.HostOptions{"a.example.com": {InsecureSkipTLSVerify: true}}
 		}, nil, registry.ErrProtocol},
-		"nothing": {func(*fakeNetwork) map[string]remote.HostOptions { return nil }, registry.ErrProtocol, registry.ErrProtocol},
+		"no_options": {func(*fakeNetwork) map[string]remote.HostOptions { return nil }, registry.ErrProtocol, registry.ErrProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newFakeNetwork(t)
@@ -259,8 +260,8 @@ func TestTLS_ClientCertificatePerHost(t *testing.T) {
 		n.at(address+":443", server.Listener.Addr().String())
 		return server
 	}
-	// The attacker points to the internal registry, which the settings name and
-	// which knows the client by its certificate.
+	// The attacker redirects to the internal registry, which is in the options and
+	// authenticates the client by its certificate.
 	serve("internal.example.com", "203.0.113.1", serveBlob("content"))
 	serve("attacker.example.com", "203.0.113.2", redirect("https://internal.example.com/blob"))
 	certificate, key := encodePEM(t, n.authority.issue(t, "ci"))
@@ -271,13 +272,13 @@ func TestTLS_ClientCertificatePerHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	if shown["internal.example.com"]+shown["attacker.example.com"] != 0 {
-		t.Errorf("the certificate was shown: %v", shown)
+		t.Errorf("certificates received = %v, want none", shown)
 	}
 	if _, err := readAll(t, c.pull(t, "internal.example.com/app"), descriptor("content")); err != nil {
 		t.Fatal(err)
 	}
 	if shown["internal.example.com"] != 1 {
-		t.Errorf("its own host was shown %d certificates", shown["internal.example.com"])
+		t.Errorf("certificates received by the host itself = %d, want 1", shown["internal.example.com"])
 	}
 }
 
@@ -308,7 +309,7 @@ func TestConnection_Reuse(t *testing.T) {
 		}
 	}
 	if n.conns != 1 {
-		t.Errorf("%d connections for one request after the other", n.conns)
+		t.Errorf("connections = %d, want 1", n.conns)
 	}
 }
 
@@ -335,7 +336,7 @@ func TestConnection_ReuseAfterUnreadBody(t *testing.T) {
 		}
 	}
 	if n.conns != 1 {
-		t.Errorf("%d connections for one request after the other", n.conns)
+		t.Errorf("connections = %d, want 1", n.conns)
 	}
 }
 
@@ -369,12 +370,12 @@ func TestConnection_CloseHeader(t *testing.T) {
 		all.Wait()
 		synctest.Wait()
 		if peak.Load() != limit || dialed.Load() != requests || closed.Load() != requests {
-			t.Errorf("%d were under way at once; of %d connections %d were closed", peak.Load(), dialed.Load(), closed.Load())
+			t.Errorf("concurrent requests = %d, connections = %d, closed = %d, want 4, 20 and 20", peak.Load(), dialed.Load(), closed.Load())
 		}
 	})
 }
 
-// counted is a connection that tells when it is closed.
+// notifyingConn is a connection that calls closed when it is closed.
 type notifyingConn struct {
 	net.Conn
 	closed func()
@@ -386,7 +387,7 @@ func (c *notifyingConn) Close() error {
 }
 
 func TestDial_NextAddress(t *testing.T) {
-	for name, silentOne := range map[string]bool{"it refuses": false, "it is silent": true} {
+	for name, silent := range map[string]bool{"refused": false, "silent": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := servePipes(t, serveManifest)
@@ -400,7 +401,7 @@ func TestDial_NextAddress(t *testing.T) {
 						switch {
 						case address == "203.0.113.1:80":
 							return m.dial(ctx, network, address)
-						case silentOne:
+						case silent:
 							<-ctx.Done()
 							abandoned.Add(1)
 							return nil, ctx.Err()
@@ -414,9 +415,9 @@ func TestDial_NextAddress(t *testing.T) {
 					t.Fatal(err)
 				}
 				synctest.Wait()
-				want := map[bool]time.Duration{false: 0, true: 250 * time.Millisecond}[silentOne]
-				if began.elapsed() != want || abandoned.Load() != map[bool]int32{true: 1}[silentOne] {
-					t.Errorf("it took %s, and %d attempts were given up", began.elapsed(), abandoned.Load())
+				want := map[bool]time.Duration{false: 0, true: 250 * time.Millisecond}[silent]
+				if began.elapsed() != want || abandoned.Load() != map[bool]int32{true: 1}[silent] {
+					t.Errorf("GetManifest() took %s with %d abandoned attempts", began.elapsed(), abandoned.Load())
 				}
 			})
 		})
@@ -445,7 +446,7 @@ func TestDial_ClosesLateConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := other.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-			t.Errorf("it is still open: %v", err)
+			t.Errorf("Read() from the late connection = %v, want EOF", err)
 		}
 	})
 }
@@ -457,24 +458,24 @@ func TestNew_InvalidOptions(t *testing.T) {
 		hosts map[string]remote.HostOptions
 		want  string
 	}{
-		"a repository":           {map[string]remote.HostOptions{"ghcr.io/acme": {}}, "ghcr.io/acme"},
-		"a scheme":               {map[string]remote.HostOptions{"https://ghcr.io": {}}, "https://ghcr.io"},
-		"a word":                 {map[string]remote.HostOptions{"registry": {}}, `"registry"`},
-		"one slot":               {map[string]remote.HostOptions{"ghcr.io": {MaxConcurrentRequests: 1}}, "at least 2"},
-		"fewer than none":        {map[string]remote.HostOptions{"ghcr.io": {RequestsPerSecond: -1}}, "-1 requests per second"},
-		"no number":              {map[string]remote.HostOptions{"ghcr.io": {RequestsPerSecond: math.NaN()}}, "NaN requests per second"},
-		"without end":            {map[string]remote.HostOptions{"ghcr.io": {RequestsPerSecond: math.Inf(1)}}, "+Inf requests per second"},
-		"a negative limit":       {map[string]remote.HostOptions{"ghcr.io": {MaxConcurrentRequests: -1}}, "at least 2"},
-		"a key as CA":            {map[string]remote.HostOptions{"ghcr.io": {CACertificate: goodKey}}, "begins with a private key"},
-		"a CA that is none":      {map[string]remote.HostOptions{"ghcr.io": {CACertificate: []byte("x")}}, "ghcr.io"},
-		"a key alone":            {map[string]remote.HostOptions{"ghcr.io": {ClientKey: canary}}, "ghcr.io"},
-		"a certificate alone":    {map[string]remote.HostOptions{"ghcr.io": {ClientCertificate: good.pem}}, "ghcr.io"},
-		"a host under two names": {map[string]remote.HostOptions{"ghcr.io": {}, "GHCR.io": {}}, "two settings"},
+		"repository":              {map[string]remote.HostOptions{"ghcr.io/acme": {}}, "ghcr.io/acme"},
+		"scheme":                  {map[string]remote.HostOptions{"https://ghcr.io": {}}, "https://ghcr.io"},
+		"bare_word":               {map[string]remote.HostOptions{"registry": {}}, `"registry"`},
+		"one_slot":                {map[string]remote.HostOptions{"ghcr.io": {MaxConcurrentRequests: 1}}, "at least 2"},
+		"negative_rate":           {map[string]remote.HostOptions{"ghcr.io": {RequestsPerSecond: -1}}, "-1 requests per second"},
+		"nan_rate":                {map[string]remote.HostOptions{"ghcr.io": {RequestsPerSecond: math.NaN()}}, "NaN requests per second"},
+		"infinite_rate":           {map[string]remote.HostOptions{"ghcr.io": {RequestsPerSecond: math.Inf(1)}}, "+Inf requests per second"},
+		"negative_limit":          {map[string]remote.HostOptions{"ghcr.io": {MaxConcurrentRequests: -1}}, "at least 2"},
+		"key_as_ca":               {map[string]remote.HostOptions{"ghcr.io": {CACertificate: goodKey}}, "begins with a private key"},
+		"invalid_ca":              {map[string]remote.HostOptions{"ghcr.io": {CACertificate: []byte("x")}}, "ghcr.io"},
+		"key_without_certificate": {map[string]remote.HostOptions{"ghcr.io": {ClientKey: canary}}, "ghcr.io"},
+		"certificate_without_key": {map[string]remote.HostOptions{"ghcr.io": {ClientCertificate: good.pem}}, "ghcr.io"},
+		"duplicate_host":          {map[string]remote.HostOptions{"ghcr.io": {}, "GHCR.io": {}}, "two settings"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := remote.New(remote.Options{Hosts: test.hosts})
 			if err == nil {
-				t.Fatal("they are taken")
+				t.Fatal("New() error = nil, want an error")
 			}
 			assertContains(t, err.Error(), test.want)
 			assertNoSecret(t, "error", err.Error())
@@ -490,16 +491,16 @@ func TestNew_InvalidOptions(t *testing.T) {
 		"in token_hosts":    {Credentials: auth.Options{Registries: map[string]auth.Credential{"ghcr.io": {TokenHosts: []string{"https://x"}}}}},
 	} {
 		if _, err := remote.New(o); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: the error is %v", want, err)
+			t.Errorf("New() error = %v, want it to contain %q", err, want)
 		}
 	}
 	none := ""
 	if _, err := remote.New(remote.Options{Credentials: auth.Options{DockerConfigPath: &none, DockerConfigJSON: "{"}}); !errors.Is(err, registry.ErrCredentials) {
-		t.Errorf("credentials that cannot be read: %v", err)
+		t.Errorf("New() with unreadable credentials = %v, want ErrCredentials", err)
 	}
 }
 
-// A setting for TLS is one for TLS: nobody means it to be ignored.
+// An option for TLS on a loopback host means that the host uses TLS.
 func TestPlainHTTP_LoopbackWithTLSOptions(t *testing.T) {
 	n := newFakeNetwork(t)
 	host := address(n.serveTLS(t, serveManifest, "127.0.0.1"))
@@ -509,17 +510,17 @@ func TestPlainHTTP_LoopbackWithTLSOptions(t *testing.T) {
 		settings remote.HostOptions
 		plain    bool
 	}{
-		"nothing":                {remote.HostOptions{}, true},
-		"a limit":                {remote.HostOptions{RequestsPerSecond: 1000}, true},
-		"an authority":           {remote.HostOptions{CACertificate: n.authority.pem}, false},
-		"any certificate":        {remote.HostOptions{InsecureSkipTLSVerify: true}, false},
-		"a client's certificate": {remote.HostOptions{ClientCertificate: certificate, ClientKey: auth.Secret(key)}, false},
-		"both":                   {remote.HostOptions{CACertificate: n.authority.pem, PlainHTTP: &yes}, true},
-		"it is said":             {remote.HostOptions{PlainHTTP: &no}, false},
+		"none":                          {remote.HostOptions{}, true},
+		"rate_limit":                    {remote.HostOptions{RequestsPerSecond: 1000}, true},
+		"ca_certificate":                {remote.HostOptions{CACertificate: n.authority.pem}, false},
+		"insecure_skip_tls_verify":      {remote.HostOptions{InsecureSkipTLSVerify: true}, false},
+		"client_certificate":            {remote.HostOptions{ClientCertificate: certificate, ClientKey: auth.Secret(key)}, false},
+		"ca_certificate_and_plain_http": {remote.HostOptions{CACertificate: n.authority.pem, PlainHTTP: &yes}, true},
+		"plain_http_false":              {remote.HostOptions{PlainHTTP: &no}, false},
 	} {
 		c := newClient(t, settings(map[string]remote.HostOptions{host: test.settings}))
 		if got := c.PlainHTTP(host); got != test.plain {
-			t.Errorf("%s: plain HTTP is %t", name, got)
+			t.Errorf("%s: PlainHTTP() = %t", name, got)
 		}
 	}
 	c := newClient(t, settings(map[string]remote.HostOptions{host: {CACertificate: n.authority.pem}}))

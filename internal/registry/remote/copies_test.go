@@ -11,7 +11,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// layered is an image with so many layers of sixteen parts each.
+// layeredImage returns an image with the given number of layers of 16 ranges each.
 func layeredImage(seed string, layers int) registrytest.Image {
 	image := registrytest.Image{Seed: seed}
 	for i := range layers {
@@ -20,9 +20,9 @@ func layeredImage(seed string, layers int) registrytest.Image {
 	return image
 }
 
-// All that takes slots besides a request's own: parts, contents that are read
-// ahead, and copies in both directions at once. The test is here and not with
-// the engine because only here blobs of this size come in parts.
+// A copy takes slots in addition to those of its requests: for ranges, for content that is
+// read ahead, and for copies in both directions at once. The test is in this package
+// because only here do blobs of this size use ranges.
 func TestCopy_HostLimits(t *testing.T) {
 	for _, limit := range []int{2, 3, 5, 8} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
@@ -39,19 +39,20 @@ func TestCopy_HostLimits(t *testing.T) {
 					Reference: "1", Digest: pushed.Digest, Tags: []string{"1"},
 				})
 				if err != nil || report.Copied.Blobs != len(pushed.Tree.Blobs) {
-					t.Errorf("the report says %+v, %v", report, err)
+					t.Errorf("Copy() = %+v, %v", report, err)
 				}
 				for _, p := range []*registrytest.Proxy{from, to} {
 					if n := report.Hosts[p.Addr].Peak; n < 1 || n > limit {
-						t.Errorf("the report says that %s was asked up to %d at a time, and %d may be", p.Addr, n, limit)
+						t.Errorf("reported peak of %s = %d, want 1 to %d", p.Addr, n, limit)
 					}
 				}
 			}
-			// Alone, a layer comes in parts where half of the limit has room for it.
-			copyOne(left, right, "alone", left.Push(t, "from-alone", "1", layeredImage("alone", 1)))
+			// A layer on its own is read in ranges if half of the limit leaves room for
+			// them.
+			copyOne(left, right, "single", left.Push(t, "from-single", "1", layeredImage("single", 1)))
 			inParts := slices.ContainsFunc(left.Requests(), func(r registrytest.Request) bool { return r.Header.Get("Range") != "" })
 			if inParts != (limit == 8) {
-				t.Errorf("that the layer came in parts is %t", inParts)
+				t.Errorf("layer read in ranges = %t, want %t", inParts, limit == 8)
 			}
 			var copies sync.WaitGroup
 			for i := range 4 {
@@ -64,7 +65,7 @@ func TestCopy_HostLimits(t *testing.T) {
 			copies.Wait()
 			for _, p := range []*registrytest.Proxy{left, right} {
 				if p.Peak() > limit {
-					t.Errorf("%d requests were under way at once, and %d may be", p.Peak(), limit)
+					t.Errorf("concurrent requests = %d, want at most %d", p.Peak(), limit)
 				}
 			}
 		})

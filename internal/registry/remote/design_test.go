@@ -10,18 +10,18 @@ import (
 	"testing"
 )
 
-// What everything must pass is in one place, which is looked at when it is
-// changed. What goes past it is in another file, which is found here.
+// Each security check is in one place that reviewers know. This test finds code that
+// bypasses one of them in another file.
 func TestSecurityChokepoints(t *testing.T) {
 	sources := sourceFiles(t)
-	for what, places := range map[string][]string{
-		// A request's credential: a registry's, and a token service's.
+	for pattern, files := range map[string][]string{
+		// The credential of a request: that of a registry, and that of a token server.
 		`"Authorization"`:    {"registry/remote/auth/token.go", "registry/remote/exchange.go"},
 		`"WWW-Authenticate"`: {"registry/remote/auth/challenged.go"},
 		`\.Authorize\(`:      {"registry/remote/request.go"},
 		`\.Challenged\(`:     {"registry/remote/request.go"},
 		`Cookie|Proxy-Auth`:  nil,
-		// A hop: where it leads, who goes there, and over which connections.
+		// A redirect: its target, whether it is followed, and over which connections.
 		`\.ResolveReference\(`:     {"registry/remote/redirect.go"},
 		`\.RoundTrip\(`:            {"registry/remote/exchange.go", "registry/remote/redirect.go"},
 		`&http\.Transport\{`:       {"registry/remote/transport.go"},
@@ -31,25 +31,24 @@ func TestSecurityChokepoints(t *testing.T) {
 		// A body that is read into memory.
 		`\bio\.ReadAll\(|\breadPieces\(`:               {"registry/read.go"},
 		`\.(NewDecoder|UnmarshalRead)\([a-z.]*[bB]ody`: nil,
-		// A registry's words.
+		// The text of a registry.
 		`\berrorDocument\b`: {"registry/remote/response_error.go"},
 	} {
-		pattern := regexp.MustCompile(what)
+		re := regexp.MustCompile(pattern)
 		var found []string
 		for file, code := range sources {
-			if pattern.MatchString(code) {
+			if re.MatchString(code) {
 				found = append(found, file)
 			}
 		}
 		slices.Sort(found)
-		if !slices.Equal(found, places) {
-			t.Errorf("%s is in %s, and belongs into %s", what, found, places)
+		if !slices.Equal(found, files) {
+			t.Errorf("files that match %s = %s, want %s", pattern, found, files)
 		}
 	}
 }
 
-// program is the code of what talks to registries, without its comments, by
-// file.
+// sourceFiles returns the code that talks to registries, without comments, keyed by file.
 func sourceFiles(t *testing.T) map[string]string {
 	t.Helper()
 	sources := map[string]string{}

@@ -9,8 +9,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// evictable returns a transfer, and a channel that is closed when it has to give
-// way.
+// newTransfer returns a transfer, and a channel that is closed when the transfer is
+// evicted.
 func newTransfer() (*transfer, <-chan struct{}) {
 	evicted := make(chan struct{})
 	return &transfer{evict: func() { close(evicted) }}, evicted
@@ -19,9 +19,9 @@ func newTransfer() (*transfer, <-chan struct{}) {
 func TestLimiter_Eviction(t *testing.T) {
 	for name, c := range map[string]struct {
 		class  requestClass
-		moves  time.Duration // how often a chunk of 64 KiB moves; 0: never
+		moves  time.Duration // how often a chunk of 64 KiB moves; 0 means never
 		blocks bool
-		after  time.Duration // when the transfer gives way; 0: not within a minute
+		after  time.Duration // when the transfer is evicted; 0 means not within a minute
 	}{
 		"blocked_download":  {download, 0, true, evictionInterval},
 		"blocked_upload":    {upload, 0, true, evictionInterval},
@@ -66,11 +66,11 @@ func TestLimiter_Eviction(t *testing.T) {
 				select {
 				case <-evicted:
 					if got := time.Since(began); c.after == 0 || got > c.after+2*time.Second {
-						t.Errorf("the transfer gave way after %s, want %s (0: never)", got, c.after)
+						t.Errorf("the transfer was evicted after %s, want %s (0: never)", got, c.after)
 					}
 				case <-ctx.Done():
 					if c.after != 0 {
-						t.Errorf("the transfer kept its slot for a minute, want it to give way after %s", c.after)
+						t.Errorf("the transfer kept its slot for a minute, want it evicted after %s", c.after)
 					}
 				}
 			})
@@ -78,8 +78,8 @@ func TestLimiter_Eviction(t *testing.T) {
 	}
 }
 
-// A blocked upload keeps its slot for longer after each eviction, while only slow flows
-// wait.
+// A blocked upload keeps its slot longer after each eviction if only slow flows are
+// waiting.
 func TestLimiter_BlockedUploadTurn(t *testing.T) {
 	for name, c := range map[string]struct {
 		evictions int
@@ -107,7 +107,7 @@ func TestLimiter_BlockedUploadTurn(t *testing.T) {
 				}()
 				<-evicted
 				if took := time.Since(began); took < c.want || took > c.want+time.Second {
-					t.Errorf("the upload gave way after %s, want %s", took, c.want)
+					t.Errorf("the upload was evicted after %s, want %s", took, c.want)
 				}
 				held.release()
 				if err := <-waiting; err != nil {

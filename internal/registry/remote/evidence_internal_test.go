@@ -7,7 +7,7 @@ import (
 )
 
 func TestEvidence_Once(t *testing.T) {
-	t.Run("a_canceled_caller_does_not_wait", func(t *testing.T) {
+	t.Run("canceled_caller", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var e evidence
 			release, left := make(chan struct{}), make(chan struct{})
@@ -19,18 +19,18 @@ func TestEvidence_Once(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() {
 				e.once(ctx, func() bool {
-					t.Error("the second caller asked too")
+					t.Error("once() called the function of the second caller")
 					return true
 				})
 				close(left)
 			}()
-			synctest.Wait() // it waits for the first one
+			synctest.Wait() // the second caller waits for the first one
 			cancel()
 			<-left
 			close(release)
 		})
 	})
-	t.Run("a_caller_takes_over_after_a_failure", func(t *testing.T) {
+	t.Run("retry_after_failure", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var e evidence
 			calls := make(chan bool, 4)
@@ -46,7 +46,7 @@ func TestEvidence_Once(t *testing.T) {
 			close(release)
 			synctest.Wait()
 			if len(calls) != 2 || <-calls || !<-calls {
-				t.Error("once() did not ask exactly once more after a failure")
+				t.Error("once() did not call exactly one more function after a failure")
 			}
 		})
 	})

@@ -17,20 +17,21 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// gateway is a server that answers 404 to everything but /v2/, and notes the requests that it gets.
+// gateway is a server that responds with 404 to every request except /v2/, and records the
+// requests.
 type gateway struct {
-	code    string // of the error document of a 404
+	code    string // error code of the 404
 	header  http.Header
-	support http.HandlerFunc // answers /v2/; nil for the same 404
+	support http.HandlerFunc // handles /v2/; if nil, /v2/ gets the same 404
 
 	mu       sync.Mutex
 	requests []string
 }
 
 func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	who, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	g.mu.Lock()
-	g.requests = append(g.requests, strings.TrimSpace(r.Method+" "+r.URL.Path+" "+who))
+	g.requests = append(g.requests, strings.TrimSpace(r.Method+" "+r.URL.Path+" "+scheme))
 	g.mu.Unlock()
 	if r.URL.Path == "/v2/" && g.support != nil {
 		g.support(w, r)
@@ -43,16 +44,17 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// seen are the requests so far; it forgets them.
+// takeRequests returns the requests so far and clears the record.
 func (g *gateway) takeRequests() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	seen := g.requests
+	requests := g.requests
 	g.requests = nil
-	return seen
+	return requests
 }
 
-// supports answers /v2/ with a status, a body and header fields.
+// supports returns a handler for /v2/ that responds with a status, a body and header
+// fields.
 func supports(status int, body string, fields ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		for i := 0; i < len(fields); i += 2 {
@@ -69,27 +71,28 @@ const (
 	getSupport   = "GET /v2/"
 )
 
-// A code that gateways have too is a registry's only if there is evidence of one, which a host is asked for once.
+// An error code that gateways also use counts only with evidence that the host is a
+// registry. The client looks for that evidence once per host.
 func TestNotFound_Evidence(t *testing.T) {
 	const refusal = `{"errors":[{"code":"UNAUTHORIZED","message":"log in"}]}`
 	for name, test := range map[string]struct {
 		gateway *gateway
 		want    error
-		asks    bool // /v2/
+		probes  bool // whether the client requests /v2/
 	}{
-		"nothing":                     {&gateway{}, registry.ErrProtocol, true},
-		"a_page":                      {&gateway{support: supports(200, "<html>{}</html>")}, registry.ErrProtocol, true},
-		"other_json":                  {&gateway{support: supports(200, `{"message":"hello"}`)}, registry.ErrProtocol, true},
-		"a_login_page":                {&gateway{support: supports(401, "<html>", "WWW-Authenticate", "Basic realm=x")}, registry.ErrProtocol, true},
-		"a_token_of_an_api":           {&gateway{support: supports(401, `{"error":"invalid_token"}`, "WWW-Authenticate", `Bearer realm="api"`)}, registry.ErrProtocol, true},
-		"another_code":                {&gateway{support: supports(403, `{"errors":[{"code":"DENIED"}]}`)}, registry.ErrProtocol, true},
-		"the_header_of_the_404":       {&gateway{header: http.Header{"Docker-Distribution-Api-Version": {"registry/2.0"}}}, registry.ErrNotFound, false},
-		"an_oci_header_of_the_404":    {&gateway{header: http.Header{"Oci-Filters-Applied": {"x"}}}, registry.ErrNotFound, false},
-		"a_header_of_v2":              {&gateway{support: supports(200, "", "Docker-Distribution-Api-Version", "registry/2.0")}, registry.ErrNotFound, true},
-		"an_empty_object":             {&gateway{support: supports(200, "{}\n")}, registry.ErrNotFound, true},
-		"a_challenge_for_a_token":     {&gateway{support: supports(401, "", "WWW-Authenticate", `Bearer realm="https://auth.example.com/token",service="x"`)}, registry.ErrNotFound, true},
-		"a_refusal_of_a_registry":     {&gateway{support: supports(401, refusal, "WWW-Authenticate", "Basic realm=x")}, registry.ErrNotFound, true},
-		"a_header_of_another_refusal": {&gateway{support: supports(403, "", "Docker-Distribution-Api-Version", "registry/2.0")}, registry.ErrNotFound, true},
+		"no_evidence":           {&gateway{}, registry.ErrProtocol, true},
+		"web_page":              {&gateway{support: supports(200, "<html>{}</html>")}, registry.ErrProtocol, true},
+		"other_json":            {&gateway{support: supports(200, `{"message":"hello"}`)}, registry.ErrProtocol, true},
+		"login_page":            {&gateway{support: supports(401, "<html>", "WWW-Authenticate", "Basic realm=x")}, registry.ErrProtocol, true},
+		"api_challenge":         {&gateway{support: supports(401, `{"error":"invalid_token"}`, "WWW-Authenticate", `Bearer realm="api"`)}, registry.ErrProtocol, true},
+		"other_error_code":      {&gateway{support: supports(403, `{"errors":[{"code":"DENIED"}]}`)}, registry.ErrProtocol, true},
+		"version_header_on_404": {&gateway{header: http.Header{"Docker-Distribution-Api-Version": {"registry/2.0"}}}, registry.ErrNotFound, false},
+		"oci_header_on_404":     {&gateway{header: http.Header{"Oci-Filters-Applied": {"x"}}}, registry.ErrNotFound, false},
+		"version_header_on_v2":  {&gateway{support: supports(200, "", "Docker-Distribution-Api-Version", "registry/2.0")}, registry.ErrNotFound, true},
+		"empty_object":          {&gateway{support: supports(200, "{}\n")}, registry.ErrNotFound, true},
+		"token_challenge":       {&gateway{support: supports(401, "", "WWW-Authenticate", `Bearer realm="https://auth.example.com/token",service="x"`)}, registry.ErrNotFound, true},
+		"registry_error_on_v2":  {&gateway{support: supports(401, refusal, "WWW-Authenticate", "Basic realm=x")}, registry.ErrNotFound, true},
+		"version_header_on_403": {&gateway{support: supports(403, "", "Docker-Distribution-Api-Version", "registry/2.0")}, registry.ErrNotFound, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := test.gateway
@@ -104,19 +107,19 @@ func TestNotFound_Evidence(t *testing.T) {
 					t.Errorf("GetManifest() = %v", err)
 				}
 				want := []string{getManifest}
-				if test.asks && attempt == 0 {
+				if test.probes && attempt == 0 {
 					want = append(want, getSupport)
 				}
 				if got := g.takeRequests(); !slices.Equal(got, want) {
 					t.Errorf("GetManifest() sent %q, want %q", got, want)
 				}
 			}
-			// What was deleted has to be gone for sure, and what is listed has to be there.
+			// A deletion must be certain, and a list must exist.
 			assertErrorKind(t, repo.DeleteTag(t.Context(), "1"), test.want)
 			_, err := repo.ListTags(t.Context())
 			assertErrorKind(t, err, test.want)
 			g.takeRequests()
-			// A HEAD is a hint that costs nothing more.
+			// A HEAD is only a hint and needs no further request.
 			_, err = repo.Resolve(t.Context(), "1")
 			assertErrorKind(t, err, registry.ErrNotFound)
 			if got := g.takeRequests(); !slices.Equal(got, []string{headManifest}) {
@@ -126,8 +129,8 @@ func TestNotFound_Evidence(t *testing.T) {
 	}
 }
 
-// A code of the specification needs no evidence, whatever answers, and neither is it asked for where it would change
-// nothing.
+// Codes of the specification need no evidence from any server. The client also does not
+// look for evidence that would not change the result.
 func TestNotFound_NoEvidenceNeeded(t *testing.T) {
 	for code, want := range map[string]error{"MANIFEST_UNKNOWN": registry.ErrNotFound, "NAME_UNKNOWN": registry.ErrNotFound, "NO_ROUTE": registry.ErrProtocol, "": registry.ErrProtocol} {
 		g := &gateway{code: code}
@@ -140,7 +143,7 @@ func TestNotFound_NoEvidenceNeeded(t *testing.T) {
 	}
 }
 
-// Any earlier answer of the host is evidence.
+// Any earlier registry response from the host is evidence.
 func TestNotFound_EarlierEvidence(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", canary))
 	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -154,11 +157,11 @@ func TestNotFound_EarlierEvidence(t *testing.T) {
 	_, err := repo.GetManifest(t.Context(), "gone")
 	assertErrorKind(t, err, registry.ErrNotFound)
 	if n := p.Count("GET", "/v2/"); n != 0 {
-		t.Errorf("/v2/ was asked %d times, want 0", n)
+		t.Errorf("requests for /v2/ = %d, want 0", n)
 	}
 }
 
-// A failure of /v2/ shows nothing, and it is asked again with the next 404.
+// A failed request for /v2/ is no evidence. The client repeats it after the next 404.
 func TestNotFound_EvidenceAfterFailure(t *testing.T) {
 	var failing sync.Once
 	g := &gateway{code: "NOT_FOUND"}
@@ -178,28 +181,29 @@ func TestNotFound_EvidenceAfterFailure(t *testing.T) {
 	}
 }
 
-// Many requests at once ask for evidence once, and each keeps to the limit of its host.
+// Concurrent requests look for evidence only once, and stay within the limit of the host.
 func TestNotFound_SharedEvidence(t *testing.T) {
 	g := &gateway{code: "NOT_FOUND", support: supports(200, "{}")}
 	server := servePlain(t, g.ServeHTTP)
 	c := newClient(t, settings(map[string]remote.HostOptions{address(server): {MaxConcurrentRequests: 4}}))
-	var asking sync.WaitGroup
+	var requesting sync.WaitGroup
 	for range 20 {
-		asking.Go(func() {
+		requesting.Go(func() {
 			_, err := c.pull(t, address(server)+"/app").GetManifest(c.context(t), "1")
 			if !errors.Is(err, registry.ErrNotFound) {
 				t.Errorf("GetManifest() = %v", err)
 			}
 		})
 	}
-	asking.Wait()
-	seen := g.takeRequests()
-	if n := len(slices.DeleteFunc(seen, func(s string) bool { return s != getSupport })); n != 1 {
-		t.Errorf("/v2/ was asked %d times, want 1", n)
+	requesting.Wait()
+	requests := g.takeRequests()
+	if n := len(slices.DeleteFunc(requests, func(s string) bool { return s != getSupport })); n != 1 {
+		t.Errorf("requests for /v2/ = %d, want 1", n)
 	}
 }
 
-// hiding answers with a manifest if the credentials are right, and otherwise as if nothing was there.
+// hidingRegistry responds with a manifest if the credentials are right, and as if nothing
+// existed otherwise.
 type hidingRegistry struct {
 	gateway
 	authorization string
@@ -222,7 +226,8 @@ func (h *hidingRegistry) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// A 404 to a request without credentials is not the end if there are some: registries hide what one may not see.
+// A 404 to an anonymous request is not final if credentials are configured: registries
+// hide repositories that the client may not see.
 func TestNotFound_WithoutCredentials(t *testing.T) {
 	ci := auth.Credential{Username: "ci", Password: canary}
 	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("ci:"+canary))
@@ -235,22 +240,22 @@ func TestNotFound_WithoutCredentials(t *testing.T) {
 	token := challenge(`Bearer realm="http://HOST/token",service="x"`)
 	for name, test := range map[string]struct {
 		credential    auth.Credential
-		authorization string // that is right
+		authorization string // the accepted value
 		support       http.HandlerFunc
 		want          error
-		first, next   []string // the requests
+		first, next   []string // the expected requests
 	}{
-		"basic":                 {ci, basic, challenge("Basic realm=x"), nil, []string{getManifest, getSupport, getManifest + " granted"}, []string{getManifest + " granted"}},
-		"a_token":               {ci, "Bearer issued", token, nil, []string{getManifest, getSupport, getManifest + " granted"}, []string{getManifest + " granted"}},
-		"no_challenge":          {ci, basic, supports(200, "{}"), nil, []string{getManifest, getSupport, getManifest + " granted"}, []string{getManifest + " granted"}},
-		"no_support":            {ci, basic, nil, nil, []string{getManifest, getSupport, getManifest + " granted"}, []string{getManifest + " granted"}},
-		"a_registry_token":      {auth.Credential{RegistryToken: canary}, "Bearer " + canary, supports(200, "{}"), nil, []string{getManifest, getSupport, getManifest + " granted"}, nil},
-		"absent_all_the_same":   {ci, "", challenge("Basic realm=x"), registry.ErrNotFound, []string{getManifest, getSupport, getManifest + " Basic"}, []string{getManifest + " Basic"}},
-		"absent_and_open":       {ci, "", supports(200, "{}"), registry.ErrNotFound, []string{getManifest, getSupport, getManifest + " Basic"}, []string{getManifest, getManifest + " Basic"}},
-		"refused":               {ci, "Basic other", challenge("Basic realm=x"), registry.ErrUnauthorized, []string{getManifest, getSupport}, nil},
-		"no_token_server_known": {auth.Credential{IdentityToken: canary}, "Bearer issued", supports(200, "{}"), registry.ErrNotFound, []string{getManifest, getSupport}, []string{getManifest}},
-		"unavailable":           {ci, basic, supports(503, ""), registry.ErrUnavailable, nil, nil},
-		"nobody":                {auth.Credential{}, basic, challenge("Basic realm=x"), registry.ErrNotFound, []string{getManifest}, []string{getManifest}},
+		"basic":                        {ci, basic, challenge("Basic realm=x"), nil, []string{getManifest, getSupport, getManifest + " granted"}, []string{getManifest + " granted"}},
+		"token":                        {ci, "Bearer issued", token, nil, []string{getManifest, getSupport, getManifest + " granted"}, []string{getManifest + " granted"}},
+		"no_challenge":                 {ci, basic, supports(200, "{}"), nil, []string{getManifest, getSupport, getManifest + " granted"}, []string{getManifest + " granted"}},
+		"no_support":                   {ci, basic, nil, nil, []string{getManifest, getSupport, getManifest + " granted"}, []string{getManifest + " granted"}},
+		"registry_token":               {auth.Credential{RegistryToken: canary}, "Bearer " + canary, supports(200, "{}"), nil, []string{getManifest, getSupport, getManifest + " granted"}, nil},
+		"absent":                       {ci, "", challenge("Basic realm=x"), registry.ErrNotFound, []string{getManifest, getSupport, getManifest + " Basic"}, []string{getManifest + " Basic"}},
+		"absent_without_challenge":     {ci, "", supports(200, "{}"), registry.ErrNotFound, []string{getManifest, getSupport, getManifest + " Basic"}, []string{getManifest, getManifest + " Basic"}},
+		"wrong_password":               {ci, "Basic other", challenge("Basic realm=x"), registry.ErrUnauthorized, []string{getManifest, getSupport}, nil},
+		"identity_token_without_realm": {auth.Credential{IdentityToken: canary}, "Bearer issued", supports(200, "{}"), registry.ErrNotFound, []string{getManifest, getSupport}, []string{getManifest}},
+		"unavailable":                  {ci, basic, supports(503, ""), registry.ErrUnavailable, nil, nil},
+		"anonymous":                    {auth.Credential{}, basic, challenge("Basic realm=x"), registry.ErrNotFound, []string{getManifest}, []string{getManifest}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := &hidingRegistry{gateway: gateway{code: "MANIFEST_UNKNOWN", support: test.support}, authorization: test.authorization}
@@ -271,8 +276,8 @@ func TestNotFound_WithoutCredentials(t *testing.T) {
 	}
 }
 
-// Of a source, a HEAD that finds nothing is confirmed too, and of a destination it is not, whose tags are to be
-// created.
+// For a source, the client confirms a HEAD that finds nothing. For a destination it does
+// not, because the tags are yet to be created.
 func TestResolve_WithoutCredentials(t *testing.T) {
 	for access, want := range map[remote.Access][]string{
 		remote.Pull: {headManifest, getManifest, getSupport, getManifest + " granted"},
@@ -291,7 +296,7 @@ func TestResolve_WithoutCredentials(t *testing.T) {
 	}
 }
 
-// Credentials that cannot be read matter only if the registry asks for some.
+// Unreadable credentials matter only if the registry requires credentials.
 func TestNotFound_UnreadableCredentials(t *testing.T) {
 	for name, test := range map[string]struct {
 		support http.HandlerFunc

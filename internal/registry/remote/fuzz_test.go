@@ -20,8 +20,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// fuzzed gives repositories of a registry with TLS and of one without, neither
-// of which is ever asked.
+// fuzzRepositories returns a repository of a registry with TLS and one of a registry
+// without TLS. No test sends a request to either of them.
 func fuzzRepositories(f *testing.F) (tls, plain *repository) {
 	f.Helper()
 	none := ""
@@ -38,38 +38,39 @@ func fuzzRepositories(f *testing.F) (tls, plain *repository) {
 	return at("registry.example.com"), at("localhost:5000")
 }
 
-// oneLine wants what a registry said to be fit to be shown: see registry.Sanitize.
+// assertOneLine fails the test unless text is safe to display. See registry.Sanitize.
 func assertOneLine(t *testing.T, limit int, text string) {
 	t.Helper()
 	if len(text) > limit || !utf8.ValidString(text) {
-		t.Errorf("it has %d bytes: %q", len(text), text)
+		t.Errorf("length = %d, want at most %d bytes of valid UTF-8: %q", len(text), limit, text)
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }) {
-		t.Errorf("it has what cannot be seen: %q", text)
+		t.Errorf("text = %q, want no control or format characters", text)
 	}
 }
 
-// typed wants an error to be of a kind that callers know, and fit to be shown.
+// assertKnownKind fails the test unless err has one of the given kinds and is safe to
+// display.
 func assertKnownKind(t *testing.T, err error, kinds ...error) *registry.Error {
 	t.Helper()
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {
-		t.Fatalf("%v is no *registry.Error", err)
+		t.Fatalf("error = %v, want a *registry.Error", err)
 	}
 	known := false
 	for _, kind := range kinds {
 		known = known || e.Kind == kind //nolint:errorlint // the kind itself
 	}
 	if !known {
-		t.Errorf("%v is of the kind %v", err, e.Kind)
+		t.Errorf("error %v has the kind %v, want a known one", err, e.Kind)
 	}
 	assertOneLine(t, 4<<10, e.Error()+e.Hint)
 	return e
 }
 
-// FuzzLocation: wherever a registry points, it is by https or http, to a host,
-// without a user name; from https to https; and in plain HTTP only where that is
-// spoken.
+// FuzzLocation checks that the target of a redirect uses https or http, has a host and has
+// no user name. A redirect from https stays on https, and plain HTTP is used only if it is
+// configured.
 func FuzzLocation(f *testing.F) {
 	for _, seed := range []string{
 		"", "/v2/app/blobs/uploads/1?_state=a%2Fb", "//storage.example.com/x", "https://storage.example.com:8443/x?sig=%2B#frag", "http://registry.example.com/v2/",
@@ -88,17 +89,17 @@ func FuzzLocation(f *testing.F) {
 			}
 			switch {
 			case to.Hostname() == "" || to.User != nil || to.Fragment != "":
-				t.Errorf("%q leads to %q", location, to)
+				t.Errorf("target(%q) = %q, want a plain host", location, to)
 			case to.Scheme == "https":
 			case to.Scheme != "http" || r == tls || !IsLoopback(strings.ToLower(to.Host)):
-				t.Errorf("%q leads from %s to %q", location, r.host.origin, to)
+				t.Errorf("target(%q) from %s = %q, want https or loopback", location, r.host.origin, to)
 			}
 		}
 	})
 }
 
-// FuzzNextPage: a Link leads to a page of the registry itself, or nowhere, or is
-// an error. What cannot be read is never taken for the end of the list.
+// FuzzNextPage checks that a Link either leads to a page of the registry itself, means the
+// end of the list, or is an error. A malformed Link never means the end of the list.
 func FuzzNextPage(f *testing.F) {
 	for _, seed := range []string{
 		"", " ", `</v2/acme/app/tags/list?last=b&n=2>; rel="next"`, `<?last=b>;rel=next`, `</first>; rel="first", <list?page=2>; rel="prev next"`,
@@ -116,25 +117,25 @@ func FuzzNextPage(f *testing.F) {
 			case err != nil:
 				assertKnownKind(t, err, registry.ErrProtocol, registry.ErrForbiddenRedirect)
 			case next != nil && (!r.host.isOrigin(next) || next.User != nil):
-				t.Errorf("%q leads to %q", header, next)
+				t.Errorf("nextPage(%q) = %q, want a page of the registry", header, next)
 			case next == nil && strings.TrimSpace(header) != "" && !strings.Contains(strings.ToLower(header), "rel"):
-				t.Errorf("%q says nothing of what it leads to, and is taken for the end", header)
+				t.Errorf("nextPage(%q) = nil, want an error for a link without rel", header)
 			}
-			// Another link beside it does not hide one that is well formed.
+			// Another link next to a well-formed one does not hide it.
 			both, err := r.nextPage(from, []string{`</v2/acme/app/tags/list?page=2>; rel="next"`, header})
 			if err != nil || both == nil || both.RawQuery != "page=2" {
-				t.Errorf("before %q the next page is %v, %v", header, both, err)
+				t.Errorf("nextPage() with the additional link %q = %v, %v", header, both, err)
 			}
-			// Nor does a title have a say in what a link is.
+			// A title does not affect the relation of a link.
 			titled := `<?page=2>; title="` + strings.ReplaceAll(header, `"`, "") + `"`
 			for relation, page := range map[string]string{"; rel=next": "page=2", `; REL="prev Next"`: "page=2", "; rel=last; rel=next": "", `;rel="nextish"`: ""} {
 				next, err := r.nextPage(from, []string{titled + relation})
 				if err != nil || (next != nil) != (page != "") || next != nil && next.RawQuery != page {
-					t.Errorf("of %q the next page is %v, %v", titled+relation, next, err)
+					t.Errorf("nextPage(%q) = %v, %v", titled+relation, next, err)
 				}
 			}
 			if next, err := r.nextPage(from, []string{titled}); err == nil {
-				t.Errorf("%q does not say what it is, and leads to %v", titled, next)
+				t.Errorf("nextPage(%q) = %v, want an error", titled, next)
 			}
 		}
 	})
@@ -142,8 +143,8 @@ func FuzzNextPage(f *testing.F) {
 
 var exactRange = regexp.MustCompile(`^bytes ([0-9]+)-([0-9]+)/([0-9]+|\*)$`)
 
-// FuzzContentRange: a part is taken only where its header says, in so many
-// words, that it is the one that was asked for.
+// FuzzContentRange checks that a range is accepted only if its Content-Range header states
+// exactly the requested range.
 func FuzzContentRange(f *testing.F) {
 	for _, seed := range []string{
 		"bytes 10-19/30", "bytes 10-19/*", "bytes 0-29/30", "bytes 10-20/30", "bytes 10-19/31", "bytes */30", "bytes 10-19", "items 10-19/30", "Bytes 10-19/30", "",
@@ -153,17 +154,17 @@ func FuzzContentRange(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header string, start, end, size int64) {
 		if start < 0 || end <= start || size < end {
-			return // nobody asks for it
+			return // such a range is never requested
 		}
 		part := exactRange.FindStringSubmatch(header)
-		right := len(part) > 0 && equalsNumber(part[1], start) && equalsNumber(part[2], end-1) && (part[3] == "*" || equalsNumber(part[3], size))
+		valid := len(part) > 0 && equalsNumber(part[1], start) && equalsNumber(part[2], end-1) && (part[3] == "*" || equalsNumber(part[3], size))
 		if err := checkContentRange([]string{header}, start, end, size); err != nil {
 			assertKnownKind(t, err, registry.ErrProtocol)
-		} else if !right {
-			t.Errorf("%q is taken for %d to %d of %d", header, start, end-1, size)
+		} else if !valid {
+			t.Errorf("checkContentRange(%q) for bytes %d to %d of %d = nil, want an error", header, start, end-1, size)
 		}
 		if checkContentRange([]string{header, header}, start, end, size) == nil || checkContentRange(nil, start, end, size) == nil {
-			t.Errorf("%q is taken where it is there twice, or not at all", header)
+			t.Errorf("checkContentRange() = nil for a repeated or missing %q, want an error", header)
 		}
 		for _, total := range []string{"*", strconv.FormatInt(size, 10)} {
 			if err := checkContentRange([]string{fmt.Sprintf("bytes %d-%d/%s", start, end-1, total)}, start, end, size); err != nil {
@@ -173,32 +174,32 @@ func FuzzContentRange(f *testing.F) {
 	})
 }
 
-// is says whether digits are a number.
+// equalsNumber reports whether digits represent number.
 func equalsNumber(digits string, number int64) bool {
 	n, err := strconv.ParseInt(digits, 10, 64)
 	return err == nil && n == number
 }
 
-// FuzzReceived: of what a registry says that it has of an upload, either nothing
-// is believed or a number of bytes that it says.
+// FuzzReceived checks that the client accepts either no offset of an upload session or
+// exactly the number of bytes that the registry states.
 func FuzzReceived(f *testing.F) {
 	for _, seed := range []string{"0-0", "0-9", "0-", "-9", "9", "", "1-9", "0--9", "0-+9", "0-09", "bytes=0-9", "0-9223372036854775807", "0-9223372036854775808", "0-1e3", "0-9-9", " 0-9"} {
 		f.Add(seed, int64(10))
 	}
-	f.Fuzz(func(t *testing.T, said string, sent int64) {
-		switch got := received(said, sent); {
+	f.Fuzz(func(t *testing.T, header string, sent int64) {
+		switch got := received(header, sent); {
 		case got < -1:
-			t.Errorf("%q is %d bytes", said, got)
-		case got == 0 && strings.Trim(strings.TrimPrefix(said, "0-"), "0") != "", got > 0 && !equalsNumber(strings.TrimPrefix(said, "0-"), got-1):
-			t.Errorf("%q is %d of %d bytes", said, got, sent)
+			t.Errorf("received(%q) = %d", header, got)
+		case got == 0 && strings.Trim(strings.TrimPrefix(header, "0-"), "0") != "", got > 0 && !equalsNumber(strings.TrimPrefix(header, "0-"), got-1):
+			t.Errorf("received(%q) = %d of %d bytes", header, got, sent)
 		}
 		if sent > 0 && sent < 1<<60 && received(fmt.Sprintf("0-%d", sent-1), sent) != sent {
-			t.Errorf("all of %d bytes is %d", sent, received(fmt.Sprintf("0-%d", sent-1), sent))
+			t.Errorf("received() of all %d bytes = %d", sent, received(fmt.Sprintf("0-%d", sent-1), sent))
 		}
 	})
 }
 
-// formsOf are the ways in which a server may repeat a secret.
+// encodingsOf returns the forms in which a server may echo a secret.
 func encodingsOf(secret string) []string {
 	return []string{
 		secret, url.QueryEscape(secret), url.PathEscape(secret), strings.ReplaceAll(secret, "/", `\/`),
@@ -206,16 +207,16 @@ func encodingsOf(secret string) []string {
 	}
 }
 
-// allKinds are what an answer can be.
+// responseKinds are the kinds of error that a response can have.
 var responseKinds = []error{
 	registry.ErrNotFound, registry.ErrUnauthorized, registry.ErrDenied, registry.ErrRateLimited, registry.ErrUnavailable, registry.ErrMismatch,
 	registry.ErrInvalidManifest, registry.ErrUnsupported, registry.ErrMissingContent, registry.ErrTagImmutable, registry.ErrProtocol,
 }
 
-// FuzzErrorBody: whatever a registry explains a failure with becomes an error of
-// a known kind, in one line of bounded length, without the password and the
-// token that it was sent, also where it repeats them. Only its own error
-// document makes a 404 one of ErrNotFound.
+// FuzzErrorBody checks that any error body becomes an error of a known kind, in one line
+// of bounded length. It must not contain the password or the token that were sent, even if
+// the registry echoes them. Only the registry's own error document turns a 404 into
+// ErrNotFound.
 func FuzzErrorBody(f *testing.F) {
 	const password, token = "Canary/Secret+password", "Canary/Secret+token"
 	for i, seed := range []string{
@@ -247,15 +248,15 @@ func FuzzErrorBody(f *testing.F) {
 				}
 				e := assertKnownKind(t, r.answerError(t.Context(), q, resp, "Bearer "+token), responseKinds...)
 				if e.Hint == "" && !errors.Is(e, registry.ErrUnauthorized) {
-					t.Errorf("nobody says what to do about %v", e)
+					t.Errorf("error %v has no hint", e)
 				}
 				if e.Status != int(status) || errors.Is(e, registry.ErrNotFound) && !json.Valid(body) {
-					t.Errorf("of HTTP %d with %q it makes %v", status, body, e)
+					t.Errorf("answerError() of HTTP %d with %q = %v", status, body, e)
 				}
 				for _, secret := range []string{password, token} {
 					for _, form := range encodingsOf(secret) {
 						if strings.Contains(e.Error()+e.Hint, form) {
-							t.Errorf("%v shows %q", e, form)
+							t.Errorf("error %v contains the secret %q", e, form)
 						}
 					}
 				}
@@ -264,8 +265,8 @@ func FuzzErrorBody(f *testing.F) {
 	})
 }
 
-// FuzzHandleWarnings: what a registry says beside its answers is shown in one line, and
-// of one header no more than it has room for.
+// FuzzHandleWarnings checks that warnings are displayed in one line, and that a header
+// causes no more than the maximum number of warnings.
 func FuzzHandleWarnings(f *testing.F) {
 	for _, seed := range [][2]string{
 		{`299 - "this registry moves"`, "5;w=21600"}, {`299 - "a", 299 - "b\"c"`, "0"}, {`199 - "no"`, "11"}, {`299 - "\x1b[31m"`, "-1"}, {`299 - "`, "many"}, {`299 - ""`, "9;w=x"},
@@ -280,12 +281,12 @@ func FuzzHandleWarnings(f *testing.F) {
 			t.Fatal(err)
 		}
 		r := c.Repository(registry.Reference{Host: "registry.example.com", Repository: "acme/app"}, Pull).(*repository)
-		told := 0
+		warnings := 0
 		ctx := registry.WithTrace(t.Context(), registry.Trace{Warning: func(text string) {
-			told++
+			warnings++
 			assertOneLine(t, 1<<10, text)
 			if !strings.HasPrefix(text, "registry.example.com ") {
-				t.Errorf("it does not say who says %q", text)
+				t.Errorf("warning %q does not start with the host", text)
 			}
 		}})
 		resp := &http.Response{
@@ -293,9 +294,9 @@ func FuzzHandleWarnings(f *testing.F) {
 			Request: &http.Request{URL: r.url("tags/list")},
 		}
 		r.handleWarnings(ctx, resp)
-		first := told
-		if r.handleWarnings(ctx, resp); told != first || told > maxNotices {
-			t.Errorf("%q is told %d times, and %d times more when it is said again", warning, first, told-first)
+		first := warnings
+		if r.handleWarnings(ctx, resp); warnings != first || warnings > maxNotices {
+			t.Errorf("warnings of %q = %d, then %d more when it is repeated, want no more", warning, first, warnings-first)
 		}
 	})
 }

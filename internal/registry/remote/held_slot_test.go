@@ -18,7 +18,8 @@ import (
 
 const anotherHost = "127.0.0.1:6001"
 
-// A request that one registry sends to another counts toward the limit of the other.
+// A request that is redirected to another registry counts toward the limit of that
+// registry.
 func TestHeldSlot_RedirectToAnotherRegistry(t *testing.T) {
 	content := descriptor("content")
 	for name, do := range map[string]func(t *testing.T, c *client, host string) error{
@@ -55,18 +56,18 @@ func TestHeldSlot_RedirectToAnotherRegistry(t *testing.T) {
 						defer active[i].Add(-1)
 						<-time.After(time.Second)
 						_, _ = io.Copy(io.Discard, r.Body)
-						elsewhere := "http://" + other + "/elsewhere"
+						target := "http://" + other + "/target"
 						switch {
-						case strings.HasPrefix(r.URL.Path, "/elsewhere") && r.Method == http.MethodPut:
+						case strings.HasPrefix(r.URL.Path, "/target") && r.Method == http.MethodPut:
 							w.WriteHeader(http.StatusCreated)
 						case r.Method == http.MethodPost && (both || i == 0):
-							w.Header().Set("Location", elsewhere)
+							w.Header().Set("Location", target)
 							w.WriteHeader(http.StatusAccepted)
 						case r.Method == http.MethodPost:
-							w.Header().Set("Location", "/elsewhere")
+							w.Header().Set("Location", "/target")
 							w.WriteHeader(http.StatusAccepted)
-						case !strings.HasPrefix(r.URL.Path, "/elsewhere") && (both || i == 0):
-							redirect(elsewhere)(w, r)
+						case !strings.HasPrefix(r.URL.Path, "/target") && (both || i == 0):
+							redirect(target)(w, r)
 						case r.Method == http.MethodHead:
 							w.Header().Set("Docker-Content-Digest", string(content.Digest))
 						default:

@@ -21,7 +21,7 @@ import (
 )
 
 func TestClassifyAddr(t *testing.T) {
-	for reach, addresses := range map[string][]string{
+	for scope, addresses := range map[string][]string{
 		"public": {"203.0.113.1", "8.8.8.8", "2606:4700::1", "64:ff9b::808:808", "2002:808:808::1", "::ffff:8.8.8.8"},
 		"private": {"10.1.2.3", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "198.18.0.1", "fd12:3456::1",
 			"::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::1", "::ffff:0:a00:1"},
@@ -31,15 +31,15 @@ func TestClassifyAddr(t *testing.T) {
 			"fe80::1", "fe80::1%eth0", "fec0::1", "224.0.0.1", "ff02::1", "255.255.255.255", "240.0.0.1", "2001:0:4136:e378::1", "64:ff9b:1::a9fe:a9fe"},
 	} {
 		for _, address := range addresses {
-			if got := remote.AddrScope(netip.MustParseAddr(address)); got != reach {
-				t.Errorf("%s is %s, want %s", address, got, reach)
+			if got := remote.AddrScope(netip.MustParseAddr(address)); got != scope {
+				t.Errorf("classifyAddr(%s) = %s, want %s", address, got, scope)
 			}
 		}
 	}
 }
 
-// whereTo is a registry at an address that redirects its blobs to a URL, and
-// what reading one then gives.
+// pullRedirectedBlob starts a registry at an address that redirects blob requests to
+// location. It returns the error of reading a blob.
 func pullRedirectedBlob(t *testing.T, n *fakeNetwork, address, location string) error {
 	t.Helper()
 	n.serve(t, "registry.example.com", address, redirect(location))
@@ -73,9 +73,9 @@ func TestRedirect_AddressScope(t *testing.T) {
 		{"169.254.1.1", "169.254.169.254", false},
 		{"169.254.1.1", "203.0.113.2", true},
 	} {
-		t.Run(test.from+" to "+test.to, func(t *testing.T) {
+		t.Run(test.from+"_to_"+test.to, func(t *testing.T) {
 			n := newFakeNetwork(t)
-			// By name: only the address says what is behind it.
+			// The redirect uses a name, so only the resolved address reveals the target.
 			n.serve(t, "cdn.example.net", test.to, serveBlob("content"))
 			err := pullRedirectedBlob(t, n, test.from, "https://cdn.example.net/blob")
 			if test.allowed {
@@ -86,27 +86,27 @@ func TestRedirect_AddressScope(t *testing.T) {
 			}
 			assertContains(t, assertErrorKind(t, err, registry.ErrForbiddenRedirect).Error(), test.to, "cdn.example.net")
 			if slices.Contains(n.dials(), net.JoinHostPort(test.to, "443")) {
-				t.Error("it was connected to")
+				t.Error("the client connected to the forbidden address")
 			}
 		})
 	}
 }
 
-// pointers are the ways in which a registry leads to another place, given its
-// URL, and what it then does with a repository that goes there.
+// redirectCases are the ways in which a registry refers a client to a URL, and an
+// operation that then uses that URL.
 var redirectCases = map[string]struct {
-	to func(place string) http.HandlerFunc
+	to func(target string) http.HandlerFunc
 	do func(context.Context, registry.Repository) error
 }{
 	"token_realm": {bearerChallenge, get},
 	"redirect": {
-		func(place string) http.HandlerFunc { return requireLogin(redirect(place)) },
+		func(target string) http.HandlerFunc { return requireLogin(redirect(target)) },
 		func(ctx context.Context, r registry.Repository) error { return drain(ctx, r, descriptor("content")) },
 	},
 	"upload_location": {
-		func(place string) http.HandlerFunc {
+		func(target string) http.HandlerFunc {
 			return requireLogin(func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Location", place)
+				w.Header().Set("Location", target)
 				w.WriteHeader(http.StatusAccepted)
 			})
 		},
@@ -119,30 +119,30 @@ var redirectCases = map[string]struct {
 	},
 }
 
-// Where nobody in public has any business to point to, neither the address nor a
-// name of the registry's own domain that has it is gone to, even where the
-// settings allow it to be sent the credentials.
+// A public registry must not refer a client to an internal address, directly or by a name
+// in its own domain. The client refuses such an address even if token_hosts allows the
+// host to receive credentials.
 func TestRedirect_InternalAddress(t *testing.T) {
 	inside := map[string]string{
 		"127.0.0.1": "127.0.0.1", "[::1]": "::1", "10.0.0.1": "10.0.0.1", "0.0.0.0": "0.0.0.0",
 		"169.254.169.254": "169.254.169.254", "[::ffff:a9fe:a9fe]": "::ffff:169.254.169.254", "[fd00:ec2::254]": "fd00:ec2::254", "168.63.129.16": "168.63.129.16",
 		"[64:ff9b::a9fe:a9fe]": "64:ff9b::a9fe:a9fe", "[2002:a9fe:a9fe::]": "2002:a9fe:a9fe::",
-		// What resolvers take for an address.
+		// Forms that some resolvers accept as an address.
 		"2852039166": "169.254.169.254", "0x7f000001": "127.0.0.1", "127.1": "127.0.0.1",
 	}
-	for way, rc := range redirectCases {
+	for name, rc := range redirectCases {
 		for literal, address := range inside {
-			for _, place := range []string{literal, "inside.example.com"} {
-				t.Run(way+" at "+place+" is "+address, func(t *testing.T) {
+			for _, target := range []string{literal, "inside.example.com"} {
+				t.Run(name+"/"+target+"_is_"+address, func(t *testing.T) {
 					n := newFakeNetwork(t)
-					n.name(place, address)
-					n.serve(t, "registry.example.com", registryAddress, rc.to("https://"+place+"/there"))
+					n.name(target, address)
+					n.serve(t, "registry.example.com", registryAddress, rc.to("https://"+target+"/there"))
 					c := newClient(t, n.options, settings(n.trustedHosts("registry.example.com")), credentials(map[string]auth.Credential{
-						"registry.example.com": {Username: "ci", Password: canary, TokenHosts: []string{place}},
+						"registry.example.com": {Username: "ci", Password: canary, TokenHosts: []string{target}},
 					}))
 					assertErrorKind(t, rc.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenRedirect)
 					if dials := slices.Compact(n.dials()); !slices.Equal(dials, []string{registryAddress + ":443"}) {
-						t.Errorf("connected to %s", dials)
+						t.Errorf("dialed addresses = %s, want only the registry", dials)
 					}
 				})
 			}
@@ -156,14 +156,14 @@ func TestRedirect_AnyForbiddenAddress(t *testing.T) {
 	err := pullRedirectedBlob(t, n, registryAddress, "https://cdn.example.net/blob")
 	assertErrorKind(t, err, registry.ErrForbiddenRedirect)
 	if got := n.dials(); !slices.Equal(got, []string{registryAddress + ":443"}) {
-		t.Errorf("connected to %s", got)
+		t.Errorf("dialed addresses = %s, want only the registry", got)
 	}
 }
 
 func TestRedirect_RegistryWithMixedAddresses(t *testing.T) {
 	for name, addresses := range map[string][]string{
-		"after the public one":  {registryAddress, "10.0.0.1"},
-		"before the public one": {"10.0.0.1", registryAddress},
+		"public_first":  {registryAddress, "10.0.0.1"},
+		"private_first": {"10.0.0.1", registryAddress},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newFakeNetwork(t)
@@ -198,7 +198,7 @@ func TestTarget_Location(t *testing.T) {
 		{"r.example", "https://r.example/v2/a/blobs/uploads/", "abc?d=e", "https://r.example/v2/a/blobs/uploads/abc?d=e"},
 		{"r.example", "https://r.example/v2/a/blobs/uploads/", "../x%2Fy", "https://r.example/v2/a/blobs/x%2Fy"},
 		{"r.example", "https://r.example/v2/a/blobs/uploads/", "/x#fragment", "https://r.example/x"},
-		// A registry behind a proxy that gives it TLS, and does not know it.
+		// A registry behind a TLS proxy does not know that its clients use TLS.
 		{"r.example", "https://r.example/v2/a/blobs/uploads/", "http://r.example/x", "https://r.example/x"},
 		{"r.example", "https://r.example/v2/a/blobs/uploads/", "http://R.example:80/x", "https://r.example/x"},
 		{"r.example:8443", "https://r.example:8443/v2/a/blobs/uploads/", "http://r.example:8443/x", "https://r.example:8443/x"},
@@ -211,7 +211,7 @@ func TestTarget_Location(t *testing.T) {
 		}
 		got, err := c.Target(test.host, from, test.location)
 		if err != nil || got.String() != test.want {
-			t.Errorf("%s from %s: %s, %v; want %s", test.location, test.from, got, err, test.want)
+			t.Errorf("Target(%s) from %s = %s, %v; want %s", test.location, test.from, got, err, test.want)
 		}
 	}
 }
@@ -239,7 +239,7 @@ func TestPutBlob_InvalidLocation(t *testing.T) {
 			_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor("content"), content.get())
 			assertErrorKind(t, err, want)
 			if content.opens() != 0 {
-				t.Error("the content was opened although there is nowhere to send it")
+				t.Error("the content was opened although the Location is invalid")
 			}
 		})
 	}
@@ -256,27 +256,27 @@ func TestPutBlob_PlainLocationUpgradedToTLS(t *testing.T) {
 		t.Error(err)
 	}
 	if slices.ContainsFunc(n.dials(), func(a string) bool { return !strings.HasSuffix(a, ":443") }) {
-		t.Errorf("connected to %s", n.dials())
+		t.Errorf("dialed addresses = %s, want only port 443", n.dials())
 	}
 }
 
 func TestProxy_ForbiddenRedirectByName(t *testing.T) {
-	for way, rc := range redirectCases {
+	for name, rc := range redirectCases {
 		for _, host := range []string{
 			"169.254.169.254", "[::ffff:a9fe:a9fe]", "[fd00:ec2::254]", "10.0.0.1", "127.0.0.1", "[::1]", "localhost", "app.localhost", "LOCALHOST.",
 			"2130706433", "0x7f000001", "0177.0.0.1", "127.1", "127.0.0.1.", "0xa9.254.0xa9fe", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::]", "a.0x7f",
 			"0.0.0.0", "168.63.129.16",
-			// What net/http turns into ASCII on the way.
+			// Characters that net/http converts to ASCII.
 			"１６９.２５４.１６９.２５４", "169。254。169。254", "①②⑦.0.0.1", "ｌｏｃａｌｈｏｓｔ", "app.𝗅ocalhost", "１２７.1", "10．0．0．1", "a／b.example.net",
 		} {
-			t.Run(way+" at "+host, func(t *testing.T) {
+			t.Run(name+"_at_"+host, func(t *testing.T) {
 				n, proxied := newFakeNetwork(t), []string{}
 				proxy := n.proxy(t, &proxied)
 				n.serve(t, "registry.example.com", registryAddress, rc.to("https://"+host+"/latest/meta-data"))
 				c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com")), withProxy(proxy))
 				assertErrorKind(t, rc.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenRedirect)
 				if !slices.Equal(proxied, []string{"registry.example.com:443"}) {
-					t.Errorf("the proxy was asked for %s", proxied)
+					t.Errorf("hosts requested from the proxy = %s, want only the registry", proxied)
 				}
 			})
 		}
@@ -295,10 +295,10 @@ func TestProxy_RegistryAndRedirect(t *testing.T) {
 		t.Error(err)
 	}
 	if !slices.Equal(proxied, []string{"registry.example.com:443", "cdn.example.net:443"}) {
-		t.Errorf("the proxy was asked for %s", proxied)
+		t.Errorf("hosts requested from the proxy = %s, want the registry and the CDN", proxied)
 	}
 	if !slices.Equal(n.dials(), []string{proxyAddress, proxyAddress}) {
-		t.Errorf("connected to %s", n.dials())
+		t.Errorf("dialed addresses = %s, want only the proxy", n.dials())
 	}
 }
 
@@ -308,13 +308,13 @@ func TestProxy_Environment(t *testing.T) {
 		host    string
 		proxied []string
 	}{
-		"HTTPS_PROXY":                 {map[string]string{"HTTPS_PROXY": "proxy"}, "tls.example.com", []string{"tls.example.com:443"}},
-		"in lower case":               {map[string]string{"https_proxy": "proxy"}, "tls.example.com", []string{"tls.example.com:443"}},
-		"HTTP_PROXY":                  {map[string]string{"HTTP_PROXY": "proxy"}, "plain.example.com", []string{"plain.example.com"}},
-		"one for the other scheme":    {map[string]string{"HTTP_PROXY": "proxy"}, "tls.example.com", nil},
-		"NO_PROXY names the host":     {map[string]string{"HTTPS_PROXY": "proxy", "NO_PROXY": "x.example.net,tls.example.com"}, "tls.example.com", nil},
-		"NO_PROXY names its domain":   {map[string]string{"HTTP_PROXY": "proxy", "NO_PROXY": ".example.com"}, "plain.example.com", nil},
-		"NO_PROXY names another host": {map[string]string{"HTTPS_PROXY": "proxy", "NO_PROXY": "example.net"}, "tls.example.com", []string{"tls.example.com:443"}},
+		"https_proxy_upper_case": {map[string]string{"HTTPS_PROXY": "proxy"}, "tls.example.com", []string{"tls.example.com:443"}},
+		"https_proxy_lower_case": {map[string]string{"https_proxy": "proxy"}, "tls.example.com", []string{"tls.example.com:443"}},
+		"http_proxy":             {map[string]string{"HTTP_PROXY": "proxy"}, "plain.example.com", []string{"plain.example.com"}},
+		"other_scheme":           {map[string]string{"HTTP_PROXY": "proxy"}, "tls.example.com", nil},
+		"no_proxy_host":          {map[string]string{"HTTPS_PROXY": "proxy", "NO_PROXY": "x.example.net,tls.example.com"}, "tls.example.com", nil},
+		"no_proxy_domain":        {map[string]string{"HTTP_PROXY": "proxy", "NO_PROXY": ".example.com"}, "plain.example.com", nil},
+		"no_proxy_other_host":    {map[string]string{"HTTPS_PROXY": "proxy", "NO_PROXY": "example.net"}, "tls.example.com", []string{"tls.example.com:443"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var proxied []string
@@ -333,13 +333,14 @@ func TestProxy_Environment(t *testing.T) {
 				t.Fatal(err)
 			}
 			if direct := !slices.Contains(n.dials(), proxyAddress); !slices.Equal(proxied, test.proxied) || direct != (len(test.proxied) == 0) {
-				t.Errorf("the proxy was asked for %s, and connected to was %s", proxied, n.dials())
+				t.Errorf("hosts requested from the proxy = %s, dialed addresses = %s", proxied, n.dials())
 			}
 		})
 	}
 }
 
-// A redirect can lead from where a proxy is used to where none is.
+// A redirect can lead from a host that is reached through a proxy to one that is not. The
+// password of the proxy must not go there.
 func TestProxy_DirectRedirect(t *testing.T) {
 	n, proxied := newFakeNetwork(t), []string{}
 	proxy := n.proxy(t, &proxied)
@@ -358,12 +359,12 @@ func TestProxy_DirectRedirect(t *testing.T) {
 		t.Fatal(err)
 	}
 	if dials := n.dials(); !slices.Equal(dials, []string{proxyAddress, otherAddress + ":443"}) || cdn.requestCount() != 1 {
-		t.Errorf("connected to %s", dials)
+		t.Errorf("dialed addresses = %s, want the proxy and the CDN", dials)
 	}
 }
 
-// A proxy with TLS is a place of its own: what a registry's settings accept, and
-// the certificate that proves to the registry who asks, are none of its.
+// A proxy with TLS is a host of its own: the TLS options of a registry, including its
+// client certificate, do not apply to the proxy.
 func TestProxy_TLSOptions(t *testing.T) {
 	n := newFakeNetwork(t)
 	client, key := encodePEM(t, n.authority.issue(t, "ci"))
@@ -371,19 +372,19 @@ func TestProxy_TLSOptions(t *testing.T) {
 		registry, proxy remote.HostOptions
 		trusted         bool
 	}{
-		"any certificate of the registry": {remote.HostOptions{InsecureSkipTLSVerify: true}, remote.HostOptions{}, false},
-		"the registry's authority":        {remote.HostOptions{CACertificate: n.authority.pem}, remote.HostOptions{}, false},
-		"the proxy's authority": {
+		"registry_insecure_skip_tls_verify": {remote.HostOptions{InsecureSkipTLSVerify: true}, remote.HostOptions{}, false},
+		"registry_ca":                       {remote.HostOptions{CACertificate: n.authority.pem}, remote.HostOptions{}, false},
+		"proxy_ca": {
 			remote.HostOptions{CACertificate: n.authority.pem, ClientCertificate: client, ClientKey: auth.Secret(key)},
 			remote.HostOptions{CACertificate: n.authority.pem}, true,
 		},
 	} {
-		for place, answer := range map[string]http.HandlerFunc{"registry.example.com": serveBlob("content"), "cdn.example.net": redirect("https://cdn.example.net/blob")} {
-			t.Run(name+", on the way to "+place, func(t *testing.T) {
-				var asked, shown atomic.Int32
+		for target, answer := range map[string]http.HandlerFunc{"registry.example.com": serveBlob("content"), "cdn.example.net": redirect("https://cdn.example.net/blob")} {
+			t.Run(name+"_to_"+target, func(t *testing.T) {
+				var requests, certificates atomic.Int32
 				proxy := n.serveTLS(t, func(w http.ResponseWriter, r *http.Request) {
-					asked.Add(1)
-					shown.Add(int32(len(r.TLS.PeerCertificates)))
+					requests.Add(1)
+					certificates.Add(int32(len(r.TLS.PeerCertificates)))
 					tunnel(r.Context(), t, w, n.behind(r.Context(), r.Host))
 				}, "proxy.example.net")
 				proxy.TLS.ClientAuth = tls.RequestClientCert
@@ -392,10 +393,10 @@ func TestProxy_TLSOptions(t *testing.T) {
 				n.serve(t, "cdn.example.net", otherAddress, serveBlob("content"))
 				n.serve(t, "registry.example.com", registryAddress, answer)
 				hosts := n.trustedHosts("registry.example.com")
-				hosts[place], hosts["proxy.example.net:3129"] = test.registry, test.proxy
+				hosts[target], hosts["proxy.example.net:3129"] = test.registry, test.proxy
 				c := newClient(t, n.options, settings(hosts), func(o *remote.Options) {
 					o.Proxy = func(r *http.Request) (*url.URL, error) {
-						if r.URL.Host != place {
+						if r.URL.Host != target {
 							return nil, nil
 						}
 						return &url.URL{Scheme: "https", Host: "proxy.example.net:3129", User: url.UserPassword("ci", canary)}, nil
@@ -403,7 +404,7 @@ func TestProxy_TLSOptions(t *testing.T) {
 				})
 				err := drain(c.context(t), c.pull(t, "registry.example.com/app"), descriptor("content"))
 				if sent, _ := c.sent(); sent > 2 {
-					t.Errorf("%d requests: it is tried again", sent)
+					t.Errorf("requests = %d, want no retry", sent)
 				}
 				if test.trusted && err != nil {
 					t.Fatal(err)
@@ -413,8 +414,8 @@ func TestProxy_TLSOptions(t *testing.T) {
 					assertContains(t, e.Error(), "the proxy https://proxy.example.net:3129 cannot be reached", "unknown authority")
 					assertContains(t, e.Hint, `registries = { "proxy.example.net:3129" = { ca_certificate = file("ca.pem") } }`)
 				}
-				if connected := asked.Load() > 0; connected != test.trusted || shown.Load() > 0 {
-					t.Errorf("the proxy was asked %d times and shown %d certificates", asked.Load(), shown.Load())
+				if connected := requests.Load() > 0; connected != test.trusted || certificates.Load() > 0 {
+					t.Errorf("requests to the proxy = %d, certificates sent to it = %d", requests.Load(), certificates.Load())
 				}
 			})
 		}
@@ -422,8 +423,8 @@ func TestProxy_TLSOptions(t *testing.T) {
 }
 
 func TestProxy_PrivateProxyAddress(t *testing.T) {
-	// The proxy is at a private address. That must not open private addresses to
-	// what the registry points to.
+	// The proxy is at a private address. This must not allow the registry to redirect to
+	// private addresses.
 	n, proxied := newFakeNetwork(t), []string{}
 	proxy := n.proxy(t, &proxied)
 	n.serve(t, "registry.example.com", registryAddress, redirect("https://10.0.0.1/blob"))
@@ -441,12 +442,12 @@ func TestProxy_InvalidURL(t *testing.T) {
 	_, err := c.pull(t, "registry.example.com/app").GetManifest(c.context(t), "1")
 	assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Hint, "http://host:port")
 	if sent, _ := c.sent(); sent != 1 {
-		t.Errorf("%d attempts, want 1: it stays like that", sent)
+		t.Errorf("attempts = %d, want 1", sent)
 	}
 }
 
-// What has to be escaped in a password and is not makes another URL of it. The
-// client must neither show what it takes for the proxy then, nor go past it.
+// An unescaped special character in a password changes how the proxy URL is parsed. The
+// client must neither display the parsed proxy nor bypass the proxy.
 func TestProxy_UnescapedPassword(t *testing.T) {
 	for _, character := range []string{"#", "/", "?", "[", "\\", " ", "^", "\"", "%", "@:x"} {
 		for _, user := range []string{"http://ci:" + canary, "ci:" + canary, "http://ci:123"} {
@@ -457,11 +458,11 @@ func TestProxy_UnescapedPassword(t *testing.T) {
 			_, err := c.pull(t, "registry.example.com/app").Resolve(c.context(t), "1")
 			assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Hint, "special characters")
 			if dialed := n.dials(); len(dialed) > 0 {
-				t.Errorf("%s: connected to %s", character, dialed)
+				t.Errorf("%s: dialed addresses = %s, want none", character, dialed)
 			}
 			_, err = c.pull(t, "direct.example.com/app").Resolve(c.context(t), "1")
 			if err == nil || strings.Contains(err.Error(), "proxy") {
-				t.Errorf("%s: without the proxy: %v", character, err)
+				t.Errorf("%s: error of the direct request = %v, want none about the proxy", character, err)
 			}
 		}
 	}
@@ -471,16 +472,16 @@ func TestProxy_FailureNamesProxy(t *testing.T) {
 	yes := true
 	for name, test := range map[string]struct {
 		scheme  string
-		refuses int // what the proxy answers, 0 where there is none
+		refuses int // status of the proxy's response; 0 if there is no proxy
 		message string
 		hint    string
 		sent    int
 	}{
-		"it is down":                 {"https", 0, "the proxy http://10.9.9.9:3128 cannot be reached: ", "HTTPS_PROXY", 2},
-		"it is down, for plain HTTP": {"http", 0, "the proxy http://10.9.9.9:3128 cannot be reached: ", "HTTP_PROXY", 2},
-		"it does not let it through": {"https", http.StatusForbidden, "the proxy http://10.9.9.9:3128 does not let it through: HTTP 403 Forbidden", "HTTPS_PROXY", 1},
-		"it wants another login":     {"https", http.StatusProxyAuthRequired, "does not let it through: HTTP 407 Proxy Authentication Required", "its login", 1},
-		"it does not reach it":       {"https", http.StatusBadGateway, "does not let it through: HTTP 502 Bad Gateway", "HTTPS_PROXY", 2},
+		"proxy_down":            {"https", 0, "the proxy http://10.9.9.9:3128 cannot be reached: ", "HTTPS_PROXY", 2},
+		"proxy_down_plain_http": {"http", 0, "the proxy http://10.9.9.9:3128 cannot be reached: ", "HTTP_PROXY", 2},
+		"connect_forbidden":     {"https", http.StatusForbidden, "the proxy http://10.9.9.9:3128 does not let it through: HTTP 403 Forbidden", "HTTPS_PROXY", 1},
+		"login_rejected":        {"https", http.StatusProxyAuthRequired, "does not let it through: HTTP 407 Proxy Authentication Required", "its login", 1},
+		"bad_gateway":           {"https", http.StatusBadGateway, "does not let it through: HTTP 502 Bad Gateway", "HTTPS_PROXY", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newFakeNetwork(t)
@@ -498,13 +499,13 @@ func TestProxy_FailureNamesProxy(t *testing.T) {
 			assertContains(t, e.Error(), "registry.example.com/app: cannot read the manifest of the tag \"1\": the proxy ", test.message)
 			assertContains(t, e.Hint, test.hint, "registry.example.com", "NO_PROXY")
 			if sent, _ := c.sent(); sent != test.sent {
-				t.Errorf("%d attempts, want %d", sent, test.sent)
+				t.Errorf("attempts = %d, want %d", sent, test.sent)
 			}
 		})
 	}
 }
 
-// What is refused when it is dialed must not be advised to be allowed.
+// The hint must not advise allowing a host that is refused at dial time anyway.
 func TestTarget_ForbiddenHint(t *testing.T) {
 	from, err := url.Parse("http://registry.example.com/v2/app/blobs/uploads/")
 	if err != nil {
@@ -525,24 +526,24 @@ func TestTarget_ForbiddenHint(t *testing.T) {
 		_, err := c.Target("registry.example.com", from, location)
 		e := assertErrorKind(t, registry.WithDefaultHint(err), registry.ErrForbiddenRedirect)
 		assertContains(t, e.Hint, want)
-		if allowed, inTheClear := strings.Contains(want, "plain_http"), strings.Contains(e.Message, "that is plain HTTP"); allowed != inTheClear {
-			t.Errorf("%s: it is refused because %s, and the hint is %s", location, e.Message, e.Hint)
+		if allowed, plain := strings.Contains(want, "plain_http"), strings.Contains(e.Message, "that is plain HTTP"); allowed != plain {
+			t.Errorf("%s: message = %s, hint = %s", location, e.Message, e.Hint)
 		}
 	}
 }
 
-// proxyAddress is where the proxy of a test is.
+// proxyAddress is the address of the proxy in these tests.
 const proxyAddress = "10.9.9.9:3128"
 
-// proxy starts a proxy that needs a password and notes what it is asked for.
-// Names are looked up by it, not by the client. What it is asked for in plain
-// HTTP it answers itself, with a manifest.
-func (n *fakeNetwork) proxy(t *testing.T, asked *[]string) *url.URL {
+// proxy starts a proxy that requires a password and records the requested hosts. The
+// proxy, not the client, resolves host names. It responds to plain HTTP requests with a
+// manifest.
+func (n *fakeNetwork) proxy(t *testing.T, requested *[]string) *url.URL {
 	t.Helper()
 	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
-		*asked = append(*asked, r.Host)
+		*requested = append(*requested, r.Host)
 		if r.Header.Get("Proxy-Authorization") == "" {
-			t.Errorf("the proxy was sent %s without its password", r.Method)
+			t.Errorf("the proxy received %s without its password", r.Method)
 		}
 		if r.Method != http.MethodConnect {
 			serveManifest(w, r)
@@ -554,10 +555,9 @@ func (n *fakeNetwork) proxy(t *testing.T, asked *[]string) *url.URL {
 	return &url.URL{Scheme: "http", Host: proxyAddress, User: url.UserPassword("ci", canary)}
 }
 
-// behind is the listener that a proxy finds under host:port, "" where there is
-// none.
-func (n *fakeNetwork) behind(ctx context.Context, place string) string {
-	host, port, _ := net.SplitHostPort(place)
+// behind returns the listener that a proxy reaches at host:port, or "" if there is none.
+func (n *fakeNetwork) behind(ctx context.Context, address string) string {
+	host, port, _ := net.SplitHostPort(address)
 	addrs, err := n.resolve(ctx, host)
 	if err != nil {
 		return ""
@@ -567,7 +567,7 @@ func (n *fakeNetwork) behind(ctx context.Context, place string) string {
 	return n.listeners[net.JoinHostPort(addrs[0].String(), port)]
 }
 
-// through makes a client use a proxy for everything.
+// withProxy returns an option that sends every request through a proxy.
 func withProxy(proxy *url.URL) func(*remote.Options) {
 	return func(o *remote.Options) { o.Proxy = func(*http.Request) (*url.URL, error) { return proxy, nil } }
 }

@@ -14,15 +14,15 @@ import (
 func TestCheckRedirectByName(t *testing.T) {
 	for _, name := range []string{"cdn.example.net", "cdn.example.net.", "CDN.example.net", "1.example.net", "0x.example", "8.8.8.8", "8.8.8.8.", "2606:4700::1"} {
 		if err := checkRedirectByName(name, public); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("checkRedirectByName(%s) = %v, want nil", name, err)
 		}
 	}
 	for name, from := range map[string]addrScope{"10.0.0.1": private, "10.0.0.1.": private, "localhost": loopback, "127.0.0.1": loopback} {
 		if err := checkRedirectByName(name, from); err != nil {
-			t.Errorf("%s from a %s registry: %v", name, from, err)
+			t.Errorf("checkRedirectByName(%s) from a %s registry = %v, want nil", name, from, err)
 		}
 		if err := checkRedirectByName(name, public); !errors.Is(err, registry.ErrForbiddenRedirect) {
-			t.Errorf("%s from a public registry: %v", name, err)
+			t.Errorf("checkRedirectByName(%s) from a public registry = %v, want ErrForbiddenRedirect", name, err)
 		}
 	}
 }
@@ -48,7 +48,7 @@ func TestHostScope(t *testing.T) {
 			s.note(r)
 		}
 		if got := s.reach(); got != test.want {
-			t.Errorf("after %v it is %v, want %v", test.seen, got, test.want)
+			t.Errorf("reach() after %v = %v, want %v", test.seen, got, test.want)
 		}
 	}
 }
@@ -58,7 +58,7 @@ func TestTLSHint_InvalidCertificate(t *testing.T) {
 		err := &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Cert: new(x509.Certificate), Reason: reason}}
 		at := &url.URL{Scheme: "https", Host: "h"}
 		if got := (&host{name: "h", origin: at}).tlsHint(err, at); !strings.Contains(got, want) {
-			t.Errorf("it says %q, and not %q", got, want)
+			t.Errorf("tlsHint() = %q, want it to contain %q", got, want)
 		}
 	}
 }
@@ -69,7 +69,7 @@ func TestIsLoopback(t *testing.T) {
 		"localhost.example:5000": false, "10.0.0.1:5000": false, "[fd00::1]:5000": false, "docker.io": false, "": false,
 	} {
 		if got := IsLoopback(host); got != want {
-			t.Errorf("%s: %t", host, got)
+			t.Errorf("IsLoopback(%q) = %t", host, got)
 		}
 	}
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// What is left of an answer that nobody wants is read for the sake of its
-// connection. It is not waited for as if somebody wanted it.
+// The client drains the rest of an unneeded response only to reuse the connection. It does
+// so for a limited time, shorter than for a response that it needs.
 func TestResponseBody_DrainTimeout(t *testing.T) {
 	drips := func(w http.ResponseWriter, r *http.Request, status int) {
 		w.Header().Set("Content-Length", "4000")
@@ -29,10 +29,10 @@ func TestResponseBody_DrainTimeout(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer func(w http.ResponseWriter, r *http.Request, number int)
 		do     func(context.Context, registry.Repository) error
-		want   error // nil: it succeeds
+		want   error // nil if the operation succeeds
 		bodies int
 	}{
-		"of redirects": {func(w http.ResponseWriter, r *http.Request, number int) {
+		"redirects": {func(w http.ResponseWriter, r *http.Request, number int) {
 			if number == 6 {
 				serveManifest(w, r)
 				return
@@ -40,11 +40,11 @@ func TestResponseBody_DrainTimeout(t *testing.T) {
 			w.Header().Set("Location", "/v2/app/manifests/1")
 			drips(w, r, http.StatusTemporaryRedirect)
 		}, get, nil, 5},
-		"of redirects without end": {func(w http.ResponseWriter, r *http.Request, _ int) {
+		"endless_redirects": {func(w http.ResponseWriter, r *http.Request, _ int) {
 			w.Header().Set("Location", "/v2/app/manifests/1")
 			drips(w, r, http.StatusTemporaryRedirect)
 		}, get, registry.ErrProtocol, remote.MaxRedirects + 1},
-		"of the question who asks": {func(w http.ResponseWriter, r *http.Request, number int) {
+		"challenge": {func(w http.ResponseWriter, r *http.Request, number int) {
 			if number == 2 {
 				serveManifest(w, r)
 				return
@@ -52,7 +52,7 @@ func TestResponseBody_DrainTimeout(t *testing.T) {
 			w.Header().Set("WWW-Authenticate", "Basic")
 			drips(w, r, http.StatusUnauthorized)
 		}, get, nil, 1},
-		"of an upload that was opened, and of its end": {func(w http.ResponseWriter, r *http.Request, number int) {
+		"upload": {func(w http.ResponseWriter, r *http.Request, number int) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			w.Header().Set("Location", "/upload")
 			drips(w, r, map[bool]int{true: http.StatusAccepted, false: http.StatusCreated}[number == 1])
@@ -61,38 +61,38 @@ func TestResponseBody_DrainTimeout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var requests atomic.Int32
-				asked := newClock()
+				clock := newClock()
 				c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 					test.answer(w, r, int(requests.Add(1)))
 				}).options, singleAttempt, credentials(map[string]auth.Credential{pipeHost: {Username: "ci", Password: canary}}))
 				err := test.do(t.Context(), c.push(t, pipeHost+"/app"))
-				took := asked.elapsed()
+				took := clock.elapsed()
 				if !errors.Is(err, test.want) || test.want == nil && err != nil {
-					t.Errorf("it ended with %v", err)
+					t.Errorf("error = %v, want %v", err, test.want)
 				}
 				if most := time.Duration(test.bodies) * time.Second; took > most {
-					t.Errorf("%d answers took %s, want %s at most", requests.Load(), took, most)
+					t.Errorf("%d responses took %s, want at most %s", requests.Load(), took, most)
 				}
 			})
 		})
 	}
 }
 
-// An upload may be open at the registry before its answer is here.
+// An upload session may exist at the registry before its response arrives.
 func TestPutBlob_CanceledWhileStarting(t *testing.T) {
-	const cancelled = 150 * time.Millisecond
+	const canceled = 150 * time.Millisecond
 	for name, test := range map[string]struct {
-		opens   time.Duration // when the registry answers
+		opens   time.Duration // when the registry responds
 		deleted int32
-		ends    time.Duration // at most, after it was cancelled
+		ends    time.Duration // maximum time after the cancellation
 	}{
-		"before it is cancelled":             {100 * time.Millisecond, 1, 0},
-		"a moment after it is cancelled":     {400 * time.Millisecond, 1, 250 * time.Millisecond},
-		"half a second after it":             {650 * time.Millisecond, 1, 500 * time.Millisecond},
-		"so late that nobody waits any more": {time.Hour, 0, 999 * time.Millisecond},
+		"before_cancel":            {100 * time.Millisecond, 1, 0},
+		"shortly_after_cancel":     {400 * time.Millisecond, 1, 250 * time.Millisecond},
+		"half_second_after_cancel": {650 * time.Millisecond, 1, 500 * time.Millisecond},
+		"after_grace_period":       {time.Hour, 0, 999 * time.Millisecond},
 	} {
-		for way, distrust := range map[string]bool{"asking for a mount": false, "without": true} {
-			t.Run(name+", "+way, func(t *testing.T) {
+		for kind, force := range map[string]bool{"mount": false, "force": true} {
+			t.Run(name+"_"+kind, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var opened, deleted atomic.Int32
 					m := servePipes(t, func(w http.ResponseWriter, r *http.Request) {
@@ -113,18 +113,18 @@ func TestPutBlob_CanceledWhileStarting(t *testing.T) {
 						}
 					})
 					ctx, cancel := context.WithCancel(t.Context())
-					time.AfterFunc(cancelled, cancel)
+					time.AfterFunc(canceled, cancel)
 					began := newClock()
-					content := registry.Content{Force: distrust, Open: func(ctx context.Context) (io.ReadCloser, error) {
+					content := registry.Content{Force: force, Open: func(ctx context.Context) (io.ReadCloser, error) {
 						<-ctx.Done()
 						return nil, context.Cause(ctx)
 					}}
 					_, err := newClient(t, m.options).push(t, pipeHost+"/app").PutBlob(ctx, descriptor(small), content)
-					if took := began.elapsed() - cancelled; !errors.Is(err, context.Canceled) || took < 0 || took > test.ends {
-						t.Errorf("it ended %s after it was cancelled, with %v", took, err)
+					if took := began.elapsed() - canceled; !errors.Is(err, context.Canceled) || took < 0 || took > test.ends {
+						t.Errorf("PutBlob() ended %s after the cancellation with %v", took, err)
 					}
 					if opened.Load() != 1 || deleted.Load() != test.deleted {
-						t.Errorf("%d uploads were opened and %d given up", opened.Load(), deleted.Load())
+						t.Errorf("uploads started = %d, canceled = %d", opened.Load(), deleted.Load())
 					}
 				})
 			})
@@ -134,12 +134,12 @@ func TestPutBlob_CanceledWhileStarting(t *testing.T) {
 
 func TestPutBlob_CanceledBeforeStart(t *testing.T) {
 	for name, test := range map[string]struct {
-		before int // requests that are under way, of two that may be
+		before int // active requests; the limit is two
 		posts  int32
-		ends   time.Duration // after it was cancelled
+		ends   time.Duration // time after the cancellation
 	}{
-		"while it waits for a slot":         {2, 0, 0},
-		"while the registry asks who it is": {1, 1, 100 * time.Millisecond},
+		"waiting_for_slot": {2, 0, 0},
+		"challenged":       {1, 1, 100 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -170,10 +170,10 @@ func TestPutBlob_CanceledBeforeStart(t *testing.T) {
 				began := newClock()
 				_, err := repo.PutBlob(ctx, descriptor(small), newBody(t, small).get())
 				if took := began.elapsed() - 100*time.Millisecond; !errors.Is(err, context.Canceled) || took != test.ends {
-					t.Errorf("it ended %s after it was cancelled, with %v", took, err)
+					t.Errorf("PutBlob() ended %s after the cancellation with %v", took, err)
 				}
 				if posts.Load() != test.posts {
-					t.Errorf("it was asked for %d uploads, want %d", posts.Load(), test.posts)
+					t.Errorf("upload requests = %d, want %d", posts.Load(), test.posts)
 				}
 			})
 		})

@@ -13,19 +13,19 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// take takes a slot that must be free.
+// acquireNow acquires a slot that must be free.
 func acquireNow(t *testing.T, l *limiter, c requestClass) *slot {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()
 	s, err := l.acquire(ctx, c, testTransfer(c))
 	if err != nil {
-		t.Fatalf("no slot is free: %+v held, %d allowed", l.held, l.allowed)
+		t.Fatalf("acquire() found no free slot: %+v held, %d allowed", l.held, l.allowed)
 	}
 	return s
 }
 
-// testTransfer is what a slot of a class is requested for.
+// testTransfer returns the transfer for a request of the given class.
 func testTransfer(c requestClass) *transfer {
 	if c == exchange {
 		return nil
@@ -33,13 +33,13 @@ func testTransfer(c requestClass) *transfer {
 	return &transfer{}
 }
 
-// full wants no slot to be free.
+// assertFull fails the test if a slot is free.
 func assertFull(t *testing.T, l *limiter, c requestClass) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if _, err := l.acquire(ctx, c, testTransfer(c)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("there was a slot: %+v held, %d allowed; %v", l.held, l.allowed, err)
+		t.Errorf("acquire() = %v with %+v held and %d allowed, want a timeout", err, l.held, l.allowed)
 	}
 }
 
@@ -47,14 +47,14 @@ func TestLimiter_SlotForExchanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(4, 0)
 		one, two := acquireNow(t, l, download), acquireNow(t, l, download)
-		assertFull(t, l, download) // the uploads that they wait for could be here
+		assertFull(t, l, download) // the other slots are kept for the uploads that these downloads feed
 		up := acquireNow(t, l, upload)
 		assertFull(t, l, upload)
 		last := acquireNow(t, l, exchange)
 		assertFull(t, l, exchange)
 		last.release()
 		one.release()
-		one.release() // once is enough
+		one.release() // a second release has no effect
 		second := acquireNow(t, l, upload)
 		assertFull(t, l, upload)
 		assertFull(t, l, download)
@@ -116,7 +116,7 @@ func TestLimiter_Order(t *testing.T) {
 		all.Wait()
 		two.release()
 		if want := []requestClass{exchange, upload, exchange, download}; !slices.Equal(order, want) {
-			t.Errorf("the order was %v, want %v", order, want)
+			t.Errorf("order = %v, want %v", order, want)
 		}
 	})
 }
@@ -132,8 +132,8 @@ func TestLimiter_LimitBelowDownloads(t *testing.T) {
 		throttle := acquireNow(t, l, exchange)
 		throttle.throttled()
 		throttle.release()
-		// Six are held and four allowed: one exchange and one upload at a time all
-		// the same.
+		// Six slots are held and four are allowed. One exchange and one upload at a time
+		// still proceed.
 		one, up := acquireNow(t, l, exchange), acquireNow(t, l, upload)
 		assertFull(t, l, exchange)
 		assertFull(t, l, upload)
@@ -162,17 +162,17 @@ func TestLimiter_Throttling(t *testing.T) {
 			s.release()
 		}
 		if l.allowed != 4 {
-			t.Fatalf("after a burst %d are allowed, want 4", l.allowed)
+			t.Fatalf("allowed after a burst of 429 = %d, want 4", l.allowed)
 		}
 		for _, want := range []int{2, 2} {
 			s := acquireNow(t, l, exchange)
 			s.throttled()
 			s.release()
 			if l.allowed != want {
-				t.Fatalf("after another %d are allowed, want %d", l.allowed, want)
+				t.Fatalf("allowed after another 429 = %d, want %d", l.allowed, want)
 			}
 		}
-		// One more for each round of requests that went well: 2+3+4+5+6+7.
+		// The limit grows by one after each round of successful requests: 2+3+4+5+6+7.
 		successes := 0
 		for ; l.allowed < 8; successes++ {
 			s := acquireNow(t, l, exchange)
@@ -180,7 +180,7 @@ func TestLimiter_Throttling(t *testing.T) {
 			s.release()
 		}
 		if successes != 27 {
-			t.Errorf("it took %d successes until all are allowed again, want 27", successes)
+			t.Errorf("successes until the full limit = %d, want 27", successes)
 		}
 		for range 100 {
 			s := acquireNow(t, l, exchange)
@@ -188,30 +188,30 @@ func TestLimiter_Throttling(t *testing.T) {
 			s.release()
 		}
 		if l.allowed != 8 {
-			t.Errorf("%d are allowed in the end, want no more than 8", l.allowed)
+			t.Errorf("allowed after more successes = %d, want 8", l.allowed)
 		}
 	})
 }
 
 func TestLimiter_CanceledWaiter(t *testing.T) {
-	// The place is given, and the one it is given to leaves, before either of
-	// them notices. Who is first is chance: often enough, both happen.
+	// The slot is granted to the waiter, and the waiter is canceled, before it notices
+	// either. Which happens first is random, so the test runs often enough for both.
 	for range 100 {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLimiter(2, 0)
 			one, two := acquireNow(t, l, exchange), acquireNow(t, l, exchange)
-			impatient, cancel := context.WithCancelCause(t.Context())
+			leaving, cancel := context.WithCancelCause(t.Context())
 			gone := errors.New("gone")
 			var waiting sync.WaitGroup
 			waiting.Go(func() {
-				s, err := l.acquire(impatient, exchange, nil)
+				s, err := l.acquire(leaving, exchange, nil)
 				if err == nil {
 					s.release()
 				} else if !errors.Is(err, gone) {
-					t.Errorf("who left got %v", err)
+					t.Errorf("acquire() of the canceled waiter = %v", err)
 				}
 			})
-			synctest.Wait() // the impatient one is first in the line
+			synctest.Wait() // the canceled waiter is first in the queue
 			waiting.Go(func() {
 				s, err := l.acquire(t.Context(), exchange, nil)
 				if err != nil {
@@ -226,7 +226,7 @@ func TestLimiter_CanceledWaiter(t *testing.T) {
 			waiting.Wait()
 			two.release()
 			if l.held != [classes]int{} || len(l.waiting) != 0 {
-				t.Errorf("%v are held and %d wait", l.held, len(l.waiting))
+				t.Errorf("held = %v, waiting = %d, want none", l.held, len(l.waiting))
 			}
 		})
 	}
@@ -250,7 +250,7 @@ func TestLimiter_Stress(t *testing.T) {
 			}
 			peak = max(peak, held)
 			if held > limit || downloads > limit-2 || uploads > limit-1 {
-				t.Errorf("%d are under way, %d of them downloads and %d uploads", held, downloads, uploads)
+				t.Errorf("held = %d with %d downloads and %d uploads, which exceeds the limits", held, downloads, uploads)
 			}
 		}
 		var all sync.WaitGroup
@@ -277,15 +277,15 @@ func TestLimiter_Stress(t *testing.T) {
 		}
 		all.Wait()
 		if peak != limit {
-			t.Errorf("at most %d were under way, want %d", peak, limit)
+			t.Errorf("peak = %d, want %d", peak, limit)
 		}
 		if l.held != [classes]int{} || len(l.waiting) != 0 {
-			t.Errorf("%v are held in the end, and %d wait", l.held, len(l.waiting))
+			t.Errorf("held = %v, waiting = %d, want none", l.held, len(l.waiting))
 		}
 	})
 }
 
-// acquireFor acquires a slot for a flow of its own.
+// acquireFor acquires a slot for the given flow.
 func acquireFor(t *testing.T, l *limiter, flow string, c requestClass, x *transfer) *slot {
 	t.Helper()
 	s, err := l.acquire(registry.WithFlow(t.Context(), flow), c, x)
@@ -348,7 +348,7 @@ func TestLimiter_BusyError(t *testing.T) {
 		ctx, cancel := context.WithTimeout(registry.WithFlow(t.Context(), "another"), time.Second)
 		defer cancel()
 		_, err := l.acquire(ctx, upload, &transfer{})
-		busy, ok := err.(*registry.BusyError) //nolint:errorlint // it is returned as it is
+		busy, ok := err.(*registry.BusyError) //nolint:errorlint // the error itself, not wrapped
 		if !ok || busy.Holder != "the copy of a to b" || busy.Took != time.Second {
 			t.Errorf("acquire() error = %#v, want a BusyError that names the holder", err)
 		}

@@ -36,20 +36,21 @@ func TestHostLimit_MaxConcurrentRequests(t *testing.T) {
 	close(gate)
 	all.Wait()
 	if p.Peak() != 4 {
-		t.Errorf("%d requests were under way at once, want 4", p.Peak())
+		t.Errorf("concurrent requests = %d, want 4", p.Peak())
 	}
 }
 
-// repeating is a registry that lets the first two attempts for each tag fail.
+// repeating returns a handler that fails the first two requests for each path and then
+// responds with a digest.
 func repeating(fail http.HandlerFunc) http.HandlerFunc {
 	var mu sync.Mutex
-	asked := map[string]int{}
+	requests := map[string]int{}
 	return func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
-		asked[r.URL.Path]++
-		again := asked[r.URL.Path] > 2
+		requests[r.URL.Path]++
+		succeed := requests[r.URL.Path] > 2
 		mu.Unlock()
-		if !again {
+		if !succeed {
 			fail(w, r)
 			return
 		}
@@ -59,22 +60,22 @@ func repeating(fail http.HandlerFunc) http.HandlerFunc {
 
 func TestHostLimit_Retries(t *testing.T) {
 	for name, fail := range map[string]http.HandlerFunc{
-		"it is unavailable": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
-		"it is throttled":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
-		"it hangs up":       func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"it redirects":      func(w http.ResponseWriter, r *http.Request) { redirect(r.URL.Path)(w, r) },
+		"unavailable":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"throttled":         func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) },
+		"connection_closed": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"redirected":        func(w http.ResponseWriter, r *http.Request) { redirect(r.URL.Path)(w, r) },
 	} {
-		for what, limits := range map[string]remote.HostOptions{"at a time": {MaxConcurrentRequests: 3}, "a second": {RequestsPerSecond: 0.5}} {
-			t.Run(name+", "+what, func(t *testing.T) {
+		for kind, limits := range map[string]remote.HostOptions{"concurrent": {MaxConcurrentRequests: 3}, "per_second": {RequestsPerSecond: 0.5}} {
+			t.Run(name+"_"+kind, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var active, peak atomic.Int32
-					asked, answer := newClock(), repeating(fail)
+					clock, handler := newClock(), repeating(fail)
 					c := newClient(t, settings(map[string]remote.HostOptions{pipeHost: limits}), servePipes(t, func(w http.ResponseWriter, r *http.Request) {
-						asked.note()
+						clock.note()
 						peak.Store(max(peak.Load(), active.Add(1)))
 						<-time.After(time.Second)
 						active.Add(-1)
-						answer(w, r)
+						handler(w, r)
 					}).options)
 					var all sync.WaitGroup
 					for i := range 10 {
@@ -85,16 +86,16 @@ func TestHostLimit_Retries(t *testing.T) {
 						})
 					}
 					all.Wait()
-					at, most := asked.times(), int32(1) // a request takes half of the time between two
+					at, most := clock.times(), int32(1) // a request takes half of the interval
 					if limits.MaxConcurrentRequests > 0 {
 						most = 3
 					}
 					if len(at) != 30 || peak.Load() != most {
-						t.Errorf("of %d requests %d were under way at once, want 30 and %d", len(at), peak.Load(), most)
+						t.Errorf("requests = %d, concurrent = %d, want 30 and %d", len(at), peak.Load(), most)
 					}
 					for i := 1; limits.RequestsPerSecond > 0 && i < len(at); i++ {
 						if after := at[i] - at[i-1]; after.Round(time.Millisecond) < 2*time.Second {
-							t.Errorf("request %d came %s after the one before", i, after)
+							t.Errorf("interval before request %d = %s, want at least 2s", i, after)
 						}
 					}
 				})
@@ -124,14 +125,14 @@ func TestHostLimit_ActiveUntilBodyRead(t *testing.T) {
 				}
 			})
 		}
-		synctest.Wait() // for the rest of the answers
+		synctest.Wait() // for the rest of the responses
 		if n := active.Load(); n != 2 {
-			t.Errorf("%d requests are under way, want 2", n)
+			t.Errorf("active requests = %d, want 2", n)
 		}
 		close(gate)
 		all.Wait()
 		if peak.Load() != 2 {
-			t.Errorf("%d requests were under way at once, want 2", peak.Load())
+			t.Errorf("concurrent requests = %d, want 2", peak.Load())
 		}
 	})
 }
@@ -149,7 +150,7 @@ func TestHostLimit_SharedByRepositories(t *testing.T) {
 	close(gate)
 	all.Wait()
 	if p.Peak() != 2 {
-		t.Errorf("%d requests were under way at once, want 2", p.Peak())
+		t.Errorf("concurrent requests = %d, want 2", p.Peak())
 	}
 }
 
@@ -167,7 +168,7 @@ func TestHostLimit_DownloadWaits(t *testing.T) {
 	_, err = repo.GetBlob(ctx, descriptor("content"))
 	assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "waited long enough")
 	if _, err := repo.StatBlob(t.Context(), descriptor("content").Digest); err != nil {
-		t.Errorf("beside a download: %v", err)
+		t.Errorf("StatBlob() during a download = %v", err)
 	}
 	_ = first.Close()
 	second, err := repo.GetBlob(t.Context(), descriptor("content"))
@@ -197,7 +198,7 @@ func TestHostLimit_SmallRequestsDuringUploads(t *testing.T) {
 	close(gate)
 	all.Wait()
 	if p.Peak() != 3 {
-		t.Errorf("%d requests were under way at once, want 3", p.Peak())
+		t.Errorf("concurrent requests = %d, want 3", p.Peak())
 	}
 }
 
@@ -228,9 +229,9 @@ func TestHostLimit_TooManyRequests(t *testing.T) {
 				}
 			})
 		}
-		synctest.Wait() // all were refused, and wait
+		synctest.Wait() // all requests were refused and are waiting
 		if n := c.Allowed(pipeHost); n != 8 {
-			t.Errorf("%d are allowed after a burst of 429, want 8", n)
+			t.Errorf("Allowed() after a burst of 429 = %d, want 8", n)
 		}
 		for range 16 {
 			if _, err := c.pull(t, other+"/app").Resolve(t.Context(), "1"); err != nil {
@@ -238,21 +239,21 @@ func TestHostLimit_TooManyRequests(t *testing.T) {
 			}
 		}
 		if began.elapsed() != 0 || c.Allowed(other) != 16 {
-			t.Errorf("the other host took %s and is allowed %d", began.elapsed(), c.Allowed(other))
+			t.Errorf("requests to the other host took %s, Allowed() = %d, want no wait and 16", began.elapsed(), c.Allowed(other))
 		}
 		refusing.Store(false)
 		all.Wait()
 		if n := c.Allowed(pipeHost); n <= 8 || n >= 16 {
-			t.Errorf("%d are allowed after as many successes, want more than 8 and not yet 16", n)
+			t.Errorf("Allowed() after the successes = %d, want 9 to 15", n)
 		}
 	})
 }
 
 func TestHostLimit_RequestsPerSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := newClock()
+		clock := newClock()
 		m := servePipes(t, func(w http.ResponseWriter, _ *http.Request) {
-			asked.note()
+			clock.note()
 			w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
 		})
 		c := newClient(t, m.options, settings(map[string]remote.HostOptions{pipeHost: {RequestsPerSecond: 4}}))
@@ -261,28 +262,28 @@ func TestHostLimit_RequestsPerSecond(t *testing.T) {
 			all.Go(func() { _, _ = c.pull(t, pipeHost+"/app").Resolve(t.Context(), "1") })
 		}
 		all.Wait()
-		at := asked.times()
+		at := clock.times()
 		for i := range at {
 			if want := time.Duration(i) * time.Second / 4; at[i] != want {
-				t.Errorf("request %d came after %s, want %s", i, at[i], want)
+				t.Errorf("time of request %d = %s, want %s", i, at[i], want)
 			}
 		}
-		// Whose turn is after its deadline need not wait for that.
+		// A request that would have to wait beyond its deadline fails at once.
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		before := asked.elapsed()
+		before := clock.elapsed()
 		_, err := c.pull(t, pipeHost+"/app").Resolve(ctx, "1")
 		if e := assertErrorKind(t, err, registry.ErrUnavailable); !strings.HasSuffix(e.Error(), `: requests_per_second leaves no time for another request`) {
-			t.Errorf("it says %q", e)
+			t.Errorf("error = %q, want it to name requests_per_second", e)
 		}
-		if asked.elapsed() != before {
-			t.Errorf("it took %s", asked.elapsed()-before)
+		if clock.elapsed() != before {
+			t.Errorf("Resolve() took %s, want no wait", clock.elapsed()-before)
 		}
 	})
 }
 
-// readAs reads a blob of memoryHost in a flow of its own, and returns how long after a
-// time it was read.
+// readInFlow reads a blob of pipeHost in the given flow, and returns how long after since
+// it was complete.
 func (c *client) readInFlow(t *testing.T, flow string, d registry.Descriptor, since time.Time) time.Duration {
 	t.Helper()
 	content, err := c.pull(t, pipeHost+"/app").GetBlob(registry.WithFlow(t.Context(), flow), d)
@@ -296,7 +297,7 @@ func (c *client) readInFlow(t *testing.T, flow string, d registry.Descriptor, si
 	return time.Since(since)
 }
 
-// A download that pauses before its next attempt leaves its slot to others.
+// A download that waits before its next attempt releases its slot.
 func TestGetBlob_PauseReleasesSlot(t *testing.T) {
 	for name, status := range map[string]int{"unavailable": http.StatusServiceUnavailable, "throttled": http.StatusTooManyRequests} {
 		t.Run(name, func(t *testing.T) {
@@ -329,7 +330,7 @@ func TestGetBlob_PauseReleasesSlot(t *testing.T) {
 	}
 }
 
-// A download whose redirect leads to a host that does not answer gives its slot to
+// A download that is redirected to a host that does not respond gives up its slot to
 // others.
 func TestGetBlob_RedirectToSilentHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -354,7 +355,7 @@ func TestGetBlob_RedirectToSilentHost(t *testing.T) {
 		both.Go(func() { c.readInFlow(t, "slow", slow, began) })
 		synctest.Wait()
 		if took := c.readInFlow(t, "fast", fast, began); took >= silence {
-			t.Errorf("another download took %s, want less than the other host is silent", took)
+			t.Errorf("another download took %s, want less than the silence of the other host", took)
 		}
 		both.Wait()
 	})

@@ -22,7 +22,7 @@ func TestRequest_AcceptHeader(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{NoDigestHeader: true})
 	p.Push(t, "app", "1", registrytest.DockerList("a"))
 	repo := newClient(t).push(t, p.Ref("app", "1"))
-	if _, err := repo.Resolve(t.Context(), "1"); err != nil { // HEAD and, without a digest, GET
+	if _, err := repo.Resolve(t.Context(), "1"); err != nil { // a HEAD and, without a digest, a GET
 		t.Fatal(err)
 	}
 	if len(p.Requests()) != 2 {
@@ -31,21 +31,21 @@ func TestRequest_AcceptHeader(t *testing.T) {
 	for _, r := range p.Requests() {
 		accept := r.Header.Values("Accept")
 		if len(accept) != 1 || accept[0] != strings.Join(registry.ManifestMediaTypes(), ", ") || strings.Contains(accept[0], "*") {
-			t.Errorf("%s accepts %q", r.Method, accept)
+			t.Errorf("Accept of %s = %q, want all manifest media types", r.Method, accept)
 		}
 		if agent := r.Header.Get("User-Agent"); agent != "terraform-provider-registry" {
-			t.Errorf("%s is sent by %q", r.Method, agent)
+			t.Errorf("User-Agent of %s = %q", r.Method, agent)
 		}
 	}
 }
 
 func TestRequest_UserAgent(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(registrytest.NewTokenServer(t)))
-	c := newClient(t, func(o *remote.Options) { o.UserAgent = "somebody/1.0" })
+	c := newClient(t, func(o *remote.Options) { o.UserAgent = "caller/1.0" })
 	_, _ = c.push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
 	for _, r := range p.Requests() {
-		if got := r.Header.Get("User-Agent"); got != "somebody/1.0" {
-			t.Errorf("%s is sent by %q", r.Method, got)
+		if got := r.Header.Get("User-Agent"); got != "caller/1.0" {
+			t.Errorf("User-Agent of %s = %q, want caller/1.0", r.Method, got)
 		}
 	}
 }
@@ -67,14 +67,14 @@ func TestGetManifest_Digest(t *testing.T) {
 		warned    bool
 		kind      error
 	}{
-		"by tag":                             {answer(m.Bytes, string(m.Digest)), "1", m.Digest, false, nil},
-		"by tag, without a header":           {answer(m.Bytes, ""), "1", m.Digest, false, nil},
-		"by tag, with another header":        {answer(m.Bytes, string(other.Digest)), "1", m.Digest, true, nil},
-		"by tag, with another algorithm":     {answer(m.Bytes, string(digest.SHA512.FromBytes(m.Bytes))), "1", m.Digest, false, nil},
-		"by digest":                          {answer(m.Bytes, string(m.Digest)), string(m.Digest), m.Digest, false, nil},
-		"by sha512":                          {answer(m.Bytes, string(m.Digest)), string(digest.SHA512.FromBytes(m.Bytes)), digest.SHA512.FromBytes(m.Bytes), false, nil},
-		"other bytes under the right header": {answer(other.Bytes, string(m.Digest)), string(m.Digest), "", false, registry.ErrMismatch},
-		"other bytes of a sha512":            {answer(other.Bytes, ""), string(digest.SHA512.FromBytes(m.Bytes)), "", false, registry.ErrMismatch},
+		"tag":                     {answer(m.Bytes, string(m.Digest)), "1", m.Digest, false, nil},
+		"tag_without_header":      {answer(m.Bytes, ""), "1", m.Digest, false, nil},
+		"tag_with_wrong_header":   {answer(m.Bytes, string(other.Digest)), "1", m.Digest, true, nil},
+		"tag_with_sha512_header":  {answer(m.Bytes, string(digest.SHA512.FromBytes(m.Bytes))), "1", m.Digest, false, nil},
+		"digest":                  {answer(m.Bytes, string(m.Digest)), string(m.Digest), m.Digest, false, nil},
+		"sha512_digest":           {answer(m.Bytes, string(m.Digest)), string(digest.SHA512.FromBytes(m.Bytes)), digest.SHA512.FromBytes(m.Bytes), false, nil},
+		"wrong_content":           {answer(other.Bytes, string(m.Digest)), string(m.Digest), "", false, registry.ErrMismatch},
+		"wrong_content_of_sha512": {answer(other.Bytes, ""), string(digest.SHA512.FromBytes(m.Bytes)), "", false, registry.ErrMismatch},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(t)
@@ -84,7 +84,7 @@ func TestGetManifest_Digest(t *testing.T) {
 				return
 			}
 			if err != nil || got.Digest != test.want || !bytes.Equal(got.Content, m.Bytes) || got.MediaType != m.MediaType {
-				t.Errorf("it is %s, %s: %v", got.Digest, got.MediaType, err)
+				t.Errorf("GetManifest() = %s, %s, %v", got.Digest, got.MediaType, err)
 			}
 			if warnings := c.Warnings(); len(warnings) > 0 != test.warned {
 				t.Errorf("the warnings are %q", warnings)
@@ -103,19 +103,19 @@ func TestResolve_HeadThenGet(t *testing.T) {
 		reference string
 		methods   string
 	}{
-		"by tag":                {nil, "1", "HEAD"},
-		"by digest":             {nil, string(m.Digest), "HEAD"},
-		"without a digest":      {with(func(r *http.Response) { r.Header.Del("Docker-Content-Digest") }), "1", "HEAD GET"},
-		"with one that is none": {with(func(r *http.Response) { r.Header.Set("Docker-Content-Digest", "md5:x") }), "1", "HEAD GET"},
-		"with another than was asked for": {with(func(r *http.Response) {
+		"tag":                     {nil, "1", "HEAD"},
+		"digest":                  {nil, string(m.Digest), "HEAD"},
+		"no_digest_header":        {with(func(r *http.Response) { r.Header.Del("Docker-Content-Digest") }), "1", "HEAD GET"},
+		"malformed_digest_header": {with(func(r *http.Response) { r.Header.Set("Docker-Content-Digest", "md5:x") }), "1", "HEAD GET"},
+		"wrong_digest_header": {with(func(r *http.Response) {
 			r.Header.Set("Docker-Content-Digest", string(descriptor("x").Digest))
 		}), string(m.Digest), "HEAD GET"},
-		"with one of another algorithm": {with(func(r *http.Response) {
+		"digest_header_of_other_algorithm": {with(func(r *http.Response) {
 			r.Header.Set("Docker-Content-Digest", "sha512:"+strings.Repeat("0", 128))
 		}), string(m.Digest), "HEAD"},
-		"refused with 403": {func(r *registrytest.Rule) { r.Reply(403, nil, "") }, "1", "HEAD GET"},
-		"refused with 405": {func(r *registrytest.Rule) { r.Reply(405, nil, "") }, "1", "HEAD GET"},
-		"refused with 400": {func(r *registrytest.Rule) { r.Reply(400, nil, "") }, "1", "HEAD GET"},
+		"head_403": {func(r *registrytest.Rule) { r.Reply(403, nil, "") }, "1", "HEAD GET"},
+		"head_405": {func(r *registrytest.Rule) { r.Reply(405, nil, "") }, "1", "HEAD GET"},
+		"head_400": {func(r *registrytest.Rule) { r.Reply(400, nil, "") }, "1", "HEAD GET"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
@@ -125,7 +125,7 @@ func TestResolve_HeadThenGet(t *testing.T) {
 			}
 			d, err := newClient(t).pull(t, p.Ref("app", "1")).Resolve(t.Context(), test.reference)
 			if err != nil || d.Digest != m.Digest || d.Size != int64(len(m.Bytes)) || d.MediaType != m.MediaType {
-				t.Errorf("it is %+v, %v", d, err)
+				t.Errorf("Resolve() = %+v, %v", d, err)
 			}
 			if got := strings.ReplaceAll(sentRequests(p), ",", ""); got != test.methods {
 				t.Errorf("asked %s, want %s", got, test.methods)
@@ -134,8 +134,8 @@ func TestResolve_HeadThenGet(t *testing.T) {
 	}
 }
 
-// A resource leaves the state for ErrNotFound: a HEAD that says anything else
-// than 404 is a reason for doubt, unless the registry cannot do HEAD at all.
+// ErrNotFound removes a resource from the state. A HEAD that returns anything but 404
+// therefore leaves doubt, unless the registry does not support HEAD at all.
 func TestResolve_NotFoundConfirmedByGet(t *testing.T) {
 	for status, want := range map[int]error{
 		200: registry.ErrProtocol, 204: registry.ErrProtocol, 400: registry.ErrDenied, 401: registry.ErrUnauthorized, 403: registry.ErrDenied,
@@ -145,7 +145,7 @@ func TestResolve_NotFoundConfirmedByGet(t *testing.T) {
 		p.On("HEAD", ".*").Reply(status, nil, "")
 		_, err := newClient(t).pull(t, p.Ref("app", "1")).Resolve(t.Context(), "1")
 		if !errors.Is(err, want) || errors.Is(err, registry.ErrNotFound) != errors.Is(want, registry.ErrNotFound) {
-			t.Errorf("HEAD %d, GET 404: %v, want %v", status, err, want)
+			t.Errorf("Resolve() after HEAD %d and GET 404 = %v, want %v", status, err, want)
 		}
 	}
 }
@@ -165,19 +165,19 @@ func TestGetManifest_SizeLimit(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer  http.HandlerFunc
 		options func(*remote.Options)
-		says    string
+		want    string
 	}{
-		"as large as allowed":       {serve(limit, true), small, ""},
-		"one more":                  {serve(limit+1, true), small, "1000 bytes"},
-		"one more, undeclared":      {serve(limit+1, false), small, "1000 bytes"},
-		"4 MiB by default":          {serve(4<<20, false), func(*remote.Options) {}, ""},
-		"more than 4 MiB":           {serve(4<<20+1, false), func(*remote.Options) {}, "4 MiB"},
-		"a declared size that lies": {func(w http.ResponseWriter, r *http.Request) { declareHugeLength(t, w) }, small, "1000 bytes"},
+		"at_limit":              {serve(limit, true), small, ""},
+		"over_limit":            {serve(limit+1, true), small, "1000 bytes"},
+		"over_limit_undeclared": {serve(limit+1, false), small, "1000 bytes"},
+		"at_default_limit":      {serve(4<<20, false), func(*remote.Options) {}, ""},
+		"over_default_limit":    {serve(4<<20+1, false), func(*remote.Options) {}, "4 MiB"},
+		"false_content_length":  {func(w http.ResponseWriter, r *http.Request) { declareHugeLength(t, w) }, small, "1000 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := newClient(t, test.options).pull(t, address(servePlain(t, test.answer))+"/app").GetManifest(t.Context(), "1")
-			if test.says != "" {
-				assertContains(t, assertErrorKind(t, err, registry.ErrLimit).Error(), "larger than the "+test.says)
+			if test.want != "" {
+				assertContains(t, assertErrorKind(t, err, registry.ErrLimit).Error(), "larger than the "+test.want)
 			} else if err != nil {
 				t.Error(err)
 			}
@@ -185,14 +185,14 @@ func TestGetManifest_SizeLimit(t *testing.T) {
 	}
 }
 
-// Of what takes much memory, not as much as is asked for at once comes together.
+// Large manifests take much memory, so the client reads only one of them at a time.
 func TestGetManifest_OneLargeAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
 			_, _ = io.WriteString(w, "{}")
-			if path.Base(r.URL.Path) != "small" { // of unknown length, and larger than most
+			if path.Base(r.URL.Path) != "small" { // of unknown length, and larger than most manifests
 				_, _ = io.WriteString(w, strings.Repeat(" ", 300<<10))
 			}
 			_ = http.NewResponseController(w).Flush()
@@ -213,14 +213,14 @@ func TestGetManifest_OneLargeAtATime(t *testing.T) {
 		leaving, leave := context.WithCancel(t.Context())
 		first, second, third := read(t.Context(), "first"), read(t.Context(), "second"), read(leaving, "third")
 		if err := <-read(t.Context(), "small"); err != nil {
-			t.Errorf("one that is known to be small: %v", err)
+			t.Errorf("GetManifest() of a small manifest = %v", err)
 		}
 		if len(first)+len(second)+len(third) != 0 {
-			t.Error("one that may be large was read beside another")
+			t.Error("a large manifest was read while another one was being read")
 		}
 		leave()
 		if err := <-third; !errors.Is(err, context.Canceled) {
-			t.Errorf("one that is not wanted any more: %v", err)
+			t.Errorf("GetManifest() of a canceled request = %v", err)
 		}
 		close(gate)
 		if err := errors.Join(<-first, <-second); err != nil {
@@ -236,11 +236,11 @@ func TestRequest_EndlessResponse(t *testing.T) {
 		limit  int64
 		want   error
 	}{
-		"a manifest":   {200, func(r registry.Repository) error { _, err := r.GetManifest(t.Context(), "1"); return err }, 4 << 20, registry.ErrLimit},
-		"a list":       {200, func(r registry.Repository) error { _, err := r.ListTags(t.Context()); return err }, 4 << 20, registry.ErrLimit},
-		"an error":     {404, func(r registry.Repository) error { _, err := r.GetManifest(t.Context(), "1"); return err }, 64 << 10, registry.ErrProtocol},
-		"of no use":    {201, func(r registry.Repository) error { return r.PutManifest(t.Context(), "1", registry.Manifest{}) }, 4 << 10, nil},
-		"of a refusal": {405, func(r registry.Repository) error { return r.DeleteTag(t.Context(), "1") }, 64 << 10, registry.ErrUnsupported},
+		"manifest":               {200, func(r registry.Repository) error { _, err := r.GetManifest(t.Context(), "1"); return err }, 4 << 20, registry.ErrLimit},
+		"tag_list":               {200, func(r registry.Repository) error { _, err := r.ListTags(t.Context()); return err }, 4 << 20, registry.ErrLimit},
+		"error":                  {404, func(r registry.Repository) error { _, err := r.GetManifest(t.Context(), "1"); return err }, 64 << 10, registry.ErrProtocol},
+		"ignored_body":           {201, func(r registry.Repository) error { return r.PutManifest(t.Context(), "1", registry.Manifest{}) }, 4 << 10, nil},
+		"error_without_document": {405, func(r registry.Repository) error { return r.DeleteTag(t.Context(), "1") }, 64 << 10, registry.ErrUnsupported},
 	} {
 		t.Run(name, func(t *testing.T) {
 			written := make(chan int64, 1)
@@ -256,16 +256,16 @@ func TestRequest_EndlessResponse(t *testing.T) {
 			} else if err != nil {
 				t.Error(err)
 			}
-			// What the network holds on the way is not read.
+			// The client does not read what the network buffers in transit.
 			const buffers = 12 << 20
 			if n := <-written; n > test.limit+buffers {
-				t.Errorf("%d bytes were taken", n)
+				t.Errorf("bytes sent by the server = %d, want at most the limit and the network buffers", n)
 			}
 		})
 	}
 }
 
-// endless is blanks without end.
+// endless is an endless stream of spaces.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) {
@@ -275,7 +275,8 @@ func (endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// lie declares a size that nobody has, and sends nothing.
+// declareHugeLength sends a response with the largest possible Content-Length and no
+// content.
 func declareHugeLength(t *testing.T, w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -298,11 +299,11 @@ func TestGetManifest_ContentType(t *testing.T) {
 			_, _ = io.WriteString(w, body)
 		})
 		repo := newClient(t).pull(t, address(server)+"/app")
-		for _, ask := range []func() error{
+		for _, do := range []func() error{
 			func() error { _, err := repo.GetManifest(t.Context(), "1"); return err },
 			func() error { _, err := repo.Resolve(t.Context(), "1"); return err },
 		} {
-			assertContains(t, assertErrorKind(t, ask(), registry.ErrProtocol).Error(), address(server), `"`+contentType+`"`)
+			assertContains(t, assertErrorKind(t, do(), registry.ErrProtocol).Error(), address(server), `"`+contentType+`"`)
 		}
 	}
 }
@@ -318,7 +319,7 @@ func TestPutManifest_RoundTrip(t *testing.T) {
 		}
 		got, err := repo.GetManifest(t.Context(), reference)
 		if err != nil || !bytes.Equal(got.Content, m.Bytes) || got.MediaType != m.MediaType {
-			t.Errorf("%s is %s, %v", reference, got.MediaType, err)
+			t.Errorf("GetManifest(%s) = %s, %v", reference, got.MediaType, err)
 		}
 	}
 	for header, want := range map[string]error{string(descriptor("x").Digest): registry.ErrMismatch, "sha512:" + strings.Repeat("0", 128): nil} {
@@ -342,14 +343,14 @@ func TestDelete_TagAndManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if p.Digest(t, "app", "1") != "" || p.Digest(t, "app", "2") != pushed.Digest {
-		t.Error("more or less than the tag was deleted")
+		t.Error("DeleteTag() did not delete exactly the tag")
 	}
 	assertErrorKind(t, repo.DeleteTag(t.Context(), "1"), registry.ErrNotFound)
 	if err := repo.DeleteManifest(t.Context(), pushed.Digest); err != nil {
 		t.Fatal(err)
 	}
 	if p.Digest(t, "app", "2") != "" {
-		t.Error("the manifest is still there")
+		t.Error("DeleteManifest() did not delete the manifest")
 	}
 	assertErrorKind(t, repo.DeleteManifest(t.Context(), pushed.Digest), registry.ErrNotFound)
 	assertErrorKind(t, repo.DeleteManifest(t.Context(), "sha256:x"), registry.ErrInvalidReference)
@@ -368,7 +369,7 @@ func TestDelete_TokenScope(t *testing.T) {
 	if err := repo.DeleteTag(t.Context(), "1"); err != nil {
 		t.Fatal(err)
 	}
-	// Before it is refused for want of it.
+	// The client requests the scope before the registry refuses the deletion.
 	if asked := tokens.Requests(); len(asked) != 2 || asked[1].Scopes[0] != "repository:app:delete,pull,push" || p.Count("DELETE", ".*") != 1 {
 		t.Errorf("the token server was asked %+v", asked)
 	}

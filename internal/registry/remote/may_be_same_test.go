@@ -55,8 +55,8 @@ func TestMayBeSameRegistry_Pairs(t *testing.T) {
 	}
 }
 
-// A lookup is made once for each name, is bounded in time, and does not end with
-// the caller that it was made for.
+// Each name is looked up once. The lookup has a deadline and does not end with the caller
+// that started it.
 func TestMayBeSameRegistry_Lookups(t *testing.T) {
 	lookups := map[string]int{}
 	c := newClient(t, func(o *remote.Options) {
@@ -78,15 +78,15 @@ func TestMayBeSameRegistry_Lookups(t *testing.T) {
 	cancel()
 	for range 2 {
 		if !c.MayBeSameRegistry(canceled, "a.example.com", "b.example.com:443") || c.MayBeSameRegistry(canceled, "a.example.com", "b.example.com:5000") {
-			t.Error("the answer depends on a canceled caller")
+			t.Error("MayBeSameRegistry() depends on a canceled caller")
 		}
 		if !c.MayBeSameRegistry(t.Context(), "a.example.com", "broken.example.com") {
-			t.Error("a host that cannot be resolved is not the same as another one")
+			t.Error("MayBeSameRegistry() of an unresolvable host = false, want true")
 		}
 	}
 	for _, host := range []string{"a.example.com", "b.example.com", "broken.example.com"} {
 		if lookups[host] != 1 {
-			t.Errorf("%s was looked up %d times, want once", host, lookups[host])
+			t.Errorf("lookups of %s = %d, want 1", host, lookups[host])
 		}
 	}
 }

@@ -12,19 +12,19 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// memoryHost is the registry that a memory network has.
+// pipeHost is the registry of a pipeNetwork.
 const pipeHost = "127.0.0.1:5000"
 
-// memory is a network of pipes with one server on it, so that time can be the
-// test's own: it does not pass while a real socket is waited for.
+// pipeNetwork is a network of pipes with one server, for use with a fake clock. Unlike a
+// real socket, a pipe does not keep the clock of synctest from advancing.
 type pipeNetwork struct {
 	conns  chan net.Conn
 	once   sync.Once
 	closed chan struct{}
 }
 
-// serveMemory starts a server for every address of a network of pipes. It is
-// for use inside of synctest.Test.
+// servePipes starts a server that handles connections to every address of a network of
+// pipes. Use it inside synctest.Test.
 func servePipes(t *testing.T, handler http.HandlerFunc) *pipeNetwork {
 	t.Helper()
 	m := &pipeNetwork{conns: make(chan net.Conn), closed: make(chan struct{})}
@@ -43,15 +43,15 @@ func servePipes(t *testing.T, handler http.HandlerFunc) *pipeNetwork {
 	}
 	serving.Go(func() { _ = server.Serve(m) })
 	t.Cleanup(func() {
-		stop() // whoever waits in a handler
+		stop() // handlers that wait for the end of their request
 		_ = server.Close()
 		serving.Wait()
 	})
 	return m
 }
 
-// options put a client on the network, with the attempts and times that it has
-// by default.
+// options connects a client to the network, with the default number of attempts and the
+// default backoff.
 func (m *pipeNetwork) options(o *remote.Options) {
 	o.Dial = m.dial
 	o.Backoff = 0
@@ -69,7 +69,7 @@ func (m *pipeNetwork) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// Accept, Close and Addr make it a net.Listener.
+// Accept, Close and Addr implement net.Listener.
 func (m *pipeNetwork) Accept() (net.Conn, error) {
 	select {
 	case conn := <-m.conns:
@@ -86,7 +86,7 @@ func (m *pipeNetwork) Close() error {
 
 func (m *pipeNetwork) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 5000} }
 
-// clock notes when something happened.
+// clock records when events happened.
 type clock struct {
 	began time.Time
 	mu    sync.Mutex
@@ -108,5 +108,5 @@ func (c *clock) times() []time.Duration {
 	return append([]time.Duration(nil), c.at...)
 }
 
-// passed is the time since the clock began.
+// elapsed returns the time since the clock was created.
 func (c *clock) elapsed() time.Duration { return time.Since(c.began) }

@@ -9,11 +9,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// small is a blob for which nothing is worth asking.
+// small is a blob that is too small for a separate existence check.
 const small = "small"
 
-// asked are the requests for a repository's blobs so far, as "POST mount 202",
-// in the order they came in, and forgets them.
+// sentRequests returns the methods and mount sources of the requests so far, in order, and
+// clears the record. A request to mount is "POST from REPOSITORY".
 func sentRequests(p *registrytest.Proxy) string {
 	var all []string
 	for _, r := range p.Requests() {
@@ -65,7 +65,7 @@ func TestMount_SameHost(t *testing.T) {
 		t.Errorf("asked %s", got)
 	}
 	if !p.HasBlob(t, "to", descriptor(large).Digest) {
-		t.Error("it is not there")
+		t.Error("the blob does not exist after the mount")
 	}
 }
 
@@ -83,15 +83,16 @@ func TestMount_HeadOnUnknownHost(t *testing.T) {
 		return outcome
 	}
 	if outcome := put(large); outcome != registry.Copied || p.Count("HEAD", ".*") != 1 {
-		t.Errorf("of an unknown host: %q and %d HEAD", outcome, p.Count("HEAD", ".*"))
+		t.Errorf("PutBlob() on an unknown host = %q with %d HEAD", outcome, p.Count("HEAD", ".*"))
 	}
 	p.Forget()
 	if outcome := put(small); outcome != registry.AlreadyExists {
-		t.Errorf("a blob that is there: %q", outcome)
+		t.Errorf("PutBlob() of an existing blob = %q", outcome)
 	}
-	// The 201 proved the host truthful: its 202 means that a blob is missing.
+	// The 201 showed that the host supports mounting: its 202 means that a blob does not
+	// exist.
 	if outcome := put(large + "!"); outcome != registry.Copied || p.Count("HEAD", ".*") != 0 {
-		t.Errorf("of a truthful host: %q and %d HEAD", outcome, p.Count("HEAD", ".*"))
+		t.Errorf("PutBlob() on a host that mounts = %q with %d HEAD", outcome, p.Count("HEAD", ".*"))
 	}
 }
 
@@ -99,13 +100,13 @@ func TestMount_SupportProbe(t *testing.T) {
 	mount := func(r *http.Request) bool { return r.URL.Query().Has("mount") }
 	for name, c := range map[string]struct {
 		behaviour    registrytest.Behaviour
-		fails        int    // how often asking for it is answered 503
-		asked        string // about the small blob, after which all is known
-		large, small int    // how many HEAD for others then
+		fails        int    // how many probes get a 503
+		asked        string // requests for the small blob, after which mount support is known
+		large, small int    // HEAD requests for later blobs
 	}{
-		"truthful":  {registrytest.Behaviour{}, 0, "POST from to, PUT, POST from to", 0, 0},
-		"blind":     {registrytest.Behaviour{BlindMount: true}, 0, "POST from to, PUT, POST from to, DELETE", 1, 1},
-		"no answer": {registrytest.Behaviour{}, 1, "POST from to, PUT, POST from to", 1, 0},
+		"supported":   {registrytest.Behaviour{}, 0, "POST from to, PUT, POST from to", 0, 0},
+		"ignored":     {registrytest.Behaviour{BlindMount: true}, 0, "POST from to, PUT, POST from to, DELETE", 1, 1},
+		"probe_fails": {registrytest.Behaviour{}, 1, "POST from to, PUT, POST from to", 1, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, c.behaviour)
@@ -113,13 +114,13 @@ func TestMount_SupportProbe(t *testing.T) {
 			put := func(content string) (heads int) {
 				t.Helper()
 				if outcome, err := repo.PutBlob(t.Context(), descriptor(content), newBody(t, content).get()); err != nil || outcome != registry.Copied {
-					t.Fatalf("%d bytes: %q, %v", len(content), outcome, err)
+					t.Fatalf("PutBlob() of %d bytes = %q, %v", len(content), outcome, err)
 				}
 				return p.Count("HEAD", ".*/"+string(descriptor(content).Digest))
 			}
-			put("before") // nothing was to be found out yet
+			put("before") // there is nothing to probe yet
 			if got := sentRequests(p); got != "POST from to, PUT" {
-				t.Errorf("while no large blob came: asked %s", got)
+				t.Errorf("requests before a large blob = %s", got)
 			}
 			put(large)
 			p.Forget()
@@ -129,13 +130,13 @@ func TestMount_SupportProbe(t *testing.T) {
 				t.Errorf("asked %s, want %s", got, c.asked)
 			}
 			if heads := put("another"); heads != c.small {
-				t.Errorf("%d HEAD for a small blob, want %d", heads, c.small)
+				t.Errorf("HEAD requests for a small blob = %d, want %d", heads, c.small)
 			}
 			if posts := p.Count("POST", ".*"); posts != 1 {
-				t.Errorf("%d POST for a small blob: it was asked again", posts)
+				t.Errorf("POST requests for a small blob = %d, want 1", posts)
 			}
 			if heads := put(large + "!"); heads != c.large {
-				t.Errorf("%d HEAD for a large blob, want %d", heads, c.large)
+				t.Errorf("HEAD requests for a large blob = %d, want %d", heads, c.large)
 			}
 		})
 	}
@@ -152,19 +153,19 @@ func TestMount_HeadIfIgnored(t *testing.T) {
 		body := newBody(t, content)
 		outcome, err := repo.PutBlob(t.Context(), descriptor(content), body.get())
 		if err != nil || outcome != registry.AlreadyExists || body.opens() != 0 {
-			t.Errorf("%d bytes: the outcome is %q, %v", len(content), outcome, err)
+			t.Errorf("PutBlob() of %d bytes = %q, %v", len(content), outcome, err)
 		}
-		// The upload that nobody needs is given up.
+		// The client cancels the unneeded upload.
 		if heads, deletes := p.Count("HEAD", ".*"), p.Count("DELETE", ".*"); heads != 1 || deletes != 1 {
 			t.Errorf("%d bytes: %d HEAD and %d DELETE", len(content), heads, deletes)
 		}
 		p.Forget()
 	}
 	if outcome, err := repo.PutBlob(t.Context(), descriptor("new"), newBody(t, "new").get()); err != nil || outcome != registry.Copied {
-		t.Errorf("a new blob: %q, %v", outcome, err)
+		t.Errorf("PutBlob() of a new blob = %q, %v", outcome, err)
 	}
 	if got := p.Count("POST", ".*"); got != 1 || p.Count("HEAD", ".*") != 1 {
-		t.Errorf("a new blob: asked %s", sentRequests(p))
+		t.Errorf("requests for a new blob = %s", sentRequests(p))
 	}
 }
 
@@ -177,11 +178,11 @@ func TestMount_Refused(t *testing.T) {
 		for i, content := range []string{"one", "two", "three", "four"} {
 			outcome, err := repo.PutBlob(t.Context(), descriptor(content), newBody(t, content).get())
 			if err != nil || outcome != registry.Copied {
-				t.Fatalf("HTTP %d: the outcome is %q, %v", status, outcome, err)
+				t.Fatalf("HTTP %d: PutBlob() = %q, %v", status, outcome, err)
 			}
-			// Twice is enough to know.
+			// The client stops after two refusals.
 			if want := min(i+1, 2); refusals.Taken() != want {
-				t.Errorf("HTTP %d: a mount was asked for %d times after %d blobs, want %d", status, refusals.Taken(), i+1, want)
+				t.Errorf("HTTP %d: mount requests = %d after %d blobs, want %d", status, refusals.Taken(), i+1, want)
 			}
 		}
 	}
@@ -190,7 +191,7 @@ func TestMount_Refused(t *testing.T) {
 func TestMount_RefusalLimit(t *testing.T) {
 	for name, fault := range map[string]func(*registrytest.Rule){
 		"refused": func(r *registrytest.Rule) { r.Reply(http.StatusForbidden, nil, "") },
-		"an upload instead": func(r *registrytest.Rule) {
+		"upload_instead": func(r *registrytest.Rule) {
 			r.Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				r.URL.RawQuery = ""
 				next.ServeHTTP(w, r)
@@ -216,18 +217,18 @@ func TestMount_RefusalLimit(t *testing.T) {
 				p.PushBlob(t, "secret", registrytest.Blob{Content: []byte(content)})
 				p.PushBlob(t, "open", registrytest.Blob{Content: []byte(content + "!")})
 				if outcome := put("to", "secret", content); outcome != registry.Copied {
-					t.Errorf("%s is %q", content, outcome)
+					t.Errorf("PutBlob(%s) = %q", content, outcome)
 				}
 			}
 			if refusals.Taken() != 2 {
-				t.Errorf("it was asked %d times, want 2", refusals.Taken())
+				t.Errorf("mount requests = %d, want 2", refusals.Taken())
 			}
-			// Other pairs of the host are still asked.
+			// The client still tries to mount for other pairs of repositories.
 			if outcome := put("to", "open", "one!"); outcome != registry.Mounted {
-				t.Errorf("from another repository: %q", outcome)
+				t.Errorf("PutBlob() from another repository = %q", outcome)
 			}
 			if outcome := put("other", "secret", "one"); outcome != registry.Mounted {
-				t.Errorf("into another repository: %q", outcome)
+				t.Errorf("PutBlob() to another repository = %q", outcome)
 			}
 		})
 	}
@@ -240,18 +241,18 @@ func TestMount_OccasionalRefusal(t *testing.T) {
 	for i, content := range []string{"one", "two", "three", "four", "five"} {
 		p.PushBlob(t, "from", registrytest.Blob{Content: []byte(content)})
 		want := registry.Mounted
-		if i%2 == 0 { // the first, the third and the fifth
+		if i%2 == 0 { // the first, third and fifth blob
 			refusals.Times(1).Reply(http.StatusNotFound, nil, "")
 			want = registry.Copied
 		}
 		body := newBody(t, content)
 		body.from = p.Addr + "/from"
 		if outcome, err := repo.PutBlob(t.Context(), descriptor(content), body.get()); err != nil || outcome != want {
-			t.Errorf("%s is %q, %v; want %q", content, outcome, err, want)
+			t.Errorf("PutBlob(%s) = %q, %v; want %q", content, outcome, err, want)
 		}
 	}
 	if refusals.Taken() != 3 {
-		t.Errorf("it refused %d times, want 3", refusals.Taken())
+		t.Errorf("refused mounts = %d, want 3", refusals.Taken())
 	}
 }
 

@@ -9,20 +9,21 @@ import (
 	"testing/synctest"
 )
 
-// rekeyed is a registry that has a new key as soon as two tokens were asked for:
-// both are of no use when they come. The one for pushing comes when the one for
-// pulling is refused, and whoever brings it gets no answer before pulling is over.
+// rotatingKeys is a registry that replaces its signing key once two tokens were requested,
+// so that both tokens are invalid. The token server issues the token for push only after
+// the registry has rejected the token for pull. The request with the push token gets no
+// response before the pull ends.
 type rotatingKeys struct {
-	bare, asked, pushes sync.WaitGroup // until there are two, two and one
+	bare, asked, pushes sync.WaitGroup // the number of events to wait for: two, two and one
 	refused, pulled     chan struct{}
 
 	mu     sync.Mutex
 	tokens int
-	seen   []string // what pulling brought
+	seen   []string // tokens of the pull requests
 }
 
 func (k *rotatingKeys) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	brought, hasToken := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	token, hasToken := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch pushing := strings.HasSuffix(r.URL.Path, "/pushed"); {
 	case r.URL.Path == "/token":
 		k.issue(w, r)
@@ -32,24 +33,24 @@ func (k *rotatingKeys) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		k.bare.Wait()
 	case !pushing:
 		k.mu.Lock()
-		k.seen = append(k.seen, brought)
+		k.seen = append(k.seen, token)
 		k.mu.Unlock()
-		if brought == "old-pull" {
+		if token == "old-pull" {
 			close(k.refused)
 			k.pushes.Wait()
 		}
-	case brought == "old-pull,push":
+	case token == "old-pull,push":
 		k.pushes.Done()
 		<-k.pulled
 	}
-	if strings.HasPrefix(brought, "new-") {
+	if strings.HasPrefix(token, "new-") {
 		serveManifest(w, r)
 		return
 	}
 	bearerChallenge("http://"+pipeHost+"/token")(w, r)
 }
 
-// issue answers with a token that is called by its key and its actions.
+// issue responds with a token that is named after its key and its actions.
 func (k *rotatingKeys) issue(w http.ResponseWriter, r *http.Request) {
 	k.mu.Lock()
 	k.tokens++
@@ -69,8 +70,8 @@ func (k *rotatingKeys) issue(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, `{"token":"%s-%s"}`, key, actions)
 }
 
-// A request to a host of which nothing is known has one answer that asks who it is,
-// and may be refused once after that.
+// A request to an unknown host may get one challenge and one rejected token before it
+// fails.
 func TestAuthorization_KeyRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &rotatingKeys{refused: make(chan struct{}), pulled: make(chan struct{})}
@@ -82,7 +83,7 @@ func TestAuthorization_KeyRotation(t *testing.T) {
 		var pushing sync.WaitGroup
 		pushing.Go(func() {
 			if _, err := push.GetManifest(t.Context(), "pushed"); err != nil {
-				t.Errorf("what has the token that came late: %v", err)
+				t.Errorf("GetManifest() with the late token = %v", err)
 			}
 		})
 		if _, err := pull.GetManifest(t.Context(), "pulled"); err != nil {
@@ -91,10 +92,10 @@ func TestAuthorization_KeyRotation(t *testing.T) {
 		close(k.pulled)
 		pushing.Wait()
 		if got := strings.Join(k.seen, " "); got != "old-pull new-pull" {
-			t.Errorf("it brought %s", got)
+			t.Errorf("tokens of the pull = %s, want old-pull new-pull", got)
 		}
 		if k.tokens != 4 {
-			t.Errorf("%d tokens were asked for, and not 4", k.tokens)
+			t.Errorf("requested tokens = %d, want 4", k.tokens)
 		}
 	})
 }

@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-// hub is Docker Hub, with what it answers.
-func dockerHub(t *testing.T, answer http.HandlerFunc) *client {
+// dockerHub returns a client of Docker Hub, whose API requests are passed to answer.
+func dockerHub(t *testing.T, handler http.HandlerFunc) *client {
 	t.Helper()
 	n := newFakeNetwork(t)
-	n.serve(t, "registry-1.docker.io", registryAddress, answer)
+	n.serve(t, "registry-1.docker.io", registryAddress, handler)
 	return newClient(t, n.options, settings(n.trustedHosts("docker.io")))
 }
 
@@ -25,7 +25,7 @@ func TestResolve_DockerHub(t *testing.T) {
 	for _, name := range []string{"alpine", "docker.io/library/alpine", "index.docker.io/library/alpine"} {
 		repo := c.pull(t, name)
 		if _, err := repo.Resolve(t.Context(), "3"); err != nil || repo.Host() != "docker.io" {
-			t.Errorf("%s on %s: %v", name, repo.Host(), err)
+			t.Errorf("%s: Resolve() on host %s = %v, want docker.io", name, repo.Host(), err)
 		}
 	}
 	if want := slices.Repeat([]string{"HEAD /v2/library/alpine/manifests/3"}, 3); !slices.Equal(methods, want) {
@@ -86,7 +86,7 @@ func TestWarnings_InvalidRateLimit(t *testing.T) {
 func TestWarnings_Deduplicated(t *testing.T) {
 	warnings := []string{
 		`299 - "this repository \"app\" moves"`, `299 - "one", 299 - "two, and more"`,
-		`299 - "`, `199 - "not for people"`, `299 agent "somebody else's"`, `299 - ""`, "299 - \"bell \\a and \\u202e\"",
+		`299 - "`, `199 - "not for people"`, `299 agent "another agent"`, `299 - ""`, "299 - \"bell \\a and \\u202e\"",
 	}
 	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Warning"] = warnings
@@ -122,7 +122,7 @@ func TestWarnings_Limit(t *testing.T) {
 	if got := len(c.Warnings()); got != 100 {
 		t.Errorf("%d warnings, want 100", got)
 	}
-	// Nobody else's are lost for that.
+	// Warnings of other registries are not lost.
 	other := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Warning", `299 - "this repository moves"`)
 		w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
@@ -131,7 +131,7 @@ func TestWarnings_Limit(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := c.Warnings(); got[len(got)-1] != address(other)+" says: this repository moves" {
-		t.Errorf("the last warning is %q", got[len(got)-1])
+		t.Errorf("last warning = %q", got[len(got)-1])
 	}
 }
 

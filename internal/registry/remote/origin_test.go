@@ -19,14 +19,14 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// The addresses of registry.example.com and of other places.
+// Addresses of registry.example.com and of another host.
 const (
 	registryAddress = "203.0.113.1"
 	otherAddress    = "203.0.113.2"
 )
 
-// guarded is a registry that asks for Basic authentication, and whose other
-// paths are answered by a function.
+// requireLogin returns a handler that requires Basic authentication with the canary and
+// passes authenticated requests to answer.
 func requireLogin(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, password, _ := r.BasicAuth(); password != canary {
@@ -38,7 +38,7 @@ func requireLogin(answer http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// outside is a place that must never see a secret. It records what it saw.
+// foreignHost is a host that must never receive a secret. It records its requests.
 type foreignHost struct {
 	t      *testing.T
 	answer http.HandlerFunc
@@ -50,7 +50,7 @@ type foreignHost struct {
 func (o *foreignHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, name := range []string{"Authorization", "Proxy-Authorization", "Cookie", "Referer"} {
 		if value := r.Header.Get(name); value != "" {
-			o.t.Errorf("%s %s%s came with %s", r.Method, r.Host, r.URL.Path, name)
+			o.t.Errorf("%s %s%s was sent with %s", r.Method, r.Host, r.URL.Path, name)
 		}
 	}
 	assertNoSecret(o.t, "request", fmt.Sprint(r.URL, r.Header))
@@ -66,7 +66,7 @@ func (o *foreignHost) requestCount() int {
 	return len(o.requests)
 }
 
-// blob answers with the content of a blob.
+// serveBlob returns a handler that responds with content.
 func serveBlob(content string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, content) }
 }
@@ -78,57 +78,57 @@ func redirect(location string) http.HandlerFunc {
 	}
 }
 
-// ours are the credentials for registry.example.com.
+// withRegistryLogin sets the credentials for registry.example.com.
 func withRegistryLogin(o *remote.Options) {
 	o.Credentials.Registries = map[string]auth.Credential{"registry.example.com": {Username: "ci", Password: canary}}
 }
 
 func TestRedirect_DropsCredentials(t *testing.T) {
-	for name, place := range map[string]string{
-		"another host": "cdn.example.net",
-		"a subdomain":  "cdn.registry.example.com",
-		"another port": "registry.example.com:8443",
+	for name, target := range map[string]string{
+		"other_host": "cdn.example.net",
+		"subdomain":  "cdn.registry.example.com",
+		"other_port": "registry.example.com:8443",
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newFakeNetwork(t)
-			n.serve(t, "registry.example.com", registryAddress, requireLogin(redirect("https://"+place+"/blob?X-Amz-Signature=signature")))
+			n.serve(t, "registry.example.com", registryAddress, requireLogin(redirect("https://"+target+"/blob?X-Amz-Signature=signature")))
 			cdn := &foreignHost{t: t}
 			cdn.answer = func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Query().Get("X-Amz-Signature") != "signature" {
-					t.Error("the query did not arrive")
+					t.Error("the query of the redirect is missing")
 				}
 				_, _ = io.WriteString(w, "content")
 			}
-			if host, port, found := strings.Cut(place, ":"); found {
+			if host, port, found := strings.Cut(target, ":"); found {
 				n.at(net.JoinHostPort(registryAddress, port), n.serveTLS(t, cdn.ServeHTTP, host).Listener.Addr().String())
 			} else {
-				n.serve(t, place, otherAddress, cdn.ServeHTTP)
+				n.serve(t, target, otherAddress, cdn.ServeHTTP)
 			}
-			c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", place)))
+			c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", target)))
 			got, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
 			if err != nil || got != "content" {
 				t.Fatalf("read %q, %v", got, err)
 			}
 			if cdn.requestCount() != 1 {
-				t.Errorf("the other place was asked %d times", cdn.requestCount())
+				t.Errorf("requests to the other host = %d, want 1", cdn.requestCount())
 			}
 		})
 	}
 }
 
 func TestRedirect_PlainHTTPFromTLS(t *testing.T) {
-	for way, rc := range redirectCases {
-		for name, place := range map[string]string{
-			"another host":         "http://cdn.example.net/blob",
-			"a subdomain":          "http://cdn.registry.example.com/blob",
-			"another port":         "http://registry.example.com:8080/blob",
-			"a host that is plain": "http://plain.example.net/blob",
-			"a scheme of its own":  "ftp://cdn.example.net/blob",
-			"a file":               "file:///etc/passwd",
+	for kind, rc := range redirectCases {
+		for name, target := range map[string]string{
+			"other_host":      "http://cdn.example.net/blob",
+			"subdomain":       "http://cdn.registry.example.com/blob",
+			"other_port":      "http://registry.example.com:8080/blob",
+			"plain_http_host": "http://plain.example.net/blob",
+			"other_scheme":    "ftp://cdn.example.net/blob",
+			"file":            "file:///etc/passwd",
 		} {
-			t.Run(way+" at "+name, func(t *testing.T) {
+			t.Run(kind+"_to_"+name, func(t *testing.T) {
 				n := newFakeNetwork(t)
-				n.serve(t, "registry.example.com", registryAddress, rc.to(place+"?sig="+url.QueryEscape(canary)))
+				n.serve(t, "registry.example.com", registryAddress, rc.to(target+"?sig="+url.QueryEscape(canary)))
 				for _, host := range []string{"cdn.example.net", "cdn.registry.example.com", "plain.example.net"} {
 					n.name(host, otherAddress)
 				}
@@ -139,7 +139,7 @@ func TestRedirect_PlainHTTPFromTLS(t *testing.T) {
 				assertErrorKind(t, rc.do(t.Context(), c.push(t, "registry.example.com/app")), registry.ErrForbiddenRedirect)
 				for _, address := range n.dials() {
 					if address != registryAddress+":443" {
-						t.Errorf("%s was connected to", address)
+						t.Errorf("dialed address = %s, want only the registry", address)
 					}
 				}
 			})
@@ -147,7 +147,7 @@ func TestRedirect_PlainHTTPFromTLS(t *testing.T) {
 	}
 }
 
-// A place that the registry points to, and that points on.
+// The registry redirects to a host with TLS, which redirects to plain HTTP.
 func TestRedirect_PlainHTTPOnSecondRedirect(t *testing.T) {
 	n := newFakeNetwork(t)
 	yes := true
@@ -164,7 +164,7 @@ func TestRedirect_PlainHTTPOnSecondRedirect(t *testing.T) {
 		assertContains(t, assertErrorKind(t, err, registry.ErrForbiddenRedirect).Error(), "from https to http")
 	}
 	if cdn.requestCount() != 2 {
-		t.Errorf("the place between was asked %d times, want twice", cdn.requestCount())
+		t.Errorf("requests to the host in between = %d, want 2", cdn.requestCount())
 	}
 }
 
@@ -175,13 +175,13 @@ func TestRedirect_InvalidLocation(t *testing.T) {
 	}
 }
 
-// From plain HTTP to TLS is a change of origin too, though not of the host, and
-// even where it is not one of the port.
+// A redirect from plain HTTP to TLS changes the origin, even on the same host and the same
+// port.
 func TestRedirect_TLSFromPlainHTTP(t *testing.T) {
 	for _, host := range []string{"registry.example.com", "registry.example.com:5000"} {
 		n := newFakeNetwork(t)
-		there := &foreignHost{t: t, answer: serveBlob("content")}
-		tls := address(n.serveTLS(t, there.ServeHTTP, "registry.example.com"))
+		target := &foreignHost{t: t, answer: serveBlob("content")}
+		tls := address(n.serveTLS(t, target.ServeHTTP, "registry.example.com"))
 		n.name("registry.example.com", registryAddress)
 		n.at(registryAddress+":443", tls)
 		for _, port := range []string{":80", ":5000"} {
@@ -193,37 +193,37 @@ func TestRedirect_TLSFromPlainHTTP(t *testing.T) {
 		yes := true
 		c := newClient(t, n.options, credentials(map[string]auth.Credential{host: {Username: "ci", Password: canary}}),
 			settings(map[string]remote.HostOptions{host: {PlainHTTP: &yes, CACertificate: n.authority.pem}}))
-		if _, err := readAll(t, c.pull(t, host+"/app"), descriptor("content")); err != nil || there.requestCount() != 1 {
-			t.Errorf("%s: it was asked %d times, %v", host, there.requestCount(), err)
+		if _, err := readAll(t, c.pull(t, host+"/app"), descriptor("content")); err != nil || target.requestCount() != 1 {
+			t.Errorf("%s: requests to the target = %d, want 1; GetBlob() = %v", host, target.requestCount(), err)
 		}
 	}
 }
 
 func TestRedirect_RequestHeaders(t *testing.T) {
-	put, fetch := redirectCases["upload_location"], redirectCases["redirect"]
+	put, pull := redirectCases["upload_location"], redirectCases["redirect"]
 	for name, test := range map[string]struct {
 		to   func(string) http.HandlerFunc
 		do   func(context.Context, registry.Repository) error
 		want []string
 	}{
-		"a blob":     {fetch.to, fetch.do, []string{"Accept-Encoding", "User-Agent"}},
-		"a manifest": {fetch.to, get, []string{"Accept", "Accept-Encoding", "User-Agent"}},
-		"an upload":  {put.to, put.do, []string{"Accept-Encoding", "Content-Length", "Content-Type", "User-Agent"}},
+		"blob":     {pull.to, pull.do, []string{"Accept-Encoding", "User-Agent"}},
+		"manifest": {pull.to, get, []string{"Accept", "Accept-Encoding", "User-Agent"}},
+		"upload":   {put.to, put.do, []string{"Accept-Encoding", "Content-Length", "Content-Type", "User-Agent"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newFakeNetwork(t)
-			point := test.to("https://cdn.example.net/there")
+			handler := test.to("https://cdn.example.net/there")
 			n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
 				if cookies := r.Header.Get("Cookie"); cookies != "" {
 					t.Errorf("the registry was sent the cookies %q", cookies)
 				}
 				w.Header().Set("Set-Cookie", "session="+url.QueryEscape(canary)+"; Domain=example.net")
 				w.Header().Set("X-Registry-Session", "1")
-				point(w, r)
+				handler(w, r)
 			})
 			cdn := &foreignHost{t: t, answer: func(w http.ResponseWriter, r *http.Request) {
 				if got := slices.Sorted(maps.Keys(r.Header)); !slices.Equal(got, test.want) {
-					t.Errorf("it came with %s, want %s", got, test.want)
+					t.Errorf("headers = %s, want %s", got, test.want)
 				}
 				w.Header().Set("Set-Cookie", "session=2")
 				if r.Method == http.MethodPut {
@@ -235,10 +235,10 @@ func TestRedirect_RequestHeaders(t *testing.T) {
 			n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
 			c := newClient(t, singleAttempt, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", "cdn.example.net")))
 			for range 2 {
-				_ = test.do(t.Context(), c.push(t, "registry.example.com/app")) // how it ends does not matter
+				_ = test.do(t.Context(), c.push(t, "registry.example.com/app")) // the result does not matter
 			}
 			if cdn.requestCount() < 2 {
-				t.Errorf("the other place was asked %d times", cdn.requestCount())
+				t.Errorf("requests to the other host = %d, want at least 2", cdn.requestCount())
 			}
 		})
 	}
@@ -260,18 +260,19 @@ func TestRedirect_PlainHTTPOption(t *testing.T) {
 		t.Error(err)
 	}
 	if cdn.requestCount() != 1 {
-		t.Errorf("the other place was asked %d times, want once", cdn.requestCount())
+		t.Errorf("requests to the other host = %d, want 1", cdn.requestCount())
 	}
 }
 
 func TestRedirect_BackToRegistry(t *testing.T) {
-	// a sends to b, b back to a, and a to b again: b may be after what a is given.
+	// The registry redirects to the CDN, the CDN back to the registry, and the registry to
+	// the CDN again. The CDN may want the credentials that the registry receives.
 	var bare atomic.Int32
 	n := newFakeNetwork(t)
 	n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/back" && r.Header.Get("Authorization") != "":
-			t.Error("the credentials came back")
+			t.Error("the redirect from the CDN was followed with credentials")
 		case r.URL.Path == "/back":
 			bare.Add(1)
 			redirect("https://cdn.example.net/again")(w, r)
@@ -292,7 +293,7 @@ func TestRedirect_BackToRegistry(t *testing.T) {
 		t.Error(err)
 	}
 	if bare.Load() != 1 || cdn.requestCount() != 2 {
-		t.Errorf("the registry was asked %d times without credentials, and the other place %d times", bare.Load(), cdn.requestCount())
+		t.Errorf("requests to the registry without credentials = %d, to the other host = %d, want 1 and 2", bare.Load(), cdn.requestCount())
 	}
 }
 
@@ -308,10 +309,11 @@ func TestRedirect_ForeignChallenge(t *testing.T) {
 	}
 	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
 	c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", "cdn.example.net")))
-	// An open registry does not get to see what another place asks for either.
+	// The challenge of another host does not reveal credentials to an open registry
+	// either.
 	n.serve(t, "open.example.com", "203.0.113.3", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "" {
-			t.Error("the credentials came out")
+			t.Error("the registry received credentials without a challenge")
 		}
 		redirect("https://cdn.example.net/blob")(w, r)
 	})
@@ -324,7 +326,7 @@ func TestRedirect_ForeignChallenge(t *testing.T) {
 		assertErrorKind(t, err, registry.ErrUnauthorized)
 	}
 	if cdn.requestCount() != 4 {
-		t.Errorf("the other place was asked %d times, want 4", cdn.requestCount())
+		t.Errorf("requests to the other host = %d, want 4", cdn.requestCount())
 	}
 }
 
@@ -342,34 +344,34 @@ func TestRedirect_UploadHostChallenge(t *testing.T) {
 	assertContains(t, assertErrorKind(t, err, registry.ErrUnauthorized).Error(), "storage.example.net")
 	for _, r := range storage.requests {
 		if r.URL.Path != "/upload" {
-			t.Errorf("it was asked %s %s", r.Method, r.URL)
+			t.Errorf("unexpected request %s %s", r.Method, r.URL)
 		}
 	}
 	if storage.requestCount() == 0 {
-		t.Error("it was not asked")
+		t.Error("the upload host received no request")
 	}
 }
 
 func TestRedirect_Limit(t *testing.T) {
 	for _, test := range []struct {
-		hops int
-		want error
+		redirects int
+		want      error
 	}{{remote.MaxRedirects, nil}, {remote.MaxRedirects + 1, registry.ErrProtocol}} {
-		var asked atomic.Int32
+		var requests atomic.Int32
 		server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
-			if int(asked.Add(1)) > test.hops {
+			if int(requests.Add(1)) > test.redirects {
 				_, _ = io.WriteString(w, "content")
 				return
 			}
-			redirect(fmt.Sprintf("/%d", asked.Load()))(w, r)
+			redirect(fmt.Sprintf("/%d", requests.Load()))(w, r)
 		})
 		_, err := readAll(t, newClient(t).pull(t, server.Listener.Addr().String()+"/app"), descriptor("content"))
 		if test.want != nil {
 			assertErrorKind(t, err, test.want)
 		} else if err != nil {
-			t.Errorf("after %d hops: %v", test.hops, err)
+			t.Errorf("GetBlob() after %d redirects = %v", test.redirects, err)
 		}
-		if n := int(asked.Load()); n != remote.MaxRedirects+1 {
+		if n := int(requests.Load()); n != remote.MaxRedirects+1 {
 			t.Errorf("%d requests, want %d", n, remote.MaxRedirects+1)
 		}
 	}
@@ -398,7 +400,7 @@ func TestRedirect_UploadQuery(t *testing.T) {
 		t.Errorf("the outcome is %q, %v", outcome, err)
 	}
 	if storage.requestCount() != 1 {
-		t.Errorf("the other place was asked %d times", storage.requestCount())
+		t.Errorf("requests to the other host = %d, want 1", storage.requestCount())
 	}
 }
 
@@ -412,7 +414,7 @@ func TestRedirect_CanceledUpload(t *testing.T) {
 	server := n.serve(t, "storage.example.net", otherAddress, func(w http.ResponseWriter, r *http.Request) {
 		methods = append(methods, r.Method)
 		if r.Header.Get("Authorization") != "" {
-			t.Errorf("%s came with Authorization", r.Method)
+			t.Errorf("%s was sent with Authorization", r.Method)
 		}
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = io.WriteString(w, "<Error>SignatureProvided "+r.URL.Query().Get("sig")+"</Error>")
@@ -422,6 +424,6 @@ func TestRedirect_CanceledUpload(t *testing.T) {
 	_, err := c.push(t, "registry.example.com/app").PutBlob(t.Context(), descriptor("content"), newBody(t, "content").get())
 	assertContains(t, assertErrorKind(t, err, registry.ErrDenied).Error(), "storage.example.net", "SignatureProvided ***")
 	if got := strings.Join(methods, " "); got != "PUT DELETE" {
-		t.Errorf("the other place was asked %s", got)
+		t.Errorf("requests to the other host = %s, want PUT DELETE", got)
 	}
 }

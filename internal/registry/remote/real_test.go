@@ -29,7 +29,7 @@ func TestRealRegistries_Operations(t *testing.T) {
 				t.Fatal(err)
 			}
 			if d, err := repo.Resolve(t.Context(), "1"); err != nil || d.Digest != m.Digest {
-				t.Errorf("it is %+v, %v", d, err)
+				t.Errorf("Resolve() = %+v, %v", d, err)
 			}
 			for _, reference := range []string{"none", string(descriptor("none").Digest)} {
 				_, err = repo.GetManifest(t.Context(), reference)
@@ -43,8 +43,8 @@ func TestRealRegistries_Operations(t *testing.T) {
 			index := registrytest.DockerList("a").Build()
 			err = repo.PutManifest(t.Context(), "2", registry.Manifest{MediaType: registry.MediaTypeDockerManifest, Digest: index.Digest, Content: index.Bytes})
 			assertErrorKind(t, err, registry.ErrInvalidManifest)
-			lacking := registrytest.Image{Seed: "b"}.Build()
-			err = repo.PutManifest(t.Context(), "2", registry.Manifest{MediaType: lacking.MediaType, Digest: lacking.Digest, Content: lacking.Bytes})
+			incomplete := registrytest.Image{Seed: "b"}.Build()
+			err = repo.PutManifest(t.Context(), "2", registry.Manifest{MediaType: incomplete.MediaType, Digest: incomplete.Digest, Content: incomplete.Bytes})
 			assertErrorKind(t, err, registry.ErrMissingContent)
 			if err := repo.DeleteTag(t.Context(), "1"); name == "v3" && err != nil {
 				t.Error(err)

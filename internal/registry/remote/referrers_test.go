@@ -19,7 +19,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-// digests are those on a listing.
+// digests returns the digests of the referrers in a list.
 func digests(l registry.ReferrerList) (all []digest.Digest) {
 	for _, d := range l.Referrers {
 		all = append(all, d.Digest)
@@ -27,8 +27,8 @@ func digests(l registry.ReferrerList) (all []digest.Digest) {
 	return all
 }
 
-// index is the list of these entries, and entry one of a manifest that nobody
-// has.
+// index returns an image index with the given entries. entry returns an entry for a
+// manifest that does not exist.
 func index(entries ...string) string {
 	return `{"schemaVersion":2,"mediaType":"` + ocispec.MediaTypeImageIndex + `","manifests":[` + strings.Join(entries, ",") + `]}`
 }
@@ -39,15 +39,15 @@ func entryOf(d string) string {
 	return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":7}`, ocispec.MediaTypeImageManifest, d)
 }
 
-// typed is a header with a Content-Type.
+// contentType returns a header with the given Content-Type.
 func contentType(mediaType string) http.Header { return http.Header{"Content-Type": {mediaType}} }
 
 var indexHeader = contentType(ocispec.MediaTypeImageIndex)
 
 const anyReferrers = "/v2/[a-z]+/referrers/.*"
 
-// attached starts a scripted registry that holds an image as app:1, and as many
-// SBOMs that refer to it.
+// registryWithReferrers starts a scripted registry with an image in the repository app,
+// and the given number of SBOMs that refer to it.
 func registryWithReferrers(t *testing.T, b registrytest.Behaviour, image registrytest.Image, sboms int) (p *registrytest.Proxy, subject digest.Digest) {
 	t.Helper()
 	p = registrytest.Front(t, b)
@@ -67,13 +67,13 @@ func TestListReferrers_APIAndTag(t *testing.T) {
 		tag       string
 		asked     int
 	}{
-		"by the API":                     {registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 2, "", 1},
-		"by the API, in pages":           {registrytest.Behaviour{Referrers: true, PageSize: 2}, registrytest.Image{}, 5, "", 3},
-		"by the API, nothing":            {registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 0, "", 1},
-		"by the API, of a sha512 digest": {registrytest.Behaviour{Referrers: true}, sha512, 1, "", 1},
-		"under the tag":                  {registrytest.Behaviour{}, registrytest.Image{}, 2, "sha256-", 2},
-		"under the tag, nothing":         {registrytest.Behaviour{}, registrytest.Image{}, 0, "sha256-", 2},
-		"under the tag, of a sha512 one": {registrytest.Behaviour{}, sha512, 2, "sha512-", 2},
+		"api":        {registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 2, "", 1},
+		"api_paged":  {registrytest.Behaviour{Referrers: true, PageSize: 2}, registrytest.Image{}, 5, "", 3},
+		"api_empty":  {registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 0, "", 1},
+		"api_sha512": {registrytest.Behaviour{Referrers: true}, sha512, 1, "", 1},
+		"tag":        {registrytest.Behaviour{}, registrytest.Image{}, 2, "sha256-", 2},
+		"tag_empty":  {registrytest.Behaviour{}, registrytest.Image{}, 0, "sha256-", 2},
+		"tag_sha512": {registrytest.Behaviour{}, sha512, 2, "sha512-", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, subject := registryWithReferrers(t, test.behaviour, test.image, test.sboms)
@@ -83,10 +83,10 @@ func TestListReferrers_APIAndTag(t *testing.T) {
 			}
 			listing, err := newClient(t).pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject)
 			if err != nil || len(want) != test.sboms || !slices.Equal(digests(listing), want) || listing.Tag != test.tag {
-				t.Errorf("%v are listed under %q, %v, want %v under %q", digests(listing), listing.Tag, err, want, test.tag)
+				t.Errorf("ListReferrers() = %v with tag %q, %v, want %v with tag %q", digests(listing), listing.Tag, err, want, test.tag)
 			}
-			if held := listing.Held.Digest; (held != "") != (test.tag != "" && test.sboms > 0) {
-				t.Errorf("the tag holds %q", held)
+			if got := listing.Held.Digest; (got != "") != (test.tag != "" && test.sboms > 0) {
+				t.Errorf("Held.Digest = %q", got)
 			}
 			if got := len(p.Requests()); got != test.asked {
 				t.Errorf("%d requests, want %d", got, test.asked)
@@ -107,7 +107,7 @@ func TestRealRegistries_Referrers(t *testing.T) {
 				}
 				listing, err := repo.ListReferrers(t.Context(), image.Digest)
 				if want := p.Referrers(t, "app", image.Digest); err != nil || !slices.Equal(digests(listing), want) || listing.Tag == "" {
-					t.Errorf("%v are listed under %q, %v, want %v", digests(listing), listing.Tag, err, want)
+					t.Errorf("ListReferrers() = %v with tag %q, %v, want %v", digests(listing), listing.Tag, err, want)
 				}
 			}
 			if p.Count("GET", anyReferrers) != 1 || p.Count("GET", ".*") != 4 {
@@ -117,7 +117,7 @@ func TestRealRegistries_Referrers(t *testing.T) {
 	}
 }
 
-// response is what a registry says.
+// response is a response of a registry.
 type response struct {
 	status int
 	header http.Header
@@ -128,47 +128,48 @@ func errorResponse(status int, code string) response {
 	return response{status, contentType("application/json"), string(registrytest.ErrorBody(code, "no"))}
 }
 
-// noLists are answers to who asks for a list that are none.
+// notReferrerLists are responses to a request for a referrers list that are not a valid
+// list.
 var notReferrerLists = map[string]response{
-	"a page":                     {200, contentType("text/html"), "<html>Sign in</html>"},
-	"a very long page":           {200, contentType("text/html"), "<html>" + strings.Repeat(" ", 5<<20)},
-	"a page that says otherwise": {200, indexHeader, "<html>Sign in</html>"},
-	"null":                       {200, indexHeader, "null"},
-	"an array":                   {200, indexHeader, "[]"},
-	"nothing":                    {200, indexHeader, ""},
-	"half a list":                {200, indexHeader, index(entry("a"))[:100]},
-	"JSON":                       {200, contentType("application/json"), index(entry("a"))},
-	"a manifest":                 {200, contentType(ocispec.MediaTypeImageManifest), `{"layers":[]}`},
-	"a Docker list":              {200, contentType(registry.MediaTypeDockerManifestList), `{"manifests":[` + entry("a") + `]}`},
-	"no Content-Type":            {200, http.Header{"Content-Type": nil}, index(entry("a"))},
+	"web_page":                 {200, contentType("text/html"), "<html>Sign in</html>"},
+	"long_web_page":            {200, contentType("text/html"), "<html>" + strings.Repeat(" ", 5<<20)},
+	"web_page_with_index_type": {200, indexHeader, "<html>Sign in</html>"},
+	"null":                     {200, indexHeader, "null"},
+	"array":                    {200, indexHeader, "[]"},
+	"empty":                    {200, indexHeader, ""},
+	"truncated_list":           {200, indexHeader, index(entry("a"))[:100]},
+	"json_type":                {200, contentType("application/json"), index(entry("a"))},
+	"manifest":                 {200, contentType(ocispec.MediaTypeImageManifest), `{"layers":[]}`},
+	"docker_list":              {200, contentType(registry.MediaTypeDockerManifestList), `{"manifests":[` + entry("a") + `]}`},
+	"no_content_type":          {200, http.Header{"Content-Type": nil}, index(entry("a"))},
 }
 
-// noPlaces are answers that there is no such place.
+// noReferrersAPI are responses of registries without a referrers API.
 var noReferrersAPI = map[string]response{
-	"404 with a page":   {404, contentType("text/plain"), "404 page not found\n"},
-	"404 without words": {404, nil, ""},
-	"404 UNSUPPORTED":   errorResponse(404, "UNSUPPORTED"),
-	"400 with a page":   {400, contentType("text/html"), "<html>Bad Request</html>"},
-	"400 UNSUPPORTED":   errorResponse(400, "UNSUPPORTED"),
-	"405":               {405, nil, ""},
-	"405 UNSUPPORTED":   errorResponse(405, "UNSUPPORTED"),
-	"501":               {501, nil, ""},
+	"404_web_page":    {404, contentType("text/plain"), "404 page not found\n"},
+	"404_empty":       {404, nil, ""},
+	"404_unsupported": errorResponse(404, "UNSUPPORTED"),
+	"400_web_page":    {400, contentType("text/html"), "<html>Bad Request</html>"},
+	"400_unsupported": errorResponse(400, "UNSUPPORTED"),
+	"405":             {405, nil, ""},
+	"405_unsupported": errorResponse(405, "UNSUPPORTED"),
+	"501":             {501, nil, ""},
 }
 
-// notHere are answers that say nothing of other repositories and digests, or of
-// this one later on.
+// noReferrersForDigest are responses that concern only this repository and digest, and
+// only at this time.
 var noReferrersForDigest = map[string]response{
-	"404 NAME_UNKNOWN":     errorResponse(404, "NAME_UNKNOWN"),
-	"404 MANIFEST_UNKNOWN": errorResponse(404, "MANIFEST_UNKNOWN"),
-	"400 DIGEST_INVALID":   errorResponse(400, "DIGEST_INVALID"),
+	"404_name_unknown":     errorResponse(404, "NAME_UNKNOWN"),
+	"404_manifest_unknown": errorResponse(404, "MANIFEST_UNKNOWN"),
+	"400_digest_invalid":   errorResponse(400, "DIGEST_INVALID"),
 }
 
 func TestListReferrers_FallbackToTag(t *testing.T) {
-	for _, those := range []struct {
-		answers map[string]response
-		asked   int // for two listings
+	for _, test := range []struct {
+		responses map[string]response
+		requests  int // number of API requests for two lists
 	}{{noReferrersAPI, 1}, {noReferrersForDigest, 2}, {notReferrerLists, 2}} {
-		for name, a := range those.answers {
+		for name, a := range test.responses {
 			t.Run(name, func(t *testing.T) {
 				p, subject := registryWithReferrers(t, registrytest.Behaviour{}, registrytest.Image{}, 1)
 				p.On("GET", anyReferrers).Reply(a.status, a.header, a.body)
@@ -176,11 +177,11 @@ func TestListReferrers_FallbackToTag(t *testing.T) {
 				for range 2 {
 					listing, err := repo.ListReferrers(t.Context(), subject)
 					if err != nil || !slices.Equal(digests(listing), p.Referrers(t, "app", subject)) || listing.Tag != registrytest.ReferrersTag(subject) {
-						t.Errorf("%v are listed under %q, %v", digests(listing), listing.Tag, err)
+						t.Errorf("ListReferrers() = %v with tag %q, %v", digests(listing), listing.Tag, err)
 					}
 				}
-				if got := p.Count("GET", anyReferrers); got != those.asked {
-					t.Errorf("the API was asked %d times, want %d", got, those.asked)
+				if got := p.Count("GET", anyReferrers); got != test.requests {
+					t.Errorf("API requests = %d, want %d", got, test.requests)
 				}
 			})
 		}
@@ -193,10 +194,10 @@ func TestListReferrers_SupportPerRepository(t *testing.T) {
 	c := newClient(t)
 	for range 2 {
 		if listing, err := c.pull(t, p.Addr+"/old").ListReferrers(t.Context(), subject); err != nil || listing.Tag == "" {
-			t.Errorf("old: under %q, %v", listing.Tag, err)
+			t.Errorf("ListReferrers() of old = tag %q, %v", listing.Tag, err)
 		}
 		if listing, err := c.pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject); err != nil || listing.Tag != "" || len(listing.Referrers) != 1 {
-			t.Errorf("app: under %q, %v", listing.Tag, err)
+			t.Errorf("ListReferrers() of app = tag %q, %v", listing.Tag, err)
 		}
 	}
 	if p.Count("GET", "/v2/old/referrers/.*") != 1 || p.Count("GET", "/v2/app/referrers/.*") != 2 {
@@ -204,7 +205,7 @@ func TestListReferrers_SupportPerRepository(t *testing.T) {
 	}
 }
 
-// failures are answers that do not tell whether there is a list.
+// apiFailures are responses that do not tell whether a list exists.
 var apiFailures = map[string]struct {
 	rule    func(*registrytest.Rule)
 	retried bool
@@ -212,27 +213,27 @@ var apiFailures = map[string]struct {
 }{
 	"401":                 {reply(errorResponse(401, "UNAUTHORIZED")), false, registry.ErrUnauthorized},
 	"403":                 {reply(errorResponse(403, "DENIED")), false, registry.ErrDenied},
-	"404 DENIED":          {reply(errorResponse(404, "DENIED")), false, registry.ErrDenied},
-	"404 UNAUTHORIZED":    {reply(errorResponse(404, "UNAUTHORIZED")), false, registry.ErrDenied},
+	"404_denied":          {reply(errorResponse(404, "DENIED")), false, registry.ErrDenied},
+	"404_unauthorized":    {reply(errorResponse(404, "UNAUTHORIZED")), false, registry.ErrDenied},
 	"429":                 {reply(errorResponse(429, "TOOMANYREQUESTS")), true, registry.ErrRateLimited},
-	"404 TOOMANYREQUESTS": {reply(errorResponse(404, "TOOMANYREQUESTS")), true, registry.ErrRateLimited},
+	"404_toomanyrequests": {reply(errorResponse(404, "TOOMANYREQUESTS")), true, registry.ErrRateLimited},
 	"500":                 {reply(response{500, nil, ""}), true, registry.ErrUnavailable},
-	"502 with a page":     {reply(response{502, contentType("text/html"), "<html>"}), true, registry.ErrUnavailable},
+	"502_web_page":        {reply(response{502, contentType("text/html"), "<html>"}), true, registry.ErrUnavailable},
 	"503":                 {reply(errorResponse(503, "UNAVAILABLE")), true, registry.ErrUnavailable},
 	"504":                 {reply(response{504, nil, ""}), true, registry.ErrUnavailable},
-	"no answer":           {func(r *registrytest.Rule) { r.Reset() }, true, registry.ErrUnavailable},
-	"half an answer":      {func(r *registrytest.Rule) { r.Do(truncated(200)) }, true, registry.ErrUnavailable},
-	"half of a 404":       {func(r *registrytest.Rule) { r.Do(truncated(404)) }, true, registry.ErrUnavailable},
-	"half of a 400":       {func(r *registrytest.Rule) { r.Do(truncated(400)) }, true, registry.ErrUnavailable},
-	"packed":              {reply(response{200, http.Header{"Content-Type": indexHeader["Content-Type"], "Content-Encoding": {"gzip"}}, "x"}), false, registry.ErrProtocol},
-	"sent elsewhere":      {reply(response{302, http.Header{"Location": {"file:///etc/passwd"}}, ""}), false, registry.ErrForbiddenRedirect},
+	"reset":               {func(r *registrytest.Rule) { r.Reset() }, true, registry.ErrUnavailable},
+	"truncated_200":       {func(r *registrytest.Rule) { r.Do(truncated(200)) }, true, registry.ErrUnavailable},
+	"truncated_404":       {func(r *registrytest.Rule) { r.Do(truncated(404)) }, true, registry.ErrUnavailable},
+	"truncated_400":       {func(r *registrytest.Rule) { r.Do(truncated(400)) }, true, registry.ErrUnavailable},
+	"compressed":          {reply(response{200, http.Header{"Content-Type": indexHeader["Content-Type"], "Content-Encoding": {"gzip"}}, "x"}), false, registry.ErrProtocol},
+	"redirected_to_file":  {reply(response{302, http.Header{"Location": {"file:///etc/passwd"}}, ""}), false, registry.ErrForbiddenRedirect},
 }
 
 func reply(a response) func(*registrytest.Rule) {
 	return func(r *registrytest.Rule) { r.Reply(a.status, a.header, a.body) }
 }
 
-// broken is an answer that breaks off.
+// truncated returns a handler whose response ends early.
 func truncated(status int) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
@@ -254,15 +255,15 @@ func TestListReferrers_APIFailure(t *testing.T) {
 			listing, err := repo.ListReferrers(c.context(t), subject)
 			assertErrorKind(t, err, test.want)
 			if _, retries := c.sent(); (retries > 0) != test.retried || len(listing.Referrers) != 0 {
-				t.Errorf("%d retries, and %v are listed", retries, listing.Referrers)
+				t.Errorf("retries = %d, ListReferrers() = %v, want no referrers", retries, listing.Referrers)
 			}
 			if p.Count("GET", "/v2/app/manifests/.*") != 0 {
-				t.Error("the tag was read")
+				t.Error("the client requested the tag, want only the API")
 			}
 			p.Clear()
 			test.rule(p.On("GET", anyReferrers).Times(map[bool]int{true: 1}[test.retried]))
 			if listing, err = repo.ListReferrers(t.Context(), subject); err != nil || len(listing.Referrers) != 1 {
-				t.Errorf("afterwards %v are listed, %v", digests(listing), err)
+				t.Errorf("ListReferrers() after the failure = %v, %v", digests(listing), err)
 			}
 		})
 	}
@@ -272,7 +273,7 @@ func TestListReferrers_TagFailure(t *testing.T) {
 	rows := map[string]struct {
 		rule func(*registrytest.Rule)
 		want error
-	}{"404 of something else": {reply(noReferrersAPI["404 with a page"]), registry.ErrProtocol}, "a page": {reply(notReferrerLists["a page"]), registry.ErrProtocol}}
+	}{"404_web_page": {reply(noReferrersAPI["404_web_page"]), registry.ErrProtocol}, "web_page": {reply(notReferrerLists["web_page"]), registry.ErrProtocol}}
 	for name, test := range apiFailures {
 		rows[name] = struct {
 			rule func(*registrytest.Rule)
@@ -285,7 +286,7 @@ func TestListReferrers_TagFailure(t *testing.T) {
 			test.rule(p.On("GET", "/v2/app/manifests/sha256-.*"))
 			listing, err := newClient(t).pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject)
 			if assertErrorKind(t, err, test.want); len(listing.Referrers) != 0 {
-				t.Errorf("%v are listed", digests(listing))
+				t.Errorf("ListReferrers() = %v, want none", digests(listing))
 			}
 		})
 	}
@@ -293,13 +294,13 @@ func TestListReferrers_TagFailure(t *testing.T) {
 
 func TestListReferrers_SecondPageFailure(t *testing.T) {
 	kinds := map[string]error{
-		"404 NAME_UNKNOWN": registry.ErrNotFound, "404 MANIFEST_UNKNOWN": registry.ErrNotFound, "400 DIGEST_INVALID": registry.ErrMismatch,
-		"404 UNSUPPORTED": registry.ErrUnsupported, "400 UNSUPPORTED": registry.ErrUnsupported, "405": registry.ErrUnsupported,
-		"405 UNSUPPORTED": registry.ErrUnsupported, "501": registry.ErrUnsupported,
+		"404_name_unknown": registry.ErrNotFound, "404_manifest_unknown": registry.ErrNotFound, "400_digest_invalid": registry.ErrMismatch,
+		"404_unsupported": registry.ErrUnsupported, "400_unsupported": registry.ErrUnsupported, "405": registry.ErrUnsupported,
+		"405_unsupported": registry.ErrUnsupported, "501": registry.ErrUnsupported,
 	}
 	rules := map[string]func(*registrytest.Rule){}
-	for _, answers := range []map[string]response{notReferrerLists, noReferrersAPI, noReferrersForDigest} {
-		for name, a := range answers {
+	for _, responses := range []map[string]response{notReferrerLists, noReferrersAPI, noReferrersForDigest} {
+		for name, a := range responses {
 			if rules[name] = reply(a); kinds[name] == nil {
 				kinds[name] = registry.ErrProtocol
 			}
@@ -315,11 +316,11 @@ func TestListReferrers_SecondPageFailure(t *testing.T) {
 			repo := newClient(t).pull(t, p.Addr+"/app")
 			listing, err := repo.ListReferrers(t.Context(), subject)
 			if assertErrorKind(t, err, kinds[name]); len(listing.Referrers) != 0 || p.Count("GET", "/v2/app/manifests/.*") != 0 {
-				t.Errorf("%v are listed, asked %s", digests(listing), sentRequests(p))
+				t.Errorf("ListReferrers() = %v after the requests %s, want none", digests(listing), sentRequests(p))
 			}
 			p.Clear()
 			if listing, err = repo.ListReferrers(t.Context(), subject); err != nil || len(listing.Referrers) != 3 {
-				t.Errorf("afterwards %v are listed, %v", digests(listing), err)
+				t.Errorf("ListReferrers() after the failure = %v, %v", digests(listing), err)
 			}
 		})
 	}
@@ -331,23 +332,23 @@ func TestListReferrers_InvalidEntry(t *testing.T) {
 		entry string
 		want  error
 	}{
-		"a short digest":           {entryOf("sha256:abc"), registry.ErrInvalidManifest},
-		"an upper-case digest":     {entryOf("sha256:" + strings.ToUpper(hex)), registry.ErrInvalidManifest},
-		"an unknown algorithm":     {entryOf("blake3:" + hex), registry.ErrInvalidManifest},
-		"a path":                   {entryOf("sha256:../../x"), registry.ErrInvalidManifest},
-		"a percent-encoded digest": {entryOf("sha256%3A" + hex), registry.ErrInvalidManifest},
-		"no digest":                {`{"size":7}`, registry.ErrInvalidManifest},
-		"null":                     {`null`, registry.ErrInvalidManifest},
-		"a negative size":          {`{"digest":"sha256:` + hex + `","size":-1}`, registry.ErrInvalidManifest},
-		"a key twice":              {`{"digest":"sha256:` + hex + `","size":1,"size":2}`, registry.ErrInvalidManifest},
-		"a key in another case":    {`{"digest":"sha256:` + hex + `","size":1,"Digest":""}`, registry.ErrInvalidManifest},
-		"other inline data":        {`{"digest":"sha256:` + hex + `","size":1,"data":"Yg=="}`, registry.ErrMismatch},
+		"short_digest":           {entryOf("sha256:abc"), registry.ErrInvalidManifest},
+		"upper_case_digest":      {entryOf("sha256:" + strings.ToUpper(hex)), registry.ErrInvalidManifest},
+		"unknown_algorithm":      {entryOf("blake3:" + hex), registry.ErrInvalidManifest},
+		"path_in_digest":         {entryOf("sha256:../../x"), registry.ErrInvalidManifest},
+		"percent_encoded_digest": {entryOf("sha256%3A" + hex), registry.ErrInvalidManifest},
+		"no_digest":              {`{"size":7}`, registry.ErrInvalidManifest},
+		"null":                   {`null`, registry.ErrInvalidManifest},
+		"negative_size":          {`{"digest":"sha256:` + hex + `","size":-1}`, registry.ErrInvalidManifest},
+		"duplicate_key":          {`{"digest":"sha256:` + hex + `","size":1,"size":2}`, registry.ErrInvalidManifest},
+		"key_in_other_case":      {`{"digest":"sha256:` + hex + `","size":1,"Digest":""}`, registry.ErrInvalidManifest},
+		"wrong_inline_data":      {`{"digest":"sha256:` + hex + `","size":1,"data":"Yg=="}`, registry.ErrMismatch},
 	} {
 		t.Run(name, func(t *testing.T) {
 			list := response{200, indexHeader, index(entry("signature"), test.entry)}
-			for way, behaviour := range map[string]registrytest.Behaviour{"referrers/.*": {Referrers: true}, "manifests/sha256-.*": {}} {
+			for path, behaviour := range map[string]registrytest.Behaviour{"referrers/.*": {Referrers: true}, "manifests/sha256-.*": {}} {
 				p, subject := registryWithReferrers(t, behaviour, registrytest.Image{}, 0)
-				reply(list)(p.On("GET", "/v2/app/"+way))
+				reply(list)(p.On("GET", "/v2/app/"+path))
 				_, err := newClient(t).pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject)
 				assertContains(t, assertErrorKind(t, err, test.want).Error(), "cannot list the referrers of "+subject.String())
 				if behaviour.Referrers && len(p.Requests()) != 1 {
@@ -371,21 +372,21 @@ func TestListReferrers_TagContent(t *testing.T) {
 		listed  int
 		held    bool
 	}{
-		"nothing":                       {image, errorResponse(404, "MANIFEST_UNKNOWN"), 0, false},
-		"no repository":                 {image, errorResponse(404, "NAME_UNKNOWN"), 0, false},
-		"a list":                        {image, response{200, indexHeader, index(entry("a"), entry("b"))}, 2, true},
-		"a list with parameters":        {image, response{200, contentType(ocispec.MediaTypeImageIndex + "; charset=utf-8"), index(entry("a"))}, 1, true},
-		"a list with one twice":         {image, response{200, indexHeader, index(entry("a"), entry("b"), entry("a"))}, 2, true},
-		"an empty list":                 {image, response{200, indexHeader, index()}, 0, true},
-		"a list that is null":           {image, response{200, indexHeader, `{"manifests":null}`}, 0, true},
-		"another image":                 {image, content(other), 0, true},
-		"a Docker list":                 {image, content(registrytest.DockerList("a").Build()), 0, true},
-		"what cannot be read":           {image, response{200, indexHeader, "<html>"}, 0, true},
-		"null":                          {image, response{200, indexHeader, "null"}, 0, true},
-		"the subject itself":            {image, content(image.Build()), 0, false},
-		"the subject itself, an index":  {list, content(list), 0, false},
-		"the subject itself, by sha512": {two, content(two.Build()), 0, false},
-		"an index by sha512 itself":     {registrytest.Index{Algorithm: digest.SHA512, Manifests: []registrytest.Content{image}}, content(registrytest.Index{Manifests: []registrytest.Content{image}}.Build()), 0, false},
+		"not_found":                {image, errorResponse(404, "MANIFEST_UNKNOWN"), 0, false},
+		"repository_not_found":     {image, errorResponse(404, "NAME_UNKNOWN"), 0, false},
+		"list":                     {image, response{200, indexHeader, index(entry("a"), entry("b"))}, 2, true},
+		"list_type_with_parameter": {image, response{200, contentType(ocispec.MediaTypeImageIndex + "; charset=utf-8"), index(entry("a"))}, 1, true},
+		"list_with_duplicate":      {image, response{200, indexHeader, index(entry("a"), entry("b"), entry("a"))}, 2, true},
+		"empty_list":               {image, response{200, indexHeader, index()}, 0, true},
+		"null_list":                {image, response{200, indexHeader, `{"manifests":null}`}, 0, true},
+		"other_image":              {image, content(other), 0, true},
+		"docker_list":              {image, content(registrytest.DockerList("a").Build()), 0, true},
+		"malformed":                {image, response{200, indexHeader, "<html>"}, 0, true},
+		"null":                     {image, response{200, indexHeader, "null"}, 0, true},
+		"subject_image":            {image, content(image.Build()), 0, false},
+		"subject_index":            {list, content(list), 0, false},
+		"subject_sha512_image":     {two, content(two.Build()), 0, false},
+		"subject_sha512_index":     {registrytest.Index{Algorithm: digest.SHA512, Manifests: []registrytest.Content{image}}, content(registrytest.Index{Manifests: []registrytest.Content{image}}.Build()), 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := registrytest.Front(t, registrytest.Behaviour{})
@@ -393,16 +394,16 @@ func TestListReferrers_TagContent(t *testing.T) {
 			subject := test.subject.Build().Digest
 			listing, err := newClient(t).pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject)
 			if err != nil || len(listing.Referrers) != test.listed || listing.Tag != registrytest.ReferrersTag(subject) {
-				t.Errorf("%v are listed under %q, %v", digests(listing), listing.Tag, err)
+				t.Errorf("ListReferrers() = %v with tag %q, %v", digests(listing), listing.Tag, err)
 			}
-			if held := string(listing.Held.Content); held != map[bool]string{true: test.answer.body}[test.held] {
-				t.Errorf("the tag holds %q", held)
+			if got := string(listing.Held.Content); got != map[bool]string{true: test.answer.body}[test.held] {
+				t.Errorf("Held.Content = %q", got)
 			}
 		})
 	}
 }
 
-// pagesOf serves a list of referrers in pages, and counts them.
+// serveReferrerPages serves a paged list of referrers and counts the requested pages.
 func serveReferrerPages(t *testing.T, page func(n int) (body string, more bool)) (string, *atomic.Int32) {
 	t.Helper()
 	var pages atomic.Int32
@@ -418,7 +419,7 @@ func serveReferrerPages(t *testing.T, page func(n int) (body string, more bool))
 	return address(server) + "/app", &pages
 }
 
-// numbered are n entries, from one on.
+// numbered returns n entries, numbered starting with from.
 func numbered(from, n int) []string {
 	entries := make([]string, n)
 	for i := range entries {
@@ -432,29 +433,29 @@ func TestListReferrers_Limits(t *testing.T) {
 	for name, test := range map[string]struct {
 		page  func(n int) (string, bool)
 		pages int32
-		words string // of an ErrLimit; "" is none
+		want  string // text of the ErrLimit; empty for no error
 	}{
-		"as many as are allowed":  {func(n int) (string, bool) { return index(numbered(n*most/4, most/4)...), n < 4 }, 4, ""},
-		"the same ones again":     {func(n int) (string, bool) { return index(numbered(0, most)...), n < 2 }, 2, ""},
-		"one more":                {func(n int) (string, bool) { return index(numbered(n*most, []int{most, 1, 1}[n-1])...), n < 3 }, 2, "more than 10000 manifests"},
-		"one more on a page":      {func(int) (string, bool) { return index(numbered(0, most+1)...), false }, 1, "more than 10000 entries"},
-		"100,000 on a page":       {func(int) (string, bool) { return index(numbered(0, 100_000)...), false }, 1, "longer than 4194304 bytes"},
-		"100,000 on ten pages":    {func(n int) (string, bool) { return index(numbered(n*most, most)...), n < 10 }, 2, "more than 10000 manifests"},
-		"a page that is long":     {func(int) (string, bool) { return index(strings.Repeat(" ", 4<<20)), false }, 1, "longer than 4194304 bytes"},
-		"many long pages":         {func(n int) (string, bool) { return index(strings.Repeat(" ", 4<<20-1000) + entry(fmt.Sprint(n))), true }, 5, "longer than the 16 MiB"},
-		"pages without end":       {func(int) (string, bool) { return index(), true }, 4, "more than 3 of its pages in a row list nothing new"},
-		"the same page each time": {func(int) (string, bool) { return index(entry("a")), true }, 5, "more than 3 of its pages in a row list nothing new"},
+		"at_limit":             {func(n int) (string, bool) { return index(numbered(n*most/4, most/4)...), n < 4 }, 4, ""},
+		"repeated_entries":     {func(n int) (string, bool) { return index(numbered(0, most)...), n < 2 }, 2, ""},
+		"one_too_many":         {func(n int) (string, bool) { return index(numbered(n*most, []int{most, 1, 1}[n-1])...), n < 3 }, 2, "more than 10000 manifests"},
+		"one_too_many_on_page": {func(int) (string, bool) { return index(numbered(0, most+1)...), false }, 1, "more than 10000 entries"},
+		"100000_on_one_page":   {func(int) (string, bool) { return index(numbered(0, 100_000)...), false }, 1, "longer than 4194304 bytes"},
+		"100000_on_ten_pages":  {func(n int) (string, bool) { return index(numbered(n*most, most)...), n < 10 }, 2, "more than 10000 manifests"},
+		"long_page":            {func(int) (string, bool) { return index(strings.Repeat(" ", 4<<20)), false }, 1, "longer than 4194304 bytes"},
+		"many_long_pages":      {func(n int) (string, bool) { return index(strings.Repeat(" ", 4<<20-1000) + entry(fmt.Sprint(n))), true }, 5, "longer than the 16 MiB"},
+		"endless_pages":        {func(int) (string, bool) { return index(), true }, 4, "more than 3 of its pages in a row list nothing new"},
+		"same_page":            {func(int) (string, bool) { return index(entry("a")), true }, 5, "more than 3 of its pages in a row list nothing new"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			repo, pages := serveReferrerPages(t, test.page)
 			listing, err := newClient(t).pull(t, repo).ListReferrers(t.Context(), digest.FromString("subject"))
-			if test.words != "" {
-				assertContains(t, assertErrorKind(t, err, registry.ErrLimit).Error(), test.words)
+			if test.want != "" {
+				assertContains(t, assertErrorKind(t, err, registry.ErrLimit).Error(), test.want)
 			} else if err != nil || len(listing.Referrers) != most {
-				t.Errorf("%d are listed, %v", len(listing.Referrers), err)
+				t.Errorf("ListReferrers() returned %d referrers, %v", len(listing.Referrers), err)
 			}
 			if pages.Load() != test.pages {
-				t.Errorf("%d pages were asked for, want %d", pages.Load(), test.pages)
+				t.Errorf("requested pages = %d, want %d", pages.Load(), test.pages)
 			}
 		})
 	}
@@ -470,9 +471,9 @@ func TestListReferrers_Memory(t *testing.T) {
 	_, err := c.pull(t, repo).ListReferrers(t.Context(), digest.FromString("subject"))
 	runtime.ReadMemStats(&after)
 	assertErrorKind(t, err, registry.ErrLimit)
-	// A page is read into a buffer that doubles, and parsed.
+	// A page is read into a buffer that grows by doubling, and parsed.
 	if n := after.TotalAlloc - before.TotalAlloc; n > 5*16*uint64(len(long)) || pages.Load() != 5 {
-		t.Errorf("%d bytes were allocated for %d pages", n, pages.Load())
+		t.Errorf("allocated bytes = %d for %d pages, want the memory of 5 pages", n, pages.Load())
 	}
 }
 
@@ -482,13 +483,13 @@ func TestListReferrers_Canceled(t *testing.T) {
 		path      string
 		after     int
 	}{
-		"at the first page":  {registrytest.Behaviour{Referrers: true, PageSize: 1}, anyReferrers, 0},
-		"at the second page": {registrytest.Behaviour{Referrers: true, PageSize: 1}, anyReferrers, 1},
-		"at the tag":         {registrytest.Behaviour{}, "/v2/app/manifests/.*", 0},
+		"first_page":  {registrytest.Behaviour{Referrers: true, PageSize: 1}, anyReferrers, 0},
+		"second_page": {registrytest.Behaviour{Referrers: true, PageSize: 1}, anyReferrers, 1},
+		"tag":         {registrytest.Behaviour{}, "/v2/app/manifests/.*", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, subject := registryWithReferrers(t, test.behaviour, registrytest.Image{}, 2)
-			held := p.On("GET", test.path).After(test.after).Stall()
+			stalled := p.On("GET", test.path).After(test.after).Stall()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			ended := make(chan error, 1)
@@ -497,10 +498,10 @@ func TestListReferrers_Canceled(t *testing.T) {
 				_, err := repo.ListReferrers(ctx, subject)
 				ended <- err
 			}()
-			p.Wait(t, func() bool { return held.Taken() == 1 })
+			p.Wait(t, func() bool { return stalled.Taken() == 1 })
 			cancel()
 			if err := <-ended; !errors.Is(err, context.Canceled) {
-				t.Errorf("%v", err)
+				t.Errorf("ListReferrers() = %v, want context.Canceled", err)
 			}
 			if got := p.Count("GET", test.path); got != test.after+1 {
 				t.Errorf("%d requests, want %d", got, test.after+1)
@@ -516,6 +517,6 @@ func TestListReferrers_InvalidDigest(t *testing.T) {
 		assertErrorKind(t, err, registry.ErrInvalidReference)
 	}
 	if sent, _ := c.sent(); sent != 0 {
-		t.Errorf("%d requests", sent)
+		t.Errorf("requests = %d, want 0", sent)
 	}
 }

@@ -21,21 +21,22 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// password has nothing in it that could not stand in a host, a media type or a
-// digest.
+// password could appear in a host name, a media type or a digest without being invalid
+// there.
 const password = "5ca1ab1e0ddba11ca11ab1e5ca1ab1e0ddba11ca11ab1e5ca1ab1e0ddba11ca1"
 
-// hides wants a text to have no part of a secret in it that counts, in any case.
+// assertHidden fails the test if text contains one of secrets in any case.
 func assertHidden(t *testing.T, what, text string, secrets ...string) {
 	t.Helper()
 	for _, secret := range secrets {
 		if strings.Contains(strings.ToLower(text), strings.ToLower(secret)) {
-			t.Errorf("the %s shows %q: %q", what, secret, text)
+			t.Errorf("the %s contains %q: %q", what, secret, text)
 		}
 	}
 }
 
-// withLogin lets in whoever has one, and asks others for it.
+// requireAnyLogin returns a handler that requires Basic authentication with any
+// credentials and passes authenticated requests to answer.
 func requireAnyLogin(answer http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, _, ok := r.BasicAuth(); !ok {
@@ -47,30 +48,30 @@ func requireAnyLogin(answer http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// login is that of a user for a host.
+// login returns an option that sets a user's credentials for a host.
 func login(host, user string, password auth.Secret) func(*remote.Options) {
 	return credentials(map[string]auth.Credential{host: {Username: user, Password: password, Source: "the test"}})
 }
 
-// Media type and digest of what a tag names are kept, and nothing takes a secret
-// out of a state again.
+// The media type and the digest of a tag are stored in the state, and a secret in them
+// could not be removed from there.
 func TestResolve_SecretInDescriptor(t *testing.T) {
 	index := "application/vnd.oci.image.index.v1+json"
 	pair := base64.RawURLEncoding.EncodeToString([]byte("ci:" + password))
-	for name, answer := range map[string]struct{ method, mediaType, digest string }{
-		"a password in the media type of a HEAD": {http.MethodHead, "application/vnd." + password + "+json", descriptor("x").Digest.String()},
-		"a password in the media type of a GET":  {http.MethodGet, "application/vnd." + strings.ToUpper(password) + "+json", ""},
-		"a login in the media type of a HEAD":    {http.MethodHead, "application/vnd." + pair, descriptor("x").Digest.String()},
-		"a password in the digest of a HEAD":     {http.MethodHead, index, "sha256:" + password},
+	for name, test := range map[string]struct{ method, mediaType, digest string }{
+		"password_in_head_media_type": {http.MethodHead, "application/vnd." + password + "+json", descriptor("x").Digest.String()},
+		"password_in_get_media_type":  {http.MethodGet, "application/vnd." + strings.ToUpper(password) + "+json", ""},
+		"login_in_head_media_type":    {http.MethodHead, "application/vnd." + pair, descriptor("x").Digest.String()},
+		"password_in_head_digest":     {http.MethodHead, index, "sha256:" + password},
 	} {
 		t.Run(name, func(t *testing.T) {
 			host := hostOf(t, servePlain(t, requireAnyLogin(func(w http.ResponseWriter, r *http.Request) {
-				if r.Method != answer.method {
+				if r.Method != test.method {
 					w.WriteHeader(http.StatusMethodNotAllowed)
 					return
 				}
-				w.Header().Set("Content-Type", answer.mediaType)
-				w.Header().Set("Docker-Content-Digest", answer.digest)
+				w.Header().Set("Content-Type", test.mediaType)
+				w.Header().Set("Docker-Content-Digest", test.digest)
 				_, _ = io.WriteString(w, `{"schemaVersion":2,"manifests":[]}`)
 			})).URL)
 			c := newClient(t, singleAttempt, login(host, "ci", password))
@@ -87,7 +88,7 @@ func TestResolve_OrdinaryWordPassword(t *testing.T) {
 		registry.MediaTypeDockerManifest:     "docker",
 		ocispec.MediaTypeImageManifest:       "manifest",
 		ocispec.MediaTypeImageIndex:          "sha256",
-		registry.MediaTypeDockerManifestList: "44136fa355b3", // what the digest begins with
+		registry.MediaTypeDockerManifestList: "44136fa355b3", // the beginning of the digest
 		"application/vnd.example.thing.v1":   "password",
 	} {
 		host := hostOf(t, servePlain(t, requireAnyLogin(func(w http.ResponseWriter, _ *http.Request) {
@@ -99,19 +100,19 @@ func TestResolve_OrdinaryWordPassword(t *testing.T) {
 		repo := newClient(t, login(host, "ci", word)).pull(t, host+"/app")
 		d, err := repo.Resolve(t.Context(), "1")
 		if err != nil || d.MediaType != mediaType {
-			t.Errorf("%s is found as %q: %v", mediaType, d.MediaType, err)
+			t.Errorf("Resolve() of %s = %q, %v", mediaType, d.MediaType, err)
 		}
 		m, err := repo.GetManifest(t.Context(), "1")
 		if err != nil || m.MediaType != mediaType {
-			t.Errorf("%s is read as %q: %v", mediaType, m.MediaType, err)
+			t.Errorf("GetManifest() of %s = %q, %v", mediaType, m.MediaType, err)
 		}
 	}
 }
 
-// Storage services quote the URL that they were asked by, as it was written there.
+// Storage services quote the request URL exactly as it was sent.
 func TestRedact_URLSignature(t *testing.T) {
 	answers := map[string]func(http.ResponseWriter, *http.Request){
-		"a page": func(w http.ResponseWriter, r *http.Request) {
+		"web_page": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = fmt.Fprintf(w, "<Error><RequestURI>%s</RequestURI></Error>", html.EscapeString(r.RequestURI))
 		},
@@ -119,11 +120,11 @@ func TestRedact_URLSignature(t *testing.T) {
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = io.WriteString(w, r.RequestURI)
 		},
-		"an error document": func(w http.ResponseWriter, r *http.Request) {
+		"error_document": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = w.Write(registrytest.ErrorBody("AccessDenied", r.RequestURI))
 		},
-		"what was understood": func(w http.ResponseWriter, r *http.Request) {
+		"decoded_query": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
 			text, err := url.QueryUnescape(r.URL.RawQuery)
 			if err != nil {
@@ -131,15 +132,15 @@ func TestRedact_URLSignature(t *testing.T) {
 			}
 			_, _ = io.WriteString(w, text)
 		},
-		"each part by itself": func(w http.ResponseWriter, r *http.Request) {
+		"separate_parameters": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = io.WriteString(w, strings.NewReplacer("&", "\n", ";", "\n").Replace(r.URL.RawQuery))
 		},
-		"a Content-Type": func(w http.ResponseWriter, r *http.Request) {
+		"content_type": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/plain; "+r.URL.RawQuery)
 			_, _ = io.WriteString(w, "{}")
 		},
-		"a Content-Encoding": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Encoding", r.URL.RawQuery) },
+		"content_encoding": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Encoding", r.URL.RawQuery) },
 	}
 	for query, parts := range map[string][]string{
 		"sig=ab%2Bcdefgh/ijklm%3D":          {"cdefgh", "ijklm"},
@@ -152,7 +153,7 @@ func TestRedact_URLSignature(t *testing.T) {
 		"X-Amz-Signature=5e4f&X-Amz-Date=2": {"5e4f"},
 	} {
 		for name, answer := range answers {
-			t.Run(query+" in "+name, func(t *testing.T) {
+			t.Run(name+"/"+query, func(t *testing.T) {
 				registry := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 					if r.URL.Path == "/signed" {
 						answer(w, r)
@@ -164,7 +165,7 @@ func TestRedact_URLSignature(t *testing.T) {
 				_, err := c.pull(t, hostOf(t, registry.URL)+"/app").GetManifest(t.Context(), "1")
 				text := registryError(t, err).Error()
 				if !strings.Contains(text, "***") && !strings.Contains(text, "has a secret in it") {
-					t.Errorf("it is not said that something was hidden: %s", text)
+					t.Errorf("error = %s, want a sign that it was redacted", text)
 				}
 				assertHidden(t, "error", text, parts...)
 				assertHidden(t, "log", c.log.String(), parts...)
@@ -175,8 +176,8 @@ func TestRedact_URLSignature(t *testing.T) {
 
 func TestRedact_Warning(t *testing.T) {
 	for name, header := range map[string]http.Header{
-		"its text": {"Warning": {`299 - "renew ` + password + ` soon"`}},
-		"a digest": {"Docker-Content-Digest": {"sha256:" + password + " " + base64.StdEncoding.EncodeToString([]byte("ci:"+password))}},
+		"warning_text": {"Warning": {`299 - "renew ` + password + ` soon"`}},
+		"digest":       {"Docker-Content-Digest": {"sha256:" + password + " " + base64.StdEncoding.EncodeToString([]byte("ci:"+password))}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", password))
@@ -190,14 +191,14 @@ func TestRedact_Warning(t *testing.T) {
 			}
 			warnings := c.Warnings()
 			if len(warnings) != 1 || !strings.Contains(warnings[0], "***") {
-				t.Errorf("the warnings are %q", warnings)
+				t.Errorf("warnings = %q, want one with a redacted secret", warnings)
 			}
 			assertHidden(t, "warning", fmt.Sprint(warnings), password, base64.RawStdEncoding.EncodeToString([]byte("ci:"+password)))
 		})
 	}
 }
 
-// overruled is an answer of which some headers are others.
+// headerOverride is a ResponseWriter that replaces some headers of the response.
 type headerOverride struct {
 	http.ResponseWriter
 	header http.Header
@@ -208,7 +209,7 @@ func (o *headerOverride) WriteHeader(status int) {
 	o.ResponseWriter.WriteHeader(status)
 }
 
-// Who names a place can name it after what it was sent.
+// A server can use a secret that it received in the name of a host.
 func TestRedact_HostName(t *testing.T) {
 	n := newFakeNetwork(t)
 	issues := func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"token":"issued-4711"}`) }
@@ -217,12 +218,12 @@ func TestRedact_HostName(t *testing.T) {
 		answer http.HandlerFunc
 		hosts  []string
 	}{
-		"where a blob is": {requireAnyLogin(redirect("https://" + password + ".example.net/b")), []string{"***.example.net", "registry.example.com"}},
-		"where a blob is, and who that is": {
+		"blob_redirect": {requireAnyLogin(redirect("https://" + password + ".example.net/b")), []string{"***.example.net", "registry.example.com"}},
+		"blob_redirect_with_plain_query": {
 			requireAnyLogin(redirect("https://cdn.example.net/b?region=cdn.example&x=net")), []string{"cdn.example.net", "registry.example.com"},
 		},
-		"where plain HTTP is spoken": {requireAnyLogin(redirect("http://" + strings.ToUpper(password) + ".example.net/b")), []string{"registry.example.com"}},
-		"where tokens are": {func(w http.ResponseWriter, r *http.Request) {
+		"plain_http_redirect": {requireAnyLogin(redirect("http://" + strings.ToUpper(password) + ".example.net/b")), []string{"registry.example.com"}},
+		"realm_host": {func(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case r.URL.Path == "/token":
 				issues(w)
@@ -232,7 +233,7 @@ func TestRedact_HostName(t *testing.T) {
 				bearerChallenge("https://registry.example.com/token")(w, r)
 			}
 		}, []string{"***.registry.example.com", "registry.example.com"}},
-		"how tokens are asked for": {func(w http.ResponseWriter, r *http.Request) {
+		"realm_path": {func(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case strings.HasSuffix(r.URL.Path, "/token"):
 				issues(w)
@@ -242,7 +243,7 @@ func TestRedact_HostName(t *testing.T) {
 				bearerChallenge("https://registry.example.com/token")(w, r)
 			}
 		}, []string{"registry.example.com"}},
-		"who refuses": {requireAnyLogin(func(w http.ResponseWriter, r *http.Request) {
+		"denied_by_redirect_target": {requireAnyLogin(func(w http.ResponseWriter, r *http.Request) {
 			if r.Host == "registry.example.com" {
 				redirect("https://known-"+password[:40]+".example.net/b")(w, r)
 			}
@@ -250,8 +251,8 @@ func TestRedact_HostName(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			secret := password
-			if strings.HasPrefix(name, "who refuses") {
-				secret = password[:40] // a name has no longer part
+			if strings.HasPrefix(name, "denied_by_redirect_target") {
+				secret = password[:40] // a label has at most 63 characters
 				n.serve(t, "known-"+secret+".example.net", otherAddress, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
 			}
 			n.serve(t, "registry.example.com", registryAddress, test.answer)
@@ -266,31 +267,32 @@ func TestRedact_HostName(t *testing.T) {
 			}
 			slices.Sort(hosts)
 			if hosts = slices.Compact(hosts); !slices.Equal(hosts, test.hosts) {
-				t.Errorf("the trace has %q, want %q", hosts, test.hosts)
+				t.Errorf("hosts in the trace = %q, want %q", hosts, test.hosts)
 			}
 		})
 	}
 }
 
-// A proxy may be for the token endpoint alone, and have a name and no password.
+// A proxy may be used for the token server only, and its URL may have a user name without
+// a password.
 func TestRedact_TokenProxyLogin(t *testing.T) {
-	for name, user := range map[string]*url.Userinfo{"a password": url.UserPassword("deploy", canary), "a name alone": url.User(canary)} {
-		for where, answer := range map[string]func(conn net.Conn, login, text string){
-			"in an answer": func(conn net.Conn, login, text string) {
+	for name, user := range map[string]*url.Userinfo{"password": url.UserPassword("deploy", canary), "user_name": url.User(canary)} {
+		for kind, respond := range map[string]func(conn net.Conn, login, text string){
+			"http_response": func(conn net.Conn, login, text string) {
 				body := fmt.Sprintf(`{"errors":[{"code":"DENIED","message":"%s %s"}]}`, login, text)
 				_, _ = fmt.Fprintf(conn, "HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
 			},
-			"in what is no answer": func(conn net.Conn, _, text string) { _, _ = fmt.Fprintf(conn, "HTTP/1.1 %s x\r\n\r\n", text) },
+			"malformed_response": func(conn net.Conn, _, text string) { _, _ = fmt.Fprintf(conn, "HTTP/1.1 %s x\r\n\r\n", text) },
 		} {
-			t.Run(name+" "+where, func(t *testing.T) {
+			t.Run(name+"_in_"+kind, func(t *testing.T) {
 				proxy := serveRaw(t, func(conn net.Conn, request string) {
 					_, rest, _ := strings.Cut(request, "Proxy-Authorization: Basic ")
 					login, _, _ := strings.Cut(rest, "\r\n")
 					text, err := base64.StdEncoding.DecodeString(login)
 					if err != nil || login == "" {
-						t.Errorf("the proxy was asked by %q", request)
+						t.Errorf("the proxy received %q, want a login", request)
 					}
-					answer(conn, login, string(text))
+					respond(conn, login, string(text))
 				})
 				registry := servePlain(t, func(w http.ResponseWriter, r *http.Request) { bearerChallenge("http://"+r.Host+"/token")(w, r) })
 				c := newClient(t, singleAttempt, func(o *remote.Options) {
@@ -310,7 +312,7 @@ func TestRedact_TokenProxyLogin(t *testing.T) {
 	}
 }
 
-// Of some registries a token is all of the login.
+// For some registries the user name is the token, and there is no password.
 func TestRedact_UserNameToken(t *testing.T) {
 	host := hostOf(t, servePlain(t, requireAnyLogin(func(w http.ResponseWriter, r *http.Request) {
 		user, _, _ := r.BasicAuth()
@@ -322,22 +324,22 @@ func TestRedact_UserNameToken(t *testing.T) {
 	assertContains(t, assertErrorKind(t, err, registry.ErrDenied).Error(), "the token *** has expired")
 }
 
-// Who was sent a secret in an earlier run, or for another repository, can repeat it
-// to whoever proves nothing.
+// A server that received a secret in an earlier run, or for another repository, can echo
+// it in a response to an anonymous request.
 func TestRedact_UnsentCredential(t *testing.T) {
 	host := hostOf(t, servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = w.Write(registrytest.ErrorBody("DENIED", "remember "+canary+"?"))
 	}).URL)
 	for name, known := range map[string]func(*remote.Options){
-		"from registries":                       login(host, "ci", canary),
-		"from registries, of another namespace": login(host+"/other", "ci", canary),
-		"from a docker configuration": withDockerConfig(fmt.Sprintf(`{"auths":{"http://%s/v2/":{"auth":%q}}}`, host,
+		"registries":                 login(host, "ci", canary),
+		"registries_other_namespace": login(host+"/other", "ci", canary),
+		"docker_config": withDockerConfig(fmt.Sprintf(`{"auths":{"http://%s/v2/":{"auth":%q}}}`, host,
 			base64.StdEncoding.EncodeToString([]byte("ci:"+canary)))),
 	} {
 		_, err := newClient(t, singleAttempt, known).pull(t, host+"/app").GetManifest(t.Context(), "1")
 		if text := assertErrorKind(t, err, registry.ErrDenied).Error(); !strings.HasSuffix(text, "DENIED: remember ***?") {
-			t.Errorf("%s: it says %s", name, text)
+			t.Errorf("%s: error = %s, want the secret redacted", name, text)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// Somebody who wonders why it takes so long reads the log at debug level.
+// The log at debug level tells the user why an operation takes so long.
 func TestLog_RetryReason(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	var log strings.Builder
@@ -26,45 +26,45 @@ func TestLog_RetryReason(t *testing.T) {
 	}
 	for _, want := range []string{`msg="it is tried again" after=`, "attempt=1", "HTTP 503", "is sent it another way", "HTTP 405"} {
 		if !strings.Contains(log.String(), want) {
-			t.Errorf("%q is not in:\n%s", want, log.String())
+			t.Errorf("the log does not contain %q:\n%s", want, log.String())
 		}
 	}
 }
 
-// values keeps what is logged as it is handed to a log, before that quotes it.
+// logValues is a slog.Handler that records each value before it is quoted.
 type logValues struct {
 	slog.Handler
-	said *[]string
+	values *[]string
 }
 
 func (v logValues) Enabled(context.Context, slog.Level) bool { return true }
 
 func (v logValues) Handle(_ context.Context, r slog.Record) error {
-	*v.said = append(*v.said, r.Message)
+	*v.values = append(*v.values, r.Message)
 	r.Attrs(func(a slog.Attr) bool {
-		*v.said = append(*v.said, a.Value.Resolve().String())
+		*v.values = append(*v.values, a.Value.Resolve().String())
 		return true
 	})
 	return nil
 }
 
-// A log may be shown on a terminal, and read by a runner that takes orders from
-// lines.
+// A log may be displayed on a terminal, or read by a CI runner that executes commands in
+// log lines.
 func TestLog_SanitizedValues(t *testing.T) {
 	const evil = "\x1b[2J\r\n::set-output name=x::y\n"
 	p := scripted(t, registrytest.Behaviour{})
-	var said []string
-	c := newClient(t, func(o *remote.Options) { o.Logger = slog.New(logValues{said: &said}) })
+	var logged []string
+	c := newClient(t, func(o *remote.Options) { o.Logger = slog.New(logValues{values: &logged}) })
 	long := strings.Repeat("x", 20_000)
 	p.On(".*", ".*").Reply(http.StatusServiceUnavailable, http.Header{"Warning": {`299 - "` + long + `"`}, "Content-Type": {"text/" + long}},
 		string(registrytest.ErrorBody("CODE"+evil+long, evil+long)))
 	_, err := c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
-	if err == nil || len(said) < 4 {
-		t.Fatalf("%v; logged is %q", err, said)
+	if err == nil || len(logged) < 4 {
+		t.Fatalf("GetManifest() = %v, logged = %q", err, logged)
 	}
-	for _, text := range append(said, err.Error()) {
+	for _, text := range append(logged, err.Error()) {
 		if len(text) > 2000 || strings.ContainsFunc(text, unicode.IsControl) {
-			t.Errorf("%d bytes are logged: %.300q", len(text), text)
+			t.Errorf("logged value has %d bytes, want a short line without control characters: %.300q", len(text), text)
 		}
 	}
 }

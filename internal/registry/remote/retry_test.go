@@ -33,7 +33,8 @@ func TestRetry_StatusCodes(t *testing.T) {
 			t.Errorf("HTTP %d: %d attempts, want 1", status, n)
 		}
 	}
-	// What is said of each is that a quota was exceeded.
+	// A code determines whether a failure is retried, whatever the message says. The
+	// message of each response is "quota exceeded".
 	for code, status := range map[string]int{
 		"NAME_UNKNOWN": 404, "MANIFEST_UNKNOWN": 404, "DENIED": 403, "UNSUPPORTED": 405, "MANIFEST_INVALID": 400, "UNAUTHORIZED": 401, "QUOTA": 413,
 	} {
@@ -46,13 +47,13 @@ func TestRetry_StatusCodes(t *testing.T) {
 	}
 }
 
-// attemptsFor counts how often a manifest is asked for when the answer is always
-// the same, and compares with the trace.
+// attemptsFor counts the requests for a manifest if every response is the same, and
+// compares the count with the trace.
 func attemptsFor(t *testing.T, status int, code string) int {
 	t.Helper()
-	var asked atomic.Int32
+	var requestCount atomic.Int32
 	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
-		asked.Add(1)
+		requestCount.Add(1)
 		w.WriteHeader(status)
 		if code != "" {
 			_, _ = w.Write(registrytest.ErrorBody(code, "quota exceeded"))
@@ -60,18 +61,18 @@ func attemptsFor(t *testing.T, status int, code string) int {
 	})
 	c := newClient(t)
 	if _, err := c.pull(t, address(server)+"/app").GetManifest(c.context(t), "1"); err == nil {
-		t.Errorf("HTTP %d is no error", status)
+		t.Errorf("GetManifest() with HTTP %d = nil error, want an error", status)
 	}
-	if requests, retries := c.sent(); requests != int(asked.Load()) || retries != requests-1 {
-		t.Errorf("HTTP %d: the trace has %d requests and %d retries, the server had %d", status, requests, retries, asked.Load())
+	if requests, retries := c.sent(); requests != int(requestCount.Load()) || retries != requests-1 {
+		t.Errorf("HTTP %d: trace = %d requests and %d retries, want %d requests", status, requests, retries, requestCount.Load())
 	}
-	return int(asked.Load())
+	return int(requestCount.Load())
 }
 
 func TestRetry_BrokenConnection(t *testing.T) {
 	for name, fault := range map[string]func(*registrytest.Rule){
-		"reset before the answer": func(r *registrytest.Rule) { r.Reset() },
-		"cut in mid answer":       func(r *registrytest.Rule) { r.Cut(10) },
+		"reset_before_response": func(r *registrytest.Rule) { r.Reset() },
+		"cut_response":          func(r *registrytest.Rule) { r.Cut(10) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
@@ -99,21 +100,21 @@ func TestRetry_DNSAndTLSFailures(t *testing.T) {
 	}
 	notFound := &net.DNSError{Err: "no such host", IsNotFound: true}
 	for name, test := range map[string]struct {
-		name  error                  // of looking the name up
-		shake func(net.Conn, string) // instead of a handshake
-		kind  error                  // where it stays like that; ErrProtocol and what is not found are not tried again
+		name  error                  // error of the name lookup
+		shake func(net.Conn, string) // replaces the handshake
+		kind  error                  // the kind if the fault persists
 		once  bool
 	}{
-		"the name server fails":                    {&net.DNSError{Err: "server misbehaving", IsTemporary: true}, nil, registry.ErrUnavailable, false},
-		"the name server does not answer":          {&net.DNSError{Err: "i/o timeout", IsTimeout: true}, nil, registry.ErrUnavailable, false},
-		"the name is not known":                    {notFound, nil, registry.ErrUnavailable, true},
-		"the connection closes in the handshake":   {nil, func(net.Conn, string) {}, registry.ErrUnavailable, false},
-		"the connection is reset in the handshake": {nil, func(conn net.Conn, _ string) { _ = conn.(*net.TCPConn).SetLinger(0) }, registry.ErrUnavailable, false},
-		"the handshake meets an internal error":    {nil, alert("\x50"), registry.ErrUnavailable, false},
-		"the handshake is refused":                 {nil, alert("\x28"), registry.ErrProtocol, true},
+		"dns_failure":                 {&net.DNSError{Err: "server misbehaving", IsTemporary: true}, nil, registry.ErrUnavailable, false},
+		"dns_timeout":                 {&net.DNSError{Err: "i/o timeout", IsTimeout: true}, nil, registry.ErrUnavailable, false},
+		"unknown_name":                {notFound, nil, registry.ErrUnavailable, true},
+		"closed_in_handshake":         {nil, func(net.Conn, string) {}, registry.ErrUnavailable, false},
+		"reset_in_handshake":          {nil, func(conn net.Conn, _ string) { _ = conn.(*net.TCPConn).SetLinger(0) }, registry.ErrUnavailable, false},
+		"internal_error_in_handshake": {nil, alert("\x50"), registry.ErrUnavailable, false},
+		"refused_handshake":           {nil, alert("\x28"), registry.ErrProtocol, true},
 	} {
 		for _, times := range []int32{2, 100} {
-			t.Run(fmt.Sprintf("%s, %d times", name, times), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s_%d_times", name, times), func(t *testing.T) {
 				n := newFakeNetwork(t)
 				n.serve(t, "registry.example.com", registryAddress, serveManifest)
 				var faults atomic.Int32
@@ -146,20 +147,20 @@ func TestRetry_DNSAndTLSFailures(t *testing.T) {
 					want = 1
 				}
 				if sent, _ := c.sent(); sent != want {
-					t.Errorf("%d attempts, want %d: %v", sent, want, err)
+					t.Errorf("attempts = %d, want %d: %v", sent, want, err)
 				}
 			})
 		}
 	}
 }
 
-// HTTP/2 would be offered by the server. Where it is not spoken, no GOAWAY ends
-// the requests of many.
+// The server supports HTTP/2, but the client does not use it. With HTTP/1.1, a GOAWAY
+// frame cannot end many requests at once.
 func TestTransport_HTTP2Disabled(t *testing.T) {
 	n := newFakeNetwork(t)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor != 1 {
-			t.Errorf("it is asked in %s", r.Proto)
+			t.Errorf("protocol = %s, want HTTP/1", r.Proto)
 		}
 		serveManifest(w, r)
 	}))
@@ -178,7 +179,8 @@ func TestTransport_HTTP2Disabled(t *testing.T) {
 	}
 }
 
-// unwell is a registry that is never well, and notes when it is asked.
+// failingHandler returns a handler that always responds with status and records the time
+// of each request.
 func failingHandler(c *clock, status int, retryAfter string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		c.note()
@@ -193,13 +195,13 @@ func TestRetry_Backoff(t *testing.T) {
 	distinct := map[time.Duration]bool{}
 	for range 3 {
 		synctest.Test(t, func(t *testing.T) {
-			asked := newClock()
-			c := newClient(t, servePipes(t, failingHandler(asked, 503, "")).options)
+			clock := newClock()
+			c := newClient(t, servePipes(t, failingHandler(clock, 503, "")).options)
 			_, err := c.pull(t, pipeHost+"/app").GetManifest(t.Context(), "1")
 			assertErrorKind(t, err, registry.ErrUnavailable)
-			at := asked.times()
+			at := clock.times()
 			if len(at) != 6 {
-				t.Fatalf("asked %d times", len(at))
+				t.Fatalf("requests = %d, want 6", len(at))
 			}
 			want := 250 * time.Millisecond
 			for i := 1; i < len(at); i++ {
@@ -212,7 +214,7 @@ func TestRetry_Backoff(t *testing.T) {
 		})
 	}
 	if len(distinct) < 10 {
-		t.Errorf("of 15 waits only %d differ", len(distinct))
+		t.Errorf("distinct waits = %d of 15, want at least 10", len(distinct))
 	}
 }
 
@@ -226,26 +228,26 @@ func TestRetry_RetryAfter(t *testing.T) {
 		least      time.Duration
 		most       time.Duration
 	}{
-		"seconds":         {fixed("120"), 2 * time.Minute, 2*time.Minute + time.Second},
-		"a date":          {date(90 * time.Second), 89 * time.Second, 91 * time.Second},
-		"now":             {fixed("0"), 125 * time.Millisecond, 375 * time.Millisecond},
-		"a date past":     {date(-time.Hour), 125 * time.Millisecond, 375 * time.Millisecond},
-		"a negative time": {fixed("-5"), 125 * time.Millisecond, 375 * time.Millisecond},
-		"with a unit":     {fixed("120s"), 125 * time.Millisecond, 375 * time.Millisecond},
-		"a fraction":      {fixed("1.5"), 125 * time.Millisecond, 375 * time.Millisecond},
-		"no time at all":  {fixed("soon"), 125 * time.Millisecond, 375 * time.Millisecond},
+		"seconds":      {fixed("120"), 2 * time.Minute, 2*time.Minute + time.Second},
+		"date":         {date(90 * time.Second), 89 * time.Second, 91 * time.Second},
+		"zero":         {fixed("0"), 125 * time.Millisecond, 375 * time.Millisecond},
+		"past_date":    {date(-time.Hour), 125 * time.Millisecond, 375 * time.Millisecond},
+		"negative":     {fixed("-5"), 125 * time.Millisecond, 375 * time.Millisecond},
+		"unit":         {fixed("120s"), 125 * time.Millisecond, 375 * time.Millisecond},
+		"fraction":     {fixed("1.5"), 125 * time.Millisecond, 375 * time.Millisecond},
+		"not_a_number": {fixed("soon"), 125 * time.Millisecond, 375 * time.Millisecond},
 	} {
 		for _, status := range []int{429, 503} {
-			t.Run(fmt.Sprint(name, status), func(t *testing.T) {
+			t.Run(fmt.Sprint(name, "_", status), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					asked := newClock()
-					m := servePipes(t, func(w http.ResponseWriter, r *http.Request) { failingHandler(asked, status, test.retryAfter())(w, r) })
+					clock := newClock()
+					m := servePipes(t, func(w http.ResponseWriter, r *http.Request) { failingHandler(clock, status, test.retryAfter())(w, r) })
 					c := newClient(t, m.options, func(o *remote.Options) { o.Attempts = 2 })
 					_, err := c.pull(t, pipeHost+"/app").GetManifest(t.Context(), "1")
 					if err == nil {
-						t.Fatal("there is no error")
+						t.Fatal("GetManifest() error = nil, want an error")
 					}
-					at := asked.times()
+					at := clock.times()
 					if wait := at[1] - at[0]; wait < test.least || wait > test.most {
 						t.Errorf("waited %s, want %s to %s", wait, test.least, test.most)
 					}
@@ -258,17 +260,17 @@ func TestRetry_RetryAfter(t *testing.T) {
 func TestRetry_RetryAfterTooLong(t *testing.T) {
 	for name, test := range map[string]struct {
 		retryAfter string
-		deadline   time.Duration // 0: none
+		deadline   time.Duration // 0 means none
 		quoted     string
 	}{
-		"than its deadline":   {"61", time.Minute, "1m1s"},
-		"than anybody waits":  {"3600", 0, "1h0m0s"},
-		"than can be written": {"99999999999999999999999", time.Hour, "24h0m0s"},
+		"after_deadline": {"61", time.Minute, "1m1s"},
+		"above_maximum":  {"3600", 0, "1h0m0s"},
+		"overflow":       {"99999999999999999999999", time.Hour, "24h0m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				asked := newClock()
-				c := newClient(t, servePipes(t, failingHandler(asked, 429, test.retryAfter)).options)
+				clock := newClock()
+				c := newClient(t, servePipes(t, failingHandler(clock, 429, test.retryAfter)).options)
 				ctx := t.Context()
 				if test.deadline > 0 {
 					var cancel context.CancelFunc
@@ -277,8 +279,8 @@ func TestRetry_RetryAfterTooLong(t *testing.T) {
 				}
 				_, err := c.pull(t, pipeHost+"/app").GetManifest(ctx, "1")
 				assertContains(t, assertErrorKind(t, err, registry.ErrRateLimited).Error(), "HTTP 429", "it asks to wait "+test.quoted)
-				if asked.elapsed() != 0 || len(asked.times()) != 1 {
-					t.Errorf("it took %s and %d requests", asked.elapsed(), len(asked.times()))
+				if clock.elapsed() != 0 || len(clock.times()) != 1 {
+					t.Errorf("GetManifest() took %s and %d requests, want one request and no wait", clock.elapsed(), len(clock.times()))
 				}
 			})
 		})
@@ -287,40 +289,40 @@ func TestRetry_RetryAfterTooLong(t *testing.T) {
 
 func TestRetry_CanceledWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := newClock()
-		c := newClient(t, servePipes(t, failingHandler(asked, 429, "60")).options)
+		clock := newClock()
+		c := newClient(t, servePipes(t, failingHandler(clock, 429, "60")).options)
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(10*time.Second, cancel)
 		_, err := c.pull(t, pipeHost+"/app").GetManifest(ctx, "1")
 		assertContains(t, assertErrorKind(t, err, registry.ErrRateLimited).Error(), "HTTP 429")
 		if !errors.Is(err, context.Canceled) {
-			t.Errorf("it does not say that it was cancelled: %v", err)
+			t.Errorf("error = %v, want context.Canceled", err)
 		}
-		if asked.elapsed() != 10*time.Second {
-			t.Errorf("it took %s, want 10s", asked.elapsed())
+		if clock.elapsed() != 10*time.Second {
+			t.Errorf("GetManifest() took %s, want 10s", clock.elapsed())
 		}
 		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		_, err = newClient(t, servePipes(t, failingHandler(asked, 503, "")).options, func(o *remote.Options) { o.Backoff = time.Minute }).pull(t, pipeHost+"/app").GetManifest(ctx, "1")
+		_, err = newClient(t, servePipes(t, failingHandler(clock, 503, "")).options, func(o *remote.Options) { o.Backoff = time.Minute }).pull(t, pipeHost+"/app").GetManifest(ctx, "1")
 		if e := assertErrorKind(t, err, registry.ErrUnavailable); !strings.HasSuffix(e.Error(), ": there was no time to try again") || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("at its deadline it says %q", e)
+			t.Errorf("error at the deadline = %q", e)
 		}
 	})
 }
 
 func TestRetry_CanceledRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := newClock()
+		clock := newClock()
 		ctx, cancel := context.WithCancel(t.Context())
 		c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
-			asked.note()
+			clock.note()
 			cancel()
 			<-r.Context().Done()
 		}).options)
 		_, err := c.pull(t, pipeHost+"/app").GetManifest(ctx, "1")
 		assertErrorKind(t, err, registry.ErrUnavailable)
-		if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "try again") || len(asked.times()) != 1 || asked.elapsed() != 0 {
-			t.Errorf("%d requests in %s: %v", len(asked.times()), asked.elapsed(), err)
+		if !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "try again") || len(clock.times()) != 1 || clock.elapsed() != 0 {
+			t.Errorf("requests = %d in %s, error = %v", len(clock.times()), clock.elapsed(), err)
 		}
 	})
 }
@@ -332,15 +334,15 @@ func TestPutManifest_HeadBeforeRetry(t *testing.T) {
 		answer func(http.ResponseWriter)
 		want   string
 	}{
-		"the connection breaks": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, "PUT HEAD"},
-		"a gateway times out":   {func(w http.ResponseWriter) { w.WriteHeader(http.StatusGatewayTimeout) }, "PUT HEAD"},
-		"it was not taken":      {func(w http.ResponseWriter) { w.WriteHeader(http.StatusTooManyRequests) }, "PUT PUT"},
+		"connection_closed": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, "PUT HEAD"},
+		"gateway_timeout":   {func(w http.ResponseWriter) { w.WriteHeader(http.StatusGatewayTimeout) }, "PUT HEAD"},
+		"too_many_requests": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusTooManyRequests) }, "PUT PUT"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			// Tags of this registry are written once, so that a second PUT fails.
+			// Tags of this registry are immutable, so a second PUT fails.
 			p := scripted(t, registrytest.Behaviour{ImmutableTags: true, Unchecked: true})
 			p.On("PUT", ".*").Times(1).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				if name != "it was not taken" {
+				if name != "too_many_requests" {
 					p.PutManifest(t, "app", "1", m)
 				}
 				test.answer(w)

@@ -20,8 +20,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// everything does all that can be done with a repository and returns what
-// failed.
+// allOperations performs every operation of a repository and returns the errors.
 func allOperations(ctx context.Context, repo registry.Repository) []error {
 	m := registrytest.Image{Seed: "a"}.Build()
 	manifest := registry.Manifest{MediaType: m.MediaType, Digest: m.Digest, Content: m.Bytes}
@@ -55,8 +54,9 @@ func allOperations(ctx context.Context, repo registry.Repository) []error {
 	return failures
 }
 
-// everySecret is a registry behind a token server whose token is a secret, that
-// redirects to places with a secret in their query, and that may fail.
+// serveSecrets starts a registry with a token server whose tokens are secrets. It
+// redirects downloads to URLs with a secret in the query. Its requests fail as the
+// function fail determines.
 func serveSecrets(t *testing.T, fail func(http.ResponseWriter, *http.Request) bool) string {
 	t.Helper()
 	signature := "X-Amz-Signature=" + url.QueryEscape(canary) + "&sig=" + url.QueryEscape(canary)
@@ -88,17 +88,17 @@ func serveSecrets(t *testing.T, fail func(http.ResponseWriter, *http.Request) bo
 func TestRedact_AllOperations(t *testing.T) {
 	credential := map[string]auth.Credential{
 		"password":       {Username: "ci", Password: canary},
-		"identity token": {IdentityToken: canary},
-		"registry token": {RegistryToken: canary},
+		"identity_token": {IdentityToken: canary},
+		"registry_token": {RegistryToken: canary},
 	}
 	faults := map[string]func(http.ResponseWriter, *http.Request) bool{
 		"none": func(http.ResponseWriter, *http.Request) bool { return false },
-		"refused, in words": func(w http.ResponseWriter, r *http.Request) bool {
+		"refused_with_document": func(w http.ResponseWriter, r *http.Request) bool {
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = w.Write(registrytest.ErrorBody("DENIED", fmt.Sprint(r.URL, r.Header)))
 			return true
 		},
-		"refused, with a page": func(w http.ResponseWriter, r *http.Request) bool {
+		"refused_with_page": func(w http.ResponseWriter, r *http.Request) bool {
 			w.WriteHeader(http.StatusBadGateway)
 			_, _ = fmt.Fprint(w, "<pre>", r.URL, r.Header)
 			return true
@@ -108,25 +108,25 @@ func TestRedact_AllOperations(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 			return true
 		},
-		"led astray": func(w http.ResponseWriter, r *http.Request) bool {
+		"forbidden_redirect": func(w http.ResponseWriter, r *http.Request) bool {
 			w.Header().Set("Location", "ftp://u:"+url.QueryEscape(canary)+"@elsewhere.example.com/?sig="+url.QueryEscape(canary))
 			w.WriteHeader(map[bool]int{true: http.StatusAccepted, false: http.StatusTemporaryRedirect}[r.Method == http.MethodPost])
 			return true
 		},
-		"broken off": func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
+		"connection_closed": func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
 	}
-	for who, c := range credential {
+	for kind, c := range credential {
 		for name, fault := range faults {
-			t.Run(who+", "+name, func(t *testing.T) {
+			t.Run(kind+"_"+name, func(t *testing.T) {
 				host := serveSecrets(t, fault)
 				client := newClient(t, credentials(map[string]auth.Credential{host: c}), func(o *remote.Options) { o.Attempts = 2 })
 				failures := allOperations(client.context(t), client.push(t, host+"/app"))
 				if (len(failures) > 0) != (name != "none") {
-					t.Errorf("%d operations failed: %v", len(failures), failures)
+					t.Errorf("failed operations = %d: %v", len(failures), failures)
 				}
 				for _, err := range failures {
 					if e := registryError(t, err); !strings.HasPrefix(e.Repository, host) {
-						t.Errorf("it is not said where: %v", err)
+						t.Errorf("error = %v, want the repository", err)
 					}
 					for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 						assertNoSecret(t, "error as "+verb, fmt.Sprintf(verb, err))
@@ -142,8 +142,8 @@ func TestRedact_AllOperations(t *testing.T) {
 }
 
 func TestRedact_NetHTTPError(t *testing.T) {
-	// net/http quotes what it does not understand. This one asks for a password
-	// and makes a header of it that is none.
+	// net/http quotes what it cannot parse. This server requests a password and sends it
+	// back in a malformed header.
 	listener := serveRaw(t, func(conn net.Conn, request string) {
 		if !strings.Contains(request, "Authorization") {
 			_, _ = io.WriteString(conn, "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
@@ -166,11 +166,11 @@ func TestClient_NoLeaks(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if failures := allOperations(ctx, c.push(t, host+"/app")); len(failures) != 9 {
-		t.Errorf("of nine operations that were cancelled %d failed", len(failures))
+		t.Errorf("failed operations after the cancellation = %d, want 9", len(failures))
 	}
 }
 
-// keys notes the messages and the keys of all that is logged.
+// logKeys is a slog.Handler that records the messages and the keys of all records.
 type logKeys struct {
 	slog.Handler
 	mu   sync.Mutex
@@ -185,8 +185,8 @@ func (k *logKeys) Handle(ctx context.Context, r slog.Record) error {
 	return k.Handler.Handle(ctx, r)
 }
 
-// What is logged of HTTP is on this list, and no header or body is: neither a
-// request's nor that of an answer, a failure or a token.
+// The log contains only the messages and keys in this list. It contains no header and no
+// body of any request, response, failure or token.
 func TestLog_NoHeadersOrBodies(t *testing.T) {
 	const marker = "Marker"
 	host := serveSecrets(t, func(w http.ResponseWriter, r *http.Request) bool {
@@ -203,24 +203,24 @@ func TestLog_NoHeadersOrBodies(t *testing.T) {
 		return false
 	})
 	var log logBuffer
-	noted := &logKeys{Handler: slog.NewTextHandler(&log, &slog.HandlerOptions{Level: remote.LevelTrace}), seen: map[string]bool{}}
+	recorded := &logKeys{Handler: slog.NewTextHandler(&log, &slog.HandlerOptions{Level: remote.LevelTrace}), seen: map[string]bool{}}
 	c := newClient(t, singleAttempt, credentials(map[string]auth.Credential{host: {Username: "ci", Password: canary}}), func(o *remote.Options) {
-		o.Logger, o.UserAgent = slog.New(noted), marker
+		o.Logger, o.UserAgent = slog.New(recorded), marker
 	})
 	ctx := c.context(t)
 	for _, repo := range []string{"app", "other"} {
-		_ = allOperations(ctx, c.push(t, host+"/"+repo)) // some of it fails, as it should
+		_ = allOperations(ctx, c.push(t, host+"/"+repo)) // some of these operations fail, as intended
 	}
 	want := []string{
 		"credentials chosen", "fetched a token", "request", "request failed",
 		"error", "from", "host", "lifetime", "method", "realm", "scopes", "status", "took", "url", "used",
 	}
 	slices.Sort(want)
-	if got := slices.Sorted(maps.Keys(noted.seen)); !slices.Equal(got, want) {
-		t.Errorf("logged are %q, want %q", got, want)
+	if got := slices.Sorted(maps.Keys(recorded.seen)); !slices.Equal(got, want) {
+		t.Errorf("logged messages and keys = %q, want %q", got, want)
 	}
 	if text := strings.ToLower(log.String()); strings.Contains(text, strings.ToLower(marker)) {
-		t.Errorf("a header or a body is in the log:\n%s", text)
+		t.Errorf("the log contains a header or a body:\n%s", text)
 	}
 	assertNoSecret(t, "log", log.String())
 }

@@ -21,11 +21,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// never waits until the client has gone, or the test has ended: a server
-// notices the former only when it has read all of a request.
+// waitUntilDone blocks until the client disconnects or the test ends. A server notices a
+// disconnected client only after it has read the whole request.
 func waitUntilDone(r *http.Request) { <-r.Context().Done() }
 
-// drip writes content a byte at a time, and waits before each.
+// drip writes content one byte at a time and waits before each byte.
 func drip(w io.Writer, r *http.Request, content string, wait time.Duration) {
 	for i := range len(content) {
 		select {
@@ -42,26 +42,26 @@ func drip(w io.Writer, r *http.Request, content string, wait time.Duration) {
 
 func TestStall_MissingHeaders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := newClock()
+		clock := newClock()
 		c := newClient(t, servePipes(t, func(_ http.ResponseWriter, r *http.Request) {
-			asked.note()
+			clock.note()
 			waitUntilDone(r)
 		}).options)
 		_, err := c.pull(t, pipeHost+"/app").GetManifest(t.Context(), "1")
 		e := assertErrorKind(t, err, registry.ErrUnavailable)
 		assertContains(t, e.Error(), "no progress")
 		assertContains(t, e.Hint, "stood still")
-		if n, took := len(asked.times()), asked.elapsed(); n != 2 || took < 2*time.Minute || took > 3*time.Minute {
-			t.Errorf("it took %d attempts and %s", n, took)
+		if n, took := len(clock.times()), clock.elapsed(); n != 2 || took < 2*time.Minute || took > 3*time.Minute {
+			t.Errorf("GetManifest() took %d attempts and %s, want 2 attempts and 2m to 3m", n, took)
 		}
 	})
 }
 
 func TestStall_SlowManifest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := newClock()
+		clock := newClock()
 		m := servePipes(t, func(w http.ResponseWriter, r *http.Request) {
-			asked.note()
+			clock.note()
 			w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
 			_ = http.NewResponseController(w).Flush()
 			drip(w, r, strings.Repeat(" ", 1000), 50*time.Second)
@@ -69,8 +69,8 @@ func TestStall_SlowManifest(t *testing.T) {
 		c := newClient(t, m.options, singleAttempt)
 		_, err := c.pull(t, pipeHost+"/app").GetManifest(t.Context(), "1")
 		assertErrorKind(t, err, registry.ErrUnavailable)
-		if took := asked.elapsed(); took != time.Minute {
-			t.Errorf("it took %s, want 1m", took)
+		if took := clock.elapsed(); took != time.Minute {
+			t.Errorf("GetManifest() took %s, want 1m", took)
 		}
 	})
 }
@@ -78,36 +78,36 @@ func TestStall_SlowManifest(t *testing.T) {
 func TestStall_SlowDownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const content = "a byte a minute"
-		asked := newClock()
+		clock := newClock()
 		c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
-			asked.note()
+			clock.note()
 			w.Header().Set("Content-Length", strconv.Itoa(len(content)))
 			drip(w, r, content, 59*time.Second)
 		}).options)
 		got, err := readAll(t, c.pull(t, pipeHost+"/app"), descriptor(content))
-		if err != nil || got != content || len(asked.times()) != 1 {
-			t.Errorf("read %q in %d requests, %v", got, len(asked.times()), err)
+		if err != nil || got != content || len(clock.times()) != 1 {
+			t.Errorf("read %q in %d requests, %v", got, len(clock.times()), err)
 		}
-		if took := asked.elapsed(); took != time.Duration(len(content))*59*time.Second {
-			t.Errorf("it took %s", took)
+		if took := clock.elapsed(); took != time.Duration(len(content))*59*time.Second {
+			t.Errorf("GetBlob() took %s, want 59s for each byte", took)
 		}
 	})
 }
 
-// A byte a minute is one second too late for each.
+// Each byte arrives one second after the stall timeout.
 func TestStall_TricklingDownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const content = "a byte a minute"
-		asked := newClock()
+		clock := newClock()
 		c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
-			asked.note()
+			clock.note()
 			w.Header().Set("Content-Length", strconv.Itoa(len(content)))
 			_ = http.NewResponseController(w).Flush()
 			drip(w, r, content, time.Minute+time.Second)
 		}).options)
 		got, err := readAll(t, c.pull(t, pipeHost+"/app"), descriptor(content))
 		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "no progress")
-		if n, took := len(asked.times()), asked.elapsed(); got != "" || n != remote.MaxResumes+1 || took < 6*time.Minute || took > 7*time.Minute {
+		if n, took := len(clock.times()), clock.elapsed(); got != "" || n != remote.MaxResumes+1 || took < 6*time.Minute || took > 7*time.Minute {
 			t.Errorf("read %q in %d requests and %s", got, n, took)
 		}
 	})
@@ -115,9 +115,9 @@ func TestStall_TricklingDownload(t *testing.T) {
 
 func TestStall_StoppedDownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := newClock()
+		clock := newClock()
 		c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
-			if asked.note(); r.Header.Get("Range") != "" {
+			if clock.note(); r.Header.Get("Range") != "" {
 				w.Header().Set("Content-Range", "bytes 5-9/10")
 				w.WriteHeader(http.StatusPartialContent)
 				_ = http.NewResponseController(w).Flush()
@@ -129,17 +129,17 @@ func TestStall_StoppedDownload(t *testing.T) {
 		}).options)
 		_, err := readAll(t, c.pull(t, pipeHost+"/app"), descriptor("0123456789"))
 		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "no progress")
-		if n, took := len(asked.times()), asked.elapsed(); n != remote.MaxResumes+1 || took < 6*time.Minute || took > 7*time.Minute {
-			t.Errorf("it took %d requests and %s", n, took)
+		if n, took := len(clock.times()), clock.elapsed(); n != remote.MaxResumes+1 || took < 6*time.Minute || took > 7*time.Minute {
+			t.Errorf("GetBlob() took %d requests and %s", n, took)
 		}
 	})
 }
 
 func TestStall_UnreadDownload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var asked atomic.Int32
+		var requests atomic.Int32
 		c := newClient(t, servePipes(t, func(w http.ResponseWriter, _ *http.Request) {
-			asked.Add(1)
+			requests.Add(1)
 			_, _ = io.WriteString(w, large)
 		}).options)
 		blob, err := c.pull(t, pipeHost+"/app").GetBlob(t.Context(), descriptor(large))
@@ -153,14 +153,14 @@ func TestStall_UnreadDownload(t *testing.T) {
 		<-time.After(time.Hour)
 		rest, err := io.ReadAll(blob)
 		_ = blob.Close()
-		if err != nil || string(rest) != large[100:] || asked.Load() != 1 {
-			t.Errorf("read %d more bytes in %d requests, %v", len(rest), asked.Load(), err)
+		if err != nil || string(rest) != large[100:] || requests.Load() != 1 {
+			t.Errorf("read %d more bytes in %d requests, %v", len(rest), requests.Load(), err)
 		}
 	})
 }
 
-// uploads is a registry that opens uploads and answers what is put by a
-// function. It notes what is given up.
+// uploads returns a handler for a registry that starts upload sessions. It passes the
+// content of uploads to put and counts canceled sessions.
 func uploads(put http.HandlerFunc, deleted *atomic.Int32) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {
@@ -190,7 +190,7 @@ func TestStall_UnreadUpload(t *testing.T) {
 		_, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), content.get())
 		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "no progress")
 		if began.elapsed() != time.Minute || deleted.Load() != 1 {
-			t.Errorf("it took %s, and %d uploads were given up", began.elapsed(), deleted.Load())
+			t.Errorf("PutBlob() took %s, canceled uploads = %d, want 1m and 1", began.elapsed(), deleted.Load())
 		}
 	})
 }
@@ -206,7 +206,7 @@ func TestStall_SlowUpload(t *testing.T) {
 					break
 				}
 			}
-			<-time.After(9 * time.Minute) // it moves the blob to its place
+			<-time.After(9 * time.Minute) // the registry moves the blob to its final location
 			w.WriteHeader(http.StatusCreated)
 		}, &deleted)).options)
 		outcome, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
@@ -214,12 +214,12 @@ func TestStall_SlowUpload(t *testing.T) {
 			t.Errorf("the outcome is %q, %v", outcome, err)
 		}
 		if began.elapsed() < 20*time.Minute {
-			t.Errorf("it took only %s", began.elapsed())
+			t.Errorf("PutBlob() took %s, want at least 20m", began.elapsed())
 		}
 	})
 }
 
-// slow is content that waits before each of its bytes, after those of the head.
+// slow is content that waits before each byte that follows the head.
 type slow struct {
 	*strings.Reader
 	wait time.Duration
@@ -263,10 +263,10 @@ func TestStall_RefusalDuringUpload(t *testing.T) {
 		var deleted atomic.Int32
 		began := newClock()
 		c := newClient(t, servePipes(t, uploads(func(w http.ResponseWriter, r *http.Request) {
-			both := http.NewResponseController(w)
-			_ = both.EnableFullDuplex()
+			controller := http.NewResponseController(w)
+			_ = controller.EnableFullDuplex()
 			w.WriteHeader(http.StatusForbidden)
-			_ = both.Flush()
+			_ = controller.Flush()
 			_, _ = io.Copy(io.Discard, r.Body)
 		}, &deleted)).options)
 		content := registry.Content{Open: func(ctx context.Context) (io.ReadCloser, error) {
@@ -275,7 +275,7 @@ func TestStall_RefusalDuringUpload(t *testing.T) {
 		_, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), content)
 		assertErrorKind(t, err, registry.ErrDenied)
 		if began.elapsed() > time.Minute {
-			t.Errorf("it took %s", began.elapsed())
+			t.Errorf("PutBlob() took %s, want at most 1m", began.elapsed())
 		}
 	})
 }
@@ -302,10 +302,10 @@ func TestStall_StoppedSource(t *testing.T) {
 		_, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), d, registry.Content{Open: func(ctx context.Context) (io.ReadCloser, error) {
 			return source.GetBlob(ctx, d)
 		}})
-		// The error is the source's own, and to send it again would be in vain.
+		// The error is that of the source, so the upload is not retried.
 		e := assertErrorKind(t, err, registry.ErrUnavailable)
 		if e.Repository != source.Name() || puts.Load() != 1 || deleted.Load() != 1 {
-			t.Errorf("%d uploads were tried and %d given up: %v", puts.Load(), deleted.Load(), err)
+			t.Errorf("upload attempts = %d, canceled uploads = %d, want 1 and 1: %v", puts.Load(), deleted.Load(), err)
 		}
 	})
 }
@@ -332,39 +332,39 @@ func TestCancel_EachOperation(t *testing.T) {
 		op     func(context.Context, registry.Repository) error
 		change func(*remote.Options)
 	}{
-		"connecting": {hang, get, func(o *remote.Options) {
+		"connect": {hang, get, func(o *remote.Options) {
 			o.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
 		}},
-		"waiting for headers": {hang, get, nil},
-		"reading a manifest": {func(w http.ResponseWriter, r *http.Request) {
+		"wait_for_headers": {hang, get, nil},
+		"read_manifest": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
 			drip(w, r, large, time.Second)
 		}, get, nil},
-		"reading an error": {func(w http.ResponseWriter, r *http.Request) {
+		"read_error": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusNotFound)
 			drip(w, r, large, time.Second)
 		}, get, nil},
-		"reading a blob": {func(w http.ResponseWriter, r *http.Request) { drip(w, r, large, time.Second) }, read, nil},
-		"waiting to resume a blob": {func(w http.ResponseWriter, r *http.Request) {
+		"read_blob": {func(w http.ResponseWriter, r *http.Request) { drip(w, r, large, time.Second) }, read, nil},
+		"wait_before_resume": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", strconv.Itoa(len(large)))
 			drip(w, r, "0", 0)
 			panic(http.ErrAbortHandler)
 		}, read, func(o *remote.Options) { o.Backoff = time.Hour }},
-		"waiting to try again": {func(w http.ResponseWriter, _ *http.Request) {
+		"wait_before_retry": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "100")
 			w.WriteHeader(http.StatusTooManyRequests)
 		}, get, nil},
-		"fetching a token": {func(w http.ResponseWriter, r *http.Request) {
+		"fetch_token": {func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/token" {
 				waitUntilDone(r)
 			}
 			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+pipeHost+`/token"`)
 			w.WriteHeader(http.StatusUnauthorized)
 		}, get, nil},
-		"opening an upload":    {hang, put, nil},
-		"uploading":            {uploads(hang, &deleted), put, nil},
-		"waiting for a commit": {uploads(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); waitUntilDone(r) }, &deleted), put, nil},
-		"giving an upload up": {func(w http.ResponseWriter, r *http.Request) {
+		"start_upload":    {hang, put, nil},
+		"upload":          {uploads(hang, &deleted), put, nil},
+		"wait_for_commit": {uploads(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body); waitUntilDone(r) }, &deleted), put, nil},
+		"cancel_upload": {func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPost {
 				w.Header().Set("Location", "/upload")
 				w.WriteHeader(http.StatusAccepted)
@@ -372,18 +372,18 @@ func TestCancel_EachOperation(t *testing.T) {
 			}
 			waitUntilDone(r)
 		}, put, nil},
-		"shaking hands": {hang, get, func(o *remote.Options) {
+		"tls_handshake": {hang, get, func(o *remote.Options) {
 			no := false
 			o.Hosts = map[string]remote.HostOptions{pipeHost: {PlainHTTP: &no}}
 			o.Dial = func(context.Context, string, string) (net.Conn, error) { conn, _ := net.Pipe(); return conn, nil }
 		}},
-		"waiting for a slot": {hang, func(ctx context.Context, r registry.Repository) error {
+		"wait_for_slot": {hang, func(ctx context.Context, r registry.Repository) error {
 			_, err := r.Resolve(ctx, "1")
 			return err
 		}, func(o *remote.Options) {
 			o.Hosts = map[string]remote.HostOptions{pipeHost: {MaxConcurrentRequests: 2}}
 		}},
-		"waiting for its turn": {hang, func(ctx context.Context, r registry.Repository) error {
+		"wait_for_rate_limit": {hang, func(ctx context.Context, r registry.Repository) error {
 			_, err := r.Resolve(ctx, "1")
 			return err
 		}, func(o *remote.Options) {
@@ -399,58 +399,59 @@ func TestCancel_EachOperation(t *testing.T) {
 				})
 				ctx, cancel := context.WithCancel(t.Context())
 				repo := c.push(t, pipeHost+"/app")
-				var before sync.WaitGroup
-				defer before.Wait()
-				if name == "waiting for a slot" || name == "waiting for its turn" {
+				var others sync.WaitGroup
+				defer others.Wait()
+				if name == "wait_for_slot" || name == "wait_for_rate_limit" {
 					for range 2 {
-						before.Go(func() { _, _ = repo.Resolve(ctx, "0") })
+						others.Go(func() { _, _ = repo.Resolve(ctx, "0") })
 					}
 					synctest.Wait()
 				}
-				var cancelled time.Time
-				time.AfterFunc(10*time.Second, func() { cancelled = time.Now(); cancel() })
+				var canceled time.Time
+				time.AfterFunc(10*time.Second, func() { canceled = time.Now(); cancel() })
 				err := test.op(ctx, repo)
-				if took := time.Since(cancelled); cancelled.IsZero() || took >= time.Second {
-					t.Errorf("it ended %s after it was cancelled: %v", took, err)
+				if took := time.Since(canceled); canceled.IsZero() || took >= time.Second {
+					t.Errorf("the operation ended %s after the cancellation, want less than 1s: %v", took, err)
 				}
 				if !errors.Is(err, context.Canceled) {
-					t.Errorf("it ended with %v", err)
+					t.Errorf("error = %v, want context.Canceled", err)
 				}
 			})
 		})
 	}
 	if deleted.Load() != 2 {
-		t.Errorf("%d uploads were given up, want 2", deleted.Load())
+		t.Errorf("canceled uploads = %d, want 2", deleted.Load())
 	}
 }
 
-// net/http makes a connection for whoever comes next where nobody wants it any
-// more. Here nobody does: it is closed in the moment in which the operation ends.
+// net/http finishes a dial in the background after its request ends, so that a later
+// request can use the connection. This package closes the pending connection when the
+// operation ends.
 func TestCancel_PendingConnection(t *testing.T) {
 	discardLog := func(*testing.T, net.Conn) {}
 	for name, test := range map[string]struct {
 		proxy string
-		serve func(*testing.T, net.Conn) // until the client waits for what never comes
+		serve func(*testing.T, net.Conn) // until the client waits for a response that never comes
 	}{
-		"the handshake":                      {"", discardLog},
-		"a proxy's answer":                   {"http://proxy.example.net:3128", discardLog},
-		"the handshake of a proxy":           {"https://proxy.example.net:3129", discardLog},
-		"the answer of a proxy of addresses": {"socks5://proxy.example.net:1080", discardLog},
-		"the handshake behind a proxy": {"http://proxy.example.net:3128", func(t *testing.T, conn net.Conn) {
+		"handshake":            {"", discardLog},
+		"proxy_response":       {"http://proxy.example.net:3128", discardLog},
+		"proxy_handshake":      {"https://proxy.example.net:3129", discardLog},
+		"socks_proxy_response": {"socks5://proxy.example.net:1080", discardLog},
+		"handshake_through_proxy": {"http://proxy.example.net:3128", func(t *testing.T, conn net.Conn) {
 			if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
 				t.Error(err)
 			}
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
 		}},
 	} {
-		for _, place := range []string{"the registry", "where it points to"} {
-			t.Run(name+" of "+place, func(t *testing.T) {
+		for _, target := range []string{"registry", "redirect"} {
+			t.Run(name+"_of_"+target, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					began := newClock()
 					var closed atomic.Int64
 					var serving sync.WaitGroup
 					m := servePipes(t, redirect("https://203.0.113.9/there"))
-					host := map[string]string{"the registry": "203.0.113.9", "where it points to": "203.0.113.8"}[place]
+					host := map[string]string{"registry": "203.0.113.9", "redirect": "203.0.113.8"}[target]
 					yes := true
 					c := newClient(t, func(o *remote.Options) {
 						o.Hosts = map[string]remote.HostOptions{"203.0.113.8": {PlainHTTP: &yes}}
@@ -480,7 +481,7 @@ func TestCancel_PendingConnection(t *testing.T) {
 					ctx, cancel := context.WithCancel(t.Context())
 					time.AfterFunc(time.Second, cancel)
 					if err := get(ctx, c.pull(t, host+"/app")); !errors.Is(err, context.Canceled) {
-						t.Errorf("it ended with %v", err)
+						t.Errorf("GetManifest() = %v, want context.Canceled", err)
 					}
 					serving.Wait()
 					if at := time.Duration(closed.Load()); at != time.Second || began.elapsed() != time.Second {

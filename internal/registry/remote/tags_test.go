@@ -32,15 +32,15 @@ func TestListTags_AllPages(t *testing.T) {
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("the tags are %q, %v", got, err)
 	}
-	if p.Count("GET", ".*") != 4 { // the first also without credentials
+	if p.Count("GET", ".*") != 4 { // the first one also without credentials
 		t.Errorf("asked %s", sentRequests(p))
 	}
 	_, err = c.pull(t, p.Ref("none", "1")).ListTags(t.Context())
 	assertErrorKind(t, err, registry.ErrNotFound)
 }
 
-// lists are what comes in pages, by its place in a repository, and how many
-// things come.
+// pagedLists are the operations that read paged lists, keyed by their path in a
+// repository. Each returns the length of the list.
 var pagedLists = map[string]func(ctx context.Context, repo registry.Repository) (int, error){
 	"tags/list?n=1000": func(ctx context.Context, repo registry.Repository) (int, error) {
 		tags, err := repo.ListTags(ctx)
@@ -52,7 +52,7 @@ var pagedLists = map[string]func(ctx context.Context, repo registry.Repository) 
 	},
 }
 
-// writePage answers with one page of either list, on which there is one thing.
+// writePage responds with one page of either list, which has one entry.
 func writePage(w http.ResponseWriter, r *http.Request, page int) {
 	if strings.Contains(r.URL.Path, "/referrers/") {
 		w.Header().Set("Content-Type", ocispec.MediaTypeImageIndex)
@@ -62,7 +62,8 @@ func writePage(w http.ResponseWriter, r *http.Request, page int) {
 	_, _ = fmt.Fprintf(w, `{"name":"app","tags":["tag%d"]}`, page)
 }
 
-// listing is a registry whose every page has one thing and a Link.
+// servePages starts a registry that serves pages with one entry each. The function link
+// returns the Link header of each page.
 func servePages(t *testing.T, link func(page int) string) (string, *atomic.Int32) {
 	t.Helper()
 	var pages atomic.Int32
@@ -90,29 +91,29 @@ func TestNextPage_SameRegistry(t *testing.T) {
 		`<file:///etc/passwd?%d>; rel="next"`:                              {1, registry.ErrForbiddenRedirect},
 		`<http://[%d>; rel="next"`:                                         {1, registry.ErrProtocol},
 		`</v2/app/LIST?page=%d>; rel="last"`:                               {1, nil},
-		// What cannot be read may be a next page, and manifests are deleted by
-		// what is not on the list.
+		// A malformed link may be a link to a next page. An incomplete list is dangerous,
+		// because manifests that are not on the list may be deleted.
 		`</v2/app/LIST?page=%d>`: {1, registry.ErrProtocol},
 		`<>; rel="next"; %d`:     {1, registry.ErrProtocol},
 		`<>%d`:                   {1, registry.ErrProtocol},
 		`garbage %d`:             {1, registry.ErrProtocol},
 	} {
-		for place, list := range pagedLists {
-			place, _, _ = strings.Cut(place, "?")
+		for path, list := range pagedLists {
+			path, _, _ = strings.Cut(path, "?")
 			host, pages := servePages(t, func(page int) string {
 				if page > 1 {
 					return ""
 				}
-				return fmt.Sprintf(strings.ReplaceAll(link, "LIST", place), page+1)
+				return fmt.Sprintf(strings.ReplaceAll(link, "LIST", path), page+1)
 			})
 			got, err := list(t.Context(), newClient(t).pull(t, host+"/app"))
 			if test.want != nil {
 				assertErrorKind(t, err, test.want)
 			} else if err != nil || got != int(test.pages) {
-				t.Errorf("%s: %s has %d things, %v", link, place, got, err)
+				t.Errorf("%s: entries of %s = %d, %v", link, path, got, err)
 			}
 			if pages.Load() != test.pages {
-				t.Errorf("%s: %d pages of %s were asked for, want %d", link, pages.Load(), place, test.pages)
+				t.Errorf("%s: requested pages of %s = %d, want %d", link, path, pages.Load(), test.pages)
 			}
 		}
 	}
@@ -123,7 +124,7 @@ func TestNextPage_PlainHTTP(t *testing.T) {
 		"http://registry.example.com/v2/app/tags/list?page=2", "HTTP://registry.example.com:443/v2/app/tags/list?page=2",
 		"http://registry.example.com:8080/v2/app/tags/list?page=2", "http://other.example.com/v2/app/tags/list?page=2",
 	} {
-		for place, list := range pagedLists {
+		for path, list := range pagedLists {
 			n := newFakeNetwork(t)
 			n.name("other.example.com", otherAddress)
 			n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
@@ -134,7 +135,7 @@ func TestNextPage_PlainHTTP(t *testing.T) {
 			_, err := list(c.context(t), c.pull(t, "registry.example.com/app"))
 			assertErrorKind(t, err, registry.ErrForbiddenRedirect)
 			if sent, _ := c.sent(); sent != 1 || !slices.Equal(n.dials(), []string{registryAddress + ":443"}) {
-				t.Errorf("%s, to %s: %d requests, connected to %s", place, next, sent, n.dials())
+				t.Errorf("%s with next page %s: requests = %d, dialed addresses = %s", path, next, sent, n.dials())
 			}
 		}
 	}
@@ -142,22 +143,22 @@ func TestNextPage_PlainHTTP(t *testing.T) {
 
 func TestNextPage_EndlessList(t *testing.T) {
 	for name, test := range map[string]struct {
-		link  func(place string, page int) string
+		link  func(path string, page int) string
 		pages int32
 		want  error
 	}{
-		"the next page is the same": {func(place string, _ int) string { return "/v2/app/" + place }, 1, registry.ErrProtocol},
-		"it goes in a circle":       {func(_ string, page int) string { return fmt.Sprintf("?%d", page%3) }, 4, registry.ErrProtocol},
-		"there is always one more":  {func(_ string, page int) string { return fmt.Sprintf("?%d", page) }, remote.MaxPages, registry.ErrLimit},
+		"same_page": {func(path string, _ int) string { return "/v2/app/" + path }, 1, registry.ErrProtocol},
+		"loop":      {func(_ string, page int) string { return fmt.Sprintf("?%d", page%3) }, 4, registry.ErrProtocol},
+		"endless":   {func(_ string, page int) string { return fmt.Sprintf("?%d", page) }, remote.MaxPages, registry.ErrLimit},
 	} {
-		for place, list := range pagedLists {
-			host, pages := servePages(t, func(page int) string { return "<" + test.link(place, page) + `>; rel="next"` })
+		for path, list := range pagedLists {
+			host, pages := servePages(t, func(page int) string { return "<" + test.link(path, page) + `>; rel="next"` })
 			got, err := list(t.Context(), newClient(t).pull(t, host+"/app"))
 			if assertErrorKind(t, err, test.want); got != 0 {
-				t.Errorf("%s: %s has %d things", name, place, got)
+				t.Errorf("%s: entries of %s = %d, want 0", name, path, got)
 			}
 			if pages.Load() != test.pages {
-				t.Errorf("%s: %d pages of %s were asked for, want %d", name, pages.Load(), place, test.pages)
+				t.Errorf("%s: requested pages of %s = %d, want %d", name, path, pages.Load(), test.pages)
 			}
 		}
 	}
@@ -176,17 +177,17 @@ func TestListTags_InvalidResponse(t *testing.T) {
 		body string
 		want error
 	}{
-		"a page":             {"<html>", registry.ErrProtocol},
-		"null":               {"null", registry.ErrProtocol},
-		"an array":           {"[]", registry.ErrProtocol},
-		"nothing":            {"", registry.ErrProtocol},
-		"other types":        {`{"tags":[1]}`, registry.ErrProtocol},
-		"what is no tag":     {`{"tags":["../x"]}`, registry.ErrProtocol},
-		"a very long tag":    {`{"tags":["` + strings.Repeat("a", 129) + `"]}`, registry.ErrProtocol},
-		"too many":           {string(tooMany), registry.ErrLimit},
-		"too long":           {`{"tags":[` + strings.Repeat(" ", 4<<20) + `]}`, registry.ErrLimit},
-		"no tags":            {`{"name":"app","tags":null}`, nil},
-		"nothing but a name": {`{"name":"app"}`, registry.ErrProtocol},
+		"web_page":    {"<html>", registry.ErrProtocol},
+		"null":        {"null", registry.ErrProtocol},
+		"array":       {"[]", registry.ErrProtocol},
+		"empty":       {"", registry.ErrProtocol},
+		"wrong_types": {`{"tags":[1]}`, registry.ErrProtocol},
+		"invalid_tag": {`{"tags":["../x"]}`, registry.ErrProtocol},
+		"long_tag":    {`{"tags":["` + strings.Repeat("a", 129) + `"]}`, registry.ErrProtocol},
+		"too_many":    {string(tooMany), registry.ErrLimit},
+		"too_long":    {`{"tags":[` + strings.Repeat(" ", 4<<20) + `]}`, registry.ErrLimit},
+		"null_tags":   {`{"name":"app","tags":null}`, nil},
+		"no_tags":     {`{"name":"app"}`, registry.ErrProtocol},
 	} {
 		server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")

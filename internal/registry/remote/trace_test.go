@@ -25,7 +25,7 @@ func TestTrace_RequestKind(t *testing.T) {
 	c := newClient(t)
 	ctx := c.context(t)
 	repo := c.push(t, p.Ref("app", "1"))
-	// The first asks for the token too, and is sent again with it.
+	// The first request also fetches the token, and is sent again with it.
 	var m registry.Manifest
 	for _, step := range []struct {
 		do   func() error
@@ -54,16 +54,16 @@ func TestTrace_RequestKind(t *testing.T) {
 				want = hostOf(t, tokens.URL)
 			}
 			if q.Host != want {
-				t.Errorf("the %s went to %s, and the trace says %s", q.Kind(), want, q.Host)
+				t.Errorf("trace of %s: expected host %s, got %s", q.Kind(), want, q.Host)
 			}
 		}
 		if !slices.Equal(got, step.want) {
-			t.Errorf("the trace has %q, want %q", got, step.want)
+			t.Errorf("traced requests = %q, want %q", got, step.want)
 		}
 	}
 }
 
-// drain reads a blob to its end.
+// drain reads a whole blob and discards it.
 func drain(ctx context.Context, repo registry.Repository, d registry.Descriptor) error {
 	content, err := repo.GetBlob(ctx, d)
 	if err != nil {
@@ -74,48 +74,49 @@ func drain(ctx context.Context, repo registry.Repository, d registry.Descriptor)
 	return err
 }
 
-// What is under way by the trace is what is seen to be, and no more than that.
+// A request is active in the trace from the time it is sent until its body is read or
+// closed.
 func TestTrace_ActiveUntilBodyRead(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	p.PushBlob(t, "app", registrytest.Blob{Content: []byte(large)})
 	c := newClient(t)
 	ctx := c.context(t)
 	repo := c.push(t, p.Ref("app", "1"))
-	active := func(when string, want int) {
+	assertActive := func(when string, want int) {
 		t.Helper()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.active != want {
-			t.Errorf("%s %d requests are under way, want %d", when, c.active, want)
+			t.Errorf("%s: active requests = %d, want %d", when, c.active, want)
 		}
 	}
 	content, err := repo.GetBlob(ctx, descriptor(large))
 	if err != nil {
 		t.Fatal(err)
 	}
-	active("while it is read", 1)
+	assertActive("during the read", 1)
 	if _, err := repo.StatBlob(ctx, descriptor(large).Digest); err != nil {
 		t.Fatal(err)
 	}
-	active("after another was answered", 1)
+	assertActive("after another response", 1)
 	for range 2 {
 		_ = content.Close()
-		active("when it was closed", 0)
+		assertActive("after Close()", 0)
 	}
 	p.On("HEAD", ".*").Reset()
 	_, err = repo.StatBlob(ctx, descriptor(large).Digest)
 	assertErrorKind(t, err, registry.ErrUnavailable)
-	active("when nobody answered", 0)
+	assertActive("after a reset", 0)
 }
 
 func TestTrace_WaitReason(t *testing.T) {
 	for name, test := range map[string]struct {
 		options remote.HostOptions
-		want    map[registry.WaitReason]time.Duration // the longest
+		want    map[registry.WaitReason]time.Duration // the longest wait for each reason
 	}{
-		"a slot":   {remote.HostOptions{MaxConcurrentRequests: 2}, map[registry.WaitReason]time.Duration{registry.WaitSlot: 2 * time.Second}},
-		"its turn": {remote.HostOptions{RequestsPerSecond: 0.25}, map[registry.WaitReason]time.Duration{registry.WaitRate: 16 * time.Second}},
-		"nothing":  {remote.HostOptions{}, map[registry.WaitReason]time.Duration{}},
+		"slot": {remote.HostOptions{MaxConcurrentRequests: 2}, map[registry.WaitReason]time.Duration{registry.WaitSlot: 2 * time.Second}},
+		"rate": {remote.HostOptions{RequestsPerSecond: 0.25}, map[registry.WaitReason]time.Duration{registry.WaitRate: 16 * time.Second}},
+		"none": {remote.HostOptions{}, map[registry.WaitReason]time.Duration{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -131,7 +132,7 @@ func TestTrace_WaitReason(t *testing.T) {
 				}
 				all.Wait()
 				if got := c.longest(); !maps.Equal(got, test.want) {
-					t.Errorf("it waited for %v, want %v", got, test.want)
+					t.Errorf("longest waits = %v, want %v", got, test.want)
 				}
 			})
 		})
@@ -140,10 +141,10 @@ func TestTrace_WaitReason(t *testing.T) {
 
 func TestTrace_RetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var asked atomic.Int32
+		var requests atomic.Int32
 		m := servePipes(t, func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
-			if asked.Add(1) == 1 {
+			if requests.Add(1) == 1 {
 				w.Header().Set("Retry-After", "40")
 				w.WriteHeader(http.StatusTooManyRequests)
 			}
@@ -152,9 +153,10 @@ func TestTrace_RetryAfter(t *testing.T) {
 		if _, err := c.pull(t, pipeHost+"/app").Resolve(c.context(t), "1"); err != nil {
 			t.Fatal(err)
 		}
-		// And a little more, so that not all come back in one instant.
+		// The client adds a random delay so that waiting clients do not all return at
+		// once.
 		if got := c.longest(); len(got) != 1 || got[registry.WaitRetry].Truncate(time.Second) != 40*time.Second {
-			t.Errorf("it waited for %v, want 40s for %q", got, registry.WaitRetry)
+			t.Errorf("longest waits = %v, want 40s for %q", got, registry.WaitRetry)
 		}
 	})
 }
@@ -168,12 +170,12 @@ func TestTrace_ResumePause(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := c.longest(); len(got) != 1 || got[registry.WaitRetry] <= 0 {
-		t.Errorf("it waited for %v, want a time for %q", got, registry.WaitRetry)
+		t.Errorf("longest waits = %v, want a positive one for %q", got, registry.WaitRetry)
 	}
 }
 
-// longest are the longest waits so far, by their reason; those that took no time
-// do not count.
+// longest returns the longest wait so far for each reason. Waits that took no time are not
+// included.
 func (c *client) longest() map[registry.WaitReason]time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -19,25 +19,26 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
-// huge is a blob of 3 MiB, which is worth continuing.
+// huge is a blob of 3 MiB, which is large enough for its upload to be resumed.
 var huge = large + large[1:] + "!" + large
 
-// ways are those in which a blob can be sent, and how a client is made to.
+// uploadModes are the ways to upload a blob. Each function makes a client use that mode.
 var uploadModes = map[string]func(c *client, host string){
-	"one PUT":   func(*client, string) {},
-	"one PATCH": func(c *client, host string) { c.ForceStreamed(host) },
-	"chunks":    func(c *client, host string) { c.ForceChunked(host, 1<<20) },
+	"monolithic": func(*client, string) {},
+	"streamed":   func(c *client, host string) { c.ForceStreamed(host) },
+	"chunked":    func(c *client, host string) { c.ForceChunked(host, 1<<20) },
 }
 
-// arrives sends a blob without asking whether it is there, and wants it to arrive.
+// putBlob uploads a blob without an existence check, and fails the test unless the upload
+// succeeds.
 func putBlob(t *testing.T, c *client, p *registrytest.Proxy, content string) *body {
 	t.Helper()
 	b := newBody(t, content)
-	distrusted := registry.Content{Force: true, Open: func(ctx context.Context) (io.ReadCloser, error) {
+	forced := registry.Content{Force: true, Open: func(ctx context.Context) (io.ReadCloser, error) {
 		opened, err := b.get().Open(ctx)
 		return &closableContent{ReadCloser: opened}, err
 	}}
-	outcome, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(content), distrusted)
+	outcome, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(content), forced)
 	if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor(content).Digest) {
 		t.Errorf("the outcome is %q, %v; asked %s", outcome, err, sentRequests(p))
 	}
@@ -47,14 +48,14 @@ func putBlob(t *testing.T, c *client, p *registrytest.Proxy, content string) *bo
 			continue
 		}
 		if whole[r.Path] {
-			t.Errorf("the whole blob was sent to %s twice", r.Path)
+			t.Errorf("the whole blob was sent to %s twice, want once", r.Path)
 		}
 		whole[r.Path] = true
 	}
 	return b
 }
 
-// unreadable is content that cannot be read any more once it was closed.
+// closableContent is content that returns an error if it is read after Close.
 type closableContent struct {
 	io.ReadCloser
 	closed atomic.Bool
@@ -72,10 +73,10 @@ func (u *closableContent) Close() error {
 	return u.ReadCloser.Close()
 }
 
-// withBody is for requests that bring something.
+// hasBody reports whether a request has a body.
 func hasBody(r *http.Request) bool { return r.ContentLength > 0 }
 
-// ranges are the Content-Range of the requests so far that have one.
+// contentRanges returns the Content-Range of each request that has one.
 func ranges(p *registrytest.Proxy) string {
 	var all []string
 	for _, r := range p.Requests() {
@@ -87,24 +88,24 @@ func ranges(p *registrytest.Proxy) string {
 }
 
 func TestPutBlob_UploadModeFallback(t *testing.T) {
-	const oneRefusal = "POST, PUT, DELETE, POST, PATCH, PUT"
-	nginx := func(r *http.Request) bool { return r.ContentLength > 1<<20 }
+	const oneFallback = "POST, PUT, DELETE, POST, PATCH, PUT"
+	tooLarge := func(r *http.Request) bool { return r.ContentLength > 1<<20 }
 	for name, test := range map[string]struct {
 		refuse      func(p *registrytest.Proxy)
 		first, then string
 		small       string
 	}{
-		"no PUT with a body (405)": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(hasBody).Reply(405, nil, "") },
-			oneRefusal, "POST, PATCH, PUT", "POST, PATCH, PUT"},
-		"no large PUT (413)": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(nginx).Reply(413, nil, "") },
-			oneRefusal, "POST, PATCH, PUT", "POST, PUT"},
-		// The first could be an upload that was lost.
-		"no PUT with a body (404)": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(hasBody).Reply(404, nil, "") },
-			"POST, PUT, DELETE, " + oneRefusal, "POST, PATCH, PUT", "POST, PATCH, PUT"},
-		"no large body": {func(p *registrytest.Proxy) { p.On("PUT|PATCH", ".*").Where(nginx).Reply(413, nil, "") },
+		"put_405": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(hasBody).Reply(405, nil, "") },
+			oneFallback, "POST, PATCH, PUT", "POST, PATCH, PUT"},
+		"large_put_413": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(tooLarge).Reply(413, nil, "") },
+			oneFallback, "POST, PATCH, PUT", "POST, PUT"},
+		// The first 404 could mean that the upload session was lost.
+		"put_404": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Where(hasBody).Reply(404, nil, "") },
+			"POST, PUT, DELETE, " + oneFallback, "POST, PATCH, PUT", "POST, PATCH, PUT"},
+		"large_body_413": {func(p *registrytest.Proxy) { p.On("PUT|PATCH", ".*").Where(tooLarge).Reply(413, nil, "") },
 			"POST, PUT, DELETE, POST, PATCH, DELETE, POST, PATCH, DELETE, POST, PATCH, PATCH, PATCH, PATCH, PUT",
 			"POST, PATCH, PATCH, PATCH, PATCH, PUT", "POST, PUT"},
-		"only chunks": {func(p *registrytest.Proxy) {
+		"chunks_only": {func(p *registrytest.Proxy) {
 			p.On("PUT|PATCH", ".*").Where(func(r *http.Request) bool { return hasBody(r) && r.Header.Get("Content-Range") == "" }).Reply(405, nil, "")
 		}, "POST, PUT, DELETE, POST, PATCH, DELETE, POST, PATCH, PUT", "POST, PATCH, PUT", "POST, PATCH, PUT"},
 	} {
@@ -123,7 +124,7 @@ func TestPutBlob_UploadModeFallback(t *testing.T) {
 }
 
 func TestPutBlob_NoFallbackForRefusedBlob(t *testing.T) {
-	for name, body := range map[string]string{"too large": "", "over the quota": string(registrytest.ErrorBody("DENIED", "quota"))} {
+	for name, body := range map[string]string{"too_large": "", "over_quota": string(registrytest.ErrorBody("DENIED", "quota"))} {
 		p := scripted(t, registrytest.Behaviour{})
 		p.On("PUT|PATCH", ".*").Where(hasBody).Reply(http.StatusRequestEntityTooLarge, nil, body)
 		content := strings.Repeat("x", remote.SmallestChunk)
@@ -143,14 +144,14 @@ func TestPutBlob_ChunkMinLength(t *testing.T) {
 		0:         "0-262143, 262144-524287, 524288-786431, 786432-1048575",
 		1000:      "0-262143, 262144-524287, 524288-786431, 786432-1048575",
 		300_000:   "0-299999, 300000-599999, 600000-899999, 900000-1048575",
-		9_000_000: "", // all of it is too short for a chunk
+		9_000_000: "", // the whole blob is shorter than a chunk
 	} {
 		p := scripted(t, registrytest.Behaviour{MinChunk: announced})
 		c := newClient(t)
 		c.ForceChunked(p.Addr, remote.SmallestChunk)
 		putBlob(t, c, p, large)
 		if got := ranges(p); got != want {
-			t.Errorf("at least %d: %s, want %s", announced, got, want)
+			t.Errorf("chunks for a minimum of %d bytes = %s, want %s", announced, got, want)
 		}
 	}
 	for _, announced := range []string{"-1", "9223372036854775807", "many"} {
@@ -160,18 +161,19 @@ func TestPutBlob_ChunkMinLength(t *testing.T) {
 		c.ForceChunked(p.Addr, remote.SmallestChunk)
 		putBlob(t, c, p, large)
 	}
-	// More than a number can be is no number, and asks for nothing.
+	// A value that overflows is not a number, so the client ignores it.
 	p := scripted(t, registrytest.Behaviour{})
 	p.On("POST", ".*").Alter(func(r *http.Response) { r.Header.Set("OCI-Chunk-Min-Length", "9223372036854775808") })
 	c := newClient(t)
 	c.ForceChunked(p.Addr, remote.SmallestChunk)
 	putBlob(t, c, p, large)
 	if got := ranges(p); got != "0-262143, 262144-524287, 524288-786431, 786432-1048575" {
-		t.Errorf("sent %s", got)
+		t.Errorf("chunks = %s, want the default size", got)
 	}
 }
 
-// partly passes on so much of a request's body and breaks off then.
+// truncateBody returns a handler that passes on only the first n bytes of the request body
+// and then fails.
 func truncateBody(n int64) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		r.Body = io.NopCloser(io.MultiReader(io.LimitReader(r.Body, n), failing{errors.New("cut")}))
@@ -180,28 +182,28 @@ func truncateBody(n int64) func(http.ResponseWriter, *http.Request, http.Handler
 }
 
 func TestPutBlob_ResumesUpload(t *testing.T) {
-	for name, way := range uploadModes {
+	for name, setMode := range uploadModes {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
 			fault := p.On("PUT|PATCH", ".*").Where(hasBody).Times(1)
-			if fault.Do(truncateBody(2<<20 - 100)); name == "chunks" {
+			if fault.Do(truncateBody(2<<20 - 100)); name == "chunked" {
 				fault.After(1).Do(truncateBody(1<<20 - 100))
 			}
 			c := newClient(t)
-			way(c, p.Addr)
+			setMode(c, p.Addr)
 			content := putBlob(t, c, p, huge)
 			if content.opens() != 2 || p.Count("POST", ".*") != 1 || p.Count("GET", ".*") != 1 || p.Count("DELETE", ".*") != 0 {
 				t.Errorf("opened %d times; asked %s", content.opens(), sentRequests(p))
 			}
 			if got := ranges(p); !strings.HasSuffix(got, "-3145727") {
-				t.Errorf("it was sent %s", got)
+				t.Errorf("Content-Range = %s, want the rest of the blob", got)
 			}
 			var received int64
 			for _, r := range p.Requests() {
 				received += r.Received
 			}
-			if received > 4<<20 { // to begin anew would be 5
-				t.Errorf("%d bytes were sent of %d", received, len(huge))
+			if received > 4<<20 { // a restart would send 5 MiB
+				t.Errorf("sent bytes = %d for a blob of %d, want at most 4 MiB", received, len(huge))
 			}
 		})
 	}
@@ -228,33 +230,33 @@ func TestPutBlob_NewSession(t *testing.T) {
 		fault func(p *registrytest.Proxy)
 		want  string
 	}{
-		"nothing arrived": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Times(1).Reply(503, nil, "") },
+		"nothing_received": {func(p *registrytest.Proxy) { p.On("PUT", ".*").Times(1).Reply(503, nil, "") },
 			"POST, PUT, GET, DELETE, POST, PUT"},
-		"no offset": {func(p *registrytest.Proxy) {
+		"no_offset": {func(p *registrytest.Proxy) {
 			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("GET", ".*").Reply(404, nil, "")
 		}, "POST, PUT, GET, DELETE, POST, PUT"},
-		"an offset beyond what was sent": {func(p *registrytest.Proxy) {
+		"offset_too_large": {func(p *registrytest.Proxy) {
 			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("GET", ".*").Alter(func(r *http.Response) { r.Header.Set("Range", "0-99999999") })
 		}, "POST, PUT, GET, DELETE, POST, PUT"},
-		"no PATCH": {func(p *registrytest.Proxy) {
+		"no_patch": {func(p *registrytest.Proxy) {
 			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("PATCH", ".*").Reply(405, nil, "")
 		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
-		"a PATCH that is too large": {func(p *registrytest.Proxy) {
+		"patch_too_large": {func(p *registrytest.Proxy) {
 			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("PATCH", ".*").Reply(413, nil, "")
 		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
-		"it was lost": {func(p *registrytest.Proxy) {
+		"session_lost": {func(p *registrytest.Proxy) {
 			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("PATCH", ".*").Reply(404, nil, "")
 		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
-		"it stands elsewhere than it says": {func(p *registrytest.Proxy) {
+		"range_not_satisfiable": {func(p *registrytest.Proxy) {
 			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("PATCH", ".*").Reply(416, nil, "")
 		}, "POST, PUT, GET, PATCH, DELETE, POST, PUT"},
-		"other bytes were there": {func(p *registrytest.Proxy) {
+		"digest_mismatch": {func(p *registrytest.Proxy) {
 			p.On("PUT", ".*").Times(1).Do(truncateBody(2 << 20))
 			p.On("PUT", ".*").Times(1).Reply(400, nil, string(registrytest.ErrorBody("DIGEST_INVALID", "")))
 		}, "POST, PUT, GET, PATCH, PUT, DELETE, POST, PUT"},
@@ -268,7 +270,7 @@ func TestPutBlob_NewSession(t *testing.T) {
 				t.Errorf("asked %s, want %s", got, test.want)
 			}
 			if _, retries := c.sent(); retries == 0 {
-				t.Error("no retry is counted")
+				t.Error("retries = 0, want at least one")
 			}
 		})
 	}
@@ -278,7 +280,7 @@ func TestPutBlob_ChunkResponse(t *testing.T) {
 	const restarted = "POST, PATCH, PATCH, DELETE, POST, PATCH, PATCH, PATCH, PUT"
 	const resumed = "POST, PATCH, PATCH, GET, PATCH, PATCH, PUT"
 	const undisturbed = "POST, PATCH, PATCH, PATCH, PUT"
-	// To give an upload up is no retry.
+	// Canceling an upload does not count as a retry.
 	counted := map[string]int{restarted: 5, resumed: 4, undisturbed: 0}
 	withRange := func(header string) func(*registrytest.Rule) {
 		return func(r *registrytest.Rule) {
@@ -292,7 +294,7 @@ func TestPutBlob_ChunkResponse(t *testing.T) {
 		fault func(*registrytest.Rule)
 		want  string
 	}{
-		"it took less": {func(r *registrytest.Rule) {
+		"partial_chunk": {func(r *registrytest.Rule) {
 			r.Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 				rest := r.Body
 				r.Body, r.ContentLength = io.NopCloser(io.LimitReader(rest, 1000)), 1000
@@ -300,19 +302,19 @@ func TestPutBlob_ChunkResponse(t *testing.T) {
 				_, _ = io.Copy(io.Discard, rest)
 			})
 		}, resumed},
-		"it took more than there was": {withRange("0-99999999"), restarted},
-		"it lost some":                {withRange("0-999"), restarted},
-		"backwards":                   {withRange("5-3"), restarted},
-		"nonsense":                    {withRange("all"), restarted},
-		"another unit":                {withRange("bytes 0-2097151/*"), restarted},
-		"a number too large":          {withRange("0-9223372036854775808"), restarted},
-		"the largest number":          {withRange("0-9223372036854775807"), restarted},
-		"no Range":                    {func(r *registrytest.Rule) { r.Alter(func(r *http.Response) { r.Header.Del("Range") }) }, undisturbed},
-		"created, as ECR says":        {func(r *registrytest.Rule) { r.Alter(func(r *http.Response) { r.StatusCode = 201 }) }, undisturbed},
-		"not there":                   {replies(404, "BLOB_UPLOAD_UNKNOWN"), restarted},
-		"not here":                    {replies(416, ""), resumed},
-		"not now":                     {replies(503, ""), resumed},
-		"too many":                    {replies(429, ""), resumed},
+		"range_too_large":       {withRange("0-99999999"), restarted},
+		"range_decreased":       {withRange("0-999"), restarted},
+		"range_reversed":        {withRange("5-3"), restarted},
+		"range_not_a_number":    {withRange("all"), restarted},
+		"range_with_unit":       {withRange("bytes 0-2097151/*"), restarted},
+		"range_overflow":        {withRange("0-9223372036854775808"), restarted},
+		"range_max_int64":       {withRange("0-9223372036854775807"), restarted},
+		"no_range":              {func(r *registrytest.Rule) { r.Alter(func(r *http.Response) { r.Header.Del("Range") }) }, undisturbed},
+		"created_as_by_ecr":     {func(r *registrytest.Rule) { r.Alter(func(r *http.Response) { r.StatusCode = 201 }) }, undisturbed},
+		"session_unknown":       {replies(404, "BLOB_UPLOAD_UNKNOWN"), restarted},
+		"range_not_satisfiable": {replies(416, ""), resumed},
+		"unavailable":           {replies(503, ""), resumed},
+		"throttled":             {replies(429, ""), resumed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{})
@@ -324,7 +326,7 @@ func TestPutBlob_ChunkResponse(t *testing.T) {
 				t.Errorf("asked %s, want %s", got, test.want)
 			}
 			if _, retries := c.sent(); retries != counted[test.want] {
-				t.Errorf("%d retries are counted, want %d", retries, counted[test.want])
+				t.Errorf("retries = %d, want %d", retries, counted[test.want])
 			}
 		})
 	}
@@ -337,10 +339,10 @@ func TestPutBlob_RepeatedInvalidResponse(t *testing.T) {
 		}
 	}
 	for name, fault := range map[string]func(*registrytest.Rule){
-		"no number":      withRange("\x80"),
-		"less each time": withRange("0-1"),
-		"elsewhere":      func(r *registrytest.Rule) { r.Reply(http.StatusRequestedRangeNotSatisfiable, nil, "") },
-		"it is lost": func(r *registrytest.Rule) {
+		"invalid_range":         withRange("\x80"),
+		"range_decreased":       withRange("0-1"),
+		"range_not_satisfiable": func(r *registrytest.Rule) { r.Reply(http.StatusRequestedRangeNotSatisfiable, nil, "") },
+		"session_unknown": func(r *registrytest.Rule) {
 			r.Reply(http.StatusNotFound, nil, string(registrytest.ErrorBody("BLOB_UPLOAD_UNKNOWN", "")))
 		},
 	} {
@@ -351,8 +353,8 @@ func TestPutBlob_RepeatedInvalidResponse(t *testing.T) {
 			c.ForceStreamed(p.Addr)
 			_, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(small), newBody(t, small).get())
 			assertErrorKind(t, err, registry.ErrUnavailable)
-			if patches, given := p.Count("PATCH", ".*"), p.Count("DELETE", ".*"); patches != 6 || given != 6 {
-				t.Errorf("%d PATCH and %d DELETE", patches, given)
+			if patches, deletes := p.Count("PATCH", ".*"), p.Count("DELETE", ".*"); patches != 6 || deletes != 6 {
+				t.Errorf("PATCH requests = %d, DELETE requests = %d, want 6 and 6", patches, deletes)
 			}
 		})
 	}
@@ -365,22 +367,22 @@ func TestPutBlob_TokenExpiresBetweenChunks(t *testing.T) {
 	c := newClient(t)
 	c.ForceChunked(p.Addr, 1<<20)
 	putBlob(t, c, p, huge)
-	// The first request of all was the challenge.
+	// The first request is the one that gets the challenge.
 	if got := sentRequests(p); got != "POST, POST, PATCH, PATCH, GET, PATCH, PATCH, PUT" {
 		t.Errorf("asked %s", got)
 	}
 }
 
 func TestPutBlob_ContentMismatchInEachMode(t *testing.T) {
-	for name, way := range uploadModes {
-		for what, content := range map[string]io.Reader{
+	for name, setMode := range uploadModes {
+		for fault, content := range map[string]io.Reader{
 			"corrupt":   registry.Verify(io.NopCloser(strings.NewReader(strings.Repeat("x", len(huge)))), descriptor(huge), "source/app"),
-			"too short": strings.NewReader(huge[1:]),
+			"too_short": strings.NewReader(huge[1:]),
 		} {
-			t.Run(name+" "+what, func(t *testing.T) {
+			t.Run(name+"_"+fault, func(t *testing.T) {
 				p := scripted(t, registrytest.Behaviour{})
 				c := newClient(t)
-				way(c, p.Addr)
+				setMode(c, p.Addr)
 				_, err := c.push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(huge), registry.Content{
 					Force: true, Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(content), nil },
 				})
@@ -396,7 +398,7 @@ func TestPutBlob_ContentMismatchInEachMode(t *testing.T) {
 					}
 				}
 				if puts != 0 || received >= int64(len(huge)) || p.Count("DELETE", ".*") != 1 {
-					t.Errorf("%d bytes were sent; asked %s", received, sentRequests(p))
+					t.Errorf("sent bytes = %d; requests = %s", received, sentRequests(p))
 				}
 			})
 		}
@@ -411,7 +413,7 @@ func TestStall_SlowChunkResponse(t *testing.T) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			fmt.Fprint(&log, r.Method, " ", r.URL.Path, ", ")
 			<-time.After(9 * time.Minute)
-			w.Header().Set("Location", r.URL.Path+"1") // each leads to the next
+			w.Header().Set("Location", r.URL.Path+"1") // each response has a new location
 			w.WriteHeader(map[string]int{http.MethodPatch: http.StatusAccepted, http.MethodPut: http.StatusCreated}[r.Method])
 		}, &deleted)).options)
 		c.ForceChunked(pipeHost, 1<<19)
@@ -437,7 +439,7 @@ func TestStall_MissingChunkResponse(t *testing.T) {
 		_, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
 		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "no progress")
 		if began.elapsed() > time.Hour || deleted.Load() != 1 {
-			t.Errorf("it took %s, and %d uploads were given up", began.elapsed(), deleted.Load())
+			t.Errorf("PutBlob() took %s, canceled uploads = %d, want at most 1h and 1", began.elapsed(), deleted.Load())
 		}
 	})
 }
@@ -445,19 +447,19 @@ func TestStall_MissingChunkResponse(t *testing.T) {
 func TestRealRegistries_UploadModes(t *testing.T) {
 	for version, start := range map[string]func(testing.TB, ...registrytest.Option) *registrytest.Registry{"v3": registrytest.V3, "2.8.3": registrytest.V2} {
 		p := registrytest.Intercept(t, start(t))
-		for name, way := range uploadModes {
-			t.Run(version+" "+name, func(t *testing.T) {
+		for name, setMode := range uploadModes {
+			t.Run(version+"_"+name, func(t *testing.T) {
 				c := newClient(t)
-				way(c, p.Addr)
+				setMode(c, p.Addr)
 				p.Forget()
 				putBlob(t, c, p, huge)
-				want := map[string]string{"one PUT": "POST, PUT", "one PATCH": "POST, PATCH, PUT", "chunks": "POST, PATCH, PATCH, PATCH, PUT"}[name]
+				want := map[string]string{"monolithic": "POST, PUT", "streamed": "POST, PATCH, PUT", "chunked": "POST, PATCH, PATCH, PATCH, PUT"}[name]
 				if got := sentRequests(p); got != want {
 					t.Errorf("asked %s, want %s", got, want)
 				}
-				// The same again, with an upload that breaks off. How much of it
-				// is there already when it is asked is the registry's own affair,
-				// and 2.8.3 forgets all of it.
+				// Upload the blob again, and interrupt the upload. How much of it the
+				// registry has stored by the next request depends on the registry. Version
+				// 2.8.3 discards all of it.
 				p.On("PUT|PATCH", ".*").Where(hasBody).Times(1).Do(truncateBody(1<<20 - 100))
 				putBlob(t, c, p, huge)
 			})
@@ -465,52 +467,52 @@ func TestRealRegistries_UploadModes(t *testing.T) {
 	}
 }
 
-// A registry may have uploads at a place of somebody else. That one must not make
-// requests of ours to the registry, which have credentials.
+// A registry may refer uploads to a host of another owner. That host must not make the
+// client send authenticated requests to the registry.
 func TestRedirect_UploadHostBackToRegistry(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
-	elsewhere := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+	foreign := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.Header().Set("Location", "http://"+p.Addr+"/v2/victim/manifests/sha256:0")
 		w.WriteHeader(http.StatusAccepted)
 	})
-	p.On("POST", ".*").Alter(func(r *http.Response) { r.Header.Set("Location", "http://"+address(elsewhere)+"/upload") })
+	p.On("POST", ".*").Alter(func(r *http.Response) { r.Header.Set("Location", "http://"+address(foreign)+"/upload") })
 	c := newClient(t)
 	c.ForceStreamed(p.Addr)
 	_, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(small), newBody(t, small).get())
 	assertErrorKind(t, err, registry.ErrForbiddenRedirect)
 	if n := p.Count(".*", "/v2/victim/.*"); n != 0 {
-		t.Errorf("%d requests to the registry", n)
+		t.Errorf("requests for the victim = %d, want 0", n)
 	}
 }
 
-// What an earlier request to the session had read of the content says nothing of
-// what this one has sent.
+// The content that an earlier request of the session has read does not tell how much this
+// request has sent.
 func TestPutBlob_ResponseWithoutRange(t *testing.T) {
 	var c *client
 	var host string
-	var has int
+	var stored int
 	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", "/upload")
 		switch r.Method {
 		case http.MethodPost:
 			w.WriteHeader(http.StatusAccepted)
-		case http.MethodGet: // by now other blobs have shown what the host wants
+		case http.MethodGet: // other uploads have shown meanwhile which mode the host accepts
 			c.ForceChunked(host, 1<<20)
-			has = 1 << 20
-			w.Header().Set("Range", fmt.Sprintf("0-%d", has-1))
+			stored = 1 << 20
+			w.Header().Set("Range", fmt.Sprintf("0-%d", stored-1))
 			w.WriteHeader(http.StatusNoContent)
 		case http.MethodPatch:
 			n, _ := io.Copy(io.Discard, r.Body)
-			has += int(n)
+			stored += int(n)
 			w.WriteHeader(http.StatusAccepted)
 		case http.MethodPut:
-			if has == 0 { // all of it arrives, and is lost
+			if stored == 0 { // the whole blob arrives and is lost
 				_, _ = io.Copy(io.Discard, r.Body)
 				panic(http.ErrAbortHandler)
 			}
-			if has != len(huge) {
-				t.Errorf("completed with %d of %d bytes", has, len(huge))
+			if stored != len(huge) {
+				t.Errorf("the upload was completed with %d of %d bytes", stored, len(huge))
 			}
 			w.WriteHeader(http.StatusCreated)
 		}

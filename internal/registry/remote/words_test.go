@@ -14,8 +14,8 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// A HEAD's answer has no body, so that the registry's own message has to be
-// fetched: people are to read what it said, and not the status alone.
+// The response to a HEAD has no body. The client sends a GET to report the registry's own
+// message to the user, and not only the status.
 func TestResolve_FailedHeadExplainedByGet(t *testing.T) {
 	for status, kind := range map[int]error{
 		http.StatusUnauthorized:        registry.ErrUnauthorized,
@@ -30,7 +30,7 @@ func TestResolve_FailedHeadExplainedByGet(t *testing.T) {
 			_, err := newClient(t, singleAttempt).pull(t, p.Addr+"/app").Resolve(t.Context(), "1")
 			e := assertErrorKind(t, err, kind)
 			if e.Code != "SOME_CODE" || e.Message != "the cellar is flooded" || e.Status != status {
-				t.Errorf("the error is %v", e)
+				t.Errorf("error = %v, want the registry's code and message", e)
 			}
 		})
 	}
@@ -42,7 +42,7 @@ func TestResolve_FailedHeadSuccessfulGet(t *testing.T) {
 	p.On("HEAD", ".*").Reply(http.StatusInternalServerError, nil, "")
 	d, err := newClient(t, singleAttempt).pull(t, p.Addr+"/app").Resolve(t.Context(), "1")
 	if err != nil || d.Digest != pushed.Digest {
-		t.Errorf("found %v, %v", d.Digest, err)
+		t.Errorf("Resolve() = %v, %v", d.Digest, err)
 	}
 }
 
@@ -55,8 +55,8 @@ func TestResolve_NotFoundWithoutGet(t *testing.T) {
 	}
 }
 
-// What a place says that the registry only pointed to is not the registry's own
-// word: it takes no resource out of a state.
+// A 404 from a host that the registry redirected to is not the registry's own. It must not
+// remove a resource from the state.
 func TestRedirect_ForeignNotFound(t *testing.T) {
 	elsewhere := serveFixed(t, http.StatusNotFound, "application/json", string(registrytest.ErrorBody("MANIFEST_UNKNOWN", "gone")))
 	p := scripted(t, registrytest.Behaviour{})
@@ -65,17 +65,17 @@ func TestRedirect_ForeignNotFound(t *testing.T) {
 	assertErrorKind(t, err, registry.ErrProtocol)
 }
 
-// A server that was sent a credential can put it into any part of its answer
-// that becomes part of an error or of the log.
+// A server that received a credential can echo it in any part of its response that becomes
+// part of an error or of the log.
 func TestRedact_CredentialInHeader(t *testing.T) {
 	encoded := base64.StdEncoding.EncodeToString([]byte("ci:" + canary))
 	for name, header := range map[string]http.Header{
-		"a scheme that is not followed": {"Location": {"ftp://h/" + canary}},
-		"a host":                        {"Location": {"ftp://" + canary + ".example/"}},
-		"what was sent":                 {"Location": {"ftp://h/" + encoded}},
-		"a place of its own":            {"Location": {"/" + canary}},
-		"the Content-Encoding":          {"Content-Encoding": {canary}},
-		"the Content-Type":              {"Content-Type": {"text/plain; x=" + canary}},
+		"location_path":          {"Location": {"ftp://h/" + canary}},
+		"location_host":          {"Location": {"ftp://" + canary + ".example/"}},
+		"location_authorization": {"Location": {"ftp://h/" + encoded}},
+		"location_relative":      {"Location": {"/" + canary}},
+		"content_encoding":       {"Content-Encoding": {canary}},
+		"content_type":           {"Content-Type": {"text/plain; x=" + canary}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", canary))
@@ -88,12 +88,12 @@ func TestRedact_CredentialInHeader(t *testing.T) {
 			c := newClient(t, singleAttempt, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary, Source: "the test"}}))
 			_, err := c.pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
 			e := registryError(t, err)
-			assertNoSecret(t, "the error", e.Error()+e.Hint)
+			assertNoSecret(t, "error", e.Error()+e.Hint)
 		})
 	}
 }
 
-// A token was issued on the way and is nobody's setting.
+// The token was issued during the operation and is not in the options.
 func TestRedact_TokenInHeader(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	tokens.Answer = func(w http.ResponseWriter, _ registrytest.TokenRequest, _ string) {
@@ -103,10 +103,10 @@ func TestRedact_TokenInHeader(t *testing.T) {
 	p.On("GET", ".*").Where(func(r *http.Request) bool { return r.Header.Get("Authorization") != "" }).
 		Reply(http.StatusTemporaryRedirect, http.Header{"Location": {"ftp://h/" + canary + "-issued"}}, "")
 	_, err := newClient(t, singleAttempt).pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
-	assertNoSecret(t, "the error", registryError(t, err).Error())
+	assertNoSecret(t, "error", registryError(t, err).Error())
 }
 
-// A proxy was sent a login of its own.
+// The proxy received a login of its own.
 func TestRedact_ProxyLogin(t *testing.T) {
 	proxy := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusProxyAuthRequired)

@@ -35,7 +35,7 @@ func singleAttempt(o *remote.Options) { o.Attempts = 1 }
 func address(s *httptest.Server) string { return s.Listener.Addr().String() }
 
 func TestResponseError_Kind(t *testing.T) {
-	const get, put, tag = "GET", "PUT", "DELETE a tag"
+	const get, put, tag = "GET", "PUT", "DELETE tag"
 	m := registrytest.Image{Seed: "a"}.Build()
 	manifest := registry.Manifest{MediaType: m.MediaType, Digest: m.Digest, Content: m.Bytes}
 	for _, test := range []struct {
@@ -119,10 +119,10 @@ func TestResponseError_Kind(t *testing.T) {
 			}
 			e := assertErrorKind(t, err, test.want)
 			if e.Status != test.status || e.Code != test.code || !strings.Contains(e.Message, test.message) {
-				t.Errorf("the error has status %d, code %q and message %q", e.Status, e.Code, e.Message)
+				t.Errorf("status = %d, code = %q, message = %q, want %d, %q, %q", e.Status, e.Code, e.Message, test.status, test.code, test.message)
 			}
 			if e.Repository != repo.Name() || e.Reference != "1" {
-				t.Errorf("the error is about %s and %s", e.Repository, e.Reference)
+				t.Errorf("error about %s and %s, want the repository and tag 1", e.Repository, e.Reference)
 			}
 		})
 	}
@@ -194,7 +194,7 @@ func TestResponseError_CompressedBody(t *testing.T) {
 	})
 	e := assertErrorKind(t, newClient(t).push(t, address(server)+"/app").PutManifest(t.Context(), "1", registry.Manifest{}), registry.ErrDenied)
 	if e.Status != http.StatusForbidden || e.Code != "" || e.Message != "" {
-		t.Errorf("the error has status %d, code %q and message %q", e.Status, e.Code, e.Message)
+		t.Errorf("status = %d, code = %q, message = %q, want %d, %q, %q", e.Status, e.Code, e.Message, http.StatusForbidden, "", "")
 	}
 }
 
@@ -368,7 +368,7 @@ func TestResponseError_MultipleErrors(t *testing.T) {
 			_, err := c.pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
 			e := assertErrorKind(t, err, registry.ErrDenied)
 			if e.Code != "DENIED" || !strings.HasPrefix(e.Message, test.want) || len(e.Message) > 1024 || name != "too_long" && e.Message != test.want {
-				t.Errorf("the code is %q and the message %q, want %q", e.Code, e.Message, test.want)
+				t.Errorf("code = %q, message = %q, want DENIED and %q", e.Code, e.Message, test.want)
 			}
 		})
 	}
@@ -399,7 +399,7 @@ func TestRetry_StorageFull(t *testing.T) {
 	_, err := c.pull(t, address(serveFixed(t, http.StatusInsufficientStorage, "", string(registrytest.ErrorBody("UNKNOWN", "no space left on device"))))+"/app").GetManifest(c.context(t), "1")
 	assertErrorKind(t, err, registry.ErrUnavailable)
 	if sent, _ := c.sent(); sent != 1 {
-		t.Errorf("%d requests, want 1", sent)
+		t.Errorf("requests = %d, want 1", sent)
 	}
 }
 
@@ -413,7 +413,7 @@ func TestResponseError_DockerHubNameHint(t *testing.T) {
 		_, err := newClient(t, n.options, singleAttempt, settings(n.trustedHosts("docker.io", "ghcr.io"))).pull(t, name).Resolve(t.Context(), "1")
 		got := assertErrorKind(t, err, registry.ErrUnauthorized).Hint
 		if !strings.HasSuffix(got, want) || strings.Contains(got, "two parts") != (want != "") {
-			t.Errorf("%s: the hint is %q", name, got)
+			t.Errorf("%s: hint = %q", name, got)
 		}
 	}
 }

@@ -35,15 +35,15 @@ func TestAuthorization_NoCredentialsBeforeChallenge(t *testing.T) {
 		t.Errorf("the first request is for %s with Authorization %q", first.Path, first.Header.Get("Authorization"))
 	}
 	if p.Count(".*", "/v2/") != 0 {
-		t.Error("the registry was pinged")
+		t.Error("the client requested /v2/, want no such request")
 	}
 	// The challenge is remembered: the client gets one 401, then none.
 	if len(requests) != 4 {
-		t.Errorf("%d requests for three manifests, want 4", len(requests))
+		t.Errorf("requests for three manifests = %d, want 4", len(requests))
 	}
 	// A challenge is not a failure, so the request that follows it is not a retry.
 	if sent, retries := c.sent(); sent != 4 || retries != 0 {
-		t.Errorf("the trace has %d requests and %d retries, want 4 and none", sent, retries)
+		t.Errorf("trace = %d requests and %d retries, want 4 and none", sent, retries)
 	}
 }
 
@@ -65,7 +65,7 @@ func TestAuthorization_TokenPerRepository(t *testing.T) {
 	}
 	asked := tokens.Requests()
 	if len(asked) != 1 || !slices.Equal(asked[0].Scopes, []string{"repository:app:pull,push"}) {
-		t.Errorf("the token server was asked %+v, want once for repository:app:pull,push", asked)
+		t.Errorf("token requests = %+v, want one with repository:app:pull,push", asked)
 	}
 }
 
@@ -85,24 +85,24 @@ func TestAuthorization_TokenRefreshLimit(t *testing.T) {
 	// The two token requests count as requests. The request that follows a rejected token
 	// is a retry.
 	if sent, retries := c.sent(); sent != 5 || retries != 1 {
-		t.Errorf("the trace has %d requests and %d retries, want 5 and 1", sent, retries)
+		t.Errorf("trace = %d requests and %d retries, want 5 and 1", sent, retries)
 	}
 	if e.Status != http.StatusUnauthorized || e.Code != "UNAUTHORIZED" {
-		t.Errorf("the error has status %d and code %q", e.Status, e.Code)
+		t.Errorf("status = %d, code = %q", e.Status, e.Code)
 	}
 	// Without a token, with a token, and with a new token.
 	if n := len(p.Requests()); n != 3 {
-		t.Errorf("%d requests, want 3", n)
+		t.Errorf("requests = %d, want 3", n)
 	}
 	// The challenge is known now: with a token, and with two new tokens.
 	p.Forget()
 	_, err = repo.GetManifest(t.Context(), "1")
 	assertErrorKind(t, err, registry.ErrUnauthorized)
 	if n := len(p.Requests()); n != 3 {
-		t.Errorf("%d requests, want 3", n)
+		t.Errorf("requests = %d, want 3", n)
 	}
 	if n := issued.Load(); n != 5 {
-		t.Errorf("%d tokens were issued, want 5", n)
+		t.Errorf("issued tokens = %d, want 5", n)
 	}
 }
 
@@ -127,7 +127,7 @@ func TestAuthorization_LogsCredentialOnce(t *testing.T) {
 			}
 			line := `level=DEBUG msg="credentials chosen" host=` + p.Addr + " " + test.want + "\n"
 			if n := strings.Count(c.log.String(), "credentials chosen"); n != 1 || !strings.Contains(c.log.String(), line) {
-				t.Errorf("it is told %d times, and not %q:\n%s", n, line, c.log)
+				t.Errorf("log lines about credentials = %d, want one %q:\n%s", n, line, c.log)
 			}
 		})
 	}
@@ -153,7 +153,7 @@ func TestAuthorization_RejectedCredential(t *testing.T) {
 			_, err := c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
 			assertContains(t, assertErrorKind(t, err, registry.ErrUnauthorized).Hint, test.hint...)
 			if n := len(p.Requests()); n != test.requests {
-				t.Errorf("%d requests, want %d", n, test.requests)
+				t.Errorf("requests = %d, want %d", n, test.requests)
 			}
 		})
 	}
@@ -228,14 +228,14 @@ func TestAuthorization_TokenScope(t *testing.T) {
 	c := newClient(t)
 	read(c.pull(t, p.Ref("app", "1")))
 	if asked := tokens.Requests(); len(asked) != 1 || !slices.Equal(asked[0].Scopes, []string{"repository:app:pull"}) {
-		t.Errorf("for reading, the token server was asked %+v", asked)
+		t.Errorf("token requests for reading = %+v, want one with repository:app:pull", asked)
 	}
 	destination := c.push(t, p.Ref("app", "2"))
 	if _, err := destination.PutBlob(t.Context(), descriptor("new"), newBody(t, "new").get()); err != nil {
 		t.Fatal(err)
 	}
 	if asked := tokens.Requests(); len(asked) != 2 || !slices.Equal(asked[1].Scopes, []string{"repository:app:pull,push"}) {
-		t.Errorf("for pushing, the token server was asked %+v", asked)
+		t.Errorf("token requests for pushing = %+v, want a second one with repository:app:pull,push", asked)
 	}
 }
 
@@ -248,11 +248,11 @@ func TestAuthorization_MountScope(t *testing.T) {
 	content.from = p.Addr + "/from"
 	outcome, err := c.push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor("content"), content.get())
 	if err != nil || outcome != registry.Mounted {
-		t.Fatalf("the outcome is %q, %v; want it mounted", outcome, err)
+		t.Fatalf("PutBlob() = %q, %v; want Mounted", outcome, err)
 	}
 	asked := tokens.Requests()
 	if len(asked) != 1 || !slices.Equal(asked[0].Scopes, []string{"repository:from:pull", "repository:to:pull,push"}) {
-		t.Errorf("the token server was asked %+v, want once for both", asked)
+		t.Errorf("token requests = %+v, want one with both scopes", asked)
 	}
 	if content.opens() != 0 {
 		t.Error("the content was opened although no byte is needed")
@@ -269,10 +269,10 @@ func TestMount_UnauthorizedSource(t *testing.T) {
 	c := newClient(t)
 	outcome, err := c.push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor("content"), content.get())
 	if err != nil || outcome != registry.Copied {
-		t.Fatalf("the outcome is %q, %v; want it copied", outcome, err)
+		t.Fatalf("PutBlob() = %q, %v; want Copied", outcome, err)
 	}
 	if !p.HasBlob(t, "to", descriptor("content").Digest) {
-		t.Error("the blob is not there")
+		t.Error("the blob does not exist after PutBlob()")
 	}
 }
 
@@ -290,7 +290,7 @@ func TestAuthorization_MountScopeRefused(t *testing.T) {
 	content.from = p.Addr + "/from"
 	outcome, err := newClient(t).push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor("content"), content.get())
 	if err != nil || outcome != registry.Copied {
-		t.Fatalf("the outcome is %q, %v; want it copied", outcome, err)
+		t.Fatalf("PutBlob() = %q, %v; want Copied", outcome, err)
 	}
 }
 
@@ -302,7 +302,7 @@ func TestAuthorization_UnreadableCredential(t *testing.T) {
 	_, err := c.pull(t, p.Ref("app", "1")).GetManifest(t.Context(), "1")
 	assertContains(t, assertErrorKind(t, err, registry.ErrCredentials).Error(), "does-not-exist")
 	if _, err := c.pull(t, open.Ref("app", "1")).GetManifest(t.Context(), "1"); err != nil {
-		t.Errorf("a registry that asks for nothing: %v", err)
+		t.Errorf("GetManifest() from an open registry = %v", err)
 	}
 }
 
@@ -322,7 +322,7 @@ func TestAuthorization_UnrelatedRealm(t *testing.T) {
 					assertContains(t, e.Hint, `registries = { "registry.example.com" = { token_hosts = ["`+host+`"] } }`)
 				}
 				if attacker.requestCount() != 0 || slices.Contains(n.dials(), otherAddress+":443") {
-					t.Errorf("it was asked %d times; connected to %s", attacker.requestCount(), n.dials())
+					t.Errorf("requests to the attacker = %d, dialed addresses = %s, want none to the attacker", attacker.requestCount(), n.dials())
 				}
 			})
 		}
@@ -344,7 +344,7 @@ func TestAuthorization_ChallengeOnlyWith401(t *testing.T) {
 		for range 2 {
 			_, err := c.pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
 			if e := registryError(t, err); errors.Is(e, registry.ErrUnauthorized) {
-				t.Errorf("HTTP %d is taken for a 401: %v", status, e)
+				t.Errorf("error of HTTP %d = %v, want no ErrUnauthorized", status, e)
 			}
 		}
 	}
@@ -387,7 +387,7 @@ func TestAuthorization_RetriesTokenServer(t *testing.T) {
 					t.Fatal(err)
 				}
 				if asked.Load() != 2 || began.elapsed() < test.least || began.elapsed() > test.least+time.Second {
-					t.Errorf("it was asked %d times in %s", asked.Load(), began.elapsed())
+					t.Errorf("token requests = %d in %s", asked.Load(), began.elapsed())
 				}
 			})
 		})
@@ -404,7 +404,7 @@ func TestAuthorization_ForbiddenRealmHint(t *testing.T) {
 			credentials(map[string]auth.Credential{"registry.example.com": {Username: "ci", Password: canary}}))
 		_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
 		if e := assertErrorKind(t, err, registry.ErrForbiddenRedirect); strings.Contains(e.Hint, "token_hosts") {
-			t.Errorf("%s: the hint is %q", realm, e.Hint)
+			t.Errorf("%s: hint = %q", realm, e.Hint)
 		}
 	}
 }
@@ -426,7 +426,7 @@ func TestTransportError_RedirectTargetDown(t *testing.T) {
 		e := assertErrorKind(t, err, registry.ErrUnavailable)
 		assertContains(t, e.Hint, test.want...)
 		if strings.Contains(e.Hint, "whether the registry is running") {
-			t.Errorf("%s: the hint is %s", name, e.Hint)
+			t.Errorf("%s: hint = %s", name, e.Hint)
 		}
 	}
 }
@@ -460,7 +460,7 @@ func TestAuthorization_RealmRedirect(t *testing.T) {
 	_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
 	assertErrorKind(t, err, registry.ErrForbiddenRedirect)
 	if attacker.requestCount() != 0 {
-		t.Error("it was followed")
+		t.Error("the client followed the redirect of the token server")
 	}
 }
 
@@ -521,7 +521,7 @@ func TestAuthorization_TokenNeedsNoSlot(t *testing.T) {
 	got, err := io.ReadAll(blob)
 	_ = blob.Close()
 	if err != nil || string(got) != content {
-		t.Errorf("read %q, %v", got, err)
+		t.Errorf("GetBlob() read %q, %v", got, err)
 	}
 	other.Wait()
 }

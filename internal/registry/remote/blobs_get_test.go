@@ -32,7 +32,7 @@ func TestGetBlob_ResumesAtOffset(t *testing.T) {
 	c := newClient(t)
 	got, err := readAll(t, c.pull(t, p.Ref("app", "1")), d)
 	if err != nil || got != large {
-		t.Fatalf("read %d bytes, %v", len(got), err)
+		t.Fatalf("GetBlob() read %d bytes, %v; want %d", len(got), err, len(large))
 	}
 	// Bytes that were read are not requested again. Some of the last bytes before a cut
 	// may be lost.
@@ -41,7 +41,7 @@ func TestGetBlob_ResumesAtOffset(t *testing.T) {
 		var from int
 		if i > 0 {
 			if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from); err != nil || from <= at || from > i*200_000 {
-				t.Errorf("request %d asks for %q, after %d", i, r.Header.Get("Range"), at)
+				t.Errorf("Range of request %d = %q after offset %d", i, r.Header.Get("Range"), at)
 			}
 		} else if r.Header.Get("Range") != "" {
 			t.Errorf("the first request has a Range")
@@ -49,7 +49,7 @@ func TestGetBlob_ResumesAtOffset(t *testing.T) {
 		at = from
 	}
 	if n := len(p.Requests()); n != 4 {
-		t.Errorf("%d requests, want 4", n)
+		t.Errorf("requests = %d, want 4", n)
 	}
 }
 
@@ -70,7 +70,7 @@ func TestGetBlob_ResumeLimit(t *testing.T) {
 			_, err := readAll(t, newClient(t).pull(t, p.Ref("app", "1")), descriptor(large))
 			assertErrorKind(t, err, registry.ErrUnavailable)
 			if n := len(p.Requests()); n != remote.MaxResumes+1 {
-				t.Errorf("%d requests, want %d", n, remote.MaxResumes+1)
+				t.Errorf("requests = %d, want %d", n, remote.MaxResumes+1)
 			}
 		})
 	}
@@ -133,11 +133,11 @@ func TestGetBlob_ResumeResponse(t *testing.T) {
 			case test.want != nil:
 				assertErrorKind(t, err, test.want)
 			case err != nil || got != content:
-				t.Errorf("read %q, %v", got, err)
+				t.Errorf("GetBlob() read %q, %v; want %q", got, err, content)
 			}
 			// The first half may have been read, because its digest is not known yet.
 			if !strings.HasPrefix(content, got) {
-				t.Errorf("%q was handed out", got)
+				t.Errorf("GetBlob() returned %q, want a prefix of the content", got)
 			}
 		})
 	}
@@ -167,7 +167,7 @@ func TestGetBlob_ResumeRequestsNewRedirect(t *testing.T) {
 	})
 	got, err := readAll(t, newClient(t).pull(t, address(server)+"/app"), descriptor(content))
 	if err != nil || got != content || signatures.Load() != 2 || stale.Load() != 0 {
-		t.Errorf("read %q with %d signatures, %d of them stale: %v", got, signatures.Load(), stale.Load(), err)
+		t.Errorf("GetBlob() read %q with %d signatures, %d of them stale: %v", got, signatures.Load(), stale.Load(), err)
 	}
 }
 
@@ -198,7 +198,7 @@ func TestGetBlob_ContentMismatch(t *testing.T) {
 			got, err := readAll(t, newClient(t).pull(t, address(server)+"/app"), descriptor(content))
 			assertContains(t, assertErrorKind(t, err, registry.ErrMismatch).Error(), address(server)+"/app", string(descriptor(content).Digest))
 			if len(got) >= len(content) {
-				t.Errorf("%d bytes were handed out", len(got))
+				t.Errorf("GetBlob() returned %d bytes, want fewer than the blob has", len(got))
 			}
 			if strings.HasPrefix(name, "length") {
 				assertContains(t, err.Error(), "bytes under it and its descriptor says 10")
@@ -272,7 +272,7 @@ func TestGetBlob_ConnectionLostAfterLastByte(t *testing.T) {
 	c := newClient(t)
 	got, err := readAll(t, c.pull(t, address(server)+"/app"), descriptor("content"))
 	if err != nil || got != "content" {
-		t.Errorf("read %q, %v", got, err)
+		t.Errorf("GetBlob() read %q, %v; want %q", got, err, "content")
 	}
 }
 
@@ -282,16 +282,16 @@ func TestStatBlob(t *testing.T) {
 	repo := newClient(t).pull(t, p.Ref("app", "1"))
 	d, err := repo.StatBlob(t.Context(), descriptor("content").Digest)
 	if err != nil || d.Size != 7 || d.Digest != descriptor("content").Digest {
-		t.Errorf("the blob is %+v, %v", d, err)
+		t.Errorf("StatBlob() = %+v, %v", d, err)
 	}
 	_, err = repo.StatBlob(t.Context(), descriptor("other").Digest)
 	assertErrorKind(t, err, registry.ErrNotFound)
 	if p.Count("HEAD", ".*") != 2 || len(p.Requests()) != 2 {
-		t.Errorf("asked %+v", p.Requests())
+		t.Errorf("requests = %+v", p.Requests())
 	}
 	p.On("HEAD", ".*").Reply(http.StatusMethodNotAllowed, nil, "")
 	if d, err := repo.StatBlob(t.Context(), descriptor("content").Digest); err != nil || d.Size != 7 {
-		t.Errorf("without HEAD: %+v, %v", d, err)
+		t.Errorf("StatBlob() without HEAD = %+v, %v", d, err)
 	}
 	// A 403 does not tell whether the blob exists.
 	p.Clear()
@@ -331,7 +331,7 @@ func TestGetBlob_CloseDuringRead(t *testing.T) {
 		t.Error("Read() after Close() = nil error, want an error")
 	}
 	if c.HeldSlots() != 0 {
-		t.Error("the slot is still held")
+		t.Error("the slot is held after Close()")
 	}
 }
 
@@ -357,7 +357,7 @@ func TestGetBlob_CloseDuringResume(t *testing.T) {
 	<-resumes
 	_ = blob.Close()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("it ended with %v", err)
+		t.Errorf("GetBlob() ended with %v, want context.Canceled", err)
 	}
 }
 
@@ -391,7 +391,7 @@ func TestRepository_InvalidDescriptor(t *testing.T) {
 		assertErrorKind(t, err, registry.ErrInvalidReference)
 	}
 	if n := len(p.Requests()); n != 0 {
-		t.Errorf("asked %+v", p.Requests())
+		t.Errorf("requests = %+v, want none", p.Requests())
 	}
 }
 
@@ -424,6 +424,6 @@ func TestRepository_InvalidReference(t *testing.T) {
 		assertErrorKind(t, repo.DeleteManifest(t.Context(), digest.Digest(reference)), registry.ErrInvalidReference)
 	}
 	if n := len(p.Requests()); n != 0 {
-		t.Errorf("asked %+v", p.Requests())
+		t.Errorf("requests = %+v, want none", p.Requests())
 	}
 }

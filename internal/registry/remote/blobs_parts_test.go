@@ -29,7 +29,7 @@ func newRangeClient(t *testing.T, workers int) (*registrytest.Proxy, *client) {
 	c.ForceRanges(part, workers)
 	t.Cleanup(func() {
 		if used := c.UsedBuffers(); used != 0 {
-			t.Errorf("%d buffers are in use, want none", used)
+			t.Errorf("used buffers = %d, want 0", used)
 		}
 	})
 	return p, c
@@ -41,7 +41,7 @@ func TestParallelDownload_Ranges(t *testing.T) {
 	p, c := newRangeClient(t, 3)
 	got, err := readAll(t, c.push(t, p.Ref("app", "1")), descriptor(large))
 	if err != nil || got != large {
-		t.Fatalf("read %d bytes, %v", len(got), err)
+		t.Fatalf("GetBlob() read %d bytes, %v; want %d", len(got), err, len(large))
 	}
 	requested := map[int]bool{}
 	for i, r := range p.Requests() {
@@ -66,7 +66,7 @@ func TestParallelDownload_Ranges(t *testing.T) {
 		t.Errorf("concurrent requests = %d, want at most 4", p.Peak())
 	}
 	if _, retries := c.sent(); retries != 0 {
-		t.Errorf("%d retries, want none", retries)
+		t.Errorf("retries = %d, want 0", retries)
 	}
 }
 
@@ -79,12 +79,12 @@ func TestParallelDownload_RangeIgnored(t *testing.T) {
 	repo := c.pull(t, p.Ref("app", "1"))
 	for range 2 {
 		if got, err := readAll(t, repo, descriptor(large)); err != nil || got != large {
-			t.Fatalf("read %d bytes, %v", len(got), err)
+			t.Fatalf("GetBlob() read %d bytes, %v; want %d", len(got), err, len(large))
 		}
 	}
 	// The first request, three ranges and the rest of the blob; then one request.
 	if n := len(p.Requests()); n > 6 {
-		t.Errorf("%d requests, want at most 6", n)
+		t.Errorf("requests = %d, want at most 6", n)
 	}
 	if last := p.Requests()[len(p.Requests())-1]; last.Header.Get("Range") != "" {
 		t.Errorf("the request for the second blob has the Range %q", last.Header.Get("Range"))
@@ -99,11 +99,11 @@ func TestParallelDownload_RangeRefused(t *testing.T) {
 		p.On("GET", ".*").Where(isRange).Reply(status, nil, "")
 		repo := c.pull(t, p.Ref("app", "1"))
 		if got, err := readAll(t, repo, descriptor(large)); err != nil || got != large {
-			t.Fatalf("%d: read %d bytes, %v", status, len(got), err)
+			t.Fatalf("HTTP %d: GetBlob() read %d bytes, %v; want %d", status, len(got), err, len(large))
 		}
 		p.Forget()
 		if got, err := readAll(t, repo, descriptor(large)); err != nil || got != large {
-			t.Fatalf("%d: read %d bytes, %v", status, len(got), err)
+			t.Fatalf("HTTP %d: GetBlob() read %d bytes, %v; want %d", status, len(got), err, len(large))
 		}
 		if n := len(p.Requests()); status < 500 && n != 1 {
 			t.Errorf("HTTP %d: requests for the next blob = %d, want 1", status, n)
@@ -115,7 +115,7 @@ func TestParallelDownload_ResumesPart(t *testing.T) {
 	p, c := newRangeClient(t, 3)
 	p.On("GET", ".*").Where(isRange).Times(2).Cut(part / 2)
 	if got, err := readAll(t, c.pull(t, p.Ref("app", "1")), descriptor(large)); err != nil || got != large {
-		t.Fatalf("read %d bytes, %v", len(got), err)
+		t.Fatalf("GetBlob() read %d bytes, %v; want %d", len(got), err, len(large))
 	}
 }
 
@@ -128,7 +128,7 @@ func TestParallelDownload_WrongContentRange(t *testing.T) {
 		r.Header.Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", part-1, len(large)))
 	})
 	if got, err := readAll(t, c.pull(t, p.Ref("app", "1")), descriptor(large)); err != nil || got != large {
-		t.Fatalf("read %d bytes, %v", len(got), err)
+		t.Fatalf("GetBlob() read %d bytes, %v; want %d", len(got), err, len(large))
 	}
 }
 
@@ -154,7 +154,7 @@ func TestParallelDownload_HalfOfHostLimit(t *testing.T) {
 	})
 	c.ForceRanges(part, 8)
 	if got, err := readAll(t, c.pull(t, p.Ref("app", "1")), descriptor(large)); err != nil || got != large {
-		t.Fatalf("read %d bytes, %v", len(got), err)
+		t.Fatalf("GetBlob() read %d bytes, %v; want %d", len(got), err, len(large))
 	}
 	if p.Peak() > 3 {
 		t.Errorf("concurrent requests = %d, want at most 3", p.Peak())
@@ -167,7 +167,7 @@ func TestParallelDownload_BufferLimit(t *testing.T) {
 	for range 5 {
 		reading.Go(func() {
 			if got, err := readAll(t, c.pull(t, p.Ref("app", "1")), descriptor(large)); err != nil || got != large {
-				t.Errorf("read %d bytes, %v", len(got), err)
+				t.Errorf("GetBlob() read %d bytes, %v; want %d", len(got), err, len(large))
 			}
 		})
 	}
@@ -215,13 +215,13 @@ func TestParallelDownload_BuffersPerHost(t *testing.T) {
 	for range 2 {
 		reading.Go(func() {
 			if got, err := readAll(t, c.pull(t, p.Ref("app", "1")), descriptor(large)); err != nil || got != large {
-				t.Errorf("read %d bytes, %v", len(got), err)
+				t.Errorf("GetBlob() read %d bytes, %v; want %d", len(got), err, len(large))
 			}
 		})
 	}
 	p.Wait(t, func() bool { return c.UsedBuffers() == remote.MaxBuffers })
 	if got, err := readAll(t, c.pull(t, other.Ref("app", "1")), descriptor(large)); err != nil || got != large {
-		t.Errorf("read %d bytes, %v", len(got), err)
+		t.Errorf("GetBlob() read %d bytes, %v; want %d", len(got), err, len(large))
 	}
 	if n := other.Count("GET", ".*/blobs/.*"); n < 2 {
 		t.Errorf("requests for the blob of the other host = %d, want several ranges", n)

@@ -48,10 +48,10 @@ func TestPutBlob_RestartsBrokenUpload(t *testing.T) {
 			content := newBody(t, large)
 			outcome, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(large), content.get())
 			if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor(large).Digest) {
-				t.Fatalf("the outcome is %q, %v", outcome, err)
+				t.Fatalf("PutBlob() = %q, %v; want Copied", outcome, err)
 			}
 			if content.opens() != 3 || p.Count("PUT", ".*") != 3 || p.Count("DELETE", ".*") != 2 {
-				t.Errorf("opened %d times; asked %s", content.opens(), sentRequests(p))
+				t.Errorf("content opened %d times; requests = %s", content.opens(), sentRequests(p))
 			}
 			assertOneUploadPerSession(t, p)
 		})
@@ -65,7 +65,7 @@ func TestPutBlob_AttemptLimit(t *testing.T) {
 	e := assertErrorKind(t, err, registry.ErrUnavailable)
 	assertContains(t, e.Hint, "share their storage")
 	if n := p.Count("PUT", ".*"); n != 6 || e.Code != "BLOB_UPLOAD_UNKNOWN" {
-		t.Errorf("%d attempts: %v", n, err)
+		t.Errorf("attempts = %d, want 6: %v", n, err)
 	}
 	assertOneUploadPerSession(t, p)
 }
@@ -80,7 +80,7 @@ func TestPutBlob_LostResponseCountsAsCopied(t *testing.T) {
 	})
 	outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
 	if err != nil || outcome != registry.Copied || p.Count("PUT", ".*") != 1 {
-		t.Errorf("the outcome is %q, %v; asked %s", outcome, err, sentRequests(p))
+		t.Errorf("PutBlob() = %q, %v, want Copied; requests = %s", outcome, err, sentRequests(p))
 	}
 }
 
@@ -103,7 +103,7 @@ func TestPutBlob_RefusalCancelsUpload(t *testing.T) {
 			_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), content.get())
 			assertErrorKind(t, err, test.want)
 			if got := sentRequests(p); got != "POST from app, PUT, DELETE" || content.opens() != 1 {
-				t.Errorf("asked %s", got)
+				t.Errorf("requests = %s, want POST from app, PUT, DELETE", got)
 			}
 		})
 	}
@@ -137,10 +137,10 @@ func TestRetry_PermanentRefusal(t *testing.T) {
 				p.On(s.method, ".*").Reply(refusal.status, nil, string(registrytest.ErrorBody(refusal.code, words)))
 				e := assertErrorKind(t, s.do(newClient(t).push(t, p.Ref("app", "1"))), registry.ErrDenied)
 				if e.Status != refusal.status || e.Code != refusal.code || e.Message != words {
-					t.Errorf("the error has status %d, code %q and message %q", e.Status, e.Code, e.Message)
+					t.Errorf("status = %d, code = %q, message = %q, want %d, %q, %q", e.Status, e.Code, e.Message, refusal.status, refusal.code, words)
 				}
 				if got := sentRequests(p); got != s.asked {
-					t.Errorf("asked %s, want %s", got, s.asked)
+					t.Errorf("requests = %s, want %s", got, s.asked)
 				}
 			})
 		}
@@ -161,7 +161,7 @@ func TestPutBlob_InconclusiveHead(t *testing.T) {
 			rule(p.On("HEAD", "/v2/app/blobs/.*"))
 			outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
 			if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor(large).Digest) {
-				t.Errorf("the outcome is %q, %v", outcome, err)
+				t.Errorf("PutBlob() = %q, %v; want Copied", outcome, err)
 			}
 			if n := p.Count("HEAD", ".*"); n != 1 {
 				t.Errorf("HEAD requests = %d, want 1", n)
@@ -183,7 +183,7 @@ func TestPutBlob_ResponseDigest(t *testing.T) {
 		if want != nil {
 			assertContains(t, assertErrorKind(t, err, want).Error(), header)
 		} else if err != nil {
-			t.Errorf("%q: %v", header, err)
+			t.Errorf("PutBlob() with digest header %q = %v", header, err)
 		}
 	}
 }
@@ -206,11 +206,11 @@ func TestPutBlob_ContentMismatch(t *testing.T) {
 				Open: func(context.Context) (io.ReadCloser, error) { opened++; return io.NopCloser(test.content), nil },
 			})
 			if !errors.Is(err, test.want) {
-				t.Errorf("the error is %v", err)
+				t.Errorf("error = %v, want %v", err, test.want)
 			}
 			// The source failed, so the upload is not retried.
 			if opened != 1 || p.Count("DELETE", ".*") != 1 {
-				t.Errorf("opened %d times; asked %s", opened, sentRequests(p))
+				t.Errorf("content opened %d times; requests = %s", opened, sentRequests(p))
 			}
 			if name != "too_long" && p.HasBlob(t, "app", descriptor(large).Digest) {
 				t.Error("the upload was completed, want it canceled")
@@ -230,10 +230,10 @@ func TestPutBlob_OpenError(t *testing.T) {
 		Open: func(context.Context) (io.ReadCloser, error) { return nil, gone },
 	})
 	if !errors.Is(err, gone) {
-		t.Errorf("the error is %v", err)
+		t.Errorf("error = %v, want %v", err, gone)
 	}
 	if got := sentRequests(p); got != "POST from app, DELETE" {
-		t.Errorf("asked %s", got)
+		t.Errorf("requests = %s, want POST from app, DELETE", got)
 	}
 }
 
@@ -264,7 +264,7 @@ func TestPutBlob_WaitsForContent(t *testing.T) {
 				}
 				close(gate)
 				if err := <-ended; err != nil || sent.Load() == 0 || deleted.Load() != 0 {
-					t.Errorf("%d requests, %v", sent.Load(), err)
+					t.Errorf("requests = %d, %v", sent.Load(), err)
 				}
 			})
 		})
@@ -282,16 +282,16 @@ func TestPutBlob_EmptyBlob(t *testing.T) {
 	repo := newClient(t).push(t, p.Ref("app", "1"))
 	outcome, err := repo.PutBlob(t.Context(), descriptor(""), newBody(t, "").get())
 	if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor("").Digest) {
-		t.Fatalf("the outcome is %q, %v", outcome, err)
+		t.Fatalf("PutBlob() = %q, %v; want Copied", outcome, err)
 	}
 	if got, err := readAll(t, repo, descriptor("")); err != nil || got != "" {
-		t.Errorf("read %q, %v", got, err)
+		t.Errorf("GetBlob() read %q, %v; want %q", got, err, "")
 	}
 	p.Forget()
 	other := scripted(t, registrytest.Behaviour{})
 	_, err = newClient(t).push(t, other.Ref("app", "1")).PutBlob(t.Context(), descriptor(""), newBody(t, "not nothing").get())
 	if !errors.Is(err, registry.ErrMismatch) || other.Count("PUT", ".*") != 0 {
-		t.Errorf("PutBlob() of nonempty content = %v, want ErrMismatch; sent %s", err, sentRequests(other))
+		t.Errorf("PutBlob() of nonempty content = %v, want ErrMismatch; requests = %s", err, sentRequests(other))
 	}
 }
 
@@ -308,10 +308,10 @@ func TestPutBlob_CanceledUpload(t *testing.T) {
 	go func() { <-received; cancel() }()
 	_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(ctx, descriptor(small), newBody(t, small).get())
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("the error is %v", err)
+		t.Errorf("error = %v, want %v", err, context.Canceled)
 	}
 	if got := sentRequests(p); got != "POST from app, PUT, DELETE" {
-		t.Errorf("asked %s", got)
+		t.Errorf("requests = %s, want POST from app, PUT, DELETE", got)
 	}
 }
 
@@ -323,10 +323,10 @@ func TestPutBlob_TokenExpiresDuringUpload(t *testing.T) {
 	content := newBody(t, large)
 	outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(large), content.get())
 	if err != nil || outcome != registry.Copied {
-		t.Fatalf("the outcome is %q, %v", outcome, err)
+		t.Fatalf("PutBlob() = %q, %v; want Copied", outcome, err)
 	}
 	if n := p.Count("PUT", ".*"); n != 3 || content.opens() != 3 {
-		t.Errorf("%d uploads were tried and the content was opened %d times, want 3 and 3", n, content.opens())
+		t.Errorf("upload attempts = %d, content opened %d times, want 3 and 3", n, content.opens())
 	}
 	// The number of refreshes is limited.
 	p.Clear()
@@ -335,7 +335,7 @@ func TestPutBlob_TokenExpiresDuringUpload(t *testing.T) {
 	_, err = newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor("x"), newBody(t, "x").get())
 	assertContains(t, assertErrorKind(t, err, registry.ErrUnauthorized).Hint, "no credentials were found")
 	if n := p.Count("PUT", ".*"); n != 3 {
-		t.Errorf("%d uploads were tried, want 3", n)
+		t.Errorf("upload attempts = %d, want 3", n)
 	}
 	assertOneUploadPerSession(t, p)
 }
@@ -381,13 +381,13 @@ func TestPutBlob_EarlyRefusal(t *testing.T) {
 				},
 			})
 			if e := assertErrorKind(t, err, test.want); e.Status != test.status || strings.Contains(err.Error(), "broken pipe") {
-				t.Errorf("the error is %v", err)
+				t.Errorf("error = %v", err)
 			}
 			for range test.uploads {
 				<-closed
 			}
 			if int(deleted.Load()) != test.uploads {
-				t.Errorf("%d uploads were given up, want %d", deleted.Load(), test.uploads)
+				t.Errorf("canceled uploads = %d, want %d", deleted.Load(), test.uploads)
 			}
 		})
 	}
@@ -418,7 +418,7 @@ func TestPutBlob_EarlyRefusalUnblocksContent(t *testing.T) {
 		Open: func(context.Context) (io.ReadCloser, error) { return reader, nil },
 	})
 	if e := assertErrorKind(t, err, registry.ErrDenied); e.Status != http.StatusForbidden {
-		t.Errorf("the error is %v", err)
+		t.Errorf("error = %v", err)
 	}
 	if _, err := reader.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("Read() of the content = %v, want it closed", err)

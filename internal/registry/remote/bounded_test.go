@@ -138,7 +138,7 @@ func TestListTags_LongLinkMemory(t *testing.T) {
 	})
 	quiet := func(o *remote.Options) { o.Logger = nil }
 	if _, err := newClient(t, quiet).pull(t, host+"/app").ListTags(t.Context()); err != nil || pages.Load() != remote.MaxPages {
-		t.Errorf("read %d pages, %v", pages.Load(), err)
+		t.Errorf("ListTags() read %d pages, %v", pages.Load(), err)
 	}
 	if after > before+most {
 		t.Errorf("retained memory = %d bytes, want at most %d", after-before, most)
@@ -163,7 +163,7 @@ func TestRedirect_LocationTooLong(t *testing.T) {
 		c := newClient(t, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: canary}}))
 		err := rc.do(t.Context(), c.push(t, address(server)+"/app"))
 		if e := assertErrorKind(t, err, registry.ErrLimit); len(e.Error()) > 1000 {
-			t.Errorf("%s: the error has %d bytes", name, len(e.Error()))
+			t.Errorf("%s: error has %d bytes, want at most 1000", name, len(e.Error()))
 		}
 	}
 }

@@ -207,7 +207,7 @@ func TestCanonicalHost_Credentials(t *testing.T) {
 				c := newClient(t, n.options, option(key), settings(n.trustedHosts("registry.example.com")))
 				for _, reference := range []string{"registry.example.com/app", "registry.example.com:443/app"} {
 					if err := get(t.Context(), c.pull(t, reference)); err != nil {
-						t.Errorf("with credentials for %s, %s: %v", key, reference, err)
+						t.Errorf("GetManifest() with credentials for %s from %s = %v", key, reference, err)
 					}
 				}
 			}

@@ -164,7 +164,7 @@ func testLateFailure(t *testing.T, answer func(http.ResponseWriter), kind error)
 	p.On(".*", ".*").Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { answer(w) })
 	_, err := repo.GetManifest(t.Context(), "1")
 	if e := assertErrorKind(t, err, kind); strings.Contains(e.Hint, "plain_http") {
-		t.Errorf("the hint is %q", e.Hint)
+		t.Errorf("hint = %q, want no plain_http", e.Hint)
 	}
 }
 

@@ -26,7 +26,7 @@ func TestRequest_AcceptHeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(p.Requests()) != 2 {
-		t.Fatalf("asked %+v", p.Requests())
+		t.Fatalf("requests = %+v", p.Requests())
 	}
 	for _, r := range p.Requests() {
 		accept := r.Header.Values("Accept")
@@ -87,7 +87,7 @@ func TestGetManifest_Digest(t *testing.T) {
 				t.Errorf("GetManifest() = %s, %s, %v", got.Digest, got.MediaType, err)
 			}
 			if warnings := c.Warnings(); len(warnings) > 0 != test.warned {
-				t.Errorf("the warnings are %q", warnings)
+				t.Errorf("warnings = %q", warnings)
 			}
 		})
 	}
@@ -128,7 +128,7 @@ func TestResolve_HeadThenGet(t *testing.T) {
 				t.Errorf("Resolve() = %+v, %v", d, err)
 			}
 			if got := strings.ReplaceAll(sentRequests(p), ",", ""); got != test.methods {
-				t.Errorf("asked %s, want %s", got, test.methods)
+				t.Errorf("requests = %s, want %s", got, test.methods)
 			}
 		})
 	}
@@ -371,6 +371,6 @@ func TestDelete_TokenScope(t *testing.T) {
 	}
 	// The client requests the scope before the registry refuses the deletion.
 	if asked := tokens.Requests(); len(asked) != 2 || asked[1].Scopes[0] != "repository:app:delete,pull,push" || p.Count("DELETE", ".*") != 1 {
-		t.Errorf("the token server was asked %+v", asked)
+		t.Errorf("token requests = %+v", asked)
 	}
 }

@@ -40,14 +40,14 @@ func TestMount_OwnRepository(t *testing.T) {
 	} {
 		outcome, err := repo.PutBlob(t.Context(), descriptor(small), content.get())
 		if err != nil || outcome != test.want {
-			t.Fatalf("the outcome is %q, %v; want %q", outcome, err, test.want)
+			t.Fatalf("PutBlob() = %q, %v; want %q", outcome, err, test.want)
 		}
 		if got := sentRequests(p); got != test.asked {
-			t.Errorf("asked %s, want %s", got, test.asked)
+			t.Errorf("requests = %s, want %s", got, test.asked)
 		}
 	}
 	if content.opens() != 1 {
-		t.Errorf("the content was opened %d times", content.opens())
+		t.Errorf("content opened %d times, want 1", content.opens())
 	}
 }
 
@@ -59,10 +59,10 @@ func TestMount_SameHost(t *testing.T) {
 	content.from = p.Addr + "/from"
 	outcome, err := newClient(t).push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor(large), content.get())
 	if err != nil || outcome != registry.Mounted || content.opens() != 0 {
-		t.Errorf("the outcome is %q, %v; the content was opened %d times", outcome, err, content.opens())
+		t.Errorf("PutBlob() = %q, %v; the content was opened %d times", outcome, err, content.opens())
 	}
 	if got := sentRequests(p); got != "POST from from" {
-		t.Errorf("asked %s", got)
+		t.Errorf("requests = %s, want POST from from", got)
 	}
 	if !p.HasBlob(t, "to", descriptor(large).Digest) {
 		t.Error("the blob does not exist after the mount")
@@ -114,7 +114,7 @@ func TestMount_SupportProbe(t *testing.T) {
 			put := func(content string) (heads int) {
 				t.Helper()
 				if outcome, err := repo.PutBlob(t.Context(), descriptor(content), newBody(t, content).get()); err != nil || outcome != registry.Copied {
-					t.Fatalf("PutBlob() of %d bytes = %q, %v", len(content), outcome, err)
+					t.Fatalf("PutBlob() of %d bytes = %q, %v; want Copied", len(content), outcome, err)
 				}
 				return p.Count("HEAD", ".*/"+string(descriptor(content).Digest))
 			}
@@ -127,7 +127,7 @@ func TestMount_SupportProbe(t *testing.T) {
 			p.On("POST", ".*").Where(mount).After(1).Times(c.fails).Reply(http.StatusServiceUnavailable, nil, "")
 			put(small)
 			if got := sentRequests(p); got != c.asked {
-				t.Errorf("asked %s, want %s", got, c.asked)
+				t.Errorf("requests = %s, want %s", got, c.asked)
 			}
 			if heads := put("another"); heads != c.small {
 				t.Errorf("HEAD requests for a small blob = %d, want %d", heads, c.small)
@@ -153,16 +153,16 @@ func TestMount_HeadIfIgnored(t *testing.T) {
 		body := newBody(t, content)
 		outcome, err := repo.PutBlob(t.Context(), descriptor(content), body.get())
 		if err != nil || outcome != registry.AlreadyExists || body.opens() != 0 {
-			t.Errorf("PutBlob() of %d bytes = %q, %v", len(content), outcome, err)
+			t.Errorf("PutBlob() of %d bytes = %q, %v; want AlreadyExists", len(content), outcome, err)
 		}
 		// The client cancels the unneeded upload.
 		if heads, deletes := p.Count("HEAD", ".*"), p.Count("DELETE", ".*"); heads != 1 || deletes != 1 {
-			t.Errorf("%d bytes: %d HEAD and %d DELETE", len(content), heads, deletes)
+			t.Errorf("%d bytes: HEAD requests = %d, DELETE requests = %d, want 1 and 1", len(content), heads, deletes)
 		}
 		p.Forget()
 	}
 	if outcome, err := repo.PutBlob(t.Context(), descriptor("new"), newBody(t, "new").get()); err != nil || outcome != registry.Copied {
-		t.Errorf("PutBlob() of a new blob = %q, %v", outcome, err)
+		t.Errorf("PutBlob() of a new blob = %q, %v; want Copied", outcome, err)
 	}
 	if got := p.Count("POST", ".*"); got != 1 || p.Count("HEAD", ".*") != 1 {
 		t.Errorf("requests for a new blob = %s", sentRequests(p))
@@ -178,7 +178,7 @@ func TestMount_Refused(t *testing.T) {
 		for i, content := range []string{"one", "two", "three", "four"} {
 			outcome, err := repo.PutBlob(t.Context(), descriptor(content), newBody(t, content).get())
 			if err != nil || outcome != registry.Copied {
-				t.Fatalf("HTTP %d: PutBlob() = %q, %v", status, outcome, err)
+				t.Fatalf("HTTP %d: PutBlob() = %q, %v; want Copied", status, outcome, err)
 			}
 			// The client stops after two refusals.
 			if want := min(i+1, 2); refusals.Taken() != want {
@@ -269,10 +269,10 @@ func TestMount_BlobAlreadyExists(t *testing.T) {
 	content.from = p.Addr + "/from"
 	outcome, err := newClient(t).push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor(large), content.get())
 	if err != nil || outcome != registry.AlreadyExists || content.opens() != 0 {
-		t.Errorf("the outcome is %q, %v", outcome, err)
+		t.Errorf("PutBlob() = %q, %v; want AlreadyExists", outcome, err)
 	}
 	if got := sentRequests(p); got != "POST from from, HEAD, DELETE" {
-		t.Errorf("asked %s", got)
+		t.Errorf("requests = %s, want POST from from, HEAD, DELETE", got)
 	}
 }
 
@@ -281,7 +281,7 @@ func TestMount_WrongDigest(t *testing.T) {
 	p.On("POST", ".*").Times(1).Reply(http.StatusCreated, http.Header{"Docker-Content-Digest": {string(descriptor("other").Digest)}}, "")
 	outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
 	if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor(small).Digest) {
-		t.Errorf("the outcome is %q, %v", outcome, err)
+		t.Errorf("PutBlob() = %q, %v; want Copied", outcome, err)
 	}
 }
 
@@ -296,10 +296,10 @@ func TestPutBlob_Force(t *testing.T) {
 	distrusted.Force = true
 	outcome, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), distrusted)
 	if err != nil || outcome != registry.Copied || content.opens() != 1 {
-		t.Errorf("the outcome is %q, %v", outcome, err)
+		t.Errorf("PutBlob() = %q, %v; want Copied", outcome, err)
 	}
 	if got := sentRequests(p); got != "POST, PUT" {
-		t.Errorf("asked %s", got)
+		t.Errorf("requests = %s, want POST, PUT", got)
 	}
 }
 
@@ -312,9 +312,9 @@ func TestMount_Throttled(t *testing.T) {
 	c := newClient(t)
 	outcome, err := c.push(t, p.Ref("to", "1")).PutBlob(c.context(t), descriptor(small), content.get())
 	if err != nil || outcome != registry.Mounted {
-		t.Errorf("the outcome is %q, %v", outcome, err)
+		t.Errorf("PutBlob() = %q, %v; want Mounted", outcome, err)
 	}
 	if requests, retries := c.sent(); requests != 4 || retries != 3 {
-		t.Errorf("the trace has %d requests and %d retries, want 4 and 3", requests, retries)
+		t.Errorf("trace = %d requests and %d retries, want 4 and 3", requests, retries)
 	}
 }

@@ -29,7 +29,7 @@ func TestResolve_DockerHub(t *testing.T) {
 		}
 	}
 	if want := slices.Repeat([]string{"HEAD /v2/library/alpine/manifests/3"}, 3); !slices.Equal(methods, want) {
-		t.Errorf("asked %s", methods)
+		t.Errorf("requests = %s", methods)
 	}
 }
 
@@ -47,7 +47,7 @@ func TestWarnings_LowRateLimit(t *testing.T) {
 		}
 	}
 	if got, want := c.Warnings(), "docker.io allows 10 more pulls of 100 in 6h0m0s"; len(got) != 1 || got[0] != want {
-		t.Errorf("the warnings are %q, want %q", got, want)
+		t.Errorf("warnings = %q, want %q", got, want)
 	}
 }
 
@@ -63,7 +63,7 @@ func TestWarnings_RateLimitFormats(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := c.Warnings(); len(got) != 1 || got[0] != want {
-			t.Errorf("%q: the warnings are %q", limit, got)
+			t.Errorf("%q: warnings = %q", limit, got)
 		}
 	}
 }
@@ -78,7 +78,7 @@ func TestWarnings_InvalidRateLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := c.Warnings(); len(got) != 0 {
-			t.Errorf("%q: the warnings are %q", remaining, got)
+			t.Errorf("%q: warnings = %q, want none", remaining, got)
 		}
 	}
 }
@@ -101,7 +101,7 @@ func TestWarnings_Deduplicated(t *testing.T) {
 	prefix := address(server) + " says: "
 	want := []string{prefix + `this repository "app" moves`, prefix + "one", prefix + "two, and more", prefix + "bell and ?"}
 	if got := c.Warnings(); !slices.Equal(got, want) {
-		t.Errorf("the warnings are %q, want %q", got, want)
+		t.Errorf("warnings = %q, want %q", got, want)
 	}
 }
 
@@ -120,7 +120,7 @@ func TestWarnings_Limit(t *testing.T) {
 		}
 	}
 	if got := len(c.Warnings()); got != 100 {
-		t.Errorf("%d warnings, want 100", got)
+		t.Errorf("warnings = %d, want 100", got)
 	}
 	// Warnings of other registries are not lost.
 	other := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -149,6 +149,6 @@ func TestWarnings_RedirectTarget(t *testing.T) {
 	}
 	_ = blob.Close()
 	if got := c.Warnings(); len(got) != 0 {
-		t.Errorf("the warnings are %q", got)
+		t.Errorf("warnings = %q, want none", got)
 	}
 }

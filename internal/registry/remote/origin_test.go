@@ -107,7 +107,7 @@ func TestRedirect_DropsCredentials(t *testing.T) {
 			c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", target)))
 			got, err := readAll(t, c.pull(t, "registry.example.com/app"), descriptor("content"))
 			if err != nil || got != "content" {
-				t.Fatalf("read %q, %v", got, err)
+				t.Fatalf("GetBlob() read %q, %v; want %q", got, err, "content")
 			}
 			if cdn.requestCount() != 1 {
 				t.Errorf("requests to the other host = %d, want 1", cdn.requestCount())
@@ -215,7 +215,7 @@ func TestRedirect_RequestHeaders(t *testing.T) {
 			handler := test.to("https://cdn.example.net/there")
 			n.serve(t, "registry.example.com", registryAddress, func(w http.ResponseWriter, r *http.Request) {
 				if cookies := r.Header.Get("Cookie"); cookies != "" {
-					t.Errorf("the registry was sent the cookies %q", cookies)
+					t.Errorf("the registry received the cookies %q, want none", cookies)
 				}
 				w.Header().Set("Set-Cookie", "session="+url.QueryEscape(canary)+"; Domain=example.net")
 				w.Header().Set("X-Registry-Session", "1")
@@ -372,7 +372,7 @@ func TestRedirect_Limit(t *testing.T) {
 			t.Errorf("GetBlob() after %d redirects = %v", test.redirects, err)
 		}
 		if n := int(requests.Load()); n != remote.MaxRedirects+1 {
-			t.Errorf("%d requests, want %d", n, remote.MaxRedirects+1)
+			t.Errorf("requests = %d, want %d", n, remote.MaxRedirects+1)
 		}
 	}
 }
@@ -397,7 +397,7 @@ func TestRedirect_UploadQuery(t *testing.T) {
 	c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", "storage.example.net")))
 	outcome, err := c.push(t, "registry.example.com/app").PutBlob(t.Context(), descriptor("content"), newBody(t, "content").get())
 	if err != nil || outcome != registry.Copied {
-		t.Errorf("the outcome is %q, %v", outcome, err)
+		t.Errorf("PutBlob() = %q, %v; want Copied", outcome, err)
 	}
 	if storage.requestCount() != 1 {
 		t.Errorf("requests to the other host = %d, want 1", storage.requestCount())

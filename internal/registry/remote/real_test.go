@@ -20,7 +20,7 @@ func TestRealRegistries_Operations(t *testing.T) {
 				content := registry.Content{Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(b.Open()), nil }}
 				for _, want := range []registry.Outcome{registry.Copied, registry.AlreadyExists} {
 					if got, err := repo.PutBlob(t.Context(), b.Descriptor(), content); err != nil || got != want {
-						t.Fatalf("the outcome is %q, %v; want %q", got, err, want)
+						t.Fatalf("PutBlob() = %q, %v; want %q", got, err, want)
 					}
 				}
 			}
@@ -38,7 +38,7 @@ func TestRealRegistries_Operations(t *testing.T) {
 			_, err = repo.StatBlob(t.Context(), descriptor("none").Digest)
 			assertErrorKind(t, err, registry.ErrNotFound)
 			if tags, err := repo.ListTags(t.Context()); err != nil || strings.Join(tags, " ") != "1" {
-				t.Errorf("the tags are %q, %v", tags, err)
+				t.Errorf("ListTags() = %q, %v", tags, err)
 			}
 			index := registrytest.DockerList("a").Build()
 			err = repo.PutManifest(t.Context(), "2", registry.Manifest{MediaType: registry.MediaTypeDockerManifest, Digest: index.Digest, Content: index.Bytes})

@@ -89,7 +89,7 @@ func TestListReferrers_APIAndTag(t *testing.T) {
 				t.Errorf("Held.Digest = %q", got)
 			}
 			if got := len(p.Requests()); got != test.asked {
-				t.Errorf("%d requests, want %d", got, test.asked)
+				t.Errorf("requests = %d, want %d", got, test.asked)
 			}
 		})
 	}
@@ -111,7 +111,7 @@ func TestRealRegistries_Referrers(t *testing.T) {
 				}
 			}
 			if p.Count("GET", anyReferrers) != 1 || p.Count("GET", ".*") != 4 {
-				t.Errorf("asked %s", sentRequests(p))
+				t.Errorf("requests = %s", sentRequests(p))
 			}
 		})
 	}
@@ -201,7 +201,7 @@ func TestListReferrers_SupportPerRepository(t *testing.T) {
 		}
 	}
 	if p.Count("GET", "/v2/old/referrers/.*") != 1 || p.Count("GET", "/v2/app/referrers/.*") != 2 {
-		t.Errorf("asked %s", sentRequests(p))
+		t.Errorf("requests = %s", sentRequests(p))
 	}
 }
 
@@ -352,7 +352,7 @@ func TestListReferrers_InvalidEntry(t *testing.T) {
 				_, err := newClient(t).pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject)
 				assertContains(t, assertErrorKind(t, err, test.want).Error(), "cannot list the referrers of "+subject.String())
 				if behaviour.Referrers && len(p.Requests()) != 1 {
-					t.Errorf("asked %s", sentRequests(p))
+					t.Errorf("requests = %s", sentRequests(p))
 				}
 			}
 		})
@@ -504,7 +504,7 @@ func TestListReferrers_Canceled(t *testing.T) {
 				t.Errorf("ListReferrers() = %v, want context.Canceled", err)
 			}
 			if got := p.Count("GET", test.path); got != test.after+1 {
-				t.Errorf("%d requests, want %d", got, test.after+1)
+				t.Errorf("requests = %d, want %d", got, test.after+1)
 			}
 		})
 	}

@@ -25,12 +25,12 @@ import (
 func TestRetry_StatusCodes(t *testing.T) {
 	for _, status := range []int{408, 425, 429, 499, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 528, 529} {
 		if n := attemptsFor(t, status, ""); n != 6 {
-			t.Errorf("HTTP %d: %d attempts, want 6", status, n)
+			t.Errorf("HTTP %d: attempts = %d, want 6", status, n)
 		}
 	}
 	for _, status := range []int{400, 401, 403, 404, 405, 409, 412, 413, 416, 422, 501, 505, 530} {
 		if n := attemptsFor(t, status, ""); n != 1 {
-			t.Errorf("HTTP %d: %d attempts, want 1", status, n)
+			t.Errorf("HTTP %d: attempts = %d, want 1", status, n)
 		}
 	}
 	// A code determines whether a failure is retried, whatever the message says. The
@@ -39,11 +39,11 @@ func TestRetry_StatusCodes(t *testing.T) {
 		"NAME_UNKNOWN": 404, "MANIFEST_UNKNOWN": 404, "DENIED": 403, "UNSUPPORTED": 405, "MANIFEST_INVALID": 400, "UNAUTHORIZED": 401, "QUOTA": 413,
 	} {
 		if n := attemptsFor(t, status, code); n != 1 {
-			t.Errorf("%s: %d attempts, want 1", code, n)
+			t.Errorf("%s: attempts = %d, want 1", code, n)
 		}
 	}
 	if n := attemptsFor(t, http.StatusForbidden, "TOOMANYREQUESTS"); n != 6 {
-		t.Errorf("TOOMANYREQUESTS: %d attempts, want 6", n)
+		t.Errorf("TOOMANYREQUESTS: attempts = %d, want 6", n)
 	}
 }
 
@@ -81,10 +81,10 @@ func TestRetry_BrokenConnection(t *testing.T) {
 			c := newClient(t)
 			m, err := c.pull(t, p.Ref("app", "1")).GetManifest(c.context(t), "1")
 			if err != nil || m.Digest != pushed.Digest {
-				t.Fatalf("read %s, %v", m.Digest, err)
+				t.Fatalf("GetManifest() = %s, %v", m.Digest, err)
 			}
 			if requests, retries := c.sent(); requests != 3 || retries != 2 {
-				t.Errorf("the trace has %d requests and %d retries, want 3 and 2", requests, retries)
+				t.Errorf("trace = %d requests and %d retries, want 3 and 2", requests, retries)
 			}
 			p.Clear()
 			fault(p.On("GET", ".*"))
@@ -355,7 +355,7 @@ func TestPutManifest_HeadBeforeRetry(t *testing.T) {
 				asked = append(asked, r.Method)
 			}
 			if got := strings.Join(asked, " "); got != test.want {
-				t.Errorf("asked %s, want %s", got, test.want)
+				t.Errorf("requests = %s, want %s", got, test.want)
 			}
 		})
 	}

@@ -86,7 +86,7 @@ func TestStall_SlowDownload(t *testing.T) {
 		}).options)
 		got, err := readAll(t, c.pull(t, pipeHost+"/app"), descriptor(content))
 		if err != nil || got != content || len(clock.times()) != 1 {
-			t.Errorf("read %q in %d requests, %v", got, len(clock.times()), err)
+			t.Errorf("GetBlob() read %q in %d requests, %v", got, len(clock.times()), err)
 		}
 		if took := clock.elapsed(); took != time.Duration(len(content))*59*time.Second {
 			t.Errorf("GetBlob() took %s, want 59s for each byte", took)
@@ -108,7 +108,7 @@ func TestStall_TricklingDownload(t *testing.T) {
 		got, err := readAll(t, c.pull(t, pipeHost+"/app"), descriptor(content))
 		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "no progress")
 		if n, took := len(clock.times()), clock.elapsed(); got != "" || n != remote.MaxResumes+1 || took < 6*time.Minute || took > 7*time.Minute {
-			t.Errorf("read %q in %d requests and %s", got, n, took)
+			t.Errorf("GetBlob() read %q in %d requests and %s", got, n, took)
 		}
 	})
 }
@@ -154,7 +154,7 @@ func TestStall_UnreadDownload(t *testing.T) {
 		rest, err := io.ReadAll(blob)
 		_ = blob.Close()
 		if err != nil || string(rest) != large[100:] || requests.Load() != 1 {
-			t.Errorf("read %d more bytes in %d requests, %v", len(rest), requests.Load(), err)
+			t.Errorf("GetBlob() read %d more bytes in %d requests, %v", len(rest), requests.Load(), err)
 		}
 	})
 }
@@ -211,7 +211,7 @@ func TestStall_SlowUpload(t *testing.T) {
 		}, &deleted)).options)
 		outcome, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
 		if err != nil || outcome != registry.Copied || deleted.Load() != 0 {
-			t.Errorf("the outcome is %q, %v", outcome, err)
+			t.Errorf("PutBlob() = %q, %v; want Copied", outcome, err)
 		}
 		if began.elapsed() < 20*time.Minute {
 			t.Errorf("PutBlob() took %s, want at least 20m", began.elapsed())
@@ -253,7 +253,7 @@ func TestStall_SlowContent(t *testing.T) {
 		}}
 		outcome, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor("content"), content)
 		if err != nil || outcome != registry.Copied || began.elapsed() < 7*time.Hour {
-			t.Errorf("the outcome is %q after %s, %v", outcome, began.elapsed(), err)
+			t.Errorf("PutBlob() = %q after %s, %v", outcome, began.elapsed(), err)
 		}
 	})
 }

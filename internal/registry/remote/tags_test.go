@@ -30,10 +30,10 @@ func TestListTags_AllPages(t *testing.T) {
 	c := newClient(t, withDockerConfig(`{"auths":{"`+p.Addr+`":{"username":"ci","password":"`+canary+`"}}}`))
 	got, err := c.pull(t, p.Ref("app", "1")).ListTags(t.Context())
 	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("the tags are %q, %v", got, err)
+		t.Errorf("ListTags() = %q, %v", got, err)
 	}
 	if p.Count("GET", ".*") != 4 { // the first one also without credentials
-		t.Errorf("asked %s", sentRequests(p))
+		t.Errorf("requests = %s", sentRequests(p))
 	}
 	_, err = c.pull(t, p.Ref("none", "1")).ListTags(t.Context())
 	assertErrorKind(t, err, registry.ErrNotFound)
@@ -197,7 +197,7 @@ func TestListTags_InvalidResponse(t *testing.T) {
 		if test.want != nil {
 			assertContains(t, assertErrorKind(t, err, test.want).Error(), address(server))
 		} else if err != nil || len(got) != 0 {
-			t.Errorf("%s: the tags are %q, %v", name, got, err)
+			t.Errorf("%s: ListTags() = %q, %v", name, got, err)
 		}
 	}
 }

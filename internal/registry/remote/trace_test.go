@@ -54,7 +54,7 @@ func TestTrace_RequestKind(t *testing.T) {
 				want = hostOf(t, tokens.URL)
 			}
 			if q.Host != want {
-				t.Errorf("trace of %s: expected host %s, got %s", q.Kind(), want, q.Host)
+				t.Errorf("host of %s in the trace = %s, want %s", q.Kind(), want, q.Host)
 			}
 		}
 		if !slices.Equal(got, step.want) {

@@ -40,7 +40,7 @@ func putBlob(t *testing.T, c *client, p *registrytest.Proxy, content string) *bo
 	}}
 	outcome, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(content), forced)
 	if err != nil || outcome != registry.Copied || !p.HasBlob(t, "app", descriptor(content).Digest) {
-		t.Errorf("the outcome is %q, %v; asked %s", outcome, err, sentRequests(p))
+		t.Errorf("PutBlob() = %q, %v, want Copied; requests = %s", outcome, err, sentRequests(p))
 	}
 	whole := map[string]bool{}
 	for _, r := range p.Requests() {
@@ -116,7 +116,7 @@ func TestPutBlob_UploadModeFallback(t *testing.T) {
 			for _, step := range []struct{ content, want string }{{huge, test.first}, {huge[1:] + "?", test.then}, {small, test.small}} {
 				putBlob(t, c, p, step.content)
 				if got := sentRequests(p); got != step.want {
-					t.Errorf("%d bytes: asked %s, want %s", len(step.content), got, step.want)
+					t.Errorf("requests for %d bytes = %s, want %s", len(step.content), got, step.want)
 				}
 			}
 		})
@@ -134,7 +134,7 @@ func TestPutBlob_NoFallbackForRefusedBlob(t *testing.T) {
 		_, err := newClient(t).push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(content), newBody(t, content).get())
 		assertErrorKind(t, err, registry.ErrDenied)
 		if puts := p.Count("PUT|PATCH", ".*"); puts != 1 {
-			t.Errorf("%s: asked %s", name, sentRequests(p))
+			t.Errorf("%s: requests = %s", name, sentRequests(p))
 		}
 	}
 }
@@ -193,7 +193,7 @@ func TestPutBlob_ResumesUpload(t *testing.T) {
 			setMode(c, p.Addr)
 			content := putBlob(t, c, p, huge)
 			if content.opens() != 2 || p.Count("POST", ".*") != 1 || p.Count("GET", ".*") != 1 || p.Count("DELETE", ".*") != 0 {
-				t.Errorf("opened %d times; asked %s", content.opens(), sentRequests(p))
+				t.Errorf("content opened %d times; requests = %s", content.opens(), sentRequests(p))
 			}
 			if got := ranges(p); !strings.HasSuffix(got, "-3145727") {
 				t.Errorf("Content-Range = %s, want the rest of the blob", got)
@@ -218,10 +218,10 @@ func TestPutBlob_ResumeAtEnd(t *testing.T) {
 	c := newClient(t)
 	c.ForceStreamed(p.Addr)
 	if content := putBlob(t, c, p, huge); content.opens() != 1 {
-		t.Errorf("the content was opened %d times", content.opens())
+		t.Errorf("content opened %d times, want 1", content.opens())
 	}
 	if got := sentRequests(p); got != "POST, PATCH, GET, PUT" {
-		t.Errorf("asked %s", got)
+		t.Errorf("requests = %s, want POST, PATCH, GET, PUT", got)
 	}
 }
 
@@ -267,7 +267,7 @@ func TestPutBlob_NewSession(t *testing.T) {
 			c := newClient(t)
 			putBlob(t, c, p, huge)
 			if got := sentRequests(p); got != test.want {
-				t.Errorf("asked %s, want %s", got, test.want)
+				t.Errorf("requests = %s, want %s", got, test.want)
 			}
 			if _, retries := c.sent(); retries == 0 {
 				t.Error("retries = 0, want at least one")
@@ -323,7 +323,7 @@ func TestPutBlob_ChunkResponse(t *testing.T) {
 			c.ForceChunked(p.Addr, 1<<20)
 			putBlob(t, c, p, huge)
 			if got := sentRequests(p); got != test.want {
-				t.Errorf("asked %s, want %s", got, test.want)
+				t.Errorf("requests = %s, want %s", got, test.want)
 			}
 			if _, retries := c.sent(); retries != counted[test.want] {
 				t.Errorf("retries = %d, want %d", retries, counted[test.want])
@@ -369,7 +369,7 @@ func TestPutBlob_TokenExpiresBetweenChunks(t *testing.T) {
 	putBlob(t, c, p, huge)
 	// The first request is the one that gets the challenge.
 	if got := sentRequests(p); got != "POST, POST, PATCH, PATCH, GET, PATCH, PATCH, PUT" {
-		t.Errorf("asked %s", got)
+		t.Errorf("requests = %s, want POST, POST, PATCH, PATCH, GET, PATCH, PATCH, PUT", got)
 	}
 }
 
@@ -387,7 +387,7 @@ func TestPutBlob_ContentMismatchInEachMode(t *testing.T) {
 					Force: true, Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(content), nil },
 				})
 				if !errors.Is(err, registry.ErrMismatch) {
-					t.Errorf("the error is %v", err)
+					t.Errorf("error = %v, want %v", err, registry.ErrMismatch)
 				}
 				var received int64
 				puts := 0
@@ -419,10 +419,10 @@ func TestStall_SlowChunkResponse(t *testing.T) {
 		c.ForceChunked(pipeHost, 1<<19)
 		outcome, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
 		if err != nil || outcome != registry.Copied || deleted.Load() != 0 {
-			t.Errorf("the outcome is %q, %v", outcome, err)
+			t.Errorf("PutBlob() = %q, %v; want Copied", outcome, err)
 		}
 		if got := log.String(); got != "PATCH /upload/1, PATCH /upload/11, PUT /upload/111, " {
-			t.Errorf("asked %s", got)
+			t.Errorf("requests = %s, want PATCH /upload/1, PATCH /upload/11, PUT /upload/111, ", got)
 		}
 	})
 }
@@ -455,7 +455,7 @@ func TestRealRegistries_UploadModes(t *testing.T) {
 				putBlob(t, c, p, huge)
 				want := map[string]string{"monolithic": "POST, PUT", "streamed": "POST, PATCH, PUT", "chunked": "POST, PATCH, PATCH, PATCH, PUT"}[name]
 				if got := sentRequests(p); got != want {
-					t.Errorf("asked %s, want %s", got, want)
+					t.Errorf("requests = %s, want %s", got, want)
 				}
 				// Upload the blob again, and interrupt the upload. How much of it the
 				// registry has stored by the next request depends on the registry. Version

@@ -51,7 +51,7 @@ func TestResolve_NotFoundWithoutGet(t *testing.T) {
 	_, err := newClient(t).pull(t, p.Addr+"/app").Resolve(t.Context(), "1")
 	assertErrorKind(t, err, registry.ErrNotFound)
 	if n := len(p.Requests()); n != 1 {
-		t.Errorf("%d requests, want 1", n)
+		t.Errorf("requests = %d, want 1", n)
 	}
 }
 

@@ -7,14 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
@@ -234,35 +231,6 @@ func gzipped(t *testing.T, content string) []byte {
 	return small.Bytes()
 }
 
-// Decompressed, each of these responses would be valid.
-func TestRequest_CompressedResponse(t *testing.T) {
-	const content = `{"tags":["1"]}`
-	for name, do := range map[string]func(registry.Repository) error{
-		"manifest_by_tag": func(r registry.Repository) error { _, err := r.GetManifest(t.Context(), "1"); return err },
-		"manifest_by_digest": func(r registry.Repository) error {
-			_, err := r.GetManifest(t.Context(), string(descriptor(content).Digest))
-			return err
-		},
-		"blob":     func(r registry.Repository) error { _, err := readAll(t, r, descriptor(content)); return err },
-		"tag_list": func(r registry.Repository) error { _, err := r.ListTags(t.Context()); return err },
-	} {
-		for _, encoding := range []string{"gzip", "GZIP", "x-gzip", "br"} {
-			t.Run(name+"_"+encoding, func(t *testing.T) {
-				server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
-					if got := r.Header.Values("Accept-Encoding"); len(got) != 1 || got[0] != "identity" {
-						t.Errorf("Accept-Encoding = %q, want identity", got)
-					}
-					w.Header().Set("Content-Encoding", encoding)
-					w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
-					_, _ = w.Write(gzipped(t, content))
-				})
-				err := do(newClient(t).pull(t, address(server)+"/app"))
-				assertContains(t, assertErrorKind(t, err, registry.ErrProtocol).Error(), address(server)+"/app", "packed with Content-Encoding "+encoding)
-			})
-		}
-	}
-}
-
 func TestGetBlob_ConnectionLostAfterLastByte(t *testing.T) {
 	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 		writeWithoutLength(w, "content")
@@ -274,34 +242,6 @@ func TestGetBlob_ConnectionLostAfterLastByte(t *testing.T) {
 	if err != nil || got != "content" {
 		t.Errorf("GetBlob() read %q, %v; want %q", got, err, "content")
 	}
-}
-
-func TestStatBlob(t *testing.T) {
-	p := scripted(t, registrytest.Behaviour{})
-	p.PushBlob(t, "app", registrytest.Blob{Content: []byte("content")})
-	repo := newClient(t).pull(t, p.Ref("app", "1"))
-	d, err := repo.StatBlob(t.Context(), descriptor("content").Digest)
-	if err != nil || d.Size != 7 || d.Digest != descriptor("content").Digest {
-		t.Errorf("StatBlob() = %+v, %v", d, err)
-	}
-	_, err = repo.StatBlob(t.Context(), descriptor("other").Digest)
-	assertErrorKind(t, err, registry.ErrNotFound)
-	if p.Count("HEAD", ".*") != 2 || len(p.Requests()) != 2 {
-		t.Errorf("requests = %+v", p.Requests())
-	}
-	p.On("HEAD", ".*").Reply(http.StatusMethodNotAllowed, nil, "")
-	if d, err := repo.StatBlob(t.Context(), descriptor("content").Digest); err != nil || d.Size != 7 {
-		t.Errorf("StatBlob() without HEAD = %+v, %v", d, err)
-	}
-	// A 403 does not tell whether the blob exists.
-	p.Clear()
-	p.On("HEAD", ".*").Reply(http.StatusForbidden, nil, "")
-	_, err = repo.StatBlob(t.Context(), descriptor("content").Digest)
-	assertErrorKind(t, err, registry.ErrDenied)
-	p.Clear()
-	p.On("HEAD", ".*").Alter(func(r *http.Response) { r.Header.Del("Content-Length"); r.ContentLength = -1 })
-	_, err = repo.StatBlob(t.Context(), descriptor("content").Digest)
-	assertErrorKind(t, err, registry.ErrProtocol)
 }
 
 func TestGetBlob_CloseDuringRead(t *testing.T) {
@@ -358,72 +298,5 @@ func TestGetBlob_CloseDuringResume(t *testing.T) {
 	_ = blob.Close()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("GetBlob() ended with %v, want context.Canceled", err)
-	}
-}
-
-func TestRepository_InvalidDescriptor(t *testing.T) {
-	p := scripted(t, registrytest.Behaviour{})
-	repo := newClient(t).push(t, p.Ref("app", "1"))
-	good := descriptor("content")
-	for name, test := range map[string]struct {
-		size int64
-		kind error
-	}{
-		"negative":  {-1, registry.ErrInvalidManifest},
-		"min_int64": {math.MinInt64, registry.ErrInvalidManifest},
-		"zero":      {0, registry.ErrInvalidManifest},
-		"max_int64": {math.MaxInt64, registry.ErrLimit},
-	} {
-		t.Run(name, func(t *testing.T) {
-			d := registry.Descriptor{Digest: good.Digest, Size: test.size}
-			_, err := repo.GetBlob(t.Context(), d)
-			assertErrorKind(t, err, test.kind)
-			_, err = repo.PutBlob(t.Context(), d, newBody(t, "content").get())
-			assertErrorKind(t, err, test.kind)
-		})
-	}
-	for _, d := range badDigests {
-		_, err := repo.GetBlob(t.Context(), registry.Descriptor{Digest: d, Size: 1})
-		assertErrorKind(t, err, registry.ErrInvalidManifest)
-		_, err = repo.PutBlob(t.Context(), registry.Descriptor{Digest: d, Size: 1}, newBody(t, "x").get())
-		assertErrorKind(t, err, registry.ErrInvalidManifest)
-		_, err = repo.StatBlob(t.Context(), d)
-		assertErrorKind(t, err, registry.ErrInvalidReference)
-	}
-	if n := len(p.Requests()); n != 0 {
-		t.Errorf("requests = %+v, want none", p.Requests())
-	}
-}
-
-// badDigests are malformed, or use an algorithm that is not supported.
-var badDigests = []digest.Digest{
-	"", "sha256:", "sha256:abc", "sha256:../../x", "md5:d41d8cd98f00b204e9800998ecf8427e",
-	"sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855", // upper case
-	"SHA256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-	"sha256%3Ae3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", // percent-encoded
-	"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b85?",
-}
-
-func TestRepository_InvalidReference(t *testing.T) {
-	p := scripted(t, registrytest.Behaviour{})
-	repo := newClient(t).push(t, p.Ref("app", "1"))
-	references := []string{
-		"..", "a/b", "a//b", "a?b", "a#b", "a\rb", "a\nb", "a\x00", strings.Repeat("a", 129), "-a", ".a", "a b", "%2e",
-		"https://example.com", "user@example.com",
-	}
-	for _, d := range badDigests {
-		references = append(references, string(d))
-	}
-	for _, reference := range references {
-		_, err := repo.GetManifest(t.Context(), reference)
-		assertErrorKind(t, err, registry.ErrInvalidReference)
-		_, err = repo.Resolve(t.Context(), reference)
-		assertErrorKind(t, err, registry.ErrInvalidReference)
-		assertErrorKind(t, repo.PutManifest(t.Context(), reference, registry.Manifest{}), registry.ErrInvalidReference)
-		assertErrorKind(t, repo.DeleteTag(t.Context(), reference), registry.ErrInvalidReference)
-		assertErrorKind(t, repo.DeleteManifest(t.Context(), digest.Digest(reference)), registry.ErrInvalidReference)
-	}
-	if n := len(p.Requests()); n != 0 {
-		t.Errorf("requests = %+v, want none", p.Requests())
 	}
 }

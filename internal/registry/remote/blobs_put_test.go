@@ -3,7 +3,6 @@ package remote_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -106,44 +105,6 @@ func TestPutBlob_RefusalCancelsUpload(t *testing.T) {
 				t.Errorf("requests = %s, want POST from app, PUT, DELETE", got)
 			}
 		})
-	}
-}
-
-// A permanent refusal is not retried, and the error has the registry's own message.
-func TestRetry_PermanentRefusal(t *testing.T) {
-	const words = "no more than 10 GiB for the project"
-	manifest := func(r registry.Repository) error {
-		return r.PutManifest(t.Context(), "1", registry.Manifest{MediaType: registry.MediaTypeDockerManifest, Digest: descriptor("{}").Digest, Content: []byte("{}")})
-	}
-	blob := func(r registry.Repository) error {
-		_, err := r.PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
-		return err
-	}
-	for step, s := range map[string]struct {
-		method string
-		do     func(registry.Repository) error
-		asked  string
-	}{
-		"start_upload": {"POST", blob, "POST from app, POST"}, // a refused mount alone is not an error
-		"upload":       {"PUT", blob, "POST from app, PUT, DELETE"},
-		"put_manifest": {"PUT", manifest, "PUT"},
-	} {
-		for _, refusal := range []struct {
-			status int
-			code   string
-		}{{403, "DENIED"}, {403, "QUOTA_EXCEEDED"}, {412, "PRECONDITION"}, {413, "SIZE_LIMIT"}, {400, "DENIED"}, {409, "CONFLICT"}, {422, "POLICY"}} {
-			t.Run(fmt.Sprintf("%s/%d_%s", step, refusal.status, refusal.code), func(t *testing.T) {
-				p := scripted(t, registrytest.Behaviour{})
-				p.On(s.method, ".*").Reply(refusal.status, nil, string(registrytest.ErrorBody(refusal.code, words)))
-				e := assertErrorKind(t, s.do(newClient(t).push(t, p.Ref("app", "1"))), registry.ErrDenied)
-				if e.Status != refusal.status || e.Code != refusal.code || e.Message != words {
-					t.Errorf("status = %d, code = %q, message = %q, want %d, %q, %q", e.Status, e.Code, e.Message, refusal.status, refusal.code, words)
-				}
-				if got := sentRequests(p); got != s.asked {
-					t.Errorf("requests = %s, want %s", got, s.asked)
-				}
-			})
-		}
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,38 +19,6 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
-
-func TestRequest_AcceptHeader(t *testing.T) {
-	p := scripted(t, registrytest.Behaviour{NoDigestHeader: true})
-	p.Push(t, "app", "1", registrytest.DockerList("a"))
-	repo := newClient(t).push(t, p.Ref("app", "1"))
-	if _, err := repo.Resolve(t.Context(), "1"); err != nil { // a HEAD and, without a digest, a GET
-		t.Fatal(err)
-	}
-	if len(p.Requests()) != 2 {
-		t.Fatalf("requests = %+v", p.Requests())
-	}
-	for _, r := range p.Requests() {
-		accept := r.Header.Values("Accept")
-		if len(accept) != 1 || accept[0] != strings.Join(registry.ManifestMediaTypes(), ", ") || strings.Contains(accept[0], "*") {
-			t.Errorf("Accept of %s = %q, want all manifest media types", r.Method, accept)
-		}
-		if agent := r.Header.Get("User-Agent"); agent != "terraform-provider-registry" {
-			t.Errorf("User-Agent of %s = %q", r.Method, agent)
-		}
-	}
-}
-
-func TestRequest_UserAgent(t *testing.T) {
-	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(registrytest.NewTokenServer(t)))
-	c := newClient(t, func(o *remote.Options) { o.UserAgent = "caller/1.0" })
-	_, _ = c.push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
-	for _, r := range p.Requests() {
-		if got := r.Header.Get("User-Agent"); got != "caller/1.0" {
-			t.Errorf("User-Agent of %s = %q, want caller/1.0", r.Method, got)
-		}
-	}
-}
 
 func TestGetManifest_Digest(t *testing.T) {
 	m := registrytest.Image{Seed: "a"}.Build()
@@ -229,52 +199,6 @@ func TestGetManifest_OneLargeAtATime(t *testing.T) {
 	})
 }
 
-func TestRequest_EndlessResponse(t *testing.T) {
-	for name, test := range map[string]struct {
-		status int
-		op     func(registry.Repository) error
-		limit  int64
-		want   error
-	}{
-		"manifest":               {200, func(r registry.Repository) error { _, err := r.GetManifest(t.Context(), "1"); return err }, 4 << 20, registry.ErrLimit},
-		"tag_list":               {200, func(r registry.Repository) error { _, err := r.ListTags(t.Context()); return err }, 4 << 20, registry.ErrLimit},
-		"error":                  {404, func(r registry.Repository) error { _, err := r.GetManifest(t.Context(), "1"); return err }, 64 << 10, registry.ErrProtocol},
-		"ignored_body":           {201, func(r registry.Repository) error { return r.PutManifest(t.Context(), "1", registry.Manifest{}) }, 4 << 10, nil},
-		"error_without_document": {405, func(r registry.Repository) error { return r.DeleteTag(t.Context(), "1") }, 64 << 10, registry.ErrUnsupported},
-	} {
-		t.Run(name, func(t *testing.T) {
-			written := make(chan int64, 1)
-			server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
-				w.WriteHeader(test.status)
-				n, _ := io.Copy(w, endless{})
-				written <- n
-			})
-			err := test.op(newClient(t).push(t, address(server)+"/app"))
-			if test.want != nil {
-				assertErrorKind(t, err, test.want)
-			} else if err != nil {
-				t.Error(err)
-			}
-			// The client does not read what the network buffers in transit.
-			const buffers = 12 << 20
-			if n := <-written; n > test.limit+buffers {
-				t.Errorf("bytes sent by the server = %d, want at most the limit and the network buffers", n)
-			}
-		})
-	}
-}
-
-// endless is an endless stream of spaces.
-type endless struct{}
-
-func (endless) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = ' '
-	}
-	return len(p), nil
-}
-
 // declareHugeLength sends a response with the largest possible Content-Length and no
 // content.
 func declareHugeLength(t *testing.T, w http.ResponseWriter) {
@@ -372,5 +296,97 @@ func TestDelete_TokenScope(t *testing.T) {
 	// The client requests the scope before the registry refuses the deletion.
 	if asked := tokens.Requests(); len(asked) != 2 || asked[1].Scopes[0] != "repository:app:delete,pull,push" || p.Count("DELETE", ".*") != 1 {
 		t.Errorf("token requests = %+v", asked)
+	}
+}
+
+// The response to a HEAD has no body. The client sends a GET to report the registry's own
+// message to the user, and not only the status.
+func TestResolve_FailedHeadExplainedByGet(t *testing.T) {
+	for status, kind := range map[int]error{
+		http.StatusUnauthorized:        registry.ErrUnauthorized,
+		http.StatusForbidden:           registry.ErrDenied,
+		http.StatusTooManyRequests:     registry.ErrRateLimited,
+		http.StatusInternalServerError: registry.ErrUnavailable,
+	} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{})
+			p.On("HEAD", ".*").Reply(status, nil, "")
+			p.On("GET", ".*").Reply(status, nil, string(registrytest.ErrorBody("SOME_CODE", "the cellar is flooded")))
+			_, err := newClient(t, singleAttempt).pull(t, p.Addr+"/app").Resolve(t.Context(), "1")
+			e := assertErrorKind(t, err, kind)
+			if e.Code != "SOME_CODE" || e.Message != "the cellar is flooded" || e.Status != status {
+				t.Errorf("error = %v, want the registry's code and message", e)
+			}
+		})
+	}
+}
+
+func TestResolve_FailedHeadSuccessfulGet(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	pushed := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+	p.On("HEAD", ".*").Reply(http.StatusInternalServerError, nil, "")
+	d, err := newClient(t, singleAttempt).pull(t, p.Addr+"/app").Resolve(t.Context(), "1")
+	if err != nil || d.Digest != pushed.Digest {
+		t.Errorf("Resolve() = %v, %v", d.Digest, err)
+	}
+}
+
+func TestResolve_NotFoundWithoutGet(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	_, err := newClient(t).pull(t, p.Addr+"/app").Resolve(t.Context(), "1")
+	assertErrorKind(t, err, registry.ErrNotFound)
+	if n := len(p.Requests()); n != 1 {
+		t.Errorf("requests = %d, want 1", n)
+	}
+}
+
+func TestPutManifest_HeadBeforeRetry(t *testing.T) {
+	m := registrytest.Image{Seed: "a"}.Build()
+	manifest := registry.Manifest{MediaType: m.MediaType, Digest: m.Digest, Content: m.Bytes}
+	for name, test := range map[string]struct {
+		answer func(http.ResponseWriter)
+		want   string
+	}{
+		"connection_closed": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, "PUT HEAD"},
+		"gateway_timeout":   {func(w http.ResponseWriter) { w.WriteHeader(http.StatusGatewayTimeout) }, "PUT HEAD"},
+		"too_many_requests": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusTooManyRequests) }, "PUT PUT"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// Tags of this registry are immutable, so a second PUT fails.
+			p := scripted(t, registrytest.Behaviour{ImmutableTags: true, Unchecked: true})
+			p.On("PUT", ".*").Times(1).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if name != "too_many_requests" {
+					p.PutManifest(t, "app", "1", m)
+				}
+				test.answer(w)
+			})
+			if err := newClient(t).push(t, p.Ref("app", "1")).PutManifest(t.Context(), "1", manifest); err != nil {
+				t.Fatal(err)
+			}
+			var asked []string
+			for _, r := range p.Requests() {
+				asked = append(asked, r.Method)
+			}
+			if got := strings.Join(asked, " "); got != test.want {
+				t.Errorf("requests = %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestResolve_DockerHub(t *testing.T) {
+	var methods []string
+	c := dockerHub(t, func(w http.ResponseWriter, r *http.Request) {
+		methods = append(methods, r.Method+" "+r.URL.Path)
+		w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
+	})
+	for _, name := range []string{"alpine", "docker.io/library/alpine", "index.docker.io/library/alpine"} {
+		repo := c.pull(t, name)
+		if _, err := repo.Resolve(t.Context(), "3"); err != nil || repo.Host() != "docker.io" {
+			t.Errorf("%s: Resolve() on host %s = %v, want docker.io", name, repo.Host(), err)
+		}
+	}
+	if want := slices.Repeat([]string{"HEAD /v2/library/alpine/manifests/3"}, 3); !slices.Equal(methods, want) {
+		t.Errorf("requests = %s", methods)
 	}
 }

@@ -95,28 +95,6 @@ func TestListReferrers_APIAndTag(t *testing.T) {
 	}
 }
 
-func TestRealRegistries_Referrers(t *testing.T) {
-	for name, start := range map[string]func(testing.TB, ...registrytest.Option) *registrytest.Registry{"v3": registrytest.V3, "v2": registrytest.V2} {
-		t.Run(name, func(t *testing.T) {
-			p := registrytest.Intercept(t, start(t))
-			image := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
-			repo := newClient(t).pull(t, p.Addr+"/app")
-			for _, sboms := range []string{"", "one", "another"} {
-				if sboms != "" {
-					p.Attach(t, "app", registrytest.Artifact{Seed: sboms, Subject: image})
-				}
-				listing, err := repo.ListReferrers(t.Context(), image.Digest)
-				if want := p.Referrers(t, "app", image.Digest); err != nil || !slices.Equal(digests(listing), want) || listing.Tag == "" {
-					t.Errorf("ListReferrers() = %v with tag %q, %v, want %v", digests(listing), listing.Tag, err, want)
-				}
-			}
-			if p.Count("GET", anyReferrers) != 1 || p.Count("GET", ".*") != 4 {
-				t.Errorf("requests = %s", sentRequests(p))
-			}
-		})
-	}
-}
-
 // response is a response of a registry.
 type response struct {
 	status int

@@ -2,15 +2,12 @@ package remote_test
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -150,31 +147,6 @@ func TestRetry_DNSAndTLSFailures(t *testing.T) {
 					t.Errorf("attempts = %d, want %d: %v", sent, want, err)
 				}
 			})
-		}
-	}
-}
-
-// The server supports HTTP/2, but the client does not use it. With HTTP/1.1, a GOAWAY
-// frame cannot end many requests at once.
-func TestTransport_HTTP2Disabled(t *testing.T) {
-	n := newFakeNetwork(t)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor != 1 {
-			t.Errorf("protocol = %s, want HTTP/1", r.Proto)
-		}
-		serveManifest(w, r)
-	}))
-	server.EnableHTTP2 = true
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{n.authority.issue(t, "registry.example.com")}, MinVersion: tls.VersionTLS12}
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	n.name("registry.example.com", registryAddress)
-	n.at(registryAddress+":443", address(server))
-	proxied := []string{}
-	for _, proxy := range []*url.URL{nil, n.proxy(t, &proxied)} {
-		c := newClient(t, n.options, withProxy(proxy), settings(n.trustedHosts("registry.example.com")))
-		if _, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1"); err != nil {
-			t.Error(err)
 		}
 	}
 }
@@ -327,36 +299,50 @@ func TestRetry_CanceledRequest(t *testing.T) {
 	})
 }
 
-func TestPutManifest_HeadBeforeRetry(t *testing.T) {
-	m := registrytest.Image{Seed: "a"}.Build()
-	manifest := registry.Manifest{MediaType: m.MediaType, Digest: m.Digest, Content: m.Bytes}
-	for name, test := range map[string]struct {
-		answer func(http.ResponseWriter)
-		want   string
+// Full storage stays full: it does not help to send the blob again.
+func TestRetry_StorageFull(t *testing.T) {
+	c := newClient(t)
+	_, err := c.pull(t, address(serveFixed(t, http.StatusInsufficientStorage, "", string(registrytest.ErrorBody("UNKNOWN", "no space left on device"))))+"/app").GetManifest(c.context(t), "1")
+	assertErrorKind(t, err, registry.ErrUnavailable)
+	if sent, _ := c.sent(); sent != 1 {
+		t.Errorf("requests = %d, want 1", sent)
+	}
+}
+
+// A permanent refusal is not retried, and the error has the registry's own message.
+func TestRetry_PermanentRefusal(t *testing.T) {
+	const words = "no more than 10 GiB for the project"
+	manifest := func(r registry.Repository) error {
+		return r.PutManifest(t.Context(), "1", registry.Manifest{MediaType: registry.MediaTypeDockerManifest, Digest: descriptor("{}").Digest, Content: []byte("{}")})
+	}
+	blob := func(r registry.Repository) error {
+		_, err := r.PutBlob(t.Context(), descriptor(small), newBody(t, small).get())
+		return err
+	}
+	for step, s := range map[string]struct {
+		method string
+		do     func(registry.Repository) error
+		asked  string
 	}{
-		"connection_closed": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, "PUT HEAD"},
-		"gateway_timeout":   {func(w http.ResponseWriter) { w.WriteHeader(http.StatusGatewayTimeout) }, "PUT HEAD"},
-		"too_many_requests": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusTooManyRequests) }, "PUT PUT"},
+		"start_upload": {"POST", blob, "POST from app, POST"}, // a refused mount alone is not an error
+		"upload":       {"PUT", blob, "POST from app, PUT, DELETE"},
+		"put_manifest": {"PUT", manifest, "PUT"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			// Tags of this registry are immutable, so a second PUT fails.
-			p := scripted(t, registrytest.Behaviour{ImmutableTags: true, Unchecked: true})
-			p.On("PUT", ".*").Times(1).Do(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				if name != "too_many_requests" {
-					p.PutManifest(t, "app", "1", m)
+		for _, refusal := range []struct {
+			status int
+			code   string
+		}{{403, "DENIED"}, {403, "QUOTA_EXCEEDED"}, {412, "PRECONDITION"}, {413, "SIZE_LIMIT"}, {400, "DENIED"}, {409, "CONFLICT"}, {422, "POLICY"}} {
+			t.Run(fmt.Sprintf("%s/%d_%s", step, refusal.status, refusal.code), func(t *testing.T) {
+				p := scripted(t, registrytest.Behaviour{})
+				p.On(s.method, ".*").Reply(refusal.status, nil, string(registrytest.ErrorBody(refusal.code, words)))
+				e := assertErrorKind(t, s.do(newClient(t).push(t, p.Ref("app", "1"))), registry.ErrDenied)
+				if e.Status != refusal.status || e.Code != refusal.code || e.Message != words {
+					t.Errorf("status = %d, code = %q, message = %q, want %d, %q, %q", e.Status, e.Code, e.Message, refusal.status, refusal.code, words)
 				}
-				test.answer(w)
+				if got := sentRequests(p); got != s.asked {
+					t.Errorf("requests = %s, want %s", got, s.asked)
+				}
 			})
-			if err := newClient(t).push(t, p.Ref("app", "1")).PutManifest(t.Context(), "1", manifest); err != nil {
-				t.Fatal(err)
-			}
-			var asked []string
-			for _, r := range p.Requests() {
-				asked = append(asked, r.Method)
-			}
-			if got := strings.Join(asked, " "); got != test.want {
-				t.Errorf("requests = %s, want %s", got, test.want)
-			}
-		})
+		}
 	}
 }

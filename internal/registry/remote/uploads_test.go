@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
@@ -402,87 +400,6 @@ func TestPutBlob_ContentMismatchInEachMode(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-func TestStall_SlowChunkResponse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var deleted atomic.Int32
-		var log logBuffer
-		c := newClient(t, singleAttempt, servePipes(t, uploads(func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-			fmt.Fprint(&log, r.Method, " ", r.URL.Path, ", ")
-			<-time.After(9 * time.Minute)
-			w.Header().Set("Location", r.URL.Path+"1") // each response has a new location
-			w.WriteHeader(map[string]int{http.MethodPatch: http.StatusAccepted, http.MethodPut: http.StatusCreated}[r.Method])
-		}, &deleted)).options)
-		c.ForceChunked(pipeHost, 1<<19)
-		outcome, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
-		if err != nil || outcome != registry.Copied || deleted.Load() != 0 {
-			t.Errorf("PutBlob() = %q, %v; want Copied", outcome, err)
-		}
-		if got := log.String(); got != "PATCH /upload/1, PATCH /upload/11, PUT /upload/111, " {
-			t.Errorf("requests = %s, want PATCH /upload/1, PATCH /upload/11, PUT /upload/111, ", got)
-		}
-	})
-}
-
-func TestStall_MissingChunkResponse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began := newClock()
-		var deleted atomic.Int32
-		c := newClient(t, singleAttempt, servePipes(t, uploads(func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-			waitUntilDone(r)
-		}, &deleted)).options)
-		c.ForceChunked(pipeHost, 1<<19)
-		_, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
-		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "no progress")
-		if began.elapsed() > time.Hour || deleted.Load() != 1 {
-			t.Errorf("PutBlob() took %s, canceled uploads = %d, want at most 1h and 1", began.elapsed(), deleted.Load())
-		}
-	})
-}
-
-func TestRealRegistries_UploadModes(t *testing.T) {
-	for version, start := range map[string]func(testing.TB, ...registrytest.Option) *registrytest.Registry{"v3": registrytest.V3, "2.8.3": registrytest.V2} {
-		p := registrytest.Intercept(t, start(t))
-		for name, setMode := range uploadModes {
-			t.Run(version+"_"+name, func(t *testing.T) {
-				c := newClient(t)
-				setMode(c, p.Addr)
-				p.Forget()
-				putBlob(t, c, p, huge)
-				want := map[string]string{"monolithic": "POST, PUT", "streamed": "POST, PATCH, PUT", "chunked": "POST, PATCH, PATCH, PATCH, PUT"}[name]
-				if got := sentRequests(p); got != want {
-					t.Errorf("requests = %s, want %s", got, want)
-				}
-				// Upload the blob again, and interrupt the upload. How much of it the
-				// registry has stored by the next request depends on the registry. Version
-				// 2.8.3 discards all of it.
-				p.On("PUT|PATCH", ".*").Where(hasBody).Times(1).Do(truncateBody(1<<20 - 100))
-				putBlob(t, c, p, huge)
-			})
-		}
-	}
-}
-
-// A registry may refer uploads to a host of another owner. That host must not make the
-// client send authenticated requests to the registry.
-func TestRedirect_UploadHostBackToRegistry(t *testing.T) {
-	p := scripted(t, registrytest.Behaviour{})
-	foreign := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		w.Header().Set("Location", "http://"+p.Addr+"/v2/victim/manifests/sha256:0")
-		w.WriteHeader(http.StatusAccepted)
-	})
-	p.On("POST", ".*").Alter(func(r *http.Response) { r.Header.Set("Location", "http://"+address(foreign)+"/upload") })
-	c := newClient(t)
-	c.ForceStreamed(p.Addr)
-	_, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(small), newBody(t, small).get())
-	assertErrorKind(t, err, registry.ErrForbiddenRedirect)
-	if n := p.Count(".*", "/v2/victim/.*"); n != 0 {
-		t.Errorf("requests for the victim = %d, want 0", n)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -491,4 +492,43 @@ func TestCancel_PendingConnection(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestStall_SlowChunkResponse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var deleted atomic.Int32
+		var log logBuffer
+		c := newClient(t, singleAttempt, servePipes(t, uploads(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			fmt.Fprint(&log, r.Method, " ", r.URL.Path, ", ")
+			<-time.After(9 * time.Minute)
+			w.Header().Set("Location", r.URL.Path+"1") // each response has a new location
+			w.WriteHeader(map[string]int{http.MethodPatch: http.StatusAccepted, http.MethodPut: http.StatusCreated}[r.Method])
+		}, &deleted)).options)
+		c.ForceChunked(pipeHost, 1<<19)
+		outcome, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
+		if err != nil || outcome != registry.Copied || deleted.Load() != 0 {
+			t.Errorf("PutBlob() = %q, %v; want Copied", outcome, err)
+		}
+		if got := log.String(); got != "PATCH /upload/1, PATCH /upload/11, PUT /upload/111, " {
+			t.Errorf("requests = %s, want PATCH /upload/1, PATCH /upload/11, PUT /upload/111, ", got)
+		}
+	})
+}
+
+func TestStall_MissingChunkResponse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := newClock()
+		var deleted atomic.Int32
+		c := newClient(t, singleAttempt, servePipes(t, uploads(func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			waitUntilDone(r)
+		}, &deleted)).options)
+		c.ForceChunked(pipeHost, 1<<19)
+		_, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor(large), newBody(t, large).get())
+		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "no progress")
+		if began.elapsed() > time.Hour || deleted.Load() != 1 {
+			t.Errorf("PutBlob() took %s, canceled uploads = %d, want at most 1h and 1", began.elapsed(), deleted.Load())
+		}
+	})
 }

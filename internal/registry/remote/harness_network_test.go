@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 )
 
@@ -242,4 +243,51 @@ func tunnel(ctx context.Context, t *testing.T, w http.ResponseWriter, listener s
 	both.Go(func() { _, _ = io.Copy(upstream, buffered); _ = upstream.Close() })
 	both.Go(func() { _, _ = io.Copy(client, upstream); _ = client.Close() })
 	both.Wait()
+}
+
+// serveManifest responds to every request with a manifest.
+func serveManifest(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", registry.MediaTypeDockerManifest)
+	_, _ = io.WriteString(w, "{}")
+}
+
+// serveRaw starts a server that passes the first bytes of each connection to answer and
+// then closes the connection.
+func serveRaw(t *testing.T, answer func(conn net.Conn, request string)) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer func() { _ = conn.Close() }()
+				request := make([]byte, 4096)
+				n, _ := conn.Read(request)
+				answer(conn, string(request[:n]))
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		serving.Wait()
+	})
+	return listener.Addr().String()
+}
+
+// notifyingConn is a connection that calls closed when it is closed.
+type notifyingConn struct {
+	net.Conn
+	closed func()
+}
+
+func (c *notifyingConn) Close() error {
+	c.closed()
+	return c.Conn.Close()
 }

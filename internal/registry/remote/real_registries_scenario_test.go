@@ -3,6 +3,7 @@ package remote_test
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,6 +58,51 @@ func TestRealRegistries_Operations(t *testing.T) {
 			old := registrytest.Schema1Image{Seed: "old"}.Build()
 			err = repo.PutManifest(t.Context(), "old", registry.Manifest{MediaType: old.MediaType, Digest: old.Digest, Content: old.Bytes})
 			assertContains(t, registryError(t, err).Hint, "schema 1")
+		})
+	}
+}
+
+func TestRealRegistries_UploadModes(t *testing.T) {
+	for version, start := range map[string]func(testing.TB, ...registrytest.Option) *registrytest.Registry{"v3": registrytest.V3, "2.8.3": registrytest.V2} {
+		p := registrytest.Intercept(t, start(t))
+		for name, setMode := range uploadModes {
+			t.Run(version+"_"+name, func(t *testing.T) {
+				c := newClient(t)
+				setMode(c, p.Addr)
+				p.Forget()
+				putBlob(t, c, p, huge)
+				want := map[string]string{"monolithic": "POST, PUT", "streamed": "POST, PATCH, PUT", "chunked": "POST, PATCH, PATCH, PATCH, PUT"}[name]
+				if got := sentRequests(p); got != want {
+					t.Errorf("requests = %s, want %s", got, want)
+				}
+				// Upload the blob again, and interrupt the upload. How much of it the
+				// registry has stored by the next request depends on the registry. Version
+				// 2.8.3 discards all of it.
+				p.On("PUT|PATCH", ".*").Where(hasBody).Times(1).Do(truncateBody(1<<20 - 100))
+				putBlob(t, c, p, huge)
+			})
+		}
+	}
+}
+
+func TestRealRegistries_Referrers(t *testing.T) {
+	for name, start := range map[string]func(testing.TB, ...registrytest.Option) *registrytest.Registry{"v3": registrytest.V3, "v2": registrytest.V2} {
+		t.Run(name, func(t *testing.T) {
+			p := registrytest.Intercept(t, start(t))
+			image := p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+			repo := newClient(t).pull(t, p.Addr+"/app")
+			for _, sboms := range []string{"", "one", "another"} {
+				if sboms != "" {
+					p.Attach(t, "app", registrytest.Artifact{Seed: sboms, Subject: image})
+				}
+				listing, err := repo.ListReferrers(t.Context(), image.Digest)
+				if want := p.Referrers(t, "app", image.Digest); err != nil || !slices.Equal(digests(listing), want) || listing.Tag == "" {
+					t.Errorf("ListReferrers() = %v with tag %q, %v, want %v", digests(listing), listing.Tag, err, want)
+				}
+			}
+			if p.Count("GET", anyReferrers) != 1 || p.Count("GET", ".*") != 4 {
+				t.Errorf("requests = %s", sentRequests(p))
+			}
 		})
 	}
 }

@@ -318,3 +318,20 @@ func TestMount_Throttled(t *testing.T) {
 		t.Errorf("trace = %d requests and %d retries, want 4 and 3", requests, retries)
 	}
 }
+
+func TestMount_UnauthorizedSource(t *testing.T) {
+	tokens := registrytest.NewTokenServer(t)
+	tokens.Allow = func(_, repo, _ string) bool { return repo == "to" }
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	p.PushBlob(t, "from", registrytest.Blob{Content: []byte("content")})
+	content := newBody(t, "content")
+	content.from = p.Addr + "/from"
+	c := newClient(t)
+	outcome, err := c.push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor("content"), content.get())
+	if err != nil || outcome != registry.Copied {
+		t.Fatalf("PutBlob() = %q, %v; want Copied", outcome, err)
+	}
+	if !p.HasBlob(t, "to", descriptor("content").Digest) {
+		t.Error("the blob does not exist after PutBlob()")
+	}
+}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
@@ -425,5 +426,34 @@ func TestRedirect_CanceledUpload(t *testing.T) {
 	assertContains(t, assertErrorKind(t, err, registry.ErrDenied).Error(), "storage.example.net", "SignatureProvided ***")
 	if got := strings.Join(methods, " "); got != "PUT DELETE" {
 		t.Errorf("requests to the other host = %s, want PUT DELETE", got)
+	}
+}
+
+// A 404 from a host that the registry redirected to is not the registry's own. It must not
+// remove a resource from the state.
+func TestRedirect_ForeignNotFound(t *testing.T) {
+	elsewhere := serveFixed(t, http.StatusNotFound, "application/json", string(registrytest.ErrorBody("MANIFEST_UNKNOWN", "gone")))
+	p := scripted(t, registrytest.Behaviour{})
+	p.On("GET", ".*").Reply(http.StatusTemporaryRedirect, http.Header{"Location": {elsewhere.URL + "/m"}}, "")
+	_, err := newClient(t, singleAttempt).pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
+	assertErrorKind(t, err, registry.ErrProtocol)
+}
+
+// A registry may refer uploads to a host of another owner. That host must not make the
+// client send authenticated requests to the registry.
+func TestRedirect_UploadHostBackToRegistry(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	foreign := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Location", "http://"+p.Addr+"/v2/victim/manifests/sha256:0")
+		w.WriteHeader(http.StatusAccepted)
+	})
+	p.On("POST", ".*").Alter(func(r *http.Response) { r.Header.Set("Location", "http://"+address(foreign)+"/upload") })
+	c := newClient(t)
+	c.ForceStreamed(p.Addr)
+	_, err := c.push(t, p.Ref("app", "1")).PutBlob(c.context(t), descriptor(small), newBody(t, small).get())
+	assertErrorKind(t, err, registry.ErrForbiddenRedirect)
+	if n := p.Count(".*", "/v2/victim/.*"); n != 0 {
+		t.Errorf("requests for the victim = %d, want 0", n)
 	}
 }

@@ -259,23 +259,6 @@ func TestAuthorization_MountScope(t *testing.T) {
 	}
 }
 
-func TestMount_UnauthorizedSource(t *testing.T) {
-	tokens := registrytest.NewTokenServer(t)
-	tokens.Allow = func(_, repo, _ string) bool { return repo == "to" }
-	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
-	p.PushBlob(t, "from", registrytest.Blob{Content: []byte("content")})
-	content := newBody(t, "content")
-	content.from = p.Addr + "/from"
-	c := newClient(t)
-	outcome, err := c.push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor("content"), content.get())
-	if err != nil || outcome != registry.Copied {
-		t.Fatalf("PutBlob() = %q, %v; want Copied", outcome, err)
-	}
-	if !p.HasBlob(t, "to", descriptor("content").Digest) {
-		t.Error("the blob does not exist after PutBlob()")
-	}
-}
-
 func TestAuthorization_MountScopeRefused(t *testing.T) {
 	tokens := registrytest.NewTokenServer(t)
 	tokens.Answer = func(w http.ResponseWriter, r registrytest.TokenRequest, token string) {
@@ -409,28 +392,6 @@ func TestAuthorization_ForbiddenRealmHint(t *testing.T) {
 	}
 }
 
-// The hint must name the host that is down. Otherwise the user would suspect the registry.
-func TestTransportError_RedirectTargetDown(t *testing.T) {
-	for name, test := range map[string]struct {
-		answer http.HandlerFunc
-		want   []string
-	}{
-		"token_server": {bearerChallenge("https://dead.example.com/token"), []string{"Nothing listens at dead.example.com", "The registry has answered"}},
-		"storage_host": {redirect("https://dead.example.com:8443/blob"), []string{"Nothing listens at dead.example.com:8443", "The registry has answered"}},
-		"unknown_host": {redirect("https://nowhere.example.com/blob"), []string{"nowhere.example.com could not be found", "The registry has answered"}},
-	} {
-		n := newFakeNetwork(t)
-		n.serve(t, "registry.example.com", registryAddress, test.answer)
-		n.name("dead.example.com", otherAddress)
-		_, err := newClient(t, n.options, singleAttempt, settings(n.trustedHosts("registry.example.com"))).pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
-		e := assertErrorKind(t, err, registry.ErrUnavailable)
-		assertContains(t, e.Hint, test.want...)
-		if strings.Contains(e.Hint, "whether the registry is running") {
-			t.Errorf("%s: hint = %s", name, e.Hint)
-		}
-	}
-}
-
 func TestAuthorization_PrivateRealmThroughProxy(t *testing.T) {
 	n, proxied := newFakeNetwork(t), []string{}
 	server := n.serve(t, "10.0.0.1", "10.0.0.1", func(w http.ResponseWriter, r *http.Request) {
@@ -524,4 +485,22 @@ func TestAuthorization_TokenNeedsNoSlot(t *testing.T) {
 		t.Errorf("GetBlob() read %q, %v", got, err)
 	}
 	other.Wait()
+}
+
+func TestAuthorization_CompressedToken(t *testing.T) {
+	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/token":
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(gzipped(t, `{"token":"a"}`))
+		case r.Header.Get("Authorization") != "":
+			t.Errorf("%s was sent with a token", r.URL.Path)
+		default:
+			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	})
+	_, err := newClient(t).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
+	assertContains(t, assertErrorKind(t, err, registry.ErrProtocol).Error(), address(server), "its answer is not a token")
 }

@@ -2,7 +2,9 @@ package remote_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"strconv"
 	"testing"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
@@ -68,5 +70,27 @@ func TestCancelUpload_RetriesAfterReset(t *testing.T) {
 		if got := fmt.Sprint(statuses); got != want {
 			t.Errorf("DELETE statuses = %s, want %s", got, want)
 		}
+	}
+}
+
+// Only the error document of a 400 tells whether the manifest is refused for good.
+func TestPutManifest_TruncatedRefusal(t *testing.T) {
+	p := scripted(t, registrytest.Behaviour{})
+	document := string(registrytest.ErrorBody("MANIFEST_BLOB_UNKNOWN", "blob unknown to registry"))
+	p.On("PUT", ".*").Times(1).Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(document)))
+		w.WriteHeader(400)
+		_, _ = io.WriteString(w, document[:20])
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	refused := p.On("PUT", ".*").Times(1).Reply(400, nil, document)
+	m, err := registry.NewManifest("application/vnd.oci.image.manifest.v1+json", []byte("{}"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	assertErrorKind(t, newClient(t).push(t, p.Ref("app", "1")).PutManifest(t.Context(), "1", m), registry.ErrMissingContent)
+	if refused.Taken() != 1 {
+		t.Error("the refusal was not requested again")
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -164,28 +162,6 @@ func TestResponseError_NotFoundNeedsErrorDocument(t *testing.T) {
 	}
 }
 
-// Only the error document of a 400 tells whether the manifest is refused for good.
-func TestPutManifest_TruncatedRefusal(t *testing.T) {
-	p := scripted(t, registrytest.Behaviour{})
-	document := string(registrytest.ErrorBody("MANIFEST_BLOB_UNKNOWN", "blob unknown to registry"))
-	p.On("PUT", ".*").Times(1).Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		w.Header().Set("Content-Length", strconv.Itoa(len(document)))
-		w.WriteHeader(400)
-		_, _ = io.WriteString(w, document[:20])
-		_ = http.NewResponseController(w).Flush()
-		panic(http.ErrAbortHandler)
-	})
-	refused := p.On("PUT", ".*").Times(1).Reply(400, nil, document)
-	m, err := registry.NewManifest("application/vnd.oci.image.manifest.v1+json", []byte("{}"), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	assertErrorKind(t, newClient(t).push(t, p.Ref("app", "1")).PutManifest(t.Context(), "1", m), registry.ErrMissingContent)
-	if refused.Taken() != 1 {
-		t.Error("the refusal was not requested again")
-	}
-}
-
 func TestResponseError_CompressedBody(t *testing.T) {
 	server := servePlain(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
@@ -196,24 +172,6 @@ func TestResponseError_CompressedBody(t *testing.T) {
 	if e.Status != http.StatusForbidden || e.Code != "" || e.Message != "" {
 		t.Errorf("status = %d, code = %q, message = %q, want %d, %q, %q", e.Status, e.Code, e.Message, http.StatusForbidden, "", "")
 	}
-}
-
-func TestAuthorization_CompressedToken(t *testing.T) {
-	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.URL.Path == "/token":
-			w.Header().Set("Content-Type", "application/json")
-			w.Header().Set("Content-Encoding", "gzip")
-			_, _ = w.Write(gzipped(t, `{"token":"a"}`))
-		case r.Header.Get("Authorization") != "":
-			t.Errorf("%s was sent with a token", r.URL.Path)
-		default:
-			w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+r.Host+`/token"`)
-			w.WriteHeader(http.StatusUnauthorized)
-		}
-	})
-	_, err := newClient(t).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
-	assertContains(t, assertErrorKind(t, err, registry.ErrProtocol).Error(), address(server), "its answer is not a token")
 }
 
 func TestResponseError_SanitizedMessage(t *testing.T) {
@@ -239,36 +197,6 @@ func TestResponseError_SanitizedMessage(t *testing.T) {
 				t.Errorf("error = %q, want it sanitized", text)
 			}
 		})
-	}
-}
-
-func TestRedact_ErrorDocument(t *testing.T) {
-	const secret = canary + `"&<x>`
-	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
-		sent := r.Header.Get("Authorization")
-		if sent == "" {
-			w.Header().Set("WWW-Authenticate", "Basic realm=x")
-			w.WriteHeader(http.StatusUnauthorized)
-			return
-		}
-		w.Header().Set("Warning", `299 - "you sent `+sent+`"`)
-		w.WriteHeader(http.StatusForbidden)
-		switch r.URL.Path {
-		case "/v2/app/manifests/words":
-			_, _ = w.Write(registrytest.ErrorBody("DENIED", "you sent "+sent+" which is "+secret))
-		case "/v2/app/manifests/detail":
-			_, _ = io.WriteString(w, `{"errors":[{"code":"QUOTA","detail":{"a":"Canary\/Secret+\"\u0026\u003cx\u003e","b":"Canary/Secret+\"\u0026\u003cx\u003e"}}]}`)
-		default:
-			_, _ = io.WriteString(w, "<p>"+sent+" "+url.QueryEscape(secret)+" "+secret)
-		}
-	})
-	c := newClient(t, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: secret}}))
-	for tag, want := range map[string]string{"words": "you sent Basic *** which is ***", "detail": `{"a":"***","b":"***"}`, "page": "Basic *** *** ***"} {
-		_, err := c.pull(t, address(server)+"/app").GetManifest(c.context(t), tag)
-		assertContains(t, assertErrorKind(t, err, registry.ErrDenied).Message, want)
-	}
-	if w := c.Warnings(); len(w) != 1 {
-		t.Errorf("warnings = %q, want one", w)
 	}
 }
 
@@ -393,16 +321,6 @@ func TestResponseError_ForbiddenNamesCredential(t *testing.T) {
 	}
 }
 
-// Full storage stays full: it does not help to send the blob again.
-func TestRetry_StorageFull(t *testing.T) {
-	c := newClient(t)
-	_, err := c.pull(t, address(serveFixed(t, http.StatusInsufficientStorage, "", string(registrytest.ErrorBody("UNKNOWN", "no space left on device"))))+"/app").GetManifest(c.context(t), "1")
-	assertErrorKind(t, err, registry.ErrUnavailable)
-	if sent, _ := c.sent(); sent != 1 {
-		t.Errorf("requests = %d, want 1", sent)
-	}
-}
-
 func TestResponseError_DockerHubNameHint(t *testing.T) {
 	const hint = `"registry/acme/app" was read as a repository on Docker Hub, where names have two parts. If registry is a registry, write it with its domain or port, as in registry:5000/acme/app.`
 	for name, want := range map[string]string{"registry/acme/app": hint, "acme/app": "", "app": "", "ghcr.io/registry/acme/app": ""} {
@@ -416,4 +334,12 @@ func TestResponseError_DockerHubNameHint(t *testing.T) {
 			t.Errorf("%s: hint = %q", name, got)
 		}
 	}
+}
+
+func TestResponseError_PlainHTTPToTLSServer(t *testing.T) {
+	host := address(newFakeNetwork(t).serveTLS(t, serveManifest, "127.0.0.1"))
+	_, err := newClient(t, singleAttempt).pull(t, host+"/app").GetManifest(t.Context(), "1")
+	e := assertErrorKind(t, err, registry.ErrProtocol)
+	assertContains(t, e.Error(), `HTTP 400: what answered says "Client sent an HTTP request to an HTTPS server."`)
+	assertContains(t, e.Hint, "wants TLS", "plain_http = false")
 }

@@ -16,23 +16,6 @@ func dockerHub(t *testing.T, handler http.HandlerFunc) *client {
 	return newClient(t, n.options, settings(n.trustedHosts("docker.io")))
 }
 
-func TestResolve_DockerHub(t *testing.T) {
-	var methods []string
-	c := dockerHub(t, func(w http.ResponseWriter, r *http.Request) {
-		methods = append(methods, r.Method+" "+r.URL.Path)
-		w.Header().Set("Docker-Content-Digest", string(descriptor("x").Digest))
-	})
-	for _, name := range []string{"alpine", "docker.io/library/alpine", "index.docker.io/library/alpine"} {
-		repo := c.pull(t, name)
-		if _, err := repo.Resolve(t.Context(), "3"); err != nil || repo.Host() != "docker.io" {
-			t.Errorf("%s: Resolve() on host %s = %v, want docker.io", name, repo.Host(), err)
-		}
-	}
-	if want := slices.Repeat([]string{"HEAD /v2/library/alpine/manifests/3"}, 3); !slices.Equal(methods, want) {
-		t.Errorf("requests = %s", methods)
-	}
-}
-
 func TestWarnings_LowRateLimit(t *testing.T) {
 	var left atomic.Int32
 	left.Store(12)

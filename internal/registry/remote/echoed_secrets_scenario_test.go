@@ -343,3 +343,90 @@ func TestRedact_UnsentCredential(t *testing.T) {
 		}
 	}
 }
+
+// A server that received a credential can echo it in any part of its response that becomes
+// part of an error or of the log.
+func TestRedact_CredentialInHeader(t *testing.T) {
+	encoded := base64.StdEncoding.EncodeToString([]byte("ci:" + canary))
+	for name, header := range map[string]http.Header{
+		"location_path":          {"Location": {"ftp://h/" + canary}},
+		"location_host":          {"Location": {"ftp://" + canary + ".example/"}},
+		"location_authorization": {"Location": {"ftp://h/" + encoded}},
+		"location_relative":      {"Location": {"/" + canary}},
+		"content_encoding":       {"Content-Encoding": {canary}},
+		"content_type":           {"Content-Type": {"text/plain; x=" + canary}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := scripted(t, registrytest.Behaviour{}, registrytest.BasicAuth("ci", canary))
+			p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
+			status := http.StatusOK
+			if header.Get("Location") != "" {
+				status = http.StatusTemporaryRedirect
+			}
+			p.On("GET", ".*").Where(func(r *http.Request) bool { return r.Header.Get("Authorization") != "" }).Reply(status, header, "{}")
+			c := newClient(t, singleAttempt, credentials(map[string]auth.Credential{p.Addr: {Username: "ci", Password: canary, Source: "the test"}}))
+			_, err := c.pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
+			e := registryError(t, err)
+			assertNoSecret(t, "error", e.Error()+e.Hint)
+		})
+	}
+}
+
+// The token was issued during the operation and is not in the options.
+func TestRedact_TokenInHeader(t *testing.T) {
+	tokens := registrytest.NewTokenServer(t)
+	tokens.Answer = func(w http.ResponseWriter, _ registrytest.TokenRequest, _ string) {
+		_, _ = w.Write([]byte(`{"token":"` + canary + `-issued"}`))
+	}
+	p := scripted(t, registrytest.Behaviour{}, registrytest.TokenAuth(tokens))
+	p.On("GET", ".*").Where(func(r *http.Request) bool { return r.Header.Get("Authorization") != "" }).
+		Reply(http.StatusTemporaryRedirect, http.Header{"Location": {"ftp://h/" + canary + "-issued"}}, "")
+	_, err := newClient(t, singleAttempt).pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
+	assertNoSecret(t, "error", registryError(t, err).Error())
+}
+
+// The proxy received a login of its own.
+func TestRedact_ProxyLogin(t *testing.T) {
+	proxy := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusProxyAuthRequired)
+		_, _ = fmt.Fprint(w, r.Header.Get("Proxy-Authorization"), " ", canary)
+	})
+	plain := true
+	c := newClient(t, settings(map[string]remote.HostOptions{"registry.example.com": {PlainHTTP: &plain}}), func(o *remote.Options) {
+		o.Proxy = func(*http.Request) (*url.URL, error) {
+			return &url.URL{Scheme: "http", User: url.UserPassword("deploy", canary), Host: address(proxy)}, nil
+		}
+	})
+	_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
+	assertContains(t, assertErrorKind(t, err, registry.ErrDenied).Error(), "says \"Basic *** ***\"")
+}
+
+func TestRedact_ErrorDocument(t *testing.T) {
+	const secret = canary + `"&<x>`
+	server := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
+		sent := r.Header.Get("Authorization")
+		if sent == "" {
+			w.Header().Set("WWW-Authenticate", "Basic realm=x")
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Warning", `299 - "you sent `+sent+`"`)
+		w.WriteHeader(http.StatusForbidden)
+		switch r.URL.Path {
+		case "/v2/app/manifests/words":
+			_, _ = w.Write(registrytest.ErrorBody("DENIED", "you sent "+sent+" which is "+secret))
+		case "/v2/app/manifests/detail":
+			_, _ = io.WriteString(w, `{"errors":[{"code":"QUOTA","detail":{"a":"Canary\/Secret+\"\u0026\u003cx\u003e","b":"Canary/Secret+\"\u0026\u003cx\u003e"}}]}`)
+		default:
+			_, _ = io.WriteString(w, "<p>"+sent+" "+url.QueryEscape(secret)+" "+secret)
+		}
+	})
+	c := newClient(t, credentials(map[string]auth.Credential{address(server): {Username: "ci", Password: secret}}))
+	for tag, want := range map[string]string{"words": "you sent Basic *** which is ***", "detail": `{"a":"***","b":"***"}`, "page": "Basic *** *** ***"} {
+		_, err := c.pull(t, address(server)+"/app").GetManifest(c.context(t), tag)
+		assertContains(t, assertErrorKind(t, err, registry.ErrDenied).Message, want)
+	}
+	if w := c.Warnings(); len(w) != 1 {
+		t.Errorf("warnings = %q, want one", w)
+	}
+}

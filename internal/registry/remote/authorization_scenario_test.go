@@ -32,7 +32,7 @@ func TestAuthorization_NoCredentialsBeforeChallenge(t *testing.T) {
 	}
 	requests := p.Requests()
 	if first := requests[0]; first.Path != "/v2/app/manifests/"+string(pushed.Digest) || first.Header.Get("Authorization") != "" {
-		t.Errorf("the first request is for %s with Authorization %q", first.Path, first.Header.Get("Authorization"))
+		t.Errorf("first request = %s with Authorization %q, want the manifest without credentials", first.Path, first.Header.Get("Authorization"))
 	}
 	if p.Count(".*", "/v2/") != 0 {
 		t.Error("the client requested /v2/, want no such request")
@@ -43,7 +43,7 @@ func TestAuthorization_NoCredentialsBeforeChallenge(t *testing.T) {
 	}
 	// A challenge is not a failure, so the request that follows it is not a retry.
 	if sent, retries := c.sent(); sent != 4 || retries != 0 {
-		t.Errorf("trace = %d requests and %d retries, want 4 and none", sent, retries)
+		t.Errorf("trace = %d requests and %d retries, want 4 and 0", sent, retries)
 	}
 }
 
@@ -63,9 +63,9 @@ func TestAuthorization_TokenPerRepository(t *testing.T) {
 	if _, err := repo.PutBlob(t.Context(), descriptor("new"), newBody(t, "new").get()); err != nil {
 		t.Fatal(err)
 	}
-	asked := tokens.Requests()
-	if len(asked) != 1 || !slices.Equal(asked[0].Scopes, []string{"repository:app:pull,push"}) {
-		t.Errorf("token requests = %+v, want one with repository:app:pull,push", asked)
+	tokenRequests := tokens.Requests()
+	if len(tokenRequests) != 1 || !slices.Equal(tokenRequests[0].Scopes, []string{"repository:app:pull,push"}) {
+		t.Errorf("token requests = %+v, want one with repository:app:pull,push", tokenRequests)
 	}
 }
 
@@ -88,7 +88,7 @@ func TestAuthorization_TokenRefreshLimit(t *testing.T) {
 		t.Errorf("trace = %d requests and %d retries, want 5 and 1", sent, retries)
 	}
 	if e.Status != http.StatusUnauthorized || e.Code != "UNAUTHORIZED" {
-		t.Errorf("status = %d, code = %q", e.Status, e.Code)
+		t.Errorf("status = %d, code = %q, want 401 and UNAUTHORIZED", e.Status, e.Code)
 	}
 	// Without a token, with a token, and with a new token.
 	if n := len(p.Requests()); n != 3 {
@@ -227,15 +227,15 @@ func TestAuthorization_TokenScope(t *testing.T) {
 	}
 	c := newClient(t)
 	read(c.pull(t, p.Ref("app", "1")))
-	if asked := tokens.Requests(); len(asked) != 1 || !slices.Equal(asked[0].Scopes, []string{"repository:app:pull"}) {
-		t.Errorf("token requests for reading = %+v, want one with repository:app:pull", asked)
+	if tokenRequests := tokens.Requests(); len(tokenRequests) != 1 || !slices.Equal(tokenRequests[0].Scopes, []string{"repository:app:pull"}) {
+		t.Errorf("token requests for reading = %+v, want one with repository:app:pull", tokenRequests)
 	}
 	destination := c.push(t, p.Ref("app", "2"))
 	if _, err := destination.PutBlob(t.Context(), descriptor("new"), newBody(t, "new").get()); err != nil {
 		t.Fatal(err)
 	}
-	if asked := tokens.Requests(); len(asked) != 2 || !slices.Equal(asked[1].Scopes, []string{"repository:app:pull,push"}) {
-		t.Errorf("token requests for pushing = %+v, want a second one with repository:app:pull,push", asked)
+	if tokenRequests := tokens.Requests(); len(tokenRequests) != 2 || !slices.Equal(tokenRequests[1].Scopes, []string{"repository:app:pull,push"}) {
+		t.Errorf("token requests for pushing = %+v, want a second one with repository:app:pull,push", tokenRequests)
 	}
 }
 
@@ -250,9 +250,9 @@ func TestAuthorization_MountScope(t *testing.T) {
 	if err != nil || outcome != registry.Mounted {
 		t.Fatalf("PutBlob() = %q, %v; want Mounted", outcome, err)
 	}
-	asked := tokens.Requests()
-	if len(asked) != 1 || !slices.Equal(asked[0].Scopes, []string{"repository:from:pull", "repository:to:pull,push"}) {
-		t.Errorf("token requests = %+v, want one with both scopes", asked)
+	tokenRequests := tokens.Requests()
+	if len(tokenRequests) != 1 || !slices.Equal(tokenRequests[0].Scopes, []string{"repository:from:pull", "repository:to:pull,push"}) {
+		t.Errorf("token requests = %+v, want one with both scopes", tokenRequests)
 	}
 	if content.opens() != 0 {
 		t.Error("the content was opened although no byte is needed")
@@ -295,7 +295,7 @@ func TestAuthorization_UnrelatedRealm(t *testing.T) {
 			t.Run(kind+"_for_"+host, func(t *testing.T) {
 				n := newFakeNetwork(t)
 				n.serve(t, "registry.example.com", registryAddress, bearerChallenge("https://"+host+"/token"))
-				attacker := &foreignHost{t: t, answer: serveBlob(`{"token":"t"}`)}
+				attacker := &foreignHost{t: t, handler: serveBlob(`{"token":"t"}`)}
 				n.serve(t, host, otherAddress, attacker.ServeHTTP)
 				client := newClient(t, n.options, settings(n.trustedHosts("registry.example.com", host)), credentials(map[string]auth.Credential{"registry.example.com": c}))
 				for range 2 {
@@ -352,11 +352,11 @@ func TestAuthorization_RetriesTokenServer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var asked atomic.Int32
+				var tokenRequests atomic.Int32
 				began := newClock()
 				c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 					switch {
-					case r.URL.Path == "/token" && asked.Add(1) == 1:
+					case r.URL.Path == "/token" && tokenRequests.Add(1) == 1:
 						test.fail(w, r)
 					case r.URL.Path == "/token":
 						_, _ = io.WriteString(w, `{"token":"t"}`)
@@ -369,8 +369,8 @@ func TestAuthorization_RetriesTokenServer(t *testing.T) {
 				if _, err := c.pull(t, pipeHost+"/app").GetManifest(t.Context(), "1"); err != nil {
 					t.Fatal(err)
 				}
-				if asked.Load() != 2 || began.elapsed() < test.least || began.elapsed() > test.least+time.Second {
-					t.Errorf("token requests = %d in %s", asked.Load(), began.elapsed())
+				if tokenRequests.Load() != 2 || began.elapsed() < test.least || began.elapsed() > test.least+time.Second {
+					t.Errorf("token requests = %d in %s", tokenRequests.Load(), began.elapsed())
 				}
 			})
 		})
@@ -415,7 +415,7 @@ func TestAuthorization_RealmRedirect(t *testing.T) {
 	n := newFakeNetwork(t)
 	n.serve(t, "registry.example.com", registryAddress, bearerChallenge("https://auth.example.com/token"))
 	n.serve(t, "auth.example.com", "203.0.113.3", redirect("https://attacker.example.net/token"))
-	attacker := &foreignHost{t: t, answer: serveBlob(`{"token":"t"}`)}
+	attacker := &foreignHost{t: t, handler: serveBlob(`{"token":"t"}`)}
 	n.serve(t, "attacker.example.net", otherAddress, attacker.ServeHTTP)
 	c := newClient(t, n.options, withRegistryLogin, settings(n.trustedHosts("registry.example.com", "auth.example.com", "attacker.example.net")))
 	_, err := c.pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")

@@ -41,7 +41,7 @@ func TestGetBlob_ResumesAtOffset(t *testing.T) {
 				t.Errorf("Range of request %d = %q after offset %d", i, r.Header.Get("Range"), at)
 			}
 		} else if r.Header.Get("Range") != "" {
-			t.Errorf("the first request has a Range")
+			t.Errorf("Range of the first request = %q, want none", r.Header.Get("Range"))
 		}
 		at = from
 	}
@@ -77,9 +77,9 @@ func TestGetBlob_ResumeLimit(t *testing.T) {
 // later requests with next.
 func resuming(t *testing.T, content string, next http.HandlerFunc) string {
 	t.Helper()
-	var asked atomic.Int32
+	var requests atomic.Int32
 	return address(servePlain(t, func(w http.ResponseWriter, r *http.Request) {
-		if asked.Add(1) > 1 {
+		if requests.Add(1) > 1 {
 			next(w, r)
 			return
 		}
@@ -170,7 +170,7 @@ func TestGetBlob_ResumeRequestsNewRedirect(t *testing.T) {
 
 func TestGetBlob_ContentMismatch(t *testing.T) {
 	const content = "0123456789"
-	for name, answer := range map[string]http.HandlerFunc{
+	for name, handler := range map[string]http.HandlerFunc{
 		"wrong_bytes":      serveBlob("ABCDEFGHIJ"),
 		"too_short":        func(w http.ResponseWriter, r *http.Request) { writeWithoutLength(w, "01234") },
 		"too_long":         func(w http.ResponseWriter, r *http.Request) { writeWithoutLength(w, content+"!") },
@@ -191,7 +191,7 @@ func TestGetBlob_ContentMismatch(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := servePlain(t, answer)
+			server := servePlain(t, handler)
 			got, err := readAll(t, newClient(t).pull(t, address(server)+"/app"), descriptor(content))
 			assertContains(t, assertErrorKind(t, err, registry.ErrMismatch).Error(), address(server)+"/app", string(descriptor(content).Digest))
 			if len(got) >= len(content) {

@@ -14,7 +14,7 @@ func TestStatBlob(t *testing.T) {
 	repo := newClient(t).pull(t, p.Ref("app", "1"))
 	d, err := repo.StatBlob(t.Context(), descriptor("content").Digest)
 	if err != nil || d.Size != 7 || d.Digest != descriptor("content").Digest {
-		t.Errorf("StatBlob() = %+v, %v", d, err)
+		t.Errorf("StatBlob() = %+v, %v; want a size of 7", d, err)
 	}
 	_, err = repo.StatBlob(t.Context(), descriptor("other").Digest)
 	assertErrorKind(t, err, registry.ErrNotFound)
@@ -23,7 +23,7 @@ func TestStatBlob(t *testing.T) {
 	}
 	p.On("HEAD", ".*").Reply(http.StatusMethodNotAllowed, nil, "")
 	if d, err := repo.StatBlob(t.Context(), descriptor("content").Digest); err != nil || d.Size != 7 {
-		t.Errorf("StatBlob() without HEAD = %+v, %v", d, err)
+		t.Errorf("StatBlob() without HEAD = %+v, %v; want a size of 7", d, err)
 	}
 	// A 403 does not tell whether the blob exists.
 	p.Clear()

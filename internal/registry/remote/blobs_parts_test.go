@@ -47,7 +47,7 @@ func TestParallelDownload_Ranges(t *testing.T) {
 	for i, r := range p.Requests() {
 		if i == 0 {
 			if r.Header.Get("Range") != "" {
-				t.Errorf("the first request has the Range %q", r.Header.Get("Range"))
+				t.Errorf("Range of the first request = %q, want none", r.Header.Get("Range"))
 			}
 			continue
 		}
@@ -87,7 +87,7 @@ func TestParallelDownload_RangeIgnored(t *testing.T) {
 		t.Errorf("requests = %d, want at most 6", n)
 	}
 	if last := p.Requests()[len(p.Requests())-1]; last.Header.Get("Range") != "" {
-		t.Errorf("the request for the second blob has the Range %q", last.Header.Get("Range"))
+		t.Errorf("Range of the request for the second blob = %q, want none", last.Header.Get("Range"))
 	}
 }
 

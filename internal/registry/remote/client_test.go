@@ -27,7 +27,7 @@ func TestPlainHTTP_LoopbackWithTLSOptions(t *testing.T) {
 	} {
 		c := newClient(t, settings(map[string]remote.HostOptions{host: test.settings}))
 		if got := c.PlainHTTP(host); got != test.plain {
-			t.Errorf("%s: PlainHTTP() = %t", name, got)
+			t.Errorf("%s: PlainHTTP() = %t, want %t", name, got, test.plain)
 		}
 	}
 	c := newClient(t, settings(map[string]remote.HostOptions{host: {CACertificate: n.authority.pem}}))

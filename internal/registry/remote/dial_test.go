@@ -45,7 +45,7 @@ func TestDial_NextAddress(t *testing.T) {
 				synctest.Wait()
 				want := map[bool]time.Duration{false: 0, true: 250 * time.Millisecond}[silent]
 				if began.elapsed() != want || abandoned.Load() != map[bool]int32{true: 1}[silent] {
-					t.Errorf("GetManifest() took %s with %d abandoned attempts", began.elapsed(), abandoned.Load())
+					t.Errorf("GetManifest() took %s with %d abandoned dials, want %s", began.elapsed(), abandoned.Load(), want)
 				}
 			})
 		})

@@ -36,15 +36,15 @@ func assertHidden(t *testing.T, what, text string, secrets ...string) {
 }
 
 // requireAnyLogin returns a handler that requires Basic authentication with any
-// credentials and passes authenticated requests to answer.
-func requireAnyLogin(answer http.HandlerFunc) http.HandlerFunc {
+// credentials and passes authenticated requests to handler.
+func requireAnyLogin(handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, _, ok := r.BasicAuth(); !ok {
 			w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		answer(w, r)
+		handler(w, r)
 	}
 }
 
@@ -100,18 +100,18 @@ func TestResolve_OrdinaryWordPassword(t *testing.T) {
 		repo := newClient(t, login(host, "ci", word)).pull(t, host+"/app")
 		d, err := repo.Resolve(t.Context(), "1")
 		if err != nil || d.MediaType != mediaType {
-			t.Errorf("Resolve() of %s = %q, %v", mediaType, d.MediaType, err)
+			t.Errorf("Resolve() of %s = %q, %v; want the same media type", mediaType, d.MediaType, err)
 		}
 		m, err := repo.GetManifest(t.Context(), "1")
 		if err != nil || m.MediaType != mediaType {
-			t.Errorf("GetManifest() of %s = %q, %v", mediaType, m.MediaType, err)
+			t.Errorf("GetManifest() of %s = %q, %v; want the same media type", mediaType, m.MediaType, err)
 		}
 	}
 }
 
 // Storage services quote the request URL exactly as it was sent.
 func TestRedact_URLSignature(t *testing.T) {
-	answers := map[string]func(http.ResponseWriter, *http.Request){
+	handlers := map[string]func(http.ResponseWriter, *http.Request){
 		"web_page": func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
 			_, _ = fmt.Fprintf(w, "<Error><RequestURI>%s</RequestURI></Error>", html.EscapeString(r.RequestURI))
@@ -152,11 +152,11 @@ func TestRedact_URLSignature(t *testing.T) {
 		"sig=a%zzSECRETSIG&n=5":             {"SECRETSIG", "a%zz"},
 		"X-Amz-Signature=5e4f&X-Amz-Date=2": {"5e4f"},
 	} {
-		for name, answer := range answers {
+		for name, handler := range handlers {
 			t.Run(name+"/"+query, func(t *testing.T) {
 				registry := servePlain(t, func(w http.ResponseWriter, r *http.Request) {
 					if r.URL.Path == "/signed" {
-						answer(w, r)
+						handler(w, r)
 						return
 					}
 					redirect("/signed?"+query)(w, r)
@@ -215,8 +215,8 @@ func TestRedact_HostName(t *testing.T) {
 	issues := func(w http.ResponseWriter) { _, _ = io.WriteString(w, `{"token":"issued-4711"}`) }
 	bearer := func(r *http.Request) bool { return r.Header.Get("Authorization") == "Bearer issued-4711" }
 	for name, test := range map[string]struct {
-		answer http.HandlerFunc
-		hosts  []string
+		handler http.HandlerFunc
+		hosts   []string
 	}{
 		"blob_redirect": {requireAnyLogin(redirect("https://" + password + ".example.net/b")), []string{"***.example.net", "registry.example.com"}},
 		"blob_redirect_with_plain_query": {
@@ -255,7 +255,7 @@ func TestRedact_HostName(t *testing.T) {
 				secret = password[:40] // a label has at most 63 characters
 				n.serve(t, "known-"+secret+".example.net", otherAddress, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
 			}
-			n.serve(t, "registry.example.com", registryAddress, test.answer)
+			n.serve(t, "registry.example.com", registryAddress, test.handler)
 			c := newClient(t, singleAttempt, n.options, login("registry.example.com", "ci", auth.Secret(secret)), settings(n.trustedHosts("registry.example.com", "known-"+secret+".example.net")))
 			_, err := c.pull(t, "registry.example.com/app").GetBlob(c.context(t), descriptor("x"))
 			e := registryError(t, err)

@@ -123,7 +123,7 @@ func TestNotFound_Evidence(t *testing.T) {
 			_, err = repo.Resolve(t.Context(), "1")
 			assertErrorKind(t, err, registry.ErrNotFound)
 			if got := g.takeRequests(); !slices.Equal(got, []string{headManifest}) {
-				t.Errorf("Resolve() sent %q", got)
+				t.Errorf("Resolve() sent %q, want only %s", got, headManifest)
 			}
 		})
 	}
@@ -138,7 +138,7 @@ func TestNotFound_NoEvidenceNeeded(t *testing.T) {
 		_, err := newClient(t).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
 		assertErrorKind(t, err, want)
 		if got := g.takeRequests(); !slices.Equal(got, []string{getManifest}) {
-			t.Errorf("%q: GetManifest() sent %q", code, got)
+			t.Errorf("%q: GetManifest() sent %q, want only %s", code, got, getManifest)
 		}
 	}
 }
@@ -177,7 +177,7 @@ func TestNotFound_EvidenceAfterFailure(t *testing.T) {
 	_, err = repo.GetManifest(t.Context(), "1")
 	assertErrorKind(t, err, registry.ErrNotFound)
 	if got := g.takeRequests(); !slices.Equal(got, []string{getManifest, getSupport, getManifest, getSupport}) {
-		t.Errorf("GetManifest() sent %q", got)
+		t.Errorf("GetManifest() sent %q, want two requests for the manifest and two for /v2/", got)
 	}
 }
 
@@ -310,7 +310,7 @@ func TestNotFound_UnreadableCredentials(t *testing.T) {
 		_, err := newClient(t, withDockerConfig(`{"credsStore": "does-not-exist"}`)).pull(t, address(server)+"/app").GetManifest(t.Context(), "1")
 		assertErrorKind(t, err, test.want)
 		if got := g.takeRequests(); !slices.Equal(got, []string{getManifest, getSupport}) {
-			t.Errorf("%s: GetManifest() sent %q", name, got)
+			t.Errorf("%s: GetManifest() sent %q, want one request for the manifest and one for /v2/", name, got)
 		}
 	}
 }

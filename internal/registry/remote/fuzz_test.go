@@ -232,7 +232,7 @@ func FuzzErrorBody(f *testing.F) {
 	}
 	r, _ := fuzzRepositories(f)
 	r.found = &auth.Credential{Username: "ci", Password: password, Source: "the test"}
-	asked := request{op: "push the manifest", about: "1", method: http.MethodPut, url: r.url("manifests/1")}
+	base := request{op: "push the manifest", about: "1", method: http.MethodPut, url: r.url("manifests/1")}
 	forms := append(encodingsOf(password), encodingsOf(token)...)
 	f.Fuzz(func(t *testing.T, status uint16, body []byte, at uint16, form uint8, wait string) {
 		status = 400 + status%200
@@ -240,7 +240,7 @@ func FuzzErrorBody(f *testing.F) {
 		repeated := bytes.Join([][]byte{body[:spot], []byte(forms[int(form)%len(forms)]), body[spot:]}, nil)
 		for _, body := range [][]byte{body, repeated} {
 			for _, method := range []string{http.MethodGet, http.MethodPut} {
-				q := asked
+				q := base
 				q.method = method
 				resp := &http.Response{
 					StatusCode: int(status), Header: http.Header{"Retry-After": {wait}}, Body: io.NopCloser(bytes.NewReader(body)),

@@ -251,9 +251,9 @@ func serveManifest(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "{}")
 }
 
-// serveRaw starts a server that passes the first bytes of each connection to answer and
+// serveRaw starts a server that passes the first bytes of each connection to handler and
 // then closes the connection.
-func serveRaw(t *testing.T, answer func(conn net.Conn, request string)) string {
+func serveRaw(t *testing.T, handler func(conn net.Conn, request string)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -270,7 +270,7 @@ func serveRaw(t *testing.T, answer func(conn net.Conn, request string)) string {
 				defer func() { _ = conn.Close() }()
 				request := make([]byte, 4096)
 				n, _ := conn.Read(request)
-				answer(conn, string(request[:n]))
+				handler(conn, string(request[:n]))
 			})
 		}
 	})

@@ -36,7 +36,7 @@ func TestIsLoopback(t *testing.T) {
 		"localhost.example:5000": false, "10.0.0.1:5000": false, "[fd00::1]:5000": false, "docker.io": false, "": false,
 	} {
 		if got := IsLoopback(host); got != want {
-			t.Errorf("IsLoopback(%q) = %t", host, got)
+			t.Errorf("IsLoopback(%q) = %t, want %t", host, got, want)
 		}
 	}
 }

@@ -14,8 +14,8 @@ import (
 // the registry has rejected the token for pull. The request with the push token gets no
 // response before the pull ends.
 type rotatingKeys struct {
-	bare, asked, pushes sync.WaitGroup // the number of events to wait for: two, two and one
-	refused, pulled     chan struct{}
+	bare, tokenRequests, pushes sync.WaitGroup // the number of events to wait for: two, two and one
+	refused, pulled             chan struct{}
 
 	mu     sync.Mutex
 	tokens int
@@ -61,8 +61,8 @@ func (k *rotatingKeys) issue(w http.ResponseWriter, r *http.Request) {
 	k.mu.Unlock()
 	actions := strings.TrimPrefix(r.URL.Query().Get("scope"), "repository:app:")
 	if key == "old" {
-		k.asked.Done()
-		k.asked.Wait()
+		k.tokenRequests.Done()
+		k.tokenRequests.Wait()
 		if actions == "pull,push" {
 			<-k.refused
 		}
@@ -76,7 +76,7 @@ func TestAuthorization_KeyRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &rotatingKeys{refused: make(chan struct{}), pulled: make(chan struct{})}
 		k.bare.Add(2)
-		k.asked.Add(2)
+		k.tokenRequests.Add(2)
 		k.pushes.Add(1)
 		c := newClient(t, servePipes(t, k.ServeHTTP).options)
 		pull, push := c.pull(t, pipeHost+"/app"), c.push(t, pipeHost+"/app")

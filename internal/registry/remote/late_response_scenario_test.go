@@ -27,10 +27,10 @@ func TestResponseBody_DrainTimeout(t *testing.T) {
 		drip(w, r, strings.Repeat("x", 4000), 10*time.Second)
 	}
 	for name, test := range map[string]struct {
-		answer func(w http.ResponseWriter, r *http.Request, number int)
-		do     func(context.Context, registry.Repository) error
-		want   error // nil if the operation succeeds
-		bodies int
+		handler func(w http.ResponseWriter, r *http.Request, number int)
+		do      func(context.Context, registry.Repository) error
+		want    error // nil if the operation succeeds
+		bodies  int
 	}{
 		"redirects": {func(w http.ResponseWriter, r *http.Request, number int) {
 			if number == 6 {
@@ -63,7 +63,7 @@ func TestResponseBody_DrainTimeout(t *testing.T) {
 				var requests atomic.Int32
 				clock := newClock()
 				c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
-					test.answer(w, r, int(requests.Add(1)))
+					test.handler(w, r, int(requests.Add(1)))
 				}).options, singleAttempt, credentials(map[string]auth.Credential{pipeHost: {Username: "ci", Password: canary}}))
 				err := test.do(t.Context(), c.push(t, pipeHost+"/app"))
 				took := clock.elapsed()
@@ -121,10 +121,10 @@ func TestPutBlob_CanceledWhileStarting(t *testing.T) {
 					}}
 					_, err := newClient(t, m.options).push(t, pipeHost+"/app").PutBlob(ctx, descriptor(small), content)
 					if took := began.elapsed() - canceled; !errors.Is(err, context.Canceled) || took < 0 || took > test.ends {
-						t.Errorf("PutBlob() ended %s after the cancellation with %v", took, err)
+						t.Errorf("PutBlob() ended %s after the cancellation with %v, want %s and context.Canceled", took, err, test.ends)
 					}
 					if opened.Load() != 1 || deleted.Load() != test.deleted {
-						t.Errorf("uploads started = %d, canceled = %d", opened.Load(), deleted.Load())
+						t.Errorf("uploads started = %d, canceled = %d, want 1 and %d", opened.Load(), deleted.Load(), test.deleted)
 					}
 				})
 			})
@@ -170,7 +170,7 @@ func TestPutBlob_CanceledBeforeStart(t *testing.T) {
 				began := newClock()
 				_, err := repo.PutBlob(ctx, descriptor(small), newBody(t, small).get())
 				if took := began.elapsed() - 100*time.Millisecond; !errors.Is(err, context.Canceled) || took != test.ends {
-					t.Errorf("PutBlob() ended %s after the cancellation with %v", took, err)
+					t.Errorf("PutBlob() ended %s after the cancellation with %v, want %s and context.Canceled", took, err, test.ends)
 				}
 				if posts.Load() != test.posts {
 					t.Errorf("upload requests = %d, want %d", posts.Load(), test.posts)

@@ -208,7 +208,7 @@ func TestLimiter_CanceledWaiter(t *testing.T) {
 				if err == nil {
 					s.release()
 				} else if !errors.Is(err, gone) {
-					t.Errorf("acquire() of the canceled waiter = %v", err)
+					t.Errorf("acquire() of the canceled waiter = %v, want %v", err, gone)
 				}
 			})
 			synctest.Wait() // the canceled waiter is first in the queue

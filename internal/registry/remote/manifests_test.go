@@ -23,7 +23,7 @@ import (
 func TestGetManifest_Digest(t *testing.T) {
 	m := registrytest.Image{Seed: "a"}.Build()
 	other := registrytest.Image{Seed: "b"}.Build()
-	answer := func(body []byte, digestHeader string) http.HandlerFunc {
+	handler := func(body []byte, digestHeader string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", m.MediaType+"; charset=utf-8")
 			w.Header().Set("Docker-Content-Digest", digestHeader)
@@ -31,33 +31,33 @@ func TestGetManifest_Digest(t *testing.T) {
 		}
 	}
 	for name, test := range map[string]struct {
-		answer    http.HandlerFunc
+		handler   http.HandlerFunc
 		reference string
 		want      digest.Digest
 		warned    bool
 		kind      error
 	}{
-		"tag":                     {answer(m.Bytes, string(m.Digest)), "1", m.Digest, false, nil},
-		"tag_without_header":      {answer(m.Bytes, ""), "1", m.Digest, false, nil},
-		"tag_with_wrong_header":   {answer(m.Bytes, string(other.Digest)), "1", m.Digest, true, nil},
-		"tag_with_sha512_header":  {answer(m.Bytes, string(digest.SHA512.FromBytes(m.Bytes))), "1", m.Digest, false, nil},
-		"digest":                  {answer(m.Bytes, string(m.Digest)), string(m.Digest), m.Digest, false, nil},
-		"sha512_digest":           {answer(m.Bytes, string(m.Digest)), string(digest.SHA512.FromBytes(m.Bytes)), digest.SHA512.FromBytes(m.Bytes), false, nil},
-		"wrong_content":           {answer(other.Bytes, string(m.Digest)), string(m.Digest), "", false, registry.ErrMismatch},
-		"wrong_content_of_sha512": {answer(other.Bytes, ""), string(digest.SHA512.FromBytes(m.Bytes)), "", false, registry.ErrMismatch},
+		"tag":                     {handler(m.Bytes, string(m.Digest)), "1", m.Digest, false, nil},
+		"tag_without_header":      {handler(m.Bytes, ""), "1", m.Digest, false, nil},
+		"tag_with_wrong_header":   {handler(m.Bytes, string(other.Digest)), "1", m.Digest, true, nil},
+		"tag_with_sha512_header":  {handler(m.Bytes, string(digest.SHA512.FromBytes(m.Bytes))), "1", m.Digest, false, nil},
+		"digest":                  {handler(m.Bytes, string(m.Digest)), string(m.Digest), m.Digest, false, nil},
+		"sha512_digest":           {handler(m.Bytes, string(m.Digest)), string(digest.SHA512.FromBytes(m.Bytes)), digest.SHA512.FromBytes(m.Bytes), false, nil},
+		"wrong_content":           {handler(other.Bytes, string(m.Digest)), string(m.Digest), "", false, registry.ErrMismatch},
+		"wrong_content_of_sha512": {handler(other.Bytes, ""), string(digest.SHA512.FromBytes(m.Bytes)), "", false, registry.ErrMismatch},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClient(t)
-			got, err := c.pull(t, address(servePlain(t, test.answer))+"/app").GetManifest(c.context(t), test.reference)
+			got, err := c.pull(t, address(servePlain(t, test.handler))+"/app").GetManifest(c.context(t), test.reference)
 			if test.kind != nil {
 				assertContains(t, assertErrorKind(t, err, test.kind).Error(), "its bytes have the digest", test.reference)
 				return
 			}
 			if err != nil || got.Digest != test.want || !bytes.Equal(got.Content, m.Bytes) || got.MediaType != m.MediaType {
-				t.Errorf("GetManifest() = %s, %s, %v", got.Digest, got.MediaType, err)
+				t.Errorf("GetManifest() = %s, %s, %v; want %s, %s", got.Digest, got.MediaType, err, test.want, m.MediaType)
 			}
 			if warnings := c.Warnings(); len(warnings) > 0 != test.warned {
-				t.Errorf("warnings = %q", warnings)
+				t.Errorf("warnings = %q, want some: %t", warnings, test.warned)
 			}
 		})
 	}
@@ -95,7 +95,7 @@ func TestResolve_HeadThenGet(t *testing.T) {
 			}
 			d, err := newClient(t).pull(t, p.Ref("app", "1")).Resolve(t.Context(), test.reference)
 			if err != nil || d.Digest != m.Digest || d.Size != int64(len(m.Bytes)) || d.MediaType != m.MediaType {
-				t.Errorf("Resolve() = %+v, %v", d, err)
+				t.Errorf("Resolve() = %+v, %v; want %s", d, err, m.Digest)
 			}
 			if got := strings.ReplaceAll(sentRequests(p), ",", ""); got != test.methods {
 				t.Errorf("requests = %s, want %s", got, test.methods)
@@ -133,7 +133,7 @@ func TestGetManifest_SizeLimit(t *testing.T) {
 	}
 	small := func(o *remote.Options) { o.MaxManifestBytes = limit }
 	for name, test := range map[string]struct {
-		answer  http.HandlerFunc
+		handler http.HandlerFunc
 		options func(*remote.Options)
 		want    string
 	}{
@@ -145,7 +145,7 @@ func TestGetManifest_SizeLimit(t *testing.T) {
 		"false_content_length":  {func(w http.ResponseWriter, r *http.Request) { declareHugeLength(t, w) }, small, "1000 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := newClient(t, test.options).pull(t, address(servePlain(t, test.answer))+"/app").GetManifest(t.Context(), "1")
+			_, err := newClient(t, test.options).pull(t, address(servePlain(t, test.handler))+"/app").GetManifest(t.Context(), "1")
 			if test.want != "" {
 				assertContains(t, assertErrorKind(t, err, registry.ErrLimit).Error(), "larger than the "+test.want)
 			} else if err != nil {
@@ -190,7 +190,7 @@ func TestGetManifest_OneLargeAtATime(t *testing.T) {
 		}
 		leave()
 		if err := <-third; !errors.Is(err, context.Canceled) {
-			t.Errorf("GetManifest() of a canceled request = %v", err)
+			t.Errorf("GetManifest() of a canceled request = %v, want context.Canceled", err)
 		}
 		close(gate)
 		if err := errors.Join(<-first, <-second); err != nil {
@@ -243,7 +243,7 @@ func TestPutManifest_RoundTrip(t *testing.T) {
 		}
 		got, err := repo.GetManifest(t.Context(), reference)
 		if err != nil || !bytes.Equal(got.Content, m.Bytes) || got.MediaType != m.MediaType {
-			t.Errorf("GetManifest(%s) = %s, %v", reference, got.MediaType, err)
+			t.Errorf("GetManifest(%s) = %s, %v; want %s", reference, got.MediaType, err, m.MediaType)
 		}
 	}
 	for header, want := range map[string]error{string(descriptor("x").Digest): registry.ErrMismatch, "sha512:" + strings.Repeat("0", 128): nil} {
@@ -294,8 +294,8 @@ func TestDelete_TokenScope(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The client requests the scope before the registry refuses the deletion.
-	if asked := tokens.Requests(); len(asked) != 2 || asked[1].Scopes[0] != "repository:app:delete,pull,push" || p.Count("DELETE", ".*") != 1 {
-		t.Errorf("token requests = %+v", asked)
+	if tokenRequests := tokens.Requests(); len(tokenRequests) != 2 || tokenRequests[1].Scopes[0] != "repository:app:delete,pull,push" || p.Count("DELETE", ".*") != 1 {
+		t.Errorf("token requests = %+v", tokenRequests)
 	}
 }
 
@@ -327,7 +327,7 @@ func TestResolve_FailedHeadSuccessfulGet(t *testing.T) {
 	p.On("HEAD", ".*").Reply(http.StatusInternalServerError, nil, "")
 	d, err := newClient(t, singleAttempt).pull(t, p.Addr+"/app").Resolve(t.Context(), "1")
 	if err != nil || d.Digest != pushed.Digest {
-		t.Errorf("Resolve() = %v, %v", d.Digest, err)
+		t.Errorf("Resolve() = %v, %v; want %v", d.Digest, err, pushed.Digest)
 	}
 }
 
@@ -344,8 +344,8 @@ func TestPutManifest_HeadBeforeRetry(t *testing.T) {
 	m := registrytest.Image{Seed: "a"}.Build()
 	manifest := registry.Manifest{MediaType: m.MediaType, Digest: m.Digest, Content: m.Bytes}
 	for name, test := range map[string]struct {
-		answer func(http.ResponseWriter)
-		want   string
+		handler func(http.ResponseWriter)
+		want    string
 	}{
 		"connection_closed": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, "PUT HEAD"},
 		"gateway_timeout":   {func(w http.ResponseWriter) { w.WriteHeader(http.StatusGatewayTimeout) }, "PUT HEAD"},
@@ -358,16 +358,16 @@ func TestPutManifest_HeadBeforeRetry(t *testing.T) {
 				if name != "too_many_requests" {
 					p.PutManifest(t, "app", "1", m)
 				}
-				test.answer(w)
+				test.handler(w)
 			})
 			if err := newClient(t).push(t, p.Ref("app", "1")).PutManifest(t.Context(), "1", manifest); err != nil {
 				t.Fatal(err)
 			}
-			var asked []string
+			var methods []string
 			for _, r := range p.Requests() {
-				asked = append(asked, r.Method)
+				methods = append(methods, r.Method)
 			}
-			if got := strings.Join(asked, " "); got != test.want {
+			if got := strings.Join(methods, " "); got != test.want {
 				t.Errorf("requests = %s, want %s", got, test.want)
 			}
 		})
@@ -387,6 +387,6 @@ func TestResolve_DockerHub(t *testing.T) {
 		}
 	}
 	if want := slices.Repeat([]string{"HEAD /v2/library/alpine/manifests/3"}, 3); !slices.Equal(methods, want) {
-		t.Errorf("requests = %s", methods)
+		t.Errorf("requests = %s, want %s", methods, want)
 	}
 }

@@ -32,8 +32,8 @@ func TestMount_OwnRepository(t *testing.T) {
 	repo := newClient(t).push(t, p.Ref("app", "1"))
 	content := newBody(t, small)
 	for _, test := range []struct {
-		want  registry.Outcome
-		asked string
+		want     registry.Outcome
+		requests string
 	}{
 		{registry.Copied, "POST from app, PUT"},
 		{registry.AlreadyExists, "POST from app"},
@@ -42,8 +42,8 @@ func TestMount_OwnRepository(t *testing.T) {
 		if err != nil || outcome != test.want {
 			t.Fatalf("PutBlob() = %q, %v; want %q", outcome, err, test.want)
 		}
-		if got := sentRequests(p); got != test.asked {
-			t.Errorf("requests = %s, want %s", got, test.asked)
+		if got := sentRequests(p); got != test.requests {
+			t.Errorf("requests = %s, want %s", got, test.requests)
 		}
 	}
 	if content.opens() != 1 {
@@ -59,7 +59,7 @@ func TestMount_SameHost(t *testing.T) {
 	content.from = p.Addr + "/from"
 	outcome, err := newClient(t).push(t, p.Ref("to", "1")).PutBlob(t.Context(), descriptor(large), content.get())
 	if err != nil || outcome != registry.Mounted || content.opens() != 0 {
-		t.Errorf("PutBlob() = %q, %v; the content was opened %d times", outcome, err, content.opens())
+		t.Errorf("PutBlob() = %q, %v with content opened %d times, want Mounted and 0", outcome, err, content.opens())
 	}
 	if got := sentRequests(p); got != "POST from from" {
 		t.Errorf("requests = %s, want POST from from", got)
@@ -83,16 +83,16 @@ func TestMount_HeadOnUnknownHost(t *testing.T) {
 		return outcome
 	}
 	if outcome := put(large); outcome != registry.Copied || p.Count("HEAD", ".*") != 1 {
-		t.Errorf("PutBlob() on an unknown host = %q with %d HEAD", outcome, p.Count("HEAD", ".*"))
+		t.Errorf("PutBlob() on an unknown host = %q with %d HEAD, want Copied with 1", outcome, p.Count("HEAD", ".*"))
 	}
 	p.Forget()
 	if outcome := put(small); outcome != registry.AlreadyExists {
-		t.Errorf("PutBlob() of an existing blob = %q", outcome)
+		t.Errorf("PutBlob() of an existing blob = %q, want AlreadyExists", outcome)
 	}
 	// The 201 showed that the host supports mounting: its 202 means that a blob does not
 	// exist.
 	if outcome := put(large + "!"); outcome != registry.Copied || p.Count("HEAD", ".*") != 0 {
-		t.Errorf("PutBlob() on a host that mounts = %q with %d HEAD", outcome, p.Count("HEAD", ".*"))
+		t.Errorf("PutBlob() on a host that mounts = %q with %d HEAD, want Copied with 0", outcome, p.Count("HEAD", ".*"))
 	}
 }
 
@@ -101,7 +101,7 @@ func TestMount_SupportProbe(t *testing.T) {
 	for name, c := range map[string]struct {
 		behaviour    registrytest.Behaviour
 		fails        int    // how many probes get a 503
-		asked        string // requests for the small blob, after which mount support is known
+		requests     string // requests for the small blob, after which mount support is known
 		large, small int    // HEAD requests for later blobs
 	}{
 		"supported":   {registrytest.Behaviour{}, 0, "POST from to, PUT, POST from to", 0, 0},
@@ -126,8 +126,8 @@ func TestMount_SupportProbe(t *testing.T) {
 			p.Forget()
 			p.On("POST", ".*").Where(mount).After(1).Times(c.fails).Reply(http.StatusServiceUnavailable, nil, "")
 			put(small)
-			if got := sentRequests(p); got != c.asked {
-				t.Errorf("requests = %s, want %s", got, c.asked)
+			if got := sentRequests(p); got != c.requests {
+				t.Errorf("requests = %s, want %s", got, c.requests)
 			}
 			if heads := put("another"); heads != c.small {
 				t.Errorf("HEAD requests for a small blob = %d, want %d", heads, c.small)
@@ -217,7 +217,7 @@ func TestMount_RefusalLimit(t *testing.T) {
 				p.PushBlob(t, "secret", registrytest.Blob{Content: []byte(content)})
 				p.PushBlob(t, "open", registrytest.Blob{Content: []byte(content + "!")})
 				if outcome := put("to", "secret", content); outcome != registry.Copied {
-					t.Errorf("PutBlob(%s) = %q", content, outcome)
+					t.Errorf("PutBlob(%s) = %q, want Copied", content, outcome)
 				}
 			}
 			if refusals.Taken() != 2 {
@@ -225,10 +225,10 @@ func TestMount_RefusalLimit(t *testing.T) {
 			}
 			// The client still tries to mount for other pairs of repositories.
 			if outcome := put("to", "open", "one!"); outcome != registry.Mounted {
-				t.Errorf("PutBlob() from another repository = %q", outcome)
+				t.Errorf("PutBlob() from another repository = %q, want Mounted", outcome)
 			}
 			if outcome := put("other", "secret", "one"); outcome != registry.Mounted {
-				t.Errorf("PutBlob() to another repository = %q", outcome)
+				t.Errorf("PutBlob() to another repository = %q, want Mounted", outcome)
 			}
 		})
 	}

@@ -43,7 +43,7 @@ func TestProxy_ForbiddenRedirectByName(t *testing.T) {
 func TestProxy_RegistryAndRedirect(t *testing.T) {
 	n, proxied := newFakeNetwork(t), []string{}
 	proxy := n.proxy(t, &proxied)
-	cdn := &foreignHost{t: t, answer: serveBlob("content")}
+	cdn := &foreignHost{t: t, handler: serveBlob("content")}
 	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
 	n.serve(t, "registry.example.com", registryAddress, redirect("https://cdn.example.net/blob"))
 	hosts := n.trustedHosts("registry.example.com", "cdn.example.net")
@@ -75,7 +75,7 @@ func TestProxy_Environment(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var proxied []string
-			n, registry := newFakeNetwork(t), &foreignHost{t: t, answer: serveManifest}
+			n, registry := newFakeNetwork(t), &foreignHost{t: t, handler: serveManifest}
 			proxy := n.proxy(t, &proxied)
 			for _, variable := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"} {
 				t.Setenv(variable, strings.Replace(test.env[variable], "proxy", proxy.String(), 1))
@@ -90,7 +90,7 @@ func TestProxy_Environment(t *testing.T) {
 				t.Fatal(err)
 			}
 			if direct := !slices.Contains(n.dials(), proxyAddress); !slices.Equal(proxied, test.proxied) || direct != (len(test.proxied) == 0) {
-				t.Errorf("hosts requested from the proxy = %s, dialed addresses = %s", proxied, n.dials())
+				t.Errorf("hosts requested from the proxy = %s, dialed addresses = %s, want %s through the proxy", proxied, n.dials(), test.proxied)
 			}
 		})
 	}
@@ -102,7 +102,7 @@ func TestProxy_DirectRedirect(t *testing.T) {
 	n, proxied := newFakeNetwork(t), []string{}
 	proxy := n.proxy(t, &proxied)
 	n.serve(t, "registry.example.com", registryAddress, redirect("https://cdn.example.net/blob"))
-	cdn := &foreignHost{t: t, answer: serveBlob("content")}
+	cdn := &foreignHost{t: t, handler: serveBlob("content")}
 	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
 	c := newClient(t, n.options, settings(n.trustedHosts("registry.example.com", "cdn.example.net")), func(o *remote.Options) {
 		o.Proxy = func(r *http.Request) (*url.URL, error) {
@@ -136,7 +136,7 @@ func TestProxy_TLSOptions(t *testing.T) {
 			remote.HostOptions{CACertificate: n.authority.pem}, true,
 		},
 	} {
-		for target, answer := range map[string]http.HandlerFunc{"registry.example.com": serveBlob("content"), "cdn.example.net": redirect("https://cdn.example.net/blob")} {
+		for target, handler := range map[string]http.HandlerFunc{"registry.example.com": serveBlob("content"), "cdn.example.net": redirect("https://cdn.example.net/blob")} {
 			t.Run(name+"_to_"+target, func(t *testing.T) {
 				var requests, certificates atomic.Int32
 				proxy := n.serveTLS(t, func(w http.ResponseWriter, r *http.Request) {
@@ -148,7 +148,7 @@ func TestProxy_TLSOptions(t *testing.T) {
 				n.name("proxy.example.net", "10.9.9.9")
 				n.at("10.9.9.9:3129", address(proxy))
 				n.serve(t, "cdn.example.net", otherAddress, serveBlob("content"))
-				n.serve(t, "registry.example.com", registryAddress, answer)
+				n.serve(t, "registry.example.com", registryAddress, handler)
 				hosts := n.trustedHosts("registry.example.com")
 				hosts[target], hosts["proxy.example.net:3129"] = test.registry, test.proxy
 				c := newClient(t, n.options, settings(hosts), func(o *remote.Options) {
@@ -172,7 +172,7 @@ func TestProxy_TLSOptions(t *testing.T) {
 					assertContains(t, e.Hint, `registries = { "proxy.example.net:3129" = { ca_certificate = file("ca.pem") } }`)
 				}
 				if connected := requests.Load() > 0; connected != test.trusted || certificates.Load() > 0 {
-					t.Errorf("requests to the proxy = %d, certificates sent to it = %d", requests.Load(), certificates.Load())
+					t.Errorf("requests to the proxy = %d, certificates sent to it = %d, want some requests: %t, and 0", requests.Load(), certificates.Load(), test.trusted)
 				}
 			})
 		}

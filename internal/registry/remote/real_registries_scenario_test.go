@@ -30,7 +30,7 @@ func TestRealRegistries_Operations(t *testing.T) {
 				t.Fatal(err)
 			}
 			if d, err := repo.Resolve(t.Context(), "1"); err != nil || d.Digest != m.Digest {
-				t.Errorf("Resolve() = %+v, %v", d, err)
+				t.Errorf("Resolve() = %+v, %v; want %s", d, err, m.Digest)
 			}
 			for _, reference := range []string{"none", string(descriptor("none").Digest)} {
 				_, err = repo.GetManifest(t.Context(), reference)

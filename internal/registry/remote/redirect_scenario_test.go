@@ -27,22 +27,22 @@ const (
 )
 
 // requireLogin returns a handler that requires Basic authentication with the canary and
-// passes authenticated requests to answer.
-func requireLogin(answer http.HandlerFunc) http.HandlerFunc {
+// passes authenticated requests to handler.
+func requireLogin(handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, password, _ := r.BasicAuth(); password != canary {
 			w.Header().Set("WWW-Authenticate", "BASIC realm=x")
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		answer(w, r)
+		handler(w, r)
 	}
 }
 
 // foreignHost is a host that must never receive a secret. It records its requests.
 type foreignHost struct {
-	t      *testing.T
-	answer http.HandlerFunc
+	t       *testing.T
+	handler http.HandlerFunc
 
 	mu       sync.Mutex
 	requests []*http.Request
@@ -58,7 +58,7 @@ func (o *foreignHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.mu.Lock()
 	o.requests = append(o.requests, r)
 	o.mu.Unlock()
-	o.answer(w, r)
+	o.handler(w, r)
 }
 
 func (o *foreignHost) requestCount() int {
@@ -94,7 +94,7 @@ func TestRedirect_DropsCredentials(t *testing.T) {
 			n := newFakeNetwork(t)
 			n.serve(t, "registry.example.com", registryAddress, requireLogin(redirect("https://"+target+"/blob?X-Amz-Signature=signature")))
 			cdn := &foreignHost{t: t}
-			cdn.answer = func(w http.ResponseWriter, r *http.Request) {
+			cdn.handler = func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Query().Get("X-Amz-Signature") != "signature" {
 					t.Error("the query of the redirect is missing")
 				}
@@ -155,7 +155,7 @@ func TestRedirect_PlainHTTPOnSecondRedirect(t *testing.T) {
 	n.name("plain.example.com", registryAddress)
 	n.at(registryAddress+":80", address(servePlain(t, redirect("https://cdn.example.net/blob"))))
 	n.serve(t, "tls.example.com", "203.0.113.3", redirect("https://cdn.example.net/blob"))
-	cdn := &foreignHost{t: t, answer: redirect("http://plain.example.com/blob")}
+	cdn := &foreignHost{t: t, handler: redirect("http://plain.example.com/blob")}
 	n.serve(t, "cdn.example.net", otherAddress, cdn.ServeHTTP)
 	hosts := n.trustedHosts("tls.example.com", "cdn.example.net")
 	hosts["plain.example.com"] = remote.HostOptions{PlainHTTP: &yes}
@@ -181,7 +181,7 @@ func TestRedirect_InvalidLocation(t *testing.T) {
 func TestRedirect_TLSFromPlainHTTP(t *testing.T) {
 	for _, host := range []string{"registry.example.com", "registry.example.com:5000"} {
 		n := newFakeNetwork(t)
-		target := &foreignHost{t: t, answer: serveBlob("content")}
+		target := &foreignHost{t: t, handler: serveBlob("content")}
 		tls := address(n.serveTLS(t, target.ServeHTTP, "registry.example.com"))
 		n.name("registry.example.com", registryAddress)
 		n.at(registryAddress+":443", tls)
@@ -222,7 +222,7 @@ func TestRedirect_RequestHeaders(t *testing.T) {
 				w.Header().Set("X-Registry-Session", "1")
 				handler(w, r)
 			})
-			cdn := &foreignHost{t: t, answer: func(w http.ResponseWriter, r *http.Request) {
+			cdn := &foreignHost{t: t, handler: func(w http.ResponseWriter, r *http.Request) {
 				if got := slices.Sorted(maps.Keys(r.Header)); !slices.Equal(got, test.want) {
 					t.Errorf("headers = %s, want %s", got, test.want)
 				}
@@ -247,7 +247,7 @@ func TestRedirect_RequestHeaders(t *testing.T) {
 
 func TestRedirect_PlainHTTPOption(t *testing.T) {
 	n := newFakeNetwork(t)
-	cdn := &foreignHost{t: t, answer: serveBlob("content")}
+	cdn := &foreignHost{t: t, handler: serveBlob("content")}
 	n.name("cdn.example.net", otherAddress)
 	n.at(otherAddress+":80", servePlain(t, cdn.ServeHTTP).Listener.Addr().String())
 	n.name("registry.example.com", registryAddress)
@@ -281,7 +281,7 @@ func TestRedirect_BackToRegistry(t *testing.T) {
 			requireLogin(redirect("https://cdn.example.net/there"))(w, r)
 		}
 	})
-	cdn := &foreignHost{t: t, answer: func(w http.ResponseWriter, r *http.Request) {
+	cdn := &foreignHost{t: t, handler: func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/again" {
 			_, _ = io.WriteString(w, "content")
 			return
@@ -302,7 +302,7 @@ func TestRedirect_ForeignChallenge(t *testing.T) {
 	n := newFakeNetwork(t)
 	n.serve(t, "registry.example.com", registryAddress, requireLogin(redirect("https://cdn.example.net/blob")))
 	cdn := &foreignHost{t: t}
-	cdn.answer = func(w http.ResponseWriter, _ *http.Request) {
+	cdn.handler = func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Add("WWW-Authenticate", "Basic realm=x")
 		w.Header().Add("WWW-Authenticate", `Bearer realm="https://cdn.example.net/token"`)
 		w.Header().Set("Set-Cookie", "session=1")
@@ -335,7 +335,7 @@ func TestRedirect_UploadHostChallenge(t *testing.T) {
 	n := newFakeNetwork(t)
 	rc := redirectCases["upload_location"]
 	n.serve(t, "registry.example.com", registryAddress, rc.to("https://storage.example.net/upload"))
-	storage := &foreignHost{t: t, answer: func(w http.ResponseWriter, _ *http.Request) {
+	storage := &foreignHost{t: t, handler: func(w http.ResponseWriter, _ *http.Request) {
 		w.Header()["Www-Authenticate"] = []string{"Basic realm=x", `Bearer realm="https://storage.example.net/token"`}
 		w.WriteHeader(http.StatusUnauthorized)
 	}}
@@ -386,7 +386,7 @@ func TestRedirect_UploadQuery(t *testing.T) {
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	storage := &foreignHost{t: t}
-	storage.answer = func(w http.ResponseWriter, r *http.Request) {
+	storage.handler = func(w http.ResponseWriter, r *http.Request) {
 		got, _ := io.ReadAll(r.Body)
 		want := "/up/load%2F1?" + query + "&digest=" + url.QueryEscape(descriptor("content").Digest.String())
 		if r.Method != http.MethodPut || r.RequestURI != want || string(got) != "content" {
@@ -432,9 +432,9 @@ func TestRedirect_CanceledUpload(t *testing.T) {
 // A 404 from a host that the registry redirected to is not the registry's own. It must not
 // remove a resource from the state.
 func TestRedirect_ForeignNotFound(t *testing.T) {
-	elsewhere := serveFixed(t, http.StatusNotFound, "application/json", string(registrytest.ErrorBody("MANIFEST_UNKNOWN", "gone")))
+	foreign := serveFixed(t, http.StatusNotFound, "application/json", string(registrytest.ErrorBody("MANIFEST_UNKNOWN", "gone")))
 	p := scripted(t, registrytest.Behaviour{})
-	p.On("GET", ".*").Reply(http.StatusTemporaryRedirect, http.Header{"Location": {elsewhere.URL + "/m"}}, "")
+	p.On("GET", ".*").Reply(http.StatusTemporaryRedirect, http.Header{"Location": {foreign.URL + "/m"}}, "")
 	_, err := newClient(t, singleAttempt).pull(t, p.Addr+"/app").GetManifest(t.Context(), "1")
 	assertErrorKind(t, err, registry.ErrProtocol)
 }

@@ -65,7 +65,7 @@ func TestListReferrers_APIAndTag(t *testing.T) {
 		image     registrytest.Image
 		sboms     int
 		tag       string
-		asked     int
+		requests  int
 	}{
 		"api":        {registrytest.Behaviour{Referrers: true}, registrytest.Image{}, 2, "", 1},
 		"api_paged":  {registrytest.Behaviour{Referrers: true, PageSize: 2}, registrytest.Image{}, 5, "", 3},
@@ -86,10 +86,10 @@ func TestListReferrers_APIAndTag(t *testing.T) {
 				t.Errorf("ListReferrers() = %v with tag %q, %v, want %v with tag %q", digests(listing), listing.Tag, err, want, test.tag)
 			}
 			if got := listing.Held.Digest; (got != "") != (test.tag != "" && test.sboms > 0) {
-				t.Errorf("Held.Digest = %q", got)
+				t.Errorf("Held.Digest = %q, want it only for an existing tag", got)
 			}
-			if got := len(p.Requests()); got != test.asked {
-				t.Errorf("requests = %d, want %d", got, test.asked)
+			if got := len(p.Requests()); got != test.requests {
+				t.Errorf("requests = %d, want %d", got, test.requests)
 			}
 		})
 	}
@@ -155,7 +155,7 @@ func TestListReferrers_FallbackToTag(t *testing.T) {
 				for range 2 {
 					listing, err := repo.ListReferrers(t.Context(), subject)
 					if err != nil || !slices.Equal(digests(listing), p.Referrers(t, "app", subject)) || listing.Tag != registrytest.ReferrersTag(subject) {
-						t.Errorf("ListReferrers() = %v with tag %q, %v", digests(listing), listing.Tag, err)
+						t.Errorf("ListReferrers() = %v with tag %q, %v; want tag %q", digests(listing), listing.Tag, err, registrytest.ReferrersTag(subject))
 					}
 				}
 				if got := p.Count("GET", anyReferrers); got != test.requests {
@@ -345,10 +345,10 @@ func TestListReferrers_TagContent(t *testing.T) {
 		return response{200, contentType(m.MediaType), string(m.Bytes)}
 	}
 	for name, test := range map[string]struct {
-		subject registrytest.Content
-		answer  response
-		listed  int
-		held    bool
+		subject  registrytest.Content
+		response response
+		listed   int
+		held     bool
 	}{
 		"not_found":                {image, errorResponse(404, "MANIFEST_UNKNOWN"), 0, false},
 		"repository_not_found":     {image, errorResponse(404, "NAME_UNKNOWN"), 0, false},
@@ -368,13 +368,13 @@ func TestListReferrers_TagContent(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := registrytest.Front(t, registrytest.Behaviour{})
-			reply(test.answer)(p.On("GET", "/v2/app/manifests/sha[0-9]+-[0-9a-f]{64}"))
+			reply(test.response)(p.On("GET", "/v2/app/manifests/sha[0-9]+-[0-9a-f]{64}"))
 			subject := test.subject.Build().Digest
 			listing, err := newClient(t).pull(t, p.Addr+"/app").ListReferrers(t.Context(), subject)
 			if err != nil || len(listing.Referrers) != test.listed || listing.Tag != registrytest.ReferrersTag(subject) {
-				t.Errorf("ListReferrers() = %v with tag %q, %v", digests(listing), listing.Tag, err)
+				t.Errorf("ListReferrers() = %v with tag %q, %v; want tag %q", digests(listing), listing.Tag, err, registrytest.ReferrersTag(subject))
 			}
-			if got := string(listing.Held.Content); got != map[bool]string{true: test.answer.body}[test.held] {
+			if got := string(listing.Held.Content); got != map[bool]string{true: test.response.body}[test.held] {
 				t.Errorf("Held.Content = %q", got)
 			}
 		})
@@ -430,7 +430,7 @@ func TestListReferrers_Limits(t *testing.T) {
 			if test.want != "" {
 				assertContains(t, assertErrorKind(t, err, registry.ErrLimit).Error(), test.want)
 			} else if err != nil || len(listing.Referrers) != most {
-				t.Errorf("ListReferrers() returned %d referrers, %v", len(listing.Referrers), err)
+				t.Errorf("ListReferrers() returned %d referrers, %v; want %d", len(listing.Referrers), err, most)
 			}
 			if pages.Load() != test.pages {
 				t.Errorf("requested pages = %d, want %d", pages.Load(), test.pages)

@@ -56,7 +56,7 @@ func TestRequest_AcceptHeader(t *testing.T) {
 			t.Errorf("Accept of %s = %q, want all manifest media types", r.Method, accept)
 		}
 		if agent := r.Header.Get("User-Agent"); agent != "terraform-provider-registry" {
-			t.Errorf("User-Agent of %s = %q", r.Method, agent)
+			t.Errorf("User-Agent of %s = %q, want terraform-provider-registry", r.Method, agent)
 		}
 	}
 }

@@ -78,7 +78,7 @@ func TestRetry_BrokenConnection(t *testing.T) {
 			c := newClient(t)
 			m, err := c.pull(t, p.Ref("app", "1")).GetManifest(c.context(t), "1")
 			if err != nil || m.Digest != pushed.Digest {
-				t.Fatalf("GetManifest() = %s, %v", m.Digest, err)
+				t.Fatalf("GetManifest() = %s, %v; want %s", m.Digest, err, pushed.Digest)
 			}
 			if requests, retries := c.sent(); requests != 3 || retries != 2 {
 				t.Errorf("trace = %d requests and %d retries, want 3 and 2", requests, retries)
@@ -320,9 +320,9 @@ func TestRetry_PermanentRefusal(t *testing.T) {
 		return err
 	}
 	for step, s := range map[string]struct {
-		method string
-		do     func(registry.Repository) error
-		asked  string
+		method   string
+		do       func(registry.Repository) error
+		requests string
 	}{
 		"start_upload": {"POST", blob, "POST from app, POST"}, // a refused mount alone is not an error
 		"upload":       {"PUT", blob, "POST from app, PUT, DELETE"},
@@ -339,8 +339,8 @@ func TestRetry_PermanentRefusal(t *testing.T) {
 				if e.Status != refusal.status || e.Code != refusal.code || e.Message != words {
 					t.Errorf("status = %d, code = %q, message = %q, want %d, %q, %q", e.Status, e.Code, e.Message, refusal.status, refusal.code, words)
 				}
-				if got := sentRequests(p); got != s.asked {
-					t.Errorf("requests = %s, want %s", got, s.asked)
+				if got := sentRequests(p); got != s.requests {
+					t.Errorf("requests = %s, want %s", got, s.requests)
 				}
 			})
 		}

@@ -87,7 +87,7 @@ func TestStall_SlowDownload(t *testing.T) {
 		}).options)
 		got, err := readAll(t, c.pull(t, pipeHost+"/app"), descriptor(content))
 		if err != nil || got != content || len(clock.times()) != 1 {
-			t.Errorf("GetBlob() read %q in %d requests, %v", got, len(clock.times()), err)
+			t.Errorf("GetBlob() read %q in %d requests, %v; want the content in 1 request", got, len(clock.times()), err)
 		}
 		if took := clock.elapsed(); took != time.Duration(len(content))*59*time.Second {
 			t.Errorf("GetBlob() took %s, want 59s for each byte", took)
@@ -109,7 +109,7 @@ func TestStall_TricklingDownload(t *testing.T) {
 		got, err := readAll(t, c.pull(t, pipeHost+"/app"), descriptor(content))
 		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "no progress")
 		if n, took := len(clock.times()), clock.elapsed(); got != "" || n != remote.MaxResumes+1 || took < 6*time.Minute || took > 7*time.Minute {
-			t.Errorf("GetBlob() read %q in %d requests and %s", got, n, took)
+			t.Errorf("GetBlob() read %q in %d requests and %s, want nothing in 6m to 7m", got, n, took)
 		}
 	})
 }
@@ -131,7 +131,7 @@ func TestStall_StoppedDownload(t *testing.T) {
 		_, err := readAll(t, c.pull(t, pipeHost+"/app"), descriptor("0123456789"))
 		assertContains(t, assertErrorKind(t, err, registry.ErrUnavailable).Error(), "no progress")
 		if n, took := len(clock.times()), clock.elapsed(); n != remote.MaxResumes+1 || took < 6*time.Minute || took > 7*time.Minute {
-			t.Errorf("GetBlob() took %d requests and %s", n, took)
+			t.Errorf("GetBlob() took %d requests and %s, want 6m to 7m", n, took)
 		}
 	})
 }
@@ -254,7 +254,7 @@ func TestStall_SlowContent(t *testing.T) {
 		}}
 		outcome, err := c.push(t, pipeHost+"/app").PutBlob(t.Context(), descriptor("content"), content)
 		if err != nil || outcome != registry.Copied || began.elapsed() < 7*time.Hour {
-			t.Errorf("PutBlob() = %q after %s, %v", outcome, began.elapsed(), err)
+			t.Errorf("PutBlob() = %q after %s, %v; want Copied after at least 7h", outcome, began.elapsed(), err)
 		}
 	})
 }
@@ -329,9 +329,9 @@ func TestCancel_EachOperation(t *testing.T) {
 	}
 	var deleted atomic.Int32
 	for name, test := range map[string]struct {
-		answer http.HandlerFunc
-		op     func(context.Context, registry.Repository) error
-		change func(*remote.Options)
+		handler http.HandlerFunc
+		op      func(context.Context, registry.Repository) error
+		change  func(*remote.Options)
 	}{
 		"connect": {hang, get, func(o *remote.Options) {
 			o.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() }
@@ -393,7 +393,7 @@ func TestCancel_EachOperation(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := newClient(t, servePipes(t, test.answer).options, func(o *remote.Options) {
+				c := newClient(t, servePipes(t, test.handler).options, func(o *remote.Options) {
 					if test.change != nil {
 						test.change(o)
 					}

@@ -30,7 +30,7 @@ func TestListTags_AllPages(t *testing.T) {
 	c := newClient(t, withDockerConfig(`{"auths":{"`+p.Addr+`":{"username":"ci","password":"`+canary+`"}}}`))
 	got, err := c.pull(t, p.Ref("app", "1")).ListTags(t.Context())
 	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("ListTags() = %q, %v", got, err)
+		t.Errorf("ListTags() = %q, %v; want %q", got, err, want)
 	}
 	if p.Count("GET", ".*") != 4 { // the first one also without credentials
 		t.Errorf("requests = %s", sentRequests(p))
@@ -110,7 +110,7 @@ func TestNextPage_SameRegistry(t *testing.T) {
 			if test.want != nil {
 				assertErrorKind(t, err, test.want)
 			} else if err != nil || got != int(test.pages) {
-				t.Errorf("%s: entries of %s = %d, %v", link, path, got, err)
+				t.Errorf("%s: entries of %s = %d, %v; want %d", link, path, got, err, test.pages)
 			}
 			if pages.Load() != test.pages {
 				t.Errorf("%s: requested pages of %s = %d, want %d", link, path, pages.Load(), test.pages)

@@ -119,8 +119,8 @@ func TestTransportError_Hint(t *testing.T) {
 // Once a host has responded, a broken connection does not mean that the host requires TLS.
 func TestTransportError_NoTLSHintAfterResponse(t *testing.T) {
 	for name, test := range map[string]struct {
-		answer func(http.ResponseWriter)
-		kind   error
+		handler func(http.ResponseWriter)
+		kind    error
 	}{
 		"connection_closed": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, registry.ErrUnavailable},
 		"tls_alert": {func(w http.ResponseWriter) {
@@ -132,11 +132,11 @@ func TestTransportError_NoTLSHintAfterResponse(t *testing.T) {
 			_ = conn.Close()
 		}, registry.ErrProtocol},
 	} {
-		t.Run(name, func(t *testing.T) { testLateFailure(t, test.answer, test.kind) })
+		t.Run(name, func(t *testing.T) { testLateFailure(t, test.handler, test.kind) })
 	}
 }
 
-func testLateFailure(t *testing.T, answer func(http.ResponseWriter), kind error) {
+func testLateFailure(t *testing.T, handler func(http.ResponseWriter), kind error) {
 	t.Helper()
 	p := scripted(t, registrytest.Behaviour{})
 	p.Push(t, "app", "1", registrytest.Image{Seed: "a"})
@@ -145,7 +145,7 @@ func testLateFailure(t *testing.T, answer func(http.ResponseWriter), kind error)
 	if _, err := repo.Resolve(t.Context(), "1"); err != nil {
 		t.Fatal(err)
 	}
-	p.On(".*", ".*").Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { answer(w) })
+	p.On(".*", ".*").Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { handler(w) })
 	_, err := repo.GetManifest(t.Context(), "1")
 	if e := assertErrorKind(t, err, kind); strings.Contains(e.Hint, "plain_http") {
 		t.Errorf("hint = %q, want no plain_http", e.Hint)
@@ -155,15 +155,15 @@ func testLateFailure(t *testing.T, answer func(http.ResponseWriter), kind error)
 // The hint must name the host that is down. Otherwise the user would suspect the registry.
 func TestTransportError_RedirectTargetDown(t *testing.T) {
 	for name, test := range map[string]struct {
-		answer http.HandlerFunc
-		want   []string
+		handler http.HandlerFunc
+		want    []string
 	}{
 		"token_server": {bearerChallenge("https://dead.example.com/token"), []string{"Nothing listens at dead.example.com", "The registry has answered"}},
 		"storage_host": {redirect("https://dead.example.com:8443/blob"), []string{"Nothing listens at dead.example.com:8443", "The registry has answered"}},
 		"unknown_host": {redirect("https://nowhere.example.com/blob"), []string{"nowhere.example.com could not be found", "The registry has answered"}},
 	} {
 		n := newFakeNetwork(t)
-		n.serve(t, "registry.example.com", registryAddress, test.answer)
+		n.serve(t, "registry.example.com", registryAddress, test.handler)
 		n.name("dead.example.com", otherAddress)
 		_, err := newClient(t, n.options, singleAttempt, settings(n.trustedHosts("registry.example.com"))).pull(t, "registry.example.com/app").GetManifest(t.Context(), "1")
 		e := assertErrorKind(t, err, registry.ErrUnavailable)

@@ -35,10 +35,10 @@ func TestTLS_OptionsPerHost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newFakeNetwork(t)
-			var elsewhere atomic.Pointer[string]
+			var redirectTarget atomic.Pointer[string]
 			n.serve(t, "a.example.com", "203.0.113.1", func(w http.ResponseWriter, r *http.Request) {
 				if strings.Contains(r.URL.Path, "/blobs/") {
-					redirect("https://"+*elsewhere.Load()+"/blob")(w, r)
+					redirect("https://"+*redirectTarget.Load()+"/blob")(w, r)
 					return
 				}
 				serveManifest(w, r)
@@ -55,10 +55,10 @@ func TestTLS_OptionsPerHost(t *testing.T) {
 				}
 			}
 			if test.a == nil {
-				for _, place := range []string{"b.example.com", "a.example.com:8443"} {
-					elsewhere.Store(&place)
+				for _, target := range []string{"b.example.com", "a.example.com:8443"} {
+					redirectTarget.Store(&target)
 					_, err := readAll(t, c.pull(t, "a.example.com/app"), descriptor("{}"))
-					assertContains(t, assertErrorKind(t, err, registry.ErrProtocol).Error(), "at "+place)
+					assertContains(t, assertErrorKind(t, err, registry.ErrProtocol).Error(), "at "+target)
 				}
 			}
 		})
@@ -69,12 +69,12 @@ func TestTLS_ClientCertificatePerHost(t *testing.T) {
 	n := newFakeNetwork(t)
 	shown := map[string]int{}
 	var mu sync.Mutex
-	serve := func(name, address string, answer http.HandlerFunc) *httptest.Server {
+	serve := func(name, address string, handler http.HandlerFunc) *httptest.Server {
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			mu.Lock()
 			shown[name] += len(r.TLS.PeerCertificates)
 			mu.Unlock()
-			answer(w, r)
+			handler(w, r)
 		}))
 		server.Config.ErrorLog = discardLog
 		server.TLS = &tls.Config{Certificates: []tls.Certificate{n.authority.issue(t, name)}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}

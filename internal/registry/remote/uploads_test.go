@@ -191,7 +191,7 @@ func TestPutBlob_ResumesUpload(t *testing.T) {
 			setMode(c, p.Addr)
 			content := putBlob(t, c, p, huge)
 			if content.opens() != 2 || p.Count("POST", ".*") != 1 || p.Count("GET", ".*") != 1 || p.Count("DELETE", ".*") != 0 {
-				t.Errorf("content opened %d times; requests = %s", content.opens(), sentRequests(p))
+				t.Errorf("content opened %d times, requests = %s, want a single resumed upload", content.opens(), sentRequests(p))
 			}
 			if got := ranges(p); !strings.HasSuffix(got, "-3145727") {
 				t.Errorf("Content-Range = %s, want the rest of the blob", got)

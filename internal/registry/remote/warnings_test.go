@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// dockerHub returns a client of Docker Hub, whose API requests are passed to answer.
+// dockerHub returns a client of Docker Hub, whose API requests are passed to handler.
 func dockerHub(t *testing.T, handler http.HandlerFunc) *client {
 	t.Helper()
 	n := newFakeNetwork(t)
@@ -46,7 +46,7 @@ func TestWarnings_RateLimitFormats(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := c.Warnings(); len(got) != 1 || got[0] != want {
-			t.Errorf("%q: warnings = %q", limit, got)
+			t.Errorf("%q: warnings = %q, want %q", limit, got, want)
 		}
 	}
 }

@@ -121,8 +121,8 @@ func TestParallelDownload_ResumesPart(t *testing.T) {
 
 func TestParallelDownload_WrongContentRange(t *testing.T) {
 	p, c := newRangeClient(t, 3)
-	// Only a range that does not reach the end of the blob has an end. The request for the
-	// rest of the blob stays unchanged.
+	// Only a range that does not reach the end of the blob has an end. The response with
+	// the rest of the blob stays unchanged.
 	isPart := func(r *http.Request) bool { return isRange(r) && !strings.HasSuffix(r.Header.Get("Range"), "-") }
 	p.On("GET", ".*").Where(isPart).Alter(func(r *http.Response) {
 		r.Header.Set("Content-Range", fmt.Sprintf("bytes 0-%d/%d", part-1, len(large)))

@@ -35,8 +35,7 @@ func assertHidden(t *testing.T, what, text string, secrets ...string) {
 	}
 }
 
-// requireAnyLogin returns a handler that requires Basic authentication with any
-// credentials and passes authenticated requests to handler.
+// requireAnyLogin wraps handler with Basic authentication that accepts any credentials.
 func requireAnyLogin(handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, _, ok := r.BasicAuth(); !ok {

@@ -69,8 +69,8 @@ func assertKnownKind(t *testing.T, err error, kinds ...error) *registry.Error {
 }
 
 // FuzzLocation checks that the target of a redirect uses https or http, has a host and has
-// no user name. A redirect from https stays on https, and plain HTTP is used only if it is
-// configured.
+// no user name. A redirect from https stays on https. A target with http is accepted only
+// from a registry that uses plain HTTP.
 func FuzzLocation(f *testing.F) {
 	for _, seed := range []string{
 		"", "/v2/app/blobs/uploads/1?_state=a%2Fb", "//storage.example.com/x", "https://storage.example.com:8443/x?sig=%2B#frag", "http://registry.example.com/v2/",

@@ -330,7 +330,7 @@ func TestGetBlob_PauseReleasesSlot(t *testing.T) {
 	}
 }
 
-// A download that is redirected to a host that does not respond gives up its slot to
+// A download that is redirected to a host that does not respond passes its slot to
 // others.
 func TestGetBlob_RedirectToSilentHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

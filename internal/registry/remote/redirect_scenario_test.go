@@ -26,8 +26,7 @@ const (
 	otherAddress    = "203.0.113.2"
 )
 
-// requireLogin returns a handler that requires Basic authentication with the canary and
-// passes authenticated requests to handler.
+// requireLogin wraps handler with Basic authentication. The password must be the canary.
 func requireLogin(handler http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if _, password, _ := r.BasicAuth(); password != canary {

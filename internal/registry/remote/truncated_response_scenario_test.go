@@ -73,7 +73,7 @@ func TestCancelUpload_RetriesAfterReset(t *testing.T) {
 	}
 }
 
-// Only the error document of a 400 tells whether the manifest is refused for good.
+// Only the error document of a 400 tells whether the registry rejects the manifest permanently.
 func TestPutManifest_TruncatedRefusal(t *testing.T) {
 	p := scripted(t, registrytest.Behaviour{})
 	document := string(registrytest.ErrorBody("MANIFEST_BLOB_UNKNOWN", "blob unknown to registry"))

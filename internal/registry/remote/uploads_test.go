@@ -75,7 +75,7 @@ func (u *closableContent) Close() error {
 func hasBody(r *http.Request) bool { return r.ContentLength > 0 }
 
 // contentRanges returns the Content-Range of each request that has one.
-func ranges(p *registrytest.Proxy) string {
+func contentRanges(p *registrytest.Proxy) string {
 	var all []string
 	for _, r := range p.Requests() {
 		if at := r.Header.Get("Content-Range"); at != "" {
@@ -148,7 +148,7 @@ func TestPutBlob_ChunkMinLength(t *testing.T) {
 		c := newClient(t)
 		c.ForceChunked(p.Addr, remote.SmallestChunk)
 		putBlob(t, c, p, large)
-		if got := ranges(p); got != want {
+		if got := contentRanges(p); got != want {
 			t.Errorf("chunks for a minimum of %d bytes = %s, want %s", announced, got, want)
 		}
 	}
@@ -165,7 +165,7 @@ func TestPutBlob_ChunkMinLength(t *testing.T) {
 	c := newClient(t)
 	c.ForceChunked(p.Addr, remote.SmallestChunk)
 	putBlob(t, c, p, large)
-	if got := ranges(p); got != "0-262143, 262144-524287, 524288-786431, 786432-1048575" {
+	if got := contentRanges(p); got != "0-262143, 262144-524287, 524288-786431, 786432-1048575" {
 		t.Errorf("chunks = %s, want the default size", got)
 	}
 }
@@ -193,7 +193,7 @@ func TestPutBlob_ResumesUpload(t *testing.T) {
 			if content.opens() != 2 || p.Count("POST", ".*") != 1 || p.Count("GET", ".*") != 1 || p.Count("DELETE", ".*") != 0 {
 				t.Errorf("content opened %d times, requests = %s, want a single resumed upload", content.opens(), sentRequests(p))
 			}
-			if got := ranges(p); !strings.HasSuffix(got, "-3145727") {
+			if got := contentRanges(p); !strings.HasSuffix(got, "-3145727") {
 				t.Errorf("Content-Range = %s, want the rest of the blob", got)
 			}
 			var received int64

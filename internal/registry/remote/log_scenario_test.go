@@ -24,7 +24,7 @@ func TestLog_RetryReason(t *testing.T) {
 	if _, err := c.push(t, p.Ref("app", "1")).PutBlob(t.Context(), descriptor("content"), newBody(t, "content").get()); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{`msg="it is tried again" after=`, "attempt=1", "HTTP 503", "is sent it another way", "HTTP 405"} {
+	for _, want := range []string{`msg="retrying request" after=`, "attempt=1", "HTTP 503", "rejected the upload mode", "HTTP 405"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log does not contain %q:\n%s", want, log.String())
 		}

@@ -27,6 +27,10 @@ const (
 	faultSilent
 	// faultRefusing means that the registry refuses connections.
 	faultRefusing
+	// faultFlaky means that the registry breaks the connection of the first download of each blob
+	// after fault.first bytes, and responds 503 to the next request for it. Such a registry is
+	// healthy: a copy retries its requests.
+	faultFlaky
 )
 
 // hostFault is a kind of fault with its parameters. The first bytes of each blob are transferred at
@@ -68,12 +72,13 @@ type simHost struct {
 	content  map[string]bool   // repository@digest
 	tags     map[string]string // repository:tag to digest
 	uploads  map[string]*simUpload
-	started  int // number of uploads started
+	started  int            // number of uploads started
+	faults   map[string]int // faults of a flaky registry so far, by repository@digest
 }
 
 func newSimHost(spec hostSpec, addr netip.Addr, report func(format string, args ...any)) *simHost {
 	return &simHost{spec: spec, addr: addr, up: link{rate: spec.shared}, down: link{rate: spec.shared}, report: report,
-		inFlight: map[*simConn]bool{}, content: map[string]bool{}, tags: map[string]string{}, uploads: map[string]*simUpload{}}
+		inFlight: map[*simConn]bool{}, content: map[string]bool{}, tags: map[string]string{}, uploads: map[string]*simUpload{}, faults: map[string]int{}}
 }
 
 // addImage adds an image with a tag.
@@ -239,6 +244,15 @@ func (h *simHost) handleBlob(c *simConn, r *http.Request, repository, d string) 
 		status, header = http.StatusPartialContent, fmt.Sprintf("Content-Range: bytes %d-%d/%d\r\n", from, to, len(content))
 	}
 	content = content[from : to+1]
+	breaksAt := -1
+	if h.spec.fault.kind == faultFlaky && r.Method == http.MethodGet {
+		switch h.nextFault(repository + "@" + d) {
+		case 1:
+			breaksAt = min(h.spec.fault.first, len(content)-1)
+		case 2:
+			return h.replyError(c, r, http.StatusServiceUnavailable, "UNAVAILABLE")
+		}
+	}
 	_, err := fmt.Fprintf(c, "HTTP/1.1 %d %s\r\n%sDocker-Content-Digest: %s\r\nContent-Length: %d\r\n\r\n", status, http.StatusText(status), header, d, len(content))
 	if err != nil || r.Method == http.MethodHead {
 		h.endRequest(c)
@@ -249,6 +263,10 @@ func (h *simHost) handleBlob(c *simConn, r *http.Request, repository, d string) 
 		if n == 0 {
 			return false
 		}
+		if breaksAt >= 0 && passed+n > breaksAt {
+			h.endRequest(c)
+			return false
+		}
 		if passed += n; passed == len(content) {
 			h.endRequest(c)
 		}
@@ -257,6 +275,14 @@ func (h *simHost) handleBlob(c *simConn, r *http.Request, repository, d string) 
 		}
 	}
 	return true
+}
+
+// nextFault counts the requests for a blob of a flaky registry.
+func (h *simHost) nextFault(blob string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.faults[blob]++
+	return h.faults[blob]
 }
 
 // step waits for the time that the next bytes of a blob take to transfer, after passed bytes and

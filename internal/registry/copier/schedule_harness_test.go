@@ -232,6 +232,8 @@ func (f hostFault) String() string {
 		return fmt.Sprintf(", STALLS after %d bytes of a blob", f.first)
 	case faultSilent:
 		return ", SILENT"
+	case faultFlaky:
+		return fmt.Sprintf(", flaky after %d bytes of a blob", f.first)
 	case faultRefusing:
 		return ", REFUSES connections"
 	default:

@@ -99,8 +99,11 @@ func randomSchedule(seed uint64) (s schedule) {
 	faultyHosts := min(random.IntN(5), 3)
 	for i := range healthyHosts + faultyHosts {
 		h := randomHost(random, i)
-		if i >= healthyHosts {
+		switch flaky := random.IntN(3) == 0; {
+		case i >= healthyHosts:
 			h.fault = randomFault(random)
+		case flaky:
+			h.fault = hostFault{kind: faultFlaky, first: int(logUniform(random, 1, 256<<10))}
 		}
 		s.hosts = append(s.hosts, h)
 	}

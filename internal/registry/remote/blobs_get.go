@@ -70,6 +70,7 @@ func (r *repository) GetBlob(ctx context.Context, d registry.Descriptor) (io.Rea
 		b.slot.release()
 		return nil, err
 	}
+	b.transfer.opened.Store(true)
 	b.endRead(0, false)
 	return registry.Verify(b, d, r.Name()), nil
 }

@@ -82,7 +82,6 @@ func (b *blobReader) evict() {
 // park closes the connection and releases the slot. b.mu must be held.
 func (b *blobReader) park() {
 	b.parked, b.parkPending = true, false
-	b.transfer.resumed.Store(true)
 	_ = b.body.Close()
 	b.slot.release()
 }
@@ -124,9 +123,7 @@ func (b *blobReader) takeSlot() error {
 	return nil
 }
 
-// dropSlot releases the slot unless another reader owns it. The upload that reads from b
-// keeps its slot, so takeSlot must not wait behind downloads of the same flow, which may
-// wait for that upload.
+// dropSlot releases the slot unless another reader owns it.
 func (b *blobReader) dropSlot() {
 	if b.transfer == nil {
 		return
@@ -135,7 +132,6 @@ func (b *blobReader) dropSlot() {
 	defer b.mu.Unlock()
 	b.slot.release()
 	b.dropped = true
-	b.transfer.resumed.Store(true)
 }
 
 // isParkPending reports whether another flow waits for the slot.

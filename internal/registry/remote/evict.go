@@ -102,21 +102,26 @@ func (l *limiter) scheduleEviction() {
 	}
 }
 
-// evict evicts transfers so that starved flows get their slots.
+// evict evicts transfers so that starved flows get their slots. A waiter causes at most one
+// eviction in each evictionInterval.
 func (l *limiter) evict() {
 	l.mu.Lock()
 	l.eviction = nil
 	var victims []*slot
 	served := map[*share]bool{}
+	now := time.Now()
 	for _, w := range l.waiting {
 		f := l.shareOf(w.flow)
-		if served[f] || !l.starved(w) {
+		if served[f] || !l.starved(w) || now.Sub(w.promised) < evictionInterval {
 			continue
 		}
 		if v := l.victim(w); v != nil {
-			v.evicted, served[f] = true, true
+			v.evicted, served[f], w.promised = true, true, now
 			victims = append(victims, v)
 		}
+	}
+	if len(victims) == 0 {
+		l.unblock()
 	}
 	for _, s := range l.transfers {
 		if p := s.transfer.progress(); float64(p.moved-s.compared.moved) >= minRate*p.at.Sub(s.compared.at).Seconds() {
@@ -130,6 +135,22 @@ func (l *limiter) evict() {
 	for _, v := range victims {
 		v.transfer.evict()
 	}
+}
+
+// unblock admits a download beyond the share of transfers if no transfer of the host makes
+// progress: uploads may hold all slots while each waits for a download to be resumed. The
+// download must have waited for evictionInterval, and a slow flow is not admitted, so that a
+// download is not admitted and evicted over and over. l.mu must be held.
+func (l *limiter) unblock() {
+	now := time.Now()
+	i := slices.IndexFunc(l.waiting, func(w *waiter) bool {
+		return w.class == download && w.resumes() && !l.shareOf(w.flow).slow && now.Sub(w.since) >= evictionInterval
+	})
+	if i < 0 || slices.ContainsFunc(l.transfers, func(s *slot) bool { return s.evicted || s.stalled(s.transfer.progress()) == notStalled }) {
+		return
+	}
+	l.waiting[i].urgent = true
+	l.grant()
 }
 
 // victim returns the transfer to evict for w, or nil if none may be evicted yet. l.mu must
@@ -151,9 +172,13 @@ func (l *limiter) victim(w *waiter) *slot {
 	return found
 }
 
-// helps reports whether w could use the slot of s. Downloads have a limit of their own.
-// l.mu must be held.
+// helps reports whether w could use the slot of s. Downloads have a limit of their own, and
+// slow flows a share. Otherwise s would get its slot again and be evicted again. l.mu must
+// be held.
 func (l *limiter) helps(s *slot, w *waiter) bool {
+	if w.class != exchange && l.exceedsSlowShare(l.shareOf(w.flow)) {
+		return false
+	}
 	return w.class != download || s.class == download || l.held[download] < max(l.allowed-2, 1)
 }
 

@@ -93,11 +93,13 @@ type waiter struct {
 	transfer *transfer
 	since    time.Time
 	ready    chan struct{}
+	urgent   bool      // no transfer of the host makes progress before this one; see unblock
+	promised time.Time // when a transfer was last evicted for this waiter
 }
 
-// resumes reports whether the waiter continues a transfer whose other side already holds a
+// resumes reports whether the waiter continues a download whose upload may already hold a
 // slot.
-func (w *waiter) resumes() bool { return w.transfer != nil && w.transfer.resumed.Load() }
+func (w *waiter) resumes() bool { return w.transfer != nil && w.transfer.opened.Load() }
 
 // acquire waits for a slot of class c. t is the transfer that the slot is for, or nil for
 // an exchange. If the context ends while the request waits for other flows, the error is a
@@ -229,6 +231,9 @@ func (l *limiter) free(w *waiter) bool {
 	held, bulk := l.inFlight(), l.held[upload]+l.held[download]
 	switch w.class {
 	case download:
+		if w.urgent {
+			break
+		}
 		return held < l.allowed && bulk < l.allowed-1 && l.held[download] < max(l.allowed-2, 1) && l.leavesShare(w)
 	case upload:
 		if l.held[upload] > 0 {
@@ -240,7 +245,8 @@ func (l *limiter) free(w *waiter) bool {
 		}
 	}
 	// One upload and one exchange are always admitted, even if a 429 has lowered the limit
-	// below the number of downloads in flight: those downloads may end only after them.
+	// below the number of downloads in flight: those downloads may end only after them. An
+	// urgent download is admitted because the uploads in flight wait for it.
 	return held < l.max
 }
 

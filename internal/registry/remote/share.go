@@ -35,16 +35,22 @@ func (l *limiter) forget(flow *registry.Flow) {
 }
 
 // leavesShare reports whether another transfer of the flow of w leaves enough slots for
-// transfers of other flows: one slot for every four that the flow then holds. While another
-// flow uses the host, the transfers of a slow flow get at most a quarter of the slots. l.mu
-// must be held.
+// transfers of other flows: one slot for every four that the flow then holds. A download
+// that an upload waits for is exempt. l.mu must be held.
 func (l *limiter) leavesShare(w *waiter) bool {
 	f := l.shareOf(w.flow)
-	if f.slow && f.transfers >= max((l.allowed-1)/4, 1) && l.contested() {
+	if l.exceedsSlowShare(f) {
 		return false
 	}
 	left := l.allowed - 1 - (l.held[upload] + l.held[download] + 1)
-	return f.transfers == 0 || left >= (f.transfers+1)/4
+	return f.transfers == 0 || w.resumes() || left >= (f.transfers+1)/4
+}
+
+// exceedsSlowShare reports whether a slow flow must not get another transfer. While another
+// flow uses the host, the transfers of a slow flow get at most a quarter of the slots. l.mu
+// must be held.
+func (l *limiter) exceedsSlowShare(f *share) bool {
+	return f.slow && f.transfers >= max((l.allowed-1)/4, 1) && l.contested()
 }
 
 // contested reports whether a flow that is not slow uses the host. l.mu must be held.
@@ -57,11 +63,14 @@ func (l *limiter) contested() bool {
 	return false
 }
 
-// precedes reports whether a, which came after b, is granted a slot first. Transfers of
-// slow flows come last. Otherwise the flow with the fewest slots comes first. Within a
+// precedes reports whether a, which came after b, is granted a slot first. A waiter for
+// which a transfer was evicted comes first, and transfers of slow flows come last. Otherwise the flow with the fewest slots comes first. Within a
 // flow, a download that an upload waits for comes first. Other downloads come last, because
 // the uploads of those in flight wait for the same host. l.mu must be held.
 func (l *limiter) precedes(a, b *waiter) bool {
+	if promisedA, promisedB := !a.promised.IsZero(), !b.promised.IsZero(); promisedA != promisedB {
+		return promisedA
+	}
 	fa, fb := l.shareOf(a.flow), l.shareOf(b.flow)
 	if slowA, slowB := fa.slow && a.class != exchange, fb.slow && b.class != exchange; slowA != slowB {
 		return slowB

@@ -20,9 +20,9 @@ type transfer struct {
 	slow bool
 	// evictions is how many uploads of the blob were evicted before this one.
 	evictions int
-	// resumed reports whether the transfer was evicted before and its other side is in
-	// flight.
-	resumed atomic.Bool
+	// opened reports whether a download was opened before. An upload may hold a slot while
+	// it waits for such a download to be resumed.
+	opened atomic.Bool
 	// queue measures how long the transfer waited for a slot of the second host, and not
 	// for the host itself. It is nil if that is unknown.
 	queue *registry.Stopwatch

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
@@ -228,4 +230,110 @@ func TestParallelDownload_BuffersPerHost(t *testing.T) {
 	}
 	close(gate)
 	reading.Wait()
+}
+
+// pacedWriter writes at most 32 KiB in 10 ms.
+type pacedWriter struct{ http.ResponseWriter }
+
+func (w pacedWriter) Write(p []byte) (int, error) {
+	<-time.After(10 * time.Millisecond)
+	n, err := w.ResponseWriter.Write(p)
+	return n, errors.Join(err, http.NewResponseController(w.ResponseWriter).Flush())
+}
+
+// serveLarge serves the blob large, or the requested range of it.
+func serveLarge(w http.ResponseWriter, r *http.Request) {
+	http.ServeContent(pacedWriter{w}, r, "", time.Time{}, strings.NewReader(large))
+}
+
+// isPart reports whether r requests a range that does not extend to the end of the blob.
+func isPart(r *http.Request) bool {
+	return isRange(r) && !strings.HasSuffix(r.Header.Get("Range"), "-")
+}
+
+// Parts that are redirected to another registry never wait for its slots, which the
+// download itself may hold.
+func TestParallelDownload_RedirectToAnotherRegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := remote.HostOptions{MaxConcurrentRequests: 4}
+		c := newClient(t, settings(map[string]remote.HostOptions{pipeHost: limit, anotherHost: limit}), servePipes(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Host != anotherHost {
+				redirect("http://"+anotherHost+r.URL.Path)(w, r)
+				return
+			}
+			if isPart(r) {
+				t.Errorf("%s received a request for a part", anotherHost)
+			}
+			serveLarge(w, r)
+		}).options)
+		c.ForceRanges(part, 6)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		var all sync.WaitGroup
+		for i := range 4 {
+			all.Go(func() {
+				r, err := c.pull(t, pipeHost+"/app").GetBlob(registry.WithFlow(ctx, fmt.Sprint(i)), descriptor(large))
+				if err == nil {
+					_, err = io.Copy(io.Discard, r)
+					err = errors.Join(err, r.Close())
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
+// A download that waits for parts that do not arrive gives its slot to another flow, as
+// any other one.
+func TestParallelDownload_SilentParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// Of the six slots, downloads get four. The large one takes three of them.
+		small, endless := descriptor("small"), descriptor("endless")
+		c := newClient(t, settings(map[string]remote.HostOptions{pipeHost: {MaxConcurrentRequests: 6}}), servePipes(t, func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case strings.HasSuffix(r.URL.Path, string(small.Digest)):
+				_, _ = io.WriteString(w, "small")
+			case strings.HasSuffix(r.URL.Path, string(endless.Digest)):
+				<-time.After(50 * time.Second)
+				_, _ = io.WriteString(w, "endless")
+			case isPart(r):
+				<-r.Context().Done()
+			default:
+				serveLarge(w, r)
+			}
+		}).options)
+		c.ForceRanges(part, 2)
+		began := time.Now()
+		var both sync.WaitGroup
+		both.Go(func() { c.readInFlow(t, "endless", endless, began) })
+		both.Go(func() { c.readInFlow(t, "large", descriptor(large), began) })
+		<-time.After(5 * time.Second)
+		began = time.Now()
+		if took := c.readInFlow(t, "small", small, began); took > 10*time.Second {
+			t.Errorf("another download took %s, want less than the parts are silent", took)
+		}
+		both.Wait()
+	})
+}
+
+// A part is not retried while it holds a slot: the blob is read over a single connection.
+func TestParallelDownload_ThrottledParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient(t, servePipes(t, func(w http.ResponseWriter, r *http.Request) {
+			if isPart(r) {
+				w.Header().Set("Retry-After", "60")
+				w.WriteHeader(http.StatusTooManyRequests)
+				return
+			}
+			serveLarge(w, r)
+		}).options)
+		c.ForceRanges(part, 3)
+		began := time.Now()
+		if took := c.readInFlow(t, "large", descriptor(large), began); took >= time.Minute {
+			t.Errorf("GetBlob() took %s, want less than the pause of the parts", took)
+		}
+	})
 }

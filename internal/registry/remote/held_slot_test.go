@@ -95,3 +95,91 @@ func TestHeldSlot_RedirectToAnotherRegistry(t *testing.T) {
 		}
 	}
 }
+
+// gauge counts the requests in flight to a host.
+type gauge struct{ active, peak atomic.Int32 }
+
+// enter counts a request until the returned function is called.
+func (g *gauge) enter() (leave func()) {
+	g.peak.Store(max(g.peak.Load(), g.active.Add(1)))
+	return func() { g.active.Add(-1) }
+}
+
+// The limit of a configured host applies before the host is used as a registry.
+func TestHeldSlot_ConfiguredRegistry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var other gauge
+		content := descriptor("content")
+		c := newClient(t, settings(map[string]remote.HostOptions{anotherHost: {MaxConcurrentRequests: 2}}), servePipes(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Host != anotherHost {
+				redirect("http://"+anotherHost+"/target")(w, r)
+				return
+			}
+			defer other.enter()()
+			<-time.After(time.Second)
+			_, _ = io.WriteString(w, "content")
+		}).options)
+		var all sync.WaitGroup
+		for i := range 10 {
+			all.Go(func() { c.readInFlow(t, fmt.Sprint(i), content, time.Now()) })
+		}
+		all.Wait()
+		if got := other.peak.Load(); got > 2 {
+			t.Errorf("requests in flight to %s = %d, want at most 2", anotherHost, got)
+		}
+	})
+}
+
+// A download that was redirected fetches its next token in a slot of its own registry.
+func TestHeldSlot_TokenAfterRedirect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit, downloads = 2, 8
+		var own gauge
+		content := descriptor("content")
+		var broken sync.Map
+		handler := func(w http.ResponseWriter, r *http.Request) {
+			if r.Host == anotherHost { // it breaks the first download after the token has expired
+				if _, resumed := broken.LoadOrStore(r.URL.Path, true); resumed {
+					http.ServeContent(w, r, "", time.Time{}, strings.NewReader("content"))
+					return
+				}
+				w.Header().Set("Content-Length", fmt.Sprint(content.Size))
+				for _, piece := range []string{"c", "o", "n"} {
+					_, _ = io.WriteString(w, piece)
+					_ = http.NewResponseController(w).Flush()
+					<-time.After(40 * time.Second)
+				}
+				panic(http.ErrAbortHandler)
+			}
+			defer own.enter()()
+			<-time.After(time.Second)
+			switch {
+			case r.URL.Path == "/token":
+				_, _ = io.WriteString(w, `{"token":"t0ken","expires_in":10}`)
+			case r.Header.Get("Authorization") == "":
+				w.Header().Set("WWW-Authenticate", `Bearer realm="http://`+pipeHost+`/token"`)
+				w.WriteHeader(http.StatusUnauthorized)
+			default:
+				redirect("http://"+anotherHost+r.URL.Path)(w, r)
+			}
+		}
+		c := newClient(t, settings(map[string]remote.HostOptions{pipeHost: {MaxConcurrentRequests: limit}, anotherHost: {}}), servePipes(t, handler).options)
+		var all sync.WaitGroup
+		for i := range downloads {
+			all.Go(func() {
+				r, err := c.pull(t, fmt.Sprintf("%s/app%d", pipeHost, i)).GetBlob(t.Context(), content)
+				if err == nil {
+					_, err = io.Copy(io.Discard, r)
+					err = errors.Join(err, r.Close())
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if got := own.peak.Load(); got > limit {
+			t.Errorf("requests in flight to %s = %d, want at most %d", pipeHost, got, limit)
+		}
+	})
+}

@@ -37,6 +37,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 		r.planDestroy(ctx, req, resp)
 		return
 	}
+	r.engine.keepListedTags(ctx, req.Plan, &resp.Diagnostics)
 	var plan imageCopyModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
 	p := planBuilder{engine: r.engine, diags: &resp.Diagnostics, plan: plan}
@@ -61,8 +62,6 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	ctx, cancel := withTimeout(ctx, timeout, "read")
 	defer cancel()
 	var collected warnings
-	p.restoreRemoved(collected.collect(ctx))
-	defer p.restoreRemoved(ctx) // tags that were removed before planTags recorded the plan
 	resolved := p.plannedSource(collected.collect(ctx))
 	if !resp.Diagnostics.HasError() && resolved.Digest != "" {
 		p.setComputed(resolved)

@@ -187,8 +187,10 @@ func (r *imageCopyResource) Configure(_ context.Context, req resource.ConfigureR
 }
 
 // ValidateConfig adds errors for contradictory attributes. Terraform calls it again during plan
-// and apply, when more values are known.
+// and apply, when more values are known. Terraform does not plan an invalid resource, so
+// ValidateConfig already keeps the tags that it lists.
 func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.ValidateConfigRequest, resp *resource.ValidateConfigResponse) {
+	r.engine.keepListedTags(ctx, req.Config, &resp.Diagnostics)
 	var m imageCopyModel
 	resp.Diagnostics.Append(req.Config.Get(ctx, &m)...)
 	if resp.Diagnostics.HasError() {

@@ -6,41 +6,64 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/types"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
+	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
 const titleRestored = "Tags Restored From Destination"
 
-// restoreRemoved restores planned tags that another resource has removed in this run, whether
-// or not this plan succeeds. Only the plan that Terraform repeats during apply finds such tags.
-func (p *planBuilder) restoreRemoved(ctx context.Context) {
-	destination, tags := p.plan.destinationTags()
-	if p.engine == nil || p.engine.unknownSettingFor(destination) != "" {
+// attributeReader is a configuration or a plan.
+type attributeReader interface {
+	GetAttribute(ctx context.Context, at path.Path, target any) diag.Diagnostics
+}
+
+// keepListedTags keeps the tags that a resource lists, however its plan ends. Other resources
+// that remove tags later in this run spare them, and tags that another resource has removed in
+// this run are restored. Both happen only while applying: Terraform plans each changed resource
+// again, after some others have been applied. keepListedTags reads only the attributes that
+// list tags, because other attributes may be invalid.
+func (e *engine) keepListedTags(ctx context.Context, from attributeReader, diags *diag.Diagnostics) {
+	var m imageCopyModel
+	if e == nil || from.GetAttribute(ctx, path.Root("destination"), &m.Destination).HasError() || !m.Destination.known() {
 		return
 	}
-	owners := p.engine.ownersIn(ctx, destination)
-	if !slices.ContainsFunc(tags, func(tag string) bool { return owners.removedDigest(tag) != "" }) {
+	if from.GetAttribute(ctx, path.Root("additional_tags"), &m.AdditionalTags).HasError() {
+		m.AdditionalTags = types.SetNull(types.StringType)
+	}
+	if _, problem := parseDestination(m.Destination.ValueString()); problem != "" {
 		return
 	}
-	repository, err := p.engine.openDestination(destination)
+	destination, tags := m.destinationTags()
+	owners := e.ownersIn(ctx, destination)
+	owners.list(tags...)
+	e.restoreRemoved(ctx, owners, destination, tags, diags)
+}
+
+// restoreRemoved restores those of the tags that another resource has removed in this run.
+func (e *engine) restoreRemoved(ctx context.Context, owners *repoOwners, destination imageref.Ref, tags []string, diags *diag.Diagnostics) {
+	if !slices.ContainsFunc(tags, func(tag string) bool { return owners.removedDigest(tag) != "" }) || e.unknownSettingFor(destination) != "" {
+		return
+	}
+	repository, err := e.openDestination(destination)
 	if err != nil {
-		return // the plan reports the error
+		return // the plan or the copy reports the error
 	}
 	unlock, err := owners.lock(ctx) // until a removal in progress has ended
 	if err != nil {
 		return
 	}
 	defer unlock()
+	ctx, cancel := withTimeout(ctx, defaultReadTimeout, "read")
+	defer cancel()
+	var collected warnings
+	defer collected.addTo(diags)
+	ctx = collected.collect(ctx)
 	var restored []string
-	defer func() {
-		if len(restored) > 0 {
-			p.diags.AddAttributeWarning(path.Root("destination"), titleRestored,
-				fmt.Sprintf("Another resource removed tags of %s in the same run. They were restored, because this resource lists them: %s.", destination.Name(), joinNames(restored)))
-		}
-	}()
 	for _, tag := range tags {
 		removed := owners.removedDigest(tag)
 		if removed == "" {
@@ -52,6 +75,10 @@ func (p *planBuilder) restoreRemoved(ctx context.Context) {
 			owners.noteRestored(tag, removed)
 			restored = append(restored, tag)
 		}
+	}
+	if len(restored) > 0 {
+		diags.AddAttributeWarning(path.Root("destination"), titleRestored,
+			fmt.Sprintf("Another resource removed tags of %s in the same run. They were restored, because this resource lists them: %s.", destination.Name(), joinNames(restored)))
 	}
 }
 

@@ -70,6 +70,7 @@ type repoOwners struct {
 
 	mu              sync.Mutex
 	aliases         []*repoOwners            // repositories of other hosts that may be this one
+	listed          map[string]bool          // tags that configured resources list, also if their plan fails
 	declared        map[string]declaration   // planned content of tags
 	plannedRemovals map[string]removal       // tags that a plan removes
 	tags            map[string]tagTarget     // tags that resources own in this apply
@@ -84,7 +85,7 @@ type repoOwners struct {
 func newRepoOwners(destination imageref.Ref, older []*repoOwners) *repoOwners {
 	c := &repoOwners{
 		name: destination.Name(), age: len(older), older: slices.Clone(older), removalLock: make(chan struct{}, 1),
-		declared: map[string]declaration{}, plannedRemovals: map[string]removal{}, tags: map[string]tagTarget{}, removed: map[string]digest.Digest{}, restored: map[string]digest.Digest{}, deleted: map[digest.Digest]registry.Manifest{},
+		listed: map[string]bool{}, declared: map[string]declaration{}, plannedRemovals: map[string]removal{}, tags: map[string]tagTarget{}, removed: map[string]digest.Digest{}, restored: map[string]digest.Digest{}, deleted: map[digest.Digest]registry.Manifest{},
 	}
 	if ref, inRegistry := destination.Reference(); inRegistry {
 		c.host, c.path = ref.Host, ref.Repository
@@ -143,8 +144,8 @@ func (c *repoOwners) lock(ctx context.Context) (unlock func(), err error) {
 
 // tagTarget is the manifest that a resource writes to a tag or has found there.
 type tagTarget struct {
-	digest    digest.Digest
-	mediaType string // empty if unknown
+	digest    digest.Digest // empty if it is not planned yet
+	mediaType string        // empty if unknown
 }
 
 // own records that the tags belong to a resource and point to target. It reports whether one of
@@ -181,11 +182,11 @@ func (c *repoOwners) hasRemoved(d digest.Digest, tags []string) bool {
 	return slices.ContainsFunc(tags, func(tag string) bool { return c.removed[tag] == d })
 }
 
-// protectedTags are the tags that other resources own or plan to write in a repository.
+// protectedTags are the tags that other resources list, own or plan to write in a repository.
 type protectedTags struct {
 	tags map[string]tagTarget
-	// aliases maps a tag that has the same digest in an alias of the repository to the name of
-	// that alias.
+	// aliases maps a tag that has, or may have, the same digest in an alias of the repository to
+	// the name of that alias.
 	aliases map[string]string
 	// inAliases maps references in aliases of the repository to their targets.
 	inAliases map[string]tagTarget
@@ -198,8 +199,8 @@ func (t protectedTags) contains(tag string) bool {
 	return here || there
 }
 
-// remove calls removal with the tags that other resources own or plan to write. The map tags
-// has the digests that the tags to remove point to. Until removal returns, no resource takes
+// remove calls removal with the tags that other resources list, own or plan to write. The map
+// tags has the digests that the tags to remove point to. Until removal returns, no resource takes
 // ownership of a tag and no other removal runs. When several resources that share a manifest
 // are destroyed, the last of them therefore finds no other tag for it. The only possible error
 // is the cancellation cause of ctx.
@@ -218,7 +219,7 @@ func (c *repoOwners) remove(ctx context.Context, tags map[string]digest.Digest, 
 	for _, alias := range c.aliasSnapshot() {
 		for tag, target := range alias.targets() {
 			t.inAliases[alias.name+":"+tag] = target
-			if d, removes := tags[tag]; removes && d == target.digest {
+			if d, removes := tags[tag]; removes && (target.digest == "" || target.digest == d) {
 				t.aliases[tag] = alias.name
 			}
 		}
@@ -288,11 +289,25 @@ func (c *repoOwners) deletedManifest(d digest.Digest) (m registry.Manifest, know
 	return registry.Manifest{}, false
 }
 
-// targets returns the tags that resources own or have declared, with their content.
+// list records the tags that a resource of the configuration lists, before their content is
+// planned. They are not removed even if the plan of that resource fails. A removal in progress
+// either sees them, or has recorded the tag as removed before list returns.
+func (c *repoOwners) list(tags ...string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, tag := range tags {
+		c.listed[tag] = true
+	}
+}
+
+// targets returns the tags that resources list, have declared or own, with their content.
 func (c *repoOwners) targets() map[string]tagTarget {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	targets := map[string]tagTarget{}
+	for tag := range c.listed {
+		targets[tag] = tagTarget{}
+	}
 	for tag, d := range c.declared {
 		targets[tag] = tagTarget{d.digest, d.mediaType}
 	}

@@ -12,6 +12,8 @@ import (
 
 func text(s string) tftypes.Value { return tftypes.NewValue(tftypes.String, s) }
 
+func boolean(b bool) tftypes.Value { return tftypes.NewValue(tftypes.Bool, b) }
+
 func textSet(texts ...string) tftypes.Value {
 	all := []tftypes.Value{}
 	for _, s := range texts {
@@ -29,7 +31,7 @@ func (c *core) copyOf(source, destination string, others object) coreResource {
 		value[attribute] = tftypes.NewValue(of, nil)
 	}
 	value["source"], value["destination"], value["on_destroy"] = text(source), text(destination), text("retain")
-	value["overwrite"], value["referrers"], value["deep_check"] = tftypes.NewValue(tftypes.Bool, true), tftypes.NewValue(tftypes.Bool, false), tftypes.NewValue(tftypes.Bool, false)
+	value["overwrite"], value["referrers"], value["deep_check"] = boolean(true), boolean(false), boolean(false)
 	maps.Copy(value, others)
 	return coreResource{value: value}
 }

@@ -175,9 +175,16 @@ func (p *copyOperation) run(ctx context.Context) bool {
 }
 
 // upToDate reports whether the tags already point to the planned digest according to private
-// state. Only settings change then, and no request is needed.
+// state. Only settings change then, and no request is needed. Private state may be outdated, so
+// it is not sufficient if the update removes tags: they may be the last ones of the image.
 func (p *copyOperation) upToDate(planned digest.Digest, tags []string) bool {
-	return p.prior != nil && !p.tagRemoved && !p.copiesReferrers() && len(p.record.Missing) == 0 && !slices.ContainsFunc(tags, func(tag string) bool { return p.record.Observed[tag] != planned })
+	if p.prior == nil || p.before != nil {
+		return false
+	}
+	if _, dropped := p.unlistedTags(); len(dropped) > 0 {
+		return false
+	}
+	return !p.tagRemoved && !p.copiesReferrers() && len(p.record.Missing) == 0 && !slices.ContainsFunc(tags, func(tag string) bool { return p.record.Observed[tag] != planned })
 }
 
 // job returns the copy to perform, without a source: copy opens that only if needed. If a

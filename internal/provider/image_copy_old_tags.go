@@ -303,21 +303,29 @@ func (p *copyOperation) removeOldTags(ctx context.Context, old imageref.Ref, pol
 	})
 }
 
-// removeDroppedTags applies on_destroy to unlisted tags, but never deletes the manifest. It
-// reports whether that succeeded.
-func (p *copyOperation) removeDroppedTags(ctx context.Context) bool {
+// unlistedTags returns the tags of an updated resource that its plan no longer lists, and those
+// of them that on_destroy removes.
+func (p *copyOperation) unlistedTags() (tags, dropped []string) {
 	destination, listed := p.plan.destinationTags()
-	var tags, dropped []string
+	removes := milder(p.prior.OnDestroy.ValueString(), p.plan.OnDestroy.ValueString()) != onDestroyRetain
 	for _, tag := range slices.Sorted(maps.Keys(p.record.tagsWith(destination.Tag(), p.prior.additionalTags()))) {
 		if slices.Contains(listed, tag) {
 			continue
 		}
 		tags = append(tags, tag)
-		if p.record.Found[tag] == "" {
+		if removes && p.record.Found[tag] == "" {
 			dropped = append(dropped, tag)
 		}
 	}
-	if len(dropped) > 0 && milder(p.prior.OnDestroy.ValueString(), p.plan.OnDestroy.ValueString()) != onDestroyRetain {
+	return tags, dropped
+}
+
+// removeDroppedTags applies on_destroy to unlisted tags, but never deletes the manifest. It
+// reports whether that succeeded.
+func (p *copyOperation) removeDroppedTags(ctx context.Context) bool {
+	destination, _ := p.plan.destinationTags()
+	tags, dropped := p.unlistedTags()
+	if len(dropped) > 0 {
 		var collected warnings
 		defer collected.addTo(p.diags)
 		done := false

@@ -17,8 +17,9 @@ import (
 // resolvePredecessor finds the destination and private state that the resource has before the
 // plan. They belong to the prior state, or to an object that the resource replaces. Terraform
 // does not report whether it plans a replacement. Each update is therefore registered as a
-// possible replacement, and each create looks for one.
-func (p *planBuilder) resolvePredecessor(ctx context.Context, private privateWriter) {
+// possible replacement, and each create looks for one. afterUpdate reports whether a create has
+// the private data of a planned update.
+func (p *planBuilder) resolvePredecessor(ctx context.Context, afterUpdate bool, private privateWriter) {
 	if p.engine == nil {
 		return
 	}
@@ -26,11 +27,13 @@ func (p *planBuilder) resolvePredecessor(ctx context.Context, private privateWri
 	if p.plan.Destination.IsUnknown() {
 		destination, _ = p.prior.destinationTags()
 	}
-	switch replaced, ok := p.engine.handovers.forPlan(p.engine.canonical(destination)); {
-	case p.update:
+	if p.update {
 		p.planDestinationChange(ctx, destination, private)
-	case ok && !p.plan.Destination.IsUnknown():
-		p.before = &replaced
+		return
+	}
+	replaced, from, ok := p.engine.handovers.forPlan(p.engine.canonical(destination), afterUpdate)
+	if ok && !p.plan.Destination.IsUnknown() {
+		p.before, p.candidate = &replaced, from
 		p.record = replaced.forDestination(p.engine, destination)
 		p.record.Observed = nil // the tags may have changed since
 		p.planReplacement(ctx, replaced, private)
@@ -42,18 +45,14 @@ func (p *planBuilder) resolvePredecessor(ctx context.Context, private privateWri
 func (p *planBuilder) planDestinationChange(ctx context.Context, destination imageref.Ref, private privateWriter) {
 	was, _ := p.prior.destinationTags()
 	before := predecessor{was, p.prior.OnDestroy.ValueString(), p.record}
-	before.record.DestroyPlannedBy, before.record.ReplacedBy = "", ""
-	p.engine.handovers.plan(p.engine.canonical(destination), before)
-	if p.record.DestroyPlannedBy != "" || p.record.ReplacedBy != "" { // left over from a failed destroy
-		before.record.save(ctx, private, p.diags)
-	}
+	before.record.DestroyPlannedBy, before.record.ReplacedBy = "", "" // left over from a failed destroy
+	p.engine.handovers.discard(p.engine.canonical(was), before.record, p.diags)
+	p.engine.handovers.update(p.engine.canonical(destination), before)
+	before.record.save(ctx, private, p.diags) // shows a create that it is a replacement
 	p.record = before.record
 	unknown := p.plan.Destination.IsUnknown()
 	if p.engine.sameRef(destination, was) && !unknown {
 		return
-	}
-	if !unknown {
-		p.engine.handovers.discard(p.engine.canonical(was))
 	}
 	p.before = &before
 	dropped := p.droppedTags()
@@ -97,7 +96,11 @@ func (p *planBuilder) planReplacement(ctx context.Context, replaced predecessor,
 	rec := replaced.record.withMaps()
 	if p.policy() != onDestroyRetain {
 		dropped := p.droppedTags()
-		spared, _ := p.engine.ownersIn(ctx, replaced.destination).planRemoval(dropped, false)
+		owners := p.engine.ownersIn(ctx, replaced.destination)
+		spared, _ := owners.planRemoval(dropped, false)
+		if p.candidate != nil {
+			p.candidate.onDiscard(p.diags, func(*diag.Diagnostics) { owners.retractRemoval(dropped) })
+		}
 		for _, tag := range spared {
 			rec.forget(tag)
 			delete(dropped, tag)

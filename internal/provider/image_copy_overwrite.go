@@ -10,6 +10,11 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/imageref"
 )
 
+const (
+	titleTagHeld = "The tag holds something else"
+	renameHint   = "If the resource was renamed, use a moved block: the record of what it wrote is not passed to a new resource."
+)
+
 // overwriteGuard decides which tags a copy may move if overwrite is false. These are the tags
 // that this resource wrote, unless another client has moved them since.
 type overwriteGuard struct {
@@ -40,7 +45,7 @@ func (g overwriteGuard) checkOverwrite(tag string, current digest.Digest) error 
 		if tag == g.destination.Tag() {
 			hint += fmt.Sprintf(" A new resource can import %s: what it holds then counts as written by this resource, which may move it.", g.destination)
 		}
-		hint += "\n\nIf this resource replaces an object that wrote the tag, the record of that was not passed on. Terraform does not pass it on with create_before_destroy, " +
+		hint += " " + renameHint + "\n\nIf this resource replaces an object that wrote the tag, the record of that was not passed on. Terraform does not pass it on with create_before_destroy, " +
 			"for a tainted object that is planned with -refresh=false, or if the copy of the replacement failed in an earlier apply. Set overwrite = true for one apply, or import the tag."
 	}
 	return &registry.Error{Side: registry.Destination, Op: "replace the tag", Repository: g.destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,

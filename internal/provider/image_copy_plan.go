@@ -52,7 +52,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	p.resolvePredecessor(ctx, resp.Private)
+	p.resolvePredecessor(ctx, !p.update && hasPrivateState(ctx, req.Private), resp.Private)
 	p.planDroppedTags(ctx)
 	if resp.Diagnostics.HasError() || plan.Source.IsUnknown() || plan.Destination.IsUnknown() || plan.platformsUnknown() {
 		return
@@ -102,11 +102,14 @@ func (r *imageCopyResource) planDestroy(ctx context.Context, req resource.Modify
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	rec.DestroyPlannedBy, rec.ReplacedBy = "unconfigured", ""
-	if r.engine != nil {
+	destination, _ := parseDestination(state.Destination.ValueString())
+	rec.DestroyPlannedBy, rec.ReplacedBy = "", ""
+	if r.engine == nil {
+		rec.DestroyPlannedBy = "unconfigured"
+	} else {
+		r.engine.handovers.discard(r.engine.canonical(destination), rec, &resp.Diagnostics)
 		rec.DestroyPlannedBy = r.engine.runID
 	}
-	destination, _ := parseDestination(state.Destination.ValueString())
 	if state.OnDestroy.ValueString() != onDestroyRetain {
 		if r.engine != nil {
 			spared, _ := r.engine.ownersIn(ctx, destination).planRemoval(rec.Written, false)
@@ -129,8 +132,9 @@ type planBuilder struct {
 	prior  imageCopyModel
 	record privateState
 	// before is the predecessor, if the resource gets another destination or may replace an
-	// object.
-	before *predecessor
+	// object. candidate is the object if it may turn out not to be replaced.
+	before    *predecessor
+	candidate *replaceCandidate
 }
 
 // dependencyAdvice is the advice for a source that does not exist because another resource
@@ -369,8 +373,30 @@ func (p *planBuilder) checkTags(ctx context.Context, planned digest.Digest) {
 		}
 		if d := observed[tag]; d != "" && d != planned {
 			if err := guard.checkOverwrite(tag, d); err != nil {
-				addEngineError(p.diags, at, "The tag holds something else", err, p.destroyAdvice()...)
+				addEngineError(p.diags, at, titleTagHeld, err, p.destroyAdvice()...)
+			} else if p.candidate != nil {
+				p.refuseOnDiscard(tag, d)
 			}
 		}
 	}
+}
+
+// refuseOnDiscard fails the plan of an object that turns out not to be replaced by this create,
+// if the create moves a tag that only that object wrote. Without the record of that object, the
+// create is refused itself.
+func (p *planBuilder) refuseOnDiscard(tag string, current digest.Digest) {
+	source, destination := p.plan.Source.ValueString(), p.destination()
+	p.candidate.onDiscard(p.diags, func(diags *diag.Diagnostics) {
+		addEngineError(diags, path.Root("destination"), titleTagHeld, &registry.Error{
+			Side: registry.Destination, Op: "replace the tag", Repository: destination.Name(), Reference: tag, Kind: registry.ErrTagHeld,
+			Message: fmt.Sprintf("it holds %s, which the new copy of %s to %s has no record of writing, and that copy has overwrite = false", current, source, destination),
+			Hint:    renameHint,
+		})
+	})
+}
+
+// destination returns the planned destination.
+func (p *planBuilder) destination() imageref.Ref {
+	destination, _ := p.plan.destinationTags()
+	return destination
 }

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"maps"
@@ -133,6 +134,20 @@ func loadPrivateState(ctx context.Context, private privateReader, diags *diag.Di
 		}
 	}
 	return rec
+}
+
+// hasPrivateState reports whether there is private state.
+func hasPrivateState(ctx context.Context, private privateReader) bool {
+	data, diags := private.GetKey(ctx, privateStateKey)
+	return len(data) > 0 && !diags.HasError()
+}
+
+// equal reports whether two records are the same, whichever plan they are in.
+func (rec privateState) equal(other privateState) bool {
+	rec.DestroyPlannedBy, rec.ReplacedBy = other.DestroyPlannedBy, other.ReplacedBy
+	a, errA := json.Marshal(rec)
+	b, errB := json.Marshal(other)
+	return errA == nil && errB == nil && bytes.Equal(a, b)
 }
 
 // orFromState returns rec, or private state that is reconstructed from state if rec is empty.

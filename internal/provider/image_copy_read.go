@@ -39,12 +39,13 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	if resp.Diagnostics.HasError() {
 		return
 	}
+	before := rec.withMaps()
 	destination, _ := parseDestination(state.Destination.ValueString())
 	resp.Diagnostics.Append(identify(ctx, resp.Identity, destination)...) // also if the resource turns out to be gone
 	if setting := r.engine.unknownSettingFor(destination); setting != "" {
 		resp.Diagnostics.AddAttributeWarning(path.Root("destination"), "The destination was not asked",
 			fmt.Sprintf("%s is known only after apply, and %s cannot be asked without it. What the state says is taken to be so.", setting, destination.Name()))
-		r.engine.handovers.plan(r.engine.canonical(destination), predecessor{destination, state.OnDestroy.ValueString(), rec})
+		r.engine.handovers.read(r.engine.canonical(destination), rec, predecessor{destination, state.OnDestroy.ValueString(), rec})
 		return
 	}
 	ctx, cancel := withTimeout(ctx, timeout, "read")
@@ -97,7 +98,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	state.Missing = digestList(ctx, rec.Missing)
 	resp.Diagnostics.Append(state.refresh(ctx, &rec, destination, found)...)
 	rec.DestroyPlannedBy, rec.ReplacedBy = "", "" // no plan has set them yet
-	r.engine.handovers.plan(r.engine.canonical(destination), predecessor{destination, state.OnDestroy.ValueString(), rec.withMaps()})
+	r.engine.handovers.read(r.engine.canonical(destination), before, predecessor{destination, state.OnDestroy.ValueString(), rec.withMaps()})
 	state.refreshPromoted(ctx, r.engine, rec, destination, found)
 	rec.save(ctx, resp.Private, &resp.Diagnostics)
 	resp.Diagnostics.Append(resp.State.Set(ctx, state)...)

@@ -132,6 +132,18 @@ func (c *repoOwners) planRemoval(written map[string]digest.Digest, binding bool)
 	return spared, nil
 }
 
+// retractRemoval forgets that the plan of a resource removes tags, unless a plan is bound to
+// remove them.
+func (c *repoOwners) retractRemoval(written map[string]digest.Digest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for tag, d := range written {
+		if c.plannedRemovals[tag] == (removal{digest: d}) {
+			delete(c.plannedRemovals, tag)
+		}
+	}
+}
+
 func (c *repoOwners) declarationOf(tag string) (d declaration, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

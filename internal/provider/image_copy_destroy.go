@@ -22,7 +22,8 @@ import (
 func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
 	var state imageCopyModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
-	rec := loadPrivateState(ctx, req.Private, &resp.Diagnostics)
+	destination, _ := parseDestination(state.Destination.ValueString())
+	rec := loadPrivateState(ctx, req.Private, &resp.Diagnostics).inFolder(destination, &resp.Diagnostics)
 	timeout, diags := state.Timeouts.Delete(ctx, defaultDeleteTimeout)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
@@ -31,7 +32,6 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 	plannedBy := rec.DestroyPlannedBy
 	rec.DestroyPlannedBy = "" // valid only for this plan, even if the destroy fails
 	rec.save(ctx, resp.Private, &resp.Diagnostics)
-	destination, _ := parseDestination(state.Destination.ValueString())
 	policy := state.OnDestroy.ValueString()
 	switch {
 	case plannedBy == "":

@@ -52,7 +52,7 @@ func (r *imageCopyResource) Update(ctx context.Context, req resource.UpdateReque
 	var plan, prior imageCopyModel
 	resp.Diagnostics.Append(req.Plan.Get(ctx, &plan)...)
 	resp.Diagnostics.Append(req.State.Get(ctx, &prior)...)
-	rec := loadPrivateState(ctx, req.Private, &resp.Diagnostics).orFromState(prior)
+	rec := loadRecord(ctx, req.Private, prior, &resp.Diagnostics)
 	timeout, diags := plan.Timeouts.Update(ctx, defaultCopyTimeout)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {
@@ -141,6 +141,7 @@ func (p *copyOperation) ownTags(ctx context.Context) bool {
 func (p *copyOperation) run(ctx context.Context) bool {
 	planned := digest.Digest(p.plan.Digest.ValueString())
 	destination, tags := p.plan.destinationTags()
+	p.record.Folder = folderOf(destination)
 	if p.upToDate(planned, tags) {
 		if p.plan.MediaType.IsUnknown() {
 			p.plan.MediaType = p.prior.MediaType

@@ -44,7 +44,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 	if !req.State.Raw.IsNull() {
 		p.update = true
 		resp.Diagnostics.Append(req.State.Get(ctx, &p.prior)...)
-		p.record = loadPrivateState(ctx, req.Private, &resp.Diagnostics).orFromState(p.prior)
+		p.record = loadRecord(ctx, req.Private, p.prior, &resp.Diagnostics)
 		p.keepSpelling(ctx, &resp.Plan)
 		plan = p.plan
 	}
@@ -98,7 +98,7 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 func (r *imageCopyResource) planDestroy(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
 	var state imageCopyModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
-	rec := loadPrivateState(ctx, req.Private, &resp.Diagnostics).orFromState(state)
+	rec := loadRecord(ctx, req.Private, state, &resp.Diagnostics)
 	if resp.Diagnostics.HasError() {
 		return
 	}

@@ -43,6 +43,10 @@ type privateState struct {
 	// wrote.
 	Referrers    digest.Digest            `json:"referrers,omitempty"`
 	ReferrerTags map[string]digest.Digest `json:"referrer_tags,omitempty"`
+	// Folder is the folder of an image layout when the tags were recorded, see folderOf. It is
+	// empty for a registry, whose name does not lead elsewhere, and in states of earlier
+	// versions.
+	Folder string `json:"folder,omitempty"`
 	// Missing lists the content that the last deep check did not find at the destination.
 	Missing []digest.Digest `json:"missing,omitempty"`
 	// FailedMove lists the tags that a failed update wrote to another repository.
@@ -119,6 +123,12 @@ func (rec privateState) forOtherRepository(repository string) privateState {
 		elsewhere.Written, elsewhere.ReferrerTags = rec.FailedMove.Written, rec.FailedMove.ReferrerTags
 	}
 	return elsewhere.withMaps()
+}
+
+// loadRecord reads the private state of an object and reconstructs what is missing in it.
+func loadRecord(ctx context.Context, private privateReader, state imageCopyModel, diags *diag.Diagnostics) privateState {
+	destination, _ := parseDestination(state.Destination.ValueString())
+	return loadPrivateState(ctx, private, diags).orFromState(state).inFolder(destination, diags)
 }
 
 // loadPrivateState reads the private state. Its maps are not nil, even if nothing is stored.

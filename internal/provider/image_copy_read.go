@@ -33,7 +33,7 @@ var errSourceTimeout = fmt.Errorf("it did not answer within %s, and a refresh wa
 func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
 	var state imageCopyModel
 	resp.Diagnostics.Append(req.State.Get(ctx, &state)...)
-	rec := loadPrivateState(ctx, req.Private, &resp.Diagnostics).orFromState(state)
+	rec := loadRecord(ctx, req.Private, state, &resp.Diagnostics)
 	timeout, diags := state.Timeouts.Read(ctx, defaultReadTimeout)
 	resp.Diagnostics.Append(diags...)
 	if resp.Diagnostics.HasError() {

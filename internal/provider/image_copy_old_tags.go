@@ -70,11 +70,13 @@ func (p *planBuilder) planDestinationChange(ctx context.Context, destination ima
 	if len(listed) == 0 {
 		return
 	}
-	manifests := ""
-	if policy == onDestroyDelete && (unknown || !p.engine.sameRepository(destination, was)) {
-		manifests = " It deletes their manifests too, unless something else in the repository names them."
-	}
-	if unknown {
+	p.warnLater = func() { p.warnDestinationChange(ctx, policy, dropped, listed) }
+}
+
+// warnDestinationChange warns about the tags that a changed destination removes.
+func (p *planBuilder) warnDestinationChange(ctx context.Context, policy string, dropped map[string]digest.Digest, listed []string) {
+	was, destination, manifests := p.before.destination, p.destination(), p.manifestsSentence(policy, dropped)
+	if p.plan.Destination.IsUnknown() {
 		p.diags.AddAttributeWarning(path.Root("destination"), titleMayRemove,
 			fmt.Sprintf("The new destination is known only after apply. If it differs from %[2]s, the image is copied there first. Then on_destroy = %[1]q removes the tags that this resource wrote in %[3]s: %[4]s.%[5]s",
 				policy, was, was.Name(), joinNames(listed), manifests))
@@ -88,6 +90,33 @@ func (p *planBuilder) planDestinationChange(ctx context.Context, destination ima
 		fmt.Sprintf("The destination changes from %s to %s. The image is copied there first. Then on_destroy = %q removes the tags that this resource wrote in %s: %s.%s%s "+
 			"To keep them, set on_destroy = \"retain\".",
 			was, destination, policy, was.Name(), joinNames(listed), manifests, exception))
+}
+
+// manifestsSentence returns the sentence of a warning that on_destroy also deletes the manifests
+// of the old tags. It is empty if they stay, which depends on the planned digest. An unknown
+// digest may be a new one.
+func (p *planBuilder) manifestsSentence(policy string, dropped map[string]digest.Digest) string {
+	old, destination := p.before.destination, p.destination()
+	known := !p.plan.Destination.IsUnknown()
+	if policy != onDestroyDelete || known && !deletesOldManifests(p.engine, destination, old, dropped, p.plan.Digest.ValueString()) {
+		return ""
+	}
+	return " It deletes their manifests too, unless something else in the repository names them."
+}
+
+// deletesOldManifests reports whether on_destroy = "delete" deletes the manifests of tags that a
+// resource no longer lists. Within one repository they may be in use: removing a tag from the
+// list never deletes a manifest, and neither does a new tag for the same digest.
+func deletesOldManifests(e *engine, destination, old imageref.Ref, dropped map[string]digest.Digest, planned string) bool {
+	if !e.sameRepository(destination, old) {
+		return true
+	}
+	inUse := func(d digest.Digest) bool { return d.String() == planned }
+	return !e.sameRef(destination, old) && !allOf(slices.Collect(maps.Values(dropped)), inUse)
+}
+
+func allOf[T any](all []T, is func(T) bool) bool {
+	return !slices.ContainsFunc(all, func(one T) bool { return !is(one) })
 }
 
 // planReplacement plans the removal of old tags of the replaced object, and warns about them.
@@ -105,7 +134,7 @@ func (p *planBuilder) planReplacement(ctx context.Context, replaced predecessor,
 			rec.forget(tag)
 			delete(dropped, tag)
 		}
-		p.warnRemoved(replaced.destination, dropped)
+		p.warnLater = func() { p.warnRemoved(replaced.destination, dropped, p.manifestsSentence(p.policy(), dropped)) }
 	}
 	rec.ReplacedBy = p.plan.Destination.ValueString()
 	rec.save(ctx, private, p.diags)
@@ -190,25 +219,26 @@ func (p *planBuilder) planDroppedTags(ctx context.Context) {
 	p.warnRetained(tags)
 	dropped := p.record.writtenExcept(tags)
 	p.planRemoval(p.engine.ownersIn(ctx, destination), path.Root("additional_tags"), dropped)
-	p.warnRemoved(destination, dropped)
+	p.warnRemoved(destination, dropped, "")
 }
 
 // warnRemoved warns about tags that the resource wrote, no longer lists, and will remove.
-func (p *planBuilder) warnRemoved(destination imageref.Ref, dropped map[string]digest.Digest) {
+// manifests is an additional sentence.
+func (p *planBuilder) warnRemoved(destination imageref.Ref, dropped map[string]digest.Digest, manifests string) {
 	listed := p.record.unmovedTags(dropped)
 	if len(listed) == 0 {
 		return
 	}
 	if p.plan.additionalTagsUnknown() {
 		p.diags.AddAttributeWarning(path.Root("additional_tags"), titleMayRemove,
-			fmt.Sprintf("additional_tags is known only after apply. After the copy, on_destroy = %q removes those of these tags that it does not list, unless the resource is replaced with create_before_destroy: %s in %s.",
-				p.policy(), joinNames(listed), destination.Name()))
+			fmt.Sprintf("additional_tags is known only after apply. After the copy, on_destroy = %q removes those of these tags that it does not list, unless the resource is replaced with create_before_destroy: %s in %s.%s",
+				p.policy(), joinNames(listed), destination.Name(), manifests))
 		return
 	}
 	p.diags.AddAttributeWarning(path.Root("additional_tags"), titleNotListed,
-		fmt.Sprintf("This resource wrote these tags in %s and no longer lists them: %s. After the copy, on_destroy = %q removes them, unless the resource is replaced with create_before_destroy. "+
+		fmt.Sprintf("This resource wrote these tags in %s and no longer lists them: %s. After the copy, on_destroy = %q removes them, unless the resource is replaced with create_before_destroy.%s "+
 			"To keep them, set on_destroy = \"retain\".",
-			destination.Name(), joinNames(listed), p.policy()))
+			destination.Name(), joinNames(listed), p.policy(), manifests))
 }
 
 // warnRetained warns about found tags that are no longer listed. They are not removed.
@@ -245,8 +275,8 @@ func (p *copyOperation) removePreviousTags(ctx context.Context) {
 	}
 	dropped := p.before.record.writtenExcept(tags)
 	policy := milder(p.before.onDestroy, p.plan.OnDestroy.ValueString())
-	if policy == onDestroyDelete && inPlace && (p.engine.sameRef(destination, old) || p.allPlanned(dropped)) {
-		policy = onDestroyUntag // the manifest is in use, and removing a tag from the list never deletes a manifest
+	if policy == onDestroyDelete && !deletesOldManifests(p.engine, destination, old, dropped, p.plan.Digest.ValueString()) {
+		policy = onDestroyUntag
 	}
 	if policy != onDestroyRetain && len(dropped) > 0 {
 		if p.found && p.mayBeRenamed(destination, old) {
@@ -271,16 +301,6 @@ func (p *copyOperation) mayBeRenamed(a, b imageref.Ref) bool {
 	refA, inRegistryA := p.engine.canonical(a).Reference()
 	refB, inRegistryB := p.engine.canonical(b).Reference()
 	return inRegistryA && inRegistryB && refA.Repository == refB.Repository && refA.Host != refB.Host
-}
-
-// allPlanned reports whether all tags point to the planned digest.
-func (p *copyOperation) allPlanned(tags map[string]digest.Digest) bool {
-	for _, d := range tags {
-		if d.String() != p.plan.Digest.ValueString() {
-			return false
-		}
-	}
-	return true
 }
 
 // removeOldTags removes tags at an old destination.

@@ -53,6 +53,9 @@ func (r *imageCopyResource) ModifyPlan(ctx context.Context, req resource.ModifyP
 		return
 	}
 	p.resolvePredecessor(ctx, !p.update && hasPrivateState(ctx, req.Private), resp.Private)
+	if p.warnLater != nil {
+		defer p.warnLater()
+	}
 	p.planDroppedTags(ctx)
 	if resp.Diagnostics.HasError() || plan.Source.IsUnknown() || plan.Destination.IsUnknown() || plan.platformsUnknown() {
 		return
@@ -135,6 +138,9 @@ type planBuilder struct {
 	// object. candidate is the object if it may turn out not to be replaced.
 	before    *predecessor
 	candidate *replaceCandidate
+	// warnLater warns about old tags when the planned digest is known, if it can be. It is nil
+	// if there are none.
+	warnLater func()
 }
 
 // dependencyAdvice is the advice for a source that does not exist because another resource

@@ -62,6 +62,7 @@ func (p *planBuilder) planDestinationChange(ctx context.Context, destination ima
 	if policy == onDestroyRetain {
 		return
 	}
+	p.planLeftovers(ctx)
 	before.record.warnRetained(was, p.listedOldTags(), p.diags)
 	if len(dropped) == 0 {
 		return
@@ -124,6 +125,7 @@ func allOf[T any](all []T, is func(T) bool) bool {
 func (p *planBuilder) planReplacement(ctx context.Context, replaced predecessor, private privateWriter) {
 	rec := replaced.record.withMaps()
 	if p.policy() != onDestroyRetain {
+		p.planLeftovers(ctx)
 		dropped := p.droppedTags()
 		owners := p.engine.ownersIn(ctx, replaced.destination)
 		spared, _ := owners.planRemoval(dropped, false)
@@ -138,6 +140,19 @@ func (p *planBuilder) planReplacement(ctx context.Context, replaced predecessor,
 	}
 	rec.ReplacedBy = p.plan.Destination.ValueString()
 	rec.save(ctx, private, p.diags)
+}
+
+// planLeftovers plans the removal of tags that a failed update wrote to the new repository and
+// that are no longer listed, and warns about them.
+func (p *planBuilder) planLeftovers(ctx context.Context) {
+	destination, tags := p.plan.destinationTags()
+	if p.plan.Destination.IsUnknown() || !p.changesRepository() {
+		return
+	}
+	if leftovers := p.record.writtenExcept(tags); len(leftovers) > 0 {
+		p.planRemoval(p.engine.ownersIn(ctx, destination), path.Root("additional_tags"), leftovers)
+		p.warnRemoved(destination, leftovers, "")
+	}
 }
 
 // policy returns the value of on_destroy that applies to the old tags of the resource. If
@@ -270,10 +285,11 @@ func (p *copyOperation) removePreviousTags(ctx context.Context) {
 	destination, tags := p.plan.destinationTags()
 	old := p.before.destination
 	inPlace := p.engine.sameRepository(destination, old)
+	listedOld := tags
 	if !inPlace {
-		tags = nil
+		listedOld = nil
 	}
-	dropped := p.before.record.writtenExcept(tags)
+	dropped := p.before.record.writtenExcept(listedOld)
 	policy := milder(p.before.onDestroy, p.plan.OnDestroy.ValueString())
 	if policy == onDestroyDelete && !deletesOldManifests(p.engine, destination, old, dropped, p.plan.Digest.ValueString()) {
 		policy = onDestroyUntag
@@ -286,11 +302,13 @@ func (p *copyOperation) removePreviousTags(ctx context.Context) {
 			p.removeOldTags(ctx, old, policy, dropped)
 		}
 	}
-	if inPlace {
-		for tag := range p.record.tagsWith(destination.Tag(), nil) {
-			if !slices.Contains(tags, tag) {
-				p.record.forget(tag)
-			}
+	// A failed update may have written tags to the new repository that are no longer listed.
+	if leftovers := p.record.writtenExcept(tags); !inPlace && policy != onDestroyRetain && len(leftovers) > 0 {
+		p.removeOldTags(ctx, destination, onDestroyUntag, leftovers)
+	}
+	for tag := range p.record.tagsWith(destination.Tag(), nil) {
+		if !slices.Contains(tags, tag) {
+			p.record.forget(tag)
 		}
 	}
 }

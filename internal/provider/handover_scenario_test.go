@@ -3,6 +3,7 @@ package provider_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -144,12 +145,48 @@ func TestHandover_SecondResource(t *testing.T) {
 					t.Errorf("the existing resource is planned as %q, want no changes", pair.existing.action)
 				}
 				// Between refresh and plan, the existing object cannot be distinguished from a
-				// tainted one.
-				if len(pair.create.Diagnostics) > 0 && name != "create_between" {
-					t.Errorf("the create has diagnostics: %v", pair.create.Diagnostics[0])
+				// tainted one. The warning says what applies to which.
+				for _, d := range pair.create.Diagnostics {
+					if name != "create_between" || !strings.Contains(d.Detail, "If this resource replaces that object") {
+						t.Errorf("the create has an unexpected diagnostic: %s", d.Detail)
+					}
 				}
 			})
 		}
+	}
+}
+
+// TestHandover_SecondResourceWarnings checks that the create has no warnings of the removal of
+// tags if the existing object is planned while the create is resolving its source.
+func TestHandover_SecondResourceWarnings(t *testing.T) {
+	t.Parallel()
+	src, dst := registrytest.V3(t), registrytest.V3(t)
+	pushed := src.Push(t, "app", "1", registrytest.Image{Seed: "app"})
+	slow := registrytest.Intercept(t, src)
+	c := newCore(t)
+	config := c.copyOf(pushed.Ref, dst.Ref("app", "1"), object{"on_destroy": text("untag"), "additional_tags": textSet("stable")})
+	state := c.converge(t, coreState{}, coreConfig{"existing": config}, inOrder("existing"))
+	p, err := c.start(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	existing, err := p.refresh("existing", state["existing"].current)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow.On(".*", "/v2/app/manifests/1").Do(func(answer http.ResponseWriter, r *http.Request, next http.Handler) {
+		if _, err := p.planChange("existing", existing, config, false, nil); err != nil {
+			t.Error(err)
+		}
+		next.ServeHTTP(answer, r)
+	})
+	created := c.copyOf(slow.Ref("app", "1"), dst.Ref("app", "1"), object{"on_destroy": text("untag")})
+	answer, _, err := p.requestPlan("created", nil, nil, nil, created.value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(answer.Diagnostics) > 0 {
+		t.Errorf("the create has diagnostics: %v", answer.Diagnostics[0])
 	}
 }
 

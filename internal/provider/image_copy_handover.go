@@ -60,6 +60,13 @@ func (c *replaceCandidate) onDiscard(diags *diag.Diagnostics, undo func(*diag.Di
 	c.undo = append(c.undo, undo)
 }
 
+// isDiscarded reports whether the object is known not to be replaced.
+func (c *replaceCandidate) isDiscarded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.discarded
+}
+
 func (c *replaceCandidate) discard(diags *diag.Diagnostics) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -136,7 +136,11 @@ func (p *planBuilder) planReplacement(ctx context.Context, replaced predecessor,
 			rec.forget(tag)
 			delete(dropped, tag)
 		}
-		p.warnLater = func() { p.warnRemoved(replaced.destination, dropped, p.manifestsSentence(p.policy(), dropped)) }
+		p.warnLater = func() {
+			if p.candidate == nil || !p.candidate.isDiscarded() {
+				p.warnRemoved(replaced.destination, dropped, p.manifestsSentence(p.policy(), dropped))
+			}
+		}
 	}
 	rec.ReplacedBy = p.plan.Destination.ValueString()
 	rec.save(ctx, private, p.diags)
@@ -248,6 +252,13 @@ func (p *planBuilder) warnRemoved(destination imageref.Ref, dropped map[string]d
 		p.diags.AddAttributeWarning(path.Root("additional_tags"), titleMayRemove,
 			fmt.Sprintf("additional_tags is known only after apply. After the copy, on_destroy = %q removes those of these tags that it does not list, unless the resource is replaced with create_before_destroy: %s in %s.%s",
 				p.policy(), joinNames(listed), destination.Name(), manifests))
+		return
+	}
+	if p.candidate != nil {
+		p.diags.AddAttributeWarning(path.Root("additional_tags"), titleNotListed,
+			fmt.Sprintf("An object in %s wrote these tags, and this resource does not list them: %s. If this resource replaces that object, on_destroy = %q removes them after the copy, "+
+				"unless the resource is replaced with create_before_destroy.%s To keep them, set on_destroy = \"retain\".",
+				destination.Name(), joinNames(listed), p.policy(), manifests))
 		return
 	}
 	p.diags.AddAttributeWarning(path.Root("additional_tags"), titleNotListed,

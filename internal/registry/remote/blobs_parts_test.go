@@ -290,9 +290,10 @@ func TestParallelDownload_RedirectToAnotherRegistry(t *testing.T) {
 // any other one.
 func TestParallelDownload_SilentParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// Of the six slots, downloads get four. The large one takes three of them.
+		// Of the eight slots, downloads get six. The large one takes three of them, because
+		// it starts when half of the slots are free.
 		small, endless := descriptor("small"), descriptor("endless")
-		c := newClient(t, settings(map[string]remote.HostOptions{pipeHost: {MaxConcurrentRequests: 6}}), servePipes(t, func(w http.ResponseWriter, r *http.Request) {
+		c := newClient(t, settings(map[string]remote.HostOptions{pipeHost: {MaxConcurrentRequests: 8}}), servePipes(t, func(w http.ResponseWriter, r *http.Request) {
 			switch {
 			case strings.HasSuffix(r.URL.Path, string(small.Digest)):
 				_, _ = io.WriteString(w, "small")
@@ -308,9 +309,12 @@ func TestParallelDownload_SilentParts(t *testing.T) {
 		c.ForceRanges(part, 2)
 		began := time.Now()
 		var both sync.WaitGroup
-		both.Go(func() { c.readInFlow(t, "endless", endless, began) })
 		both.Go(func() { c.readInFlow(t, "large", descriptor(large), began) })
-		<-time.After(5 * time.Second)
+		<-time.After(time.Second)
+		for i := range 3 {
+			both.Go(func() { c.readInFlow(t, fmt.Sprint("endless ", i), endless, began) })
+		}
+		<-time.After(time.Second)
 		began = time.Now()
 		if took := c.readInFlow(t, "small", small, began); took > 10*time.Second {
 			t.Errorf("another download took %s, want less than the parts are silent", took)

@@ -26,7 +26,7 @@ type heldSlot struct {
 // errFixedSlot is the error of a request for a part of a blob that is redirected to another
 // registry. The download that reads the parts may hold a slot of that registry, so a part
 // must not wait for one.
-var errFixedSlot = permanent{errors.New("the request was redirected to another registry")}
+var errFixedSlot = permanent{errors.New("a part of the blob was redirected to another registry")}
 
 // hold returns a heldSlot that owns s.
 func hold(s *slot) *heldSlot {

@@ -135,19 +135,19 @@ func TestHeldSlot_TokenAfterRedirect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit, downloads = 2, 8
 		var own gauge
-		content := descriptor("content")
+		content, began := descriptor("content"), time.Now()
 		var broken sync.Map
 		handler := func(w http.ResponseWriter, r *http.Request) {
-			if r.Host == anotherHost { // it breaks the first download after the token has expired
+			if r.Host == anotherHost { // it breaks all first downloads together, after their tokens have expired
 				if _, resumed := broken.LoadOrStore(r.URL.Path, true); resumed {
 					http.ServeContent(w, r, "", time.Time{}, strings.NewReader("content"))
 					return
 				}
 				w.Header().Set("Content-Length", fmt.Sprint(content.Size))
-				for _, piece := range []string{"c", "o", "n"} {
-					_, _ = io.WriteString(w, piece)
+				for i := range 4 {
+					_, _ = io.WriteString(w, "content"[i:i+1])
 					_ = http.NewResponseController(w).Flush()
-					<-time.After(40 * time.Second)
+					<-time.After(time.Until(began.Add(time.Duration(i+1) * 40 * time.Second)))
 				}
 				panic(http.ErrAbortHandler)
 			}

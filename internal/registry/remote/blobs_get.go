@@ -45,7 +45,7 @@ func (r *repository) StatBlob(ctx context.Context, d digest.Digest) (registry.De
 
 func (r *repository) statRequest(method string, d digest.Digest) request {
 	return request{
-		op: "look up the blob", object: "blob", about: d.String(), method: method,
+		op: "look up the blob", object: "blob", reference: d.String(), method: method,
 		url: r.url("blobs/" + d.String()), scopes: r.scopes(), ok: []int{http.StatusOK},
 	}
 }
@@ -220,7 +220,7 @@ func (b *blobReader) replace(body io.ReadCloser) error {
 func (b *blobReader) request() request {
 	r := b.repository
 	q := request{
-		op: "read the blob", object: "blob", about: b.desc.Digest.String(), method: http.MethodGet,
+		op: "read the blob", object: "blob", reference: b.desc.Digest.String(), method: http.MethodGet,
 		url: r.url("blobs/" + b.desc.Digest.String()), header: http.Header{},
 		scopes: r.scopes(), slot: b.slot, ok: []int{http.StatusOK},
 	}

@@ -12,14 +12,14 @@ type ranges struct {
 	// from is the minimum size of a blob for parallel reads. Smaller blobs are numerous and
 	// are downloaded concurrently anyway.
 	from int64
-	// trial is how many bytes are read before the speed of the connection is judged. If it
+	// probeBytes is how many bytes are read before the speed of the connection is judged. If it
 	// reaches enough bytes per second, more connections are not worth their requests.
-	trial  int64
-	enough float64
+	probeBytes int64
+	enough     float64
 	// part is the size of one range request and of its buffer.
 	part int64
-	// lanes is the maximum number of additional connections per blob.
-	lanes int
+	// maxWorkers is the maximum number of additional connections per blob.
+	maxWorkers int
 }
 
 // maxBuffers bounds the buffers for parallel reads from one host. Each host has its own
@@ -27,7 +27,7 @@ type ranges struct {
 const maxBuffers = 8
 
 func newRanges() ranges {
-	return ranges{from: 64 << 20, trial: 8 << 20, enough: 150 << 20, part: 2 << 20, lanes: 6}
+	return ranges{from: 64 << 20, probeBytes: 8 << 20, enough: 150 << 20, part: 2 << 20, maxWorkers: 6}
 }
 
 // speedProbe measures the speed of one connection, once.
@@ -45,14 +45,14 @@ func (b *blobReader) newSpeedProbe() speedProbe {
 }
 
 // slow records that n bytes took waited to arrive. It reports true at most once, when the
-// trial shows that the connection is slow.
+// probe shows that the connection is slow.
 func (t *speedProbe) slow(r *ranges, n int, waited time.Duration) bool {
 	if t.over {
 		return false
 	}
 	t.read += int64(n)
 	t.waited += waited
-	t.over = t.read >= r.trial
+	t.over = t.read >= r.probeBytes
 	return t.over && float64(t.read) < t.waited.Seconds()*r.enough
 }
 
@@ -63,12 +63,12 @@ func (t *speedProbe) slow(r *ranges, n int, waited time.Duration) bool {
 func (b *blobReader) parallelize() {
 	size := b.repository.client.ranges.part
 	start := b.at + size
-	if start >= b.to || !b.repository.host.seen.supportsRanges() {
+	if start >= b.to || !b.repository.host.capabilities.supportsRanges() {
 		return
 	}
 	p := &rangeReader{reader: b, size: size, at: start}
 	p.ctx, p.cancel = context.WithCancel(b.ctx)
-	for more := true; more && len(p.workers) < b.repository.client.ranges.lanes; {
+	for more := true; more && len(p.workers) < b.repository.client.ranges.maxWorkers; {
 		more = p.addWorker()
 	}
 	if len(p.workers) < 2 {
@@ -158,13 +158,13 @@ type part struct {
 // addWorker adds a worker. It returns false if no slot or no buffer is free.
 func (p *rangeReader) addWorker() bool {
 	r := p.reader.repository
-	buffer := r.host.parts.take(p.size)
+	buffer := r.host.partBuffers.take(p.size)
 	if buffer == nil {
 		return false
 	}
 	s := r.host.limiter.tryAcquireSpare(p.ctx, p.reader.transfer)
 	if s == nil {
-		r.host.parts.giveBack(buffer)
+		r.host.partBuffers.giveBack(buffer)
 		return false
 	}
 	held := hold(s)
@@ -197,7 +197,7 @@ func (p *rangeReader) fetch(w *worker, at int64) ([]byte, error) {
 	b, err := r.openPart(p.ctx, p.reader.desc, at, at+int64(len(content)), w.slot)
 	if err != nil {
 		if p.ctx.Err() == nil && !isTransient(err) {
-			r.host.seen.recordNoRanges() // the host does not serve ranges, whatever the error
+			r.host.capabilities.recordNoRanges() // the host does not serve ranges, whatever the error
 		}
 		return nil, err
 	}
@@ -253,7 +253,7 @@ func (p *rangeReader) Close() error {
 	p.running.Wait()
 	for _, w := range p.workers {
 		w.slot.release()
-		p.reader.repository.host.parts.giveBack(w.buffer)
+		p.reader.repository.host.partBuffers.giveBack(w.buffer)
 	}
 	return nil
 }

@@ -112,11 +112,11 @@ func (p *blobPut) try(ctx context.Context) (outcome registry.Outcome, err error)
 // response shows whether a 202 from the host means that a blob is missing, which saves a
 // HEAD request for each large blob that follows. Errors are ignored.
 func (p *blobPut) probeMountSupport(ctx context.Context) {
-	if p.desc.Size >= largeBlob || !p.host.seen.shouldProbeMount() {
+	if p.desc.Size >= largeBlob || !p.host.capabilities.shouldProbeMount() {
 		return
 	}
 	if open, _, _ := p.mount(ctx, p.path); open != nil {
-		p.host.seen.recordMountIgnored()
+		p.host.capabilities.recordMountIgnored()
 		p.cancelUpload(ctx, open)
 	}
 }
@@ -129,7 +129,7 @@ func (p *blobPut) mountOrStart(ctx context.Context) (open *session, outcome regi
 		return open, "", err
 	}
 	from := strings.TrimPrefix(p.content.From, p.host.name+"/")
-	if from != "" && from != p.path && p.host.seen.canMount(from, p.path) {
+	if from != "" && from != p.path && p.host.capabilities.canMount(from, p.path) {
 		open, mounted, err := p.mount(ctx, from)
 		switch {
 		case err != nil:
@@ -159,10 +159,10 @@ func (p *blobPut) cancelIfPresent(ctx context.Context, open *session) (*session,
 // HEAD request checks for the blob if the blob is large or the host is known to ignore
 // mounts.
 func (p *blobPut) mountSelf(ctx context.Context) (open *session, outcome registry.Outcome, err error) {
-	support := p.host.seen.mountState()
+	support := p.host.capabilities.mountState()
 	found := make(chan bool, 1)
 	if support == mountIgnored || support == mountUnknown && p.desc.Size >= largeBlob {
-		p.host.seen.recordCheck()
+		p.host.capabilities.recordCheck()
 		go func() { found <- p.blobExists(ctx) }()
 	} else {
 		found <- false
@@ -178,7 +178,7 @@ func (p *blobPut) mountSelf(ctx context.Context) (open *session, outcome registr
 	case mounted:
 		return nil, registry.AlreadyExists, nil
 	case exists && open != nil:
-		p.host.seen.recordMountIgnored()
+		p.host.capabilities.recordMountIgnored()
 		p.cancelUpload(ctx, open)
 		fallthrough
 	case exists:
@@ -214,20 +214,20 @@ func (p *blobPut) mount(ctx context.Context, from string) (open *session, mounte
 			return nil, false, err
 		}
 		if e, ok := errors.AsType[*registry.Error](err); ok && e.Status != 0 {
-			p.host.seen.recordNotMounted(from, p.path, true)
+			p.host.capabilities.recordNotMounted(from, p.path, true)
 		}
 		return nil, false, nil
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusAccepted {
-		p.host.seen.recordNotMounted(from, p.path, false)
+		p.host.capabilities.recordNotMounted(from, p.path, false)
 		open, err = p.newSession(q, resp)
 		return open, false, err
 	}
 	if reported := digest.Digest(resp.Header.Get("Docker-Content-Digest")); reported != "" && !registry.SameDigest(reported, p.desc.Digest) {
 		return nil, false, nil
 	}
-	p.host.seen.recordMounted(from, p.path)
+	p.host.capabilities.recordMounted(from, p.path)
 	return nil, true, nil
 }
 
@@ -244,7 +244,7 @@ func (p *blobPut) startUpload(ctx context.Context) (*session, error) {
 
 func (p *blobPut) startRequest() request {
 	return request{
-		op: "upload the blob", about: p.desc.Digest.String(), method: http.MethodPost,
+		op: "upload the blob", reference: p.desc.Digest.String(), method: http.MethodPost,
 		url: p.url("blobs/uploads/"), scopes: p.scopes(), ok: []int{http.StatusAccepted}, graceCtx: p.graceCtx,
 	}
 }
@@ -269,7 +269,7 @@ func (p *blobPut) cancelUpload(ctx context.Context, open *session) {
 	detach := context.AfterFunc(p.graceCtx, stop) //nolint:contextcheck // outlives ctx by gracePeriod
 	defer detach()
 	q := request{
-		op: "give up the upload", about: p.desc.Digest.String(), method: http.MethodDelete, url: open.url, scopes: p.deleteScopes(),
+		op: "give up the upload", reference: p.desc.Digest.String(), method: http.MethodDelete, url: open.url, scopes: p.deleteScopes(),
 		ok: []int{http.StatusNoContent, http.StatusOK, http.StatusAccepted},
 	}
 	resp, err := p.attempt(cancelCtx, q, false)

@@ -143,10 +143,10 @@ func (s *capabilities) modeFor(size int64) (mode uploadMode, chunk int64) {
 	return chunked, max(orDefault(s.chunk, largestChunk), smallestChunk)
 }
 
-// refusedWay records that the host rejected a body of the given size, which is 1 if the
+// recordRejectedMode records that the host rejected a body of the given size, which is 1 if the
 // size was not the reason. It only lowers limits, so that it keeps what other uploads have
 // learned.
-func (s *capabilities) refusedWay(mode uploadMode, size int64) {
+func (s *capabilities) recordRejectedMode(mode uploadMode, size int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lower := func(limit *int64, to int64) {

@@ -3,7 +3,7 @@
 //
 // Each security-sensitive step happens in one place: attempt adds the credential to a
 // request, redirectTransports allows or rejects requests to another origin,
-// registry.ReadLimited reads a body into memory, and answerError converts a registry's
+// registry.ReadLimited reads a body into memory, and responseError converts a registry's
 // message into an error.
 package remote
 

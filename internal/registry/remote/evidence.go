@@ -31,8 +31,8 @@ type evidence struct {
 	challengeHeader http.Header // of the 401 response to /v2/; nil for any other response
 }
 
-// note records what the header of a response from the host's origin shows.
-func (e *evidence) note(resp *http.Response) {
+// record records what the header of a response from the host's origin shows.
+func (e *evidence) record(resp *http.Response) {
 	if !e.registry.Load() && (hasRegistryHeader(resp.Header) || resp.StatusCode == http.StatusUnauthorized && auth.IsTokenChallenge(resp.Header)) {
 		e.registry.Store(true)
 	}
@@ -117,7 +117,7 @@ func (r *repository) probeAPI(ctx context.Context, held *heldSlot) {
 		if !r.host.isOrigin(resp.Request.URL) {
 			return true
 		}
-		e.note(resp)
+		e.record(resp)
 		body, err := registry.ReadLimited(resp.Body, maxErrorBytes)
 		switch {
 		case err != nil:

@@ -20,15 +20,15 @@ import (
 // logs one line per blob and manifest.
 const LevelTrace = slog.LevelDebug - 4
 
-// maxHops is the maximum number of redirects that one request follows.
-const maxHops = 10
+// maxRedirects is the maximum number of redirects that one request follows.
+const maxRedirects = 10
 
 // follow sends a request and follows redirects. It drops the credential once a redirect has
 // left the registry's origin. The credential stays dropped if a later redirect returns,
 // because the host that must not have it may have sent that redirect.
 func (r *repository) follow(ctx context.Context, q request, held *heldSlot, authorization string, isRetry bool) (*http.Response, error) {
 	u, target := q.url, r.host
-	for range maxHops + 1 {
+	for range maxRedirects + 1 {
 		if !r.host.isOrigin(u) {
 			authorization = ""
 		}
@@ -176,7 +176,7 @@ func (r *repository) build(ctx context.Context, q request, u *url.URL, authoriza
 // redirectTransports for every other origin.
 func (c *Client) roundTrip(req *http.Request, h *host) (*http.Response, error) {
 	if !h.isOrigin(req.URL) {
-		return c.redirects.roundTrip(req, h.scope.reach())
+		return c.redirects.roundTrip(req, h.scope.scope())
 	}
 	resp, err := h.transport.RoundTrip(req)
 	return resp, c.withProxyError(req, err)

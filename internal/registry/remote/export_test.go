@@ -41,7 +41,7 @@ func (c *Client) Target(host string, from *url.URL, location string) (*url.URL, 
 // number of additional connections. It does so after it has read one range, however fast
 // the connection is.
 func (c *Client) ForceRanges(size int64, lanes int) {
-	c.ranges.from, c.ranges.trial, c.ranges.part, c.ranges.lanes = 1, size, size, lanes
+	c.ranges.from, c.ranges.probeBytes, c.ranges.part, c.ranges.maxWorkers = 1, size, size, lanes
 	c.ranges.enough = math.Inf(1)
 }
 
@@ -50,31 +50,33 @@ func (c *Client) UsedBuffers() (used int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, h := range c.hosts {
-		used += maxBuffers - len(h.parts.free)
+		used += maxBuffers - len(h.partBuffers.free)
 	}
 	return used
 }
 
 // ForceStreamed makes the client upload every blob for the host with a single PATCH.
-func (c *Client) ForceStreamed(host string) { c.hostOf(host).seen.refusedWay(monolithic, 1) }
+func (c *Client) ForceStreamed(host string) {
+	c.hostOf(host).capabilities.recordRejectedMode(monolithic, 1)
+}
 
 // ForceChunked makes the client upload blobs for the host in chunks of the given size,
 // which must be at least SmallestChunk.
 func (c *Client) ForceChunked(host string, size int64) {
 	c.ForceStreamed(host)
-	c.hostOf(host).seen.refusedWay(streamed, 1)
-	c.hostOf(host).seen.refusedWay(chunked, 2*size)
+	c.hostOf(host).capabilities.recordRejectedMode(streamed, 1)
+	c.hostOf(host).capabilities.recordRejectedMode(chunked, 2*size)
 }
 
 // Limits that tests reach.
 const (
-	MaxRedirects         = maxHops
+	MaxRedirects         = maxRedirects
 	SmallestChunk        = smallestChunk
 	MaxPages             = maxPages
 	MaxTags              = maxTags
 	MaxResumes           = maxResumes
 	MaxBuffers           = maxBuffers
-	MaxRememberedSecrets = maxShown
+	MaxRememberedSecrets = maxSentCredentials
 	HeadSize             = headSize
 )
 
@@ -86,5 +88,5 @@ func RememberedSecrets(r registry.Repository) int {
 	}
 	repo.mu.Lock()
 	defer repo.mu.Unlock()
-	return len(repo.shown)
+	return len(repo.sentCredentials)
 }

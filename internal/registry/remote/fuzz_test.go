@@ -231,8 +231,8 @@ func FuzzErrorBody(f *testing.F) {
 		}
 	}
 	r, _ := fuzzRepositories(f)
-	r.found = &auth.Credential{Username: "ci", Password: password, Source: "the test"}
-	base := request{op: "push the manifest", about: "1", method: http.MethodPut, url: r.url("manifests/1")}
+	r.resolvedCredential = &auth.Credential{Username: "ci", Password: password, Source: "the test"}
+	base := request{op: "push the manifest", reference: "1", method: http.MethodPut, url: r.url("manifests/1")}
 	forms := append(encodingsOf(password), encodingsOf(token)...)
 	f.Fuzz(func(t *testing.T, status uint16, body []byte, at uint16, form uint8, wait string) {
 		status = 400 + status%200
@@ -246,12 +246,12 @@ func FuzzErrorBody(f *testing.F) {
 					StatusCode: int(status), Header: http.Header{"Retry-After": {wait}}, Body: io.NopCloser(bytes.NewReader(body)),
 					Request: &http.Request{Method: method, URL: q.url},
 				}
-				e := assertKnownKind(t, r.answerError(t.Context(), q, resp, "Bearer "+token), responseKinds...)
+				e := assertKnownKind(t, r.responseError(t.Context(), q, resp, "Bearer "+token), responseKinds...)
 				if e.Hint == "" && !errors.Is(e, registry.ErrUnauthorized) {
 					t.Errorf("error %v has no hint", e)
 				}
 				if e.Status != int(status) || errors.Is(e, registry.ErrNotFound) && !json.Valid(body) {
-					t.Errorf("answerError() of HTTP %d with %q = %v", status, body, e)
+					t.Errorf("responseError() of HTTP %d with %q = %v", status, body, e)
 				}
 				for _, secret := range []string{password, token} {
 					for _, form := range encodingsOf(secret) {
@@ -295,7 +295,7 @@ func FuzzHandleWarnings(f *testing.F) {
 		}
 		r.handleWarnings(ctx, resp)
 		first := warnings
-		if r.handleWarnings(ctx, resp); warnings != first || warnings > maxNotices {
+		if r.handleWarnings(ctx, resp); warnings != first || warnings > maxWarnings {
 			t.Errorf("warnings of %q = %d, then %d more when it is repeated, want no more", warning, first, warnings-first)
 		}
 	})

@@ -16,21 +16,21 @@ import (
 
 // host is one registry host: its origin, its transport and its observed behavior.
 type host struct {
-	name      string // canonical; see Client.CanonicalHost
-	origin    *url.URL
-	transport *http.Transport
-	limiter   *limiter
-	parts     buffers // for parallel reads of blobs
-	auth      *auth.Authorizer
-	scope     hostScope
+	name        string // canonical; see Client.CanonicalHost
+	origin      *url.URL
+	transport   *http.Transport
+	limiter     *limiter
+	partBuffers buffers // for parallel reads of blobs
+	auth        *auth.Authorizer
+	scope       hostScope
 	// challenged is set once the host has sent a challenge or accepted credentials. Before
 	// that, no request carries credentials; see retryNotFound for the exception.
 	challenged atomic.Bool
 	// answered is set after the first response from the host, which shows that the scheme
 	// is right.
-	answered atomic.Bool
-	seen     capabilities
-	evidence evidence
+	answered     atomic.Bool
+	capabilities capabilities
+	evidence     evidence
 	// secrets returns the secrets that are configured for the host.
 	secrets  func() []auth.Secret
 	warnings warningDedup
@@ -42,7 +42,7 @@ var apiHosts = map[string]string{registry.DockerHub: "registry-1.docker.io"}
 
 // newHost returns a host with settings that New has validated.
 func newHost(c *Client, name string, settings HostOptions) *host {
-	h := &host{name: name, limiter: newLimiter(settings.MaxConcurrentRequests, settings.RequestsPerSecond), parts: newBuffers(maxBuffers)}
+	h := &host{name: name, limiter: newLimiter(settings.MaxConcurrentRequests, settings.RequestsPerSecond), partBuffers: newBuffers(maxBuffers)}
 	h.limiter.host = name
 	h.secrets = sync.OnceValue(func() []auth.Secret { return c.credentials.Known(name) })
 	h.origin = &url.URL{Scheme: "https", Host: name}
@@ -62,7 +62,7 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 	h.transport = c.newTransport(func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, at, err := c.dialer.dial(ctx, network, address, allowAny)
 		if err == nil && isOwn(address) {
-			h.scope.note(classifyAddr(at))
+			h.scope.add(classifyAddr(at))
 		}
 		return conn, err
 	}, tlsConfig, func(address string) bool { return !isOwn(address) }, h.limiter.max)
@@ -70,7 +70,7 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 	h.auth = auth.NewAuthorizer(auth.AuthorizerOptions{
 		Host: name, Origin: h.origin, UserAgent: c.options.UserAgent, Now: c.options.Now, Logger: c.options.Logger,
 		Allowed: func(realm *url.URL) bool {
-			return h.isOrigin(realm) || checkRedirectByName(realm.Hostname(), h.scope.reach()) == nil
+			return h.isOrigin(realm) || checkRedirectByName(realm.Hostname(), h.scope.scope()) == nil
 		},
 		Send: func(req *http.Request) (*http.Response, error) { return c.sendToken(h, req) },
 	})
@@ -93,7 +93,7 @@ func IsLoopback(host string) bool {
 // private addresses with a name that occasionally resolves to one.
 type hostScope struct{ atomic.Int64 } // addrScope plus one; 0 if there is none yet
 
-func (s *hostScope) note(r addrScope) {
+func (s *hostScope) add(r addrScope) {
 	for {
 		known := s.Load()
 		if known != 0 && known <= int64(r)+1 || s.CompareAndSwap(known, int64(r)+1) {
@@ -102,10 +102,10 @@ func (s *hostScope) note(r addrScope) {
 	}
 }
 
-// reach returns the scope that the host may direct the client to besides public addresses.
+// scope returns the scope that the host may direct the client to besides public addresses.
 // Behind a proxy it is unknown and counts as public, which is the strictest. A registry
 // that is configured at a forbidden address may direct the client to public addresses only.
-func (s *hostScope) reach() addrScope {
+func (s *hostScope) scope() addrScope {
 	if r := addrScope(s.Load() - 1); r == private || r == loopback {
 		return r
 	}

@@ -22,9 +22,9 @@ func TestHostScope(t *testing.T) {
 	} {
 		var s hostScope
 		for _, r := range test.seen {
-			s.note(r)
+			s.add(r)
 		}
-		if got := s.reach(); got != test.want {
+		if got := s.scope(); got != test.want {
 			t.Errorf("reach() after %v = %v, want %v", test.seen, got, test.want)
 		}
 	}

@@ -183,7 +183,7 @@ func (r *repository) PutManifest(ctx context.Context, reference string, m regist
 		return err
 	}
 	q := request{
-		op: "push the manifest", object: "manifest", about: reference, method: http.MethodPut,
+		op: "push the manifest", object: "manifest", reference: reference, method: http.MethodPut,
 		url:    r.url("manifests/" + reference),
 		header: http.Header{"Content-Type": {m.MediaType}},
 		body:   m.Content, scopes: r.scopes(),
@@ -273,7 +273,7 @@ func (r *repository) delete(ctx context.Context, op, reference string) error {
 		return err
 	}
 	q := request{
-		op: op, object: "manifest", about: reference, method: http.MethodDelete,
+		op: op, object: "manifest", reference: reference, method: http.MethodDelete,
 		url:    r.url("manifests/" + reference),
 		scopes: r.deleteScopes(),
 		ok:     []int{http.StatusAccepted, http.StatusOK, http.StatusNoContent},

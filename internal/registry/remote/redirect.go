@@ -156,7 +156,7 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 		if _, settings := c.settingsOf(to); !usesPlainHTTP(settings, to.Host) {
 			// Prefer the error for a host that cannot be contacted anyway, because no
 			// setting allows that.
-			if forbidden, is := errors.AsType[*registry.Error](checkRedirectByName(to.Hostname(), h.scope.reach())); is {
+			if forbidden, is := errors.AsType[*registry.Error](checkRedirectByName(to.Hostname(), h.scope.scope())); is {
 				return nil, forbiddenLocation(to, forbidden.Message)
 			}
 			refusal := forbiddenLocation(to, "that is plain HTTP")

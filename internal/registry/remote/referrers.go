@@ -22,7 +22,7 @@ func (r *repository) ListReferrers(ctx context.Context, subject digest.Digest) (
 	if err := registry.ValidateDigest(subject); err != nil {
 		return registry.ReferrerList{}, err
 	}
-	if !r.host.seen.lacksReferrersAPI(r.path) {
+	if !r.host.capabilities.lacksReferrersAPI(r.path) {
 		listing, known, err := r.apiReferrers(ctx, subject)
 		if known || err != nil {
 			return listing, err
@@ -36,7 +36,7 @@ func (r *repository) ListReferrers(ctx context.Context, subject digest.Digest) (
 // that is not a list.
 func (r *repository) apiReferrers(ctx context.Context, subject digest.Digest) (listing registry.ReferrerList, supported bool, err error) {
 	q := request{
-		op: listReferrers, object: "referrers", about: subject.String(), method: http.MethodGet,
+		op: listReferrers, object: "referrers", reference: subject.String(), method: http.MethodGet,
 		url: r.url("referrers/" + subject.String()), scopes: r.scopes(),
 		header: http.Header{"Accept": {ocispec.MediaTypeImageIndex}},
 		ok:     []int{http.StatusOK},
@@ -81,7 +81,7 @@ func (r *repository) isAPIMissing(err error) bool {
 		return false
 	}
 	if errors.Is(err, registry.ErrProtocol) || errors.Is(err, registry.ErrUnsupported) {
-		r.host.seen.recordNoReferrersAPI(r.path)
+		r.host.capabilities.recordNoReferrersAPI(r.path)
 	}
 	return true
 }
@@ -101,7 +101,7 @@ func (r *repository) taggedReferrers(ctx context.Context, subject digest.Digest)
 	}
 	listing, err := registry.ReferrerList{Tag: tag, Held: m}.AppendPage(m)
 	if err != nil && !errors.Is(err, registry.ErrProtocol) {
-		return registry.ReferrerList{}, r.wrapRequest(request{op: listReferrers, about: subject.String()}, err)
+		return registry.ReferrerList{}, r.wrapRequest(request{op: listReferrers, reference: subject.String()}, err)
 	}
 	return listing, nil
 }

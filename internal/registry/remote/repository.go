@@ -24,16 +24,16 @@ type repository struct {
 	path    string
 	access  Access
 
-	mu    sync.Mutex
-	found *auth.Credential
-	shown []auth.Secret // credentials sent most recently, for redaction
+	mu                 sync.Mutex
+	resolvedCredential *auth.Credential
+	sentCredentials    []auth.Secret // credentials sent most recently, for redaction
 }
 
 var _ registry.Repository = (*repository)(nil)
 
-// maxShown is how many sent tokens are remembered: the default number of requests in flight
+// maxSentCredentials is how many sent tokens are remembered: the default number of requests in flight
 // to a host. The limit bounds memory if a registry requires a new token for each request.
-const maxShown = defaultConcurrency
+const maxSentCredentials = defaultConcurrency
 
 // Name returns host/repository with the canonical host; see Client.CanonicalHost.
 func (r *repository) Name() string { return r.host.name + "/" + r.path }
@@ -46,18 +46,18 @@ func (r *repository) Host() string { return r.host.name }
 func (r *repository) credential(ctx context.Context) (auth.Credential, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.found == nil {
+	if r.resolvedCredential == nil {
 		c, err := r.client.credentials.Credential(ctx, r.refHost, r.path)
 		if err != nil {
 			return auth.Credential{}, err
 		}
-		r.found = &c
+		r.resolvedCredential = &c
 		// Log once per host, even if several of its repositories use the credentials.
 		if r.client.loggedCredentials.first(r.host.name + "\n" + c.Kind() + "\n" + c.Source) {
 			r.client.options.Logger.DebugContext(ctx, "credentials chosen", "host", r.host.name, "used", c.Kind(), "from", c.Source)
 		}
 	}
-	return *r.found, nil
+	return *r.resolvedCredential, nil
 }
 
 // recordSent remembers a sent credential so that it can be redacted if the server echoes
@@ -70,9 +70,9 @@ func (r *repository) recordSent(authorization string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	secret := auth.Secret(value)
-	r.shown = append(slices.DeleteFunc(r.shown, func(s auth.Secret) bool { return s == secret }), secret)
-	if len(r.shown) > maxShown {
-		r.shown = slices.Delete(r.shown, 0, 1)
+	r.sentCredentials = append(slices.DeleteFunc(r.sentCredentials, func(s auth.Secret) bool { return s == secret }), secret)
+	if len(r.sentCredentials) > maxSentCredentials {
+		r.sentCredentials = slices.Delete(r.sentCredentials, 0, 1)
 	}
 }
 
@@ -109,7 +109,7 @@ func algorithm(reference string) digest.Algorithm {
 // Accept header.
 func (r *repository) manifestRequest(op, method, reference string) request {
 	return request{
-		op: op, object: "manifest", about: reference, method: method,
+		op: op, object: "manifest", reference: reference, method: method,
 		url:    r.url("manifests/" + reference),
 		header: http.Header{"Accept": {strings.Join(registry.ManifestMediaTypes(), ", ")}},
 		scopes: r.scopes(),

@@ -22,7 +22,7 @@ const maxRefreshes = 2
 type request struct {
 	op              string // verb phrase, for errors
 	object          string // for traces; "" means upload
-	about           string // tag or digest, for errors
+	reference       string // tag or digest, for errors
 	method          string
 	url             *url.URL
 	header          http.Header
@@ -118,7 +118,7 @@ func (r *repository) wrapRequest(q request, err error) error {
 		// An error with its own operation, such as reading credentials, is more specific
 		// than the request that needed it.
 		if filled.Op == "" || !errors.Is(err, registry.ErrCredentials) {
-			filled.Op, filled.Reference = q.op, q.about
+			filled.Op, filled.Reference = q.op, q.reference
 		}
 	}
 	return registry.WithDefaultHint(registry.RedactError(&filled, func(text string) string { return r.redactFor(text, q.url, "") }))
@@ -187,7 +187,7 @@ func (r *repository) sendAuthenticated(ctx context.Context, q request, held *hel
 		}
 		own := r.host.isOrigin(resp.Request.URL)
 		if own {
-			r.host.evidence.note(resp)
+			r.host.evidence.record(resp)
 		}
 		if slices.Contains(q.ok, resp.StatusCode) {
 			r.recordAccepted(authorization, preemptive)
@@ -205,7 +205,7 @@ func (r *repository) sendAuthenticated(ctx context.Context, q request, held *hel
 			}
 		}
 		if resp.StatusCode != http.StatusUnauthorized || !own {
-			return nil, r.answerError(ctx, q, resp, authorization.Header.Reveal())
+			return nil, r.responseError(ctx, q, resp, authorization.Header.Reveal())
 		}
 		if err := r.handleChallenge(ctx, q, resp, authorization, refreshes == maxRefreshes); err != nil {
 			return nil, err
@@ -331,7 +331,7 @@ func (r *repository) handleChallenge(ctx context.Context, q request, resp *http.
 	case err != nil && (!ok || !errors.Is(refused.Kind, registry.ErrUnauthorized)):
 		return r.wrapRequest(q, err)
 	}
-	refusal := r.answerError(ctx, q, resp, used.Header.Reveal())
+	refusal := r.responseError(ctx, q, resp, used.Header.Reveal())
 	if refusal.Hint = credential.Advice(r.host.name); err != nil {
 		refusal.Hint = refused.Hint
 	}

@@ -58,13 +58,13 @@ func (d errorDocument) additional(redact func(string) string) string {
 	return b.String()
 }
 
-// answerError converts the response to a failed request into an error and closes its body.
+// responseError converts the response to a failed request into an error and closes its body.
 // It is the only place that does so. It reads a limited number of bytes, redacts secrets
 // and sanitizes text. A 404 to a GET request becomes ErrNotFound only with an error
 // document.
-func (r *repository) answerError(ctx context.Context, q request, resp *http.Response, authorization string) *registry.Error {
+func (r *repository) responseError(ctx context.Context, q request, resp *http.Response, authorization string) *registry.Error {
 	defer resp.Body.Close()
-	e := &registry.Error{Op: q.op, Repository: r.Name(), Reference: q.about, Status: resp.StatusCode}
+	e := &registry.Error{Op: q.op, Repository: r.Name(), Reference: q.reference, Status: resp.StatusCode}
 	body, err := registry.ReadLimited(resp.Body, maxErrorBytes)
 	if truncated := r.truncatedError(ctx, q, resp, err); truncated != nil {
 		return truncated
@@ -104,7 +104,7 @@ func (r *repository) truncatedError(ctx context.Context, q request, resp *http.R
 		return nil
 	}
 	e := r.host.connectionError(err, resp.Request.URL)
-	e.Op, e.Repository, e.Reference, e.Status = q.op, r.Name(), q.about, resp.StatusCode
+	e.Op, e.Repository, e.Reference, e.Status = q.op, r.Name(), q.reference, resp.StatusCode
 	if e.Hint == "" && ctx.Err() == nil {
 		e.Hint = registry.DefaultHint(e.Kind)
 	}
@@ -121,10 +121,10 @@ func (r *repository) redactFor(text string, u *url.URL, authorization string) st
 	_, token, _ := strings.Cut(authorization, " ")
 	secrets := append([]auth.Secret{auth.Secret(token)}, r.host.secrets()...)
 	r.mu.Lock()
-	if c := r.found; c != nil {
+	if c := r.resolvedCredential; c != nil {
 		secrets = append(secrets, c.Secrets()...)
 	}
-	secrets = append(secrets, r.shown...)
+	secrets = append(secrets, r.sentCredentials...)
 	r.mu.Unlock()
 	if u != nil {
 		secrets = append(secrets, querySecrets(u.RawQuery)...)
@@ -275,12 +275,12 @@ func (r *repository) deniedHint(writing bool) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.found == nil:
+	case r.resolvedCredential == nil:
 		return "The registry did not ask who it is, so that no login was sent. A policy, or something before the registry, may refuse this to everybody: ask those who run it."
 	case writing:
-		return r.found.AdviceTo(r.host.name, "If they may not write to this repository, give them the right to push there, or use others.")
+		return r.resolvedCredential.AdviceTo(r.host.name, "If they may not write to this repository, give them the right to push there, or use others.")
 	}
-	return r.found.AdviceTo(r.host.name, "If they may not do this in this repository, give them the right to, or use others.")
+	return r.resolvedCredential.AdviceTo(r.host.name, "If they may not do this in this repository, give them the right to, or use others.")
 }
 
 // hint returns advice for a failed request.

@@ -118,7 +118,7 @@ func (p *blobPut) send(ctx context.Context, s *session, early *earlyContent) err
 		return contentError{err}
 	}
 	defer content.Close()
-	mode, chunk := p.host.seen.modeFor(p.desc.Size)
+	mode, chunk := p.host.capabilities.modeFor(p.desc.Size)
 	if mode == monolithic && s.offset == 0 {
 		return p.complete(ctx, s, mode, p.body(content, 0, p.desc.Size))
 	}
@@ -165,7 +165,7 @@ func (p *blobPut) body(content *blobContent, from, until int64) *uploadBody {
 
 func (p *blobPut) sessionRequest(method string, u *url.URL) request {
 	return request{
-		op: "upload the blob", about: p.desc.Digest.String(), method: method, url: u, scopes: p.scopes(),
+		op: "upload the blob", reference: p.desc.Digest.String(), method: method, url: u, scopes: p.scopes(),
 		header: http.Header{"Content-Type": {"application/octet-stream"}},
 	}
 }
@@ -303,7 +303,7 @@ func (p *blobPut) handleFailure(s *session, mode uploadMode, length int64, err e
 func (p *blobPut) modeRejected(e *registry.Error, mode uploadMode, least, length int64) bool {
 	switch {
 	case e.Status == http.StatusRequestEntityTooLarge && e.Code != "DENIED" && length > least:
-		p.host.seen.refusedWay(mode, length)
+		p.host.capabilities.recordRejectedMode(mode, length)
 		return true
 	case mode == chunked:
 		return false
@@ -315,7 +315,7 @@ func (p *blobPut) modeRejected(e *registry.Error, mode uploadMode, least, length
 	case e.Status != http.StatusMethodNotAllowed:
 		return false
 	}
-	p.host.seen.refusedWay(mode, 1)
+	p.host.capabilities.recordRejectedMode(mode, 1)
 	return true
 }
 

@@ -14,9 +14,9 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry"
 )
 
-// maxNotices is the maximum number of distinct warnings. A registry that sends more is
+// maxWarnings is the maximum number of distinct warnings. A registry that sends more is
 // assumed to make them up.
-const maxNotices = 100
+const maxWarnings = 100
 
 // warningDedup records reported warnings so that each is reported once during the lifetime
 // of the client.
@@ -30,7 +30,7 @@ type warningDedup struct {
 func (n *warningDedup) first(key string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.seen[key] || len(n.seen) == maxNotices {
+	if n.seen[key] || len(n.seen) == maxWarnings {
 		return false
 	}
 	if n.seen == nil {

@@ -226,7 +226,7 @@ func TestTagConflict_Plan(t *testing.T) {
 	ws.converge(both...) // no conflict as long as both have the same digest
 
 	two := src.Push(t, "app", "2", registrytest.MultiArch("two"))
-	ws.planFails().wantError("Two resources declare one tag", dst.Addr+"/app", `"stable"`,
+	ws.planFails().wantError("Conflicting Tag Ownership", dst.Addr+"/app", `"stable"`,
 		src.Ref("app", "1"), string(one.Digest), src.Ref("app", "2"), string(two.Digest), dst.Ref("app", "1"), dst.Ref("app", "2"))
 
 	// Changing one after the other is not a conflict.
@@ -245,6 +245,6 @@ func TestTagConflict_UnknownUntilApply(t *testing.T) {
 	ws.configure(unknownUntilApply("source", two.Ref), imageCopy("app", one.Ref, dst.Ref("app", "1")),
 		fmt.Sprintf("resource \"registry_image_copy\" \"other\" {\n  source = terraform_data.source.output\n  destination = %q\n  depends_on = [%s]\n}", dst.Ref("app", "1"), app))
 	result := ws.applyFails(ws.plan())
-	result.wantError("Two resources declare one tag", one.Ref, two.Ref)
+	result.wantError("Conflicting Tag Ownership", one.Ref, two.Ref)
 	registrytest.Same(t, one.Tree, dst.Read(t, "app", "1"))
 }

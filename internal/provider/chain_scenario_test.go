@@ -109,7 +109,7 @@ func TestChain_SourceNotPlanned(t *testing.T) {
 	} {
 		ws.configure(staged, imageCopyFrom("prod", source, production.Ref("app", "live")))
 		result := ws.planFails()
-		if at := result.wantError("source image does not exist", staging.Addr, "pinned_reference of that copy"); at.Snippet == nil {
+		if at := result.wantError("Source Image Not Found", staging.Addr, "pinned_reference of that copy"); at.Snippet == nil {
 			t.Errorf("%s: diagnostic has no snippet", name)
 		}
 	}
@@ -123,7 +123,7 @@ func TestChain_ProviderAlias(t *testing.T) {
 	staged := imageCopy("stage", first.Ref, staging.Ref("app", "live"), "provider = registry.build")
 	ws, _ := newInstalledWorkspace(t) // each alias is a process of its own
 	ws.configure(alias, staged, imageCopyFrom("prod", stage+".pinned_reference", production.Ref("app", "live")))
-	diagnostic := ws.planFails().wantError("source image does not exist", "another provider alias", `data "registry_manifest"`)
+	diagnostic := ws.planFails().wantError("Source Image Not Found", "another provider alias", `data "registry_manifest"`)
 
 	// Apply the advice of the error.
 	_, between, _ := strings.Cut(diagnostic.Detail, "put data ")

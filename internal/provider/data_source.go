@@ -26,7 +26,7 @@ type dataSource struct{ engine *engine }
 func (d *dataSource) Configure(_ context.Context, req datasource.ConfigureRequest, resp *datasource.ConfigureResponse) {
 	var err error
 	if d.engine, err = engineOf(req.ProviderData); err != nil {
-		resp.Diagnostics.AddError("The provider handed over something else", err.Error())
+		resp.Diagnostics.AddError("Unexpected Provider Data Type", err.Error())
 	}
 }
 
@@ -34,7 +34,7 @@ func (d *dataSource) Configure(_ context.Context, req datasource.ConfigureReques
 // canQuery adds an error for the attribute at.
 func canQuery(repository, setting string, at path.Path, diags *diag.Diagnostics) bool {
 	if setting != "" {
-		diags.AddAttributeError(at, "The registry cannot be asked yet",
+		diags.AddAttributeError(at, "Registry Configuration Not Known Yet",
 			fmt.Sprintf("%s in the provider's configuration is known only after apply, and %s cannot be asked without it. "+
 				"Add depends_on with the resource that it comes from to this data source, so that it is read after that.", setting, repository))
 	}
@@ -63,7 +63,7 @@ func (d *dataSource) newManifestQuery(ctx context.Context, config tfsdk.Config, 
 	at := path.Root("reference")
 	var err error
 	if q.ref, err = q.reference.ref(); err != nil {
-		diags.AddAttributeError(at, "Invalid image reference", invalidReference(q.reference.ValueString(), err))
+		diags.AddAttributeError(at, "Invalid Image Reference", invalidReference(q.reference.ValueString(), err))
 		return q
 	}
 	if canQuery(q.ref.Name(), d.engine.unknownSettingFor(q.ref), at, diags) {
@@ -113,7 +113,7 @@ func warnNormalized(diags *diag.Diagnostics, attribute, of string, content []byt
 	if norm.NFC.IsNormal(content) {
 		return
 	}
-	diags.AddAttributeWarning(path.Root("reference"), attribute+" is not byte for byte",
+	diags.AddAttributeWarning(path.Root("reference"), attribute+" Is Not Byte for Byte",
 		fmt.Sprintf("%s holds text that Terraform spells in another way (Unicode normal form C) when it keeps it. Its digest is not the one of %s.", of, attribute))
 }
 

@@ -25,7 +25,7 @@ func allDataSources(reg *registrytest.Registry, arguments ...string) []string {
 // remedy, and refers to the line with the registry.
 func TestDataSources_Diagnostics(t *testing.T) {
 	t.Parallel()
-	const unauthorized, missing = "The registry refused the request", "The image does not exist"
+	const unauthorized, missing = "Registry Denied Access", "Image Not Found"
 	front := func(rule func(*registrytest.Rule)) *registrytest.Registry {
 		p := registrytest.Front(t, registrytest.Behaviour{})
 		p.Push(t, "app", "1", registrytest.Image{Seed: "app"})
@@ -45,7 +45,7 @@ func TestDataSources_Diagnostics(t *testing.T) {
 		"not_found_v2": {registrytest.V2(t), missing, []string{"HTTP 404"}},
 		"denied": {front(func(r *registrytest.Rule) { r.Reply(403, nil, `{"errors":[{"code":"DENIED","message":"not you"}]}`) }),
 			unauthorized, []string{"HTTP 403", "DENIED", "not you"}},
-		"rate_limited": {front(func(r *registrytest.Rule) { r.Reply(429, nil, "") }), "limits requests", []string{"HTTP 429", "max_concurrent_requests"}},
+		"rate_limited": {front(func(r *registrytest.Rule) { r.Reply(429, nil, "") }), "Registry Limits Requests", []string{"HTTP 429", "max_concurrent_requests"}},
 		"web_page": {front(func(r *registrytest.Rule) {
 			r.Reply(200, http.Header{"Content-Type": {"text/html"}}, "<html>Log in here</html>")
 		}), "", []string{"text/html", "does not seem to be a registry"}},
@@ -55,18 +55,18 @@ func TestDataSources_Diagnostics(t *testing.T) {
 		"invalid_manifest": {front(func(r *registrytest.Rule) {
 			r.Reply(200, http.Header{"Content-Type": {"application/vnd.oci.image.manifest.v1+json"}}, "<html>Log in here</html>")
 		}), "", []string{"application/vnd.oci.image.manifest.v1+json"}},
-		"unreachable": {dead.Registry, "is not available", []string{"Nothing listens there"}},
+		"unreachable": {dead.Registry, "Registry Is Unavailable", []string{"Nothing listens there"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ws := newWorkspace(t)
 			ws.configure(allDataSources(test.reg)...)
 			result := ws.planFails()
-			own := map[string]string{"registry_manifest": "The manifest could not be read", "registry_image_config": "The image's configuration could not be read", "registry_tags": "The tags could not be listed"}
+			own := map[string]string{"registry_manifest": "Unable to Read Manifest", "registry_image_config": "Unable to Read Image Configuration", "registry_tags": "Unable to List Tags"}
 			for source, summary := range own {
 				switch {
 				case test.summary == missing && source == "registry_tags":
-					summary = "The repository does not exist"
+					summary = "Repository Not Found"
 				case test.summary != "":
 					summary = test.summary
 				}

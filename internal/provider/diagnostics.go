@@ -67,17 +67,17 @@ func (t timeoutError) Error() string {
 // Is reports whether target is context.DeadlineExceeded.
 func (timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// errorTitles are the summaries by kind of error. The verb is replaced by "source ",
-// "destination " or, if there is only one registry, "".
+// errorTitles are the summaries by kind of error. The verb is replaced by "Source ",
+// "Destination " or, if there is only one registry, "".
 var errorTitles = []struct {
 	kind  error
 	title string
 }{
-	{registry.ErrNotFound, "The %simage does not exist"},
-	{registry.ErrUnauthorized, "The %sregistry refused the request"},
-	{registry.ErrDenied, "The %sregistry refused the request"},
-	{registry.ErrRateLimited, "The %sregistry limits requests"},
-	{registry.ErrUnavailable, "The %sregistry is not available"},
+	{registry.ErrNotFound, "%sImage Not Found"},
+	{registry.ErrUnauthorized, "%sRegistry Denied Access"},
+	{registry.ErrDenied, "%sRegistry Denied Access"},
+	{registry.ErrRateLimited, "%sRegistry Limits Requests"},
+	{registry.ErrUnavailable, "%sRegistry Is Unavailable"},
 }
 
 // isMissingPlatform reports whether err means that the image exists but does not have the
@@ -88,18 +88,18 @@ func isMissingPlatform(err error) bool {
 }
 
 // errorSummary returns the summary of an error by its kind. It returns fallback if the kind has
-// no summary or if the operation was canceled. side is "source ", "destination " or "".
+// no summary or if the operation was canceled. side is "Source ", "Destination " or "".
 func errorSummary(side string, err error, fallback string) string {
 	canceled := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	e, ok := errors.AsType[*registry.Error](err)
 	if ok && !canceled && layout.Is(e.Repository) && !errors.Is(err, registry.ErrNotFound) {
-		return fmt.Sprintf("The %simage layout cannot be used", side)
+		return fmt.Sprintf("%sImage Layout Is Unusable", side)
 	}
 	switch {
 	case isMissingPlatform(err):
-		return fmt.Sprintf("The %simage does not have the platform", side)
+		return fmt.Sprintf("%sImage Lacks Platform", side)
 	case ok && !canceled && errors.Is(err, registry.ErrUnavailable) && strings.HasPrefix(e.Op, "fetch a token"):
-		return fmt.Sprintf("The %sregistry's token service is not available", side)
+		return fmt.Sprintf("%sToken Service Is Unavailable", side)
 	}
 	for _, t := range errorTitles {
 		if !canceled && errors.Is(err, t.kind) {
@@ -170,7 +170,7 @@ func (w *warnings) addTo(diags *diag.Diagnostics) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, message := range w.messages {
-		diags.AddWarning("A registry has something to say", message)
+		diags.AddWarning("Registry Warning", message)
 	}
 }
 

@@ -23,17 +23,17 @@ func TestErrorSummary(t *testing.T) {
 		err  error
 		want string
 	}{
-		"gone":            {&registry.Error{Kind: registry.ErrNotFound}, "The source image does not exist"},
-		"wrapped":         {fmt.Errorf("so: %w", &registry.Error{Kind: registry.ErrUnauthorized}), "The source registry refused the request"},
-		"unavailable":     {&registry.Error{Kind: registry.ErrUnavailable}, "The source registry is not available"},
-		"no_platform":     {&registry.Error{Op: "find the platform linux/s390x in", Kind: registry.ErrNotFound}, "The source image does not have the platform"},
-		"no_token":        {&registry.Error{Op: "fetch a token from", Kind: registry.ErrUnavailable}, "The source registry's token service is not available"},
+		"gone":            {&registry.Error{Kind: registry.ErrNotFound}, "Source Image Not Found"},
+		"wrapped":         {fmt.Errorf("so: %w", &registry.Error{Kind: registry.ErrUnauthorized}), "Source Registry Denied Access"},
+		"unavailable":     {&registry.Error{Kind: registry.ErrUnavailable}, "Source Registry Is Unavailable"},
+		"no_platform":     {&registry.Error{Op: "find the platform linux/s390x in", Kind: registry.ErrNotFound}, "Source Image Lacks Platform"},
+		"no_token":        {&registry.Error{Op: "fetch a token from", Kind: registry.ErrUnavailable}, "Source Token Service Is Unavailable"},
 		"protocol_error":  {&registry.Error{Kind: registry.ErrProtocol}, fallback},
 		"canceled":        {&registry.Error{Kind: registry.ErrUnavailable, Err: context.Canceled}, fallback},
 		"timed_out":       {&registry.Error{Kind: registry.ErrRateLimited, Err: context.DeadlineExceeded}, fallback},
 		"unknown_setting": {unknownErr, fallback},
 	} {
-		if got := errorSummary("source ", test.err, fallback); got != test.want {
+		if got := errorSummary("Source ", test.err, fallback); got != test.want {
 			t.Errorf("%s: %q, want %q", name, got, test.want)
 		}
 	}

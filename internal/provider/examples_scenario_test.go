@@ -60,7 +60,7 @@ func TestExamples_Layout(t *testing.T) {
 
 	// Rebuild the same version, as the page describes.
 	again := build("again")
-	ws.apply(ws.plan("-var=app_version=1.5", "-replace=terraform_data.build")).wantWarning("The image layout was built again")
+	ws.apply(ws.plan("-var=app_version=1.5", "-replace=terraform_data.build")).wantWarning("Image Layout Was Rebuilt")
 	ws.apply(ws.plan("-var=app_version=1.5"))
 	ws.wantNoChanges("-var=app_version=1.5")
 	registrytest.Same(t, again, dst.Read(t, "prod/app", "1.5"))

@@ -86,8 +86,8 @@ func (w *workspace) stateFile() string {
 
 func TestRefresh_SourceFaultIsWarning(t *testing.T) {
 	t.Parallel()
-	const gone, refused, limited, notThere, unclear = "The source image does not exist", "The source registry refused the request",
-		"The source registry limits requests", "The source registry is not available", "The source could not be asked"
+	const gone, refused, limited, notThere, unclear = "Source Image Not Found", "Source Registry Denied Access",
+		"Source Registry Limits Requests", "Source Registry Is Unavailable", "Source Was Not Read"
 	faults := map[string]*faultCase{
 		"gone":                {cause: replyError(404, "MANIFEST_UNKNOWN"), title: gone, contains: "no, said the registry"},
 		"no_repository":       {cause: replyError(404, "NAME_UNKNOWN"), title: gone, contains: "no, said the registry"},
@@ -149,7 +149,7 @@ func TestRefresh_SourceFaultAfterMove(t *testing.T) {
 	ws.run("apply", "-json", "-refresh-only", "-auto-approve").mustSucceed()
 	ws.plan("-refresh=false").wantChange(app, "digest", first.Digest, second.Digest)
 	proxy.Stop()
-	ws.wantNoChanges().wantWarning("source registry is not available")
+	ws.wantNoChanges().wantWarning("Source Registry Is Unavailable")
 }
 
 func TestPlan_SourceFaultOnCreateIsError(t *testing.T) {
@@ -165,14 +165,14 @@ func TestPlan_SourceFaultOnCreateIsError(t *testing.T) {
 		title    string
 		mayBuild bool
 	}{
-		"gone":          {reply(404, "MANIFEST_UNKNOWN"), "The source image does not exist", true},
-		"no_repository": {reply(404, "NAME_UNKNOWN"), "The source image does not exist", true},
-		"not_listening": {func(p *registrytest.Proxy) { p.Stop() }, "The source registry is not available", false},
-		"unauthorized":  {reply(401, "UNAUTHORIZED"), "The source registry refused the request", false},
-		"denied":        {reply(403, "DENIED"), "The source registry refused the request", false},
-		"rate_limited":  {reply(429, "TOOMANYREQUESTS"), "The source registry limits requests", false},
-		"broken":        {reply(500, "UNKNOWN"), "The source registry is not available", false},
-		"plain_http":    {nil, "Cannot find out what the source holds", false},
+		"gone":          {reply(404, "MANIFEST_UNKNOWN"), "Source Image Not Found", true},
+		"no_repository": {reply(404, "NAME_UNKNOWN"), "Source Image Not Found", true},
+		"not_listening": {func(p *registrytest.Proxy) { p.Stop() }, "Source Registry Is Unavailable", false},
+		"unauthorized":  {reply(401, "UNAUTHORIZED"), "Source Registry Denied Access", false},
+		"denied":        {reply(403, "DENIED"), "Source Registry Denied Access", false},
+		"rate_limited":  {reply(429, "TOOMANYREQUESTS"), "Source Registry Limits Requests", false},
+		"broken":        {reply(500, "UNKNOWN"), "Source Registry Is Unavailable", false},
+		"plain_http":    {nil, "Unable to Read Source", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -236,7 +236,7 @@ func TestPlan_ReferenceWithoutTag(t *testing.T) {
 	ws := newWorkspace(t)
 	for _, block := range []string{imageCopy("app", untagged, dst.Ref("app", "1")), manifest(untagged)} {
 		ws.configure(block)
-		ws.planFails().wantError("image does not exist", fmt.Sprintf("%q gives no tag", untagged), `"latest" was assumed`)
+		ws.planFails().wantError("Image Not Found", fmt.Sprintf("%q gives no tag", untagged), `"latest" was assumed`)
 	}
 	ws.configure(imageCopy("app", src.Ref("app", "2"), dst.Ref("app", "1")))
 	if result := ws.planFails(); strings.Contains(result.text, "assumed") {
@@ -248,8 +248,8 @@ func TestPlan_ReferenceWithoutTag(t *testing.T) {
 // from state only if the registry definitely does not have the tag.
 func TestRefresh_DefiniteNotFound(t *testing.T) {
 	t.Parallel()
-	const refused, limited, notThere, unclear = "The destination registry refused the request", "The destination registry limits requests",
-		"The destination registry is not available", "Cannot find out what the destination holds"
+	const refused, limited, notThere, unclear = "Destination Registry Denied Access", "Destination Registry Limits Requests",
+		"Destination Registry Is Unavailable", "Unable to Read Destination"
 	faults := map[string]*faultCase{
 		"unauthorized":    {cause: replyError(401, "UNAUTHORIZED"), title: refused},
 		"denied":          {cause: replyError(403, "DENIED"), title: refused},

@@ -81,7 +81,7 @@ func TestHandover_RenameWithoutOverwrite(t *testing.T) {
 					}
 					pair := planPair(t, c, steps, state["existing"].current, left, configured)
 					var refused *diagnosticError
-					if !errors.As(pair.err, &refused) || refused.summary != "The tag holds something else" || !strings.Contains(refused.detail, "use a moved block") {
+					if !errors.As(pair.err, &refused) || refused.summary != "Tag Has Another Digest" || !strings.Contains(refused.detail, "use a moved block") {
 						t.Errorf("error = %v, want the tag refused", pair.err)
 					}
 				})
@@ -208,7 +208,7 @@ func TestHandover_Terraform(t *testing.T) {
 
 			src.Push(t, "app", "1", registrytest.Image{Seed: "second"})
 			ws.configure(block("app"))
-			ws.planFails(arguments...).wantError("The tag holds something else", "use a moved block")
+			ws.planFails(arguments...).wantError("Tag Has Another Digest", "use a moved block")
 			ws.converge(block("app"), "moved {\n  from = registry_image_copy.old\n  to   = registry_image_copy.app\n}")
 		})
 	}

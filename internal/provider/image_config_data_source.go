@@ -79,7 +79,7 @@ func (d *imageConfigDataSource) Read(ctx context.Context, req datasource.ReadReq
 	}
 	collected.addTo(&resp.Diagnostics)
 	if err != nil {
-		query.addError(&resp.Diagnostics, "The image's configuration could not be read", err)
+		query.addError(&resp.Diagnostics, "Unable to Read Image Configuration", err)
 		return
 	}
 	warnNormalized(&resp.Diagnostics, "config_json", config.Descriptor.Digest.String(), config.Content)

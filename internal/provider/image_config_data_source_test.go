@@ -73,13 +73,13 @@ func TestImageConfig_Index(t *testing.T) {
 
 			ws.configure(imageConfig(pushed.Ref))
 			result := ws.planFails()
-			result.wantError("The image's configuration could not be read", c.reg.Addr+"/app", "it is an index", "It has linux/amd64, linux/arm64/v8", "Say with platform").assertAt(result, "reference")
+			result.wantError("Unable to Read Image Configuration", c.reg.Addr+"/app", "it is an index", "It has linux/amd64, linux/arm64/v8", "Say with platform").assertAt(result, "reference")
 
 			ws.configure(imageConfig(pushed.Ref, `platform = "linux/s390x"`))
 			result = ws.planFails()
-			result.wantError("The image's configuration could not be read", "linux/s390x", "the index has linux/amd64, linux/arm64/v8").assertAt(result, "platform")
+			result.wantError("Unable to Read Image Configuration", "linux/s390x", "the index has linux/amd64, linux/arm64/v8").assertAt(result, "platform")
 			ws.configure(imageConfig(pushed.Ref, `platform = "arm64"`))
-			ws.planFails().wantError("Invalid platform", "os/architecture")
+			ws.planFails().wantError("Invalid Platform", "os/architecture")
 			ws.configure(imageConfig(c.reg.Ref("app", string(arm.Digest)), `platform = "linux/amd64"`))
 			ws.planFails().wantError("a single image for linux/arm64")
 		})
@@ -122,7 +122,7 @@ func TestImageConfig_Invalid(t *testing.T) {
 			ws := newWorkspace(t)
 			ws.configure(imageConfig(pushed.Ref))
 			result := ws.planFails()
-			result.wantError(append(test.contains, "The image's configuration could not be read", "read the configuration", reg.Addr)...).assertAt(result, "reference")
+			result.wantError(append(test.contains, "Unable to Read Image Configuration", "read the configuration", reg.Addr)...).assertAt(result, "reference")
 		})
 	}
 }
@@ -151,7 +151,7 @@ func TestImageConfig_UnicodeNormalization(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.configure(imageConfig(pushed.Ref))
 	plan := ws.plan()
-	plan.wantWarning("config_json is not byte for byte", "Unicode normal form C").assertAt(plan.outcome, "reference")
+	plan.wantWarning("config_json Is Not Byte for Byte", "Unicode normal form C").assertAt(plan.outcome, "reference")
 	ws.apply(plan)
 	ws.wantNoChanges()
 }

@@ -44,7 +44,7 @@ func (r *imageCopyResource) Delete(ctx context.Context, req resource.DeleteReque
 		return
 	}
 	if setting := r.engine.unknownSettingFor(destination); setting != "" {
-		resp.Diagnostics.AddError("The provider's configuration is incomplete",
+		resp.Diagnostics.AddError("Incomplete Provider Configuration",
 			fmt.Sprintf("%s is not known, and %s cannot be asked without it.", setting, destination.Name()))
 		return
 	}
@@ -125,7 +125,7 @@ type tagRemoval struct {
 
 const (
 	titleRetained      = "Tags Retained After Replacement"
-	titleDestroyFailed = "The destination could not be cleaned up"
+	titleDestroyFailed = "Unable to Clean Up Destination"
 	retryAdvice        = "Apply again to try again: the state still has the resource. To forget it there and leave at the registry what is there, use terraform state rm."
 	retainAdvice       = "Some registries cannot remove a tag (docker/distribution before 3 cannot), and some have deletion switched off. Set on_destroy = \"retain\" to leave at the registry what is there. Where the resource is being destroyed, apply that first: the value that was applied last counts. To forget a resource that is gone from the configuration, use terraform state rm."
 )
@@ -199,7 +199,7 @@ func (d *tagRemoval) unmovedTags(ctx context.Context, tags []string) (map[string
 	unmoved := map[string]digest.Digest{}
 	for _, tag := range tags {
 		if d.protected.contains(tag) {
-			d.diags.AddAttributeWarning(path.Root("on_destroy"), "A tag was left as it is", d.retainedReason(tag))
+			d.diags.AddAttributeWarning(path.Root("on_destroy"), "Tag Was Retained", d.retainedReason(tag))
 			continue
 		}
 		put := d.written[tag]
@@ -210,7 +210,7 @@ func (d *tagRemoval) unmovedTags(ctx context.Context, tags []string) (map[string
 		case found.Digest == put:
 			unmoved[tag] = put
 		default:
-			d.diags.AddAttributeWarning(path.Root("on_destroy"), "A tag was left as it is",
+			d.diags.AddAttributeWarning(path.Root("on_destroy"), "Tag Was Retained",
 				fmt.Sprintf("%s:%s holds %s, which is not this resource's to remove.", d.repository.Name(), tag, found.Digest))
 		}
 	}
@@ -257,7 +257,7 @@ func (d *tagRemoval) delete(ctx context.Context, unmoved map[string]digest.Diges
 	for _, manifest := range slices.Sorted(maps.Keys(manifests)) {
 		if reason := kept[manifest]; reason != "" {
 			if err = d.untag(ctx, manifests[manifest]); err == nil {
-				d.diags.AddAttributeWarning(path.Root("on_destroy"), "The manifest was not deleted",
+				d.diags.AddAttributeWarning(path.Root("on_destroy"), "Manifest Was Not Deleted",
 					fmt.Sprintf("%s@%s %s. Only the tags of this resource were removed: %s.",
 						d.repository.Name(), manifest, reason, joinNames(manifests[manifest])))
 			}

@@ -318,7 +318,7 @@ func TestDestination_TagOfAnotherResource(t *testing.T) {
 	ws.converge(both("1", "delete")...)
 	ws.configure(both("2", "delete")...)
 	// If the other resource is planned last, it reports the error.
-	ws.planFails().wantError("Two resources declare one tag", dst.Addr+"/app", `"1"`, "has it in place", `on_destroy = "retain"`)
+	ws.planFails().wantError("Conflicting Tag Ownership", dst.Addr+"/app", `"1"`, "has it in place", `on_destroy = "retain"`)
 
 	ws.converge(both("1", "retain")...)
 	ws.converge(both("2", "retain")...)

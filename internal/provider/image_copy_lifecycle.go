@@ -130,7 +130,7 @@ func (p *copyOperation) ownTags(ctx context.Context) bool {
 	var err error
 	p.tagRemoved, err = p.engine.ownersIn(ctx, destination).own(ctx, tagTarget{digest.Digest(p.plan.Digest.ValueString()), p.plan.MediaType.ValueString()}, tags...)
 	if err != nil {
-		p.diags.AddAttributeError(path.Root("destination"), "The image could not be copied",
+		p.diags.AddAttributeError(path.Root("destination"), "Unable to Copy Image",
 			fmt.Sprintf("It was interrupted while another resource removed tags from %s. Apply again to go on.", destination.Name()))
 	}
 	return err == nil
@@ -193,12 +193,12 @@ func (p *copyOperation) upToDate(planned digest.Digest, tags []string) bool {
 func (p *copyOperation) job(destination imageref.Ref, planned digest.Digest, tags []string) (copier.Job, bool) {
 	source, err := p.plan.Source.ref()
 	if err != nil {
-		p.diags.AddAttributeError(path.Root("source"), "Invalid image reference", invalidReference(p.plan.Source.ValueString(), err))
+		p.diags.AddAttributeError(path.Root("source"), "Invalid Image Reference", invalidReference(p.plan.Source.ValueString(), err))
 		return copier.Job{}, false
 	}
 	for _, at := range []imageref.Ref{source, destination} {
 		if setting := p.engine.unknownSettingFor(at); setting != "" {
-			p.diags.AddError("The provider's configuration is incomplete",
+			p.diags.AddError("Incomplete Provider Configuration",
 				fmt.Sprintf("%s is still not known, and %s cannot be asked without it.", setting, at.Name()))
 			return copier.Job{}, false
 		}
@@ -284,7 +284,7 @@ func (p *copyOperation) failed(err error, tags, tagged []string) {
 		advice = append(advice, missingTagAdvice(p.plan.Source, err)...)
 		advice = append(advice, p.sourceGoneAdvice(err)...)
 	}
-	addEngineError(p.diags, at, "The image could not be copied", err, advice...)
+	addEngineError(p.diags, at, "Unable to Copy Image", err, advice...)
 }
 
 // sourceGoneAdvice returns advice for a source that no longer has the planned digest. Planning

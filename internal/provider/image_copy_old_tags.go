@@ -221,7 +221,7 @@ func (p *planBuilder) planRemoval(repository *repoOwners, at path.Path, dropped 
 }
 
 const (
-	titleConflict   = "Two resources declare one tag"
+	titleConflict   = "Conflicting Tag Ownership"
 	titleWillRemove = "Old Tags Will Be Removed"
 	titleMayRemove  = "Old Tags May Be Removed"
 	titleNotListed  = "Tags No Longer Listed"

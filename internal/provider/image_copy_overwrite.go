@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	titleTagHeld = "The tag holds something else"
+	titleTagHeld = "Tag Has Another Digest"
 	renameHint   = "If the resource was renamed, use a moved block: the record of what it wrote is not passed to a new resource."
 )
 

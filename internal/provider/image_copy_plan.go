@@ -166,7 +166,7 @@ func (p *planBuilder) destroyAdvice() []string {
 func (p *planBuilder) plannedSource(ctx context.Context) resolvedSource {
 	source, err := p.plan.Source.ref()
 	if err != nil {
-		p.diags.AddAttributeError(path.Root("source"), "Invalid image reference", invalidReference(p.plan.Source.ValueString(), err))
+		p.diags.AddAttributeError(path.Root("source"), "Invalid Image Reference", invalidReference(p.plan.Source.ValueString(), err))
 		return resolvedSource{}
 	}
 	platforms := p.plan.platforms()
@@ -193,7 +193,7 @@ func (p *planBuilder) plannedSource(ctx context.Context) resolvedSource {
 		if isMissingPlatform(err) {
 			at = path.Root("platforms")
 		}
-		addEngineError(p.diags, at, errorSummary("source ", err, "Cannot find out what the source holds"), err, p.sourceAdvice(err)...)
+		addEngineError(p.diags, at, errorSummary("Source ", err, "Unable to Read Source"), err, p.sourceAdvice(err)...)
 	}
 	return resolved
 }
@@ -222,7 +222,7 @@ func (p *planBuilder) warnLayoutRebuilt(ctx context.Context, source imageref.Ref
 	if err != nil || now.SourceDigest == planned {
 		return // the next refresh reports a layout that cannot be read
 	}
-	p.diags.AddAttributeWarning(path.Root("source"), "The image layout was built again",
+	p.diags.AddAttributeWarning(path.Root("source"), "Image Layout Was Rebuilt",
 		fmt.Sprintf("%s holds %s by now, and what was planned is %s, which it held when it was last looked at. Plan and apply again to promote what it holds now. "+
 			"Where this configuration itself builds the layout, give each build a tag or a path of its own, so that source changes with it: it is then promoted in the same apply.", source, now.SourceDigest, planned))
 }
@@ -267,7 +267,7 @@ func (p *planBuilder) warnSignatures(resolved resolvedSource) {
 	if resolved.Digest == resolved.SourceDigest || p.update && p.prior.Digest.ValueString() == resolved.Digest.String() {
 		return
 	}
-	p.diags.AddAttributeWarning(path.Root("platforms"), "Signatures of the whole image do not hold for what is promoted",
+	p.diags.AddAttributeWarning(path.Root("platforms"), "Signatures Do Not Apply to Platforms",
 		fmt.Sprintf("The source has the digest %s, and what these platforms need of it has the digest %s. A signature or attestation of the first says nothing of the second. "+
 			"Where signatures are verified, promote the whole image, or sign what was promoted.", resolved.SourceDigest, resolved.Digest))
 }
@@ -311,7 +311,7 @@ func (p *planBuilder) planTags(ctx context.Context, unchanged bool) (affected bo
 		addEngineError(p.diags, path.Root("destination"), titleConflict, err, p.destroyAdvice()...)
 	}
 	if affected {
-		p.diags.AddAttributeWarning(path.Root("destination"), "Another resource is to remove a tag that this one has in place",
+		p.diags.AddAttributeWarning(path.Root("destination"), "Tag Is Removed by Another Resource",
 			fmt.Sprintf("It has put the same image under tags of %s, and is destroyed now. This resource is updated so that they stay, or are put again.", destination.Name()))
 	}
 	return affected
@@ -341,7 +341,7 @@ func (p *planBuilder) checkWritable() bool {
 	}
 	_, err := p.engine.openDestination(destination)
 	if err != nil {
-		addEngineError(p.diags, path.Root("destination"), errorSummary("destination ", err, "Cannot find out what the destination holds"), err)
+		addEngineError(p.diags, path.Root("destination"), errorSummary("Destination ", err, "Unable to Read Destination"), err)
 	}
 	return err == nil
 }
@@ -361,7 +361,7 @@ func (p *planBuilder) checkTags(ctx context.Context, planned digest.Digest) {
 	if len(unobserved) > 0 && p.engine.unknownSettingFor(destination) == "" {
 		found, err := p.engine.resolveTags(ctx, destination, unobserved, planned)
 		if err != nil {
-			addEngineWarning(p.diags, path.Root("destination"), errorSummary("destination ", err, "Cannot find out what the destination holds"), err,
+			addEngineWarning(p.diags, path.Root("destination"), errorSummary("Destination ", err, "Unable to Read Destination"), err,
 				"With overwrite = false this is asked again before anything is written.")
 		}
 		for tag, d := range found {

@@ -139,7 +139,7 @@ func loadPrivateState(ctx context.Context, private privateReader, diags *diag.Di
 	if len(data) > 0 {
 		err := json.Unmarshal(data, &rec)
 		if rec = rec.withMaps(); err != nil {
-			diags.AddError("The resource's private state cannot be read",
+			diags.AddError("Unable to Read Private State",
 				"It was written by another version of the provider, or damaged: "+err.Error()+".\n\nRemove the resource from the state and import it again.")
 		}
 	}
@@ -186,7 +186,7 @@ func (rec privateState) orFromState(state imageCopyModel) privateState {
 func (rec privateState) save(ctx context.Context, private privateWriter, diags *diag.Diagnostics) {
 	data, err := json.Marshal(rec)
 	if err != nil {
-		diags.AddError("The resource's private state cannot be written", err.Error())
+		diags.AddError("Unable to Write Private State", err.Error())
 		return
 	}
 	diags.Append(private.SetKey(ctx, privateStateKey, data)...)

@@ -43,7 +43,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 	destination, _ := parseDestination(state.Destination.ValueString())
 	resp.Diagnostics.Append(identify(ctx, resp.Identity, destination)...) // also if the resource turns out to be gone
 	if setting := r.engine.unknownSettingFor(destination); setting != "" {
-		resp.Diagnostics.AddAttributeWarning(path.Root("destination"), "The destination was not asked",
+		resp.Diagnostics.AddAttributeWarning(path.Root("destination"), "Destination Was Not Read",
 			fmt.Sprintf("%s is known only after apply, and %s cannot be asked without it. What the state says is taken to be so.", setting, destination.Name()))
 		r.engine.handovers.read(r.engine.canonical(destination), rec, predecessor{destination, state.OnDestroy.ValueString(), rec})
 		return
@@ -77,7 +77,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 				fmt.Sprintf("This is about %s, where the state has the image. If `destination` has just been changed, that is the old place.", destination),
 			}
 		}
-		addEngineError(&resp.Diagnostics, path.Root("destination"), errorSummary("destination ", err, "Cannot find out what the destination holds"), err, advice...)
+		addEngineError(&resp.Diagnostics, path.Root("destination"), errorSummary("Destination ", err, "Unable to Read Destination"), err, advice...)
 		return
 	case found[destination.Tag()].Digest == "":
 		resp.State.RemoveResource(ctx)
@@ -88,7 +88,7 @@ func (r *imageCopyResource) Read(ctx context.Context, req resource.ReadRequest, 
 		if len(rec.Missing) > 0 {
 			advice = append(advice, "What is missing at the destination is planned as a repair all the same, which needs a source that has it.")
 		}
-		addEngineWarning(&resp.Diagnostics, path.Root("source"), errorSummary("source ", sourceErr, "The source could not be asked"), sourceErr, advice...)
+		addEngineWarning(&resp.Diagnostics, path.Root("source"), errorSummary("Source ", sourceErr, "Source Was Not Read"), sourceErr, advice...)
 	}
 	rec.Latest = source
 	if referrers.ReferrersDigest != "" {

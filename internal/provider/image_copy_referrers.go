@@ -137,7 +137,7 @@ func (p *copyOperation) warnEmptyFilter(ctx context.Context, job copier.Job, rep
 	for _, r := range found {
 		types[registry.Sanitize(r.ArtifactType)] = true
 	}
-	p.diags.AddAttributeWarning(path.Root("referrer_types"), "No referrer is of these types",
+	p.diags.AddAttributeWarning(path.Root("referrer_types"), "No Referrers of These Types",
 		fmt.Sprintf("What refers to %s is of other types, and did not come along: %s.", p.plan.Digest.ValueString(), joinNames(slices.Sorted(maps.Keys(types)))))
 }
 
@@ -192,7 +192,7 @@ func (m imageCopyModel) validateReferrers(resp *resource.ValidateConfigResponse)
 	if m.ReferrerTypes.IsNull() || m.Referrers.IsUnknown() || m.Referrers.ValueBool() {
 		return
 	}
-	resp.Diagnostics.AddAttributeError(path.Root("referrer_types"), "Referrers do not come along",
+	resp.Diagnostics.AddAttributeError(path.Root("referrer_types"), "Referrers Are Not Copied",
 		"referrer_types says which referrers are promoted with the image, and none are. Set referrers = true, or remove referrer_types.")
 }
 
@@ -214,14 +214,14 @@ func (artifactTypesValidator) ValidateSet(_ context.Context, req validator.SetRe
 		return
 	}
 	if len(req.ConfigValue.Elements()) == 0 {
-		resp.Diagnostics.AddAttributeError(req.Path, "No artifact types", "The set is empty, and an empty filter would let nothing through. Remove it for referrers of every type.")
+		resp.Diagnostics.AddAttributeError(req.Path, "Empty Artifact Types", "The set is empty, and an empty filter would let nothing through. Remove it for referrers of every type.")
 	}
 	for _, value := range req.ConfigValue.Elements() {
 		name, ok := value.(types.String)
 		if !ok || name.IsUnknown() || !name.IsNull() && registry.MediaType(name.ValueString()) == name.ValueString() {
 			continue
 		}
-		resp.Diagnostics.AddAttributeError(req.Path.AtSetValue(value), "Invalid artifact type",
+		resp.Diagnostics.AddAttributeError(req.Path.AtSetValue(value), "Invalid Artifact Type",
 			fmt.Sprintf("%q is no artifact type, which is a media type in lower case, such as application/vnd.dev.cosign.artifact.sig.v1+json or application/spdx+json.", registry.Sanitize(name.ValueString())))
 	}
 }

@@ -125,7 +125,7 @@ func TestReferrerTypes_Filter(t *testing.T) {
 	// A filter that matches no referrer causes one warning.
 	ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), "referrers = true", `referrer_types = ["application/spdx"]`))
 	result := ws.apply(ws.plan())
-	result.wantWarning("No referrer is of these types", string(pushed.Digest)+" is of other types", "application/sarif+json and "+sbomType).assertAt(result, "referrer_types")
+	result.wantWarning("No Referrers of These Types", string(pushed.Digest)+" is of other types", "application/sarif+json and "+sbomType).assertAt(result, "referrer_types")
 	ws.wantNoChanges().wantNoWarnings()
 
 	// If referrers is unset, nothing is removed.
@@ -145,10 +145,10 @@ func TestReferrerTypes_Invalid(t *testing.T) {
 	pushed := src.Push(t, "app", "1", registrytest.Image{Seed: "app"})
 	ws := newWorkspace(t)
 	for argument, contains := range map[string]string{
-		`referrer_types = ["application/spdx+json"]`:        "Referrers do not come along",
-		"referrers = true\n  referrer_types = []":           "No artifact types",
-		"referrers = true\n  referrer_types = [\"SBOM\"]":   "Invalid artifact type",
-		"referrers = true\n  referrer_types = [\"a/b; c\"]": "Invalid artifact type",
+		`referrer_types = ["application/spdx+json"]`:        "Referrers Are Not Copied",
+		"referrers = true\n  referrer_types = []":           "Empty Artifact Types",
+		"referrers = true\n  referrer_types = [\"SBOM\"]":   "Invalid Artifact Type",
+		"referrers = true\n  referrer_types = [\"a/b; c\"]": "Invalid Artifact Type",
 	} {
 		ws.configure(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), argument))
 		ws.planFails().wantError(contains)
@@ -220,7 +220,7 @@ func TestDeepCheck_RepairWithoutSource(t *testing.T) {
 	dst.DeleteBlob(t, "app", image.Build().Blobs[1].Descriptor().Digest)
 	src.DeleteManifest(t, "app", pushed.Digest)
 	plan := ws.plan()
-	plan.wantWarning("The source image does not exist", "is planned as a repair all the same, which needs a source that has it")
+	plan.wantWarning("Source Image Not Found", "is planned as a repair all the same, which needs a source that has it")
 	result := ws.applyFails(plan)
 	d := result.wantError("What is missing at the destination cannot be repaired from this source", "set `source` to another place that has "+string(pushed.Digest))
 	d.assertAt(result, "source")

@@ -182,7 +182,7 @@ func (r *imageCopyResource) Schema(_ context.Context, _ resource.SchemaRequest, 
 func (r *imageCopyResource) Configure(_ context.Context, req resource.ConfigureRequest, resp *resource.ConfigureResponse) {
 	var err error
 	if r.engine, err = engineOf(req.ProviderData); err != nil {
-		resp.Diagnostics.AddError("The provider handed over something else", err.Error())
+		resp.Diagnostics.AddError("Unexpected Provider Data Type", err.Error())
 	}
 }
 
@@ -214,7 +214,7 @@ func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.Val
 	}
 	source, destination = r.engine.canonical(source), r.engine.canonical(destination)
 	if source.Equal(destination) {
-		resp.Diagnostics.AddAttributeError(path.Root("source"), "Source and destination are the same",
+		resp.Diagnostics.AddAttributeError(path.Root("source"), "Source Equals Destination",
 			fmt.Sprintf("Both are %s: there is nothing to promote. Give the destination another tag or repository, or pin the source with a digest to hold the tag on it.", destination))
 	}
 	at := path.Root("additional_tags")
@@ -224,7 +224,7 @@ func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.Val
 			continue
 		}
 		if problem := additionalTagProblem(tag.ValueString(), source, destination); problem != "" {
-			resp.Diagnostics.AddAttributeError(at.AtSetValue(value), "Invalid additional tag", problem)
+			resp.Diagnostics.AddAttributeError(at.AtSetValue(value), "Invalid Additional Tag", problem)
 		}
 	}
 }
@@ -233,7 +233,7 @@ func (r *imageCopyResource) ValidateConfig(ctx context.Context, req resource.Val
 func (m imageCopyModel) validateSettings(diags *diag.Diagnostics) {
 	policies := []string{onDestroyRetain, onDestroyUntag, onDestroyDelete}
 	if p := m.OnDestroy; !p.IsNull() && !p.IsUnknown() && !slices.Contains(policies, p.ValueString()) {
-		diags.AddAttributeError(path.Root("on_destroy"), "Invalid on_destroy", fmt.Sprintf("%q is not something that a destroy can do. "+
+		diags.AddAttributeError(path.Root("on_destroy"), "Invalid on_destroy Value", fmt.Sprintf("%q is not something that a destroy can do. "+
 			"Write %q to leave everything at the registry, %q to remove the tags, or %q to delete the manifest too.",
 			p.ValueString(), onDestroyRetain, onDestroyUntag, onDestroyDelete))
 	}
@@ -261,7 +261,7 @@ func (r *imageCopyResource) ImportState(ctx context.Context, req resource.Import
 		return
 	}
 	if _, problem := parseDestination(id); problem != "" {
-		resp.Diagnostics.AddError("Invalid import ID", "The ID is the destination of the copy. "+problem)
+		resp.Diagnostics.AddError("Invalid Import ID", "The ID is the destination of the copy. "+problem)
 		return
 	}
 	for name, value := range map[string]any{

@@ -103,9 +103,9 @@ func TestSpelling_TagConflict(t *testing.T) {
 			}
 			ws := newWorkspace(t, mapPort80(dst))
 			ws.configure(imageCopy("one", one.Ref, pair[0]), imageCopy("two", two.Ref, pair[1]))
-			ws.planFails().wantError("Two resources declare one tag", string(one.Digest), string(two.Digest))
+			ws.planFails().wantError("Conflicting Tag Ownership", string(one.Digest), string(two.Digest))
 			ws.configure(imageCopy("app", pair[0], pair[1]))
-			ws.planFails().wantError("Source and destination are the same")
+			ws.planFails().wantError("Source Equals Destination")
 		})
 	}
 }

@@ -72,5 +72,5 @@ func (timeoutValidator) ValidateString(_ context.Context, req validator.StringRe
 		return
 	}
 	// Terraform finds no source line for a path inside a nested attribute.
-	resp.Diagnostics.AddAttributeError(req.Path.ParentPath(), "Invalid timeout", fmt.Sprintf("%s = %s %s. %s", req.Path, req.ConfigValue, problem, accepted))
+	resp.Diagnostics.AddAttributeError(req.Path.ParentPath(), "Invalid Timeout", fmt.Sprintf("%s = %s %s. %s", req.Path, req.ConfigValue, problem, accepted))
 }

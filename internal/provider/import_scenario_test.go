@@ -54,7 +54,7 @@ func TestImport_Denied(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("app", src.Ref("app", "1"), proxy.Ref("app", "1")))
 	stdout, stderr, err := ws.command("import", "-no-color", "-input=false", app, proxy.Ref("app", "1"))
-	if text := stdout + stderr; err == nil || !strings.Contains(text, "The destination registry refused the request") || strings.Contains(text, "The state is kept") {
+	if text := stdout + stderr; err == nil || !strings.Contains(text, "Destination Registry Denied Access") || strings.Contains(text, "The state is kept") {
 		t.Errorf("import: %v\n%s", err, text)
 	}
 }

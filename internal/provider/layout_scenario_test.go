@@ -128,7 +128,7 @@ func TestLayout_Rebuilt(t *testing.T) {
 	// The planned digest is promoted, although the layout is built again.
 	registrytest.WriteLayout(t, dir, oneImage("third"))
 	third := registrytest.ReadLayout(t, dir, "1")
-	ws.apply(plan).wantWarning("The image layout was built again", string(second.Root), string(third.Root))
+	ws.apply(plan).wantWarning("Image Layout Was Rebuilt", string(second.Root), string(third.Root))
 	registrytest.Same(t, second, dst.Read(t, "app", "1"))
 	ws.apply(ws.plan())
 	registrytest.Same(t, third, dst.Read(t, "app", "1"))
@@ -145,7 +145,7 @@ func TestLayout_Rebuilt(t *testing.T) {
 	replace("fourth")
 	plan = ws.plan()
 	replace("fifth")
-	ws.applyFails(plan).wantError("The image could not be copied", "the layout does not hold it", "Plan again to promote what the source has now")
+	ws.applyFails(plan).wantError("Unable to Copy Image", "the layout does not hold it", "Plan again to promote what the source has now")
 	registrytest.Same(t, third, dst.Read(t, "app", "1"))
 }
 
@@ -170,7 +170,7 @@ func TestLayout_BuiltInSameApply(t *testing.T) {
 	// Without a reference to the builder, the source does not exist in the plan.
 	ws.configure(builder(dir+":1", first, dir), imageCopy("app", "oci:"+dir+":1", dst.Ref("app", "1")))
 	result := ws.planFails()
-	result.wantError("The source image does not exist", "oci:"+dir, "refer to an attribute of that resource that is known only after apply").assertAt(result, "source")
+	result.wantError("Source Image Not Found", "oci:"+dir, "refer to an attribute of that resource that is known only after apply").assertAt(result, "source")
 
 	ws.configure(builder(dir+":1", first, dir), copyOfBuild(dst.Ref("app", "1")))
 	plan := ws.plan()
@@ -188,7 +188,7 @@ func TestLayout_BuiltInSameApply(t *testing.T) {
 	// A build with the same tag causes a warning, and the next apply promotes it.
 	third := registrytest.Layout(t, map[string]registrytest.Content{"2": registrytest.MultiArch("third")})
 	ws.configure(builder(dir+":2", third, dir), copyOfBuild(dst.Ref("app", "1")))
-	ws.apply(ws.plan()).wantWarning("The image layout was built again", "give each build a tag or a path of its own")
+	ws.apply(ws.plan()).wantWarning("Image Layout Was Rebuilt", "give each build a tag or a path of its own")
 	ws.apply(ws.plan())
 	ws.wantNoChanges()
 	registrytest.Same(t, registrytest.ReadLayout(t, third, "2"), dst.Read(t, "app", "1"))
@@ -205,7 +205,7 @@ func TestLayout_SourceGone(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	ws.wantNoChanges().wantWarning("The source image does not exist", "oci:"+dir, "What was promoted stays as it is")
+	ws.wantNoChanges().wantWarning("Source Image Not Found", "oci:"+dir, "What was promoted stays as it is")
 	// Additional tags use the content that the destination already has.
 	ws.configure(imageCopy("app", "oci:"+dir+":1", dst.Ref("app", "1"), `additional_tags = ["stable"]`))
 	ws.apply(ws.plan())
@@ -276,7 +276,7 @@ func TestLayout_InvalidDestinationKeepsState(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.converge(imageCopy("app", pushed.Ref, "oci:"+dir+":1"))
 	remove(t, filepath.Join(dir, "oci-layout"))
-	ws.planFails().wantError("The destination image layout cannot be used", `it holds no file "oci-layout"`, "The state is kept as it was")
+	ws.planFails().wantError("Destination Image Layout Is Unusable", `it holds no file "oci-layout"`, "The state is kept as it was")
 	if ws.state(app) == nil {
 		t.Error("the resource is not in the state")
 	}
@@ -291,7 +291,7 @@ func TestLayout_NoOverwrite(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("app", pushed.Ref, "oci:"+dir+":1", noOverwrite))
 	result := ws.planFails()
-	result.wantError("The tag holds something else", "oci:"+dir, string(theirs.Root)).assertAt(result, "destination")
+	result.wantError("Tag Has Another Digest", "oci:"+dir, string(theirs.Root)).assertAt(result, "destination")
 	registrytest.Same(t, theirs, registrytest.ReadLayout(t, dir, "1"))
 
 	// Neither is a tag that another client writes after the plan.
@@ -299,7 +299,7 @@ func TestLayout_NoOverwrite(t *testing.T) {
 	ws.configure(imageCopy("app", pushed.Ref, "oci:"+other+":1", noOverwrite))
 	plan := ws.plan()
 	registrytest.WriteLayout(t, other, oneImage("theirs"))
-	ws.applyFails(plan).wantError("The tag holds something else", "oci:"+other, noOverwrite)
+	ws.applyFails(plan).wantError("Tag Has Another Digest", "oci:"+other, noOverwrite)
 	registrytest.Same(t, theirs, registrytest.ReadLayout(t, other, "1"))
 }
 
@@ -336,7 +336,7 @@ func TestLayout_Destroy(t *testing.T) {
 		ws.converge(imageCopy("app", pushed.Ref, "oci:"+dir+":1", `on_destroy = "untag"`))
 		remove(t, filepath.Join(dir, "oci-layout"))
 		result := ws.run("destroy", "-json", "-input=false", "-auto-approve", "-refresh=false")
-		result.wantError("The destination could not be cleaned up", "oci:"+dir, `it holds no file "oci-layout"`, "Nothing was removed")
+		result.wantError("Unable to Clean Up Destination", "oci:"+dir, `it holds no file "oci-layout"`, "Nothing was removed")
 		if ws.state(app) == nil {
 			t.Error("the resource is not in the state")
 		}
@@ -422,9 +422,9 @@ func TestLayout_PathSpelling(t *testing.T) {
 	respelled := filepath.Dir(dir) + "/x/../layout"
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("one", one.Ref, "oci:"+dir+":1"), imageCopy("two", two.Ref, "oci:"+respelled+":1"))
-	ws.planFails().wantError("Two resources declare one tag")
+	ws.planFails().wantError("Conflicting Tag Ownership")
 	ws.configure(imageCopy("app", "oci:"+dir+":1", "oci:"+respelled+":1"))
-	ws.planFails().wantError("Source and destination are the same")
+	ws.planFails().wantError("Source Equals Destination")
 
 	ws.converge(imageCopy("app", one.Ref, "oci:"+dir+":1"))
 	ws.configure(imageCopy("app", one.Ref, "oci:"+respelled+":1"))
@@ -490,26 +490,26 @@ func TestLayout_InvalidSource(t *testing.T) {
 		planned  bool // whether the plan succeeds and the apply fails
 		contains []string
 	}{
-		"missing":             {newLayoutPath, false, []string{"The source image does not exist", "no such file or directory", aBuild}},
-		"empty_folder":        {func(t *testing.T) string { return t.TempDir() }, false, []string{"The source image layout cannot be used", `it holds no file "oci-layout"`, "An image layout is a folder"}},
-		"unsupported_version": {wrote("oci-layout", `{"imageLayoutVersion":"2"}`), false, []string{"The source image layout cannot be used", "does not say that it is one of version 1"}},
-		"invalid_index":       {wrote("index.json", "[]"), false, []string{"The source image layout cannot be used", "index.json: "}},
+		"missing":             {newLayoutPath, false, []string{"Source Image Not Found", "no such file or directory", aBuild}},
+		"empty_folder":        {func(t *testing.T) string { return t.TempDir() }, false, []string{"Source Image Layout Is Unusable", `it holds no file "oci-layout"`, "An image layout is a folder"}},
+		"unsupported_version": {wrote("oci-layout", `{"imageLayoutVersion":"2"}`), false, []string{"Source Image Layout Is Unusable", "does not say that it is one of version 1"}},
+		"invalid_index":       {wrote("index.json", "[]"), false, []string{"Source Image Layout Is Unusable", "index.json: "}},
 		"path_traversal": {wrote("index.json", `{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:../../../etc/passwd","size":5}]}`),
-			false, []string{"The source image layout cannot be used", "its digest is refused"}},
+			false, []string{"Source Image Layout Is Unusable", "its digest is refused"}},
 		"other_tag": {func(t *testing.T) string {
 			return registrytest.Layout(t, map[string]registrytest.Content{"2": image})
-		}, false, []string{"The source image does not exist", `the layout holds "2" (sha256:`, "Use one of the tags that the layout has", aBuild}},
+		}, false, []string{"Source Image Not Found", `the layout holds "2" (sha256:`, "Use one of the tags that the layout has", aBuild}},
 		"not_an_archive": {func(t *testing.T) string {
 			dir := t.TempDir()
 			registrytest.WriteFile(t, dir, "image", []byte(strings.Repeat("x", 2000)))
 			return filepath.Join(dir, "image")
-		}, false, []string{"The source image layout cannot be used", "neither a folder nor a tar archive"}},
+		}, false, []string{"Source Image Layout Is Unusable", "neither a folder nor a tar archive"}},
 		"missing_manifest": {spoilt(func(t *testing.T, dir string) {
 			remove(t, filepath.Join(dir, registrytest.BlobFile(image.Build().Digest)))
-		}), false, []string{"The source image does not exist", "the layout does not hold it", "build or copy it again", aBuild}},
-		"missing_layer": {spoilt(func(t *testing.T, dir string) { remove(t, filepath.Join(dir, layerFile)) }), true, []string{"The image could not be copied", "the layout does not hold it", "is not complete"}},
-		"damaged_layer": {wrote(layerFile, strings.Repeat("x", 100_000)), true, []string{"The image could not be copied", string(layer.Descriptor().Digest), "The layout is damaged"}},
-		"short_layer":   {wrote(layerFile, "x"), true, []string{"The image could not be copied", "it has 1 bytes and its descriptor says 100000", "The layout is damaged"}},
+		}), false, []string{"Source Image Not Found", "the layout does not hold it", "build or copy it again", aBuild}},
+		"missing_layer": {spoilt(func(t *testing.T, dir string) { remove(t, filepath.Join(dir, layerFile)) }), true, []string{"Unable to Copy Image", "the layout does not hold it", "is not complete"}},
+		"damaged_layer": {wrote(layerFile, strings.Repeat("x", 100_000)), true, []string{"Unable to Copy Image", string(layer.Descriptor().Digest), "The layout is damaged"}},
+		"short_layer":   {wrote(layerFile, "x"), true, []string{"Unable to Copy Image", "it has 1 bytes and its descriptor says 100000", "The layout is damaged"}},
 		"layer_outside": {spoilt(func(t *testing.T, dir string) {
 			outside := filepath.Join(t.TempDir(), "outside")
 			if err := os.Rename(filepath.Join(dir, layerFile), outside); err != nil {
@@ -518,7 +518,7 @@ func TestLayout_InvalidSource(t *testing.T) {
 			if err := os.Symlink(outside, filepath.Join(dir, layerFile)); err != nil {
 				t.Fatal(err)
 			}
-		}), true, []string{"The image could not be copied", "path escapes"}},
+		}), true, []string{"Unable to Copy Image", "path escapes"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -571,7 +571,7 @@ func TestLayout_InvalidDestination(t *testing.T) {
 			for _, overwrite := range []string{"overwrite = true", noOverwrite} {
 				ws.configure(copied(overwrite))
 				result := ws.planFails()
-				result.wantError(append(c.contains, "The destination image layout cannot be used", "Destination "+to)...).assertAt(result, "destination")
+				result.wantError(append(c.contains, "Destination Image Layout Is Unusable", "Destination "+to)...).assertAt(result, "destination")
 			}
 			if ws.state(app) != nil {
 				t.Error("the resource is in the state")
@@ -598,7 +598,7 @@ func TestLayout_ManifestDataSource(t *testing.T) {
 		t.Errorf("pinned = %v, want %s\nmanifest = %v", result.outputs["pinned"], want, result.outputs["json"])
 	}
 	ws.configure(manifest("oci:" + dir + "-none:1"))
-	ws.planFails().wantError("The image does not exist", "oci:"+dir+"-none")
+	ws.planFails().wantError("Image Not Found", "oci:"+dir+"-none")
 }
 
 func TestLayout_ReferenceValidation(t *testing.T) {

@@ -111,7 +111,7 @@ func (d *manifestDataSource) Read(ctx context.Context, req datasource.ReadReques
 		resp.Diagnostics.Append(resp.State.SetAttribute(ctx, path.Root("exists"), false)...)
 		return
 	case err != nil:
-		query.addError(&resp.Diagnostics, "The manifest could not be read", err)
+		query.addError(&resp.Diagnostics, "Unable to Read Manifest", err)
 		return
 	}
 	model, diags := newManifest(query.ref.Pinned(m.Digest), m, contents)
@@ -128,7 +128,7 @@ func (d *manifestDataSource) Read(ctx context.Context, req datasource.ReadReques
 func newManifest(pinned string, m registry.Manifest, contents registry.Contents) (manifestModel, diag.Diagnostics) {
 	var diags diag.Diagnostics
 	if !utf8.Valid(m.Content) {
-		diags.AddAttributeError(path.Root("reference"), "The manifest is no text",
+		diags.AddAttributeError(path.Root("reference"), "Manifest Is Not Text",
 			fmt.Sprintf("%s holds bytes that are not UTF-8, and Terraform's strings cannot hold those.", pinned))
 		return manifestModel{}, diags
 	}

@@ -60,7 +60,7 @@ func TestManifest_AllowMissingUnreadable(t *testing.T) {
 		"503":              {func(r *registrytest.Rule) { r.Reply(503, nil, "") }, []string{"HTTP 503"}},
 		"page_404":         {func(r *registrytest.Rule) { r.Reply(404, page, "<html>") }, []string{"HTTP 404", "does not seem to be a registry"}},
 		"page":             {func(r *registrytest.Rule) { r.Reply(200, page, "<html>") }, []string{"text/html"}},
-		"connection_reset": {func(r *registrytest.Rule) { r.Reset() }, []string{"is not available"}},
+		"connection_reset": {func(r *registrytest.Rule) { r.Reset() }, []string{"Registry Is Unavailable"}},
 		"empty_404":        {func(r *registrytest.Rule) { r.Reply(404, nil, "") }, []string{"HTTP 404"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -84,9 +84,9 @@ func TestManifest_AllowMissingIncomplete(t *testing.T) {
 	pushed := reg.Push(t, "base", "3", registrytest.DockerList("base"))
 	ws := newWorkspace(t)
 	ws.configure(manifest(pushed.Ref, allowMissing, `platform = "linux/s390x"`))
-	ws.planFails().wantError("The manifest could not be read", "linux/s390x", "the index has linux/amd64, linux/arm64/v8")
+	ws.planFails().wantError("Unable to Read Manifest", "linux/s390x", "the index has linux/amd64, linux/arm64/v8")
 
 	reg.DeleteManifest(t, "base", pushed.Manifests[0].Digest)
 	ws.configure(manifest(pushed.Ref, allowMissing, `platform = "linux/amd64"`))
-	ws.planFails().wantError("The manifest could not be read", "HTTP 404", string(pushed.Manifests[0].Digest))
+	ws.planFails().wantError("Unable to Read Manifest", "HTTP 404", string(pushed.Manifests[0].Digest))
 }

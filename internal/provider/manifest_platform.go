@@ -39,6 +39,6 @@ func (platformValidator) ValidateString(_ context.Context, req validator.StringR
 		return
 	}
 	if _, err := registry.ParsePlatform(req.ConfigValue.ValueString()); err != nil {
-		resp.Diagnostics.AddAttributeError(req.Path, "Invalid platform", capitalize(err.Error()))
+		resp.Diagnostics.AddAttributeError(req.Path, "Invalid Platform", capitalize(err.Error()))
 	}
 }

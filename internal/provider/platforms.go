@@ -61,7 +61,7 @@ func (platformsValidator) ValidateSet(_ context.Context, req validator.SetReques
 		return
 	}
 	if len(req.ConfigValue.Elements()) == 0 {
-		resp.Diagnostics.AddAttributeError(req.Path, "No platforms", "An empty set promotes nothing. Name the platforms to promote, or leave `platforms` out (or null) for everything.")
+		resp.Diagnostics.AddAttributeError(req.Path, "Empty Platforms", "An empty set promotes nothing. Name the platforms to promote, or leave `platforms` out (or null) for everything.")
 	}
 	for _, value := range req.ConfigValue.Elements() {
 		name, ok := value.(types.String)
@@ -69,7 +69,7 @@ func (platformsValidator) ValidateSet(_ context.Context, req validator.SetReques
 			continue
 		}
 		if _, err := registry.ParsePlatform(name.ValueString()); err != nil {
-			resp.Diagnostics.AddAttributeError(req.Path.AtSetValue(value), "Invalid platform", capitalize(err.Error()))
+			resp.Diagnostics.AddAttributeError(req.Path.AtSetValue(value), "Invalid Platform", capitalize(err.Error()))
 		}
 	}
 }

@@ -154,7 +154,7 @@ func (p *registryProvider) Configure(ctx context.Context, req provider.Configure
 	}
 	e, err := newEngine(s)
 	if err != nil {
-		addEngineError(&resp.Diagnostics, path.Root("registries"), "The provider's configuration cannot be used", err)
+		addEngineError(&resp.Diagnostics, path.Root("registries"), "Invalid Provider Configuration", err)
 		return
 	}
 	resp.ResourceData, resp.DataSourceData = e, e

@@ -40,7 +40,7 @@ func (m providerModel) validate(ctx context.Context) diag.Diagnostics {
 		host, prefix := splitKey(key)
 		scope := names.Canonical(host) + "/" + prefix
 		if other, ok := seen[scope]; ok {
-			diags.AddAttributeError(at, "Two entries for one registry",
+			diags.AddAttributeError(at, "Duplicate Registry Key",
 				fmt.Sprintf("%q and %q are the same place. Keep one of them.", other, key))
 		}
 		seen[scope] = key
@@ -55,7 +55,7 @@ func (m providerModel) validate(ctx context.Context) diag.Diagnostics {
 func (m providerModel) validateDockerConfig(diags *diag.Diagnostics) {
 	file := m.DockerConfigPath.ValueString()
 	if _, err := auth.NewStore(auth.Options{DockerConfigPath: &file}); err != nil {
-		addEngineError(diags, path.Root("docker_config_path"), "Invalid docker configuration", err)
+		addEngineError(diags, path.Root("docker_config_path"), "Invalid Docker Configuration", err)
 		return
 	}
 	if rest, below := strings.CutPrefix(file, "~"); below {
@@ -63,7 +63,7 @@ func (m providerModel) validateDockerConfig(diags *diag.Diagnostics) {
 		file = home + rest
 	}
 	if _, err := os.Stat(file); file != "" && errors.Is(err, fs.ErrNotExist) {
-		diags.AddAttributeWarning(path.Root("docker_config_path"), "No docker configuration there",
+		diags.AddAttributeWarning(path.Root("docker_config_path"), "Docker Configuration Not Found",
 			fmt.Sprintf("There is no file %q. A registry that wants credentials from it will fail. Correct the path, or write \"\" to use no such file at all.", m.DockerConfigPath.ValueString()))
 	}
 	if m.DockerConfigJSON.IsNull() || m.DockerConfigJSON.IsUnknown() {
@@ -72,18 +72,18 @@ func (m providerModel) validateDockerConfig(diags *diag.Diagnostics) {
 	at := path.Root("docker_config_json")
 	content := m.DockerConfigJSON.ValueString()
 	if strings.TrimSpace(content) == "" {
-		diags.AddAttributeError(at, "An empty docker configuration",
+		diags.AddAttributeError(at, "Empty Docker Configuration",
 			"docker_config_json is set and empty. Look at the variable or secret that it comes from: is it set where Terraform runs? To do without, leave it out.")
 		return
 	}
 	if _, err := auth.NewStore(auth.Options{DockerConfigJSON: auth.Secret(content)}); err != nil {
-		addEngineError(diags, at, "Invalid docker configuration", err,
+		addEngineError(diags, at, "Invalid Docker Configuration", err,
 			"docker_config_json is the content of a docker configuration file. For a file's name there is docker_config_path.")
 		return
 	}
 	var known struct{ Auths, CredHelpers, CredsStore json.RawMessage }
 	if json.Unmarshal([]byte(content), &known) == nil && known.Auths == nil && known.CredHelpers == nil && known.CredsStore == nil {
-		diags.AddAttributeWarning(at, "A docker configuration without credentials",
+		diags.AddAttributeWarning(at, "Docker Configuration Without Credentials",
 			`docker_config_json has none of auths, credHelpers and credsStore, so that no credentials will be found in it. It looks like {"auths": {"registry.example.com": {"auth": "…"}}}.`)
 	}
 }

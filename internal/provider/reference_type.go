@@ -111,7 +111,7 @@ func (v referenceValue) ValidateAttribute(_ context.Context, req xattr.ValidateA
 		return
 	}
 	if _, err := v.ref(); err != nil {
-		resp.Diagnostics.AddAttributeError(req.Path, "Invalid image reference", invalidReference(v.ValueString(), err))
+		resp.Diagnostics.AddAttributeError(req.Path, "Invalid Image Reference", invalidReference(v.ValueString(), err))
 	}
 }
 
@@ -167,7 +167,7 @@ func (destinationValidator) ValidateString(_ context.Context, req validator.Stri
 		return // the attribute's type reports it
 	}
 	if _, problem := parseDestination(value.ValueString()); problem != "" {
-		resp.Diagnostics.AddAttributeError(req.Path, "Invalid destination", problem)
+		resp.Diagnostics.AddAttributeError(req.Path, "Invalid Destination", problem)
 	}
 }
 

@@ -96,7 +96,7 @@ func (d *referrersDataSource) Read(ctx context.Context, req datasource.ReadReque
 	}
 	collected.addTo(&resp.Diagnostics)
 	if err != nil {
-		query.addError(&resp.Diagnostics, "What refers to the image could not be found out", err)
+		query.addError(&resp.Diagnostics, "Unable to List Referrers", err)
 		return
 	}
 	model.Digest = types.StringValue(m.Digest.String())

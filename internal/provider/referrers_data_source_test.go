@@ -96,7 +96,7 @@ func TestReferrersDataSource_Errors(t *testing.T) {
 	ws.configure(referrersBlock(reg.Ref("app", "none")))
 	ws.planFails().wantError("MANIFEST_UNKNOWN")
 	ws.configure(referrersBlock(pushed.Ref, "artifact_types = []"))
-	ws.planFails().wantError("No artifact types", "Remove it for referrers of every type")
+	ws.planFails().wantError("Empty Artifact Types", "Remove it for referrers of every type")
 	ws.configure(referrersBlock(pushed.Ref))
 	reg.On("GET", ".*/referrers/.*").Reply(http.StatusForbidden, nil, string(registrytest.ErrorBody("DENIED", "not now")))
 	ws.planFails().wantError("not now", reg.Ref("app", "")[:len(reg.Ref("app", ""))-1])

@@ -173,7 +173,7 @@ func TestRestore_TagDroppedByAnotherResource(t *testing.T) {
 	ws.configure(configured(`[]`, failing.Ref("next", "1"))...)
 	plan := ws.plan()
 	failing.On("GET", ".*/next/blobs/.*").Reply(404, nil, "")
-	ws.applyFails(plan).wantError("The image could not be copied", failing.Addr+"/next")
+	ws.applyFails(plan).wantError("Unable to Copy Image", failing.Addr+"/next")
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
 
 	failing.Clear()
@@ -228,7 +228,7 @@ func TestAdditionalTags_DroppedWhileUnknown(t *testing.T) {
 			ws.converge(configured(values[0], `["stable"]`)...)
 			ws.converge(append(configured(values[0], `["stable"]`), other)...)
 			ws.configure(append(configured(values[1], `[]`), other)...)
-			ws.planFails().wantError("Two resources declare one tag", dst.Addr+"/app", `"stable"`)
+			ws.planFails().wantError("Conflicting Tag Ownership", dst.Addr+"/app", `"stable"`)
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
 
 			ws.configure(configured(values[1], `[]`)...)

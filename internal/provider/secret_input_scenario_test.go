@@ -50,7 +50,7 @@ func TestSecretInput_Redacted(t *testing.T) {
 		}
 	}
 	n := len(inputs)
-	for summary, want := range map[string]int{"Invalid key in registries": n, "Invalid image reference": 3 * n, "Invalid repository": n, "Invalid function argument": 2 * n} {
+	for summary, want := range map[string]int{"Invalid key in registries": n, "Invalid Image Reference": 3 * n, "Invalid Repository": n, "Invalid function argument": 2 * n} {
 		if seen[summary] != want {
 			t.Errorf("%q appears %d times, want %d", summary, seen[summary], want)
 		}

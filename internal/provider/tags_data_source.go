@@ -123,9 +123,9 @@ func (d *tagsDataSource) Read(ctx context.Context, req datasource.ReadRequest, r
 	tags, err := repo.ListTags(collected.collect(ctx))
 	collected.addTo(&resp.Diagnostics)
 	if err != nil {
-		summary := errorSummary("", err, "The tags could not be listed")
+		summary := errorSummary("", err, "Unable to List Tags")
 		if errors.Is(err, registry.ErrNotFound) {
-			summary = "The repository does not exist"
+			summary = "Repository Not Found"
 		}
 		addEngineError(&resp.Diagnostics, at, summary, registry.RedactError(err, repo.Redact))
 		return
@@ -147,7 +147,7 @@ func (m tagsModel) repository(diags *diag.Diagnostics) registry.Reference {
 		err = errNotInRegistry(m.Repository.ValueString())
 	}
 	if err != nil {
-		diags.AddAttributeError(path.Root("repository"), "Invalid repository", parseProblem(m.Repository.ValueString(), "a repository", err))
+		diags.AddAttributeError(path.Root("repository"), "Invalid Repository", parseProblem(m.Repository.ValueString(), "a repository", err))
 	}
 	return ref
 }
@@ -163,18 +163,18 @@ func (m tagsModel) selection(diags *diag.Diagnostics) tagSelection {
 	if isKnown(m.Constraint) {
 		var err error
 		if s.constraint, err = version.NewConstraint(m.Constraint.ValueString()); err != nil {
-			diags.AddAttributeError(path.Root("constraint"), "Invalid version constraint",
+			diags.AddAttributeError(path.Root("constraint"), "Invalid Version Constraint",
 				fmt.Sprintf("%q cannot be read as a version constraint. Write it as for the version of a provider or module: \"~> 1.4\" or \">= 1.4, < 2.0\".", registry.Sanitize(m.Constraint.ValueString())))
 		}
 	}
 	if isKnown(m.Order) && s.order != orderVersion && s.order != orderLexical {
-		diags.AddAttributeError(path.Root("order"), "Invalid order",
+		diags.AddAttributeError(path.Root("order"), "Invalid Order",
 			fmt.Sprintf("%q is no order of tags. Write %q or %q.", registry.Sanitize(s.order), orderVersion, orderLexical))
 	}
 	if s.include != nil {
 		for _, group := range s.include.SubexpNames() {
 			if group != "" && group != versionGroup {
-				diags.AddAttributeError(path.Root("include"), "Invalid regular expression",
+				diags.AddAttributeError(path.Root("include"), "Invalid Regular Expression",
 					fmt.Sprintf("It has a group named %q, and %q is the only name that means something. Groups that only group need none.", registry.Sanitize(group), versionGroup))
 			}
 		}
@@ -189,7 +189,7 @@ func (m tagsModel) limit(diags *diag.Diagnostics) int {
 	}
 	limit := m.Limit.ValueBigFloat()
 	if !limit.IsInt() || limit.Sign() < 1 {
-		diags.AddAttributeError(path.Root("limit"), "Invalid limit",
+		diags.AddAttributeError(path.Root("limit"), "Invalid Limit",
 			fmt.Sprintf("%s is not how many tags can be listed: a whole number is wanted, and at least 1. Leave `limit` out for all of them.", limit.Text('g', 10)))
 	}
 	n, _ := limit.Int64()
@@ -202,11 +202,11 @@ func pattern(at path.Path, value types.String, diags *diag.Diagnostics) *regexp.
 		return nil
 	}
 	if value.ValueString() == "" {
-		diags.AddAttributeError(at, "Invalid regular expression", fmt.Sprintf("%#q is empty, and an empty expression matches every tag. Leave it out (or null) where none is wanted.", at.String()))
+		diags.AddAttributeError(at, "Invalid Regular Expression", fmt.Sprintf("%#q is empty, and an empty expression matches every tag. Leave it out (or null) where none is wanted.", at.String()))
 	}
 	expression, err := regexp.Compile(value.ValueString())
 	if err != nil {
-		diags.AddAttributeError(at, "Invalid regular expression",
+		diags.AddAttributeError(at, "Invalid Regular Expression",
 			fmt.Sprintf("%q cannot be read as a regular expression: %s. It is one as for Terraform's regex function, which knows neither lookaheads nor backreferences: what is not wanted goes into `exclude`.",
 				registry.Sanitize(value.ValueString()), registry.Sanitize(strings.TrimPrefix(err.Error(), "error parsing regexp: "))))
 	}

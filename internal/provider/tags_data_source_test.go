@@ -119,21 +119,21 @@ func TestTags_InvalidArguments(t *testing.T) {
 		tagsBlock("everything", reg.Addr+"/app", `include = ""`), tagsBlock("nothing", reg.Addr+"/app", `exclude = ""`), tagsBlock("layout", "oci:./app"),
 	)
 	result := ws.planFails()
-	result.wantError("Invalid repository", `it has the tag "1"`, fmt.Sprintf("%q", reg.Addr+"/app")).assertAt(result, "repository")
-	result.wantError("Invalid repository", "it has a digest").assertAt(result, "repository")
-	result.wantError("Invalid repository", "it has no repository").assertAt(result, "repository")
-	result.wantError("Invalid repository", "scheme").assertAt(result, "repository")
-	result.wantError("Invalid regular expression", "missing closing )").assertAt(result, "include")
-	result.wantError("Invalid regular expression", `"^(?!1)" cannot be read`, "neither lookaheads").assertAt(result, "exclude")
-	result.wantError("Invalid version constraint", `"^1.4" cannot be read`, "~> 1.4").assertAt(result, "constraint")
-	result.wantError("Invalid version constraint", `"" cannot be read`).assertAt(result, "constraint")
-	result.wantError("Invalid order", `"newest" is no order`, `"version" or "lexical"`).assertAt(result, "order")
-	result.wantError("Invalid limit", "0 is not how many tags", "a whole number is wanted, and at least 1").assertAt(result, "limit = 0")
-	result.wantError("Invalid limit", "1.5 is not how many tags").assertAt(result, "limit = 1.5")
-	result.wantError("Invalid regular expression", `a group named "ver"`, `"version" is the only name`).assertAt(result, "include")
-	result.wantError("Invalid regular expression", "`include` is empty, and an empty expression matches every tag").assertAt(result, "include")
-	result.wantError("Invalid regular expression", "`exclude` is empty, and an empty expression matches every tag").assertAt(result, "exclude")
-	result.wantError("Invalid repository", "it names an image layout on this machine").assertAt(result, "repository")
+	result.wantError("Invalid Repository", `it has the tag "1"`, fmt.Sprintf("%q", reg.Addr+"/app")).assertAt(result, "repository")
+	result.wantError("Invalid Repository", "it has a digest").assertAt(result, "repository")
+	result.wantError("Invalid Repository", "it has no repository").assertAt(result, "repository")
+	result.wantError("Invalid Repository", "scheme").assertAt(result, "repository")
+	result.wantError("Invalid Regular Expression", "missing closing )").assertAt(result, "include")
+	result.wantError("Invalid Regular Expression", `"^(?!1)" cannot be read`, "neither lookaheads").assertAt(result, "exclude")
+	result.wantError("Invalid Version Constraint", `"^1.4" cannot be read`, "~> 1.4").assertAt(result, "constraint")
+	result.wantError("Invalid Version Constraint", `"" cannot be read`).assertAt(result, "constraint")
+	result.wantError("Invalid Order", `"newest" is no order`, `"version" or "lexical"`).assertAt(result, "order")
+	result.wantError("Invalid Limit", "0 is not how many tags", "a whole number is wanted, and at least 1").assertAt(result, "limit = 0")
+	result.wantError("Invalid Limit", "1.5 is not how many tags").assertAt(result, "limit = 1.5")
+	result.wantError("Invalid Regular Expression", `a group named "ver"`, `"version" is the only name`).assertAt(result, "include")
+	result.wantError("Invalid Regular Expression", "`include` is empty, and an empty expression matches every tag").assertAt(result, "include")
+	result.wantError("Invalid Regular Expression", "`exclude` is empty, and an empty expression matches every tag").assertAt(result, "exclude")
+	result.wantError("Invalid Repository", "it names an image layout on this machine").assertAt(result, "repository")
 }
 
 func TestTags_TooMany(t *testing.T) {
@@ -143,7 +143,7 @@ func TestTags_TooMany(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.configure(tagsBlock("app", reg.Addr+"/app"))
 	result := ws.planFails()
-	result.wantError("The tags could not be listed", reg.Addr+"/app", "cannot list the tags", "it has more than 100000", "No ordinary image or list").assertAt(result, "repository")
+	result.wantError("Unable to List Tags", reg.Addr+"/app", "cannot list the tags", "it has more than 100000", "No ordinary image or list").assertAt(result, "repository")
 }
 
 func TestTags_RepositoryNotFound(t *testing.T) {
@@ -152,7 +152,7 @@ func TestTags_RepositoryNotFound(t *testing.T) {
 	ws := newWorkspace(t)
 	ws.configure(tagsBlock("app", reg.Addr+"/none"))
 	result := ws.planFails()
-	d := result.wantError("The repository does not exist", reg.Addr+"/none", "Look at the repository's name. Some registries")
+	d := result.wantError("Repository Not Found", reg.Addr+"/none", "Look at the repository's name. Some registries")
 	d.assertAt(result, "repository")
 	if strings.Contains(d.Detail, "tag or digest") {
 		t.Errorf("unexpected advice: %s", d.Detail)

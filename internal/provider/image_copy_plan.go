@@ -204,7 +204,7 @@ func (p *planBuilder) sourceAdvice(err error) []string {
 	if mayBeCreatedLater(err) {
 		advice = append(advice, dependencyAdvice)
 	}
-	if p.update && !errors.Is(err, context.Canceled) { // otherwise there is nothing to destroy, or the plan was canceled
+	if p.update && !errors.Is(err, context.Canceled) { // a new resource has nothing to destroy, and a canceled plan needs no advice
 		advice = append(advice, destroyWithoutRefresh)
 	}
 	return advice
@@ -387,9 +387,9 @@ func (p *planBuilder) checkTags(ctx context.Context, planned digest.Digest) {
 	}
 }
 
-// refuseOnDiscard fails the plan of an object that turns out not to be replaced by this create,
-// if the create moves a tag that only that object wrote. Without the record of that object, the
-// create is refused itself.
+// refuseOnDiscard registers an error for the plan that discards the candidate: this create moves
+// a tag that only the candidate wrote, so it must not succeed if it does not replace the
+// candidate. Without a candidate, checkOverwrite fails the plan of the create.
 func (p *planBuilder) refuseOnDiscard(tag string, current digest.Digest) {
 	source, destination := p.plan.Source.ValueString(), p.destination()
 	p.candidate.onDiscard(p.diags, func(diags *diag.Diagnostics) {

@@ -29,7 +29,7 @@ func SelectOf(ctx context.Context, from registry.Repository, m registry.Manifest
 	return s, registry.WithRepository(err, from.Name())
 }
 
-// checkImage returns an error unless a single image is for every one of platforms.
+// checkImage returns an error if m, which is a single image, does not satisfy all platforms.
 func checkImage(ctx context.Context, from registry.Repository, m registry.Manifest, platforms []registry.Platform) error {
 	refuse := func(want registry.Platform, why string) error {
 		return &registry.Error{Op: "find the platform " + registry.FormatPlatform(want) + " in", Repository: from.Name(), Reference: m.Digest.String(),

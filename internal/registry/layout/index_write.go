@@ -56,7 +56,7 @@ func (l *Layout) removeEntries(ctx context.Context, op, reference string, tagged
 // putTagged writes a manifest and adds it to the index under tag, replacing the manifest that
 // had the tag. It writes nothing if readers would reject the new index.
 func (l *Layout) putTagged(ctx context.Context, tag string, m registry.Manifest) error {
-	if err := os.MkdirAll(l.path, 0o755); err != nil { //nolint:gosec // an image is no secret: other tools read it
+	if err := os.MkdirAll(l.path, 0o755); err != nil { //nolint:gosec // images are not secret, and other tools read them
 		return err
 	}
 	return l.withFolderLock(ctx, l.path, func() error {

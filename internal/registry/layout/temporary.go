@@ -54,7 +54,7 @@ func (l *Layout) writeFile(ctx context.Context, name string, write func(io.Write
 // root opens the folder of the layout, and creates it if it is missing. No symbolic link leads
 // out of the os.Root.
 func (l *Layout) root() (*os.Root, error) {
-	if err := os.MkdirAll(l.path, 0o755); err != nil { //nolint:gosec // an image is no secret: other tools read it
+	if err := os.MkdirAll(l.path, 0o755); err != nil { //nolint:gosec // images are not secret, and other tools read them
 		return nil, err
 	}
 	return os.OpenRoot(l.path)

@@ -99,7 +99,7 @@ func (h *heldSlot) release() {
 	}
 }
 
-// hostAt returns the registry that u is at, or fallback if there is none. A host is a
+// hostAt returns the host of u if it is a registry, and fallback otherwise. A host is a
 // registry if the process uses it as one or if it is configured.
 func (c *Client) hostAt(u *url.URL, fallback *host) *host {
 	if fallback.isOrigin(u) {

@@ -154,9 +154,8 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 		to.Scheme, to.Host = "https", from.Host
 	case to.Scheme == "http" && !registry.SameHostname(to, h.origin):
 		if _, settings := c.settingsOf(to); !usesPlainHTTP(settings, to.Host) {
-			// Prefer the error for a host that cannot be contacted anyway, because no
-			// setting allows that.
-			if forbidden, is := errors.AsType[*registry.Error](checkRedirectByName(to.Hostname(), h.scope.scope())); is {
+			// Prefer the error for an address that no setting allows.
+			if forbidden, is := errors.AsType[*registry.Error](checkRedirectByName(to.Hostname(), h.scope.reach())); is {
 				return nil, forbiddenLocation(to, forbidden.Message)
 			}
 			refusal := forbiddenLocation(to, "that is plain HTTP")

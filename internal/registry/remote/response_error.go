@@ -150,8 +150,8 @@ func (r *repository) delayHost(u *url.URL) string {
 	return r.displayHost(u)
 }
 
-// publicParameters are the query parameters that are not secret. The client sets the first
-// ones. The last two tell a storage service which Content-Type to send.
+// publicParameters are the query parameters that are not secret. The client sets all except
+// the last two, which tell a storage service which Content-Type to send.
 var publicParameters = []string{"digest", "from", "mount", "n", "last", "response-content-type", "rsct"}
 
 // querySecrets returns what may be a signature in a query: the encoded values, parameters

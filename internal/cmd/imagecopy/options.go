@@ -61,55 +61,57 @@ const usage = `usage: imagecopy [flags] SRC DST
 // help is the part of the help text after usage.
 const help = `
 Copies an image, or any other manifest, with everything below it, byte for byte.
-SRC is host/repository with a tag or digest (the tag latest where it has neither),
-DST is host/repository:tag. Either may be an image layout on this machine:
-oci:PATH:tag, where PATH is a folder or, as SRC, the tar archive of one, and the
-tag may be left out of a SRC that holds but one image. What DST has already is not sent again: after a
-failure, run the same command once more.
+SRC is host/repository with a tag or digest; the tag defaults to latest. DST is
+host/repository:tag. Either can be an OCI image layout on this machine:
+oci:PATH:tag, where PATH is a folder or, for SRC, a tar archive of one. The tag of
+SRC is optional if the layout has only one image. Content that DST already has is
+not sent again. After a failure, run the same command again.
 
-Credentials are those of docker login and podman login. For a private registry
-with a certificate of its own:
+imagecopy uses the credentials of docker login and podman login. For a private
+registry with its own certificate authority:
 
   docker login registry.example.com:5000
   imagecopy -ca ca.pem ghcr.io/acme/app:1.4 registry.example.com:5000/prod/app:1.4
 
-Flags, which come before SRC:
+Flags must precede SRC:
 
-  -list FILE    copy many: one "SRC DST" a line, # begins a comment line, and - as
-                FILE is standard input. All are copied at the same time, and one
-                that fails does not stop the others. Where a line makes no sense,
-                nothing is copied.
+  -list FILE    copy many images concurrently: one "SRC DST" per line. A line that
+                starts with # is a comment, and the FILE - is standard input. If a
+                copy fails, the others continue. If a line is invalid, nothing is
+                copied.
   -platforms OS/ARCHITECTURE[/VARIANT],...
-                copy of each index what these platforms need, such as
-                linux/amd64,linux/arm/v7: of one its manifest, of several an index of
-                them with their attestations. The digest is another one then, and
-                signatures of the whole do not go with it
-  -ca FILE      trust the certificate authorities in FILE (PEM) besides the system's
+                copy only these platforms of an index, such as
+                linux/amd64,linux/arm/v7. One platform copies its manifest. Several
+                platforms copy an index of them with their attestations. This
+                changes the digest, and signatures of the whole index do not apply
+                to the copy.
+  -ca FILE      trust the certificate authorities in FILE (PEM) in addition to those
+                of the system
   -referrers[=TYPE,...]
-                copy what refers to the image too, and to anything that comes with it:
-                signatures, SBOMs, attestations, by the referrers API, by its tag, or
-                by cosign's tags sha256-….sig, .att and .sbom. With types, those of
-                these artifact types alone
+                copy referrers too: signatures, SBOMs and attestations of the image,
+                of the manifests below it, and of other referrers. They are found
+                with the referrers API, the referrers tag, and cosign's tags
+                sha256-….sig, .att and .sbom. With types, copy only referrers with
+                these artifact types.
   -plain-http[=true|false|HOST[:PORT],...]
-                speak plain HTTP instead of TLS: with every registry, with none
-                (false), or with these hosts alone, written as in SRC and DST, where
-                the flag may be repeated. Without it: with localhost, 127.0.0.0/8
-                and ::1 alone.
+                use plain HTTP instead of TLS: for every registry, for none (false),
+                or only for these hosts, written as in SRC and DST. Repeat the flag
+                for more hosts. Defaults to localhost, 127.0.0.0/8 and ::1 only.
   -max-concurrent-requests N
-                keep no more than N requests under way to each host, at least 2;
-                without it 16. A host that answers 429 gets fewer by itself
+                send at most N concurrent requests to each host, at least 2.
+                Defaults to 16. A host that responds with 429 receives fewer.
   -requests-per-second N
-                send each host no more than N requests a second, such as 5 or 0.5
+                send at most N requests per second to each host, such as 5 or 0.5
   -ranges=false
-                read each blob over one connection. Without it, one of 64 MiB or more
-                is read in parts over several where a single connection is slow.
+                read each blob over one connection. By default, a blob of 64 MiB or
+                more is read in parts over several connections if one is slow.
   -q            write no report
-  -v            log to standard error what happens to each blob and manifest
+  -v            log each blob and manifest to standard error
   -trace        log each request too
 
-Standard output gets a report in JSON; standard error what went wrong and what to
-do. Exit status: 0 all is copied, 1 a copy failed, 2 the command line or a file
-that it names is wrong, 130 interrupted.
+Standard output receives a JSON report, and standard error the errors with a
+remedy. Exit status: 0 everything was copied, 1 a copy failed, 2 the command line
+or a file that it names is invalid, 130 interrupted.
 `
 
 // parse parses the command line and reads the list that it names, which may be stdin. It

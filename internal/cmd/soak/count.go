@@ -19,10 +19,10 @@ import (
 
 // count counts the events of a soak.
 type count struct {
-	done, cancelled, givenUp atomic.Int64 // copies
-	unsure                   atomic.Int64 // tags that a failed copy wrote without receiving the response
-	removed                  atomic.Int64 // tags
-	sweeps, postponed        atomic.Int64
+	done, canceled, givenUp atomic.Int64 // copies
+	unsure                  atomic.Int64 // tags that a failed copy wrote without receiving the response
+	removed                 atomic.Int64 // tags
+	sweeps, postponed       atomic.Int64
 
 	mu                       sync.Mutex
 	failures                 map[string]int // failed attempts by the kind of their error
@@ -79,8 +79,8 @@ func (c *count) failedAttempts() (n int, kinds string) {
 // progressLine returns the progress of the soak in one line.
 func (s *soak) progressLine() string {
 	failed, _ := s.count.failedAttempts()
-	return fmt.Sprintf("%6s  copies: %d done, %d attempts failed, %d cancelled, %d given up; %d cuts, %d stalls, %d sweeps, %d tokens; %s, %d goroutines",
-		time.Since(s.began).Round(time.Second), s.count.done.Load(), failed, s.count.cancelled.Load(), s.count.givenUp.Load(),
+	return fmt.Sprintf("%6s  copies: %d done, %d attempts failed, %d canceled, %d given up; %d cuts, %d stalls, %d sweeps, %d tokens; %s, %d goroutines",
+		time.Since(s.began).Round(time.Second), s.count.done.Load(), failed, s.count.canceled.Load(), s.count.givenUp.Load(),
 		s.faults.cuts.Load(), s.faults.stalls.Load(), s.count.sweeps.Load(), s.issued(), mib(heapInUse()), runtime.NumGoroutine())
 }
 
@@ -91,15 +91,15 @@ func (s *soak) summary() string {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(&b, "%-14s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	row("copies", "%d done, %d cancelled, %d given up after %d attempts", s.count.done.Load(), s.count.cancelled.Load(), s.count.givenUp.Load(), maxAttempts)
+	row("copies", "%d done, %d canceled, %d given up after %d attempts", s.count.done.Load(), s.count.canceled.Load(), s.count.givenUp.Load(), maxAttempts)
 	row("failures", "%d attempts: %s", failed, cmp.Or(kinds, "none"))
-	row("tags", "%d removed, %d written by copies that could not know it", s.count.removed.Load(), s.count.unsure.Load())
-	row("blobs", "%s copied, %s mounted, %s already there; %d requests were tried again", blobs(s.count.copied), blobs(s.count.mounted), blobs(s.count.present), s.count.retries)
-	row("referrers", "%d brought along or found there", s.count.attached)
-	row("connections", "%d, of which %d were cut, %d after standing still; %d delays", s.faults.connections.Load(), s.faults.cuts.Load(), s.faults.stalls.Load(), s.faults.delays.Load())
-	row("tokens", "%d issued, %d requests came with one that had expired", s.issued(), s.source.tokens.expired.Load()+s.destination.tokens.expired.Load())
-	row("sweeps", "%d, and %d postponed because a request went on for too long", s.count.sweeps.Load(), s.count.postponed.Load())
-	row("heap", "at most %s, what the registries hold included", mib(s.count.peak))
+	row("tags", "%d removed, %d written by copies that failed (unreported)", s.count.removed.Load(), s.count.unsure.Load())
+	row("blobs", "%s copied, %s mounted, %s already there; %d retried requests", blobs(s.count.copied), blobs(s.count.mounted), blobs(s.count.present), s.count.retries)
+	row("referrers", "%d copied or found", s.count.attached)
+	row("connections", "%d, of which %d were cut, %d after a stall; %d delays", s.faults.connections.Load(), s.faults.cuts.Load(), s.faults.stalls.Load(), s.faults.delays.Load())
+	row("tokens", "%d issued, %d requests with an expired token", s.issued(), s.source.tokens.expired.Load()+s.destination.tokens.expired.Load())
+	row("sweeps", "%d, and %d postponed because a request took too long", s.count.sweeps.Load(), s.count.postponed.Load())
+	row("heap", "at most %s, including the content of the registries", mib(s.count.peak))
 	return b.String()
 }
 

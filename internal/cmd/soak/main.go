@@ -15,9 +15,9 @@
 //	go run ./internal/cmd/soak -for 3m -seed 42
 //
 // The same seed makes the same choices, but not the same order of events. -log writes the log
-// of the engine to a file. The exit status is 0 if everything holds, 1 if something does not
-// hold, which is then printed, 2 if the command line is invalid, and 130 if the soak was
-// interrupted and everything held until then.
+// of the engine to a file. The exit status is 0 if all checks passed, 1 if one
+// failed, which is then printed, 2 if the command line is invalid, and 130 if the soak was
+// interrupted and all checks passed until then.
 package main
 
 import (

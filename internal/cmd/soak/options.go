@@ -19,22 +19,21 @@ type options struct {
 }
 
 // about is the part of the help text before the flags.
-var about = fmt.Sprintf(`The soak lets one engine make many copies at once between two registries of this
-process, while connections are cut, tokens expire, copies are cancelled, tags are
-removed and the destination collects its garbage. It ends with "everything held",
-or names what did not: a tag that is not whole, or is another one after a copy
-that failed; what was to come along and did not; memory or goroutines that stay.
+var about = fmt.Sprintf(`Makes many concurrent copies with one engine between two registries of this process,
+while connections are cut, tokens expire, copies are canceled, tags are removed and
+the destination collects garbage. The output ends with "all checks passed", or lists
+the failed checks: a tag that is incomplete or was changed by a failed copy, missing
+referrers, or memory and goroutines that were not released.
 
-A copy may fail meanwhile. The counts that say so are no faults:
+Copies may fail. These counts are not failed checks:
 
-done         the copy succeeded, at once or when it was tried again
-given up     it failed %d times in a row, which is as often as it is tried
-cancelled    its context was cancelled on the way, on purpose
-could not know it
-             the copy failed because no answer came, and the registry had
-             written the tag all the same
-postponed    a garbage collection did not begin, because it waits for requests
-             that are under way, and some took longer than %s
+done         the copy succeeded, at the first attempt or a later one
+given up     the copy failed in all %d attempts
+canceled     the soak test canceled the copy
+unreported   the copy failed because a response was lost, but the registry had
+             written the tag
+postponed    a garbage collection did not start, because it waits for active
+             requests, and some took longer than %s
 `, maxAttempts, sweepTimeout)
 
 // parse parses the command line. It returns flag.ErrHelp if help was requested, after printing
@@ -42,13 +41,13 @@ postponed    a garbage collection did not begin, because it waits for requests
 func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
-	flags.DurationVar(&o.duration, "for", 3*time.Minute, "how long copies are begun")
-	flags.Uint64Var(&o.copies, "copies", 0, "begin this many copies, however long they take; 0 for as many as there is time for")
-	flags.Uint64Var(&o.seed, "seed", 0, "make the random choices of this seed; 0 takes another one each time")
-	flags.IntVar(&o.concurrency, "at-once", 8, fmt.Sprintf("how many copies are made at a time, at most %d", maxConcurrency))
-	log := flags.String("log", "", "write what the engine tells of its copies, and when garbage was collected, into this `file`")
+	flags.DurationVar(&o.duration, "for", 3*time.Minute, "start copies for this `duration`")
+	flags.Uint64Var(&o.copies, "copies", 0, "start this `number` of copies, regardless of the time; 0 is as many as -for allows")
+	flags.Uint64Var(&o.seed, "seed", 0, "the `seed` of the random choices; 0 selects a random one")
+	flags.IntVar(&o.concurrency, "at-once", 8, fmt.Sprintf("the `number` of concurrent copies, at most %d", maxConcurrency))
+	log := flags.String("log", "", "write the log of the engine and the times of garbage collections to this `file`")
 	flags.Usage = func() {
-		fmt.Fprint(flags.Output(), about+"\nThe flags are\n")
+		fmt.Fprint(flags.Output(), about+"\nFlags:\n")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {

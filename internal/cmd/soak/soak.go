@@ -24,8 +24,8 @@ const (
 	// stallTimeout is how long the engine waits for a response or a byte.
 	stallTimeout = 5 * time.Second
 	// advice is printed after the complaints. Its argument is the seed.
-	advice = "Run it again with -seed %d -log FILE, some times: the same seed makes the same choices in another order of events." +
-		" What then stays is a fault, of the engine unless a registry cannot do what the soak did to it."
+	advice = "Run it several times with -seed %d -log FILE: the same seed makes the same choices, but not in the same order." +
+		" A failure that recurs is a bug of the engine or of the soak test."
 	// maxComplaints limits the printed complaints, because one fault often causes many.
 	maxComplaints = 20
 )
@@ -42,7 +42,7 @@ type soak struct {
 	engine              *copier.Copier
 	images              []image
 	targets             []*target
-	started             atomic.Uint64 // errands
+	started             atomic.Uint64 // copies and removals
 	count               count
 
 	mu         sync.Mutex
@@ -73,7 +73,7 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if err := s.verdict(); err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "everything held")
+	fmt.Fprintln(out, "all checks passed")
 	return nil
 }
 

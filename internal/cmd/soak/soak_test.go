@@ -22,8 +22,8 @@ func TestRun(t *testing.T) {
 		t.Error(err)
 	}
 	t.Log(out.String())
-	if !strings.HasSuffix(out.String(), "\neverything held\n") {
-		t.Error("output does not end with \"everything held\"")
+	if !strings.HasSuffix(out.String(), "\nall checks passed\n") {
+		t.Error("output does not end with \"all checks passed\"")
 	}
 	if strings.Contains(out.String(), "\nreferrers      0 ") {
 		t.Error("no referrers were copied")

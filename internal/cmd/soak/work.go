@@ -31,8 +31,8 @@ type copyTask struct {
 	referrers bool      // copy referrers
 	from      *target   // the locked target that is the source; nil if the source is another registry
 	to        []*target // locked targets, all in one repository
-	// cancelled is the delay after which the copy is canceled, or 0.
-	cancelled time.Duration
+	// canceled is the delay after which the copy is canceled, or 0.
+	canceled time.Duration
 }
 
 // work makes copies until there are enough of them, and regularly collects the garbage of the
@@ -104,7 +104,7 @@ func (s *soak) newTask(random *rand.Rand) copyTask {
 	}
 	e.pinned, e.referrers = random.IntN(2) == 0, random.IntN(3) == 0
 	if random.IntN(10) == 0 {
-		e.cancelled = time.Duration(1 + random.Int64N(int64(400*time.Millisecond)))
+		e.canceled = time.Duration(1 + random.Int64N(int64(400*time.Millisecond)))
 	}
 	return e
 }
@@ -131,8 +131,8 @@ func (s *soak) copyWithRetries(ctx context.Context, e copyTask) {
 		case err == nil:
 			s.count.done.Add(1)
 			return
-		case e.cancelled > 0 || ctx.Err() != nil:
-			s.count.cancelled.Add(1)
+		case e.canceled > 0 || ctx.Err() != nil:
+			s.count.canceled.Add(1)
 			return
 		}
 		s.count.failed(err)
@@ -146,8 +146,8 @@ func (s *soak) attempt(ctx context.Context, e copyTask) error {
 	defer hung.Stop()
 	copying, cancel := context.WithTimeout(ctx, copyTimeout)
 	defer cancel()
-	if e.cancelled > 0 {
-		defer time.AfterFunc(e.cancelled, cancel).Stop()
+	if e.canceled > 0 {
+		defer time.AfterFunc(e.canceled, cancel).Stop()
 	}
 	report, err := s.engine.Copy(copying, s.job(e))
 	s.count.attempt(report)

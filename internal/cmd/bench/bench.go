@@ -59,7 +59,7 @@ func (b *bench) measureAll(ctx context.Context) (*page, error) {
 	}
 	var missing []string
 	if b.contenders, missing = b.find(ctx); len(missing) > 0 {
-		b.logf("not here, and left out: %s", strings.Join(missing, ", "))
+		b.logf("not on PATH and omitted: %s", strings.Join(missing, ", "))
 	}
 	if err := b.seed(ctx); err != nil {
 		return nil, err

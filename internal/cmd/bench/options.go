@@ -26,10 +26,10 @@ type options struct {
 func parse(args []string) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	rtts := flags.String("rtt", "0,20ms", "round-trip `times` to each registry to measure at")
-	flags.IntVar(&o.runs, "runs", 5, "how often each copier does each scenario")
-	only := flags.String("only", "", "the `scenarios` to measure, of "+strings.Join(scenarioNames(), ",")+"; all by default")
-	flags.BoolVar(&o.tls, "tls", false, "measure over TLS too, with HTTP/2 offered")
+	rtts := flags.String("rtt", "0,20ms", "the round-trip `times` to each registry")
+	flags.IntVar(&o.runs, "runs", 5, "the `number` of runs of each copier for each scenario")
+	only := flags.String("only", "", "the `scenarios` to measure, from "+strings.Join(scenarioNames(), ",")+"; defaults to all")
+	flags.BoolVar(&o.tls, "tls", false, "also measure over TLS, where the registries offer HTTP/2")
 	flags.StringVar(&o.out, "out", "BENCHMARKS.md", "write the tables to this `file`")
 	flags.StringVar(&o.terraform, "terraform", "terraform", "the terraform or tofu `program` to run")
 	if err := flags.Parse(args); err != nil {

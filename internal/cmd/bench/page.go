@@ -50,24 +50,23 @@ func (p *page) add(s scenario, set setting, rows []row) {
 
 const introduction = `# Benchmarks
 
-The same images, between the same two registries, with this engine (%[1]simagecopy%[1]s, and the provider under
-%[1]sterraform apply%[1]s) and with every other copier that was there, in one run. Both registries are distribution v3 on
-the same machine, with their content in a file system in memory and a proxy before each that holds every byte for half a
-round trip, and a new connection for one more. Over TLS the registries offer HTTP/2. What takes its time from waiting is
-seen with a delay, and what takes it from the processor without one.
+Compares this engine (%[1]simagecopy%[1]s, and the provider under %[1]sterraform apply%[1]s) with every other copier on PATH. All copy the same
+images between the same two registries in one run. Both registries are distribution v3 on the same machine, with their content in
+a file system in memory. A proxy before each delays every byte by half a round trip, and a new connection by one more. Over TLS the
+registries offer HTTP/2. Settings with a delay show the cost of round trips, and settings without one the cost of processing.
 
-%[1]sraw%[1]s is a yardstick and no tool: it checks, hashes and retries nothing, and keeps sixteen blobs under way over
-HTTP/1.1. Each copier begins with an empty destination and an empty home directory, in turn with the others; afterwards
-each tag is compared with the source's.
+%[1]sraw%[1]s is a baseline and not a tool: it does not check, hash or retry, and keeps sixteen blobs in flight over HTTP/1.1. Each
+copier starts with an empty destination and an empty home directory. The copiers take turns, and each tag is compared with the
+source afterwards.
 
-- **× raw** and **× peer** are the wall time as a multiple of raw's and of the fastest peer's.
-- **Wall time** is the median, with the fastest and the slowest run. The figures after it are of the median's run.
-- **Memory** is the peak of the largest process; some 10 MiB is the least that can be seen. **Requests** and
-  **connections** are those to both registries together; **moved** is what crossed both proxies, so that a byte that is
-  copied counts twice.
-- Of our figures, **those in bold** are worse than the best of the peers'.
+- **× raw** and **× peer** are the wall time as a multiple of that of raw and of the fastest peer.
+- **Wall time** is the median, with the fastest and the slowest run. The other figures are those of the median run.
+- **Memory** is the peak of the largest process; values below about 10 MiB cannot be measured. **Requests** and
+  **connections** are to both registries together. **Moved** is the traffic of both proxies, so that a copied byte
+  counts twice.
+- Our figures **in bold** are worse than the best figure of the peers.
 
-The machine shares its cores among copiers, proxies and registries: compare within one run, not between two.
+Copiers, proxies and registries share the cores of the machine. Compare figures of one run only.
 
 `
 
@@ -75,7 +74,7 @@ The machine shares its cores among copiers, proxies and registries: compare with
 func (p *page) markdown() string {
 	var out strings.Builder
 	fmt.Fprintf(&out, introduction, "`")
-	fmt.Fprintf(&out, "| | |\n| --- | --- |\n| Date | %s |\n| Machine | %s |\n| Versions | %s |\n| Again | `make bench BENCH='%s'` |\n",
+	fmt.Fprintf(&out, "| | |\n| --- | --- |\n| Date | %s |\n| Machine | %s |\n| Versions | %s |\n| Command | `make bench BENCH='%s'` |\n",
 		p.date.Format(time.DateOnly), cell(p.machine), cell(strings.Join(p.versions, "; ")), p.rerunFlags)
 	for _, section := range p.sections {
 		fmt.Fprintf(&out, "\n## %s\n\n%s\n", section.name, section.description)
@@ -83,9 +82,9 @@ func (p *page) markdown() string {
 			fmt.Fprintf(&out, "\n%s:\n\n%s", capitalize(b.String()), b.table())
 		}
 	}
-	fmt.Fprintf(&out, "\n## How each is run\n\n%s\n\n", strings.Join(p.lines, "\n"))
-	out.WriteString("Each with as many requests at a time as it keeps by itself. Of a fleet, `imagecopy -list` and Terraform make all copies in\n" +
-		"one process, and the others one a copy, ten of them at a time.\n")
+	fmt.Fprintf(&out, "\n## Command lines\n\n%s\n\n", strings.Join(p.lines, "\n"))
+	out.WriteString("Each copier uses its default number of concurrent requests. For fleet, `imagecopy -list` and Terraform make all copies in one\n" +
+		"process. The others use one process per copy, ten at a time.\n")
 	return out.String()
 }
 

@@ -14,7 +14,7 @@ func TestMarkdown(t *testing.T) {
 	for _, want := range []string{
 		"| Date | 2025-03-01 |\n", `| Machine | a \| machine |`, "| Versions | Go 1; crane: 2 |\n", "`make bench BENCH='-runs 5'`",
 		"\n## tiny\n\nLittle.\n\n20 ms, TLS:\n\n| copier |",
-		"\n## How each is run\n\n- crane: `crane copy {src} {dst}`\n",
+		"\n## Command lines\n\n- crane: `crane copy {src} {dst}`\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("markdown() does not contain %q:\n%s", want, got)

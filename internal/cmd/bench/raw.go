@@ -56,7 +56,7 @@ func newClient(ca string) (*http.Client, error) {
 // runRaw implements the subcommand raw [-ca FILE] SRC DST.
 func runRaw(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("bench raw", flag.ContinueOnError)
-	ca := flags.String("ca", "", "speak TLS, and trust the authority in this PEM `file`")
+	ca := flags.String("ca", "", "use TLS, and trust the certificate authority in this PEM `file`")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

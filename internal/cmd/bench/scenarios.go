@@ -33,11 +33,11 @@ var scenarios = []scenario{
 	{name: "app", images: []string{"app"}, description: "An index of four platforms with eight layers each, 24 MiB to 2 KiB, and an attestation for each platform: 185 MiB."},
 	{name: "tiny", images: []string{"tiny"}, description: "120 layers of 32 KiB."},
 	{name: "big", images: []string{"big"}, description: "A layer of 1 GiB and one of 1 MiB."},
-	{name: "noop", images: []string{"app"}, copied: true, description: "The image of app again, when all of it is there."},
+	{name: "noop", images: []string{"app"}, copied: true, description: "The image of app again, when the destination already has it."},
 	{name: "promote", images: []string{"app"}, promote: true, description: "The image of app from one repository to another of the same registry."},
-	{name: "fleet", images: fleetNames(), description: fmt.Sprintf("%d images in %d repositories, which share six layers of 8 MiB and have two small ones of their own. "+
-		"Copiers that take one image run %d at a time.", fleetSize, fleetSize, concurrency)},
-	{name: "capped", images: []string{"big"}, cap: 50e6, description: "The image of big from a source that gives each connection 50 MB/s."},
+	{name: "fleet", images: fleetNames(), description: fmt.Sprintf("%d images in %d repositories, which share six layers of 8 MiB and have two small layers each. "+
+		"Copiers that copy one image per process run %d processes at a time.", fleetSize, fleetSize, concurrency)},
+	{name: "capped", images: []string{"big"}, cap: 50e6, description: "The image of big from a source that limits each connection to 50 MB/s."},
 }
 
 func scenarioNames() []string {

@@ -24,7 +24,7 @@ import (
 )
 
 func main() {
-	path := flag.String("terraform", "", "the terraform or tofu `program` to run; by default what is on PATH")
+	path := flag.String("terraform", "", "the terraform or tofu `program` to run; defaults to the one on PATH")
 	flag.Parse()
 
 	// A write to a closed pipe ("| head") must return an error. The default action of SIGPIPE
@@ -36,7 +36,7 @@ func main() {
 	stop()
 	switch {
 	case interrupted:
-		fmt.Fprintln(os.Stderr, "\nInterrupted. The registries are stopped and all files removed.")
+		fmt.Fprintln(os.Stderr, "\nInterrupted. The registries were stopped and all files removed.")
 		os.Exit(130)
 	case err != nil:
 		fmt.Fprintf(os.Stderr, "\nThe demo failed: %v\n", err)
@@ -67,7 +67,7 @@ func run(ctx context.Context, out io.Writer, path string) error {
 		return err
 	}
 	d.title("Done")
-	d.printf("Everything was as it should be. The registries are stopped and all files removed.")
+	d.printf("All checks passed. The registries were stopped and all files removed.")
 	return context.Cause(ctx)
 }
 

@@ -55,7 +55,7 @@ func (d *demo) build(ctx context.Context) error {
 		return err
 	}
 	d.root = strings.TrimSpace(root)
-	d.printf("go build (the first time downloads and compiles for some minutes)")
+	d.printf("go build (the first build downloads modules and takes some minutes)")
 	build := child.Program{Path: "go", Dir: d.root}
 	// An interrupted build does not remove its temporary files. In d.dir they are removed with
 	// the demo.
@@ -160,7 +160,7 @@ func (d *demo) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.printf("\nOutputs, for the rest of the configuration to pin:\n")
+	d.printf("\nOutputs that the rest of the configuration can pin:\n")
 	for _, o := range []struct {
 		name, repository string
 		image            image
@@ -177,7 +177,7 @@ func (d *demo) apply(ctx context.Context) error {
 }
 
 func (d *demo) compare(ctx context.Context) error {
-	d.title("Fetch what arrived, and compare it with what the source holds")
+	d.title("Read the images at the destination and compare them with the source")
 	for _, c := range []struct {
 		source, sourceTag, destination string
 		tags                           []string

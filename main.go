@@ -22,7 +22,7 @@ const address = "registry.terraform.io/terraform-provider-registry/registry"
 var version = "dev"
 
 func main() {
-	debug := flag.Bool("debug", false, "keep running under a debugger; prints what to set TF_REATTACH_PROVIDERS to")
+	debug := flag.Bool("debug", false, "run as a server for a debugger, and print the value for TF_REATTACH_PROVIDERS")
 	flag.Parse()
 
 	// net/http logs unsolicited data of servers without sanitizing it. Relevant

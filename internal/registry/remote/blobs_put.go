@@ -155,7 +155,7 @@ func (p *blobPut) cancelIfPresent(ctx context.Context, open *session) (*session,
 }
 
 // mountSelf asks the registry to mount the blob from this repository itself. If the host
-// has never answered 201, a 202 may mean that it does not support mounting. A concurrent
+// has never responded with 201, a 202 may mean that it does not support mounting. A concurrent
 // HEAD request checks for the blob if the blob is large or the host is known to ignore
 // mounts.
 func (p *blobPut) mountSelf(ctx context.Context) (open *session, outcome registry.Outcome, err error) {

@@ -28,13 +28,13 @@ type capabilities struct {
 	noReferrersAPI map[string]bool
 }
 
-// mountSupport is how a host answers a request to mount a blob that it has.
+// mountSupport is how a host responds to a request to mount a blob that it has.
 type mountSupport int
 
 const (
 	// mountUnknown means that no response has shown it yet.
 	mountUnknown mountSupport = iota
-	// mountSupported means that the host has answered 201, so that a 202 means that the
+	// mountSupported means that the host has responded with 201, so that a 202 means that the
 	// blob is missing.
 	mountSupported
 	// mountIgnored means that the host does not mount blobs, so that a 202 has no

@@ -16,7 +16,7 @@ import (
 )
 
 // evidence records whether a host has proved to be a registry. Only a 404 from a registry
-// may remove a resource from the state: a gateway that has lost its route also answers with
+// may remove a resource from the state: a gateway that has lost its route also responds with
 // an error document. Evidence lasts as long as the client, so that a host is probed at most
 // once. The zero value is ready to use.
 type evidence struct {

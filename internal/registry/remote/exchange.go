@@ -102,7 +102,7 @@ func (r *repository) exchange(ctx context.Context, q request, u *url.URL, held *
 		c.options.Logger.Log(ctx, LevelTrace, "request", "method", q.method, "url", r.redactFor(registry.RedactURL(u), u, authorization), "status", resp.StatusCode, "took", time.Since(began))
 	}
 	held.answered(resp.StatusCode)
-	// A request for a blob may also be answered with a redirect or an error, whose
+	// A request for a blob may also result in a redirect or an error, whose
 	// connection is worth keeping.
 	blob := q.slot != nil && resp.StatusCode < http.StatusMultipleChoices
 	resp.Body = &hookedBody{newResponseBody(ctx, resp.Body, watch, c.options.StallTimeout, blob), done}

@@ -318,7 +318,7 @@ func (s *slot) succeeded() {
 	}
 }
 
-// throttled halves the limit because the host answered 429. It does so once for all
+// throttled halves the limit because the host responded with 429. It does so once for all
 // requests that were in flight together.
 func (s *slot) throttled() {
 	l := s.limiter

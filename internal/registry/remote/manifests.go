@@ -242,7 +242,7 @@ func (r *repository) hasDigest(ctx context.Context, reference string, d digest.D
 
 // isFormatRejected reports whether a manifest was rejected because of its format, and not
 // because of permissions, missing content or a read-only registry. Docker Registry 2.8.3
-// answers 500 to a format that its configuration does not allow.
+// responds with 500 to a format that its configuration does not allow.
 func isFormatRejected(err error) bool {
 	e, ok := errors.AsType[*registry.Error](err)
 	if !ok {

@@ -84,7 +84,7 @@ func (r *repository) pages(ctx context.Context, q request, read func(*http.Respo
 }
 
 // withPageCount adds the number of pages read to the error of an operation that exceeded
-// its deadline. A registry that answers every request can still take longer to list all
+// its deadline. A registry that responds to every request can still take longer to list all
 // pages than the operation may take.
 func withPageCount(pages int, err error) error {
 	if pages == 0 || !errors.Is(err, context.DeadlineExceeded) {

@@ -75,7 +75,7 @@ func (r *repository) isAPIMissing(err error) bool {
 	if !ok || !slices.Contains([]int{http.StatusNotFound, http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusNotImplemented}, e.Status) {
 		return false
 	}
-	// Some registries answer 404 to unauthorized clients, and a truncated response shows
+	// Some registries respond with 404 to unauthorized clients, and a truncated response shows
 	// nothing.
 	if e.Code == "DENIED" || e.Code == "UNAUTHORIZED" || isTransient(err) {
 		return false

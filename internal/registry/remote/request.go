@@ -14,7 +14,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/remote/auth"
 )
 
-// maxRefreshes is how often a request that was answered 401 is repeated with a new token.
+// maxRefreshes is how often a request with the response 401 is repeated with a new token.
 const maxRefreshes = 2
 
 // request describes a request to a registry. retry and attempt determine how often it is
@@ -235,7 +235,7 @@ func (r *repository) checkEncoding(q request, resp *http.Response) (*http.Respon
 		Message: "the answer is packed with Content-Encoding " + registry.Sanitize(r.redactFor(encoding, resp.Request.URL, "")) + " although it was asked for as it is; something in between changes content"})
 }
 
-// retryNotFound reports whether a request that was answered 404 must be repeated before the
+// retryNotFound reports whether a request with the response 404 must be repeated before the
 // 404 counts. Registries hide private repositories from anonymous requests with a 404, so
 // such a request is repeated if there are credentials. If the registry sends a challenge,
 // the repeated request answers it. Otherwise it carries the returned authorization. If the

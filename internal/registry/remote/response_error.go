@@ -184,7 +184,7 @@ func truncate(text string, limit int) string {
 
 // notFoundCodes are the codes of registries for missing content (OCI distribution
 // specification, "Error Codes"). A 404 with another code, or without one, does not mean
-// that: gateways also send error documents, and some registries answer 404 to unauthorized
+// that: gateways also send error documents, and some registries respond with 404 to unauthorized
 // clients.
 var notFoundCodes = []string{"MANIFEST_UNKNOWN", "NAME_UNKNOWN", "BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN", "TAG_UNKNOWN"}
 

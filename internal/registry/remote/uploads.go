@@ -298,7 +298,7 @@ func (p *blobPut) handleFailure(s *session, mode uploadMode, length int64, err e
 }
 
 // modeRejected reports whether a host rejects an upload mode, and records it. A registry
-// may answer 404 to a request that it does not support, but also if it has lost the upload.
+// may respond with 404 to a request that it does not support, but also if it has lost the upload.
 // The mode counts as rejected after maxRefusals such responses.
 func (p *blobPut) modeRejected(e *registry.Error, mode uploadMode, least, length int64) bool {
 	switch {

@@ -81,7 +81,7 @@ func (d *manifestDataSource) Schema(_ context.Context, _ datasource.SchemaReques
 			},
 			"pinned_reference": schema.StringAttribute{
 				Computed:            true,
-				MarkdownDescription: "The reference of the manifest by digest: `host/repository@sha256:…`. It is a good `source` for `registry_image_copy`.",
+				MarkdownDescription: "The reference of the manifest by digest: `host/repository@sha256:…`. Use it as the `source` of `registry_image_copy`.",
 			},
 			"timeouts": readTimeoutAttribute(),
 		},

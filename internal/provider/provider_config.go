@@ -112,7 +112,7 @@ func (m providerModel) entries(ctx context.Context) (map[string]registryModel, d
 }
 
 // addRegistry adds one entry of registries. If a value of the entry is unknown, only its
-// scheme is used, because half a credential is worse than none.
+// scheme is used, because the registry would reject an incomplete credential.
 func (s *settings) addRegistry(ctx context.Context, key string, m registryModel) diag.Diagnostics {
 	host, prefix := splitKey(key)
 	if m.hasUnknown() {

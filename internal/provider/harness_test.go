@@ -100,7 +100,7 @@ func isolateOptions(o *remote.Options) {
 func findTerraform(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("drives a real terraform, which takes seconds; run without -short")
+		t.Skip("runs terraform, which takes seconds; run without -short")
 	}
 	if named := os.Getenv("TF_ACC_TERRAFORM_PATH"); named != "" {
 		return named
@@ -110,7 +110,7 @@ func findTerraform(t *testing.T) string {
 			return found
 		}
 	}
-	t.Skip("drives a real terraform, and neither terraform nor tofu is on PATH; TF_ACC_TERRAFORM_PATH can name one")
+	t.Skip("runs terraform, and neither terraform nor tofu is on PATH; TF_ACC_TERRAFORM_PATH can name one")
 	return ""
 }
 

@@ -21,11 +21,11 @@ import (
 func setUp(t *testing.T) (program, temp string) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("drives a real terraform, which takes seconds; run without -short")
+		t.Skip("runs terraform, which takes seconds; run without -short")
 	}
 	program, err := findTerraform(os.Getenv("TF_ACC_TERRAFORM_PATH"))
 	if err != nil {
-		t.Skipf("drives a real terraform: %v; TF_ACC_TERRAFORM_PATH can name one", err)
+		t.Skipf("runs terraform: %v; TF_ACC_TERRAFORM_PATH can name one", err)
 	}
 	temp = t.TempDir()
 	t.Setenv("TMPDIR", temp)

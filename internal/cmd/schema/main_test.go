@@ -32,14 +32,14 @@ func TestExport_MatchesTerraform(t *testing.T) {
 func findTerraform(t *testing.T) string {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("drives a real terraform, which takes seconds; run without -short")
+		t.Skip("runs terraform, which takes seconds; run without -short")
 	}
 	for _, name := range []string{os.Getenv("TF_ACC_TERRAFORM_PATH"), "terraform", "tofu"} {
 		if found, err := exec.LookPath(name); err == nil {
 			return found
 		}
 	}
-	t.Skip("drives a real terraform, and neither terraform nor tofu is on PATH; TF_ACC_TERRAFORM_PATH can name one")
+	t.Skip("runs terraform, and neither terraform nor tofu is on PATH; TF_ACC_TERRAFORM_PATH can name one")
 	return ""
 }
 

@@ -44,8 +44,8 @@ func (b *blobReader) newSpeedProbe() speedProbe {
 	return speedProbe{over: b.isPart() || b.desc.Size < c.ranges.from || c.options.NoRanges}
 }
 
-// slow records that n bytes took waited to arrive. It reports true at most once, when the
-// probe shows that the connection is slow.
+// slow records that a read waited for the given time for n bytes. It reports, at most once,
+// whether the trial shows that the connection is slow.
 func (t *speedProbe) slow(r *ranges, n int, waited time.Duration) bool {
 	if t.over {
 		return false

@@ -176,7 +176,7 @@ func (r *repository) build(ctx context.Context, q request, u *url.URL, authoriza
 // redirectTransports for every other origin.
 func (c *Client) roundTrip(req *http.Request, h *host) (*http.Response, error) {
 	if !h.isOrigin(req.URL) {
-		return c.redirects.roundTrip(req, h.scope.scope())
+		return c.redirects.roundTrip(req, h.scope.addrScope())
 	}
 	resp, err := h.transport.RoundTrip(req)
 	return resp, c.withProxyError(req, err)

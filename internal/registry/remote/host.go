@@ -70,7 +70,7 @@ func newHost(c *Client, name string, settings HostOptions) *host {
 	h.auth = auth.NewAuthorizer(auth.AuthorizerOptions{
 		Host: name, Origin: h.origin, UserAgent: c.options.UserAgent, Now: c.options.Now, Logger: c.options.Logger,
 		Allowed: func(realm *url.URL) bool {
-			return h.isOrigin(realm) || checkRedirectByName(realm.Hostname(), h.scope.scope()) == nil
+			return h.isOrigin(realm) || checkRedirectByName(realm.Hostname(), h.scope.addrScope()) == nil
 		},
 		Send: func(req *http.Request) (*http.Response, error) { return c.sendToken(h, req) },
 	})
@@ -102,10 +102,10 @@ func (s *hostScope) add(r addrScope) {
 	}
 }
 
-// scope returns the scope that the host may direct the client to besides public addresses.
+// addrScope returns the addrScope that the host may direct the client to besides public addresses.
 // Behind a proxy it is unknown and counts as public, which is the strictest. A registry
 // that is configured at a forbidden address may direct the client to public addresses only.
-func (s *hostScope) scope() addrScope {
+func (s *hostScope) addrScope() addrScope {
 	if r := addrScope(s.Load() - 1); r == private || r == loopback {
 		return r
 	}

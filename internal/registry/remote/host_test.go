@@ -24,7 +24,7 @@ func TestHostScope(t *testing.T) {
 		for _, r := range test.seen {
 			s.add(r)
 		}
-		if got := s.scope(); got != test.want {
+		if got := s.addrScope(); got != test.want {
 			t.Errorf("reach() after %v = %v, want %v", test.seen, got, test.want)
 		}
 	}

@@ -155,7 +155,7 @@ func (c *Client) target(h *host, from *url.URL, location string) (*url.URL, erro
 	case to.Scheme == "http" && !registry.SameHostname(to, h.origin):
 		if _, settings := c.settingsOf(to); !usesPlainHTTP(settings, to.Host) {
 			// Prefer the error for an address that no setting allows.
-			if forbidden, is := errors.AsType[*registry.Error](checkRedirectByName(to.Hostname(), h.scope.reach())); is {
+			if forbidden, is := errors.AsType[*registry.Error](checkRedirectByName(to.Hostname(), h.scope.addrScope())); is {
 				return nil, forbiddenLocation(to, forbidden.Message)
 			}
 			refusal := forbiddenLocation(to, "that is plain HTTP")

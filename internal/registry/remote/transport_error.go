@@ -94,7 +94,7 @@ func (h *host) tlsHint(err error, u *url.URL) string {
 	case errors.As(err, &record) || strings.Contains(text, "server gave HTTP response to HTTPS client"):
 		// Do not advise the user to send a password unencrypted over the internet, or to a
 		// host that a registry directed the client to.
-		if !h.isOrigin(u) || h.scope.scope() == public {
+		if !h.isOrigin(u) || h.scope.addrScope() == public {
 			return "What answered speaks plain HTTP, and was asked over HTTPS. Look at the port, and for a proxy or a login page on the way: no registry on the internet does without TLS."
 		}
 		return "The registry speaks plain HTTP and was asked over HTTPS. If it really has no TLS, set " + registry.Setting(key, "plain_http = true") + "."

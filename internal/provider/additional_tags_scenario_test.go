@@ -113,7 +113,7 @@ func TestAdditionalTags_MovedByAnotherClient(t *testing.T) {
 	ws.configure(copied(`[]`))
 	plan := ws.plan()
 	theirs := dst.Push(t, "app", "stable", registrytest.DockerList("theirs"))
-	ws.apply(plan).wantWarning("left as it is", ":stable", string(theirs.Digest))
+	ws.apply(plan).wantWarning("Tag Was Retained", ":stable", string(theirs.Digest))
 	assertTags(t, dst, "app", "1.4", "stable")
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1.4"))
 }

@@ -131,7 +131,7 @@ func TestDataSources_UnknownCredentials(t *testing.T) {
 	for _, source := range allDataSources(reg) {
 		ws.configure(provider, unknownUntilApply("password", "secret"), source)
 		result := ws.planFails()
-		result.wantError("cannot be asked yet", "registries", reg.Addr, "depends_on").assertAt(result, reg.Addr)
+		result.wantError("Registry Configuration Not Known Yet", "registries", reg.Addr, "depends_on").assertAt(result, reg.Addr)
 		if len(result.diagnostics) != 1 {
 			t.Errorf("unexpected additional diagnostics:\n%s", result.text)
 		}

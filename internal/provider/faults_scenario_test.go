@@ -225,7 +225,7 @@ func TestApply_TaggedDigestMissing(t *testing.T) {
 	}, "")
 	ws := newWorkspace(t)
 	ws.configure(imageCopy("app", source.Ref("app", "1"), dst.Ref("app", "1")))
-	ws.applyFails(ws.plan()).wantError("could not be copied", "404", `the registry said that the tag "1" names this digest. Plan again`, "names what it does not have")
+	ws.applyFails(ws.plan()).wantError("Unable to Copy Image", "404", `the registry said that the tag "1" names this digest. Plan again`, "names what it does not have")
 }
 
 func TestPlan_ReferenceWithoutTag(t *testing.T) {
@@ -352,7 +352,7 @@ func TestTimeouts(t *testing.T) {
 	ws.configure(copied)
 	source.On("GET", ".*/blobs/.*").Stall()
 	result := ws.applyFails(ws.plan())
-	result.wantError("could not be copied", "source "+source.Addr+"/app", "it was not done within 200ms, the create timeout", `timeouts = { create = "…" }`).assertAt(result, "source")
+	result.wantError("Unable to Copy Image", "source "+source.Addr+"/app", "it was not done within 200ms, the create timeout", `timeouts = { create = "…" }`).assertAt(result, "source")
 	if dst.HasManifest(t, "app", string(pushed.Digest)) || ws.state(app) != nil {
 		t.Error("the failed create left content or state")
 	}
@@ -362,7 +362,7 @@ func TestTimeouts(t *testing.T) {
 
 	// A source that does not respond leaves time for the destination.
 	source.On(".*", ".*").Stall()
-	ws.wantNoChanges().wantWarning("source could not be asked", "the registry did not answer within 200ms, the read timeout", "timeouts = { read")
+	ws.wantNoChanges().wantWarning("Source Was Not Read", "the registry did not answer within 200ms, the read timeout", "timeouts = { read")
 	destination.On(".*", ".*").Stall()
 	ws.planFails().wantError("destination "+destination.Addr+"/app", "the registry did not answer within 200ms, the read timeout", "-refresh=false")
 	if ws.state(app) == nil {

@@ -49,7 +49,7 @@ func TestDestroy_Untag(t *testing.T) {
 	ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "untag"`, `additional_tags = ["a", "b"]`))
 	theirs := dst.Push(t, "app", "b", registrytest.DockerList("theirs"))
 
-	ws.destroy().wantWarning("left as it is", dst.Addr+"/app:b", string(theirs.Digest))
+	ws.destroy().wantWarning("Tag Was Retained", dst.Addr+"/app:b", string(theirs.Digest))
 	assertTags(t, dst, "app", "b")
 	if !dst.HasManifest(t, "app", string(pushed.Digest)) {
 		t.Error("the manifest is gone")
@@ -137,7 +137,7 @@ func TestDestroy_UnreachableRegistry(t *testing.T) {
 			plan := ws.plan("-destroy")
 			fault.cause(proxy)
 			result := ws.applyFails(plan)
-			result.wantError("could not be cleaned up", fault.contains, "terraform state rm")
+			result.wantError("Unable to Clean Up Destination", fault.contains, "terraform state rm")
 			if strings.Contains(result.text, "cannot remove a tag") || name == "unavailable_during_removal" && strings.Contains(result.text, "Nothing was removed") {
 				t.Errorf("the wrong advice:\n%s", result.text)
 			}
@@ -239,7 +239,7 @@ func TestDestroy_RenamedResource(t *testing.T) {
 			}
 			ws := newWorkspace(t)
 			ws.converge(renamed("app")...)
-			ws.converge(renamed("renamed")...).wantWarning("left as it is", dst.Addr+"/app:1", "in the same run")
+			ws.converge(renamed("renamed")...).wantWarning("Tag Was Retained", dst.Addr+"/app:1", "in the same run")
 			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 		})
 	}
@@ -352,7 +352,7 @@ func TestDestroy_FailureHasNoWarnings(t *testing.T) {
 	dst.Retag(t, "app", "1", "theirs")
 
 	result := ws.run("destroy", "-json", "-auto-approve")
-	result.wantError("could not be cleaned up", dst.Addr+"/app")
+	result.wantError("Unable to Clean Up Destination", dst.Addr+"/app")
 	result.wantNoWarnings()
 	registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
 }

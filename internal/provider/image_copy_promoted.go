@@ -20,7 +20,7 @@ import (
 // the digest still has to be copied to the tag, so that the output keeps its previous value
 // until the copy is complete.
 
-const promotedReferenceDescription = "The same reference as `pinned_reference`, known in the plan only if the destination already has the image. " +
+const promotedReferenceDescription = "The same reference as `pinned_reference`, known in the plan only if the destination's tag already has the digest. " +
 	"Use it in outputs and for every other value that leaves the configuration: if the apply fails, such values keep their previous state. " +
 	"See [Pin images](../guides/pinning.md#outside-of-the-configuration)."
 

@@ -76,7 +76,7 @@ func (r *imageCopyResource) Schema(_ context.Context, _ resource.SchemaRequest, 
 				Required:   true,
 				CustomType: referenceType{},
 				MarkdownDescription: "The image to copy: `host/repository:tag` or `host/repository@sha256:…`, such as `ghcr.io/acme/app:1.4`, or `oci:PATH:tag` in an [image layout](#image-layouts). " +
-					"A tag is resolved when the plan is made, and that digest is copied even if the tag moves before the apply. " +
+					"A tag is resolved when the plan is made. If it moves before the apply, an update copies the planned digest, and a create or a changed `source` fails and copies nothing. " +
 					"For an image that is built or copied by the same configuration, see [Sources that do not exist yet](#sources-that-do-not-exist-yet).",
 				PlanModifiers: []planmodifier.String{spellingModifier{}},
 			},

@@ -111,7 +111,7 @@ func TestInterrupt_Apply(t *testing.T) {
 		}
 	}, "apply", "-json", "-input=false", plan.file)
 	for name, c := range copies {
-		result.wantError("could not be copied", c.side+" "+c.stalledProxy().Addr+"/app", "What was copied stays. Apply again to go on.")
+		result.wantError("Unable to Copy Image", c.side+" "+c.stalledProxy().Addr+"/app", "What was copied stays. Apply again to go on.")
 		registrytest.Same(t, before[name].Tree, c.dst.Read(t, "app", "1"))
 		// The client cancels uploads within a short grace period, so some may remain.
 		if open, givenUp := c.sessions(); open > 0 && givenUp == 0 {

@@ -547,7 +547,7 @@ func TestLayout_InvalidDestination(t *testing.T) {
 	t.Parallel()
 	src := registrytest.V3(t)
 	pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-	const written = "What is written to is a folder that holds an image layout"
+	const written = "A destination is a folder with an image layout"
 	for name, c := range map[string]struct {
 		spoil    func(t *testing.T, dir string) // creates a file that prevents the layout
 		below    string                         // path of the destination below that file

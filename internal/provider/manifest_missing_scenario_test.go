@@ -40,7 +40,7 @@ func TestManifest_AllowMissing(t *testing.T) {
 			wantExists(manifest(pushed.Ref), true, pushed.Pinned)
 
 			ws.configure(manifest(reg.Ref("base", "4"), "allow_missing = false"))
-			ws.planFails().wantError("does not exist", "404")
+			ws.planFails().wantError("Image Not Found", "404")
 		})
 	}
 }

@@ -63,7 +63,7 @@ func TestNewManifest_NotNormalizedUTF8(t *testing.T) {
 		t.Errorf("text that Terraform normalizes: %v", diags)
 	}
 	invalid := testManifest(t, ocispec.MediaTypeImageIndex, `{"schemaVersion":2,"manifests":[],"annotations":{"a":"`+"\xff"+`"}}`)
-	if _, diags := newManifest("ghcr.io/acme/app@"+invalid.Digest.String(), invalid, registry.Contents{}); !diags.HasError() || !strings.Contains(diags[0].Summary(), "no text") {
+	if _, diags := newManifest("ghcr.io/acme/app@"+invalid.Digest.String(), invalid, registry.Contents{}); !diags.HasError() || !strings.Contains(diags[0].Summary(), "Manifest Is Not Text") {
 		t.Errorf("invalid UTF-8: %v", diags)
 	}
 }

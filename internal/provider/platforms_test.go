@@ -10,7 +10,7 @@ import (
 	"github.com/terraform-provider-registry/terraform-provider-registry/internal/registry/registrytest"
 )
 
-const signaturesWarning = "Signatures of the whole image do not hold"
+const signaturesWarning = "Signatures Do Not Apply to Platforms"
 
 // platformsOf returns an index and its images by platform, with the media types of Docker or
 // OCI.

@@ -192,7 +192,7 @@ const hint = "An image layout is a folder with the files oci-layout and index.js
 	"as `docker buildx build --output type=oci,dest=image.tar` and `skopeo copy … oci:PATH` write it."
 
 // hintDestination is the advice if a layout cannot be written at a path.
-const hintDestination = "What is written to is a folder that holds an image layout, an empty one, or one that is not there yet. Name another one, or empty it."
+const hintDestination = "A destination is a folder with an image layout, an empty folder, or one that does not exist yet. Use another folder."
 
 // hintDamaged is the advice if content of the layout does not match its digest or size.
 const hintDamaged = "The layout is damaged: build or copy it again."

@@ -158,7 +158,7 @@ func (d *tagRemoval) withLock(ctx context.Context, owners *repoOwners, tags []st
 func (d *tagRemoval) addError(err error, advice string) {
 	err = registry.WithSide(err, registry.Destination)
 	if d.warningDetail != "" {
-		addEngineWarning(d.diags, path.Root("destination"), "Unable to Remove Old Tags", err, d.warningDetail)
+		addEngineWarning(d.diags, path.Root("destination"), titleNotRemoved, err, d.warningDetail)
 		return
 	}
 	addEngineError(d.diags, path.Root("on_destroy"), titleDestroyFailed, err, advice)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -101,6 +102,9 @@ type copyOperation struct {
 	// found reports whether a tag already pointed to the planned digest, so that the copy did
 	// not write it.
 	found bool
+	// oldTagsErr is why the tags at the previous destination, which may be the same registry, could
+	// not be resolved before the copy.
+	oldTagsErr error
 	// tagRemoved reports whether another resource removed a tag during this run. The digests in
 	// private state are outdated then.
 	tagRemoved bool
@@ -154,12 +158,15 @@ func (p *copyOperation) run(ctx context.Context) bool {
 	if !ok {
 		return false
 	}
+	p.oldTagsErr = p.forgetMovedTags(ctx, destination)
 	var collected warnings
 	report, err := p.copy(collected.collect(ctx), job)
 	collected.addTo(p.diags)
-	p.record.recordWritten(planned, report.Written...)
+	// A copy also writes the tags of referrers, which point to other digests.
+	written := slices.DeleteFunc(slices.Clone(report.Written), func(tag string) bool { return !slices.Contains(tags, tag) })
+	p.record.recordWritten(planned, written...)
 	p.record.recordWritten(planned, p.engine.ownersIn(ctx, destination).restoredTags(planned, report.Tagged)...)
-	p.found = len(report.Written) < len(tags)
+	p.found = len(written) < len(tags)
 	p.record.recordObserved(planned, report.Tagged...)
 	p.record.ReferrerTags = mergeTags(p.record.ReferrerTags, report.ReferrerTags)
 	if err != nil {
@@ -173,6 +180,28 @@ func (p *copyOperation) run(ctx context.Context) bool {
 	p.warnEmptyFilter(ctx, job, report)
 	p.recordApplied(tags...)
 	return true
+}
+
+// forgetMovedTags forgets the tags at the previous destination that do not have the digest that
+// this resource wrote, if both destinations may be one registry. The copy may write the same tags
+// under the other name, and they would then count as the old ones. The error is that of a tag that
+// could not be resolved.
+func (p *copyOperation) forgetMovedTags(ctx context.Context, destination imageref.Ref) (unresolved error) {
+	if p.before == nil || !p.mayBeRenamed(destination, p.before.destination) || p.engine.unknownSettingFor(p.before.destination) != "" {
+		return nil
+	}
+	current := maps.Clone(p.before.record.Written)
+	for tag, written := range p.before.record.Written {
+		found, err := p.engine.resolveTags(ctx, p.before.destination, []string{tag}, written)
+		switch {
+		case err != nil:
+			unresolved = registry.WithSide(err, registry.Destination)
+		case found[tag].Digest != written:
+			delete(current, tag)
+		}
+	}
+	p.before.record.Written = current
+	return unresolved
 }
 
 // upToDate reports whether the tags already point to the planned digest according to private

@@ -225,6 +225,7 @@ const (
 	titleWillRemove = "Old Tags Will Be Removed"
 	titleMayRemove  = "Old Tags May Be Removed"
 	titleNotListed  = "Tags No Longer Listed"
+	titleNotRemoved = "Unable to Remove Old Tags"
 )
 
 // planDroppedTags records that this plan removes the tags that the resource wrote and no longer
@@ -306,10 +307,13 @@ func (p *copyOperation) removePreviousTags(ctx context.Context) {
 		policy = onDestroyUntag
 	}
 	if policy != onDestroyRetain && len(dropped) > 0 {
-		if p.found && p.mayBeRenamed(destination, old) {
+		switch {
+		case p.found && p.mayBeRenamed(destination, old):
 			p.diags.AddAttributeWarning(path.Root("on_destroy"), "Old Tags Are Retained",
 				fmt.Sprintf("%s had some of the tags before the copy, so it may be another name of %s. These tags stay: %s in %s.", destination, old, joinNames(slices.Sorted(maps.Keys(dropped))), old.Name()))
-		} else {
+		case p.oldTagsErr != nil:
+			addEngineWarning(p.diags, path.Root("destination"), titleNotRemoved, p.oldTagsErr, p.leftoverDetail(old, dropped))
+		default:
 			p.removeOldTags(ctx, old, policy, dropped)
 		}
 	}
@@ -324,12 +328,22 @@ func (p *copyOperation) removePreviousTags(ctx context.Context) {
 	}
 }
 
-// mayBeRenamed reports whether two destinations have the same path on different hosts. They may
-// be the same registry, for example on another port.
+// mayBeRenamed reports whether two destinations have the same path on different hosts, which may
+// be the same registry, for example on another port. Layouts may be one folder that has several
+// paths, for example on a file system that ignores case.
 func (p *copyOperation) mayBeRenamed(a, b imageref.Ref) bool {
+	if a.IsSameFolder(b) {
+		return !p.engine.sameRepository(a, b)
+	}
 	refA, inRegistryA := p.engine.canonical(a).Reference()
 	refB, inRegistryB := p.engine.canonical(b).Reference()
 	return inRegistryA && inRegistryB && refA.Repository == refB.Repository && refA.Host != refB.Host
+}
+
+// leftoverDetail returns the paragraph of a warning about tags that could not be removed.
+func (p *copyOperation) leftoverDetail(old imageref.Ref, dropped map[string]digest.Digest) string {
+	return fmt.Sprintf("The image is at %s, and the state has that destination. The tags %[3]s stay in %[2]s. To delete a manifest there removes every tag that names it.",
+		p.destination(), old.Name(), joinNames(slices.Sorted(maps.Keys(dropped))))
 }
 
 // removeOldTags removes tags at an old destination.
@@ -337,8 +351,7 @@ func (p *copyOperation) removeOldTags(ctx context.Context, old imageref.Ref, pol
 	var collected warnings
 	defer collected.addTo(p.diags)
 	tags := slices.Sorted(maps.Keys(dropped))
-	d := tagRemoval{written: dropped, diags: p.diags,
-		warningDetail: fmt.Sprintf("The image is at %s, and the state has that destination. The tags %[3]s stay in %[2]s. To delete a manifest there removes every tag that names it.", p.destination(), old.Name(), joinNames(tags))}
+	d := tagRemoval{written: dropped, diags: p.diags, warningDetail: p.leftoverDetail(old, dropped)}
 	timeout, diags := p.plan.Timeouts.Delete(ctx, defaultDeleteTimeout)
 	p.diags.Append(diags...)
 	if setting := p.engine.unknownSettingFor(old); setting != "" {

@@ -143,6 +143,9 @@ func loadPrivateState(ctx context.Context, private privateReader, diags *diag.Di
 				"It was written by another version of the provider, or damaged: "+err.Error()+".\n\nRemove the resource from the state and import it again.")
 		}
 	}
+	for tag := range rec.ReferrerTags { // earlier versions recorded them twice
+		delete(rec.Written, tag)
+	}
 	return rec
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -297,23 +298,53 @@ func dropPrivateState(t *testing.T, file string) {
 	}
 }
 
-// TestDestination_PossibleAlias checks a destination with the same path on another host that
-// already had the image. It may be the same registry, for example on another port.
+// TestDestination_PossibleAlias checks a destination with the same path on another host, which is
+// the same registry. The image stays, whatever happens to the tag and its referrers before the copy.
 func TestDestination_PossibleAlias(t *testing.T) {
 	t.Parallel()
-	for _, policy := range []string{"untag", "delete"} {
-		t.Run(policy, func(t *testing.T) {
-			t.Parallel()
-			src, dst := registrytest.V3(t), registrytest.V3(t)
-			pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
-			renamed := registrytest.Intercept(t, dst)
-			ws := newWorkspace(t)
-			ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), `on_destroy = "`+policy+`"`, `additional_tags = ["stable"]`))
-			ws.configure(imageCopy("app", pushed.Ref, renamed.Ref("app", "1"), `on_destroy = "`+policy+`"`, `additional_tags = ["stable", "new"]`))
-			ws.apply(ws.plan()).wantWarning("Old Tags Are Retained", renamed.Ref("app", "1"), "1 and stable in "+dst.Addr+"/app")
-			ws.wantNoChanges()
-			registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "stable"))
-		})
+	const signed = "signed"
+	for name, test := range map[string]struct {
+		before, planned func(t *testing.T, src, dst *registrytest.Registry, pushed registrytest.Pushed) // before the plan and after it
+		retained        bool                                                                            // whether the apply warns
+	}{
+		"unchanged": {retained: true},
+		signed: {retained: true, before: func(t *testing.T, src, _ *registrytest.Registry, pushed registrytest.Pushed) {
+			t.Helper()
+			src.Push(t, "app", strings.Replace(string(pushed.Digest), ":", "-", 1)+".sig", registrytest.Image{Seed: "signature"})
+		}},
+		"moved": {before: func(t *testing.T, _, dst *registrytest.Registry, _ registrytest.Pushed) {
+			t.Helper()
+			dst.Push(t, "app", "1", registrytest.Image{Seed: "other"})
+		}},
+		"moved_after_plan": {planned: func(t *testing.T, _, dst *registrytest.Registry, _ registrytest.Pushed) {
+			t.Helper()
+			dst.Push(t, "app", "1", registrytest.Image{Seed: "other"})
+		}},
+	} {
+		for _, policy := range []string{"untag", "delete"} {
+			t.Run(name+"/"+policy, func(t *testing.T) {
+				t.Parallel()
+				src, dst := registrytest.V3(t), registrytest.V3(t)
+				pushed := src.Push(t, "app", "1", registrytest.MultiArch("app"))
+				renamed := registrytest.Intercept(t, dst)
+				onDestroy := `on_destroy = "` + policy + `"`
+				ws := newWorkspace(t)
+				ws.converge(imageCopy("app", pushed.Ref, dst.Ref("app", "1"), onDestroy, "referrers = true"))
+				if test.before != nil {
+					test.before(t, src, dst, pushed)
+				}
+				ws.configure(imageCopy("app", pushed.Ref, renamed.Ref("app", "1"), onDestroy, "referrers = true"))
+				plan := ws.plan()
+				if test.planned != nil {
+					test.planned(t, src, dst, pushed)
+				}
+				if result := ws.apply(plan); test.retained {
+					result.wantWarning("Old Tags Are Retained", renamed.Ref("app", "1"), "1 in "+dst.Addr+"/app")
+				}
+				ws.wantNoChanges()
+				registrytest.Same(t, pushed.Tree, dst.Read(t, "app", "1"))
+			})
+		}
 	}
 }
 

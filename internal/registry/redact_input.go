@@ -35,6 +35,11 @@ const layoutScheme = "oci:"
 func redactPath(path string) string {
 	drive := windowsDrive.FindString(path)
 	path = path[len(drive):]
+	if url := strings.TrimLeft(path, "/"); drive == "" && len(path)-len(url) > 1 { // oci://… is taken for a URL
+		if start, end := userinfo("x://" + url); end > 0 {
+			path = path[:len(path)-len(url)+start-len("x://")] + "***" + url[end-len("x://"):]
+		}
+	}
 	first := path[:strings.IndexAny(path+"/", `/\`)]
 	if start, end := userinfo(path); end > 0 && (start > 0 || end <= len(first) && strings.Contains(first[:end], ":")) {
 		path = path[:start] + "***" + path[end:]

@@ -210,3 +210,26 @@ func TestSchedule_CanceledCopyReleasesBlob(t *testing.T) {
 		},
 	})
 }
+
+// Uploads of a source that becomes slow after a fast start take turns, as those of a source that
+// is slow from the first byte do, instead of evicting each other over and over.
+func TestSchedule_SlowAfterFastStart(t *testing.T) {
+	source := slowHost("shaped.test", 50e3)
+	source.fault.first = 256 << 10
+	destination := ordinaryHost("destination.test")
+	destination.limit = 4
+	s := schedule{hosts: []hostSpec{source, destination}}
+	for i := range 6 {
+		seed := fmt.Sprint("fast start ", i)
+		s.copies = append(s.copies, copySpec{image: simImage(seed, 0, simLayer(seed, 1200<<10)), to: 1, repository: fmt.Sprint("team/shaped", i), timeout: 10 * time.Minute})
+	}
+	outcomes, violations := s.run(t)
+	for _, violation := range violations {
+		t.Error(violation)
+	}
+	for i, o := range outcomes {
+		if o.err != nil {
+			t.Errorf("copy %d failed after %s: %v", i, o.took(), o.err)
+		}
+	}
+}

@@ -5,7 +5,9 @@ package imageref
 
 import (
 	"fmt"
+	"os"
 	"regexp"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 
@@ -89,6 +91,18 @@ func (r Ref) Name() string {
 		return r.layout.Name()
 	}
 	return r.reference.Name()
+}
+
+// IsSameFolder reports whether both references are in image layouts that are one folder, even if
+// their names differ: a file system may ignore case, or be mounted at two paths. It returns false if
+// a folder does not exist.
+func (r Ref) IsSameFolder(other Ref) bool {
+	if r.layout.Path == "" || other.layout.Path == "" {
+		return false
+	}
+	a, errA := os.Stat(strings.TrimPrefix(r.Name(), layout.Scheme))
+	b, errB := os.Stat(strings.TrimPrefix(other.Name(), layout.Scheme))
+	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
 // Equal reports whether two references are equal, however they are written. It does

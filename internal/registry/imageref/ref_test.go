@@ -205,3 +205,33 @@ func TestRef_RepositoryName(t *testing.T) {
 		t.Errorf("OpenDestination() of a missing layout error = %v", err)
 	}
 }
+
+func TestRef_IsSameFolder(t *testing.T) {
+	a, b := t.TempDir(), t.TempDir()
+	parse := func(path string) imageref.Ref {
+		r, err := imageref.ParseDestination("oci:" + path + ":1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	inRegistry, err := imageref.ParseDestination("registry.example.com/app:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		a, b imageref.Ref
+		want bool
+	}{
+		"same":     {parse(a), parse(a + "/."), true},
+		"other":    {parse(a), parse(b), false},
+		"missing":  {parse(a), parse(a + "/none"), false},
+		"registry": {parse(a), inRegistry, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := test.a.IsSameFolder(test.b); got != test.want {
+				t.Errorf("IsSameFolder() = %t, want %t", got, test.want)
+			}
+		})
+	}
+}

@@ -8,7 +8,7 @@ import (
 )
 
 // share counts the slots of a host that a flow holds and waits for. It exists while there
-// are any.
+// are any, and longer if the flow is slow.
 type share struct {
 	held, transfers, waiting int
 	// slow reports whether the second host of the flow's transfers was measured to be
@@ -26,10 +26,16 @@ func (l *limiter) shareOf(flow *registry.Flow) *share {
 	return f
 }
 
-// forget removes the share of a flow that neither holds nor waits for a slot. l.mu must be
-// held.
+// maxIdleShares is the number of shares from which on those of slow flows without slots are
+// forgotten too: a flow does not report its end.
+const maxIdleShares = 1024
+
+// forget removes the share of a flow that neither holds nor waits for a slot. It keeps that
+// of a slow flow, whose evicted transfer returns: it must not evict others as if it were
+// fast. l.mu must be held.
 func (l *limiter) forget(flow *registry.Flow) {
-	if f := l.flows[flow]; f != nil && f.held == 0 && f.waiting == 0 {
+	f := l.flows[flow]
+	if f != nil && f.held == 0 && f.waiting == 0 && (!f.slow || len(l.flows) > maxIdleShares) {
 		delete(l.flows, flow)
 	}
 }

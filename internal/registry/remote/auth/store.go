@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/url"
@@ -48,7 +49,7 @@ func NewStore(o Options) (*Store, error) {
 	if o.CanonicalHost == nil {
 		o.CanonicalHost = func(host string) string { return host }
 	}
-	if path := o.DockerConfigPath; path != nil && strings.HasPrefix(strings.TrimSpace(*path), "{") {
+	if path := o.DockerConfigPath; path != nil && isConfigContent(*path) {
 		// Every message about the file would quote its path.
 		return nil, &registry.Error{Op: "read credentials from", Reference: "docker_config_path", Kind: registry.ErrCredentials,
 			Message: "it holds the content of a docker configuration and not the path of one", Hint: "Write the content as docker_config_json, which is sensitive."}
@@ -89,6 +90,14 @@ func NewStore(o Options) (*Store, error) {
 	}
 	s.files = append(s.files, configFiles(o)...)
 	return s, nil
+}
+
+// isConfigContent reports whether a value that should be the path of a Docker configuration is
+// probably its content: JSON or YAML, also in base64 or after a byte order mark.
+func isConfigContent(path string) bool {
+	path = strings.TrimSpace(strings.TrimPrefix(path, "\ufeff"))
+	decoded, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(path), ""))
+	return strings.HasPrefix(path, "{") || strings.Contains(path, "\n") || err == nil && strings.HasPrefix(strings.TrimSpace(string(decoded)), "{")
 }
 
 // configFiles returns the docker and podman files to read, in order.

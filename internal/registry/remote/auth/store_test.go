@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"encoding/base64"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -239,9 +240,21 @@ func TestStore_AnonymousTokenHosts(t *testing.T) {
 // Every message about the file would quote the content of a configuration that is passed as its
 // path.
 func TestNewStore_ContentAsPath(t *testing.T) {
-	path := "\n" + config(map[string]string{"ghcr.io": "ci"})
-	_, err := auth.NewStore(auth.Options{DockerConfigPath: &path})
-	assertError(t, err, registry.ErrCredentials, "docker_config_path", "docker_config_json")
+	content := config(map[string]string{"ghcr.io": "ci"})
+	for name, path := range map[string]string{
+		"json":            "\n" + content,
+		"byte_order_mark": "\ufeff" + content,
+		"base64":          base64.StdEncoding.EncodeToString([]byte(content)),
+		"yaml":            "auths:\n  ghcr.io:\n    auth: canary\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := auth.NewStore(auth.Options{DockerConfigPath: &path})
+			assertError(t, err, registry.ErrCredentials, "docker_config_path", "docker_config_json")
+			if strings.Contains(err.Error(), path) {
+				t.Errorf("NewStore() error = %v, want one without the value", err)
+			}
+		})
+	}
 }
 
 // Docker's keys may be URLs, of which only the host is used.

@@ -123,14 +123,23 @@ func TestSchedule_SlowSourceWaitsForSlot(t *testing.T) {
 // they end, even if they are slightly faster than the rate below which a transfer yields its
 // slot.
 func TestSchedule_SourcesAboveMinRate(t *testing.T) {
+	for name, rate := range map[string]float64{"above_min_rate": 74e3, "below_linger_rate": 350e3} {
+		t.Run(name, func(t *testing.T) { checkSourcesOfRate(t, rate) })
+	}
+}
+
+// checkSourcesOfRate checks a copy beside uploads that fill the slots of its destination, and whose
+// sources send the given number of bytes per second.
+func checkSourcesOfRate(t *testing.T, rate float64) {
+	t.Helper()
 	destination := ordinaryHost("destination.test")
 	destination.limit = 4
 	s := schedule{hosts: []hostSpec{ordinaryHost("honest.test"), destination}}
 	s.copies = append(s.copies, copySpec{image: simImage("beside lingering", 0, simLayer("beside lingering", 1<<20)), from: 0, to: 1, repository: "team/honest", start: 12 * time.Second})
 	for i := range 3 {
 		seed := fmt.Sprint("lingers ", i)
-		s.hosts = append(s.hosts, slowHost(fmt.Sprintf("lingers%d.test", i), 74e3))
-		s.copies = append(s.copies, copySpec{image: simImage(seed, 0, simLayer(seed, 30<<20)), from: 2 + i, to: 1, repository: fmt.Sprint("team/lingers", i), timeout: time.Hour})
+		s.hosts = append(s.hosts, slowHost(fmt.Sprintf("lingers%d.test", i), rate))
+		s.copies = append(s.copies, copySpec{image: simImage(seed, 0, simLayer(seed, 60<<20)), from: 2 + i, to: 1, repository: fmt.Sprint("team/lingers", i), timeout: time.Hour})
 	}
 	assertIsolated(t, s)
 }

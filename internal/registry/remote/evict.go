@@ -26,7 +26,7 @@ const (
 	// lingerRate is the rate in bytes per second below which a transfer that is limited by
 	// its second host gives its slot to another flow, even if it is faster than minRate;
 	// see lingers.
-	lingerRate = 256 << 10
+	lingerRate = 1 << 20
 )
 
 // errEvicted is the cause of canceling a request whose slot another flow needs. The request

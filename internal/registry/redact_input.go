@@ -35,7 +35,8 @@ const layoutScheme = "oci:"
 func redactPath(path string) string {
 	drive := windowsDrive.FindString(path)
 	path = path[len(drive):]
-	if url := strings.TrimLeft(path, "/"); drive == "" && len(path)-len(url) > 1 { // oci://… is taken for a URL
+	// Two slashes make the path look like a URL, which may contain a password.
+	if url := strings.TrimLeft(path, "/"); drive == "" && len(path)-len(url) > 1 {
 		if start, end := userinfo("x://" + url); end > 0 {
 			path = path[:len(path)-len(url)+start-len("x://")] + "***" + url[end-len("x://"):]
 		}

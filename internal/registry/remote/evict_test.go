@@ -26,7 +26,7 @@ func TestLimiter_Eviction(t *testing.T) {
 		"blocked_download":  {download, 0, true, evictionInterval},
 		"blocked_upload":    {upload, 0, true, evictionInterval},
 		"trickling_upload":  {upload, 2 * time.Second, true, 3 * evictionInterval},
-		"fast_upload":       {upload, 200 * time.Millisecond, true, 0},
+		"fast_upload":       {upload, 50 * time.Millisecond, true, 0},
 		"lingering_upload":  {upload, 700 * time.Millisecond, true, uploadTurn / 3},
 		"slow_host_itself":  {upload, 0, false, 0},
 		"download_in_reads": {download, 0, false, 0},

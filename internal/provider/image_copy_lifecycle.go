@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
@@ -180,28 +179,6 @@ func (p *copyOperation) run(ctx context.Context) bool {
 	p.warnEmptyFilter(ctx, job, report)
 	p.recordApplied(tags...)
 	return true
-}
-
-// forgetMovedTags forgets the tags at the previous destination that do not have the digest that
-// this resource wrote, if both destinations may be one registry. The copy may write the same tags
-// under the other name, and they would then count as the old ones. The error is that of a tag that
-// could not be resolved.
-func (p *copyOperation) forgetMovedTags(ctx context.Context, destination imageref.Ref) (unresolved error) {
-	if p.before == nil || !p.mayBeRenamed(destination, p.before.destination) || p.engine.unknownSettingFor(p.before.destination) != "" {
-		return nil
-	}
-	current := maps.Clone(p.before.record.Written)
-	for tag, written := range p.before.record.Written {
-		found, err := p.engine.resolveTags(ctx, p.before.destination, []string{tag}, written)
-		switch {
-		case err != nil:
-			unresolved = registry.WithSide(err, registry.Destination)
-		case found[tag].Digest != written:
-			delete(current, tag)
-		}
-	}
-	p.before.record.Written = current
-	return unresolved
 }
 
 // upToDate reports whether the tags already point to the planned digest according to private
